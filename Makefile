@@ -1,0 +1,40 @@
+# Two commands matter: `make demo` and `make test`. Both need git, make, python3 and python3-venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+REDIS  ?=
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
+	@echo 'make test    lint, types and all tests'
+	@echo 'make lint    ruff and mypy only'
+	@echo 'make clean   remove the virtual environment and caches'
+
+# The stamps make a second run start at once, and a changed setup.py install again.
+$(VENV)/.dev: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.test: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.dev
+	@$(BIN)/jobd demo $(if $(REDIS),--redis $(REDIS))
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	@sh tests/interop/install-sidekiq.sh
+	$(BIN)/pytest -n 4
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Everything that jobd says to Redis: connections, keys, and one Lua script per transition."""

@@ -1,0 +1,96 @@
+"""The only place that spells a Redis key.
+
+Sidekiq's keys (all of them may carry the configured prefix; without one, Ruby and Python share):
+
+=========================  ======  ==========  ==================================================
+key                        type    TTL         content, and who writes it
+=========================  ======  ==========  ==================================================
+queues                     set     -           names of known queues; clients, keeper
+queue:NAME                 list    -           payloads, head newest, tail next; clients, keeper
+schedule                   zset    -           payloads by time to run (s); clients
+retry                      zset    -           payloads by time of next attempt (s); workers
+dead                       zset    trimmed     payloads by time of death (s); workers, keeper
+paused                     set     -           names of paused queues; operators
+processes                  set     -           identities; workers
+IDENTITY                   hash    60 s        heartbeat; workers
+IDENTITY:work, :workers    hash    60 s        running jobs, for new and old dashboards; workers
+IDENTITY-signals           list    60 s        remote signals; dashboards
+process_cleanup            string  60 s        lock: prune ``processes`` once a minute; keeper
+stat:processed, :failed    string  -           totals; workers, within the final transition
+stat:…:YYYY-MM-DD          string  5 years     the same by UTC day
+=========================  ======  ==========  ==================================================
+
+jobd's own:
+
+=========================  ======  ==========  ==================================================
+jobd:owners                zset    -           identity by end of its lease (Redis server time, s);
+                                               0 = condemned: being recovered. Workers enter it,
+                                               keepers renew and remove
+jobd:inflight:IDENTITY     hash    -           tag (``sequence:queue``) to the payload's original
+                                               bytes; workers, keepers
+jobd:waits:IDENTITY        set     -           queues that this owner waits on, so that a keeper
+                                               can find its claim lists; workers
+jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered and the fetcher has
+                                               not filed yet; workers
+=========================  ======  ==========  ==================================================
+
+All keys of one script begin with the same prefix, so a prefix that holds a ``{hash tag}`` keeps
+them in one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Spells the keys of one installation.
+
+    Example:
+        >>> Keys("").queue("default"), Keys("{app}:").queue("default")
+        ('queue:default', '{app}:queue:default')
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.queues = f"{prefix}queues"
+        self.schedule = f"{prefix}schedule"
+        self.retry = f"{prefix}retry"
+        self.dead = f"{prefix}dead"
+        self.paused = f"{prefix}paused"
+        self.processes = f"{prefix}processes"
+        self.process_cleanup = f"{prefix}process_cleanup"
+        self.processed = f"{prefix}stat:processed"
+        self.failed = f"{prefix}stat:failed"
+        self.owners = f"{prefix}jobd:owners"
+
+    def queue(self, name: str) -> str:
+        return f"{self.prefix}queue:{name}"
+
+    def processed_on(self, day: str) -> str:
+        """*day* is a UTC date, ``YYYY-MM-DD``."""
+        return f"{self.processed}:{day}"
+
+    def failed_on(self, day: str) -> str:
+        return f"{self.failed}:{day}"
+
+    def process(self, identity: str) -> str:
+        return f"{self.prefix}{identity}"
+
+    def work(self, identity: str) -> str:
+        """Running jobs as Sidekiq ≥ 6.5 reads them."""
+        return f"{self.prefix}{identity}:work"
+
+    def workers(self, identity: str) -> str:
+        """Running jobs as Sidekiq ≤ 6.4 reads them."""
+        return f"{self.prefix}{identity}:workers"
+
+    def signals(self, identity: str) -> str:
+        return f"{self.prefix}{identity}-signals"
+
+    def inflight(self, identity: str) -> str:
+        return f"{self.prefix}jobd:inflight:{identity}"
+
+    def waits(self, identity: str) -> str:
+        return f"{self.prefix}jobd:waits:{identity}"
+
+    def claim(self, identity: str, queue: str) -> str:
+        return f"{self.prefix}jobd:claim:{identity}:{queue}"

