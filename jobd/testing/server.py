@@ -189,7 +189,7 @@ class EmbeddedServer:
         """End the server as a crash would, keep its directory."""
         self._end(signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send the running server a signal, e.g. SIGSTOP to make it hang."""
         if self._process is None:
             raise RuntimeError("the embedded server is not running")

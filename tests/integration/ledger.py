@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from typing import Any
 
 import redis as redis_py
 
@@ -19,7 +20,7 @@ def whereabouts(redis: redis_py.Redis, keys: Keys | None = None) -> dict[str, li
     keys = keys or Keys()
     found: dict[str, list[str]] = {}
 
-    def note(raw: bytes, place: str) -> None:
+    def note(raw: Any, place: str) -> None:
         try:
             jid = str(json.loads(raw)["jid"])
         except (ValueError, KeyError, TypeError):
@@ -32,10 +33,10 @@ def whereabouts(redis: redis_py.Redis, keys: Keys | None = None) -> dict[str, li
     for pattern in (keys.queue("*"), keys.claim("*", "*")):
         for name in redis.scan_iter(match=pattern, count=1000):
             for raw in redis.lrange(name, 0, -1):
-                note(raw, name.decode())
+                note(raw, str(name, "utf-8"))
     for name in redis.scan_iter(match=keys.inflight("*"), count=1000):
         for raw in redis.hvals(name):
-            note(raw, name.decode())
+            note(raw, str(name, "utf-8"))
     return found
 
 
