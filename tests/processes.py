@@ -22,6 +22,9 @@ _END_SECONDS = 5.0
 # Servers that outlive one test; whoever starts such a one enters it here.
 servers: list[EmbeddedServer] = []
 
+# Process ids of other helpers that outlive one test.
+kept: set[int] = set()
+
 
 def become_subreaper() -> None:
     """Adopt the orphans among our descendants from now on."""
@@ -30,9 +33,9 @@ def become_subreaper() -> None:
 
 
 def descendants() -> list[psutil.Process]:
-    """Every process below us, zombies too, the shared servers left out."""
-    kept = {server.pid for server in servers}
-    return [p for p in psutil.Process().children(recursive=True) if p.pid not in kept]
+    """Every process below us, zombies too; those that outlive a test left out."""
+    known = {server.pid for server in servers} | kept
+    return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
 
 
 def reap(own: Collection[int] = ()) -> None:
