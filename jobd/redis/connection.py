@@ -1,0 +1,171 @@
+"""Connections to Redis: pooled clients for ordinary commands, and pinned wires for the fetcher.
+
+Nothing here ever sends a command twice. The client library's default would (up to eleven times,
+scripts included), and only the caller knows whether that is harmless.
+
+URLs: ``redis://``, ``rediss://`` (TLS), ``unix://``, and ``redis+sentinel://`` in the form
+``redis+sentinel://[[USER:]PASSWORD@]HOST:PORT[,HOST:PORT…]/SERVICE[/DB]``, where the password is
+the data server's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import hiredis
+
+import redis
+from jobd.errors import ConfigError
+from jobd.redis.scripts import Script
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+TIMEOUT = 5.0
+"""Seconds that a command may take before its connection is given up."""
+
+_SENTINEL = "redis+sentinel"
+_DEFAULT_SENTINEL_PORT = 26379
+
+Reply = Any
+
+
+def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
+    """A client with a pool of connections; nothing is sent before its first command.
+
+    Args:
+        url: one of the forms above.
+        timeout: seconds for connecting, and for each command.
+
+    Raises:
+        ConfigError: *url* is none of the forms above.
+
+    Example:
+        >>> connect("redis://127.0.0.1:6379/0").get_connection_kwargs()["protocol"]
+        2
+    """
+    options: dict[str, Any] = {
+        # The same reply shapes on every version of the client, and no HELLO to old servers.
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        **_anonymous(),
+    }
+    scheme = urlsplit(url).scheme
+    try:
+        if scheme == _SENTINEL:
+            return _by_sentinel(url, options)
+        if scheme != "unix":
+            options["socket_keepalive"] = True
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:
+        raise ConfigError(
+            f"{redacted(url)} is not a Redis URL ({error}); write redis://HOST:PORT/DB, "
+            "rediss://…, unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB"
+        ) from None
+
+
+def redacted(url: str) -> str:
+    """*url* with its password masked, for logs and messages.
+
+    >>> redacted("redis://app:secret@db:6379/0")
+    'redis://app:***@db:6379/0'
+    """
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if not at or ":" not in user:
+        return url
+    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{hosts}").geturl()
+
+
+def _anonymous() -> dict[str, Any]:
+    """Options that keep the client from introducing itself with commands that old servers refuse."""
+    known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+    if "driver_info" in known:
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None}
+
+
+def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError("the name of the Sentinel service is missing after the hosts")
+    addresses = []
+    for host in hosts.split(","):
+        name, _, port = host.partition(":")
+        addresses.append((name, int(port or _DEFAULT_SENTINEL_PORT)))
+    if user:
+        name, colon, password = user.rpartition(":")
+        options["password"] = unquote(password)
+        if colon and name:
+            options["username"] = unquote(name)
+    options["db"] = int(database or 0)
+    options |= dict(parse_qsl(parts.query))
+    asking = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol")}
+    client: redis.Redis = Sentinel(addresses, sentinel_kwargs=asking).master_for(service, **options)
+    return client
+
+
+class Wire:
+    """One pinned connection that carries packed commands and reads their replies in order.
+
+    It belongs to one thread. After any :class:`redis.ConnectionError` or
+    :class:`redis.TimeoutError` it is closed, and what was sent may or may not have been done.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._connection: Any = None
+
+    def connect(self, scripts: tuple[Script, ...] = ()) -> None:
+        """Open it, and make *scripts* known to the server.
+
+        Raises:
+            redis.RedisError: the server refused, or did not answer.
+        """
+        self.close()
+        connection: Any = self._pool.make_connection()
+        connection.connect()
+        self._connection = connection
+        if scripts:
+            self.send(b"".join(script.load() for script in scripts))
+            for _ in scripts:
+                self.read()
+
+    def close(self) -> None:
+        """Close it; harmless when it is closed."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None and self._connection._sock is not None
+
+    def fileno(self) -> int:
+        """For a selector: readable when a reply has arrived, or the server has closed."""
+        number: int = self._connection._sock.fileno()
+        return number
+
+    def send(self, packed: bytes) -> None:
+        """Write packed commands; they may be many."""
+        self._connection.send_packed_command([packed], check_health=False)
+
+    def read(self) -> Reply:
+        """The next reply.
+
+        Raises:
+            redis.ResponseError: the server refused that command.
+            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
+        """
+        return self._connection.read_response(disable_decoding=True)
+
+    def ask(self, *command: str | bytes | int | float) -> Reply:
+        """Send one command and read its reply."""
+        self.send(hiredis.pack_command(command))
+        return self.read()

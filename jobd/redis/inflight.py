@@ -1,0 +1,170 @@
+"""What one owner does with its in-flight jobs, as packed calls of the scripts.
+
+Nothing is sent here: the fetcher puts these calls into its pipeline, in order, on one connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import hiredis
+
+from jobd.redis import scripts
+from jobd.redis.keys import Keys
+
+LEASE = 60.0
+"""Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered)."""
+
+DAY_TTL = 5 * 365 * 86400
+"""Seconds that a day's counters are kept, as Sidekiq keeps them."""
+
+
+class Claimed(NamedTuple):
+    """A job in flight: its number in the order of claims, its queue, its original bytes."""
+
+    sequence: int
+    queue: str
+    payload: bytes
+
+    @property
+    def tag(self) -> str:
+        """Its field in the in-flight hash.
+
+        >>> Claimed(7, "default", b"{}").tag
+        '7:default'
+        """
+        return f"{self.sequence}:{self.queue}"
+
+
+def split_tag(tag: bytes) -> tuple[int, str]:
+    """
+    >>> split_tag(b"7:low:er")
+    (7, 'low:er')
+    """
+    sequence, _, queue = tag.decode().partition(":")
+    return int(sequence), queue
+
+
+class InFlight:
+    """Packs the calls of one owner.
+
+    Args:
+        identity: the owner's.
+        queues: the names of the queues it works, in the order of the configuration.
+    """
+
+    def __init__(self, keys: Keys, identity: str, queues: Sequence[str]) -> None:
+        self._keys = keys
+        self._identity = identity
+        self._queues = tuple(queues)
+        self._hash = keys.inflight(identity)
+        self._waits = keys.waits(identity)
+        self._day = ""
+        self._counters: list[str] = []
+
+    def register(self) -> bytes:
+        keys = (self._keys.owners, self._waits)
+        return scripts.REGISTER.pack(keys, (self._identity, LEASE, *self._queues))
+
+    def release(self) -> bytes:
+        claims = (self._keys.claim(self._identity, queue) for queue in self._queues)
+        keys = (self._keys.owners, self._hash, self._waits, *claims)
+        return scripts.RELEASE.pack(keys, (self._identity,))
+
+    def held(self) -> bytes:
+        """Ask for the tags of everything in flight."""
+        packed: bytes = hiredis.pack_command(("HKEYS", self._hash))
+        return packed
+
+    def payload(self, tag: bytes) -> bytes:
+        """Ask for the payload of one of them."""
+        packed: bytes = hiredis.pack_command(("HGET", self._hash, tag))
+        return packed
+
+    def wait(self, queue: str, timeout: float) -> bytes:
+        """Block until a job arrives in *queue*, or *timeout* seconds have passed."""
+        packed: bytes = hiredis.pack_command(
+            (
+                "BLMOVE",
+                self._keys.queue(queue),
+                self._keys.claim(self._identity, queue),
+                "RIGHT",
+                "LEFT",
+                timeout,
+            )
+        )
+        return packed
+
+    def claim(self, first: int, most: int, shares: Iterable[tuple[str, int]]) -> bytes:
+        """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try."""
+        keys = [self._keys.owners, self._hash, self._keys.paused]
+        arguments: list[str | int] = [self._identity, first, most]
+        for queue, share in shares:
+            keys.append(self._keys.queue(queue))
+            arguments += (queue, share)
+        return scripts.CLAIM.pack(keys, arguments)
+
+    def file(self, first: int, queue: str) -> bytes:
+        """File what a blocking claim on *queue* has delivered."""
+        keys = (
+            self._keys.owners,
+            self._hash,
+            self._keys.claim(self._identity, queue),
+            self._keys.paused,
+            self._keys.queue(queue),
+        )
+        return scripts.FILE.pack(keys, (self._identity, first, queue))
+
+    def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
+        processed = self._stats()[:2]
+        return scripts.ACKNOWLEDGE.pack(
+            (self._hash, *processed),
+            [DAY_TTL, *(f"{sequence}:{queue}" for sequence, queue, _ in jobs)],
+        )
+
+    def retry(self, job: Claimed, payload: bytes, at: float) -> bytes:
+        keys = (self._hash, self._keys.retry, *self._stats())
+        return scripts.RETRY.pack(keys, (DAY_TTL, job.tag, payload, repr(at)))
+
+    def bury(
+        self,
+        job: Claimed,
+        payload: bytes,
+        now: float,
+        *,
+        keep_from: float,
+        most: int,
+        counted: bool,
+    ) -> bytes:
+        keys = (self._hash, self._keys.dead, *self._stats())
+        arguments = (DAY_TTL, job.tag, payload, repr(now), repr(keep_from), most, int(counted))
+        return scripts.BURY.pack(keys, arguments)
+
+    def discard(self, job: Claimed) -> bytes:
+        return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
+
+    def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
+        """Return *jobs* to the head of their queues; *started* holds the numbers of those cut short."""
+        newest_first = sorted(jobs, reverse=True)
+        queues = sorted({job.queue for job in newest_first})
+        arguments: list[str | int] = [DAY_TTL]
+        for job in newest_first:
+            arguments += (job.tag, queues.index(job.queue) + 1, int(job.sequence in started))
+        keys = (self._hash, *self._stats(), *map(self._keys.queue, queues))
+        return scripts.GIVE_BACK.pack(keys, arguments)
+
+    def _stats(self) -> list[str]:
+        """Keys of the counters: processed, processed today, failed, failed today (UTC)."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        if day != self._day:
+            keys = self._keys
+            self._day = day
+            self._counters = [
+                keys.processed,
+                keys.processed_on(day),
+                keys.failed,
+                keys.failed_on(day),
+            ]
+        return self._counters

@@ -1,0 +1,14 @@
+-- Moves a job from in flight to the dead set, and trims that set by age and by size.
+--
+-- KEYS  1 in-flight hash · 2 dead · 3 stat:processed · 4 its day · 5 stat:failed · 6 its day
+-- ARGV  1 TTL of the day's counters (s) · 2 tag · 3 new payload · 4 now (s)
+--       5 oldest death to keep (s) · 6 size of the set, which keeps one less, as Sidekiq does
+--       7 how many executions to count: 1, or 0 for bytes that never were a job
+-- Returns  1, or 0 when the job was no longer in flight (then nothing is changed).
+if redis.call('HDEL', KEYS[1], ARGV[2]) == 0 then return 0 end
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -tonumber(ARGV[6]))
+count(3, tonumber(ARGV[7]), ARGV[1])
+count(5, tonumber(ARGV[7]), ARGV[1])
+return 1

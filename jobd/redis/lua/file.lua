@@ -1,0 +1,23 @@
+-- Files what a blocking claim delivered: moves it from the owner's claim list to in flight.
+--
+-- KEYS  1 owners · 2 in-flight hash · 3 claim list · 4 paused queues · 5 queue list
+-- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue
+-- Returns  false when the owner holds no lease, else the payloads filed, oldest first. Where the
+--       queue has been paused meanwhile, they go back to its head and none is returned.
+local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not lease or tonumber(lease) <= 0 then return false end
+
+if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
+  for _ = 1, redis.call('LLEN', KEYS[3]) do
+    redis.call('LMOVE', KEYS[3], KEYS[5], 'LEFT', 'RIGHT')
+  end
+  return {}
+end
+
+-- A claim list holds one job, or a few after a lost connection; the bound is for the principle.
+local payloads = redis.call('RPOP', KEYS[3], 100) or {}
+local sequence = tonumber(ARGV[2])
+for i, payload in ipairs(payloads) do
+  redis.call('HSET', KEYS[2], string.format('%.0f:%s', sequence + i - 1, ARGV[3]), payload)
+end
+return payloads

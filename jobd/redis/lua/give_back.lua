@@ -1,0 +1,21 @@
+-- Returns jobs from in flight to the head of their queues, their bytes untouched.
+--
+-- KEYS  1 in-flight hash · 2 stat:processed · 3 its day · 4 stat:failed · 5 its day
+--       6… queue lists
+-- ARGV  1 TTL of the day's counters (s), then for each job, the newest first: its tag · position
+--       of its queue among the lists, from 1 · 1 when it had started (an execution was cut short
+--       and is counted, as Sidekiq does), else 0
+-- Returns  how many were still in flight and are back in their queues now.
+local returned, interrupted = 0, 0
+for i = 2, #ARGV, 3 do
+  local payload = redis.call('HGET', KEYS[1], ARGV[i])
+  if payload then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    redis.call('RPUSH', KEYS[5 + tonumber(ARGV[i + 1])], payload)
+    returned = returned + 1
+    interrupted = interrupted + tonumber(ARGV[i + 2])
+  end
+end
+count(2, interrupted, ARGV[1])
+count(4, interrupted, ARGV[1])
+return returned

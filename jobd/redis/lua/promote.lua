@@ -1,0 +1,23 @@
+-- Moves due jobs from a sorted set to their queues (and members that are no jobs to the dead set).
+--
+-- KEYS  1 schedule or retry · 2 queues · 3 dead · 4… queue lists
+-- ARGV  1 now (s), for the dead set · 2 how many queues follow, then their names, in the order of
+--       KEYS, then for each job: the member as it is in the set · position of its queue, from 1,
+--       or 0 for the dead set · payload to push
+-- Returns  how many were still in the set and have been moved; the others were taken by another
+--       keeper or by a person meanwhile.
+local moved = 0
+local queues = tonumber(ARGV[2])
+for i = 3 + queues, #ARGV, 3 do
+  if redis.call('ZREM', KEYS[1], ARGV[i]) == 1 then
+    local position = tonumber(ARGV[i + 1])
+    if position == 0 then
+      redis.call('ZADD', KEYS[3], ARGV[1], ARGV[i + 2])
+    else
+      redis.call('SADD', KEYS[2], ARGV[2 + position])
+      redis.call('LPUSH', KEYS[3 + position], ARGV[i + 2])
+    end
+    moved = moved + 1
+  end
+end
+return moved

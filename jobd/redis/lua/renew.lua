@@ -1,0 +1,17 @@
+-- Renews the leases of owners that are alive. Only an owner that still has one is renewed: what
+-- has been recovered must register again, so that it learns of its loss.
+--
+-- KEYS  1 owners
+-- ARGV  1 length of the lease (s) · 2… identities
+-- Returns  the identities that have no lease.
+local till = redis.call('TIME')[1] + ARGV[1]
+local lost = {}
+for i = 2, #ARGV do
+  local lease = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if lease and tonumber(lease) > 0 then
+    redis.call('ZADD', KEYS[1], till, ARGV[i])
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost

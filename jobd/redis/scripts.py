@@ -1,0 +1,79 @@
+"""The Lua scripts, one state transition each: their sources, their digests, and how to call them.
+
+Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
+of them may be sent twice: the second time they find nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import hiredis
+
+import redis
+
+Argument = str | bytes | int | float
+
+_FOLDER = files(__package__) / "lua"
+_COUNTING = (_FOLDER / "counting.lua").read_text(encoding="utf-8")
+
+
+class Script:
+    """One script.
+
+    Example:
+        >>> RENEW.name, len(RENEW.digest)
+        ('renew', 40)
+    """
+
+    def __init__(self, name: str) -> None:
+        source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+        self.name = name
+        self.source = _COUNTING + source if "count(" in source else source
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
+        """The call as protocol bytes, for a pipeline on a :class:`~jobd.redis.connection.Wire`."""
+        packed: bytes = hiredis.pack_command(("EVALSHA", self.digest, len(keys), *keys, *arguments))
+        return packed
+
+    def load(self) -> bytes:
+        """``SCRIPT LOAD`` as protocol bytes."""
+        packed: bytes = hiredis.pack_command(("SCRIPT", "LOAD", self.source))
+        return packed
+
+    def __call__(
+        self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Call it now, and load it first where the server does not know it yet.
+
+        Raises:
+            redis.RedisError: the server refused, or did not answer.
+        """
+        try:
+            return client.evalsha(self.digest, len(keys), *keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            # A server that restarted has forgotten it. NOSCRIPT means that nothing was done.
+            client.script_load(self.source)
+            return client.evalsha(self.digest, len(keys), *keys, *arguments)
+
+
+CLAIM = Script("claim")
+FILE = Script("file")
+ACKNOWLEDGE = Script("acknowledge")
+RETRY = Script("retry")
+BURY = Script("bury")
+DISCARD = Script("discard")
+GIVE_BACK = Script("give_back")
+REGISTER = Script("register")
+RELEASE = Script("release")
+RENEW = Script("renew")
+EXPIRED = Script("expired")
+RECOVER = Script("recover")
+PROMOTE = Script("promote")
+
+# What a worker sends on its pinned connection; it loads them all when it connects.
+OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)
