@@ -1,0 +1,1 @@
+"""jobd: background jobs for Python, in the data format of Sidekiq."""

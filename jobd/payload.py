@@ -1,0 +1,400 @@
+"""The payload: the JSON object that stands for one job in Redis.
+
+The only module that knows the payload's fields, their order and their rules, so that a Ruby
+Sidekiq and jobd can read each other's jobs. Fields that nobody here knows survive everything:
+promotion to a queue leaves their very bytes alone, and a failure keeps their values.
+
+Times are float seconds since the epoch, always written with a fraction: new Sidekiqs read an
+integer as milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from jobd.arguments import name_of, refuse_foreign
+from jobd.errors import ArgumentError, PayloadError
+
+Payload = dict[str, Any]
+
+DEFAULT_QUEUE = "default"
+MAX_MESSAGE = 10_000
+"""Characters of an exception's message that are kept."""
+
+MAX_RETRY_FOR = 1_000_000_000
+"""Seconds; a larger ``retry_for`` is a point in time by mistake."""
+
+CALL_FIELDS = frozenset(
+    {
+        *("class", "args", "kwargs", "jid", "created_at", "enqueued_at", "at"),
+        *("error_message", "error_class", "error_backtrace"),
+        *("failed_at", "retried_at", "retry_count", "crashes", "recovered_from"),
+    }
+)
+"""Fields that belong to one call or its history, hence no options."""
+
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
+
+_encode = msgspec.json.Encoder().encode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Work(msgspec.Struct, gc=False):
+    """What running a job needs of its payload, decoded straight from the bytes.
+
+    ``retry`` is ``UNSET`` where the payload does not say, which is not the same as ``null``.
+    """
+
+    class_: str = msgspec.field(name="class")
+    args: list[Any]
+    kwargs: dict[str, Any] = {}
+    jid: str = ""
+    retry: Any = msgspec.UNSET
+
+
+_decode_work = msgspec.json.Decoder(Work).decode
+
+
+def new_jid() -> str:
+    """A job id: 24 lower-case hexadecimal digits."""
+    return secrets.token_hex(12)
+
+
+# --- making a payload -----------------------------------------------------------------------
+
+
+def create(
+    name: str,
+    args: list[Any],
+    kwargs: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    jid: str,
+    now: float,
+) -> Payload:
+    """The payload of a call of a registered job.
+
+    Example:
+        >>> create("Add", [1, 2], {}, {"retry": True, "queue": "low"}, jid="ab", now=1.0)
+        {'retry': True, 'queue': 'low', 'args': [1, 2], 'class': 'Add', 'jid': 'ab', 'created_at': 1.0}
+    """  # noqa: E501
+    payload: Payload = {**options, "args": args, "class": name}
+    if kwargs:
+        payload["kwargs"] = kwargs
+    payload["jid"] = jid
+    payload["created_at"] = now
+    return payload
+
+
+def complete(item: Mapping[str, Any], options: Mapping[str, Any], *, now: float) -> Payload:
+    """The payload of a push by name: *item* as given over *options*, with an id and a time."""
+    payload: Payload = {**options, **item}
+    if not payload.get("kwargs", True):
+        del payload["kwargs"]
+    if not payload.get("jid"):
+        payload["jid"] = new_jid()
+    if not payload.get("created_at"):
+        payload["created_at"] = now
+    return payload
+
+
+def stamp(payload: Payload, now: float) -> None:
+    """Note the time of the push to a queue; scheduled payloads have none."""
+    payload["enqueued_at"] = now
+
+
+# --- checking -------------------------------------------------------------------------------
+
+
+def check_queue(name: object) -> str:
+    """*name* if it is a queue's name, else ArgumentError."""
+    if type(name) is not str or not name:
+        raise ArgumentError(f"queue must be a non-empty string, not {name!r}")
+    if not _QUEUE_NAME.fullmatch(name):
+        raise ArgumentError(
+            f"queue {name!r} cannot be shown by dashboards: use only the letters A-Z and a-z, "
+            "digits and the characters _ : . -"
+        )
+    return name
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that no worker could follow.
+
+    Raises:
+        ArgumentError: names the option, what it holds and what it may hold.
+    """
+    for key, value in options.items():
+        if type(key) is not str:
+            raise ArgumentError(f"option {key!r} must have a string as its name")
+        if key in CALL_FIELDS:
+            raise ArgumentError(f"{key!r} is no option: jobd writes this field of the payload")
+        rule = _OPTION_RULES.get(key)
+        if rule is not None:
+            rule(key, value)
+        else:
+            refuse_foreign(f"option {key}", value)
+
+
+def _check_count(key: str, value: object) -> None:
+    if type(value) is not bool and not (type(value) is int and value >= 0):
+        raise ArgumentError(f"{key} must be True, False or a number from 0 up, not {value!r}")
+
+
+def _check_retry(key: str, value: object) -> None:
+    if value is not None:  # Sidekiq writes null where a class leaves it open
+        _check_count(key, value)
+
+
+def _check_flag(key: str, value: object) -> None:
+    if type(value) is not bool:
+        raise ArgumentError(f"{key} must be True or False, not {value!r}")
+
+
+def _check_queue_option(key: str, value: object) -> None:
+    try:
+        check_queue(value)
+    except ArgumentError as error:
+        raise ArgumentError(f"{key}: {error}") from None
+
+
+def _check_retry_for(key: str, value: object) -> None:
+    if type(value) not in (int, float) or not 0 < value <= MAX_RETRY_FOR:  # type: ignore[operator]
+        raise ArgumentError(
+            f"{key} must be a number of seconds above 0 and up to {MAX_RETRY_FOR:,}, not {value!r}"
+        )
+
+
+def _check_tags(key: str, value: object) -> None:
+    if type(value) is not list or not all(type(tag) is str for tag in value):
+        raise ArgumentError(f"{key} must be a list of strings, not {value!r}")
+    refuse_foreign(f"option {key}", value)
+
+
+_OPTION_RULES = {
+    "retry": _check_retry,
+    "queue": _check_queue_option,
+    "retry_queue": _check_queue_option,
+    "retry_for": _check_retry_for,
+    "backtrace": _check_count,
+    "dead": _check_flag,
+    "tags": _check_tags,
+}
+
+
+def validate(item: Mapping[str, Any]) -> None:
+    """Refuse what a push by name may not contain.
+
+    Raises:
+        ArgumentError: names the field and what it may hold.
+    """
+    if not isinstance(item, Mapping):
+        raise ArgumentError(f"a push needs a dict with 'class' and 'args', not {item!r:.100}")
+    if "class" not in item or "args" not in item:
+        raise ArgumentError(
+            f"a push needs 'class' and 'args', but got only {sorted(map(str, item))}"
+        )
+    name, args, kwargs = item["class"], item["args"], item.get("kwargs", {})
+    if type(name) is not str or not name:
+        raise ArgumentError(f"'class' must be the name of a job, not {name!r}")
+    if type(args) is not list:
+        raise ArgumentError(f"'args' of {name} must be a list, not {type(args).__name__}")
+    if type(kwargs) is not dict:
+        raise ArgumentError(f"'kwargs' of {name} must be a dict, not {type(kwargs).__name__}")
+    if "jid" in item and (type(item["jid"]) is not str or not item["jid"]):
+        raise ArgumentError(f"'jid' of {name} must be a non-empty string, not {item['jid']!r}")
+    if "at" in item and not _is_time(item["at"]):
+        raise ArgumentError(f"'at' of {name} must be a number of seconds, not {item['at']!r}")
+    try:
+        check_options({key: item[key] for key in item if key not in CALL_FIELDS})
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: {error}") from None
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+# --- bytes ----------------------------------------------------------------------------------
+
+
+def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | None = None) -> bytes:
+    """The bytes for Redis: compact JSON in raw UTF-8, as Ruby would write them.
+
+    Args:
+        limit: most bytes allowed (``max_payload``); None for what was in Redis before.
+        names: names of the positional parameters, for the message.
+
+    Raises:
+        ArgumentError: something in it is no JSON, or it is larger than *limit*.
+    """
+    try:
+        raw = _encode(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"the payload of {payload.get('class')} is no JSON: {error}") from error
+    if limit is not None and len(raw) > limit:
+        raise ArgumentError(_too_large(payload, len(raw), limit, names))
+    return raw
+
+
+def _too_large(payload: Payload, size: int, limit: int, names: Sequence[str] | None) -> str:
+    sizes = {name_of(index, names): len(_encode(a)) for index, a in enumerate(payload["args"])}
+    sizes.update({key: len(_encode(a)) for key, a in payload.get("kwargs", {}).items()})
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    where = f"; its largest argument, {largest}, takes {sizes[largest]:,}" if largest else ""
+    return (
+        f"the payload of {payload['class']} has {size:,} bytes, but max_payload allows {limit:,}"
+        f"{where}. Store the data elsewhere and pass a reference to it"
+    )
+
+
+def decode(raw: bytes) -> Payload:
+    """All fields of a payload.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object.
+    """
+    try:
+        return _decode_object(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"Invalid JSON for job: {_reason(error)}") from error
+
+
+def parse(raw: bytes) -> Work:
+    """What running the job needs.
+
+    Raises:
+        PayloadError: *raw* is no JSON object, or its class or args are missing or of a wrong type.
+    """
+    try:
+        return _decode_work(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"Invalid JSON for job: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _raw_fields(raw: bytes) -> dict[str, Any]:
+    try:
+        return _decode_raw_fields(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"Invalid JSON for job: {_reason(error)}") from error
+
+
+# --- transitions ----------------------------------------------------------------------------
+
+
+def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
+    """A scheduled or failed job's payload as it goes (back) to its queue.
+
+    Every value but ``enqueued_at`` keeps its bytes.
+
+    Returns:
+        The queue's name, and the new bytes.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object, or its queue is not a string.
+    """
+    fields = _raw_fields(raw)
+    queue = _field(fields, "queue", DEFAULT_QUEUE)
+    if type(queue) is not str or not queue:
+        raise PayloadError(f"the queue of a job must be a non-empty string, not {queue!r}")
+    fields["enqueued_at"] = now
+    return queue, _encode(fields)
+
+
+def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:
+    """The payload of a job that was running when its process died.
+
+    Every value but ``crashes`` and ``recovered_from`` keeps its bytes.
+
+    Args:
+        cause: how the process died, for people.
+        owner: the identity of the dead process.
+
+    Returns:
+        How many processes have died on this job, and the new bytes.
+    """
+    fields = _raw_fields(raw)
+    before = _field(fields, "crashes", 0)
+    crashes = (before if type(before) is int else 0) + 1
+    fields["crashes"] = crashes
+    fields["recovered_from"] = {"owner": owner, "cause": cause}
+    return crashes, _encode(fields)
+
+
+def _field(fields: Mapping[str, Any], key: str, default: Any) -> Any:
+    raw = fields.get(key)
+    return default if raw is None else msgspec.json.decode(raw)
+
+
+def with_failure(
+    raw: bytes,
+    *,
+    error: BaseException,
+    queue: str,
+    now: float,
+    backtrace: Iterable[str] | None,
+) -> Payload:
+    """The payload of a job that has just failed.
+
+    Args:
+        queue: where it was fetched from; its ``retry_queue`` goes first.
+        now: seconds since the epoch.
+        backtrace: the lines to keep, outermost call last; None keeps none.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object.
+    """
+    payload = decode(raw)
+    payload["queue"] = payload.get("retry_queue") or queue
+    payload["error_message"] = message_of(error)
+    payload["error_class"] = class_of(error)
+    if type(payload.get("retry_count")) is int:
+        payload["retried_at"] = now
+        payload["retry_count"] += 1
+    else:
+        payload["failed_at"] = now
+        payload["retry_count"] = 0
+    if backtrace is not None:
+        payload["error_backtrace"] = pack_backtrace(backtrace)
+    return payload
+
+
+def message_of(error: BaseException) -> str:
+    """What *error* says, as valid text of at most :data:`MAX_MESSAGE` characters."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001 - it is the application's code, and it is broken
+        text = f"(no message: {type(error).__name__}.__str__ raised {type(second).__name__})"
+    return text[:MAX_MESSAGE].encode(errors="replace").decode()
+
+
+def class_of(error: BaseException) -> str:
+    """
+    >>> class_of(KeyError()), class_of(PayloadError())
+    ('KeyError', 'jobd.errors.PayloadError')
+    """
+    kind = type(error)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def pack_backtrace(lines: Iterable[str]) -> str:
+    """Base64 of the deflated JSON array of *lines*, as dashboards read it."""
+    clean = [line.encode(errors="replace").decode() for line in lines]
+    return base64.b64encode(zlib.compress(_encode(clean))).decode("ascii")

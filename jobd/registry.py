@@ -1,0 +1,98 @@
+"""Which jobs this process can run, by their names on the wire.
+
+Importing an application fills it; a worker looks every payload's class up here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobd.errors import ArgumentError, UnknownJobError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """One registered job.
+
+    Attributes:
+        name: class name on the wire.
+        function: what runs; for a :class:`~jobd.Job` subclass, it makes an instance and performs.
+        options: payload fields of every call, in wire order: retry, queue, then others.
+        retry_in: seconds (or DISCARD, or KILL) by count, exception and payload; None = default.
+        on_exhausted: told the payload and the exception after the last retry; DISCARD keeps the
+            job out of the dead set.
+        is_async: the function returns a coroutine.
+        signature: of the call, without ``self``.
+        origin: module and qualified name of the code.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    options: Mapping[str, Any]
+    retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
+    on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None
+    is_async: bool
+    signature: inspect.Signature
+    origin: str
+
+    def call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Run it; returns the coroutine if the job is ``async``."""
+        return self.function(*args, **kwargs)
+
+
+_definitions: dict[str, Definition] = {}
+
+
+def register(definition: Definition) -> None:
+    """Make a job known. The same code may register again, as a reload does.
+
+    Raises:
+        ArgumentError: another job has this name.
+    """
+    other = _definitions.get(definition.name)
+    if other is not None and other.origin != definition.origin:
+        raise ArgumentError(
+            f"two jobs are called {definition.name!r}: {other.origin} and {definition.origin}; "
+            "give one of them another name=..."
+        )
+    _definitions[definition.name] = definition
+
+
+def lookup(name: str) -> Definition:
+    """The job called *name*.
+
+    Raises:
+        UnknownJobError: it is not registered here.
+    """
+    try:
+        return _definitions[name]
+    except KeyError:
+        raise UnknownJobError(
+            f"no job called {name!r} is registered in this process: "
+            "import the module that defines it (-r/--require), or check its name=..."
+        ) from None
+
+
+def all_jobs() -> list[Definition]:
+    """Every registered job, by name."""
+    return [_definitions[name] for name in sorted(_definitions)]
+
+
+def origin_of(code: Callable[..., Any]) -> str:
+    """Module and qualified name of a function or class, the same wherever it is imported.
+
+    A program's own module is called ``__main__`` while it runs and something else when a worker
+    imports it; the latter counts.
+    """
+    module = code.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        file = getattr(main, "__file__", None)
+        module = spec.name if spec is not None else Path(file).stem if file else module
+    return f"{module}.{code.__qualname__}"
