@@ -150,11 +150,7 @@ class Daemon:
         def ready() -> bool:
             if not self.alive():
                 raise AssertionError(f"the daemon ended with {self.returncode}\n{self.story()}")
-            state = self.state()
-            workers = state.get("workers", [])
-            return state.get("state") == "running" and all(
-                worker["state"] == "ready" for worker in workers
-            )
+            return bool(self.state().get("phase") == "running")
 
         self.wait(ready, timeout, "the daemon is ready")
         return self
@@ -204,14 +200,17 @@ class Daemon:
             return []
 
     def workers(self) -> list[int]:
-        """Process ids of the workers that live, by slot."""
-        living = {child.pid for child in self.children()}
-        return [w["pid"] for w in self.state().get("workers", []) if w["pid"] in living]
+        """Process ids of the workers that live, by slot (the state file is a moment behind)."""
+        return [pid for role, pid in self._roles() if role.startswith("worker.")]
 
     def keeper(self) -> int | None:
         """Process id of the keeper."""
-        rest = {child.pid for child in self.children()} - set(self.workers())
-        return min(rest, default=None)
+        return next((pid for role, pid in self._roles() if role == "keeper"), None)
+
+    def _roles(self) -> list[tuple[str, int]]:
+        living = {child.pid for child in self.children()}
+        known = [(c["role"], c["pid"]) for c in self.state().get("children", [])]
+        return sorted(child for child in known if child[1] in living)
 
     def log(self) -> str:
         """Everything that the daemon has written: its log and its standard streams."""
