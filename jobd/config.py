@@ -1,0 +1,354 @@
+"""Every setting of jobd, in one frozen object, and the sources it comes from.
+
+Defaults are overridden by the file, the file by environment variables, these by flags. All
+problems are found before anything is refused, so that they can be mended in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jobd.errors import ConfigError
+from jobd.settings import (
+    Invalid,
+    QueueSpec,
+    Setting,
+    describe,
+    no_spaces,
+    redact,
+    redis_url,
+    setting,
+)
+
+__all__ = ["DEFAULT_PIDFILE", "SETTINGS", "Config", "QueueSpec", "Reading", "find_file", "read"]
+
+#: Where the pidfile is when no setting says otherwise.
+DEFAULT_PIDFILE = "/run/jobd/jobd.pid"
+
+QueueMode = Literal["strict", "weighted", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Config:
+    """The settings of one daemon.
+
+    Built directly (``Config(workers=2)``) it is taken as it is; :meth:`load` validates.
+
+    Example:
+        >>> Config.load(None, {"JOBD_CONCURRENCY": "5"}, {"workers": "2"}).concurrency
+        5
+    """
+
+    require: tuple[str, ...] = setting(
+        (),
+        "Application to load: a module (shop.jobs) or a file (./jobs.py).",
+        "-r",
+        "--require",
+        check=no_spaces,
+        metavar="MODULE|FILE",
+    )
+    queues: tuple[QueueSpec, ...] = setting(
+        (QueueSpec("default"),),
+        "Queue to serve, with its weight if the queues are to share.",
+        "-q",
+        "--queue",
+        metavar="NAME[,WEIGHT]",
+    )
+    concurrency: int = setting(
+        10,
+        "Jobs that each worker process runs at the same time.",
+        "-c",
+        "--concurrency",
+        unit="threads",
+        minimum=1,
+        maximum=1000,
+    )
+    workers: int = setting(
+        1, "Worker processes.", "-w", "--workers", unit="processes", minimum=1, maximum=256
+    )
+    timeout: float = setting(
+        8.0,
+        "Time that running jobs get to finish at a stop; then they go back to their queues.",
+        "-t",
+        "--timeout",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+    )
+    pidfile: str = setting(
+        "",
+        f"File that holds the master's process id. Empty: {DEFAULT_PIDFILE}.",
+        path=True,
+        metavar="FILE",
+    )
+    logfile: str = setting(
+        "", "File that the log is appended to. Empty: standard error.", path=True, metavar="FILE"
+    )
+    log_level: str = setting(
+        "info",
+        "Least level that is logged.",
+        choices=("debug", "info", "warning", "error"),
+    )
+    log_format: str = setting(
+        "console", "Lines for people, or one JSON object a line.", choices=("console", "json")
+    )
+    redis: str = setting(
+        "redis://127.0.0.1:6379/0",
+        "Address of the Redis or Valkey server: redis://, rediss:// (TLS), unix:// or a Sentinel.",
+        env=("JOBD_REDIS", "REDIS_URL"),
+        check=redis_url,
+        metavar="URL",
+    )
+    prefix: str = setting(
+        "",
+        "Put before every key in Redis. Empty, to share queues with a Ruby application.",
+    )
+    environment: str = setting(
+        "development",
+        "Name of the environment; selects [environments.NAME] of the file.",
+        "-e",
+        "--environment",
+        env=("JOBD_ENV",),
+        check=no_spaces,
+        metavar="NAME",
+    )
+    directory: str = setting(
+        "",
+        "Directory to work in; the application is imported from it. Empty: where jobd is started.",
+        path=True,
+        metavar="DIR",
+    )
+    start_timeout: float = setting(
+        60.0, "Limit for the daemon to become ready.", unit="seconds", minimum=1, maximum=86400
+    )
+    boot_timeout: float = setting(
+        60.0,
+        "Limit for one worker to load the application and become ready.",
+        unit="seconds",
+        minimum=1,
+        maximum=86400,
+    )
+    max_retries: int = setting(
+        25,
+        "Retries of a failing job whose own options give no number.",
+        unit="retries",
+        minimum=0,
+        maximum=1000,
+    )
+    dead_max_jobs: int = setting(
+        10_000, "Most jobs that the dead set keeps.", unit="jobs", minimum=1
+    )
+    dead_timeout: float = setting(
+        15_552_000.0, "Longest time that the dead set keeps a job.", unit="seconds", minimum=1
+    )
+    max_payload: int = setting(
+        1_048_576,
+        "Largest job that can be pushed, as JSON.",
+        unit="bytes",
+        minimum=1024,
+        maximum=536_870_912,
+    )
+    poll_interval: float = setting(
+        1.0,
+        "Time between two looks for retries and scheduled jobs that have become due.",
+        unit="seconds",
+        minimum=0.05,
+        maximum=3600,
+    )
+    tag: str = setting("", "Text that dashboards show beside this daemon.")
+    labels: tuple[str, ...] = setting(
+        (), "Word that dashboards show with this daemon's processes.", "--label", check=no_spaces
+    )
+
+    @classmethod
+    def load(
+        cls, file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]
+    ) -> Config:
+        """The effective settings.
+
+        Args:
+            file: the TOML file, or None for none (see :func:`find_file`).
+            environment: environment variables, normally ``os.environ``.
+            flags: by field name, as text or as values; None and empty tuples count as not given.
+
+        Raises:
+            ConfigError: something is wrong; the text names every problem with its place.
+        """
+        reading = read(file, environment, flags)
+        if reading.problems:
+            raise ConfigError(_sentence(reading.problems))
+        return reading.config
+
+    @property
+    def queue_mode(self) -> QueueMode:
+        """How the queues are tried.
+
+        ``strict``: always in their order (no weights). ``random``: all weights are 1.
+        ``weighted``: otherwise; a queue without a weight then counts as 1.
+        """
+        weights = {queue.weight for queue in self.queues}
+        if weights <= {0}:
+            return "strict"
+        return "random" if weights == {1} else "weighted"
+
+    def redacted(self) -> Config:
+        """A copy that may be shown: the Redis password is masked."""
+        return replace(self, redis=redact(self.redis))
+
+    def __repr__(self) -> str:
+        shown = ((one.name, getattr(self, one.name)) for one in SETTINGS)
+        text = ((name, redact(value) if name == "redis" else value) for name, value in shown)
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in text)})"
+
+
+#: The description of every field of Config, in order.
+SETTINGS: tuple[Setting, ...] = describe(Config)
+_BY_NAME = {one.name: one for one in SETTINGS}
+_ENVIRONMENTS = "environments"
+
+
+@dataclass(slots=True)
+class Reading:
+    """What :func:`read` found: the settings as far as they are right, and everything wrong.
+
+    *origins* says, by field name, where a value that is not the default comes from.
+    """
+
+    config: Config
+    origins: dict[str, str]
+    problems: list[str]
+
+
+def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
+    """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it is there, or None."""
+    named = given or environment.get("JOBD_CONFIG")
+    if named:
+        return named
+    return "jobd.toml" if Path("jobd.toml").exists() else None
+
+
+def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Reading:
+    """Like :meth:`Config.load`, but returns the problems beside what could be read."""
+    layer = _Layer()
+    table = layer.open(file) if file else {}
+    sections = layer.take_sections(table, file)
+    layer.take_table(table, f"{file}: ")
+
+    above = _Layer()
+    above.take_variables(environment)
+    above.take_flags(flags)
+
+    names = {**layer.values, **above.values}
+    chosen = sections.get(str(names.get("environment", Config().environment)))
+    for section in sections.values():
+        layer.problems += section.problems
+    for upper in (chosen, above):
+        if upper is not None:
+            layer.values |= upper.values
+            layer.origins |= upper.origins
+    layer.problems += above.problems
+
+    config = _absolute(Config(**layer.values))
+    if config.logfile and config.logfile == config.pidfile:
+        layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    return Reading(config, layer.origins, layer.problems)
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One source's values (or several that were merged), where each comes from, what is wrong."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
+        try:
+            self.values[name] = _BY_NAME[name].read(raw, text=text)
+        except Invalid as error:
+            self.problems.append(f"{place} {error}")
+        else:
+            self.origins[name] = place
+
+    def open(self, file: str) -> dict[str, Any]:
+        import tomllib  # only those who have a file pay for it
+
+        try:
+            return tomllib.loads(Path(file).read_bytes().decode("utf-8"))
+        except OSError as error:
+            self.problems.append(f"the configuration file {file}: {error.strerror}")
+        except UnicodeDecodeError as error:
+            self.problems.append(f"{file} is not UTF-8 text (byte {error.start})")
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{file} is not TOML: {error}")
+        except RecursionError:
+            self.problems.append(f"{file} is nested too deeply")
+        return {}
+
+    def take_table(self, table: Mapping[str, Any], place: str, *, top: bool = True) -> None:
+        for key, raw in table.items():
+            if key in _BY_NAME and (top or key != "environment"):
+                self.take(key, raw, place + key, text=False)
+            elif key in _BY_NAME:
+                self.problems.append(f"{place}{key} cannot be set inside an environment")
+            else:
+                self.problems.append(f"{place}{key} is not a setting{_guess(key, top)}")
+
+    def take_sections(self, table: dict[str, Any], file: str | None) -> dict[str, _Layer]:
+        """Remove ``environments`` from *table*; one layer for each, so that all are checked."""
+        content = table.pop(_ENVIRONMENTS, {})
+        layers: dict[str, _Layer] = {}
+        for name, section in content.items() if isinstance(content, dict) else ():
+            layers[name] = _Layer()
+            if isinstance(section, dict):
+                place = f"{file}: {_ENVIRONMENTS}.{name}."
+                layers[name].take_table(section, place, top=False)
+            else:
+                content = None
+        if not isinstance(content, dict):
+            self.problems.append(
+                f"{file}: {_ENVIRONMENTS} must hold sections like [{_ENVIRONMENTS}.production]"
+            )
+        return layers
+
+    def take_variables(self, environment: Mapping[str, str]) -> None:
+        for one in SETTINGS:
+            # An empty variable is one that is not set: container tools cannot say it otherwise.
+            variable = next((name for name in one.env if environment.get(name)), None)
+            if variable is not None:
+                raw = environment[variable]
+                words: object = raw.split() if one.repeatable else raw
+                self.take(one.name, words, f"${variable}", text=True)
+
+    def take_flags(self, flags: Mapping[str, object]) -> None:
+        for name, raw in flags.items():
+            if raw is not None and raw != ():
+                self.take(name, raw, "/".join(_BY_NAME[name].flags), text=True)
+
+
+def _guess(key: str, top: bool) -> str:
+    from difflib import get_close_matches  # only those who mistype pay for it
+
+    known = [*_BY_NAME, _ENVIRONMENTS] if top else list(_BY_NAME)
+    close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _absolute(config: Config) -> Config:
+    """Paths made independent of the directory that a daemon works in later."""
+    base = Path(config.directory).expanduser().absolute()
+    paths: dict[str, Any] = {
+        one.name: str(base / Path(value).expanduser())
+        for one in SETTINGS
+        if one.path and (value := getattr(config, one.name))
+    }
+    return replace(config, **paths)
+
+
+def _sentence(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} settings are wrong:\n" + "\n".join(f"  {one}" for one in problems)

@@ -1,0 +1,160 @@
+"""The file that a process logs to: one descriptor, one ``write()`` a record, no buffer.
+
+The descriptor's number never changes: to reopen is to put another file behind it with ``dup2``,
+so threads, the standard library's logging and faulthandler never notice a rotation. A full disk
+or a lost device costs log records, never a job: the records are counted, and the count is
+reported when writing works again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jobd.errors import Exit, JobdError
+
+_STDERR = 2
+_MODE = 0o640
+_COMPLAIN_EVERY = 10.0  # seconds
+
+
+class LogFileError(JobdError):
+    """The log file cannot be opened."""
+
+    exit_code = Exit.CANNOT_CREATE
+
+
+def _plain(text: str) -> bytes:
+    return f"jobd: {text}\n".encode("utf-8", "backslashreplace")
+
+
+class LogFile:
+    """An open log file, or standard error.
+
+    Attributes:
+        fd: number of the descriptor, the same for the life of the process.
+        path: absolute path, "" for standard error.
+        render: makes the line in which this class itself reports something;
+            ``jobd.log.configure`` sets it, so that these lines look like all others.
+
+    Example:
+        >>> log = LogFile.open("/var/log/jobd/jobd.log")  # doctest: +SKIP
+        >>> log.write(b"hello\\n")  # doctest: +SKIP
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+        self.render: Callable[[str], bytes] = _plain
+        self._dropped = 0
+        self._torn = False
+        self._complained = -_COMPLAIN_EVERY
+        # Taken without waiting: a process forked while another thread holds it must not hang.
+        self._reporting = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str) -> LogFile:
+        """Open *path* for appending, or standard error when it is empty.
+
+        Raises:
+            LogFileError: it cannot be opened.
+        """
+        if not path:
+            return cls(_STDERR, "")
+        path = str(Path(path).absolute())
+        try:
+            return cls(_open(path), path)
+        except OSError as error:
+            raise LogFileError(_cannot_open(path, error)) from error
+
+    def write(self, record: bytes) -> None:
+        """Append *record*, which ends with a newline. Never raises; what fails is counted."""
+        if self._torn:  # the record before was cut short: begin on a new line
+            record = b"\n" + record
+        try:
+            written = os.write(self.fd, record)
+        except OSError as error:
+            self._drop(error.strerror or str(error))
+            return
+        self._torn = written < len(record)
+        if self._torn:
+            self._drop("it was cut short")
+        elif self._dropped:
+            self._report()
+
+    def reopen(self) -> str | None:
+        """Open the path again after a rotation; the old file stays in use if that fails.
+
+        Both a failure and a reopening that makes no sense (standard error) are logged here.
+
+        Returns:
+            What went wrong, or None.
+        """
+        if not self.path:
+            self.write(self.render("the log goes to standard error: there is no file to reopen"))
+            return None
+        try:
+            new = _open(self.path)
+        except OSError as error:
+            text = _cannot_open(self.path, error)
+            self.write(self.render(f"{text}; going on with the old file"))
+            return text
+        try:
+            os.dup2(new, self.fd, inheritable=False)
+        finally:
+            os.close(new)
+        self._torn = False
+        return None
+
+    def moved(self) -> bool:
+        """Whether the path no longer leads to the open file, so that it should be reopened."""
+        if not self.path:
+            return False
+        try:
+            there = Path(self.path).stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # reopening would fail in the same way
+        here = os.fstat(self.fd)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def _drop(self, reason: str) -> None:
+        self._dropped += 1
+        now = time.monotonic()
+        if not self.path or now - self._complained < _COMPLAIN_EVERY:
+            return
+        self._complained = now
+        text = f"cannot write to the log file {self.path}: {reason}; {self._dropped} records lost"
+        try:
+            os.write(_STDERR, self.render(text))
+        except OSError:
+            pass  # nowhere is left to say it; the count is reported once the file works again
+
+    def _report(self) -> None:
+        if not self._reporting.acquire(blocking=False):
+            return
+        try:
+            lost, self._dropped = self._dropped, 0
+            line = self.render(f"{lost} log records were lost: the file could not be written")
+            try:
+                complete = os.write(self.fd, line) == len(line)
+            except OSError:
+                complete = False
+            if not complete:
+                self._dropped += lost
+        finally:
+            self._reporting.release()
+
+
+def _open(path: str) -> int:
+    # Not blocking: a FIFO that nobody reads is an error, not a daemon that hangs in open().
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    return os.open(path, flags, _MODE)
+
+
+def _cannot_open(path: str, error: OSError) -> str:
+    return f"cannot open the log file {path}: {error.strerror or error}"

@@ -1,0 +1,252 @@
+"""What a setting is: name, type, default, unit, a line of help, and how its value is read.
+
+The settings themselves are the fields of :class:`jobd.config.Config`; flags, environment
+variables, the file, ``jobd check`` and the reference page are all made from these descriptions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+sentinel", "rediss+sentinel")
+
+
+class Invalid(ValueError):
+    """A value is not acceptable; the text continues a sentence that begins with its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """One queue to serve. *weight* 0 means that none was given."""
+
+    name: str
+    weight: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name},{self.weight}" if self.weight else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The description of one field of Config. *type* is the field's annotation."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+    unit: str
+    flags: tuple[str, ...]
+    env: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    path: bool
+    check: Callable[[str], None] | None
+    metavar: str
+
+    @property
+    def repeatable(self) -> bool:
+        return self.type.startswith("tuple")
+
+    def read(self, raw: object, *, text: bool) -> Any:
+        """The value that *raw* stands for.
+
+        Args:
+            raw: what the file, a variable or a flag holds.
+            text: numbers come as text (variables and flags), not as numbers (TOML).
+
+        Raises:
+            Invalid: with the reason.
+        """
+        if self.repeatable:
+            items = (raw,) if isinstance(raw, str) else raw
+            if not isinstance(items, list | tuple):
+                raise Invalid(f"must be a list, not {show(raw)}")
+            read_item = read_queue if self.type == "tuple[QueueSpec, ...]" else self._read_text
+            value: Any = tuple(read_item(item) for item in items)
+            if value and isinstance(value[0], QueueSpec):
+                _refuse_twice([queue.name for queue in value])
+            elif not value and self.default:
+                raise Invalid("must not be empty")
+            return value
+        if self.type == "str":
+            return self._read_text(raw)
+        return self._read_number(raw, text=text)
+
+    def _read_text(self, raw: object) -> str:
+        if not isinstance(raw, str):
+            raise Invalid(f"must be text in quotes, not {show(raw)}")
+        if any(ord(character) < 32 or ord(character) == 127 for character in raw):
+            raise Invalid(f"must not contain control characters: {show(raw)}")
+        if self.choices and raw not in self.choices:
+            raise Invalid(f"must be one of {', '.join(self.choices)}, not {show(raw)}")
+        if self.check is not None:
+            self.check(raw)
+        return raw
+
+    def _read_number(self, raw: object, *, text: bool) -> int | float:
+        whole = self.type == "int"
+        value = _number(raw, whole=whole) if text and isinstance(raw, str) else raw
+        kinds = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            kind = "a whole number" if whole else "a number"
+            hint = ", without quotes" if isinstance(raw, str) and not text else ""
+            raise Invalid(f"must be {kind}{hint}, not {show(raw)}")
+        if not math.isfinite(value):
+            raise Invalid(f"must be a finite number, not {show(raw)}")
+        if self.minimum is not None and value < self.minimum:
+            raise Invalid(f"must be at least {self.minimum:g}, not {show(raw)}")
+        if self.maximum is not None and value > self.maximum:
+            raise Invalid(f"must be at most {self.maximum:g}, not {show(raw)}")
+        return value if whole else float(value)
+
+
+def setting(
+    default: Any,
+    help: str,  # named as the metadata is
+    *flags: str,
+    unit: str = "",
+    env: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    path: bool = False,
+    check: Callable[[str], None] | None = None,
+    metavar: str = "",
+) -> Any:
+    """A dataclass field that carries the rest of its description as metadata.
+
+    Without *flags* the flag is the field's name; without *env* the variable is ``JOBD_NAME``.
+    """
+    metadata: Mapping[str, object] = {
+        "help": help,
+        "unit": unit,
+        "flags": flags,
+        "env": env,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "path": path,
+        "check": check,
+        "metavar": metavar,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def describe(cls: type) -> tuple[Setting, ...]:
+    """The settings of a dataclass whose fields were made with :func:`setting`, in their order."""
+    return tuple(_describe(one) for one in fields(cls))
+
+
+def _describe(one: Field[Any]) -> Setting:
+    metadata = dict(one.metadata)
+    metadata["flags"] = metadata["flags"] or ("--" + one.name.replace("_", "-"),)
+    metadata["env"] = metadata["env"] or (f"JOBD_{one.name.upper()}",)
+    default = None if one.default is MISSING else one.default
+    return Setting(name=one.name, type=str(one.type), default=default, **metadata)
+
+
+def read_queue(raw: object) -> QueueSpec:
+    """A queue as ``"name"``, ``"name,weight"`` or ``["name", weight]``."""
+    if isinstance(raw, QueueSpec):
+        return raw
+    if isinstance(raw, str):
+        name, comma, weight = raw.rpartition(",")
+        if not comma:
+            return QueueSpec(queue_name(raw))
+        if not _WHOLE.fullmatch(weight.strip()):
+            raise Invalid(f"has {show(weight)} as a weight in {show(raw)}; write name,weight")
+        return _weighted(name, int(weight))
+    if isinstance(raw, list | tuple) and len(raw) == 2 and isinstance(raw[0], str):
+        if not isinstance(raw[1], int) or isinstance(raw[1], bool):
+            raise Invalid(f"has {show(raw[1])} as the weight of {show(raw[0])}")
+        return _weighted(raw[0], raw[1])
+    raise Invalid(f'must hold "name", "name,weight" or ["name", weight], not {show(raw)}')
+
+
+def queue_name(name: str) -> str:
+    """*name* itself, when a queue may be called that.
+
+    Raises:
+        Invalid: with the reason.
+    """
+    if not name:
+        raise Invalid("has an empty queue name")
+    if not _QUEUE_NAME.fullmatch(name):
+        raise Invalid(
+            f"has the queue name {show(name)}; a name may hold only the letters a-z and A-Z, "
+            "digits and the signs _ : . -"
+        )
+    return name
+
+
+def redis_url(url: str) -> None:
+    """Refuse what is plainly no address of a Redis server; the text never shows a password."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "unix":
+            _ = parts.port  # reading it is what checks it
+    except ValueError:
+        raise Invalid("is not a URL that can be understood: check host and port") from None
+    if parts.scheme not in _REDIS_SCHEMES:
+        raise Invalid(
+            "must be a URL like redis://host:6379/0, rediss://host:6379/0 or "
+            f"unix:///run/redis.sock, not {show(redact(url))}"
+        )
+    if parts.scheme == "unix" and not parts.path:
+        raise Invalid("must name a socket: unix:///run/redis/redis.sock")
+
+
+def no_spaces(text: str) -> None:
+    if not text or " " in text:
+        raise Invalid(f"must be neither empty nor contain spaces: {show(text)}")
+
+
+def redact(url: str) -> str:
+    """*url* with its passwords masked, also where it is malformed.
+
+    Example:
+        >>> redact("redis://app:secret@db:6379/0")
+        'redis://app:***@db:6379/0'
+    """
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&][^=&]*password)=[^&#]*", r"\1=***", url, flags=re.IGNORECASE)
+
+
+def show(value: object) -> str:
+    """*value* as it may stand in a message: text in double quotes, at most 80 characters."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        value = '"' + value.encode("unicode_escape").decode("ascii") + '"'
+    text = str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _weighted(name: str, weight: int) -> QueueSpec:
+    if weight < 0:
+        raise Invalid(f"has the weight {weight} for {show(name)}; it must be at least 0")
+    return QueueSpec(queue_name(name), weight)
+
+
+def _refuse_twice(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid(f"names the queue {show(name)} twice")
+
+
+def _number(text: str, *, whole: bool) -> int | float | str:
+    """The number, or *text* itself when it is none."""
+    if whole:
+        return int(text) if _WHOLE.fullmatch(text.strip()) else text
+    try:
+        return float(text)
+    except ValueError:
+        return text
