@@ -1,9 +1,9 @@
 """A small application that has work to be done: it pushes the jobs of ``jobs.py``.
 
 Usage: ``python app.py DIRECTORY SECONDS``. Redis is named by ``JOBD_REDIS``. It puts files into
-DIRECTORY, runs a web service that fails every now and then, pushes jobs about both for that long,
-and goes on serving until its standard input ends. On standard output it says how many jobs it has
-pushed, a number a line.
+DIRECTORY, runs a web service that fails every now and then, and pushes jobs about both for that
+long. Retries still need the service, so it goes on serving until it is told to end. On standard
+output it says how many jobs it has pushed, a number a line, and at last "done".
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def main() -> None:
             pushed += 1
         print(pushed, flush=True)
         time.sleep(TURN)
-    # Retries still need the service.
-    sys.stdin.read()
+    print("done", flush=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":
