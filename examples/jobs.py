@@ -44,7 +44,7 @@ def thumbnail(source: str, target: str, *, width: int = 96) -> None:
     _write(Path(target), _png(lines, columns=len(lines[0]) // 3))
 
 
-def _patience(count: int, error: Exception, payload: dict[str, Any]) -> float | Verdict:
+def _patience(count: int, error: Exception, _payload: dict[str, Any]) -> float | Verdict:
     """A service that is busy will recover soon; one that says 404 will say so for ever."""
     if isinstance(error, urllib.error.HTTPError) and error.code == 404:
         return KILL
@@ -60,7 +60,7 @@ def notify_warehouse(url: str, order: int) -> None:
         answer.read()
 
 
-@job(retry=5, retry_in=lambda count, error, payload: 1.0 + count)
+@job(retry=5, retry_in=lambda count, _error, _payload: 1.0 + count)
 async def compare_prices(host: str, port: int, product: str) -> None:
     """Ask four shops at the same time. Hundreds of such jobs share one thread."""
     async with asyncio.timeout(TIMEOUT):
