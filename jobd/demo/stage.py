@@ -35,6 +35,8 @@ WORKERS = 2
 THREADS = 5
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_EVENTS = 10
+_OUTCOMES = {"retry": "will be tried again", "dead": "given up"}
 _TIMEOUT = 3.0  # s, the daemon's own patience with running jobs
 _SETTINGS = """\
 require = ["jobs"]
@@ -256,30 +258,37 @@ class Stage:
         ]
 
     def _new_events(self) -> list[Event]:
-        """The last events of the log."""
-        if self.logfile.exists():
-            with self.logfile.open("rb") as log:
-                log.seek(self._read)
-                lines, _, _rest = log.read().rpartition(b"\n")
-            self._read += len(lines) + 1 if lines else 0
-            found = [_event(json.loads(line)) for line in lines.split(b"\n") if line[:1] == b"{"]
-            self._events = [*self._events, *filter(None, found)][-12:]
+        """The last events of the log; of the many jobs that are done, only the slowest a look."""
+        if not self.logfile.exists():
+            return self._events
+        with self.logfile.open("rb") as log:
+            log.seek(self._read)
+            lines, newline, _rest = log.read().rpartition(b"\n")
+        self._read += len(lines) + len(newline)
+        records = [json.loads(line) for line in lines.split(b"\n") if line[:1] == b"{"]
+        done = [record for record in records if record["event"] == "job_done"]
+        slowest = max(done, key=lambda record: float(record["elapsed"]), default=None)
+        shown = [r for r in records if r is slowest or (r not in done and _is_shown(r))]
+        self._events = [*self._events, *map(_event, shown)][-_EVENTS:]
         return self._events
 
 
-def _event(record: dict[str, Any]) -> Event | None:
-    what = str(record.get("event", ""))
+def _is_shown(record: dict[str, Any]) -> bool:
+    return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
+
+
+def _event(record: dict[str, Any]) -> Event:
+    what = record["event"]
     name = str(record.get("class", "")).rpartition(".")[2]
     if what == "job_done":
-        text = f"{name} done in {record.get('elapsed', 0) * 1000:.0f} ms"
+        text = f"{name} done in {record['elapsed'] * 1000:.0f} ms"
     elif what == "job_failed":
-        text = f"{name} failed: {record.get('error')} → {record.get('outcome')}"
-    elif name or record.get("level") == "debug":
-        return None
+        kind, _, message = str(record["error"]).partition(": ")
+        error = f"{kind.rpartition('.')[2]}: {message}"
+        text = f"{name} failed: {error} ({_OUTCOMES.get(record['outcome'], record['outcome'])})"
     else:
         text = what
-    time_of_day = str(record.get("timestamp", ""))[11:19]
-    return Event(time_of_day, str(record.get("role", "")), text, str(record.get("level", "")))
+    return Event(record["timestamp"][11:19], record["role"], text, record["level"])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
