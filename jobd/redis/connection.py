@@ -82,7 +82,7 @@ def redacted(url: str) -> str:
 
 
 def _anonymous() -> dict[str, Any]:
-    """Options that keep the client from introducing itself with commands that old servers refuse."""
+    """Options that stop the client from introducing itself, which old servers count as errors."""
     known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
     if "driver_info" in known:
         return {"driver_info": None}

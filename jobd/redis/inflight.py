@@ -117,6 +117,12 @@ class InFlight:
         )
         return scripts.FILE.pack(keys, (self._identity, first, queue))
 
+    def unclaim(self, queue: str) -> bytes:
+        """Return what a blocking claim on *queue* has delivered, for a worker gone quiet."""
+        source, target = self._keys.claim(self._identity, queue), self._keys.queue(queue)
+        packed: bytes = hiredis.pack_command(("LMOVE", source, target, "LEFT", "RIGHT"))
+        return packed
+
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
         processed = self._stats()[:2]
         return scripts.ACKNOWLEDGE.pack(
@@ -146,7 +152,7 @@ class InFlight:
         return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
 
     def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
-        """Return *jobs* to the head of their queues; *started* holds the numbers of those cut short."""
+        """Return *jobs* to the head of their queues; those in *started* have been cut short."""
         newest_first = sorted(jobs, reverse=True)
         queues = sorted({job.queue for job in newest_first})
         arguments: list[str | int] = [DAY_TTL]
