@@ -12,6 +12,7 @@ import threading
 import time
 
 import redis
+from structlog.typing import FilteringBoundLogger
 
 from jobd import log
 
@@ -22,7 +23,7 @@ LONGEST_PAUSE = 5.0
 class Outage:
     """Remembers whether Redis is away, so that each outage is one line at its start and its end."""
 
-    def __init__(self, logger: log.Logger) -> None:
+    def __init__(self, logger: FilteringBoundLogger) -> None:
         self._log = logger
         self._since = 0.0
         self._pause = FIRST_PAUSE

@@ -316,29 +316,42 @@ class Transport:
             raise _NothingWrittenError(str(error)) from error
         try:
             connection.send_packed_command([packed], check_health=False)
-            refused = None
-            for _ in range(replies):
-                try:
-                    connection.read_response(disable_decoding=True)
-                except redis.ResponseError as error:
-                    refused = refused or error
-            if isinstance(refused, redis.exceptions.ReadOnlyError):
-                connection.disconnect()
-                raise _NothingWrittenError(str(refused)) from refused
-            if refused is not None:
-                raise refused
+            answers = [_answer(connection) for _ in range(replies)]
         except BaseException:
-            # Whatever else interrupted it (a signal, a Shutdown), replies may be outstanding.
+            # Whatever interrupted it (a signal, a Shutdown), replies may be outstanding.
             connection.disconnect()
             raise
         finally:
             pool.release(connection)
+        refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
+        if not refusals:
+            return
+        if len(refusals) == replies and all(map(_is_read_only, refusals)):
+            pool.disconnect(inuse_connections=False)
+            raise _NothingWrittenError(str(refusals[0])) from refusals[0]
+        raise refusals[0]
 
     def _where(self) -> str:
         options = self._client.connection_pool.connection_kwargs
         if "path" in options:
             return str(options["path"])
         return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _answer(connection: Any) -> Any:
+    """The next reply, or the error that the server answered with."""
+    import redis
+
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError as error:
+        return error
+
+
+def _is_read_only(error: Exception) -> bool:
+    import redis
+
+    return isinstance(error, redis.exceptions.ReadOnlyError)
 
 
 class _NothingWrittenError(Exception):

@@ -63,7 +63,7 @@ class Executor:
                 self._perform(definition, work)
         except Shutdown:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its failure
+        except BaseException as error:
             if _cut_short(error):
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
@@ -79,7 +79,7 @@ class Executor:
         for handler in hooks.error_handlers:
             try:
                 handler(error, about)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the application's; logged, with its traceback
                 self._log.exception("error_handler_failed")
 
     def _perform(self, definition: Definition, work: payload.Work) -> Any:

@@ -100,7 +100,7 @@ class Fetcher(threading.Thread):
         # The main thread writes, the fetcher obeys.
         self._quiet = False
         self._surrendering = False
-        self._ending = False
+        self._ending = threading.Event()
         self._lease_in_doubt = False
         self._surrendered = threading.Event()
 
@@ -166,7 +166,8 @@ class Fetcher(threading.Thread):
 
     def close(self, timeout: float) -> None:
         """Send what is left to send, give up the lease, and end."""
-        self._quiet = self._ending = True
+        self._quiet = True
+        self._ending.set()
         self._waits.bell.ring()
         self.join(timeout)
 
@@ -174,11 +175,11 @@ class Fetcher(threading.Thread):
 
     def run(self) -> None:
         pause = 0.0
-        while not self._ending:
+        while not self._ending.is_set():
             try:
                 self._pause(pause)
                 self._connect()
-                while not self._ending:
+                while not self._ending.is_set():
                     self._turn()
                 self._leave()
             except LeaseLost:
@@ -187,7 +188,7 @@ class Fetcher(threading.Thread):
             except redis.RedisError as error:
                 pause = self._outage.failed(error)
                 self._repeating = True
-            except Exception:
+            except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
                 self._log.exception("fetcher_failed")
                 pause = REGISTER_AGAIN
                 self._repeating = True
@@ -232,7 +233,7 @@ class Fetcher(threading.Thread):
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
         free = self._pool.size - self._unfinished
-        if self._quiet or self._ending:
+        if self._quiet or self._ending.is_set():
             seconds = BLOCK
         elif not self._pool.queue.empty():
             # Threads have work for a while. Their ends are collected, so that one round trip
@@ -258,7 +259,7 @@ class Fetcher(threading.Thread):
     def _pause(self, seconds: float) -> None:
         """Pause between attempts to connect; only the end of the process cuts it short."""
         until = time.monotonic() + seconds
-        while not self._ending and (left := until - time.monotonic()) > 0:
+        while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
             self._waits.sleep(left)
 
     def _connect(self) -> None:
@@ -267,7 +268,7 @@ class Fetcher(threading.Thread):
         self._wire.connect(OF_A_WORKER)
         while not self._ask(self._inflight.register()):
             self._pause(REGISTER_AGAIN)
-            if self._ending:
+            if self._ending.is_set():
                 return
         self._reconcile()
         # Claims whose answer was lost may have delivered into any of the lists.

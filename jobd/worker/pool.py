@@ -121,7 +121,7 @@ class Pool:
 
     def take_back(self) -> list[Claimed]:
         """Take all jobs that have not started, in order; no thread will run them any more."""
-        taken = []
+        taken: list[Claimed] = []
         while True:
             try:
                 job = self.queue.get_nowait()

@@ -175,10 +175,7 @@ class Retry:
                 self._on_error(broken, {"context": "death handler", "job": fields})
 
 
-
-def _option(
-    name: str, fields: dict[str, Any], options: Any, default: object = None
-) -> Any:
+def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:
     """An option: as the payload says, else as the job's definition says, else *default*."""
     for source in (fields, options):
         value = source.get(name)
