@@ -50,8 +50,8 @@ def check_arguments(
         >>> check_arguments([[{"when": {1}}]], {}, ["items"])
         Traceback (most recent call last):
         ...
-        jobd.errors.ArgumentError: argument items[0].when is a set, which JSON cannot carry; \
-pass a list
+        jobd.errors.ArgumentError: argument items[0].when is of type set, which JSON cannot \
+carry; pass a list
     """
     for index, value in enumerate(args):
         kind = type(value)
@@ -133,9 +133,8 @@ def _foreign(value: object) -> str:
     for base in (str, int, float, list, dict):
         if isinstance(value, base):
             return (
-                f"is a {kind.__name__}, which would come back as a plain {base.__name__}; "
+                f"is of type {kind.__name__}, which would come back as a plain {base.__name__}; "
                 f"pass a plain {base.__name__}"
             )
-    article = "an" if kind.__name__[0] in "aeiouAEIO" else "a"
     advice = _ADVICE.get(kind.__name__, "pass an id and let the job load the object")
-    return f"is {article} {kind.__name__}, which JSON cannot carry; {advice}"
+    return f"is of type {kind.__name__}, which JSON cannot carry; {advice}"

@@ -198,7 +198,7 @@ def validate(item: Mapping[str, Any]) -> None:
         ArgumentError: names the field and what it may hold.
     """
     if not isinstance(item, Mapping):
-        raise ArgumentError(f"a push needs a dict with 'class' and 'args', not {item!r:.100}")
+        raise ArgumentError(f"a push needs a dict with 'class' and 'args', not {repr(item)[:100]}")
     if "class" not in item or "args" not in item:
         raise ArgumentError(
             f"a push needs 'class' and 'args', but got only {sorted(map(str, item))}"

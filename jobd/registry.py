@@ -93,6 +93,9 @@ def origin_of(code: Callable[..., Any]) -> str:
     if module == "__main__":
         main = sys.modules["__main__"]
         spec = getattr(main, "__spec__", None)
-        file = getattr(main, "__file__", None)
-        module = spec.name if spec is not None else Path(file).stem if file else module
+        file = getattr(main, "__file__", None) or "<interactive>"
+        if spec is not None:
+            module = spec.name
+        elif not file.startswith("<"):
+            module = Path(file).stem
     return f"{module}.{code.__qualname__}"

@@ -16,9 +16,12 @@ from typing import IO
 
 # argv: parent's pid, program, arguments of the program beginning with argv[0].
 # PR_SET_PDEATHSIG is 1, SIGTERM is 15. A parent that died before the request is noticed by its
-# pid. The program is executed under the given name: some servers choose their role by argv[0].
+# pid. Blocked and ignored signals would survive the exec; the program begins with none. It is
+# executed under the given name: some servers choose their role by argv[0].
 _LAUNCHER = """
-import os, sys
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)

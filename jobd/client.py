@@ -1,0 +1,392 @@
+"""Pushing jobs to Redis: one round trip a push, one a batch.
+
+The order is always the same: middleware, strict check, encoding, Redis. Nothing is sent twice
+unless it is certain that the first time did nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobd import payload as wire
+from jobd.arguments import check_arguments
+from jobd.errors import ArgumentError, UnavailableError
+from jobd.middleware import Chain, client_middleware
+from jobd.when import When, due_at
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+MAX_PAYLOAD = 1_048_576
+"""Bytes of one payload, unless told otherwise."""
+
+BATCH = 1_000
+SCHEDULED_BATCH = 100
+"""Jobs in one round trip of a bulk push."""
+
+MIN_SPREAD = 5.0
+"""Seconds; a shorter spread would not take the edge off a thundering herd."""
+
+DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": wire.DEFAULT_QUEUE}
+"""Options of a job that gives none, and of every push by name."""
+
+
+class Client:
+    """Pushes jobs. Safe to share between threads, and to carry across a fork.
+
+    Args:
+        url: of Redis; default ``$JOBD_REDIS``, then ``$REDIS_URL``, then this machine's.
+        prefix: of every key; default ``$JOBD_PREFIX``, then none.
+        redis: an existing client to use instead of *url*.
+        max_payload: bytes allowed for one payload.
+
+    Attributes:
+        middleware: the chain around every push; replace it by a copy to have one of your own.
+
+    Example:
+        >>> client = Client("redis://127.0.0.1:6379/0")
+        >>> client.push({"class": "Reports::Monthly", "args": [2026, 11]})  # doctest: +SKIP
+        '1befef82961e0772dce5ae4d'
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        prefix: str | None = None,
+        redis: Redis | None = None,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+    ) -> None:
+        if url is not None and redis is not None:
+            raise ArgumentError("give Client either a url or a redis client, not both")
+        self.url = url or os.environ.get("JOBD_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_URL
+        self.prefix = os.environ.get("JOBD_PREFIX", "") if prefix is None else prefix
+        self.max_payload = max_payload
+        self.middleware: Chain[str] = client_middleware
+        self._redis = redis
+        self._made: Transport | None = None
+
+    @property
+    def _transport(self) -> Transport:
+        # Two threads may both make one at first; the spare has no connection and is dropped.
+        if self._made is None:
+            self._made = Transport(self._redis, self.url, self.prefix)
+        return self._made
+
+    def push(self, item: Mapping[str, Any]) -> str | None:
+        """Push one job by the name of its class, without having its code.
+
+        Args:
+            item: ``class`` and ``args``; optionally ``kwargs``, ``jid``, ``at`` (a time as for
+                ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``.
+
+        Returns:
+            The job's id; None if client middleware stopped the push.
+
+        Raises:
+            ArgumentError: the item, or one of the arguments, is not acceptable.
+            UnavailableError: Redis did not take it.
+        """
+        wire.validate(item)
+        now = time.time()
+        made = wire.complete(item, DEFAULTS, now=now)
+        return self.send(made, at=due_at(made.pop("at", 0), now))
+
+    def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
+        """Push many jobs of one class by name; see :meth:`push`.
+
+        Args:
+            item: as for :meth:`push`, but ``args`` is an iterable of argument lists. ``at`` may
+                be a list of as many times. ``spread_interval`` spreads the jobs at random over
+                so many seconds (at least 5).
+
+        Returns:
+            One entry a job: its id, or None if client middleware stopped it.
+        """
+        fields = dict(item)
+        calls = fields.pop("args", None)
+        if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
+            raise ArgumentError("push_bulk needs 'args' to be a list of argument lists")
+        if "jid" in fields:
+            raise ArgumentError("push_bulk gives every job an id of its own; leave 'jid' out")
+        at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
+        wire.validate({**fields, "args": []})
+        return self.send_bulk(fields, DEFAULTS, calls, at=at, spread=spread)
+
+    # --- for jobd.call, which has the class's code ----------------------------------------------
+
+    def prepare(
+        self, made: wire.Payload, *, at: float | None = None, names: Sequence[str] | None = None
+    ) -> wire.Payload | None:
+        """Run the middleware and check what it left; None if it stopped the push."""
+        if not self.middleware:
+            self._check(made, names)
+            return made
+        if at is not None:
+            made["at"] = at
+        if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
+            return None
+        made.pop("at", None)
+        wire.validate(made)
+        self._check(made, names)
+        return made
+
+    @staticmethod
+    def _check(made: wire.Payload, names: Sequence[str] | None) -> None:
+        try:
+            check_arguments(made["args"], made.get("kwargs", {}), names)
+        except ArgumentError as error:
+            raise ArgumentError(f"{made['class']}: {error}") from None
+
+    def send(
+        self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
+    ) -> str | None:
+        """Prepare, encode and store one payload; returns its jid or None."""
+        ready = self.prepare(made, at=at, names=names)
+        if ready is None:
+            return None
+        if at is None:
+            wire.stamp(ready, time.time())
+        raw = wire.encode(ready, self.max_payload, names)
+        if at is None:
+            self._transport.enqueue({ready["queue"]: [raw]})
+        else:
+            self._transport.schedule([(at, raw)])
+        jid: str = ready["jid"]
+        return jid
+
+    def send_bulk(
+        self,
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        calls: Iterable[Any],
+        *,
+        at: When | Sequence[When] | None = None,
+        spread: float | None = None,
+        check: Callable[[Sequence[Any]], None] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[str | None]:
+        """Send *calls* in batches; *check* compares one call with the job's signature."""
+        times = _times(at, spread)
+        size = BATCH if times is None else SCHEDULED_BATCH
+        jids: list[str | None] = []
+        remaining = iter(calls)
+        while batch := list(itertools.islice(remaining, size)):
+            try:
+                made = [self._one_of_bulk(fields, options, call, check) for call in batch]
+                jids += self._send_batch(made, times, names)
+            except ArgumentError as error:
+                if not jids:
+                    raise
+                raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
+        if isinstance(at, Sequence) and len(at) != len(jids):
+            raise ArgumentError(f"'at' has {len(at):,} times for {len(jids):,} jobs")
+        return jids
+
+    @staticmethod
+    def _one_of_bulk(
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        call: Any,
+        check: Callable[[Sequence[Any]], None] | None,
+    ) -> wire.Payload:
+        if not isinstance(call, list | tuple):
+            raise ArgumentError(
+                f"{fields['class']}: every call of a bulk must be a list of arguments, "
+                f"not {repr(call)[:100]}"
+            )
+        if check is not None:
+            check(call)
+        return wire.complete({**fields, "args": list(call)}, options, now=time.time())
+
+    def _send_batch(
+        self,
+        batch: list[wire.Payload],
+        times: Iterator[When] | None,
+        names: Sequence[str] | None,
+    ) -> list[str | None]:
+        now = time.time()
+        jids: list[str | None] = []
+        queued: dict[str, list[bytes]] = {}
+        scheduled: list[tuple[float, bytes]] = []
+        for made in batch:
+            at = None if times is None else due_at(_next(times), now)
+            ready = self.prepare(made, at=at, names=names)
+            if ready is None:
+                jids.append(None)
+                continue
+            jids.append(ready["jid"])
+            if at is None:
+                wire.stamp(ready, now)
+                raw = wire.encode(ready, self.max_payload, names)
+                queued.setdefault(ready["queue"], []).append(raw)
+            else:
+                scheduled.append((at, wire.encode(ready, self.max_payload, names)))
+        if queued:
+            self._transport.enqueue(queued)
+        if scheduled:
+            self._transport.schedule(scheduled)
+        return jids
+
+
+def _times(at: When | Sequence[When] | None, spread: float | None) -> Iterator[When] | None:
+    if spread is not None:
+        if at is not None:
+            raise ArgumentError("give a bulk push either 'at' or a spread, not both")
+        width = max(float(spread), MIN_SPREAD)
+        return (random.random() * width for _ in itertools.count())
+    if at is None:
+        return None
+    return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)
+
+
+def _next(times: Iterator[When]) -> When:
+    try:
+        return next(times)
+    except StopIteration:
+        raise ArgumentError("'at' has fewer times than there are jobs") from None
+
+
+class Transport:
+    """The only place where pushes meet Redis."""
+
+    def __init__(self, client: Redis | None, url: str, prefix: str) -> None:
+        # Imported at the first push: an application that only defines jobs starts without it.
+        import hiredis
+
+        from jobd.redis.connection import connect
+        from jobd.redis.keys import Keys
+
+        self._client = connect(url) if client is None else client
+        self._keys = Keys(prefix)
+        self._pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        """Make the queues known and put payloads at their tails, in their order."""
+        packed = self._pack(("SADD", self._keys.queues, *queues))
+        for name, payloads in queues.items():
+            packed += self._pack(("LPUSH", self._keys.queue(name), *payloads))
+        self._send(packed, 1 + len(queues))
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        """Put payloads into the schedule at their times (s)."""
+        scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
+        self._send(self._pack(("ZADD", self._keys.schedule, *scored)), 1)
+
+    def _send(self, packed: bytes, replies: int) -> None:
+        """One round trip.
+
+        A second attempt follows only a connection that could not be made, or a server that
+        refuses all writes (it was demoted): then the first attempt certainly stored nothing.
+        """
+        import redis
+
+        for last in (False, True):
+            try:
+                self._attempt(packed, replies)
+                return
+            except _NothingWrittenError as error:
+                if last:
+                    raise UnavailableError(
+                        f"Redis at {self._where()} did not take the job: {error}"
+                    ) from error.__cause__
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise UnavailableError(
+                    f"Redis at {self._where()} failed during a push, so the job may or may not be "
+                    f"stored: {error}"
+                ) from error
+            except redis.ResponseError as error:
+                raise UnavailableError(
+                    f"Redis at {self._where()} refused the job: {error}"
+                ) from error
+
+    def _attempt(self, packed: bytes, replies: int) -> None:
+        import redis
+
+        pool: Any = self._client.connection_pool
+        try:
+            connection = pool.get_connection()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise _NothingWrittenError(str(error)) from error
+        try:
+            connection.send_packed_command([packed], check_health=False)
+            answers = [_answer(connection) for _ in range(replies)]
+        except BaseException:
+            # Whatever interrupted it (a signal, a Shutdown), replies may be outstanding.
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+        refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
+        if not refusals:
+            return
+        if len(refusals) == replies and all(map(_is_read_only, refusals)):
+            pool.disconnect(inuse_connections=False)
+            raise _NothingWrittenError(str(refusals[0])) from refusals[0]
+        raise refusals[0]
+
+    def _where(self) -> str:
+        options = self._client.connection_pool.connection_kwargs
+        if "path" in options:
+            return str(options["path"])
+        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _answer(connection: Any) -> Any:
+    """The next reply, or the error that the server answered with."""
+    import redis
+
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError as error:
+        return error
+
+
+def _is_read_only(error: Exception) -> bool:
+    import redis
+
+    return isinstance(error, redis.exceptions.ReadOnlyError)
+
+
+class _NothingWrittenError(Exception):
+    """An attempt failed and certainly stored nothing."""
+
+
+_default: Client | None = None
+
+
+def configure(
+    redis: str | Redis | None = None,
+    prefix: str | None = None,
+    *,
+    max_payload: int = MAX_PAYLOAD,
+) -> Client:
+    """Set up the client that ``perform_async`` and its kin use in this process.
+
+    Args:
+        redis: a URL or a client; default as for :class:`Client`.
+        prefix: of every key; default as for :class:`Client`.
+        max_payload: bytes allowed for one payload.
+
+    Example:
+        >>> configure("redis://127.0.0.1:6379/1", prefix="shop:").prefix
+        'shop:'
+    """
+    global _default
+    url, client = (redis, None) if isinstance(redis, str) else (None, redis)
+    _default = Client(url, prefix, client, max_payload=max_payload)
+    return _default
+
+
+def default_client() -> Client:
+    """The process-wide client, made from the environment unless :func:`configure` was called."""
+    global _default
+    if _default is None:
+        _default = Client()
+    return _default
