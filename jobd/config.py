@@ -18,6 +18,7 @@ from jobd.settings import (
     Setting,
     describe,
     no_spaces,
+    not_empty,
     redact,
     redis_url,
     setting,
@@ -47,7 +48,7 @@ class Config:
         "Application to load: a module (shop.jobs) or a file (./jobs.py).",
         "-r",
         "--require",
-        check=no_spaces,
+        check=not_empty,
         metavar="MODULE|FILE",
     )
     queues: tuple[QueueSpec, ...] = setting(
@@ -354,6 +355,8 @@ def _absolute(config: Config) -> Config:
         for one in SETTINGS
         if one.path and (value := getattr(config, one.name))
     }
+    if config.directory:
+        paths["directory"] = str(base)
     return replace(config, **paths)
 
 

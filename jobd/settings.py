@@ -212,6 +212,11 @@ def redis_url(url: str) -> None:
         raise Invalid("must name a socket: unix:///run/redis/redis.sock")
 
 
+def not_empty(text: str) -> None:
+    if not text.strip():
+        raise Invalid("must not hold an empty text")
+
+
 def no_spaces(text: str) -> None:
     if not text or " " in text:
         raise Invalid(f"must be neither empty nor contain spaces: {show(text)}")

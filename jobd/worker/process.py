@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from jobd import context, hooks, log, payload, stacks
+from jobd import application, context, hooks, log, payload, stacks
 from jobd.background import Outage
 from jobd.child import TURN, Child
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
@@ -25,7 +25,6 @@ from jobd.master.scoreboard import BUSY
 from jobd.redis.connection import connect, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
-from jobd.worker import application
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
