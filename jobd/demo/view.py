@@ -96,9 +96,8 @@ class View:
         elif not scene.settled:
             state = "no new work; the last retries are on their way"
         else:
-            lost = scene.pushed - scene.done - scene.stats.dead
-            # A killed worker's job may have run twice: that is what "at least once" means.
-            state = f"[bold green]all done, {max(0, lost)} lost[/]: still up, Ctrl-C ends it"
+            lost = max(0, scene.lost)
+            state = f"[bold green]all done, {lost} lost[/]; still up, Ctrl-C ends it"
         clock = f"{seconds // 60}:{seconds % 60:02d}"
         return Text.from_markup(f" [bold]jobd demo[/]  [dim]{clock}[/]  {state}")
 
@@ -154,7 +153,8 @@ def _workers(scene: Scene) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
     for worker in scene.workers:
-        table.add_row(worker.role, str(worker.pid), _threads(worker), worker.state)
+        threads = _threads(worker) if worker.role != "keeper" else Text()
+        table.add_row(worker.role, str(worker.pid), threads, worker.state)
     return table
 
 
