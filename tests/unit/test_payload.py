@@ -70,11 +70,16 @@ def test_golden_by_name() -> None:
 
 def test_golden_retry() -> None:
     failed = payload.with_failure(
-        BOOM, error=ValueError("boom é 7"), queue="default", now=1795416082.6269855, backtrace=["a:1"]
+        BOOM,
+        error=ValueError("boom é 7"),
+        queue="default",
+        now=1795416082.6269855,
+        backtrace=["a:1"],
     )
     packed = payload.pack_backtrace(["a:1"]).encode()
     assert payload.encode(failed) == (
-        BOOM[:-1] + ',"error_message":"boom é 7","error_class":"ValueError",'
+        BOOM[:-1]
+        + ',"error_message":"boom é 7","error_class":"ValueError",'
         '"failed_at":1795416082.6269855,"retry_count":0,"error_backtrace":"'.encode()
         + packed
         + b'"}'
@@ -151,7 +156,15 @@ def test_validate_refuses(item: Any, message: str) -> None:
 @pytest.mark.parametrize("queue", ["default", "a-b", "a_b", "A:b.C", "0"])
 def test_validate_accepts(queue: str) -> None:
     payload.validate(
-        {"class": "A::B", "args": [1], "queue": queue, "at": 1.5, "retry": 0, "jid": "x", "more": [1]}
+        {
+            "class": "A::B",
+            "args": [1],
+            "queue": queue,
+            "at": 1.5,
+            "retry": 0,
+            "jid": "x",
+            "more": [1],
+        }
     )
 
 
@@ -197,7 +210,13 @@ def test_encode_refuses_what_is_no_json(value: Any) -> None:
 
 def test_parse() -> None:
     work = payload.parse(BOOM)
-    assert (work.class_, work.args, work.kwargs, work.jid, work.retry) == ("Boom", [7], {}, "b4f4", 2)
+    assert (work.class_, work.args, work.kwargs, work.jid, work.retry) == (
+        "Boom",
+        [7],
+        {},
+        "b4f4",
+        2,
+    )
     bare = payload.parse(b'{"class":"A","args":[]}')
     assert bare.retry is msgspec.UNSET
     assert bare.jid == ""
@@ -296,7 +315,11 @@ def test_second_failure_counts_on() -> None:
         payload.encode(first), error=KeyError("2"), queue="b", now=2.5, backtrace=None
     )
     assert (second["failed_at"], second["retried_at"], second["retry_count"]) == (1.5, 2.5, 1)
-    assert (second["queue"], second["error_class"], second["error_message"]) == ("b", "KeyError", "'2'")
+    assert (second["queue"], second["error_class"], second["error_message"]) == (
+        "b",
+        "KeyError",
+        "'2'",
+    )
     assert "retried_at" not in first
 
 
