@@ -18,6 +18,7 @@ from jobd.settings import (
     Setting,
     describe,
     no_spaces,
+    not_empty,
     redact,
     redis_url,
     setting,
@@ -47,7 +48,7 @@ class Config:
         "Application to load: a module (shop.jobs) or a file (./jobs.py).",
         "-r",
         "--require",
-        check=no_spaces,
+        check=not_empty,
         metavar="MODULE|FILE",
     )
     queues: tuple[QueueSpec, ...] = setting(
@@ -160,7 +161,11 @@ class Config:
     )
     tag: str = setting("", "Text that dashboards show beside this daemon.")
     labels: tuple[str, ...] = setting(
-        (), "Word that dashboards show with this daemon's processes.", "--label", check=no_spaces
+        (),
+        "Word that dashboards show with this daemon's processes.",
+        "--label",
+        check=no_spaces,
+        metavar="WORD",
     )
 
     @classmethod
@@ -214,12 +219,14 @@ _ENVIRONMENTS = "environments"
 class Reading:
     """What :func:`read` found: the settings as far as they are right, and everything wrong.
 
-    *origins* says, by field name, where a value that is not the default comes from.
+    *origins* says, by field name, where a value that is not the default comes from; *wrong* names
+    the settings for which some source holds something unreadable.
     """
 
     config: Config
     origins: dict[str, str]
     problems: list[str]
+    wrong: set[str]
 
 
 def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
@@ -249,12 +256,13 @@ def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
         if upper is not None:
             layer.values |= upper.values
             layer.origins |= upper.origins
+            layer.wrong |= upper.wrong
     layer.problems += above.problems
 
     config = _absolute(Config(**layer.values))
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
-    return Reading(config, layer.origins, layer.problems)
+    return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 
 @dataclass(slots=True)
@@ -264,12 +272,14 @@ class _Layer:
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
 
     def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
         try:
             self.values[name] = _BY_NAME[name].read(raw, text=text)
         except Invalid as error:
             self.problems.append(f"{place} {error}")
+            self.wrong.add(name)
         else:
             self.origins[name] = place
 
@@ -345,6 +355,8 @@ def _absolute(config: Config) -> Config:
         for one in SETTINGS
         if one.path and (value := getattr(config, one.name))
     }
+    if config.directory:
+        paths["directory"] = str(base)
     return replace(config, **paths)
 
 

@@ -76,6 +76,11 @@ def current_job() -> CurrentJob:
         ) from None
 
 
+def running_job() -> CurrentJob | None:
+    """The job that this thread or task runs, or None."""
+    return _current.get(None)
+
+
 def set_current(job: CurrentJob) -> Token[CurrentJob]:
     """Called by what runs jobs, before each; the token undoes it."""
     return _current.set(job)

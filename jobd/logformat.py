@@ -21,7 +21,7 @@ Renderer = Callable[[str, MutableMapping[str, Any]], bytes]
 
 _PRIORITIES = {"critical": 2, "fatal": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _COLOURS = {"critical": "1;31", "error": "31", "warning": "33", "info": "32", "debug": "2"}
-_PASSWORD = re.compile(rb"(://[^\s:/@\"']*):[^\s\"']+@")
+_PASSWORD = re.compile(rb"(sentinel://|://[^\s:/@\"']*:)[^\s\"']+@")
 _QUERY_PASSWORD = re.compile(rb"(?i)([?&][a-z_]*password)=[^\s&\"'#]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_IN_BLOCK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -180,5 +180,5 @@ def _mask(line: bytes) -> bytes:
     if b"://" not in line:
         return line
     if b"@" in line:
-        line = _PASSWORD.sub(rb"\1:***@", line)
+        line = _PASSWORD.sub(rb"\1***@", line)
     return _QUERY_PASSWORD.sub(rb"\1=***", line) if b"assword=" in line.lower() else line

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel", "redis+sentinel", "rediss+sentinel")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
 class Invalid(ValueError):
@@ -54,6 +54,13 @@ class Setting:
     @property
     def repeatable(self) -> bool:
         return self.type.startswith("tuple")
+
+    @property
+    def default_text(self) -> str:
+        """The default as a flag or variable would say it; "" for none."""
+        if self.repeatable:
+            return " ".join(map(str, self.default))
+        return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, raw: object, *, text: bool) -> Any:
         """The value that *raw* stands for.
@@ -191,17 +198,23 @@ def redis_url(url: str) -> None:
     """Refuse what is plainly no address of a Redis server; the text never shows a password."""
     try:
         parts = urlsplit(url)
-        if parts.scheme != "unix":
+        if parts.scheme in ("redis", "rediss"):
             _ = parts.port  # reading it is what checks it
     except ValueError:
         raise Invalid("is not a URL that can be understood: check host and port") from None
     if parts.scheme not in _REDIS_SCHEMES:
         raise Invalid(
-            "must be a URL like redis://host:6379/0, rediss://host:6379/0 or "
-            f"unix:///run/redis.sock, not {show(redact(url))}"
+            "must be a URL like redis://host:6379/0, rediss://host:6379/0, "
+            "unix:///run/redis.sock or redis+sentinel://host:26379/service/0, "
+            f"not {show(redact(url))}"
         )
     if parts.scheme == "unix" and not parts.path:
         raise Invalid("must name a socket: unix:///run/redis/redis.sock")
+
+
+def not_empty(text: str) -> None:
+    if not text.strip():
+        raise Invalid("must not hold an empty text")
 
 
 def no_spaces(text: str) -> None:
@@ -216,7 +229,8 @@ def redact(url: str) -> str:
         >>> redact("redis://app:secret@db:6379/0")
         'redis://app:***@db:6379/0'
     """
-    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    # A Sentinel's URL may hold a password without a name, so all of it is masked there.
+    url = re.sub(r"(sentinel://|://[^:/@]*:).*@", r"\1***@", url)
     return re.sub(r"([?&][^=&]*password)=[^&#]*", r"\1=***", url, flags=re.IGNORECASE)
 
 

@@ -14,14 +14,15 @@ import inspect
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import hiredis
-
 import redis
-from jobd.errors import ConfigError
-from jobd.redis.scripts import Script
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
+
+from jobd.errors import ConfigError, UnavailableError
+from jobd.redis.protocol import Argument, pack
+from jobd.redis.scripts import Script
+from jobd.settings import redact
 
 TIMEOUT = 5.0
 """Seconds that a command may take before its connection is given up."""
@@ -63,26 +64,29 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
         return redis.Redis.from_url(url, **options)
     except ValueError as error:
         raise ConfigError(
-            f"{redacted(url)} is not a Redis URL ({error}); write redis://HOST:PORT/DB, "
+            f"{redact(url)} is not a Redis URL ({error}); write redis://HOST:PORT/DB, "
             "rediss://…, unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB"
         ) from None
 
 
-def redacted(url: str) -> str:
-    """*url* with its password masked, for logs and messages.
+OLDEST = (6, 2)
+"""Oldest Redis that knows all commands used (BLMOVE and LMOVE, RPOP with a count)."""
 
-    >>> redacted("redis://app:secret@db:6379/0")
-    'redis://app:***@db:6379/0'
+
+def require_version(client: redis.Redis) -> None:
+    """Ask the server who it is.
+
+    Raises:
+        UnavailableError: it is too old.
+        redis.RedisError: it does not answer, or refuses.
     """
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return url
-    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{hosts}").geturl()
+    version = str(client.info("server").get("redis_version", ""))
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        raise UnavailableError(f"the server is Redis {version}; jobd needs 6.2 or newer")
 
 
 def _anonymous() -> dict[str, Any]:
-    """Options that keep the client from introducing itself with commands that old servers refuse."""
+    """Options that stop the client from introducing itself, which old servers count as errors."""
     known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
     if "driver_info" in known:
         return {"driver_info": None}
@@ -107,7 +111,8 @@ def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
     options["db"] = int(database or 0)
     options |= dict(parse_qsl(parts.query))
     asking = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol")}
-    client: redis.Redis = Sentinel(addresses, sentinel_kwargs=asking).master_for(service, **options)
+    sentinel: Any = Sentinel
+    client: redis.Redis = sentinel(addresses, sentinel_kwargs=asking).master_for(service, **options)
     return client
 
 
@@ -165,7 +170,7 @@ class Wire:
         """
         return self._connection.read_response(disable_decoding=True)
 
-    def ask(self, *command: str | bytes | int | float) -> Reply:
+    def ask(self, *command: Argument) -> Reply:
         """Send one command and read its reply."""
-        self.send(hiredis.pack_command(command))
+        self.send(pack(*command))
         return self.read()

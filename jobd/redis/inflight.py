@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import hiredis
-
 from jobd.redis import scripts
 from jobd.redis.keys import Keys
+from jobd.redis.protocol import pack
 
 LEASE = 60.0
 """Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered)."""
@@ -75,27 +74,22 @@ class InFlight:
 
     def held(self) -> bytes:
         """Ask for the tags of everything in flight."""
-        packed: bytes = hiredis.pack_command(("HKEYS", self._hash))
-        return packed
+        return pack("HKEYS", self._hash)
 
     def payload(self, tag: bytes) -> bytes:
         """Ask for the payload of one of them."""
-        packed: bytes = hiredis.pack_command(("HGET", self._hash, tag))
-        return packed
+        return pack("HGET", self._hash, tag)
 
     def wait(self, queue: str, timeout: float) -> bytes:
         """Block until a job arrives in *queue*, or *timeout* seconds have passed."""
-        packed: bytes = hiredis.pack_command(
-            (
-                "BLMOVE",
-                self._keys.queue(queue),
-                self._keys.claim(self._identity, queue),
-                "RIGHT",
-                "LEFT",
-                timeout,
-            )
+        return pack(
+            "BLMOVE",
+            self._keys.queue(queue),
+            self._keys.claim(self._identity, queue),
+            "RIGHT",
+            "LEFT",
+            timeout,
         )
-        return packed
 
     def claim(self, first: int, most: int, shares: Iterable[tuple[str, int]]) -> bytes:
         """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try."""
@@ -116,6 +110,11 @@ class InFlight:
             self._keys.queue(queue),
         )
         return scripts.FILE.pack(keys, (self._identity, first, queue))
+
+    def unclaim(self, queue: str) -> bytes:
+        """Return what a blocking claim on *queue* has delivered, for a worker gone quiet."""
+        source, target = self._keys.claim(self._identity, queue), self._keys.queue(queue)
+        return pack("LMOVE", source, target, "LEFT", "RIGHT")
 
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
         processed = self._stats()[:2]
@@ -146,7 +145,7 @@ class InFlight:
         return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
 
     def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
-        """Return *jobs* to the head of their queues; *started* holds the numbers of those cut short."""
+        """Return *jobs* to the head of their queues; those in *started* have been cut short."""
         newest_first = sorted(jobs, reverse=True)
         queues = sorted({job.queue for job in newest_first})
         arguments: list[str | int] = [DAY_TTL]

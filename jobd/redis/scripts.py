@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-import hiredis
-
 import redis
 
-Argument = str | bytes | int | float
+from jobd.redis.protocol import Argument, pack
 
 _FOLDER = files(__package__) / "lua"
 _COUNTING = (_FOLDER / "counting.lua").read_text(encoding="utf-8")
@@ -37,13 +35,11 @@ class Script:
 
     def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
         """The call as protocol bytes, for a pipeline on a :class:`~jobd.redis.connection.Wire`."""
-        packed: bytes = hiredis.pack_command(("EVALSHA", self.digest, len(keys), *keys, *arguments))
-        return packed
+        return pack("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
     def load(self) -> bytes:
         """``SCRIPT LOAD`` as protocol bytes."""
-        packed: bytes = hiredis.pack_command(("SCRIPT", "LOAD", self.source))
-        return packed
+        return pack("SCRIPT", "LOAD", self.source)
 
     def __call__(
         self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Argument]

@@ -2,7 +2,8 @@
 --
 -- The first call condemns the owner (a score below zero: the time of it), so that it can claim
 -- nothing more even if it is alive after all. The owner is forgotten when it holds nothing and
--- so much time has passed that no blocking claim of it can still be answered by the server.
+-- so much time has passed that no blocking claim of it can still be answered by the server. One
+-- that is not listed and holds nothing has left in good order, or was forgotten before.
 --
 -- KEYS  1 owners · 2 in-flight hash · 3 names of its queues · 4 queues · 5 dead
 --       6… for each queue concerned: queue list · claim list
@@ -14,7 +15,9 @@
 -- Returns  {state, jobs moved}; state is 'alive' (nothing changed), 'held' (call again with what
 --       is still in flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
 local now = tonumber(redis.call('TIME')[1])
-local lease = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '0')
+local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not listed and redis.call('HLEN', KEYS[2]) == 0 then return {'forgotten', 0} end
+local lease = tonumber(listed or '0')
 if ARGV[2] == 'expired' and lease > now then return {'alive', 0} end
 if lease >= 0 then
   lease = -now

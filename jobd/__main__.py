@@ -1,0 +1,10 @@
+"""``python -m jobd`` is the command ``jobd``."""
+
+from __future__ import annotations
+
+import sys
+
+from jobd.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

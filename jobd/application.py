@@ -1,0 +1,174 @@
+"""Loads the application: the modules or files named by ``require``, whose import registers jobs.
+
+Workers do it for good; ``jobd check`` does it in a child process that it throws away, because an
+import may start threads, open connections or end the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from jobd.errors import ApplicationError
+
+
+def load(require: Iterable[str], directory: str = "") -> None:
+    """Import every module or file of *require*.
+
+    *directory* ("" = the current one) is put first on ``sys.path``. A file inside a package is
+    imported under its full dotted name, so that its jobs are called as they are when the module
+    is imported elsewhere.
+
+    Raises:
+        ApplicationError: one cannot be imported; the text says which, why and where.
+
+    Example:
+        >>> load(["shop.jobs", "./reports/jobs.py"], "/srv/shop")  # doctest: +SKIP
+    """
+    base = Path(directory).absolute()
+    _look_first_in(base)
+    for name in require:
+        try:
+            if "/" in name or name.endswith(".py"):
+                _import_file(name, base)
+            else:
+                importlib.import_module(name)
+        except ApplicationError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ApplicationError(_reason(name, base, error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What importing the application in a child process came to. *error* is "" if it worked."""
+
+    error: str
+    jobs: int
+
+
+def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
+    """Load the application in a child process, which may take *timeout* seconds."""
+    reading, writing = os.pipe()
+    # -P: a file in the current directory must not stand in for a module of the standard library.
+    command = [sys.executable, "-P", "-m", __name__, str(writing), directory, *require]
+    with os.fdopen(reading, "rb") as pipe:
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=directory or None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writing],
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s", 0)
+        finally:
+            _end(child)
+        # Whatever the import started may hold the pipe open, so only what is there is read.
+        os.set_blocking(reading, False)
+        answer = pipe.read() or b""
+    if answer:
+        return Trial(**json.loads(answer))
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Trial(f"importing {', '.join(require)} ended the process with {how}", 0)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child's whole session: also what the import started, unless it left the session."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of it has ended by itself
+    child.wait()
+
+
+def _look_first_in(directory: Path) -> None:
+    text = str(directory)
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
+def _import_file(name: str, base: Path) -> ModuleType:
+    file = (base / Path(name).expanduser()).resolve()
+    if not file.is_file():
+        raise ApplicationError(f"cannot import the application {name}: there is no file {file}")
+    parts = [file.stem]
+    root = file.parent
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    if any("." in part for part in parts):
+        raise ApplicationError(f"cannot import {file}: a module's name must not contain a dot")
+    _look_first_in(root)
+    module = importlib.import_module(".".join(parts))
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != file:
+        raise ApplicationError(
+            f"cannot import {file}: the module name {module.__name__} already belongs to "
+            f"{found or 'a built-in module'}; rename the file"
+        )
+    return module
+
+
+def _reason(name: str, base: Path, error: BaseException) -> str:
+    what = f"cannot import the application {name}: "
+    if isinstance(error, ModuleNotFoundError) and error.name in (name, name.split(".")[0]):
+        return (
+            f"{what}there is no module {error.name} in {base} or elsewhere on the import path; "
+            "start jobd in the application's directory or set directory"
+        )
+    if isinstance(error, SystemExit):
+        return f"{what}it called sys.exit({error.code!r}){_place(error)}"
+    if isinstance(error, SyntaxError):
+        return f"{what}{error.msg} ({error.filename}, line {error.lineno})"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        text = "(its text cannot be shown)"
+    return f"{what}{type(error).__name__}: {text}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, without the frames of the import system."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+    ]
+    frames = [one for one in frames if not one.filename.endswith("importlib/__init__.py")]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _child(arguments: list[str]) -> None:
+    answer_to, directory, *require = arguments
+    trial = {"error": "", "jobs": 0}
+    try:
+        load(require, directory)
+    except ApplicationError as error:
+        trial["error"] = str(error)[:10_000]  # what a pipe takes at once
+    registry = sys.modules.get("jobd.registry")  # absent: the application does not use jobd
+    if registry is not None:
+        trial["jobs"] = len(list(registry.all_jobs()))
+    os.write(int(answer_to), json.dumps(trial).encode())
+    os._exit(0)  # not through atexit handlers or threads of the application
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1:])

@@ -1,0 +1,233 @@
+"""``jobd check``: everything that could keep the daemon from working, found without starting it.
+
+Nothing is created or changed: a log file that root's check had made could not be written by the
+daemon's user afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config, Reading, read
+from jobd.errors import Exit
+from jobd.settings import Setting, redact
+
+REDIS_SECONDS = 5.0
+OLDEST_REDIS = (6, 2)
+_OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found. *problems* hold the exit code that each would lead to at a start."""
+
+    reading: Reading
+    problems: list[tuple[Exit, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def code(self) -> Exit:
+        return self.problems[0][0] if self.problems else Exit.OK
+
+    def problem(self, code: Exit, text: str) -> None:
+        self.problems.append((code, text))
+
+
+def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> int:
+    """Check and print: problems to standard error, or a summary to standard output.
+
+    Returns:
+        0, or the exit code that ``jobd run`` would have left with at the first problem.
+    """
+    report = check(file, environment, flags)
+    for text in report.warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    if report.problems:
+        count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
+        print(f"jobd: {count}:", file=sys.stderr)
+        for _, text in report.problems:
+            print(f"  - {text}", file=sys.stderr)
+        return report.code
+    print(summary(report, file))
+    return Exit.OK
+
+
+def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
+    """Look at everything; a wrong setting does not hide what else is wrong."""
+    reading = read(file, environment, flags)
+    report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
+    config = reading.config
+    _check_variables(report, environment)
+    if _check_directory(report, config):
+        _check_application(report, config)
+    _check_logfile(report, config)
+    _check_pidfile(report, config)
+    _check_redis(report, config)
+    return report
+
+
+def summary(report: Report, file: str | None) -> str:
+    """The effective settings, each with its source where that is not the default."""
+    reading = report.reading
+    lines = [f"configuration: {file or 'no file'}"]
+    for one in SETTINGS:
+        source = reading.origins.get(one.name)
+        text = f"  {one.name:<14} {_shown(one, reading.config)}"
+        lines.append(f"{text:<50} ({source})" if source else text)
+    return "\n".join([*lines, *report.facts, "everything is fine"])
+
+
+def _shown(one: Setting, config: Config) -> str:
+    value = getattr(config, one.name)
+    if one.name == "redis":
+        return redact(value)
+    if one.name == "pidfile":
+        return value or DEFAULT_PIDFILE
+    if one.repeatable:
+        return " ".join(map(str, value)) or "-"
+    if isinstance(value, float | int):
+        return (
+            f"{value:g} {one.unit}".rstrip() if isinstance(value, float) else f"{value} {one.unit}"
+        )
+    return value or "-"
+
+
+def _check_variables(report: Report, environment: Mapping[str, str]) -> None:
+    known = {name for one in SETTINGS for name in one.env} | set(_OTHER_VARIABLES)
+    for name in sorted(environment):
+        if name.startswith("JOBD_") and name not in known:
+            report.warnings.append(f"the variable ${name} is not one that jobd knows")
+
+
+def _check_directory(report: Report, config: Config) -> bool:
+    if config.directory and not Path(config.directory).is_dir():
+        report.problem(Exit.CONFIG, f"directory: {config.directory} is not a directory")
+        return False
+    if not os.access(config.directory or ".", os.R_OK | os.X_OK):
+        report.problem(Exit.CONFIG, f"directory: {config.directory or '.'} may not be read")
+        return False
+    return True
+
+
+def _check_application(report: Report, config: Config) -> None:
+    if "require" in report.reading.wrong:
+        return
+    if not config.require:
+        text = "no application is given: name its module or file with -r or as require"
+        report.problem(Exit.CONFIG, text)
+        return
+    from jobd.application import attempt
+
+    started = time.monotonic()
+    trial = attempt(config.require, config.directory, config.boot_timeout)
+    took = time.monotonic() - started
+    if trial.error:
+        report.problem(Exit.NO_APPLICATION, trial.error)
+        return
+    names = ", ".join(config.require)
+    if not trial.jobs:
+        report.warnings.append(f"{names} registers no job: is it the right module?")
+    count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
+    report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
+
+
+def _check_logfile(report: Report, config: Config) -> None:
+    if config.logfile:
+        reason = _unwritable(Path(config.logfile), must_be_regular=False)
+        if reason:
+            text = f"cannot open the log file {config.logfile}: {reason}"
+            report.problem(Exit.CANNOT_CREATE, text)
+
+
+def _check_pidfile(report: Report, config: Config) -> None:
+    file = Path(config.pidfile or DEFAULT_PIDFILE)
+    reason = _unwritable(file, must_be_regular=True)
+    if not reason and not os.access(file.parent, os.W_OK | os.X_OK):
+        reason = f"{file.parent} is not writable, which the files beside it need"
+    if not reason:
+        reason = _not_a_pidfile(file)
+    if reason and config.pidfile:
+        report.problem(Exit.CANNOT_CREATE, f"cannot create the pidfile {file}: {reason}")
+    elif reason:
+        report.warnings.append(
+            f"cannot create the pidfile {file}: {reason}; `jobd start` needs one (--pidfile), "
+            "`jobd run` goes on without it and without jobctl"
+        )
+
+
+def _unwritable(file: Path, *, must_be_regular: bool) -> str:
+    """Why *file* could not be opened for writing, or ""; found out without creating it."""
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "it is a directory"
+        if must_be_regular and not stat.S_ISREG(mode):
+            return "it is not a regular file"
+        os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        if not file.parent.is_dir():
+            return f"there is no directory {file.parent}; create it first"
+        if not os.access(file.parent, os.W_OK | os.X_OK):
+            return f"the directory {file.parent} is not writable for this user"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _not_a_pidfile(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            start = content.read(32)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    if re.fullmatch(rb"([0-9]{1,10}\n?)?", start):
+        return ""
+    return "it exists and is not a pidfile; remove it yourself if nothing needs it"
+
+
+def _check_redis(report: Report, config: Config) -> None:
+    if "redis" in report.reading.wrong:
+        return
+    from redis.exceptions import RedisError
+
+    from jobd.errors import JobdError
+    from jobd.redis.connection import connect
+
+    where = redact(config.redis)
+    try:
+        client = connect(config.redis, timeout=REDIS_SECONDS)
+        try:
+            info: dict[str, object] = client.info()
+        finally:
+            client.close()
+    except (RedisError, JobdError, OSError, ValueError) as error:
+        text = redact(" ".join(str(error).split()))
+        report.problem(Exit.UNAVAILABLE, f"Redis at {where} does not answer: {text}")
+        return
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
+        report.problem(
+            Exit.UNAVAILABLE,
+            f"the server at {where} speaks as Redis {version}; jobd needs Redis 6.2 or newer, "
+            "or Valkey",
+        )
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        report.warnings.append(
+            f"the server at {where} has maxmemory-policy {policy}: it deletes jobs when its "
+            "memory is full; set it to noeviction"
+        )
+    valkey = info.get("valkey_version")
+    report.facts.append(
+        f"server: {f'Valkey {valkey}' if valkey else f'Redis {version}'} at {where}"
+    )

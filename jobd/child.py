@@ -1,0 +1,121 @@
+"""The main thread of a child of the master: listens to signals and to the master, and to nothing
+slow, so that it always answers.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from jobd import log
+from jobd.bell import Bell
+from jobd.master.channel import ChannelClosed, Message
+from jobd.master.scoreboard import MAIN_BEAT
+
+if TYPE_CHECKING:
+    from jobd.master.seat import Seat
+
+TURN = 1.0
+"""Seconds between beats on the scoreboard while nothing happens."""
+
+LOOK_AT_LOG = 10.0
+"""Seconds between looks whether somebody has moved the log file away."""
+
+
+class Child:
+    """A worker or the keeper; both override the ``on_`` methods and :meth:`tick`."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.log = log.get(seat.role.partition(".")[0])
+        self.bell = Bell()
+        self.exit_code: int | None = None
+        self._selector = selectors.DefaultSelector()
+        for source in (seat.signals, seat.channel, self.bell):
+            self._selector.register(source, selectors.EVENT_READ, source)
+        self._log_looked_at = time.monotonic()
+
+    # -- what a child does its own way ---------------------------------------------------------
+
+    def on_signal(self, signal: Signals) -> None:
+        """Act on a signal, other than the two that every child treats alike."""
+
+    def on_message(self, message: Message) -> None:
+        """Act on a message of the master, other than the two that every child treats alike."""
+
+    def on_orphaned(self) -> None:
+        """The master has gone."""
+        self.exit_code = 0
+
+    def tick(self) -> None:
+        """Called after every turn."""
+
+    def stacks(self) -> str:
+        """What every thread does."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its threads do")
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def turn(self, seconds: float = TURN) -> None:
+        """Wait for something to happen, at most *seconds*, and act on it."""
+        self.seat.page.beat(MAIN_BEAT)
+        for key, _ in self._selector.select(max(0.0, seconds)):
+            if key.data is self.seat.signals:
+                for signal in self.seat.signals.read():
+                    self._signalled(signal)
+            elif key.data is self.seat.channel:
+                self._receive()
+            else:
+                self.bell.silence()
+        self._look_at_log()
+        if self.seat.channel.wants_write:
+            self._flush()
+        self.tick()
+
+    def tell(self, message: Message) -> None:
+        """Send *message* to the master. If it has gone, the next turn learns it."""
+        try:
+            self.seat.channel.send(message)
+        except ChannelClosed as error:
+            self.log.debug("master_unreachable", error=str(error))
+
+    def _flush(self) -> None:
+        try:
+            self.seat.channel.flush()
+        except ChannelClosed as error:
+            self.log.debug("master_unreachable", error=str(error))
+
+    def _receive(self) -> None:
+        try:
+            messages = self.seat.channel.receive()
+        except ChannelClosed:
+            self._selector.unregister(self.seat.channel)
+            self.on_orphaned()
+            return
+        for message in messages:
+            match message["type"]:
+                case "reopen":
+                    self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
+                case "dump":
+                    self.tell({"type": "dump", "id": message["id"], "text": self.stacks()})
+                case _:
+                    self.on_message(message)
+
+    def _signalled(self, signal: Signals) -> None:
+        match signal:
+            case Signals.SIGUSR2:
+                if error := self.seat.logfile.reopen():
+                    self.log.error("log_not_reopened", error=error)
+            case Signals.SIGTTIN:
+                self.log.warning("thread_dump", stacks=self.stacks())
+            case _:
+                self.on_signal(signal)
+
+    def _look_at_log(self) -> None:
+        now = time.monotonic()
+        if now - self._log_looked_at >= LOOK_AT_LOG:
+            self._log_looked_at = now
+            if self.seat.logfile.moved() and (error := self.seat.logfile.reopen()):
+                self.log.error("log_not_reopened", error=error)

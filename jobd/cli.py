@@ -1,0 +1,168 @@
+"""The command ``jobd``.
+
+``jobd --help`` and shell completion import click and nothing else: options are made from the
+settings, and everything heavy is imported, when a command really runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobd.errors import ConfigError, Exit, JobdError
+
+if TYPE_CHECKING:
+    from jobd.config import Config
+    from jobd.settings import Setting
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _SettingsCommand(click.Command):
+    """A command that takes ``-C`` and one option for every setting."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not any(param.name == "config" for param in self.params):
+            from jobd.config import SETTINGS
+
+            file = click.Option(
+                ["-C", "--config"],
+                metavar="FILE",
+                help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
+            )
+            self.params = [file, *map(_option, SETTINGS), *self.params]
+        return super().get_params(ctx)
+
+
+def _option(setting: Setting) -> click.Option:
+    # Values stay text here: the settings read them, and so report all that are wrong at once.
+    notes = ["repeatable"] if setting.repeatable else []
+    if setting.default_text:
+        notes.append(f"default: {setting.default_text}")
+    return click.Option(
+        [*setting.flags, setting.name],
+        multiple=setting.repeatable,
+        metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
+        help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
+    )
+
+
+@click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
+@click.option("-V", "--version", "show_version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def jobd(ctx: click.Context, show_version: bool) -> int:
+    """Run background jobs: a daemon that is compatible with Sidekiq and loses nothing."""
+    if show_version:
+        click.echo(_version())
+        ctx.exit(Exit.OK)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(Exit.USAGE)
+    return Exit.OK
+
+
+@jobd.command(cls=_SettingsCommand)
+@click.option("--no-wait", is_flag=True, help="Do not wait until the workers are ready.")
+def start(no_wait: bool, config: str | None, **flags: Any) -> int:
+    """Start the daemon and wait until it is ready."""
+    settings = _load(config, flags)
+    from jobd.master.start import start as start_daemon
+
+    return start_daemon(settings, wait=not no_wait)
+
+
+@jobd.command(cls=_SettingsCommand)
+def run(config: str | None, **flags: Any) -> int:
+    """Run in the foreground (systemd, containers)."""
+    settings = _load(config, flags)
+    from jobd.master.start import run as run_daemon
+
+    return run_daemon(settings)
+
+
+@jobd.command(cls=_SettingsCommand)
+def check(config: str | None, **flags: Any) -> int:
+    """Print every problem that a start would meet.
+
+    Checks the settings, imports the application in a process of its own, and looks at the log
+    file, the pidfile and Redis. Nothing is started or changed.
+    """
+    from jobd import check as checks
+    from jobd.config import find_file
+
+    return checks.main(find_file(config, os.environ), os.environ, flags)
+
+
+@jobd.command()
+@click.option("--redis", metavar="URL", help="Server to use.  [default: one of its own]")
+def demo(redis: str | None) -> int:
+    """Show jobs at work; Ctrl-C ends it all."""
+    from jobd.demo import main as show
+
+    return show(redis)
+
+
+@jobd.command()
+def version() -> int:
+    """Print the version."""
+    click.echo(_version())
+    return Exit.OK
+
+
+def _load(config: str | None, flags: dict[str, Any]) -> Config:
+    from jobd.config import Config, find_file
+
+    settings = Config.load(find_file(config, os.environ), os.environ, flags)
+    if not settings.require:
+        raise ConfigError(
+            "no application is given: name its module or file with -r, e.g. -r shop.jobs, "
+            "or as require in the configuration file"
+        )
+    return settings
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        number = installed("jobd")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    return f"jobd {number} (Python {sys.version.split()[0]})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code (supervisors rely on it: errors.Exit)."""
+    return _guarded(lambda: jobd.main(args=argv, prog_name="jobd", standalone_mode=False))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        return int(command() or Exit.OK)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context is not None else ""
+        _complain(error.format_message().rstrip(".") + hint)
+        return Exit.USAGE
+    except JobdError as error:
+        _complain(str(error))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (| head). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.OS_ERROR
+
+
+def _complain(text: str) -> None:
+    click.echo(f"jobd: {text}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

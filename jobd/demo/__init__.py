@@ -1,0 +1,87 @@
+"""``jobd demo``: a server, a daemon and an application at work, to watch and to break.
+
+Everything it starts lives in temporary directories and ends with it, however it ends: by Ctrl-C,
+by a signal, by the terminal's hang-up, or even by SIGKILL (only files remain then).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+from jobd.demo.stage import Ending, Stage
+from jobd.errors import Exit, JobdError, UnavailableError
+
+ENDINGS: frozenset[Ending] = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+SECONDS = 25.0
+_LIVE_PAUSE = 0.25
+_PLAIN_PAUSE = 2.0
+
+
+class _Told(Exception):
+    """Somebody wants the demo to end."""
+
+
+def _pause(seconds: float) -> None:
+    # The signals are blocked and fetched here, so that one can arrive at any moment without
+    # cutting anything in half.
+    if signal.sigtimedwait(ENDINGS, seconds):
+        raise _Told
+
+
+def main(redis: str | None, seconds: float = SECONDS) -> int:
+    """Run the demo until it is told to end; without a terminal, until its work is done.
+
+    Args:
+        redis: URL of a server to use instead of an embedded one.
+        seconds: how long new work comes in.
+
+    Returns:
+        The exit code.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        with Stage(redis) as stage:
+            print("starting a server and the daemon ...", flush=True)
+            stage.start(seconds, _pause)
+            if sys.stdout.isatty():
+                _live(stage)
+            else:
+                _plain(stage)
+    except _Told:
+        print("\nended everything that the demo started; nothing is left behind")
+    except JobdError as error:
+        print(f"jobd demo: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        # What arrived while we were ending has been obeyed.
+        while signal.sigtimedwait(ENDINGS, 0):
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Exit.OK
+
+
+def _live(stage: Stage) -> None:
+    try:
+        from jobd.demo.view import View
+    except ModuleNotFoundError as error:
+        raise UnavailableError(f"{error}; the demo needs: pip install 'jobd[dev]'") from error
+    with View(stage) as view:
+        while True:
+            view.show(stage.look())
+            _pause(_LIVE_PAUSE)
+
+
+def _plain(stage: Stage) -> None:
+    began = time.monotonic()
+    print(f"redis {stage.url}, pidfile {stage.pidfile}", flush=True)
+    while True:
+        scene = stage.look()
+        print(f"{time.monotonic() - began:5.1f} s  {scene.summary()}", flush=True)
+        if scene.daemon_ended:
+            raise UnavailableError(f"the daemon has ended; it said:\n{stage.last_words()}")
+        if scene.settled:
+            print("all work is done; nothing was lost")
+            return
+        _pause(_PLAIN_PAUSE)

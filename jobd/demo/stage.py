@@ -1,0 +1,291 @@
+"""What the demo starts, looks at, and ends: a server, a daemon, an application."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import redis as redis_py
+
+import jobd
+from jobd import api
+from jobd.errors import UnavailableError
+from jobd.redis.connection import connect
+from jobd.redis.keys import Keys
+from jobd.testing.server import EmbeddedServer
+from jobd.testing.tether import spawn
+
+Ending = signal.Signals
+Pause = Callable[[float], None]
+
+WORKERS = 2
+THREADS = 5
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_TIMEOUT = 3.0  # s, the daemon's own patience with running jobs
+_SETTINGS = """\
+require = ["jobs"]
+directory = {examples}
+queues = ["media,1", "default,3"]
+workers = {workers}
+concurrency = {threads}
+timeout = {timeout}
+redis = {redis}
+prefix = {prefix}
+pidfile = {pidfile}
+logfile = {logfile}
+log_format = "json"
+tag = "demo"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job, or to a process of the daemon."""
+
+    time: str
+    who: str
+    text: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process at this moment."""
+
+    role: str
+    pid: int
+    state: str
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that there is to see at one moment."""
+
+    stats: api.Stats
+    pushed: int
+    pushing: bool
+    workers: list[Worker]
+    events: list[Event]
+    daemon_ended: bool
+
+    @property
+    def done(self) -> int:
+        """Executions that ended well."""
+        return self.stats.processed - self.stats.failed
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not come to an end."""
+        stats = self.stats
+        return stats.enqueued + stats.scheduled + stats.retries + stats.in_flight
+
+    @property
+    def settled(self) -> bool:
+        """No job is pushed any more, and none is on its way."""
+        return not self.pushing and self.waiting == 0
+
+    def summary(self) -> str:
+        """All numbers in one line."""
+        stats = self.stats
+        return (
+            f"pushed {self.pushed}  done {self.done}  failed {stats.failed}  "
+            f"queued {stats.enqueued}  running {stats.in_flight}  retry {stats.retries}  "
+            f"scheduled {stats.scheduled}  dead {stats.dead}"
+        )
+
+
+class Stage:
+    """Use it in a ``with`` statement; at its end nothing of it remains."""
+
+    def __init__(self, redis: str | None) -> None:
+        self._given = redis
+        self._end = ExitStack()
+        self._events: list[Event] = []
+        self._read = 0
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end.close()
+
+    def start(self, seconds: float, pause: Pause) -> None:
+        """Start everything; *pause* may raise to give up.
+
+        Raises:
+            UnavailableError: no server, or the daemon does not come up.
+        """
+        self.directory = Path(tempfile.mkdtemp(prefix="jobd-demo-"))
+        self._end.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self._open_redis()
+        self.pidfile = self.directory / "jobd.pid"
+        self.logfile = self.directory / "jobd.log"
+        self._daemon = self._start_daemon()
+        self._wait_until_ready(pause)
+        self._app = self._start_app(seconds)
+
+    def _open_redis(self) -> None:
+        if self._given is None:
+            server = self._end.enter_context(EmbeddedServer())
+            self.url, self.prefix = server.url, ""
+        else:
+            # Somebody's own server: what is in it must not be touched.
+            self.url, self.prefix = self._given, f"jobd-demo-{secrets.token_hex(4)}:"
+        self._keys = Keys(self.prefix)
+        self._redis = self._end.enter_context(connect(self.url, timeout=5.0))
+        try:
+            self._redis.ping()
+        except redis_py.RedisError as error:
+            raise UnavailableError(f"no Redis server answers at {self.url}: {error}") from error
+        if self.prefix:
+            self._end.callback(self._remove_keys)
+
+    def _remove_keys(self) -> None:
+        for key in self._redis.scan_iter(match=f"{self.prefix}*", count=1000):
+            self._redis.unlink(key)
+
+    @staticmethod
+    def _examples() -> Path:
+        package = Path(jobd.__file__).parent
+        for place in (package / "examples", package.parent / "examples"):
+            if (place / "app.py").exists():
+                return place
+        raise UnavailableError(f"the examples are neither in {package} nor beside it")
+
+    def _environment(self) -> dict[str, str]:
+        ours = {"JOBD_REDIS": self.url, "JOBD_PREFIX": self.prefix}
+        others = {k: v for k, v in os.environ.items() if not k.startswith(("JOBD_", "NOTIFY_"))}
+        return {**others, **ours}
+
+    def _spawn(self, command: list[str], output: str) -> subprocess.Popen[bytes]:
+        with (self.directory / output).open("wb") as file:
+            process = spawn(command, output=file, environment=self._environment())
+        self._end.callback(_end, process)
+        return process
+
+    def _start_daemon(self) -> subprocess.Popen[bytes]:
+        # A TOML string is written as a JSON one.
+        settings = _SETTINGS.format(
+            examples=json.dumps(str(self._examples())),
+            workers=WORKERS,
+            threads=THREADS,
+            timeout=_TIMEOUT,
+            redis=json.dumps(self.url),
+            prefix=json.dumps(self.prefix),
+            pidfile=json.dumps(str(self.pidfile)),
+            logfile=json.dumps(str(self.logfile)),
+        )
+        file = self.directory / "jobd.toml"
+        file.write_text(settings)
+        return self._spawn([sys.executable, "-m", "jobd.cli", "run", "-C", str(file)], "jobd.out")
+
+    def _wait_until_ready(self, pause: Pause) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while self._state().get("state") != "running":
+            if self._daemon.poll() is not None or time.monotonic() > deadline:
+                raise UnavailableError(f"the daemon did not start; it said:\n{self.last_words()}")
+            pause(0.05)
+
+    def _start_app(self, seconds: float) -> subprocess.Popen[bytes]:
+        files = self.directory / "files"
+        files.mkdir()
+        app = self._examples() / "app.py"
+        return self._spawn([sys.executable, str(app), str(files), str(seconds)], "app.out")
+
+    def last_words(self) -> str:
+        """The end of what the daemon has written."""
+        return "".join(
+            (self.directory / name).read_text(errors="replace")[-2000:]
+            for name in ("jobd.out", "jobd.log")
+            if (self.directory / name).exists()
+        )
+
+    def look(self) -> Scene:
+        """The scene now.
+
+        Raises:
+            UnavailableError: the server does not answer.
+        """
+        try:
+            stats = api.stats(self._redis, self._keys)
+        except redis_py.RedisError as error:
+            raise UnavailableError(f"the Redis server does not answer: {error}") from error
+        said = (self.directory / "app.out").read_text(errors="replace").split()
+        counts = [int(word) for word in said if word.isdecimal()]
+        return Scene(
+            stats=stats,
+            pushed=counts[-1] if counts else 0,
+            pushing=self._app.poll() is None and "done" not in said,
+            workers=self._workers(),
+            events=self._new_events(),
+            daemon_ended=self._daemon.poll() is not None,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.pidfile.with_suffix(".state").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def _workers(self) -> list[Worker]:
+        busy = {process.pid: process.busy for process in api.processes(self._redis, self._keys)}
+        return [
+            Worker(f"worker.{w['slot']}", w["pid"], w["state"], busy.get(w["pid"], 0))
+            for w in self._state().get("workers", [])
+        ]
+
+    def _new_events(self) -> list[Event]:
+        """The last events of the log."""
+        if self.logfile.exists():
+            with self.logfile.open("rb") as log:
+                log.seek(self._read)
+                lines, _, _rest = log.read().rpartition(b"\n")
+            self._read += len(lines) + 1 if lines else 0
+            found = [_event(json.loads(line)) for line in lines.split(b"\n") if line[:1] == b"{"]
+            self._events = [*self._events, *filter(None, found)][-12:]
+        return self._events
+
+
+def _event(record: dict[str, Any]) -> Event | None:
+    what = str(record.get("event", ""))
+    name = str(record.get("class", "")).rpartition(".")[2]
+    if what == "job_done":
+        text = f"{name} done in {record.get('elapsed', 0) * 1000:.0f} ms"
+    elif what == "job_failed":
+        text = f"{name} failed: {record.get('error')} → {record.get('outcome')}"
+    elif name or record.get("level") == "debug":
+        return None
+    else:
+        text = what
+    time_of_day = str(record.get("timestamp", ""))[11:19]
+    return Event(time_of_day, str(record.get("role", "")), text, str(record.get("level", "")))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

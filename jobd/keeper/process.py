@@ -1,0 +1,106 @@
+"""The keeper process, seen from its main thread: it starts the loops and passes on what the master
+says.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from jobd import stacks
+from jobd.child import TURN, Child
+from jobd.errors import Exit
+from jobd.keeper.leases import Leases
+from jobd.keeper.prune import Prune
+from jobd.keeper.recovery import Death, Recovery
+from jobd.keeper.scheduler import Scheduler
+from jobd.master.channel import Message
+from jobd.redis.connection import connect
+from jobd.redis.keys import Keys
+
+if TYPE_CHECKING:
+    from jobd.master.seat import Seat
+
+FINISH = 5.0
+"""Seconds for the last recoveries when it is told to stop."""
+
+
+def main(seat: Seat) -> int:
+    """The whole life of the keeper; returns its exit code."""
+    return Keeper(seat).run()
+
+
+class Keeper(Child):
+    """The main thread and the loops."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        config = seat.config
+        client, keys = connect(config.redis), Keys(config.prefix)
+        self._scheduler = Scheduler(client, keys, config.poll_interval)
+        self._leases = Leases(client, keys)
+        self._recovery = Recovery(client, keys, self._on_recovered)
+        self._loops = (self._scheduler, self._leases, self._recovery, Prune(client, keys))
+        self._recovered: list[Message] = []
+        self._deadline: float | None = None
+
+    def run(self) -> int:
+        # Threads inherit the mask: signals are for the main thread, which always listens.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            for loop in self._loops:
+                loop.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Ready whether or not Redis is there: it has nothing to boot, and waits by itself.
+        self.tell({"type": "ready"})
+        while self.exit_code is None:
+            self.turn(TURN if self._deadline is None else self._deadline - time.monotonic())
+        return self.exit_code
+
+    def on_signal(self, signal: Signals) -> None:
+        if signal in (Signals.SIGTERM, Signals.SIGQUIT):
+            self._stop()
+
+    def on_message(self, message: Message) -> None:
+        match message["type"]:
+            case "workers":
+                self._leases.vouch_for(message["identities"])
+            case "recover":
+                running = frozenset(message["running"])
+                self._recovery.recover(Death(message["identity"], running, message["cause"]))
+            case "quiet":
+                self._scheduler.quiet = True
+            case "resume":
+                self._scheduler.quiet = False
+                self._scheduler.wake()
+            case "stop":
+                self._stop()
+            case other:
+                self.log.warning("message_unknown", message=other)
+
+    def tick(self) -> None:
+        while self._recovered:
+            self.tell(self._recovered.pop(0))
+        if self._deadline is None or self.exit_code is not None:
+            return
+        if not self._recovery.pending:
+            self.exit_code = int(Exit.OK)
+        elif time.monotonic() >= self._deadline:
+            self.log.error("jobs_left_in_flight", workers=self._recovery.pending)
+            self.exit_code = int(Exit.JOBS_LEFT)
+
+    def _stop(self) -> None:
+        if self._deadline is None:
+            self._deadline = time.monotonic() + FINISH
+            self._scheduler.quiet = True
+
+    def _on_recovered(self, identity: str, jobs: int) -> None:
+        """Called by the recovery's thread."""
+        self._recovered.append({"type": "recovered", "identity": identity, "jobs": jobs})
+        self.bell.ring()
+
+    def stacks(self) -> str:
+        return stacks.dump(f"{self.seat.role} {self.seat.identity}", {})

@@ -1,0 +1,179 @@
+"""Recovery: returns the jobs of dead workers to the head of their queues.
+
+Two ways lead here. The master sees a worker of its own die and says so: its jobs are back within a
+second. And every few seconds each keeper looks for owners whose lease has ended, whose host may
+have died: theirs are back a minute after the last sign of life, whichever keeper is first.
+
+Jobs that had started carry a mark afterwards, and one that was running in three processes that
+died goes to the dead set instead: it would kill the next worker, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobd import payload
+from jobd.background import Loop
+from jobd.errors import JobdError, PayloadError
+from jobd.redis import scripts
+from jobd.redis.inflight import split_tag
+from jobd.redis.keys import Keys
+from jobd.redis.protocol import Argument
+from jobd.worker.waits import BLOCK
+
+INTERVAL = 5.0
+"""Seconds between looks for owners whose lease has ended."""
+
+BATCH = 200
+"""Jobs that one script call returns."""
+
+FORGET_AFTER = BLOCK + 1.0
+"""Seconds for which a dead owner stays listed. Until then the server may still answer a blocking
+claim of its, if the connection's end is noticed late; what that delivers is returned as well."""
+
+CRASHES = 3
+"""Processes that may die of a job before it counts as a poison pill."""
+
+
+class PoisonPill(JobdError):
+    """The job was running in several processes that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that is certainly dead.
+
+    Attributes:
+        running: sequence numbers of the jobs that had started.
+        cause: how it died, for people.
+    """
+
+    identity: str
+    running: frozenset[int]
+    cause: str
+
+
+class Recovery(Loop):
+    """See the module.
+
+    Args:
+        on_recovered: told the identity of a dead worker, and how many jobs were returned.
+    """
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, on_recovered: Callable[[str, int], None]
+    ) -> None:
+        super().__init__("recovery")
+        self._client = client
+        self._keys = keys
+        self._on_recovered = on_recovered
+        self._deaths: deque[Death] = deque()
+        self._look_at = 0.0
+
+    def recover(self, death: Death) -> None:
+        """Return the jobs of this worker now."""
+        self._deaths.append(death)
+        self.wake()
+
+    @property
+    def pending(self) -> int:
+        """Deaths that have not been dealt with."""
+        return len(self._deaths)
+
+    def turn(self) -> float:
+        while self._deaths:
+            # It stays in the list until all is done, so that an outage in between only delays it.
+            death = self._deaths[0]
+            moved = self._return_jobs(death, "dead")
+            self._deaths.popleft()
+            self._on_recovered(death.identity, moved)
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + INTERVAL
+            self._look()
+        return self._look_at - time.monotonic()
+
+    def _look(self) -> None:
+        """Recover owners whose lease has ended, and finish with those condemned before."""
+        for identity in scripts.EXPIRED(self._client, [self._keys.owners], [100]):
+            # What had started on a host that is gone, nobody can say. Blaming no job is right:
+            # most hosts do not die of a job.
+            cause = "no sign of life from its host"
+            self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+
+    def _return_jobs(self, death: Death, certainty: str) -> int:
+        """Returns how many jobs were moved."""
+        total = 0
+        while True:
+            state, moved = self._return_batch(death, certainty)
+            total += moved
+            if state != b"held":
+                break
+        if total:
+            self.log.warning("jobs_recovered", jobs=total, owner=death.identity, cause=death.cause)
+        return total
+
+    def _return_batch(self, death: Death, certainty: str) -> tuple[bytes, int]:
+        keys, identity = self._keys, death.identity
+        held: Any = self._client.hkeys(keys.inflight(identity))
+        tags = sorted(map(split_tag, held), reverse=True)
+        waiting: Any = self._client.smembers(keys.waits(identity))
+        waits = {name.decode() for name in waiting}
+        jobs: list[Argument] = []
+        queues = sorted(waits | {queue for _, queue in tags[:BATCH]})
+        for sequence, queue in tags[:BATCH]:
+            position, changed = queues.index(queue) + 1, b""
+            if sequence in death.running:
+                position, changed = self._mark(death, sequence, queue, position)
+            jobs += (f"{sequence}:{queue}", position, changed)
+        lists = [
+            key for queue in queues for key in (keys.queue(queue), keys.claim(identity, queue))
+        ]
+        state, moved = scripts.RECOVER(
+            self._client,
+            [
+                keys.owners,
+                keys.inflight(identity),
+                keys.waits(identity),
+                keys.queues,
+                keys.dead,
+                *lists,
+            ],
+            [
+                identity,
+                certainty,
+                FORGET_AFTER,
+                repr(time.time()),
+                len(queues),
+                *queues,
+                *jobs,
+            ],
+        )
+        return state, moved
+
+    def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
+        """Where a job goes that was running when its process died, and its new payload."""
+        raw: Any = self._client.hget(self._keys.inflight(death.identity), f"{sequence}:{queue}")
+        if raw is None:
+            return position, b""
+        try:
+            crashes, marked = payload.with_crash(raw, cause=death.cause, owner=death.identity)
+        except PayloadError:
+            return position, b""  # Not a job: the next worker sends it to the dead set.
+        if crashes < CRASHES:
+            return position, marked
+        error = PoisonPill(
+            f"{crashes} worker processes died while they ran this job, the last one "
+            f"({death.identity}): {death.cause}"
+        )
+        buried = payload.with_failure(
+            marked, error=error, queue=queue, now=time.time(), backtrace=None
+        )
+        self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
+        return 0, payload.encode(buried)

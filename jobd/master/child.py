@@ -1,0 +1,105 @@
+"""One child process as the master knows it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from jobd.identity import identity
+from jobd.master.channel import Channel, ChannelClosed, Message
+from jobd.master.dump import StackDump
+from jobd.master.scoreboard import Page
+
+
+class Stage(StrEnum):
+    """How far a child has come in its life."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    QUIET = "quiet"
+    STOPPING = "stopping"
+
+
+class Reason(StrEnum):
+    """Why a child leaves, noted before it is asked to: an exit without a reason is a crash."""
+
+    STOP = "stop"
+    ROLL = "restart"
+    EXTERNAL = "told from outside"
+    HUNG = "did not get ready in time"
+    MUTE = "stopped talking to the master"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a child could not boot, in its own words."""
+
+    code: int
+    permanent: bool
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Workplace:
+    """A page of the scoreboard and its dump memory; used by one child at a time."""
+
+    page: Page
+    dump: StackDump
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A child from its fork to its reaping. All times are monotonic seconds."""
+
+    role: str
+    index: int
+    generation: int
+    nonce: str
+    pid: int
+    pidfd: int
+    ticks: int
+    channel: Channel | None
+    workplace: Workplace
+    forked_at: float
+    boot_by: float
+    stage: Stage = Stage.BOOTING
+    reason: Reason | None = None
+    cause: str = ""
+    note: str = ""
+    ready_at: float = 0.0
+    idle: bool = False
+    failure: Failure | None = None
+    kill_at: float = float("inf")
+    dumped: bool = False
+    identity: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity = identity(self.pid, self.nonce)
+
+    @property
+    def planned(self) -> bool:
+        """Whether its end is no crash."""
+        return self.reason in (Reason.STOP, Reason.ROLL, Reason.EXTERNAL)
+
+    @property
+    def serving(self) -> bool:
+        """Ready, and not about to leave."""
+        return self.stage in (Stage.READY, Stage.QUIET)
+
+    def tell(self, message: Message) -> bool:
+        """Send it a message; False when it can no longer hear."""
+        if self.channel is None:
+            return False
+        try:
+            self.channel.send(message)
+        except ChannelClosed:
+            return False
+        return True
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Signal this very process; one that has ended in the meantime is no error."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, signum)
+        except ProcessLookupError:
+            pass  # its end will be read from the pidfd in a moment

@@ -1,0 +1,178 @@
+"""What jobctl may ask for, and when each of it counts as done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from jobd import log
+from jobd.master import report
+from jobd.master.channel import Message
+from jobd.master.child import Child, Stage
+from jobd.master.control import Client
+from jobd.master.gathering import Gathering
+from jobd.master.launch import Verdict
+from jobd.master.phase import Phase
+from jobd.master.threaddump import ThreadDump
+
+if TYPE_CHECKING:
+    from jobd.master.master import Master
+
+_ANSWER_WITHIN = 5.0
+_REOPEN_WITHIN = 2.0
+
+logger = log.get("jobd.master")
+
+
+def _names(children: Iterable[Child]) -> str:
+    return ", ".join(f"{child.role} (pid {child.pid})" for child in children)
+
+
+class Commands:
+    """The requests of the control socket, and the signals that ask for the same."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._stopping: list[Client] = []
+        self._actions: dict[str, Callable[[Client, Message], None]] = {
+            "status": self._status,
+            "quiet": self._quiet,
+            "resume": self._resume,
+            "stop": self._stop,
+            "restart": self._restart,
+            "reopen": self._reopen,
+            "threads": self._threads,
+        }
+
+    def handle(self, client: Client, request: Message) -> None:
+        """Take one request."""
+        name = request.get("command")
+        action = self._actions.get(name) if isinstance(name, str) else None
+        if action is None:
+            client.failed(f"unknown command {name!r}; known are {', '.join(self._actions)}")
+            return
+        if name != "status":
+            logger.info("asked", command=name, by=client.who)
+        action(client, request)
+
+    def farewell(self, verdict: Verdict) -> None:
+        """Tell those who wait for the end that this is it."""
+        for client in self._stopping:
+            client.done(code=int(verdict.code), text=verdict.text)
+
+    def _status(self, client: Client, _request: Message) -> None:
+        master = self._master
+        client.done(
+            status=report.status(
+                master.phase,
+                master.cause,
+                master.generation,
+                master.started,
+                master.staff,
+                master.config,
+            )
+        )
+
+    def _quiet(self, client: Client, _request: Message) -> None:
+        master = self._master
+        if master.phase.ending:
+            client.failed("it is stopping")
+            return
+        affected = self._workers(Stage.READY)
+        starting = master.phase is Phase.STARTING
+        master.quiet(client.who)
+        if starting:
+            client.done(text="it is starting and will be quiet as soon as it is ready")
+            return
+        self._await("quieted", affected, _ANSWER_WITHIN, client)
+
+    def _resume(self, client: Client, _request: Message) -> None:
+        if self._master.phase.ending:
+            client.failed("it is stopping; a stop cannot be taken back")
+            return
+        affected = self._workers(Stage.QUIET)
+        self._master.resume(client.who)
+        self._await("resumed", affected, _ANSWER_WITHIN, client)
+
+    def _workers(self, stage: Stage) -> list[Child]:
+        children = self._master.staff.slots.worker_children()
+        return [child for child in children if child.stage is stage]
+
+    def _await(self, kind: str, children: list[Child], seconds: float, client: Client) -> None:
+        def finish(gathering: Gathering) -> None:
+            if gathering.missing:
+                client.failed(f"no answer from {_names(gathering.missing)}")
+            else:
+                client.done()
+
+        client.send("accepted")
+        self._master.staff.gatherings.ask(
+            Gathering(kind, children, time.monotonic() + seconds, finish)
+        )
+
+    def _stop(self, client: Client, request: Message) -> None:
+        timeout = request.get("timeout")
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+            client.failed("timeout must be a number of seconds, 0 or more")
+            return
+        self._master.ending.gracefully(client.who, timeout)
+        client.send("accepted", limit=self._master.ending.limit)
+        self._stopping.append(client)
+
+    def _restart(self, client: Client, _request: Message) -> None:
+        if error := self._master.restart.request(client.who, client):
+            client.failed(error)
+        else:
+            client.send("accepted")
+
+    def _reopen(self, client: Client, _request: Message) -> None:
+        client.send("accepted")
+        self._reopen_all(client.done, client.failed)
+
+    def reopen_quietly(self, _cause: str) -> None:
+        """USR2: nobody waits for the answer, so problems go to the log."""
+        self._reopen_all(
+            lambda: logger.info("all processes have reopened the log"),
+            lambda error: logger.error("log not reopened everywhere", reason=error),
+        )
+
+    def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
+        # The master first: the file then exists with the right owner.
+        problems = [error] if (error := self._master.reopen_log()) else []
+        staff = self._master.staff
+        staff.tell({"type": "reopen"})
+        # One that boots reads its messages when it has booted.
+        awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
+
+        def finish(gathering: Gathering) -> None:
+            problems.extend(
+                f"{child.role} (pid {child.pid}): {message['error']}"
+                for child, message in gathering.answers.items()
+                if message.get("error")
+            )
+            if gathering.missing:
+                problems.append(f"no answer from {_names(gathering.missing)}")
+            if problems:
+                failed("; ".join(problems))
+            else:
+                done()
+
+        deadline = time.monotonic() + _REOPEN_WITHIN
+        staff.gatherings.ask(Gathering("reopened", awaited, deadline, finish))
+
+    def _threads(self, client: Client, _request: Message) -> None:
+        client.send("accepted")
+        ThreadDump(
+            self._master.staff,
+            lambda _role, text: client.send("text", text=text),
+            lambda mute: client.done(raw=mute),
+        )
+
+    def dump_to_log(self, _cause: str) -> None:
+        """TTIN: every thread's stack, in the log."""
+        ThreadDump(
+            self._master.staff,
+            lambda role, text: logger.info("stacks", of=role, stack=text),
+            lambda mute: logger.info("stacks complete", raw=mute),
+        )

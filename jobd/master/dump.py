@@ -1,0 +1,59 @@
+"""Where a child's C-level stack dump goes: memory that the master can read without its help.
+
+A thread that holds the interpreter in C code cannot run a line of Python, so it cannot say where it
+is. ``faulthandler``'s signal handler can, and it writes here. The file is anonymous memory opened
+for appending, made before the fork and shared by both.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+import traceback
+
+_LIMIT = 1 << 20
+_FATAL = b"Fatal Python error"
+
+
+class StackDump:
+    """One child's dump memory."""
+
+    def __init__(self, name: str) -> None:
+        self.fd = os.memfd_create(f"jobd-dump-{name}", os.MFD_CLOEXEC)
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
+
+    def clear(self) -> None:
+        os.ftruncate(self.fd, 0)
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def read(self) -> str:
+        """Everything since :meth:`clear`, up to a mebibyte."""
+        return os.pread(self.fd, _LIMIT, 0).decode(errors="replace")
+
+    def crash(self) -> str:
+        """The stacks that a crash in C code left, "" when there was none."""
+        content = os.pread(self.fd, _LIMIT, 0)
+        at = content.rfind(_FATAL)
+        return content[at:].decode(errors="replace").rstrip() if at >= 0 else ""
+
+    def trim(self) -> None:
+        """Throw a dump away that nobody fetched once it is too large."""
+        if self.size() > _LIMIT:
+            self.clear()
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def own_stacks() -> str:
+    """The stack of every thread of this process (the master has one)."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():
+        stack = "".join(traceback.format_stack(frame)).rstrip()
+        parts.append(f"thread {names.get(ident, '?')} ({ident})\n{stack}")
+    return "\n".join(parts)

@@ -1,0 +1,373 @@
+"""The master: one thread, one loop, and the decisions that concern the daemon as a whole.
+
+It imports no application code and has no connection to Redis. Everything that happens arrives in
+its selector: signals, messages and deaths of children, requests of jobctl. What follows is decided
+in :meth:`Master._turn` and nowhere else, so a state changes at one place at a time.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from jobd import log
+from jobd.config import Config
+from jobd.errors import Exit, JobdError, PidfileError
+from jobd.master import orphans, pidfile, report, signals
+from jobd.master import state as statefile
+from jobd.master.child import Child, Failure, Reason
+from jobd.master.commands import Commands
+from jobd.master.control import ControlServer
+from jobd.master.fork import KEEPER, Forker
+from jobd.master.launch import Launch, Verdict
+from jobd.master.logfile import LogFile
+from jobd.master.notify import Notifier
+from jobd.master.phase import Phase
+from jobd.master.recoveries import Recoveries
+from jobd.master.restart import Restart
+from jobd.master.slots import Slot
+from jobd.master.staff import Staff
+from jobd.master.stop import Stop
+from jobd.master.title import set_title
+
+_TICK = 1.0
+_SAVE_EVERY = 0.5
+_LOG_CHECK_EVERY = 10.0
+
+logger = log.get("jobd.master")
+
+
+class Master:
+    """One daemon, from the first fork to the last reaping.
+
+    Args:
+        config: the settings.
+        logfile: the open log.
+        lock: the locked pidfile, or None to do without it and without the control socket.
+        foreground: whether Ctrl-C may insist (``jobd run``).
+        terminal: whether a HUP means that the terminal has been closed.
+        launch: who waits for the daemon to be ready.
+        wait: whether *launch* waits for that, or only for the daemon to exist.
+        notifier: the line to systemd.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        logfile: LogFile,
+        lock: pidfile.Pidfile | None,
+        foreground: bool,
+        terminal: bool = False,
+        launch: Launch | None = None,
+        wait: bool = True,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.config = config
+        self.logfile = logfile
+        self.phase = Phase.STARTING
+        self.cause = ""
+        self.generation = 1
+        self.started = time.monotonic()
+        self.verdict = Verdict(Exit.OK)
+        self.selector = selectors.DefaultSelector()
+        self.notifier = notifier or Notifier()
+        self._lock = lock
+        self._foreground = foreground
+        self._terminal = terminal
+        self._launch = launch or Launch()
+        self._wait = wait
+        self._signals: signals.SignalInbox | None = None
+        self._control: ControlServer | None = None
+        self.staff = Staff(config, Forker(config, logfile, self._leave_behind), self.selector, self)
+        self.ending = Stop(self)
+        self.restart = Restart(self)
+        self._commands = Commands(self)
+        self._boot_failures = 0
+        self._quiet_when_ready = ""
+        self._start_by = self.started + config.start_timeout
+        self._unsaved = True
+        self._next_save = 0.0
+        self._next_log_check = self.started + _LOG_CHECK_EVERY
+        self._next_extension = self.started + _LOG_CHECK_EVERY
+
+    # The loop ----------------------------------------------------------------------------------
+
+    def run(self) -> Verdict:
+        """Serve until stopped.
+
+        Returns:
+            the exit code, and the reason in a sentence when the daemon could not start.
+        """
+        inbox = self._signals = signals.install_for_master()
+        self.selector.register(inbox, selectors.EVENT_READ, lambda _events: None)
+        faulthandler.enable(file=self.logfile.fd, all_threads=True)
+        try:
+            self._open()
+            while self.phase is not Phase.STOPPED:
+                for key, events in self.selector.select(self._patience()):
+                    # An earlier one of this batch may have closed it.
+                    if self.selector.get_map().get(key.fd) is key:
+                        key.data(events)
+                for signum in inbox.read():
+                    self._on_signal(signum)
+                self._turn(time.monotonic())
+        except JobdError as error:
+            self.verdict = Verdict(error.exit_code, str(error))
+        except Exception as error:
+            logger.exception("internal error")
+            self.verdict = Verdict(Exit.SOFTWARE, f"internal error: {error}; see the log")
+        finally:
+            self._close()
+        return self.verdict
+
+    def _open(self) -> None:
+        set_title("master", self.config.tag, self.phase)
+        if self._lock is not None:
+            previous = statefile.load(pidfile.state_path(self._lock.path))
+            socket = pidfile.socket_path(self._lock.path)
+            try:
+                self._control = ControlServer(socket, self.selector, self._commands.handle)
+                self._lock.write()
+            except OSError as error:
+                raise PidfileError(f"cannot create {socket}: {error.strerror}") from error
+            if self._lock.previous is not None:
+                logger.warning("the previous run ended uncleanly", previous=self._lock.previous)
+            if previous is not None:
+                self.staff.recoveries = Recoveries(orphans.sweep(previous))
+            self._save()
+        logger.info("starting", version=report.version(), workers=self.config.workers)
+        if not self._wait:
+            self._launch.report(Verdict(Exit.OK))
+
+    def _patience(self) -> float:
+        deadlines = [
+            time.monotonic() + _TICK,
+            self.staff.slots.next_deadline(),
+            self.staff.gatherings.next_deadline(),
+            self.notifier.next_deadline(),
+            self._next_save if self._unsaved else float("inf"),
+        ]
+        if any(slot.child is None for slot in self.staff.slots.all()):
+            # A slot is to be filled, perhaps after the pause between two forks.
+            deadlines.append(time.monotonic() + 0.05)
+        return max(0.0, min(deadlines) - time.monotonic())
+
+    def _turn(self, now: float) -> None:
+        """Everything that is due."""
+        slots = self.staff.slots
+        slots.tick(now)
+        self.staff.gatherings.turn(now)
+        if self.phase.ending:
+            self.ending.advance(now)
+        else:
+            self._advance(now)
+        slots.watch_writes()
+        if self._control is not None:
+            self._control.turn(now)
+        if now >= self._next_log_check:
+            self._check_log(now)
+        self.notifier.turn(report.line(self.phase, self.generation, self.staff, self.config))
+        if self._unsaved and now >= self._next_save:
+            self._save()
+
+    def _advance(self, now: float) -> None:
+        if self.phase is Phase.STARTING:
+            if self.staff.slots.complete():
+                self._ready()
+            elif now >= self._start_by:
+                self._not_ready_in_time()
+                return
+            elif now >= self._next_extension:
+                self._next_extension = now + _LOG_CHECK_EVERY
+                self.notifier.extend(2 * _LOG_CHECK_EVERY)
+        elif self.phase is Phase.RELOADING:
+            self.restart.advance()
+        elif self.phase is Phase.QUIETING and all(
+            child.idle for child in self.staff.slots.worker_children()
+        ):
+            self.enter(Phase.QUIET, "no job is left")
+        self.staff.fork_due(self._wanted, self.generation)
+
+    def _wanted(self, slot: Slot) -> bool:
+        # While quiet the keeper is still needed: it renews the leases of what is running.
+        return slot.role == KEEPER or not self.phase.quiet
+
+    # States ------------------------------------------------------------------------------------
+
+    def enter(self, phase: Phase, cause: str) -> None:
+        """Change the state, and say why."""
+        logger.info("state", state=phase, before=self.phase, cause=cause)
+        self.phase = phase
+        self.cause = cause
+        set_title("master", self.config.tag, phase)
+        self.changed()
+
+    def line(self) -> str:
+        """The daemon in one line."""
+        return report.line(self.phase, self.generation, self.staff, self.config)
+
+    def _ready(self) -> None:
+        self.enter(Phase.RUNNING, "all workers are ready")
+        self._save()
+        self.notifier.ready(self.line())
+        self._launch.report(Verdict(Exit.OK))
+        if self._quiet_when_ready:
+            self.quiet(self._quiet_when_ready)
+
+    def _not_ready_in_time(self) -> None:
+        notes = sorted({child.note for child in self.staff.slots.children() if child.note})
+        text = f"not ready within {self.config.start_timeout:g} seconds (start_timeout)"
+        if notes:
+            self.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(notes)}")
+        else:
+            self.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did meanwhile")
+
+    def quiet(self, cause: str) -> None:
+        """Take no new jobs; those that run go on."""
+        if self.phase is Phase.STARTING:
+            self._quiet_when_ready = cause
+            logger.info("will be quiet as soon as it is ready", cause=cause)
+        elif self.phase in (Phase.RUNNING, Phase.RELOADING):
+            self.restart.cancel("the daemon was told to be quiet")
+            self.enter(Phase.QUIETING, cause)
+            self.staff.tell({"type": "quiet"})
+
+    def resume(self, cause: str) -> None:
+        """Take jobs again, also in workers that were quieted one by one."""
+        self._quiet_when_ready = ""
+        if self.phase.quiet:
+            self.enter(Phase.RUNNING, cause)
+        self.staff.tell({"type": "resume"})
+
+    def reopen_log(self) -> str | None:
+        """Reopen the master's own log; returns the error, if any. It goes first: it creates."""
+        error = self.logfile.reopen()
+        self._next_log_check = time.monotonic() + _LOG_CHECK_EVERY
+        logger.info("log reopened", error=error) if error else logger.info("log reopened")
+        return error
+
+    def _check_log(self, now: float) -> None:
+        """Heal a rotation that nobody told us of; and let no unfetched dump grow."""
+        self._next_log_check = now + _LOG_CHECK_EVERY
+        for child in self.staff.slots.children():
+            child.workplace.dump.trim()
+        if self.logfile.moved() and self.reopen_log() is None:
+            self.staff.tell({"type": "reopen"})
+
+    # What children do --------------------------------------------------------------------------
+
+    def child_ready(self, child: Child) -> None:
+        if self.phase.quiet:
+            child.tell({"type": "quiet"})
+
+    def child_gone(self, child: Child, cause: str) -> None:
+        self.restart.exited(child, cause)
+        if self.phase is not Phase.STARTING or child.planned:
+            return
+        failure = child.failure or self._explain(child, cause)
+        self._boot_failures += 1
+        if failure.permanent or self._boot_failures >= 3 * self.config.workers:
+            self.ending.fail(failure.code, failure.reason)
+
+    def _explain(self, child: Child, cause: str) -> Failure:
+        if child.reason is Reason.HUNG:
+            return Failure(
+                Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
+                False,
+                f"{child.role} did not get ready within {self.config.boot_timeout:g} seconds "
+                "(boot_timeout); its last stacks are in the log",
+            )
+        return Failure(Exit.SOFTWARE, False, f"{child.role} died while it was starting: {cause}")
+
+    def changed(self) -> None:
+        self._unsaved = True
+
+    # Signals -----------------------------------------------------------------------------------
+
+    def _on_signal(self, signum: signal.Signals) -> None:
+        cause = f"signal {signum.name.removeprefix('SIG')}"
+        action: Callable[[str], None] | None = {
+            signal.SIGQUIT: self.ending.at_once,
+            signal.SIGTERM: self.ending.gracefully,
+            signal.SIGINT: self._on_interrupt,
+            signal.SIGCHLD: self._on_child_signal,
+            signal.SIGUSR1: self.quiet,
+            signal.SIGTSTP: self.quiet,
+            signal.SIGHUP: self._on_hangup,
+            signal.SIGUSR2: self._commands.reopen_quietly,
+            signal.SIGTTIN: self._commands.dump_to_log,
+        }.get(signum)
+        if action is not None:
+            if signum != signal.SIGCHLD:
+                logger.info("received", signal=signum.name)
+            action(cause)
+
+    def _on_interrupt(self, cause: str) -> None:
+        if self._foreground:
+            self.ending.insist(cause)
+        else:
+            self.ending.gracefully(cause)
+
+    def _on_hangup(self, cause: str) -> None:
+        if self._terminal:
+            self.ending.gracefully(f"{cause}: the terminal was closed")
+        elif error := self.restart.request(cause):
+            logger.warning("no restart", reason=error)
+
+    def _on_child_signal(self, _cause: str) -> None:
+        if os.getpid() == 1:
+            self.staff.reap_strangers()
+
+    # The end -----------------------------------------------------------------------------------
+
+    def _leave_behind(self, own_dump: int) -> None:
+        """In a forked child: close every descriptor that is the master's alone."""
+        self.selector.close()
+        self._launch.close()
+        if self._signals is not None:
+            self._signals.abandon()
+        if self._lock is not None:
+            self._lock.close()
+        if self._control is not None:
+            self._control.leave_behind()
+        self.staff.slots.leave_behind(own_dump)
+
+    def _save(self) -> None:
+        self._unsaved = False
+        if self._lock is None:
+            return
+        self._next_save = time.monotonic() + _SAVE_EVERY
+        try:
+            statefile.save(pidfile.state_path(self._lock.path), self._state())
+        except OSError as error:
+            logger.error("cannot write the state file", error=error.strerror)
+
+    def _state(self) -> statefile.State:
+        socket = str(self._control.path) if self._control else ""
+        return report.state(self.phase, self.generation, self.staff, self.config, socket)
+
+    def _close(self) -> None:
+        ended_well = self.phase is Phase.STOPPED
+        for child in self.staff.slots.children():
+            # Only after an error of our own: nobody may outlive the master unsupervised.
+            self.staff.slots.kill(child)
+        if self._control is not None:
+            self._commands.farewell(self.verdict)
+            self._control.close()
+        if self._lock is not None:
+            if self.staff.recoveries or not ended_well:
+                self._save()  # the next start recovers what this one could not
+            else:
+                pidfile.state_path(self._lock.path).unlink(missing_ok=True)
+            self._lock.remove()
+        self.staff.slots.close()
+        self.selector.close()
+        if self.verdict.code:
+            self.notifier.failed(self.verdict.text, self.verdict.code)
+        self._launch.report(self.verdict)
+        logger.info("ended", code=int(self.verdict.code))

@@ -1,0 +1,122 @@
+"""What the master can tell about itself and its children: the state file and ``jobctl status``."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import metadata
+from typing import Any
+
+from jobd.config import Config
+from jobd.master import procs
+from jobd.master.child import Child
+from jobd.master.phase import Phase
+from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT, PROCESSED
+from jobd.master.staff import Staff
+from jobd.master.state import ChildRecord, State
+
+
+def version() -> str:
+    """jobd's version, "unknown" when it runs from a source tree that is not installed."""
+    try:
+        return metadata.version("jobd")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _record(child: Child) -> ChildRecord:
+    return ChildRecord(
+        slot=child.index,
+        pid=child.pid,
+        ticks=child.ticks,
+        identity=child.identity,
+        generation=child.generation,
+        state=child.stage,
+        reason=child.reason or "",
+    )
+
+
+def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: str) -> State:
+    """The content of the state file."""
+    keeper = staff.slots.keeper.child
+    return State(
+        pid=os.getpid(),
+        ticks=procs.start_ticks(os.getpid()) or 0,
+        boot_id=procs.boot_id(),
+        uid=os.geteuid(),
+        version=version(),
+        state=phase,
+        generation=generation,
+        socket=socket,
+        logfile=config.logfile,
+        keeper=_record(keeper) if keeper else None,
+        workers=tuple(_record(child) for child in staff.slots.worker_children()),
+        unrecovered=staff.recoveries.entries(),
+    )
+
+
+def line(phase: Phase, generation: int, staff: Staff, config: Config) -> str:
+    """One line for systemd and the process title."""
+    children = staff.slots.worker_children()
+    ready = sum(child.serving for child in children)
+    busy = sum(child.workplace.page.words[BUSY] for child in children)
+    text = f"{phase} gen {generation}: {ready}/{config.workers} workers, {busy} busy"
+    waiting = sum(slot.backing_off for slot in staff.slots.all())
+    if waiting:
+        text += f", {waiting} in back-off"
+    notes = sorted({child.note for child in staff.slots.children() if child.note})
+    return "; ".join([text, *notes])
+
+
+def _child(child: Child, now: float) -> dict[str, Any]:
+    page = child.workplace.page
+    return {
+        "role": child.role,
+        "pid": child.pid,
+        "state": child.stage,
+        "reason": child.reason or child.cause or child.note,
+        "generation": child.generation,
+        "uptime": round(now - child.forked_at, 1),
+        "busy": page.words[BUSY],
+        "in_flight": page.words[IN_FLIGHT],
+        "processed": page.words[PROCESSED],
+        "failed": page.words[FAILED],
+        "beat_age": round(page.age(MAIN_BEAT), 1),
+        "rss": procs.resident_bytes(child.pid),
+    }
+
+
+def status(
+    phase: Phase, cause: str, generation: int, started: float, staff: Staff, config: Config
+) -> dict[str, Any]:
+    """The answer to ``jobctl status --json``; times in seconds, memory in bytes."""
+    now = time.monotonic()
+    backing_off = [
+        {"role": slot.role, "seconds": round(slot.start_at - now, 1)}
+        for slot in staff.slots.all()
+        if slot.backing_off
+    ]
+    return {
+        "pid": os.getpid(),
+        "version": version(),
+        "state": phase,
+        "cause": cause,
+        "degraded": bool(backing_off) and not phase.ending,
+        "uptime": round(now - started, 1),
+        "generation": generation,
+        "rss": procs.resident_bytes(os.getpid()),
+        "tag": config.tag,
+        "redis": config.redacted().redis,
+        "logfile": config.logfile,
+        "concurrency": config.concurrency,
+        "queues": [queue.name for queue in config.queues],
+        "unrecovered": len(staff.recoveries),
+        "backing_off": backing_off,
+        "keeper": _child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
+        "workers": [
+            _child(child, now)
+            for child in sorted(
+                staff.slots.worker_children(), key=lambda child: (child.index, child.generation)
+            )
+        ],
+    }

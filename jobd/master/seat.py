@@ -1,0 +1,47 @@
+"""What the master hands to a child: everything that it needs to be a worker or the keeper."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from jobd.config import Config
+from jobd.identity import identity
+from jobd.master.channel import Channel
+from jobd.master.logfile import LogFile
+from jobd.master.scoreboard import Page
+from jobd.master.signals import SignalInbox
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A child's place at the table.
+
+    Attributes:
+        config: the settings.
+        role: "worker.0", "worker.1", ... or "keeper".
+        index: number of the worker, 0-based; 0 for the keeper.
+        generation: counts the rolling restarts; 1 for the first children.
+        nonce: the random part of :attr:`identity`.
+        channel: this child's end of the line to the master.
+        signals: the signals sent to this child.
+        page: its page of shared memory, cleared.
+        dump_fd: where the C-level stack dumper writes; the master reads it.
+        logfile: the log, already configured for this role.
+    """
+
+    config: Config
+    role: str
+    index: int
+    generation: int
+    nonce: str
+    channel: Channel
+    signals: SignalInbox
+    page: Page
+    dump_fd: int
+    logfile: LogFile
+
+    @property
+    def identity(self) -> str:
+        """The name under which this process is known in Redis."""
+        return identity(os.getpid(), self.nonce)

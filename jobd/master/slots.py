@@ -1,0 +1,302 @@
+"""The slots: which children there should be, and the forking, ending and reaping of them.
+
+A slot stays when its child goes. This module knows how to get a child and how to get rid of one;
+when to do either is the master's decision.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from jobd import log
+from jobd.config import Config
+from jobd.master.child import Child, Reason, Stage, Workplace
+from jobd.master.dump import StackDump
+from jobd.master.fork import KEEPER, Forker
+from jobd.master.scoreboard import Scoreboard
+
+PUSH_BACK = 5.0  # s after a stop deadline in which a worker gives its jobs back and cleans up
+GRACE = 2.0  # s more before it is dumped and killed
+_DUMP_TIME = 0.3  # s between asking for the dump and the KILL
+
+_FORK_SPACING = 0.05
+_HEALTHY_AFTER = 60.0
+_BACKOFF_CAP = 30.0
+
+# A child is taken to be at work on its boot without limit while it says what it waits for.
+_NEVER = float("inf")
+
+logger = log.get("jobd.master")
+
+
+class Backoff:
+    """How long to wait before a crashed child's slot is filled again: 1 s, 2 s, 4 s ... 30 s.
+
+    ±20 % at random, so that children that died together do not come back together.
+    """
+
+    def __init__(self) -> None:
+        self._crashes = 0
+
+    def crashed(self) -> float:
+        """Count one crash; returns the seconds to wait."""
+        delay = min(_BACKOFF_CAP, 2.0 ** min(self._crashes, 10))
+        self._crashes += 1
+        return delay * random.uniform(0.8, 1.2)
+
+    def healthy(self) -> None:
+        self._crashes = 0
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The place of one worker, or of the keeper.
+
+    *child* is the one that serves; *replacement* boots beside it during a rolling restart.
+    *start_at* is when an empty slot may be filled (monotonic seconds).
+    """
+
+    role: str
+    index: int
+    child: Child | None = None
+    replacement: Child | None = None
+    start_at: float = 0.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def backing_off(self) -> bool:
+        return self.child is None and self.start_at > time.monotonic()
+
+
+class Slots:
+    """All slots and all living children, those included that are leaving."""
+
+    def __init__(
+        self,
+        config: Config,
+        forker: Forker,
+        selector: selectors.BaseSelector,
+        on_channel: Callable[[Child, int], None],
+        on_exit: Callable[[Child], None],
+    ) -> None:
+        self.keeper = Slot(KEEPER, 0)
+        self.workers = [Slot(f"worker.{index}", index) for index in range(config.workers)]
+        self._config = config
+        self._forker = forker
+        self._selector = selector
+        self._on_channel = on_channel
+        self._on_exit = on_exit
+        self._living: list[Child] = []
+        self._next_fork = 0.0
+        # In a rolling restart every worker may for a while have a successor beside it.
+        count = 2 * config.workers + 2
+        board = Scoreboard(count, config.concurrency)
+        self._workplaces = [
+            Workplace(page, StackDump(str(number))) for number, page in enumerate(board.pages)
+        ]
+        self._free = list(self._workplaces)
+
+    # Looking -----------------------------------------------------------------------------------
+
+    def all(self) -> list[Slot]:
+        return [self.keeper, *self.workers]
+
+    def children(self) -> list[Child]:
+        """Every living child, keeper included."""
+        return list(self._living)
+
+    def worker_children(self) -> list[Child]:
+        return [child for child in self._living if child.role != KEEPER]
+
+    def slot_of(self, child: Child) -> Slot:
+        return self.keeper if child.role == KEEPER else self.workers[child.index]
+
+    def complete(self) -> bool:
+        """Whether every slot has a child that is ready."""
+        return all(slot.child is not None and slot.child.serving for slot in self.all())
+
+    # Forking -----------------------------------------------------------------------------------
+
+    def may_fork(self) -> bool:
+        """Pacing: not more boots at a time than processors, and not all in the same moment."""
+        booting = sum(child.stage is Stage.BOOTING for child in self._living)
+        return (
+            bool(self._free)
+            and booting < max(2, os.cpu_count() or 1)
+            and time.monotonic() >= self._next_fork
+        )
+
+    def fork(self, slot: Slot, generation: int) -> Child:
+        """A new child for *slot*; it is the caller who enters it as child or replacement.
+
+        Raises:
+            OSError: the kernel refuses; the slot's back-off has been set.
+        """
+        now = time.monotonic()
+        self._next_fork = now + _FORK_SPACING
+        workplace = self._free.pop()
+        workplace.dump.clear()
+        try:
+            forked = self._forker.fork(
+                slot.role, slot.index, generation, workplace.page, workplace.dump.fd
+            )
+        except OSError:
+            self._free.append(workplace)
+            slot.start_at = now + slot.backoff.crashed()
+            raise
+        child = Child(
+            role=slot.role,
+            index=slot.index,
+            generation=generation,
+            nonce=forked.nonce,
+            pid=forked.pid,
+            pidfd=forked.pidfd,
+            ticks=forked.ticks,
+            channel=forked.channel,
+            workplace=workplace,
+            forked_at=now,
+            boot_by=now + self._config.boot_timeout,
+        )
+        self._living.append(child)
+        self._selector.register(
+            forked.channel, selectors.EVENT_READ, lambda events: self._on_channel(child, events)
+        )
+        self._selector.register(
+            forked.pidfd, selectors.EVENT_READ, lambda _events: self._on_exit(child)
+        )
+        logger.info("forked", child=child.role, child_pid=child.pid, generation=generation)
+        return child
+
+    def leave_behind(self, own_dump: int) -> None:
+        """In a new child: close all that belongs to the other children, on either side."""
+        for workplace in self._workplaces:
+            if workplace.dump.fd != own_dump:
+                workplace.dump.close()
+        for child in self._living:
+            os.close(child.pidfd)
+            if child.channel is not None:
+                child.channel.close()
+
+    # Talking -----------------------------------------------------------------------------------
+
+    def watch_writes(self) -> None:
+        """Wait for a channel to become writable exactly while something waits to be written."""
+        for child in self._living:
+            if child.channel is None:
+                continue
+            key = self._selector.get_key(child.channel)
+            events = selectors.EVENT_READ
+            if child.channel.wants_write:
+                events |= selectors.EVENT_WRITE
+            if key.events != events:
+                self._selector.modify(child.channel, events, key.data)
+
+    def waits(self, child: Child, note: str) -> None:
+        """The child says what its boot waits for; "" means that it goes on."""
+        child.note = note
+        child.boot_by = _NEVER if note else time.monotonic() + self._config.boot_timeout
+
+    def hang_up(self, child: Child) -> None:
+        """Its channel is of no use any more; without one it cannot stay."""
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            child.channel = None
+        child.kill_at = min(child.kill_at, time.monotonic() + self._config.timeout + PUSH_BACK)
+
+    # Ending ------------------------------------------------------------------------------------
+
+    def stop(self, child: Child, reason: Reason, deadline: float) -> None:
+        """Ask a child to end its jobs until *deadline* (monotonic), to give the rest back, to go.
+
+        Asking again can only bring the end nearer.
+        """
+        if child.reason is None:
+            child.reason = reason
+        child.stage = Stage.STOPPING
+        child.kill_at = min(child.kill_at, deadline + PUSH_BACK + GRACE)
+        if not child.tell({"type": "stop", "deadline": deadline}):
+            child.send_signal(signal.SIGTERM)
+
+    def tick(self, now: float) -> None:
+        """Act on the boots and ends that take too long."""
+        for child in self._living:
+            if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
+                child.reason = Reason.HUNG
+                child.kill_at = now
+            if now >= child.kill_at:
+                self._end(child, now)
+
+    def _end(self, child: Child, now: float) -> None:
+        if child.dumped:
+            logger.error("killed", child=child.role, child_pid=child.pid, reason=child.reason)
+            self._log_dump(child)
+            self.kill(child)
+            return
+        child.dumped = True
+        if child.reason is None:
+            child.reason = Reason.MUTE
+        child.workplace.dump.clear()
+        # A stopped process would neither dump nor die of anything but KILL.
+        child.send_signal(signal.SIGCONT)
+        child.send_signal(signal.SIGTTIN)
+        child.kill_at = now + _DUMP_TIME
+
+    def kill(self, child: Child) -> None:
+        """End it now; its jobs come back by recovery."""
+        child.send_signal(signal.SIGKILL)
+        child.kill_at = _NEVER
+
+    def _log_dump(self, child: Child) -> None:
+        text = child.workplace.dump.read()
+        if text:
+            logger.error("its last stacks", child=child.role, child_pid=child.pid, stack=text)
+
+    def reap(self, child: Child) -> int | None:
+        """Collect an ended child: its exit code, negative for a signal; None if it still runs."""
+        ended = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+        if ended is None:
+            return None
+        self._living.remove(child)
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            child.channel = None
+        self._selector.unregister(child.pidfd)
+        os.close(child.pidfd)
+        slot = self.slot_of(child)
+        if slot.child is child:
+            slot.child = None
+        if slot.replacement is child:
+            slot.replacement = None
+        self._free.append(child.workplace)
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    def next_deadline(self) -> float:
+        """When :meth:`tick` has something to do (monotonic seconds)."""
+        return min(self._deadlines(), default=_NEVER)
+
+    def _deadlines(self) -> Iterator[float]:
+        for child in self._living:
+            yield child.kill_at
+            if child.stage is Stage.BOOTING and child.reason is None:
+                yield child.boot_by
+
+    def crashed(self, child: Child, now: float) -> float:
+        """Set the slot's back-off after a crash; returns the seconds."""
+        slot = self.slot_of(child)
+        if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
+            slot.backoff.healthy()
+        delay = slot.backoff.crashed()
+        slot.start_at = now + delay
+        return delay
+
+    def close(self) -> None:
+        for workplace in self._workplaces:
+            workplace.dump.close()

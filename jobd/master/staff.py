@@ -1,0 +1,260 @@
+"""The master's side of its children's lives: what they say, how they end, and what follows.
+
+Decisions that concern the daemon as a whole are left to the master, which is told through
+:class:`Events`.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from jobd import log
+from jobd.config import Config
+from jobd.errors import Exit
+from jobd.master import recoveries
+from jobd.master.channel import ChannelClosed, Message
+from jobd.master.child import Child, Failure, Reason, Stage
+from jobd.master.fork import KEEPER, Forker
+from jobd.master.gathering import Gatherings
+from jobd.master.recoveries import Recoveries
+from jobd.master.slots import Slot, Slots
+from jobd.master.state import Unrecovered
+
+logger = log.get("jobd.master")
+
+
+class Events(Protocol):
+    """What the master wants to hear of."""
+
+    def child_ready(self, child: Child) -> None:
+        """It has booted."""
+
+    def child_gone(self, child: Child, cause: str) -> None:
+        """It has been reaped; *cause* says in words how it ended."""
+
+    def changed(self) -> None:
+        """Something that the state file shows has changed."""
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words; *status* is negative for a signal.
+
+    >>> ending(-9)
+    'killed by signal 9 (SIGKILL)'
+    """
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+class Staff:
+    """All children and what is open with them."""
+
+    def __init__(
+        self, config: Config, forker: Forker, selector: selectors.BaseSelector, events: Events
+    ) -> None:
+        self.recoveries = Recoveries()
+        self.gatherings = Gatherings()
+        self.jobs_left = False
+        self.slots = Slots(config, forker, selector, self._on_channel, self._on_exit)
+        self._events = events
+        self._actions: dict[str, Callable[[Child, Message], None]] = {
+            "booting": self._on_booting,
+            "ready": self._on_ready,
+            "failed": self._on_failed,
+            "quieting": self._on_quieting,
+            "quieted": self._on_quieted,
+            "idle": self._on_idle,
+            "resumed": self._on_resumed,
+            "stopping": self._on_stopping,
+            "recovered": self._on_recovered,
+            "reopened": self._on_reopened,
+            "dump": lambda _child, _message: None,  # an answer to a question, and nothing else
+        }
+
+    def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:
+        """Fill the empty slots that are wanted and whose back-off is over."""
+        now = time.monotonic()
+        for slot in self.slots.all():
+            if slot.child or slot.replacement or now < slot.start_at or not wanted(slot):
+                continue
+            if not self.slots.may_fork():
+                return
+            try:
+                slot.child = self.slots.fork(slot, generation)
+            except OSError as error:
+                logger.error("cannot fork; trying again", child=slot.role, error=error.strerror)
+                continue
+            self.entered(slot.child)
+
+    def entered(self, child: Child) -> None:
+        """A child has been forked: tell the keeper, or the new keeper all that it must know."""
+        self._tell_keeper(self._workers_message())
+        if child.role == KEEPER:
+            for message in self.recoveries.messages():
+                self._tell_keeper(message)
+        self._events.changed()
+
+    def tell(self, message: Message) -> None:
+        """Tell every child."""
+        for child in self.slots.children():
+            child.tell(message)
+
+    # The channel -------------------------------------------------------------------------------
+
+    def _on_channel(self, child: Child, events: int) -> None:
+        if child.channel is None:
+            return
+        try:
+            if events & selectors.EVENT_WRITE:
+                child.channel.flush()
+            if events & selectors.EVENT_READ:
+                for message in child.channel.receive():
+                    self._on_message(child, message)
+        except ChannelClosed:
+            self.slots.hang_up(child)
+
+    def _on_message(self, child: Child, message: Message) -> None:
+        action = self._actions.get(message["type"])
+        if action is None:
+            logger.error("unknown message", child=child.role, type=message["type"])
+            return
+        action(child, message)
+        self.gatherings.answer(child, message)
+
+    def _on_booting(self, child: Child, message: Message) -> None:
+        self.slots.waits(child, message.get("note", ""))
+        if child.note:
+            logger.info("boots", child=child.role, child_pid=child.pid, waiting=child.note)
+
+    def _on_ready(self, child: Child, _message: Message) -> None:
+        child.note = ""
+        child.ready_at = time.monotonic()
+        if child.stage is Stage.BOOTING:
+            child.stage = Stage.READY
+        seconds = round(child.ready_at - child.forked_at, 3)
+        logger.info("ready", child=child.role, child_pid=child.pid, seconds=seconds)
+        self._events.child_ready(child)
+        self._events.changed()
+
+    def _on_failed(self, child: Child, message: Message) -> None:
+        child.failure = Failure(message["code"], message["permanent"], message["reason"])
+
+    def _on_quieting(self, child: Child, message: Message) -> None:
+        child.cause = message["cause"]
+        self._quiet(child)
+        logger.info("quiet", child=child.role, child_pid=child.pid, cause=child.cause)
+
+    def _on_quieted(self, child: Child, _message: Message) -> None:
+        self._quiet(child)
+
+    def _quiet(self, child: Child) -> None:
+        if child.stage is Stage.READY:
+            child.stage = Stage.QUIET
+            self._events.changed()
+
+    def _on_idle(self, child: Child, _message: Message) -> None:
+        child.idle = True
+
+    def _on_resumed(self, child: Child, _message: Message) -> None:
+        child.idle = False
+        if child.stage is Stage.QUIET:
+            child.stage = Stage.READY
+            child.cause = ""
+            self._events.changed()
+
+    def _on_stopping(self, child: Child, message: Message) -> None:
+        if child.reason is None:
+            child.reason = Reason.EXTERNAL
+            child.cause = message["cause"]
+            logger.info("leaves", child=child.role, child_pid=child.pid, cause=child.cause)
+        child.stage = Stage.STOPPING
+        self._events.changed()
+
+    def _on_recovered(self, _keeper: Child, message: Message) -> None:
+        self.recoveries.done(message["identity"])
+        logger.info("jobs recovered", owner=message["identity"], jobs=message["jobs"])
+        self._events.changed()
+
+    def _on_reopened(self, child: Child, message: Message) -> None:
+        if error := message.get("error"):
+            logger.error("cannot reopen the log", child=child.role, error=error)
+
+    # The end of a child ------------------------------------------------------------------------
+
+    def _on_exit(self, child: Child) -> None:
+        # Its last words first: a worker that cannot boot says why, and leaves.
+        self._on_channel(child, selectors.EVENT_READ)
+        status = self.slots.reap(child)
+        if status is None:
+            return
+        cause = ending(status)
+        if child.reason in (Reason.HUNG, Reason.MUTE) and status < 0:
+            cause = f"{child.reason}, {cause}"
+        self._log_exit(child, status, cause)
+        if child.role == KEEPER:
+            self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
+        else:
+            self._tell_keeper(self._workers_message())
+            if child.ready_at and not (child.planned and status == Exit.OK):
+                self._recover(child, cause)
+        now = time.monotonic()
+        if child.planned:
+            self.slots.slot_of(child).start_at = now
+        else:
+            delay = self.slots.crashed(child, now)
+            logger.info("back-off", child=child.role, seconds=round(delay, 1))
+        self.gatherings.lost(child)
+        self._events.child_gone(child, cause)
+        self._events.changed()
+
+    def _log_exit(self, child: Child, status: int, cause: str) -> None:
+        known = {"child": child.role, "child_pid": child.pid, "cause": cause}
+        if child.planned and status == Exit.OK:
+            logger.info("exited", **known, reason=child.reason)
+            return
+        if child.failure is not None:
+            known["reason"] = child.failure.reason
+        elif status == -signal.SIGKILL and child.reason is None:
+            known["reason"] = "killed from outside, perhaps for want of memory"
+        if crash := child.workplace.dump.crash():
+            logger.error("died", **known, stack=crash)
+        else:
+            logger.error("died", **known)
+
+    def _recover(self, child: Child, cause: str) -> None:
+        running = tuple(job.sequence for job in child.workplace.page.running())
+        entry = Unrecovered(child.identity, running, cause)
+        self.recoveries.add(entry)
+        self._tell_keeper(recoveries.message(entry))
+
+    # The keeper --------------------------------------------------------------------------------
+
+    def _tell_keeper(self, message: Message) -> None:
+        keeper = self.slots.keeper.child
+        if keeper is not None:
+            keeper.tell(message)
+
+    def _workers_message(self) -> Message:
+        identities = [child.identity for child in self.slots.worker_children()]
+        return {"type": "workers", "identities": identities}
+
+    def reap_strangers(self) -> None:
+        """As PID 1: collect orphans of the jobs' own children, and nobody else's exit codes."""
+        ours = {child.pid for child in self.slots.children()}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid in ours:
+                return  # our own are collected by their pidfd, in this very turn of the loop
+            os.waitpid(ended.si_pid, 0)

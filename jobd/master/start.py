@@ -1,0 +1,209 @@
+"""``jobd start`` and ``jobd run``: from the command line to a running master.
+
+``start`` takes the pidfile's lock in the foreground, so that a second start is refused at the
+prompt, then leaves a launcher behind that waits for the daemon's word and exits with its code.
+``run`` does the same work without detaching, for systemd, containers and development.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import daemon
+
+from jobd import log
+from jobd.config import Config
+from jobd.errors import ConfigError, Exit, JobdError, PidfileError
+from jobd.master import control, pidfile
+from jobd.master.launch import Launch, Verdict, await_verdict
+from jobd.master.logfile import LogFile
+from jobd.master.master import Master
+from jobd.master.notify import Notifier
+from jobd.master.slots import GRACE, PUSH_BACK
+
+_UMASK = 0o027
+_LAUNCHER_EXTRA = 10.0
+_DESCRIPTORS_BESIDE_JOBS = 64
+
+logger = log.get("jobd.master")
+
+
+def run(config: Config) -> int:
+    """Serve in the foreground until stopped; returns the exit code."""
+    try:
+        _guarantee_stdio()
+        _raise_descriptor_limit(config)
+        lock = _lock(config, required=bool(config.pidfile))
+        logfile = LogFile.open(config.logfile)
+    except JobdError as error:
+        return _refuse(error)
+    notifier = Notifier.take(os.environ)
+    os.chdir(config.directory or Path.cwd())
+    log.configure(logfile, config.log_level, config.log_format, "master")
+    if lock is None:
+        logger.warning(
+            f"no pidfile and no control socket: {pidfile.DEFAULT.parent} is missing or not "
+            "writable; jobctl needs --pidfile to be given here"
+        )
+    verdict = Master(
+        config,
+        logfile=logfile,
+        lock=lock,
+        foreground=True,
+        terminal=os.isatty(0),
+        notifier=notifier,
+    ).run()
+    if verdict.code:
+        print(f"jobd: {verdict.text}", file=sys.stderr)
+    return verdict.code
+
+
+def start(config: Config, *, wait: bool = True) -> int:
+    """Detach, and return when all workers are ready (``wait=False``: when the daemon exists).
+
+    Returns:
+        the exit code for the launcher, 0 or what the daemon failed with.
+    """
+    try:
+        _guarantee_stdio()
+        if not config.logfile:
+            raise ConfigError(
+                "a detached daemon has no terminal to log to: give --logfile "
+                "(or logfile in the configuration), or stay in the foreground with jobd run"
+            )
+        _raise_descriptor_limit(config)
+        lock = _lock(config, required=True)
+    except JobdError as error:
+        return _refuse(error)
+    if lock is None:
+        raise AssertionError("a required pidfile was not locked")
+    directory = config.directory or str(Path.cwd())
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(reader)
+        _become_daemon(config, lock, Launch(writer), directory, wait)
+    os.close(writer)
+    lock.close()
+    limit = config.start_timeout + config.timeout + 2 * (PUSH_BACK + GRACE) + _LAUNCHER_EXTRA
+    try:
+        verdict = await_verdict(reader, limit)
+    except KeyboardInterrupt:
+        verdict = Verdict(Exit.INTERRUPTED, "interrupted; the daemon goes on starting")
+    if verdict.code:
+        print(f"jobd: {verdict.text}", file=sys.stderr)
+    return verdict.code
+
+
+class _DaemonLog(LogFile):
+    """The log of a detached daemon: what is printed to the standard streams goes there too."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        super().__init__(fd, path)
+        self._redirect()
+
+    def reopen(self) -> str | None:
+        error = super().reopen()
+        self._redirect()
+        return error
+
+    def _redirect(self) -> None:
+        os.dup2(self.fd, 1)
+        os.dup2(self.fd, 2)
+
+
+def _become_daemon(
+    config: Config, lock: pidfile.Pidfile, launch: Launch, directory: str, wait: bool
+) -> NoReturn:
+    """The rest of the daemon's life, in a child of the launcher; never returns to its caller."""
+    verdict = Verdict(Exit.SOFTWARE, "the daemon ended by an internal error; look into its log")
+    try:
+        try:
+            context = daemon.DaemonContext(
+                detach_process=True,
+                working_directory=directory,
+                umask=_UMASK,
+                prevent_core=False,
+                files_preserve=[lock.fileno(), launch.fileno()],
+                signal_map={},
+                pidfile=None,
+            )
+            context.open()
+            # It would run in every process forked from here on.
+            atexit.unregister(context.close)
+            lock.adopt()
+            logfile = _DaemonLog.open(config.logfile)
+            log.configure(logfile, config.log_level, config.log_format, "master")
+        except (JobdError, daemon.daemon.DaemonError, OSError) as error:
+            code = error.exit_code if isinstance(error, JobdError) else Exit.OS_ERROR
+            verdict = Verdict(code, str(error))
+            lock.remove()
+            launch.report(verdict)
+            _leave(verdict.code)
+        Notifier.take(os.environ)  # whoever started the launcher does not wait for us
+        master = Master(
+            config, logfile=logfile, lock=lock, foreground=False, launch=launch, wait=wait
+        )
+        verdict = master.run()
+    except Exception:
+        logger.exception("the daemon ended by an internal error")
+        launch.report(verdict)
+    _leave(verdict.code)
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _refuse(error: JobdError) -> int:
+    print(f"jobd: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
+    """The locked pidfile; None where it is not required and its directory is not usable."""
+    path = Path(config.pidfile) if config.pidfile else pidfile.DEFAULT
+    if not required and not os.access(path.parent, os.W_OK | os.X_OK):
+        return None
+    lock = pidfile.Pidfile.lock(path)
+    # Somebody may have removed the pidfile of a running daemon: its socket still answers.
+    try:
+        with control.connect(pidfile.socket_path(lock.path)) as answering:
+            pid, _uid = control.peer(answering)
+    except OSError:
+        return lock
+    lock.remove()
+    raise PidfileError(
+        f"jobd is already running, pid {pid}, although its pidfile {path} was removed; "
+        "stop it with jobctl stop"
+    )
+
+
+def _guarantee_stdio() -> None:
+    """Closed standard streams would give their numbers to the lock and the log."""
+    for fd in (0, 1, 2):
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _raise_descriptor_limit(config: Config) -> None:
+    """Every job thread may need a connection or two; the usual soft limit is for shells."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = _DESCRIPTORS_BESIDE_JOBS + 2 * config.concurrency + 4 * config.workers
+    if soft >= need:
+        return
+    if hard < need:
+        raise ConfigError(
+            f"concurrency {config.concurrency} needs about {need} open files, and the limit is "
+            f"{hard}: raise it (ulimit -n, LimitNOFILE) or lower the concurrency"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

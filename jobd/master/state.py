@@ -1,0 +1,90 @@
+"""The state file beside the pidfile: who the master and its children are, in JSON.
+
+It is what lets ``jobctl`` verify that the process in the pidfile is this daemon, and what tells the
+next start which workers of a master that was killed may still be about, and whose jobs to recover.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+SCHEMA = 1
+
+
+class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One child as the state file knows it; *ticks* as :func:`jobd.master.procs.start_ticks`."""
+
+    slot: int
+    pid: int
+    ticks: int
+    identity: str
+    generation: int
+    state: str
+    reason: str = ""
+
+
+class Unrecovered(msgspec.Struct, frozen=True):
+    """A dead worker whose jobs the keeper has not yet reported as recovered."""
+
+    identity: str
+    running: tuple[int, ...] = ()
+    cause: str = ""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds."""
+
+    schema: int = SCHEMA
+    pid: int
+    ticks: int
+    boot_id: str
+    uid: int
+    version: str
+    state: str
+    generation: int
+    socket: str = ""
+    logfile: str = ""
+    keeper: ChildRecord | None = None
+    workers: tuple[ChildRecord, ...] = ()
+    unrecovered: tuple[Unrecovered, ...] = ()
+
+
+def load(path: Path) -> State | None:
+    """The state in *path*, or None when there is none that can be believed.
+
+    A damaged file is treated as a missing one: everything in it is proven again before use, and
+    what it would have told is found out later by other means (leases that run out).
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        try:
+            state = msgspec.json.decode(file.read(1 << 20), type=State)
+        except (OSError, msgspec.DecodeError):
+            return None
+    return state if state.schema == SCHEMA else None
+
+
+def save(path: Path, state: State) -> None:
+    """Replace *path* in one step, so that no reader ever sees half of it.
+
+    Raises:
+        OSError: the directory or the disk refuses.
+    """
+    scratch = path.with_name(path.name + ".new")
+    fd = os.open(
+        scratch,
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o644,
+    )
+    try:
+        os.write(fd, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    scratch.replace(path)

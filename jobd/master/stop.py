@@ -1,0 +1,150 @@
+"""Ending the daemon: the workers first, the keeper when they are gone, the master last.
+
+The deadline is fixed when the stop begins and can only come nearer. At the deadline the workers
+themselves give unfinished jobs back; one that does not leave soon after is dumped and killed, and
+the keeper recovers its jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from jobd import log
+from jobd.errors import Exit
+from jobd.master.child import Reason, Stage
+from jobd.master.launch import Verdict
+from jobd.master.phase import Phase
+from jobd.master.scoreboard import BUSY
+from jobd.master.slots import GRACE, PUSH_BACK
+
+if TYPE_CHECKING:
+    from jobd.master.master import Master
+
+_REPORT_EVERY = 5.0
+_INSIST_AFTER = 1.0  # s: a bouncing key is not insistence
+
+logger = log.get("jobd.master")
+
+
+class Stop:
+    """The stop protocol of one master."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._began = 0.0
+        self._deadline = 0.0
+        self._insisted = 0
+        self._keeper_told = False
+        self._next_report = 0.0
+
+    def gracefully(self, cause: str, timeout: float | None = None) -> None:
+        """Let jobs run on for *timeout* seconds (default: the configured timeout)."""
+        seconds = self._master.config.timeout if timeout is None else timeout
+        if not self._master.phase.ending:
+            self._begin(Phase.STOPPING, cause, seconds)
+        elif timeout is not None:
+            self._sooner(time.monotonic() + seconds, cause)
+        else:
+            left = max(0.0, self._deadline - time.monotonic())
+            logger.info("already stopping", cause=cause, seconds_left=round(left, 1))
+
+    def at_once(self, cause: str) -> None:
+        """Give running jobs back now."""
+        if not self._master.phase.ending:
+            self._begin(Phase.STOPPING, cause, 0.0)
+        else:
+            self._sooner(time.monotonic(), cause)
+
+    def insist(self, cause: str) -> None:
+        """Ctrl-C: stop, then stop at once, then kill."""
+        now = time.monotonic()
+        if not self._master.phase.ending:
+            self.gracefully(cause)
+        elif now - self._began < _INSIST_AFTER:
+            return
+        elif self._insisted == 0:
+            self._insisted = 1
+            self._began = now
+            self.at_once(cause)
+        else:
+            self._kill_all(cause)
+
+    def fail(self, code: int, text: str) -> None:
+        """The daemon cannot start."""
+        if not self._master.phase.ending:
+            self._master.verdict = Verdict(code, text)
+            logger.error("cannot start", reason=text, code=int(code))
+            self._begin(Phase.FAILED, text, self._master.config.timeout)
+
+    @property
+    def limit(self) -> float:
+        """Seconds from now in which everything will have ended, one way or another."""
+        rest = max(0.0, self._deadline - time.monotonic())
+        return rest + 2 * (PUSH_BACK + GRACE)
+
+    def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
+        master = self._master
+        master.restart.cancel("the daemon is stopping")
+        self._began = now = time.monotonic()
+        self._deadline = now + timeout
+        self._next_report = now + _REPORT_EVERY
+        master.enter(phase, cause)
+        master.notifier.stopping(master.line(), self.limit)
+        self._tell()
+
+    def _sooner(self, deadline: float, cause: str) -> None:
+        if deadline < self._deadline:
+            logger.info("the stop deadline comes nearer", cause=cause)
+            self._deadline = deadline
+            self._tell()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        for child in self._master.staff.slots.worker_children():
+            # One that boots has no job to wait for.
+            deadline = now if child.stage is Stage.BOOTING else self._deadline
+            self._master.staff.slots.stop(child, Reason.STOP, deadline)
+
+    def _kill_all(self, cause: str) -> None:
+        self._master.verdict = Verdict(
+            Exit.INTERRUPTED,
+            f"killed by {cause}: jobs that were running are recovered by the next start",
+        )
+        for child in self._master.staff.slots.children():
+            child.reason = child.reason or Reason.STOP
+            self._master.staff.slots.kill(child)
+
+    def advance(self, now: float) -> None:
+        """The next step, if it is due; called by every turn of the loop."""
+        staff = self._master.staff
+        if staff.slots.worker_children():
+            if now >= self._next_report:
+                self._next_report = now + _REPORT_EVERY
+                self._report(now)
+            return
+        keeper = staff.slots.keeper.child
+        if keeper is None:
+            self._finish()
+        elif not self._keeper_told:
+            self._keeper_told = True
+            staff.slots.stop(keeper, Reason.STOP, now)
+
+    def _report(self, now: float) -> None:
+        busy = {
+            child.role: child.workplace.page.words[BUSY]
+            for child in self._master.staff.slots.worker_children()
+        }
+        left = round(max(0.0, self._deadline - now), 1)
+        logger.info("waiting for jobs to end", running=busy, seconds_left=left)
+
+    def _finish(self) -> None:
+        master = self._master
+        left = len(master.staff.recoveries)
+        if (left or master.staff.jobs_left) and master.verdict.code == Exit.OK:
+            master.verdict = Verdict(
+                Exit.JOBS_LEFT,
+                "some jobs could not be given back to Redis; a keeper will recover them "
+                "as soon as one reaches Redis",
+            )
+        master.enter(Phase.STOPPED, "all children have ended")

@@ -1,0 +1,95 @@
+"""One dump of all threads of all processes, with or without the help of those processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from jobd.master import procs
+from jobd.master.child import Child
+from jobd.master.dump import own_stacks
+from jobd.master.gathering import Gathering
+from jobd.master.staff import Staff
+
+ANSWER_WITHIN = 1.0
+RAW_WITHIN = 0.5
+
+# The kernel's letter for a process that cannot run its signal handlers now.
+_UNABLE = {
+    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
+    "t": "a debugger holds it",
+    "D": "it waits in the kernel and cannot be interrupted",
+}
+
+_tokens = itertools.count(1)
+
+
+class ThreadDump:
+    """Collects the stacks.
+
+    *emit* gets a child (None for the master) and its text as it comes in; *done* gets the roles
+    that did not answer by themselves.
+    """
+
+    def __init__(
+        self,
+        staff: Staff,
+        emit: Callable[[str, str], None],
+        done: Callable[[list[str]], None],
+    ) -> None:
+        self._staff = staff
+        self._emit = emit
+        self._done = done
+        emit("master", f"== master, pid {os.getpid()} ==\n{own_stacks()}\n")
+        token = next(_tokens)
+        children = staff.slots.children()
+        for child in children:
+            child.tell({"type": "dump", "id": token})
+        deadline = time.monotonic() + ANSWER_WITHIN
+        staff.gatherings.ask(Gathering("dump", children, deadline, self._answered, token))
+
+    def _answered(self, gathering: Gathering) -> None:
+        for child, message in gathering.answers.items():
+            self._emit(child.role, f"{_title(child)}\n{message['text'].rstrip()}\n")
+        mute = list(gathering.missing)
+        if not mute:
+            self._done([])
+            return
+        for child in mute:
+            child.workplace.dump.clear()
+            if procs.run_state(child.pid) not in _UNABLE:
+                child.send_signal(signal.SIGTTIN)
+        # Nobody answers this one: it is the time that the C handlers get.
+        deadline = time.monotonic() + RAW_WITHIN
+        self._staff.gatherings.ask(
+            Gathering("raw", mute, deadline, lambda _gathering: self._raw(mute))
+        )
+
+    def _raw(self, mute: list[Child]) -> None:
+        for child in mute:
+            state = procs.run_state(child.pid)
+            text = child.workplace.dump.read().rstrip()
+            if not text:
+                text = f"no stacks: {_UNABLE.get(state, 'it did not react to SIGTTIN')}"
+            self._emit(
+                child.role,
+                f"{_title(child)}\nraw dump: the process did not answer within "
+                f"{ANSWER_WITHIN:g} s\n{_running(child)}{text}\n",
+            )
+        self._done([child.role for child in mute])
+
+
+def _title(child: Child) -> str:
+    return f"== {child.role}, pid {child.pid}, {child.stage}, generation {child.generation} =="
+
+
+def _running(child: Child) -> str:
+    now = time.monotonic_ns()
+    return "".join(
+        f"thread 0x{job.thread_ident:016x} has been running the job with sequence number "
+        f"{job.sequence} for {(now - job.started) / 1e9:.1f} s\n"
+        for job in child.workplace.page.running()
+    )

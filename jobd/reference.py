@@ -1,0 +1,99 @@
+"""Texts made from the settings: the annotated ``etc/jobd.toml`` and the table of the manual.
+
+``python -m jobd.reference``, at the top of the source tree, writes both anew after a setting has
+been added or changed.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+from jobd.config import SETTINGS
+from jobd.settings import Setting
+
+TOML = Path("etc/jobd.toml")
+MANUAL = Path("docs/configuration.md")
+BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
+
+_TYPES = {
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "tuple[str, ...]": "list of texts",
+    "tuple[QueueSpec, ...]": "list of queues",
+}
+_HEAD = """\
+# Settings of jobd. Every one is here with its default; remove the # before those that you change.
+# Environment variables go over this file, flags over both. `jobd check -C FILE` checks it and
+# shows what is in effect. The manual is docs/configuration.md.
+"""
+_TAIL = """
+# Settings for one environment (-e NAME or $JOBD_ENV) go over those above:
+#
+# [environments.production]
+# concurrency = 25
+# log_format = "json"
+"""
+
+
+def toml() -> str:
+    """The text of etc/jobd.toml; without the ``#`` of its settings it holds the defaults."""
+    return _HEAD + "".join(map(_entry, SETTINGS)) + _TAIL
+
+
+def table() -> str:
+    """The table of all settings, in Markdown."""
+    head = "| setting | type | default | unit | flag | variable | meaning |\n"
+    return head + "|---|---|---|---|---|---|---|\n" + "".join(map(_row, SETTINGS))
+
+
+def manual(text: str) -> str:
+    """*text*, the manual's page, with its table made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + table() + END + after
+
+
+def literal(setting: Setting) -> str:
+    """The default as TOML."""
+    if setting.repeatable:
+        return json.dumps([str(item) for item in setting.default])
+    return json.dumps(setting.default)
+
+
+def limits(setting: Setting) -> str:
+    """What a value must keep to, besides its type: ``1 to 256``, ``console or json``, or ""."""
+    if setting.choices:
+        return " or ".join(", ".join(setting.choices).rsplit(", ", 1))
+    low, high = setting.minimum, setting.maximum
+    if high is not None:
+        return f"{low:.15g} to {high:.15g}"
+    return f"at least {low:.15g}" if low is not None else ""
+
+
+def _entry(one: Setting) -> str:
+    facts = [f"Default: {literal(one)}" + (f" {one.unit}" if one.unit else "")]
+    facts += [f"allowed: {limits(one)}"] if limits(one) else []
+    facts += [f"flag: {', '.join(one.flags)}", f"variable: {' or '.join(one.env)}"]
+    prose = f"{one.help}\n{'; '.join(facts)}."
+    lines = [
+        wrapped
+        for line in prose.split("\n")
+        for wrapped in textwrap.wrap(line, 97, break_on_hyphens=False)
+    ]
+    return "\n" + "".join(f"# {line}\n" for line in lines) + f"#{one.name} = {literal(one)}\n"
+
+
+def _row(one: Setting) -> str:
+    kind = _TYPES[one.type] + (f": {limits(one)}" if limits(one) else "")
+    flags = ", ".join(f"`{flag}`" for flag in one.flags)
+    variables = ", ".join(f"`{name}`" for name in one.env)
+    cells = (f"`{one.name}`", kind, f"`{literal(one)}`", one.unit, flags, variables, one.help)
+    return "| " + " | ".join(cells) + " |\n"
+
+
+if __name__ == "__main__":
+    TOML.write_text(toml(), encoding="utf-8")
+    MANUAL.write_text(manual(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")

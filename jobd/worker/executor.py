@@ -1,0 +1,124 @@
+"""The executor: what happens around the function of one job.
+
+From the outside in: the log context, the retry guard (every exception ends here), the server
+middleware, the function. It says how the job is to be ended in Redis and sends nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from jobd import context, hooks, log, payload, registry
+from jobd.config import Config
+from jobd.errors import PayloadError, Shutdown
+from jobd.middleware import server_middleware
+from jobd.redis.inflight import Claimed, InFlight
+from jobd.registry import Definition
+from jobd.worker.coroutines import Coroutines
+from jobd.worker.retry import Retry
+from jobd.worker.settlement import Settlement
+
+
+class Executor:
+    """Runs jobs, in any thread."""
+
+    def __init__(self, config: Config, inflight: InFlight, coroutines: Coroutines) -> None:
+        self._coroutines = coroutines
+        self._log = log.get("job")
+        # Asked once: a line that is not written must not cost its arguments.
+        self._verbose = config.log_level in ("debug", "info")
+        self._debug = config.log_level == "debug"
+        self._retry = Retry(config, inflight, self.report)
+
+    def execute(self, job: Claimed) -> Settlement | None:
+        """Run *job*.
+
+        Returns:
+            None when it is done, else the call that ends it.
+
+        Raises:
+            Shutdown: it was cut short at the stop deadline, after it had been given back.
+        """
+        try:
+            work = payload.parse(job.payload)
+        except PayloadError as error:
+            self._log.error("job_malformed", queue=job.queue, error=str(error))
+            self.report(error, {"context": "Invalid JSON for job", "jobstr": job.payload})
+            return self._retry.malformed(job, error)
+        definition = None
+        current = context.CurrentJob(work, job.payload, job.queue, None)
+        token = context.set_current(current)
+        began = time.monotonic() if self._verbose else 0.0
+        if self._debug:
+            self._log.debug("job_start")
+        try:
+            definition = current.definition = registry.lookup(work.class_)
+            if server_middleware:
+                server_middleware.invoke(
+                    current, current.payload, job.queue, lambda: self._perform(definition, work)
+                )
+            else:
+                self._perform(definition, work)
+        except Shutdown:
+            raise
+        except BaseException as error:
+            if _cut_short(error):
+                raise Shutdown from error
+            return self._failed(job, definition, error, began)
+        else:
+            if self._verbose:
+                self._log.info("job_done", elapsed=round(time.monotonic() - began, 3))
+            return None
+        finally:
+            context.reset_current(token)
+
+    def report(self, error: BaseException, about: dict[str, Any]) -> None:
+        """Tell the application's error handlers."""
+        for handler in hooks.error_handlers:
+            try:
+                handler(error, about)
+            except Exception:  # noqa: BLE001 - the application's; logged, with its traceback
+                self._log.exception("error_handler_failed")
+
+    def _perform(self, definition: Definition, work: payload.Work) -> Any:
+        result = definition.call(work.args, work.kwargs)
+        if definition.is_async:
+            coroutine: Coroutine[Any, Any, Any] = result
+            return self._coroutines.run(coroutine)
+        return result
+
+    def _failed(
+        self, job: Claimed, definition: Definition | None, error: BaseException, began: float
+    ) -> Settlement:
+        # The frames of this file say nothing about the job.
+        tb = error.__traceback__
+        while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in _OUR_FILES:
+            tb = tb.tb_next
+        error.__traceback__ = tb
+        settlement = self._retry.failed(job, definition, error)
+        elapsed = round(time.monotonic() - began, 3) if began else None
+        self._log.warning(
+            "job_failed",
+            error=f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
+            outcome=settlement.outcome,
+            **({"elapsed": elapsed} if elapsed is not None else {}),
+            exc_info=error,
+        )
+        self.report(error, {"context": "Job raised exception", "job": payload.decode(job.payload)})
+        return settlement
+
+
+_OUR_FILES = frozenset({__file__, registry.__file__})
+
+
+def _cut_short(error: BaseException | None) -> bool:
+    """Whether the stop is behind *error*: what a job raises because of it is no failure."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, Shutdown):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,442 @@
+"""The fetcher: the one thread through which a worker claims jobs and says what became of them.
+
+Every turn is one round trip on one connection: first the ends of jobs (acknowledgements, retries,
+deaths, jobs given back), then the claim of new ones. Because all of them travel in order on that
+connection, a job's end can never overtake its claim. When the queues are empty, one more connection
+per queue blocks in the server, so that an idle worker costs next to nothing and starts a job the
+moment it is pushed.
+
+What was sent and not answered when a connection broke is sent again on the next one: every script
+does nothing the second time. What a lost reply had claimed is found in the in-flight hash.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import redis
+
+from jobd import log
+from jobd.background import Outage
+from jobd.master.scoreboard import FAILED, FETCHER_BEAT, IN_FLIGHT, PROCESSED, Page
+from jobd.redis.connection import Wire
+from jobd.redis.inflight import Claimed, InFlight, split_tag
+from jobd.redis.scripts import OF_A_WORKER
+from jobd.worker.ahead import Ahead
+from jobd.worker.pool import Pool
+from jobd.worker.queues import QueueOrder
+from jobd.worker.settlement import Settlement
+from jobd.worker.stale import Stale
+from jobd.worker.waits import BLOCK, Waits
+
+NAP = 0.005
+"""Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
+
+PAUSED_POLL = 2.0
+"""Seconds between looks at queues that are paused."""
+
+FILE_AT_MOST = 100
+"""Sequence numbers set aside for one filing; the bound in file.lua."""
+
+REGISTER_AGAIN = 1.0
+"""Seconds between attempts to register while a keeper still recovers what this worker had."""
+
+Call = tuple[bytes, Callable[[Any], None]]
+
+
+def _nothing(_reply: Any) -> None:
+    """Use a reply that says nothing of interest."""
+
+
+class LeaseLost(Exception):
+    """A keeper took this worker for dead; what it held is in the queues again."""
+
+
+class Fetcher(threading.Thread):
+    """See the module.
+
+    Args:
+        client: whose connections are used.
+        inflight: packs this owner's calls.
+        order: plans the claims.
+        pool: the job threads.
+        page: this worker's page of the scoreboard.
+        on_idle: called when it is quiet and holds no job any more.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        inflight: InFlight,
+        order: QueueOrder,
+        pool: Pool,
+        page: Page,
+        on_idle: Callable[[], None],
+    ) -> None:
+        super().__init__(name="fetcher", daemon=True)
+        self._inflight = inflight
+        self._order = order
+        self._pool = pool
+        self._page = page
+        self._on_idle = on_idle
+        self._log = log.get("fetcher")
+        self._outage = Outage(self._log)
+        self._ahead = Ahead(pool.size)
+        self._stale = Stale(pool)
+        self._wire = Wire(client)
+        self._waits = Waits(client, inflight, order.names)
+
+        # Job threads append, the fetcher takes; both ends of a deque are atomic.
+        self._finished: deque[Claimed] = deque()
+        self._settled: deque[Settlement] = deque()
+        self._asleep = False
+        self._napping = False
+
+        # The main thread writes, the fetcher obeys.
+        self._quiet = False
+        self._surrendering = False
+        self._ending = threading.Event()
+        self._lease_in_doubt = False
+        self._surrendered = threading.Event()
+
+        # The fetcher's own. A job is in `held` from its claim until Redis confirms its end; the
+        # next three hold those whose end has been decided and not been confirmed.
+        self._next = 1
+        self._held: dict[int, Claimed] = {}
+        self._acknowledging: list[Claimed] = []
+        self._settling: list[Settlement] = []
+        self._returning: dict[int, Claimed] = {}
+        self._cut_short: frozenset[int] = frozenset()
+        self._delivered: list[str] = []
+        self._paused: frozenset[str] = frozenset()
+        self._repeating = False
+
+    # -- for job threads -----------------------------------------------------------------------
+
+    def finish(self, job: Claimed) -> None:
+        """*job* is done: acknowledge it with the next round trip, which begins now if idle."""
+        self._finished.append(job)
+        if self._asleep and (not self._napping or self._pool.queue.empty()):
+            self._asleep = False
+            self._waits.bell.ring()
+
+    def settle(self, settlement: Settlement) -> None:
+        """A job ended otherwise: send the call that says so."""
+        self._settled.append(settlement)
+        self._waits.bell.ring()
+
+    # -- for the main thread -------------------------------------------------------------------
+
+    @property
+    def holding(self) -> int:
+        """How many jobs are claimed and not known to have ended in Redis."""
+        return len(self._held)
+
+    def quiet(self) -> None:
+        """Claim nothing more, and give back what has not started."""
+        self._quiet = True
+        self._waits.bell.ring()
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._quiet = False
+        self._waits.bell.ring()
+
+    def doubt_lease(self) -> None:
+        """Somebody saw that this worker has no lease any more: register again."""
+        self._lease_in_doubt = True
+        self._waits.bell.ring()
+
+    def surrender(self, timeout: float) -> bool:
+        """Return every unfinished job to the head of its queue.
+
+        What those jobs do afterwards changes nothing in Redis.
+
+        Returns:
+            Whether Redis confirmed it within *timeout* seconds.
+        """
+        self._quiet = self._surrendering = True
+        self._waits.bell.ring()
+        return self._surrendered.wait(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Send what is left to send, give up the lease, and end."""
+        self._quiet = True
+        self._ending.set()
+        self._waits.bell.ring()
+        self.join(timeout)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        pause = 0.0
+        while not self._ending.is_set():
+            try:
+                self._pause(pause)
+                self._connect()
+                while not self._ending.is_set():
+                    self._turn()
+                self._leave()
+            except LeaseLost:
+                self._log.warning("lease_lost", holding=len(self._held))
+                pause = 0.0
+            except redis.RedisError as error:
+                pause = self._outage.failed(error)
+                self._repeating = True
+            except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
+                self._log.exception("fetcher_failed")
+                pause = REGISTER_AGAIN
+                self._repeating = True
+
+    def _turn(self) -> None:
+        """Ends and claims in one round trip, then rest until there is something to do."""
+        self._page.beat(FETCHER_BEAT)
+        if self._lease_in_doubt:
+            self._lease_in_doubt = False
+            raise LeaseLost
+        calls = self._ends()
+        free = self._pool.size - self._unfinished
+        if self._waits.armed and (self._quiet or free <= 0):
+            self._delivered += self._waits.disarm(self._wire)
+        calls += self._filings()
+        wanted = free + self._ahead.jobs
+        claiming = wanted > 0 and not self._quiet and not self._waits.covers(self._paused)
+        if claiming:
+            calls.append(self._claim(wanted))
+        before = self._next
+        if calls:
+            self._exchange(calls)
+            self._outage.over()
+        self._report()
+        self._rest(emptied=claiming and self._next - before < wanted)
+
+    def _exchange(self, calls: list[Call]) -> None:
+        """One round trip. Every answer is used, also those beside one that is an error."""
+        self._wire.send(b"".join(call for call, _ in calls))
+        failure: redis.ResponseError | None = None
+        for _, use in calls:
+            try:
+                reply = self._wire.read()
+            except redis.ResponseError as error:
+                failure = failure or error
+            else:
+                use(reply)
+        if failure is not None:
+            raise failure
+        self._repeating = False
+
+    def _rest(self, *, emptied: bool) -> None:
+        """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
+        free = self._pool.size - self._unfinished
+        if self._quiet or self._ending.is_set():
+            seconds = BLOCK
+        elif not self._pool.queue.empty():
+            # Threads have work for a while. Their ends are collected, so that one round trip
+            # carries many; the thread that takes the last job wakes the fetcher early.
+            seconds = NAP
+        elif free > 0 and not emptied and not self._waits.covers(self._paused):
+            return
+        else:
+            if free > 0:
+                self._waits.arm(self._paused)
+            seconds = PAUSED_POLL if self._paused else BLOCK
+        self._napping = seconds == NAP
+        self._asleep = True
+        # A job may have ended after the turn looked and before `finish` could know that it must
+        # ring. Everything else rings in any case, and the bell is not silenced before the sleep.
+        if self._finished and (not self._napping or self._pool.queue.empty()):
+            seconds = 0.0
+        self._delivered += self._waits.sleep(seconds)
+        self._asleep = False
+
+    # -- connecting and leaving ----------------------------------------------------------------
+
+    def _pause(self, seconds: float) -> None:
+        """Pause between attempts to connect; only the end of the process cuts it short."""
+        until = time.monotonic() + seconds
+        while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
+            self._waits.sleep(left)
+
+    def _connect(self) -> None:
+        """Open the connection, take (or take back) the lease, and compare notes with Redis."""
+        self._waits.close()
+        self._wire.connect(OF_A_WORKER)
+        while not self._ask(self._inflight.register()):
+            self._pause(REGISTER_AGAIN)
+            if self._ending.is_set():
+                return
+        self._reconcile()
+        # Claims whose answer was lost may have delivered into any of the lists.
+        self._delivered = list(self._order.names)
+        self._outage.over()
+
+    def _reconcile(self) -> None:
+        there = {split_tag(tag)[0]: tag for tag in self._ask(self._inflight.held())}
+        decided = {job.sequence for job in self._acknowledging}
+        decided |= {settlement.job.sequence for settlement in self._settling}
+        decided |= self._returning.keys()
+        gone = self._held.keys() - there.keys() - decided
+        if gone:
+            for job in self._pool.take_back():
+                if job.sequence not in gone:
+                    self._pool.queue.put(job)
+            for sequence in gone:
+                del self._held[sequence]
+            self._lost(len(gone), certain=True)
+        for sequence in sorted(there.keys() - self._held.keys()):
+            payload = self._ask(self._inflight.payload(there[sequence]))
+            if payload is not None:
+                job = Claimed(sequence, split_tag(there[sequence])[1], payload)
+                self._held[sequence] = job
+                self._pool.queue.put(job)
+
+    def _ask(self, call: bytes) -> Any:
+        self._wire.send(call)
+        return self._wire.read()
+
+    def _leave(self) -> None:
+        """Send the last ends, and hand in the lease if nothing is left under it."""
+        self._delivered += self._waits.disarm(self._wire)
+        if calls := self._ends() + self._filings():
+            self._exchange(calls)
+        self._ask(self._inflight.release())
+        self._waits.close()
+        self._wire.close()
+
+    # -- ends of jobs --------------------------------------------------------------------------
+
+    @property
+    def _unfinished(self) -> int:
+        """Jobs that wait for a thread or run in one."""
+        decided = len(self._acknowledging) + len(self._settling) + len(self._returning)
+        return len(self._held) - decided
+
+    @property
+    def _unsurrendered(self) -> bool:
+        return self._surrendering and not self._surrendered.is_set()
+
+    def _ends(self) -> list[Call]:
+        """Calls for all jobs whose end is decided."""
+        held, returning = self._held, self._returning
+        ended = 0
+        while self._finished:
+            job = self._finished.popleft()
+            # A job that is not ours any more runs elsewhere: its end here means nothing.
+            if job.sequence in held and job.sequence not in returning:
+                self._acknowledging.append(job)
+                ended += 1
+        while self._settled:
+            settlement = self._settled.popleft()
+            if settlement.job.sequence in held and settlement.job.sequence not in returning:
+                self._settling.append(settlement)
+                ended += 1
+        self._ahead.note(ended)
+        self._give_back()
+        calls: list[Call] = []
+        if self._acknowledging:
+            jobs = self._acknowledging
+            calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
+        for settlement in self._settling:
+            calls.append((settlement.call, partial(self._settlement_done, settlement)))
+        if returning:
+            call = self._inflight.give_back(returning.values(), self._cut_short)
+            calls.append((call, partial(self._returned, dict(returning))))
+        return calls
+
+    def _give_back(self) -> None:
+        """Decide what goes back to its queue."""
+        if self._quiet or self._stale.overdue():
+            for job in self._pool.take_back():
+                if job.sequence in self._held:
+                    self._returning[job.sequence] = job
+        if self._unsurrendered:
+            ended = {job.sequence for job in self._acknowledging}
+            ended |= {settlement.job.sequence for settlement in self._settling}
+            running = self._held.keys() - ended - self._returning.keys()
+            self._cut_short = frozenset(running)
+            self._returning |= {sequence: self._held[sequence] for sequence in running}
+
+    def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
+        self._acknowledging = []
+        for job in jobs:
+            del self._held[job.sequence]
+        self._page.words[PROCESSED] += removed
+        self._lost(len(jobs) - removed)
+
+    def _settlement_done(self, settlement: Settlement, changed: int) -> None:
+        self._settling = [other for other in self._settling if other is not settlement]
+        del self._held[settlement.job.sequence]
+        self._page.words[PROCESSED] += changed
+        self._page.words[FAILED] += changed
+        self._lost(1 - changed)
+
+    def _returned(self, jobs: dict[int, Claimed], changed: int) -> None:
+        for sequence in jobs:
+            del self._held[sequence]
+            del self._returning[sequence]
+        self._lost(len(jobs) - changed)
+        level = "info" if self._cut_short else "debug"
+        getattr(self._log, level)("jobs_given_back", jobs=changed, started=len(self._cut_short))
+
+    def _lost(self, jobs: int, *, certain: bool = False) -> None:
+        # Where the call was sent before, the first one may have done it: nothing is known.
+        if jobs and (certain or not self._repeating):
+            self._log.warning("jobs_no_longer_ours", jobs=jobs)
+
+    def _report(self) -> None:
+        self._page.words[IN_FLIGHT] = len(self._held)
+        if self._unsurrendered and not self._returning:
+            self._surrendered.set()
+        if self._quiet and not self._held:
+            self._on_idle()
+
+    # -- claims --------------------------------------------------------------------------------
+
+    def _claim(self, wanted: int) -> Call:
+        shares = self._order.shares(wanted)
+        call = self._inflight.claim(self._next, wanted, shares)
+        return call, partial(self._claimed, [name for name, _ in shares])
+
+    def _claimed(self, queues: list[str], portions: list[list[Any]] | None) -> None:
+        if portions is None:
+            raise LeaseLost
+        self._paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
+        for position, *payloads in portions:
+            if position > 0:
+                self._dispatch(queues[position - 1], payloads)
+
+    def _filings(self) -> list[Call]:
+        """Calls that file what blocking claims have delivered, or return it when quiet."""
+        calls: list[Call] = []
+        for queue in self._delivered:
+            if self._quiet:
+                calls.append((self._inflight.unclaim(queue), _nothing))
+                continue
+            call = self._inflight.file(self._next, queue)
+            calls.append((call, partial(self._filed, queue, self._next)))
+            self._next += FILE_AT_MOST
+        self._delivered = []
+        return calls
+
+    def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
+        if payloads is None:
+            raise LeaseLost
+        after, self._next = self._next, first
+        self._dispatch(queue, payloads)
+        self._next = after
+
+    def _dispatch(self, queue: str, payloads: list[bytes]) -> None:
+        """Hand jobs to the threads, numbered from the next sequence number."""
+        sequence, held, put = self._next, self._held, self._pool.queue.put
+        for payload in payloads:
+            job = Claimed(sequence, queue, payload)
+            held[sequence] = job
+            put(job)
+            sequence += 1
+        self._next = sequence
+        self._stale.dispatched(sequence - 1)

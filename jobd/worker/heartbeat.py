@@ -1,0 +1,163 @@
+"""The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
+
+Every ten seconds it writes the process hash and the set of running jobs, takes at most one remote
+signal, and renews the worker's lease (the keeper does as well, for a worker too busy to do it).
+The keys are Sidekiq's, in the forms of old and new versions at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psutil
+import redis
+
+from jobd.background import Loop
+from jobd.config import Config
+from jobd.identity import hostname
+from jobd.redis import scripts
+from jobd.redis.inflight import LEASE
+from jobd.redis.keys import Keys
+from jobd.version import VERSION
+from jobd.worker.pool import Pool
+
+BEAT = 10.0
+"""Seconds between beats."""
+
+TTL = 60
+"""Seconds after which a worker that does not beat is forgotten by dashboards."""
+
+SLOW = 0.05
+"""Seconds; a round trip that takes longer, five times in a row, is worth a warning."""
+
+_encode = msgspec.json.encode
+
+
+class Heartbeat(Loop):
+    """See the module.
+
+    Args:
+        on_signal: told the name of a remote signal (TSTP, TERM, TTIN).
+        on_lease_lost: told that the owner is not listed any more.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        identity: str,
+        config: Config,
+        pool: Pool,
+        on_signal: Callable[[str], None],
+        on_lease_lost: Callable[[], None],
+    ) -> None:
+        super().__init__("heartbeat")
+        self._client = client
+        self._keys = keys
+        self._identity = identity
+        self._config = config
+        self._pool = pool
+        self._on_signal = on_signal
+        self._on_lease_lost = on_lease_lost
+        self._process = psutil.Process()
+        self._info = _encode(self._describe())
+        self._slow_beats = 0
+        self.quiet = False
+
+    def turn(self) -> float:
+        self._write_work()
+        began = time.monotonic()
+        if scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity]):
+            self._on_lease_lost()
+        round_trip = time.monotonic() - began
+        self._warn_if_slow(round_trip)
+        if signal := self._beat(round_trip):
+            self._on_signal(signal)
+        return BEAT
+
+    def leave(self) -> None:
+        """Take this worker off the dashboards. Call it after the loop has been stopped.
+
+        Raises:
+            redis.RedisError: they will see it until the TTL has passed.
+        """
+        pipeline = self._client.pipeline()
+        pipeline.srem(self._keys.processes, self._identity)
+        pipeline.unlink(self._keys.work(self._identity), self._keys.workers(self._identity))
+        pipeline.execute()
+
+    def _beat(self, round_trip: float) -> str | None:
+        """Write the process hash; returns the name of a remote signal, if one has come."""
+        key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
+        pipeline = self._client.pipeline()
+        pipeline.sadd(self._keys.processes, self._identity)
+        pipeline.hset(
+            key,
+            mapping={
+                "info": self._info,
+                "concurrency": self._config.concurrency,
+                "busy": len(self._pool.working()),
+                "beat": repr(time.time()),
+                "rtt_us": int(round_trip * 1e6),
+                "quiet": "true" if self.quiet else "false",
+                "rss": self._process.memory_info().rss // 1024,
+            },
+        )
+        pipeline.expire(key, TTL)
+        pipeline.rpop(signals)
+        signal: bytes | None = pipeline.execute()[-1]
+        return signal.decode() if signal else None
+
+    def _write_work(self) -> None:
+        """Write the running jobs, under the names that new and old Sidekiqs read."""
+        offset = time.time() - time.monotonic()
+        entries: dict[Any, Any] = {
+            work.thread: _encode(
+                {
+                    "queue": work.job.queue,
+                    "payload": work.job.payload.decode("utf-8", "replace"),
+                    "run_at": int(work.started / 1e9 + offset),
+                }
+            )
+            for work in self._pool.working()
+        }
+        pipeline = self._client.pipeline()
+        for key in (self._keys.work(self._identity), self._keys.workers(self._identity)):
+            pipeline.unlink(key)
+            if entries:
+                pipeline.hset(key, mapping=entries)
+                pipeline.expire(key, TTL)
+        pipeline.execute()
+
+    def _describe(self) -> dict[str, Any]:
+        """The ``info`` field, which does not change while the process lives."""
+        config = self._config
+        mode = config.queue_mode
+        weights = {
+            queue.name: 0 if mode == "strict" else max(queue.weight, 1) for queue in config.queues
+        }
+        return {
+            "hostname": hostname(),
+            "started_at": time.time(),
+            "pid": os.getpid(),
+            "tag": config.tag,
+            "concurrency": config.concurrency,
+            "queues": list(weights),
+            "weights": [weights],
+            "labels": list(config.labels),
+            "identity": self._identity,
+            "version": VERSION,
+            "embedded": False,
+            "capsules": {
+                "default": {"concurrency": config.concurrency, "mode": mode, "weights": weights}
+            },
+        }
+
+    def _warn_if_slow(self, round_trip: float) -> None:
+        self._slow_beats = self._slow_beats + 1 if round_trip > SLOW else 0
+        if self._slow_beats == 5:
+            self.log.warning("redis_slow", round_trip=round(round_trip, 3))

@@ -1,0 +1,148 @@
+"""The pool: the threads that run jobs.
+
+The threads take claimed jobs from one queue in order. Each shows on the scoreboard which job it
+runs, so that the master can tell after a crash which jobs had started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jobd import log
+from jobd.errors import Shutdown
+from jobd.master.scoreboard import Page
+from jobd.redis.inflight import Claimed
+from jobd.worker.settlement import Settlement
+
+Execute = Callable[[Claimed], Settlement | None]
+Finish = Callable[[Claimed], None]
+Settle = Callable[[Settlement], None]
+
+
+class Working(NamedTuple):
+    """A job that runs: the thread's name, the job, and its start in monotonic ns."""
+
+    thread: str
+    job: Claimed
+    started: int
+
+
+class JobThread(threading.Thread):
+    """Runs jobs until it is interrupted or the process ends."""
+
+    def __init__(
+        self,
+        number: int,
+        jobs: queue.SimpleQueue[Claimed],
+        page: Page,
+        execute: Execute,
+        finish: Finish,
+        settle: Settle,
+    ) -> None:
+        super().__init__(name=f"job-{number}", daemon=True)
+        self._jobs = jobs
+        self._execute = execute
+        self._finish = finish
+        self._settle = settle
+        self._words = page.words
+        self._at = page.thread_offset(number)
+        self.job: Claimed | None = None
+
+    @property
+    def working(self) -> Working | None:
+        job, started = self.job, self._words[self._at + 1]
+        return Working(self.name, job, started) if job is not None else None
+
+    def run(self) -> None:
+        words, at = self._words, self._at
+        take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
+        words[at + 2] = threading.get_ident()
+        logger = log.get("pool")
+        while True:
+            try:
+                job = take()
+                words[at + 1] = time.monotonic_ns()
+                words[at] = job[0]
+                self.job = job
+                end = execute(job)
+                words[at] = 0
+                self.job = None
+                if end is None:
+                    finish(job)
+                else:
+                    settle(end)
+            except Shutdown:
+                # The job has been given back, and the process is about to leave.
+                return
+            except BaseException:
+                # No error of the job (`execute` deals with those), but ours. The job stays in
+                # flight, to be recovered when this process ends; the thread goes on.
+                words[at] = 0
+                self.job = None
+                logger.exception("job_thread_failed")
+
+
+class Pool:
+    """All job threads of a worker."""
+
+    def __init__(self, threads: int, page: Page) -> None:
+        self.size = threads
+        self.queue: queue.SimpleQueue[Claimed] = queue.SimpleQueue()
+        self._page = page
+        self._threads: list[JobThread] = []
+
+    def start(self, execute: Execute, finish: Finish, settle: Settle) -> None:
+        """Start the threads.
+
+        Args:
+            execute: runs one job; returns how it is to be ended in Redis, or None when it is done.
+            finish: told a job that is done.
+            settle: told the end of any other.
+        """
+        self._threads = [
+            JobThread(number, self.queue, self._page, execute, finish, settle)
+            for number in range(self.size)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def newest_started(self) -> int:
+        """The highest sequence number among the running jobs, 0 when none runs."""
+        return max(job.sequence for job in running) if (running := self._page.running()) else 0
+
+    def working(self) -> list[Working]:
+        """The jobs that run now."""
+        return [working for thread in self._threads if (working := thread.working)]
+
+    def take_back(self) -> list[Claimed]:
+        """Take all jobs that have not started, in order; no thread will run them any more."""
+        taken: list[Claimed] = []
+        while True:
+            try:
+                job = self.queue.get_nowait()
+            except queue.Empty:
+                return taken
+            taken.append(job)
+
+    def interrupt(self, timeout: float) -> bool:
+        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job.
+
+        A thread that is inside a C call gets it when that call returns.
+
+        Returns:
+            Whether all of them ended within *timeout* seconds.
+        """
+        busy = [thread for thread in self._threads if thread.job is not None]
+        for thread in busy:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Shutdown)
+            )
+        deadline = time.monotonic() + timeout
+        for thread in busy:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in busy)

@@ -1,0 +1,333 @@
+"""A worker process, seen from its main thread: it boots, works, goes quiet, stops.
+
+Booting loads the application, waits for Redis, and starts the threads. At the stop deadline the
+unfinished jobs are given back to Redis first; only then are their threads interrupted, so that a
+job is in a queue again whatever its thread does with the interruption.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from signal import Signals
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from jobd import application, context, hooks, log, payload, stacks
+from jobd.background import Outage
+from jobd.child import TURN, Child
+from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
+from jobd.master.channel import Message
+from jobd.master.scoreboard import BUSY
+from jobd.redis.connection import connect, require_version
+from jobd.redis.inflight import InFlight
+from jobd.redis.keys import Keys
+from jobd.worker.coroutines import Coroutines
+from jobd.worker.executor import Executor
+from jobd.worker.fetcher import Fetcher
+from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.pool import Pool
+from jobd.worker.queues import QueueOrder
+
+if TYPE_CHECKING:
+    from jobd.master.seat import Seat
+
+GIVE_BACK = 5.0
+"""Seconds that Redis has, at the deadline, to take unfinished jobs back."""
+
+CLEAN_UP = 3.0
+"""Seconds that interrupted jobs have for their ``finally`` blocks."""
+
+ORPHANED = 20.0
+"""Most seconds that a worker goes on after its master has died."""
+
+LEAVE = 2.0
+"""Seconds for the last words to Redis."""
+
+
+def main(seat: Seat) -> int:
+    """The whole life of a worker; returns its exit code."""
+    return Worker(seat).run()
+
+
+class Worker(Child):
+    """The main thread and what it starts."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        config = seat.config
+        self._identity = seat.identity
+        self._client = connect(config.redis)
+        keys = Keys(config.prefix)
+        order = QueueOrder(config.queues, config.queue_mode)
+        inflight = InFlight(keys, self._identity, order.names)
+        self._pool = Pool(config.concurrency, seat.page)
+        self._coroutines = Coroutines()
+        self._executor = Executor(config, inflight, self._coroutines)
+        self._fetcher = Fetcher(
+            self._client, inflight, order, self._pool, seat.page, self.bell.ring
+        )
+        self._heartbeat = Heartbeat(
+            self._client,
+            keys,
+            self._identity,
+            config,
+            self._pool,
+            self._on_remote_signal,
+            self._fetcher.doubt_lease,
+        )
+        self._remote: deque[str] = deque()
+        self._working = False
+        self._quiet = False
+        self._idle_told = False
+        self._deadline: float | None = None
+        self._hooks: threading.Thread | None = None
+
+    def run(self) -> int:
+        log.add_context(_running_job)
+        try:
+            self._boot()
+        except JobdError as error:
+            return self._failed(error)
+        while self.exit_code is None:
+            left = TURN if self._deadline is None else self._deadline - time.monotonic()
+            self.turn(min(TURN, left))
+        return self.exit_code
+
+    # -- booting -------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        config = self.seat.config
+        application.load(config.require, config.directory)
+        self._wait_for_redis()
+        if self.exit_code is not None:
+            return
+        try:
+            hooks.fire("startup", self._executor.report)
+        except Exception as error:
+            self.log.exception("startup_hook_failed")
+            raise ApplicationError(
+                f"a startup hook of the application raised {type(error).__name__}: {error}"
+            ) from error
+        # Threads inherit the mask: signals are for the main thread, which always listens.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
+            self._fetcher.start()
+            self._heartbeat.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._working = True
+        self.tell({"type": "ready"})
+        self.log.info(
+            "worker_ready",
+            concurrency=config.concurrency,
+            queues=",".join(queue.name for queue in config.queues),
+        )
+
+    def _wait_for_redis(self) -> None:
+        """Wait until the server answers; the master decides how long that may take."""
+        outage = Outage(self.log)
+        while self.exit_code is None:
+            try:
+                require_version(self._client)
+            except redis.AuthenticationError as error:
+                raise UnavailableError(f"Redis refuses the password: {error}") from error
+            except redis.RedisError as error:
+                pause = outage.failed(error)
+                self.tell({"type": "booting", "note": f"waiting for Redis: {error}"})
+                until = time.monotonic() + pause
+                while self.exit_code is None and (left := until - time.monotonic()) > 0:
+                    self.turn(left)
+            else:
+                outage.over()
+                return
+
+    def _failed(self, error: JobdError) -> int:
+        cause = error.__cause__
+        self.log.error("worker_cannot_start", error=str(error), exc_info=cause)
+        code = int(error.exit_code)
+        self.tell({"type": "failed", "code": code, "permanent": True, "reason": str(error)})
+        return code
+
+    # -- what the main thread hears --------------------------------------------------------------
+
+    def on_signal(self, signal: Signals) -> None:
+        cause = f"signal {signal.name.removeprefix('SIG')}"
+        match signal:
+            case Signals.SIGTERM:
+                self._stop_from_outside(self.seat.config.timeout, cause)
+            case Signals.SIGQUIT:
+                self._stop_from_outside(0.0, cause)
+            case Signals.SIGUSR1 | Signals.SIGTSTP:
+                self._quiet_from_outside(cause)
+            case _:
+                pass
+
+    def on_message(self, message: Message) -> None:
+        match message["type"]:
+            case "quiet":
+                self._go_quiet()
+            case "resume":
+                self._resume()
+            case "stop":
+                self._stop(message["deadline"])
+            case other:
+                self.log.warning("message_unknown", message=other)
+
+    def on_orphaned(self) -> None:
+        self.log.error("master_gone")
+        self._stop(time.monotonic() + min(self.seat.config.timeout, ORPHANED))
+
+    def _on_remote_signal(self, name: str) -> None:
+        """Called by the heartbeat's thread."""
+        self._remote.append(name)
+        self.bell.ring()
+
+    def tick(self) -> None:
+        self.seat.page.words[BUSY] = len(self._pool.working())
+        while self._remote:
+            self._obey(self._remote.popleft())
+        idle = not self._working or self._fetcher.holding == 0
+        if self._quiet and idle and not self._idle_told:
+            self._idle_told = True
+            self.tell({"type": "idle"})
+        if self._deadline is None or self.exit_code is not None:
+            return
+        if idle and not (self._hooks and self._hooks.is_alive()):
+            self.exit_code = self._leave(Exit.OK)
+        elif time.monotonic() >= self._deadline:
+            self.exit_code = self._cut_short()
+
+    def _obey(self, name: str) -> None:
+        cause = f"remote signal {name}"
+        match name:
+            case "TSTP":
+                self._quiet_from_outside(cause)
+            case "TERM":
+                self._stop_from_outside(self.seat.config.timeout, cause)
+            case "TTIN":
+                self.log.warning("thread_dump", stacks=self.stacks())
+            case _:
+                self.log.warning("remote_signal_unknown", name=name)
+
+    # -- going quiet and stopping ----------------------------------------------------------------
+
+    def _quiet_from_outside(self, cause: str) -> None:
+        if not self._quiet:
+            self.tell({"type": "quieting", "cause": cause})
+            self._go_quiet()
+
+    def _stop_from_outside(self, timeout: float, cause: str) -> None:
+        self.tell({"type": "stopping", "cause": cause})
+        self.log.info("worker_told_to_stop", cause=cause)
+        self._stop(time.monotonic() + timeout)
+
+    def _go_quiet(self) -> None:
+        if not self._quiet:
+            self._quiet = True
+            self._idle_told = False
+            self._heartbeat.quiet = True
+            if self._working:
+                self._fetcher.quiet()
+                self._heartbeat.wake()
+                self._fire("quiet")
+            self.log.info("worker_quiet", running=len(self._pool.working()))
+        self.tell({"type": "quieted"})
+
+    def _resume(self) -> None:
+        if self._quiet and self._deadline is None:
+            self._quiet = False
+            self._heartbeat.quiet = False
+            if self._working:
+                self._fetcher.resume()
+                self._heartbeat.wake()
+            self.log.info("worker_resumed")
+        self.tell({"type": "resumed"})
+
+    def _stop(self, deadline: float) -> None:
+        """Stop until *deadline* (monotonic s); a later call can only make it earlier."""
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, deadline)
+            return
+        self._deadline = deadline
+        context.stopping.set()
+        self._go_quiet()
+        if self._working:
+            self._fire("shutdown")
+        left = max(0.0, deadline - time.monotonic())
+        self.log.info("worker_stopping", running=len(self._pool.working()), seconds=round(left, 1))
+
+    def _fire(self, event: Any) -> None:
+        """Run the application's hooks beside the main thread, which must keep listening."""
+        earlier = self._hooks
+
+        def run() -> None:
+            if earlier is not None:
+                earlier.join()
+            hooks.fire(event, self._executor.report)
+            self.bell.ring()
+
+        self._hooks = threading.Thread(target=run, name=f"hooks-{event}", daemon=True)
+        self._hooks.start()
+
+    def _cut_short(self) -> int:
+        """The deadline has passed: give the unfinished jobs back, then interrupt them."""
+        names = [work.job.tag for work in self._pool.working()]
+        self.log.warning("jobs_cut_short", running=len(names))
+        returned = self._fetcher.surrender(GIVE_BACK)
+        self._coroutines.cancel_all()
+        if not self._pool.interrupt(CLEAN_UP):
+            self.log.warning("jobs_do_not_end", running=len(self._pool.working()))
+        if not returned:
+            self.log.error("jobs_not_given_back", jobs=self._fetcher.holding)
+        return self._leave(Exit.OK if returned else Exit.JOBS_LEFT)
+
+    def _leave(self, code: Exit) -> int:
+        if not self._working:
+            return int(code)
+        self._heartbeat.stop(LEAVE)
+        self._fetcher.close(LEAVE)
+        try:
+            self._heartbeat.leave()
+        except redis.RedisError as error:
+            self.log.warning("worker_not_unlisted", error=str(error))
+        self._fire("exit")
+        if self._hooks is not None:
+            self._hooks.join(CLEAN_UP)
+        self.log.info("worker_stopped")
+        return int(code)
+
+    def stacks(self) -> str:
+        now = time.monotonic_ns()
+        idents = {thread.name: thread.ident for thread in threading.enumerate()}
+        notes = {
+            ident: f"{_describe(work.job.payload)} from {work.job.queue}, "
+            f"for {(now - work.started) / 1e9:.1f} s"
+            for work in self._pool.working()
+            if (ident := idents.get(work.thread)) is not None
+        }
+        heading = (
+            f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
+            f"{self._fetcher.holding} jobs in flight"
+        )
+        return stacks.dump(heading, notes, self._coroutines.stacks())
+
+
+def _describe(raw: bytes) -> str:
+    try:
+        work = payload.parse(raw)
+    except JobdError:
+        return "a malformed job"
+    return f"{work.class_} {work.jid}"
+
+
+def _running_job() -> dict[str, object]:
+    """Fields for every log line that is written inside a job."""
+    job = context.running_job()
+    if job is None:
+        return {}
+    return {"class": job.name, "jid": job.jid, "queue": job.queue}

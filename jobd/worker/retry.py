@@ -1,0 +1,184 @@
+"""What becomes of a job that failed: another attempt, the dead set, or nothing.
+
+The life of most failing jobs: a deploy brings a bug, jobs raise, the retries spread out while
+somebody mends it, the next attempt succeeds and nobody has lost any work. Twenty-five attempts take
+about three weeks; what still fails then is kept in the dead set for a person to look at.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from jobd import hooks, payload
+from jobd.config import Config
+from jobd.errors import PayloadError
+from jobd.job import DISCARD, KILL
+from jobd.redis.inflight import Claimed, InFlight
+from jobd.registry import Definition
+from jobd.worker.settlement import Settlement
+
+MILLISECONDS_FROM = 100_000_000_000
+"""A time above this (the year 5138 in seconds) is in milliseconds, as Sidekiq 8 writes them."""
+
+OnError = Callable[[BaseException, dict[str, Any]], None]
+
+
+def default_delay(count: int) -> int:
+    """Seconds before retry number *count* (from 0), before jitter: Sidekiq's ``count⁴ + 15``.
+
+    >>> [default_delay(count) for count in (0, 1, 2, 24)]
+    [15, 16, 31, 331791]
+    """
+    return int(count**4) + 15
+
+
+def jitter(count: int) -> int:
+    """Whole seconds from 0 to ``10 (count + 1) - 1``, so that a wave of failures spreads out."""
+    return random.randrange(10 * (count + 1))
+
+
+def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
+    """The innermost *wanted* lines of the traceback, innermost first as Ruby has them.
+
+    Args:
+        wanted: True for all, a number for so many; anything else keeps none.
+    """
+    if wanted is not True and (type(wanted) is not int or wanted <= 0):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in reversed(frames)]
+    return lines if wanted is True else lines[: int(wanted)]
+
+
+class Retry:
+    """Decides, and packs the decision for the fetcher.
+
+    Args:
+        on_error: told exceptions of the application's own hooks.
+    """
+
+    def __init__(self, config: Config, inflight: InFlight, on_error: OnError) -> None:
+        self._config = config
+        self._inflight = inflight
+        self._on_error = on_error
+
+    def malformed(self, job: Claimed, error: PayloadError) -> Settlement:
+        """For bytes that are no job: the dead set, with the error noted where there is a place."""
+        try:
+            noted = payload.with_failure(
+                job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
+            )
+            raw = payload.encode(noted)
+        except PayloadError:
+            raw = job.payload
+        return self._bury(job, raw, counted=False)
+
+    def failed(
+        self, job: Claimed, definition: Definition | None, error: BaseException
+    ) -> Settlement:
+        """For a job that raised. *definition* is None where its class is unknown here."""
+        fields = payload.decode(job.payload)
+        options = definition.options if definition is not None else {}
+        retry = _option("retry", fields, options, default=True)
+        if retry is False:
+            return self._discard(job, fields, error)
+        fields = payload.with_failure(
+            job.payload,
+            error=error,
+            queue=job.queue,
+            now=time.time(),
+            backtrace=backtrace_lines(error, _option("backtrace", fields, options)),
+        )
+        if self._exhausted(fields, retry):
+            return self._die(job, definition, fields, error)
+        delay = self._delay(definition, fields, error)
+        if delay is DISCARD:
+            return self._discard(job, fields, error)
+        if delay is KILL:
+            return self._die(job, definition, fields, error)
+        at = time.time() + delay + jitter(fields["retry_count"])
+        call = self._inflight.retry(job, payload.encode(fields), at)
+        return Settlement(job, call, "retry")
+
+    def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
+        """Whether there are no attempts left; a time window replaces the number of them."""
+        window = fields.get("retry_for")
+        if isinstance(window, int | float) and not isinstance(window, bool):
+            first = fields.get("failed_at") or 0
+            if first > MILLISECONDS_FROM:
+                first /= 1000
+            return bool(first + window < time.time())
+        most = retry if type(retry) is int else self._config.max_retries
+        return bool(fields["retry_count"] >= most)
+
+    def _delay(
+        self, definition: Definition | None, fields: dict[str, Any], error: BaseException
+    ) -> Any:
+        """Seconds, or one of the sentinels."""
+        count = fields["retry_count"]
+        if definition is not None and definition.retry_in is not None:
+            try:
+                delay = definition.retry_in(count, error, fields)
+            except Exception as broken:  # noqa: BLE001 - the application's; the job must not suffer
+                self._on_error(broken, {"context": "retry_in", "job": fields})
+            else:
+                if delay is DISCARD or delay is KILL:
+                    return delay
+                if type(delay) in (int, float) and delay > 0:
+                    return delay
+        return default_delay(count)
+
+    def _die(
+        self,
+        job: Claimed,
+        definition: Definition | None,
+        fields: dict[str, Any],
+        error: BaseException,
+    ) -> Settlement:
+        options = definition.options if definition is not None else {}
+        keep = _option("dead", fields, options, default=True) is not False
+        if definition is not None and definition.on_exhausted is not None:
+            try:
+                keep = definition.on_exhausted(fields, error) is not DISCARD and keep
+            except Exception as broken:  # noqa: BLE001 - as above
+                self._on_error(broken, {"context": "on_exhausted", "job": fields})
+        if not keep:
+            return self._discard(job, fields, error)
+        self._tell_death(fields, error)
+        return self._bury(job, payload.encode(fields), counted=True)
+
+    def _bury(self, job: Claimed, raw: bytes, *, counted: bool) -> Settlement:
+        now = time.time()
+        call = self._inflight.bury(
+            job,
+            raw,
+            now,
+            keep_from=now - self._config.dead_timeout,
+            most=self._config.dead_max_jobs,
+            counted=counted,
+        )
+        return Settlement(job, call, "dead")
+
+    def _discard(self, job: Claimed, fields: dict[str, Any], error: BaseException) -> Settlement:
+        self._tell_death(fields, error)
+        return Settlement(job, self._inflight.discard(job), "discarded")
+
+    def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
+        for handler in hooks.death_handlers:
+            try:
+                handler(fields, error)
+            except Exception as broken:  # noqa: BLE001 - as above
+                self._on_error(broken, {"context": "death handler", "job": fields})
+
+
+def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:
+    """An option: as the payload says, else as the job's definition says, else *default*."""
+    for source in (fields, options):
+        value = source.get(name)
+        if value is not None:
+            return value
+    return default

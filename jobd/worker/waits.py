@@ -1,0 +1,114 @@
+"""Blocking claims: one connection per queue that waits in the server for the next job.
+
+``BLMOVE`` moves a pushed job into a list of this worker's own, so that it is in one place or the
+other at every moment; the server wakes exactly one of all idle workers anywhere, whoever pushed
+it. Belongs to the fetcher's thread.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Collection, Sequence
+
+import redis
+
+from jobd.bell import Bell
+from jobd.redis.connection import Wire
+from jobd.redis.inflight import InFlight
+
+BLOCK = 5.0
+"""Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has
+passed, the server can no longer answer a claim of a dead worker (see keeper/recovery.py)."""
+
+GRACE = 5.0
+"""Seconds beyond that after which a silent connection is taken for dead."""
+
+
+class _Wait:
+    def __init__(self, queue: str, wire: Wire) -> None:
+        self.queue = queue
+        self.wire = wire
+        self.client_id = 0
+        self.armed_at = 0.0
+
+
+class Waits:
+    """All blocking claims of one worker, and the bell that wakes its fetcher."""
+
+    def __init__(self, client: redis.Redis, inflight: InFlight, queues: Sequence[str]) -> None:
+        self._inflight = inflight
+        self._waits = [_Wait(queue, Wire(client)) for queue in queues]
+        self._selector = selectors.DefaultSelector()
+        self.bell = Bell()
+        self._selector.register(self.bell, selectors.EVENT_READ)
+
+    @property
+    def armed(self) -> bool:
+        """Whether any of them waits."""
+        return any(wait.armed_at for wait in self._waits)
+
+    def covers(self, paused: Collection[str]) -> bool:
+        """Whether every queue that is not paused is waited on: then they are all empty."""
+        return all(wait.armed_at or wait.queue in paused for wait in self._waits)
+
+    def arm(self, paused: Collection[str]) -> None:
+        """Wait on every queue that is not paused.
+
+        Raises:
+            redis.RedisError: a connection failed.
+        """
+        for wait in self._waits:
+            if wait.armed_at or wait.queue in paused:
+                continue
+            if not wait.wire.connected:
+                self._connect(wait)
+            wait.wire.send(self._inflight.wait(wait.queue, BLOCK))
+            wait.armed_at = time.monotonic()
+
+    def disarm(self, command: Wire) -> list[str]:
+        """Call all of them back over the *command* connection; returns queues that delivered."""
+        waiting = [wait for wait in self._waits if wait.armed_at]
+        for wait in waiting:
+            command.ask("CLIENT", "UNBLOCK", wait.client_id)
+        return [wait.queue for wait in waiting if self._delivered(wait)]
+
+    def sleep(self, seconds: float) -> list[str]:
+        """Sleep until the bell rings, a job arrives or *seconds* have passed.
+
+        Returns:
+            The queues whose claim was answered with a job.
+
+        Raises:
+            redis.RedisError: a connection failed.
+        """
+        delivered = []
+        for key, _ in self._selector.select(seconds):
+            if isinstance(key.data, _Wait):
+                if self._delivered(key.data):
+                    delivered.append(key.data.queue)
+            else:
+                self.bell.silence()
+        now = time.monotonic()
+        for wait in self._waits:
+            if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
+                raise redis.ConnectionError(f"no answer to BLMOVE on {wait.queue}")
+        return delivered
+
+    def close(self) -> None:
+        """Close the connections. What a claim delivered meanwhile stays in its list."""
+        for wait in self._waits:
+            if wait.wire.connected:
+                self._selector.unregister(wait.wire)
+            wait.wire.close()
+            wait.armed_at = 0.0
+
+    def _connect(self, wait: _Wait) -> None:
+        wait.wire.connect()
+        wait.client_id = wait.wire.ask("CLIENT", "ID")
+        self._selector.register(wait.wire, selectors.EVENT_READ, wait)
+
+    def _delivered(self, wait: _Wait) -> bool:
+        """Read the answer; the job itself is fetched from the claim list, when it is filed."""
+        wait.armed_at = 0.0
+        return wait.wire.read() is not None

@@ -1,0 +1,89 @@
+"""Fixtures of every test: a real server, real daemons, the proof that nothing is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import pytest
+import redis as redis_py
+
+from jobd.testing import EmbeddedServer
+from tests import processes
+from tests.integration.daemon import Daemon
+
+processes.become_subreaper()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A private server, one for each test process."""
+    with EmbeddedServer(tcp=True) as running:
+        processes.servers.append(running)
+        yield running
+        processes.servers.remove(running)
+
+
+@pytest.fixture
+def redis(server: EmbeddedServer) -> Iterator[redis_py.Redis]:
+    """A plain connection to an empty server."""
+    with redis_py.Redis.from_url(server.url, protocol=2, socket_timeout=30) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """After every test: no process of ours and no zombie remains."""
+    known = set(psutil.Process().children(recursive=True))
+    yield
+    left = processes.end_all(known)
+    assert not left, "the test left processes behind:\n" + "\n".join(left)
+
+
+class StartDaemon(Protocol):
+    """Starts ``jobd run`` with application *app* and, unless told otherwise, waits for it."""
+
+    def __call__(
+        self,
+        app: str,
+        *flags: str,
+        require: str = "app",
+        ready: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Daemon: ...
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[StartDaemon]:
+    """Start daemons by ``daemon(app_source, *flags)``; each is checked when the test ends."""
+    made: list[Daemon] = []
+
+    def start(
+        app: str,
+        *flags: str,
+        require: str = "app",
+        ready: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Daemon:
+        directory = tmp_path / f"daemon{len(made)}"
+        directory.mkdir()
+        running = Daemon(directory, server.url)
+        made.append(running)
+        running.write_app(app)
+        running.run(*flags, require=require, env=env)
+        return running.wait_ready() if ready else running
+
+    yield start
+    for running in made:
+        running.check()
+
+
+@pytest.fixture
+def idle_daemon(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Daemon]:
+    """A daemon that the test itself starts, with ``run`` or ``start``; checked at the end."""
+    made = Daemon(tmp_path, server.url)
+    yield made
+    made.check()

@@ -1,0 +1,82 @@
+"""The processes that a test has started, directly or not.
+
+The test runner is a subreaper: a process whose parent dies, such as the worker of a killed
+master or a detached daemon, becomes our child. So none can get lost, and all can be reaped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Collection
+
+import psutil
+
+from jobd.testing import EmbeddedServer
+
+_PR_SET_CHILD_SUBREAPER = 36
+_END_SECONDS = 5.0
+
+# Servers that outlive one test; whoever starts such a one enters it here.
+servers: list[EmbeddedServer] = []
+
+# Process ids of other helpers that outlive one test.
+kept: set[int] = set()
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among our descendants from now on."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "this system has no subreapers")
+
+
+def descendants() -> list[psutil.Process]:
+    """Every process below us, zombies too; those that outlive a test left out."""
+    known = {server.pid for server in servers} | kept
+    return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
+
+
+def reap(own: Collection[int] = ()) -> None:
+    """Take the exit status of adopted processes that have ended.
+
+    *own* are children that somebody else waits for; their status is left alone.
+    """
+    for process in psutil.Process().children():
+        try:
+            if process.pid not in own and process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+        except (psutil.NoSuchProcess, ChildProcessError):
+            continue
+
+
+def describe(process: psutil.Process) -> str:
+    """One line about *process* for a message."""
+    try:
+        command = " ".join(process.cmdline())[:120] or process.name()
+        return f"pid {process.pid} ({process.status()}, parent {process.ppid()}): {command}"
+    except psutil.NoSuchProcess:
+        return f"pid {process.pid}: gone"
+
+
+def end_all(known: Collection[psutil.Process] = ()) -> list[str]:
+    """End what a test left behind; one line about each process that should not have been there.
+
+    Processes that are ending get a moment to do so. Those in *known* were there before the test.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while left := [p for p in descendants() if p not in known]:
+        reap()
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    report = [describe(process) for process in left]
+    for process in left:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=_END_SECONDS)
+    reap()
+    return report

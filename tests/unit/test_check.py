@@ -1,0 +1,228 @@
+"""`jobd check`: every problem at once, and nothing changed by looking."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+
+from jobd import application
+from jobd.application import Trial, attempt
+from jobd.check import Report, check, main
+from jobd.errors import ApplicationError, Exit
+from jobd.testing import EmbeddedServer
+
+APP = """
+from jobd import job
+
+@job
+def hello():
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    return tmp_path
+
+
+def look(url: str, **flags: object) -> Report:
+    given: dict[str, object] = {"require": ("app",), "redis": url, "pidfile": "a.pid"}
+    return check(None, {}, given | flags)
+
+
+def test_when_all_is_fine_it_shows_what_is_in_effect(
+    server: EmbeddedServer, capsys: pytest.CaptureFixture[str], app: Path
+) -> None:
+    before = sorted(app.iterdir())
+    flags: dict[str, object] = {
+        "require": ("app",),
+        "redis": server.url,
+        "pidfile": "a.pid",
+        "logfile": "a.log",
+        "queues": ("high,3", "low,1"),
+    }
+    assert main(None, {"JOBD_TIMEOUT": "20"}, flags) == Exit.OK
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "everything is fine" in shown.out
+    assert "high,3 low,1" in shown.out
+    assert "20 seconds" in shown.out
+    assert "($JOBD_TIMEOUT)" in shown.out
+    assert "app registers 1 job" in shown.out
+    assert sorted(path for path in app.iterdir() if path.name != "__pycache__") == before
+
+
+def test_every_problem_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken.pid").write_text("some text", encoding="utf-8")
+    flags: dict[str, object] = {
+        "require": ("nowhere",),
+        "concurrency": "-1",
+        "queues": ("a b",),
+        "logfile": "missing/a.log",
+        "pidfile": "taken.pid",
+        "redis": "redis://app:geheim@127.0.0.1:1/0",
+    }
+    assert main(None, {}, flags) == Exit.CONFIG
+    shown = capsys.readouterr()
+    assert "geheim" not in shown.err
+    lines = shown.err.splitlines()
+    assert lines[0] == "jobd: 6 problems:"
+    beginnings = (
+        "-q/--queue has the queue name",
+        "-c/--concurrency must be at least 1",
+        "cannot import the application nowhere",
+        "cannot open the log file",
+        "cannot create the pidfile",
+        "Redis at redis://app:***@127.0.0.1:1/0 does not answer",
+    )
+    found = sorted(line.removeprefix("  - ") for line in lines[1:])
+    assert all(one.startswith(start) for one, start in zip(found, sorted(beginnings), strict=True))
+
+
+def test_the_code_is_that_of_the_first_problem(server: EmbeddedServer) -> None:
+    assert look(server.url, require=("nowhere",)).code == Exit.NO_APPLICATION
+    assert look(server.url, require=()).code == Exit.CONFIG
+    assert look(server.url, logfile="no/where.log").code == Exit.CANNOT_CREATE
+    assert look(server.url, pidfile="no/where.pid").code == Exit.CANNOT_CREATE
+    assert look(server.url, directory="no/where").code == Exit.CONFIG
+    assert look("redis://127.0.0.1:1/0").code == Exit.UNAVAILABLE
+
+
+def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobd.check.REDIS_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        report = look(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+    assert [code for code, _ in report.problems] == [Exit.UNAVAILABLE]
+
+
+def test_a_server_that_may_evict_jobs_is_warned_about(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        report = look(server.url)
+    finally:
+        redis.config_set("maxmemory-policy", "noeviction")
+    assert not report.problems
+    assert any("maxmemory-policy allkeys-lru" in text for text in report.warnings)
+
+
+def test_a_mistyped_variable_and_an_empty_application_are_warned_about(
+    server: EmbeddedServer, app: Path
+) -> None:
+    (app / "empty.py").write_text("", encoding="utf-8")
+    flags: dict[str, object] = {"require": ("empty",), "redis": server.url, "pidfile": "a.pid"}
+    report = check(None, {"JOBD_CONCURENCY": "3"}, flags)
+    assert not report.problems
+    assert len(report.warnings) == 2
+
+
+def test_without_a_pidfile_setting_its_directory_is_no_problem(server: EmbeddedServer) -> None:
+    report = check(None, {}, {"require": ("app",), "redis": server.url})
+    assert not report.problems
+
+
+@pytest.mark.parametrize("content", [b"", b"1234\n", b"1234"])
+def test_an_old_pidfile_is_fine(server: EmbeddedServer, content: bytes) -> None:
+    Path("a.pid").write_bytes(content)
+    assert not look(server.url).problems
+
+
+@pytest.mark.parametrize("setting", ["pidfile", "logfile"])
+def test_a_directory_is_no_file(server: EmbeddedServer, app: Path, setting: str) -> None:
+    (app / "dir").mkdir()
+    ((code, text),) = look(server.url, **{setting: "dir"}).problems
+    assert code == Exit.CANNOT_CREATE
+    assert "it is a directory" in text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_what_may_not_be_written_is_named(server: EmbeddedServer, app: Path) -> None:
+    (app / "locked").mkdir(mode=0o500)
+    report = look(server.url, pidfile="locked/a.pid", logfile="locked/a.log")
+    assert len(report.problems) == 2
+    assert all("is not writable" in text for _, text in report.problems)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("import nothing_like_it", "ModuleNotFoundError: No module named 'nothing_like_it'"),
+        ("1 / 0", "ZeroDivisionError: division by zero (/"),
+        ("def f(:", "invalid syntax (/"),
+        ("import sys; sys.exit(3)", "it called sys.exit(3)"),
+        ("import os; os._exit(3)", "ended the process with exit code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "signal SIGSEGV"),
+        (
+            "class E(Exception):\n    def __str__(self): 1 / 0\nraise E",
+            "E: (its text cannot be shown)",
+        ),
+    ],
+)
+def test_an_application_that_does_not_import(app: Path, source: str, text: str) -> None:
+    (app / "broken.py").write_text(source, encoding="utf-8")
+    trial = attempt(["broken"], "", 30)
+    assert text in trial.error
+    assert "\n" not in trial.error
+
+
+def test_an_import_that_hangs_is_killed_with_what_it_started(app: Path) -> None:
+    (app / "slow.py").write_text(
+        "import os, subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "open('started', 'w').write(str(child.pid))\n"
+        "time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    trial = attempt(["slow"], str(app), 2)
+    assert "took longer than 2 s" in trial.error
+    started = int((app / "started").read_text())
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{started}").exists() and time.monotonic() < deadline:
+        try:
+            os.waitpid(started, os.WNOHANG)  # ours to reap where the tests are its subreaper
+        except ChildProcessError:
+            time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, signal.SIGKILL)
+
+
+def test_what_an_import_prints_or_leaves_running_does_not_matter(app: Path) -> None:
+    (app / "noisy.py").write_text(
+        "import subprocess, sys, threading, time\n"
+        "print('x' * 1_000_000); print('x' * 1_000_000, file=sys.stderr)\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n",
+        encoding="utf-8",
+    )
+    assert attempt(["noisy"], "", 30) == Trial("", 0)
+
+
+def test_a_file_in_a_package_is_imported_under_its_full_name(app: Path) -> None:
+    package = app / "shop" / "orders"
+    package.mkdir(parents=True)
+    (app / "shop" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    check_name = "assert __name__ == 'shop.orders.jobs', __name__"
+    (package / "jobs.py").write_text(check_name, encoding="utf-8")
+    assert attempt(["shop/orders/jobs.py"], "", 30) == Trial("", 0)
+    assert attempt(["shop.orders.jobs"], "", 30) == Trial("", 0)
+    assert attempt(["./orders/jobs.py"], str(app / "shop"), 30) == Trial("", 0)
+
+
+def test_a_file_whose_name_is_taken_is_refused(app: Path) -> None:
+    (app / "signal.py").write_text("", encoding="utf-8")
+    assert "the module name signal already belongs to" in attempt(["signal.py"], "", 30).error
+
+
+def test_a_file_that_is_not_there_is_named(app: Path) -> None:
+    with pytest.raises(ApplicationError, match=r"there is no file .*/none\.py"):
+        application.load(["./none.py"], str(app))

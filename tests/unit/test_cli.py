@@ -1,0 +1,151 @@
+"""The command line: help, usage errors, exit codes, and what it must not import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from jobd import cli
+from jobd.config import SETTINGS, Config
+from jobd.errors import Exit, UnavailableError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("JOBD_", "REDIS_URL"))]:
+        monkeypatch.delenv(name)
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | variables | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_of_the_group_imports_click_and_nothing_heavy() -> None:
+    code = """
+import sys
+from jobd import cli
+code = cli.main(['--help'])
+heavy = {'structlog', 'psutil', 'daemon', 'rich', 'jobd.config', 'jobd.master', 'tomllib'}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+sys.exit(code)
+"""
+    shown = python(code)
+    assert shown.returncode == 0, shown.stderr
+    assert "start" in shown.stdout
+
+
+def test_completion_works() -> None:
+    code = "import sys; from jobd import cli; sys.exit(cli.main())"
+    shown = python(code, _JOBD_COMPLETE="bash_complete", COMP_WORDS="jobd ch", COMP_CWORD="1")
+    assert "plain,check" in shown.stdout
+
+
+@pytest.mark.parametrize("command", ["start", "run", "check"])
+def test_every_setting_has_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, "--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    for one in SETTINGS:
+        assert all(flag in shown for flag in one.flags)
+    assert ("--no-wait" in shown) == (command == "start")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["strat"], "No such command 'strat'"),
+        (["run", "--bogus"], "No such option"),
+        (["run", "-c"], "requires an argument"),
+        (["run", "stray"], "unexpected extra argument"),
+        (["demo", "--redis"], "requires an argument"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_64(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert shown.err.startswith("jobd: ")
+    assert text in shown.err
+
+
+def test_without_a_command_help_and_64(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == Exit.USAGE
+    assert "Usage: jobd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"], ["-V"]])
+def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == Exit.OK
+    assert capsys.readouterr().out.startswith("jobd ")
+
+
+@pytest.mark.parametrize("command", ["start", "run"])
+def test_wrong_settings_are_all_named_and_78(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main([command, "-r", "app", "-q", "a b", "-c", "-1", "-t", "soon"])
+    assert code == Exit.CONFIG
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "jobd: 3 settings are wrong:"
+    assert [line.split()[0] for line in lines[1:]] == [
+        "-q/--queue",
+        "-c/--concurrency",
+        "-t/--timeout",
+    ]
+
+
+def test_a_missing_file_is_78(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "-C", "nowhere.toml"]) == Exit.CONFIG
+    assert "nowhere.toml: No such file" in capsys.readouterr().err
+
+
+def test_no_application_is_78(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run"]) == Exit.CONFIG
+    assert "no application is given" in capsys.readouterr().err
+
+
+def test_every_source_reaches_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Path("jobd.toml").write_text("workers = 3\nconcurrency = 3\ntimeout = 3", encoding="utf-8")
+    monkeypatch.setenv("JOBD_CONCURRENCY", "4")
+    monkeypatch.setenv("JOBD_TIMEOUT", "4")
+    flags: dict[str, object] = {"require": ("a", "b"), "timeout": "5"}
+    assert cli._load(None, flags) == Config(
+        workers=3, concurrency=4, timeout=5.0, require=("a", "b")
+    )
+
+
+def test_errors_become_one_sentence_and_their_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise UnavailableError("Redis is away")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def abort() -> None:
+        raise click.Abort
+
+    assert cli._guarded(refuse) == Exit.UNAVAILABLE
+    assert capsys.readouterr().err == "jobd: Redis is away\n"
+    assert cli._guarded(interrupt) == Exit.INTERRUPTED
+    assert cli._guarded(abort) == Exit.INTERRUPTED
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -m jobd run --help | true"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert shown.stderr == ""
