@@ -33,6 +33,7 @@ from jobd.master.slots import Slot
 from jobd.master.staff import Staff
 from jobd.master.stop import Stop
 from jobd.master.title import set_title
+from jobd.version import VERSION
 
 _TICK = 1.0
 _SAVE_EVERY = 0.5
@@ -140,7 +141,7 @@ class Master:
             if previous is not None:
                 self.staff.recoveries = Recoveries(orphans.sweep(previous))
             self._save()
-        logger.info("starting", version=report.version(), workers=self.config.workers)
+        logger.info("starting", version=VERSION, workers=self.config.workers)
         if not self._wait:
             self._launch.report(Verdict(Exit.OK))
 

@@ -22,7 +22,9 @@ from jobd.master.fork import KEEPER, Forker
 from jobd.master.scoreboard import Scoreboard
 
 PUSH_BACK = 5.0  # s after a stop deadline in which a worker gives its jobs back and cleans up
-GRACE = 2.0  # s more before it is dumped and killed
+GRACE = (
+    6.0  # s more, for the jobs' finally blocks and its last words, before it is dumped and killed
+)
 _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05

@@ -19,6 +19,7 @@ import redis
 from jobd import application, context, hooks, log, payload, stacks
 from jobd.background import Outage
 from jobd.child import TURN, Child
+from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
@@ -78,6 +79,7 @@ class Worker(Child):
             self._pool,
             self._on_remote_signal,
             self._fetcher.doubt_lease,
+            self.bell.ring,
         )
         self._remote: deque[str] = deque()
         self._working = False
@@ -101,6 +103,8 @@ class Worker(Child):
 
     def _boot(self) -> None:
         config = self.seat.config
+        # What a job pushes goes where the job came from, unless the application says otherwise.
+        configure(config.redis, config.prefix, max_payload=config.max_payload)
         application.load(config.require, config.directory)
         self._wait_for_redis()
         if self.exit_code is not None:
@@ -121,6 +125,10 @@ class Worker(Child):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._working = True
+        while self.exit_code is None and not (self._fetcher.registered and self._heartbeat.seen):
+            self.turn()
+        if self.exit_code is not None:
+            return
         self.tell({"type": "ready"})
         self.log.info(
             "worker_ready",

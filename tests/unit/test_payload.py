@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from jobd import payload
 from jobd.errors import ArgumentError, PayloadError
+from jobd.options import check_options
 
 NOW = 1795416072.920344
 JID = "1befef82961e0772dce5ae4d"
@@ -171,7 +172,7 @@ def test_validate_accepts(queue: str) -> None:
 def test_options_may_not_overwrite_the_call() -> None:
     for key in ("class", "args", "jid", "at", "retry_count"):
         with pytest.raises(ArgumentError, match=f"'{key}' is no option"):
-            payload.check_options({key: 1})
+            check_options({key: 1})
 
 
 # --- bytes ------------------------------------------------------------------------------------
