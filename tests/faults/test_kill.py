@@ -60,9 +60,7 @@ def ran(redis: redis_py.Redis) -> Counter[str]:
 
 
 def nothing_held(redis: redis_py.Redis) -> bool:
-    return not list(redis.scan_iter("jobd:inflight:*")) and not list(
-        redis.scan_iter("jobd:claim:*")
-    )
+    return not list(redis.scan_iter("jobd:inflight:*")) and not list(redis.scan_iter("jobd:claim:*"))
 
 
 @pytest.mark.timeout(180)
