@@ -107,7 +107,7 @@ class Worker(Child):
         configure(config.redis, config.prefix, max_payload=config.max_payload)
         application.load(config.require, config.directory)
         self._wait_for_redis()
-        if self.exit_code is not None:
+        if self.ended():
             return
         try:
             hooks.fire("startup", self._executor.report)
@@ -125,9 +125,9 @@ class Worker(Child):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._working = True
-        while self.exit_code is None and not (self._fetcher.registered and self._heartbeat.seen):
+        while not (self._fetcher.registered and self._heartbeat.seen) and not self.ended():
             self.turn()
-        if self.exit_code is not None:
+        if self.ended():
             return
         self.tell({"type": "ready"})
         self.log.info(
@@ -139,7 +139,7 @@ class Worker(Child):
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
         outage = Outage(self.log)
-        while self.exit_code is None:
+        while not self.ended():
             try:
                 require_version(self._client)
             except redis.AuthenticationError as error:
@@ -148,7 +148,7 @@ class Worker(Child):
                 pause = outage.failed(error)
                 self.tell({"type": "booting", "note": f"waiting for Redis: {error}"})
                 until = time.monotonic() + pause
-                while self.exit_code is None and (left := until - time.monotonic()) > 0:
+                while not self.ended() and (left := until - time.monotonic()) > 0:
                     self.turn(left)
             else:
                 outage.over()
