@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
+from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 
@@ -177,3 +178,44 @@ def test_the_stop_wins_over_a_restart(daemon: StartDaemon) -> None:
     running.signal(signal.SIGTERM)
     running.signal(signal.SIGHUP)
     assert running.wait_ended() == 0
+
+
+def test_a_third_interrupt_kills_and_the_next_run_recovers(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-t", "60")
+    running.exit_codes = {0, 130}
+    push_nap(running, 3)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGSTOP)  # so that not even the second one has an effect
+    for _ in range(3):
+        running.signal(signal.SIGINT)
+        time.sleep(1.2)  # insistence is a matter of time: a bouncing key does not count
+    assert running.wait_ended() == 130
+    assert redis.llen("queue:default") == 0
+    running.run("-c", "1")
+    running.wait_ready()
+    running.wait_for_log("jobs recovered")
+    running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job has run")
+
+
+def test_a_stop_without_redis_says_that_jobs_are_left(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-t", "0")
+    running.exit_codes = {75}
+    push_nap(running, 60)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        running.signal(signal.SIGTERM)
+        assert running.wait_ended(30) == 75
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert not running.pidfile.exists()
+    running.exit_codes = {0}
+    running.run()
+    running.wait_ready()
+    running.wait_for_log("jobs recovered")
+    assert running.stop() == 0
+    assert not running.state_file.exists()
