@@ -37,6 +37,10 @@ class Child:
             self._selector.register(source, selectors.EVENT_READ, source)
         self._log_looked_at = time.monotonic()
 
+    def ended(self) -> bool:
+        """Whether the process is about to leave."""
+        return self.exit_code is not None
+
     # -- what a child does its own way ---------------------------------------------------------
 
     def on_signal(self, signal: Signals) -> None:

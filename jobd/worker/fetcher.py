@@ -66,7 +66,7 @@ class Fetcher(threading.Thread):
         order: plans the claims.
         pool: the job threads.
         page: this worker's page of the scoreboard.
-        on_idle: called when it is quiet and holds no job any more.
+        notify: called when :attr:`registered` or, while it is quiet, :attr:`holding` has changed.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Fetcher(threading.Thread):
         order: QueueOrder,
         pool: Pool,
         page: Page,
-        on_idle: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._inflight = inflight
         self._order = order
         self._pool = pool
         self._page = page
-        self._on_idle = on_idle
+        self._notify = notify
         self._log = log.get("fetcher")
         self._outage = Outage(self._log)
         self._ahead = Ahead(pool.size)
@@ -96,6 +96,9 @@ class Fetcher(threading.Thread):
         self._settled: deque[Settlement] = deque()
         self._asleep = False
         self._napping = False
+
+        self.registered = False
+        """Whether it has told Redis that it is here; from then on its jobs are safe."""
 
         # The main thread writes, the fetcher obeys.
         self._quiet = False
@@ -271,6 +274,9 @@ class Fetcher(threading.Thread):
             if self._ending.is_set():
                 return
         self._reconcile()
+        if not self.registered:
+            self.registered = True
+            self._notify()
         # Claims whose answer was lost may have delivered into any of the lists.
         self._delivered = list(self._order.names)
         self._outage.over()
@@ -393,7 +399,7 @@ class Fetcher(threading.Thread):
         if self._unsurrendered and not self._returning:
             self._surrendered.set()
         if self._quiet and not self._held:
-            self._on_idle()
+            self._notify()
 
     # -- claims --------------------------------------------------------------------------------
 

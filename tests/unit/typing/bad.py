@@ -3,8 +3,6 @@
 An ignore comment that a checker does not need is an error, so none of them can be accepted.
 """
 
-# pyright: enableTypeIgnoreComments=true, reportUnnecessaryTypeIgnoreComment=error
-
 from __future__ import annotations
 
 from jobd import Job, job
