@@ -90,7 +90,12 @@ class Recovery(Loop):
         while self._deaths:
             # It stays in the list until all is done, so that an outage in between only delays it.
             death = self._deaths[0]
-            moved = self._return_jobs(death, "dead")
+            try:
+                moved = self._return_jobs(death, "dead")
+            except Exception:
+                # The others first, the next time: what is wrong may be wrong with this one only.
+                self._deaths.rotate(-1)
+                raise
             self._deaths.popleft()
             self._on_recovered(death.identity, moved)
         now = time.monotonic()
@@ -164,10 +169,13 @@ class Recovery(Loop):
             return position, b""
         try:
             crashes, marked = payload.with_crash(raw, cause=death.cause, owner=death.identity)
+            if crashes < CRASHES:
+                return position, marked
+            return 0, self._buried(death, queue, crashes, marked)
         except PayloadError:
             return position, b""  # Not a job: the next worker sends it to the dead set.
-        if crashes < CRASHES:
-            return position, marked
+
+    def _buried(self, death: Death, queue: str, crashes: int, marked: bytes) -> bytes:
         error = PoisonPill(
             f"{crashes} worker processes died while they ran this job, the last one "
             f"({death.identity}): {death.cause}"
@@ -176,4 +184,4 @@ class Recovery(Loop):
             marked, error=error, queue=queue, now=time.time(), backtrace=None
         )
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
-        return 0, payload.encode(buried)
+        return payload.encode(buried)

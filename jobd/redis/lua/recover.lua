@@ -21,6 +21,7 @@ local lease = tonumber(listed or '0')
 if ARGV[2] == 'expired' and lease > now then return {'alive', 0} end
 if lease >= 0 then
   lease = -now
+  redis.call('PERSIST', KEYS[1]) -- as in renew.lua
   redis.call('ZADD', KEYS[1], lease, ARGV[1])
 end
 
