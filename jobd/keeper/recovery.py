@@ -87,30 +87,39 @@ class Recovery(Loop):
         return len(self._deaths)
 
     def turn(self) -> float:
-        while self._deaths:
+        # What the server refuses for one owner must not hold up the others.
+        refused: redis.ResponseError | None = None
+        for _ in range(len(self._deaths)):
             # It stays in the list until all is done, so that an outage in between only delays it.
             death = self._deaths[0]
             try:
                 moved = self._return_jobs(death, "dead")
-            except Exception:
-                # The others first, the next time: what is wrong may be wrong with this one only.
+            except redis.ResponseError as error:
+                refused = refused or error
                 self._deaths.rotate(-1)
-                raise
-            self._deaths.popleft()
-            self._on_recovered(death.identity, moved)
+            else:
+                self._deaths.popleft()
+                self._on_recovered(death.identity, moved)
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + INTERVAL
-            self._look()
+            refused = self._look() or refused
+        if refused is not None:
+            raise refused
         return self._look_at - time.monotonic()
 
-    def _look(self) -> None:
+    def _look(self) -> redis.ResponseError | None:
         """Recover owners whose lease has ended, and finish with those condemned before."""
+        refused = None
         for identity in scripts.EXPIRED(self._client, [self._keys.owners], [100]):
             # What had started on a host that is gone, nobody can say. Blaming no job is right:
             # most hosts do not die of a job.
             cause = "no sign of life from its host"
-            self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+            try:
+                self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+            except redis.ResponseError as error:
+                refused = refused or error
+        return refused
 
     def _return_jobs(self, death: Death, certainty: str) -> int:
         """Returns how many jobs were moved."""
