@@ -16,10 +16,11 @@ from typing import Any
 import redis as redis_py
 
 from jobd.config import Config, QueueSpec
+from jobd.errors import Shutdown
 from jobd.job import job
 from jobd.master.scoreboard import Scoreboard
 from jobd.redis.connection import connect
-from jobd.redis.inflight import InFlight
+from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.executor import Executor
@@ -64,6 +65,12 @@ def hold(gate: str) -> None:
 def nap(value: Any, seconds: float) -> None:
     time.sleep(seconds)
     ran.append(value)
+
+
+@job(name="engine.End")
+def end() -> None:
+    """End the job thread that runs it."""
+    raise Shutdown
 
 
 def gate(name: str) -> threading.Event:
@@ -115,8 +122,9 @@ class Engine:
         self.inflight = InFlight(KEYS, identity, order.names)
         self.executor = Executor(self.config, self.inflight, Coroutines())
         self.idle = threading.Event()
+        self._client = connect(url, timeout=timeout)
         self.fetcher = Fetcher(
-            connect(url, timeout=timeout),
+            self._client,
             self.inflight,
             order,
             self.pool,
@@ -130,8 +138,25 @@ class Engine:
         return self
 
     def close(self) -> None:
+        """End it, its threads and its sockets."""
         self.fetcher.close(10)
         assert not self.fetcher.is_alive()
+        for _ in self.pool._threads:
+            self.pool.queue.put(Claimed(1, "", payload("End")))
+        for thread in self.pool._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        self.release()
+
+    def release(self) -> None:
+        """Close what the end of the process would."""
+        self.fetcher._waits._selector.close()
+        self.fetcher._waits.bell.close()
+        self._client.close()
+        if (loop := self.executor._coroutines._loop) is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            until(lambda: not loop.is_running(), "the asyncio thread ended")
+            loop.close()
 
 
 @contextmanager
