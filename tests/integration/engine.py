@@ -171,6 +171,18 @@ def engine(url: str, **options: Any) -> Iterator[Engine]:
         made.close()
 
 
+def kill_connections(client: redis_py.Redis) -> None:
+    """Break every connection to the server but that of *client*."""
+    untyped: Any = client
+    untyped.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def blocked(client: redis_py.Redis) -> int:
+    """How many connections wait for a job."""
+    found: Any = client.info("clients")
+    return int(found["blocked_clients"])
+
+
 def settled(client: redis_py.Redis, identity: str = "host:1:engine") -> bool:
     """Whether nothing is in flight."""
     return not client.exists(KEYS.inflight(identity))

@@ -171,9 +171,7 @@ def test_errors_are_reported_after_the_decision_with_their_job(execute: Run) -> 
     assert (about["job"]["jid"], about["context"]) == ("abc", "Job raised exception")
 
 
-def test_the_traceback_begins_in_the_job(
-    execute: Run, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_traceback_begins_in_the_job(execute: Run, capfd: pytest.CaptureFixture[str]) -> None:
     @job(name="engine.Trace")
     def trace() -> None:
         raise ValueError("why")

@@ -21,10 +21,12 @@ from jobd.worker.waits import Waits
 from tests import processes
 from tests.integration.engine import (
     KEYS,
+    blocked,
     engine,
     gate,
     gates,
     held,
+    kill_connections,
     payload,
     processed,
     push,
@@ -99,12 +101,12 @@ def test_a_push_wakes_exactly_one_idle_fetcher(
         engine(server.url, identity="host:1:b") as b,
         engine(server.url, identity="host:1:c") as c,
     ):
-        until(lambda: redis.info("clients")["blocked_clients"] == 3, "three fetchers wait")
+        until(lambda: blocked(redis) == 3, "three fetchers wait")
         before = calls(redis)
         for n in range(5):
             push(redis, "default", payload("Note", n))
-            until(lambda done=n + 1: processed(redis) == done, "the job ran")
-            until(lambda: redis.info("clients")["blocked_clients"] == 3, "three wait again")
+            until(lambda: processed(redis) == len(ran) == n + 1, "the job ran")  # noqa: B023
+            until(lambda: blocked(redis) == 3, "three wait again")
         evals = calls(redis)["evalsha"] - before["evalsha"]
         # For each job: its filing (with a claim), its acknowledgement (with another one).
         assert evals <= 5 * 5
@@ -119,7 +121,7 @@ def test_a_blocked_fetcher_acknowledges_at_once(
     with engine(server.url):
         push(redis, "default", payload("Hold", "blocked"))
         until(lambda: held, "the job runs")
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "the fetcher waits")
+        until(lambda: blocked(redis) == 1, "the fetcher waits")
         began = time.monotonic()
         opened.set()
         until(lambda: processed(redis) == 1, "the job is acknowledged")
@@ -128,16 +130,14 @@ def test_a_blocked_fetcher_acknowledges_at_once(
 
 def calls(client: redis_py.Redis) -> dict[str, int]:
     stats: Any = client.info("commandstats")
-    return Counter(
-        {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
-    )
+    return Counter({name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()})
 
 
 def test_an_idle_worker_costs_next_to_nothing(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     with engine(server.url):
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "the fetcher waits")
+        until(lambda: blocked(redis) == 1, "the fetcher waits")
         redis.config_resetstat()
         # The one wait for time itself: how much it says in that time is what is measured.
         time.sleep(3.0)
@@ -283,7 +283,7 @@ def test_surrender_repeated_after_a_lost_connection_still_counts(
         exchange, failures = one.fetcher._exchange, iter([True])
 
         def fails_once(made: Any) -> None:
-            if one.fetcher._returning and next(failures, False):
+            if bool(one.fetcher._returning) and next(failures, False):
                 raise redis_py.ConnectionError("cut")
             exchange(made)
 
@@ -298,7 +298,7 @@ def test_it_is_not_idle_while_a_claim_is_to_be_answered(own_server: EmbeddedServ
     client = connect(own_server.url, timeout=30)
     gate("race")
     with engine(own_server.url, timeout=30) as one:
-        until(lambda: client.info("clients")["blocked_clients"] == 1, "it waits")
+        until(lambda: blocked(client) == 1, "it waits")
         claiming = threading.Event()
         send = one.fetcher._wire.send
 
@@ -348,7 +348,7 @@ def test_pausing_a_queue_that_is_waited_on_holds_for_the_next_push(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     with engine(server.url) as one:
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "it waits")
+        until(lambda: blocked(redis) == 1, "it waits")
         redis.sadd(KEYS.paused, "default")
         raw = payload("Note", 1)
         push(redis, "default", raw)
@@ -369,15 +369,14 @@ def test_connections_killed_again_and_again_under_load(
     jobs = 1500
     with redis_py.Redis.from_url(server.url) as killer, engine(server.url, queues=queues) as one:
         errors = watch_bugs(one)
-        own = killer.client_id()
+        busy = {redis.client_id(), killer.client_id()}
         for n in range(jobs):
             push(redis, "abc"[n % 3], payload("Note", n))
             if n % 50 == 0:
                 clients: Any = killer.client_list()
-                busy = {redis.client_id(), own}
                 for entry in clients:
                     if int(entry["id"]) not in busy:
-                        killer.execute_command("CLIENT", "KILL", "ID", entry["id"])
+                        killer.client_kill_filter(_id=entry["id"])
         until(lambda: set(ran) == set(range(jobs)), "every job ran")
         until(lambda: settled(redis), "every job is acknowledged")
         assert not errors
@@ -410,11 +409,11 @@ def test_a_broken_wait_costs_no_more_than_one_pause(
     names = [f"q{n}" for n in range(8)]
     with engine(server.url, queues=[(name, 0) for name in names]) as one:
         errors = watch_bugs(one)
-        until(lambda: redis.info("clients")["blocked_clients"] == 8, "it waits on all")
+        until(lambda: blocked(redis) == 8, "it waits on all")
         for _ in range(3):
-            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            kill_connections(redis)
             began = time.monotonic()
-            until(lambda: redis.info("clients")["blocked_clients"] == 8, "it waits again")
+            until(lambda: blocked(redis) == 8, "it waits again")
             assert time.monotonic() - began < 1.0
         assert not errors
 
@@ -425,7 +424,7 @@ def test_a_restart_of_the_server_under_load_loses_nothing(own_server: EmbeddedSe
     push(client, "default", *(payload("Nap", n, 0.001) for n in range(jobs)))
     with engine(own_server.url, threads=4):
         for mark in (300, 900):
-            until(lambda mark=mark: len(ran) > mark, "some have run")
+            until(lambda: len(ran) > mark, "some have run")  # noqa: B023
             own_server.stop()
             own_server.start()
         until(lambda: len(set(ran)) == jobs, "every job ran")
@@ -441,7 +440,7 @@ def test_scripts_that_the_server_has_forgotten_are_loaded_again(
     push(redis, "default", *(payload("Nap", n, 0.001) for n in range(600)))
     with engine(server.url):
         for mark in (50, 200, 350):
-            until(lambda mark=mark: len(ran) > mark, "some have run")
+            until(lambda: len(ran) > mark, "some have run")  # noqa: B023
             redis.script_flush()
         until(lambda: processed(redis) == 600, "every job ran")
     assert Counter(ran) == Counter(range(600))
@@ -455,12 +454,13 @@ def test_full_memory_costs_no_job_and_no_lease(own_server: EmbeddedServer) -> No
         client.config_set("maxmemory", "1")
         with pytest.raises(redis_py.exceptions.OutOfMemoryError):
             client.set("any", "thing")
-        score = client.zscore(KEYS.owners, ME)
+        score: Any = client.zscore(KEYS.owners, ME)
         assert scripts.RENEW(client, [KEYS.owners], [60, ME]) == []
-        assert client.zscore(KEYS.owners, ME) >= (score or 0.0)
+        renewed: Any = client.zscore(KEYS.owners, ME)
+        assert renewed >= score
         until(lambda: processed(client) == 600, "every job ran, with the memory full")
         # A new connection registers again, and a dead owner's jobs are returned.
-        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        kill_connections(client)
         client.config_set("maxmemory", "0")
         push(client, "default", payload("Note", "after"))
         until(lambda: "after" in ran, "it goes on")
@@ -513,13 +513,13 @@ def test_a_condemned_worker_claims_nothing_until_it_is_forgotten(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     with engine(server.url):
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "it waits")
+        until(lambda: blocked(redis) == 1, "it waits")
         state, _ = recover(redis, ME, forget_after=60)
         assert state == b"condemned"
         push(redis, "default", payload("Note", 1))
         # The blocking claim takes it; a keeper must return it.
         until(lambda: redis.llen(KEYS.claim(ME, "default")), "the job is in the claim list")
-        until(lambda: redis.info("clients")["blocked_clients"] == 0, "it has noticed")
+        until(lambda: blocked(redis) == 0, "it has noticed")
         state, moved = recover(redis, ME, forget_after=60)
         assert (state, moved) == (b"condemned", 1)
         assert redis.llen(KEYS.queue("default")) == 1
@@ -529,14 +529,14 @@ def test_a_condemned_worker_claims_nothing_until_it_is_forgotten(
 
 
 def test_what_a_lost_answer_had_claimed_is_run_and_its_numbers_are_not_used_again(
-    server: EmbeddedServer, redis: redis_py.Redis
+    server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next claim used the same numbers, and wrote over the records of these jobs."""
     opened = gate("lost")
     raws = [payload("Hold", "lost", number=n) for n in range(6)]
     with engine(server.url, threads=2) as one:
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "it waits")
-        claimed, lost = one.fetcher._claimed, []
+        until(lambda: blocked(redis) == 1, "it waits")
+        claimed, lost = one.fetcher._claimed, list[Any]()
 
         def lose(queues: list[str], *rest: Any) -> None:
             if not lost and rest[-1]:
@@ -544,7 +544,7 @@ def test_what_a_lost_answer_had_claimed_is_run_and_its_numbers_are_not_used_agai
                 raise redis_py.ConnectionError("the answer is lost")
             claimed(queues, *rest)
 
-        one.fetcher._claimed = lose  # type: ignore[method-assign]
+        monkeypatch.setattr(one.fetcher, "_claimed", lose)
         redis.sadd(KEYS.paused, "default")
         push(redis, "default", *raws[:1])
         until(lambda: one.fetcher._paused, "it waits for the end of the pause")
@@ -578,7 +578,7 @@ def test_what_a_broken_connection_still_does_is_found(
     """A blocking claim of a connection whose end the server has not noticed yet."""
     monkeypatch.setattr(fetcher_module, "LOOK_AGAIN", 1.0)
     with engine(server.url, threads=1):
-        until(lambda: redis.info("clients")["blocked_clients"] == 1, "it waits")
+        until(lambda: blocked(redis) == 1, "it waits")
         # It has connected and looked into its claim list; only now the old claim delivers. No
         # push wakes the fetcher: it must look by itself.
         redis.lpush(KEYS.claim(ME, "default"), payload("Note", "late"))
@@ -606,4 +606,7 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
     assert waits.disarm(command) == []
     assert 0.2 < time.monotonic() - began < 2.0
     waits.close()
+    waits.bell.close()
+    waits._selector.close()
     command.close()
+    client.close()

@@ -23,10 +23,12 @@ from jobd.worker.heartbeat import BEAT, TTL, Heartbeat
 from tests.integration.engine import (
     KEYS,
     Engine,
+    blocked,
     engine,
     gate,
     gates,
     held,
+    kill_connections,
     payload,
     processed,
     push,
@@ -53,11 +55,10 @@ class Beating:
 
 
 @pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
+def clean() -> None:
     gates.clear()
     held.clear()
     ran.clear()
-    yield
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_the_process_hash_holds_what_old_and_new_dashboards_read(
         "embedded": False,
         "capsules": {"default": {"concurrency": 7, "mode": "weighted", "weights": weights}},
     }
-    assert 0 < redis.ttl(KEYS.process(ME)) <= TTL == 60  # type: ignore[operator]
+    assert 0 < redis.ttl(KEYS.process(ME)) <= TTL == 60
 
 
 def test_every_beat_renews_the_ttl_and_the_quiet_flag(
@@ -121,7 +122,7 @@ def test_every_beat_renews_the_ttl_and_the_quiet_flag(
     still.loop.quiet = True
     still.loop.turn()
     assert fields(redis)["quiet"] == "true"
-    assert redis.ttl(KEYS.process(ME)) > 50  # type: ignore[operator]
+    assert redis.ttl(KEYS.process(ME)) > 50
 
 
 def test_strict_queues_have_no_weights(server: EmbeddedServer, redis: redis_py.Redis) -> None:
@@ -144,8 +145,8 @@ def test_running_jobs_are_listed_for_old_and_new_dashboards(
         until(lambda: held, "it runs")
         beating.loop.turn()
         for key in (KEYS.work(ME), KEYS.workers(ME)):
-            assert 0 < redis.ttl(key) <= TTL  # type: ignore[operator]
-            [(thread, entry)] = redis.hgetall(key).items()  # type: ignore[union-attr]
+            assert 0 < redis.ttl(key) <= TTL
+            [(thread, entry)] = redis.hgetall(key).items()
             assert thread
             work = json.loads(entry)
             run_at = work.pop("run_at")
@@ -211,7 +212,7 @@ def test_a_beat_before_the_first_registration_is_no_loss(
     one = Engine(server.url)
     one.fetcher.doubt_lease()
     one.start()
-    until(lambda: redis.info("clients")["blocked_clients"] == 1, "it waits")
+    until(lambda: blocked(redis) == 1, "it waits")
     one.close()
     assert "lease_lost" not in capfd.readouterr().err
 
@@ -224,7 +225,7 @@ def test_leaving_takes_it_off_the_list_and_leaves_the_hash_to_its_ttl(
     redis.hset(KEYS.workers(ME), "t", "{}")
     still.loop.leave()
     assert not redis.exists(KEYS.processes, KEYS.work(ME), KEYS.workers(ME))
-    assert redis.ttl(KEYS.process(ME)) > 0  # type: ignore[operator]
+    assert redis.ttl(KEYS.process(ME)) > 0
 
 
 def test_it_survives_an_outage_and_lists_the_worker_again(
@@ -234,7 +235,7 @@ def test_it_survives_an_outage_and_lists_the_worker_again(
     until(lambda: redis.exists(KEYS.processes), "the first beat")
     redis.flushall()
     redis.script_flush()
-    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    kill_connections(redis)
     still.loop.wake()
     until(lambda: redis.exists(KEYS.processes), "it is listed again")
     assert still.loop.stop(10)

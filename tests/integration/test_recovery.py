@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd.keeper import recovery as recovery_module
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
@@ -147,8 +146,9 @@ def test_the_third_crash_is_a_poison_pill(
         told.die(dead.identity, 1, cause=f"cause {crash}")
         told.loop.turn()
     assert waiting(redis) == []
-    [member] = redis.zrange(KEYS.dead, 0, -1)  # type: ignore[misc]
-    kept = json.loads(member)
+    members: Any = redis.zrange(KEYS.dead, 0, -1)
+    assert len(members) == 1
+    kept = json.loads(members[0])
     assert kept["crashes"] == 3
     assert kept["error_class"] == f"{PoisonPill.__module__}.PoisonPill"
     assert "cause 3" in kept["error_message"]
@@ -230,7 +230,7 @@ def test_what_is_delivered_after_the_condemnation_is_returned_and_only_then_forg
     told.loop.turn()
     assert redis.zscore(KEYS.owners, dead.identity) is None
     assert not redis.exists(KEYS.waits(dead.identity))
-    assert not [key for key in redis.keys() if b"host:1:dead" in key]
+    assert not [key for key in redis.scan_iter() if b"host:1:dead" in key]
 
 
 def test_an_owner_is_forgotten_no_sooner_than_the_server_may_still_deliver() -> None:
@@ -338,7 +338,7 @@ def test_a_recovery_that_is_interrupted_and_repeated(
             real(*arguments)
         raise redis_py.ConnectionError("cut")
 
-    monkeypatch.setattr(recovery_module.scripts, "RECOVER", breaks)
+    monkeypatch.setattr(scripts, "RECOVER", breaks)
     told.die("host:1:dead", 7)
     with pytest.raises(redis_py.ConnectionError):
         told.loop.turn()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -81,7 +82,8 @@ def test_a_member_that_is_no_job_goes_to_the_dead_set(redis: redis_py.Redis, raw
     redis.zadd(KEYS.schedule, {raw: 1.0, member(1): 2.0})
     before = time.time()
     Scheduler(redis, KEYS, 1.0).turn()
-    [(dead, score)] = redis.zrange(KEYS.dead, 0, -1, withscores=True)
+    kept: Any = redis.zrange(KEYS.dead, 0, -1, withscores=True)
+    [(dead, score)] = kept
     assert dead == raw
     assert before - 1 <= score <= time.time()
     assert len(waiting(redis)) == 1

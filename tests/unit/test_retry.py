@@ -137,7 +137,7 @@ def test_jitter_is_whole_seconds_within_its_bounds(count: int) -> None:
 @pytest.mark.parametrize("count", range(25))
 def test_every_retry_is_due_within_the_bounds(bench: Bench, count: int) -> None:
     before = time.time()
-    fields = {"retry_count": count - 1, "failed_at": 1.5} if count else {}
+    fields: dict[str, Any] = {"retry_count": count - 1, "failed_at": 1.5} if count else {}
     bench.fail(retry=True, **fields)
     [(kept, score)] = bench.retries
     assert kept["retry_count"] == count

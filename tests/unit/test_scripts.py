@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -152,9 +153,7 @@ class Jobs(RuleBasedStateMachine):
         turned=st.booleans(),
         lost=st.booleans(),
     )
-    def claim(
-        self, identity: str, most: int, shares: list[int], turned: bool, lost: bool
-    ) -> None:
+    def claim(self, identity: str, most: int, shares: list[int], turned: bool, lost: bool) -> None:
         owner = self.owners[identity]
         names = QUEUES[::-1] if turned else QUEUES
         before = {name: self.queue(name) for name in QUEUES}
@@ -330,8 +329,7 @@ class Jobs(RuleBasedStateMachine):
         owner = self.owners[identity]
         lease, held = self.lease(owner), self.really_held(owner)
         claimed = {
-            name: list(self.client.lrange(KEYS.claim(identity, name), 0, -1))  # type: ignore[arg-type]
-            for name in QUEUES
+            name: list(self.client.lrange(KEYS.claim(identity, name), 0, -1)) for name in QUEUES
         }
         before = {name: self.queue(name) for name in QUEUES}
         for _ in range(1 + again):
@@ -381,14 +379,14 @@ class Jobs(RuleBasedStateMachine):
             *([self.failed] * 2),
         ]
         if self.processed:
-            assert DAY_TTL - 60 < self.client.ttl(KEYS.processed_on(day)) <= DAY_TTL  # type: ignore[operator]
+            assert DAY_TTL - 60 < self.client.ttl(KEYS.processed_on(day)) <= DAY_TTL
 
 
 def test_no_interleaving_loses_or_doubles_a_job(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     Jobs.client = connect(server.url)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Jobs,
         settings=settings(
             max_examples=60,
@@ -414,28 +412,24 @@ def worker(redis: redis_py.Redis) -> Any:
 
 
 @pytest.mark.parametrize("end", ["retry", "bury", "give_back", "recover", "promote"])
-def test_a_place_of_another_type_costs_no_job(
-    redis: redis_py.Redis, worker: Any, end: str
-) -> None:
+def test_a_place_of_another_type_costs_no_job(redis: redis_py.Redis, worker: Any, end: str) -> None:
     """A script that fails half way is not undone: the job had left its old place by then."""
     inflight = InFlight(KEYS, "host:1:x", ["a"])
     job = Claimed(1, "a", b'{"queue":"a","class":"A","args":[]}')
     redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
     redis.zadd(KEYS.schedule, {job.payload: 1.0})
     redis.mset({KEYS.retry: "?", KEYS.dead: "?", KEYS.queue("a"): "?"})
+    recovery, scheduler = Recovery(redis, KEYS, lambda *_: None), Scheduler(redis, KEYS, 1.0)
+    bury = inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True)
+    ends: dict[str, Callable[[], object]] = {
+        "retry": lambda: worker(inflight.retry(job, b"new", 1.0)),
+        "bury": lambda: worker(bury),
+        "give_back": lambda: worker(inflight.give_back([job], frozenset())),
+        "recover": lambda: recovery._return_jobs(Death("host:1:x", frozenset(), ""), "dead"),
+        "promote": lambda: scheduler._promote(KEYS.schedule, [job.payload], 2.0),
+    }
     with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
-        match end:
-            case "retry":
-                worker(inflight.retry(job, b"new", 1.0))
-            case "bury":
-                worker(inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True))
-            case "give_back":
-                worker(inflight.give_back([job], frozenset()))
-            case "recover":
-                recovery = Recovery(redis, KEYS, lambda *_: None)
-                recovery._return_jobs(Death("host:1:x", frozenset(), ""), "dead")
-            case "promote":
-                Scheduler(redis, KEYS, 1.0)._promote(KEYS.schedule, [job.payload], 2.0)
+        ends[end]()
     assert redis.hgetall(KEYS.inflight("host:1:x")) == {job.tag.encode(): job.payload}
     assert redis.zrange(KEYS.schedule, 0, -1) == [job.payload]
     assert not redis.exists(KEYS.processed)
