@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -109,10 +110,23 @@ class Jobs(RuleBasedStateMachine):
         }
 
     def some(self, owner: Owner, data: st.DataObject) -> list[Claimed]:
-        """Some of the jobs that it was ever given, whether they are still its own or not."""
+        """Some of the jobs that it was ever given; mostly, but not only, such as are its own."""
         given = sorted(owner.given)
+        mine = [sequence for sequence in given if sequence in self.really_held(owner)]
+        if mine and data.draw(st.integers(0, 3)):
+            given = mine
         chosen = data.draw(st.lists(st.sampled_from(given), min_size=1, max_size=4, unique=True))
         return [owner.given[sequence] for sequence in chosen]
+
+    @initialize(jobs=st.integers(0, 12))
+    def begin(self, jobs: int) -> None:
+        """Most of what matters happens to owners that have jobs."""
+        for owner in self.owners.values():
+            assert self.say(owner.inflight.register()) == 1
+        for name in QUEUES:
+            self.push(name, jobs)
+        for identity in OWNERS[:2]:
+            self.claim(identity, 4, [1, 3], False, False)
 
     # -- clients and operators -----------------------------------------------------------------
 
@@ -244,6 +258,9 @@ class Jobs(RuleBasedStateMachine):
 
     def busy(self, data: st.DataObject) -> Owner:
         having = [owner for owner in self.owners.values() if owner.given]
+        holding = [owner for owner in having if self.really_held(owner)]
+        if holding and data.draw(st.integers(0, 3)):
+            having = holding
         return data.draw(st.sampled_from(having))
 
     @precondition(lambda self: any(owner.given for owner in self.owners.values()))
