@@ -133,7 +133,7 @@ class Worker(Child):
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
-        outage = Outage(self.log)
+        outage = Outage(self.log, self._client)
         while not self.ended():
             try:
                 require_version(self._client)
