@@ -118,7 +118,7 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
     began = time.monotonic()
     try:
         answers = daemon.ask("stop", **fields)
-        first = next(answers, {"type": "done"})
+        first: dict[str, Any] = next(answers, {"type": "done"})
         if first["type"] == "failed":
             raise Problem(Code.FAILED, f"stop: {first['error']}")
         limit = first.get("limit", 0.0) + _MARGIN

@@ -46,7 +46,7 @@ def status(answer: dict[str, Any]) -> str:
     """The whole display, without a final newline."""
     state = answer["state"]
     head = [
-        _coloured(state, state.upper()) + (f" ({answer['cause']})" if answer["cause"] else ""),
+        _coloured(state, state.upper()),
         f"jobd {answer['version']}",
         f"pid {answer['pid']}",
         f"up {duration(answer['uptime'])}",
@@ -54,6 +54,8 @@ def status(answer: dict[str, Any]) -> str:
         memory(answer["rss"]),
     ]
     lines = [" · ".join(head)]
+    if answer["cause"]:
+        lines.append(f"because {answer['cause']}")
     lines.append(f"redis   {answer['redis']}")
     lines.append(
         f"queues  {', '.join(answer['queues'])} ({answer['concurrency']} threads per worker)"

@@ -21,10 +21,10 @@ from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.scoreboard import Scoreboard
 
-PUSH_BACK = 5.0  # s after a stop deadline in which a worker gives its jobs back and cleans up
-GRACE = (
-    6.0  # s more, for the jobs' finally blocks and its last words, before it is dumped and killed
-)
+# Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
+# that for finally blocks and its last words, before it is dumped and killed.
+PUSH_BACK = 5.0
+GRACE = 6.0
 _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05

@@ -118,6 +118,7 @@ class Fetcher(threading.Thread):
         self._delivered: list[str] = []
         self._paused: frozenset[str] = frozenset()
         self._repeating = False
+        self._released = False
 
     # -- for job threads -----------------------------------------------------------------------
 
@@ -167,12 +168,17 @@ class Fetcher(threading.Thread):
         self._waits.bell.ring()
         return self._surrendered.wait(timeout)
 
-    def close(self, timeout: float) -> None:
-        """Send what is left to send, give up the lease, and end."""
+    def close(self, timeout: float) -> bool:
+        """Send what is left to send, give up the lease, and end.
+
+        Returns:
+            Whether nothing is left under this worker's name.
+        """
         self._quiet = True
         self._ending.set()
         self._waits.bell.ring()
         self.join(timeout)
+        return self._released
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -310,7 +316,7 @@ class Fetcher(threading.Thread):
         self._delivered += self._waits.disarm(self._wire)
         if calls := self._ends() + self._filings():
             self._exchange(calls)
-        self._ask(self._inflight.release())
+        self._released = bool(self._ask(self._inflight.release()))
         self._waits.close()
         self._wire.close()
 

@@ -298,7 +298,9 @@ class Worker(Child):
         if not self._working:
             return int(code)
         self._heartbeat.stop(LEAVE)
-        self._fetcher.close(LEAVE)
+        if not self._fetcher.close(LEAVE):
+            # The master has the keeper return what is left.
+            code = Exit.JOBS_LEFT
         try:
             self._heartbeat.leave()
         except redis.RedisError as error:
