@@ -7,7 +7,6 @@ job is in a queue again whatever its thread does with the interruption.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
@@ -18,7 +17,7 @@ import redis
 
 from jobd import application, context, hooks, log, payload, stacks
 from jobd.background import Outage
-from jobd.child import TURN, Child
+from jobd.child import TURN, Child, signals_blocked
 from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
@@ -116,14 +115,10 @@ class Worker(Child):
             raise ApplicationError(
                 f"a startup hook of the application raised {type(error).__name__}: {error}"
             ) from error
-        # Threads inherit the mask: signals are for the main thread, which always listens.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
+        with signals_blocked():
             self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
             self._fetcher.start()
             self._heartbeat.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._working = True
         while not (self._fetcher.registered and self._heartbeat.seen) and not self.ended():
             self.turn()

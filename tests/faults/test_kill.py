@@ -142,6 +142,10 @@ def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     assert b"PoisonPill" in buried
     assert cause.encode() in buried
     assert whereabouts(redis) == {poison: [Keys().dead]}
+    if how == "segfault":
+        # The line of the application that crashed is in the log.
+        deaths = [record for record in running.records() if record["event"] == "died"]
+        assert all('app.py", line' in record["stack"] for record in deaths)
 
 
 def test_sys_exit_in_a_job_is_a_failure_like_any_other(
