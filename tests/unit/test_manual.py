@@ -20,6 +20,7 @@ import pytest
 import redis as redis_py
 
 from jobctl.cli import jobctl
+from jobd import payload
 from jobd.cli import jobd
 from jobd.config import SETTINGS
 from jobd.master.signals import CHILD_DEAF_TO, CHILD_SIGNALS, MASTER_SIGNALS
@@ -200,6 +201,20 @@ def test_the_keys_are_those_of_the_code() -> None:
         key for row in rows(ROOT / "docs/architecture.md", "keys") for key in _CODE.findall(row[0])
     ]
     assert sorted(documented) == sorted(spelled)
+
+
+def test_the_payload_shown_is_one() -> None:
+    found = re.search(r"^```json\n(.*)\n```$", (ROOT / "docs/wire-format.md").read_text(), re.M)
+    assert found
+    raw = found[1].encode()
+    shown = payload.decode(raw)
+    assert payload.encode(shown) == raw
+    options = {key: shown[key] for key in ("retry", "queue")}
+    made = payload.create(
+        shown["class"], shown["args"], shown["kwargs"], options, jid=shown["jid"], now=1.5
+    )
+    payload.stamp(made, 2.5)
+    assert list(made) == list(shown)
 
 
 def example(part: str) -> str:
