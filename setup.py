@@ -34,7 +34,12 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=find_packages(include=["jobd", "jobd.*", "jobctl", "jobctl.*"]),
+    packages=[
+        *find_packages(include=["jobd", "jobd.*", "jobctl", "jobctl.*"]),
+        # The examples are what `jobd demo` runs, also where there is no checkout.
+        "jobd.examples",
+    ],
+    package_dir={"jobd.examples": "examples"},
     package_data={"jobd": ["py.typed"], "jobd.redis": ["lua/*.lua"], "jobctl": ["py.typed"]},
     install_requires=[
         "redis[hiredis]>=6,<9",

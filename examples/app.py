@@ -36,7 +36,7 @@ class Unreliable(BaseHTTPRequestHandler):
         if order % 50 == 0:
             self._answer(404, b"no such order")
         else:
-            self._answer(503 if random.random() < 0.2 else 200, b"ok")
+            self._answer(503 if random.random() < 0.15 else 200, b"ok")
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

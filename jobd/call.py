@@ -6,17 +6,18 @@ import inspect
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from jobd import payload as wire
 from jobd.client import default_client
 from jobd.context import CurrentJob, reset_current, set_current
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, JobdError
 from jobd.middleware import server_middleware
+from jobd.options import merged
 from jobd.registry import Definition
 from jobd.when import When, due_at
 
+_NOTHING: Mapping[str, Any] = {}
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -63,7 +64,7 @@ class Call:
             calls,
             at=at,
             spread=spread,
-            check=lambda args: self._check_call(args, {}),
+            check=self._check_call,
             names=self._names,
         )
 
@@ -86,19 +87,29 @@ class Call:
         def perform() -> Any:
             nonlocal result
             work = wire.parse(job.raw)
-            result = self.definition.call(work.args, work.kwargs)
             if self.definition.is_async:
-                import asyncio
-
-                result = asyncio.run(result)
+                result = self._run_coroutine(work)
+            else:
+                result = self.definition.call(work.args, work.kwargs)
             return result
 
         server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
         return result
 
+    def _run_coroutine(self, work: wire.Work) -> Any:
+        import asyncio  # only those who have such jobs pay for it
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.definition.call(work.args, work.kwargs))
+        raise JobdError(
+            f"{self.definition.name} is async and cannot run in place inside a running event loop; "
+            "await the function itself"
+        )
+
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Payload:
-        if kwargs or not self._least <= len(args) <= self._most:
-            self._check_call(args, kwargs)
+        self._check_call(args, kwargs)
         return wire.create(
             self.definition.name,
             list(args),
@@ -108,30 +119,12 @@ class Call:
             now=time.time(),
         )
 
-    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any] = _NOTHING) -> None:
+        if not kwargs and self._least <= len(args) <= self._most:
+            return  # binding would take ten times as long to say the same
         try:
             self.definition.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(
                 f"{self.definition.name}: {error}; its signature is {self.definition.signature}"
             ) from None
-
-
-def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """*given* over *options*, in their wire forms; None means not given.
-
-    Raises:
-        ArgumentError: an option holds what it may not hold.
-    """
-    new = {key: value for key, value in given.items() if value is not None}
-    if isinstance(new.get("tags"), tuple):
-        new["tags"] = list(new["tags"])
-    window = new.get("retry_for")
-    if isinstance(window, timedelta):
-        window = window.total_seconds()
-    if isinstance(window, float) and math.isfinite(window):
-        window = math.ceil(window)
-    if window is not None:
-        new["retry_for"] = window
-    wire.check_options(new)
-    return {**options, **new}

@@ -5,7 +5,10 @@ slow, so that it always answers.
 from __future__ import annotations
 
 import selectors
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from signal import Signals
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,27 @@ LOOK_AT_LOG = 10.0
 """Seconds between looks whether somebody has moved the log file away."""
 
 
+_NEVER_BLOCKED = {
+    Signals.SIGSEGV,
+    Signals.SIGBUS,
+    Signals.SIGFPE,
+    Signals.SIGILL,
+    Signals.SIGABRT,
+}
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start threads inside this: they inherit the mask, and signals are left to the main thread,
+    which always listens. Those of a crash stay open, for the stack dump they cause.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _NEVER_BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Child:
     """A worker or the keeper; both override the ``on_`` methods and :meth:`tick`."""
 
@@ -36,6 +60,10 @@ class Child:
         for source in (seat.signals, seat.channel, self.bell):
             self._selector.register(source, selectors.EVENT_READ, source)
         self._log_looked_at = time.monotonic()
+
+    def ended(self) -> bool:
+        """Whether the process is about to leave."""
+        return self.exit_code is not None
 
     # -- what a child does its own way ---------------------------------------------------------
 

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from jobd import payload as wire
 from jobd.arguments import check_arguments
-from jobd.errors import ArgumentError, UnavailableError
+from jobd.errors import ArgumentError
 from jobd.middleware import Chain, client_middleware
-from jobd.when import When, due_at
+from jobd.options import DEFAULTS
+from jobd.when import Times, When, due_at
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from jobd.redis.push import Transport
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -32,9 +35,6 @@ SCHEDULED_BATCH = 100
 
 MIN_SPREAD = 5.0
 """Seconds; a shorter spread would not take the edge off a thundering herd."""
-
-DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": wire.DEFAULT_QUEUE}
-"""Options of a job that gives none, and of every push by name."""
 
 
 class Client:
@@ -76,7 +76,12 @@ class Client:
     def _transport(self) -> Transport:
         # Two threads may both make one at first; the spare has no connection and is dropped.
         if self._made is None:
-            self._made = Transport(self._redis, self.url, self.prefix)
+            # Imported now: an application that only defines jobs starts without them.
+            from jobd.redis.connection import connect
+            from jobd.redis.push import Transport
+
+            client = connect(self.url) if self._redis is None else self._redis
+            self._made = Transport(client, self.prefix)
         return self._made
 
     def push(self, item: Mapping[str, Any]) -> str | None:
@@ -167,12 +172,16 @@ class Client:
         options: Mapping[str, Any],
         calls: Iterable[Any],
         *,
-        at: When | Sequence[When] | None = None,
+        at: Times = None,
         spread: float | None = None,
         check: Callable[[Sequence[Any]], None] | None = None,
         names: Sequence[str] | None = None,
     ) -> list[str | None]:
         """Send *calls* in batches; *check* compares one call with the job's signature."""
+        if isinstance(at, Sequence):
+            calls = list(calls)
+            if len(at) != len(calls):
+                raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
         times = _times(at, spread)
         size = BATCH if times is None else SCHEDULED_BATCH
         jids: list[str | None] = []
@@ -185,8 +194,6 @@ class Client:
                 if not jids:
                     raise
                 raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
-        if isinstance(at, Sequence) and len(at) != len(jids):
-            raise ArgumentError(f"'at' has {len(at):,} times for {len(jids):,} jobs")
         return jids
 
     @staticmethod
@@ -216,7 +223,7 @@ class Client:
         queued: dict[str, list[bytes]] = {}
         scheduled: list[tuple[float, bytes]] = []
         for made in batch:
-            at = None if times is None else due_at(_next(times), now)
+            at = None if times is None else due_at(next(times), now)
             ready = self.prepare(made, at=at, names=names)
             if ready is None:
                 jids.append(None)
@@ -235,7 +242,7 @@ class Client:
         return jids
 
 
-def _times(at: When | Sequence[When] | None, spread: float | None) -> Iterator[When] | None:
+def _times(at: Times, spread: float | None) -> Iterator[When] | None:
     if spread is not None:
         if at is not None:
             raise ArgumentError("give a bulk push either 'at' or a spread, not both")
@@ -244,118 +251,6 @@ def _times(at: When | Sequence[When] | None, spread: float | None) -> Iterator[W
     if at is None:
         return None
     return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)
-
-
-def _next(times: Iterator[When]) -> When:
-    try:
-        return next(times)
-    except StopIteration:
-        raise ArgumentError("'at' has fewer times than there are jobs") from None
-
-
-class Transport:
-    """The only place where pushes meet Redis."""
-
-    def __init__(self, client: Redis | None, url: str, prefix: str) -> None:
-        # Imported at the first push: an application that only defines jobs starts without it.
-        import hiredis
-
-        from jobd.redis.connection import connect
-        from jobd.redis.keys import Keys
-
-        self._client = connect(url) if client is None else client
-        self._keys = Keys(prefix)
-        self._pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
-
-    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
-        """Make the queues known and put payloads at their tails, in their order."""
-        packed = self._pack(("SADD", self._keys.queues, *queues))
-        for name, payloads in queues.items():
-            packed += self._pack(("LPUSH", self._keys.queue(name), *payloads))
-        self._send(packed, 1 + len(queues))
-
-    def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        """Put payloads into the schedule at their times (s)."""
-        scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
-        self._send(self._pack(("ZADD", self._keys.schedule, *scored)), 1)
-
-    def _send(self, packed: bytes, replies: int) -> None:
-        """One round trip.
-
-        A second attempt follows only a connection that could not be made, or a server that
-        refuses all writes (it was demoted): then the first attempt certainly stored nothing.
-        """
-        import redis
-
-        for last in (False, True):
-            try:
-                self._attempt(packed, replies)
-                return
-            except _NothingWrittenError as error:
-                if last:
-                    raise UnavailableError(
-                        f"Redis at {self._where()} did not take the job: {error}"
-                    ) from error.__cause__
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                raise UnavailableError(
-                    f"Redis at {self._where()} failed during a push, so the job may or may not be "
-                    f"stored: {error}"
-                ) from error
-            except redis.ResponseError as error:
-                raise UnavailableError(
-                    f"Redis at {self._where()} refused the job: {error}"
-                ) from error
-
-    def _attempt(self, packed: bytes, replies: int) -> None:
-        import redis
-
-        pool: Any = self._client.connection_pool
-        try:
-            connection = pool.get_connection()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise _NothingWrittenError(str(error)) from error
-        try:
-            connection.send_packed_command([packed], check_health=False)
-            answers = [_answer(connection) for _ in range(replies)]
-        except BaseException:
-            # Whatever interrupted it (a signal, a Shutdown), replies may be outstanding.
-            connection.disconnect()
-            raise
-        finally:
-            pool.release(connection)
-        refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
-        if not refusals:
-            return
-        if len(refusals) == replies and all(map(_is_read_only, refusals)):
-            pool.disconnect(inuse_connections=False)
-            raise _NothingWrittenError(str(refusals[0])) from refusals[0]
-        raise refusals[0]
-
-    def _where(self) -> str:
-        options = self._client.connection_pool.connection_kwargs
-        if "path" in options:
-            return str(options["path"])
-        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-
-
-def _answer(connection: Any) -> Any:
-    """The next reply, or the error that the server answered with."""
-    import redis
-
-    try:
-        return connection.read_response(disable_decoding=True)
-    except redis.ResponseError as error:
-        return error
-
-
-def _is_read_only(error: Exception) -> bool:
-    import redis
-
-    return isinstance(error, redis.exceptions.ReadOnlyError)
-
-
-class _NothingWrittenError(Exception):
-    """An attempt failed and certainly stored nothing."""
 
 
 _default: Client | None = None

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ClassVar, ParamSpec, TypeVar, overload
 
-from jobd.call import Call, merged
-from jobd.client import DEFAULTS
+from jobd.call import Call
 from jobd.errors import ArgumentError
+from jobd.options import DEFAULTS, merged
 from jobd.registry import Definition, origin_of, register
-from jobd.when import When
+from jobd.typed import (
+    AsyncMethod,
+    AtMethod,
+    BulkMethod,
+    InlineMethod,
+    InMethod,
+    Pushable,
+    SetMethod,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -47,110 +54,12 @@ RetryIn = Callable[[int, Any, dict[str, Any]], float | Verdict | None]
 OnExhausted = Callable[[dict[str, Any], Any], object]
 
 
-class Pushable(Generic[P, R_co]):
-    """A job and the options for its next calls."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def set(
-        self,
-        *,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        **extra: Any,
-    ) -> Pushable[P, R_co]:
-        """The same job with other options; the job itself does not change.
-
-        Raises:
-            ArgumentError: an option holds what it may not hold.
-        """
-        return Pushable(
-            self._call.with_options(
-                {
-                    "retry": retry,
-                    "queue": queue,
-                    "dead": dead,
-                    "backtrace": backtrace,
-                    "retry_queue": retry_queue,
-                    "retry_for": retry_for,
-                    "tags": tags,
-                    **extra,
-                }
-            )
-        )
-
-    def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
-        """Push a call.
-
-        Returns:
-            The job's id; None if client middleware stopped the push.
-
-        Raises:
-            ArgumentError: the arguments do not fit the signature, or JSON cannot carry them.
-            UnavailableError: Redis did not take it.
-        """
-        return self._call.push(args, kwargs)
-
-    def perform_in(
-        self, interval: float | timedelta, /, *args: P.args, **kwargs: P.kwargs
-    ) -> str | None:
-        """Push a call that is due in *interval* seconds; see :meth:`perform_at`."""
-        return self._call.push_at(interval, args, kwargs)
-
-    def perform_at(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
-        """Push a call that is due at *when*; at once, if that has passed.
-
-        Args:
-            when: an aware datetime; a timedelta from now; or a number of seconds, from now below
-                1,000,000,000 and since 1970 from there on.
-
-        Raises:
-            ArgumentError: also for a datetime without a time zone.
-        """
-        return self._call.push_at(when, args, kwargs)
-
-    def perform_bulk(
-        self,
-        calls: Iterable[Sequence[Any]],
-        *,
-        at: When | Sequence[When] | None = None,
-        spread: float | None = None,
-    ) -> list[str | None]:
-        """Push many calls in few round trips.
-
-        Args:
-            calls: the positional arguments of each.
-            at: when all of them are due, or a time for each.
-            spread: seconds (at least 5) over which they become due, at random.
-
-        Returns:
-            One entry a call, as of :meth:`perform_async`.
-        """
-        return self._call.push_bulk(calls, at, spread)
-
-    @overload
-    def perform_inline(
-        self: Pushable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
-    @overload
-    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run a call here and now, through middleware and JSON as a worker would.
-
-        Returns:
-            What the job returned; None if middleware stopped it.
-        """
-        return self._call.run(args, kwargs)
-
-
 class FunctionJob(Pushable[P, R_co]):
     """What ``@job`` makes of a function. Called directly, it is still that function."""
+
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., Any]
 
     def __init__(self, function: Callable[P, R_co], call: Call) -> None:
         super().__init__(call)
@@ -223,8 +132,10 @@ def job(
     """
 
     def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
+        if isinstance(target, type) or not hasattr(target, "__qualname__"):
+            raise ArgumentError(f"@job goes on a function, not on {target!r}; a class inherits Job")
         settings = _Settings(_options_of(target, DEFAULTS, options), retry_in, on_exhausted)
-        definition = _define(target, target, inspect.signature(target), name, settings)
+        definition = _define(target, target, target, inspect.signature(target), name, settings)
         return FunctionJob(target, Call(definition))
 
     return decorate if function is None else decorate(function)
@@ -250,12 +161,19 @@ def _options_of(
 
 def _define(
     code: Callable[..., Any],
+    body: Callable[..., Any],
     function: Callable[..., Any],
     signature: inspect.Signature,
     name: str | None,
     settings: _Settings,
 ) -> Definition:
-    """Register the job that *function* runs and *code*, the function or class, stands for."""
+    """Register a job.
+
+    Args:
+        code: the function or class that stands for it.
+        body: the function or method that does the work.
+        function: what a worker calls.
+    """
     origin = origin_of(code)
     what = code.__qualname__
     if name is not None and (not isinstance(name, str) or not name):
@@ -264,7 +182,7 @@ def _define(
         handler = getattr(settings, key)
         if handler is not None and not callable(handler):
             raise ArgumentError(f"{what}: {key} must be a function, not {handler!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
     definition = Definition(
         name=name or origin,
@@ -272,98 +190,12 @@ def _define(
         options=settings.options,
         retry_in=settings.retry_in,
         on_exhausted=settings.on_exhausted,
-        is_async=inspect.iscoroutinefunction(function),
+        is_async=inspect.iscoroutinefunction(body),
         signature=signature,
         origin=origin,
     )
     register(definition)
     return definition
-
-
-class Performs(Protocol[P, R_co]):
-    """Anything with a ``perform`` method."""
-
-    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-class SetOptions(Protocol[P, R_co]):
-    """The type of ``set`` on a :class:`Job`; see :meth:`Pushable.set`."""
-
-    def __call__(
-        self,
-        *,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        **extra: Any,
-    ) -> Pushable[P, R_co]: ...
-
-
-class Bulk(Protocol):
-    """The type of ``perform_bulk`` on a :class:`Job`; see :meth:`Pushable.perform_bulk`."""
-
-    def __call__(
-        self,
-        calls: Iterable[Sequence[Any]],
-        *,
-        at: When | Sequence[When] | None = None,
-        spread: float | None = None,
-    ) -> list[str | None]: ...
-
-
-# The class methods of Job take their types from the subclass's perform. A class method cannot
-# say that, but a descriptor can: it is given the class, and that class performs P.
-
-
-def _pushable(owner: type[Any]) -> Pushable[..., Any]:
-    found: Pushable[..., Any] | None = owner._pushable
-    if found is None:
-        raise ArgumentError(f"{owner.__qualname__} has no perform method, so it cannot be pushed")
-    return found
-
-
-class _Async:
-    def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
-        return _pushable(owner).perform_async
-
-
-class _In:
-    def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
-    ) -> Callable[Concatenate[float | timedelta, P], str | None]:
-        return _pushable(owner).perform_in
-
-
-class _At:
-    def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
-    ) -> Callable[Concatenate[When, P], str | None]:
-        return _pushable(owner).perform_at
-
-
-class _Bulk:
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Bulk:
-        return _pushable(owner).perform_bulk
-
-
-class _Inline:
-    @overload
-    def __get__(
-        self, instance: object, owner: type[Performs[P, Coroutine[Any, Any, T]]]
-    ) -> Callable[P, T]: ...
-    @overload
-    def __get__(self, instance: object, owner: type[Performs[P, R]]) -> Callable[P, R]: ...
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Any:
-        return _pushable(owner).perform_inline
-
-
-class _Set:
-    def __get__(self, instance: object, owner: type[Performs[P, R]]) -> SetOptions[P, R]:
-        return cast("SetOptions[P, R]", _pushable(owner).set)
 
 
 class Job:
@@ -385,12 +217,12 @@ class Job:
     _settings: ClassVar[_Settings] = _Settings()
     _pushable: ClassVar[Pushable[..., Any] | None] = None
 
-    perform_async = _Async()
-    perform_in = _In()
-    perform_at = _At()
-    perform_bulk = _Bulk()
-    perform_inline = _Inline()
-    set = _Set()
+    perform_async = AsyncMethod()
+    perform_in = InMethod()
+    perform_at = AtMethod()
+    perform_bulk = BulkMethod()
+    perform_inline = InlineMethod()
+    set = SetMethod()
 
     def __init_subclass__(
         cls,
@@ -437,4 +269,4 @@ class Job:
 
         own = inspect.signature(perform)
         signature = own.replace(parameters=list(own.parameters.values())[1:])
-        cls._pushable = Pushable(Call(_define(cls, run, signature, name, cls._settings)))
+        cls._pushable = Pushable(Call(_define(cls, perform, run, signature, name, cls._settings)))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,28 +19,15 @@ from typing import Any
 
 import msgspec
 
-from jobd.arguments import name_of, refuse_foreign
+from jobd.arguments import name_of
 from jobd.errors import ArgumentError, PayloadError
+from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
 
 Payload = dict[str, Any]
 
-DEFAULT_QUEUE = "default"
 MAX_MESSAGE = 10_000
 """Characters of an exception's message that are kept."""
 
-MAX_RETRY_FOR = 1_000_000_000
-"""Seconds; a larger ``retry_for`` is a point in time by mistake."""
-
-CALL_FIELDS = frozenset(
-    {
-        *("class", "args", "kwargs", "jid", "created_at", "enqueued_at", "at"),
-        *("error_message", "error_class", "error_backtrace"),
-        *("failed_at", "retried_at", "retry_count", "crashes", "recovered_from"),
-    }
-)
-"""Fields that belong to one call or its history, hence no options."""
-
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -113,82 +99,6 @@ def stamp(payload: Payload, now: float) -> None:
 
 
 # --- checking -------------------------------------------------------------------------------
-
-
-def check_queue(name: object) -> str:
-    """*name* if it is a queue's name, else ArgumentError."""
-    if type(name) is not str or not name:
-        raise ArgumentError(f"queue must be a non-empty string, not {name!r}")
-    if not _QUEUE_NAME.fullmatch(name):
-        raise ArgumentError(
-            f"queue {name!r} cannot be shown by dashboards: use only the letters A-Z and a-z, "
-            "digits and the characters _ : . -"
-        )
-    return name
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that no worker could follow.
-
-    Raises:
-        ArgumentError: names the option, what it holds and what it may hold.
-    """
-    for key, value in options.items():
-        if type(key) is not str:
-            raise ArgumentError(f"option {key!r} must have a string as its name")
-        if key in CALL_FIELDS:
-            raise ArgumentError(f"{key!r} is no option: jobd writes this field of the payload")
-        rule = _OPTION_RULES.get(key)
-        if rule is not None:
-            rule(key, value)
-        else:
-            refuse_foreign(f"option {key}", value)
-
-
-def _check_count(key: str, value: object) -> None:
-    if type(value) is not bool and not (type(value) is int and value >= 0):
-        raise ArgumentError(f"{key} must be True, False or a number from 0 up, not {value!r}")
-
-
-def _check_retry(key: str, value: object) -> None:
-    if value is not None:  # Sidekiq writes null where a class leaves it open
-        _check_count(key, value)
-
-
-def _check_flag(key: str, value: object) -> None:
-    if type(value) is not bool:
-        raise ArgumentError(f"{key} must be True or False, not {value!r}")
-
-
-def _check_queue_option(key: str, value: object) -> None:
-    try:
-        check_queue(value)
-    except ArgumentError as error:
-        raise ArgumentError(f"{key}: {error}") from None
-
-
-def _check_retry_for(key: str, value: object) -> None:
-    if type(value) not in (int, float) or not 0 < value <= MAX_RETRY_FOR:  # type: ignore[operator]
-        raise ArgumentError(
-            f"{key} must be a number of seconds above 0 and up to {MAX_RETRY_FOR:,}, not {value!r}"
-        )
-
-
-def _check_tags(key: str, value: object) -> None:
-    if type(value) is not list or not all(type(tag) is str for tag in value):
-        raise ArgumentError(f"{key} must be a list of strings, not {value!r}")
-    refuse_foreign(f"option {key}", value)
-
-
-_OPTION_RULES = {
-    "retry": _check_retry,
-    "queue": _check_queue_option,
-    "retry_queue": _check_queue_option,
-    "retry_for": _check_retry_for,
-    "backtrace": _check_count,
-    "dead": _check_flag,
-    "tags": _check_tags,
-}
 
 
 def validate(item: Mapping[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from jobd.errors import ArgumentError
 
 When = float | timedelta | datetime
+Times = When | Sequence[When] | None
+"""For many jobs: one time for all, one for each, or none."""
 
 EPOCH_FROM = 1_000_000_000
 """Numbers from here on are seconds since 1970; smaller ones are seconds from now (as Sidekiq)."""

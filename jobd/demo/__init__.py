@@ -82,6 +82,8 @@ def _plain(stage: Stage) -> None:
         if scene.daemon_ended:
             raise UnavailableError(f"the daemon has ended; it said:\n{stage.last_words()}")
         if scene.settled:
+            if scene.lost > 0:
+                raise JobdError(f"{scene.lost} of {scene.pushed} jobs are lost: this is a bug")
             print("all work is done; nothing was lost")
             return
         _pause(_PLAIN_PAUSE)

@@ -23,6 +23,7 @@ import redis as redis_py
 import jobd
 from jobd import api
 from jobd.errors import UnavailableError
+from jobd.master import control
 from jobd.redis.connection import connect
 from jobd.redis.keys import Keys
 from jobd.testing.server import EmbeddedServer
@@ -35,6 +36,9 @@ WORKERS = 2
 THREADS = 5
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_EVENTS = 10
+_ANSWER_SECONDS = 2.0
+_OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}
 _TIMEOUT = 3.0  # s, the daemon's own patience with running jobs
 _SETTINGS = """\
 require = ["jobs"]
@@ -64,7 +68,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker process at this moment."""
+    """One child of the master at this moment."""
 
     role: str
     pid: int
@@ -95,6 +99,11 @@ class Scene:
         return stats.enqueued + stats.scheduled + stats.retries + stats.in_flight
 
     @property
+    def lost(self) -> int:
+        """Jobs that have vanished. Below zero, a job of a killed worker has run twice."""
+        return self.pushed - self.done - self.stats.dead - self.waiting
+
+    @property
     def settled(self) -> bool:
         """No job is pushed any more, and none is on its way."""
         return not self.pushing and self.waiting == 0
@@ -117,6 +126,7 @@ class Stage:
         self._end = ExitStack()
         self._events: list[Event] = []
         self._read = 0
+        self._last_done = ""
 
     def __enter__(self) -> Stage:
         return self
@@ -201,7 +211,7 @@ class Stage:
 
     def _wait_until_ready(self, pause: Pause) -> None:
         deadline = time.monotonic() + _READY_SECONDS
-        while self._state().get("state") != "running":
+        while self._status().get("state") != "running":
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise UnavailableError(f"the daemon did not start; it said:\n{self.last_words()}")
             pause(0.05)
@@ -241,45 +251,59 @@ class Stage:
             daemon_ended=self._daemon.poll() is not None,
         )
 
-    def _state(self) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
+        """What the master says about itself; empty when it does not answer."""
         try:
-            found: dict[str, Any] = json.loads(self.pidfile.with_suffix(".state").read_text())
-        except FileNotFoundError:
+            with control.connect(self.pidfile.with_suffix(".sock")) as line:
+                line.settimeout(_ANSWER_SECONDS)
+                line.sendall(b'{"command":"status"}\n')
+                answer = json.loads(line.makefile("rb").readline())
+        except (OSError, ValueError):
             return {}
-        return found
+        status: dict[str, Any] = answer.get("status", {})
+        return status
 
     def _workers(self) -> list[Worker]:
-        busy = {process.pid: process.busy for process in api.processes(self._redis, self._keys)}
-        return [
-            Worker(f"worker.{w['slot']}", w["pid"], w["state"], busy.get(w["pid"], 0))
-            for w in self._state().get("workers", [])
-        ]
+        status = self._status()
+        children = [*status.get("workers", []), status.get("keeper")]
+        return [Worker(c["role"], c["pid"], c["state"], c["busy"]) for c in children if c]
 
     def _new_events(self) -> list[Event]:
-        """The last events of the log."""
-        if self.logfile.exists():
-            with self.logfile.open("rb") as log:
-                log.seek(self._read)
-                lines, _, _rest = log.read().rpartition(b"\n")
-            self._read += len(lines) + 1 if lines else 0
-            found = [_event(json.loads(line)) for line in lines.split(b"\n") if line[:1] == b"{"]
-            self._events = [*self._events, *filter(None, found)][-12:]
+        """The last events of the log; of the many jobs that are done, only one a look."""
+        if not self.logfile.exists():
+            return self._events
+        with self.logfile.open("rb") as log:
+            log.seek(self._read)
+            lines, newline, _rest = log.read().rpartition(b"\n")
+        self._read += len(lines) + len(newline)
+        records = [json.loads(line) for line in lines.split(b"\n") if line[:1] == b"{"]
+        done = [record for record in records if record["event"] == "job_done"]
+        # Another job than the last time, so that every kind is seen.
+        others = [record for record in done if record["class"] != self._last_done] or done
+        chosen = max(others, key=lambda record: float(record["elapsed"]), default=None)
+        if chosen:
+            self._last_done = chosen["class"]
+        shown = [r for r in records if r is chosen or (r not in done and _is_shown(r))]
+        self._events = [*self._events, *map(_event, shown)][-_EVENTS:]
         return self._events
 
 
-def _event(record: dict[str, Any]) -> Event | None:
-    what = str(record.get("event", ""))
+def _is_shown(record: dict[str, Any]) -> bool:
+    return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
+
+
+def _event(record: dict[str, Any]) -> Event:
+    what = record["event"]
     name = str(record.get("class", "")).rpartition(".")[2]
     if what == "job_done":
-        text = f"{name} done in {record.get('elapsed', 0) * 1000:.0f} ms"
+        text = f"{name} done in {record['elapsed'] * 1000:.0f} ms"
     elif what == "job_failed":
-        text = f"{name} failed: {record.get('error')} → {record.get('outcome')}"
-    elif name or record.get("level") == "debug":
-        return None
+        outcome = _OUTCOMES.get(record["outcome"], record["outcome"])
+        message = str(record["error"]).partition(": ")[2]
+        text = f"{name} {outcome}: {message}"
     else:
         text = what
-    time_of_day = str(record.get("timestamp", ""))[11:19]
-    return Event(time_of_day, str(record.get("role", "")), text, str(record.get("level", "")))
+    return Event(record["timestamp"][11:19], record["role"], text, record["level"])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

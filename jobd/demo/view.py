@@ -12,7 +12,6 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +19,10 @@ from rich.text import Text
 from jobd.demo.stage import THREADS, Event, Scene, Stage, Worker
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_HISTORY = 24
+_HISTORY = 14
 _STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
+# Head, counters with their frame, frame of the events, the cursor's line.
+_FIXED_LINES = 1 + 9 + 2 + 1
 _SMOOTH = 1.0  # s, over which the rate is taken
 
 
@@ -56,7 +57,7 @@ class View:
         self._began = time.monotonic()
         self._rate = Rate()
         # Without a thread of its own: the loop that shows the scenes is fast enough.
-        self._live = Live(console=Console(), auto_refresh=False, transient=False)
+        self._live = Live(console=Console(highlight=False), auto_refresh=False)
 
     def __enter__(self) -> View:
         self._live.start()
@@ -76,17 +77,15 @@ class View:
         self._live.update(self._all(scene), refresh=True)
 
     def _all(self, scene: Scene) -> RenderableType:
-        upper = Table.grid(expand=True, padding=(0, 1, 0, 0))
-        upper.add_column(ratio=1)
-        upper.add_column(ratio=1)
-        upper.add_row(
-            Panel(self._jobs(scene), title="jobs", title_align="left", border_style="cyan"),
-            Panel(_workers(scene), title="workers", title_align="left", border_style="cyan"),
-        )
-        events = Panel(
-            _events(scene.events), title="events", title_align="left", border_style="bright_black"
-        )
-        return Group(self._head(scene), upper, events, self._hints(scene))
+        upper = Table.grid(expand=True)
+        upper.add_column(ratio=5)
+        upper.add_column(ratio=4)
+        upper.add_row(_panel("jobs", self._jobs(scene)), _panel("workers", _workers(scene)))
+        hints = self._hints(scene)
+        # The hints must be seen whole, so the events take the lines that are left.
+        rows = self._live.console.size.height - _FIXED_LINES - hints.row_count
+        events = _panel("events", _events(scene.events, max(3, min(rows, 10))))
+        return Group(self._head(scene), upper, events, hints)
 
     def _head(self, scene: Scene) -> RenderableType:
         seconds = int(time.monotonic() - self._began)
@@ -97,57 +96,65 @@ class View:
         elif not scene.settled:
             state = "no new work; the last retries are on their way"
         else:
-            lost = scene.pushed - scene.done - scene.stats.dead
-            # A killed worker's job may have run twice: that is what "at least once" means.
-            state = f"[bold green]all done, {max(0, lost)} lost[/]: still up, Ctrl-C ends it"
+            lost = max(0, scene.lost)
+            state = f"[bold green]all done, {lost} lost[/]; still up, Ctrl-C ends it"
         clock = f"{seconds // 60}:{seconds % 60:02d}"
         return Text.from_markup(f" [bold]jobd demo[/]  [dim]{clock}[/]  {state}")
 
     def _jobs(self, scene: Scene) -> RenderableType:
         stats = scene.stats
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(style="bold")
-        table.add_column(justify="right")
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column(style="bold", min_width=9)
+        table.add_column(justify="right", min_width=6)
         table.add_column(style="dim", no_wrap=True)
         rows: list[tuple[str, int, str, str]] = [
-            ("pushed", scene.pushed, "", "by an application of its own"),
-            ("done", scene.done, "green", f"{self._rate.now:.0f}/s {self._rate.graph()}"),
-            ("failed", stats.failed, "yellow" if stats.failed else "", "and tried again"),
-            ("queued", stats.enqueued, "", "wait for a thread"),
-            ("retry", stats.retries, "yellow" if stats.retries else "", "wait for another try"),
-            ("scheduled", stats.scheduled, "", "wait for their time"),
-            ("dead", stats.dead, "red" if stats.dead else "", "given up, kept to be looked at"),
+            ("pushed", scene.pushed, "", "by examples/app.py"),
+            ("done", scene.done, "green", f"{self._rate.now:3.0f}/s {self._rate.graph()}"),
+            ("failed", stats.failed, "yellow", "attempts"),
+            ("queued", stats.enqueued, "", ""),
+            ("retry", stats.retries, "yellow", "to be tried again"),
+            ("scheduled", stats.scheduled, "", "for later"),
+            ("dead", stats.dead, "red", "given up, kept"),
         ]
         for name, value, style, note in rows:
-            table.add_row(name, Text(f"{value:,}", style=style), note)
+            table.add_row(name, Text(f"{value:,}", style=style if value else ""), note)
         return table
 
-    def _hints(self, scene: Scene) -> RenderableType:
-        jobctl = f"{_program('jobctl')} --pidfile {self._stage.pidfile}"
-        victim = scene.workers[0].pid if scene.workers else 0
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(style="dim")
-        table.add_row(f"{jobctl} status", "")
-        table.add_row(f"{jobctl} threads", "what every thread is doing")
-        table.add_row(f"kill -9 {victim}", "a worker dies: its jobs run elsewhere, nothing is lost")
-        table.add_row(f"tail -f {self._stage.logfile}", "")
-        table.add_row(f"export JOBD_REDIS={self._stage.url}", "the server, for programs of yours")
+    def _hints(self, scene: Scene) -> Table:
+        jobctl = _program("jobctl")
+        hints = [
+            (f"export JOBD_PIDFILE={self._stage.pidfile}", ""),
+            (f"{jobctl} status", "what the daemon is doing"),
+            (f"{jobctl} threads", "where every thread is, in which job"),
+            (f"export JOBD_REDIS={self._stage.url}", ""),
+        ]
+        if scene.workers:
+            pid = scene.workers[0].pid
+            hints.insert(3, (f"kill -9 {pid}", "a worker dies, its jobs do not"))
         if self._stage.prefix:
-            table.add_row(f"export JOBD_PREFIX={self._stage.prefix}", "")
-        return Panel(
-            table, title="try in another terminal", title_align="left", border_style="green"
-        )
+            hints.append((f"export JOBD_PREFIX={self._stage.prefix}", ""))
+        # No frame and no cutting: these lines are there to be copied.
+        table = Table.grid(padding=(0, 3, 0, 0))
+        table.add_column(style="bold", overflow="fold")
+        table.add_row("[not bold dim] Try in another terminal:[/]")
+        for command, note in hints:
+            table.add_row(f"   {command}" + (f"[not bold dim]   # {note}[/]" if note else ""))
+        return table
+
+
+def _panel(title: str, content: RenderableType) -> Panel:
+    return Panel(content, title=title, title_align="left", border_style="bright_black")
 
 
 def _workers(scene: Scene) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(style="dim", no_wrap=True)
+    table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
     for worker in scene.workers:
-        table.add_row(worker.role, f"pid {worker.pid}", _threads(worker), worker.state)
+        threads = _threads(worker) if worker.role != "keeper" else Text()
+        table.add_row(worker.role, str(worker.pid), threads, worker.state)
     return table
 
 
@@ -156,15 +163,14 @@ def _threads(worker: Worker) -> Text:
     return Text.assemble(("●" * busy, "green"), ("○" * (THREADS - busy), "bright_black"))
 
 
-def _events(events: list[Event]) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for event in events[-8:]:
-        text = escape(event.text)
-        table.add_row(event.time, event.who, Text(text, style=_STYLES.get(event.level, "")))
-    for _ in range(8 - len(events[-8:])):
+def _events(events: list[Event], rows: int) -> RenderableType:
+    table = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    table.add_column(style="dim", no_wrap=True, width=8)
+    table.add_column(style="cyan", no_wrap=True, width=8)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for event in events[-rows:]:
+        table.add_row(event.time, event.who, Text(event.text, style=_STYLES.get(event.level, "")))
+    for _ in range(rows - len(events)):
         table.add_row("", "", "")
     return table
 

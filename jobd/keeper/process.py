@@ -4,13 +4,12 @@ says.
 
 from __future__ import annotations
 
-import signal
 import time
 from signal import Signals
 from typing import TYPE_CHECKING
 
 from jobd import stacks
-from jobd.child import TURN, Child
+from jobd.child import TURN, Child, signals_blocked
 from jobd.errors import Exit
 from jobd.keeper.leases import Leases
 from jobd.keeper.prune import Prune
@@ -47,13 +46,9 @@ class Keeper(Child):
         self._deadline: float | None = None
 
     def run(self) -> int:
-        # Threads inherit the mask: signals are for the main thread, which always listens.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
+        with signals_blocked():
             for loop in self._loops:
                 loop.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Ready whether or not Redis is there: it has nothing to boot, and waits by itself.
         self.tell({"type": "ready"})
         while self.exit_code is None:

@@ -16,12 +16,11 @@ from collections.abc import Callable
 
 from jobd import log
 from jobd.config import Config
-from jobd.errors import Exit, JobdError, PidfileError
+from jobd.errors import Exit, JobdError
 from jobd.master import orphans, pidfile, report, signals
-from jobd.master import state as statefile
-from jobd.master.child import Child, Failure, Reason
+from jobd.master.boot import Boot
+from jobd.master.child import Child
 from jobd.master.commands import Commands
-from jobd.master.control import ControlServer
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.launch import Launch, Verdict
 from jobd.master.logfile import LogFile
@@ -29,13 +28,15 @@ from jobd.master.notify import Notifier
 from jobd.master.phase import Phase
 from jobd.master.recoveries import Recoveries
 from jobd.master.restart import Restart
+from jobd.master.rundir import RunDirectory
 from jobd.master.slots import Slot
 from jobd.master.staff import Staff
+from jobd.master.state import State
 from jobd.master.stop import Stop
 from jobd.master.title import set_title
+from jobd.version import VERSION
 
 _TICK = 1.0
-_SAVE_EVERY = 0.5
 _LOG_CHECK_EVERY = 10.0
 
 logger = log.get("jobd.master")
@@ -76,24 +77,20 @@ class Master:
         self.verdict = Verdict(Exit.OK)
         self.selector = selectors.DefaultSelector()
         self.notifier = notifier or Notifier()
-        self._lock = lock
+        self._rundir = RunDirectory(lock)
         self._foreground = foreground
         self._terminal = terminal
         self._launch = launch or Launch()
         self._wait = wait
         self._signals: signals.SignalInbox | None = None
-        self._control: ControlServer | None = None
         self.staff = Staff(config, Forker(config, logfile, self._leave_behind), self.selector, self)
         self.ending = Stop(self)
         self.restart = Restart(self)
         self._commands = Commands(self)
-        self._boot_failures = 0
+        self._boot = Boot(self)
         self._quiet_when_ready = ""
-        self._start_by = self.started + config.start_timeout
         self._unsaved = True
-        self._next_save = 0.0
         self._next_log_check = self.started + _LOG_CHECK_EVERY
-        self._next_extension = self.started + _LOG_CHECK_EVERY
 
     # The loop ----------------------------------------------------------------------------------
 
@@ -127,20 +124,11 @@ class Master:
 
     def _open(self) -> None:
         set_title("master", self.config.tag, self.phase)
-        if self._lock is not None:
-            previous = statefile.load(pidfile.state_path(self._lock.path))
-            socket = pidfile.socket_path(self._lock.path)
-            try:
-                self._control = ControlServer(socket, self.selector, self._commands.handle)
-                self._lock.write()
-            except OSError as error:
-                raise PidfileError(f"cannot create {socket}: {error.strerror}") from error
-            if self._lock.previous is not None:
-                logger.warning("the previous run ended uncleanly", previous=self._lock.previous)
-            if previous is not None:
-                self.staff.recoveries = Recoveries(orphans.sweep(previous))
-            self._save()
-        logger.info("starting", version=report.version(), workers=self.config.workers)
+        previous = self._rundir.open(self.selector, self._commands.handle)
+        if previous is not None:
+            self.staff.recoveries = Recoveries(orphans.sweep(previous))
+        self._save()
+        logger.info("starting", version=VERSION, workers=self.config.workers)
         if not self._wait:
             self._launch.report(Verdict(Exit.OK))
 
@@ -150,7 +138,7 @@ class Master:
             self.staff.slots.next_deadline(),
             self.staff.gatherings.next_deadline(),
             self.notifier.next_deadline(),
-            self._next_save if self._unsaved else float("inf"),
+            self._rundir.next_save if self._unsaved else float("inf"),
         ]
         if any(slot.child is None for slot in self.staff.slots.all()):
             # A slot is to be filled, perhaps after the pause between two forks.
@@ -167,31 +155,24 @@ class Master:
         else:
             self._advance(now)
         slots.watch_writes()
-        if self._control is not None:
-            self._control.turn(now)
+        self._rundir.turn(now)
         if now >= self._next_log_check:
             self._check_log(now)
         self.notifier.turn(report.line(self.phase, self.generation, self.staff, self.config))
-        if self._unsaved and now >= self._next_save:
+        if self._unsaved and now >= self._rundir.next_save:
             self._save()
 
     def _advance(self, now: float) -> None:
         if self.phase is Phase.STARTING:
-            if self.staff.slots.complete():
-                self._ready()
-            elif now >= self._start_by:
-                self._not_ready_in_time()
-                return
-            elif now >= self._next_extension:
-                self._next_extension = now + _LOG_CHECK_EVERY
-                self.notifier.extend(2 * _LOG_CHECK_EVERY)
+            self._boot.advance(now)
         elif self.phase is Phase.RELOADING:
             self.restart.advance()
         elif self.phase is Phase.QUIETING and all(
             child.idle for child in self.staff.slots.worker_children()
         ):
             self.enter(Phase.QUIET, "no job is left")
-        self.staff.fork_due(self._wanted, self.generation)
+        if not self.phase.ending:
+            self.staff.fork_due(self._wanted, self.generation)
 
     def _wanted(self, slot: Slot) -> bool:
         # While quiet the keeper is still needed: it renews the leases of what is running.
@@ -211,21 +192,14 @@ class Master:
         """The daemon in one line."""
         return report.line(self.phase, self.generation, self.staff, self.config)
 
-    def _ready(self) -> None:
+    def ready(self) -> None:
+        """The start is complete."""
         self.enter(Phase.RUNNING, "all workers are ready")
         self._save()
         self.notifier.ready(self.line())
         self._launch.report(Verdict(Exit.OK))
         if self._quiet_when_ready:
             self.quiet(self._quiet_when_ready)
-
-    def _not_ready_in_time(self) -> None:
-        notes = sorted({child.note for child in self.staff.slots.children() if child.note})
-        text = f"not ready within {self.config.start_timeout:g} seconds (start_timeout)"
-        if notes:
-            self.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(notes)}")
-        else:
-            self.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did meanwhile")
 
     def quiet(self, cause: str) -> None:
         """Take no new jobs; those that run go on."""
@@ -267,22 +241,8 @@ class Master:
 
     def child_gone(self, child: Child, cause: str) -> None:
         self.restart.exited(child, cause)
-        if self.phase is not Phase.STARTING or child.planned:
-            return
-        failure = child.failure or self._explain(child, cause)
-        self._boot_failures += 1
-        if failure.permanent or self._boot_failures >= 3 * self.config.workers:
-            self.ending.fail(failure.code, failure.reason)
-
-    def _explain(self, child: Child, cause: str) -> Failure:
-        if child.reason is Reason.HUNG:
-            return Failure(
-                Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
-                False,
-                f"{child.role} did not get ready within {self.config.boot_timeout:g} seconds "
-                "(boot_timeout); its last stacks are in the log",
-            )
-        return Failure(Exit.SOFTWARE, False, f"{child.role} died while it was starting: {cause}")
+        if self.phase is Phase.STARTING:
+            self._boot.child_gone(child, cause)
 
     def changed(self) -> None:
         self._unsaved = True
@@ -331,40 +291,27 @@ class Master:
         self._launch.close()
         if self._signals is not None:
             self._signals.abandon()
-        if self._lock is not None:
-            self._lock.close()
-        if self._control is not None:
-            self._control.leave_behind()
+        self._rundir.leave_behind()
         self.staff.slots.leave_behind(own_dump)
 
     def _save(self) -> None:
         self._unsaved = False
-        if self._lock is None:
-            return
-        self._next_save = time.monotonic() + _SAVE_EVERY
-        try:
-            statefile.save(pidfile.state_path(self._lock.path), self._state())
-        except OSError as error:
-            logger.error("cannot write the state file", error=error.strerror)
+        self._rundir.save(self._state())
 
-    def _state(self) -> statefile.State:
-        socket = str(self._control.path) if self._control else ""
-        return report.state(self.phase, self.generation, self.staff, self.config, socket)
+    def _state(self) -> State:
+        return report.state(
+            self.phase, self.generation, self.staff, self.config, self._rundir.socket
+        )
 
     def _close(self) -> None:
-        ended_well = self.phase is Phase.STOPPED
-        for child in self.staff.slots.children():
+        unreaped = self.staff.slots.children()
+        for child in unreaped:
             # Only after an error of our own: nobody may outlive the master unsupervised.
             self.staff.slots.kill(child)
-        if self._control is not None:
-            self._commands.farewell(self.verdict)
-            self._control.close()
-        if self._lock is not None:
-            if self.staff.recoveries or not ended_well:
-                self._save()  # the next start recovers what this one could not
-            else:
-                pidfile.state_path(self._lock.path).unlink(missing_ok=True)
-            self._lock.remove()
+        self._commands.farewell(self.verdict)
+        # The next start recovers what this one could not.
+        unfinished = self._state() if unreaped or self.staff.recoveries else None
+        self._rundir.close(unfinished)
         self.staff.slots.close()
         self.selector.close()
         if self.verdict.code:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from importlib import metadata
 from typing import Any
 
 from jobd.config import Config
@@ -14,14 +13,7 @@ from jobd.master.phase import Phase
 from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT, PROCESSED
 from jobd.master.staff import Staff
 from jobd.master.state import ChildRecord, State
-
-
-def version() -> str:
-    """jobd's version, "unknown" when it runs from a source tree that is not installed."""
-    try:
-        return metadata.version("jobd")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+from jobd.version import VERSION
 
 
 def _record(child: Child) -> ChildRecord:
@@ -44,7 +36,7 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
         ticks=procs.start_ticks(os.getpid()) or 0,
         boot_id=procs.boot_id(),
         uid=os.geteuid(),
-        version=version(),
+        version=VERSION,
         state=phase,
         generation=generation,
         socket=socket,
@@ -98,7 +90,7 @@ def status(
     ]
     return {
         "pid": os.getpid(),
-        "version": version(),
+        "version": VERSION,
         "state": phase,
         "cause": cause,
         "degraded": bool(backing_off) and not phase.ending,

@@ -21,8 +21,10 @@ from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.scoreboard import Scoreboard
 
-PUSH_BACK = 5.0  # s after a stop deadline in which a worker gives its jobs back and cleans up
-GRACE = 2.0  # s more before it is dumped and killed
+# Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
+# that for finally blocks and its last words, before it is dumped and killed.
+PUSH_BACK = 5.0
+GRACE = 6.0
 _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05
@@ -36,9 +38,10 @@ logger = log.get("jobd.master")
 
 
 class Backoff:
-    """How long to wait before a crashed child's slot is filled again: 1 s, 2 s, 4 s ... 30 s.
+    """How long to wait before a crashed child's slot is filled again: 0, then 1 s, 2 s ... 30 s.
 
-    ±20 % at random, so that children that died together do not come back together.
+    The first crash costs no time: most processes are killed once, by memory or by a person. The
+    others ±20 % at random, so that children that died together do not come back together.
     """
 
     def __init__(self) -> None:
@@ -46,7 +49,7 @@ class Backoff:
 
     def crashed(self) -> float:
         """Count one crash; returns the seconds to wait."""
-        delay = min(_BACKOFF_CAP, 2.0 ** min(self._crashes, 10))
+        delay = min(_BACKOFF_CAP, 2.0 ** min(self._crashes - 1, 10)) if self._crashes else 0.0
         self._crashes += 1
         return delay * random.uniform(0.8, 1.2)
 

@@ -204,7 +204,8 @@ class Staff:
             self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
         else:
             self._tell_keeper(self._workers_message())
-            if child.ready_at and not (child.planned and status == Exit.OK):
+            # Also one that never was ready: it claims its first jobs a moment before it says so.
+            if not (child.planned and status == Exit.OK):
                 self._recover(child, cause)
         now = time.monotonic()
         if child.planned:

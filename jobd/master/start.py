@@ -121,39 +121,42 @@ def _become_daemon(
     config: Config, lock: pidfile.Pidfile, launch: Launch, directory: str, wait: bool
 ) -> NoReturn:
     """The rest of the daemon's life, in a child of the launcher; never returns to its caller."""
-    verdict = Verdict(Exit.SOFTWARE, "the daemon ended by an internal error; look into its log")
     try:
-        try:
-            context = daemon.DaemonContext(
-                detach_process=True,
-                working_directory=directory,
-                umask=_UMASK,
-                prevent_core=False,
-                files_preserve=[lock.fileno(), launch.fileno()],
-                signal_map={},
-                pidfile=None,
-            )
-            context.open()
-            # It would run in every process forked from here on.
-            atexit.unregister(context.close)
-            lock.adopt()
-            logfile = _DaemonLog.open(config.logfile)
-            log.configure(logfile, config.log_level, config.log_format, "master")
-        except (JobdError, daemon.daemon.DaemonError, OSError) as error:
-            code = error.exit_code if isinstance(error, JobdError) else Exit.OS_ERROR
-            verdict = Verdict(code, str(error))
-            lock.remove()
-            launch.report(verdict)
-            _leave(verdict.code)
+        context = daemon.DaemonContext(
+            detach_process=True,
+            working_directory=directory,
+            umask=_UMASK,
+            prevent_core=False,
+            files_preserve=[lock.fileno(), launch.fileno()],
+            signal_map={},
+            pidfile=None,
+        )
+        context.open()
+        # It would run in every process forked from here on.
+        atexit.unregister(context.close)
+        lock.adopt()
+        logfile = _DaemonLog.open(config.logfile)
+        log.configure(logfile, config.log_level, config.log_format, "master")
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         master = Master(
             config, logfile=logfile, lock=lock, foreground=False, launch=launch, wait=wait
         )
         verdict = master.run()
-    except Exception:
-        logger.exception("the daemon ended by an internal error")
+    except Exception as error:  # noqa: BLE001 - translated: it must not reach the launcher's stack
+        # The master answers for itself, so this is the way to it, and there may be no log yet.
+        verdict = _why_not(error)
+        lock.adopt()
+        lock.remove()
         launch.report(verdict)
     _leave(verdict.code)
+
+
+def _why_not(error: Exception) -> Verdict:
+    if isinstance(error, JobdError):
+        return Verdict(error.exit_code, str(error))
+    if isinstance(error, (OSError, daemon.daemon.DaemonError)):
+        return Verdict(Exit.OS_ERROR, f"cannot detach: {error}")
+    return Verdict(Exit.SOFTWARE, f"cannot detach: {type(error).__name__}: {error}")
 
 
 def _leave(code: int) -> NoReturn:
@@ -193,6 +196,10 @@ def _guarantee_stdio() -> None:
             fcntl.fcntl(fd, fcntl.F_GETFD)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    # The interpreter has no stream for a descriptor that was closed when it started.
+    sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _raise_descriptor_limit(config: Config) -> None:

@@ -51,6 +51,8 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
         # The same reply shapes on every version of the client, and no HELLO to old servers.
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
+        # A program with many threads gets a connection for each; it is never told to wait.
+        "max_connections": 2**31,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         **_anonymous(),

@@ -67,7 +67,7 @@ class Fetcher(threading.Thread):
         order: plans the claims.
         pool: the job threads.
         page: this worker's page of the scoreboard.
-        on_idle: called when it is quiet and holds no job any more.
+        notify: called when :attr:`registered` or, while it is quiet, :attr:`holding` has changed.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Fetcher(threading.Thread):
         order: QueueOrder,
         pool: Pool,
         page: Page,
-        on_idle: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._inflight = inflight
         self._order = order
         self._pool = pool
         self._page = page
-        self._on_idle = on_idle
+        self._notify = notify
         self._log = log.get("fetcher")
         self._outage = Outage(self._log)
         self._ahead = Ahead(pool.size)
@@ -97,6 +97,9 @@ class Fetcher(threading.Thread):
         self._settled: deque[Settlement] = deque()
         self._asleep = False
         self._napping = False
+
+        self.registered = False
+        """Whether it has told Redis that it is here; from then on its jobs are safe."""
 
         # The main thread writes, the fetcher obeys.
         self._quiet = False
@@ -121,6 +124,7 @@ class Fetcher(threading.Thread):
         self._delivered: list[str] = []
         self._paused: frozenset[str] = frozenset()
         self._repeating = False
+        self._released = False
 
     # -- for job threads -----------------------------------------------------------------------
 
@@ -175,12 +179,17 @@ class Fetcher(threading.Thread):
         self._waits.bell.ring()
         return self._surrendered.wait(timeout)
 
-    def close(self, timeout: float) -> None:
-        """Send what is left to send, give up the lease, and end."""
+    def close(self, timeout: float) -> bool:
+        """Send what is left to send, give up the lease, and end.
+
+        Returns:
+            Whether nothing is left under this worker's name.
+        """
         self._quiet = True
         self._ending.set()
         self._waits.bell.ring()
         self.join(timeout)
+        return self._released
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -304,6 +313,9 @@ class Fetcher(threading.Thread):
         self._lease_in_doubt = False
         self._compare_notes()
         self._look_again_at = time.monotonic() + LOOK_AGAIN
+        if not self.registered:
+            self.registered = True
+            self._notify()
         self._outage.over()
 
     def _compare_notes(self) -> None:
@@ -341,7 +353,7 @@ class Fetcher(threading.Thread):
         self._delivered += self._waits.disarm(self._wire)
         while calls := self._ends() + self._filings():
             self._exchange(calls)
-        self._ask(self._inflight.release())
+        self._released = bool(self._ask(self._inflight.release()))
         self._waits.close()
         self._wire.close()
 
@@ -432,7 +444,7 @@ class Fetcher(threading.Thread):
         if self._surrender_begun and not self._returning:
             self._surrendered.set()
         if self._quiet and not self._held:
-            self._on_idle()
+            self._notify()
 
     # -- claims --------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Heartbeat(Loop):
     Args:
         on_signal: told the name of a remote signal (TSTP, TERM, TTIN).
         on_lease_lost: told that the owner is not listed any more.
+        on_seen: called after the first beat, when :attr:`seen` has become true.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Heartbeat(Loop):
         pool: Pool,
         on_signal: Callable[[str], None],
         on_lease_lost: Callable[[], None],
+        on_seen: Callable[[], None],
     ) -> None:
         super().__init__("heartbeat")
         self._client = client
@@ -63,20 +65,28 @@ class Heartbeat(Loop):
         self._pool = pool
         self._on_signal = on_signal
         self._on_lease_lost = on_lease_lost
+        self._on_seen = on_seen
         self._process = psutil.Process()
         self._info = _encode(self._describe())
         self._slow_beats = 0
         self.quiet = False
+        self.seen = False
+        """Whether dashboards know this worker."""
 
     def turn(self) -> float:
         self._write_work()
         began = time.monotonic()
-        if scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity]):
+        lost = scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity])
+        # Before the first beat the fetcher may not have registered yet.
+        if lost and self.seen:
             self._on_lease_lost()
         round_trip = time.monotonic() - began
         self._warn_if_slow(round_trip)
         if signal := self._beat(round_trip):
             self._on_signal(signal)
+        if not self.seen:
+            self.seen = True
+            self._on_seen()
         return BEAT
 
     def leave(self) -> None:

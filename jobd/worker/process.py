@@ -7,7 +7,6 @@ job is in a queue again whatever its thread does with the interruption.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
@@ -18,7 +17,8 @@ import redis
 
 from jobd import application, context, hooks, log, payload, stacks
 from jobd.background import Outage
-from jobd.child import TURN, Child
+from jobd.child import TURN, Child, signals_blocked
+from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
@@ -78,6 +78,7 @@ class Worker(Child):
             self._pool,
             self._on_remote_signal,
             self._fetcher.doubt_lease,
+            self.bell.ring,
         )
         self._remote: deque[str] = deque()
         self._working = False
@@ -101,9 +102,11 @@ class Worker(Child):
 
     def _boot(self) -> None:
         config = self.seat.config
+        # What a job pushes goes where the job came from, unless the application says otherwise.
+        configure(config.redis, config.prefix, max_payload=config.max_payload)
         application.load(config.require, config.directory)
         self._wait_for_redis()
-        if self.exit_code is not None:
+        if self.ended():
             return
         try:
             hooks.fire("startup", self._executor.report)
@@ -112,15 +115,15 @@ class Worker(Child):
             raise ApplicationError(
                 f"a startup hook of the application raised {type(error).__name__}: {error}"
             ) from error
-        # Threads inherit the mask: signals are for the main thread, which always listens.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
+        with signals_blocked():
             self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
             self._fetcher.start()
             self._heartbeat.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._working = True
+        while not (self._fetcher.registered and self._heartbeat.seen) and not self.ended():
+            self.turn()
+        if self.ended():
+            return
         self.tell({"type": "ready"})
         self.log.info(
             "worker_ready",
@@ -131,7 +134,7 @@ class Worker(Child):
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
         outage = Outage(self.log)
-        while self.exit_code is None:
+        while not self.ended():
             try:
                 require_version(self._client)
             except redis.AuthenticationError as error:
@@ -140,7 +143,7 @@ class Worker(Child):
                 pause = outage.failed(error)
                 self.tell({"type": "booting", "note": f"waiting for Redis: {error}"})
                 until = time.monotonic() + pause
-                while self.exit_code is None and (left := until - time.monotonic()) > 0:
+                while not self.ended() and (left := until - time.monotonic()) > 0:
                     self.turn(left)
             else:
                 outage.over()
@@ -290,7 +293,9 @@ class Worker(Child):
         if not self._working:
             return int(code)
         self._heartbeat.stop(LEAVE)
-        self._fetcher.close(LEAVE)
+        if not self._fetcher.close(LEAVE):
+            # The master has the keeper return what is left.
+            code = Exit.JOBS_LEFT
         try:
             self._heartbeat.leave()
         except redis.RedisError as error:

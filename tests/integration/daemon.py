@@ -68,6 +68,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path), **(extra or {})}
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Daemon:
     """One daemon in a directory of its own.
 
@@ -193,13 +200,10 @@ class Daemon:
     def children(self) -> list[psutil.Process]:
         """Workers and keeper that live, as the kernel knows them."""
         try:
-            return [
-                child
-                for child in psutil.Process(self.pid).children()
-                if child.status() != psutil.STATUS_ZOMBIE
-            ]
+            found = psutil.Process(self.pid).children()
         except psutil.NoSuchProcess:
             return []
+        return [child for child in found if _lives(child)]
 
     def workers(self) -> list[int]:
         """Process ids of the workers that live, by slot (the state file is a moment behind)."""

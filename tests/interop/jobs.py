@@ -11,8 +11,8 @@ import redis as redis_py
 from jobd import current_job, job
 
 
-def _redis() -> redis_py.Redis:
-    return redis_py.Redis.from_url(os.environ["INTEROP_REDIS"], protocol=2)
+def _redis(timeout: float = 5.0) -> redis_py.Redis:
+    return redis_py.Redis.from_url(os.environ["INTEROP_REDIS"], protocol=2, socket_timeout=timeout)
 
 
 def _record(args: tuple[Any, ...]) -> None:
@@ -52,5 +52,5 @@ def hopeless() -> None:
 def slow(seconds: float) -> None:
     """Run until somebody pushes to the list "go", at most *seconds*."""
     _record((seconds,))
-    with _redis() as redis:
+    with _redis(timeout=seconds + 5) as redis:
         redis.blpop(["go"], timeout=seconds)

@@ -122,7 +122,7 @@ def test_refuses_numbers_that_python_would_not_read() -> None:
 
 
 def test_refuses_keyword_that_is_no_text() -> None:
-    with pytest.raises(ArgumentError, match="^kwargs has the key 1"):
+    with pytest.raises(ArgumentError, match=r"^kwargs has the key 1"):
         check_arguments([], {1: 2})  # type: ignore[dict-item]
 
 

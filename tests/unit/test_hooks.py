@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +12,8 @@ from jobd.hooks import Event, fire, on
 
 
 @pytest.fixture(autouse=True)
-def no_hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "_hooks", {event: [] for event in hooks._hooks})
-    yield
 
 
 def unexpected(error: BaseException, context: dict[str, Any]) -> None:

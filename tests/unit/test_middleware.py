@@ -118,7 +118,8 @@ def test_copy_is_independent(chain: Chain[str]) -> None:
 
 
 def test_empty_chain_just_calls() -> None:
-    assert Chain().invoke("Job", {}, "q", lambda: 7) == 7
+    chain: Chain[str] = Chain()
+    assert chain.invoke("Job", {}, "q", lambda: 7) == 7
 
 
 def test_classes_get_a_new_instance_for_every_job() -> None:

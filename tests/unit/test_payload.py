@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from jobd import payload
 from jobd.errors import ArgumentError, PayloadError
+from jobd.options import check_options
 
 NOW = 1795416072.920344
 JID = "1befef82961e0772dce5ae4d"
@@ -70,11 +71,16 @@ def test_golden_by_name() -> None:
 
 def test_golden_retry() -> None:
     failed = payload.with_failure(
-        BOOM, error=ValueError("boom é 7"), queue="default", now=1795416082.6269855, backtrace=["a:1"]
+        BOOM,
+        error=ValueError("boom é 7"),
+        queue="default",
+        now=1795416082.6269855,
+        backtrace=["a:1"],
     )
     packed = payload.pack_backtrace(["a:1"]).encode()
     assert payload.encode(failed) == (
-        BOOM[:-1] + ',"error_message":"boom é 7","error_class":"ValueError",'
+        BOOM[:-1]
+        + ',"error_message":"boom é 7","error_class":"ValueError",'
         '"failed_at":1795416082.6269855,"retry_count":0,"error_backtrace":"'.encode()
         + packed
         + b'"}'
@@ -151,14 +157,22 @@ def test_validate_refuses(item: Any, message: str) -> None:
 @pytest.mark.parametrize("queue", ["default", "a-b", "a_b", "A:b.C", "0"])
 def test_validate_accepts(queue: str) -> None:
     payload.validate(
-        {"class": "A::B", "args": [1], "queue": queue, "at": 1.5, "retry": 0, "jid": "x", "more": [1]}
+        {
+            "class": "A::B",
+            "args": [1],
+            "queue": queue,
+            "at": 1.5,
+            "retry": 0,
+            "jid": "x",
+            "more": [1],
+        }
     )
 
 
 def test_options_may_not_overwrite_the_call() -> None:
     for key in ("class", "args", "jid", "at", "retry_count"):
         with pytest.raises(ArgumentError, match=f"'{key}' is no option"):
-            payload.check_options({key: 1})
+            check_options({key: 1})
 
 
 # --- bytes ------------------------------------------------------------------------------------
@@ -197,7 +211,13 @@ def test_encode_refuses_what_is_no_json(value: Any) -> None:
 
 def test_parse() -> None:
     work = payload.parse(BOOM)
-    assert (work.class_, work.args, work.kwargs, work.jid, work.retry) == ("Boom", [7], {}, "b4f4", 2)
+    assert (work.class_, work.args, work.kwargs, work.jid, work.retry) == (
+        "Boom",
+        [7],
+        {},
+        "b4f4",
+        2,
+    )
     bare = payload.parse(b'{"class":"A","args":[]}')
     assert bare.retry is msgspec.UNSET
     assert bare.jid == ""
@@ -296,7 +316,11 @@ def test_second_failure_counts_on() -> None:
         payload.encode(first), error=KeyError("2"), queue="b", now=2.5, backtrace=None
     )
     assert (second["failed_at"], second["retried_at"], second["retry_count"]) == (1.5, 2.5, 1)
-    assert (second["queue"], second["error_class"], second["error_message"]) == ("b", "KeyError", "'2'")
+    assert (second["queue"], second["error_class"], second["error_message"]) == (
+        "b",
+        "KeyError",
+        "'2'",
+    )
     assert "retried_at" not in first
 
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SNIPPETS = ROOT / "tests/unit/typing"
-CHECKERS = {
+CHECKERS: dict[str, list[str | Path]] = {
     "mypy": ["mypy", SNIPPETS / "good.py", SNIPPETS / "bad.py"],
     # With pyright's own rules, in pyrightconfig.json.
     "basedpyright": ["basedpyright", "--project", SNIPPETS, "--pythonpath", sys.executable],

@@ -1,0 +1,1 @@
+"""jobctl: the operator's tool for a running jobd."""

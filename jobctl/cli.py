@@ -1,0 +1,225 @@
+"""The command ``jobctl``: each command returns when what it asked for has happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import click
+
+from jobctl import display
+from jobctl.codes import Code, NotRunning, Problem
+from jobctl.daemon import Daemon, NoAnswer
+from jobd.errors import ConfigError
+
+_BY_SIGNAL = 60.0  # s for a stop whose limit the master could not tell
+_AFTER_QUIT = 15.0
+_MARGIN = 5.0
+_INTERRUPTED = 130
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=_HELP)
+@click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
+@click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
+@click.pass_context
+def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> None:
+    """Control a running jobd.
+
+    The daemon is found by --pidfile, else $JOBD_PIDFILE, else by the pidfile that its
+    configuration names (-C, $JOBD_CONFIG, ./jobd.toml), else by /run/jobd/jobd.pid.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or done in part,
+    5 timed out, 6 refused because the pidfile does not belong to a jobd.
+    """
+    context.obj = lambda: Daemon.find(_pidfile(pidfile, config))
+
+
+def _pidfile(given: str | None, config: str | None) -> Path:
+    from jobd.config import DEFAULT_PIDFILE, Config, find_file
+
+    if given:
+        return Path(given)
+    settings = Config.load(find_file(config, os.environ), os.environ, {})
+    return Path(settings.pidfile or DEFAULT_PIDFILE)
+
+
+Finder = Callable[[], Daemon]
+
+
+@jobctl.command()
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.pass_obj
+def status(find: Finder, as_json: bool) -> None:
+    """Show what the daemon and its workers are doing."""
+    answer = find().result("status")["status"]
+    click.echo(json.dumps(answer, indent=2) if as_json else display.status(answer))
+
+
+@jobctl.command()
+@click.pass_obj
+def quiet(find: Finder) -> None:
+    """Take no new jobs; those that run go on. Returns when every worker has stopped taking jobs."""
+    daemon = find()
+    try:
+        answer = daemon.result("quiet")
+    except NoAnswer as problem:
+        daemon.signal(Signals.SIGTSTP)
+        raise Problem(
+            Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
+        ) from None
+    click.echo(answer.get("text", "quiet"))
+
+
+@jobctl.command()
+@click.pass_obj
+def resume(find: Finder) -> None:
+    """Take jobs again after quiet."""
+    find().result("resume")
+    click.echo("resumed")
+
+
+@jobctl.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long running jobs may go on.  [default: the daemon's timeout]",
+)
+@click.option("--kill", is_flag=True, help="If it does not stop, kill master and workers.")
+@click.pass_obj
+def stop(find: Finder, timeout: float | None, kill: bool) -> int:
+    """Stop the daemon and return when it has gone.
+
+    Jobs that do not end in time go back to the head of their queues.
+    """
+    try:
+        daemon = find()
+    except NotRunning as problem:
+        click.echo(problem)
+        return Code.DONE
+    code, text = _stop(daemon, timeout, kill)
+    if text:
+        click.echo(f"jobctl: {text}", err=True)
+    click.echo("stopped")
+    return code
+
+
+def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]:
+    fields = {} if timeout is None else {"timeout": timeout}
+    limit = (timeout or 0) + _BY_SIGNAL
+    began = time.monotonic()
+    try:
+        answers = daemon.ask("stop", **fields)
+        first: dict[str, Any] = next(answers, {"type": "done"})
+        if first["type"] == "failed":
+            raise Problem(Code.FAILED, f"stop: {first['error']}")
+        limit = first.get("limit", 0.0) + _MARGIN
+    except NoAnswer:
+        # A mute master still gets the signal; a stopped one would not take it.
+        daemon.signal(Signals.SIGTERM)
+        daemon.signal(Signals.SIGCONT)
+        answers = iter(())
+    if not daemon.process.wait(limit - (time.monotonic() - began)):
+        daemon.signal(Signals.SIGQUIT)
+        if not daemon.process.wait(_AFTER_QUIT):
+            if not kill:
+                raise Problem(
+                    Code.TIMED_OUT,
+                    f"pid {daemon.process.pid} has not stopped; --kill would kill it, and the "
+                    "next start would recover its jobs",
+                )
+            daemon.kill()
+            return Code.PARTIAL, "it did not stop and was killed; the next start recovers its jobs"
+    last = next((message for message in answers if message["type"] == "done"), {})
+    return (Code.PARTIAL, last["text"]) if last.get("code") else (Code.DONE, "")
+
+
+@jobctl.command()
+@click.pass_obj
+def threads(find: Finder) -> int:
+    """Print what every thread of every process is doing, and with which job."""
+    answers = iter(find().ask("threads"))
+    for message in answers:
+        if message["type"] == "text":
+            click.echo(message["text"])
+        elif message["type"] == "done":
+            if message["raw"]:
+                names = ", ".join(message["raw"])
+                click.echo(f"jobctl: no answer, hence raw or no stacks: {names}", err=True)
+                return Code.PARTIAL
+            return Code.DONE
+        elif message["type"] == "failed":
+            raise Problem(Code.FAILED, f"threads: {message['error']}")
+    raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
+
+
+@jobctl.command("reopen-logs")
+@click.pass_obj
+def reopen_logs(find: Finder) -> None:
+    """Have all processes open the log file anew; for logrotate, after the move."""
+    daemon = find()
+    try:
+        daemon.result("reopen")
+    except NoAnswer as problem:
+        daemon.signal(Signals.SIGUSR2)
+        raise Problem(
+            Code.PARTIAL, f"{problem}; a signal was sent, but who has reopened is not known"
+        ) from None
+    click.echo("all processes have reopened the log")
+
+
+@jobctl.command()
+@click.pass_obj
+def restart(find: Finder) -> None:
+    """Replace all workers by new ones with fresh code, one after the other.
+
+    Returns when the last one is ready. If a new worker cannot boot, the old ones stay.
+    """
+    for message in find().ask("restart"):
+        if message["type"] == "progress":
+            click.echo(message["text"])
+        elif message["type"] == "done":
+            click.echo(f"restarted: generation {message['generation']} is complete")
+            return
+        elif message["type"] == "failed":
+            raise Problem(Code.FAILED, f"restart: {message['error']}")
+    raise Problem(Code.FAILED, "restart: the daemon ended before it was done")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result: Any = jobctl.main(args=argv, prog_name="jobctl", standalone_mode=False)
+        return int(result or Code.DONE)
+    except Problem as problem:
+        return _complain(str(problem), problem.code)
+    except NoAnswer as problem:
+        return _complain(f"{problem}", Code.TIMED_OUT)
+    except ConfigError as error:
+        return _complain(str(error), Code.USAGE)
+    except click.ClickException as error:
+        return _complain(error.format_message(), Code.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        # What was asked for goes on: it is the daemon that does it.
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough; nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Code.DONE
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"jobctl: {text}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

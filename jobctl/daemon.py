@@ -1,0 +1,211 @@
+"""The daemon behind a pidfile: found, verified, asked and signalled.
+
+A number in a file is no proof of anything. A process is signalled only when the pidfile is locked,
+the state file knows the PID with exactly the start time that the process has, and all of that is
+still so after its pidfd has been opened; from then on only the pidfd is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import msgspec
+
+from jobctl.codes import Code, NotRunning, Problem
+from jobd.errors import PidfileError
+from jobd.master import control, pidfile, procs, state
+
+FIRST_ANSWER = 3.0
+"""Seconds in which a healthy master takes a request."""
+
+
+class NoAnswer(Exception):
+    """The control socket is missing or mute."""
+
+
+class Daemon:
+    """A verified master.
+
+    Attributes:
+        pidfile: the file that it was found by.
+        process: held by its pidfd.
+    """
+
+    def __init__(self, path: Path, process: procs.Process) -> None:
+        self.pidfile = path
+        self.process = process
+
+    @classmethod
+    def find(cls, path: Path) -> Daemon:
+        """The daemon whose pidfile is *path*.
+
+        Raises:
+            NotRunning: there is none.
+            Problem: something is there that is not, or not provably, this daemon.
+        """
+        path = path.absolute()
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return cls._by_socket(path)
+        except OSError as error:
+            raise _cannot_read(path, error) from None
+        try:
+            return cls(path, _verified(path, fd))
+        finally:
+            os.close(fd)
+
+    @classmethod
+    def _by_socket(cls, path: Path) -> Daemon:
+        """Somebody may have removed the pidfile; the socket says who answers."""
+        try:
+            with control.connect(pidfile.socket_path(path)) as sock:
+                pid, _uid = control.peer(sock)
+        except PermissionError:
+            raise Problem(Code.PARTIAL, f"permission denied: {path.parent}; use sudo") from None
+        except OSError:
+            raise NotRunning(f"not running (there is no pidfile {path})") from None
+        process = procs.Process.open(pid, None)
+        if process is None:
+            raise NotRunning("not running (it has just ended)")
+        return cls(path, process)
+
+    def ask(self, command: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """Send a request and yield the answers until the daemon closes the connection.
+
+        Raises:
+            NoAnswer: the first answer does not come within :data:`FIRST_ANSWER` seconds.
+            Problem: permission is refused.
+        """
+        sock = self._connect()
+        with sock:
+            sock.settimeout(FIRST_ANSWER)
+            request = msgspec.json.encode({"command": command, **fields}) + b"\n"
+            try:
+                sock.sendall(request)
+                with sock.makefile("rb") as lines:
+                    for line in lines:
+                        # The master does not wait for anything without a limit of its own.
+                        sock.settimeout(None)
+                        yield msgspec.json.decode(line, type=dict[str, Any])
+            except TimeoutError:
+                raise NoAnswer("the master does not answer") from None
+            except OSError as error:
+                if error.errno not in (errno.ECONNRESET, errno.EPIPE):
+                    raise
+
+    def _connect(self) -> socket.socket:
+        try:
+            return control.connect(pidfile.socket_path(self.pidfile))
+        except PermissionError:
+            raise Problem(
+                Code.PARTIAL, f"permission denied: {procs.describe(self.process.pid)}; use sudo"
+            ) from None
+        except OSError as error:
+            raise NoAnswer(f"the control socket cannot be reached: {error.strerror}") from None
+
+    def result(self, command: str, **fields: Any) -> dict[str, Any]:
+        """The final answer of a request that is done; Problem with the reason when it failed."""
+        for message in self.ask(command, **fields):
+            if message["type"] == "done":
+                return message
+            if message["type"] == "failed":
+                raise Problem(Code.FAILED, f"{command}: {message['error']}")
+        raise Problem(Code.FAILED, f"{command}: the daemon ended before it was done")
+
+    def signal(self, signum: Signals) -> None:
+        """Signal the verified master."""
+        try:
+            self.process.send(signum)
+        except PermissionError:
+            raise Problem(
+                Code.PARTIAL,
+                f"permission to signal {procs.describe(self.process.pid)} is refused; use sudo",
+            ) from None
+
+    def state(self) -> state.State | None:
+        """What the state file says now."""
+        return state.load(pidfile.state_path(self.pidfile))
+
+    def kill(self) -> None:
+        """SIGKILL the master and every child that the state file names, each one verified."""
+        known = self.state()
+        self.signal(Signals.SIGKILL)
+        self.process.wait(5.0)
+        if known is None:
+            return
+        for record in [*known.workers, *([known.keeper] if known.keeper else [])]:
+            child = procs.Process.open(record.pid, record.ticks)
+            if child is not None:
+                child.send(Signals.SIGKILL)
+                child.wait(5.0)
+                child.close()
+
+
+def _cannot_read(path: Path, error: OSError) -> Problem:
+    if error.errno == errno.EACCES:
+        return Problem(Code.PARTIAL, f"permission denied: {path}; use sudo")
+    if error.errno == errno.ELOOP:
+        return Problem(Code.REFUSED, f"{path} is a symbolic link, not a pidfile")
+    return Problem(Code.REFUSED, f"cannot read the pidfile {path}: {error.strerror}")
+
+
+def _verified(path: Path, fd: int) -> procs.Process:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise Problem(Code.REFUSED, f"{path} is not a pidfile: it is not a regular file")
+    try:
+        pid = pidfile.read(fd)
+    except PidfileError as error:
+        raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}") from None
+    if not pidfile.is_locked(fd):
+        raise NotRunning(f"not running (stale pidfile {path})")
+    if pid is None:
+        raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
+    process = _identified(path, pid)
+    # Had it ended and another started meanwhile, the file would now say something else.
+    if _now(path) != pid:
+        process.close()
+        raise Problem(Code.FAILED, f"the daemon of {path} is changing; try again")
+    return process
+
+
+def _now(path: Path) -> int | None:
+    try:
+        return pidfile.parse(path.read_bytes())
+    except (OSError, PidfileError):
+        return None
+
+
+def _identified(path: Path, pid: int) -> procs.Process:
+    known = state.load(pidfile.state_path(path))
+    if known is None or known.pid != pid:
+        # The master writes the state file a moment after its pidfile.
+        time.sleep(0.1)
+        known = state.load(pidfile.state_path(path))
+    if known is not None and known.pid == pid and known.boot_id in ("", procs.boot_id()):
+        process = procs.Process.open(pid, known.ticks)
+        if process is not None:
+            return process
+    elif known is None and _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
+        return process
+    raise Problem(
+        Code.REFUSED,
+        f"{path} is locked, but {procs.describe(pid)} is not the jobd master that wrote it; "
+        "nothing was signalled",
+    )
+
+
+def _answers_as(path: Path, pid: int) -> bool:
+    try:
+        with control.connect(pidfile.socket_path(path)) as sock:
+            return control.peer(sock)[0] == pid
+    except OSError:
+        return False

@@ -1,0 +1,108 @@
+"""How ``jobctl status`` looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+_COLOURS = {"running": "green", "ready": "green", "quiet": "yellow", "quieting": "yellow"}
+_TROUBLE = {"failed", "stopping", "stopped"}
+_RIGHT = {"PID", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY"}
+
+
+def duration(seconds: float) -> str:
+    """A time span at the precision that people want.
+
+    >>> duration(93784)
+    '1d 2h'
+    """
+    whole = int(seconds)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes:02}m"
+    return f"{minutes}m {secs:02}s" if minutes else f"{secs}s"
+
+
+def memory(size: int) -> str:
+    """
+    >>> memory(87 * 1024 * 1024)
+    '87 MB'
+    """
+    return f"{size / 1024 / 1024:,.0f} MB"
+
+
+def _coloured(state: str, text: str) -> str:
+    colour = _COLOURS.get(state) or ("red" if state in _TROUBLE else "cyan")
+    return click.style(text, fg=colour, bold=state == "running")
+
+
+def status(answer: dict[str, Any]) -> str:
+    """The whole display, without a final newline."""
+    state = answer["state"]
+    head = [
+        _coloured(state, state.upper()),
+        f"jobd {answer['version']}",
+        f"pid {answer['pid']}",
+        f"up {duration(answer['uptime'])}",
+        f"generation {answer['generation']}",
+        memory(answer["rss"]),
+    ]
+    lines = [" · ".join(head)]
+    if answer["cause"]:
+        lines.append(f"because {answer['cause']}")
+    lines.append(f"redis   {answer['redis']}")
+    lines.append(
+        f"queues  {', '.join(answer['queues'])} ({answer['concurrency']} threads per worker)"
+    )
+    lines.append(f"log     {answer['logfile'] or 'standard error'}")
+    lines.append("")
+    children = [*answer["workers"], *([answer["keeper"]] if answer["keeper"] else [])]
+    lines.extend(_table([_row(child, answer["concurrency"]) for child in children]))
+    lines.extend(_warnings(answer))
+    return "\n".join(lines)
+
+
+def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
+    keeper = child["role"] == "keeper"
+    return {
+        "PROCESS": child["role"],
+        "PID": str(child["pid"]),
+        "STATE": child["state"],
+        "GEN": str(child["generation"]),
+        "UPTIME": duration(child["uptime"]),
+        "BUSY": "" if keeper else f"{child['busy']}/{concurrency}",
+        "PROCESSED": "" if keeper else f"{child['processed']:,}",
+        "FAILED": "" if keeper else f"{child['failed']:,}",
+        "MEMORY": memory(child["rss"]),
+        "": child["reason"],
+    }
+
+
+def _table(rows: list[dict[str, str]]) -> Iterable[str]:
+    if not rows:
+        return
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+
+    def cell(name: str, text: str) -> str:
+        return text.rjust(widths[name]) if name in _RIGHT else text.ljust(widths[name])
+
+    yield click.style("  ".join(cell(name, name) for name in widths).rstrip(), dim=True)
+    for row in rows:
+        cells = {name: cell(name, text) for name, text in row.items()}
+        cells["STATE"] = _coloured(row["STATE"], cells["STATE"])
+        yield "  ".join(cells.values()).rstrip()
+
+
+def _warnings(answer: dict[str, Any]) -> Iterable[str]:
+    for slot in answer["backing_off"]:
+        text = f"{slot['role']} has crashed and is started again in {slot['seconds']:g} s"
+        yield click.style(f"! {text}", fg="red")
+    if answer["unrecovered"]:
+        text = f"the jobs of {answer['unrecovered']} dead workers are still to be recovered"
+        yield click.style(f"! {text}", fg="yellow")

@@ -1,0 +1,70 @@
+"""The start of the daemon: until every worker is ready, or it is clear that they will not be.
+
+A bad deploy must fail at the prompt, with the worker's own words, instead of forking for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from jobd.errors import Exit
+from jobd.master.child import Child, Failure, Reason
+from jobd.master.fork import KEEPER
+
+if TYPE_CHECKING:
+    from jobd.master.master import Master
+
+_EXTEND_EVERY = 10.0
+_FAILURES_PER_WORKER = 3
+
+
+class Boot:
+    """The breaker of one master's start."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._failures = 0
+        self._start_by = time.monotonic() + master.config.start_timeout
+        self._next_extension = time.monotonic() + _EXTEND_EVERY
+
+    def advance(self, now: float) -> None:
+        """Called by every turn of the loop while the daemon starts."""
+        if self._master.staff.slots.complete():
+            self._master.ready()
+        elif now >= self._start_by:
+            self._not_in_time()
+        elif now >= self._next_extension:
+            self._next_extension = now + _EXTEND_EVERY
+            self._master.notifier.extend(2 * _EXTEND_EVERY)
+
+    def _not_in_time(self) -> None:
+        master = self._master
+        notes = sorted({child.note for child in master.staff.slots.children() if child.note})
+        text = f"not ready within {master.config.start_timeout:g} seconds (start_timeout)"
+        if notes:
+            master.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(notes)}")
+        else:
+            master.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
+
+    def child_gone(self, child: Child, cause: str) -> None:
+        """A child has ended; unless that was planned, it could not boot."""
+        if child.planned:
+            return
+        failure = child.failure or self._explain(child, cause)
+        self._failures += 1
+        if (
+            failure.permanent
+            or self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
+        ):
+            self._master.ending.fail(failure.code, failure.reason)
+
+    def _explain(self, child: Child, cause: str) -> Failure:
+        if child.reason is Reason.HUNG:
+            return Failure(
+                Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
+                False,
+                f"{child.role} did not get ready within {self._master.config.boot_timeout:g} "
+                "seconds (boot_timeout); its last stacks are in the log",
+            )
+        return Failure(Exit.SOFTWARE, False, f"{child.role} died while it was starting: {cause}")

@@ -1,0 +1,96 @@
+"""The files beside the pidfile, while the daemon lives: the state file and the control socket."""
+
+from __future__ import annotations
+
+import selectors
+import time
+
+from jobd import log
+from jobd.errors import PidfileError
+from jobd.master import pidfile
+from jobd.master import state as statefile
+from jobd.master.control import ControlServer, Request
+from jobd.master.state import State
+
+_SAVE_EVERY = 0.5
+
+logger = log.get("jobd.master")
+
+
+class RunDirectory:
+    """Pidfile, state file and control socket of one master; without *lock* it does nothing."""
+
+    def __init__(self, lock: pidfile.Pidfile | None) -> None:
+        self._lock = lock
+        self._control: ControlServer | None = None
+        self._opened = False
+        self._next_save = 0.0
+
+    @property
+    def socket(self) -> str:
+        """Path of the control socket, "" when there is none."""
+        return str(self._control.path) if self._control else ""
+
+    def open(self, selector: selectors.BaseSelector, on_request: Request) -> State | None:
+        """Make the socket and publish the PID. The handlers of all signals are in place by now.
+
+        Returns:
+            what a previous run has left, None after a clean one.
+
+        Raises:
+            PidfileError: the socket cannot be made, or the pidfile not be written.
+        """
+        if self._lock is None:
+            return None
+        previous = statefile.load(pidfile.state_path(self._lock.path))
+        socket = pidfile.socket_path(self._lock.path)
+        try:
+            self._control = ControlServer(socket, selector, on_request)
+            self._lock.write()
+        except OSError as error:
+            raise PidfileError(
+                f"cannot create the control socket {socket}: {error.strerror}"
+            ) from error
+        if self._lock.previous is not None:
+            logger.warning("the previous run ended uncleanly", previous=self._lock.previous)
+        self._opened = True
+        return previous
+
+    def turn(self, now: float) -> None:
+        """Once per turn of the loop."""
+        if self._control is not None:
+            self._control.turn(now)
+
+    @property
+    def next_save(self) -> float:
+        """When the state file may be written again (monotonic seconds)."""
+        return self._next_save
+
+    def save(self, state: State) -> None:
+        """Write the state file."""
+        if self._lock is None:
+            return
+        self._next_save = time.monotonic() + _SAVE_EVERY
+        try:
+            statefile.save(pidfile.state_path(self._lock.path), state)
+        except OSError as error:
+            logger.error("cannot write the state file", error=error.strerror)
+
+    def leave_behind(self) -> None:
+        """In a forked child: close the descriptors, touch nothing else."""
+        if self._lock is not None:
+            self._lock.close()
+        if self._control is not None:
+            self._control.leave_behind()
+
+    def close(self, unfinished: State | None) -> None:
+        """Remove the files; the state file stays if it holds *unfinished* business."""
+        if self._control is not None:
+            self._control.close()
+        if self._lock is None:
+            return
+        if unfinished is not None:
+            self.save(unfinished)
+        elif self._opened:  # else what the previous run has left in it has not been seen to
+            pidfile.state_path(self._lock.path).unlink(missing_ok=True)
+        self._lock.remove()

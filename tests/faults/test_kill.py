@@ -1,0 +1,174 @@
+"""Nothing is lost when processes are killed, and the other processes go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections import Counter
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd.client import Client
+from jobd.redis.keys import Keys
+from jobd.testing import EmbeddedServer
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
+from tests.integration.ledger import assert_conserved, whereabouts
+
+# Writes down each execution by jid, from a connection of its own.
+APP = """
+    import os, time
+    import redis
+    from jobd import current_job, job, on
+
+    notes = None
+
+    @on("startup")
+    def connect():
+        global notes
+        notes = redis.Redis.from_url(os.environ["NOTES"])
+
+    @job(name="note")
+    def note(milliseconds):
+        time.sleep(milliseconds / 1000)
+        notes.rpush("test:ran", current_job().jid)
+
+    @job(name="deadly")
+    def deadly(how):
+        notes.rpush("test:ran", current_job().jid)
+        if how == "exit":
+            os._exit(3)
+        if how == "segfault":
+            import ctypes
+            ctypes.string_at(0)
+        if how == "kill":
+            os.kill(os.getpid(), 9)
+        raise SystemExit(4)
+"""
+
+
+def push(url: str, name: str, arguments: list[list[object]], **options: object) -> list[str]:
+    client = Client(url)
+    jids = client.push_bulk({"class": name, "args": arguments, **options})
+    return [jid for jid in jids if jid is not None]
+
+
+def ran(redis: redis_py.Redis) -> Counter[str]:
+    jids: Any = redis.lrange("test:ran", 0, -1)
+    return Counter(jid.decode() for jid in jids)
+
+
+def nothing_held(redis: redis_py.Redis) -> bool:
+    return not any(list(redis.scan_iter(f"jobd:{kind}:*")) for kind in ("inflight", "claim"))
+
+
+def wait_for_executions(running: Daemon, redis: redis_py.Redis, least: int) -> None:
+    running.wait(lambda: redis.llen("test:ran") >= least, 30, f"{least} executions")
+
+
+@pytest.mark.timeout(180)
+def test_ten_thousand_jobs_while_workers_are_killed(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    chance = random.Random(20261123)
+    running = daemon(APP, "-w", "6", "-c", "4", env={"NOTES": server.url})
+    jids = push(server.url, "note", [[chance.choice([1, 5, 10, 30])] for _ in range(10_000)])
+    kills = 0
+    while kills < 20:
+        before = redis.llen("test:ran")
+        if before >= 10_000:
+            break
+        workers = running.workers()
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            kills += 1
+        progress = min(10_000, before + chance.randrange(50, 400))
+        wait_for_executions(running, redis, progress)
+    # Well below the length of a lease: every death must have been seen by the master.
+    running.wait(lambda: len(ran(redis)) == 10_000 and nothing_held(redis), 30, "all jobs ran")
+    assert kills >= 10
+    executions = ran(redis)
+    assert set(executions) == set(jids)
+    # Only what was running at a kill (5 threads) may have run twice, and what ended in the last
+    # moments before it.
+    assert sum(executions.values()) - 10_000 <= kills * 4 + kills * 200
+    assert whereabouts(redis) == {}
+    assert running.stop() == 0
+
+
+def test_the_whole_daemon_is_killed_and_started_again(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    first = daemon(APP, "-w", "2", "-c", "3", env={"NOTES": server.url})
+    jids = push(server.url, "note", [[100]] * 100)
+    first.wait(lambda: redis.llen("test:ran") >= 10, 10, "ten executions")
+    first.kill()
+    assert_conserved(redis, jids, ran_and_gone(redis, jids))
+    held = len(jids) - len(ran(redis)) - redis.llen("queue:default")
+    assert held >= 0
+    # The same pidfile: the new master knows from the state file whose jobs to return at once.
+    first.run(env={"NOTES": server.url})
+    first.leaves_files = False
+    first.wait_ready()
+    first.wait(lambda: set(ran(redis)) == set(jids) and nothing_held(redis), 20, "all jobs ran")
+
+
+def ran_and_gone(redis: redis_py.Redis, jids: list[str]) -> list[str]:
+    """Jobs that Redis does not hold any more; each must have run."""
+    gone = [jid for jid in jids if jid not in whereabouts(redis)]
+    executions = ran(redis)
+    assert all(jid in executions for jid in gone)
+    return gone
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [("exit", "exit code 3"), ("segfault", "signal 11"), ("kill", "signal 9")],
+)
+def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer, how: str, cause: str
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url})
+    running.expect_in_log("Segmentation fault")
+    [poison] = push(server.url, "deadly", [[how]])
+    running.wait(lambda: redis.zcard("dead") == 1, 30, "the job is in the dead set")
+    assert ran(redis)[poison] == 3
+    [jid] = push(server.url, "note", [[0]])
+    running.wait(lambda: ran(redis)[jid] == 1, 10, "the next job ran")
+    [buried] = redis.zrange("dead", 0, 0)
+    assert b"PoisonPill" in buried
+    assert cause.encode() in buried
+    assert whereabouts(redis) == {poison: [Keys().dead]}
+    if how == "segfault":
+        # The line of the application that crashed is in the log.
+        deaths = [record for record in running.records() if record["event"] == "died"]
+        assert all('app.py", line' in record["stack"] for record in deaths)
+
+
+def test_sys_exit_in_a_job_is_a_failure_like_any_other(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url})
+    before = running.workers()
+    [jid] = push(server.url, "deadly", [["sys.exit"]])
+    running.wait(lambda: redis.zcard("retry") == 1, 10, "the job is in the retry set")
+    assert b'"error_class":"SystemExit"' in redis.zrange("retry", 0, 0)[0]
+    assert running.workers() == before
+    assert ran(redis)[jid] == 1
+
+
+def test_the_keeper_is_killed_while_a_worker_dies(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running: Daemon = daemon(APP, "-w", "2", "-c", "2", env={"NOTES": server.url})
+    jids = push(server.url, "note", [[300]] * 20)
+    running.wait(lambda: redis.llen("test:ran") >= 2, 10, "two executions")
+    keeper = running.keeper()
+    assert keeper is not None
+    for pid in (keeper, running.workers()[0]):
+        os.kill(pid, signal.SIGKILL)
+    running.wait(lambda: set(ran(redis)) == set(jids) and nothing_held(redis), 30, "all jobs ran")
+    assert whereabouts(redis) == {}

@@ -1,0 +1,203 @@
+"""jobctl: it waits for what it asked for, and signals nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import redis as redis_py
+
+from jobd import Client
+from jobd.master import procs
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon, environment
+
+APP = """
+import time
+from pathlib import Path
+from jobd import job
+
+@job
+def nap(seconds):
+    Path("napping").touch()
+    time.sleep(seconds)
+
+@job
+def hog():
+    Path("napping").touch()
+    sum(range(200_000_000))
+"""
+
+
+def jobctl(
+    pidfile: Path, *arguments: str, directory: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jobctl", "--pidfile", str(pidfile), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=directory,
+        env=environment(),
+    )
+
+
+def push(running: Daemon, name: str, *args: object) -> None:
+    Client(running.url).push({"class": f"app.{name}", "args": list(args)})
+    running.wait((running.directory / "napping").exists, 10, "the job runs")
+
+
+def test_status(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(APP, "-w", "2", "-c", "3")
+    push(running, "nap", 0)
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job has run")
+    answer = json.loads(running.jobctl("status", "--json").stdout)
+    assert answer["state"] == "running"
+    assert answer["pid"] == running.pid
+    assert [worker["state"] for worker in answer["workers"]] == ["ready", "ready"]
+    assert sum(worker["processed"] for worker in answer["workers"]) == 1
+    shown = running.jobctl("status")
+    assert shown.returncode == 0
+    assert "RUNNING" in shown.stdout
+    assert "worker.1" in shown.stdout
+    assert "0/3" in shown.stdout
+
+
+def test_quiet_waits_until_no_worker_takes_jobs(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(APP)
+    push(running, "nap", 2)
+    assert running.jobctl("quiet").stdout == "quiet\n"
+    Client(running.url).push({"class": "app.nap", "args": [0]})
+    state = json.loads(running.jobctl("status", "--json").stdout)["state"]
+    assert state in ("quieting", "quiet")  # the second once the nap is over
+    assert redis.llen("queue:default") == 1
+    assert running.jobctl("restart").returncode == 1
+    assert running.jobctl("resume").returncode == 0
+    running.wait(lambda: redis.get("stat:processed") == b"2", 10, "both jobs have run")
+
+
+def test_stop_returns_when_the_daemon_has_gone(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-t", "60")
+    push(running, "nap", 60)
+    done = running.jobctl("stop", "--timeout", "0.2")
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert running.wait_ended(2) == 0
+
+
+def test_stop_of_nothing_is_success(tmp_path: Path) -> None:
+    assert jobctl(tmp_path / "jobd.pid", "stop").returncode == 0
+    assert jobctl(tmp_path / "jobd.pid", "status").returncode == 3
+
+
+def test_stop_kills_a_master_that_does_not_answer(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    running.exit_codes = None
+    running.signal(signal.SIGSTOP)
+    # The master is let go on by the stop: stopped, it could not stop anything.
+    assert running.jobctl("stop", "--kill").returncode == 0
+    running.wait_ended(2)
+
+
+def test_threads_prints_every_thread_with_its_job(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "1")
+    push(running, "nap", 2)
+    done = running.jobctl("threads")
+    assert done.returncode == 0, done.stderr
+    assert "== master, pid" in done.stdout
+    assert "== keeper, pid" in done.stdout
+    assert "app.nap" in done.stdout
+    assert "time.sleep(seconds)" in done.stdout
+
+
+def test_threads_of_a_worker_that_holds_the_interpreter(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    push(running, "hog")
+    done = running.jobctl("threads")
+    assert done.returncode == 4
+    assert "raw dump" in done.stdout
+    assert "in hog" in done.stdout
+    assert "has been running the job with sequence number" in done.stdout
+    running.signal(signal.SIGQUIT)
+    running.wait_ended(30)
+
+
+def test_threads_of_a_stopped_worker_says_so(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGSTOP)
+    running.wait(lambda: procs.run_state(worker) == "T", 5, "it is stopped")
+    done = running.jobctl("threads")
+    os.kill(worker, signal.SIGCONT)
+    assert done.returncode == 4
+    assert "it is stopped" in done.stdout
+    assert "worker.0" in done.stderr
+
+
+def test_reopen_logs_waits_for_all_and_names_the_missing(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    running.log_file.rename(running.log_file.with_suffix(".log.1"))
+    assert running.jobctl("reopen-logs").returncode == 0
+    assert running.log_file.exists()
+    worker = running.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    done = running.jobctl("reopen-logs")
+    os.kill(worker, signal.SIGCONT)
+    assert done.returncode == 1
+    assert f"pid {worker}" in done.stderr
+
+
+def test_reopen_logs_keeps_the_old_file_when_the_new_one_cannot_be_opened(
+    daemon: StartDaemon,
+) -> None:
+    running = daemon(APP)
+    running.log_file.rename(running.log_file.with_suffix(".log.1"))
+    running.log_file.mkdir()
+    done = running.jobctl("reopen-logs")
+    running.log_file.rmdir()
+    assert done.returncode == 1
+    assert "cannot open the log file" in done.stderr
+
+
+def test_restart_returns_when_the_new_generation_is_ready(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    old = set(running.workers())
+    done = running.jobctl("restart")
+    assert done.returncode == 0
+    assert "generation 2 is complete" in done.stdout
+    running.wait(lambda: not old & set(running.workers()), 5, "the old workers are gone")
+
+
+def test_a_control_socket_without_a_pidfile_is_found(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    running.pidfile.unlink()
+    answer = json.loads(running.jobctl("status", "--json").stdout)
+    assert answer["pid"] == running.pid
+    again = subprocess.run(
+        running.command("run", "-r", "app"),
+        capture_output=True,
+        text=True,
+        cwd=running.directory,
+        env=environment(),
+        timeout=20,
+    )
+    assert again.returncode == 73
+    assert f"pid {running.pid}" in again.stderr
+
+
+def test_the_pidfile_is_found_by_variable_and_configuration(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    (running.directory / "jobd.toml").write_text(f'pidfile = "{running.pidfile}"\n')
+    for extra in ({"JOBD_PIDFILE": str(running.pidfile)}, {}):
+        done = subprocess.run(
+            [sys.executable, "-m", "jobctl", "status"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=running.directory,
+            env=environment(extra),
+        )
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,221 @@
+"""What the signals do to a running daemon."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import psutil
+import pytest
+import redis as redis_py
+
+from jobd import Client
+from jobd.testing import EmbeddedServer
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
+
+APP = """
+import time
+from pathlib import Path
+from jobd import job
+
+@job
+def nap(seconds):
+    Path("napping").touch()
+    time.sleep(seconds)
+"""
+
+
+def push_nap(running: Daemon, seconds: float) -> None:
+    Client(running.url).push({"class": "app.nap", "args": [seconds]})
+    running.wait((running.directory / "napping").exists, 10, "the job runs")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop(daemon: StartDaemon, number: signal.Signals) -> None:
+    running = daemon(APP, "-w", "2")
+    for _ in range(5):
+        running.signal(number)
+    assert running.wait_ended() == 0
+
+
+def test_stop_lets_jobs_end(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(APP)
+    push_nap(running, 1.0)
+    running.signal(signal.SIGTERM)
+    assert running.wait_ended() == 0
+    assert redis.get("stat:processed") == b"1"
+    assert redis.llen("queue:default") == 0
+
+
+def test_stop_gives_unfinished_jobs_back_at_the_deadline(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-t", "0.3")
+    push_nap(running, 30)
+    running.signal(signal.SIGTERM)
+    assert running.wait_ended() == 0
+    assert redis.llen("queue:default") == 1
+
+
+def test_quit_stops_at_once(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(APP, "-t", "60")
+    push_nap(running, 60)
+    running.signal(signal.SIGTERM)
+    running.wait_for_log("stopping")
+    running.signal(signal.SIGQUIT)
+    assert running.wait_ended() == 0
+    assert redis.llen("queue:default") == 1
+
+
+def test_a_worker_that_does_not_leave_is_dumped_and_killed(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-t", "0")
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGSTOP)
+    running.signal(signal.SIGTERM)
+    assert running.wait_ended(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTSTP])
+def test_quiet_and_resume(
+    daemon: StartDaemon, redis: redis_py.Redis, number: signal.Signals
+) -> None:
+    running = daemon(APP)
+    running.signal(number)
+    running.wait(lambda: running.state()["state"] == "quiet", 10, "the daemon is quiet")
+    Client(running.url).push({"class": "app.nap", "args": [0]})
+    assert running.jobctl("resume").returncode == 0
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job has run")
+    running.wait(lambda: running.state()["state"] == "running", 5, "the state file says so")
+
+
+def test_usr2_reopens_the_logs_of_all_processes(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    moved = running.log_file.with_suffix(".log.1")
+    running.log_file.rename(moved)
+    running.signal(signal.SIGUSR2)
+    running.wait_for_log("all processes have reopened the log")
+    new = running.log_file.stat().st_ino
+    for child in [psutil.Process(running.pid), *running.children()]:
+        inodes = {os.stat(f"/proc/{child.pid}/fd/{f}").st_ino for f in fds(child.pid)}  # noqa: PTH116
+        assert new in inodes
+        assert moved.stat().st_ino not in inodes
+
+
+def fds(pid: int) -> list[str]:
+    return os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
+
+
+def test_ttin_dumps_every_process_into_the_log(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    push_nap(running, 1)
+    running.signal(signal.SIGTTIN)
+    running.wait_for_log("stacks complete")
+    dumps = {r["of"]: r["stack"] for r in running.records() if r["event"] == "stacks"}
+    assert set(dumps) == {"master", "keeper", "worker.0", "worker.1"}
+    assert "app.nap" in dumps["worker.0"] + dumps["worker.1"]
+
+
+def test_hup_replaces_every_worker(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    running.wait_for_log("generation 2 is complete")
+    running.wait(
+        lambda: len(running.workers()) == 2 and not set(old) & set(running.workers()),
+        10,
+        "only new workers",
+    )
+
+
+def test_a_worker_stops_by_its_own_signal_and_is_replaced_at_once(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGTERM)
+    running.wait(lambda: running.workers() not in ([], [worker]), 5, "a new worker")
+    assert '"event":"back-off"' not in running.log()
+
+
+def test_a_killed_worker_is_replaced_within_two_seconds(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    (worker,) = running.workers()
+    began = time.monotonic()
+    os.kill(worker, signal.SIGKILL)
+    running.wait(
+        lambda: [w for w in running.state()["workers"] if w["pid"] != worker], 5, "a new worker"
+    )
+    assert time.monotonic() - began < 2.0
+    assert re.search(r"killed by signal 9 \(SIGKILL\)", running.log())
+
+
+def test_a_killed_keeper_is_replaced(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    keeper = running.keeper()
+    assert keeper is not None
+    os.kill(keeper, signal.SIGKILL)
+    running.wait(lambda: running.keeper() not in (None, keeper), 5, "a new keeper")
+
+
+def test_a_flood_of_signals_leaves_no_descriptor(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    before = len(fds(running.pid))
+    for _ in range(300):
+        running.signal(signal.SIGUSR2)
+        running.signal(signal.SIGTTIN)
+    running.wait_for_log("stacks complete")
+    running.wait(lambda: len(fds(running.pid)) == before, 10, "as many descriptors as before")
+    assert psutil.Process(running.pid).num_threads() == 1
+
+
+def test_the_stop_wins_over_a_restart(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    running.signal(signal.SIGHUP)
+    running.wait_for_log('"state":"reloading"')
+    running.signal(signal.SIGTERM)
+    running.signal(signal.SIGHUP)
+    assert running.wait_ended() == 0
+
+
+def test_a_third_interrupt_kills_and_the_next_run_recovers(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-t", "60")
+    running.exit_codes = {0, 130}
+    push_nap(running, 3)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGSTOP)  # so that not even the second one has an effect
+    for _ in range(3):
+        running.signal(signal.SIGINT)
+        time.sleep(1.2)  # insistence is a matter of time: a bouncing key does not count
+    assert running.wait_ended() == 130
+    assert redis.llen("queue:default") == 0
+    running.run("-c", "1")
+    running.wait_ready()
+    running.wait_for_log("jobs recovered")
+    running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job has run")
+
+
+def test_a_stop_without_redis_says_that_jobs_are_left(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-t", "0")
+    running.exit_codes = {75}
+    push_nap(running, 60)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        running.signal(signal.SIGTERM)
+        assert running.wait_ended(30) == 75
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert not running.pidfile.exists()
+    running.exit_codes = {0}
+    running.run()
+    running.wait_ready()
+    running.wait_for_log("jobs recovered")
+    assert running.stop() == 0
+    assert not running.state_file.exists()

@@ -1,0 +1,200 @@
+"""Starting: detached and in the foreground, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobd.testing import EmbeddedServer
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon, environment
+
+APP = """
+from jobd import job
+
+@job
+def nothing():
+    pass
+"""
+
+
+@pytest.fixture
+def detached(tmp_path: Path, server: EmbeddedServer) -> Iterator[Callable[[], Daemon]]:
+    made: list[Daemon] = []
+
+    def make() -> Daemon:
+        one = Daemon(tmp_path, server.url)
+        one.write_app(APP)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.check()
+
+
+def test_start_returns_when_all_workers_are_ready(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    done = daemon.start("-w", "2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert daemon.state()["state"] == "running"
+    assert len(daemon.workers()) == 2
+    master = psutil.Process(daemon.pid)
+    assert os.getsid(master.pid) != os.getsid(0)
+    assert master.terminal() is None
+    assert master.num_threads() == 1
+    assert Path(f"/proc/{master.pid}/cwd").readlink() == daemon.directory
+
+
+def test_children_are_in_groups_of_their_own_and_preferred_by_the_oom_killer(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    assert daemon.start().returncode == 0
+    own = int(Path(f"/proc/{daemon.pid}/oom_score_adj").read_text())
+    for child in daemon.children():
+        assert os.getpgid(child.pid) == child.pid
+        score = int(Path(f"/proc/{child.pid}/oom_score_adj").read_text())
+        assert score == min(1000, own + 200)
+
+
+def test_children_hold_neither_the_lock_nor_the_control_socket(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    assert daemon.start("-w", "2").returncode == 0
+    for child in daemon.children():
+        targets = [str(fd.readlink()) for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
+        assert not [target for target in targets if "jobd.pid" in target or "pidfd" in target]
+        assert len([target for target in targets if "jobd-dump" in target]) == 1
+
+
+def test_a_second_start_is_refused_at_the_prompt(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    assert daemon.start().returncode == 0
+    before = daemon.pidfile.read_text()
+    second = subprocess.run(
+        daemon.command("start", "-r", "app"),
+        capture_output=True,
+        text=True,
+        cwd=daemon.directory,
+        env=environment(),
+        timeout=20,
+    )
+    assert second.returncode == 73
+    assert second.stderr == (
+        f"jobd: jobd is already running, pid {daemon.pid} (pidfile {daemon.pidfile})\n"
+    )
+    assert daemon.pidfile.read_text() == before
+
+
+def test_of_two_starts_at_once_one_wins(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    launchers = [
+        subprocess.Popen(
+            daemon.command("start", "-r", "app"),
+            stderr=subprocess.PIPE,
+            cwd=daemon.directory,
+            env=environment(),
+        )
+        for _ in range(2)
+    ]
+    errors = [launcher.communicate(timeout=30)[1] for launcher in launchers]
+    assert sorted(launcher.returncode for launcher in launchers) == [0, 73], errors
+    daemon._master = psutil.Process(int(daemon.pidfile.read_text()))
+    assert daemon.alive()
+
+
+def test_a_module_that_does_not_import_is_told_at_the_prompt(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    daemon.write_app("import nothing_of_that_name\n")
+    daemon.expect_in_log("nothing_of_that_name")
+    done = daemon.start()
+    assert done.returncode == 66
+    assert re.fullmatch(r"jobd: .*nothing_of_that_name.*\n", done.stderr)
+    assert not daemon.pidfile.exists()
+
+
+def test_a_log_that_cannot_be_written_is_told_at_the_prompt(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    done = daemon.start("--logfile", str(daemon.directory / "missing" / "jobd.log"))
+    assert done.returncode == 73
+    assert "cannot open the log file" in done.stderr
+    assert not daemon.pidfile.exists()
+
+
+def test_a_pidfile_in_a_missing_directory_is_told_at_the_prompt(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    done = daemon.start("--pidfile", str(daemon.directory / "missing" / "jobd.pid"))
+    assert done.returncode == 73
+    assert "does not exist" in done.stderr
+
+
+def test_start_without_a_log_is_refused(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    done = daemon.start("--logfile", "")
+    assert done.returncode == 78
+    assert "--logfile" in done.stderr
+
+
+def test_redis_that_never_comes_ends_the_start(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    done = daemon.start("--redis", f"unix://{daemon.directory}/none.sock", "--start-timeout", "1.5")
+    assert done.returncode == 69
+    assert "waiting for Redis" in done.stderr
+    assert not daemon.pidfile.exists()
+
+
+def test_start_after_kill_ends_what_is_left(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    assert daemon.start().returncode == 0
+    keeper = daemon.keeper()
+    (worker,) = daemon.workers()
+    os.kill(worker, signal.SIGSTOP)  # it will not notice that its master dies
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait_ended()
+    assert daemon.pidfile.exists()
+    assert daemon.start("-w", "2").returncode == 0
+    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == "zombie"
+    assert keeper not in [child.pid for child in daemon.children()]
+    assert "ended uncleanly" in daemon.log()
+
+
+def test_inherited_signal_dispositions_do_not_matter(daemon: StartDaemon) -> None:
+    running = daemon("import signal\nprint(signal.getsignal(signal.SIGHUP), flush=True)\n")
+    running.signal(signal.SIGHUP)  # not "terminal closed": stdin is no terminal
+    running.wait_for_log("generation 2 is complete")
+
+
+def test_stop_while_starting_is_clean(daemon: StartDaemon) -> None:
+    running = daemon("import time\ntime.sleep(0.3)\n", ready=False)
+    running.wait(running.pidfile.exists, 10, "the pidfile")
+    running.wait(lambda: running.pidfile.read_text(), 10, "the pid")
+    running.signal(signal.SIGTERM)
+    assert running.wait_ended(10) == 0
+
+
+def test_start_with_closed_standard_streams(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    launcher = subprocess.run(
+        ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *daemon.command("start", "-r", "app")],
+        cwd=daemon.directory,
+        env=environment(),
+        timeout=20,
+    )
+    assert launcher.returncode == 0
+    daemon._master = psutil.Process(int(daemon.pidfile.read_text()))
+    assert daemon.jobctl("stop").returncode == 0

@@ -1,0 +1,157 @@
+"""The control socket: requests are served, and rude clients cost nothing but themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobd.master import control
+from jobd.master.control import Client, ControlServer
+
+
+class Loop:
+    """A master's loop, as far as the control socket needs one."""
+
+    def __init__(self, path: Path) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.requests: list[dict[str, Any]] = []
+        self.answer: Callable[[Client], None] = lambda client: client.done()
+        self.server = ControlServer(path, self.selector, self._on_request)
+
+    def _on_request(self, client: Client, request: dict[str, Any]) -> None:
+        self.requests.append(request)
+        self.answer(client)
+
+    def turn(self, at: float | None = None) -> None:
+        for key, events in self.selector.select(0):
+            key.data(events)
+        self.server.turn(time.monotonic() if at is None else at)
+
+    def clients(self) -> int:
+        return len(self.selector.get_map()) - 1
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    loop = Loop(tmp_path / "jobd.sock")
+    yield loop
+    loop.server.close()
+    loop.selector.close()
+
+
+def everything(sock: socket.socket) -> list[dict[str, Any]]:
+    sock.settimeout(5)
+    with sock, sock.makefile("rb") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_a_request_is_answered_and_the_connection_closed(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(b'{"command":"status"}\n')
+    loop.answer = lambda client: client.done(pid=client.pid, uid=client.uid)
+    loop.turn()
+    loop.turn()
+    loop.turn()
+    assert everything(sock) == [{"type": "done", "pid": os.getpid(), "uid": os.geteuid()}]
+    assert loop.requests == [{"command": "status"}]
+    assert loop.clients() == 0
+
+
+def test_only_the_owner_may_use_the_socket_and_it_is_removed(loop: Loop) -> None:
+    mode = loop.server.path.stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert mode & 0o777 == 0o600
+
+
+def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 120)
+    directory.mkdir()
+    loop = Loop(directory / "jobd.sock")
+    control.connect(loop.server.path).close()
+    loop.server.close()
+    loop.selector.close()
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"[1]\n", b"\xff\xfe\n", b"hello\n", b"x" * control.REQUEST_BYTES]
+)
+def test_what_is_no_request_is_refused(loop: Loop, request_line: bytes) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(request_line)
+    for _ in range(4):
+        loop.turn()
+    assert everything(sock)[0]["type"] == "failed"
+    assert loop.requests == []
+
+
+def test_a_client_that_asks_nothing_is_dropped(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    loop.turn()
+    assert loop.clients() == 1
+    loop.turn(at=time.monotonic() + control.IDLE + 1)
+    assert loop.clients() == 0
+    assert everything(sock) == []
+
+
+def test_a_client_that_never_reads_is_dropped_and_blocks_nothing(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(b"{}\n")
+
+    def flood(client: Client) -> None:
+        for _ in range(20):
+            client.send("text", text="x" * 1_000_000)
+
+    loop.answer = flood
+    began = time.monotonic()
+    loop.turn()
+    loop.turn()
+    assert time.monotonic() - began < 1
+    assert loop.clients() == 0
+    sock.close()
+
+
+def test_a_client_that_stops_reading_is_dropped(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(b"{}\n")
+    loop.answer = lambda client: client.send("text", text="x" * 1_000_000)
+    loop.turn()
+    loop.turn()
+    assert loop.clients() == 1
+    loop.turn(at=time.monotonic() + control.IDLE + 1)
+    assert loop.clients() == 0
+    sock.close()
+
+
+def test_a_client_that_waits_for_a_long_command_is_kept(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(b"{}\n")
+    loop.answer = lambda client: client.send("accepted")
+    loop.turn()
+    loop.turn()
+    loop.turn(at=time.monotonic() + 3600)
+    assert loop.clients() == 1
+    sock.close()
+    loop.turn()
+    assert loop.clients() == 0
+
+
+def test_more_clients_than_allowed_are_turned_away(loop: Loop) -> None:
+    socks = [control.connect(loop.server.path) for _ in range(control.CLIENTS)]
+    for _ in range(control.CLIENTS):
+        loop.turn()
+    socks.append(control.connect(loop.server.path))
+    loop.turn()
+    assert loop.clients() == control.CLIENTS
+    assert everything(socks[-1]) == []
+    for sock in socks:
+        sock.close()

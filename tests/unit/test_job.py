@@ -1,0 +1,428 @@
+"""``@job`` and ``Job``: options, names, checks, and running a call in place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd import (
+    DISCARD,
+    ArgumentError,
+    CurrentJob,
+    Job,
+    JobdError,
+    UnknownJobError,
+    client_middleware,
+    configure,
+    current_job,
+    job,
+    server_middleware,
+)
+from jobd.registry import all_jobs, lookup
+from jobd.testing import EmbeddedServer
+
+Next = Callable[[], Any]
+
+
+@pytest.fixture(autouse=True)
+def pushed(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[None]:
+    """Pushes go to the empty test server, and no middleware stays behind."""
+    configure(server.url)
+    yield
+    client_middleware.clear()
+    server_middleware.clear()
+
+
+def queued(redis: redis_py.Redis, queue: str = "default") -> list[dict[str, Any]]:
+    """The payloads in *queue*, next one first."""
+    found: Any = redis.lrange(f"queue:{queue}", 0, -1)
+    return [json.loads(raw) for raw in found][::-1]
+
+
+@job
+def add(a: int, b: int = 2) -> int:
+    """Adds."""
+    return a + b
+
+
+def later(count: int, error: Exception, payload: dict[str, Any]) -> int:
+    return count
+
+
+@job(
+    queue="mail",
+    retry=5,
+    name="Mailer::Send",
+    dead=False,
+    backtrace=10,
+    retry_queue="slow",
+    retry_for=timedelta(hours=1),
+    retry_in=later,
+    on_exhausted=lambda payload, error: DISCARD,
+    tags=("a", "b"),
+    locale="de",
+)
+def send(*recipients: str, subject: str) -> None: ...
+
+
+@job
+async def shout(text: str) -> str:
+    return text.upper()
+
+
+class Resize(Job, queue="images", retry=False):
+    """Resizes."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def perform(self, path: str, width: int = 640) -> list[Any]:
+        self.calls += 1
+        return [path, width, self.calls]
+
+
+class Archive(Job, queue="bulk", retry=3, tags=["slow"]):
+    """Options only."""
+
+
+class Zip(Archive, retry=4, name="Zipper"):
+    def perform(self) -> str:
+        return current_job().jid
+
+
+class Crawl(Job):
+    async def perform(self, url: str) -> str:
+        return url[::-1]
+
+
+# --- definitions --------------------------------------------------------------------------------
+
+
+def test_a_job_is_still_the_function() -> None:
+    assert add(1) == 3
+    assert add.__name__ == "add"
+    assert add.__doc__ == "Adds."
+    assert repr(add) == "<job tests.unit.test_job.add>"
+
+
+def test_default_options() -> None:
+    definition = lookup("tests.unit.test_job.add")
+    assert definition.options == {"retry": True, "queue": "default"}
+    assert (definition.retry_in, definition.on_exhausted, definition.is_async) == (
+        None,
+        None,
+        False,
+    )
+    assert definition.call([1], {"b": 5}) == 6
+    assert definition in all_jobs()
+
+
+def test_all_options_travel_in_the_payload(redis: redis_py.Redis) -> None:
+    jid = send.perform_async("x@example.com", subject="hi")
+    [payload] = queued(redis, "mail")
+    created, enqueued = payload.pop("created_at"), payload.pop("enqueued_at")
+    assert type(created) is type(enqueued) is float
+    assert payload == {
+        "retry": 5,
+        "queue": "mail",
+        "dead": False,
+        "backtrace": 10,
+        "retry_queue": "slow",
+        "retry_for": 3600,
+        "tags": ["a", "b"],
+        "locale": "de",
+        "args": ["x@example.com"],
+        "class": "Mailer::Send",
+        "kwargs": {"subject": "hi"},
+        "jid": jid,
+    }
+    assert list(payload)[:2] == ["retry", "queue"]
+    definition = lookup("Mailer::Send")
+    assert definition.retry_in is later
+    assert definition.on_exhausted is not None
+
+
+def test_classes(redis: redis_py.Redis) -> None:
+    Resize.perform_async("a.png", width=5)
+    [payload] = queued(redis, "images")
+    assert (payload["class"], payload["retry"]) == ("tests.unit.test_job.Resize", False)
+    assert (payload["args"], payload["kwargs"]) == (["a.png"], {"width": 5})
+    definition = lookup("tests.unit.test_job.Resize")
+    assert definition.call(["b.png"], {}) == ["b.png", 640, 1]
+    assert definition.call(["b.png"], {}) == ["b.png", 640, 1], "every call makes an instance"
+
+
+def test_class_options_are_inherited() -> None:
+    definition = lookup("Zipper")
+    assert definition.options == {"retry": 4, "queue": "bulk", "tags": ["slow"]}
+    with pytest.raises(UnknownJobError):
+        lookup("tests.unit.test_job.Archive")
+    with pytest.raises(ArgumentError, match="Archive has no perform method"):
+        Archive.perform_async()  # type: ignore[arg-type]
+
+
+def test_unknown_job_says_what_to_do() -> None:
+    with pytest.raises(UnknownJobError, match="import the module that defines it"):
+        lookup("Nope")
+
+
+def test_a_name_belongs_to_one_job() -> None:
+    with pytest.raises(ArgumentError, match="two jobs are called 'Mailer::Send'"):
+
+        @job(name="Mailer::Send")
+        def other() -> None: ...
+
+
+def test_the_same_code_may_be_imported_again() -> None:
+    def define() -> Any:
+        @job(name="Twice")
+        def twice() -> None: ...
+
+        return twice
+
+    define()
+    define()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queue": "a b"}, "test_bad_options.<locals>.f: queue: queue 'a b' cannot be shown"),
+        ({"queue": ""}, "queue must be a non-empty string"),
+        ({"retry": -1}, "retry must be True, False or a number from 0 up, not -1"),
+        ({"retry": 1.5}, "retry must be True, False or a number from 0 up, not 1.5"),
+        ({"tags": "mail"}, "tags must be a list of strings, not 'mail'"),
+        ({"retry_for": 0}, "retry_for must be a number of seconds above 0"),
+        ({"retry_for": timedelta(days=20_000)}, "up to 1,000,000,000"),
+        ({"backtrace": "all"}, "backtrace must be True, False or a number"),
+        ({"retry_in": 60}, "retry_in must be a function, not 60"),
+        ({"on_exhausted": []}, "on_exhausted must be a function"),
+        ({"name": ""}, "name must be a non-empty string"),
+        ({"jid": "x"}, "'jid' is no option"),
+        ({"anything": {1}}, "option anything is of type set"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    def f() -> None: ...
+
+    with pytest.raises(ArgumentError) as refused:
+        job(**options)(f)
+    assert message in str(refused.value)
+
+
+def test_bad_shapes() -> None:
+    def generator() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(ArgumentError, match="is a generator: calling it would run none"):
+        job(generator)
+    things: list[Any] = [dict, 5]
+    for thing in things:
+        with pytest.raises(ArgumentError, match=r"@job goes on a function, not on .*; a class inh"):
+            job(thing)
+    with pytest.raises(ArgumentError, match=r"Static\.perform must be a method, with self"):
+
+        class Static(Job):
+            perform = 5
+
+
+def test_retry_for_is_whole_seconds() -> None:
+    @job(retry_for=1.2)
+    def patient() -> None: ...
+
+    assert lookup(patient.name).options["retry_for"] == 2
+
+
+MAIN = """
+from jobd import job, Job
+
+@job
+def work(): ...
+
+class Works(Job):
+    def perform(self): ...
+
+from jobd.registry import all_jobs
+print(*[each.name for each in all_jobs()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        (["app.py"], "app"),
+        (["-m", "app"], "app"),
+        (["-m", "package.tasks"], "package.tasks"),
+        (["-c", MAIN], "__main__"),
+    ],
+)
+def test_names_in_a_main_module(tmp_path: Path, command: list[str], module: str) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "app.py").write_text(MAIN)
+    (tmp_path / "package" / "tasks.py").write_text(MAIN)
+    run = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == [f"{module}.Works", f"{module}.work"]
+
+
+# --- pushing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: add.perform_async(), "missing a required argument: 'a'"),  # type: ignore[call-arg]
+        (lambda: add.perform_async(1, 2, 3), "too many positional arguments"),  # type: ignore[call-arg]
+        (lambda: add.perform_async(1, c=3), "unexpected keyword argument 'c'"),  # type: ignore[call-arg]
+        (lambda: add.perform_async(1, a=1), "multiple values for argument 'a'"),  # type: ignore[misc]
+        (lambda: add.perform_bulk([[1], []]), "missing a required argument: 'a'"),
+        (lambda: add.perform_in(5), "missing a required argument: 'a'"),  # type: ignore[call-arg]
+        (lambda: add.perform_inline(), "missing a required argument: 'a'"),  # type: ignore[call-arg]
+        (lambda: send.perform_async("x"), "missing a required"),  # type: ignore[call-arg]
+        (lambda: Resize.perform_async(), "missing a required argument: 'path'"),  # type: ignore[call-arg]
+        (lambda: Resize.perform_async("a", 2, 3), "too many positional"),  # type: ignore[call-arg]
+        (lambda: add.perform_async({1}), "argument a is of type set"),  # type: ignore[arg-type]
+        (lambda: add.perform_async(1, b=(1,)), "argument b is of type tuple"),  # type: ignore[arg-type]
+        (lambda: add.perform_inline(b"x"), "argument a is of type bytes"),  # type: ignore[arg-type]
+        (lambda: add.perform_async("x" * 2_000_000), "largest argument, a, takes"),  # type: ignore[arg-type]
+        (lambda: add.perform_bulk([5]), "must be a list of arguments, not 5"),  # type: ignore[list-item]
+        (lambda: add.perform_bulk(["ab"]), "must be a list of arguments, not 'ab'"),
+        (lambda: add.set(queue="a b"), "test_job.add.set: queue: queue 'a b' cannot"),
+    ],
+)
+def test_refusals(redis: redis_py.Redis, call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        call()
+    assert message in str(refused.value)
+    assert redis.keys() == []
+
+
+def test_arity_of_a_call_is_told_with_the_signature() -> None:
+    with pytest.raises(ArgumentError, match=r"add: missing .*; its signature is \(a: 'int', b: "):
+        add.perform_async()  # type: ignore[call-arg]
+
+
+def test_times(redis: redis_py.Redis) -> None:
+    for push in (add.perform_in, add.perform_at):
+        jid = push(60, 1)
+        popped: Any = redis.zpopmin("schedule")
+        [(raw, score)] = popped
+        payload = json.loads(raw)
+        assert payload["jid"] == jid
+        assert 59.9 < score - payload["created_at"] <= 60
+        assert not {"at", "enqueued_at"} & set(payload)
+        push(-5, 1)
+        assert len(queued(redis)) == 1
+        redis.flushall()
+    Resize.perform_in(timedelta(minutes=1), "a.png")
+    Resize.perform_at(4_102_444_800, "b.png")
+    last: Any = redis.zrange("schedule", 1, 1, withscores=True)
+    assert last[0][1] == 4_102_444_800
+
+
+def test_bulk(redis: redis_py.Redis) -> None:
+    jids = add.perform_bulk([[1], (2, 3)])
+    payloads = queued(redis)
+    assert [each["args"] for each in payloads] == [[1], [2, 3]]
+    assert [each["jid"] for each in payloads] == jids
+    assert Resize.perform_bulk([]) == []
+
+
+def test_set_changes_one_call(redis: redis_py.Redis) -> None:
+    add.set(queue="high", retry=0, note=[1]).perform_async(1)
+    Resize.set(tags=["now"]).set(queue="high").perform_async("a.png")
+    add.perform_async(2)
+    high = queued(redis, "high")
+    assert [(each["retry"], each.get("note"), each.get("tags")) for each in high] == [
+        (0, [1], None),
+        (False, None, ["now"]),
+    ]
+    [payload] = queued(redis)
+    assert (payload["retry"], payload["args"]) == (True, [2])
+
+
+# --- in place -----------------------------------------------------------------------------------
+
+
+def test_inline_returns_the_result() -> None:
+    assert add.perform_inline(1, b=5) == 6
+    assert Resize.perform_inline("a.png") == ["a.png", 640, 1]
+    assert shout.perform_inline("a") == "A"
+    assert Crawl.perform_inline("ab") == "ba"
+    assert len(Zip.perform_inline()) == 24
+
+
+def test_inline_gives_the_job_copies() -> None:
+    @job
+    def change(items: list[int]) -> list[int]:
+        items.append(1)
+        return items
+
+    mine: list[int] = []
+    assert change.perform_inline(mine) == [1]
+    assert mine == []
+
+
+def test_inline_runs_both_chains() -> None:
+    log: list[str] = []
+
+    def client(name: str, payload: dict[str, Any], queue: str, call_next: Next) -> Any:
+        log.append(f"client {name.rpartition('.')[2]} {queue}")
+        payload["args"] = [10]
+        return call_next()
+
+    def server(current: CurrentJob, payload: dict[str, Any], queue: str, call_next: Next) -> Any:
+        log.append(f"server {payload['args']} {current is current_job()} {current.attempt}")
+        result = call_next()
+        log.append(f"result {result}")
+        return "ignored"
+
+    client_middleware.add(client)
+    server_middleware.add(server)
+    assert add.perform_inline(1) == 12
+    assert log == ["client add default", "server [10] True 1", "result 12"]
+
+
+def test_inline_stopped_by_middleware() -> None:
+    def stop(*_: Any) -> None:
+        return None
+
+    server_middleware.add(stop)
+    assert add.perform_inline(1) is None
+    client_middleware.add(stop)
+    server_middleware.clear()
+    assert add.perform_inline(1) is None
+
+
+def test_inline_errors_reach_the_caller() -> None:
+    @job
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken.perform_inline()
+    with pytest.raises(JobdError):
+        current_job()
+
+
+def test_inline_async_inside_a_loop_says_what_to_do() -> None:
+    @job
+    async def outer() -> None:
+        shout.perform_inline("a")
+
+    with pytest.raises(JobdError, match="await the function itself"):
+        outer.perform_inline()
