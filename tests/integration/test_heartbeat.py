@@ -197,9 +197,9 @@ def test_a_busy_worker_learns_by_its_heartbeat_that_its_lease_is_gone(
 ) -> None:
     gate("busy")
     with engine(server.url, threads=1) as one, connect(server.url) as client:
-        loop = Heartbeat(
-            client, KEYS, ME, one.config, one.pool, [].append, one.fetcher.doubt_lease, int
-        )
+        beating = Beating(one, client)
+        beating.loop._on_lease_lost = one.fetcher.doubt_lease
+        loop = beating.loop
         push(redis, "default", payload("Hold", "busy"))
         until(lambda: held, "it runs")
         loop.turn()
