@@ -72,7 +72,7 @@ class Retry:
             noted = payload.with_failure(
                 job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
             )
-            raw = payload.encode(noted)
+            raw = payload.encode_again(noted)
         except PayloadError:
             raw = job.payload
         return self._bury(job, raw, counted=False)
@@ -101,7 +101,7 @@ class Retry:
         if delay is KILL:
             return self._die(job, definition, fields, error)
         at = time.time() + delay + jitter(fields["retry_count"])
-        call = self._inflight.retry(job, payload.encode(fields), at)
+        call = self._inflight.retry(job, payload.encode_again(fields), at)
         return Settlement(job, call, "retry")
 
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
@@ -149,7 +149,7 @@ class Retry:
         if not keep:
             return self._discard(job, fields, error)
         self._tell_death(fields, error)
-        return self._bury(job, payload.encode(fields), counted=True)
+        return self._bury(job, payload.encode_again(fields), counted=True)
 
     def _bury(self, job: Claimed, raw: bytes, *, counted: bool) -> Settlement:
         now = time.time()
