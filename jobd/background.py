@@ -50,7 +50,7 @@ class Loop(threading.Thread):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name, daemon=True)
-        self.log = log.get(name)
+        self.log = log.get(f"jobd.{name}")
         self._outage = Outage(self.log)
         self._alarm = threading.Event()
         self._ending = False

@@ -193,4 +193,4 @@ class Recovery(Loop):
             marked, error=error, queue=queue, now=time.time(), backtrace=None
         )
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
-        return payload.encode(buried)
+        return payload.encode_again(buried)

@@ -70,7 +70,7 @@ class JobThread(threading.Thread):
         words, at = self._words, self._at
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
         words[at + 2] = threading.get_ident()
-        logger = log.get("pool")
+        logger = log.get("jobd.pool")
         while True:
             try:
                 job = take()

@@ -213,7 +213,7 @@ class Worker(Child):
             case "TERM":
                 self._stop_from_outside(self.seat.config.timeout, cause)
             case "TTIN":
-                self.log.warning("thread_dump", stacks=self.stacks())
+                self.log.warning("thread_dump", stack=self.stacks())
             case _:
                 self.log.warning("remote_signal_unknown", name=name)
 

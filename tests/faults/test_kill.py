@@ -144,7 +144,7 @@ def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     assert whereabouts(redis) == {poison: [Keys().dead]}
     if how == "segfault":
         # The line of the application that crashed is in the log.
-        deaths = [record for record in running.records() if record["event"] == "died"]
+        deaths = [record for record in running.records() if record["event"] == "child_died"]
         assert all('app.py", line' in record["stack"] for record in deaths)
 
 
