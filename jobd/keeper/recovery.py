@@ -102,8 +102,9 @@ class Recovery(Loop):
                 self._on_recovered(death.identity, moved)
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at = now + INTERVAL
             refused = self._look() or refused
+            # Only now: a turn after one that failed must talk to Redis, to know that it is back.
+            self._look_at = now + INTERVAL
         if refused is not None:
             raise refused
         return self._look_at - time.monotonic()
