@@ -36,7 +36,7 @@ def _spelled(number: float) -> msgspec.Raw:
     mantissa, _, exponent = repr(number).partition("e")
     if not exponent:
         # Python changes its form one digit later than Ruby: 1234567890123456.0
-        sign, digits = "-" * (number < 0), mantissa.lstrip("-").removesuffix(".0")
+        sign, digits = "-" * (number < 0), mantissa.lstrip("-").replace(".", "")
         mantissa, exponent = f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}", "+15"
     elif "." not in mantissa:
         mantissa += ".0"
