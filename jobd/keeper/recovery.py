@@ -87,25 +87,39 @@ class Recovery(Loop):
         return len(self._deaths)
 
     def turn(self) -> float:
-        while self._deaths:
+        # What the server refuses for one owner must not hold up the others.
+        refused: redis.ResponseError | None = None
+        for _ in range(len(self._deaths)):
             # It stays in the list until all is done, so that an outage in between only delays it.
             death = self._deaths[0]
-            moved = self._return_jobs(death, "dead")
-            self._deaths.popleft()
-            self._on_recovered(death.identity, moved)
+            try:
+                moved = self._return_jobs(death, "dead")
+            except redis.ResponseError as error:
+                refused = refused or error
+                self._deaths.rotate(-1)
+            else:
+                self._deaths.popleft()
+                self._on_recovered(death.identity, moved)
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + INTERVAL
-            self._look()
+            refused = self._look() or refused
+        if refused is not None:
+            raise refused
         return self._look_at - time.monotonic()
 
-    def _look(self) -> None:
+    def _look(self) -> redis.ResponseError | None:
         """Recover owners whose lease has ended, and finish with those condemned before."""
+        refused = None
         for identity in scripts.EXPIRED(self._client, [self._keys.owners], [100]):
             # What had started on a host that is gone, nobody can say. Blaming no job is right:
             # most hosts do not die of a job.
             cause = "no sign of life from its host"
-            self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+            try:
+                self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+            except redis.ResponseError as error:
+                refused = refused or error
+        return refused
 
     def _return_jobs(self, death: Death, certainty: str) -> int:
         """Returns how many jobs were moved."""
@@ -164,10 +178,13 @@ class Recovery(Loop):
             return position, b""
         try:
             crashes, marked = payload.with_crash(raw, cause=death.cause, owner=death.identity)
+            if crashes < CRASHES:
+                return position, marked
+            return 0, self._buried(death, queue, crashes, marked)
         except PayloadError:
             return position, b""  # Not a job: the next worker sends it to the dead set.
-        if crashes < CRASHES:
-            return position, marked
+
+    def _buried(self, death: Death, queue: str, crashes: int, marked: bytes) -> bytes:
         error = PoisonPill(
             f"{crashes} worker processes died while they ran this job, the last one "
             f"({death.identity}): {death.cause}"
@@ -176,4 +193,4 @@ class Recovery(Loop):
             marked, error=error, queue=queue, now=time.time(), backtrace=None
         )
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
-        return 0, payload.encode_again(buried)
+        return payload.encode_again(buried)

@@ -159,6 +159,10 @@ class Wire:
         number: int = self._connection._sock.fileno()
         return number
 
+    def readable(self, seconds: float) -> bool:
+        """Whether a reply, or the end of the connection, arrives within *seconds*."""
+        return bool(self._connection.can_read(timeout=seconds))
+
     def send(self, packed: bytes) -> None:
         """Write packed commands; they may be many."""
         self._connection.send_packed_command([packed], check_health=False)

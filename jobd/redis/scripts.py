@@ -1,7 +1,8 @@
 """The Lua scripts, one state transition each: their sources, their digests, and how to call them.
 
 Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
-of them may be sent twice: the second time they find nothing to do.
+but CLAIM and FILE may be sent twice: the second time they find nothing to do. Those two take more
+jobs, under numbers that must not have been used before.
 """
 
 from __future__ import annotations

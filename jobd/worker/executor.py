@@ -79,7 +79,9 @@ class Executor:
         for handler in hooks.error_handlers:
             try:
                 handler(error, about)
-            except Exception:  # noqa: BLE001 - the application's; logged, with its traceback
+            except Shutdown:
+                raise
+            except BaseException:  # noqa: BLE001 - the application's; logged, with its traceback
                 self._log.exception("error_handler_failed")
 
     def _perform(self, definition: Definition, work: payload.Work) -> Any:
@@ -97,7 +99,14 @@ class Executor:
         while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in _OUR_FILES:
             tb = tb.tb_next
         error.__traceback__ = tb
-        settlement = self._retry.failed(job, definition, error)
+        try:
+            settlement = self._retry.failed(job, definition, error)
+            about = payload.decode(job.payload)
+        except PayloadError as second:
+            # A field that no execution needs is broken, e.g. a number out of any range.
+            self._log.error("job_malformed", queue=job.queue, error=str(second))
+            settlement = self._retry.malformed(job, second)
+            about = {}
         elapsed = round(time.monotonic() - began, 3) if began else None
         self._log.warning(
             "job_failed",
@@ -106,7 +115,7 @@ class Executor:
             **({"elapsed": elapsed} if elapsed is not None else {}),
             exc_info=error,
         )
-        self.report(error, {"context": "Job raised exception", "job": payload.decode(job.payload)})
+        self.report(error, {"context": "Job raised exception", "job": about})
         return settlement
 
 

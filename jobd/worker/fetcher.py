@@ -12,6 +12,7 @@ does nothing the second time. What a lost reply had claimed is found in the in-f
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -46,11 +47,11 @@ FILE_AT_MOST = 100
 REGISTER_AGAIN = 1.0
 """Seconds between attempts to register while a keeper still recovers what this worker had."""
 
+LOOK_AGAIN = BLOCK + 1.0
+"""Seconds after a new connection until a second look at what Redis holds for this worker. By then
+the server has done what it was still going to do for a connection that broke."""
+
 Call = tuple[bytes, Callable[[Any], None]]
-
-
-def _nothing(_reply: Any) -> None:
-    """Use a reply that says nothing of interest."""
 
 
 class LeaseLost(Exception):
@@ -110,11 +111,16 @@ class Fetcher(threading.Thread):
         # The fetcher's own. A job is in `held` from its claim until Redis confirms its end; the
         # next three hold those whose end has been decided and not been confirmed.
         self._next = 1
+        self._taken = 0
+        self._claiming = False
+        self._asked_at = 0.0
+        self._look_again_at = math.inf
         self._held: dict[int, Claimed] = {}
         self._acknowledging: list[Claimed] = []
         self._settling: list[Settlement] = []
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
+        self._surrender_begun = False
         self._delivered: list[str] = []
         self._paused: frozenset[str] = frozenset()
         self._repeating = False
@@ -140,6 +146,11 @@ class Fetcher(threading.Thread):
     def holding(self) -> int:
         """How many jobs are claimed and not known to have ended in Redis."""
         return len(self._held)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds no job, and no claim is on its way. Once it is quiet, this lasts."""
+        return not self._claiming and not self._held
 
     def quiet(self) -> None:
         """Claim nothing more, and give back what has not started."""
@@ -197,6 +208,8 @@ class Fetcher(threading.Thread):
             except redis.RedisError as error:
                 pause = self._outage.failed(error)
                 self._repeating = True
+                # Else each of their broken connections would count as one more failure.
+                self._waits.close()
             except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
                 self._log.exception("fetcher_failed")
                 pause = REGISTER_AGAIN
@@ -208,21 +221,36 @@ class Fetcher(threading.Thread):
         if self._lease_in_doubt:
             self._lease_in_doubt = False
             raise LeaseLost
+        if time.monotonic() >= self._look_again_at:
+            self._look_again_at = math.inf
+            self._compare_notes()
         calls = self._ends()
         free = self._pool.size - self._unfinished
+        # Said before `_quiet` is read, so that whoever sets it and then asks `idle` is not told
+        # that it is, while a claim is still to be answered. After a failure it stays said until
+        # a turn has succeeded.
+        self._claiming = True
         if self._waits.armed and (self._quiet or free <= 0):
             self._delivered += self._waits.disarm(self._wire)
         calls += self._filings()
         wanted = free + self._ahead.jobs
-        claiming = wanted > 0 and not self._quiet and not self._waits.covers(self._paused)
+        claiming = wanted > 0 and not self._quiet and self._worth_asking
         if claiming:
             calls.append(self._claim(wanted))
-        before = self._next
+        self._taken = 0
         if calls:
             self._exchange(calls)
             self._outage.over()
+        self._claiming = False
         self._report()
-        self._rest(emptied=claiming and self._next - before < wanted)
+        self._rest(emptied=claiming and self._taken < wanted)
+
+    @property
+    def _worth_asking(self) -> bool:
+        """Whether a claim may find something; whether a queue is paused, only a claim can tell."""
+        if not self._waits.covers(self._paused):
+            return True
+        return bool(self._paused) and time.monotonic() - self._asked_at >= PAUSED_POLL
 
     def _exchange(self, calls: list[Call]) -> None:
         """One round trip. Every answer is used, also those beside one that is an error."""
@@ -242,6 +270,8 @@ class Fetcher(threading.Thread):
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
         free = self._pool.size - self._unfinished
+        if self._delivered:
+            return
         if self._quiet or self._ending.is_set():
             seconds = BLOCK
         elif not self._pool.queue.empty():
@@ -255,6 +285,7 @@ class Fetcher(threading.Thread):
                 self._waits.arm(self._paused)
             seconds = PAUSED_POLL if self._paused else BLOCK
         self._napping = seconds == NAP
+        seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True
         # A job may have ended after the turn looked and before `finish` could know that it must
         # ring. Everything else rings in any case, and the bell is not silenced before the sleep.
@@ -279,13 +310,18 @@ class Fetcher(threading.Thread):
             self._pause(REGISTER_AGAIN)
             if self._ending.is_set():
                 return
-        self._reconcile()
+        self._lease_in_doubt = False
+        self._compare_notes()
+        self._look_again_at = time.monotonic() + LOOK_AGAIN
         if not self.registered:
             self.registered = True
             self._notify()
-        # Claims whose answer was lost may have delivered into any of the lists.
-        self._delivered = list(self._order.names)
         self._outage.over()
+
+    def _compare_notes(self) -> None:
+        """Learn what claims whose answer was lost have taken, and what is ours no more."""
+        self._reconcile()
+        self._delivered = list(self._order.names)
 
     def _reconcile(self) -> None:
         there = {split_tag(tag)[0]: tag for tag in self._ask(self._inflight.held())}
@@ -306,6 +342,7 @@ class Fetcher(threading.Thread):
                 job = Claimed(sequence, split_tag(there[sequence])[1], payload)
                 self._held[sequence] = job
                 self._pool.queue.put(job)
+                self._stale.dispatched(sequence)
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)
@@ -314,7 +351,7 @@ class Fetcher(threading.Thread):
     def _leave(self) -> None:
         """Send the last ends, and hand in the lease if nothing is left under it."""
         self._delivered += self._waits.disarm(self._wire)
-        if calls := self._ends() + self._filings():
+        while calls := self._ends() + self._filings():
             self._exchange(calls)
         self._released = bool(self._ask(self._inflight.release()))
         self._waits.close()
@@ -370,7 +407,8 @@ class Fetcher(threading.Thread):
             ended = {job.sequence for job in self._acknowledging}
             ended |= {settlement.job.sequence for settlement in self._settling}
             running = self._held.keys() - ended - self._returning.keys()
-            self._cut_short = frozenset(running)
+            self._cut_short |= running
+            self._surrender_begun = True
             self._returning |= {sequence: self._held[sequence] for sequence in running}
 
     def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
@@ -402,53 +440,66 @@ class Fetcher(threading.Thread):
 
     def _report(self) -> None:
         self._page.words[IN_FLIGHT] = len(self._held)
-        if self._unsurrendered and not self._returning:
+        # Not `_surrendering`: that may have been set in the middle of this turn.
+        if self._surrender_begun and not self._returning:
             self._surrendered.set()
         if self._quiet and not self._held:
             self._notify()
 
     # -- claims --------------------------------------------------------------------------------
 
-    def _claim(self, wanted: int) -> Call:
-        shares = self._order.shares(wanted)
-        call = self._inflight.claim(self._next, wanted, shares)
-        return call, partial(self._claimed, [name for name, _ in shares])
+    def _numbers(self, most: int) -> int:
+        """Set *most* sequence numbers aside; returns the first. None is ever given out twice, as
+        a claim whose answer was lost may have used them."""
+        first = self._next
+        self._next += most
+        return first
 
-    def _claimed(self, queues: list[str], portions: list[list[Any]] | None) -> None:
+    def _claim(self, wanted: int) -> Call:
+        self._asked_at = time.monotonic()
+        shares = self._order.shares(wanted)
+        first = self._numbers(wanted)
+        call = self._inflight.claim(first, wanted, shares)
+        return call, partial(self._claimed, [name for name, _ in shares], first)
+
+    def _claimed(self, queues: list[str], first: int, portions: list[list[Any]] | None) -> None:
         if portions is None:
             raise LeaseLost
         self._paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
         for position, *payloads in portions:
             if position > 0:
-                self._dispatch(queues[position - 1], payloads)
+                self._dispatch(first, queues[position - 1], payloads)
+                first += len(payloads)
+                self._taken += len(payloads)
 
     def _filings(self) -> list[Call]:
         """Calls that file what blocking claims have delivered, or return it when quiet."""
         calls: list[Call] = []
         for queue in self._delivered:
             if self._quiet:
-                calls.append((self._inflight.unclaim(queue), _nothing))
-                continue
-            call = self._inflight.file(self._next, queue)
-            calls.append((call, partial(self._filed, queue, self._next)))
-            self._next += FILE_AT_MOST
+                calls.append((self._inflight.unclaim(queue), partial(self._unclaimed, queue)))
+            else:
+                first = self._numbers(FILE_AT_MOST)
+                call = self._inflight.file(first, queue)
+                calls.append((call, partial(self._filed, queue, first)))
         self._delivered = []
         return calls
 
     def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
         if payloads is None:
             raise LeaseLost
-        after, self._next = self._next, first
-        self._dispatch(queue, payloads)
-        self._next = after
+        self._dispatch(first, queue, payloads)
 
-    def _dispatch(self, queue: str, payloads: list[bytes]) -> None:
-        """Hand jobs to the threads, numbered from the next sequence number."""
-        sequence, held, put = self._next, self._held, self._pool.queue.put
-        for payload in payloads:
+    def _unclaimed(self, queue: str, payload: bytes | None) -> None:
+        if payload is not None:
+            self._delivered.append(queue)  # There may be more.
+
+    def _dispatch(self, first: int, queue: str, payloads: list[bytes]) -> None:
+        """Hand jobs to the threads, numbered from *first*."""
+        held, put = self._held, self._pool.queue.put
+        for sequence, payload in enumerate(payloads, first):
             job = Claimed(sequence, queue, payload)
             held[sequence] = job
             put(job)
-            sequence += 1
-        self._next = sequence
-        self._stale.dispatched(sequence - 1)
+        if payloads:
+            self._stale.dispatched(first + len(payloads) - 1)

@@ -24,6 +24,10 @@ Finish = Callable[[Claimed], None]
 Settle = Callable[[Settlement], None]
 
 
+LOOK = 0.02
+"""Seconds between looks whether an interrupted thread is done."""
+
+
 class Working(NamedTuple):
     """A job that runs: the thread's name, the job, and its start in monotonic ns."""
 
@@ -52,6 +56,10 @@ class JobThread(threading.Thread):
         self._words = page.words
         self._at = page.thread_offset(number)
         self.job: Claimed | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.job is not None and self.is_alive()
 
     @property
     def working(self) -> Working | None:
@@ -144,5 +152,7 @@ class Pool:
             )
         deadline = time.monotonic() + timeout
         for thread in busy:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in busy)
+            # One whose job ended just before sleeps until there is another job: it is done, too.
+            while thread.busy and (left := deadline - time.monotonic()) > 0:
+                thread.join(min(left, LOOK))
+        return not any(thread.busy for thread in busy)

@@ -194,7 +194,7 @@ class Worker(Child):
         self.seat.page.words[BUSY] = len(self._pool.working())
         while self._remote:
             self._obey(self._remote.popleft())
-        idle = not self._working or self._fetcher.holding == 0
+        idle = not self._working or self._fetcher.idle
         if self._quiet and idle and not self._idle_told:
             self._idle_told = True
             self.tell({"type": "idle"})

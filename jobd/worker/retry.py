@@ -15,7 +15,7 @@ from typing import Any
 
 from jobd import hooks, payload
 from jobd.config import Config
-from jobd.errors import PayloadError
+from jobd.errors import ArgumentError, PayloadError, Shutdown
 from jobd.job import DISCARD, KILL
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
@@ -23,6 +23,9 @@ from jobd.worker.settlement import Settlement
 
 MILLISECONDS_FROM = 100_000_000_000
 """A time above this (the year 5138 in seconds) is in milliseconds, as Sidekiq 8 writes them."""
+
+LONGEST_DELAY = 100 * 365 * 86400
+"""Seconds; a ``retry_in`` that answers more is mistaken (infinity would mean never)."""
 
 OnError = Callable[[BaseException, dict[str, Any]], None]
 
@@ -93,22 +96,26 @@ class Retry:
             now=time.time(),
             backtrace=backtrace_lines(error, _option("backtrace", fields, options)),
         )
+        noted = payload.encode(fields)
         if self._exhausted(fields, retry):
-            return self._die(job, definition, fields, error)
-        delay = self._delay(definition, fields, error)
+            return self._die(job, definition, fields, noted, error)
+        count = max(0, fields["retry_count"])
+        delay = self._delay(definition, count, fields, error)
         if delay is DISCARD:
             return self._discard(job, fields, error)
         if delay is KILL:
-            return self._die(job, definition, fields, error)
-        at = time.time() + delay + jitter(fields["retry_count"])
-        call = self._inflight.retry(job, payload.encode_again(fields), at)
+            return self._die(job, definition, fields, noted, error)
+        at = time.time() + delay + jitter(count)
+        call = self._inflight.retry(job, _encoded(fields, noted), at)
         return Settlement(job, call, "retry")
 
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
         """Whether there are no attempts left; a time window replaces the number of them."""
         window = fields.get("retry_for")
         if isinstance(window, int | float) and not isinstance(window, bool):
-            first = fields.get("failed_at") or 0
+            first = fields.get("failed_at")
+            if not isinstance(first, int | float):
+                return True  # What another program wrote there is no time.
             if first > MILLISECONDS_FROM:
                 first /= 1000
             return bool(first + window < time.time())
@@ -116,19 +123,24 @@ class Retry:
         return bool(fields["retry_count"] >= most)
 
     def _delay(
-        self, definition: Definition | None, fields: dict[str, Any], error: BaseException
+        self,
+        definition: Definition | None,
+        count: int,
+        fields: dict[str, Any],
+        error: BaseException,
     ) -> Any:
         """Seconds, or one of the sentinels."""
-        count = fields["retry_count"]
         if definition is not None and definition.retry_in is not None:
             try:
                 delay = definition.retry_in(count, error, fields)
-            except Exception as broken:  # noqa: BLE001 - the application's; the job must not suffer
+            except Shutdown:
+                raise
+            except BaseException as broken:  # noqa: BLE001 - the application's; the job goes on
                 self._on_error(broken, {"context": "retry_in", "job": fields})
             else:
                 if delay is DISCARD or delay is KILL:
                     return delay
-                if type(delay) in (int, float) and delay > 0:
+                if type(delay) in (int, float) and 0 < delay <= LONGEST_DELAY:
                     return delay
         return default_delay(count)
 
@@ -137,6 +149,7 @@ class Retry:
         job: Claimed,
         definition: Definition | None,
         fields: dict[str, Any],
+        noted: bytes,
         error: BaseException,
     ) -> Settlement:
         options = definition.options if definition is not None else {}
@@ -144,12 +157,14 @@ class Retry:
         if definition is not None and definition.on_exhausted is not None:
             try:
                 keep = definition.on_exhausted(fields, error) is not DISCARD and keep
-            except Exception as broken:  # noqa: BLE001 - as above
+            except Shutdown:
+                raise
+            except BaseException as broken:  # noqa: BLE001 - as above
                 self._on_error(broken, {"context": "on_exhausted", "job": fields})
         if not keep:
             return self._discard(job, fields, error)
         self._tell_death(fields, error)
-        return self._bury(job, payload.encode_again(fields), counted=True)
+        return self._bury(job, _encoded(fields, noted), counted=True)
 
     def _bury(self, job: Claimed, raw: bytes, *, counted: bool) -> Settlement:
         now = time.time()
@@ -171,7 +186,9 @@ class Retry:
         for handler in hooks.death_handlers:
             try:
                 handler(fields, error)
-            except Exception as broken:  # noqa: BLE001 - as above
+            except Shutdown:
+                raise
+            except BaseException as broken:  # noqa: BLE001 - as above
                 self._on_error(broken, {"context": "death handler", "job": fields})
 
 
@@ -182,3 +199,12 @@ def _option(name: str, fields: dict[str, Any], options: Any, default: object = N
         if value is not None:
             return value
     return default
+
+
+def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
+    """*fields* as bytes; as they were *noted* where the application has put into them what is no
+    JSON."""
+    try:
+        return payload.encode_again(fields)
+    except ArgumentError:
+        return noted

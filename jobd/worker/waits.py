@@ -24,12 +24,16 @@ passed, the server can no longer answer a claim of a dead worker (see keeper/rec
 GRACE = 5.0
 """Seconds beyond that after which a silent connection is taken for dead."""
 
+UNBLOCK_AGAIN = 0.02
+"""Seconds between attempts to call a blocking claim back."""
+
 
 class _Wait:
     def __init__(self, queue: str, wire: Wire) -> None:
         self.queue = queue
         self.wire = wire
         self.client_id = 0
+        self.registered: int | None = None
         self.armed_at = 0.0
 
 
@@ -61,7 +65,7 @@ class Waits:
         for wait in self._waits:
             if wait.armed_at or wait.queue in paused:
                 continue
-            if not wait.wire.connected:
+            if wait.registered is None:
                 self._connect(wait)
             wait.wire.send(self._inflight.wait(wait.queue, BLOCK))
             wait.armed_at = time.monotonic()
@@ -70,7 +74,11 @@ class Waits:
         """Call all of them back over the *command* connection; returns queues that delivered."""
         waiting = [wait for wait in self._waits if wait.armed_at]
         for wait in waiting:
-            command.ask("CLIENT", "UNBLOCK", wait.client_id)
+            # Nobody is unblocked when the answer is on its way, or when the server has not read
+            # the claim yet: connections are not ordered among each other. Then it may block still.
+            while not command.ask("CLIENT", "UNBLOCK", wait.client_id):
+                if wait.wire.readable(UNBLOCK_AGAIN):
+                    break
         return [wait.queue for wait in waiting if self._delivered(wait)]
 
     def sleep(self, seconds: float) -> list[str]:
@@ -98,15 +106,18 @@ class Waits:
     def close(self) -> None:
         """Close the connections. What a claim delivered meanwhile stays in its list."""
         for wait in self._waits:
-            if wait.wire.connected:
-                self._selector.unregister(wait.wire)
+            # By its number: a connection that broke has closed itself, and knows it no more.
+            if wait.registered is not None:
+                self._selector.unregister(wait.registered)
+                wait.registered = None
             wait.wire.close()
             wait.armed_at = 0.0
 
     def _connect(self, wait: _Wait) -> None:
         wait.wire.connect()
         wait.client_id = wait.wire.ask("CLIENT", "ID")
-        self._selector.register(wait.wire, selectors.EVENT_READ, wait)
+        wait.registered = wait.wire.fileno()
+        self._selector.register(wait.registered, selectors.EVENT_READ, wait)
 
     def _delivered(self, wait: _Wait) -> bool:
         """Read the answer; the job itself is fetched from the claim list, when it is filed."""

@@ -5,8 +5,13 @@
 --       5 oldest death to keep (s) · 6 size of the set, which keeps one less, as Sidekiq does
 --       7 how many executions to count: 1, or 0 for bytes that never were a job
 -- Returns  1, or 0 when the job was no longer in flight (then nothing is changed).
-if redis.call('HDEL', KEYS[1], ARGV[2]) == 0 then return 0 end
+-- The job is written to its new place before it leaves the old one: a script that fails half way
+-- (say, because somebody made that place a key of another type) is not rolled back. PERSIST changes
+-- nothing; it lets the writes after it happen when memory is full.
+if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
+redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+redis.call('HDEL', KEYS[1], ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -tonumber(ARGV[6]))
 count(3, tonumber(ARGV[7]), ARGV[1])

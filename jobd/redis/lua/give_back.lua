@@ -6,12 +6,16 @@
 --       of its queue among the lists, from 1 · 1 when it had started (an execution was cut short
 --       and is counted, as Sidekiq does), else 0
 -- Returns  how many were still in flight and are back in their queues now.
+-- The job is written to its new place before it leaves the old one: a script that fails half way
+-- (say, because somebody made that place a key of another type) is not rolled back. PERSIST changes
+-- nothing; it lets the writes after it happen when memory is full.
+redis.call('PERSIST', KEYS[1])
 local returned, interrupted = 0, 0
 for i = 2, #ARGV, 3 do
   local payload = redis.call('HGET', KEYS[1], ARGV[i])
   if payload then
-    redis.call('HDEL', KEYS[1], ARGV[i])
     redis.call('RPUSH', KEYS[5 + tonumber(ARGV[i + 1])], payload)
+    redis.call('HDEL', KEYS[1], ARGV[i])
     returned = returned + 1
     interrupted = interrupted + tonumber(ARGV[i + 2])
   end

@@ -6,10 +6,14 @@
 --       or 0 for the dead set · payload to push
 -- Returns  how many were still in the set and have been moved; the others were taken by another
 --       keeper or by a person meanwhile.
+-- The job is written to its new place before it leaves the old one: a script that fails half way
+-- (say, because somebody made that place a key of another type) is not rolled back. PERSIST changes
+-- nothing; it lets the writes after it happen when memory is full.
+redis.call('PERSIST', KEYS[1])
 local moved = 0
 local queues = tonumber(ARGV[2])
 for i = 3 + queues, #ARGV, 3 do
-  if redis.call('ZREM', KEYS[1], ARGV[i]) == 1 then
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
     local position = tonumber(ARGV[i + 1])
     if position == 0 then
       redis.call('ZADD', KEYS[3], ARGV[1], ARGV[i + 2])
@@ -17,6 +21,7 @@ for i = 3 + queues, #ARGV, 3 do
       redis.call('SADD', KEYS[2], ARGV[2 + position])
       redis.call('LPUSH', KEYS[3 + position], ARGV[i + 2])
     end
+    redis.call('ZREM', KEYS[1], ARGV[i])
     moved = moved + 1
   end
 end

@@ -19,6 +19,7 @@ local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not listed and redis.call('HLEN', KEYS[2]) == 0 then return {'forgotten', 0} end
 local lease = tonumber(listed or '0')
 if ARGV[2] == 'expired' and lease > now then return {'alive', 0} end
+redis.call('PERSIST', KEYS[1]) -- as in give_back.lua
 if lease >= 0 then
   lease = -now
   redis.call('ZADD', KEYS[1], lease, ARGV[1])
@@ -38,7 +39,6 @@ end
 for i = 6 + queues, #ARGV, 3 do
   local payload = redis.call('HGET', KEYS[2], ARGV[i])
   if payload then
-    redis.call('HDEL', KEYS[2], ARGV[i])
     if ARGV[i + 2] ~= '' then payload = ARGV[i + 2] end
     local position = tonumber(ARGV[i + 1])
     if position == 0 then
@@ -47,6 +47,7 @@ for i = 6 + queues, #ARGV, 3 do
       redis.call('RPUSH', KEYS[4 + 2 * position], payload)
       redis.call('SADD', KEYS[4], ARGV[5 + position])
     end
+    redis.call('HDEL', KEYS[2], ARGV[i])
     moved = moved + 1
   end
 end

@@ -5,6 +5,7 @@
 -- Returns  1, or 0 while a keeper is still recovering what this owner held: try again later.
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if lease and tonumber(lease) <= 0 then return 0 end
+redis.call('PERSIST', KEYS[1]) -- as in renew.lua
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
 redis.call('SADD', KEYS[2], unpack(ARGV, 3))
 return 1

@@ -4,6 +4,9 @@
 -- KEYS  1 owners
 -- ARGV  1 length of the lease (s) · 2… identities
 -- Returns  the identities that have no lease.
+-- PERSIST changes nothing. It is the first write because it is allowed when memory is full, and
+-- after a script's first write the rest of it is as well: a full server must not cost leases.
+redis.call('PERSIST', KEYS[1])
 local till = redis.call('TIME')[1] + ARGV[1]
 local lost = {}
 for i = 2, #ARGV do

@@ -1,0 +1,300 @@
+"""The executor and its threads: what surrounds the function of a job."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd import context, hooks, registry
+from jobd.errors import Shutdown
+from jobd.job import Job, job
+from jobd.middleware import server_middleware
+from jobd.redis.inflight import Claimed
+from jobd.testing import EmbeddedServer
+from tests.integration.engine import (
+    KEYS,
+    Engine,
+    engine,
+    failed,
+    gate,
+    gates,
+    held,
+    payload,
+    processed,
+    push,
+    ran,
+    until,
+    waiting,
+)
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    before = dict(registry._definitions)
+    ran.clear()
+    held.clear()
+    gates.clear()
+    yield
+    server_middleware.clear()
+    hooks.error_handlers.clear()
+    registry._definitions.clear()
+    registry._definitions.update(before)
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def execute(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Run]:
+    """Execute one payload in this thread; returns how it is to be ended."""
+    bench = Engine(server.url)
+    yield lambda raw, queue="default": bench.executor.execute(Claimed(1, queue, raw))
+    bench.release()
+
+
+def test_a_function_gets_its_arguments_and_knows_its_job(execute: Run) -> None:
+    seen: list[Any] = []
+
+    @job(name="engine.Know")
+    def know(*args: Any, **kwargs: Any) -> None:
+        current = context.current_job()
+        seen.append((args, kwargs, current.jid, current.queue, current.attempt, current.name))
+
+    raw = payload("Know", 1, "é", kwargs={"x": None}, jid="abc", retry_count=1)
+    assert execute(raw, "low") is None
+    assert seen == [((1, "é"), {"x": None}, "abc", "low", 3, "engine.Know")]
+    assert context.running_job() is None
+
+
+def test_a_class_gets_a_new_instance_each_time(execute: Run) -> None:
+    instances: list[object] = []
+
+    class Remember(Job, name="engine.Remember"):
+        def perform(self) -> None:
+            instances.append(self)
+
+    for _ in range(2):
+        assert execute(payload("Remember")) is None
+    assert instances[0] is not instances[1]
+
+
+def test_a_coroutine_runs_in_the_context_of_its_job(execute: Run) -> None:
+    seen: list[str] = []
+
+    @job(name="engine.Later")
+    async def later() -> None:
+        await asyncio.sleep(0)
+        seen.append(f"{context.current_job().jid} {threading.current_thread().name}")
+
+    assert execute(payload("Later", jid="abc")) is None
+    assert seen == ["abc asyncio"]
+
+
+def test_a_coroutine_that_fails_or_cancels_itself_is_retried(execute: Run) -> None:
+    @job(name="engine.Broken")
+    async def broken() -> None:
+        raise KeyError("x")
+
+    @job(name="engine.Cancel")
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    assert execute(payload("Broken")).outcome == "retry"
+    assert execute(payload("Cancel")).outcome == "retry"
+
+
+def test_middleware_surrounds_the_function_and_may_skip_it(execute: Run) -> None:
+    order: list[str] = []
+
+    def around(current: Any, fields: Any, queue: str, call_next: Callable[[], Any]) -> None:
+        fields["args"] = ["changed for nobody"]
+        order.append(f"before {current.jid} {queue}")
+        if current.jid != "skip":
+            call_next()
+            order.append("after")
+
+    server_middleware.add(around)
+    assert execute(payload("Note", 1, jid="run")) is None
+    assert execute(payload("Note", 2, jid="skip")) is None
+    assert list(ran) == [1]
+    assert order == ["before run default", "after", "before skip default"]
+
+
+def test_an_error_in_middleware_is_a_failure_of_the_job(execute: Run) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("middleware")
+
+    server_middleware.add(broken)
+    assert execute(payload("Note", 1)).outcome == "retry"
+    assert not ran
+
+
+@pytest.mark.parametrize("how", ["itself", "cause", "context"])
+def test_what_the_stop_brings_about_is_no_failure(execute: Run, how: str) -> None:
+    reported: list[Any] = []
+    hooks.error_handlers.append(lambda *what: reported.append(what))
+
+    @job(name="engine.Cut")
+    def cut() -> None:
+        try:
+            raise Shutdown
+        except Shutdown as error:
+            if how == "itself":
+                raise
+            if how == "cause":
+                raise ValueError from error
+            raise KeyError  # noqa: B904 - the context is what is tested
+
+    with pytest.raises(Shutdown):
+        execute(payload("Cut"))
+    assert not reported
+    assert context.running_job() is None
+
+
+def test_errors_are_reported_after_the_decision_with_their_job(execute: Run) -> None:
+    told: list[Any] = []
+    hooks.error_handlers.append(lambda error, about: told.append((str(error), about)))
+
+    @job(name="engine.Bad")
+    def bad() -> None:
+        raise ValueError("why")
+
+    execute(payload("Bad", jid="abc"))
+    [(message, about)] = told
+    assert message == "why"
+    assert (about["job"]["jid"], about["context"]) == ("abc", "Job raised exception")
+
+
+def test_the_traceback_begins_in_the_job(execute: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    @job(name="engine.Trace")
+    def trace() -> None:
+        raise ValueError("why")
+
+    execute(payload("Trace"))
+    said = capfd.readouterr().err
+    assert "job_failed" in said
+    assert "in trace" in said
+    assert "worker/executor.py" not in said
+
+
+def test_an_exception_that_cannot_be_shown_is_logged(
+    execute: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    @job(name="engine.Mute")
+    def mute() -> None:
+        raise Mute
+
+    assert execute(payload("Mute")).outcome == "retry"
+    assert "job_failed" in capfd.readouterr().err
+
+
+# --- the threads --------------------------------------------------------------------------------
+
+
+def test_every_way_to_end_in_one_running_engine(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    @job(name="engine.Bad")
+    def bad() -> None:
+        raise ValueError("why")
+
+    @job(name="engine.Leave")
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with engine(server.url) as one:
+        push(redis, "default", payload("Bad", retry=True), payload("Leave", retry=0))
+        push(redis, "default", payload("Bad", retry=False), b"no json", payload("Note", 1))
+        until(lambda: processed(redis) == 4, "they all ended")
+        until(lambda: one.fetcher.holding == 0 and redis.zcard(KEYS.dead) == 2, "the last as well")
+        assert failed(redis) == 3
+        assert redis.zcard(KEYS.retry) == 1
+        assert list(ran) == [1]
+        assert one.page.words[2] >= 4
+
+
+def test_the_scoreboard_shows_what_has_started(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    gate("shown")
+    with engine(server.url, threads=3) as one:
+        push(redis, "default", payload("Hold", "shown"), payload("Hold", "shown"))
+        until(lambda: len(held) == 2, "both run")
+        running = one.page.running()
+        tags: Any = redis.hkeys(KEYS.inflight("host:1:engine"))
+        assert sorted(entry.sequence for entry in running) == sorted(
+            int(tag.partition(b":")[0]) for tag in tags
+        )
+        idents = {thread.ident for thread in threading.enumerate()}
+        assert all(entry.thread_ident in idents for entry in running)
+        now = time.monotonic_ns()
+        assert all(0 <= now - entry.started < 60e9 for entry in running)
+        assert len(one.pool.working()) == 2
+        gates["shown"].set()
+        until(lambda: not one.page.running(), "nothing runs")
+
+
+def test_jobs_that_do_not_end_are_interrupted_after_they_were_given_back(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    cleaned = threading.Event()
+
+    @job(name="engine.Busy")
+    def busy() -> None:
+        held.append("busy")
+        try:
+            while True:
+                time.sleep(0.01)
+        except Exception:  # noqa: BLE001 - what many jobs do
+            ran.append("swallowed")
+        finally:
+            cleaned.set()
+
+    @job(name="engine.BusyToo")
+    async def busy_too() -> None:
+        held.append("busy too")
+        await asyncio.sleep(60)
+
+    raws = [payload("Busy"), payload("BusyToo")]
+    with engine(server.url, threads=2) as one:
+        push(redis, "default", *raws)
+        until(lambda: len(held) == 2, "both run")
+        assert one.fetcher.surrender(5)
+        one.executor._coroutines.cancel_all()
+        assert one.pool.interrupt(5)
+        assert cleaned.is_set()
+        assert not ran
+    assert waiting(redis) == raws
+    assert (processed(redis), failed(redis)) == (2, 2)
+    assert not redis.exists(KEYS.retry)
+    assert not redis.zcard(KEYS.owners)
+
+
+def test_interrupting_a_thread_whose_job_has_just_ended_does_not_wait_for_it(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    gate("just")
+    with engine(server.url, threads=1) as one:
+        push(redis, "default", payload("Hold", "just"))
+        until(lambda: held, "it runs")
+        one.fetcher.surrender(5)
+        [thread] = one.pool._threads
+        gates["just"].set()
+        until(lambda: not one.pool.working(), "it ended")
+        thread.job = Claimed(1, "default", b"{}")  # as it was when the threads were looked at
+        timer = threading.Timer(0.05, lambda: setattr(thread, "job", None))
+        timer.start()
+        began = time.monotonic()
+        assert one.pool.interrupt(10)
+        assert time.monotonic() - began < 5
+        timer.join()

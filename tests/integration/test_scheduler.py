@@ -1,0 +1,170 @@
+"""The scheduler against a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd.keeper.prune import Prune
+from jobd.keeper.scheduler import BATCH, Scheduler
+from jobd.redis.connection import connect
+from jobd.testing import EmbeddedServer
+from tests.integration.engine import KEYS, until, waiting
+
+
+@pytest.fixture
+def loops() -> Iterator[list[Scheduler]]:
+    made: list[Scheduler] = []
+    yield made
+    for loop in made:
+        assert loop.stop(10)
+
+
+def member(number: int, queue: str = "default") -> bytes:
+    """Bytes in no usual shape: whoever rewrites them is found out."""
+    return (
+        b'{"strange" :[1.50, 1e2,"\\u00e9\xc3\xa9/\\/"],"queue":"%b","args":[%d],"class":"A",'
+        b'"jid":"j%d","big":123456789012345678901234567890}' % (queue.encode(), number, number)
+    )
+
+
+@pytest.mark.parametrize("source", [KEYS.schedule, KEYS.retry])
+def test_due_jobs_move_and_no_other_byte_changes(redis: redis_py.Redis, source: str) -> None:
+    now = time.time()
+    redis.zadd(source, {member(1): now - 10, member(2, "low:er"): now - 5, member(3): now + 1000})
+    before = time.time()
+    pause = Scheduler(redis, KEYS, 1.0).turn()
+    [raw] = waiting(redis)
+    enqueued_at = json.loads(raw)["enqueued_at"]
+    assert type(enqueued_at) is float
+    assert before <= enqueued_at <= time.time()
+    untouched = [b'[1.50, 1e2,"\\u00e9\xc3\xa9/\\/"]', b"123456789012345678901234567890"]
+    assert all(piece in raw for piece in untouched)
+    stamp = b',"enqueued_at":' + json.dumps(enqueued_at).encode()
+    assert raw.replace(stamp, b"") == member(1).replace(b'"strange" :', b'"strange":')
+    assert len(waiting(redis, "low:er")) == 1
+    assert redis.smembers(KEYS.queues) == {b"default", b"low:er"}
+    assert redis.zrange(source, 0, -1) == [member(3)]
+    assert pause == 1.0
+
+
+def test_the_time_of_an_earlier_push_is_replaced(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.retry, {b'{"enqueued_at":5,"class":"A","args":[]}': 1.0})
+    Scheduler(redis, KEYS, 1.0).turn()
+    [raw] = waiting(redis)
+    assert raw.startswith(b'{"enqueued_at":1')
+    assert json.loads(raw)["enqueued_at"] > 1e9
+
+
+def test_jobs_due_first_are_pushed_first(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1000.0 + n for n in range(50)})
+    Scheduler(redis, KEYS, 1.0).turn()
+    assert [json.loads(raw)["args"][0] for raw in waiting(redis)] == list(range(50))
+
+
+def test_a_flood_of_retries_does_not_hold_up_scheduled_jobs(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(3 * BATCH)})
+    redis.zadd(KEYS.schedule, {member(-1, "scheduled"): 1.0})
+    assert Scheduler(redis, KEYS, 1.0).turn() == 0.0, "there is more to do at once"
+    assert len(waiting(redis, "scheduled")) == 1
+    assert redis.zcard(KEYS.retry) == 2 * BATCH
+
+
+@pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"queue":5,"class":"A","args":[]}'])
+def test_a_member_that_is_no_job_goes_to_the_dead_set(redis: redis_py.Redis, raw: bytes) -> None:
+    redis.zadd(KEYS.schedule, {raw: 1.0, member(1): 2.0})
+    before = time.time()
+    Scheduler(redis, KEYS, 1.0).turn()
+    kept: Any = redis.zrange(KEYS.dead, 0, -1, withscores=True)
+    [(dead, score)] = kept
+    assert dead == raw
+    assert before - 1 <= score <= time.time()
+    assert len(waiting(redis)) == 1
+    assert redis.zcard(KEYS.schedule) == 0
+
+
+def test_schedulers_that_race_move_each_job_once(
+    server: EmbeddedServer, redis: redis_py.Redis, loops: list[Scheduler]
+) -> None:
+    jobs = 5000
+    redis.zadd(KEYS.schedule, {member(n): 1.0 + n for n in range(jobs)})
+    loops += [Scheduler(connect(server.url), KEYS, 1.0) for _ in range(4)]
+    for loop in loops:
+        loop.start()
+    until(lambda: redis.zcard(KEYS.schedule) == 0, "all are promoted")
+    numbers = Counter(json.loads(raw)["args"][0] for raw in waiting(redis))
+    assert numbers == Counter(range(jobs))
+
+
+def test_it_wakes_in_time_for_a_job_due_soon(
+    server: EmbeddedServer, redis: redis_py.Redis, loops: list[Scheduler]
+) -> None:
+    due = time.time() + 0.3
+    redis.zadd(KEYS.schedule, {member(1): due})
+    loops.append(Scheduler(connect(server.url), KEYS, 60.0))
+    loops[0].start()
+    until(lambda: waiting(redis), "it is promoted")
+    assert 0 <= json.loads(waiting(redis)[0])["enqueued_at"] - due < 0.25
+
+
+def test_a_quiet_one_promotes_nothing_until_it_resumes(
+    server: EmbeddedServer, redis: redis_py.Redis, loops: list[Scheduler]
+) -> None:
+    redis.zadd(KEYS.schedule, {member(1): 1.0})
+    loop = Scheduler(connect(server.url), KEYS, 60.0)
+    loop.quiet = True
+    assert loop.turn() == 60.0
+    assert redis.zcard(KEYS.schedule) == 1
+    loops.append(loop)
+    loop.start()
+    loop.quiet = False
+    loop.wake()
+    until(lambda: waiting(redis), "it is promoted")
+
+
+def test_a_crash_between_reading_and_moving_loses_nothing(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(10)})
+    loop = Scheduler(redis, KEYS, 1.0)
+    due = loop._due(time.time())
+    # Between the two steps a person deletes one and another keeper takes one.
+    redis.zrem(KEYS.schedule, member(3))
+    other = Scheduler(redis, KEYS, 1.0)
+    other._promote(KEYS.schedule, [member(4)], time.time())
+    for _ in range(2):
+        loop._promote(KEYS.schedule, due[KEYS.schedule], time.time())
+    numbers = sorted(json.loads(raw)["args"][0] for raw in waiting(redis))
+    assert numbers == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_pruning_takes_the_silent_off_the_list_once_a_minute(redis: redis_py.Redis) -> None:
+    redis.sadd(KEYS.processes, "host:1:gone", "host:1:here")
+    redis.hset(KEYS.process("host:1:here"), "info", "{}")
+    assert Prune(redis, KEYS).turn() == 60.0
+    assert redis.smembers(KEYS.processes) == {b"host:1:here"}
+    redis.sadd(KEYS.processes, "host:1:gone")
+    Prune(redis, KEYS).turn()
+    assert redis.scard(KEYS.processes) == 2, "somebody has done it within this minute"
+    assert 0 < redis.ttl(KEYS.process_cleanup) <= 60
+
+
+Turn = Callable[[], float]
+
+
+def test_one_turn_serves_threads_that_share_a_client(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(400)})
+    turns: list[Turn] = [Scheduler(redis, KEYS, 1.0).turn for _ in range(4)]
+    threads = [threading.Thread(target=turn) for turn in turns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(waiting(redis)) + redis.zcard(KEYS.schedule) == 400

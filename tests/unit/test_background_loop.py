@@ -1,0 +1,149 @@
+"""The shape of every background loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from jobd import background
+from jobd.background import FIRST_PAUSE, LONGEST_PAUSE, Loop, Outage
+
+
+class Lines:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def note(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+
+    warning = info = exception = error = debug = note
+
+
+class Turns(Loop):
+    def __init__(self, act: Callable[[int], float]) -> None:
+        super().__init__("test")
+        self.lines = Lines()
+        self.log = self.lines  # type: ignore[assignment]
+        self._outage = Outage(self.lines)  # type: ignore[arg-type]
+        self.turns = 0
+        self.turned = threading.Semaphore(0)
+        self._act = act
+
+    def turn(self) -> float:
+        self.turns += 1
+        try:
+            return self._act(self.turns)
+        finally:
+            self.turned.release()
+
+    def await_turns(self, number: int) -> None:
+        for _ in range(number):
+            assert self.turned.acquire(timeout=10)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Callable[[int], float]], Turns]]:
+    made: list[Turns] = []
+
+    def start(act: Callable[[int], float]) -> Turns:
+        made.append(Turns(act))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for loop in made:
+        assert loop.stop(10)
+
+
+Run = Callable[[Callable[[int], float]], Turns]
+
+
+def test_it_sleeps_as_long_as_a_turn_says(run: Run) -> None:
+    loop = run(lambda n: 0.0 if n < 5 else 60.0)
+    loop.await_turns(5)
+    assert not loop.turned.acquire(timeout=0.05)
+
+
+def test_a_wake_up_brings_the_next_turn_now(run: Run) -> None:
+    loop = run(lambda n: 60.0)
+    loop.await_turns(1)
+    for _ in range(20):
+        loop.wake()
+        loop.await_turns(1)
+
+
+def test_a_wake_up_during_a_turn_brings_another_one(run: Run) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def act(n: int) -> float:
+        if n == 1:
+            inside.set()
+            assert go_on.wait(10)
+        return 60.0
+
+    loop = run(act)
+    assert inside.wait(10)
+    loop.wake()
+    go_on.set()
+    loop.await_turns(2)
+
+
+def test_stopping_ends_a_sleep(run: Run) -> None:
+    loop = run(lambda n: 60.0)
+    loop.await_turns(1)
+    assert loop.stop(5)
+    assert not loop.is_alive()
+
+
+def test_stopping_one_that_never_started() -> None:
+    assert Turns(lambda n: 0.0).stop(1)
+
+
+def test_an_outage_is_one_line_at_its_start_and_one_at_its_end(run: Run) -> None:
+    back = threading.Event()
+
+    def act(n: int) -> float:
+        if n <= 3:
+            raise redis.ConnectionError("away")
+        back.set()
+        return 60.0
+
+    loop = run(act)
+    assert back.wait(10)
+    assert loop.stop(10)
+    assert loop.lines.events == ["redis_unavailable", "redis_back"]
+
+
+def test_a_bug_is_logged_and_the_loop_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "LONGEST_PAUSE", 0.01)
+    loop = run(lambda n: 60.0 if n > 2 else 1 / (n - n))
+    loop.await_turns(3)
+    assert loop.stop(10)
+    assert loop.lines.events == ["background_loop_failed"] * 2
+
+
+def test_pauses_grow_are_jittered_and_bounded() -> None:
+    outage = Outage(Lines())  # type: ignore[arg-type]
+    expected = FIRST_PAUSE
+    for _ in range(12):
+        pause = outage.failed(redis.ConnectionError("away"))
+        assert expected / 2 <= pause <= expected
+        expected = min(expected * 2, LONGEST_PAUSE)
+    outage.over()
+    assert outage.failed(redis.ConnectionError("away")) <= FIRST_PAUSE
+
+
+def test_an_outage_without_a_message_names_its_kind() -> None:
+    lines: list[dict[str, object]] = []
+
+    class Logger:
+        def warning(self, event: str, **fields: object) -> None:
+            lines.append(fields)
+
+    Outage(Logger()).failed(redis.TimeoutError())  # type: ignore[arg-type]
+    assert lines == [{"error": "TimeoutError"}]

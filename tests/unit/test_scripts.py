@@ -1,0 +1,491 @@
+"""The Lua scripts, as properties: whatever happens in whatever order, no job is lost or doubled.
+
+Hypothesis plays several owners, keepers and operators on a real server, sends calls twice as a
+client does whose answer was lost, and after every step counts where each job is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis as redis_py
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from jobd.keeper.leases import Leases
+from jobd.keeper.recovery import Death, Recovery
+from jobd.keeper.scheduler import Scheduler
+from jobd.redis import scripts
+from jobd.redis.connection import Wire, connect
+from jobd.redis.inflight import DAY_TTL, LEASE, Claimed, InFlight, split_tag
+from jobd.redis.keys import Keys
+from jobd.testing import EmbeddedServer
+
+KEYS = Keys("{p}:")
+QUEUES = ("a", "b:c")
+OWNERS = ("host:1:x", "host:1:y", "host:2:z")
+
+
+def number(raw: bytes) -> int:
+    found: int = json.loads(raw)["number"]
+    return found
+
+
+class Owner:
+    """What one worker believes: its numbers, and the jobs that it has been given."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self.inflight = InFlight(KEYS, identity, QUEUES)
+        self.next = 1
+        self.given: dict[int, Claimed] = {}
+
+    def take(self, queue: str, payloads: list[bytes]) -> None:
+        for raw in payloads:
+            self.given[self.next] = Claimed(self.next, queue, raw)
+            self.next += 1
+
+
+owners = st.sampled_from(OWNERS)
+queues = st.sampled_from(QUEUES)
+twice = st.booleans()
+mostly = st.sampled_from([False, True, True, True])
+
+
+class Jobs(RuleBasedStateMachine):
+    client: redis_py.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.wire = Wire(self.client)
+        self.wire.connect(scripts.OF_A_WORKER)
+        self.owners = {identity: Owner(identity) for identity in OWNERS}
+        self.pushed = 0
+        self.ended: set[int] = set()
+        self.processed = 0
+        self.failed = 0
+        self.recovery = Recovery(self.client, KEYS, lambda _identity, _jobs: None)
+        self.scheduler = Scheduler(self.client, KEYS, 1.0)
+
+    def teardown(self) -> None:
+        self.wire.close()
+
+    # -- tools ---------------------------------------------------------------------------------
+
+    def say(self, call: bytes, again: bool = False) -> Any:
+        self.wire.send(call)
+        first = self.wire.read()
+        if again:
+            self.wire.send(call)
+            self.wire.read()
+        return first
+
+    def queue(self, name: str) -> list[bytes]:
+        """Its payloads, the next one first."""
+        found: Any = self.client.lrange(KEYS.queue(name), 0, -1)
+        return list(reversed(found))
+
+    def lease(self, owner: Owner) -> float:
+        return self.client.zscore(KEYS.owners, owner.identity) or 0.0
+
+    def really_held(self, owner: Owner) -> dict[int, tuple[str, bytes]]:
+        held: Any = self.client.hgetall(KEYS.inflight(owner.identity))
+        return {
+            sequence: (queue, raw)
+            for tag, raw in held.items()
+            for sequence, queue in [split_tag(tag)]
+        }
+
+    def some(self, owner: Owner, data: st.DataObject) -> list[Claimed]:
+        """Some of the jobs that it was ever given; mostly, but not only, such as are its own."""
+        given = sorted(owner.given)
+        mine = [sequence for sequence in given if sequence in self.really_held(owner)]
+        its_own: bool = data.draw(mostly)
+        if mine and its_own:
+            given = mine
+        chosen = data.draw(st.lists(st.sampled_from(given), min_size=1, max_size=4, unique=True))
+        return [owner.given[sequence] for sequence in chosen]
+
+    @initialize(jobs=st.integers(0, 12))
+    def begin(self, jobs: int) -> None:
+        """Most of what matters happens to owners that have jobs."""
+        for owner in self.owners.values():
+            assert self.say(owner.inflight.register()) == 1
+        for name in QUEUES:
+            self.push(name, jobs)
+        for identity in OWNERS[:2]:
+            self.claim(identity, 4, [1, 3], False, False)
+
+    # -- clients and operators -----------------------------------------------------------------
+
+    @rule(name=queues, jobs=st.integers(1, 6))
+    def push(self, name: str, jobs: int) -> None:
+        for _ in range(jobs):
+            raw = json.dumps({"number": self.pushed, "class": "A", "args": [], "queue": name})
+            self.client.lpush(KEYS.queue(name), raw)
+            self.pushed += 1
+
+    @rule(name=queues)
+    def schedule(self, name: str) -> None:
+        raw = json.dumps({"number": self.pushed, "class": "A", "args": [], "queue": name})
+        self.client.zadd(KEYS.schedule, {raw: self.pushed % 2 * 1e12})
+        self.pushed += 1
+
+    @rule(name=queues, pause=st.booleans())
+    def pause(self, name: str, pause: bool) -> None:
+        if pause:
+            self.client.sadd(KEYS.paused, name)
+        else:
+            self.client.srem(KEYS.paused, name)
+
+    # -- workers -------------------------------------------------------------------------------
+
+    @rule(identity=owners, again=twice)
+    def register(self, identity: str, again: bool) -> None:
+        owner = self.owners[identity]
+        condemned = self.lease(owner) < 0
+        done = self.say(owner.inflight.register(), again)
+        assert done == (not condemned)
+        assert (self.lease(owner) > 0) == bool(done)
+
+    @rule(
+        identity=owners,
+        most=st.integers(1, 6),
+        shares=st.lists(st.integers(0, 4), min_size=2, max_size=2),
+        turned=st.booleans(),
+        lost=st.booleans(),
+    )
+    def claim(self, identity: str, most: int, shares: list[int], turned: bool, lost: bool) -> None:
+        owner = self.owners[identity]
+        names = QUEUES[::-1] if turned else QUEUES
+        before = {name: self.queue(name) for name in QUEUES}
+        held = self.really_held(owner)
+        paused = {name.decode() for name in self.client.smembers(KEYS.paused)}  # type: ignore[union-attr]
+        plan = list(zip(names, shares, strict=True))
+        reply = self.say(owner.inflight.claim(owner.next, most, plan))
+        if self.lease(owner) <= 0:
+            assert reply is None
+            assert before == {name: self.queue(name) for name in QUEUES}
+            assert held == self.really_held(owner)
+            return
+        first = owner.next
+        got: Counter[str] = Counter()
+        seen = set()
+        for position, *payloads in reply:
+            name = names[abs(position) - 1]
+            if position < 0:
+                seen.add(name)
+                assert not payloads
+                continue
+            assert payloads == before[name][got[name] : got[name] + len(payloads)]
+            got[name] += len(payloads)
+            owner.take(name, payloads)
+        assert seen == paused & set(QUEUES)
+        assert all(got[name] == 0 for name in paused)
+        open_jobs = sum(len(before[name]) for name in QUEUES if name not in paused)
+        assert sum(got.values()) == min(most, open_jobs), "a claim is full whenever there is work"
+        left = most
+        for name, share in plan:
+            if name not in paused:
+                mine = min(share, left, len(before[name]))
+                left -= mine
+                assert got[name] >= mine, "every queue gives its share"
+        after = self.really_held(owner)
+        assert after.keys() - held.keys() == set(range(first, owner.next))
+        if lost:  # the answer: its numbers are not used again
+            for sequence in range(first, owner.next):
+                del owner.given[sequence]
+            owner.next = first + most
+
+    @rule(identity=owners, name=queues)
+    def wait(self, identity: str, name: str) -> None:
+        """Even a condemned owner's blocking claim may be answered."""
+        if self.queue(name):
+            self.say(self.owners[identity].inflight.register())
+            assert self.say(self.owners[identity].inflight.wait(name, 0.01)) is not None
+
+    @rule(identity=owners, name=queues)
+    def file(self, identity: str, name: str) -> None:
+        owner = self.owners[identity]
+        claimed: Any = self.client.lrange(KEYS.claim(identity, name), 0, -1)
+        paused = self.client.sismember(KEYS.paused, name)
+        before = self.queue(name)
+        reply = self.say(owner.inflight.file(owner.next, name))
+        if self.lease(owner) <= 0:
+            assert reply is None
+            assert self.client.lrange(KEYS.claim(identity, name), 0, -1) == claimed
+        elif paused:
+            assert reply == []
+            assert self.queue(name) == claimed[::-1] + before
+        else:
+            assert reply == claimed[::-1]
+            owner.take(name, reply)
+
+    @rule(identity=owners, name=queues, again=twice)
+    def unclaim(self, identity: str, name: str, again: bool) -> None:
+        self.say(self.owners[identity].inflight.unclaim(name), again)
+
+    @rule(identity=owners)
+    def adopt(self, identity: str) -> None:
+        """What a lost answer had claimed is found."""
+        owner = self.owners[identity]
+        for sequence, (name, raw) in self.really_held(owner).items():
+            owner.given.setdefault(sequence, Claimed(sequence, name, raw))
+            owner.next = max(owner.next, sequence + 1)
+
+    @precondition(lambda self: any(owner.given for owner in self.owners.values()))
+    @rule(data=st.data(), again=twice)
+    def acknowledge(self, data: st.DataObject, again: bool) -> None:
+        owner = self.busy(data)
+        jobs = self.some(owner, data)
+        held = self.really_held(owner)
+        mine = [job for job in jobs if job.sequence in held]
+        assert self.say(owner.inflight.acknowledge(jobs), again) == len(mine)
+        self.ended |= {number(job.payload) for job in mine}
+        self.processed += len(mine)
+
+    def busy(self, data: st.DataObject) -> Owner:
+        having = [owner for owner in self.owners.values() if owner.given]
+        holding = [owner for owner in having if self.really_held(owner)]
+        likely: bool = data.draw(mostly)
+        if holding and likely:
+            having = holding
+        return data.draw(st.sampled_from(having))
+
+    @precondition(lambda self: any(owner.given for owner in self.owners.values()))
+    @rule(data=st.data(), how=st.sampled_from(["retry", "bury", "discard"]), again=twice)
+    def fail(self, data: st.DataObject, how: str, again: bool) -> None:
+        owner = self.busy(data)
+        job = self.some(owner, data)[0]
+        mine = job.sequence in self.really_held(owner)
+        noted = json.dumps({**json.loads(job.payload), "failed": True}).encode()
+        now = time.time()
+        if how == "retry":
+            call = owner.inflight.retry(job, noted, now - 1)
+        elif how == "bury":
+            counted = data.draw(st.booleans())
+            call = owner.inflight.bury(
+                job, noted, now, keep_from=now - 1e6, most=10_000, counted=counted
+            )
+        else:
+            call = owner.inflight.discard(job)
+        assert self.say(call, again) == int(mine)
+        if mine:
+            count = 1 if how != "bury" else int(counted)
+            self.processed += count
+            self.failed += count
+            if how == "discard":
+                self.ended.add(number(job.payload))
+
+    @precondition(lambda self: any(owner.given for owner in self.owners.values()))
+    @rule(data=st.data(), again=twice)
+    def give_back(self, data: st.DataObject, again: bool) -> None:
+        owner = self.busy(data)
+        jobs = self.some(owner, data)
+        held = self.really_held(owner)
+        before = {name: self.queue(name) for name in QUEUES}
+        started = frozenset(job.sequence for job in jobs if data.draw(st.booleans()))
+        mine = [job for job in sorted(jobs) if job.sequence in held]
+        assert self.say(owner.inflight.give_back(jobs, started), again) == len(mine)
+        for name in QUEUES:
+            back = [job.payload for job in mine if job.queue == name]
+            assert self.queue(name) == back + before[name]
+        cut = sum(job.sequence in started for job in mine)
+        self.processed += cut
+        self.failed += cut
+
+    @rule(identity=owners, again=twice)
+    def release(self, identity: str, again: bool) -> None:
+        owner = self.owners[identity]
+        empty = not self.really_held(owner) and not any(
+            self.client.llen(KEYS.claim(identity, name)) for name in QUEUES
+        )
+        lease = self.lease(owner)
+        assert self.say(owner.inflight.release(), again) == int(empty)
+        assert self.lease(owner) == (0.0 if empty else lease)
+
+    # -- keepers -------------------------------------------------------------------------------
+
+    @rule(identities=st.sets(owners))
+    def renew(self, identities: set[str]) -> None:
+        before = {identity: self.lease(self.owners[identity]) for identity in OWNERS}
+        leases = Leases(self.client, KEYS)
+        leases.vouch_for(sorted(identities))
+        leases.turn()
+        for identity, lease in before.items():
+            now = self.lease(self.owners[identity])
+            if lease <= 0 or identity not in identities:
+                assert now == lease
+            else:
+                assert now > time.time() + LEASE - 5
+
+    @rule(identity=owners)
+    def expire(self, identity: str) -> None:
+        if self.lease(self.owners[identity]) > 0:
+            self.client.zadd(KEYS.owners, {identity: 1.0})
+
+    @rule()
+    def time_passes(self) -> None:
+        for owner in self.owners.values():
+            if (lease := self.lease(owner)) < 0:
+                self.client.zadd(KEYS.owners, {owner.identity: lease + 10})
+
+    @rule(identity=owners, certainty=st.sampled_from(["dead", "expired"]), again=twice)
+    def recover(self, identity: str, certainty: str, again: bool) -> None:
+        owner = self.owners[identity]
+        lease, held = self.lease(owner), self.really_held(owner)
+        claimed = {
+            name: list(self.client.lrange(KEYS.claim(identity, name), 0, -1)) for name in QUEUES
+        }
+        before = {name: self.queue(name) for name in QUEUES}
+        for _ in range(1 + again):
+            self.recovery._return_jobs(Death(identity, frozenset(), "test"), certainty)
+        if certainty == "expired" and lease > time.time():
+            assert self.really_held(owner) == held
+            assert self.lease(owner) == lease
+            return
+        assert not self.really_held(owner)
+        assert self.lease(owner) <= 0
+        for name in QUEUES:
+            back = [raw for _, (queue, raw) in sorted(held.items()) if queue == name]
+            expected = back + claimed[name][::-1] + before[name]
+            if lease or held:  # one that nobody lists and that holds nothing has left in order
+                assert self.queue(name) == expected
+
+    @rule()
+    def promote(self) -> None:
+        while self.scheduler.turn() == 0.0:
+            pass
+        assert not self.client.zcount(KEYS.retry, "-inf", time.time() - 1)
+
+    # -- what always holds ---------------------------------------------------------------------
+
+    @invariant()
+    def every_job_is_in_one_place_or_ended(self) -> None:
+        pipeline = self.client.pipeline(transaction=False)
+        for name in QUEUES:
+            pipeline.lrange(KEYS.queue(name), 0, -1)
+            for identity in OWNERS:
+                pipeline.lrange(KEYS.claim(identity, name), 0, -1)
+        for identity in OWNERS:
+            pipeline.hvals(KEYS.inflight(identity))
+        for key in (KEYS.retry, KEYS.schedule, KEYS.dead):
+            pipeline.zrange(key, 0, -1)
+        places = Counter(number(raw) for found in pipeline.execute() for raw in found)
+        assert places == Counter(set(range(self.pushed)) - self.ended)
+
+    @invariant()
+    def counters_are_what_has_ended(self) -> None:
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        values: Any = self.client.mget(
+            *(KEYS.processed, KEYS.processed_on(day), KEYS.failed, KEYS.failed_on(day))
+        )
+        assert [int(value or 0) for value in values] == [
+            *([self.processed] * 2),
+            *([self.failed] * 2),
+        ]
+        if self.processed:
+            assert DAY_TTL - 60 < self.client.ttl(KEYS.processed_on(day)) <= DAY_TTL
+
+
+def test_no_interleaving_loses_or_doubles_a_job(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    Jobs.client = connect(server.url)
+    run_state_machine_as_test(
+        Jobs,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    Jobs.client.close()
+
+
+@pytest.fixture
+def worker(redis: redis_py.Redis) -> Any:
+    wire = Wire(redis)
+    wire.connect(scripts.OF_A_WORKER)
+
+    def say(call: bytes) -> Any:
+        wire.send(call)
+        return wire.read()
+
+    yield say
+    wire.close()
+
+
+@pytest.mark.parametrize("end", ["retry", "bury", "give_back", "recover", "promote"])
+def test_a_place_of_another_type_costs_no_job(redis: redis_py.Redis, worker: Any, end: str) -> None:
+    """A script that fails half way is not undone: the job had left its old place by then."""
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    job = Claimed(1, "a", b'{"queue":"a","class":"A","args":[]}')
+    redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
+    redis.zadd(KEYS.schedule, {job.payload: 1.0})
+    redis.mset({KEYS.retry: "?", KEYS.dead: "?", KEYS.queue("a"): "?"})
+    recovery, scheduler = Recovery(redis, KEYS, lambda *_: None), Scheduler(redis, KEYS, 1.0)
+    bury = inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True)
+    ends: dict[str, Callable[[], object]] = {
+        "retry": lambda: worker(inflight.retry(job, b"new", 1.0)),
+        "bury": lambda: worker(bury),
+        "give_back": lambda: worker(inflight.give_back([job], frozenset())),
+        "recover": lambda: recovery._return_jobs(Death("host:1:x", frozenset(), ""), "dead"),
+        "promote": lambda: scheduler._promote(KEYS.schedule, [job.payload], 2.0),
+    }
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        ends[end]()
+    assert redis.hgetall(KEYS.inflight("host:1:x")) == {job.tag.encode(): job.payload}
+    assert redis.zrange(KEYS.schedule, 0, -1) == [job.payload]
+    assert not redis.exists(KEYS.processed)
+
+
+@pytest.mark.parametrize("jobs", [999, 1000, 1001, 2500, 5000])
+def test_large_claims_and_acknowledgements(redis: redis_py.Redis, worker: Any, jobs: int) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    assert worker(inflight.register()) == 1
+    raws = [b"%d" % n for n in range(jobs)]
+    redis.lpush(KEYS.queue("a"), *raws)
+    [[position, *payloads]] = worker(inflight.claim(1, jobs, [("a", jobs)]))
+    assert (position, payloads) == (1, raws)
+    claimed = [Claimed(n + 1, "a", raw) for n, raw in enumerate(raws)]
+    held: Any = redis.hgetall(KEYS.inflight("host:1:x"))
+    assert held == {job.tag.encode(): job.payload for job in claimed}
+    assert worker(inflight.give_back(claimed, frozenset())) == jobs
+    assert redis.lrange(KEYS.queue("a"), 0, -1) == raws[::-1]
+    worker(inflight.claim(1, jobs, [("a", jobs)]))
+    assert worker(inflight.acknowledge(claimed)) == jobs
+    assert redis.get(KEYS.processed) == b"%d" % jobs
+
+
+def test_numbers_beyond_a_billion_are_written_out(redis: redis_py.Redis, worker: Any) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    redis.lpush(KEYS.queue("a"), b"1", b"2")
+    far = 2**53 - 10
+    worker(inflight.claim(far, 2, [("a", 2)]))
+    assert redis.hkeys(KEYS.inflight("host:1:x")) == [b"%d:a" % far, b"%d:a" % (far + 1)]
+
+
+def test_every_script_names_its_keys_and_what_it_returns() -> None:
+    for script in (
+        *scripts.OF_A_WORKER,
+        *(scripts.RENEW, scripts.EXPIRED, scripts.RECOVER, scripts.PROMOTE),
+    ):
+        for heading in ("-- KEYS", "-- ARGV", "-- Returns"):
+            assert heading in script.source, script.name
