@@ -32,10 +32,12 @@ def as_ruby(value: Any) -> Any:
     return value
 
 
-def _spelled(number: float) -> msgspec.Raw:
+def _spelled(number: float) -> float | msgspec.Raw:
     mantissa, _, exponent = repr(number).partition("e")
     if not exponent:
-        # Python changes its form one digit later than Ruby: 1234567890123456.0
+        # Up to 1e16 Ruby looks for a fraction: 2510318718492553.5, but 2.510318718492553e+15.
+        if not number.is_integer():
+            return number
         sign, digits = "-" * (number < 0), mantissa.lstrip("-").removesuffix(".0")
         mantissa, exponent = f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}", "+15"
     elif "." not in mantissa:
