@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobd.errors import ArgumentError
+from jobd.floats import LARGE, SMALL
 
 MAX_DEPTH = 97
 """Nesting of one argument: Ruby's parser stops at 100, of which ``{``, ``[`` and one are used."""
@@ -34,7 +35,7 @@ _ADVICE = {
 
 def check_arguments(
     args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] | None = None
-) -> None:
+) -> bool:
     """Refuse arguments that would not come back from JSON as they went in.
 
     Allowed are exactly ``str``, ``int``, finite ``float``, ``bool``, ``None``, ``list`` and
@@ -42,6 +43,9 @@ def check_arguments(
 
     Args:
         names: names of the positional parameters, for the message; ``args[2]`` and so on without.
+
+    Returns:
+        Whether a number is among them that :func:`jobd.floats.as_ruby` has to spell.
 
     Raises:
         ArgumentError: names the argument and the place inside it.
@@ -53,18 +57,22 @@ def check_arguments(
         jobd.errors.ArgumentError: argument items[0].when is of type set, which JSON cannot \
 carry; pass a list
     """
+    spelling = False
     for index, value in enumerate(args):
         kind = type(value)
         if kind is bool or value is None or (kind is str and value.isascii()):
             continue
         fault = _fault(value, MAX_DEPTH)
-        if fault:
+        if fault is _SPELLING:
+            spelling = True
+        elif fault:
             raise ArgumentError(f"argument {name_of(index, names)}{fault[0]} {fault[1]}")
     for key, value in kwargs.items():
         wrong_key = _key_fault(key)
         if wrong_key:
             raise ArgumentError(f"kwargs {wrong_key}")
-        refuse_foreign(f"argument {key}", value)
+        spelling = refuse_foreign(f"argument {key}", value) or spelling
+    return spelling
 
 
 def name_of(index: int, names: Sequence[str] | None) -> str:
@@ -72,43 +80,62 @@ def name_of(index: int, names: Sequence[str] | None) -> str:
     return names[index] if names and index < len(names) else f"args[{index}]"
 
 
-def refuse_foreign(what: str, value: object) -> None:
-    """Raise ArgumentError if JSON cannot carry *value*, which messages call *what*."""
+def refuse_foreign(what: str, value: object) -> bool:
+    """Raise ArgumentError if JSON cannot carry *value*, which messages call *what*.
+
+    Returns:
+        As :func:`check_arguments`.
+    """
     fault = _fault(value, MAX_DEPTH)
-    if fault:
+    if fault and fault is not _SPELLING:
         raise ArgumentError(f"{what}{fault[0]} {fault[1]}")
+    return fault is _SPELLING
+
+
+# No fault: everything is right, but a float needs the spelling of Ruby.
+_SPELLING = ("", "")
 
 
 def _fault(value: Any, depth: int) -> tuple[str, str] | None:
-    """The first place in *value* that JSON cannot carry, and what is wrong there; or None."""
+    """The first place in *value* that JSON cannot carry, and what is wrong there.
+
+    None if there is no such place, or _SPELLING.
+    """
     kind = type(value)
     if kind is str:
         return None if value.isascii() or _is_text(value) else ("", _LONE_SURROGATE)
     if kind is int:
         return None if -_HUGE < value < _HUGE else ("", "is a number of more than 4,300 digits")
     if kind is float:
-        return None if math.isfinite(value) else ("", f"is {value}, which JSON cannot carry")
+        if SMALL <= value < LARGE or SMALL <= -value < LARGE or value == 0.0:
+            return None
+        return _SPELLING if math.isfinite(value) else ("", f"is {value}, which JSON cannot carry")
     if kind is bool or value is None:
         return None
     if kind is not list and kind is not dict:
         return "", _foreign(value)
     if depth <= 0:
         return "", f"is nested more than {MAX_DEPTH} levels deep"
+    verdict = None
     if kind is list:
         for index, item in enumerate(value):
             fault = _fault(item, depth - 1)
-            if fault:
+            if fault is _SPELLING:
+                verdict = fault
+            elif fault:
                 return f"[{index}]{fault[0]}", fault[1]
-        return None
+        return verdict
     for key, item in value.items():
         wrong_key = _key_fault(key)
         if wrong_key:
             return "", wrong_key
         fault = _fault(item, depth - 1)
-        if fault:
+        if fault is _SPELLING:
+            verdict = fault
+        elif fault:
             step = f".{key}" if key.isidentifier() else f"[{key!r}]"
             return step + fault[0], fault[1]
-    return None
+    return verdict
 
 
 _LONE_SURROGATE = "holds half of a surrogate pair, which is no text"

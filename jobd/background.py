@@ -88,7 +88,7 @@ class Loop(threading.Thread):
 
     def __init__(self, name: str, client: redis.Redis | None = None) -> None:
         super().__init__(name=name, daemon=True)
-        self.log = log.get(name)
+        self.log = log.get(f"jobd.{name}")
         self._outage = Outage(self.log, client)
         self._alarm = threading.Event()
         self._ending = False

@@ -53,7 +53,7 @@ class Child:
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
-        self.log = log.get(seat.role.partition(".")[0])
+        self.log = log.get(f"jobd.{seat.role.partition('.')[0]}")
         self.bell = Bell()
         self.exit_code: int | None = None
         self._selector = selectors.DefaultSelector()
@@ -134,10 +134,9 @@ class Child:
     def _signalled(self, signal: Signals) -> None:
         match signal:
             case Signals.SIGUSR2:
-                if error := self.seat.logfile.reopen():
-                    self.log.error("log_not_reopened", error=error)
+                self.seat.logfile.reopen()
             case Signals.SIGTTIN:
-                self.log.warning("thread_dump", stacks=self.stacks())
+                self.log.warning("thread_dump", stack=self.stacks())
             case _:
                 self.on_signal(signal)
 
@@ -145,5 +144,5 @@ class Child:
         now = time.monotonic()
         if now - self._log_looked_at >= LOOK_AT_LOG:
             self._log_looked_at = now
-            if self.seat.logfile.moved() and (error := self.seat.logfile.reopen()):
-                self.log.error("log_not_reopened", error=error)
+            if self.seat.logfile.moved():
+                self.seat.logfile.reopen()

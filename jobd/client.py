@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobd import payload as wire
 from jobd.arguments import check_arguments
 from jobd.errors import ArgumentError
+from jobd.floats import as_ruby
 from jobd.middleware import Chain, client_middleware
 from jobd.options import DEFAULTS
 from jobd.when import Times, When, due_at
@@ -145,9 +146,11 @@ class Client:
     @staticmethod
     def _check(made: wire.Payload, names: Sequence[str] | None) -> None:
         try:
-            check_arguments(made["args"], made.get("kwargs", {}), names)
+            spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
         except ArgumentError as error:
             raise ArgumentError(f"{made['class']}: {error}") from None
+        if spelling:
+            made.update(as_ruby({key: made[key] for key in ("args", "kwargs") if key in made}))
 
     def send(
         self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None

@@ -92,7 +92,9 @@ def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
     _sink.logfile = logfile
     renderer = Json if format == "json" else Console
     _sink.render = renderer(role, logfile.fd)
-    logfile.render = lambda text: _sink.render("warning", {"event": text, "logger": __name__})
+    logfile.render = lambda text: _sink.render(
+        "warning", {"event": "log_file", "logger": __name__, "note": text}
+    )
     _set_level(_LEVELS[level])
     structlog.configure(
         processors=_processors,

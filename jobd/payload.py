@@ -21,6 +21,7 @@ import msgspec
 
 from jobd.arguments import name_of
 from jobd.errors import ArgumentError, PayloadError
+from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
 
 Payload = dict[str, Any]
@@ -141,7 +142,7 @@ def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | No
     """The bytes for Redis: compact JSON in raw UTF-8, as Ruby would write them.
 
     Args:
-        limit: most bytes allowed (``max_payload``); None for what was in Redis before.
+        limit: most bytes allowed (``max_payload``); None for no limit.
         names: names of the positional parameters, for the message.
 
     Raises:
@@ -154,6 +155,15 @@ def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | No
     if limit is not None and len(raw) > limit:
         raise ArgumentError(_too_large(payload, len(raw), limit, names))
     return raw
+
+
+def encode_again(payload: Payload) -> bytes:
+    """The bytes of a payload that has been in Redis before, whoever wrote it.
+
+    Raises:
+        ArgumentError: something in it is no JSON.
+    """
+    return encode(as_ruby(payload))
 
 
 def _too_large(payload: Payload, size: int, limit: int, names: Sequence[str] | None) -> str:

@@ -302,7 +302,7 @@ def _event(record: dict[str, Any]) -> Event:
         message = str(record["error"]).partition(": ")[2]
         text = f"{name} {outcome}: {message}"
     else:
-        text = what
+        text = what.replace("_", " ")
     return Event(record["timestamp"][11:19], record["role"], text, record["level"])
 
 

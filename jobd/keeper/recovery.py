@@ -102,8 +102,9 @@ class Recovery(Loop):
                 self._on_recovered(death.identity, moved)
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at = now + INTERVAL
             refused = self._look() or refused
+            # Only now: a turn after one that failed must talk to Redis, to know that it is back.
+            self._look_at = now + INTERVAL
         if refused is not None:
             raise refused
         return self._look_at - time.monotonic()
@@ -193,4 +194,4 @@ class Recovery(Loop):
             marked, error=error, queue=queue, now=time.time(), backtrace=None
         )
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
-        return payload.encode(buried)
+        return payload.encode_again(buried)

@@ -53,7 +53,7 @@ class Commands:
             client.failed(f"unknown command {name!r}; known are {', '.join(self._actions)}")
             return
         if name != "status":
-            logger.info("asked", command=name, by=client.who)
+            logger.info("command_received", command=name, by=client.who)
         action(client, request)
 
     def farewell(self, verdict: Verdict) -> None:
@@ -133,8 +133,8 @@ class Commands:
     def reopen_quietly(self, _cause: str) -> None:
         """USR2: nobody waits for the answer, so problems go to the log."""
         self._reopen_all(
-            lambda: logger.info("all processes have reopened the log"),
-            lambda error: logger.error("log not reopened everywhere", reason=error),
+            lambda: logger.info("logs_reopened"),
+            lambda error: logger.error("logs_not_reopened", reason=error),
         )
 
     def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
@@ -173,6 +173,6 @@ class Commands:
         """TTIN: every thread's stack, in the log."""
         ThreadDump(
             self._master.staff,
-            lambda role, text: logger.info("stacks", of=role, stack=text),
-            lambda mute: logger.info("stacks complete", raw=mute),
+            lambda role, text: logger.info("thread_dump", of=role, stack=text),
+            lambda mute: logger.info("thread_dump_complete", raw=mute),
         )

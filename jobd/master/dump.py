@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
-import threading
-import traceback
 
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
@@ -47,13 +44,3 @@ class StackDump:
 
     def close(self) -> None:
         os.close(self.fd)
-
-
-def own_stacks() -> str:
-    """The stack of every thread of this process (the master has one)."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    parts = []
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame)).rstrip()
-        parts.append(f"thread {names.get(ident, '?')} ({ident})\n{stack}")
-    return "\n".join(parts)

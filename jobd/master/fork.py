@@ -122,7 +122,7 @@ class _Birth:
             seat = self._prelude(master)
             code = int(_main_of(self.role)(seat))
         except BaseException:  # noqa: BLE001 - nothing may return into the master's stack
-            log.get("jobd.master").exception("the process ended by an error", role=self.role)
+            log.get("jobd.master").exception("process_failed", role=self.role)
         finally:
             for stream in (sys.stdout, sys.stderr):
                 try:
@@ -183,7 +183,7 @@ def _prefer_for_oom() -> None:
     try:
         score.write_text(str(min(1000, int(score.read_text()) + _OOM_PENALTY)))
     except OSError as error:
-        log.get("jobd.master").debug("oom_score_adj stays as it is", error=str(error))
+        log.get("jobd.master").debug("oom_score_unchanged", error=str(error))
 
 
 def _die_with(master: int) -> None:

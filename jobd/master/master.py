@@ -116,7 +116,7 @@ class Master:
         except JobdError as error:
             self.verdict = Verdict(error.exit_code, str(error))
         except Exception as error:
-            logger.exception("internal error")
+            logger.exception("internal_error")
             self.verdict = Verdict(Exit.SOFTWARE, f"internal error: {error}; see the log")
         finally:
             self._close()
@@ -128,7 +128,7 @@ class Master:
         if previous is not None:
             self.staff.recoveries = Recoveries(orphans.sweep(previous))
         self._save()
-        logger.info("starting", version=VERSION, workers=self.config.workers)
+        logger.info("master_starting", version=VERSION, workers=self.config.workers)
         if not self._wait:
             self._launch.report(Verdict(Exit.OK))
 
@@ -182,7 +182,7 @@ class Master:
 
     def enter(self, phase: Phase, cause: str) -> None:
         """Change the state, and say why."""
-        logger.info("state", state=phase, before=self.phase, cause=cause)
+        logger.info("state_changed", state=phase, before=self.phase, cause=cause)
         self.phase = phase
         self.cause = cause
         set_title("master", self.config.tag, phase)
@@ -205,7 +205,7 @@ class Master:
         """Take no new jobs; those that run go on."""
         if self.phase is Phase.STARTING:
             self._quiet_when_ready = cause
-            logger.info("will be quiet as soon as it is ready", cause=cause)
+            logger.info("quiet_postponed", cause=cause)
         elif self.phase in (Phase.RUNNING, Phase.RELOADING):
             self.restart.cancel("the daemon was told to be quiet")
             self.enter(Phase.QUIETING, cause)
@@ -222,7 +222,8 @@ class Master:
         """Reopen the master's own log; returns the error, if any. It goes first: it creates."""
         error = self.logfile.reopen()
         self._next_log_check = time.monotonic() + _LOG_CHECK_EVERY
-        logger.info("log reopened", error=error) if error else logger.info("log reopened")
+        if error is None:  # the log file itself reports a failure
+            logger.info("log_reopened")
         return error
 
     def _check_log(self, now: float) -> None:
@@ -264,7 +265,7 @@ class Master:
         }.get(signum)
         if action is not None:
             if signum != signal.SIGCHLD:
-                logger.info("received", signal=signum.name)
+                logger.info("signal_received", signal=signum.name)
             action(cause)
 
     def _on_interrupt(self, cause: str) -> None:
@@ -277,7 +278,7 @@ class Master:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
         elif error := self.restart.request(cause):
-            logger.warning("no restart", reason=error)
+            logger.warning("restart_refused", reason=error)
 
     def _on_child_signal(self, _cause: str) -> None:
         if os.getpid() == 1:
@@ -317,4 +318,4 @@ class Master:
         if self.verdict.code:
             self.notifier.failed(self.verdict.text, self.verdict.code)
         self._launch.report(self.verdict)
-        logger.info("ended", code=int(self.verdict.code))
+        logger.info("master_ended", code=int(self.verdict.code))

@@ -29,11 +29,11 @@ def sweep(previous: State) -> list[Unrecovered]:
     living = _open(records) if previous.boot_id == procs.boot_id() else []
     give_up = time.monotonic() + _PATIENCE
     for process in living:
-        logger.warning("a process of the previous run is left: stopping it", orphan=process.pid)
+        logger.warning("orphan_told_to_stop", orphan=process.pid)
         process.send(signal.SIGTERM)
     for process in living:
         if not process.wait(give_up - time.monotonic()):
-            logger.warning("it did not stop: killing it", orphan=process.pid)
+            logger.warning("orphan_killed", orphan=process.pid)
             process.send(signal.SIGKILL)
             process.wait(_PATIENCE)
         process.close()

@@ -43,7 +43,7 @@ class Restart:
             self._begin(cause)
         else:
             self._roll.again = True
-            logger.info("another restart follows the one that goes on", cause=cause)
+            logger.info("restart_postponed", cause=cause)
         return ""
 
     def _begin(self, cause: str) -> None:
@@ -66,7 +66,7 @@ class Restart:
             return
         roll, self._roll = self._roll, None
         if outcome is Outcome.FAILED:
-            logger.error("restart failed; the old workers stay", reason=roll.error)
+            logger.error("restart_failed", reason=roll.error)
         if roll.again:
             self._begin("restart asked for during a restart")
             return
@@ -92,7 +92,7 @@ class Restart:
         if self._roll is not None:
             self._roll.cancel()
             self._roll = None
-            logger.warning("restart cancelled", reason=why)
+            logger.warning("restart_cancelled", reason=why)
         for client in self._take_clients():
             client.failed(f"the restart was cancelled: {why}")
 

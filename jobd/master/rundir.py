@@ -52,7 +52,7 @@ class RunDirectory:
                 f"cannot create the control socket {socket}: {error.strerror}"
             ) from error
         if self._lock.previous is not None:
-            logger.warning("the previous run ended uncleanly", previous=self._lock.previous)
+            logger.warning("previous_run_unclean", previous=self._lock.previous)
         self._opened = True
         return previous
 
@@ -74,7 +74,7 @@ class RunDirectory:
         try:
             statefile.save(pidfile.state_path(self._lock.path), state)
         except OSError as error:
-            logger.error("cannot write the state file", error=error.strerror)
+            logger.error("state_not_written", error=error.strerror)
 
     def leave_behind(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""

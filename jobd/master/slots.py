@@ -173,7 +173,7 @@ class Slots:
         self._selector.register(
             forked.pidfd, selectors.EVENT_READ, lambda _events: self._on_exit(child)
         )
-        logger.info("forked", child=child.role, child_pid=child.pid, generation=generation)
+        logger.info("child_forked", child=child.role, child_pid=child.pid, generation=generation)
         return child
 
     def leave_behind(self, own_dump: int) -> None:
@@ -238,7 +238,7 @@ class Slots:
 
     def _end(self, child: Child, now: float) -> None:
         if child.dumped:
-            logger.error("killed", child=child.role, child_pid=child.pid, reason=child.reason)
+            logger.error("child_killed", child=child.role, child_pid=child.pid, reason=child.reason)
             self._log_dump(child)
             self.kill(child)
             return
@@ -259,7 +259,7 @@ class Slots:
     def _log_dump(self, child: Child) -> None:
         text = child.workplace.dump.read()
         if text:
-            logger.error("its last stacks", child=child.role, child_pid=child.pid, stack=text)
+            logger.error("child_last_stacks", child=child.role, child_pid=child.pid, stack=text)
 
     def reap(self, child: Child) -> int | None:
         """Collect an ended child: its exit code, negative for a signal; None if it still runs."""

@@ -91,7 +91,7 @@ class Staff:
             try:
                 slot.child = self.slots.fork(slot, generation)
             except OSError as error:
-                logger.error("cannot fork; trying again", child=slot.role, error=error.strerror)
+                logger.error("fork_failed", child=slot.role, error=error.strerror)
                 continue
             self.entered(slot.child)
 
@@ -125,7 +125,7 @@ class Staff:
     def _on_message(self, child: Child, message: Message) -> None:
         action = self._actions.get(message["type"])
         if action is None:
-            logger.error("unknown message", child=child.role, type=message["type"])
+            logger.error("message_unknown", child=child.role, message=message["type"])
             return
         action(child, message)
         self.gatherings.answer(child, message)
@@ -133,7 +133,7 @@ class Staff:
     def _on_booting(self, child: Child, message: Message) -> None:
         self.slots.waits(child, message.get("note", ""))
         if child.note:
-            logger.info("boots", child=child.role, child_pid=child.pid, waiting=child.note)
+            logger.info("child_waiting", child=child.role, child_pid=child.pid, waiting=child.note)
 
     def _on_ready(self, child: Child, _message: Message) -> None:
         child.note = ""
@@ -141,7 +141,7 @@ class Staff:
         if child.stage is Stage.BOOTING:
             child.stage = Stage.READY
         seconds = round(child.ready_at - child.forked_at, 3)
-        logger.info("ready", child=child.role, child_pid=child.pid, seconds=seconds)
+        logger.info("child_ready", child=child.role, child_pid=child.pid, seconds=seconds)
         self._events.child_ready(child)
         self._events.changed()
 
@@ -151,7 +151,7 @@ class Staff:
     def _on_quieting(self, child: Child, message: Message) -> None:
         child.cause = message["cause"]
         self._quiet(child)
-        logger.info("quiet", child=child.role, child_pid=child.pid, cause=child.cause)
+        logger.info("child_quiet", child=child.role, child_pid=child.pid, cause=child.cause)
 
     def _on_quieted(self, child: Child, _message: Message) -> None:
         self._quiet(child)
@@ -175,18 +175,18 @@ class Staff:
         if child.reason is None:
             child.reason = Reason.EXTERNAL
             child.cause = message["cause"]
-            logger.info("leaves", child=child.role, child_pid=child.pid, cause=child.cause)
+            logger.info("child_leaving", child=child.role, child_pid=child.pid, cause=child.cause)
         child.stage = Stage.STOPPING
         self._events.changed()
 
     def _on_recovered(self, _keeper: Child, message: Message) -> None:
         self.recoveries.done(message["identity"])
-        logger.info("jobs recovered", owner=message["identity"], jobs=message["jobs"])
+        logger.info("recovery_complete", owner=message["identity"], jobs=message["jobs"])
         self._events.changed()
 
     def _on_reopened(self, child: Child, message: Message) -> None:
         if error := message.get("error"):
-            logger.error("cannot reopen the log", child=child.role, error=error)
+            logger.error("log_not_reopened", child=child.role, error=error)
 
     # The end of a child ------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Staff:
             self.slots.slot_of(child).start_at = now
         else:
             delay = self.slots.crashed(child, now)
-            logger.info("back-off", child=child.role, seconds=round(delay, 1))
+            logger.info("child_backoff", child=child.role, seconds=round(delay, 1))
         self.gatherings.lost(child)
         self._events.child_gone(child, cause)
         self._events.changed()
@@ -220,16 +220,16 @@ class Staff:
     def _log_exit(self, child: Child, status: int, cause: str) -> None:
         known = {"child": child.role, "child_pid": child.pid, "cause": cause}
         if child.planned and status == Exit.OK:
-            logger.info("exited", **known, reason=child.reason)
+            logger.info("child_exited", **known, reason=child.reason)
             return
         if child.failure is not None:
             known["reason"] = child.failure.reason
         elif status == -signal.SIGKILL and child.reason is None:
             known["reason"] = "killed from outside, perhaps for want of memory"
         if crash := child.workplace.dump.crash():
-            logger.error("died", **known, stack=crash)
+            logger.error("child_died", **known, stack=crash)
         else:
-            logger.error("died", **known)
+            logger.error("child_died", **known)
 
     def _recover(self, child: Child, cause: str) -> None:
         running = tuple(job.sequence for job in child.workplace.page.running())

@@ -48,8 +48,9 @@ def run(config: Config) -> int:
     log.configure(logfile, config.log_level, config.log_format, "master")
     if lock is None:
         logger.warning(
-            f"no pidfile and no control socket: {pidfile.DEFAULT.parent} is missing or not "
-            "writable; jobctl needs --pidfile to be given here"
+            "no_pidfile",
+            reason=f"{pidfile.DEFAULT.parent} is missing or not writable, so there is no control "
+            "socket either; give --pidfile to have both",
         )
     verdict = Master(
         config,

@@ -47,7 +47,7 @@ class Stop:
             self._sooner(time.monotonic() + seconds, cause)
         else:
             left = max(0.0, self._deadline - time.monotonic())
-            logger.info("already stopping", cause=cause, seconds_left=round(left, 1))
+            logger.info("already_stopping", cause=cause, seconds_left=round(left, 1))
 
     def at_once(self, cause: str) -> None:
         """Give running jobs back now."""
@@ -74,7 +74,7 @@ class Stop:
         """The daemon cannot start."""
         if not self._master.phase.ending:
             self._master.verdict = Verdict(code, text)
-            logger.error("cannot start", reason=text, code=int(code))
+            logger.error("start_failed", reason=text, code=int(code))
             self._begin(Phase.FAILED, text, self._master.config.timeout)
 
     @property
@@ -95,7 +95,7 @@ class Stop:
 
     def _sooner(self, deadline: float, cause: str) -> None:
         if deadline < self._deadline:
-            logger.info("the stop deadline comes nearer", cause=cause)
+            logger.info("stop_deadline_nearer", cause=cause)
             self._deadline = deadline
             self._tell()
 
@@ -136,7 +136,7 @@ class Stop:
             for child in self._master.staff.slots.worker_children()
         }
         left = round(max(0.0, self._deadline - now), 1)
-        logger.info("waiting for jobs to end", running=busy, seconds_left=left)
+        logger.info("waiting_for_jobs", running=busy, seconds_left=left)
 
     def _finish(self) -> None:
         master = self._master

@@ -8,9 +8,9 @@ import signal
 import time
 from collections.abc import Callable
 
+from jobd import stacks
 from jobd.master import procs
 from jobd.master.child import Child
-from jobd.master.dump import own_stacks
 from jobd.master.gathering import Gathering
 from jobd.master.staff import Staff
 
@@ -43,7 +43,7 @@ class ThreadDump:
         self._staff = staff
         self._emit = emit
         self._done = done
-        emit("master", f"== master, pid {os.getpid()} ==\n{own_stacks()}\n")
+        emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
         token = next(_tokens)
         children = staff.slots.children()
         for child in children:

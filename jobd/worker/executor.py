@@ -26,7 +26,7 @@ class Executor:
 
     def __init__(self, config: Config, inflight: InFlight, coroutines: Coroutines) -> None:
         self._coroutines = coroutines
-        self._log = log.get("job")
+        self._log = log.get("jobd.job")
         # Asked once: a line that is not written must not cost its arguments.
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"

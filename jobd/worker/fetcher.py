@@ -85,7 +85,7 @@ class Fetcher(threading.Thread):
         self._pool = pool
         self._page = page
         self._notify = notify
-        self._log = log.get("fetcher")
+        self._log = log.get("jobd.fetcher")
         self._outage = Outage(self._log, client)
         self._ahead = Ahead(pool.size)
         self._stale = Stale(pool)

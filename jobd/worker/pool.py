@@ -70,7 +70,7 @@ class JobThread(threading.Thread):
         words, at = self._words, self._at
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
         words[at + 2] = threading.get_ident()
-        logger = log.get("pool")
+        logger = log.get("jobd.pool")
         while True:
             try:
                 job = take()
@@ -118,6 +118,11 @@ class Pool:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the job threads."""
+        return frozenset(thread.name for thread in self._threads)
 
     def newest_started(self) -> int:
         """The highest sequence number among the running jobs, 0 when none runs."""

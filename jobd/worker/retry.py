@@ -75,7 +75,7 @@ class Retry:
             noted = payload.with_failure(
                 job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
             )
-            raw = payload.encode(noted)
+            raw = payload.encode_again(noted)
         except PayloadError:
             raw = job.payload
         return self._bury(job, raw, counted=False)
@@ -205,6 +205,6 @@ def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
     """*fields* as bytes; as they were *noted* where the application has put into them what is no
     JSON."""
     try:
-        return payload.encode(fields)
+        return payload.encode_again(fields)
     except ArgumentError:
         return noted

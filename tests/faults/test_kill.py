@@ -144,8 +144,18 @@ def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     assert whereabouts(redis) == {poison: [Keys().dead]}
     if how == "segfault":
         # The line of the application that crashed is in the log.
-        deaths = [record for record in running.records() if record["event"] == "died"]
+        deaths = [record for record in running.records() if record["event"] == "child_died"]
         assert all('app.py", line' in record["stack"] for record in deaths)
+
+
+def test_a_poison_pill_that_waits_at_the_start_is_no_failed_start(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    [poison] = push(server.url, "deadly", [["exit"]])
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url}, ready=False)
+    running.wait(lambda: redis.zcard("dead") == 1, 30, "the job is in the dead set")
+    running.wait_ready()
+    assert ran(redis)[poison] == 3
 
 
 def test_sys_exit_in_a_job_is_a_failure_like_any_other(

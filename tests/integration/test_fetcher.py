@@ -594,7 +594,9 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
 ) -> None:
     """Connections are not ordered: the call to end it came first, and it blocked for 5 s."""
     client = connect(server.url)
-    waits = Waits(client, InFlight(KEYS, ME, ["default"], Outage(log.get("test"), client)), ["default"])
+    waits = Waits(
+        client, InFlight(KEYS, ME, ["default"], Outage(log.get("test"), client)), ["default"]
+    )
     command = Wire(client)
     command.connect()
     waits.arm(())

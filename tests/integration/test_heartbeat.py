@@ -42,7 +42,7 @@ ME = "host:1:engine"
 class Beating:
     def __init__(self, one: Engine, client: redis_py.Redis) -> None:
         self.signals: list[str] = []
-        self.lost = threading.Event()
+        self.lost, self.seen = threading.Event(), threading.Event()
         self.loop = Heartbeat(
             client,
             KEYS,
@@ -51,6 +51,7 @@ class Beating:
             one.pool,
             self.signals.append,
             self.lost.set,
+            self.seen.set,
         )
 
 
@@ -176,6 +177,9 @@ def test_it_renews_the_lease_and_says_when_there_is_none(
     redis: redis_py.Redis, still: Beating
 ) -> None:
     still.loop.turn()
+    assert still.seen.is_set()
+    assert not still.lost.is_set(), "before the first beat it may not have registered yet"
+    still.loop.turn()
     assert still.lost.is_set()
     assert redis.zscore(KEYS.owners, ME) is None, "only the worker itself may register"
     still.lost.clear()
@@ -193,11 +197,12 @@ def test_a_busy_worker_learns_by_its_heartbeat_that_its_lease_is_gone(
 ) -> None:
     gate("busy")
     with engine(server.url, threads=1) as one, connect(server.url) as client:
-        loop = Heartbeat(
-            client, KEYS, ME, one.config, one.pool, lambda _: None, one.fetcher.doubt_lease
-        )
+        beating = Beating(one, client)
+        beating.loop._on_lease_lost = one.fetcher.doubt_lease
+        loop = beating.loop
         push(redis, "default", payload("Hold", "busy"))
         until(lambda: held, "it runs")
+        loop.turn()
         redis.zrem(KEYS.owners, ME)
         loop.turn()
         until(lambda: redis.zscore(KEYS.owners, ME), "it has registered again")

@@ -66,5 +66,5 @@ def test_quiet_cancels_a_restart(daemon: StartDaemon) -> None:
     running.signal(signal.SIGHUP)
     running.wait_for_log('"state":"reloading"')
     assert running.jobctl("quiet").returncode == 0
-    running.wait_for_log("restart cancelled")
+    running.wait_for_log("restart_cancelled")
     running.wait(lambda: running.state()["state"] == "quiet", 10, "the daemon is quiet")

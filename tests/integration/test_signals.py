@@ -98,7 +98,7 @@ def test_usr2_reopens_the_logs_of_all_processes(daemon: StartDaemon) -> None:
     moved = running.log_file.with_suffix(".log.1")
     running.log_file.rename(moved)
     running.signal(signal.SIGUSR2)
-    running.wait_for_log("all processes have reopened the log")
+    running.wait_for_log("logs_reopened")
     new = running.log_file.stat().st_ino
     for child in [psutil.Process(running.pid), *running.children()]:
         inodes = {os.stat(f"/proc/{child.pid}/fd/{f}").st_ino for f in fds(child.pid)}  # noqa: PTH116
@@ -114,8 +114,12 @@ def test_ttin_dumps_every_process_into_the_log(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "2")
     push_nap(running, 1)
     running.signal(signal.SIGTTIN)
-    running.wait_for_log("stacks complete")
-    dumps = {r["of"]: r["stack"] for r in running.records() if r["event"] == "stacks"}
+    running.wait_for_log("thread_dump_complete")
+    dumps = {
+        r["of"]: r["stack"]
+        for r in running.records()
+        if r["event"] == "thread_dump" and r["role"] == "master"
+    }
     assert set(dumps) == {"master", "keeper", "worker.0", "worker.1"}
     assert "app.nap" in dumps["worker.0"] + dumps["worker.1"]
 
@@ -137,7 +141,7 @@ def test_a_worker_stops_by_its_own_signal_and_is_replaced_at_once(daemon: StartD
     (worker,) = running.workers()
     os.kill(worker, signal.SIGTERM)
     running.wait(lambda: running.workers() not in ([], [worker]), 5, "a new worker")
-    assert '"event":"back-off"' not in running.log()
+    assert '"event":"child_backoff"' not in running.log()
 
 
 def test_a_killed_worker_is_replaced_within_two_seconds(daemon: StartDaemon) -> None:
@@ -166,7 +170,7 @@ def test_a_flood_of_signals_leaves_no_descriptor(daemon: StartDaemon) -> None:
     for _ in range(300):
         running.signal(signal.SIGUSR2)
         running.signal(signal.SIGTTIN)
-    running.wait_for_log("stacks complete")
+    running.wait_for_log("thread_dump_complete")
     running.wait(lambda: len(fds(running.pid)) == before, 10, "as many descriptors as before")
     assert psutil.Process(running.pid).num_threads() == 1
 
@@ -195,7 +199,7 @@ def test_a_third_interrupt_kills_and_the_next_run_recovers(
     assert redis.llen("queue:default") == 0
     running.run("-c", "1")
     running.wait_ready()
-    running.wait_for_log("jobs recovered")
+    running.wait_for_log("recovery_complete")
     running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job has run")
 
 
@@ -216,6 +220,6 @@ def test_a_stop_without_redis_says_that_jobs_are_left(
     running.exit_codes = {0}
     running.run()
     running.wait_ready()
-    running.wait_for_log("jobs recovered")
+    running.wait_for_log("recovery_complete")
     assert running.stop() == 0
     assert not running.state_file.exists()

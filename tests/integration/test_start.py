@@ -170,7 +170,7 @@ def test_start_after_kill_ends_what_is_left(detached: Callable[[], Daemon]) -> N
     assert daemon.start("-w", "2").returncode == 0
     assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == "zombie"
     assert keeper not in [child.pid for child in daemon.children()]
-    assert "ended uncleanly" in daemon.log()
+    assert "previous_run_unclean" in daemon.log()
 
 
 def test_inherited_signal_dispositions_do_not_matter(daemon: StartDaemon) -> None:

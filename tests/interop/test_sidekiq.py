@@ -269,15 +269,22 @@ def test_rescheduling_through_ruby_makes_no_second_entry(
     assert console(f"Sidekiq::{kind}.new.find_job('{jid}').delete; Sidekiq::{kind}.new.size") == 0
 
 
-# Ruby writes 1e16 as 1.0e+16 and 0.00001 as 1.0e-05.
-EXPONENT = pytest.mark.xfail(strict=True, reason="payloads spell exponents differently from Ruby")
-
-
 @pytest.mark.parametrize(
     "number",
     [
         *(0.0, -0.0, 1.0, 0.1, 1e-4, 123456789012345.6, 1795416072.920344),
-        *(pytest.param(n, marks=EXPONENT) for n in (1e15, 1e22, 1.5e300, 1e-5, 1.25e-7)),
+        # Ruby writes 1e15 as 1.0e+15 and 0.00001 as 1.0e-05.
+        *(
+            1e15,
+            9999999999999998.0,
+            2510318718492553.5,
+            1e16,
+            -1e22,
+            1.5e300,
+            1e-5,
+            1.25e-7,
+            5e-324,
+        ),
     ],
 )
 def test_ruby_writes_our_numbers_as_we_do(

@@ -324,4 +324,5 @@ def test_the_log_files_own_notices_have_the_same_format(output: Output) -> None:
     output.path.with_suffix(".1").rename(output.path)
     (record,) = output.records()
     assert (record["level"], record["role"]) == ("warning", "worker.0")
-    assert "going on with the old file" in record["event"]
+    assert record["event"] == "log_file"
+    assert "going on with the old file" in record["note"]

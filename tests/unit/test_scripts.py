@@ -62,6 +62,7 @@ class Owner:
 owners = st.sampled_from(OWNERS)
 queues = st.sampled_from(QUEUES)
 twice = st.booleans()
+mostly = st.sampled_from([False, True, True, True])
 
 
 class Jobs(RuleBasedStateMachine):
@@ -113,7 +114,8 @@ class Jobs(RuleBasedStateMachine):
         """Some of the jobs that it was ever given; mostly, but not only, such as are its own."""
         given = sorted(owner.given)
         mine = [sequence for sequence in given if sequence in self.really_held(owner)]
-        if mine and data.draw(st.integers(0, 3)):
+        its_own: bool = data.draw(mostly)
+        if mine and its_own:
             given = mine
         chosen = data.draw(st.lists(st.sampled_from(given), min_size=1, max_size=4, unique=True))
         return [owner.given[sequence] for sequence in chosen]
@@ -259,7 +261,8 @@ class Jobs(RuleBasedStateMachine):
     def busy(self, data: st.DataObject) -> Owner:
         having = [owner for owner in self.owners.values() if owner.given]
         holding = [owner for owner in having if self.really_held(owner)]
-        if holding and data.draw(st.integers(0, 3)):
+        likely: bool = data.draw(mostly)
+        if holding and likely:
             having = holding
         return data.draw(st.sampled_from(having))
 
