@@ -62,7 +62,7 @@ class Producer(threading.Thread):
         if kind < 0.45:
             item["at"] = time.time() + chance.uniform(0.2, 8)
         elif kind < 0.53:
-            item |= {"class": "flaky", "args": [duration, chance.choice([1, 1, 2])]}
+            item |= {"class": "flaky", "args": [duration, 1]}
         elif kind < 0.56:
             item |= {"class": "doomed", "retry": 0}
         elif kind < 0.59:

@@ -182,3 +182,26 @@ def test_the_keeper_is_killed_while_a_worker_dies(
         os.kill(pid, signal.SIGKILL)
     running.wait(lambda: set(ran(redis)) == set(jids) and nothing_held(redis), 30, "all jobs ran")
     assert whereabouts(redis) == {}
+
+
+def test_a_worker_is_in_the_state_file_before_it_can_claim(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """Else its jobs wait for the end of a lease if it is killed together with its master."""
+    app = """
+        import json, os, pathlib
+        import redis
+        from jobd import on
+
+        @on("startup")
+        def look():
+            state = json.loads(pathlib.Path("jobd.state").read_text())
+            known = [worker["pid"] for worker in state["workers"]]
+            notes = redis.Redis.from_url(os.environ["NOTES"])
+            notes.rpush("test:known", int(os.getpid() in known))
+    """
+    url = f"unix://{redis.connection_pool.connection_kwargs['path']}"
+    running = daemon(app, "-w", "3", env={"NOTES": url})
+    os.kill(running.workers()[0], signal.SIGKILL)
+    running.wait(lambda: redis.llen("test:known") == 4, 20, "four workers started")
+    assert redis.lrange("test:known", 0, -1) == [b"1"] * 4

@@ -11,9 +11,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis as redis_py
@@ -152,13 +153,22 @@ class Scene:
         return not any(key.startswith((b"queue:", b"jobd:inflight", b"jobd:claim")) for key in keys)
 
 
-StartScene = Callable[..., Scene]
+class StartScene:
+    """Starts a scene on *server*; everything in it ends with the test."""
+
+    def __init__(self, directory: Path, server: EmbeddedServer) -> None:
+        self.port = urlsplit(server.tcp_url).port or 0
+        self.made: list[Scene] = []
+        self._directory = directory
+        self._server = server
+
+    def __call__(self, url: str | None = None) -> Scene:
+        self.made.append(Scene(self._directory, self._server, url or self._server.url))
+        return self.made[-1]
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[StartScene]:
-    """Start a scene; everything in it ends with the test."""
-    made: list[Scene] = []
     options = {
         "appendfsync": "always",
         "auto-aof-rewrite-percentage": "0",
@@ -167,14 +177,9 @@ def scene(tmp_path: Path) -> Iterator[StartScene]:
         "loading-process-events-interval-bytes": "1024",
     }
     with EmbeddedServer(tcp=True, options=options) as server:
-
-        def start(url: str | None = None) -> Scene:
-            made.append(Scene(tmp_path, server, url or server.url))
-            return made[0]
-
-        start.port = int(server.tcp_url.split(":")[-1].split("/")[0])  # type: ignore[attr-defined]
+        start = StartScene(tmp_path, server)
         yield start
-        for one in made:
+        for one in start.made:
             one.feeder.stop()
             one.daemon.check()
             one.redis.close()
@@ -290,4 +295,5 @@ def test_connections_go_dead_without_being_closed(scene: StartScene, load: str) 
         # Nobody tells the worker: it must notice by itself that the server does not answer.
         here.daemon.wait_for_log("redis_back", 20)
         here.assert_back()
-        here.finish()
+        # They are noticed one by one, each when it is used.
+        here.finish(outages=2)

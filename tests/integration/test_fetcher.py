@@ -595,7 +595,7 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
     """Connections are not ordered: the call to end it came first, and it blocked for 5 s."""
     client = connect(server.url)
     waits = Waits(
-        client, InFlight(KEYS, ME, ["default"], Outage(log.get("test"), client)), ["default"]
+        client, InFlight(KEYS, ME, ["default"]), ["default"], Outage(log.get("test"), client)
     )
     command = Wire(client)
     command.connect()
