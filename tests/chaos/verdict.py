@@ -84,11 +84,9 @@ def judge(
 def _judge_pair(
     verdict: Verdict, jid: str, first: Execution, second: Execution, record: Record
 ) -> None:
-    injury = _reason(record.injuries.get(first.pid, []), first.began, second.began)
-    if injury is not None:
-        verdict.recoveries.setdefault(injury.kind, []).append(second.began - injury.began)
     if first.outcome == "failed":
         return
+    injury = _reason(record.injuries.get(first.pid, []), first.began, second.began)
     if injury is None:
         verdict.wrong.append(
             f"{jid}: executed again in {second.pid} {second.began - first.began:.3f} s after it "
@@ -96,11 +94,12 @@ def _judge_pair(
         )
         return
     verdict.duplicates[injury.kind] += 1
+    verdict.recoveries.setdefault(injury.kind, []).append(second.began - injury.began)
 
 
 def _reason(injuries: list[Injury], after: float, before: float) -> Injury | None:
-    """The injury in between that explains a second execution."""
-    for injury in injuries:
+    """The last injury in between that explains a second execution."""
+    for injury in reversed(injuries):
         kills = injury.kind in (
             Kind.WORKER_KILL,
             Kind.KEEPER_KILL,
