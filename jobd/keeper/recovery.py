@@ -102,8 +102,8 @@ class Recovery(Loop):
                 self._on_recovered(death.identity, moved)
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at = now + INTERVAL
             refused = self._look() or refused
+            self._look_at = now + INTERVAL
         if refused is not None:
             raise refused
         return self._look_at - time.monotonic()
