@@ -140,17 +140,12 @@ def test_the_retry_set(daemon: StartDaemon, redis: redis_py.Redis, began: float)
 
     # It fails again: promoted with a new enqueued_at, then counted.
     redis.zadd("retry", {raw: began - 1}, xx=True)
-    again, score = one(
-        running.wait(
-            lambda: [
-                entry
-                for entry in redis.zrange("retry", 0, -1, withscores=True)
-                if b"retried_at" in entry[0]
-            ],
-            10,
-            "it has failed a second time",
-        )
-    )
+
+    def failed_again() -> Any:
+        entries: Any = redis.zrange("retry", 0, -1, withscores=True)
+        return [entry for entry in entries if b"retried_at" in entry[0]]
+
+    again, score = one(running.wait(failed_again, 10, "it has failed a second time"))
     second = json.loads(again)
     assert list(second) == [*failed, "retried_at"]
     changed = {key for key in failed if second[key] != failed[key]}
@@ -274,7 +269,8 @@ def test_processes_and_work(daemon: StartDaemon, redis: redis_py.Redis, began: f
     assert type(shown["run_at"]) is int
     assert int(began) <= shown["run_at"] <= time.time()
 
-    process = {k.decode(): v.decode() for k, v in redis.hgetall(identity).items()}
+    hashed: Any = redis.hgetall(identity)
+    process = {str(key, "utf-8"): str(value, "utf-8") for key, value in hashed.items()}
     assert set(process) == {"info", "concurrency", "busy", "beat", "rtt_us", "quiet", "rss"}
     assert (process["concurrency"], process["busy"], process["quiet"]) == ("3", "1", "false")
     assert now_text(process["beat"], began)
