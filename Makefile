@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 REDIS  ?=
+KILLS  ?= 1000
+SEED   ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test chaos lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
 	@echo 'make test    lint, types and all tests'
+	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make clean   remove the virtual environment and caches'
 
@@ -35,6 +38,9 @@ lint: $(VENV)/.test
 test: lint
 	@sh tests/interop/install-sidekiq.sh
 	$(BIN)/pytest -n 4
+
+chaos: $(VENV)/.test
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ class Eviction(Loop):
     """Looks at the policy at the start and every hour. Once a server is told off it is enough."""
 
     def __init__(self, client: redis.Redis) -> None:
-        super().__init__("eviction")
+        super().__init__("eviction", client)
         self._client = client
         self._warned_of = ""
 

@@ -69,7 +69,7 @@ class Recovery(Loop):
     def __init__(
         self, client: redis.Redis, keys: Keys, on_recovered: Callable[[str, int], None]
     ) -> None:
-        super().__init__("recovery")
+        super().__init__("recovery", client)
         self._client = client
         self._keys = keys
         self._on_recovered = on_recovered

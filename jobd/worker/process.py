@@ -137,7 +137,7 @@ class Worker(Child):
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
-        outage = Outage(self.log)
+        outage = Outage(self.log, self._client)
         told = ""
         while not self.ended():
             try:
