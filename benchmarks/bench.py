@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-from benchmarks import tally
+from benchmarks import stamps, tally
 from benchmarks.contenders import Contender
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
@@ -43,6 +43,8 @@ class Bench:
         self.directory = Path(tempfile.mkdtemp(prefix="jobd-bench-"))
         self.url = ""
         self.quiet = True
+        self.trace: list[tuple[float, int]] = []
+        """Of the last drain: how many jobs had run after so many seconds."""
         self._stocked: dict[str, int] = {}
 
     def __enter__(self) -> Bench:
@@ -57,6 +59,7 @@ class Bench:
         self.redis = redis.Redis.from_url(self.url, protocol=2)
         self.redis.flushall()
         self.tally = tally.Tally(self.directory / "tally")
+        self.stamps = stamps.make(self.directory / "stamps")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,6 +82,7 @@ class Bench:
             "JOBD_BENCH_URL": url or self.url,
             "JOBD_BENCH_QUIET": str(int(self.quiet)),
             tally.VARIABLE: str(self.tally.path),
+            stamps.VARIABLE: str(self.directory / "stamps"),
         }
 
     @contextmanager
@@ -197,15 +201,17 @@ class Bench:
     def drain(self, contender: Contender, workload: str, jobs: int) -> float:
         """Let waiting workers find *jobs* jobs at once; returns the seconds until all have run."""
         self._lay_out(contender, workload, jobs)
-        goal = self.tally.total() + jobs
+        start = self.tally.total()
+        goal = start + jobs
+        self.trace = []
         began = time.monotonic()
         self.redis.rename("ready", contender.queue)
-        while self.tally.total() < goal:
+        while (total := self.tally.total()) < goal:
+            self.trace.append((time.monotonic() - began, total - start))
             time.sleep(POLL)
             if time.monotonic() - began > DRAIN_SECONDS:
-                done = self.tally.total() - goal + jobs
                 raise RuntimeError(
-                    f"{contender.name} ran {done:,} of {jobs:,} jobs: {self.output()}"
+                    f"{contender.name} ran {total - start:,} of {jobs:,} jobs: {self.output()}"
                 )
         return time.monotonic() - began
 

@@ -111,10 +111,10 @@ def _sidekiq(processes: int, _quiet: bool) -> Commands:
     return [[_script("sidekiq"), "-r", app, "-c", str(THREADS), "-q", "default"]] * processes
 
 
-JOBD = Contender("jobd", "jobd", _jobd, "queue:default", 150_000, peer=False)
+JOBD = Contender("jobd", "jobd", _jobd, "queue:default", 100_000, peer=False)
 
 # The limit: what one thread of Python can do with jobd's own scripts. It takes jobd's queue.
-BARE = Contender("bare", "jobd", _bare, "queue:default", 150_000, peer=False)
+BARE = Contender("bare", "jobd", _bare, "queue:default", 100_000, peer=False)
 
 CONTENDERS = (
     JOBD,
@@ -124,12 +124,12 @@ CONTENDERS = (
         "dramatiq",
         _dramatiq,
         "dramatiq:default",
-        4_000,
+        3_000,
         beside=("dramatiq:default.msgs",),
     ),
-    Contender("huey", "huey", _huey, "huey.redis.bench", 4_000),
-    Contender("taskiq", "taskiq_redis", _taskiq, "bench", 4_000),
-    Contender("celery", "celery", _celery, "bench", 2_000),
-    Contender("rq", "rq", _rq, "rq:queue:bench", 600, expected=THREADS, beside=("rq:job:*",)),
-    Contender("sidekiq", "", _sidekiq, "queue:default", 15_000, peer=False),
+    Contender("huey", "huey", _huey, "huey.redis.bench", 3_000),
+    Contender("taskiq", "taskiq_redis", _taskiq, "bench", 1_500),
+    Contender("celery", "celery", _celery, "bench", 1_000),
+    Contender("rq", "rq", _rq, "rq:queue:bench", 400, expected=THREADS, beside=("rq:job:*",)),
+    Contender("sidekiq", "", _sidekiq, "queue:default", 8_000, peer=False),
 )

@@ -11,7 +11,9 @@ app = Celery("bench", broker=URL)
 app.conf.task_ignore_result = True
 app.conf.task_default_queue = "bench"
 
-TASKS = {name: app.task(function, name=f"bench.{name}") for name, function in work.WORKLOADS.items()}
+TASKS = {
+    name: app.task(function, name=f"bench.{name}") for name, function in work.WORKLOADS.items()
+}
 
 
 def push(workload: str, n: int) -> None:

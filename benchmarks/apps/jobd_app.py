@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import work
+import os
+import time
+
+from benchmarks import stamps, work
 from benchmarks.apps import URL
 from jobd import configure, job
 
@@ -20,3 +23,19 @@ def push(workload: str, n: int) -> None:
 def push_bulk(workload: str, n: int) -> None:
     arguments = work.ARGUMENTS[workload]
     JOBS[workload].perform_bulk([arguments] * n)
+
+
+@job(name="bench.stamp")
+def stamp(at: int) -> None:
+    """Note the time at which this job started."""
+    stamps.here()[at] = time.monotonic_ns()
+
+
+@job(name="bench.hold")
+def hold(at: int) -> None:
+    """Note where and when it started, and run until the word after that is set."""
+    words = stamps.here()
+    words[at + 1] = time.monotonic_ns()
+    words[at] = os.getpid()
+    while not words[at + 2]:
+        time.sleep(0.02)
