@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 REDIS  ?=
+BENCH  ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
 	@echo 'make test    lint, types and all tests'
 	@echo 'make lint    ruff and mypy only'
+	@echo 'make bench   measure jobd and its peers (20 minutes; BENCH=--quick for two)'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # The stamps make a second run start at once, and a changed setup.py install again.
@@ -35,6 +37,14 @@ lint: $(VENV)/.test
 test: lint
 	@sh tests/interop/install-sidekiq.sh
 	$(BIN)/pytest -n 4
+
+$(VENV)/.bench: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(if $(REDIS),--redis $(REDIS)) $(BENCH)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -137,6 +138,10 @@ class Bench:
                 self.drain(contender, "sleep", _WARM_UP)
             yield pids
 
+    def keys(self, pattern: str) -> list[str]:
+        found: Any = self.redis.keys(pattern)
+        return [key.decode() for key in found]
+
     # -- the queue -------------------------------------------------------------------------------
 
     def stock(self, contender: Contender, workload: str, jobs: int) -> None:
@@ -148,14 +153,14 @@ class Bench:
         stash = f"stash:{name}:{workload}"
         if self._stocked.get(stash, 0) >= jobs:
             return
-        for key in self.redis.keys(f"{stash}*"):
+        for key in self.keys(f"{stash}*"):
             self.redis.unlink(key)
         self.redis.unlink(contender.queue)
         self.produce(name, workload, jobs, "push_bulk")
         self.redis.rename(contender.queue, stash)
         for pattern in contender.beside:
-            for key in self.redis.keys(pattern):
-                self.redis.rename(key, f"{stash}:{key.decode()}")
+            for key in self.keys(pattern):
+                self.redis.rename(key, f"{stash}:{key}")
         self._stocked[stash] = jobs
 
     def _lay_out(self, contender: Contender, workload: str, jobs: int) -> None:
@@ -163,8 +168,8 @@ class Bench:
         stash = f"stash:{_pushed_by(contender)}:{workload}"
         if contender.beside:
             pipeline = self.redis.pipeline()
-            for key in self.redis.keys(f"{stash}:*"):
-                pipeline.copy(key, key.removeprefix(f"{stash}:".encode()), replace=True)
+            for key in self.keys(f"{stash}:*"):
+                pipeline.copy(key, key.removeprefix(f"{stash}:"), replace=True)
             pipeline.execute()
         self.redis.copy(stash, "ready", replace=True)
         self.redis.ltrim("ready", 0, jobs - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from benchmarks.tally import ran
 
@@ -38,6 +39,11 @@ def payload(data: str) -> None:
     ran()
 
 
-WORKLOADS = {"empty": empty, "sleep": sleep, "cpu": cpu, "payload": payload}
+WORKLOADS: dict[str, Callable[..., None]] = {
+    "empty": empty,
+    "sleep": sleep,
+    "cpu": cpu,
+    "payload": payload,
+}
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {"empty": (), "sleep": (), "cpu": (), "payload": (PAYLOAD,)}

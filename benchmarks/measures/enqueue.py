@@ -31,6 +31,6 @@ def measure(bench: Bench, plan: Plan) -> Result:
                 note(samples, f"{contender.name}/{way}", processes * jobs / seconds)
             bench.redis.unlink(contender.queue)
             for pattern in contender.beside:
-                if keys := bench.redis.keys(pattern):
+                if keys := bench.keys(pattern):
                     bench.redis.unlink(*keys)
     return {"unit": "jobs/s", "samples": samples, "median": medians(samples), "failures": failures}

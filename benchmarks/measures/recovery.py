@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from benchmarks.bench import Bench
@@ -49,16 +50,20 @@ def _kills(bench: Bench, workers: int, kills: int) -> list[float]:
             held = [4 * (kill * _JOBS + number) for number in range(_JOBS)]
             for at in held:
                 client.push({"class": "bench.hold", "args": [at]})
-            _wait(lambda held=held: all(words[at] for at in held), bench)
+            _wait(partial(_all_run, words, held, 0), bench)
             victim = words[held[0]]
             mine = [at for at in held if words[at] == victim]
             began = time.monotonic_ns()
             os.kill(victim, signal.SIGKILL)
-            _wait(lambda mine=mine, victim=victim: all(words[at] != victim for at in mine), bench)
+            _wait(partial(_all_run, words, mine, victim), bench)
             times.append((max(words[at + 1] for at in mine) - began) / 1e6)
             for at in held:
                 words[at + 2] = 1
     return times
+
+
+def _all_run(words: memoryview, cells: list[int], unless: int) -> bool:
+    return all(words[at] != unless for at in cells)
 
 
 def _wait(condition: Callable[[], bool], bench: Bench) -> None:
