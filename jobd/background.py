@@ -93,8 +93,11 @@ class Loop(threading.Thread):
         self._alarm = threading.Event()
         self._ending = False
 
-    def turn(self) -> float:
-        """Do what is due; returns the seconds until the next turn."""
+    def turn(self) -> float | None:
+        """Do what is due; returns the seconds until the next turn.
+
+        None says that Redis was not asked and need not be until somebody wakes the loop.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say what a turn does")
 
     def wake(self) -> None:
@@ -115,7 +118,8 @@ class Loop(threading.Thread):
             self._alarm.clear()
             try:
                 pause = self.turn()
-                self._outage.over()
+                if pause is not None:
+                    self._outage.over()
             except redis.RedisError as error:
                 pause = self._outage.failed(error)
             except Exception:

@@ -37,9 +37,9 @@ class Scheduler(Loop):
         self._poll = poll
         self.quiet = False
 
-    def turn(self) -> float:
+    def turn(self) -> float | None:
         if self.quiet:
-            return self._poll
+            return None
         now = time.time()
         due = self._due(now)
         full = False

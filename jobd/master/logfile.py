@@ -8,6 +8,7 @@ reported when writing works again.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -157,4 +158,10 @@ def _open(path: str) -> int:
 
 
 def _cannot_open(path: str, error: OSError) -> str:
-    return f"cannot open the log file {path}: {error.strerror or error}"
+    reason = {
+        errno.ENOENT: f"the directory {Path(path).parent} does not exist; create it",
+        errno.EACCES: f"uid {os.geteuid()} may not write there; change its owner or mode",
+        errno.EISDIR: "it is a directory; give another --logfile",
+        errno.ENXIO: "it is a FIFO that nobody reads; give another --logfile",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return f"cannot open the log file {path}: {reason}"

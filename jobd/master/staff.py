@@ -208,7 +208,8 @@ class Staff:
         else:
             self._tell_keeper(self._workers_message())
             # Also one that never was ready: it claims its first jobs a moment before it says so.
-            if not (child.planned and status == Exit.OK):
+            # But one that says why it cannot start has not come so far.
+            if child.failure is None and not (child.planned and status == Exit.OK):
                 self._recover(child, cause)
         now = time.monotonic()
         if child.planned:

@@ -36,12 +36,15 @@ logger = log.get("jobd.master")
 
 def run(config: Config) -> int:
     """Serve in the foreground until stopped; returns the exit code."""
+    lock = None
     try:
         _guarantee_stdio()
         _raise_descriptor_limit(config)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
     except JobdError as error:
+        if lock is not None:
+            lock.remove()
         return _refuse(error)
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())

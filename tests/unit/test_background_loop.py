@@ -24,8 +24,11 @@ class Lines:
     warning = info = exception = error = debug = note
 
 
+Act = Callable[[int], float | None]
+
+
 class Turns(Loop):
-    def __init__(self, act: Callable[[int], float]) -> None:
+    def __init__(self, act: Act) -> None:
         super().__init__("test")
         self.lines = Lines()
         self.log = self.lines  # type: ignore[assignment]
@@ -34,7 +37,7 @@ class Turns(Loop):
         self.turned = threading.Semaphore(0)
         self._act = act
 
-    def turn(self) -> float:
+    def turn(self) -> float | None:
         self.turns += 1
         try:
             return self._act(self.turns)
@@ -47,10 +50,10 @@ class Turns(Loop):
 
 
 @pytest.fixture
-def run() -> Iterator[Callable[[Callable[[int], float]], Turns]]:
+def run() -> Iterator[Callable[[Act], Turns]]:
     made: list[Turns] = []
 
-    def start(act: Callable[[int], float]) -> Turns:
+    def start(act: Act) -> Turns:
         made.append(Turns(act))
         made[-1].start()
         return made[-1]
@@ -60,7 +63,7 @@ def run() -> Iterator[Callable[[Callable[[int], float]], Turns]]:
         assert loop.stop(10)
 
 
-Run = Callable[[Callable[[int], float]], Turns]
+Run = Callable[[Act], Turns]
 
 
 def test_it_sleeps_as_long_as_a_turn_says(run: Run) -> None:
@@ -116,6 +119,22 @@ def test_an_outage_is_one_line_at_its_start_and_one_at_its_end(run: Run) -> None
     loop = run(act)
     assert back.wait(10)
     assert loop.stop(10)
+    assert loop.lines.events == ["redis_unavailable", "redis_back"]
+
+
+def test_a_turn_that_asked_nothing_does_not_end_an_outage(run: Run) -> None:
+    def act(n: int) -> float | None:
+        if n == 1:
+            raise redis.ConnectionError("gone")
+        return None if n < 4 else 60.0
+
+    loop = run(act)
+    for _ in range(3):
+        loop.await_turns(1)
+        assert "redis_back" not in loop.lines.events
+        loop.wake()
+    loop.await_turns(1)
+    assert loop.stop(5)
     assert loop.lines.events == ["redis_unavailable", "redis_back"]
 
 

@@ -54,7 +54,9 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     os.close(log.fd)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("none/a.log", "No such file"), (".", "directory")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none/a.log", "does not exist; create it"), (".", "directory")]
+)
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(LogFileError, match=reason) as caught:
         LogFile.open(str(tmp_path / name))
@@ -97,7 +99,7 @@ def test_when_reopening_fails_the_old_file_stays_in_use(log: LogFile, path: Path
     assert log.moved()
     error = log.reopen()
     assert error is not None
-    assert "Is a directory" in error
+    assert "it is a directory" in error
     log.write(b"kept\n")
     text = aside.read_text()
     assert "going on with the old file" in text
