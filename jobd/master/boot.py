@@ -25,6 +25,7 @@ class Boot:
     def __init__(self, master: Master) -> None:
         self._master = master
         self._failures = 0
+        self._sound = False
         self._start_by = time.monotonic() + master.config.start_timeout
         self._next_extension = time.monotonic() + _EXTEND_EVERY
 
@@ -47,16 +48,19 @@ class Boot:
         else:
             master.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
 
+    def child_ready(self, child: Child) -> None:
+        """A child has booted; if it is a worker, the application can be loaded."""
+        self._sound = self._sound or child.role != KEEPER
+
     def child_gone(self, child: Child, cause: str) -> None:
         """A child has ended; unless that was planned, or it was ready before, it could not boot."""
         if child.planned or child.ready_at:
             return
         failure = child.failure or self._explain(child, cause)
         self._failures += 1
-        if (
-            failure.permanent
-            or self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
-        ):
+        too_many = self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
+        # Where one could boot, the others may yet: they are tried again until the time is up.
+        if failure.permanent or (too_many and not self._sound):
             self._master.ending.fail(failure.code, failure.reason)
 
     def _explain(self, child: Child, cause: str) -> Failure:

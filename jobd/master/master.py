@@ -242,6 +242,7 @@ class Master:
         self._save()
 
     def child_ready(self, child: Child) -> None:
+        self._boot.child_ready(child)
         if self.phase.quiet:
             child.tell({"type": "quiet"})
 

@@ -48,7 +48,7 @@ class Outcome:
             f"kills         {self.kills}: {_counts(record.killed)}",
             f"faults        {_counts(record.faults)}",
             f"jobs          {verdict.jobs}: {verdict.executed} executed, {verdict.dead} dead",
-            f"failed pushes {self.refused}",
+            f"failed pushes {self.refused}, failed starts {record.gave_up}",
             f"executions    {verdict.executions}, of them duplicates "
             f"{sum(verdict.duplicates.values())}: {_counts(verdict.duplicates)}",
         ]
@@ -58,7 +58,8 @@ class Outcome:
         lines += [f"LOST          {text}" for text in verdict.lost[:20]]
         if self.files is not None:
             lines.append(f"files         {self.files}")
-        lines.append(f"{self.kills} kills, {len(verdict.lost)} lost, {len(verdict.wrong)} wrong")
+        wrong = len(verdict.wrong) + len(self.trouble)
+        lines.append(f"{self.kills} kills, {len(verdict.lost)} lost, {wrong} wrong")
         return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from signal import Signals
 
@@ -49,12 +50,14 @@ class Record:
         killed: processes that got a SIGKILL, by what they were.
         injuries: by process id.
         ticks: when each tick of the clock in the data was surely over (monotonic s).
+        gave_up: starts that failed, because too much was killed for a minute.
     """
 
     faults: Counter[Kind] = field(default_factory=Counter)
     killed: Counter[str] = field(default_factory=Counter)
     injuries: dict[int, list[Injury]] = field(default_factory=dict)
     ticks: list[tuple[int, float]] = field(default_factory=list)
+    gave_up: int = 0
 
 
 class Stage:
@@ -134,7 +137,21 @@ class Stage:
         processes.reap(own=[*own, self.server.pid or 0])
         for daemon in self._daemons:
             if not daemon.alive() and daemon not in self._awaited:
+                self._note_giving_up(daemon)
                 self._run(daemon)
+
+    def _note_giving_up(self, daemon: Daemon) -> None:
+        """A start that took too long ends the daemon, and the jobs of workers that were ready."""
+        own = [line for line in daemon.records() if line["pid"] == daemon.pid]
+        offset = time.time() - time.monotonic()
+        for line in own:
+            if line["event"] == "start_failed":
+                self.record.gave_up += 1
+                at = datetime.fromisoformat(line["timestamp"]).timestamp() - offset
+                for forked in own:
+                    if forked["event"] == "child_forked":
+                        injury = self._injure(forked["child_pid"], Kind.MASTER_TERM)
+                        injury.began = at
 
     # Faults
 

@@ -57,3 +57,19 @@ def test_a_worker_that_was_ready_and_is_killed_has_not_failed_to_start(
     for _ in range(20):
         boot.child_gone(gone(ready_at=1.0), "killed by signal 9 (SIGKILL)")
     assert ending.failures == []
+
+
+def test_where_one_worker_could_boot_the_others_are_tried_again(boot: Boot, ending: Ending) -> None:
+    """Twenty boots were killed from outside, and a daemon with a working worker gave up."""
+    boot.child_ready(gone(role="keeper"))
+    boot.child_ready(gone())
+    for _ in range(20):
+        boot.child_gone(gone(role="worker.1"), "killed by signal 9 (SIGKILL)")
+    assert ending.failures == []
+
+
+def test_a_keeper_that_boots_says_nothing_about_the_application(boot: Boot, ending: Ending) -> None:
+    boot.child_ready(gone(role="keeper"))
+    for _ in range(6):
+        boot.child_gone(gone(), "exit code 1")
+    assert len(ending.failures) == 1
