@@ -16,6 +16,9 @@ from tests.chaos.stage import Record, Stage
 from tests.chaos.verdict import Verdict, judge
 
 PRODUCERS = 2
+PATIENCE = 1.0
+"""Seconds to wait for jobs to be done between faults."""
+
 DRAIN = 240.0
 """Seconds for all jobs to end when the faults are over. It outlasts a lease and a few retries."""
 
@@ -93,6 +96,8 @@ class Run:
             self._break(stage, live, began)
             for producer in producers:
                 producer.stop()
+            if live:
+                _show("waiting for the last faults to be over")
             stage.undo_all()
             trouble = self._drain(stage, live, began)
             trouble += stage.end()
@@ -123,6 +128,10 @@ class Run:
         for fault in plan.faults(self._seed, long=self._long):
             stage.inject(fault)
             stage.play(time.monotonic() + fault.pause)
+            # Faults often come in a quick row, and else when work goes on again: on a slow machine
+            # there would be nothing left to break but processes that have just begun.
+            if fault.pause > plan.MEAN_PAUSE / 2:
+                stage.play_until_progress(PATIENCE)
             killed = sum(stage.record.killed.values())
             if killed >= self._kills:
                 return

@@ -111,6 +111,21 @@ class Stage:
             self._tend()
             time.sleep(max(0.0, min(0.02, until - now)))
 
+    def play_until_progress(self, most: float) -> None:
+        """Let time pass until another job has been done, at most *most* seconds."""
+        give_up = time.monotonic() + most
+        before = self._processed()
+        while time.monotonic() < give_up and self._processed() <= before:
+            self.play(time.monotonic() + 0.05)
+
+    def _processed(self) -> int:
+        if self._server_down:
+            return 0
+        try:
+            return int(self.redis.get("stat:processed") or 0)
+        except redis_py.RedisError:
+            return 0
+
     def undo_all(self) -> None:
         """Wait until every fault that lasts is over."""
         while self._later:
