@@ -3,14 +3,19 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 REDIS  ?=
+KILLS  ?= 1000
+SEED   ?=
+BENCH  ?=
 
-.PHONY: demo test lint clean
+.PHONY: help demo test chaos bench lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
 	@echo 'make test    lint, types and all tests'
+	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
 	@echo 'make lint    ruff and mypy only'
+	@echo 'make bench   measure jobd and its peers (20 minutes; BENCH=--quick for two)'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # The stamps make a second run start at once, and a changed setup.py install again.
@@ -35,6 +40,17 @@ lint: $(VENV)/.test
 test: lint
 	@sh tests/interop/install-sidekiq.sh
 	$(BIN)/pytest -n 4
+
+chaos: $(VENV)/.test
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+$(VENV)/.bench: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(if $(REDIS),--redis $(REDIS)) $(BENCH)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

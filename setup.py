@@ -26,6 +26,18 @@ TEST = [
     "types-psutil",
 ]
 
+# What jobd is measured against, and the plot of it.
+BENCH = [
+    *DEV,
+    "dramatiq[redis]",
+    "huey",
+    "taskiq",
+    "taskiq-redis",
+    "celery[redis]",
+    "rq",
+    "matplotlib",
+]
+
 setup(
     name="jobd",
     version="0.1.0",
@@ -49,7 +61,7 @@ setup(
         "structlog>=24.1",
         "msgspec>=0.19",
     ],
-    extras_require={"dev": DEV, "test": TEST},
+    extras_require={"dev": DEV, "test": TEST, "bench": BENCH},
     entry_points={
         "console_scripts": [
             "jobd = jobd.cli:main",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from weakref import WeakKeyDictionary
 
 import redis
 from structlog.typing import FilteringBoundLogger
@@ -20,38 +21,75 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
 
-class Outage:
-    """Remembers whether Redis is away, so that each outage is one line at its start and its end."""
+class _Away:
+    """Who of those that share a client misses the server, and since when."""
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.missing: set[Outage] = set()
+        self.since = 0.0
+
+
+_away: WeakKeyDictionary[redis.Redis, _Away] = WeakKeyDictionary()
+
+
+class Outage:
+    """Remembers whether Redis is away, so that each outage is one line at its start and its end.
+
+    Args:
+        client: all loops that use it log an outage once together, and when one of them finds
+            its connection broken, the idle ones are not used any more.
+    """
+
+    def __init__(self, logger: FilteringBoundLogger, client: redis.Redis | None = None) -> None:
         self._log = logger
-        self._since = 0.0
+        self._client = client
+        self._away = _Away() if client is None else _away.setdefault(client, _Away())
+        self._missing = False
         self._pause = FIRST_PAUSE
 
     def failed(self, error: BaseException) -> float:
         """Note a failure; returns the seconds to pause (growing, jittered by half)."""
-        if not self._since:
-            self._since = time.monotonic()
-            self._log.warning("redis_unavailable", error=str(error) or type(error).__name__)
+        if not self._missing:
+            self._missing = True
+            with self._away.lock:
+                first = not self._away.missing
+                self._away.missing.add(self)
+                if first:
+                    self._away.since = time.monotonic()
+            if first:
+                self._log.warning("redis_unavailable", error=str(error) or type(error).__name__)
+        broken = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+        if broken and self._client is not None:
+            self._client.connection_pool.disconnect(inuse_connections=False)
         pause = self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return pause * random.uniform(0.5, 1.0)
 
     def over(self) -> None:
         """Note a success."""
-        if self._since:
-            self._log.info("redis_back", seconds=round(time.monotonic() - self._since, 3))
-            self._since = 0.0
-            self._pause = FIRST_PAUSE
+        if not self._missing:
+            return
+        self._missing = False
+        self._pause = FIRST_PAUSE
+        with self._away.lock:
+            self._away.missing.discard(self)
+            last = not self._away.missing
+        if last:
+            self._log.info("redis_back", seconds=round(time.monotonic() - self._away.since, 3))
 
 
 class Loop(threading.Thread):
-    """A daemon thread that calls :meth:`turn` until it is stopped."""
+    """A daemon thread that calls :meth:`turn` until it is stopped.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        client: what it talks to Redis with; see :class:`Outage`.
+    """
+
+    def __init__(self, name: str, client: redis.Redis | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self.log = log.get(f"jobd.{name}")
-        self._outage = Outage(self.log)
+        self._outage = Outage(self.log, client)
         self._alarm = threading.Event()
         self._ending = False
 

@@ -5,27 +5,47 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Iterable, Mapping
+from types import FrameType, MappingProxyType
+
+_STARTERS = ("/jobd/master/fork.py", "/jobd/master/start.py")
+_THREADING = "/threading.py"
 
 
 def dump(
-    heading: str = "", notes: Mapping[int, str] = MappingProxyType({}), others: Iterable[str] = ()
+    heading: str = "",
+    notes: Mapping[int, str] = MappingProxyType({}),
+    idle: Collection[int] = (),
+    others: Iterable[str] = (),
 ) -> str:
     """The stacks of all threads, innermost call last.
 
     Args:
         heading: first line, if there is to be one.
         notes: what to add to a thread's line, by its ident (the job that it runs).
+        idle: idents of threads that wait for work; they are only named.
         others: lines for what is no thread, such as coroutines.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     lines = [heading] if heading else []
     for ident, frame in sorted(sys._current_frames().items()):
-        note = notes.get(ident)
-        lines.append(
-            f"\nThread {names.get(ident, '?')} ({ident:#x})" + (f": {note}" if note else "")
-        )
-        lines += "".join(traceback.format_stack(frame)).rstrip().splitlines()
+        if ident in idle:
+            continue
+        note = f": {notes[ident]}" if ident in notes else ""
+        lines.append(f"\nThread {names.get(ident, '?')} ({ident:#x}){note}")
+        lines += "".join(traceback.format_list(_own_part(frame))).rstrip().splitlines()
+    if idle:
+        waiting = ", ".join(sorted(names.get(ident, "?") for ident in idle))
+        lines.append(f"\nWaiting for work: {waiting}")
     lines += (f"\nCoroutine {other}" for other in others)
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _own_part(frame: FrameType) -> list[traceback.FrameSummary]:
+    """The stack without how its thread and its process were started, which is always the same."""
+    stack = traceback.extract_stack(frame)
+    starters = [at for at, entry in enumerate(stack) if entry.filename.endswith(_STARTERS)]
+    begin = starters[-1] + 1 if starters else 0
+    while begin < len(stack) - 1 and stack[begin].filename.endswith(_THREADING):
+        begin += 1
+    return stack[begin:]

@@ -21,7 +21,7 @@ class Leases(Loop):
     """Renews the leases of the workers that the master says are alive."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        super().__init__("leases")
+        super().__init__("leases", client)
         self._client = client
         self._keys = keys
         self._alive: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jobd import stacks
 from jobd.child import TURN, Child, signals_blocked
 from jobd.errors import Exit
+from jobd.keeper.eviction import Eviction
 from jobd.keeper.leases import Leases
 from jobd.keeper.prune import Prune
 from jobd.keeper.recovery import Death, Recovery
@@ -41,7 +42,8 @@ class Keeper(Child):
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._on_recovered)
-        self._loops = (self._scheduler, self._leases, self._recovery, Prune(client, keys))
+        others = (Prune(client, keys), Eviction(client))
+        self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._recovered: list[Message] = []
         self._deadline: float | None = None
 

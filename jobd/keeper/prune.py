@@ -17,7 +17,7 @@ class Prune(Loop):
     """Once a minute, whoever gets the lock looks at all processes."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        super().__init__("prune")
+        super().__init__("prune", client)
         self._client = client
         self._keys = keys
 

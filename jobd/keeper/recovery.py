@@ -69,7 +69,7 @@ class Recovery(Loop):
     def __init__(
         self, client: redis.Redis, keys: Keys, on_recovered: Callable[[str, int], None]
     ) -> None:
-        super().__init__("recovery")
+        super().__init__("recovery", client)
         self._client = client
         self._keys = keys
         self._on_recovered = on_recovered
@@ -103,6 +103,7 @@ class Recovery(Loop):
         now = time.monotonic()
         if now >= self._look_at:
             refused = self._look() or refused
+            # Only now: a turn after one that failed must talk to Redis, to know that it is back.
             self._look_at = now + INTERVAL
         if refused is not None:
             raise refused

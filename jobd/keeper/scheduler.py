@@ -31,7 +31,7 @@ class Scheduler(Loop):
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, poll: float) -> None:
-        super().__init__("scheduler")
+        super().__init__("scheduler", client)
         self._client = client
         self._keys = keys
         self._poll = poll

@@ -48,8 +48,8 @@ class Boot:
             master.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
 
     def child_gone(self, child: Child, cause: str) -> None:
-        """A child has ended; unless that was planned, it could not boot."""
-        if child.planned:
+        """A child has ended; unless that was planned, or it was ready before, it could not boot."""
+        if child.planned or child.ready_at:
             return
         failure = child.failure or self._explain(child, cause)
         self._failures += 1

@@ -236,6 +236,11 @@ class Master:
 
     # What children do --------------------------------------------------------------------------
 
+    def child_forked(self) -> None:
+        # At once: should we be killed in the next moment, the next run must know whose jobs to
+        # recover. Nobody else does before the lease has ended.
+        self._save()
+
     def child_ready(self, child: Child) -> None:
         if self.phase.quiet:
             child.tell({"type": "quiet"})

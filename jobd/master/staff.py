@@ -31,6 +31,9 @@ logger = log.get("jobd.master")
 class Events(Protocol):
     """What the master wants to hear of."""
 
+    def child_forked(self) -> None:
+        """There is one more."""
+
     def child_ready(self, child: Child) -> None:
         """It has booted."""
 
@@ -101,7 +104,7 @@ class Staff:
         if child.role == KEEPER:
             for message in self.recoveries.messages():
                 self._tell_keeper(message)
-        self._events.changed()
+        self._events.child_forked()
 
     def tell(self, message: Message) -> None:
         """Tell every child."""

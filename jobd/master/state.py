@@ -73,6 +73,9 @@ def load(path: Path) -> State | None:
 def save(path: Path, state: State) -> None:
     """Replace *path* in one step, so that no reader ever sees half of it.
 
+    It is not synced to the disk, which would hold up the master: a file that a loss of power has
+    damaged counts as none, and none of its processes lives on anyway.
+
     Raises:
         OSError: the directory or the disk refuses.
     """
@@ -84,7 +87,6 @@ def save(path: Path, state: State) -> None:
     )
     try:
         os.write(fd, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
-        os.fsync(fd)
     finally:
         os.close(fd)
     scratch.replace(path)

@@ -86,11 +86,11 @@ class Fetcher(threading.Thread):
         self._page = page
         self._notify = notify
         self._log = log.get("jobd.fetcher")
-        self._outage = Outage(self._log)
+        self._outage = Outage(self._log, client)
         self._ahead = Ahead(pool.size)
         self._stale = Stale(pool)
         self._wire = Wire(client)
-        self._waits = Waits(client, inflight, order.names)
+        self._waits = Waits(client, inflight, order.names, Outage(self._log, client))
 
         # Job threads append, the fetcher takes; both ends of a deque are atomic.
         self._finished: deque[Claimed] = deque()
@@ -283,7 +283,7 @@ class Fetcher(threading.Thread):
         else:
             if free > 0:
                 self._waits.arm(self._paused)
-            seconds = PAUSED_POLL if self._paused else BLOCK
+            seconds = PAUSED_POLL if self._paused or self._waits.refused else BLOCK
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True

@@ -57,7 +57,7 @@ class Heartbeat(Loop):
         on_lease_lost: Callable[[], None],
         on_seen: Callable[[], None],
     ) -> None:
-        super().__init__("heartbeat")
+        super().__init__("heartbeat", client)
         self._client = client
         self._keys = keys
         self._identity = identity

@@ -119,6 +119,11 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the job threads."""
+        return frozenset(thread.name for thread in self._threads)
+
     def newest_started(self) -> int:
         """The highest sequence number among the running jobs, 0 when none runs."""
         return max(job.sequence for job in running) if (running := self._page.running()) else 0

@@ -117,6 +117,7 @@ class Worker(Child):
             ) from error
         with signals_blocked():
             self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
+            self._fetcher.quiet()
             self._fetcher.start()
             self._heartbeat.start()
         self._working = True
@@ -124,7 +125,10 @@ class Worker(Child):
             self.turn()
         if self.ended():
             return
+        # Said before the first claim: a worker that dies of its first job has not failed to boot.
         self.tell({"type": "ready"})
+        if not self._quiet:
+            self._fetcher.resume()
         self.log.info(
             "worker_ready",
             concurrency=config.concurrency,
@@ -133,7 +137,8 @@ class Worker(Child):
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
-        outage = Outage(self.log)
+        outage = Outage(self.log, self._client)
+        told = ""
         while not self.ended():
             try:
                 require_version(self._client)
@@ -141,7 +146,9 @@ class Worker(Child):
                 raise UnavailableError(f"Redis refuses the password: {error}") from error
             except redis.RedisError as error:
                 pause = outage.failed(error)
-                self.tell({"type": "booting", "note": f"waiting for Redis: {error}"})
+                if (note := f"waiting for Redis: {error}") != told:
+                    told = note
+                    self.tell({"type": "booting", "note": note})
                 until = time.monotonic() + pause
                 while not self.ended() and (left := until - time.monotonic()) > 0:
                     self.turn(left)
@@ -319,7 +326,12 @@ class Worker(Child):
             f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
             f"{self._fetcher.holding} jobs in flight"
         )
-        return stacks.dump(heading, notes, self._coroutines.stacks())
+        idle = [
+            ident
+            for name, ident in idents.items()
+            if name in self._pool.names and ident is not None and ident not in notes
+        ]
+        return stacks.dump(heading, notes, idle, self._coroutines.stacks())
 
 
 def _describe(raw: bytes) -> str:

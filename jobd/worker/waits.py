@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 import redis
 
+from jobd.background import Outage
 from jobd.bell import Bell
 from jobd.redis.connection import Wire
 from jobd.redis.inflight import InFlight
@@ -27,6 +28,9 @@ GRACE = 5.0
 UNBLOCK_AGAIN = 0.02
 """Seconds between attempts to call a blocking claim back."""
 
+REFUSED = 1.0
+"""Seconds without blocking claims after the server has refused one."""
+
 
 class _Wait:
     def __init__(self, queue: str, wire: Wire) -> None:
@@ -38,10 +42,18 @@ class _Wait:
 
 
 class Waits:
-    """All blocking claims of one worker, and the bell that wakes its fetcher."""
+    """All blocking claims of one worker, and the bell that wakes its fetcher.
 
-    def __init__(self, client: redis.Redis, inflight: InFlight, queues: Sequence[str]) -> None:
+    A full server refuses them and still grants ordinary claims. So a refusal is no reason to
+    connect again: for a moment there are none, and the fetcher looks by itself.
+    """
+
+    def __init__(
+        self, client: redis.Redis, inflight: InFlight, queues: Sequence[str], outage: Outage
+    ) -> None:
         self._inflight = inflight
+        self._outage = outage
+        self._refused_until = 0.0
         self._waits = [_Wait(queue, Wire(client)) for queue in queues]
         self._selector = selectors.DefaultSelector()
         self.bell = Bell()
@@ -51,6 +63,11 @@ class Waits:
     def armed(self) -> bool:
         """Whether any of them waits."""
         return any(wait.armed_at for wait in self._waits)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server has just refused one."""
+        return time.monotonic() < self._refused_until
 
     def covers(self, paused: Collection[str]) -> bool:
         """Whether every queue that is not paused is waited on: then they are all empty."""
@@ -62,6 +79,8 @@ class Waits:
         Raises:
             redis.RedisError: a connection failed.
         """
+        if self.refused:
+            return
         for wait in self._waits:
             if wait.armed_at or wait.queue in paused:
                 continue
@@ -122,4 +141,11 @@ class Waits:
     def _delivered(self, wait: _Wait) -> bool:
         """Read the answer; the job itself is fetched from the claim list, when it is filed."""
         wait.armed_at = 0.0
-        return wait.wire.read() is not None
+        try:
+            reply = wait.wire.read()
+        except redis.ResponseError as error:
+            self._refused_until = time.monotonic() + REFUSED
+            self._outage.failed(error)
+            return False
+        self._outage.over()
+        return reply is not None

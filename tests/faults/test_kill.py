@@ -148,6 +148,16 @@ def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
         assert all('app.py", line' in record["stack"] for record in deaths)
 
 
+def test_a_poison_pill_that_waits_at_the_start_is_no_failed_start(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    [poison] = push(server.url, "deadly", [["exit"]])
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url}, ready=False)
+    running.wait(lambda: redis.zcard("dead") == 1, 30, "the job is in the dead set")
+    running.wait_ready()
+    assert ran(redis)[poison] == 3
+
+
 def test_sys_exit_in_a_job_is_a_failure_like_any_other(
     daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:
@@ -172,3 +182,22 @@ def test_the_keeper_is_killed_while_a_worker_dies(
         os.kill(pid, signal.SIGKILL)
     running.wait(lambda: set(ran(redis)) == set(jids) and nothing_held(redis), 30, "all jobs ran")
     assert whereabouts(redis) == {}
+
+
+def test_a_worker_is_in_the_state_file_before_it_can_claim(daemon: StartDaemon) -> None:
+    """Else its jobs wait for the end of a lease if it is killed together with its master."""
+    # The application is loaded before Redis is asked for anything.
+    app = """
+        import json, os, pathlib
+        state = json.loads(pathlib.Path("jobd.state").read_text())
+        known = os.getpid() in [worker["pid"] for worker in state["workers"]]
+        pathlib.Path(f"{os.getpid()}.known").write_text(str(known))
+    """
+    running = daemon(app, "-w", "3")
+    os.kill(running.workers()[0], signal.SIGKILL)
+
+    def answers() -> list[str]:
+        return [file.read_text() for file in running.directory.glob("*.known")]
+
+    running.wait(lambda: len(answers()) == 4, 20, "four workers started")
+    running.wait(lambda: answers() == ["True"] * 4, 1, "the state file knew all of them")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd import log
+from jobd.background import Outage
 from jobd.redis import scripts
 from jobd.redis.connection import Wire, connect
 from jobd.redis.inflight import InFlight
@@ -592,7 +594,9 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
 ) -> None:
     """Connections are not ordered: the call to end it came first, and it blocked for 5 s."""
     client = connect(server.url)
-    waits = Waits(client, InFlight(KEYS, ME, ["default"]), ["default"])
+    waits = Waits(
+        client, InFlight(KEYS, ME, ["default"]), ["default"], Outage(log.get("test"), client)
+    )
     command = Wire(client)
     command.connect()
     waits.arm(())

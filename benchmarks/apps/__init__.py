@@ -1,0 +1,16 @@
+"""One module a contender: its jobs, and its ways to enqueue them.
+
+Each defines ``push(workload, n)``, one job a call in the usual way, and ``push_bulk(workload, n)``,
+the fastest way that the tool documents; both may return the seconds that count, where these are
+not simply the seconds that the call took. The worker commands load the same module.
+"""
+
+from __future__ import annotations
+
+import os
+
+URL = os.environ.get("JOBD_BENCH_URL", "redis://127.0.0.1:6379/0")
+"""The server under all contenders."""
+
+QUIET = os.environ.get("JOBD_BENCH_QUIET") == "1"
+"""Whether only warnings are to be logged; otherwise each contender logs as it does by default."""

@@ -1,0 +1,35 @@
+"""The limit of enqueueing: redis-py's own ``LPUSH`` of a payload that is ready."""
+
+from __future__ import annotations
+
+import time
+
+import redis
+
+from benchmarks import work
+from benchmarks.apps import URL
+from jobd import payload
+from jobd.options import DEFAULTS
+
+_redis = redis.Redis.from_url(URL)
+_AT_ONCE = 1000
+
+
+def _raw(workload: str) -> bytes:
+    now, arguments = time.time(), list(work.ARGUMENTS[workload])
+    name = f"bench.{workload}"
+    made = payload.create(name, arguments, {}, DEFAULTS, jid=payload.new_jid(), now=now)
+    payload.stamp(made, now)
+    return payload.encode(made)
+
+
+def push(workload: str, n: int) -> None:
+    raw = _raw(workload)
+    for _ in range(n):
+        _redis.lpush("queue:default", raw)
+
+
+def push_bulk(workload: str, n: int) -> None:
+    raw = _raw(workload)
+    for first in range(0, n, _AT_ONCE):
+        _redis.lpush("queue:default", *[raw] * min(_AT_ONCE, n - first))

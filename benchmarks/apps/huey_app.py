@@ -1,0 +1,21 @@
+"""huey's jobs. It has no bulk push."""
+
+from __future__ import annotations
+
+from huey import RedisHuey
+
+from benchmarks import work
+from benchmarks.apps import URL
+
+huey = RedisHuey("bench", url=URL)
+
+TASKS = {name: huey.task()(function) for name, function in work.WORKLOADS.items()}
+
+
+def push(workload: str, n: int) -> None:
+    task, arguments = TASKS[workload], work.ARGUMENTS[workload]
+    for _ in range(n):
+        task(*arguments)
+
+
+push_bulk = push

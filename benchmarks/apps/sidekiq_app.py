@@ -1,0 +1,27 @@
+"""Sidekiq's jobs, enqueued from Ruby as its users do; what they do is in sidekiq_app.rb."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from benchmarks.apps import URL
+
+RUBY = Path(__file__).with_name("sidekiq_app.rb")
+
+
+def push(workload: str, n: int) -> float:
+    return _ruby("push", workload, n)
+
+
+def push_bulk(workload: str, n: int) -> float:
+    return _ruby("push_bulk", workload, n)
+
+
+def _ruby(how: str, workload: str, n: int) -> float:
+    """Returns the seconds that Ruby took, without its own start."""
+    command = ["ruby", str(RUBY), how, workload, str(n)]
+    environment = {**os.environ, "JOBD_BENCH_URL": URL}
+    done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
+    return float(done.stdout)

@@ -1,0 +1,43 @@
+"""taskiq's jobs, on its fastest Redis broker (a list; without acknowledgements).
+
+Its fastest way to enqueue is many kicks at once in one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from taskiq_redis import ListQueueBroker
+
+from benchmarks import work
+from benchmarks.apps import URL
+
+broker = ListQueueBroker(URL, queue_name="bench")
+
+TASKS = {
+    name: broker.task(task_name=f"bench:{name}")(function)
+    for name, function in work.WORKLOADS.items()
+}
+
+_AT_ONCE = 50
+
+
+def push(workload: str, n: int) -> None:
+    asyncio.run(_push(workload, n, 1))
+
+
+def push_bulk(workload: str, n: int) -> None:
+    asyncio.run(_push(workload, n, _AT_ONCE))
+
+
+async def _push(workload: str, n: int, at_once: int) -> None:
+    task, arguments = TASKS[workload], work.ARGUMENTS[workload]
+    await broker.startup()
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            await task.kiq(*arguments)
+
+    counts = [n // at_once + (i < n % at_once) for i in range(at_once)]
+    await asyncio.gather(*map(some, counts))
+    await broker.shutdown()

@@ -1,0 +1,225 @@
+"""The bench: the server, the tally, a contender's processes, its queue."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks import stamps, tally
+from benchmarks.contenders import Contender
+from jobd.testing.server import EmbeddedServer
+from jobd.testing.tether import spawn
+
+ROOT = Path(__file__).parents[1]
+
+POLL = 0.002
+"""Seconds between looks at the tally: the resolution of all measurements of drains."""
+
+READY_SECONDS = 40.0
+DRAIN_SECONDS = 90.0
+_STOP_SECONDS = 6.0
+_WARM_UP = 300
+
+
+class Bench:
+    """Everything that one measurement needs. Use it in a ``with`` statement.
+
+    Args:
+        url: a server to use instead of the embedded one. All of its data is deleted.
+    """
+
+    def __init__(self, url: str = "") -> None:
+        self._given = url
+        self.directory = Path(tempfile.mkdtemp(prefix="jobd-bench-"))
+        self.url = ""
+        self.quiet = True
+        self.trace: list[tuple[float, int]] = []
+        """Of the last drain: how many jobs had run after so many seconds."""
+        self._stocked: dict[str, int] = {}
+
+    def __enter__(self) -> Bench:
+        if self._given:
+            self._server = None
+            self.url = self._given
+        else:
+            # Without persistence, for all alike: what is compared is the tools, not the disk.
+            options = {"appendonly": "no", "maxclients": "5000"}
+            self._server = EmbeddedServer(tcp=True, options=options).start()
+            self.url = self._server.tcp_url
+        self.redis = redis.Redis.from_url(self.url, protocol=2)
+        self.redis.flushall()
+        self.tally = tally.Tally(self.directory / "tally")
+        self.stamps = stamps.make(self.directory / "stamps")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tally.close()
+        self.redis.close()
+        if self._server is not None:
+            self._server.remove()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def environment(self, url: str = "") -> dict[str, str]:
+        foreign = ("JOBD_", "REDIS_", "SIDEKIQ_", "CELERY_", "dramatiq_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
+        return {
+            **kept,
+            "PYTHONPATH": path,
+            "JOBD_REDIS": url or self.url,
+            "JOBD_BENCH_URL": url or self.url,
+            "JOBD_BENCH_QUIET": str(int(self.quiet)),
+            tally.VARIABLE: str(self.tally.path),
+            stamps.VARIABLE: str(self.directory / "stamps"),
+        }
+
+    @contextmanager
+    def processes(self, commands: list[list[str]], url: str = "") -> Iterator[list[int]]:
+        """Run *commands*; yields the process ids, and ends them all with what they started."""
+        log = self.directory / "output.txt"
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            with log.open("wb") as output:
+                for command in commands:
+                    words = [word.replace("{url}", url or self.url) for word in command]
+                    words[0] = shutil.which(words[0]) or words[0]
+                    started.append(
+                        spawn(
+                            words,
+                            output=output,
+                            directory=self.directory,
+                            environment=self.environment(url),
+                        )
+                    )
+            yield [process.pid for process in started]
+        finally:
+            for process in started:
+                process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + _STOP_SECONDS
+            for process in started:
+                try:
+                    process.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+    def output(self) -> str:
+        """What the processes wrote last."""
+        return (self.directory / "output.txt").read_text(errors="replace")[-3000:]
+
+    @contextmanager
+    def workers(
+        self, contender: Contender, processes: int, url: str = "", *flags: str
+    ) -> Iterator[list[int]]:
+        """A contender's workers, warm: every process has run some jobs."""
+        self.stock(contender, "sleep", _WARM_UP)
+        before = self.tally.processes()
+        commands = contender.commands(processes, self.quiet)
+        with self.processes([[*command, *flags] for command in commands], url) as pids:
+            deadline = time.monotonic() + READY_SECONDS
+            expected = processes * contender.expected
+            while len(self.tally.processes() - before) < expected:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{contender.name} is not ready: {self.output()}")
+                # Sleeping jobs, so that no process can take them all.
+                self.drain(contender, "sleep", _WARM_UP)
+            yield pids
+
+    def keys(self, pattern: str) -> list[str]:
+        found: Any = self.redis.keys(pattern)
+        return [key.decode() for key in found]
+
+    # -- the queue -------------------------------------------------------------------------------
+
+    def stock(self, contender: Contender, workload: str, jobs: int) -> None:
+        """Have at least *jobs* jobs in store, pushed by the contender's own means.
+
+        Its workers must not be running. What is in store is copied for every drain.
+        """
+        name = _pushed_by(contender)
+        stash = f"stash:{name}:{workload}"
+        if self._stocked.get(stash, 0) >= jobs:
+            return
+        for key in self.keys(f"{stash}*"):
+            self.redis.unlink(key)
+        self.redis.unlink(contender.queue)
+        self.produce(name, workload, jobs, "push_bulk")
+        self.redis.rename(contender.queue, stash)
+        for pattern in contender.beside:
+            for key in self.keys(pattern):
+                self.redis.rename(key, f"{stash}:{key}")
+        self._stocked[stash] = jobs
+
+    def _lay_out(self, contender: Contender, workload: str, jobs: int) -> None:
+        """Copy *jobs* jobs out of the store, and everything else that belongs to them."""
+        stash = f"stash:{_pushed_by(contender)}:{workload}"
+        if contender.beside:
+            pipeline = self.redis.pipeline()
+            for key in self.keys(f"{stash}:*"):
+                pipeline.copy(key, key.removeprefix(f"{stash}:"), replace=True)
+            pipeline.execute()
+        self.redis.copy(stash, "ready", replace=True)
+        self.redis.ltrim("ready", 0, jobs - 1)
+
+    def produce(self, name: str, workload: str, jobs: int, how: str) -> float:
+        """Push jobs in a process of their own; returns the seconds that the pushes took."""
+        return self.produce_in(1, name, workload, jobs, how)
+
+    def produce_in(self, processes: int, name: str, workload: str, jobs: int, how: str) -> float:
+        """The same in several processes at once; returns the seconds of the slowest."""
+        command = [sys.executable, "-m", "benchmarks.produce", name, workload, str(jobs), how]
+        running = [
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=self.environment(),
+                cwd=self.directory,
+            )
+            for _ in range(processes)
+        ]
+        for process in running:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        answers = [process.communicate()[0] for process in running]
+        if any(process.returncode for process in running):
+            raise RuntimeError(f"{name} could not {how}")
+        return max(map(float, answers))
+
+    def drain(self, contender: Contender, workload: str, jobs: int) -> float:
+        """Let waiting workers find *jobs* jobs at once; returns the seconds until all have run."""
+        self._lay_out(contender, workload, jobs)
+        start = self.tally.total()
+        goal = start + jobs
+        self.trace = []
+        began = time.monotonic()
+        self.redis.rename("ready", contender.queue)
+        while (total := self.tally.total()) < goal:
+            self.trace.append((time.monotonic() - began, total - start))
+            time.sleep(POLL)
+            if time.monotonic() - began > DRAIN_SECONDS:
+                raise RuntimeError(
+                    f"{contender.name} ran {total - start:,} of {jobs:,} jobs: {self.output()}"
+                )
+        return time.monotonic() - began
+
+
+def _pushed_by(contender: Contender) -> str:
+    return "jobd" if contender.name == "bare" else contender.name

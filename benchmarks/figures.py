@@ -1,0 +1,136 @@
+"""The figures that jobd wants to reach, as ratios within one run, and whether it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.plan import Samples, ratio
+
+PEERS = [contender.name for contender in CONTENDERS if contender.peer]
+
+Measured = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Attributes:
+    reached: None where it was not measured.
+    most: whether *target* is an upper bound.
+    """
+
+    name: str
+    target: float
+    reached: float | None
+    unit: str = "×"
+    most: bool = False
+    against: str = ""
+
+    @property
+    def passed(self) -> bool | None:
+        if self.reached is None:
+            return None
+        return self.reached <= self.target if self.most else self.reached >= self.target
+
+
+def figures(measured: Measured) -> list[Figure]:
+    """All of them, those that were not measured as well."""
+    drains = _samples(measured, "drains")
+    enqueue = _samples(measured, "enqueue")
+    empty, peer_empty = _best(drains, "{}/1/empty/warning")
+    bulk, peer_bulk = _best(enqueue, "{}/bulk", "{}/single")
+    latency = measured.get("latency", {})
+    idle = measured.get("idle", {})
+    network = measured.get("network", {}).get("ratio", {})
+    default, peer_default = _best(drains, "{}/1/empty/default")
+    waited = latency["jobd"]["p50"] / latency["blmove"]["p50"] if latency else None
+    return [
+        Figure(
+            "empty jobs, against the best Python peer",
+            15,
+            ratio(drains, "jobd/1/empty/warning", empty),
+            against=peer_empty,
+        ),
+        Figure(
+            "the same, every tool at its default log level",
+            15,
+            ratio(drains, "jobd/1/empty/default", default),
+            against=peer_default,
+        ),
+        Figure(
+            "empty jobs, against Sidekiq",
+            5,
+            ratio(drains, "jobd/1/empty/warning", "sidekiq/1/empty/warning"),
+        ),
+        Figure(
+            "empty jobs, against the bare loop",
+            0.5,
+            ratio(drains, "jobd/1/empty/warning", "bare/1/empty/warning"),
+        ),
+        Figure(
+            "1 ms of CPU, 2 processes against 1",
+            1.8,
+            ratio(drains, "jobd/2/cpu/warning", "jobd/1/cpu/warning"),
+        ),
+        Figure("1 ms of network latency, against none", 0.7, network.get("1 ms")),
+        Figure(
+            "bulk enqueue, against the best Python peer",
+            5,
+            ratio(enqueue, "jobd/bulk", bulk),
+            against=peer_bulk,
+        ),
+        Figure(
+            "single enqueue, against redis-py's LPUSH",
+            0.8,
+            ratio(enqueue, "jobd/single", "bare/single"),
+        ),
+        Figure("latency on idle, p50, against BLMOVE", 1.5, waited, most=True),
+        Figure("depth 1 million against 10 thousand", 0.9, measured.get("depth", {}).get("ratio")),
+        Figure(
+            "idle: commands a second of a worker",
+            2,
+            idle["commands_per_second"]["each worker"] if idle else None,
+            unit="/s",
+            most=True,
+        ),
+        Figure(
+            "idle: CPU of the worker",
+            0.5,
+            idle["cpu_percent"].get("worker") if idle else None,
+            unit="%",
+            most=True,
+        ),
+        Figure(
+            "SIGKILL until the jobs run again, p99",
+            1000,
+            measured["recovery"]["beside"]["p99"] if "recovery" in measured else None,
+            unit="ms",
+            most=True,
+        ),
+        Figure(
+            "growth of memory over a million jobs",
+            5,
+            measured.get("memory", {}).get("growth"),
+            unit="MB",
+            most=True,
+        ),
+    ]
+
+
+def _samples(measured: Measured, name: str) -> Samples:
+    samples: Samples = measured.get(name, {}).get("samples", {})
+    return samples
+
+
+def _best(samples: Samples, *patterns: str) -> tuple[str, str]:
+    """The key and the name of the fastest Python peer."""
+    found = [
+        (median(samples[key]), key, peer)
+        for peer in PEERS
+        for pattern in patterns
+        if (key := pattern.format(peer)) in samples
+    ]
+    return max(found)[1:] if found else ("", "")

@@ -1,0 +1,30 @@
+"""Stamps: words of shared memory in which jobs note when and where they run."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from functools import cache
+from pathlib import Path
+
+VARIABLE = "JOBD_BENCH_STAMPS"
+"""Environment variable with the path of the file."""
+
+_SIZE = 8 * 65536
+
+
+def make(path: Path) -> memoryview:
+    """A new file of zeros, as unsigned 64-bit words."""
+    path.write_bytes(bytes(_SIZE))
+    return _open(path)
+
+
+@cache
+def here() -> memoryview:
+    """The words, in a job's process."""
+    return _open(Path(os.environ[VARIABLE]))
+
+
+def _open(path: Path) -> memoryview:
+    with path.open("r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), _SIZE)).cast("Q")

@@ -1,0 +1,160 @@
+"""One run from the first push to the verdict."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.chaos import journal, plan
+from tests.chaos.history import History
+from tests.chaos.plan import Kind
+from tests.chaos.producers import Producer
+from tests.chaos.stage import Record, Stage
+from tests.chaos.verdict import Verdict, judge
+
+PRODUCERS = 2
+DRAIN = 240.0
+"""Seconds for all jobs to end when the faults are over. It outlasts a lease and a few retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    seed: int
+    seconds: float
+    record: Record
+    verdict: Verdict
+    trouble: list[str]
+    refused: int
+    files: Path | None
+
+    @property
+    def kills(self) -> int:
+        return sum(self.record.killed.values())
+
+    @property
+    def good(self) -> bool:
+        return not (self.verdict.lost or self.verdict.wrong or self.trouble)
+
+    def summary(self) -> str:
+        """All of it, in lines."""
+        verdict, record = self.verdict, self.record
+        lines = [
+            f"seed          {self.seed}, {self.seconds:.0f} s",
+            f"kills         {self.kills}: {_counts(record.killed)}",
+            f"faults        {_counts(record.faults)}",
+            f"jobs          {verdict.jobs}: {verdict.executed} executed, {verdict.dead} dead",
+            f"failed pushes {self.refused}",
+            f"executions    {verdict.executions}, of them duplicates "
+            f"{sum(verdict.duplicates.values())}: {_counts(verdict.duplicates)}",
+        ]
+        for kind, seconds in verdict.recoveries.items():
+            lines.append(f"recovery      {_quantiles(seconds)} after a {kind}")
+        lines += [f"WRONG         {text}" for text in verdict.wrong[:20] + self.trouble]
+        lines += [f"LOST          {text}" for text in verdict.lost[:20]]
+        if self.files is not None:
+            lines.append(f"files         {self.files}")
+        lines.append(f"{self.kills} kills, {len(verdict.lost)} lost, {len(verdict.wrong)} wrong")
+        return "\n".join(lines)
+
+
+class Run:
+    """Plays the faults of *seed* until *kills* processes have been killed.
+
+    Args:
+        long: with faults that outlast a lease, for which a run takes minutes.
+    """
+
+    def __init__(
+        self, seed: int, kills: int, masters: int, workers: int, *, long: bool = True
+    ) -> None:
+        self._seed = seed
+        self._kills = kills
+        self._size = (masters, workers)
+        self._long = long
+
+    def play(self, *, live: bool = False, keep: bool = False) -> Outcome:
+        """Returns when every job has ended, or will not."""
+        began = time.monotonic()
+        stage = Stage(*self._size)
+        good = False
+        try:
+            producers = [
+                Producer(number, stage.server.url, self._seed) for number in range(PRODUCERS)
+            ]
+            stage.play(time.monotonic() + 1.0)
+            for producer in producers:
+                producer.start()
+            self._break(stage, live, began)
+            for producer in producers:
+                producer.stop()
+            stage.undo_all()
+            trouble = self._drain(stage, live, began)
+            trouble += stage.end()
+            stage.server.stop()
+            outcome = Outcome(
+                seed=self._seed,
+                seconds=time.monotonic() - began,
+                record=stage.record,
+                verdict=judge(
+                    History(stage.server.directory),
+                    journal.read(stage.journal),
+                    stage.record,
+                    [jid for producer in producers for jid in producer.stored],
+                ),
+                trouble=trouble,
+                refused=sum(producer.refused for producer in producers),
+                files=None,
+            )
+            good = outcome.good
+            if good and not keep:
+                return outcome
+            return replace(outcome, files=stage.directory)
+        finally:
+            stage.close(keep=keep or not good)
+
+    def _break(self, stage: Stage, live: bool, began: float) -> None:
+        shown = 0.0
+        for fault in plan.faults(self._seed, long=self._long):
+            stage.inject(fault)
+            stage.play(time.monotonic() + fault.pause)
+            killed = sum(stage.record.killed.values())
+            if killed >= self._kills:
+                return
+            if live and time.monotonic() - shown > 1:
+                shown = time.monotonic()
+                _show(f"{shown - began:4.0f} s  {killed}/{self._kills} kills, {stage.counts()}")
+
+    def _drain(self, stage: Stage, live: bool, began: float) -> list[str]:
+        give_up = time.monotonic() + DRAIN
+        while left := stage.left():
+            if time.monotonic() > give_up:
+                return [f"not drained within {DRAIN:g} s: {left[:10]}"]
+            stage.play(time.monotonic() + 1.0)
+            if live:
+                _show(f"{time.monotonic() - began:4.0f} s  draining, {stage.counts()}")
+        # A dead owner stays listed for a few seconds after its jobs are back.
+        while time.monotonic() < give_up and stage.owners_of_the_dead():
+            stage.play(time.monotonic() + 0.5)
+        return []
+
+
+def _show(line: str) -> None:
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="", flush=True)
+    else:
+        print(line, flush=True)
+
+
+def _counts(counted: Counter[Kind] | Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counted.most_common())
+
+
+def _quantiles(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.99))
+    return f"p50 {p50:.2f} s, p99 {p99:.2f} s, max {ordered[-1]:.2f} s ({len(ordered)} jobs)"
