@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import figures
+from benchmarks.figures import Figure, figures
 from benchmarks.plan import Plan
 
 MEASURES = (
@@ -49,26 +49,29 @@ def main(arguments: list[str] | None = None) -> int:
         if contender.missing:
             print(f"without {contender.name}: {contender.missing}")
     measured: dict[str, Any] = {}
+    reached: list[Figure] = []
+    written: list[Path] = []
     for name in chosen:
         print(f"\n== {name} ({plan.rounds} rounds)", flush=True)
         began = time.monotonic()
+        measure = importlib.import_module(f"benchmarks.measures.{name}").measure
         # A server of its own for every subject: what one leaves behind slows no other.
         with Bench(options.redis) as bench:
-            measured[name] = importlib.import_module(f"benchmarks.measures.{name}").measure(
-                bench, plan
-            )
+            measured[name] = measure(bench, plan)
         measured[name]["took"] = round(time.monotonic() - began, 1)
         _show(name, measured[name])
-    reached = figures(measured)
+        reached = figures(measured)
+        summary = {
+            "machine": report.machine(),
+            "rounds": plan.rounds,
+            "quick": plan.quick,
+            "figures": [{**asdict(figure), "passed": figure.passed} for figure in reached],
+            "measured": measured,
+        }
+        # After each of them: a run that is interrupted has not been for nothing.
+        written = report.write(options.results, summary)
     print(f"\n{report.figures_table(reached)}")
-    summary = {
-        "machine": report.machine(),
-        "rounds": plan.rounds,
-        "quick": plan.quick,
-        "figures": [{**asdict(figure), "passed": figure.passed} for figure in reached],
-        "measured": measured,
-    }
-    for path in report.write(options.results, summary):
+    for path in written:
         print(f"written: {path}")
     return 0
 
