@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
-from jobd.master.child import Child, Reason, Stage
+from jobd.master.child import Child, Reason
 from jobd.master.slots import Slot
 from jobd.master.staff import Staff
 
@@ -52,7 +52,7 @@ class Roll:
         if self.error:
             return Outcome.FAILED
         if self._booting is not None:
-            if self._booting.stage is Stage.BOOTING:
+            if not self._booting.serving:  # it boots, or was told from outside to leave again
                 return Outcome.GOING_ON
             self._promote(self._booting)
         if self.again:
