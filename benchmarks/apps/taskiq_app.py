@@ -6,6 +6,7 @@ Its fastest way to enqueue is many kicks at once in one event loop.
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 
 from taskiq_redis import ListQueueBroker
 
@@ -22,17 +23,24 @@ TASKS = {
 _AT_ONCE = 50
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One loop for all pushes: the broker's connections belong to it."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(broker.startup())
+    return loop
+
+
 def push(workload: str, n: int) -> None:
-    asyncio.run(_push(workload, n, 1))
+    _loop().run_until_complete(_push(workload, n, 1))
 
 
 def push_bulk(workload: str, n: int) -> None:
-    asyncio.run(_push(workload, n, _AT_ONCE))
+    _loop().run_until_complete(_push(workload, n, _AT_ONCE))
 
 
 async def _push(workload: str, n: int, at_once: int) -> None:
     task, arguments = TASKS[workload], work.ARGUMENTS[workload]
-    await broker.startup()
 
     async def some(count: int) -> None:
         for _ in range(count):
@@ -40,4 +48,3 @@ async def _push(workload: str, n: int, at_once: int) -> None:
 
     counts = [n // at_once + (i < n % at_once) for i in range(at_once)]
     await asyncio.gather(*map(some, counts))
-    await broker.shutdown()

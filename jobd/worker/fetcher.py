@@ -34,16 +34,13 @@ from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 from jobd.worker.settlement import Settlement
 from jobd.worker.stale import Stale
-from jobd.worker.waits import BLOCK, Waits
+from jobd.worker.waits import BLOCK, FILE_AT_MOST, Arrival, Waits
 
 NAP = 0.005
 """Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
 
 PAUSED_POLL = 2.0
 """Seconds between looks at queues that are paused."""
-
-FILE_AT_MOST = 100
-"""Sequence numbers set aside for one filing; the bound in file.lua."""
 
 REGISTER_AGAIN = 1.0
 """Seconds between attempts to register while a keeper still recovers what this worker had."""
@@ -216,17 +213,18 @@ class Fetcher(threading.Thread):
             raise LeaseLost
         if time.monotonic() >= self._look_again_at:
             self._look_again_at = math.inf
+            # What a wait has filed and not been read yet would seem to be lost.
+            self._arrived(self._waits.disarm(self._wire))
             self._compare_notes()
-        calls = self._ends()
-        free = self._pool.size - self._ledger.unfinished
+        self._collect()
         # Said before `_quiet` is read, so that whoever sets it and then asks `idle` is not told
         # that it is, while a claim is still to be answered. After a failure it stays said until
         # a turn has succeeded.
         self._claiming = True
-        if self._waits.armed and (self._quiet or free <= 0):
-            self._delivered += self._waits.disarm(self._wire)
-        calls += self._filings()
-        wanted = free + self._ahead.jobs
+        if self._waits.armed and (self._quiet or self._free <= 0):
+            self._arrived(self._waits.disarm(self._wire))
+        calls = self._ends() + self._filings()
+        wanted = self._free + self._ahead.jobs
         claiming = wanted > 0 and not self._quiet and self._worth_asking
         if claiming:
             calls.append(self._claim(wanted))
@@ -262,7 +260,7 @@ class Fetcher(threading.Thread):
 
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
-        free = self._pool.size - self._ledger.unfinished
+        free = self._free
         if self._delivered:
             return
         if self._quiet or self._ending.is_set():
@@ -275,7 +273,7 @@ class Fetcher(threading.Thread):
             return
         else:
             if free > 0:
-                self._waits.arm(self._paused)
+                self._waits.arm(self._paused, self._numbers)
             seconds = PAUSED_POLL if self._paused or self._waits.refused else BLOCK
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
@@ -284,8 +282,12 @@ class Fetcher(threading.Thread):
         # ring. Everything else rings in any case, and the bell is not silenced before the sleep.
         if self._finished and (not self._napping or self._pool.queue.empty()):
             seconds = 0.0
-        self._delivered += self._waits.sleep(seconds)
+        arrivals = self._waits.sleep(seconds)
         self._asleep = False
+        if arrivals:
+            self._arrived(arrivals)
+            # Let go of the interpreter, so that the job starts before this thread does the rest.
+            time.sleep(0)
 
     # -- connecting and leaving ----------------------------------------------------------------
 
@@ -334,9 +336,11 @@ class Fetcher(threading.Thread):
 
     def _leave(self) -> None:
         """Send the last ends, and hand in the lease if nothing is left under it."""
-        self._delivered += self._waits.disarm(self._wire)
+        self._arrived(self._waits.disarm(self._wire))
+        self._collect()
         while calls := self._ends() + self._filings():
             self._exchange(calls)
+            self._collect()
         self._released = bool(self._ask(self._inflight.release()))
         self._waits.close()
         self._wire.close()
@@ -347,21 +351,28 @@ class Fetcher(threading.Thread):
     def _unsurrendered(self) -> bool:
         return self._surrendering and not self._surrendered.is_set()
 
-    def _ends(self) -> list[Call]:
-        """Calls for all jobs whose end is decided."""
-        ledger = self._ledger
+    @property
+    def _free(self) -> int:
+        """Threads for which there is no job; negative when jobs have been claimed ahead."""
+        return self._pool.size - self._ledger.unfinished
+
+    def _collect(self) -> None:
+        """Take over what the job threads have said."""
         ended = 0
         while self._finished:
-            ended += ledger.done(self._finished.popleft())
+            ended += self._ledger.done(self._finished.popleft())
         while self._settled:
-            ended += ledger.settle(self._settled.popleft())
+            ended += self._ledger.settle(self._settled.popleft())
         self._ahead.note(ended)
+
+    def _ends(self) -> list[Call]:
+        """Calls for all jobs whose end is decided."""
         if self._quiet or self._stale.overdue():
-            ledger.give_back(self._pool.take_back())
+            self._ledger.give_back(self._pool.take_back())
         if self._unsurrendered:
             self._surrender_begun = True
-            ledger.give_back_running()
-        return ledger.calls()
+            self._ledger.give_back_running()
+        return self._ledger.calls()
 
     def _report(self) -> None:
         self._ledger.show()
@@ -409,6 +420,21 @@ class Fetcher(threading.Thread):
                 calls.append((call, partial(self._filed, queue, first)))
         self._delivered = []
         return calls
+
+    def _arrived(self, arrivals: list[Arrival]) -> None:
+        """Take what blocking claims have brought, or give it back where no thread is free for it.
+
+        Its numbers were set aside when the wait began. Who looks for jobs that wait too long would
+        take it for one that has started, so it must not have to wait.
+        """
+        for queue, first, payloads in arrivals:
+            if payloads and (self._quiet or self._free < len(payloads)):
+                jobs = [Claimed(at, queue, raw) for at, raw in enumerate(payloads, first)]
+                for job in jobs:
+                    self._ledger.add(job)
+                self._ledger.give_back(jobs)
+            else:
+                self._filed(queue, first, payloads)
 
     def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
         if payloads is None:

@@ -2,14 +2,18 @@
 
 ``BLMOVE`` moves a pushed job into a list of this worker's own, so that it is in one place or the
 other at every moment; the server wakes exactly one of all idle workers anywhere, whoever pushed
-it. Belongs to the fetcher's thread.
+it. The call that files it as in flight is sent right behind: the server runs it the moment that the
+wait is over, which saves a round trip between a push and the start of its job.
+
+Belongs to the fetcher's thread.
 """
 
 from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import redis
 
@@ -22,6 +26,9 @@ BLOCK = 5.0
 """Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has
 passed, the server can no longer answer a claim of a dead worker (see keeper/recovery.py)."""
 
+FILE_AT_MOST = 100
+"""Sequence numbers set aside for one filing; the bound in file.lua."""
+
 GRACE = 5.0
 """Seconds beyond that after which a silent connection is taken for dead."""
 
@@ -32,6 +39,18 @@ REFUSED = 1.0
 """Seconds without blocking claims after the server has refused one."""
 
 
+class Arrival(NamedTuple):
+    """What a blocking claim brought: jobs that are in flight, numbered from *first*.
+
+    *payloads* is None when the owner holds no lease any more, and empty when the queue has been
+    paused meanwhile.
+    """
+
+    queue: str
+    first: int
+    payloads: list[bytes] | None
+
+
 class _Wait:
     def __init__(self, queue: str, wire: Wire) -> None:
         self.queue = queue
@@ -39,6 +58,7 @@ class _Wait:
         self.client_id = 0
         self.registered: int | None = None
         self.armed_at = 0.0
+        self.first = 0
 
 
 class Waits:
@@ -73,8 +93,11 @@ class Waits:
         """Whether every queue that is not paused is waited on: then they are all empty."""
         return all(wait.armed_at or wait.queue in paused for wait in self._waits)
 
-    def arm(self, paused: Collection[str]) -> None:
+    def arm(self, paused: Collection[str], numbers: Callable[[int], int]) -> None:
         """Wait on every queue that is not paused.
+
+        Args:
+            numbers: sets so many sequence numbers aside for what may arrive; returns the first.
 
         Raises:
             redis.RedisError: a connection failed.
@@ -86,11 +109,11 @@ class Waits:
                 continue
             if wait.registered is None:
                 self._connect(wait)
-            wait.wire.send(self._inflight.wait(wait.queue, BLOCK))
-            wait.armed_at = time.monotonic()
+            wait.first = numbers(FILE_AT_MOST)
+            self._send(wait)
 
-    def disarm(self, command: Wire) -> list[str]:
-        """Call all of them back over the *command* connection; returns queues that delivered."""
+    def disarm(self, command: Wire) -> list[Arrival]:
+        """Call all of them back over the *command* connection; returns what arrived before."""
         waiting = [wait for wait in self._waits if wait.armed_at]
         for wait in waiting:
             # Nobody is unblocked when the answer is on its way, or when the server has not read
@@ -98,29 +121,30 @@ class Waits:
             while not command.ask("CLIENT", "UNBLOCK", wait.client_id):
                 if wait.wire.readable(UNBLOCK_AGAIN):
                     break
-        return [wait.queue for wait in waiting if self._delivered(wait)]
+        return [arrival for wait in waiting if (arrival := self._arrival(wait))]
 
-    def sleep(self, seconds: float) -> list[str]:
+    def sleep(self, seconds: float) -> list[Arrival]:
         """Sleep until the bell rings, a job arrives or *seconds* have passed.
 
-        Returns:
-            The queues whose claim was answered with a job.
+        A wait that brought nothing begins again: no claim is needed to know its queue as empty.
 
         Raises:
             redis.RedisError: a connection failed.
         """
-        delivered = []
+        arrivals = []
         for key, _ in self._selector.select(seconds):
             if isinstance(key.data, _Wait):
-                if self._delivered(key.data):
-                    delivered.append(key.data.queue)
+                if arrival := self._arrival(key.data):
+                    arrivals.append(arrival)
+                elif not self.refused:
+                    self._send(key.data)
             else:
                 self.bell.silence()
         now = time.monotonic()
         for wait in self._waits:
             if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
                 raise redis.ConnectionError(f"no answer to BLMOVE on {wait.queue}")
-        return delivered
+        return arrivals
 
     def close(self) -> None:
         """Close the connections. What a claim delivered meanwhile stays in its list."""
@@ -138,14 +162,23 @@ class Waits:
         wait.registered = wait.wire.fileno()
         self._selector.register(wait.registered, selectors.EVENT_READ, wait)
 
-    def _delivered(self, wait: _Wait) -> bool:
-        """Read the answer; the job itself is fetched from the claim list, when it is filed."""
+    def _send(self, wait: _Wait) -> None:
+        blocking = self._inflight.wait(wait.queue, BLOCK)
+        wait.wire.send(blocking + self._inflight.file(wait.first, wait.queue))
+        wait.armed_at = time.monotonic()
+
+    def _arrival(self, wait: _Wait) -> Arrival | None:
+        """Read the answers to the wait and to the filing; None if nothing arrived."""
         wait.armed_at = 0.0
+        delivered = None
         try:
-            reply = wait.wire.read()
+            delivered = wait.wire.read()
         except redis.ResponseError as error:
             self._refused_until = time.monotonic() + REFUSED
             self._outage.failed(error)
-            return False
-        self._outage.over()
-        return reply is not None
+        else:
+            self._outage.over()
+        payloads: list[bytes] | None = wait.wire.read()
+        if delivered is None and payloads == []:
+            return None
+        return Arrival(wait.queue, wait.first, payloads)

@@ -16,6 +16,7 @@ from jobd.background import Outage
 from jobd.redis import scripts
 from jobd.redis.connection import Wire, connect
 from jobd.redis.inflight import InFlight
+from jobd.redis.scripts import OF_A_WORKER
 from jobd.testing import EmbeddedServer
 from jobd.worker import fetcher as fetcher_module
 from jobd.worker import waits as waits_module
@@ -598,12 +599,15 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
         client, InFlight(KEYS, ME, ["default"]), ["default"], Outage(log.get("test"), client)
     )
     command = Wire(client)
-    command.connect()
-    waits.arm(())
+    command.connect(OF_A_WORKER)
+    command.send(waits._inflight.register())
+    assert command.read()
+    waits.arm((), lambda _most: 1)
     assert waits.disarm(command) == []
     [wait] = waits._waits
     wait.armed_at = time.monotonic()
     packed = waits._inflight.wait("default", waits_module.BLOCK)
+    packed += waits._inflight.file(1, "default")
     late = threading.Timer(0.3, wait.wire.send, [packed])
     late.start()
     began = time.monotonic()

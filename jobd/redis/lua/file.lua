@@ -6,6 +6,7 @@
 --       queue has been paused meanwhile, they go back to its head and none is returned.
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
+if redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 
 if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
   for _ = 1, redis.call('LLEN', KEYS[3]) do
