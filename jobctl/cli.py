@@ -18,7 +18,8 @@ from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon, NoAnswer
 from jobd.errors import ConfigError
 
-_BY_SIGNAL = 60.0  # s for a stop whose limit the master could not tell
+_LONGEST = 86400  # s, as for the setting
+_BY_SIGNAL = 60.0  # s beyond the timeout, for a stop whose limit the master could not tell
 _AFTER_QUIT = 15.0
 _MARGIN = 5.0
 _INTERRUPTED = 130
@@ -86,10 +87,19 @@ def resume(find: Finder) -> None:
     click.echo("resumed")
 
 
+def _seconds(
+    _context: click.Context, _option: click.Parameter, given: float | None
+) -> float | None:
+    if given is not None and not 0 <= given <= _LONGEST:  # also what is no number
+        raise click.BadParameter(f"{given:g} is not a number of seconds from 0 to {_LONGEST}")
+    return given
+
+
 @jobctl.command()
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=float,
+    callback=_seconds,
     metavar="SECONDS",
     help="How long running jobs may go on.  [default: the daemon's timeout]",
 )
@@ -114,11 +124,12 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
 
 def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]:
     fields = {} if timeout is None else {"timeout": timeout}
-    limit = (timeout or 0) + _BY_SIGNAL
     began = time.monotonic()
     try:
         answers = daemon.ask("stop", **fields)
-        first: dict[str, Any] = next(answers, {"type": "done"})
+        first = next(answers, None)
+        if first is None:
+            raise NoAnswer("the connection was closed")
         if first["type"] == "failed":
             raise Problem(Code.FAILED, f"stop: {first['error']}")
         limit = first.get("limit", 0.0) + _MARGIN
@@ -127,6 +138,8 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
         daemon.signal(Signals.SIGTERM)
         daemon.signal(Signals.SIGCONT)
         answers = iter(())
+        known = daemon.state()
+        limit = (known.timeout if known else 0.0) + _BY_SIGNAL
     if not daemon.process.wait(limit - (time.monotonic() - began)):
         daemon.signal(Signals.SIGQUIT)
         if not daemon.process.wait(_AFTER_QUIT):

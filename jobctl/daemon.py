@@ -71,6 +71,10 @@ class Daemon:
                 pid, _uid = control.peer(sock)
         except PermissionError:
             raise Problem(Code.PARTIAL, f"permission denied: {path.parent}; use sudo") from None
+        except BlockingIOError:
+            raise Problem(
+                Code.TIMED_OUT, f"there is no pidfile {path}, and the master does not answer"
+            ) from None
         except OSError:
             raise NotRunning(f"not running (there is no pidfile {path})") from None
         process = procs.Process.open(pid, None)
@@ -93,9 +97,14 @@ class Daemon:
                 sock.sendall(request)
                 with sock.makefile("rb") as lines:
                     for line in lines:
+                        if not line.endswith(b"\n"):
+                            return  # the master died in the middle of it
                         # The master does not wait for anything without a limit of its own.
                         sock.settimeout(None)
-                        yield msgspec.json.decode(line, type=dict[str, Any])
+                        message = msgspec.json.decode(line, type=dict[str, Any])
+                        if message["type"] == "busy":
+                            raise NoAnswer(message["error"])
+                        yield message
             except TimeoutError:
                 raise NoAnswer("the master does not answer") from None
             except OSError as error:
@@ -138,6 +147,7 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL the master and every child that the state file names, each one verified."""
         known = self.state()
+        owner = procs.owner(self.process.pid)
         self.signal(Signals.SIGKILL)
         self.process.wait(5.0)
         if known is None:
@@ -145,8 +155,9 @@ class Daemon:
         for record in [*known.workers, *([known.keeper] if known.keeper else [])]:
             child = procs.Process.open(record.pid, record.ticks)
             if child is not None:
-                child.send(Signals.SIGKILL)
-                child.wait(5.0)
+                if procs.owner(child.pid) == owner:
+                    child.send(Signals.SIGKILL)
+                    child.wait(5.0)
                 child.close()
 
 
@@ -170,11 +181,23 @@ def _verified(path: Path, fd: int) -> procs.Process:
     if pid is None:
         raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
     process = _identified(path, pid)
+    _check_owner(path, os.fstat(fd).st_uid, process)
     # Had it ended and another started meanwhile, the file would now say something else.
     if _now(path) != pid:
         process.close()
         raise Problem(Code.FAILED, f"the daemon of {path} is changing; try again")
     return process
+
+
+def _check_owner(path: Path, owner: int, process: procs.Process) -> None:
+    """Who may write to the run directory must not have root signal whatever process they name."""
+    if owner not in (0, procs.owner(process.pid)):
+        process.close()
+        raise Problem(
+            Code.REFUSED,
+            f"{path} belongs to uid {owner}, but {procs.describe(process.pid)} does not; "
+            "nothing was signalled",
+        )
 
 
 def _now(path: Path) -> int | None:

@@ -38,8 +38,9 @@ _NEVER_BLOCKED = {
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Start threads inside this: they inherit the mask, and signals are left to the main thread,
-    which always listens. Those of a crash stay open, for the stack dump they cause.
+    """Start threads of our own inside this: they inherit the mask, and signals are left to the
+    main thread, which always listens. Those of a crash stay open, for the stack dump they cause.
+    Not for job threads: what a job starts would inherit the mask as well, and be deaf to a TERM.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _NEVER_BLOCKED)
     try:
@@ -90,13 +91,12 @@ class Child:
         """Wait for something to happen, at most *seconds*, and act on it."""
         self.seat.page.beat(MAIN_BEAT)
         for key, _ in self._selector.select(max(0.0, seconds)):
-            if key.data is self.seat.signals:
-                for signal in self.seat.signals.read():
-                    self._signalled(signal)
-            elif key.data is self.seat.channel:
+            if key.data is self.seat.channel:
                 self._receive()
-            else:
+            elif key.data is self.bell:
                 self.bell.silence()
+        for arrived in self.seat.signals.read():
+            self._signalled(arrived)
         self._look_at_log()
         if self.seat.channel.wants_write:
             self._flush()

@@ -349,7 +349,12 @@ def _guess(key: str, top: bool) -> str:
 
 def _absolute(config: Config) -> Config:
     """Paths made independent of the directory that a daemon works in later."""
-    base = Path(config.directory).expanduser().absolute()
+    try:
+        base = Path(config.directory).expanduser().absolute()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory does not exist any more; change to one that does"
+        ) from None
     paths: dict[str, Any] = {
         one.name: str(base / Path(value).expanduser())
         for one in SETTINGS

@@ -14,12 +14,17 @@ import msgspec
 
 BACKLOG_BYTES = 8 * 1024 * 1024
 _CHUNK = 65536
+_READ_AT_MOST = 16  # chunks in one turn: a peer that never stops must not hold up the others
 
 Message = dict[str, Any]
 
 
 class ChannelClosed(Exception):
     """The peer has gone (or reads nothing any more)."""
+
+
+class Nonsense(Exception):
+    """The peer says what is no message: somebody else writes to its descriptor."""
 
 
 class Channel:
@@ -58,10 +63,10 @@ class Channel:
         Raises:
             ChannelClosed: the peer has gone.
         """
-        self._outgoing += msgspec.json.encode(message) + b"\n"
-        self.flush()
         if len(self._outgoing) > BACKLOG_BYTES:
             raise ChannelClosed("the other end reads nothing")
+        self._outgoing += msgspec.json.encode(message) + b"\n"
+        self.flush()
 
     def flush(self) -> None:
         """Send what the socket takes; raises ChannelClosed as :meth:`send` does."""
@@ -75,13 +80,14 @@ class Channel:
             del self._outgoing[:sent]
 
     def receive(self) -> list[Message]:
-        """All complete messages that have arrived; an empty list when there are none.
+        """The complete messages that have arrived; an empty list when there are none.
 
         Raises:
             ChannelClosed: the peer has closed its end and every message has been returned.
+            Nonsense: what has arrived is no message.
         """
         closed = False
-        while True:
+        for _ in range(_READ_AT_MOST):
             try:
                 chunk = self._sock.recv(_CHUNK)
             except BlockingIOError:
@@ -95,10 +101,22 @@ class Channel:
             self._incoming += chunk
         *lines, rest = self._incoming.split(b"\n")
         self._incoming = bytearray(rest)
-        messages = [msgspec.json.decode(line, type=Message) for line in lines]
+        if len(rest) > 2 * BACKLOG_BYTES:
+            raise Nonsense("a message without an end")
+        messages = [_decode(line) for line in lines]
         if closed and not messages:
             raise ChannelClosed("the other end has closed")
         return messages
 
     def close(self) -> None:
         self._sock.close()
+
+
+def _decode(line: bytearray) -> Message:
+    try:
+        message = msgspec.json.decode(line, type=Message)
+    except (ValueError, RecursionError) as error:
+        raise Nonsense(f"{bytes(line[:60])!r}: {error}") from None
+    if type(message.get("type")) is not str:
+        raise Nonsense(f"{bytes(line[:60])!r}: there is no type")
+    return message

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobd.master.master import Master
 
 _ANSWER_WITHIN = 5.0
+_LONGEST_STOP = 86400
 _REOPEN_WITHIN = 2.0
 
 logger = log.get("jobd.master")
@@ -113,8 +114,10 @@ class Commands:
 
     def _stop(self, client: Client, request: Message) -> None:
         timeout = request.get("timeout")
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
-            client.failed("timeout must be a number of seconds, 0 or more")
+        if timeout is not None and not (
+            type(timeout) in (int, float) and 0 <= timeout <= _LONGEST_STOP
+        ):
+            client.failed(f"timeout must be a number of seconds from 0 to {_LONGEST_STOP}")
             return
         self._master.ending.gracefully(client.who, timeout)
         client.send("accepted", limit=self._master.ending.limit)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REQUEST_BYTES = 64 * 1024
 ANSWER_BYTES = 8 * 1024 * 1024
 CLIENTS = 16
+CONNECT = 3.0  # s
 IDLE = 5.0  # s in which a client has to send its request, and to read on when it stopped reading
 
 _SUN_PATH = 107
@@ -62,9 +63,12 @@ def connect(path: Path) -> socket.socket:
     """A connection to the master behind *path*.
 
     Raises:
+        BlockingIOError: somebody listens and takes no connection any more: the master hangs.
         OSError: nobody listens there, or permission is refused.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Without it the kernel would have us wait as long as the queue of a master that hangs is full.
+    sock.settimeout(CONNECT)
     try:
         with address(path) as where:
             sock.connect(where)
@@ -164,7 +168,7 @@ class Client:
         self._incoming.clear()
         try:
             return msgspec.json.decode(bytes(line), type=Message)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             self.failed(f"the request is not a JSON object: {error}")
             return None
 
@@ -211,10 +215,11 @@ class ControlServer:
             sock, _ = self._listener.accept()
         except OSError:
             return  # gone again, or no descriptor left: the client sees the connection close
+        client = Client(sock, time.monotonic())
         if len(self._clients) >= CLIENTS:
+            client.send("busy", error=f"{CLIENTS} clients are connected already")
             sock.close()
             return
-        client = Client(sock, time.monotonic())
         self._clients.add(client)
         self._selector.register(
             sock, selectors.EVENT_READ, lambda events: self._serve(client, events)

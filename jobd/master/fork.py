@@ -10,7 +10,6 @@ stack or run the master's exit hooks.
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from typing import NoReturn
 
 from jobd import log
 from jobd.config import Config
-from jobd.errors import Exit
+from jobd.errors import Exit, JobdError
 from jobd.identity import new_nonce
 from jobd.master import procs
 from jobd.master.channel import Channel
@@ -121,6 +120,12 @@ class _Birth:
             masters_end.close()
             seat = self._prelude(master)
             code = int(_main_of(self.role)(seat))
+        except JobdError as error:
+            code = int(error.exit_code)
+            log.get("jobd.master").error("process_cannot_start", role=self.role, error=str(error))
+            self.channel.send(
+                {"type": "failed", "code": code, "permanent": True, "reason": str(error)}
+            )
         except BaseException:  # noqa: BLE001 - nothing may return into the master's stack
             log.get("jobd.master").exception("process_failed", role=self.role)
         finally:
@@ -132,7 +137,6 @@ class _Birth:
             os._exit(code)
 
     def _prelude(self, master: int) -> Seat:
-        faulthandler.unregister(signal.SIGTTIN)
         self.forker.leave_behind(self.dump_fd)
         os.setpgid(0, 0)
         _close_stdin()
@@ -143,10 +147,7 @@ class _Birth:
         config = self.forker.config
         log.configure(self.forker.logfile, config.log_level, config.log_format, self.role)
         set_title(self.role, config.tag)
-        # A crash in C leaves its stacks with the master as well, which puts them into the log.
-        faulthandler.enable(file=self.dump_fd, all_threads=True)
-        faulthandler.register(signal.SIGTTIN, file=self.dump_fd, all_threads=True, chain=True)
-        return Seat(
+        seat = Seat(
             config=config,
             role=self.role,
             index=self.index,
@@ -158,6 +159,8 @@ class _Birth:
             dump_fd=self.dump_fd,
             logfile=self.forker.logfile,
         )
+        seat.listen()
+        return seat
 
 
 def _main_of(role: str) -> Callable[[Seat], int]:

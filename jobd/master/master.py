@@ -140,9 +140,9 @@ class Master:
             self.notifier.next_deadline(),
             self._rundir.next_save if self._unsaved else float("inf"),
         ]
-        if any(slot.child is None for slot in self.staff.slots.all()):
-            # A slot is to be filled, perhaps after the pause between two forks.
-            deadlines.append(time.monotonic() + 0.05)
+        if not self.phase.ending:
+            wanted = (slot for slot in self.staff.slots.all() if self._wanted(slot))
+            deadlines += (self.staff.slots.fork_at(slot) for slot in wanted if slot.child is None)
         return max(0.0, min(deadlines) - time.monotonic())
 
     def _turn(self, now: float) -> None:
@@ -323,5 +323,7 @@ class Master:
         self.selector.close()
         if self.verdict.code:
             self.notifier.failed(self.verdict.text, self.verdict.code)
-        self._launch.report(self.verdict)
+        # Whoever still waits for the daemon to be ready must not hear that it is.
+        stopped = Verdict(Exit.INTERRUPTED, "the daemon was stopped before it was ready")
+        self._launch.report(self.verdict if self.verdict.code else stopped)
         logger.info("master_ended", code=int(self.verdict.code))

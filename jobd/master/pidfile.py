@@ -28,12 +28,20 @@ _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 def state_path(path: Path) -> Path:
     """The state file that belongs to the pidfile *path*."""
-    return path.with_suffix(".state")
+    return _beside(path, ".state")
 
 
 def socket_path(path: Path) -> Path:
     """The control socket that belongs to the pidfile *path*."""
-    return path.with_suffix(".sock")
+    return _beside(path, ".sock")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """
+    >>> _beside(Path("/run/jobd.pid"), ".sock").name, _beside(Path("/run/jobd.2"), ".sock").name
+    ('jobd.sock', 'jobd.2.sock')
+    """
+    return path.with_name(path.name.removesuffix(".pid") + suffix)
 
 
 def parse(content: bytes) -> int | None:

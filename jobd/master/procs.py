@@ -41,6 +41,14 @@ def start_ticks(pid: int) -> int | None:
     return int(fields[19]) if fields else None
 
 
+def owner(pid: int) -> int | None:
+    """The uid that the process runs as, or None when there is no such process."""
+    try:
+        return (_PROC / str(pid)).stat().st_uid
+    except OSError:
+        return None
+
+
 def run_state(pid: int) -> str:
     """The kernel's letter: R, S, D (uninterruptible), T (stopped), Z ...; "" when it is gone."""
     fields = _stat_fields(pid)
@@ -96,7 +104,7 @@ class Process:
         """
         try:
             pidfd = os.pidfd_open(pid)
-        except (ProcessLookupError, OSError):
+        except (OSError, OverflowError):
             return None
         process = cls(pid, pidfd)
         actual = start_ticks(pid)

@@ -41,6 +41,7 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
         generation=generation,
         socket=socket,
         logfile=config.logfile,
+        timeout=config.timeout,
         keeper=_record(keeper) if keeper else None,
         workers=tuple(_record(child) for child in staff.slots.worker_children()),
         unrecovered=staff.recoveries.entries(),

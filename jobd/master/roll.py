@@ -1,7 +1,9 @@
 """The rolling restart: every worker is replaced by one with fresh code, one slot at a time.
 
 A slot's new worker boots beside the old one, and only when it is ready is the old one asked to
-stop. A new worker that does not get ready ends the roll with all remaining old ones untouched.
+stop. The next slot follows when that one has left, so there is never more than one worker too many;
+the last one may finish its jobs after the roll. A new worker that does not get ready ends the roll
+with all remaining old ones untouched.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
-from jobd.master.child import Child, Reason, Stage
+from jobd.master.child import Child, Reason
 from jobd.master.slots import Slot
 from jobd.master.staff import Staff
 
@@ -43,7 +45,6 @@ class Roll:
         self._progress = progress
         self._waiting: list[Slot] = list(staff.slots.workers)
         self._slot: Slot | None = None
-        self._leaving: Child | None = None
         self._booting: Child | None = None
 
     def advance(self) -> Outcome:
@@ -51,11 +52,9 @@ class Roll:
         if self.error:
             return Outcome.FAILED
         if self._booting is not None:
-            if self._booting.stage is Stage.BOOTING:
+            if not self._booting.serving:  # it boots, or was told from outside to leave again
                 return Outcome.GOING_ON
             self._promote(self._booting)
-        if self._leaving is not None:
-            return Outcome.GOING_ON
         if self.again:
             return Outcome.DONE
         return self._next_slot()
@@ -67,7 +66,6 @@ class Roll:
         slot.backoff.healthy()
         self._progress(f"{slot.role}: pid {child.pid} is ready")
         if old is not None:
-            self._leaving = old
             self._slots.stop(old, Reason.ROLL, time.monotonic() + self._timeout)
 
     def _next_slot(self) -> Outcome:
@@ -75,7 +73,9 @@ class Roll:
             if not self._waiting:
                 return Outcome.DONE
             self._slot = self._waiting.pop(0)
-        if not self._slots.may_fork():
+        # Also one of an earlier roll.
+        leaving = any(child.reason is Reason.ROLL for child in self._slots.children())
+        if leaving or not self._slots.may_fork():
             return Outcome.GOING_ON
         slot, self._slot = self._slot, None
         try:
@@ -88,9 +88,7 @@ class Roll:
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""
-        if child is self._leaving:
-            self._leaving = None
-        elif child is self._booting:
+        if child is self._booting:
             self._booting = None
             reason = child.failure.reason if child.failure else cause
             self.error = f"the new {child.role} did not get ready: {reason}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 from dataclasses import dataclass
 
 from jobd.config import Config
@@ -40,6 +42,14 @@ class Seat:
     page: Page
     dump_fd: int
     logfile: LogFile
+
+    def listen(self) -> None:
+        """Take the signals of this process, and have the interpreter dump its stacks on a crash
+        and on SIGTTIN, also where it cannot run Python any more."""
+        faulthandler.unregister(signal.SIGTTIN)
+        self.signals.listen()
+        faulthandler.enable(file=self.dump_fd, all_threads=True)
+        faulthandler.register(signal.SIGTTIN, file=self.dump_fd, all_threads=True, chain=True)
 
     @property
     def identity(self) -> str:

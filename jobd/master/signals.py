@@ -68,9 +68,15 @@ class SignalInbox:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self.listen()
+
+    def listen(self) -> None:
+        """Take the signals; also those that somebody else has taken meanwhile."""
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for signum in self._handled:
             signal.signal(signum, self._note)
+            # No C library that a job uses shall see an interrupted call.
+            signal.siginterrupt(signum, False)
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self._arrived.add(signum)

@@ -128,12 +128,17 @@ class Slots:
 
     def may_fork(self) -> bool:
         """Pacing: not more boots at a time than processors, and not all in the same moment."""
+        return self._may_boot and time.monotonic() >= self._next_fork
+
+    def fork_at(self, slot: Slot) -> float:
+        """When an empty slot may be filled (monotonic s), if not too many children boot by then:
+        that these are ready wakes the loop by itself."""
+        return max(slot.start_at, self._next_fork) if self._may_boot else _NEVER
+
+    @property
+    def _may_boot(self) -> bool:
         booting = sum(child.stage is Stage.BOOTING for child in self._living)
-        return (
-            bool(self._free)
-            and booting < max(2, os.cpu_count() or 1)
-            and time.monotonic() >= self._next_fork
-        )
+        return bool(self._free) and booting < max(2, os.cpu_count() or 1)
 
     def fork(self, slot: Slot, generation: int) -> Child:
         """A new child for *slot*; it is the caller who enters it as child or replacement.
@@ -211,7 +216,10 @@ class Slots:
             self._selector.unregister(child.channel)
             child.channel.close()
             child.channel = None
-        child.kill_at = min(child.kill_at, time.monotonic() + self._config.timeout + PUSH_BACK)
+            # Where the line is cut on our side only, or its end there is not seen.
+            child.send_signal(signal.SIGTERM)
+        within = self._config.timeout + PUSH_BACK + GRACE
+        child.kill_at = min(child.kill_at, time.monotonic() + within)
 
     # Ending ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from jobd import log
 from jobd.config import Config
 from jobd.errors import Exit
 from jobd.master import recoveries
-from jobd.master.channel import ChannelClosed, Message
+from jobd.master.channel import ChannelClosed, Message, Nonsense
 from jobd.master.child import Child, Failure, Reason, Stage
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.gathering import Gatherings
@@ -26,6 +26,15 @@ from jobd.master.slots import Slot, Slots
 from jobd.master.state import Unrecovered
 
 logger = log.get("jobd.master")
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "booting": {"note": str},
+    "failed": {"code": int, "permanent": bool, "reason": str},
+    "quieting": {"cause": str},
+    "stopping": {"cause": str},
+    "recovered": {"identity": str, "jobs": int},
+    "dump": {"id": int, "text": str},
+}
 
 
 class Events(Protocol):
@@ -124,12 +133,21 @@ class Staff:
                     self._on_message(child, message)
         except ChannelClosed:
             self.slots.hang_up(child)
+        except Nonsense as error:
+            # A job of it writes to a descriptor that is not the job's, or it is beyond help.
+            logger.error(
+                "child_talks_nonsense", child=child.role, child_pid=child.pid, said=str(error)
+            )
+            self.slots.hang_up(child)
 
     def _on_message(self, child: Child, message: Message) -> None:
         action = self._actions.get(message["type"])
         if action is None:
             logger.error("message_unknown", child=child.role, message=message["type"])
             return
+        for name, kind in _FIELDS.get(message["type"], {}).items():
+            if type(message.get(name)) is not kind:
+                raise Nonsense(f"{message['type']} with {name} {message.get(name)!r}")
         action(child, message)
         self.gatherings.answer(child, message)
 

@@ -184,12 +184,14 @@ def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
     try:
         with control.connect(pidfile.socket_path(lock.path)) as answering:
             pid, _uid = control.peer(answering)
+    except (BlockingIOError, TimeoutError):
+        pid = None  # it listens, but does not answer
     except OSError:
         return lock
     lock.remove()
     raise PidfileError(
-        f"jobd is already running, pid {pid}, although its pidfile {path} was removed; "
-        "stop it with jobctl stop"
+        f"jobd is already running, {f'pid {pid}' if pid else 'and hangs'}, although its pidfile "
+        f"{path} was removed; stop it first"
     )
 
 

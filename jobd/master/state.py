@@ -6,6 +6,7 @@ next start which workers of a master that was killed may still be about, and who
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     socket: str = ""
     logfile: str = ""
+    timeout: float = 0.0
     keeper: ChildRecord | None = None
     workers: tuple[ChildRecord, ...] = ()
     unrecovered: tuple[Unrecovered, ...] = ()
@@ -65,7 +67,7 @@ def load(path: Path) -> State | None:
     with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         try:
             state = msgspec.json.decode(file.read(1 << 20), type=State)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             return None
     return state if state.schema == SCHEMA else None
 
@@ -86,7 +88,9 @@ def save(path: Path, state: State) -> None:
         0o644,
     )
     try:
-        os.write(fd, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+        content = msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
+        if os.write(fd, content) < len(content):  # the disk is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(fd)
     scratch.replace(path)

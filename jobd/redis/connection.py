@@ -63,12 +63,28 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
             return _by_sentinel(url, options)
         if scheme != "unix":
             options["socket_keepalive"] = True
+        if scheme == "rediss":
+            options["redis_connect_func"] = _greet
         return redis.Redis.from_url(url, **options)
     except ValueError as error:
         raise ConfigError(
             f"{redact(url)} is not a Redis URL ({error}); write redis://HOST:PORT/DB, "
             "rediss://…, unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB"
         ) from None
+
+
+def _greet(connection: Any) -> None:
+    """Set a new TLS connection up, and read one reply.
+
+    After the handshake the server sends session tickets, which nothing reads before the first
+    reply. The pool would see bytes that nobody asked for, and throw the connection away.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    try:
+        connection.read_response()
+    except redis.ResponseError:
+        pass  # a user without the right to PING has read a reply as well
 
 
 OLDEST = (6, 2)

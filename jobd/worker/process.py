@@ -115,8 +115,10 @@ class Worker(Child):
             raise ApplicationError(
                 f"a startup hook of the application raised {type(error).__name__}: {error}"
             ) from error
+        # The application, or what it imports, may have taken some of them.
+        self.seat.listen()
+        self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
         with signals_blocked():
-            self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
             self._fetcher.quiet()
             self._fetcher.start()
             self._heartbeat.start()

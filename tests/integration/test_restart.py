@@ -40,7 +40,7 @@ def test_code_that_does_not_import_aborts_the_roll(
 
 
 def test_code_that_hangs_at_import_aborts_the_roll(daemon: StartDaemon) -> None:
-    running = daemon(APP, "--boot-timeout", "1")
+    running = daemon(APP, "--boot-timeout", "4")
     old = running.workers()
     running.write_app("import time\ntime.sleep(60)\n")
     done = running.jobctl("restart")
@@ -55,9 +55,16 @@ def test_a_restart_during_a_restart_is_followed_by_one_more(daemon: StartDaemon)
     with ThreadPoolExecutor(4) as pool:
         codes = list(pool.map(lambda _: running.jobctl("restart").returncode, range(4)))
     assert codes == [0, 0, 0, 0]
-    answer = json.loads(running.jobctl("status", "--json").stdout)
-    generations = {worker["generation"] for worker in answer["workers"]}
-    assert generations == {answer["generation"]}
+
+    def generations() -> tuple[set[int], int]:
+        answer = json.loads(running.jobctl("status", "--json").stdout)
+        return {worker["generation"] for worker in answer["workers"]}, answer["generation"]
+
+    def of_one_generation() -> bool:
+        of_workers, newest = generations()
+        return of_workers == {newest}
+
+    running.wait(of_one_generation, 10, "the last old worker has left")
 
 
 def test_quiet_cancels_a_restart(daemon: StartDaemon) -> None:
