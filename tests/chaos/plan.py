@@ -46,7 +46,7 @@ _WEIGHTS: dict[Kind, tuple[int, tuple[float, float]]] = {
     Kind.WORKER_STOP: (60, (0.05, 3)),
     Kind.KEEPER_STOP: (40, (0.05, 3)),
     Kind.MASTER_STOP: (40, (0.05, 3)),
-    Kind.DAEMON_STOP: (3, (61, 66)),
+    Kind.DAEMON_STOP: (3, (66, 75)),
     Kind.CONNECTION_KILL: (120, (0, 0)),
     Kind.ALL_CONNECTIONS_KILL: (30, (0, 0)),
     Kind.SERVER_KILL: (13, (0, 1)),

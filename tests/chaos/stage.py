@@ -79,6 +79,7 @@ class Stage:
         self._daemons = [self._daemon(number) for number in range(masters)]
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._frozen: Daemon | None = None  # left alone, so that it is what wakes up again
         self._awaited: list[Daemon] = []  # to be started by a fault that is not over
         self._server_down = False
         self._tick = itertools.count(1)
@@ -186,7 +187,7 @@ class Stage:
 
     def _break_child(self, fault: Fault) -> bool:
         keepers = fault.kind in (Kind.KEEPER_KILL, Kind.KEEPER_STOP)
-        pids = [pid for daemon in self._daemons for pid in _children(daemon, keepers=keepers)]
+        pids = [pid for daemon in self._moving() for pid in _children(daemon, keepers=keepers)]
         if not pids:
             return False
         pid = pids[int(fault.victim * len(pids))]
@@ -197,8 +198,9 @@ class Stage:
         return True
 
     def _break_master(self, fault: Fault) -> bool:
-        living = [daemon for daemon in self._daemons if daemon.alive()]
-        if not living:
+        living = self._moving()
+        frozen = fault.kind is Kind.DAEMON_STOP and self._frozen is not None
+        if not living or frozen:
             return False
         daemon = living[int(fault.victim * len(living))]
         children = [child.pid for child in daemon.children()]
@@ -207,6 +209,8 @@ class Stage:
             return True
         if fault.kind is Kind.DAEMON_STOP:
             self._stop([daemon.pid, *children], fault)
+            self._frozen = daemon
+            self._after(fault.seconds, self._thaw)
             return True
         if fault.kind is Kind.DAEMON_KILL:
             # Stopped first, so that none sees another die.
@@ -226,6 +230,12 @@ class Stage:
         self._awaited.append(daemon)
         self._after(fault.seconds, lambda: self._awaited.remove(daemon))
         return True
+
+    def _thaw(self) -> None:
+        self._frozen = None
+
+    def _moving(self) -> list[Daemon]:
+        return [daemon for daemon in self._daemons if daemon.alive() and daemon != self._frozen]
 
     def _break_server(self, fault: Fault) -> bool:
         if self._server_down:
