@@ -26,8 +26,10 @@ class Prune(Loop):
             listed: Any = self._client.smembers(self._keys.processes)
             gone = [
                 identity
-                for identity in map(bytes.decode, listed)
-                if not self._client.hexists(self._keys.process(identity), "info")
+                for identity in listed  # of anybody: also what is no text
+                if not self._client.hexists(
+                    self._keys.process(identity.decode(errors="replace")), "info"
+                )
             ]
             if gone:
                 self._client.srem(self._keys.processes, *gone)

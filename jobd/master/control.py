@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REQUEST_BYTES = 64 * 1024
-ANSWER_BYTES = 8 * 1024 * 1024
+ANSWER_BYTES = 32 * 1024 * 1024  # the stacks of 64 workers with 100 threads are half of that
 CLIENTS = 16
 CONNECT = 3.0  # s
 IDLE = 5.0  # s in which a client has to send its request, and to read on when it stopped reading
@@ -103,11 +103,12 @@ class Client:
             return
         if not self._outgoing:
             self._since = time.monotonic()
-        self._outgoing += msgspec.json.encode({"type": kind, **fields}) + b"\n"
-        if len(self._outgoing) > ANSWER_BYTES:
-            self.close()
-        else:
-            self.flush()
+        line = msgspec.json.encode({"type": kind, **fields}) + b"\n"
+        if len(self._outgoing) + len(line) > ANSWER_BYTES:
+            line = b'{"type":"failed","error":"the answer is too long, or is not read"}\n'
+            self._finished = True
+        self._outgoing += line
+        self.flush()
 
     def done(self, **fields: Any) -> None:
         """The last line: it has been done."""

@@ -10,10 +10,12 @@ from jobd.config import Config
 from jobd.master import procs
 from jobd.master.child import Child
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT, PROCESSED
+from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT, PROCESSED, Page
 from jobd.master.staff import Staff
 from jobd.master.state import ChildRecord, State
 from jobd.version import VERSION
+
+_SILENT = 10.0  # s; it beats every second
 
 
 def _record(child: Child) -> ChildRecord:
@@ -61,13 +63,19 @@ def line(phase: Phase, generation: int, staff: Staff, config: Config) -> str:
     return "; ".join([text, *notes])
 
 
+def _silence(page: Page) -> str:
+    """What is to be said of a child whose main thread does not run."""
+    age = page.age(MAIN_BEAT)
+    return f"no sign of life for {age:.0f} s" if age > _SILENT else ""
+
+
 def _child(child: Child, now: float) -> dict[str, Any]:
     page = child.workplace.page
     return {
         "role": child.role,
         "pid": child.pid,
         "state": child.stage,
-        "reason": child.reason or child.cause or child.note,
+        "reason": child.reason or child.cause or child.note or _silence(page),
         "generation": child.generation,
         "uptime": round(now - child.forked_at, 1),
         "busy": page.words[BUSY],

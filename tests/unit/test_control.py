@@ -9,6 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_a_client_that_never_reads_is_dropped_and_blocks_nothing(loop: Loop) -> 
     sock.sendall(b"{}\n")
 
     def flood(client: Client) -> None:
-        for _ in range(20):
+        for _ in range(100):
             client.send("text", text="x" * 1_000_000)
 
     loop.answer = flood
@@ -116,6 +117,7 @@ def test_a_client_that_never_reads_is_dropped_and_blocks_nothing(loop: Loop) -> 
     loop.turn()
     loop.turn()
     assert time.monotonic() - began < 1
+    loop.turn(time.monotonic() + control.IDLE + 1)
     assert loop.clients() == 0
     sock.close()
 
@@ -155,3 +157,26 @@ def test_more_clients_than_allowed_are_turned_away(loop: Loop) -> None:
     assert [answer["type"] for answer in everything(socks[-1])] == ["busy"]
     for sock in socks:
         sock.close()
+
+
+def test_an_answer_that_is_too_long_is_called_so(loop: Loop) -> None:
+    sock = control.connect(loop.server.path)
+    sock.sendall(b'{"command":"threads"}\n')
+    half = "x" * (control.ANSWER_BYTES // 2)
+
+    def flood(client: Client) -> None:
+        for _ in range(9):
+            client.send("text", text=half)
+
+    loop.answer = flood
+    loop.turn()
+    loop.turn()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(everything, sock)
+        while not reading.done():
+            loop.turn()
+        answers = reading.result()
+    assert [answer["type"] for answer in answers] in (
+        ["text", "failed"],
+        ["text", "text", "failed"],
+    )

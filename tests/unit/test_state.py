@@ -109,3 +109,23 @@ def test_recoveries_are_owed_until_done() -> None:
     owed.done("a")
     owed.done("a")
     assert len(owed) == 1
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "jobd.state"
+    path.write_text("old")
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, content: real(fd, content[: len(content) // 2]))
+    known = state.State(
+        pid=1, ticks=1, boot_id="", uid=0, version="", state="running", generation=1
+    )
+    with pytest.raises(OSError, match="No space left"):
+        state.save(path, known)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"pid": "\xff"}'])
+def test_no_content_of_the_file_is_more_than_damage(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "jobd.state"
+    path.write_bytes(content)
+    assert state.load(path) is None
