@@ -24,11 +24,12 @@ import redis
 
 from jobd import log
 from jobd.background import Outage
-from jobd.master.scoreboard import FAILED, FETCHER_BEAT, IN_FLIGHT, PROCESSED, Page
+from jobd.master.scoreboard import FETCHER_BEAT, Page
 from jobd.redis.connection import Wire
 from jobd.redis.inflight import Claimed, InFlight, split_tag
 from jobd.redis.scripts import OF_A_WORKER
 from jobd.worker.ahead import Ahead
+from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 from jobd.worker.settlement import Settlement
@@ -47,8 +48,6 @@ REGISTER_AGAIN = 1.0
 LOOK_AGAIN = BLOCK + 1.0
 """Seconds after a new connection until a second look at what Redis holds for this worker. By then
 the server has done what it was still going to do for a connection that broke."""
-
-Call = tuple[bytes, Callable[[Any], None]]
 
 
 class LeaseLost(Exception):
@@ -105,22 +104,16 @@ class Fetcher(threading.Thread):
         self._lease_in_doubt = False
         self._surrendered = threading.Event()
 
-        # The fetcher's own. A job is in `held` from its claim until Redis confirms its end; the
-        # next three hold those whose end has been decided and not been confirmed.
+        # The fetcher's own.
+        self._ledger = Ledger(inflight, page, self._log)
         self._next = 1
         self._taken = 0
         self._claiming = False
         self._asked_at = 0.0
         self._look_again_at = math.inf
-        self._held: dict[int, Claimed] = {}
-        self._acknowledging: list[Claimed] = []
-        self._settling: list[Settlement] = []
-        self._returning: dict[int, Claimed] = {}
-        self._cut_short: frozenset[int] = frozenset()
         self._surrender_begun = False
         self._delivered: list[str] = []
         self._paused: frozenset[str] = frozenset()
-        self._repeating = False
         self._released = False
 
     # -- for job threads -----------------------------------------------------------------------
@@ -142,12 +135,12 @@ class Fetcher(threading.Thread):
     @property
     def holding(self) -> int:
         """How many jobs are claimed and not known to have ended in Redis."""
-        return len(self._held)
+        return len(self._ledger)
 
     @property
     def idle(self) -> bool:
         """Whether it holds no job, and no claim is on its way. Once it is quiet, this lasts."""
-        return not self._claiming and not self._held
+        return not self._claiming and not self._ledger
 
     def quiet(self) -> None:
         """Claim nothing more, and give back what has not started."""
@@ -200,17 +193,17 @@ class Fetcher(threading.Thread):
                     self._turn()
                 self._leave()
             except LeaseLost:
-                self._log.warning("lease_lost", holding=len(self._held))
+                self._log.warning("lease_lost", holding=len(self._ledger))
                 pause = 0.0
             except redis.RedisError as error:
                 pause = self._outage.failed(error)
-                self._repeating = True
+                self._ledger.repeating = True
                 # Else each of their broken connections would count as one more failure.
                 self._waits.close()
             except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
                 self._log.exception("fetcher_failed")
                 pause = REGISTER_AGAIN
-                self._repeating = True
+                self._ledger.repeating = True
 
     def _turn(self) -> None:
         """Ends and claims in one round trip, then rest until there is something to do."""
@@ -263,7 +256,7 @@ class Fetcher(threading.Thread):
                 use(reply)
         if failure is not None:
             raise failure
-        self._repeating = False
+        self._ledger.repeating = False
 
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
@@ -327,24 +320,15 @@ class Fetcher(threading.Thread):
 
     def _reconcile(self) -> None:
         there = {split_tag(tag)[0]: tag for tag in self._ask(self._inflight.held())}
-        decided = {job.sequence for job in self._acknowledging}
-        decided |= {settlement.job.sequence for settlement in self._settling}
-        decided |= self._returning.keys()
-        gone = self._held.keys() - there.keys() - decided
-        if gone:
+        if gone := self._ledger.missing(there):
             for job in self._pool.take_back():
                 if job.sequence not in gone:
                     self._pool.queue.put(job)
-            for sequence in gone:
-                del self._held[sequence]
-            self._lost(len(gone), certain=True)
-        for sequence in sorted(there.keys() - self._held.keys()):
+            self._ledger.forget(gone)
+        for sequence in self._ledger.unknown(there):
             payload = self._ask(self._inflight.payload(there[sequence]))
             if payload is not None:
-                job = Claimed(sequence, split_tag(there[sequence])[1], payload)
-                self._held[sequence] = job
-                self._pool.queue.put(job)
-                self._stale.dispatched(sequence)
+                self._dispatch(sequence, split_tag(there[sequence])[1], [payload])
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)
@@ -364,99 +348,40 @@ class Fetcher(threading.Thread):
     # -- ends of jobs --------------------------------------------------------------------------
 
     @property
-    def _unfinished(self) -> int:
-        """Jobs that wait for a thread or run in one."""
-        decided = len(self._acknowledging) + len(self._settling) + len(self._returning)
-        return len(self._held) - decided
-
-    @property
     def _unsurrendered(self) -> bool:
         return self._surrendering and not self._surrendered.is_set()
 
     @property
     def _free(self) -> int:
         """Threads for which there is no job; negative when jobs have been claimed ahead."""
-        return self._pool.size - self._unfinished
+        return self._pool.size - self._ledger.unfinished
 
     def _collect(self) -> None:
         """Take over what the job threads have said."""
-        held, returning = self._held, self._returning
+        ledger = self._ledger
         ended = 0
         while self._finished:
-            job = self._finished.popleft()
-            # A job that is not ours any more runs elsewhere: its end here means nothing.
-            if job.sequence in held and job.sequence not in returning:
-                self._acknowledging.append(job)
-                ended += 1
+            ended += ledger.done(self._finished.popleft())
         while self._settled:
-            settlement = self._settled.popleft()
-            if settlement.job.sequence in held and settlement.job.sequence not in returning:
-                self._settling.append(settlement)
-                ended += 1
+            ended += ledger.settle(self._settled.popleft())
         self._ahead.note(ended)
 
     def _ends(self) -> list[Call]:
         """Calls for all jobs whose end is decided."""
-        returning = self._returning
-        self._give_back()
-        calls: list[Call] = []
-        if self._acknowledging:
-            jobs = self._acknowledging
-            calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
-        for settlement in self._settling:
-            calls.append((settlement.call, partial(self._settlement_done, settlement)))
-        if returning:
-            call = self._inflight.give_back(returning.values(), self._cut_short)
-            calls.append((call, partial(self._returned, dict(returning))))
-        return calls
-
-    def _give_back(self) -> None:
-        """Decide what goes back to its queue."""
+        ledger = self._ledger
         if self._quiet or self._stale.overdue():
-            for job in self._pool.take_back():
-                if job.sequence in self._held:
-                    self._returning[job.sequence] = job
+            ledger.give_back(self._pool.take_back())
         if self._unsurrendered:
-            ended = {job.sequence for job in self._acknowledging}
-            ended |= {settlement.job.sequence for settlement in self._settling}
-            running = self._held.keys() - ended - self._returning.keys()
-            self._cut_short |= running
             self._surrender_begun = True
-            self._returning |= {sequence: self._held[sequence] for sequence in running}
-
-    def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
-        self._acknowledging = []
-        for job in jobs:
-            del self._held[job.sequence]
-        self._page.words[PROCESSED] += removed
-        self._lost(len(jobs) - removed)
-
-    def _settlement_done(self, settlement: Settlement, changed: int) -> None:
-        self._settling = [other for other in self._settling if other is not settlement]
-        del self._held[settlement.job.sequence]
-        self._page.words[PROCESSED] += changed
-        self._page.words[FAILED] += changed
-        self._lost(1 - changed)
-
-    def _returned(self, jobs: dict[int, Claimed], changed: int) -> None:
-        for sequence in jobs:
-            del self._held[sequence]
-            del self._returning[sequence]
-        self._lost(len(jobs) - changed)
-        level = "info" if self._cut_short else "debug"
-        getattr(self._log, level)("jobs_given_back", jobs=changed, started=len(self._cut_short))
-
-    def _lost(self, jobs: int, *, certain: bool = False) -> None:
-        # Where the call was sent before, the first one may have done it: nothing is known.
-        if jobs and (certain or not self._repeating):
-            self._log.warning("jobs_no_longer_ours", jobs=jobs)
+            ledger.give_back_running()
+        return ledger.calls()
 
     def _report(self) -> None:
-        self._page.words[IN_FLIGHT] = len(self._held)
+        self._ledger.show()
         # Not `_surrendering`: that may have been set in the middle of this turn.
-        if self._surrender_begun and not self._returning:
+        if self._surrender_begun and not self._ledger.returning:
             self._surrendered.set()
-        if self._quiet and not self._held:
+        if self._quiet and not self._ledger:
             self._notify()
 
     # -- claims --------------------------------------------------------------------------------
@@ -506,9 +431,10 @@ class Fetcher(threading.Thread):
         """
         for queue, first, payloads in arrivals:
             if payloads and (self._quiet or self._free < len(payloads)):
-                jobs = {at: Claimed(at, queue, raw) for at, raw in enumerate(payloads, first)}
-                self._held |= jobs
-                self._returning |= jobs
+                jobs = [Claimed(at, queue, raw) for at, raw in enumerate(payloads, first)]
+                for job in jobs:
+                    self._ledger.add(job)
+                self._ledger.give_back(jobs)
             else:
                 self._filed(queue, first, payloads)
 
@@ -523,10 +449,10 @@ class Fetcher(threading.Thread):
 
     def _dispatch(self, first: int, queue: str, payloads: list[bytes]) -> None:
         """Hand jobs to the threads, numbered from *first*."""
-        held, put = self._held, self._pool.queue.put
+        hold, put = self._ledger.add, self._pool.queue.put
         for sequence, payload in enumerate(payloads, first):
             job = Claimed(sequence, queue, payload)
-            held[sequence] = job
+            hold(job)
             put(job)
         if payloads:
             self._stale.dispatched(first + len(payloads) - 1)

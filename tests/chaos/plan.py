@@ -20,6 +20,8 @@ class Kind(enum.StrEnum):
     MASTER_KILL = "master kill"
     DAEMON_KILL = "daemon kill"
     """Master, keeper and workers at once, as a host that loses power."""
+    MASTER_TERM = "master told to stop"
+    MASTER_HUP = "master told to restart its workers"
     WORKER_STOP = "worker stop"
     KEEPER_STOP = "keeper stop"
     MASTER_STOP = "master stop"
@@ -39,6 +41,8 @@ _WEIGHTS: dict[Kind, tuple[int, tuple[float, float]]] = {
     Kind.KEEPER_KILL: (80, (0, 0)),
     Kind.MASTER_KILL: (60, (0, 1.5)),
     Kind.DAEMON_KILL: (50, (0, 1.5)),
+    Kind.MASTER_TERM: (20, (0, 1.5)),
+    Kind.MASTER_HUP: (20, (0, 0)),
     Kind.WORKER_STOP: (60, (0.05, 3)),
     Kind.KEEPER_STOP: (40, (0.05, 3)),
     Kind.MASTER_STOP: (40, (0.05, 3)),

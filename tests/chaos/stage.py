@@ -145,10 +145,10 @@ class Stage:
             done = self._break_server(fault)
         elif kind in (Kind.CONNECTION_KILL, Kind.ALL_CONNECTIONS_KILL):
             done = self._break_connections(fault)
-        elif kind in (Kind.MASTER_KILL, Kind.DAEMON_KILL, Kind.MASTER_STOP, Kind.DAEMON_STOP):
-            done = self._break_master(fault)
-        else:
+        elif kind in (Kind.WORKER_KILL, Kind.WORKER_STOP, Kind.KEEPER_KILL, Kind.KEEPER_STOP):
             done = self._break_child(fault)
+        else:
+            done = self._break_master(fault)
         if done:
             self.record.faults[kind] += 1
 
@@ -185,7 +185,12 @@ class Stage:
                 self._kill(pid, fault.kind, "keepers" if pid in keeper else "workers")
         for pid in children:
             self._injure(pid, fault.kind)
-        self._kill(daemon.pid, fault.kind, "masters")
+        if fault.kind is Kind.MASTER_HUP:
+            return _send(daemon.pid, signal.SIGHUP)
+        if fault.kind is Kind.MASTER_TERM:
+            _send(daemon.pid, signal.SIGTERM)
+        else:
+            self._kill(daemon.pid, fault.kind, "masters")
         self._awaited.append(daemon)
         self._after(fault.seconds, lambda: self._awaited.remove(daemon))
         return True

@@ -6,7 +6,8 @@
 - It was not executed in a process more often than that process had claimed it.
 - An execution that follows another one of the same job, and not because that one failed, is a
   duplicate. It needs a reason: after the first one began, and before the second one did, its
-  process was killed, or its master was, or it was stopped for longer than its lease.
+  process was killed, or its master was, or told to stop or to restart its workers (which cuts
+  long jobs short), or it was stopped for longer than its lease.
 - No execution begins after the job has ended, unless its process was stopped meanwhile.
 """
 
@@ -25,6 +26,17 @@ from tests.chaos.stage import Injury, Record
 
 LEASE = 50.0
 """Seconds. A lease is renewed every ten seconds, so a stop of this length may outlast it."""
+
+# What ends a process, or makes it give back what it has not finished in time.
+_ENDS = frozenset(
+    {
+        Kind.WORKER_KILL,
+        Kind.MASTER_KILL,
+        Kind.DAEMON_KILL,
+        Kind.MASTER_TERM,
+        Kind.MASTER_HUP,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -84,11 +96,9 @@ def judge(
 def _judge_pair(
     verdict: Verdict, jid: str, first: Execution, second: Execution, record: Record
 ) -> None:
-    injury = _reason(record.injuries.get(first.pid, []), first.began, second.began)
-    if injury is not None:
-        verdict.recoveries.setdefault(injury.kind, []).append(second.began - injury.began)
     if first.outcome == "failed":
         return
+    injury = _reason(record.injuries.get(first.pid, []), first.began, second.began)
     if injury is None:
         verdict.wrong.append(
             f"{jid}: executed again in {second.pid} {second.began - first.began:.3f} s after it "
@@ -96,19 +106,15 @@ def _judge_pair(
         )
         return
     verdict.duplicates[injury.kind] += 1
+    verdict.recoveries.setdefault(injury.kind, []).append(second.began - injury.began)
 
 
 def _reason(injuries: list[Injury], after: float, before: float) -> Injury | None:
-    """The injury in between that explains a second execution."""
-    for injury in injuries:
-        kills = injury.kind in (
-            Kind.WORKER_KILL,
-            Kind.KEEPER_KILL,
-            Kind.MASTER_KILL,
-            Kind.DAEMON_KILL,
-        )
+    """The last injury in between that explains a second execution."""
+    for injury in reversed(injuries):
+        ends = injury.kind in _ENDS
         lost_lease = injury.kind is Kind.DAEMON_STOP and injury.ended - injury.began > LEASE
-        if (kills or lost_lease) and after <= injury.ended and injury.began <= before:
+        if (ends or lost_lease) and after <= injury.ended and injury.began <= before:
             return injury
     return None
 

@@ -286,7 +286,7 @@ def test_surrender_repeated_after_a_lost_connection_still_counts(
         exchange, failures = one.fetcher._exchange, iter([True])
 
         def fails_once(made: Any) -> None:
-            if bool(one.fetcher._returning) and next(failures, False):
+            if one.fetcher._ledger.returning and next(failures, False):
                 raise redis_py.ConnectionError("cut")
             exchange(made)
 
