@@ -58,18 +58,20 @@ class Coroutines:
             with self._lock:
                 if self._loop is None:
                     loop = asyncio.new_event_loop()
-                    threading.Thread(target=_run, args=(loop,), name="asyncio", daemon=True).start()
+                    threading.Thread(
+                        target=self._run, args=(loop,), name="asyncio", daemon=True
+                    ).start()
                     self._loop = loop
         return self._loop
 
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """For ever: a job that leaves by ``sys.exit``, or stops the loop, ends it for no other job."""
-    while True:
-        try:
-            loop.run_forever()
-        except (SystemExit, KeyboardInterrupt):
-            continue  # it is in the result of the coroutine as well
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the worker stops: a job that leaves by ``sys.exit``, or stops the loop, must not
+        end it for the others."""
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue  # it is in the result of the coroutine as well
 
 
 def _cancel_tasks() -> None:

@@ -154,6 +154,7 @@ class Engine:
         self.fetcher._waits.bell.close()
         self._client.close()
         if (loop := self.executor._coroutines._loop) is not None:
+            self.executor._coroutines.cancel_all()
             loop.call_soon_threadsafe(loop.stop)
             until(lambda: not loop.is_running(), "the asyncio thread ended")
             loop.close()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import pytest
 import redis as redis_py
 
@@ -205,10 +206,15 @@ def test_reopening_the_log_does_not_disturb_jobs(
     old = running.log_file.with_suffix(".old")
     running.log_file.rename(old)
     os.kill(target(running), signal.SIGUSR2)
-    running.wait(running.log_file.exists, 5, "a new log")
+    (worker,) = running.workers()
+    running.wait(lambda: not has_open(worker, old), 5, "the worker has let go of the old log")
     let_go(running, redis)
     running.wait_for_log('"event":"job_done"')
     assert '"event":"job_done"' not in old.read_text()
+
+
+def has_open(pid: int, path: Path) -> bool:
+    return any(Path(file.path) == path for file in psutil.Process(pid).open_files())
 
 
 def test_hup_lets_jobs_end_in_the_old_worker(hold: Hold, redis: redis_py.Redis) -> None:

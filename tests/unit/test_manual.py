@@ -45,7 +45,9 @@ _SNAKE = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 
 # Words of the manual that are other programs'.
 FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "--shell", "--now"}
-FOREIGN_WORDS = {"dump_threads", "unique_for"}
+# Of `python -m benchmarks`, which is no part of the package.
+FOREIGN_FLAGS |= {"--quick", "--only", "--rounds"}
+FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
