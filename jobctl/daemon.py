@@ -94,7 +94,12 @@ class Daemon:
             sock.settimeout(FIRST_ANSWER)
             request = msgspec.json.encode({"command": command, **fields}) + b"\n"
             try:
-                sock.sendall(request)
+                try:
+                    sock.sendall(request)
+                except OSError as error:
+                    if error.errno not in (errno.ECONNRESET, errno.EPIPE):
+                        raise
+                    # It has closed already, and before that it may have said why.
                 with sock.makefile("rb") as lines:
                     for line in lines:
                         if not line.endswith(b"\n"):

@@ -7,6 +7,7 @@ runs, so that the master can tell after a crash which jobs had started.
 from __future__ import annotations
 
 import ctypes
+import os
 import queue
 import threading
 import time
@@ -26,6 +27,17 @@ Settle = Callable[[Settlement], None]
 
 LOOK = 0.02
 """Seconds between looks whether an interrupted thread is done."""
+
+
+_copied = False
+
+
+def _note_copy() -> None:
+    global _copied
+    _copied = True
+
+
+os.register_at_fork(after_in_child=_note_copy)
 
 
 class Working(NamedTuple):
@@ -78,6 +90,10 @@ class JobThread(threading.Thread):
                 words[at] = job[0]
                 self.job = job
                 end = execute(job)
+                if _copied:
+                    # The job has forked, and this is its child, back from the job's function: a
+                    # copy of a worker, which must not go on as a second one.
+                    os._exit(0)
                 words[at] = 0
                 self.job = None
                 if end is None:

@@ -41,6 +41,12 @@ def terminate_a_child():
         child.kill()
         child.wait()
 
+@job
+def fork_and_return():
+    if child := os.fork():
+        os.waitpid(child, 0)
+        Path("forked").touch()
+
 @job(retry=False)
 async def leave(how):
     if how == "exit":
@@ -155,6 +161,17 @@ def test_a_worker_that_cannot_hear_leaves_in_good_order(
     running.wait(lambda: running.workers() not in ([], [worker]), 8, "a new worker")
     processed(running, redis, 2)
     assert "SIGKILL" not in running.log()
+
+
+def test_the_copy_of_a_worker_that_a_job_forks_ends_with_the_job(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-c", "1")
+    for _ in range(3):  # claimed ahead, so that a copy would find jobs to run
+        push(running, "fork_and_return")
+    processed(running, redis, 3)
+    assert (running.directory / "forked").exists()
+    assert redis.llen("queue:default") == 0
 
 
 def test_jobctl_does_not_hang_before_a_master_that_hangs(daemon: StartDaemon) -> None:
