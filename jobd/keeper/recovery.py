@@ -27,7 +27,7 @@ from jobd.redis.keys import Keys
 from jobd.redis.protocol import Argument
 from jobd.worker.waits import BLOCK
 
-INTERVAL = 5.0
+INTERVAL = 10.0
 """Seconds between looks for owners whose lease has ended."""
 
 BATCH = 200

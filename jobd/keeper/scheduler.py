@@ -9,6 +9,7 @@ run again here.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import redis
 
@@ -41,21 +42,27 @@ class Scheduler(Loop):
         if self.quiet:
             return None
         now = time.time()
-        due = self._due(now)
-        full = False
-        for source, members in due.items():
-            if members:
-                self._promote(source, members, now)
-                full = full or len(members) == BATCH
-        return 0.0 if full else self._until_next()
+        first = self._first_times()
+        due = [source for source, at in first.items() if at <= now]
+        for source in due:
+            self._promote(source, self._due(source, now), now)
+        if due:
+            return 0.0  # There may be more, and what comes after them is not known yet.
+        return max(0.0, min([self._poll, *(at - now for at in first.values())]))
 
-    def _due(self, now: float) -> dict[str, list[bytes]]:
-        """The first jobs that are due, of both sets in one round trip."""
+    def _first_times(self) -> dict[str, float]:
+        """When the first job of each set that has one is due, in one round trip."""
         sources = (self._keys.retry, self._keys.schedule)
         pipeline = self._client.pipeline(transaction=False)
         for source in sources:
-            pipeline.zrangebyscore(source, "-inf", repr(now), start=0, num=BATCH)
-        return dict(zip(sources, pipeline.execute(), strict=True))
+            pipeline.zrange(source, 0, 0, withscores=True)
+        found = zip(sources, pipeline.execute(), strict=True)
+        return {source: float(first[0][1]) for source, first in found if first}
+
+    def _due(self, source: str, now: float) -> list[bytes]:
+        """The first jobs of *source* that are due."""
+        members: Any = self._client.zrangebyscore(source, "-inf", repr(now), start=0, num=BATCH)
+        return list(members)
 
     def _promote(self, source: str, members: list[bytes], now: float) -> None:
         queues: dict[str, int] = {}
@@ -71,11 +78,3 @@ class Scheduler(Loop):
         keys = [source, self._keys.queues, self._keys.dead, *map(self._keys.queue, queues)]
         moved = scripts.PROMOTE(self._client, keys, [repr(now), len(queues), *queues, *moves])
         self.log.debug("jobs_promoted", source=source, jobs=moved)
-
-    def _until_next(self) -> float:
-        """Seconds until the next job is due, at most the poll interval."""
-        pipeline = self._client.pipeline(transaction=False)
-        for source in (self._keys.retry, self._keys.schedule):
-            pipeline.zrange(source, 0, 0, withscores=True)
-        scores: list[float] = [score for first in pipeline.execute() for _, score in first]
-        return max(0.0, min([self._poll, *(score - time.time() for score in scores)]))

@@ -69,6 +69,7 @@ class Heartbeat(Loop):
         self._process = psutil.Process()
         self._info = _encode(self._describe())
         self._slow_beats = 0
+        self._work_listed = False
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
@@ -103,7 +104,8 @@ class Heartbeat(Loop):
     def _beat(self, round_trip: float) -> str | None:
         """Write the process hash; returns the name of a remote signal, if one has come."""
         key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
-        pipeline = self._client.pipeline()
+        # No transaction: every reader asks for the parts one by one anyway.
+        pipeline = self._client.pipeline(transaction=False)
         pipeline.sadd(self._keys.processes, self._identity)
         pipeline.hset(
             key,
@@ -135,6 +137,8 @@ class Heartbeat(Loop):
             )
             for work in self._pool.working()
         }
+        if not entries and not self._work_listed:
+            return
         pipeline = self._client.pipeline()
         for key in (self._keys.work(self._identity), self._keys.workers(self._identity)):
             pipeline.unlink(key)
@@ -142,6 +146,7 @@ class Heartbeat(Loop):
                 pipeline.hset(key, mapping=entries)
                 pipeline.expire(key, TTL)
         pipeline.execute()
+        self._work_listed = bool(entries)
 
     def _describe(self) -> dict[str, Any]:
         """The ``info`` field, which does not change while the process lives."""

@@ -134,13 +134,13 @@ def test_a_crash_between_reading_and_moving_loses_nothing(
 ) -> None:
     redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(10)})
     loop = Scheduler(redis, KEYS, 1.0)
-    due = loop._due(time.time())
+    due = loop._due(KEYS.schedule, time.time())
     # Between the two steps a person deletes one and another keeper takes one.
     redis.zrem(KEYS.schedule, member(3))
     other = Scheduler(redis, KEYS, 1.0)
     other._promote(KEYS.schedule, [member(4)], time.time())
     for _ in range(2):
-        loop._promote(KEYS.schedule, due[KEYS.schedule], time.time())
+        loop._promote(KEYS.schedule, due, time.time())
     numbers = sorted(json.loads(raw)["args"][0] for raw in waiting(redis))
     assert numbers == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 
