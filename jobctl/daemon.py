@@ -224,11 +224,22 @@ def _identified(path: Path, pid: int) -> procs.Process:
             return process
     elif known is None and _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
         return process
+    _check_readable(pidfile.state_path(path))
     raise Problem(
         Code.REFUSED,
         f"{path} is locked, but {procs.describe(pid)} is not the jobd master that wrote it; "
         "nothing was signalled",
     )
+
+
+def _check_readable(file: Path) -> None:
+    """A state file that may not be read proves nothing, not even that the daemon is a stranger."""
+    try:
+        os.close(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError as error:
+        raise _cannot_read(file, error) from None
+    except OSError:
+        pass
 
 
 def _answers_as(path: Path, pid: int) -> bool:

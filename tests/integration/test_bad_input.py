@@ -315,12 +315,13 @@ def nobody() -> Nobody:
     return Nobody()
 
 
+@pytest.mark.parametrize("verb", ["run", "start"])  # a detached daemon's files are closed to others
 def test_a_daemon_of_another_user_is_out_of_reach(
-    open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody
+    open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody, verb: str
 ) -> None:
     running = Daemon(open_directory, server.url)
     running.write_app(APP)
-    running.run()
+    getattr(running, verb)()
     running.wait_ready()
     try:
         for command in ("status", "quiet", "stop", "threads", "reopen-logs", "restart"):
