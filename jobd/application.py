@@ -146,13 +146,16 @@ def _reason(name: str, base: Path, error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised, without the frames of the import system."""
+    """Where in the application it was raised: not in the import system, or in jobd if avoidable."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen") and frame.filename != __file__
     ]
     frames = [one for one in frames if not one.filename.endswith("importlib/__init__.py")]
+    own = str(Path(__file__).parent) + os.sep
+    # A wrong @job(...) is raised in jobd, but it is the application's line that has to change.
+    frames = [one for one in frames if not one.filename.startswith(own)] or frames
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 

@@ -159,6 +159,7 @@ def test_what_may_not_be_written_is_named(server: EmbeddedServer, app: Path) -> 
         ("import nothing_like_it", "ModuleNotFoundError: No module named 'nothing_like_it'"),
         ("1 / 0", "ZeroDivisionError: division by zero (/"),
         ("def f(:", "invalid syntax (/"),
+        ("import jobd\n\n@jobd.job(queue='my mail')\ndef f(): ...", "broken.py, line 3)"),
         ("import sys; sys.exit(3)", "it called sys.exit(3)"),
         ("import os; os._exit(3)", "ended the process with exit code 3"),
         ("import os; os.kill(os.getpid(), 11)", "signal SIGSEGV"),
