@@ -24,10 +24,10 @@ _AFTER_QUIT = 15.0
 _MARGIN = 5.0
 _INTERRUPTED = 130
 
-_HELP = {"help_option_names": ["-h", "--help"]}
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_HELP)
+@click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
 @click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
 @click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
 @click.pass_context
@@ -40,6 +40,9 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
     Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or done in part,
     5 timed out, 6 refused because the pidfile does not belong to a jobd.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(Code.USAGE)
     context.obj = lambda: Daemon.find(_pidfile(pidfile, config))
 
 
@@ -219,7 +222,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(str(error), Code.USAGE)
     except click.ClickException as error:
-        return _complain(error.format_message(), Code.USAGE)
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context is not None else ""
+        return _complain(error.format_message().rstrip(".") + hint, Code.USAGE)
     except (click.Abort, KeyboardInterrupt):
         # What was asked for goes on: it is the daemon that does it.
         return _INTERRUPTED

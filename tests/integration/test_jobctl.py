@@ -46,6 +46,20 @@ def jobctl(
     )
 
 
+def test_wrong_usage_is_one_line_that_says_where_help_is(tmp_path: Path) -> None:
+    done = jobctl(tmp_path / "pid", "stop", "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("jobctl: No such option")
+    assert line.endswith("; see jobctl stop --help")
+
+
+def test_without_a_command_help_and_2(tmp_path: Path) -> None:
+    done = jobctl(tmp_path / "pid")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: jobctl")
+
+
 def push(running: Daemon, name: str, *args: object) -> None:
     Client(running.url).push({"class": f"app.{name}", "args": list(args)})
     running.wait((running.directory / "napping").exists, 10, "the job runs")
