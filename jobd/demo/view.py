@@ -92,9 +92,9 @@ class View:
         if scene.daemon_ended:
             state = "[bold red]the daemon has ended[/]: Ctrl-C ends the demo"
         elif scene.pushing:
-            state = "[green]work is coming in[/]"
+            state = "[green]work is coming in[/]; Ctrl-C ends it all"
         elif not scene.settled:
-            state = "no new work; the last retries are on their way"
+            state = "no new work; the last retries are on their way; Ctrl-C ends it all"
         else:
             lost = max(0, scene.lost)
             state = f"[bold green]all done, {lost} lost[/]; still up, Ctrl-C ends it"
