@@ -428,13 +428,9 @@ class Fetcher(threading.Thread):
         take it for one that has started, so it must not have to wait.
         """
         for queue, first, payloads in arrivals:
-            if payloads and (self._quiet or self._free < len(payloads)):
-                jobs = [Claimed(at, queue, raw) for at, raw in enumerate(payloads, first)]
-                for job in jobs:
-                    self._ledger.add(job)
-                self._ledger.give_back(jobs)
-            else:
-                self._filed(queue, first, payloads)
+            if payloads is None:
+                raise LeaseLost
+            self._dispatch(first, queue, payloads, room=self._free >= len(payloads))
 
     def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
         if payloads is None:
@@ -445,12 +441,17 @@ class Fetcher(threading.Thread):
         if payload is not None:
             self._delivered.append(queue)  # There may be more.
 
-    def _dispatch(self, first: int, queue: str, payloads: list[bytes]) -> None:
-        """Hand jobs to the threads, numbered from *first*."""
-        hold, put = self._ledger.add, self._pool.queue.put
-        for sequence, payload in enumerate(payloads, first):
-            job = Claimed(sequence, queue, payload)
-            hold(job)
-            put(job)
-        if payloads:
-            self._stale.dispatched(first + len(payloads) - 1)
+    def _dispatch(
+        self, first: int, queue: str, payloads: list[bytes], *, room: bool = True
+    ) -> None:
+        """Hand jobs to the threads, numbered from *first*; without *room*, or when it has gone
+        quiet while they were on their way, give them back."""
+        jobs = [Claimed(sequence, queue, raw) for sequence, raw in enumerate(payloads, first)]
+        for job in jobs:
+            self._ledger.add(job)
+        if self._quiet or not room:
+            self._ledger.give_back(jobs)
+        elif jobs:
+            for job in jobs:
+                self._pool.queue.put(job)
+            self._stale.dispatched(jobs[-1].sequence)
