@@ -58,6 +58,8 @@ class ThreadDump:
         if not mute:
             self._done([])
             return
+        # As it is now: by the time that the stacks have been read, a job may have ended.
+        running = {child.role: _running(child) for child in mute}
         for child in mute:
             child.workplace.dump.clear()
             if procs.run_state(child.pid) not in _UNABLE:
@@ -65,10 +67,10 @@ class ThreadDump:
         # Nobody answers this one: it is the time that the C handlers get.
         deadline = time.monotonic() + RAW_WITHIN
         self._staff.gatherings.ask(
-            Gathering("raw", mute, deadline, lambda _gathering: self._raw(mute))
+            Gathering("raw", mute, deadline, lambda _gathering: self._raw(mute, running))
         )
 
-    def _raw(self, mute: list[Child]) -> None:
+    def _raw(self, mute: list[Child], running: dict[str, str]) -> None:
         for child in mute:
             state = procs.run_state(child.pid)
             text = child.workplace.dump.read().rstrip()
@@ -77,7 +79,7 @@ class ThreadDump:
             self._emit(
                 child.role,
                 f"{_title(child)}\nraw dump: the process did not answer within "
-                f"{ANSWER_WITHIN:g} s\n{_running(child)}{text}\n",
+                f"{ANSWER_WITHIN:g} s\n{running[child.role]}{text}\n",
             )
         self._done([child.role for child in mute])
 

@@ -29,7 +29,7 @@ def nap(seconds):
 @job
 def hog():
     Path("napping").touch()
-    sum(range(200_000_000))
+    sum(range(400_000_000))
 """
 
 
