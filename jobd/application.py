@@ -50,10 +50,17 @@ def load(require: Iterable[str], directory: str = "") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What importing the application in a child process came to. *error* is "" if it worked."""
+    """What importing the application in a child process came to.
+
+    Attributes:
+        error: "" if it worked.
+        jobs: how many it registers.
+        queues: where they go, unless a call says otherwise.
+    """
 
     error: str
-    jobs: int
+    jobs: int = 0
+    queues: tuple[str, ...] = ()
 
 
 def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
@@ -77,7 +84,7 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
         try:
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
-            return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s", 0)
+            return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s")
         finally:
             _end(child)
         # Whatever the import started may hold the pipe open, so only what is there is read.
@@ -86,7 +93,7 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
     if answer:
         return Trial(**json.loads(answer))
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return Trial(f"importing {', '.join(require)} ended the process with {how}", 0)
+    return Trial(f"importing {', '.join(require)} ended the process with {how}")
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -161,14 +168,15 @@ def _place(error: BaseException) -> str:
 
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
-    trial = {"error": "", "jobs": 0}
+    trial: dict[str, object] = {"error": ""}
     try:
         load(require, directory)
     except ApplicationError as error:
         trial["error"] = str(error)[:10_000]  # what a pipe takes at once
     registry = sys.modules.get("jobd.registry")  # absent: the application does not use jobd
     if registry is not None:
-        trial["jobs"] = len(list(registry.all_jobs()))
+        trial["jobs"] = len(registry.all_jobs())
+        trial["queues"] = registry.unserved(())[:100]
     os.write(int(answer_to), json.dumps(trial).encode())
     os._exit(0)  # not through atexit handlers or threads of the application
 

@@ -82,7 +82,8 @@ def summary(report: Report, file: str | None) -> str:
         source = reading.origins.get(one.name)
         text = f"  {one.name:<14} {_shown(one, reading.config)}"
         lines.append(f"{text:<50} ({source})" if source else text)
-    return "\n".join([*lines, *report.facts, "everything is fine"])
+    verdict = "it can start; mind the warnings" if report.warnings else "everything is fine"
+    return "\n".join([*lines, *report.facts, verdict])
 
 
 def _shown(one: Setting, config: Config) -> str:
@@ -135,8 +136,19 @@ def _check_application(report: Report, config: Config) -> None:
     names = ", ".join(config.require)
     if not trial.jobs:
         report.warnings.append(f"{names} registers no job: is it the right module?")
+    served = {queue.name for queue in config.queues}
+    if missing := [queue for queue in trial.queues if queue not in served]:
+        flags = " ".join(f"-q {queue}" for queue in [*sorted(served), *missing])
+        report.warnings.append(
+            f"jobs of {names} go to {_listed(missing)}, which this daemon does not serve: "
+            f"give it {flags}, or have another daemon for that"
+        )
     count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
     report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
+
+
+def _listed(queues: list[str]) -> str:
+    return ("the queue " if len(queues) == 1 else "the queues ") + ", ".join(queues)
 
 
 def _check_logfile(report: Report, config: Config) -> None:

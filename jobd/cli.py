@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+_OF_JOBCTL = frozenset({"status", "quiet", "resume", "stop", "threads", "reopen-logs", "restart"})
+
+
 class _SettingsCommand(click.Command):
     """A command that takes ``-C`` and one option for every setting."""
 
@@ -51,7 +54,22 @@ def _option(setting: Setting) -> click.Option:
     )
 
 
-@click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
+class _Commands(click.Group):
+    """Points those who look here for a command of ``jobctl`` to it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _OF_JOBCTL:
+            raise click.UsageError(
+                f"a running daemon is controlled by jobctl: jobctl {args[0]}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
+)
 @click.option("-V", "--version", "show_version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def jobd(ctx: click.Context, show_version: bool) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,11 @@ def lookup(name: str) -> Definition:
 def all_jobs() -> list[Definition]:
     """Every registered job, by name."""
     return [_definitions[name] for name in sorted(_definitions)]
+
+
+def unserved(queues: Collection[str]) -> list[str]:
+    """Queues that registered jobs go to by default and that are not among *queues*."""
+    return sorted({str(one.options["queue"]) for one in _definitions.values()} - set(queues))
 
 
 def origin_of(code: Callable[..., Any]) -> str:

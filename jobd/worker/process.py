@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from jobd import application, context, hooks, log, payload, stacks
+from jobd import application, context, hooks, log, payload, registry, stacks
 from jobd.background import Outage
 from jobd.child import TURN, Child, signals_blocked
 from jobd.client import configure
@@ -46,6 +46,9 @@ ORPHANED = 20.0
 
 LEAVE = 2.0
 """Seconds for the last words to Redis."""
+
+
+_UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
 
 
 def main(seat: Seat) -> int:
@@ -136,6 +139,9 @@ class Worker(Child):
             concurrency=config.concurrency,
             queues=",".join(queue.name for queue in config.queues),
         )
+        missing = registry.unserved([queue.name for queue in config.queues])
+        if missing and self.seat.index == 0:
+            self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""

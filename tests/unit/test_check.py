@@ -48,17 +48,29 @@ def test_when_all_is_fine_it_shows_what_is_in_effect(
         "redis": server.url,
         "pidfile": "a.pid",
         "logfile": "a.log",
-        "queues": ("high,3", "low,1"),
+        "queues": ("high,3", "default,1"),
     }
     assert main(None, {"JOBD_TIMEOUT": "20"}, flags) == Exit.OK
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "everything is fine" in shown.out
-    assert "high,3 low,1" in shown.out
+    assert "high,3 default,1" in shown.out
     assert "20 seconds" in shown.out
     assert "($JOBD_TIMEOUT)" in shown.out
     assert "app registers 1 job" in shown.out
     assert sorted(path for path in app.iterdir() if path.name != "__pycache__") == before
+
+
+def test_a_queue_that_nobody_here_serves_is_warned_about(
+    server: EmbeddedServer, app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (app / "shop.py").write_text("from jobd import job\n@job(queue='mail')\ndef send(): ...\n")
+    flags: dict[str, object] = {"require": ("app", "shop"), "redis": server.url, "pidfile": "a.pid"}
+    assert main(None, {}, flags) == Exit.OK
+    shown = capsys.readouterr()
+    assert "go to the queue mail, which this daemon does not serve" in shown.err
+    assert "-q default -q mail" in shown.err
+    assert "mind the warnings" in shown.out
 
 
 def test_every_problem_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,3 +149,11 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         ["sh", "-c", command], env=environment, capture_output=True, text=True, check=False
     )
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["stop", "status"])
+def test_commands_of_jobctl_are_pointed_to(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command]) == Exit.USAGE
+    assert f"jobctl {command}" in capsys.readouterr().err
