@@ -91,7 +91,8 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
         os.set_blocking(reading, False)
         answer = pipe.read() or b""
     if answer:
-        return Trial(**json.loads(answer))
+        found = json.loads(answer)
+        return Trial(found["error"], found["jobs"], tuple(found["queues"]))
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Trial(f"importing {', '.join(require)} ended the process with {how}")
 
@@ -168,7 +169,7 @@ def _place(error: BaseException) -> str:
 
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
-    trial: dict[str, object] = {"error": ""}
+    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": ()}
     try:
         load(require, directory)
     except ApplicationError as error:
