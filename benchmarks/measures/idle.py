@@ -14,7 +14,7 @@ from benchmarks.bench import Bench
 from benchmarks.contenders import JOBD
 from benchmarks.plan import Plan, Result
 
-_SETTLE = 3.0
+_SETTLE = 8.0
 """Seconds until a daemon has come to rest."""
 
 

@@ -1,7 +1,7 @@
 """The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
 
-Every ten seconds it writes the process hash and the set of running jobs, takes at most one remote
-signal, and renews the worker's lease (the keeper does as well, for a worker too busy to do it).
+Every ten seconds it writes the process hash and the set of running jobs and takes at most one remote
+signal; every other time it renews the lease, as the keeper does (for a worker too busy to do it).
 The keys are Sidekiq's, in the forms of old and new versions at once.
 """
 
@@ -27,6 +27,9 @@ from jobd.worker.pool import Pool
 
 BEAT = 10.0
 """Seconds between beats."""
+
+RENEW = 1.5 * BEAT
+"""Seconds between renewals of the lease, hence every other beat: the keeper renews it as well."""
 
 TTL = 60
 """Seconds after which a worker that does not beat is forgotten by dashboards."""
@@ -69,6 +72,8 @@ class Heartbeat(Loop):
         self._process = psutil.Process()
         self._info = _encode(self._describe())
         self._slow_beats = 0
+        self._renew_at = 0.0
+        self._round_trip = 0.0
         self._work_listed = False
         self.quiet = False
         self.seen = False
@@ -76,19 +81,24 @@ class Heartbeat(Loop):
 
     def turn(self) -> float:
         self._write_work()
-        began = time.monotonic()
-        lost = scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity])
-        # Before the first beat the fetcher may not have registered yet.
-        if lost and self.seen:
-            self._on_lease_lost()
-        round_trip = time.monotonic() - began
-        self._warn_if_slow(round_trip)
-        if signal := self._beat(round_trip):
+        if time.monotonic() >= self._renew_at:
+            self._renew()
+        if signal := self._beat():
             self._on_signal(signal)
         if not self.seen:
             self.seen = True
             self._on_seen()
         return BEAT
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        lost = scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity])
+        self._round_trip = time.monotonic() - began
+        self._renew_at = began + RENEW
+        self._warn_if_slow(self._round_trip)
+        # Before the first beat the fetcher may not have registered yet.
+        if lost and self.seen:
+            self._on_lease_lost()
 
     def leave(self) -> None:
         """Take this worker off the dashboards. Call it after the loop has been stopped.
@@ -101,7 +111,7 @@ class Heartbeat(Loop):
         pipeline.unlink(self._keys.work(self._identity), self._keys.workers(self._identity))
         pipeline.execute()
 
-    def _beat(self, round_trip: float) -> str | None:
+    def _beat(self) -> str | None:
         """Write the process hash; returns the name of a remote signal, if one has come."""
         key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
         # No transaction: every reader asks for the parts one by one anyway.
@@ -114,7 +124,7 @@ class Heartbeat(Loop):
                 "concurrency": self._config.concurrency,
                 "busy": len(self._pool.working()),
                 "beat": repr(time.time()),
-                "rtt_us": int(round_trip * 1e6),
+                "rtt_us": int(self._round_trip * 1e6),
                 "quiet": "true" if self.quiet else "false",
                 "rss": self._process.memory_info().rss // 1024,
             },

@@ -19,6 +19,7 @@ from jobd.redis.connection import connect
 from jobd.redis.inflight import LEASE
 from jobd.testing import EmbeddedServer
 from jobd.version import VERSION
+from jobd.worker import heartbeat
 from jobd.worker.heartbeat import BEAT, TTL, Heartbeat
 from tests.integration.engine import (
     KEYS,
@@ -173,9 +174,21 @@ def test_one_remote_signal_a_beat_oldest_first(redis: redis_py.Redis, still: Bea
     assert len(still.signals) == 3
 
 
+def test_every_other_beat_renews_the_lease(redis: redis_py.Redis, still: Beating) -> None:
+    soon = time.time() + 5
+    redis.zadd(KEYS.owners, {ME: soon})
+    still.loop.turn()
+    assert redis.zscore(KEYS.owners, ME) > soon + 30  # type: ignore[operator]
+    redis.zadd(KEYS.owners, {ME: soon})
+    still.loop.turn()
+    assert redis.zscore(KEYS.owners, ME) == pytest.approx(soon)
+    assert heartbeat.BEAT < heartbeat.RENEW < 2 * heartbeat.BEAT
+
+
 def test_it_renews_the_lease_and_says_when_there_is_none(
-    redis: redis_py.Redis, still: Beating
+    redis: redis_py.Redis, still: Beating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(heartbeat, "RENEW", 0.0)
     still.loop.turn()
     assert still.seen.is_set()
     assert not still.lost.is_set(), "before the first beat it may not have registered yet"
