@@ -1,7 +1,7 @@
 """The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
 
-Every ten seconds it writes the process hash and the set of running jobs and takes at most one remote
-signal; every other time it renews the lease, as the keeper does (for a worker too busy to do it).
+Every ten seconds it writes the process hash and the set of running jobs and takes at most one
+remote signal; every other time it renews the lease, as the keeper does (for a worker too busy to).
 The keys are Sidekiq's, in the forms of old and new versions at once.
 """
 
