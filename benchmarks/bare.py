@@ -12,10 +12,11 @@ import time
 from benchmarks import work
 from benchmarks.apps import URL
 from jobd import payload
-from jobd.redis.connection import Wire, connect
+from jobd.redis.connection import connect
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
 from jobd.redis.scripts import OF_A_WORKER
+from jobd.redis.wire import Wire
 
 BATCH = 1000
 """Jobs of one claim; larger ones were not faster."""

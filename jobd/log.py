@@ -1,6 +1,7 @@
 """Logging: structlog, and the standard library's logging of applications, into one file.
 
-Every record is one line and one ``write()``: readable (``console``) or a JSON object (``json``).
+Every record is one line: readable (``console``) or a JSON object (``json``). It is written at once,
+unless its logger was made by :func:`get_held`.
 Loggers made before :func:`configure`, or before a fork, follow the newest configuration, because
 they share its processor list and class; a level that is switched off costs one empty call.
 
@@ -10,6 +11,7 @@ Passwords inside URLs are masked in the finished line, so no way of formatting o
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -20,7 +22,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 from jobd.logformat import Console, Json, Renderer
 from jobd.master.logfile import LogFile
 
-__all__ = ["add_context", "configure", "get"]
+__all__ = ["add_context", "configure", "flush", "get", "get_held"]
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -41,7 +43,15 @@ class _Sink:
         return self.logfile.write
 
 
+class _Holding:
+    """The same for loggers whose records are held."""
+
+    def __getattr__(self, level: str) -> Callable[[bytes], None]:
+        return _sink.logfile.hold
+
+
 _sink = _Sink()
+_holding = _Holding()
 _contexts: list[Callable[[], Mapping[str, object]]] = []
 
 
@@ -69,6 +79,17 @@ def get(name: str) -> FilteringBoundLogger:
         >>> get("jobd.keeper").debug("not shown at the level info")
     """
     return cast(FilteringBoundLogger, _Logger(_sink, _processors, {"logger": name}))
+
+
+def get_held(name: str) -> FilteringBoundLogger:
+    """Like :func:`get`, for records so frequent that a write for each is too much: they are
+    written by :func:`flush`, or with the next record that is not held."""
+    return cast(FilteringBoundLogger, _Logger(_holding, _processors, {"logger": name}))
+
+
+def flush() -> None:
+    """Write the records that are held."""
+    _sink.logfile.flush()
 
 
 def add_context(context: Callable[[], Mapping[str, object]]) -> None:
@@ -155,3 +176,4 @@ class _Handler(logging.Handler):
 
 
 _set_level(_LEVELS["info"])
+os.register_at_fork(after_in_child=lambda: _sink.logfile.disown())

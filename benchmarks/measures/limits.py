@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from benchmarks.bench import Bench
 from benchmarks.plan import Plan, Result, Samples, medians, note
-from jobd.redis.connection import Wire, connect
+from jobd.redis.connection import connect
 from jobd.redis.protocol import pack
+from jobd.redis.wire import Wire
 
 _PIPELINE = 100
 _BYTES = 200

@@ -1,9 +1,13 @@
-"""The file that a process logs to: one descriptor, one ``write()`` a record, no buffer.
+"""The file that a process logs to: one descriptor, no buffer, whole records in one ``write()``.
 
 The descriptor's number never changes: to reopen is to put another file behind it with ``dup2``,
 so threads, the standard library's logging and faulthandler never notice a rotation. A full disk
 or a lost device costs log records, never a job: the records are counted, and the count is
 reported when writing works again.
+
+A thread gives up the interpreter lock for each ``write()``, which costs more than the write. So a
+record that is written for every job may be held for the few milliseconds until somebody flushes,
+and then goes out together with others. Any record that is written takes those held before along.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import errno
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +25,13 @@ from jobd.errors import Exit, JobdError
 _STDERR = 2
 _MODE = 0o640
 _COMPLAIN_EVERY = 10.0  # seconds
+
+_TOGETHER = 4096
+"""Most bytes that several records share a write with (PIPE_BUF): into a pipe, more than that would
+not be atomic, and another process could write into the middle of a line."""
+
+_HELD_AT_MOST = 64
+"""Records held until one is the last straw."""
 
 
 class LogFileError(JobdError):
@@ -52,6 +64,7 @@ class LogFile:
         self.render: Callable[[str], bytes] = _plain
         self._dropped = 0
         self._torn = False
+        self._held: deque[bytes] = deque()
         self._complained = -_COMPLAIN_EVERY
         # Taken without waiting: a process forked while another thread holds it must not hang.
         self._reporting = threading.Lock()
@@ -73,16 +86,52 @@ class LogFile:
 
     def write(self, record: bytes) -> None:
         """Append *record*, which ends with a newline. Never raises; what fails is counted."""
+        if self._held:
+            self._held.append(record)
+            self.flush()
+        else:
+            self._write([record])
+
+    def hold(self, record: bytes) -> None:
+        """Append *record* with the next :meth:`write` or :meth:`flush`, whoever calls it."""
+        self._held.append(record)
+        if len(self._held) >= _HELD_AT_MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held, in order."""
+        together: list[bytes] = []
+        size = 0
+        while self._held:
+            try:
+                record = self._held.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if together and size + len(record) > _TOGETHER:
+                self._write(together)
+                together, size = [], 0
+            together.append(record)
+            size += len(record)
+        if together:
+            self._write(together)
+
+    def disown(self) -> None:
+        """Forget what is held, in a forked copy of the process: the original writes it."""
+        self._held.clear()
+
+    def _write(self, records: list[bytes]) -> None:
+        block = b"".join(records)
         if self._torn:  # the record before was cut short: begin on a new line
-            record = b"\n" + record
+            block = b"\n" + block
         try:
-            written = os.write(self.fd, record)
+            written = os.write(self.fd, block)
         except OSError as error:
-            self._drop(error.strerror or str(error))
+            self._drop(len(records), error.strerror or str(error))
             return
-        self._torn = written < len(record)
+        missing = len(block) - written
+        self._torn = missing > 0
         if self._torn:
-            self._drop("it was cut short")
+            self._drop(_cut_off(records, missing), "it was cut short")
         elif self._dropped:
             self._report()
 
@@ -123,8 +172,8 @@ class LogFile:
         here = os.fstat(self.fd)
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
-    def _drop(self, reason: str) -> None:
-        self._dropped += 1
+    def _drop(self, records: int, reason: str) -> None:
+        self._dropped += records
         now = time.monotonic()
         if not self.path or now - self._complained < _COMPLAIN_EVERY:
             return
@@ -149,6 +198,15 @@ class LogFile:
                 self._dropped += lost
         finally:
             self._reporting.release()
+
+
+def _cut_off(records: list[bytes], missing: int) -> int:
+    """How many records are incomplete when the last *missing* bytes of all of them are."""
+    count = 0
+    while missing > 0:
+        count += 1
+        missing -= len(records[-count])
+    return count
 
 
 def _open(path: str) -> int:

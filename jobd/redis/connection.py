@@ -1,6 +1,6 @@
-"""Connections to Redis: pooled clients for ordinary commands, and pinned wires for the fetcher.
+"""Clients of Redis, made from a URL.
 
-Nothing here ever sends a command twice. The client library's default would (up to eleven times,
+A client never sends a command twice. The client library's default would (up to eleven times,
 scripts included), and only the caller knows whether that is harmless.
 
 URLs: ``redis://``, ``rediss://`` (TLS), ``unix://``, and ``redis+sentinel://`` in the form
@@ -20,8 +20,6 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from jobd.errors import ConfigError, UnavailableError
-from jobd.redis.protocol import Argument, pack
-from jobd.redis.scripts import Script
 from jobd.settings import redact
 
 TIMEOUT = 5.0
@@ -29,8 +27,6 @@ TIMEOUT = 5.0
 
 _SENTINEL = "redis+sentinel"
 _DEFAULT_SENTINEL_PORT = 26379
-
-Reply = Any
 
 
 def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
@@ -132,67 +128,3 @@ def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
     sentinel: Any = Sentinel
     client: redis.Redis = sentinel(addresses, sentinel_kwargs=asking).master_for(service, **options)
     return client
-
-
-class Wire:
-    """One pinned connection that carries packed commands and reads their replies in order.
-
-    It belongs to one thread. After any :class:`redis.ConnectionError` or
-    :class:`redis.TimeoutError` it is closed, and what was sent may or may not have been done.
-    """
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._pool = client.connection_pool
-        self._connection: Any = None
-
-    def connect(self, scripts: tuple[Script, ...] = ()) -> None:
-        """Open it, and make *scripts* known to the server.
-
-        Raises:
-            redis.RedisError: the server refused, or did not answer.
-        """
-        self.close()
-        connection: Any = self._pool.make_connection()
-        connection.connect()
-        self._connection = connection
-        if scripts:
-            self.send(b"".join(script.load() for script in scripts))
-            for _ in scripts:
-                self.read()
-
-    def close(self) -> None:
-        """Close it; harmless when it is closed."""
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._connection = None
-
-    @property
-    def connected(self) -> bool:
-        return self._connection is not None and self._connection._sock is not None
-
-    def fileno(self) -> int:
-        """For a selector: readable when a reply has arrived, or the server has closed."""
-        number: int = self._connection._sock.fileno()
-        return number
-
-    def readable(self, seconds: float) -> bool:
-        """Whether a reply, or the end of the connection, arrives within *seconds*."""
-        return bool(self._connection.can_read(timeout=seconds))
-
-    def send(self, packed: bytes) -> None:
-        """Write packed commands; they may be many."""
-        self._connection.send_packed_command([packed], check_health=False)
-
-    def read(self) -> Reply:
-        """The next reply.
-
-        Raises:
-            redis.ResponseError: the server refused that command.
-            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
-        """
-        return self._connection.read_response(disable_decoding=True)
-
-    def ask(self, *command: Argument) -> Reply:
-        """Send one command and read its reply."""
-        self.send(pack(*command))
-        return self.read()

@@ -27,6 +27,8 @@ class Executor:
     def __init__(self, config: Config, inflight: InFlight, coroutines: Coroutines) -> None:
         self._coroutines = coroutines
         self._log = log.get("jobd.job")
+        # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
+        self._log_done = log.get_held("jobd.job")
         # Asked once: a line that is not written must not cost its arguments.
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
@@ -69,7 +71,7 @@ class Executor:
             return self._failed(job, definition, error, began)
         else:
             if self._verbose:
-                self._log.info("job_done", elapsed=round(time.monotonic() - began, 3))
+                self._log_done.info("job_done", elapsed=round(time.monotonic() - began, 3))
             return None
         finally:
             context.reset_current(token)

@@ -25,9 +25,9 @@ import redis
 from jobd import log
 from jobd.background import Outage
 from jobd.master.scoreboard import FETCHER_BEAT, Page
-from jobd.redis.connection import Wire
 from jobd.redis.inflight import Claimed, InFlight, split_tag
 from jobd.redis.scripts import OF_A_WORKER
+from jobd.redis.wire import Wire
 from jobd.worker.ahead import Ahead
 from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
@@ -217,6 +217,7 @@ class Fetcher(threading.Thread):
             self._arrived(self._waits.disarm(self._wire))
             self._compare_notes()
         self._collect()
+        log.flush()
         # Said before `_quiet` is read, so that whoever sets it and then asks `idle` is not told
         # that it is, while a claim is still to be answered. After a failure it stays said until
         # a turn has succeeded.
@@ -295,6 +296,7 @@ class Fetcher(threading.Thread):
         """Pause between attempts to connect; only the end of the process cuts it short."""
         until = time.monotonic() + seconds
         while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
+            log.flush()
             self._waits.sleep(left)
 
     def _connect(self) -> None:
@@ -339,6 +341,7 @@ class Fetcher(threading.Thread):
         self._arrived(self._waits.disarm(self._wire))
         self._collect()
         while calls := self._ends() + self._filings():
+            log.flush()
             self._exchange(calls)
             self._collect()
         self._released = bool(self._ask(self._inflight.release()))

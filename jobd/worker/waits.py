@@ -19,8 +19,8 @@ import redis
 
 from jobd.background import Outage
 from jobd.bell import Bell
-from jobd.redis.connection import Wire
 from jobd.redis.inflight import InFlight
+from jobd.redis.wire import Wire
 
 BLOCK = 5.0
 """Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has

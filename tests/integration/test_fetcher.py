@@ -14,9 +14,10 @@ import redis as redis_py
 from jobd import log
 from jobd.background import Outage
 from jobd.redis import scripts
-from jobd.redis.connection import Wire, connect
+from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
 from jobd.redis.scripts import OF_A_WORKER
+from jobd.redis.wire import Wire
 from jobd.testing import EmbeddedServer
 from jobd.worker import fetcher as fetcher_module
 from jobd.worker import waits as waits_module

@@ -14,8 +14,9 @@ import redis as redis_py
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
-from jobd.redis.connection import Wire, connect
+from jobd.redis.connection import connect
 from jobd.redis.inflight import Claimed, InFlight
+from jobd.redis.wire import Wire
 from jobd.testing import EmbeddedServer
 from tests.integration.engine import KEYS, payload, push, until, waiting
 

@@ -29,9 +29,10 @@ from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.redis import scripts
-from jobd.redis.connection import Wire, connect
+from jobd.redis.connection import connect
 from jobd.redis.inflight import DAY_TTL, LEASE, Claimed, InFlight, split_tag
 from jobd.redis.keys import Keys
+from jobd.redis.wire import Wire
 from jobd.testing import EmbeddedServer
 
 KEYS = Keys("{p}:")

@@ -1,0 +1,128 @@
+"""A wire: one pinned connection to Redis, on which the fetcher sends packed commands.
+
+The client library connects, authenticates and finds the master; then its socket is read here, with
+the library's own parser in C. Between a push and the start of its job two replies must be read, and
+the library's general way to a reply is longer than that of the job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hiredis
+import redis
+
+from jobd.redis.protocol import Argument, pack
+from jobd.redis.scripts import Script
+
+_READ = 65536
+"""Bytes that one read of the socket takes at most."""
+
+_INCOMPLETE = object()
+
+Reply = Any
+
+
+class Wire:
+    """One pinned connection that carries packed commands and reads their replies in order.
+
+    It belongs to one thread. After any :class:`redis.ConnectionError` or
+    :class:`redis.TimeoutError` it is closed, and what was sent may or may not have been done.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._connection: Any = None
+        self._socket: Any = None
+        self._reader: Any = None
+
+    def connect(self, scripts: tuple[Script, ...] = ()) -> None:
+        """Open it, and make *scripts* known to the server.
+
+        Raises:
+            redis.RedisError: the server refused, or did not answer.
+        """
+        self.close()
+        connection: Any = self._pool.make_connection()
+        connection.connect()
+        self._connection = connection
+        self._socket = connection._sock
+        self._reader = hiredis.Reader(
+            protocolError=redis.InvalidResponse,
+            # Says which refusals have a class of their own, e.g. LOADING and READONLY.
+            replyError=connection._parser.parse_error,
+            notEnoughData=_INCOMPLETE,
+        )
+        if scripts:
+            self.send(b"".join(script.load() for script in scripts))
+            for _ in scripts:
+                self.read()
+
+    def close(self) -> None:
+        """Close it; harmless when it is closed."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = self._socket = self._reader = None
+
+    def fileno(self) -> int:
+        """For a selector: readable when a reply has arrived, or the server has closed."""
+        number: int = self._socket.fileno()
+        return number
+
+    def readable(self, seconds: float) -> bool:
+        """Whether a reply, or the end of the connection, arrives within *seconds*."""
+        return self._reader.has_data() or bool(self._connection.can_read(timeout=seconds))
+
+    def send(self, packed: bytes) -> None:
+        """Write packed commands; they may be many.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
+        """
+        self._check()
+        try:
+            self._connection.send_packed_command([packed], check_health=False)
+        except redis.RedisError:
+            self.close()
+            raise
+
+    def read(self) -> Reply:
+        """The next reply.
+
+        Raises:
+            redis.ResponseError: the server refused that command.
+            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
+        """
+        self._check()
+        reply = self._reader.gets()
+        while reply is _INCOMPLETE:
+            self._receive()
+            reply = self._reader.gets()
+        if isinstance(reply, redis.ConnectionError):  # e.g. LOADING
+            self.close()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _receive(self) -> None:
+        try:
+            received = self._socket.recv(_READ)
+        except TimeoutError:
+            self.close()
+            raise redis.TimeoutError("Redis does not answer") from None
+        except OSError as error:
+            self.close()
+            raise redis.ConnectionError(f"cannot read from Redis: {error}") from error
+        if not received:
+            self.close()
+            raise redis.ConnectionError("Redis closed the connection")
+        self._reader.feed(received)
+
+    def _check(self) -> None:
+        if self._connection is None:
+            raise redis.ConnectionError("the connection is closed")
+
+    def ask(self, *command: Argument) -> Reply:
+        """Send one command and read its reply."""
+        self.send(pack(*command))
+        return self.read()
