@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import redis
@@ -29,12 +28,12 @@ from jobd.redis.inflight import Claimed, InFlight, split_tag
 from jobd.redis.scripts import OF_A_WORKER
 from jobd.redis.wire import Wire
 from jobd.worker.ahead import Ahead
+from jobd.worker.intake import Intake, LeaseLost
 from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 from jobd.worker.settlement import Settlement
-from jobd.worker.stale import Stale
-from jobd.worker.waits import BLOCK, FILE_AT_MOST, Arrival, Waits
+from jobd.worker.waits import BLOCK, Waits
 
 NAP = 0.005
 """Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
@@ -48,10 +47,6 @@ REGISTER_AGAIN = 1.0
 LOOK_AGAIN = BLOCK + 1.0
 """Seconds after a new connection until a second look at what Redis holds for this worker. By then
 the server has done what it was still going to do for a connection that broke."""
-
-
-class LeaseLost(Exception):
-    """A keeper took this worker for dead; what it held is in the queues again."""
 
 
 class Fetcher(threading.Thread):
@@ -77,14 +72,12 @@ class Fetcher(threading.Thread):
     ) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._inflight = inflight
-        self._order = order
         self._pool = pool
         self._page = page
         self._notify = notify
         self._log = log.get("jobd.fetcher")
         self._outage = Outage(self._log, client)
         self._ahead = Ahead(pool.size)
-        self._stale = Stale(pool)
         self._wire = Wire(client)
         self._waits = Waits(client, inflight, order.names, Outage(self._log, client))
 
@@ -98,7 +91,6 @@ class Fetcher(threading.Thread):
         """Whether it has told Redis that it is here; from then on its jobs are safe."""
 
         # The main thread writes, the fetcher obeys.
-        self._quiet = False
         self._surrendering = False
         self._ending = threading.Event()
         self._lease_in_doubt = False
@@ -106,14 +98,10 @@ class Fetcher(threading.Thread):
 
         # The fetcher's own.
         self._ledger = Ledger(inflight, page, self._log)
-        self._next = 1
-        self._taken = 0
+        self._intake = Intake(inflight, order, self._ledger, pool)
         self._claiming = False
-        self._asked_at = 0.0
         self._look_again_at = math.inf
         self._surrender_begun = False
-        self._delivered: list[str] = []
-        self._paused: frozenset[str] = frozenset()
         self._released = False
 
     # -- for job threads -----------------------------------------------------------------------
@@ -144,12 +132,12 @@ class Fetcher(threading.Thread):
 
     def quiet(self) -> None:
         """Claim nothing more, and give back what has not started."""
-        self._quiet = True
+        self._intake.quiet = True
         self._waits.bell.ring()
 
     def resume(self) -> None:
         """Claim again."""
-        self._quiet = False
+        self._intake.quiet = False
         self._waits.bell.ring()
 
     def doubt_lease(self) -> None:
@@ -165,7 +153,7 @@ class Fetcher(threading.Thread):
         Returns:
             Whether Redis confirmed it within *timeout* seconds.
         """
-        self._quiet = self._surrendering = True
+        self._intake.quiet = self._surrendering = True
         self._waits.bell.ring()
         return self._surrendered.wait(timeout)
 
@@ -175,7 +163,7 @@ class Fetcher(threading.Thread):
         Returns:
             Whether nothing is left under this worker's name.
         """
-        self._quiet = True
+        self._intake.quiet = True
         self._ending.set()
         self._waits.bell.ring()
         self.join(timeout)
@@ -214,35 +202,34 @@ class Fetcher(threading.Thread):
         if time.monotonic() >= self._look_again_at:
             self._look_again_at = math.inf
             # What a wait has filed and not been read yet would seem to be lost.
-            self._arrived(self._waits.disarm(self._wire))
+            self._intake.arrived(self._waits.disarm(self._wire))
             self._compare_notes()
         self._collect()
         log.flush()
-        # Said before `_quiet` is read, so that whoever sets it and then asks `idle` is not told
+        # Said before `quiet` is read, so that whoever sets it and then asks `idle` is not told
         # that it is, while a claim is still to be answered. After a failure it stays said until
         # a turn has succeeded.
         self._claiming = True
-        if self._waits.armed and (self._quiet or self._free <= 0):
-            self._arrived(self._waits.disarm(self._wire))
-        calls = self._ends() + self._filings()
-        wanted = self._free + self._ahead.jobs
-        claiming = wanted > 0 and not self._quiet and self._worth_asking
+        if self._waits.armed and (self._intake.quiet or self._intake.free <= 0):
+            self._intake.arrived(self._waits.disarm(self._wire))
+        calls = self._ends() + self._intake.filings()
+        wanted = self._intake.free + self._ahead.jobs
+        claiming = wanted > 0 and not self._intake.quiet and self._worth_asking
         if claiming:
-            calls.append(self._claim(wanted))
-        self._taken = 0
+            calls.append(self._intake.claim(wanted))
         if calls:
             self._exchange(calls)
             self._outage.over()
         self._claiming = False
         self._report()
-        self._rest(emptied=claiming and self._taken < wanted)
+        self._rest(emptied=claiming and self._intake.taken < wanted)
 
     @property
     def _worth_asking(self) -> bool:
         """Whether a claim may find something; whether a queue is paused, only a claim can tell."""
-        if not self._waits.covers(self._paused):
+        if not self._waits.covers(self._intake.paused):
             return True
-        return bool(self._paused) and time.monotonic() - self._asked_at >= PAUSED_POLL
+        return bool(self._intake.paused) and time.monotonic() - self._intake.asked_at >= PAUSED_POLL
 
     def _exchange(self, calls: list[Call]) -> None:
         """One round trip. Every answer is used, also those beside one that is an error."""
@@ -261,21 +248,21 @@ class Fetcher(threading.Thread):
 
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
-        free = self._free
-        if self._delivered:
+        free = self._intake.free
+        if self._intake.delivered:
             return
-        if self._quiet or self._ending.is_set():
+        if self._intake.quiet or self._ending.is_set():
             seconds = BLOCK
         elif not self._pool.queue.empty():
             # Threads have work for a while. Their ends are collected, so that one round trip
             # carries many; the thread that takes the last job wakes the fetcher early.
             seconds = NAP
-        elif free > 0 and not emptied and not self._waits.covers(self._paused):
+        elif free > 0 and not emptied and not self._waits.covers(self._intake.paused):
             return
         else:
             if free > 0:
-                self._waits.arm(self._paused, self._numbers)
-            seconds = PAUSED_POLL if self._paused or self._waits.refused else BLOCK
+                self._waits.arm(self._intake.paused, self._intake.numbers)
+            seconds = PAUSED_POLL if self._intake.paused or self._waits.refused else BLOCK
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True
@@ -286,7 +273,7 @@ class Fetcher(threading.Thread):
         arrivals = self._waits.sleep(seconds)
         self._asleep = False
         if arrivals:
-            self._arrived(arrivals)
+            self._intake.arrived(arrivals)
             # Let go of the interpreter, so that the job starts before this thread does the rest.
             time.sleep(0)
 
@@ -318,19 +305,16 @@ class Fetcher(threading.Thread):
     def _compare_notes(self) -> None:
         """Learn what claims whose answer was lost have taken, and what is ours no more."""
         self._reconcile()
-        self._delivered = list(self._order.names)
+        self._intake.look_everywhere()
 
     def _reconcile(self) -> None:
         there = {split_tag(tag)[0]: tag for tag in self._ask(self._inflight.held())}
         if gone := self._ledger.missing(there):
-            for job in self._pool.take_back():
-                if job.sequence not in gone:
-                    self._pool.queue.put(job)
-            self._ledger.forget(gone)
+            self._intake.forget(gone)
         for sequence in self._ledger.unknown(there):
             payload = self._ask(self._inflight.payload(there[sequence]))
             if payload is not None:
-                self._dispatch(sequence, split_tag(there[sequence])[1], [payload])
+                self._intake.dispatch(sequence, split_tag(there[sequence])[1], [payload])
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)
@@ -338,9 +322,9 @@ class Fetcher(threading.Thread):
 
     def _leave(self) -> None:
         """Send the last ends, and hand in the lease if nothing is left under it."""
-        self._arrived(self._waits.disarm(self._wire))
+        self._intake.arrived(self._waits.disarm(self._wire))
         self._collect()
-        while calls := self._ends() + self._filings():
+        while calls := self._ends() + self._intake.filings():
             log.flush()
             self._exchange(calls)
             self._collect()
@@ -354,11 +338,6 @@ class Fetcher(threading.Thread):
     def _unsurrendered(self) -> bool:
         return self._surrendering and not self._surrendered.is_set()
 
-    @property
-    def _free(self) -> int:
-        """Threads for which there is no job; negative when jobs have been claimed ahead."""
-        return self._pool.size - self._ledger.unfinished
-
     def _collect(self) -> None:
         """Take over what the job threads have said."""
         ended = 0
@@ -370,8 +349,7 @@ class Fetcher(threading.Thread):
 
     def _ends(self) -> list[Call]:
         """Calls for all jobs whose end is decided."""
-        if self._quiet or self._stale.overdue():
-            self._ledger.give_back(self._pool.take_back())
+        self._intake.give_back()
         if self._unsurrendered:
             self._surrender_begun = True
             self._ledger.give_back_running()
@@ -382,79 +360,5 @@ class Fetcher(threading.Thread):
         # Not `_surrendering`: that may have been set in the middle of this turn.
         if self._surrender_begun and not self._ledger.returning:
             self._surrendered.set()
-        if self._quiet and not self._ledger:
+        if self._intake.quiet and not self._ledger:
             self._notify()
-
-    # -- claims --------------------------------------------------------------------------------
-
-    def _numbers(self, most: int) -> int:
-        """Set *most* sequence numbers aside; returns the first. None is ever given out twice, as
-        a claim whose answer was lost may have used them."""
-        first = self._next
-        self._next += most
-        return first
-
-    def _claim(self, wanted: int) -> Call:
-        self._asked_at = time.monotonic()
-        shares = self._order.shares(wanted)
-        first = self._numbers(wanted)
-        call = self._inflight.claim(first, wanted, shares)
-        return call, partial(self._claimed, [name for name, _ in shares], first)
-
-    def _claimed(self, queues: list[str], first: int, portions: list[list[Any]] | None) -> None:
-        if portions is None:
-            raise LeaseLost
-        self._paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
-        for position, *payloads in portions:
-            if position > 0:
-                self._dispatch(first, queues[position - 1], payloads)
-                first += len(payloads)
-                self._taken += len(payloads)
-
-    def _filings(self) -> list[Call]:
-        """Calls that file what blocking claims have delivered, or return it when quiet."""
-        calls: list[Call] = []
-        for queue in self._delivered:
-            if self._quiet:
-                calls.append((self._inflight.unclaim(queue), partial(self._unclaimed, queue)))
-            else:
-                first = self._numbers(FILE_AT_MOST)
-                call = self._inflight.file(first, queue)
-                calls.append((call, partial(self._filed, queue, first)))
-        self._delivered = []
-        return calls
-
-    def _arrived(self, arrivals: list[Arrival]) -> None:
-        """Take what blocking claims have brought, or give it back where no thread is free for it.
-
-        Its numbers were set aside when the wait began. Who looks for jobs that wait too long would
-        take it for one that has started, so it must not have to wait.
-        """
-        for queue, first, payloads in arrivals:
-            if payloads is None:
-                raise LeaseLost
-            self._dispatch(first, queue, payloads, room=self._free >= len(payloads))
-
-    def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
-        if payloads is None:
-            raise LeaseLost
-        self._dispatch(first, queue, payloads)
-
-    def _unclaimed(self, queue: str, payload: bytes | None) -> None:
-        if payload is not None:
-            self._delivered.append(queue)  # There may be more.
-
-    def _dispatch(
-        self, first: int, queue: str, payloads: list[bytes], *, room: bool = True
-    ) -> None:
-        """Hand jobs to the threads, numbered from *first*; without *room*, or when it has gone
-        quiet while they were on their way, give them back."""
-        jobs = [Claimed(sequence, queue, raw) for sequence, raw in enumerate(payloads, first)]
-        for job in jobs:
-            self._ledger.add(job)
-        if self._quiet or not room:
-            self._ledger.give_back(jobs)
-        elif jobs:
-            for job in jobs:
-                self._pool.queue.put(job)
-            self._stale.dispatched(jobs[-1].sequence)

@@ -40,6 +40,8 @@ class Ledger:
         self._settled: dict[int, Settlement] = {}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
+        # Not held any more, and still running here.
+        self._strangers: set[int] = set()
         self.repeating = False
         """Calls may have been sent before: that one finds nothing to do says nothing then."""
 
@@ -48,9 +50,9 @@ class Ledger:
 
     @property
     def unfinished(self) -> int:
-        """Jobs that wait for a thread or run in one."""
+        """Jobs that wait for a thread or run in one, those included that are not ours any more."""
         decided = len(self._done) + len(self._settled) + len(self._returning)
-        return len(self._held) - decided
+        return len(self._held) + len(self._strangers) - decided
 
     @property
     def returning(self) -> bool:
@@ -66,6 +68,7 @@ class Ledger:
     def done(self, job: Claimed) -> bool:
         """It succeeded. False if it is not ours any more: then it runs elsewhere, and its end
         here means nothing."""
+        self._strangers.discard(job.sequence)
         if job.sequence not in self._held or job.sequence in self._returning:
             return False
         self._done.append(job)
@@ -74,6 +77,7 @@ class Ledger:
     def settle(self, settlement: Settlement) -> bool:
         """It failed, and this ends it. False as for :meth:`done`."""
         sequence = settlement.job.sequence
+        self._strangers.discard(sequence)
         if sequence not in self._held or sequence in self._returning:
             return False
         self._settled[sequence] = settlement
@@ -146,8 +150,9 @@ class Ledger:
         """Jobs that Redis has in flight for us and we know nothing of, in order."""
         return sorted(set(there) - self._held.keys())
 
-    def forget(self, sequences: Collection[int]) -> None:
-        """They belong to somebody else now."""
+    def forget(self, sequences: Collection[int], started: Collection[int]) -> None:
+        """They belong to somebody else now; those in *started* still keep a thread of ours busy."""
+        self._strangers.update(started)
         for sequence in sequences:
             del self._held[sequence]
         self._lost(len(sequences), certain=True)

@@ -20,6 +20,7 @@ from jobd.redis.scripts import OF_A_WORKER
 from jobd.redis.wire import Wire
 from jobd.testing import EmbeddedServer
 from jobd.worker import fetcher as fetcher_module
+from jobd.worker import stale as stale_module
 from jobd.worker import waits as waits_module
 from jobd.worker.waits import Waits
 from tests import processes
@@ -209,7 +210,7 @@ def test_quiet_returns_everything_that_blocking_claims_delivered(
     one = engine(server.url)
     with one as running:
         running.fetcher.quiet()
-        running.fetcher._delivered.append("default")
+        running.fetcher._intake.delivered.append("default")
         running.fetcher._waits.bell.ring()
     assert sorted([*waiting(redis), *(payload("Note", n) for n in ran)]) == sorted(raws)
     assert not redis.exists(KEYS.claim(ME, "default"))
@@ -316,7 +317,7 @@ def test_it_is_not_idle_while_a_claim_is_to_be_answered(own_server: EmbeddedServ
         # asks for it, and has no answer.
         own_server.send(_signal("SIGSTOP"))
         try:
-            one.fetcher._delivered.append("default")
+            one.fetcher._intake.delivered.append("default")
             one.fetcher._waits.bell.ring()
             assert claiming.wait(5)
             one.fetcher.quiet()
@@ -339,7 +340,7 @@ def test_a_paused_queue_gives_nothing_until_it_is_not(
     redis.sadd(KEYS.paused, "default")
     push(redis, "default", payload("Note", "paused"))
     with engine(server.url, queues=[(name, 0) for name in queues]) as one:
-        until(lambda: one.fetcher._paused == {"default"}, "it has seen the pause")
+        until(lambda: one.fetcher._intake.paused == {"default"}, "it has seen the pause")
         if "other" in queues:
             push(redis, "other", payload("Note", "other"))
             until(lambda: list(ran) == ["other"], "the other queue gives")
@@ -356,7 +357,7 @@ def test_pausing_a_queue_that_is_waited_on_holds_for_the_next_push(
         redis.sadd(KEYS.paused, "default")
         raw = payload("Note", 1)
         push(redis, "default", raw)
-        until(lambda: one.fetcher._paused, "it has seen the pause")
+        until(lambda: one.fetcher._intake.paused, "it has seen the pause")
         until(lambda: waiting(redis) == [raw], "the job is back")
         assert not ran
         redis.srem(KEYS.paused, "default")
@@ -497,6 +498,28 @@ def test_a_lost_lease_makes_late_acknowledgements_mean_nothing(
     assert "jobs_no_longer_ours" in capfd.readouterr().err
 
 
+def test_a_job_that_is_not_ours_any_more_still_keeps_its_thread_busy(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    """Its thread counted as free: others were claimed for it and given back, over and over."""
+    opened = gate("stranger")
+    with engine(server.url, threads=1) as one:
+        push(redis, "default", payload("Hold", "stranger"))
+        until(lambda: held, "the job runs")
+        redis.zrem(KEYS.owners, ME)
+        redis.delete(KEYS.inflight(ME))
+        one.fetcher.doubt_lease()
+        until(lambda: redis.zscore(KEYS.owners, ME) and not one.fetcher.holding, "it is forgotten")
+        before = one.fetcher._intake.numbers(1)
+        push(redis, "default", payload("Note", "next"))
+        time.sleep(2 * stale_module.LIMIT)  # nothing must happen, and that has no event
+        assert one.fetcher._intake.numbers(1) == before + 1
+        assert len(waiting(redis)) == 1
+        opened.set()
+        until(lambda: "next" in ran, "the thread is free again")
+        until(lambda: settled(redis), "and its job is acknowledged")
+
+
 def recover(client: redis_py.Redis, identity: str, *, forget_after: float) -> Any:
     """Return the jobs of *identity*, as a keeper does."""
     tags: Any = client.hkeys(KEYS.inflight(identity))
@@ -540,7 +563,7 @@ def test_what_a_lost_answer_had_claimed_is_run_and_its_numbers_are_not_used_agai
     raws = [payload("Hold", "lost", number=n) for n in range(6)]
     with engine(server.url, threads=2) as one:
         until(lambda: blocked(redis) == 1, "it waits")
-        claimed, lost = one.fetcher._claimed, list[Any]()
+        claimed, lost = one.fetcher._intake._claimed, list[Any]()
 
         def lose(queues: list[str], *rest: Any) -> None:
             if not lost and rest[-1]:
@@ -548,10 +571,10 @@ def test_what_a_lost_answer_had_claimed_is_run_and_its_numbers_are_not_used_agai
                 raise redis_py.ConnectionError("the answer is lost")
             claimed(queues, *rest)
 
-        monkeypatch.setattr(one.fetcher, "_claimed", lose)
+        monkeypatch.setattr(one.fetcher._intake, "_claimed", lose)
         redis.sadd(KEYS.paused, "default")
         push(redis, "default", *raws[:1])
-        until(lambda: one.fetcher._paused, "it waits for the end of the pause")
+        until(lambda: one.fetcher._intake.paused, "it waits for the end of the pause")
         lost.clear()
         push(redis, "default", *raws[1:])
         redis.srem(KEYS.paused, "default")

@@ -1,0 +1,153 @@
+"""The intake: how jobs come into this worker, by claims that ask and by waits that deliver.
+
+It numbers them, enters them in the ledger, and hands them to the threads; where the worker has gone
+quiet or has no thread for them, it gives them back. Belongs to the fetcher's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from jobd.redis.inflight import Claimed, InFlight
+from jobd.worker.ledger import Call, Ledger
+from jobd.worker.pool import Pool
+from jobd.worker.queues import QueueOrder
+from jobd.worker.stale import Stale
+from jobd.worker.waits import FILE_AT_MOST, Arrival
+
+
+class LeaseLost(Exception):
+    """A keeper took this worker for dead; what it held is in the queues again."""
+
+
+class Intake:
+    """See the module.
+
+    Args:
+        inflight: packs the calls.
+        order: plans the claims.
+        ledger: is told every job that comes.
+        pool: the job threads.
+
+    Attributes:
+        quiet: nothing more is wanted. Set by the main thread.
+        paused: the queues that were paused when a claim last looked.
+        asked_at: when a claim was last made (monotonic s).
+        taken: jobs that the newest claim has brought.
+        delivered: queues whose claim list may hold something that has not been filed.
+    """
+
+    def __init__(self, inflight: InFlight, order: QueueOrder, ledger: Ledger, pool: Pool) -> None:
+        self._inflight = inflight
+        self._order = order
+        self._ledger = ledger
+        self._pool = pool
+        self._stale = Stale(pool)
+        self._next = 1
+        self.quiet = False
+        self.paused: frozenset[str] = frozenset()
+        self.asked_at = 0.0
+        self.taken = 0
+        self.delivered: list[str] = []
+
+    @property
+    def free(self) -> int:
+        """Threads for which there is no job; negative when jobs have been claimed ahead."""
+        return self._pool.size - self._ledger.unfinished
+
+    def give_back(self) -> None:
+        """Have what has waited too long, or waits for nothing any more, go back to its queue."""
+        if self.quiet or self._stale.overdue():
+            self._ledger.give_back(self._pool.take_back())
+
+    def numbers(self, most: int) -> int:
+        """Set *most* sequence numbers aside; returns the first. None is ever given out twice, as
+        a claim whose answer was lost may have used them."""
+        first = self._next
+        self._next += most
+        return first
+
+    # -- claims --------------------------------------------------------------------------------
+
+    def claim(self, wanted: int) -> Call:
+        """A call that claims up to *wanted* jobs."""
+        self.asked_at = time.monotonic()
+        self.taken = 0
+        shares = self._order.shares(wanted)
+        first = self.numbers(wanted)
+        call = self._inflight.claim(first, wanted, shares)
+        return call, partial(self._claimed, [name for name, _ in shares], first)
+
+    def _claimed(self, queues: list[str], first: int, portions: list[list[Any]] | None) -> None:
+        if portions is None:
+            raise LeaseLost
+        self.paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
+        for position, *payloads in portions:
+            if position > 0:
+                self.dispatch(first, queues[position - 1], payloads)
+                first += len(payloads)
+                self.taken += len(payloads)
+
+    # -- what blocking claims deliver ------------------------------------------------------------
+
+    def look_everywhere(self) -> None:
+        """Any claim list may hold something: a connection that broke tells nothing."""
+        self.delivered = list(self._order.names)
+
+    def filings(self) -> list[Call]:
+        """Calls that file what blocking claims have delivered, or return it when quiet."""
+        calls: list[Call] = []
+        for queue in self.delivered:
+            if self.quiet:
+                calls.append((self._inflight.unclaim(queue), partial(self._unclaimed, queue)))
+            else:
+                first = self.numbers(FILE_AT_MOST)
+                call = self._inflight.file(first, queue)
+                calls.append((call, partial(self._filed, queue, first)))
+        self.delivered = []
+        return calls
+
+    def arrived(self, arrivals: list[Arrival]) -> None:
+        """Take what blocking claims have brought, or give it back where no thread is free for it.
+
+        Its numbers were set aside when the wait began. Who looks for jobs that wait too long would
+        take it for one that has started, so it must not have to wait.
+        """
+        for queue, first, payloads in arrivals:
+            if payloads is None:
+                raise LeaseLost
+            self.dispatch(first, queue, payloads, room=self.free >= len(payloads))
+
+    def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
+        if payloads is None:
+            raise LeaseLost
+        self.dispatch(first, queue, payloads)
+
+    def _unclaimed(self, queue: str, payload: bytes | None) -> None:
+        if payload is not None:
+            self.delivered.append(queue)  # There may be more.
+
+    # -- to the threads --------------------------------------------------------------------------
+
+    def dispatch(self, first: int, queue: str, payloads: list[bytes], *, room: bool = True) -> None:
+        """Hand jobs to the threads, numbered from *first*; without *room*, or when it has gone
+        quiet while they were on their way, give them back."""
+        jobs = [Claimed(sequence, queue, raw) for sequence, raw in enumerate(payloads, first)]
+        for job in jobs:
+            self._ledger.add(job)
+        if self.quiet or not room:
+            self._ledger.give_back(jobs)
+        elif jobs:
+            for job in jobs:
+                self._pool.queue.put(job)
+            self._stale.dispatched(jobs[-1].sequence)
+
+    def forget(self, sequences: set[int]) -> None:
+        """These belong to somebody else now. Those that have not started never will here."""
+        waiting = self._pool.take_back()
+        for job in waiting:
+            if job.sequence not in sequences:
+                self._pool.queue.put(job)
+        self._ledger.forget(sequences, started=sequences - {job.sequence for job in waiting})
