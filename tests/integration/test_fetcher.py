@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import redis as redis_py
 
 from jobd import log
 from jobd.background import Outage
+from jobd.master.logfile import LogFile
 from jobd.redis import scripts
 from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
@@ -74,6 +77,23 @@ def test_20000_jobs_all_run_once(server: EmbeddedServer, redis: redis_py.Redis) 
     assert settled(redis)
     assert not redis.exists(KEYS.failed)
     assert not redis.zcard(KEYS.owners)
+
+
+def test_a_job_that_is_acknowledged_is_in_the_log(
+    server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    """Lines of finished jobs are held for a moment, and never longer than their jobs."""
+    file = LogFile.open(str(tmp_path / "log"))
+    log.configure(file, "info", "console", "worker.0")
+    push(redis, "default", *(payload("Note", n) for n in range(3000)))
+    try:
+        with engine(server.url, threads=4):
+            while (acknowledged := processed(redis)) < 3000:
+                assert Path(file.path).read_bytes().count(b"job_done") >= acknowledged
+    finally:
+        log.configure(LogFile.open(""), "info", "console", "jobd")
+        os.close(file.fd)
+    assert (tmp_path / "log").read_bytes().count(b"job_done") == 3000
 
 
 def test_jobs_of_one_queue_start_in_the_order_of_their_pushes(

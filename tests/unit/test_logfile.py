@@ -172,3 +172,80 @@ def test_records_of_many_threads_stay_whole_during_rotations(log: LogFile, path:
     lines = "".join(file.read_text() for file in path.parent.iterdir()).splitlines()
     assert len(lines) == 2000
     assert sorted(lines) == sorted(f"{letter * 50} {n}" for letter in "abcd" for n in range(500))
+
+
+# --- records that are held ------------------------------------------------------------------
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was given to each write()."""
+    seen: list[bytes] = []
+    write = os.write
+
+    def watched(fd: int, data: bytes) -> int:
+        seen.append(data)
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    return seen
+
+
+def test_held_records_share_a_write(log: LogFile, path: Path, writes: list[bytes]) -> None:
+    log.hold(b"one\n")
+    log.hold(b"two\n")
+    assert not path.read_bytes()
+    log.flush()
+    log.flush()
+    assert writes == [b"one\ntwo\n"]
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_record_takes_those_held_before_it_along(log: LogFile, writes: list[bytes]) -> None:
+    log.hold(b"before\n")
+    log.write(b"now\n")
+    assert writes == [b"before\nnow\n"]
+
+
+def test_together_they_stay_atomic_in_a_pipe(log: LogFile, writes: list[bytes]) -> None:
+    records = [b"%d %s\n" % (number, b"x" * 500) for number in range(20)]
+    for record in records:
+        log.hold(record)
+    log.hold(b"y" * 10_000 + b"\n")  # one that could not be atomic anyway goes alone
+    log.flush()
+    assert b"".join(writes[:-1]) == b"".join(records)
+    assert all(len(written) <= 4096 for written in writes[:-1])
+    assert len(writes[-1]) == 10_001
+
+
+def test_not_too_many_are_held(log: LogFile, path: Path) -> None:
+    for number in range(1000):
+        log.hold(b"%d\n" % number)
+    assert path.read_bytes().count(b"\n") > 900
+
+
+def test_of_a_block_that_was_cut_short_the_incomplete_records_are_counted(
+    log: LogFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    for record in (b"whole\n", b"cut\n", b"gone\n"):
+        log.hold(record)
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:8]))
+    log.flush()
+    monkeypatch.setattr(os, "write", write)
+    log.write(b"again\n")
+    lines = path.read_bytes().splitlines()
+    assert lines[:3] == [b"whole", b"cu", b"again"]
+    assert b"2 log records were lost" in lines[3]
+
+
+def test_a_forked_copy_does_not_write_what_the_original_holds(log: LogFile, path: Path) -> None:
+    log.hold(b"once\n")
+    child = os.fork()
+    if child == 0:
+        log.disown()
+        log.write(b"child\n")
+        os._exit(0)
+    os.waitpid(child, 0)
+    log.flush()
+    assert path.read_bytes() == b"child\nonce\n"
