@@ -13,6 +13,7 @@ does nothing the second time. What a lost reply had claimed is found in the in-f
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -407,6 +408,8 @@ class Fetcher(threading.Thread):
                 self._dispatch(first, queues[position - 1], payloads)
                 first += len(payloads)
                 self._taken += len(payloads)
+            elif position == 0:
+                self._taken = sys.maxsize  # They were too large for one claim: there may be more.
 
     def _filings(self) -> list[Call]:
         """Calls that file what blocking claims have delivered, or return it when quiet."""
