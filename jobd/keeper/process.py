@@ -66,8 +66,14 @@ class Keeper(Child):
             case "workers":
                 self._leases.vouch_for(message["identities"])
             case "recover":
-                running = frozenset(message["running"])
-                self._recovery.recover(Death(message["identity"], running, message["cause"]))
+                self._recovery.recover(
+                    Death(
+                        message["identity"],
+                        frozenset(message["running"]),
+                        message["cause"],
+                        dict(message["stacks"]),
+                    )
+                )
             case "quiet":
                 self._scheduler.quiet = True
             case "resume":

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -52,11 +52,21 @@ class Death:
     Attributes:
         running: sequence numbers of the jobs that had started.
         cause: how it died, for people.
+        stacks: what those jobs were doing last, by sequence number, where that is known.
     """
 
     identity: str
     running: frozenset[int]
     cause: str
+    stacks: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """
+        >>> Death("mail-1:4711:0123456789ab", frozenset(), "").host
+        'mail-1'
+        """
+        return self.identity.rsplit(":", 2)[0]
 
 
 class Recovery(Loop):
@@ -181,17 +191,24 @@ class Recovery(Loop):
             crashes, marked = payload.with_crash(raw, cause=death.cause, owner=death.identity)
             if crashes < CRASHES:
                 return position, marked
-            return 0, self._buried(death, queue, crashes, marked)
+            stack = death.stacks.get(sequence)
+            return 0, self._buried(death, queue, crashes, marked, stack)
         except PayloadError:
             return position, b""  # Not a job: the next worker sends it to the dead set.
 
-    def _buried(self, death: Death, queue: str, crashes: int, marked: bytes) -> bytes:
+    def _buried(
+        self, death: Death, queue: str, crashes: int, marked: bytes, stack: str | None
+    ) -> bytes:
         error = PoisonPill(
-            f"{crashes} worker processes died while they ran this job, the last one "
-            f"({death.identity}): {death.cause}"
+            f"{crashes} worker processes died while they ran this job, the last one on host "
+            f"{death.host} ({death.identity}): {death.cause}"
         )
+        lines = None if stack is None else stack.splitlines()
         buried = payload.with_failure(
-            marked, error=error, queue=queue, now=time.time(), backtrace=None
+            marked, error=error, queue=queue, now=time.time(), backtrace=lines
         )
+        if lines is None:
+            # That of an earlier failure says nothing about these deaths.
+            buried.pop("error_backtrace", None)
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
         return payload.encode_again(buried)

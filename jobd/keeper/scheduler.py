@@ -23,6 +23,13 @@ from jobd.redis.protocol import Argument
 BATCH = 200
 """Jobs that one script call moves. It bounds the time for which everybody else must wait."""
 
+BYTES = 4 * 1024 * 1024
+"""About what they have together. No command tells the size of a job before it is read, so each
+batch is as large as the one before it promises."""
+
+FIRST = 10
+"""Jobs of a batch when nothing is known about their size."""
+
 
 class Scheduler(Loop):
     """See the module.
@@ -36,6 +43,7 @@ class Scheduler(Loop):
         self._client = client
         self._keys = keys
         self._poll = poll
+        self._most: dict[str, int] = {}
         self.quiet = False
 
     def turn(self) -> float | None:
@@ -61,7 +69,12 @@ class Scheduler(Loop):
 
     def _due(self, source: str, now: float) -> list[bytes]:
         """The first jobs of *source* that are due."""
-        members: Any = self._client.zrangebyscore(source, "-inf", repr(now), start=0, num=BATCH)
+        most = self._most.pop(source, FIRST)
+        members: Any = self._client.zrangebyscore(source, "-inf", repr(now), start=0, num=most)
+        # Where there are no more, the next ones may be of another kind.
+        if len(members) == most:
+            fitting = BYTES * most // (sum(map(len, members)) + 1)
+            self._most[source] = max(1, min(BATCH, fitting))
         return list(members)
 
     def _promote(self, source: str, members: list[bytes], now: float) -> None:

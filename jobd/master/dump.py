@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
@@ -26,6 +27,10 @@ class StackDump:
 
     def size(self) -> int:
         return os.fstat(self.fd).st_size
+
+    def age(self) -> float:
+        """Seconds since somebody wrote to it or cleared it."""
+        return time.time() - os.fstat(self.fd).st_mtime
 
     def read(self) -> str:
         """Everything since :meth:`clear`, up to a mebibyte."""

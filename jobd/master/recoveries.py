@@ -1,21 +1,30 @@
 """Dead workers whose jobs the keeper still has to put back.
 
 An entry goes in when a worker is certainly dead (reaped) and comes out when the keeper says that it
-is done, so that a keeper that dies in between is told again, and so is the next run's.
+is done, so that a keeper that dies in between is told again, and so is the next run's. Only the
+stacks are not told to the next run: they are kept in memory, as the state file must stay small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from jobd.master.channel import Message
 from jobd.master.state import Unrecovered
+
+WITH_STACKS = 50
+"""Deaths whose stacks are kept at most, so that all of them fit into a keeper's channel at once."""
+
+_NONE: Mapping[int, str] = MappingProxyType({})
 
 
 class Recoveries:
     """
     >>> owed = Recoveries()
-    >>> owed.add(Unrecovered("host:1:abc", (4,), "killed by signal 9 (SIGKILL)"))
+    >>> message = owed.add(Unrecovered("host:1:abc", (4,), "killed by signal 9 (SIGKILL)"))
+    >>> message["running"], message["stacks"]
+    ([4], [])
     >>> owed.done("host:1:abc")
     >>> bool(owed)
     False
@@ -23,12 +32,22 @@ class Recoveries:
 
     def __init__(self, entries: Iterable[Unrecovered] = ()) -> None:
         self._pending = {entry.identity: entry for entry in entries}
+        self._stacks: dict[str, Mapping[int, str]] = {}
 
-    def add(self, entry: Unrecovered) -> None:
+    def add(self, entry: Unrecovered, stacks: Mapping[int, str] = _NONE) -> Message:
+        """Note a death; returns what the keeper is to be told.
+
+        Args:
+            stacks: what its jobs were doing last, by sequence number, where it is known.
+        """
         self._pending[entry.identity] = entry
+        if stacks and len(self._stacks) < WITH_STACKS:
+            self._stacks[entry.identity] = stacks
+        return self._message(entry)
 
     def done(self, identity: str) -> None:
         self._pending.pop(identity, None)
+        self._stacks.pop(identity, None)
 
     def __bool__(self) -> bool:
         return bool(self._pending)
@@ -40,14 +59,13 @@ class Recoveries:
         return tuple(self._pending.values())
 
     def messages(self) -> list[Message]:
-        return [message(entry) for entry in self._pending.values()]
+        return [self._message(entry) for entry in self._pending.values()]
 
-
-def message(entry: Unrecovered) -> Message:
-    """What the keeper is told about *entry*."""
-    return {
-        "type": "recover",
-        "identity": entry.identity,
-        "running": list(entry.running),
-        "cause": entry.cause,
-    }
+    def _message(self, entry: Unrecovered) -> Message:
+        return {
+            "type": "recover",
+            "identity": entry.identity,
+            "running": list(entry.running),
+            "cause": entry.cause,
+            "stacks": list(self._stacks.get(entry.identity, _NONE).items()),
+        }

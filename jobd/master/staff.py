@@ -16,7 +16,7 @@ from typing import Protocol
 from jobd import log
 from jobd.config import Config
 from jobd.errors import Exit
-from jobd.master import recoveries
+from jobd.master import laststacks
 from jobd.master.channel import ChannelClosed, Message, Nonsense
 from jobd.master.child import Child, Failure, Reason, Stage
 from jobd.master.fork import KEEPER, Forker
@@ -228,7 +228,7 @@ class Staff:
             # Also one that never was ready: it claims its first jobs a moment before it says so.
             # But one that says why it cannot start has not come so far.
             if child.failure is None and not (child.planned and status == Exit.OK):
-                self._recover(child, cause)
+                self._recover(child, cause, status)
         now = time.monotonic()
         if child.planned:
             self.slots.slot_of(child).start_at = now
@@ -253,11 +253,12 @@ class Staff:
         else:
             logger.error("child_died", **known)
 
-    def _recover(self, child: Child, cause: str) -> None:
-        running = tuple(job.sequence for job in child.workplace.page.running())
-        entry = Unrecovered(child.identity, running, cause)
-        self.recoveries.add(entry)
-        self._tell_keeper(recoveries.message(entry))
+    def _recover(self, child: Child, cause: str, status: int) -> None:
+        running = child.workplace.page.running()
+        stacks = laststacks.of_jobs(child.workplace.dump, running, status)
+        sequences = tuple(job.sequence for job in running)
+        entry = Unrecovered(child.identity, sequences, cause)
+        self._tell_keeper(self.recoveries.add(entry, stacks))
 
     # The keeper --------------------------------------------------------------------------------
 

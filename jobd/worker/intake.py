@@ -35,7 +35,7 @@ class Intake:
         quiet: nothing more is wanted. Set by the main thread.
         paused: the queues that were paused when a claim last looked.
         asked_at: when a claim was last made (monotonic s).
-        taken: jobs that the newest claim has brought.
+        emptied: whether the newest claim took all that there was.
         delivered: queues whose claim list may hold something that has not been filed.
     """
 
@@ -49,7 +49,7 @@ class Intake:
         self.quiet = False
         self.paused: frozenset[str] = frozenset()
         self.asked_at = 0.0
-        self.taken = 0
+        self.emptied = False
         self.delivered: list[str] = []
 
     @property
@@ -74,21 +74,26 @@ class Intake:
     def claim(self, wanted: int) -> Call:
         """A call that claims up to *wanted* jobs."""
         self.asked_at = time.monotonic()
-        self.taken = 0
+        self.emptied = False
         shares = self._order.shares(wanted)
         first = self.numbers(wanted)
         call = self._inflight.claim(first, wanted, shares)
-        return call, partial(self._claimed, [name for name, _ in shares], first)
+        return call, partial(self._claimed, [name for name, _ in shares], first, wanted)
 
-    def _claimed(self, queues: list[str], first: int, portions: list[list[Any]] | None) -> None:
+    def _claimed(
+        self, queues: list[str], first: int, wanted: int, portions: list[list[Any]] | None
+    ) -> None:
         if portions is None:
             raise LeaseLost
         self.paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
+        # Position 0: they were too large for one claim, so there may be more.
+        cut = any(head[0] == 0 for head in portions)
+        end = first + wanted
         for position, *payloads in portions:
             if position > 0:
                 self.dispatch(first, queues[position - 1], payloads)
                 first += len(payloads)
-                self.taken += len(payloads)
+        self.emptied = first < end and not cut
 
     # -- what blocking claims deliver ------------------------------------------------------------
 

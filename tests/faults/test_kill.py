@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 from collections import Counter
 from typing import Any
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd.api.records import Record
 from jobd.client import Client
+from jobd.identity import hostname
 from jobd.redis.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
@@ -46,7 +50,18 @@ APP = """
             ctypes.string_at(0)
         if how == "kill":
             os.kill(os.getpid(), 9)
+        if how == "hang":
+            hang()
         raise SystemExit(4)
+
+    def hang():
+        # Until the clock of file times shows that the job had begun.
+        coarse = 5
+        began = time.clock_gettime(coarse)
+        while time.clock_gettime(coarse) == began:
+            pass
+        notes.rpush("test:hangs", os.getpid())
+        time.sleep(600)
 """
 
 
@@ -138,14 +153,82 @@ def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     assert ran(redis)[poison] == 3
     [jid] = push(server.url, "note", [[0]])
     running.wait(lambda: ran(redis)[jid] == 1, 10, "the next job ran")
-    [buried] = redis.zrange("dead", 0, 0)
-    assert b"PoisonPill" in buried
-    assert cause.encode() in buried
+    buried = the_dead_job(redis)
+    assert buried.error_class == "jobd.keeper.recovery.PoisonPill"
+    assert cause in buried.error_message
+    assert f"on host {hostname()} (" in buried.error_message
     assert whereabouts(redis) == {poison: [Keys().dead]}
+    stack = "\n".join(buried.error_backtrace)
     if how == "segfault":
+        assert stack.startswith("The thread of this job, which got the signal")
+        assert re.search(r'File ".*app\.py", line \d+ in deadly\n', stack)
+        assert len(stack) < 5000
         # The line of the application that crashed is in the log.
         deaths = [record for record in running.records() if record["event"] == "child_died"]
         assert all('app.py", line' in record["stack"] for record in deaths)
+    else:
+        assert stack == "", "nobody knows where it was"
+
+
+def the_dead_job(redis: redis_py.Redis) -> Record:
+    members: Any = redis.zrange("dead", 0, -1)
+    assert len(members) == 1
+    return Record.read(members[0])
+
+
+def test_the_first_two_deaths_leave_a_small_mark(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url})
+    running.expect_in_log("Segmentation fault")
+    # The successor has no code for it: the job comes back to rest in the retry set, with its mark.
+    running.write_app(APP.replace('name="deadly"', 'name="harmless"'))
+    push(server.url, "deadly", [["segfault"]])
+    running.wait(lambda: redis.zcard("retry") == 1, 20, "the job is in the retry set")
+    members: Any = redis.zrange("retry", 0, -1)
+    fields = json.loads(members[0])
+    assert fields["crashes"] == 1
+    assert fields["recovered_from"].keys() == {"owner", "cause"}
+    assert "error_backtrace" not in fields
+
+
+def test_a_dump_taken_before_the_kill_is_the_last_known_stack(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url})
+    push(server.url, "deadly", [["hang"]])
+    for death in (1, 2, 3):
+        running.wait(lambda: redis.llen("test:hangs") == death, 20, "it hangs")  # noqa: B023
+        hung: Any = redis.lindex("test:hangs", -1)
+        worker = int(hung)
+        if death == 3:
+            os.kill(worker, signal.SIGTTIN)
+            running.wait(lambda: "in hang" in running.log(), 10, "the stacks are in the log")
+        os.kill(worker, signal.SIGKILL)
+    running.wait(lambda: redis.zcard("dead") == 1, 20, "the job is in the dead set")
+    buried = the_dead_job(redis)
+    assert "signal 9" in buried.error_message
+    heading, *calls = buried.error_backtrace
+    assert re.fullmatch(
+        r"The thread of this job, \d+\.\d s before the end of its process .*", heading
+    )
+    assert [call.rpartition(" in ")[2] for call in calls[:2]] == ["hang", "deadly"]
+
+
+def test_a_keeper_that_dies_as_well_still_learns_the_stack(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "1", env={"NOTES": server.url})
+    running.expect_in_log("Segmentation fault")
+    keeper = running.keeper()
+    assert keeper is not None
+    # It takes what the master says into its buffer, and never reads it.
+    os.kill(keeper, signal.SIGSTOP)
+    push(server.url, "deadly", [["segfault"]], crashes=2)
+    running.wait_for_log('"event":"child_died"', 20)
+    os.kill(keeper, signal.SIGKILL)
+    running.wait(lambda: redis.zcard("dead") == 1, 20, "the job is in the dead set")
+    assert any(line.endswith(" in deadly") for line in the_dead_job(redis).error_backtrace)
 
 
 def test_a_poison_pill_that_waits_at_the_start_is_no_failed_start(

@@ -25,6 +25,7 @@ from jobd.testing import EmbeddedServer
 from jobd.worker import fetcher as fetcher_module
 from jobd.worker import stale as stale_module
 from jobd.worker import waits as waits_module
+from jobd.worker.fetcher import Fetcher
 from jobd.worker.waits import Waits
 from tests import processes
 from tests.integration.engine import (
@@ -103,6 +104,38 @@ def test_jobs_of_one_queue_start_in_the_order_of_their_pushes(
     with engine(server.url, threads=1):
         until(lambda: len(ran) == 500, "all jobs ran")
     assert list(ran) == list(range(500))
+
+
+def test_a_claim_that_ends_at_its_bytes_is_not_taken_for_all_that_there_is(
+    server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait on all queues, and be given jobs of one whose turn has not come."""
+    opened = gate("large")
+    rest = Fetcher._rest
+
+    def rest_when_the_threads_have_taken_theirs(self: Fetcher, *, emptied: bool) -> None:
+        until(self._pool.queue.empty, "every claimed job runs")
+        rest(self, emptied=emptied)
+
+    monkeypatch.setattr(Fetcher, "_rest", rest_when_the_threads_have_taken_theirs)
+    pad = "x" * 2**20
+    push(redis, "high", *(payload("Hold", "large", pad=pad) for _ in range(60)))
+    push(redis, "low", *(payload("Note", n) for n in range(5)))
+    with engine(server.url, queues=[("high", 0), ("low", 0)], threads=40):
+        until(lambda: len(held) == 40, "all threads are busy")
+        assert redis.llen(KEYS.queue("low")) == 5
+        opened.set()
+        until(lambda: processed(redis) == 65, "all jobs ran")
+
+
+def test_200_large_jobs_all_run_once(server: EmbeddedServer, redis: redis_py.Redis) -> None:
+    pad = "x" * 2**20
+    for n in range(0, 200, 20):
+        push(redis, "default", *(payload("Note", m, pad=pad) for m in range(n, n + 20)))
+    with engine(server.url, threads=5):
+        until(lambda: processed(redis) == 200, "all jobs are acknowledged")
+    assert Counter(ran) == Counter(range(200))
+    assert settled(redis)
 
 
 def test_weighted_queues_share_a_batch(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd.api.records import Record
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
@@ -156,6 +157,35 @@ def test_the_third_crash_is_a_poison_pill(
     assert kept["recovered_from"] == {"owner": "host:3:dead", "cause": "cause 3"}
     assert kept["queue"] == "default"
     assert kept["args"] == ["pill"]
+
+
+def test_only_the_last_death_leaves_its_stack(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    push(redis, "default", payload("Note", "pill"))
+    for crash in (1, 2, 3):
+        dead = owner(f"host:{crash}:dead")
+        dead.claim(1)
+        stacks = {1: f"stack {crash}\n  line", 2: "of another job"}
+        told.loop.recover(Death(dead.identity, frozenset([1]), "signal 11", stacks))
+        told.loop.turn()
+        if crash < 3:
+            assert b"stack" not in waiting(redis)[0]
+    members: Any = redis.zrange(KEYS.dead, 0, -1)
+    record = Record.read(members[0])
+    assert record.error_backtrace == ["stack 3", "  line"]
+    assert "on host host (host:3:dead): signal 11" in record.error_message
+
+
+def test_the_backtrace_of_an_earlier_failure_is_not_taken_for_the_last_stack(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    push(redis, "default", payload("Note", "pill", crashes=2, error_backtrace="eJyLjgUAARUAuQ=="))
+    owner().claim(1)
+    told.die("host:1:dead", 1)
+    told.loop.turn()
+    members: Any = redis.zrange(KEYS.dead, 0, -1)
+    assert "error_backtrace" not in json.loads(members[0])
 
 
 @pytest.mark.parametrize("extra", [b"1e999", b'"\xff"'])

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd.keeper import scheduler as scheduler_module
 from jobd.keeper.prune import Prune
-from jobd.keeper.scheduler import BATCH, Scheduler
+from jobd.keeper.scheduler import BATCH, FIRST, Scheduler
 from jobd.redis.connection import connect
 from jobd.testing import EmbeddedServer
 from tests.integration.engine import KEYS, until, waiting
@@ -64,9 +65,14 @@ def test_the_time_of_an_earlier_push_is_replaced(redis: redis_py.Redis) -> None:
     assert json.loads(raw)["enqueued_at"] > 1e9
 
 
+def promote_all(scheduler: Scheduler) -> None:
+    while scheduler.turn() == 0.0:
+        pass
+
+
 def test_jobs_due_first_are_pushed_first(redis: redis_py.Redis) -> None:
     redis.zadd(KEYS.schedule, {member(n): 1000.0 + n for n in range(50)})
-    Scheduler(redis, KEYS, 1.0).turn()
+    promote_all(Scheduler(redis, KEYS, 1.0))
     assert [json.loads(raw)["args"][0] for raw in waiting(redis)] == list(range(50))
 
 
@@ -75,7 +81,47 @@ def test_a_flood_of_retries_does_not_hold_up_scheduled_jobs(redis: redis_py.Redi
     redis.zadd(KEYS.schedule, {member(-1, "scheduled"): 1.0})
     assert Scheduler(redis, KEYS, 1.0).turn() == 0.0, "there is more to do at once"
     assert len(waiting(redis, "scheduled")) == 1
-    assert redis.zcard(KEYS.retry) == 2 * BATCH
+    assert redis.zcard(KEYS.retry) >= 2 * BATCH
+
+
+def promoted(scheduler: Scheduler, client: redis_py.Redis, source: str) -> int:
+    """How many jobs of *source* one turn moves."""
+    before = client.zcard(source)
+    scheduler.turn()
+    return before - client.zcard(source)
+
+
+def large(number: int) -> bytes:
+    return b'{"class":"A","args":[%d,"%b"]}' % (number, b"x" * 2**20)
+
+
+def test_batches_of_small_jobs_grow_at_once_to_their_full_size(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(2 * BATCH + FIRST)})
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(3)]
+    assert moved == [FIRST, BATCH, BATCH]
+
+
+def test_batches_of_large_jobs_are_bounded_in_bytes(redis: redis_py.Redis) -> None:
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    for _ in range(2):  # What was learned of small ones before does not count.
+        redis.zadd(KEYS.retry, {large(n): 1.0 for n in range(25)})
+        redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(2 * BATCH)})
+        moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(7)]
+        assert moved == [FIRST, 3, 3, 3, 3, 3, 0]
+        assert redis.zcard(KEYS.schedule) == 0, "each set has its own measure"
+        redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(BATCH)})
+        promote_all(scheduler)
+    assert len(waiting(redis)) == 2 * (25 + 2 * BATCH + BATCH)
+
+
+def test_jobs_larger_than_any_bound_move_one_by_one(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "BYTES", 10)
+    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(FIRST + 3)})
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    assert [promoted(scheduler, redis, KEYS.retry) for _ in range(4)] == [FIRST, 1, 1, 1]
 
 
 @pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"queue":5,"class":"A","args":[]}'])

@@ -6,6 +6,7 @@ client does whose answer was lost, and after every step counts where each job is
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -66,8 +67,17 @@ twice = st.booleans()
 mostly = st.sampled_from([False, True, True, True])
 
 
+BYTES, FIRST, DRAUGHT = 4 * 1024 * 1024, 10, 100
+"""The bounds of a claim; see claim.lua."""
+
+SMALL_BYTES = 300
+"""The same bound for :class:`FewBytes`, whose other two are 2 and 3."""
+
+
 class Jobs(RuleBasedStateMachine):
     client: redis_py.Redis
+    most_bytes = BYTES
+    draught = DRAUGHT
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,11 +143,11 @@ class Jobs(RuleBasedStateMachine):
 
     # -- clients and operators -----------------------------------------------------------------
 
-    @rule(name=queues, jobs=st.integers(1, 6))
-    def push(self, name: str, jobs: int) -> None:
+    @rule(name=queues, jobs=st.integers(1, 6), size=st.integers(0, 2 * SMALL_BYTES))
+    def push(self, name: str, jobs: int, size: int = 0) -> None:
         for _ in range(jobs):
-            raw = json.dumps({"number": self.pushed, "class": "A", "args": [], "queue": name})
-            self.client.lpush(KEYS.queue(name), raw)
+            fields = {"number": self.pushed, "class": "A", "args": ["x" * size], "queue": name}
+            self.client.lpush(KEYS.queue(name), json.dumps(fields))
             self.pushed += 1
 
     @rule(name=queues)
@@ -187,6 +197,9 @@ class Jobs(RuleBasedStateMachine):
         got: Counter[str] = Counter()
         seen = set()
         for position, *payloads in reply:
+            if position == 0:
+                assert [position, *payloads] == reply[-1] == [0]
+                continue
             name = names[abs(position) - 1]
             if position < 0:
                 seen.add(name)
@@ -197,14 +210,20 @@ class Jobs(RuleBasedStateMachine):
             owner.take(name, payloads)
         assert seen == paused & set(QUEUES)
         assert all(got[name] == 0 for name in paused)
+        sizes = [len(owner.given[sequence].payload) for sequence in range(first, owner.next)]
+        cut = [0] in reply
+        assert cut == (sum(sizes) >= self.most_bytes and len(sizes) < most)
+        assert sum(sizes[: -self.draught]) < self.most_bytes, "one draught too many at most"
         open_jobs = sum(len(before[name]) for name in QUEUES if name not in paused)
-        assert sum(got.values()) == min(most, open_jobs), "a claim is full whenever there is work"
+        full = len(sizes) == min(most, open_jobs)
+        assert full or cut, "a claim is full whenever there is work"
         left = most
         for name, share in plan:
             if name not in paused:
                 mine = min(share, left, len(before[name]))
                 left -= mine
-                assert got[name] >= mine, "every queue gives its share"
+                small = sum(map(len, before[name][:mine])) < self.most_bytes * share / most
+                assert got[name] >= mine or cut or not small, "every queue gives its share"
         after = self.really_held(owner)
         assert after.keys() - held.keys() == set(range(first, owner.next))
         if lost:  # the answer: its numbers are not used again
@@ -403,12 +422,38 @@ class Jobs(RuleBasedStateMachine):
             assert DAY_TTL - 60 < self.client.ttl(KEYS.processed_on(day)) <= DAY_TTL
 
 
+class FewBytes(Jobs):
+    """Every claim is short of bytes."""
+
+    most_bytes = SMALL_BYTES
+    draught = 3
+
+
+def claims_of_few_bytes() -> scripts.Script:
+    """CLAIM with bounds so low that small jobs reach them."""
+    made = scripts.Script("claim")
+    bounds = f"BYTES, FIRST, DRAUGHT = {BYTES}, {FIRST}, {DRAUGHT}"
+    assert bounds in made.source
+    made.source = made.source.replace(bounds, f"BYTES, FIRST, DRAUGHT = {SMALL_BYTES}, 2, 3")
+    made.digest = hashlib.sha1(made.source.encode(), usedforsecurity=False).hexdigest()
+    return made
+
+
+@pytest.mark.parametrize("machine", [Jobs, FewBytes])
 def test_no_interleaving_loses_or_doubles_a_job(
-    server: EmbeddedServer, redis: redis_py.Redis
+    server: EmbeddedServer,
+    redis: redis_py.Redis,
+    machine: type[Jobs],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if machine is FewBytes:
+        few = claims_of_few_bytes()
+        of_a_worker = tuple(few if one is scripts.CLAIM else one for one in scripts.OF_A_WORKER)
+        monkeypatch.setattr(scripts, "OF_A_WORKER", of_a_worker)
+        monkeypatch.setattr(scripts, "CLAIM", few)
     Jobs.client = connect(server.url)
     run_state_machine_as_test(
-        Jobs,
+        machine,
         settings=settings(
             max_examples=60,
             stateful_step_count=40,
@@ -472,6 +517,60 @@ def test_large_claims_and_acknowledgements(redis: redis_py.Redis, worker: Any, j
     worker(inflight.claim(1, jobs, [("a", jobs)]))
     assert worker(inflight.acknowledge(claimed)) == jobs
     assert redis.get(KEYS.processed) == b"%d" % jobs
+
+
+MEGABYTE = 2**20
+
+
+def large(*numbers: int) -> list[bytes]:
+    return [b"%d:" % n + b"x" * MEGABYTE for n in numbers]
+
+
+def test_a_claim_of_large_jobs_is_bounded_in_bytes(redis: redis_py.Redis, worker: Any) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    raws = large(*range(25))
+    redis.lpush(KEYS.queue("a"), *raws)
+    taken: list[bytes] = []
+    while len(taken) < 20:
+        [[_, *payloads], mark] = worker(inflight.claim(len(taken) + 1, 200, [("a", 200)]))
+        assert len(payloads) == FIRST
+        assert mark == [0], "there may be more"
+        taken += payloads
+    [[_, *payloads], mark] = worker(inflight.claim(21, 200, [("a", 200)]))
+    assert (taken + payloads, mark) == (raws, [0])
+    assert worker(inflight.claim(26, 200, [("a", 200)])) == []
+    assert redis.hlen(KEYS.inflight("host:1:x")) == 25
+
+
+def test_small_jobs_before_large_ones_do_not_lift_the_bound(
+    redis: redis_py.Redis, worker: Any
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    redis.lpush(KEYS.queue("a"), *[b"small"] * 500, *large(*range(120)))
+    [[_, *payloads], mark] = worker(inflight.claim(1, 2000, [("a", 2000)]))
+    assert 500 < len(payloads) < 500 + DRAUGHT
+    assert mark == [0]
+
+
+def test_jobs_of_no_bytes_are_claimed_as_well(redis: redis_py.Redis, worker: Any) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    redis.lpush(KEYS.queue("a"), *[b""] * 300)
+    assert worker(inflight.claim(1, 250, [("a", 250)])) == [[1, *[b""] * 250]]
+
+
+def test_queues_of_large_jobs_share_a_claim_too(redis: redis_py.Redis, worker: Any) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b"])
+    worker(inflight.register())
+    middling = [b"x" * 40_000] * 200
+    for name in ("a", "b"):
+        redis.lpush(KEYS.queue(name), *middling)
+    first, second, mark = worker(inflight.claim(1, 400, [("a", 300), ("b", 100)]))
+    assert (first[0], second[0], mark) == (1, 2, [0])
+    assert abs((len(first) - 1) / (len(second) - 1) - 3) < 0.2
+    assert (len(first) + len(second) - 2) * 40_000 < BYTES + 3 * 40_000
 
 
 def test_numbers_beyond_a_billion_are_written_out(redis: redis_py.Redis, worker: Any) -> None:

@@ -6,11 +6,19 @@
 --       then for each queue: its name · how many of them it gives if every queue has enough
 -- Returns  false when the owner holds no lease (it must register again), else a list with an
 --       entry for each portion taken, in order of sequence: {position of the queue, payload, …}.
---       A paused queue is reported as {-position}.
+--       A paused queue is reported as {-position}. A last entry {0} says that the jobs were too
+--       large for as many as asked for: there may be more.
 --
 -- Shares are taken first, then what is left is filled in the order given, so that a batch keeps
 -- the proportions of the weights and is full whenever there is work. RPOP comes before HSET: it
 -- is allowed when memory is full, and after a script's first write the rest of it is as well.
+--
+-- Everybody waits while a script runs, so a claim ends at about 4 MB, of which each queue gives
+-- its share as well. No command tells how large a job is before it has been taken. So the first
+-- draught from a queue is a small one, and the others, of at most 100 jobs, are as large as those
+-- before them promise.
+local BYTES, FIRST, DRAUGHT = 4194304, 10, 100
+
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
 
@@ -18,40 +26,54 @@ local paused = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[3])) do paused[name] = true end
 
 local sequence = tonumber(ARGV[2])
-local left = tonumber(ARGV[3])
+local left, room = tonumber(ARGV[3]), BYTES
 local queues = #KEYS - 3
 local taken = {}
 
-local function take(position, most)
-  local payloads = redis.call('RPOP', KEYS[position + 3], most)
-  if not payloads or #payloads == 0 then return 0 end
+-- Up to `most` jobs of one queue; beyond `limit` bytes by one draught at most.
+local function take(position, most, limit)
+  local portion, jobs, bytes, draught = {position}, 0, 0, math.min(FIRST, most)
+  repeat
+    local payloads = redis.call('RPOP', KEYS[position + 3], draught)
+    if not payloads then break end
+    for i, payload in ipairs(payloads) do
+      portion[jobs + i + 1] = payload
+      bytes = bytes + #payload
+    end
+    jobs = jobs + #payloads
+    if jobs == most or #payloads < draught then break end
+    local fitting = math.max(1, math.floor((limit - bytes) * jobs / bytes))
+    draught = math.min(fitting, DRAUGHT, most - jobs)
+  until bytes >= limit
+  if jobs == 0 then return end
+  left, room = left - jobs, room - bytes
   local name = ARGV[2 * position + 2]
-  local portion, filing = {position}, {}
-  for i, payload in ipairs(payloads) do
-    portion[i + 1] = payload
-    filing[#filing + 1] = string.format('%.0f:%s', sequence, name)
-    filing[#filing + 1] = payload
-    sequence = sequence + 1
-    if i % 1000 == 0 then
+  local filing, words = {}, 0
+  for i = 1, jobs do
+    filing[words + 1] = string.format('%.0f:%s', sequence, name)
+    filing[words + 2] = portion[i + 1]
+    sequence, words = sequence + 1, words + 2
+    if words == 2000 then
       redis.call('HSET', KEYS[2], unpack(filing))
-      filing = {}
+      filing, words = {}, 0
     end
   end
-  if #filing > 0 then redis.call('HSET', KEYS[2], unpack(filing)) end
+  if words > 0 then redis.call('HSET', KEYS[2], unpack(filing)) end
   taken[#taken + 1] = portion
-  return #payloads
 end
 
 for position = 1, queues do
   if paused[ARGV[2 * position + 2]] then
     taken[#taken + 1] = {-position}
-  else
-    local share = math.min(tonumber(ARGV[2 * position + 3]), left)
-    if share > 0 then left = left - take(position, share) end
+  elseif room > 0 then
+    local share = tonumber(ARGV[2 * position + 3])
+    local most = math.min(share, left)
+    if most > 0 then take(position, most, math.min(room, BYTES * share / ARGV[3])) end
   end
 end
 for position = 1, queues do
-  if left <= 0 then break end
-  if not paused[ARGV[2 * position + 2]] then left = left - take(position, left) end
+  if left <= 0 or room <= 0 then break end
+  if not paused[ARGV[2 * position + 2]] then take(position, left, room) end
 end
+if left > 0 and room <= 0 then taken[#taken + 1] = {0} end
 return taken
