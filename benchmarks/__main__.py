@@ -21,6 +21,7 @@ MEASURES = (
     "enqueue",
     "latency",
     "network",
+    "due",
     "depth",
     "idle",
     "recovery",

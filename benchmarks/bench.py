@@ -27,9 +27,17 @@ POLL = 0.002
 """Seconds between looks at the tally: the resolution of all measurements of drains."""
 
 READY_SECONDS = 40.0
-DRAIN_SECONDS = 90.0
+DRAIN_SECONDS = 60.0
 _STOP_SECONDS = 6.0
 _WARM_UP = 300
+
+
+class NotReadyError(RuntimeError):
+    """Workers did not start."""
+
+
+FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, redis.RedisError)
+"""What may go wrong with a contender and must not end the run."""
 
 
 class Bench:
@@ -133,7 +141,7 @@ class Bench:
             expected = processes * contender.expected
             while len(self.tally.processes() - before) < expected:
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"{contender.name} is not ready: {self.output()}")
+                    raise NotReadyError(f"{contender.name} is not ready: {self.output()}")
                 # Sleeping jobs, so that no process can take them all.
                 self.drain(contender, "sleep", _WARM_UP)
             yield pids
@@ -155,7 +163,7 @@ class Bench:
             return
         for key in self.keys(f"{stash}*"):
             self.redis.unlink(key)
-        self.redis.unlink(contender.queue)
+        self.clear(contender)
         self.produce(name, workload, jobs, "push_bulk")
         self.redis.rename(contender.queue, stash)
         for pattern in contender.beside:
@@ -173,6 +181,13 @@ class Bench:
             pipeline.execute()
         self.redis.copy(stash, "ready", replace=True)
         self.redis.ltrim("ready", 0, jobs - 1)
+
+    def clear(self, contender: Contender) -> None:
+        """Remove its queue and everything that belongs to it."""
+        self.redis.unlink(contender.queue)
+        for pattern in contender.beside:
+            if keys := self.keys(pattern):
+                self.redis.unlink(*keys)
 
     def produce(self, name: str, workload: str, jobs: int, how: str) -> float:
         """Push jobs in a process of their own; returns the seconds that the pushes took."""

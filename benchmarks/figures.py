@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.plan import Samples, ratio
+from benchmarks.plan import Samples, median_of, ratio
 
 PEERS = [contender.name for contender in CONTENDERS if contender.peer]
 
@@ -128,9 +127,9 @@ def _samples(measured: Measured, name: str) -> Samples:
 def _best(samples: Samples, *patterns: str) -> tuple[str, str]:
     """The key and the name of the fastest Python peer."""
     found = [
-        (median(samples[key]), key, peer)
+        (value, key, peer)
         for peer in PEERS
         for pattern in patterns
-        if (key := pattern.format(peer)) in samples
+        if (value := median_of(samples.get(key := pattern.format(peer), [])))
     ]
     return max(found)[1:] if found else ("", "")
