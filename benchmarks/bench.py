@@ -71,6 +71,13 @@ class Bench:
         self.stamps = stamps.make(self.directory / "stamps")
         return self
 
+    @property
+    def server(self) -> str:
+        """Name and version of the server."""
+        about = self.redis.info("server")
+        name = about.get("server_name", "redis")
+        return f"{name} {about.get(f'{name}_version', about['redis_version'])}"
+
     def __exit__(self, *_: object) -> None:
         self.tally.close()
         self.redis.close()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 THREADS = 10
@@ -46,6 +47,15 @@ class Contender:
             return f"{self.module} is not installed (pip install 'jobd[bench]')"
         return ""
 
+    @property
+    def version(self) -> str:
+        """What is measured; empty for what belongs to jobd itself or is not there."""
+        if self.missing or self.module == "jobd":
+            return ""
+        if self.name == "sidekiq":
+            return _ruby("print Sidekiq::VERSION").stdout
+        return metadata.version(self.name)
+
 
 def _script(name: str) -> str:
     """A command installed beside this interpreter, or on PATH."""
@@ -56,10 +66,13 @@ def _script(name: str) -> str:
 def _sidekiq_missing() -> str:
     if not shutil.which("ruby") or not shutil.which("sidekiq"):
         return "Sidekiq is not installed (apt-get install ruby-sidekiq)"
-    loads = subprocess.run(
-        ["ruby", "-e", 'require "sidekiq"'], capture_output=True, text=True, check=False
-    )
+    loads = _ruby("")
     return f"Sidekiq does not load: {loads.stderr[-200:]}" if loads.returncode else ""
+
+
+def _ruby(program: str) -> subprocess.CompletedProcess[str]:
+    command = ["ruby", "-r", "sidekiq", "-e", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _jobd(processes: int, quiet: bool) -> Commands:

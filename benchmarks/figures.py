@@ -37,6 +37,7 @@ class Figure:
 
 def figures(measured: Measured) -> list[Figure]:
     """All of them, those that were not measured as well."""
+    measured = {name: each for name, each in measured.items() if "error" not in each}
     drains = _samples(measured, "drains")
     enqueue = _samples(measured, "enqueue")
     empty, peer_empty = _best(drains, "{}/1/empty/warning")
@@ -45,7 +46,6 @@ def figures(measured: Measured) -> list[Figure]:
     idle = measured.get("idle", {})
     network = measured.get("network", {}).get("ratio", {})
     default, peer_default = _best(drains, "{}/1/empty/default")
-    waited = latency["jobd"]["p50"] / latency["blmove"]["p50"] if latency else None
     return [
         Figure(
             "empty jobs, against the best Python peer",
@@ -86,19 +86,19 @@ def figures(measured: Measured) -> list[Figure]:
             0.8,
             ratio(enqueue, "jobd/single", "bare/single"),
         ),
-        Figure("latency on idle, p50, against BLMOVE", 1.5, waited, most=True),
+        Figure("latency on idle, p50, against BLMOVE", 1.5, latency.get("ratio"), most=True),
         Figure("depth 1 million against 10 thousand", 0.9, measured.get("depth", {}).get("ratio")),
         Figure(
             "idle: commands a second of a worker",
             2,
-            idle["commands_per_second"]["each worker"] if idle else None,
+            idle.get("each worker"),
             unit="/s",
             most=True,
         ),
         Figure(
             "idle: CPU of the worker",
             0.5,
-            idle["cpu_percent"].get("worker") if idle else None,
+            idle.get("cpu_percent", {}).get("worker"),
             unit="%",
             most=True,
         ),
