@@ -7,11 +7,11 @@ from benchmarks.plan import Plan, Result, Samples, medians, note
 
 WAYS = {"single": (1, "push"), "bulk": (1, "push_bulk"), "four": (4, "push")}
 
-# Of each process: about a second of pushing, for the slow ones two.
-_SINGLE = {"jobd": 8_000, "bare": 10_000, "huey": 8_000, "sidekiq": 8_000}
-_SINGLE_OF_OTHERS = 4_000
+# Of each process: about a second of pushing, for the slow ones two; with four processes longer.
+_SINGLE = {"jobd": 8_000, "bare": 10_000, "huey": 6_000, "sidekiq": 6_000, "dramatiq": 4_000}
+_SINGLE_OF_OTHERS = 2_000
 _BULK = {"jobd": 250_000, "bare": 1_000_000, "sidekiq": 100_000, "rq": 15_000}
-_BULK_OF_OTHERS = 5_000
+_BULK_OF_OTHERS = 4_000
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
