@@ -162,7 +162,12 @@ def _figures(figures: Iterable[Mapping[str, Any]]) -> Table:
         unit = each["unit"]
         reached = "-" if each["reached"] is None else f"{number(each['reached'])} {unit}"
         bound = "≤" if each["most"] else "≥"
-        rows.append([name, f"{bound} {each['target']:,g} {unit}", reached, verdict])
+        wanted = "-"
+        if each["target"] is not None:
+            wanted = f"{bound} {each['target']:,g} {unit}"
+        elif each["reached"] is not None:
+            verdict = ""
+        rows.append([name, wanted, reached, verdict])
     return Table(["figure", "wanted", "reached", ""], rows)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import bench as bench_module
+from benchmarks import plan as plan_module
 from benchmarks import publish, report
 from benchmarks.bench import Bench
 from benchmarks.contenders import CONTENDERS, JOBD, Contender
@@ -62,6 +64,18 @@ def test_a_figure_is_not_passed_unless_it_was_measured() -> None:
     assert Figure("x", 2, 2).passed
     assert not Figure("x", 2, 1.9).passed
     assert not Figure("x", 2, 2.1, most=True).passed
+    assert Figure("x", None, 2).passed is None
+
+
+def test_a_contender_that_fails_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_module, "READY_SECONDS", 0.5)
+    broken = replace(JOBD, commands=lambda processes, quiet: [["true"]])
+    monkeypatch.setattr(plan_module, "CONTENDERS", (broken,))
+    with Bench() as bench:
+        result = drains.measure(bench, Plan(rounds=1, quick=True))
+    assert set(result["median"].values()) == {None}
+    assert len(result["failures"]) == len(result["median"]) == 5
+    assert "FAILED" in tables({"drains": result}, [])["drains"].text()
 
 
 @pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
