@@ -22,6 +22,9 @@ PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
 
 _BLOCK = re.compile(r"(<!-- bench: (\w+) -->)(.*?)(<!-- /bench -->)", re.DOTALL)
 
+_QUIET = 0.25
+"""Most load a core before a run that deserves to be quoted."""
+
 
 def publish(source: Path) -> None:
     """Make *source* the published run."""
@@ -53,10 +56,12 @@ def filled(text: str, summary: dict[str, Any]) -> str:
 def _machine(summary: dict[str, Any]) -> str:
     machine = summary["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    busy = machine["load"] > _QUIET * machine["cores"]
+    warning = " **Other programs ran on this machine: do not quote these numbers.**" if busy else ""
     return (
-        f"{machine['date'][:10]}, {summary['rounds']} rounds, {machine['cores']} cores "
+        f"{machine['date'][:10]}, rounds: {summary['rounds']}, {machine['cores']} cores "
         f"({machine['cpu']}), Linux {machine['kernel']}, CPython {machine['python']}, {versions}. "
-        f"Load average before it began: {machine['load']}."
+        f"Load average before it began: {machine['load']}.{warning}"
     )
 
 

@@ -148,8 +148,8 @@ def _recovery(result: Mapping[str, Any]) -> Table:
 def _memory(result: Mapping[str, Any]) -> Table:
     first = result["after_each_batch"][-1] - result["growth"]
     rows = [
-        ["after the warm-up", number(first)],
-        [f"after {result['jobs']:,} jobs more", number(result["after_each_batch"][-1])],
+        ["after the warm-up", f"{first:.1f}"],
+        [f"after {result['jobs']:,} jobs more", f"{result['after_each_batch'][-1]:.1f}"],
     ]
     return Table(["whole daemon", "MB"], rows)
 
