@@ -15,7 +15,7 @@ help:
 	@echo 'make test    lint, types and all tests'
 	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
 	@echo 'make lint    ruff and mypy only'
-	@echo 'make bench   measure jobd and its peers (20 minutes; BENCH=--quick for two)'
+	@echo 'make bench   measure jobd and its peers (25 minutes; BENCH=--quick for four)'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # The stamps make a second run start at once, and a changed setup.py install again.

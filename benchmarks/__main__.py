@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.bench import Bench
+from benchmarks.bench import FAILURES, Bench
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Figure, figures
+from benchmarks.figures import figures
 from benchmarks.plan import Plan
+from benchmarks.publish import publish
+from benchmarks.tables import Table, tables
 
 MEASURES = (
     "limits",
@@ -21,6 +23,7 @@ MEASURES = (
     "enqueue",
     "latency",
     "network",
+    "due",
     "depth",
     "idle",
     "recovery",
@@ -34,6 +37,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.publish:
+        publish(options.publish)
+        return 0
     only = set(options.only or ())
     chosen = [
         each
@@ -48,49 +54,58 @@ def main(arguments: list[str] | None = None) -> int:
     for contender in CONTENDERS:
         if contender.missing:
             print(f"without {contender.name}: {contender.missing}")
+    with Bench(options.redis) as bench:
+        machine = report.machine(bench.server)
+    print(f"load average {machine['load']}, {machine['cores']} cores")
     measured: dict[str, Any] = {}
-    reached: list[Figure] = []
+    reached: list[dict[str, Any]] = []
     written: list[Path] = []
     for name in chosen:
         print(f"\n== {name} ({plan.rounds} rounds)", flush=True)
-        began = time.monotonic()
-        measure = importlib.import_module(f"benchmarks.measures.{name}").measure
-        # A server of its own for every subject: what one leaves behind slows no other.
-        with Bench(options.redis) as bench:
-            measured[name] = measure(bench, plan)
-        measured[name]["took"] = round(time.monotonic() - began, 1)
-        _show(name, measured[name])
-        reached = figures(measured)
+        measured[name] = _measure(name, options.redis, plan)
+        reached = [{**asdict(each), "passed": each.passed} for each in figures(measured)]
+        _show(name, measured[name], tables(measured, reached))
         summary = {
-            "machine": report.machine(),
+            "machine": machine,
             "rounds": plan.rounds,
             "quick": plan.quick,
-            "figures": [{**asdict(figure), "passed": figure.passed} for figure in reached],
+            "figures": reached,
             "measured": measured,
         }
         # After each of them: a run that is interrupted has not been for nothing.
         written = report.write(options.results, summary)
-    print(f"\n{report.figures_table(reached)}")
+    print(f"\n{tables({}, reached)['figures'].text()}")
     for path in written:
         print(f"written: {path}")
     return 0
 
 
-def _show(name: str, result: dict[str, Any]) -> None:
-    match name:
-        case "drains":
-            print(report.drains_table(result))
-        case "enqueue":
-            print(report.enqueue_table(result))
-        case _:
-            print(report.plain(name, result))
+def _measure(name: str, url: str, plan: Plan) -> dict[str, Any]:
+    measure = importlib.import_module(f"benchmarks.measures.{name}").measure
+    began = time.monotonic()
+    # A server of its own for every subject: what one leaves behind slows no other.
+    try:
+        with Bench(url) as bench:
+            result: dict[str, Any] = measure(bench, plan)
+    except FAILURES as error:
+        # The other subjects have nothing to do with it.
+        result = {"error": str(error)}
+    return {**result, "took": round(time.monotonic() - began, 1)}
+
+
+def _show(name: str, result: dict[str, Any], made: dict[str, Table]) -> None:
+    if name in made:
+        print(made[name].text())
     for failure in result.get("failures", ()):
         print(f"FAILED {failure}")
+    if "error" in result:
+        print(f"FAILED {name}: {result['error']}")
+    print(f"({result['took']:.0f} s)", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="one short round, a few minutes")
     parser.add_argument(
         "--only",
         action="append",
@@ -111,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         default=RESULTS,
         metavar="DIR",
         help="where JSON and plot go, default benchmarks/results",
+    )
+    parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="RESULT.json",
+        help="measure nothing; put the numbers of that run into the docs and the README",
     )
     return parser
 

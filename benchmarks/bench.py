@@ -26,10 +26,18 @@ ROOT = Path(__file__).parents[1]
 POLL = 0.002
 """Seconds between looks at the tally: the resolution of all measurements of drains."""
 
-READY_SECONDS = 40.0
-DRAIN_SECONDS = 90.0
+READY_SECONDS = 20.0
+DRAIN_SECONDS = 60.0
 _STOP_SECONDS = 6.0
 _WARM_UP = 300
+
+
+class NotReadyError(RuntimeError):
+    """Workers did not start."""
+
+
+FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, redis.RedisError)
+"""What may go wrong with a contender and must not end the run."""
 
 
 class Bench:
@@ -62,6 +70,13 @@ class Bench:
         self.tally = tally.Tally(self.directory / "tally")
         self.stamps = stamps.make(self.directory / "stamps")
         return self
+
+    @property
+    def server(self) -> str:
+        """Name and version of the server."""
+        about = self.redis.info("server")
+        name = about.get("server_name", "redis")
+        return f"{name} {about.get(f'{name}_version', about['redis_version'])}"
 
     def __exit__(self, *_: object) -> None:
         self.tally.close()
@@ -133,9 +148,12 @@ class Bench:
             expected = processes * contender.expected
             while len(self.tally.processes() - before) < expected:
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"{contender.name} is not ready: {self.output()}")
+                    raise NotReadyError(f"{contender.name} is not ready: {self.output()}")
                 # Sleeping jobs, so that no process can take them all.
-                self.drain(contender, "sleep", _WARM_UP)
+                try:
+                    self.drain(contender, "sleep", _WARM_UP, READY_SECONDS)
+                except RuntimeError as error:
+                    raise NotReadyError(str(error)) from error
             yield pids
 
     def keys(self, pattern: str) -> list[str]:
@@ -155,7 +173,7 @@ class Bench:
             return
         for key in self.keys(f"{stash}*"):
             self.redis.unlink(key)
-        self.redis.unlink(contender.queue)
+        self.clear(contender)
         self.produce(name, workload, jobs, "push_bulk")
         self.redis.rename(contender.queue, stash)
         for pattern in contender.beside:
@@ -173,6 +191,13 @@ class Bench:
             pipeline.execute()
         self.redis.copy(stash, "ready", replace=True)
         self.redis.ltrim("ready", 0, jobs - 1)
+
+    def clear(self, contender: Contender) -> None:
+        """Remove its queue and everything that belongs to it."""
+        self.redis.unlink(contender.queue)
+        for pattern in contender.beside:
+            if keys := self.keys(pattern):
+                self.redis.unlink(*keys)
 
     def produce(self, name: str, workload: str, jobs: int, how: str) -> float:
         """Push jobs in a process of their own; returns the seconds that the pushes took."""
@@ -203,7 +228,9 @@ class Bench:
             raise RuntimeError(f"{name} could not {how}")
         return max(map(float, answers))
 
-    def drain(self, contender: Contender, workload: str, jobs: int) -> float:
+    def drain(
+        self, contender: Contender, workload: str, jobs: int, patience: float = DRAIN_SECONDS
+    ) -> float:
         """Let waiting workers find *jobs* jobs at once; returns the seconds until all have run."""
         self._lay_out(contender, workload, jobs)
         start = self.tally.total()
@@ -214,7 +241,7 @@ class Bench:
         while (total := self.tally.total()) < goal:
             self.trace.append((time.monotonic() - began, total - start))
             time.sleep(POLL)
-            if time.monotonic() - began > DRAIN_SECONDS:
+            if time.monotonic() - began > patience:
                 raise RuntimeError(
                     f"{contender.name} ran {total - start:,} of {jobs:,} jobs: {self.output()}"
                 )

@@ -8,6 +8,7 @@ import redis
 
 from benchmarks import work
 from benchmarks.apps import URL
+from benchmarks.waiter import QUEUE
 from jobd import payload
 from jobd.options import DEFAULTS
 
@@ -33,3 +34,7 @@ def push_bulk(workload: str, n: int) -> None:
     raw = _raw(workload)
     for first in range(0, n, _AT_ONCE):
         _redis.lpush("queue:default", *[raw] * min(_AT_ONCE, n - first))
+
+
+def push_stamp(at: int) -> None:
+    _redis.lpush(QUEUE, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Celery, group
 
-from benchmarks import work
+from benchmarks import stamps, work
 from benchmarks.apps import URL
 
 app = Celery("bench", broker=URL)
@@ -14,6 +14,8 @@ app.conf.task_default_queue = "bench"
 TASKS = {
     name: app.task(function, name=f"bench.{name}") for name, function in work.WORKLOADS.items()
 }
+
+STAMP = app.task(stamps.start, name="bench.stamp")
 
 
 def push(workload: str, n: int) -> None:
@@ -25,3 +27,7 @@ def push(workload: str, n: int) -> None:
 def push_bulk(workload: str, n: int) -> None:
     arguments = work.ARGUMENTS[workload]
     group(TASKS[workload].s(*arguments) for _ in range(n)).apply_async()
+
+
+def push_stamp(at: int) -> None:
+    STAMP.delay(at)

@@ -7,7 +7,7 @@ import logging
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from benchmarks import work
+from benchmarks import stamps, work
 from benchmarks.apps import QUIET, URL
 
 dramatiq.set_broker(RedisBroker(url=URL))
@@ -15,6 +15,8 @@ if QUIET:
     logging.getLogger("dramatiq").setLevel(logging.WARNING)
 
 ACTORS = {name: dramatiq.actor(function) for name, function in work.WORKLOADS.items()}
+
+STAMP = dramatiq.actor(stamps.start, actor_name="stamp")
 
 
 def push(workload: str, n: int) -> None:
@@ -26,3 +28,7 @@ def push(workload: str, n: int) -> None:
 def push_bulk(workload: str, n: int) -> None:
     actor, arguments = ACTORS[workload], work.ARGUMENTS[workload]
     dramatiq.group([actor.message(*arguments) for _ in range(n)]).run()
+
+
+def push_stamp(at: int) -> None:
+    STAMP.send(at)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from huey import RedisHuey
 
-from benchmarks import work
+from benchmarks import stamps, work
 from benchmarks.apps import URL
 
 huey = RedisHuey("bench", url=URL)
 
 TASKS = {name: huey.task()(function) for name, function in work.WORKLOADS.items()}
+
+STAMP = huey.task()(stamps.start)
 
 
 def push(workload: str, n: int) -> None:
@@ -19,3 +21,7 @@ def push(workload: str, n: int) -> None:
 
 
 push_bulk = push
+
+
+def push_stamp(at: int) -> None:
+    STAMP(at)

@@ -25,10 +25,11 @@ def push_bulk(workload: str, n: int) -> None:
     JOBS[workload].perform_bulk([arguments] * n)
 
 
-@job(name="bench.stamp")
-def stamp(at: int) -> None:
-    """Note the time at which this job started."""
-    stamps.here()[at] = time.monotonic_ns()
+STAMP = job(name="bench.stamp")(stamps.start)
+
+
+def push_stamp(at: int) -> None:
+    STAMP.perform_async(at)
 
 
 @job(name="bench.hold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 import rq
 
-from benchmarks import work
+from benchmarks import stamps, work
 from benchmarks.apps import URL
 
 _queue = rq.Queue("bench", connection=redis.Redis.from_url(URL))
@@ -26,3 +26,7 @@ def push_bulk(workload: str, n: int) -> None:
             for _ in range(min(_AT_ONCE, n - first))
         ]
         _queue.enqueue_many(jobs)
+
+
+def push_stamp(at: int) -> None:
+    _queue.enqueue(stamps.start, at, result_ttl=0)

@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.apps import URL
+from jobd.client import Client
 
 RUBY = Path(__file__).with_name("sidekiq_app.rb")
+
+_client = Client(URL)
 
 
 def push(workload: str, n: int) -> float:
@@ -17,6 +20,11 @@ def push(workload: str, n: int) -> float:
 
 def push_bulk(workload: str, n: int) -> float:
     return _ruby("push_bulk", workload, n)
+
+
+def push_stamp(at: int) -> None:
+    """Pushed from Python: the same bytes, and one pace for all contenders."""
+    _client.push({"class": "Stamp", "args": [at]})
 
 
 def _ruby(how: str, workload: str, n: int) -> float:

@@ -70,6 +70,18 @@ class Payload
   end
 end
 
+class Stamp
+  include Sidekiq::Worker
+
+  # The clock of Python's time.monotonic_ns.
+  def perform(at)
+    now = Process.clock_gettime(Process::CLOCK_MONOTONIC, :nanosecond)
+    STAMPS.pwrite([now].pack("Q"), 8 * at)
+  end
+end
+
+STAMPS = File.open(ENV.fetch("JOBD_BENCH_STAMPS"), "r+b")
+
 JOBS = {"empty" => [Empty, []], "sleep" => [Sleep, []], "cpu" => [Cpu, []], "payload" => [Payload, [DATA]]}
 
 Sidekiq.configure_server do |config|

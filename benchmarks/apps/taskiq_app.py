@@ -10,7 +10,7 @@ from functools import cache
 
 from taskiq_redis import ListQueueBroker
 
-from benchmarks import work
+from benchmarks import stamps, work
 from benchmarks.apps import URL
 
 broker = ListQueueBroker(URL, queue_name="bench")
@@ -19,6 +19,8 @@ TASKS = {
     name: broker.task(task_name=f"bench:{name}")(function)
     for name, function in work.WORKLOADS.items()
 }
+
+STAMP = broker.task(task_name="bench:stamp")(stamps.start)
 
 _AT_ONCE = 50
 
@@ -37,6 +39,10 @@ def push(workload: str, n: int) -> None:
 
 def push_bulk(workload: str, n: int) -> None:
     _loop().run_until_complete(_push(workload, n, _AT_ONCE))
+
+
+def push_stamp(at: int) -> None:
+    _loop().run_until_complete(STAMP.kiq(at))
 
 
 async def _push(workload: str, n: int, at_once: int) -> None:

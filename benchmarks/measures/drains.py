@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench
+from benchmarks.bench import FAILURES, Bench, NotReadyError
 from benchmarks.contenders import Contender
 from benchmarks.plan import Plan, Result, Samples, medians, note
 
-# What ten threads can do in about a second, whatever the tool.
-_MOST = {"sleep": 8_000, "cpu": 800, "payload": 15_000}
 
-# One thread that works off its jobs one after the other says nothing about these.
-_NOT_BARE = ("sleep", "cpu")
-
-
-def jobs_of(contender: Contender, workload: str, processes: int, plan: Plan) -> int:
-    jobs = min(contender.jobs, _MOST.get(workload, contender.jobs))
-    if workload == "cpu":
-        jobs *= processes
-    return jobs // 3 if plan.quick else jobs
-
-
-def name_of(contender: str, processes: int, workload: str, level: str = "warning") -> str:
+def name_of(contender: str, processes: int, workload: str) -> str:
+    """
+    >>> name_of("jobd", 1, "logged")
+    'jobd/1/empty/default'
+    """
+    workload, level = ("empty", "default") if workload == "logged" else (workload, "warning")
     return f"{contender}/{processes}/{workload}/{level}"
 
 
@@ -28,41 +20,51 @@ def measure(bench: Bench, plan: Plan) -> Result:
     """Jobs a second of each contender, number of processes, workload and log level."""
     samples: Samples = {}
     failures: list[str] = []
+    for contender in plan.contenders():
+        # Once, as many as the largest drain takes, and not between the measurements.
+        most = {**plan.drains(contender, 1), **plan.drains(contender, 2)}
+        most.pop("logged", None)
+        for workload, jobs in most.items():
+            bench.stock(contender, workload, jobs)
     for number, contender in plan.turns():
+        round_failures: list[str] = []
         for processes in (1, 2):
             if plan.quick and processes == 2 and contender.name != "jobd":
                 continue
-            workloads = ["empty", "cpu"] if plan.quick else ["empty", "sleep", "cpu", "payload"]
-            if contender.name == "bare":
-                workloads = [each for each in workloads if each not in _NOT_BARE]
-            try:
-                _one(bench, plan, contender, processes, workloads, samples)
-            except RuntimeError as error:
-                failures.append(f"round {number + 1}: {error}")
-        if contender.name != "bare":
+            sizes = plan.drains(contender, processes)
+            logged = {name: sizes.pop(name) for name in ("logged",) if name in sizes}
+            _one(bench, contender, processes, sizes, samples, round_failures)
             bench.quiet = False
-            try:
-                _one(bench, plan, contender, 1, ["empty"], samples)
-            except RuntimeError as error:
-                failures.append(f"round {number + 1}, default log level: {error}")
-            finally:
-                bench.quiet = True
+            _one(bench, contender, processes, logged, samples, round_failures)
+            bench.quiet = True
+        failures += [f"round {number + 1}: {each}" for each in round_failures]
     return {"unit": "jobs/s", "samples": samples, "median": medians(samples), "failures": failures}
 
 
 def _one(
     bench: Bench,
-    plan: Plan,
     contender: Contender,
     processes: int,
-    workloads: list[str],
+    counts: dict[str, int],
     samples: Samples,
+    failures: list[str],
 ) -> None:
-    counts = {each: jobs_of(contender, each, processes, plan) for each in workloads}
-    level = "warning" if bench.quiet else "default"
-    for workload, jobs in counts.items():
-        bench.stock(contender, workload, jobs)
-    with bench.workers(contender, processes):
-        for workload, jobs in counts.items():
-            seconds = bench.drain(contender, workload, jobs)
-            note(samples, name_of(contender.name, processes, workload, level), jobs / seconds)
+    """All of *counts* with the same workers; after a failure the rest with new ones."""
+    left = list(counts)
+    while left:
+        try:
+            with bench.workers(contender, processes):
+                while left:
+                    jobs = counts[left[0]]
+                    workload = "empty" if left[0] == "logged" else left[0]
+                    rate = jobs / bench.drain(contender, workload, jobs)
+                    note(samples, name_of(contender.name, processes, left.pop(0)), rate)
+        except FAILURES as error:
+            # Workers that do not start once would not start for the others either.
+            lost = left if isinstance(error, NotReadyError) else left[:1]
+            for workload in lost:
+                name = name_of(contender.name, processes, workload)
+                note(samples, name, None)
+                failures.append(f"{name}: {error}")
+            left = left[len(lost) :]
+            bench.clear(contender)

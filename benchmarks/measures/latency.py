@@ -1,62 +1,116 @@
-"""From the push to the start of the job, on a daemon that has nothing to do.
+"""From the push to the start of the job, on workers that have nothing to do.
 
 Against the least that Redis allows: another process that waits in ``BLMOVE`` with redis-py, for a
-payload that redis-py pushes. The two are measured in turn, push by push.
+number that redis-py pushes. jobd and that limit are measured at the same time, in turn, in blocks,
+so that a noisy moment hits both; then the others, each in the same way alone.
 """
 
 from __future__ import annotations
 
-import random
+import subprocess
 import sys
-import time
-from statistics import median
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import loads
 
-from benchmarks.bench import Bench
+from benchmarks.bench import FAILURES, Bench
 from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, percentile
-from benchmarks.waiter import QUEUE
-from jobd.client import Client
+from benchmarks.plan import Plan, Result, Samples, median_of, note, percentile
 
-_PAUSE = (0.002, 0.008)
-"""Seconds between pushes: long enough for both sides to be idle again."""
+_BLOCK = 50
+_BLOCKS = 20
+"""Blocks of a round, for jobd and for the limit."""
+
+_OTHERS = 500
+_OTHERS_SECONDS = 6.0
+"""Most pushes of a round for one of the others, and the time that it gets for them."""
+
+_FOR_THE_LAST = 1000
+"""Measurements without which nobody can say what one in a thousand takes."""
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
     """Percentiles in µs."""
-    pushes = 300 if plan.quick else 500 * plan.rounds
-    client = Client(bench.url)
-    times: dict[str, list[float]] = {"jobd": [], "blmove": []}
-    words = bench.stamps
-
-    def wait(at: int) -> None:
-        deadline = time.monotonic() + 5
-        while not words[at]:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"a job did not start within 5 s: {bench.output()}")
-            time.sleep(0.0005)
-        time.sleep(random.uniform(*_PAUSE))
-
-    for at in range(len(words)):
-        words[at] = 0
-    waiter = [[sys.executable, "-m", "benchmarks.waiter"]]
-    with bench.workers(JOBD, 1), bench.processes(waiter):
-        for number in range(pushes):
-            at = 2 * number
-            began = time.monotonic_ns()
-            client.push({"class": "bench.stamp", "args": [at]})
-            wait(at)
-            times["jobd"].append((words[at] - began) / 1000)
-            at += 1
-            began = time.monotonic_ns()
-            bench.redis.lpush(QUEUE, at)
-            wait(at)
-            times["blmove"].append((words[at] - began) / 1000)
-    result = {
-        name: {
-            "p50": round(median(values)),
-            "p99": round(percentile(values, 99)),
-            "p99.9": round(percentile(values, 99.9)),
-        }
-        for name, values in times.items()
+    waits: dict[str, list[float]] = {}
+    ratios: Samples = {}
+    failures: list[str] = []
+    for number in range(plan.rounds):
+        try:
+            _pair(bench, 4 if plan.quick else _BLOCKS, waits, ratios)
+        except FAILURES as error:
+            failures.append(f"round {number + 1}, jobd: {error}")
+        for contender in plan.contenders():
+            if contender.name in ("jobd", "bare"):
+                continue
+            try:
+                with bench.workers(contender, 1), _pacer(bench, contender.name) as pacer:
+                    found = _ask(pacer, _OTHERS, 1.0 if plan.quick else _OTHERS_SECONDS)
+            except FAILURES as error:
+                failures.append(f"round {number + 1}, {contender.name}: {error}")
+            else:
+                waits.setdefault(contender.name, []).extend(found)
+    return {
+        "unit": "µs",
+        "contenders": {name: _summary(found) for name, found in waits.items()},
+        "ratio": median_of(ratios.get("p50", [])),
+        "failures": failures,
     }
-    return {"unit": "µs", "pushes": pushes, **result}
+
+
+def _pair(bench: Bench, blocks: int, waits: dict[str, list[float]], ratios: Samples) -> None:
+    waiter = [[sys.executable, "-m", "benchmarks.waiter"]]
+    with (
+        bench.workers(JOBD, 1),
+        bench.processes(waiter),
+        _pacer(bench, "jobd") as jobd,
+        _pacer(bench, "bare") as bare,
+    ):
+        for _ in range(blocks):
+            middle = []
+            for name, pacer in (("jobd", jobd), ("blmove", bare)):
+                found = _ask(pacer, _BLOCK, _OTHERS_SECONDS)
+                waits.setdefault(name, []).extend(found)
+                middle.append(percentile(found, 50))
+            note(ratios, "p50", middle[0] / middle[1])
+
+
+@contextmanager
+def _pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.pace", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=bench.environment(),
+        cwd=bench.directory,
+    )
+    with process:
+        try:
+            _answer(process)
+            yield process
+        finally:
+            process.kill()
+
+
+def _ask(process: subprocess.Popen[bytes], count: int, seconds: float) -> list[float]:
+    assert process.stdin is not None
+    process.stdin.write(f"{count} {seconds}\n".encode())
+    process.stdin.flush()
+    waits: list[float] = loads(_answer(process))
+    return waits
+
+
+def _answer(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    if not (line := process.stdout.readline()):
+        raise RuntimeError("the process that pushes has ended")
+    return line
+
+
+def _summary(waits: list[float]) -> Result:
+    enough = len(waits) >= _FOR_THE_LAST
+    return {
+        "pushes": len(waits),
+        "p50": round(percentile(waits, 50)),
+        "p99": round(percentile(waits, 99)),
+        "p99.9": round(percentile(waits, 99.9)) if enough else None,
+    }

@@ -21,7 +21,7 @@ _SECONDS = 30.0
 
 def measure(bench: Bench, plan: Plan) -> Result:
     """Percentiles in ms: with other workers beside the killed one, and without."""
-    daemons = 2 if plan.quick else 3 * plan.rounds
+    daemons = 2 if plan.quick else 8 * plan.rounds
     beside, alone = [], []
     for _ in range(daemons):
         # A slot is filled at once after its first crash and waits a little after the next, so

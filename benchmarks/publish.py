@@ -1,0 +1,77 @@
+"""Publishes a run: its JSON and plot beside the docs, its numbers in the marked blocks.
+
+A block is what stands between ``<!-- bench: NAME -->`` and ``<!-- /bench -->``. No number of a run
+is typed by hand, and a test compares the blocks with the JSON that is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plot
+from benchmarks.tables import number, tables
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "docs" / "benchmarks" / "result.json"
+PLOT = RESULT.with_suffix(".svg")
+PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
+
+_BLOCK = re.compile(r"(<!-- bench: (\w+) -->)(.*?)(<!-- /bench -->)", re.DOTALL)
+
+_QUIET = 0.25
+"""Most load a core before a run that deserves to be quoted."""
+
+
+def publish(source: Path) -> None:
+    """Make *source* the published run."""
+    RESULT.parent.mkdir(exist_ok=True)
+    if source.resolve() != RESULT:
+        shutil.copyfile(source, RESULT)
+    summary = json.loads(RESULT.read_text(encoding="utf-8"))
+    plot.draw(PLOT, summary["measured"]["drains"], summary["machine"])
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), summary), encoding="utf-8")
+
+
+def filled(text: str, summary: dict[str, Any]) -> str:
+    """*text* with what *summary* says in its blocks."""
+    made = {
+        name: f"\n{table.markdown()}\n"
+        for name, table in tables(summary["measured"], summary["figures"]).items()
+    }
+    made |= {"machine": f"\n{_machine(summary)}\n", "headline": _headline(summary)}
+
+    def block(match: re.Match[str]) -> str:
+        if match[2] not in made:
+            raise KeyError(f"the run has no {match[2]}, which a page wants to show")
+        return match[1] + made[match[2]] + match[4]
+
+    return _BLOCK.sub(block, text)
+
+
+def _machine(summary: dict[str, Any]) -> str:
+    machine = summary["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    busy = machine["load"] > _QUIET * machine["cores"]
+    warning = " **Other programs ran on this machine: do not quote these numbers.**" if busy else ""
+    return (
+        f"{machine['date'][:10]}, rounds: {summary['rounds']}, {machine['cores']} cores "
+        f"({machine['cpu']}), Linux {machine['kernel']}, CPython {machine['python']}, {versions}. "
+        f"Load average before it began: {machine['load']}.{warning}"
+    )
+
+
+def _headline(summary: dict[str, Any]) -> str:
+    figures = {each["name"]: each for each in summary["figures"]}
+    peer = figures["empty jobs, against the best Python peer"]
+    sidekiq = figures["empty jobs, against Sidekiq"]
+    version = summary["machine"]["versions"].get("sidekiq", "")
+    text = f"{number(peer['reached'])} × the empty jobs a second of {peer['against']}"
+    text += ", the fastest Python peer"
+    if sidekiq["reached"] is not None:
+        text += f", {number(sidekiq['reached'])} × Sidekiq {version}"
+    return f"{text}, in one run"
