@@ -134,25 +134,27 @@ class Recovery(Loop):
 
     def _return_jobs(self, death: Death, certainty: str) -> int:
         """Returns how many jobs were moved."""
-        total = 0
-        while True:
-            state, moved = self._return_batch(death, certainty)
-            total += moved
-            if state != b"held":
-                break
+        total, state = 0, b"held"
+        while state == b"held":
+            held: Any = self._client.hkeys(self._keys.inflight(death.identity))
+            tags = sorted(map(split_tag, held), reverse=True)
+            waiting: Any = self._client.smembers(self._keys.waits(death.identity))
+            waits = {name.decode() for name in waiting}
+            for first in range(0, max(1, len(tags)), BATCH):
+                batch = tags[first : first + BATCH]
+                state, moved = self._return_batch(death, certainty, batch, waits)
+                total += moved
         if total:
             self.log.warning("jobs_recovered", jobs=total, owner=death.identity, cause=death.cause)
         return total
 
-    def _return_batch(self, death: Death, certainty: str) -> tuple[bytes, int]:
+    def _return_batch(
+        self, death: Death, certainty: str, tags: list[tuple[int, str]], waits: set[str]
+    ) -> tuple[bytes, int]:
         keys, identity = self._keys, death.identity
-        held: Any = self._client.hkeys(keys.inflight(identity))
-        tags = sorted(map(split_tag, held), reverse=True)
-        waiting: Any = self._client.smembers(keys.waits(identity))
-        waits = {name.decode() for name in waiting}
         jobs: list[Argument] = []
-        queues = sorted(waits | {queue for _, queue in tags[:BATCH]})
-        for sequence, queue in tags[:BATCH]:
+        queues = sorted(waits | {queue for _, queue in tags})
+        for sequence, queue in tags:
             position, changed = queues.index(queue) + 1, b""
             if sequence in death.running:
                 position, changed = self._mark(death, sequence, queue, position)

@@ -15,8 +15,9 @@ import redis
 from jobd.redis.protocol import Argument, pack
 from jobd.redis.scripts import Script
 
-_READ = 65536
-"""Bytes that one read of the socket takes at most."""
+_READ = 1 << 20
+"""Bytes that one read of the socket takes at most. Between two reads other threads run, for some
+milliseconds each if they compute: the reply to a claim must not take many."""
 
 _INCOMPLETE = object()
 
@@ -35,6 +36,7 @@ class Wire:
         self._connection: Any = None
         self._socket: Any = None
         self._reader: Any = None
+        self._buffer = bytearray(_READ)  # memory that is not used is not there either
 
     def connect(self, scripts: tuple[Script, ...] = ()) -> None:
         """Open it, and make *scripts* known to the server.
@@ -106,7 +108,7 @@ class Wire:
 
     def _receive(self) -> None:
         try:
-            received = self._socket.recv(_READ)
+            received = self._socket.recv_into(self._buffer)
         except TimeoutError:
             self.close()
             raise redis.TimeoutError("Redis does not answer") from None
@@ -116,7 +118,7 @@ class Wire:
         if not received:
             self.close()
             raise redis.ConnectionError("Redis closed the connection")
-        self._reader.feed(received)
+        self._reader.feed(self._buffer, 0, received)
 
     def _check(self) -> None:
         if self._connection is None:

@@ -13,8 +13,8 @@ import time
 HORIZON = 0.1
 """Seconds of work to hold. Well below the quarter of a second after which jobs are returned."""
 
-AT_MOST = 5000
-"""The bound of one claim, which keeps a script call short for everybody else."""
+AT_MOST = 10_000
+"""Most jobs to hold, whatever the pace: so many must be returned if this worker dies."""
 
 _SAMPLE = 0.005
 _MEMORY = 0.05

@@ -222,7 +222,8 @@ class Fetcher(threading.Thread):
             self._outage.over()
         self._claiming = False
         self._report()
-        self._rest(emptied=claiming and self._intake.emptied)
+        if not (claiming and self._intake.more):
+            self._rest(emptied=claiming and self._intake.emptied)
 
     @property
     def _worth_asking(self) -> bool:

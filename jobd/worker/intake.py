@@ -17,6 +17,9 @@ from jobd.worker.queues import QueueOrder
 from jobd.worker.stale import Stale
 from jobd.worker.waits import FILE_AT_MOST, Arrival
 
+CLAIM_AT_MOST = 5000
+"""Jobs of one claim: everybody else must wait while the script runs."""
+
 
 class LeaseLost(Exception):
     """A keeper took this worker for dead; what it held is in the queues again."""
@@ -36,6 +39,7 @@ class Intake:
         paused: the queues that were paused when a claim last looked.
         asked_at: when a claim was last made (monotonic s).
         emptied: whether the newest claim took all that there was.
+        more: whether it has brought as much as one claim may, and more is wanted.
         delivered: queues whose claim list may hold something that has not been filed.
     """
 
@@ -50,6 +54,7 @@ class Intake:
         self.paused: frozenset[str] = frozenset()
         self.asked_at = 0.0
         self.emptied = False
+        self.more = False
         self.delivered: list[str] = []
 
     @property
@@ -72,28 +77,37 @@ class Intake:
     # -- claims --------------------------------------------------------------------------------
 
     def claim(self, wanted: int) -> Call:
-        """A call that claims up to *wanted* jobs."""
+        """A call that claims up to *wanted* jobs, within the bound."""
         self.asked_at = time.monotonic()
         self.emptied = False
+        self.more = False
+        bounded = wanted > CLAIM_AT_MOST
+        wanted = min(wanted, CLAIM_AT_MOST)
         shares = self._order.shares(wanted)
         first = self.numbers(wanted)
         call = self._inflight.claim(first, wanted, shares)
-        return call, partial(self._claimed, [name for name, _ in shares], first, wanted)
+        names = [name for name, _ in shares]
+        return call, partial(self._claimed, names, first, first + wanted, bounded)
 
     def _claimed(
-        self, queues: list[str], first: int, wanted: int, portions: list[list[Any]] | None
+        self,
+        queues: list[str],
+        first: int,
+        end: int,
+        bounded: bool,
+        portions: list[list[Any]] | None,
     ) -> None:
         if portions is None:
             raise LeaseLost
         self.paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
         # Position 0: they were too large for one claim, so there may be more.
         cut = any(head[0] == 0 for head in portions)
-        end = first + wanted
         for position, *payloads in portions:
             if position > 0:
                 self.dispatch(first, queues[position - 1], payloads)
                 first += len(payloads)
         self.emptied = first < end and not cut
+        self.more = (bounded or cut) and not self.emptied
 
     # -- what blocking claims deliver ------------------------------------------------------------
 
