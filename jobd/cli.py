@@ -46,11 +46,15 @@ def _option(setting: Setting) -> click.Option:
     notes = ["repeatable"] if setting.repeatable else []
     if setting.default_text:
         notes.append(f"default: {setting.default_text}")
+    help = setting.help + (f"  [{'; '.join(notes)}]" if notes else "")
+    if setting.type == "bool":
+        switches = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in setting.flags]
+        return click.Option([*switches, setting.name], default=None, help=help)
     return click.Option(
         [*setting.flags, setting.name],
         multiple=setting.repeatable,
         metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
-        help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
+        help=help,
     )
 
 

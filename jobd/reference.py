@@ -20,6 +20,7 @@ BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 _TYPES = {
     "int": "whole number",
     "float": "number",
+    "bool": "true or false",
     "str": "text",
     "tuple[str, ...]": "list of texts",
     "tuple[QueueSpec, ...]": "list of queues",

@@ -60,6 +60,8 @@ class Setting:
         """The default as a flag or variable would say it; "" for none."""
         if self.repeatable:
             return " ".join(map(str, self.default))
+        if self.type == "bool":
+            return "true" if self.default else "false"
         return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, raw: object, *, text: bool) -> Any:
@@ -85,6 +87,8 @@ class Setting:
             return value
         if self.type == "str":
             return self._read_text(raw)
+        if self.type == "bool":
+            return _read_switch(raw, text=text)
         return self._read_number(raw, text=text)
 
     def _read_text(self, raw: object) -> str:
@@ -242,6 +246,18 @@ def show(value: object) -> str:
         value = '"' + value.encode("unicode_escape").decode("ascii") + '"'
     text = str(value)
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True}
+_SWITCH |= {"false": False, "no": False, "off": False, "0": False}
+
+
+def _read_switch(raw: object, *, text: bool) -> bool:
+    value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
+    if not isinstance(value, bool):
+        hint = ", without quotes" if isinstance(raw, str) and not text else ""
+        raise Invalid(f"must be true or false{hint}, not {show(raw)}")
+    return value
 
 
 def _weighted(name: str, weight: int) -> QueueSpec:
