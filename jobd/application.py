@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from jobd import onethread
 from jobd.errors import ApplicationError
 
 
@@ -48,6 +49,15 @@ def load(require: Iterable[str], directory: str = "") -> None:
             raise ApplicationError(_reason(name, base, error)) from error
 
 
+def unforkable(threads: str) -> ApplicationError:
+    """Why an application cannot be preloaded that has started *threads* at its import."""
+    return ApplicationError(
+        f"preload: the application has started threads at its import ({threads}); a forked worker "
+        "would not have them, and their locks could stay locked in it: start them in a hook, "
+        '@on("startup"), or set preload = false'
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What importing the application in a child process came to.
@@ -56,11 +66,13 @@ class Trial:
         error: "" if it worked.
         jobs: how many it registers.
         queues: where they go, unless a call says otherwise.
+        threads: which it has started, in words.
     """
 
     error: str
     jobs: int = 0
     queues: tuple[str, ...] = ()
+    threads: str = ""
 
 
 def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
@@ -92,7 +104,8 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
         answer = pipe.read() or b""
     if answer:
         found = json.loads(answer)
-        return Trial(found["error"], found["jobs"], tuple(found["queues"]))
+        queues = tuple(found["queues"])
+        return Trial(found["error"], found["jobs"], queues, found["threads"])
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Trial(f"importing {', '.join(require)} ended the process with {how}")
 
@@ -169,9 +182,11 @@ def _place(error: BaseException) -> str:
 
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
-    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": ()}
+    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": ""}
     try:
-        load(require, directory)
+        with onethread.Starts() as starts:
+            load(require, directory)
+        trial["threads"] = onethread.others(starts)[:10_000]
     except ApplicationError as error:
         trial["error"] = str(error)[:10_000]  # what a pipe takes at once
     registry = sys.modules.get("jobd.registry")  # absent: the application does not use jobd

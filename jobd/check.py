@@ -94,6 +94,8 @@ def _shown(one: Setting, config: Config) -> str:
         return value or DEFAULT_PIDFILE
     if one.repeatable:
         return " ".join(map(str, value)) or "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, float | int):
         return (
             f"{value:g} {one.unit}".rstrip() if isinstance(value, float) else f"{value} {one.unit}"
@@ -125,7 +127,7 @@ def _check_application(report: Report, config: Config) -> None:
         text = "no application is given: name its module or file with -r or as require"
         report.problem(Exit.CONFIG, text)
         return
-    from jobd.application import attempt
+    from jobd.application import attempt, unforkable
 
     started = time.monotonic()
     trial = attempt(config.require, config.directory, config.boot_timeout)
@@ -133,6 +135,8 @@ def _check_application(report: Report, config: Config) -> None:
     if trial.error:
         report.problem(Exit.NO_APPLICATION, trial.error)
         return
+    if config.preload and trial.threads:
+        report.problem(Exit.NO_APPLICATION, str(unforkable(trial.threads)))
     names = ", ".join(config.require)
     if not trial.jobs:
         report.warnings.append(f"{names} registers no job: is it the right module?")

@@ -132,6 +132,10 @@ class Config:
         minimum=1,
         maximum=86400,
     )
+    preload: bool = setting(
+        False,
+        "Import the application once, and fork all workers from there, so that they share memory.",
+    )
     max_retries: int = setting(
         25,
         "Retries of a failing job whose own options give no number.",

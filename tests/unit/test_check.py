@@ -216,7 +216,22 @@ def test_what_an_import_prints_or_leaves_running_does_not_matter(app: Path) -> N
         "threading.Thread(target=time.sleep, args=(600,)).start()\n",
         encoding="utf-8",
     )
-    assert attempt(["noisy"], "", 30) == Trial("")
+    assert attempt(["noisy"], "", 30).error == ""
+
+
+def test_threads_that_an_import_starts_matter_to_preload(app: Path, server: EmbeddedServer) -> None:
+    (app / "noisy.py").write_text(
+        "import threading, time\n"
+        "def beat(): time.sleep(600)\n"
+        "threading.Thread(target=beat, name='metrics').start()\n",
+        encoding="utf-8",
+    )
+    place = f"metrics, started in {app / 'noisy.py'}, line 3"
+    assert attempt(["noisy"], "", 30).threads == place
+    assert look(server.url, require=["noisy"]).problems == []
+    [(code, text)] = look(server.url, require=["noisy"], preload=True).problems
+    assert code == Exit.NO_APPLICATION
+    assert place in text
 
 
 def test_a_file_in_a_package_is_imported_under_its_full_name(app: Path) -> None:

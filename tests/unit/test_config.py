@@ -117,6 +117,14 @@ def test_the_weights_decide_the_queue_mode(weights: list[int], mode: str) -> Non
     assert Config(queues=queues).queue_mode == mode
 
 
+def test_a_switch_is_read_from_every_source() -> None:
+    assert load("", {}, {}).preload is False
+    assert load("preload = true", {}, {}).preload is True
+    assert load("preload = true", {"JOBD_PRELOAD": "no"}, {}).preload is False
+    assert load("", {"JOBD_PRELOAD": "1"}, {"preload": False}).preload is False
+    assert load("", {}, {"preload": True}).preload is True
+
+
 @pytest.mark.parametrize(
     ("toml", "text"),
     [
@@ -142,6 +150,8 @@ def test_the_weights_decide_the_queue_mode(weights: list[int], mode: str) -> Non
         ("labels = [3]", "labels must be text in quotes, not 3"),
         ('labels = ["a b"]', "labels must be neither empty nor contain spaces"),
         ('require = [""]', "require must not hold an empty text"),
+        ("preload = 1", "preload must be true or false, not 1"),
+        ('preload = "true"', 'preload must be true or false, without quotes, not "true"'),
         ('log_level = "loud"', "log_level must be one of debug, info, warning, error"),
         ('tag = "a\\nb"', "tag must not contain control characters"),
         ("redis = 1", "redis must be text in quotes, not 1"),
