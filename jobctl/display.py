@@ -62,23 +62,25 @@ def status(answer: dict[str, Any]) -> str:
     )
     lines.append(f"log     {answer['logfile'] or 'standard error'}")
     lines.append("")
-    children = [*answer["workers"], *([answer["keeper"]] if answer["keeper"] else [])]
+    keeper = [answer["keeper"]] if answer["keeper"] else []
+    # A daemon of an older version knows no zygotes.
+    children = [*answer["workers"], *answer.get("zygotes", []), *keeper]
     lines.extend(_table([_row(child, answer["concurrency"]) for child in children]))
     lines.extend(_warnings(answer))
     return "\n".join(lines)
 
 
 def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
-    keeper = child["role"] == "keeper"
+    without_jobs = not child["role"].startswith("worker.")
     return {
         "PROCESS": child["role"],
         "PID": str(child["pid"]),
         "STATE": child["state"],
         "GEN": str(child["generation"]),
         "UPTIME": duration(child["uptime"]),
-        "BUSY": "" if keeper else f"{child['busy']}/{concurrency}",
-        "PROCESSED": "" if keeper else f"{child['processed']:,}",
-        "FAILED": "" if keeper else f"{child['failed']:,}",
+        "BUSY": "" if without_jobs else f"{child['busy']}/{concurrency}",
+        "PROCESSED": "" if without_jobs else f"{child['processed']:,}",
+        "FAILED": "" if without_jobs else f"{child['failed']:,}",
         "MEMORY": memory(child["rss"]),
         "": child["reason"],
     }

@@ -72,7 +72,7 @@ class Child:
         """Act on a signal, other than the two that every child treats alike."""
 
     def on_message(self, message: Message) -> None:
-        """Act on a message of the master, other than the two that every child treats alike."""
+        """Act on a message of the master, other than those that every child treats alike."""
 
     def on_orphaned(self) -> None:
         """The master has gone."""
@@ -128,6 +128,8 @@ class Child:
                     self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
                 case "dump":
                     self.tell({"type": "dump", "id": message["id"], "text": self.stacks()})
+                case "welcome":
+                    pass  # what a worker of the zygote's has waited for
                 case _:
                     self.on_message(message)
 

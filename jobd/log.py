@@ -37,6 +37,7 @@ class _Sink:
 
     def __init__(self) -> None:
         self.logfile = LogFile.open("")
+        self.format: type[Console | Json] = Console
         self.render: Renderer = Console("jobd", self.logfile.fd)
 
     def __getattr__(self, level: str) -> Callable[[bytes], None]:
@@ -111,8 +112,8 @@ def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
         role: who writes, e.g. ``master`` or ``worker.0``; part of every record.
     """
     _sink.logfile = logfile
-    renderer = Json if format == "json" else Console
-    _sink.render = renderer(role, logfile.fd)
+    _sink.format = Json if format == "json" else Console
+    rename(role)
     logfile.render = lambda text: _sink.render(
         "warning", {"event": "log_file", "logger": __name__, "note": text}
     )
@@ -129,6 +130,12 @@ def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
     root.addHandler(_Handler())
     root.setLevel(_LEVELS[level])
     logging.captureWarnings(True)
+
+
+def rename(role: str) -> None:
+    """Write as *role* from now on, and leave all else as :func:`configure` and the application have
+    set it up: for the fork of a process that has imported the application."""
+    _sink.render = _sink.format(role, _sink.logfile.fd)
 
 
 def _set_level(level: int) -> None:

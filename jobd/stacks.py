@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Collection, Iterable, Mapping
 from types import FrameType, MappingProxyType
 
-_STARTERS = ("/jobd/master/fork.py", "/jobd/master/start.py")
+_STARTERS = ("/jobd/master/birth.py", "/jobd/master/start.py")
 _THREADING = "/threading.py"
 
 

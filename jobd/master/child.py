@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from jobd.identity import identity
 from jobd.master.channel import Channel, ChannelClosed, Message
 from jobd.master.dump import StackDump
+from jobd.master.fork import KEEPER, ZYGOTE
 from jobd.master.scoreboard import Page
 
 
@@ -50,7 +52,10 @@ class Workplace:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A child from its fork to its reaping. All times are monotonic seconds."""
+    """A child from its fork to its reaping. All times are monotonic seconds.
+
+    *requests* is where a zygote is asked for workers.
+    """
 
     role: str
     index: int
@@ -72,10 +77,15 @@ class Child:
     failure: Failure | None = None
     kill_at: float = float("inf")
     dumped: bool = False
+    requests: socket.socket | None = None
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.identity = identity(self.pid, self.nonce)
+
+    @property
+    def is_worker(self) -> bool:
+        return self.role not in (KEEPER, ZYGOTE)
 
     @property
     def planned(self) -> bool:

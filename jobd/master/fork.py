@@ -1,43 +1,35 @@
-"""Forking one child, in the one order that is safe.
+"""Forking one child from the master.
 
 Signals are blocked around the fork, for a child inherits the master's handlers and its wake-up
 descriptor: without the mask a TERM meant for the child would be handled by the master's handler, or
-show up in the master's own loop. The child gives up everything of the master's before it does
-anything else, and leaves by ``os._exit`` whatever happens: it must never return into the master's
-stack or run the master's exit hooks.
+show up in the master's own loop. What the child does first is in :mod:`jobd.master.birth`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
-from jobd import log
 from jobd.config import Config
-from jobd.errors import Exit, JobdError
 from jobd.identity import new_nonce
 from jobd.master import procs
+from jobd.master.birth import Birth
 from jobd.master.channel import Channel
 from jobd.master.logfile import LogFile
 from jobd.master.scoreboard import Page
 from jobd.master.seat import Seat
-from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS, install_for_child
-from jobd.master.title import set_title
+from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS
 
 KEEPER = "keeper"
+ZYGOTE = "zygote"
 
-_BLOCKED = MASTER_SIGNALS | CHILD_DEAF_TO
-_PR_SET_PDEATHSIG = 1
-_OOM_PENALTY = 200
+BLOCKED = MASTER_SIGNALS | CHILD_DEAF_TO
+"""The signals that nobody may get around a fork."""
 
-# Loaded before any fork: loading a library in the child is work that can fail there.
-_libc = ctypes.CDLL(None, use_errno=True)
+Main = Callable[[Seat], int]
+"""The life of a child; returns its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +47,29 @@ class Forked:
 class Forker:
     """What all children of one master have in common.
 
-    *leave_behind* closes, in the child, every descriptor that belongs to the master alone, and the
-    dump memory of other children; it is given the child's own, which stays.
+    *leave_behind* closes, in the child, every descriptor that belongs to the master alone, and all
+    dump memory but the descriptors that it is given.
     """
 
     config: Config
     logfile: LogFile
-    leave_behind: Callable[[int], None]
+    leave_behind: Callable[[Collection[int]], None]
 
-    def fork(self, role: str, index: int, generation: int, page: Page, dump_fd: int) -> Forked:
+    def fork(
+        self,
+        role: str,
+        index: int,
+        generation: int,
+        page: Page,
+        dump_fd: int,
+        main: Main | None = None,
+        keep: Collection[int] = (),
+    ) -> Forked:
         """Fork one child; returns in the master only.
+
+        Args:
+            main: its life, where that is not the usual one of its role.
+            keep: dump memory that it needs besides its own.
 
         Raises:
             OSError: the kernel gives no process or no descriptor now.
@@ -76,12 +81,28 @@ class Forker:
         nonce = new_nonce()
         page.clear()
         ours, theirs = Channel.pair()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+
+        def leave_behind() -> None:
+            ours.close()
+            self.leave_behind({dump_fd, *keep})
+
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             pid = os.fork()
             if pid == 0:
-                birth = _Birth(self, role, index, generation, nonce, theirs, page, dump_fd)
-                birth.live(master, ours)
+                Birth(
+                    self.config,
+                    self.logfile,
+                    role,
+                    index,
+                    generation,
+                    nonce,
+                    theirs,
+                    page,
+                    dump_fd,
+                    leave_behind,
+                    main or main_of(role),
+                ).live(master)
         except OSError:
             ours.close()
             raise
@@ -89,108 +110,42 @@ class Forker:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
-            pidfd = os.pidfd_open(pid)
+            return adopt(pid, nonce, ours)
         except OSError:
-            # Without a pidfd (no descriptor left) it could not be supervised.
-            ours.close()
-            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
-        return Forked(pid, pidfd, procs.start_ticks(pid) or 0, nonce, ours)
 
 
-@dataclass(frozen=True, slots=True)
-class _Birth:
-    """The first moments of a child."""
+def adopt(pid: int, nonce: str, channel: Channel) -> Forked:
+    """Take hold of a new child, which nobody but this process can reap.
 
-    forker: Forker
-    role: str
-    index: int
-    generation: int
-    nonce: str
-    channel: Channel
-    page: Page
-    dump_fd: int
-
-    def live(self, master: int, masters_end: Channel) -> NoReturn:
-        """The child's whole life."""
-        code = int(Exit.SOFTWARE)
-        try:
-            signal.set_wakeup_fd(-1)
-            masters_end.close()
-            seat = self._prelude(master)
-            code = int(_main_of(self.role)(seat))
-        except JobdError as error:
-            code = int(error.exit_code)
-            log.get("jobd.master").error("process_cannot_start", role=self.role, error=str(error))
-            self.channel.send(
-                {"type": "failed", "code": code, "permanent": True, "reason": str(error)}
-            )
-        except BaseException:  # noqa: BLE001 - nothing may return into the master's stack
-            log.get("jobd.master").exception("process_failed", role=self.role)
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                try:
-                    stream.flush()
-                except (OSError, ValueError):
-                    pass  # a terminal that has gone: there is nobody left to read it
-            os._exit(code)
-
-    def _prelude(self, master: int) -> Seat:
-        self.forker.leave_behind(self.dump_fd)
-        os.setpgid(0, 0)
-        _close_stdin()
-        _prefer_for_oom()
-        inbox = install_for_child()
-        _die_with(master)
-        signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        config = self.forker.config
-        log.configure(self.forker.logfile, config.log_level, config.log_format, self.role)
-        set_title(self.role, config.tag)
-        seat = Seat(
-            config=config,
-            role=self.role,
-            index=self.index,
-            generation=self.generation,
-            nonce=self.nonce,
-            channel=self.channel,
-            signals=inbox,
-            page=self.page,
-            dump_fd=self.dump_fd,
-            logfile=self.forker.logfile,
-        )
-        seat.listen()
-        return seat
-
-
-def _main_of(role: str) -> Callable[[Seat], int]:
-    # Imported here, in the child: the master has neither a Redis client nor an application.
-    if role == KEEPER:
-        from jobd.keeper import process as keeper
-
-        return keeper.main
-    from jobd.worker import process as worker
-
-    return worker.main
-
-
-def _close_stdin() -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-
-
-def _prefer_for_oom() -> None:
-    """When memory runs out, let the kernel take a worker, whose jobs come back."""
-    score = Path("/proc/self/oom_score_adj")
+    Raises:
+        OSError: there is no descriptor left. It could not be supervised and has been killed.
+    """
     try:
-        score.write_text(str(min(1000, int(score.read_text()) + _OOM_PENALTY)))
-    except OSError as error:
-        log.get("jobd.master").debug("oom_score_unchanged", error=str(error))
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        channel.close()
+        os.kill(pid, signal.SIGKILL)
+        raise
+    return Forked(pid, pidfd, procs.start_ticks(pid) or 0, nonce, channel)
 
 
-def _die_with(master: int) -> None:
-    """Get a TERM when the master dies; it may have died before that was asked for."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != master:
-        os._exit(Exit.OK)
+def main_of(role: str) -> Main:
+    """What a child of this role does; looked up when it does it.
+
+    Imported in the child: the master has neither a Redis client nor an application.
+    """
+    return _keep if role == KEEPER else _work
+
+
+def _keep(seat: Seat) -> int:
+    from jobd.keeper import process
+
+    return process.main(seat)
+
+
+def _work(seat: Seat) -> int:
+    from jobd.worker import process
+
+    return process.main(seat)

@@ -12,14 +12,15 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from jobd import log
 from jobd.config import Config
 from jobd.errors import Exit, JobdError
 from jobd.master import orphans, pidfile, report, signals
+from jobd.master.birth import become_subreaper
 from jobd.master.boot import Boot
-from jobd.master.child import Child
+from jobd.master.child import Child, Reason
 from jobd.master.commands import Commands
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.launch import Launch, Verdict
@@ -89,6 +90,7 @@ class Master:
         self._commands = Commands(self)
         self._boot = Boot(self)
         self._quiet_when_ready = ""
+        self._reaper = os.getpid() == 1
         self._unsaved = True
         self._next_log_check = self.started + _LOG_CHECK_EVERY
 
@@ -124,6 +126,10 @@ class Master:
 
     def _open(self) -> None:
         set_title("master", self.config.tag, self.phase)
+        if self.config.preload:
+            # A zygote's workers are to be our children.
+            become_subreaper()
+            self._reaper = True
         previous = self._rundir.open(self.selector, self._commands.handle)
         if previous is not None:
             self.staff.recoveries = Recoveries(orphans.sweep(previous))
@@ -142,12 +148,14 @@ class Master:
         ]
         if not self.phase.ending:
             wanted = (slot for slot in self.staff.slots.all() if self._wanted(slot))
-            deadlines += (self.staff.slots.fork_at(slot) for slot in wanted if slot.child is None)
+            deadlines += (self.staff.slots.fork_at(slot) for slot in wanted if slot.empty)
         return max(0.0, min(deadlines) - time.monotonic())
 
     def _turn(self, now: float) -> None:
         """Everything that is due."""
         slots = self.staff.slots
+        if self._reaper:
+            self.staff.reap_strangers()
         slots.tick(now)
         self.staff.gatherings.turn(now)
         if self.phase.ending:
@@ -236,10 +244,12 @@ class Master:
 
     # What children do --------------------------------------------------------------------------
 
-    def child_forked(self) -> None:
+    def child_forked(self, child: Child) -> None:
         # At once: should we be killed in the next moment, the next run must know whose jobs to
         # recover. Nobody else does before the lease has ended.
         self._save()
+        if self.phase.ending:  # a zygote had been asked for it before
+            self.staff.slots.stop(child, Reason.STOP, time.monotonic())
 
     def child_ready(self, child: Child) -> None:
         self._boot.child_ready(child)
@@ -258,11 +268,11 @@ class Master:
 
     def _on_signal(self, signum: signal.Signals) -> None:
         cause = f"signal {signum.name.removeprefix('SIG')}"
+        # SIGCHLD is only a wake-up.
         action: Callable[[str], None] | None = {
             signal.SIGQUIT: self.ending.at_once,
             signal.SIGTERM: self.ending.gracefully,
             signal.SIGINT: self._on_interrupt,
-            signal.SIGCHLD: self._on_child_signal,
             signal.SIGUSR1: self.quiet,
             signal.SIGTSTP: self.quiet,
             signal.SIGHUP: self._on_hangup,
@@ -270,8 +280,7 @@ class Master:
             signal.SIGTTIN: self._commands.dump_to_log,
         }.get(signum)
         if action is not None:
-            if signum != signal.SIGCHLD:
-                logger.info("signal_received", signal=signum.name)
+            logger.info("signal_received", signal=signum.name)
             action(cause)
 
     def _on_interrupt(self, cause: str) -> None:
@@ -286,20 +295,17 @@ class Master:
         elif error := self.restart.request(cause):
             logger.warning("restart_refused", reason=error)
 
-    def _on_child_signal(self, _cause: str) -> None:
-        if os.getpid() == 1:
-            self.staff.reap_strangers()
-
     # The end -----------------------------------------------------------------------------------
 
-    def _leave_behind(self, own_dump: int) -> None:
-        """In a forked child: close every descriptor that is the master's alone."""
+    def _leave_behind(self, kept: Collection[int]) -> None:
+        """In a forked child: close every descriptor that is the master's alone, and all dump
+        memory that is not *kept*."""
         self.selector.close()
         self._launch.close()
         if self._signals is not None:
             self._signals.abandon()
         self._rundir.leave_behind()
-        self.staff.slots.leave_behind(own_dump)
+        self.staff.slots.leave_behind(kept)
 
     def _save(self) -> None:
         self._unsaved = False

@@ -24,7 +24,8 @@ def sweep(previous: State) -> list[Unrecovered]:
     Returns:
         its workers, all of them proven dead now, for the keeper to recover their jobs.
     """
-    records = [*previous.workers, *([previous.keeper] if previous.keeper else [])]
+    keeper = [previous.keeper] if previous.keeper else []
+    records = [*previous.zygotes, *previous.workers, *keeper]
     # After a reboot nothing of it lives, whatever PIDs and ticks say.
     living = _open(records) if previous.boot_id == procs.boot_id() else []
     give_up = time.monotonic() + _PATIENCE

@@ -45,6 +45,7 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
         logfile=config.logfile,
         timeout=config.timeout,
         keeper=_record(keeper) if keeper else None,
+        zygotes=tuple(_record(child) for child in staff.slots.zygotes()),
         workers=tuple(_record(child) for child in staff.slots.worker_children()),
         unrecovered=staff.recoveries.entries(),
     )
@@ -114,6 +115,7 @@ def status(
         "unrecovered": len(staff.recoveries),
         "backing_off": backing_off,
         "keeper": _child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
+        "zygotes": [_child(child, now) for child in staff.slots.zygotes()],
         "workers": [
             _child(child, now)
             for child in sorted(

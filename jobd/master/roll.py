@@ -4,6 +4,10 @@ A slot's new worker boots beside the old one, and only when it is ready is the o
 stop. The next slot follows when that one has left, so there is never more than one worker too many;
 the last one may finish its jobs after the roll. A new worker that does not get ready ends the roll
 with all remaining old ones untouched.
+
+With ``preload`` a zygote with the fresh code comes first. Code that cannot be imported ends the
+roll there. The old zygote is kept until a worker of the new one is ready: should the roll fail
+before, it is the one that replaces a worker that dies.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from jobd.master.child import Child, Reason
-from jobd.master.slots import Slot
+from jobd.master.slots import Order, Slot
 from jobd.master.staff import Staff
 
 
@@ -39,34 +43,60 @@ class Roll:
         self.generation = generation
         self.again = False
         self.error = ""
-        self._staff = staff
         self._slots = staff.slots
         self._timeout = timeout
         self._progress = progress
-        self._waiting: list[Slot] = list(staff.slots.workers)
+        zygote = [staff.slots.zygote] if staff.slots.zygote else []
+        self._waiting: list[Slot] = [*zygote, *staff.slots.workers]
         self._slot: Slot | None = None
-        self._booting: Child | None = None
+        self._order: Order | None = None
+        self._zygote: Child | None = None
 
     def advance(self) -> Outcome:
         """Take the next step if it can be taken; called by every turn of the loop."""
+        outcome = self._advance()
+        if outcome is not Outcome.GOING_ON:
+            self._dismiss_zygote()
+        return outcome
+
+    def _advance(self) -> Outcome:
+        if self._order is not None:
+            self.error = self.error or self._order.error
         if self.error:
             return Outcome.FAILED
-        if self._booting is not None:
-            if not self._booting.serving:  # it boots, or was told from outside to leave again
+        if self._order is not None:
+            child = self._order.child
+            # It is to be born, boots, or was told from outside to leave again.
+            if child is None or not child.serving:
                 return Outcome.GOING_ON
-            self._promote(self._booting)
+            self._order = None
+            self._ready(child)
         if self.again:
             return Outcome.DONE
         return self._next_slot()
 
-    def _promote(self, child: Child) -> None:
+    def _ready(self, child: Child) -> None:
+        self._progress(f"{child.role}: pid {child.pid} is ready")
+        if not child.is_worker:
+            self._zygote = child
+            return
+        zygote, self._zygote = self._zygote, None
+        if zygote is not None:
+            self._promote(zygote, 0.0)
+        self._promote(child, self._timeout)
+
+    def _promote(self, child: Child, timeout: float) -> None:
         slot = self._slots.slot_of(child)
         old, slot.child, slot.replacement = slot.child, child, None
-        self._booting = None
         slot.backoff.healthy()
-        self._progress(f"{slot.role}: pid {child.pid} is ready")
         if old is not None:
-            self._slots.stop(old, Reason.ROLL, time.monotonic() + self._timeout)
+            self._slots.stop(old, Reason.ROLL, time.monotonic() + timeout)
+
+    def _dismiss_zygote(self) -> None:
+        """Send the new zygote away, if no worker of it has been ready."""
+        if self._zygote is not None:
+            self._slots.stop(self._zygote, Reason.ROLL, time.monotonic())
+            self._zygote = None
 
     def _next_slot(self) -> Outcome:
         if self._slot is None:
@@ -75,25 +105,24 @@ class Roll:
             self._slot = self._waiting.pop(0)
         # Also one of an earlier roll.
         leaving = any(child.reason is Reason.ROLL for child in self._slots.children())
-        if leaving or not self._slots.may_fork():
+        if leaving or self._slot.order is not None or not self._slots.may_fork(self._slot):
             return Outcome.GOING_ON
         slot, self._slot = self._slot, None
-        try:
-            self._booting = slot.replacement = self._slots.fork(slot, self.generation)
-        except OSError as error:
-            self.error = f"{slot.role}: cannot fork: {error.strerror}"
-            return Outcome.FAILED
-        self._staff.entered(self._booting)
+        self._order = self._slots.fork(slot, self.generation, beside=True)
         return Outcome.GOING_ON
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""
-        if child is self._booting:
-            self._booting = None
+        if self._order is not None and child is self._order.child:
+            self._order = None
             reason = child.failure.reason if child.failure else cause
             self.error = f"the new {child.role} did not get ready: {reason}"
+        elif child is self._zygote:
+            self._zygote = None
+            self.error = f"the new {child.role} died: {cause}"
 
     def cancel(self) -> None:
-        """Give up; a worker that boots as a replacement is sent away."""
-        if self._booting is not None:
-            self._slots.stop(self._booting, Reason.ROLL, time.monotonic())
+        """Give up; what boots as a replacement is sent away."""
+        if self._order is not None:
+            self._slots.dismiss(self._order, Reason.ROLL)
+        self._dismiss_zygote()

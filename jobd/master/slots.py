@@ -10,15 +10,17 @@ import os
 import random
 import selectors
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from jobd import log
 from jobd.config import Config
 from jobd.master.child import Child, Reason, Stage, Workplace
 from jobd.master.dump import StackDump
-from jobd.master.fork import KEEPER, Forker
+from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
+from jobd.master.nursery import Nursery, fork_zygote
 from jobd.master.scoreboard import Scoreboard
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
@@ -58,19 +60,41 @@ class Backoff:
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
-    """The place of one worker, or of the keeper.
+class Order:
+    """A child that was asked for: there is one at once if the master forks it, later from a zygote.
 
-    *child* is the one that serves; *replacement* boots beside it during a rolling restart.
-    *start_at* is when an empty slot may be filled (monotonic seconds).
+    Attributes:
+        beside: it is to be the slot's replacement, not the child that serves.
+        child: it is there.
+        error: it will not come, and why.
+        unwanted: it is to leave as soon as it is there, for this reason.
+    """
+
+    beside: bool
+    child: Child | None = None
+    error: str = ""
+    unwanted: Reason | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The place of one worker, of the keeper, or of the zygote.
+
+    *child* is the one that serves; *replacement* boots beside it during a rolling restart; *order*
+    is open. *start_at* is when an empty slot may be filled (monotonic seconds).
     """
 
     role: str
     index: int
     child: Child | None = None
     replacement: Child | None = None
+    order: Order | None = None
     start_at: float = 0.0
     backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def empty(self) -> bool:
+        return self.child is None and self.replacement is None and self.order is None
 
     @property
     def backing_off(self) -> bool:
@@ -85,20 +109,24 @@ class Slots:
         config: Config,
         forker: Forker,
         selector: selectors.BaseSelector,
+        on_entered: Callable[[Child], None],
         on_channel: Callable[[Child, int], None],
         on_exit: Callable[[Child], None],
     ) -> None:
         self.keeper = Slot(KEEPER, 0)
+        self.zygote = Slot(ZYGOTE, 0) if config.preload else None
         self.workers = [Slot(f"worker.{index}", index) for index in range(config.workers)]
         self._config = config
         self._forker = forker
         self._selector = selector
+        self._nursery = Nursery(selector)
+        self._on_entered = on_entered
         self._on_channel = on_channel
         self._on_exit = on_exit
         self._living: list[Child] = []
         self._next_fork = 0.0
         # In a rolling restart every worker may for a while have a successor beside it.
-        count = 2 * config.workers + 2
+        count = 2 * config.workers + (4 if config.preload else 2)
         board = Scoreboard(count, config.concurrency)
         self._workplaces = [
             Workplace(page, StackDump(str(number))) for number, page in enumerate(board.pages)
@@ -108,17 +136,27 @@ class Slots:
     # Looking -----------------------------------------------------------------------------------
 
     def all(self) -> list[Slot]:
-        return [self.keeper, *self.workers]
+        return [self.keeper, *([self.zygote] if self.zygote else []), *self.workers]
 
     def children(self) -> list[Child]:
-        """Every living child, keeper included."""
+        """Every living child, keeper and zygotes included."""
         return list(self._living)
 
     def worker_children(self) -> list[Child]:
-        return [child for child in self._living if child.role != KEEPER]
+        return [child for child in self._living if child.is_worker]
+
+    def zygotes(self) -> list[Child]:
+        return [child for child in self._living if child.role == ZYGOTE]
+
+    @property
+    def unborn(self) -> int:
+        """How many workers a zygote has been asked for that are not there yet."""
+        return len(self._nursery)
 
     def slot_of(self, child: Child) -> Slot:
-        return self.keeper if child.role == KEEPER else self.workers[child.index]
+        if child.is_worker:
+            return self.workers[child.index]
+        return self.zygote if self.zygote and child.role == ZYGOTE else self.keeper
 
     def complete(self) -> bool:
         """Whether every slot has a child that is ready."""
@@ -126,38 +164,87 @@ class Slots:
 
     # Forking -----------------------------------------------------------------------------------
 
-    def may_fork(self) -> bool:
+    def may_fork(self, slot: Slot) -> bool:
         """Pacing: not more boots at a time than processors, and not all in the same moment."""
-        return self._may_boot and time.monotonic() >= self._next_fork
+        return self._may_boot(slot) and time.monotonic() >= self._next_fork
 
     def fork_at(self, slot: Slot) -> float:
-        """When an empty slot may be filled (monotonic s), if not too many children boot by then:
-        that these are ready wakes the loop by itself."""
-        return max(slot.start_at, self._next_fork) if self._may_boot else _NEVER
+        """When an empty slot may be filled (monotonic s), if not too many children boot by then,
+        and there is a zygote if it needs one: that these are ready wakes the loop by itself."""
+        return max(slot.start_at, self._next_fork) if self._may_boot(slot) else _NEVER
 
-    @property
-    def _may_boot(self) -> bool:
-        booting = sum(child.stage is Stage.BOOTING for child in self._living)
-        return bool(self._free) and booting < max(2, os.cpu_count() or 1)
+    def _may_boot(self, slot: Slot) -> bool:
+        booting = sum(child.stage is Stage.BOOTING for child in self._living) + self.unborn
+        if not self._free or booting >= max(2, os.cpu_count() or 1):
+            return False
+        return not self._is_preloaded(slot) or self._source() is not None
 
-    def fork(self, slot: Slot, generation: int) -> Child:
-        """A new child for *slot*; it is the caller who enters it as child or replacement.
+    def _is_preloaded(self, slot: Slot) -> bool:
+        return self.zygote is not None and slot in self.workers
 
-        Raises:
-            OSError: the kernel refuses; the slot's back-off has been set.
+    def _source(self) -> Child | None:
+        """The zygote of which workers are made now: in a rolling restart the new one."""
+        if self.zygote is not None:
+            for child in (self.zygote.replacement, self.zygote.child):
+                if child is not None and child.serving:
+                    return child
+        return None
+
+    def fork(self, slot: Slot, generation: int, *, beside: bool = False) -> Order:
+        """Get a new child for *slot*; a worker of a zygote is of the zygote's generation.
+
+        Args:
+            beside: it is to be the slot's replacement.
+
+        Returns:
+            what has come of it, or will: an error is in it, is logged, and sets the back-off.
         """
-        now = time.monotonic()
-        self._next_fork = now + _FORK_SPACING
+        order = slot.order = Order(beside)
+        self._next_fork = time.monotonic() + _FORK_SPACING
         workplace = self._free.pop()
         workplace.dump.clear()
+        number = self._workplaces.index(workplace)
+        source = self._source() if self._is_preloaded(slot) else None
+        page, dump = workplace.page, workplace.dump
         try:
-            forked = self._forker.fork(
-                slot.role, slot.index, generation, workplace.page, workplace.dump.fd
-            )
-        except OSError:
-            self._free.append(workplace)
-            slot.start_at = now + slot.backoff.crashed()
-            raise
+            if source is not None:
+                generation = source.generation
+                page.clear()
+                self._nursery.ask(
+                    source,
+                    slot.role,
+                    slot.index,
+                    number,
+                    lambda forked: self._enter(slot, generation, workplace, forked),
+                    lambda reason: self._lose(slot, workplace, reason),
+                )
+            elif slot is self.zygote:
+                forked, requests = fork_zygote(self._forker, generation, number, self._workplaces)
+                self._enter(slot, generation, workplace, forked, requests)
+            else:
+                forked = self._forker.fork(slot.role, slot.index, generation, page, dump.fd)
+                self._enter(slot, generation, workplace, forked)
+        except OSError as error:
+            self._lose(slot, workplace, error.strerror or str(error))
+        return order
+
+    def _lose(self, slot: Slot, workplace: Workplace, reason: str) -> None:
+        order, slot.order = slot.order, None
+        self._free.append(workplace)
+        slot.start_at = time.monotonic() + slot.backoff.crashed()
+        logger.error("fork_failed", child=slot.role, error=reason)
+        if order is not None:
+            order.error = f"{slot.role}: cannot fork: {reason}"
+
+    def _enter(
+        self,
+        slot: Slot,
+        generation: int,
+        workplace: Workplace,
+        forked: Forked,
+        requests: socket.socket | None = None,
+    ) -> None:
+        now = time.monotonic()
         child = Child(
             role=slot.role,
             index=slot.index,
@@ -170,6 +257,7 @@ class Slots:
             workplace=workplace,
             forked_at=now,
             boot_by=now + self._config.boot_timeout,
+            requests=requests,
         )
         self._living.append(child)
         self._selector.register(
@@ -179,17 +267,29 @@ class Slots:
             forked.pidfd, selectors.EVENT_READ, lambda _events: self._on_exit(child)
         )
         logger.info("child_forked", child=child.role, child_pid=child.pid, generation=generation)
-        return child
+        order, slot.order = slot.order, None
+        if order is not None and order.beside:
+            slot.replacement = child
+        else:
+            slot.child = child
+        self._on_entered(child)
+        if order is not None:
+            order.child = child
+            if order.unwanted is not None:
+                self.stop(child, order.unwanted, now)
 
-    def leave_behind(self, own_dump: int) -> None:
-        """In a new child: close all that belongs to the other children, on either side."""
+    def leave_behind(self, kept: Collection[int]) -> None:
+        """In a new child: close all that belongs to the other children, on either side, but the
+        dump memory whose descriptors are *kept*."""
         for workplace in self._workplaces:
-            if workplace.dump.fd != own_dump:
+            if workplace.dump.fd not in kept:
                 workplace.dump.close()
+        self._nursery.leave_behind()
         for child in self._living:
             os.close(child.pidfd)
-            if child.channel is not None:
-                child.channel.close()
+            for end in (child.channel, child.requests):
+                if end is not None:
+                    end.close()
 
     # Talking -----------------------------------------------------------------------------------
 
@@ -223,6 +323,12 @@ class Slots:
 
     # Ending ------------------------------------------------------------------------------------
 
+    def dismiss(self, order: Order, reason: Reason) -> None:
+        """Send away what was ordered, now or as soon as it is there."""
+        order.unwanted = reason
+        if order.child is not None:
+            self.stop(order.child, reason, time.monotonic())
+
     def stop(self, child: Child, reason: Reason, deadline: float) -> None:
         """Ask a child to end its jobs until *deadline* (monotonic), to give the rest back, to go.
 
@@ -236,7 +342,8 @@ class Slots:
             child.send_signal(signal.SIGTERM)
 
     def tick(self, now: float) -> None:
-        """Act on the boots and ends that take too long."""
+        """Act on the births, boots and ends that take too long."""
+        self._nursery.tick(now)
         for child in self._living:
             if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
                 child.reason = Reason.HUNG
@@ -279,6 +386,8 @@ class Slots:
             self._selector.unregister(child.channel)
             child.channel.close()
             child.channel = None
+        if child.requests is not None:
+            child.requests.close()
         self._selector.unregister(child.pidfd)
         os.close(child.pidfd)
         slot = self.slot_of(child)
@@ -294,6 +403,7 @@ class Slots:
         return min(self._deadlines(), default=_NEVER)
 
     def _deadlines(self) -> Iterator[float]:
+        yield self._nursery.next_deadline()
         for child in self._living:
             yield child.kill_at
             if child.stage is Stage.BOOTING and child.reason is None:

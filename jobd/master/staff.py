@@ -40,7 +40,7 @@ _FIELDS: dict[str, dict[str, type]] = {
 class Events(Protocol):
     """What the master wants to hear of."""
 
-    def child_forked(self) -> None:
+    def child_forked(self, child: Child) -> None:
         """There is one more."""
 
     def child_ready(self, child: Child) -> None:
@@ -76,7 +76,9 @@ class Staff:
         self.recoveries = Recoveries()
         self.gatherings = Gatherings()
         self.jobs_left = False
-        self.slots = Slots(config, forker, selector, self._on_channel, self._on_exit)
+        self.slots = Slots(
+            config, forker, selector, self._on_entered, self._on_channel, self._on_exit
+        )
         self._events = events
         self._actions: dict[str, Callable[[Child, Message], None]] = {
             "booting": self._on_booting,
@@ -96,24 +98,17 @@ class Staff:
         """Fill the empty slots that are wanted and whose back-off is over."""
         now = time.monotonic()
         for slot in self.slots.all():
-            if slot.child or slot.replacement or now < slot.start_at or not wanted(slot):
-                continue
-            if not self.slots.may_fork():
-                return
-            try:
-                slot.child = self.slots.fork(slot, generation)
-            except OSError as error:
-                logger.error("fork_failed", child=slot.role, error=error.strerror)
-                continue
-            self.entered(slot.child)
+            due = slot.empty and now >= slot.start_at and wanted(slot)
+            if due and self.slots.may_fork(slot):
+                self.slots.fork(slot, generation)
 
-    def entered(self, child: Child) -> None:
+    def _on_entered(self, child: Child) -> None:
         """A child has been forked: tell the keeper, or the new keeper all that it must know."""
         self._tell_keeper(self._workers_message())
         if child.role == KEEPER:
             for message in self.recoveries.messages():
                 self._tell_keeper(message)
-        self._events.child_forked()
+        self._events.child_forked(child)
 
     def tell(self, message: Message) -> None:
         """Tell every child."""
@@ -223,7 +218,7 @@ class Staff:
         self._log_exit(child, status, cause)
         if child.role == KEEPER:
             self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
-        else:
+        elif child.is_worker:
             self._tell_keeper(self._workers_message())
             # Also one that never was ready: it claims its first jobs a moment before it says so.
             # But one that says why it cannot start has not come so far.
@@ -272,7 +267,10 @@ class Staff:
         return {"type": "workers", "identities": identities}
 
     def reap_strangers(self) -> None:
-        """As PID 1: collect orphans of the jobs' own children, and nobody else's exit codes."""
+        """As the reaper of orphans (PID 1, or for a zygote): collect those of the jobs' own
+        children, and nobody else's exit codes."""
+        if self.slots.unborn:
+            return  # it may be one that has died before its process id is known
         ours = {child.pid for child in self.slots.children()}
         while True:
             try:

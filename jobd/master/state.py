@@ -50,6 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     logfile: str = ""
     timeout: float = 0.0
     keeper: ChildRecord | None = None
+    zygotes: tuple[ChildRecord, ...] = ()
     workers: tuple[ChildRecord, ...] = ()
     unrecovered: tuple[Unrecovered, ...] = ()
 

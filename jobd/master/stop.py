@@ -105,6 +105,8 @@ class Stop:
             # One that boots has no job to wait for.
             deadline = now if child.stage is Stage.BOOTING else self._deadline
             self._master.staff.slots.stop(child, Reason.STOP, deadline)
+        for zygote in self._master.staff.slots.zygotes():
+            self._master.staff.slots.stop(zygote, Reason.STOP, now)
 
     def _kill_all(self, cause: str) -> None:
         self._master.verdict = Verdict(
@@ -118,7 +120,7 @@ class Stop:
     def advance(self, now: float) -> None:
         """The next step, if it is due; called by every turn of the loop."""
         staff = self._master.staff
-        if staff.slots.worker_children():
+        if staff.slots.worker_children() or staff.slots.zygotes() or staff.slots.unborn:
             if now >= self._next_report:
                 self._next_report = now + _REPORT_EVERY
                 self._report(now)

@@ -128,6 +128,8 @@ class Pool:
             finish: told a job that is done.
             settle: told the end of any other.
         """
+        global _copied
+        _copied = False  # the zygote has forked this process, but this is the worker
         self._threads = [
             JobThread(number, self.queue, self._page, execute, finish, settle)
             for number in range(self.size)

@@ -105,9 +105,10 @@ class Worker(Child):
 
     def _boot(self) -> None:
         config = self.seat.config
-        # What a job pushes goes where the job came from, unless the application says otherwise.
-        configure(config.redis, config.prefix, max_payload=config.max_payload)
-        application.load(config.require, config.directory)
+        if not config.preload:  # else the zygote, whose fork this is, has done the same
+            # What a job pushes goes where the job came from, unless the application says otherwise.
+            configure(config.redis, config.prefix, max_payload=config.max_payload)
+            application.load(config.require, config.directory)
         self._wait_for_redis()
         if self.ended():
             return

@@ -1,0 +1,183 @@
+"""The zygote: a process that has imported the application and does nothing but fork workers.
+
+With ``preload`` there is one for each generation. What its import has made is shared by all workers
+that it forks, until one of them writes to it. The collector of garbage would write to every object
+that it looks at, so all that is there after the import is frozen: the collector passes it over.
+
+A process can be forked safely only while it has one thread, so an application that starts more at
+its import is refused. No Redis connection of ours is opened here either.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Sequence
+from signal import Signals
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from jobd import application, onethread, stacks
+from jobd.child import Child
+from jobd.client import configure
+from jobd.master.birth import Birth
+from jobd.master.channel import Channel, ChannelClosed, Message
+from jobd.master.fork import BLOCKED, main_of
+from jobd.master.nursery import Request
+
+# Not needed here but by every worker, and so imported once for all of them.
+from jobd.worker import process as _process  # noqa: F401
+
+if TYPE_CHECKING:
+    from jobd.master.child import Workplace
+    from jobd.master.seat import Seat
+
+_PACKET = 65536
+
+
+def main(seat: Seat, requests: socket.socket, workplaces: Sequence[Workplace]) -> int:
+    """The whole life of a zygote; returns its exit code.
+
+    Raises:
+        ApplicationError: the application cannot be imported, or not be forked.
+    """
+    return Zygote(seat, requests, workplaces).run()
+
+
+class Zygote(Child):
+    """The only thread."""
+
+    def __init__(
+        self, seat: Seat, requests: socket.socket, workplaces: Sequence[Workplace]
+    ) -> None:
+        super().__init__(seat)
+        self._master = os.getppid()
+        self._workplaces = workplaces
+        self._requests = requests
+        requests.setblocking(False)
+        self._selector.register(requests, selectors.EVENT_READ, requests)
+
+    def run(self) -> int:
+        self._load()
+        self.tell({"type": "ready"})
+        while self.exit_code is None:
+            self.turn()
+        return self.exit_code
+
+    def _load(self) -> None:
+        config = self.seat.config
+        # What a job pushes goes where the job came from, unless the application says otherwise.
+        configure(config.redis, config.prefix, max_payload=config.max_payload)
+        with onethread.Starts() as starts:
+            application.load(config.require, config.directory)
+        # The application, or what it imports, may have taken some of the signals.
+        self.seat.listen()
+        if others := onethread.others(starts):
+            raise application.unforkable(others)
+        gc.collect()
+        gc.freeze()
+
+    # -- what the main thread hears ------------------------------------------------------------
+
+    def on_signal(self, signal: Signals) -> None:
+        if signal in (Signals.SIGTERM, Signals.SIGQUIT):
+            name = signal.name.removeprefix("SIG")
+            self.tell({"type": "stopping", "cause": f"signal {name}"})
+            self.exit_code = 0
+
+    def on_message(self, message: Message) -> None:
+        if message["type"] == "stop":
+            self.exit_code = 0
+
+    def tick(self) -> None:
+        while not self.ended():
+            try:
+                packet, fds, _flags, _from = socket.recv_fds(
+                    self._requests, _PACKET, 1, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            if not packet:  # the master has gone
+                self.exit_code = 0
+                return
+            line = Channel(socket.socket(fileno=fds[0]))
+            self._fork(msgspec.json.decode(packet, type=Request), line)
+
+    def stacks(self) -> str:
+        return stacks.dump(f"{self.seat.role} {self.seat.identity}")
+
+    # -- forking -------------------------------------------------------------------------------
+
+    def _fork(self, request: Request, line: Channel) -> None:
+        """Fork a worker that becomes the master's child, by a process in between that leaves."""
+        if others := onethread.others():
+            self._stillborn(line, f"the zygote has threads by now ({others}) and must not fork")
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+        try:
+            intermediate = os.fork()
+            if intermediate == 0:
+                self._fork_and_leave(request, line)
+        except OSError as error:
+            self._stillborn(line, os.strerror(error.errno or 0))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            _, status = os.waitpid(intermediate, 0)
+        except ChildProcessError:
+            status = 0  # the application ignores SIGCHLD, so the kernel keeps no exit code
+        if code := os.waitstatus_to_exitcode(status):
+            self._stillborn(line, os.strerror(code) if code > 0 else f"killed by signal {-code}")
+        line.close()
+
+    def _stillborn(self, line: Channel, reason: str) -> None:
+        """Tell the master, which waits for the worker's first word, why there will be none."""
+        try:
+            line.send({"type": "stillborn", "error": reason})
+        except ChannelClosed as error:
+            self.log.debug("master_unreachable", error=str(error))
+        line.close()
+
+    def _fork_and_leave(self, request: Request, line: Channel) -> NoReturn:
+        code = 1
+        try:
+            intermediate = os.getpid()
+            if os.fork() == 0:
+                self._birth(request, line).live(self._master, intermediate)
+            code = 0
+        except OSError as error:
+            code = error.errno or 1
+        finally:
+            os._exit(code)
+
+    def _birth(self, request: Request, line: Channel) -> Birth:
+        own = self._workplaces[request.workplace]
+
+        def leave_behind() -> None:
+            self._selector.close()
+            self._requests.close()
+            self.seat.channel.close()
+            self.seat.signals.abandon()
+            self.bell.close()
+            for workplace in self._workplaces:
+                if workplace is not own:
+                    workplace.dump.close()
+
+        return Birth(
+            self.seat.config,
+            self.seat.logfile,
+            request.role,
+            request.index,
+            request.generation,
+            request.nonce,
+            line,
+            own.page,
+            own.dump.fd,
+            leave_behind,
+            main_of(request.role),
+        )
