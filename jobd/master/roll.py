@@ -1,9 +1,9 @@
 """The rolling restart: every worker is replaced by one with fresh code, one slot at a time.
 
 A slot's new worker boots beside the old one, and only when it is ready is the old one asked to
-stop. The next slot follows when that one has left, so there is never more than one worker too many;
-the last one may finish its jobs after the roll. A new worker that does not get ready ends the roll
-with all remaining old ones untouched.
+stop, which leaves it time to finish its jobs. The next slot follows at once, unless too many old
+ones are still at it: the roll is through when the last new worker is ready. A new worker that does
+not get ready ends the roll with all remaining old ones untouched.
 
 With ``preload`` a zygote with the fresh code comes first. Code that cannot be imported ends the
 roll there. The old zygote is kept until a worker of the new one is ready: should the roll fail
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
+from jobd.config import Config
 from jobd.master.child import Child, Reason
 from jobd.master.slots import Order, Slot
 from jobd.master.staff import Staff
@@ -30,21 +31,21 @@ class Outcome(Enum):
 
 
 class Roll:
-    """One rolling restart up to *generation*; *progress* is told each step in words.
+    """One roll up to *generation*; *progress* is told each step in words.
 
     Attributes:
-        again: another restart was asked for meanwhile; it follows when this slot is through.
+        again: another reload was asked for meanwhile; it follows when this slot is through.
         error: why it failed.
     """
 
     def __init__(
-        self, staff: Staff, generation: int, timeout: float, progress: Callable[[str], None]
+        self, staff: Staff, generation: int, config: Config, progress: Callable[[str], None]
     ) -> None:
         self.generation = generation
         self.again = False
         self.error = ""
         self._slots = staff.slots
-        self._timeout = timeout
+        self._config = config
         self._progress = progress
         zygote = [staff.slots.zygote] if staff.slots.zygote else []
         self._waiting: list[Slot] = [*zygote, *staff.slots.workers]
@@ -83,7 +84,7 @@ class Roll:
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             self._promote(zygote, 0.0)
-        self._promote(child, self._timeout)
+        self._promote(child, self._config.reload_timeout)
 
     def _promote(self, child: Child, timeout: float) -> None:
         slot = self._slots.slot_of(child)
@@ -103,9 +104,12 @@ class Roll:
             if not self._waiting:
                 return Outcome.DONE
             self._slot = self._waiting.pop(0)
-        # Also one of an earlier roll.
-        leaving = any(child.reason is Reason.ROLL for child in self._slots.children())
-        if leaving or self._slot.order is not None or not self._slots.may_fork(self._slot):
+        # Also those of an earlier roll.
+        leaving = sum(child.reason is Reason.ROLL for child in self._slots.worker_children())
+        crowded = 0 < self._config.max_extra <= leaving
+        # A slot may still get, or lose, what was asked for before.
+        taken = self._slot.order is not None or self._slot.replacement is not None
+        if crowded or taken or not self._slots.may_fork(self._slot):
             return Outcome.GOING_ON
         slot, self._slot = self._slot, None
         self._order = self._slots.fork(slot, self.generation, beside=True)

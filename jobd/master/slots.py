@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobd import log
 from jobd.config import Config
@@ -80,7 +80,7 @@ class Order:
 class Slot:
     """The place of one worker, of the keeper, or of the zygote.
 
-    *child* is the one that serves; *replacement* boots beside it during a rolling restart; *order*
+    *child* is the one that serves; *replacement* boots beside it during a reload; *order*
     is open. *start_at* is when an empty slot may be filled (monotonic seconds).
     """
 
@@ -125,13 +125,18 @@ class Slots:
         self._on_exit = on_exit
         self._living: list[Child] = []
         self._next_fork = 0.0
-        # In a rolling restart every worker may for a while have a successor beside it.
+        # In a reload every worker may for a while have a successor beside it.
         count = 2 * config.workers + (4 if config.preload else 2)
         board = Scoreboard(count, config.concurrency)
         self._workplaces = [
             Workplace(page, StackDump(str(number))) for number, page in enumerate(board.pages)
         ]
         self._free = list(self._workplaces)
+
+    def configure(self, config: Config) -> None:
+        """Children that are forked from now on get these settings."""
+        self._config = config
+        self._forker = replace(self._forker, config=config)
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class Slots:
         return self.zygote is not None and slot in self.workers
 
     def _source(self) -> Child | None:
-        """The zygote of which workers are made now: in a rolling restart the new one."""
+        """The zygote of which workers are made now: in a reload the new one."""
         if self.zygote is not None:
             for child in (self.zygote.replacement, self.zygote.child):
                 if child is not None and child.serving:

@@ -144,7 +144,7 @@ def test_everybody_can_see_the_zygote(daemon: StartDaemon) -> None:
     assert not [one for one in running.records() if one["event"] == "message_unknown"]
 
 
-def test_a_restart_brings_new_code_by_a_new_zygote(daemon: StartDaemon) -> None:
+def test_a_reload_brings_new_code_by_a_new_zygote(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload", "-w", "2")
     [old], workers = zygotes(running), running.workers()
     running.write_app(APP.replace("VERSION = 1", "VERSION = 22"))
@@ -168,7 +168,7 @@ def test_code_that_does_not_import_leaves_the_old_workers_and_the_old_zygote(
     [zygote], workers = zygotes(running), running.workers()
     running.write_app(BROKEN)
     running.expect_in_log("SyntaxError")
-    done = running.jobctl("restart")
+    done = running.jobctl("reload", "--wait")
     assert done.returncode == 1
     assert "app.py, line 1" in done.stderr
     assert running.workers() == workers
@@ -186,7 +186,7 @@ def test_workers_that_do_not_boot_leave_the_old_zygote(daemon: StartDaemon) -> N
     [zygote], workers = zygotes(running), running.workers()
     running.write_app(APP.replace('"startups.txt", "a"', '"no/such/file", "a"'))
     running.expect_in_log("startup_hook_failed", "startup hook")
-    done = running.jobctl("restart")
+    done = running.jobctl("reload", "--wait")
     assert done.returncode == 1
     assert "startup hook" in done.stderr
     running.wait(lambda: zygotes(running) == [zygote], 10, "the new zygote has left")
@@ -341,7 +341,7 @@ def test_orphans_of_jobs_are_reaped_and_no_exit_code_is_stolen(daemon: StartDaem
 
 
 @pytest.mark.timeout(180)
-def test_twenty_restarts_leave_nothing_behind(daemon: StartDaemon) -> None:
+def test_twenty_reloads_leave_nothing_behind(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload", "-w", "1")
 
     def settled() -> bool:
@@ -353,6 +353,6 @@ def test_twenty_restarts_leave_nothing_behind(daemon: StartDaemon) -> None:
 
     before = processes_and_descriptors()
     for _ in range(20):
-        assert running.jobctl("restart").returncode == 0
+        assert running.jobctl("reload", "--wait").returncode == 0
     assert processes_and_descriptors() == before
     assert len(lines(running, "imports.txt")) == 21
