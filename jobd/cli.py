@@ -47,15 +47,18 @@ def _option(setting: Setting) -> click.Option:
     notes = ["repeatable"] if setting.repeatable else []
     if setting.default_text:
         notes.append(f"default: {setting.default_text}")
-    help = setting.help + (f"  [{'; '.join(notes)}]" if notes else "")
-    if setting.type == "bool":
-        switches = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in setting.flags]
-        return click.Option([*switches, setting.name], default=None, help=help)
+    if setting.switch:
+        (flag,) = setting.flags
+        return click.Option(
+            [f"{flag}/--no-{flag.removeprefix('--')}", setting.name],
+            default=None,
+            help=f"{setting.help}  [{'; '.join(notes)}]",
+        )
     return click.Option(
         [*setting.flags, setting.name],
         multiple=setting.repeatable,
         metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
-        help=help,
+        help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
     )
 
 

@@ -20,8 +20,8 @@ BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 _TYPES = {
     "int": "whole number",
     "float": "number",
-    "bool": "true or false",
     "str": "text",
+    "bool": "true or false",
     "tuple[str, ...]": "list of texts",
     "tuple[QueueSpec, ...]": "list of queues",
 }

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
@@ -58,12 +59,16 @@ class Setting:
         return self.type.startswith("tuple")
 
     @property
+    def switch(self) -> bool:
+        return self.type == "bool"
+
+    @property
     def default_text(self) -> str:
         """The default as a flag or variable would say it; "" for none."""
         if self.repeatable:
             return " ".join(map(str, self.default))
-        if self.type == "bool":
-            return "true" if self.default else "false"
+        if self.switch:
+            return show(self.default)
         return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, raw: object, *, text: bool) -> Any:
@@ -89,7 +94,7 @@ class Setting:
             return value
         if self.type == "str":
             return self._read_text(raw)
-        if self.type == "bool":
+        if self.switch:
             return _read_switch(raw, text=text)
         return self._read_number(raw, text=text)
 
@@ -187,6 +192,13 @@ def read_queue(raw: object) -> QueueSpec:
     raise Invalid(f'must hold "name", "name,weight" or ["name", weight], not {show(raw)}')
 
 
+def _read_switch(raw: object, *, text: bool) -> bool:
+    value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
+    if not isinstance(value, bool):
+        raise Invalid(f"must be true or false, not {show(raw)}")
+    return value
+
+
 def queue_name(name: str) -> str:
     """*name* itself, when a queue may be called that.
 
@@ -251,18 +263,6 @@ def show(value: object) -> str:
         value = '"' + value.encode("unicode_escape").decode("ascii") + '"'
     text = str(value)
     return text if len(text) <= 80 else text[:79] + "…"
-
-
-_SWITCH = {"true": True, "yes": True, "on": True, "1": True}
-_SWITCH |= {"false": False, "no": False, "off": False, "0": False}
-
-
-def _read_switch(raw: object, *, text: bool) -> bool:
-    value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
-    if not isinstance(value, bool):
-        hint = ", without quotes" if isinstance(raw, str) and not text else ""
-        raise Invalid(f"must be true or false{hint}, not {show(raw)}")
-    return value
 
 
 def _weighted(name: str, weight: int) -> QueueSpec:

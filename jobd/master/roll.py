@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 from jobd.config import Config
 from jobd.master.child import Child, Reason
-from jobd.master.slots import Order, Slot
+from jobd.master.slot import Order, Slot
 from jobd.master.staff import Staff
 
 

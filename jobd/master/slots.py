@@ -7,13 +7,12 @@ when to do either is the master's decision.
 from __future__ import annotations
 
 import os
-import random
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from jobd import log
 from jobd.config import Config
@@ -22,6 +21,7 @@ from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.nursery import Nursery, fork_zygote
 from jobd.master.scoreboard import Scoreboard
+from jobd.master.slot import Order, Slot
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
 # that for finally blocks and its last words, before it is dumped and killed.
@@ -31,74 +31,11 @@ _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05
 _HEALTHY_AFTER = 60.0
-_BACKOFF_CAP = 30.0
 
 # A child is taken to be at work on its boot without limit while it says what it waits for.
 _NEVER = float("inf")
 
 logger = log.get("jobd.master")
-
-
-class Backoff:
-    """How long to wait before a crashed child's slot is filled again: 0, then 1 s, 2 s ... 30 s.
-
-    The first crash costs no time: most processes are killed once, by memory or by a person. The
-    others ±20 % at random, so that children that died together do not come back together.
-    """
-
-    def __init__(self) -> None:
-        self._crashes = 0
-
-    def crashed(self) -> float:
-        """Count one crash; returns the seconds to wait."""
-        delay = min(_BACKOFF_CAP, 2.0 ** min(self._crashes - 1, 10)) if self._crashes else 0.0
-        self._crashes += 1
-        return delay * random.uniform(0.8, 1.2)
-
-    def healthy(self) -> None:
-        self._crashes = 0
-
-
-@dataclass(slots=True, eq=False)
-class Order:
-    """A child that was asked for: there is one at once if the master forks it, later from a zygote.
-
-    Attributes:
-        beside: it is to be the slot's replacement, not the child that serves.
-        child: it is there.
-        error: it will not come, and why.
-        unwanted: it is to leave as soon as it is there, for this reason.
-    """
-
-    beside: bool
-    child: Child | None = None
-    error: str = ""
-    unwanted: Reason | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """The place of one worker, of the keeper, or of the zygote.
-
-    *child* is the one that serves; *replacement* boots beside it during a reload; *order*
-    is open. *start_at* is when an empty slot may be filled (monotonic seconds).
-    """
-
-    role: str
-    index: int
-    child: Child | None = None
-    replacement: Child | None = None
-    order: Order | None = None
-    start_at: float = 0.0
-    backoff: Backoff = field(default_factory=Backoff)
-
-    @property
-    def empty(self) -> bool:
-        return self.child is None and self.replacement is None and self.order is None
-
-    @property
-    def backing_off(self) -> bool:
-        return self.child is None and self.start_at > time.monotonic()
 
 
 class Slots:

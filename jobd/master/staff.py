@@ -22,7 +22,8 @@ from jobd.master.child import Child, Failure, Reason, Stage
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.gathering import Gatherings
 from jobd.master.recoveries import Recoveries
-from jobd.master.slots import Slot, Slots
+from jobd.master.slot import Slot
+from jobd.master.slots import Slots
 from jobd.master.state import Unrecovered
 
 logger = log.get("jobd.master")

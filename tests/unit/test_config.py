@@ -151,7 +151,7 @@ def test_a_switch_is_read_from_every_source() -> None:
         ('labels = ["a b"]', "labels must be neither empty nor contain spaces"),
         ('require = [""]', "require must not hold an empty text"),
         ("preload = 1", "preload must be true or false, not 1"),
-        ('preload = "true"', 'preload must be true or false, without quotes, not "true"'),
+        ('preload = "true"', 'preload must be true or false, not "true"'),
         ('log_level = "loud"', "log_level must be one of debug, info, warning, error"),
         ('tag = "a\\nb"', "tag must not contain control characters"),
         ("redis = 1", "redis must be text in quotes, not 1"),
