@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 from pathlib import Path
@@ -36,6 +37,11 @@ APP = """
     def tell(text):
         with open("told.txt", "a") as file:
             file.write(f"{text} {VERSION} {os.getpid()} {random.random()}\\n")
+
+    @job
+    def slow(text):
+        time.sleep(0.01)
+        tell.perform_inline(text)
 
     @job
     def nap(seconds):
@@ -317,6 +323,22 @@ def test_when_the_master_is_killed_all_leave_and_give_their_jobs_back(
     running.wait_ended()
     running.wait(lambda: not any(child.is_running() for child in left), 15, "all have left")
     assert list(whereabouts(redis).values()) == [["queue:default"]] * 4
+
+
+@pytest.mark.timeout(120)
+def test_no_job_is_lost_while_zygotes_and_workers_are_killed(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    chance = random.Random(20261123)
+    running = daemon(APP, "--preload", "-w", "3", "-c", "4")
+    push(running, "slow", *[[number] for number in range(3000)])
+    for _ in range(12):
+        before = len(told(running))
+        if doomed := zygotes(running) if chance.random() < 0.3 else running.workers():
+            os.kill(chance.choice(doomed), signal.SIGKILL)
+        running.wait(lambda: len(told(running)) >= before + 50, 30, "fifty jobs more")  # noqa: B023
+    running.wait(lambda: len({text for text, *_ in told(running)}) == 3000, 60, "all jobs ran")
+    running.wait(lambda: whereabouts(redis) == {}, 10, "none is held any more")
 
 
 def test_a_stop_in_the_middle_of_births_leaves_nobody(daemon: StartDaemon) -> None:

@@ -83,6 +83,12 @@ def test_the_sweep_ends_what_is_left_and_names_its_workers(
     assert [entry.identity for entry in dead] == [f"host:{sleeper.pid}:abc"]
 
 
+def test_the_sweep_ends_a_zygote_which_had_no_jobs(sleeper: subprocess.Popen[bytes]) -> None:
+    ticks = procs.start_ticks(sleeper.pid) or 0
+    assert orphans.sweep(a_state(zygotes=(record(sleeper.pid, ticks),))) == []
+    assert sleeper.wait(5) == -signal.SIGTERM
+
+
 def test_the_sweep_spares_a_process_that_has_got_the_pid(
     sleeper: subprocess.Popen[bytes],
 ) -> None:
