@@ -88,6 +88,16 @@ class Config:
     logfile: str = setting(
         "", "File that the log is appended to. Empty: standard error.", path=True, metavar="FILE"
     )
+    user: str = setting(
+        "",
+        "User to work as, when root starts the daemon. Empty: whoever starts it.",
+        metavar="NAME|UID",
+    )
+    group: str = setting(
+        "",
+        "Group to work as. Empty: the user's own.",
+        metavar="NAME|GID",
+    )
     log_level: str = setting(
         "info",
         "Least level that is logged.",
@@ -262,6 +272,8 @@ def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
     config = _absolute(Config(**layer.values))
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    if config.group and not config.user:
+        layer.problems.append(f"group {config.group} is set without a user")
     return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 

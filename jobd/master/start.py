@@ -20,7 +20,7 @@ import daemon
 from jobd import log
 from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import control, pidfile
+from jobd.master import control, pidfile, privileges
 from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
@@ -39,6 +39,7 @@ def run(config: Config) -> int:
     lock = None
     try:
         _guarantee_stdio()
+        privileges.assume(config)
         _raise_descriptor_limit(config)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
@@ -49,6 +50,7 @@ def run(config: Config) -> int:
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
     log.configure(logfile, config.log_level, config.log_format, "master")
+    _warn_of_root(config)
     if lock is None:
         logger.warning(
             "no_pidfile",
@@ -64,7 +66,7 @@ def run(config: Config) -> int:
         notifier=notifier,
     ).run()
     if verdict.code:
-        print(f"jobd: {verdict.text}", file=sys.stderr)
+        logfile.complain(f"jobd: {verdict.text}\n".encode())
     return verdict.code
 
 
@@ -81,6 +83,7 @@ def start(config: Config, *, wait: bool = True) -> int:
                 "a detached daemon has no terminal to log to: give --logfile "
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
+        privileges.assume(config)
         _raise_descriptor_limit(config)
         lock = _lock(config, required=True)
     except JobdError as error:
@@ -141,6 +144,7 @@ def _become_daemon(
         lock.adopt()
         logfile = _DaemonLog.open(config.logfile)
         log.configure(logfile, config.log_level, config.log_format, "master")
+        _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         master = Master(
             config, logfile=logfile, lock=lock, foreground=False, launch=launch, wait=wait
@@ -172,6 +176,15 @@ def _leave(code: int) -> NoReturn:
 def _refuse(error: JobdError) -> int:
     print(f"jobd: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _warn_of_root(config: Config) -> None:
+    if os.geteuid() == 0 and not config.user:
+        logger.warning(
+            "running_as_root",
+            advice="whatever a job does wrong, it does as root; give --user, or start jobd as "
+            "another user (--user root says that it is meant)",
+        )
 
 
 def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
