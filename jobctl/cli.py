@@ -202,21 +202,37 @@ def reopen_logs(find: Finder) -> None:
 
 
 @jobctl.command()
+@click.option("--wait", is_flag=True, help="Return when the last new worker is ready.")
 @click.pass_obj
-def restart(find: Finder) -> None:
-    """Replace all workers by new ones with fresh code, one after the other.
+def reload(find: Finder, wait: bool) -> None:
+    """Read the settings again and replace all workers by new ones with fresh code.
 
-    Returns when the last one is ready. If a new worker cannot boot, the old ones stay.
+    One after the other, beside the old ones, which finish their jobs. If a new worker cannot boot,
+    the old ones stay. Without --wait it returns when the reload has begun.
     """
-    for message in find().ask("restart"):
+    daemon = find()
+    try:
+        _reload(daemon, wait)
+    except NoAnswer as problem:
+        daemon.signal(Signals.SIGHUP)
+        raise Problem(
+            Code.PARTIAL, f"{problem}; a signal was sent, but what came of it is not known"
+        ) from None
+
+
+def _reload(daemon: Daemon, wait: bool) -> None:
+    for message in daemon.ask("reload"):
+        if message["type"] == "accepted" and not wait:
+            click.echo("reloading")
+            return
         if message["type"] == "progress":
             click.echo(message["text"])
         elif message["type"] == "done":
-            click.echo(f"restarted: generation {message['generation']} is complete")
+            click.echo(f"reloaded: generation {message['generation']} is complete")
             return
         elif message["type"] == "failed":
-            raise Problem(Code.FAILED, f"restart: {message['error']}")
-    raise Problem(Code.FAILED, "restart: the daemon ended before it was done")
+            raise Problem(Code.FAILED, f"reload: {message['error']}")
+    raise Problem(Code.FAILED, "reload: the daemon ended before it was done")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

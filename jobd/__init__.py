@@ -8,6 +8,7 @@ from jobd.context import CurrentJob, current_job
 from jobd.errors import (
     ArgumentError,
     JobdError,
+    JobTimeout,
     PayloadError,
     Shutdown,
     UnavailableError,
@@ -26,6 +27,7 @@ __all__ = [
     "CurrentJob",
     "FunctionJob",
     "Job",
+    "JobTimeout",
     "JobdError",
     "PayloadError",
     "Shutdown",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_OF_JOBCTL = frozenset({"status", "quiet", "resume", "stop", "threads", "reopen-logs", "restart"})
+_OF_JOBCTL = frozenset({"status", "quiet", "resume", "stop", "threads", "reload", "reopen-logs"})
 
 
 class _SettingsCommand(click.Command):
@@ -87,19 +88,19 @@ def jobd(ctx: click.Context, show_version: bool) -> int:
 @click.option("--no-wait", is_flag=True, help="Do not wait until the workers are ready.")
 def start(no_wait: bool, config: str | None, **flags: Any) -> int:
     """Start the daemon and wait until it is ready."""
-    settings = _load(config, flags)
+    settings, reread = _load(config, flags)
     from jobd.master.start import start as start_daemon
 
-    return start_daemon(settings, wait=not no_wait)
+    return start_daemon(settings, reread, wait=not no_wait)
 
 
 @jobd.command(cls=_SettingsCommand)
 def run(config: str | None, **flags: Any) -> int:
     """Run in the foreground (systemd, containers)."""
-    settings = _load(config, flags)
+    settings, reread = _load(config, flags)
     from jobd.master.start import run as run_daemon
 
-    return run_daemon(settings)
+    return run_daemon(settings, reread)
 
 
 @jobd.command(cls=_SettingsCommand)
@@ -131,10 +132,19 @@ def version() -> int:
     return Exit.OK
 
 
-def _load(config: str | None, flags: dict[str, Any]) -> Config:
+def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
+    """The settings, and what reads them again from the same places, wherever it is called."""
     from jobd.config import Config, find_file
 
-    settings = Config.load(find_file(config, os.environ), os.environ, flags)
+    environment = dict(os.environ)
+    file = find_file(config, environment)
+    settings = _with_application(Config.load(file, environment, flags))
+    base = Path.cwd()
+    again = str(base / file) if file else None
+    return settings, lambda: _with_application(Config.load(again, environment, flags, base))
+
+
+def _with_application(settings: Config) -> Config:
     if not settings.require:
         raise ConfigError(
             "no application is given: name its module or file with -r, e.g. -r shop.jobs, "

@@ -24,7 +24,16 @@ from jobd.settings import (
     setting,
 )
 
-__all__ = ["DEFAULT_PIDFILE", "SETTINGS", "Config", "QueueSpec", "Reading", "find_file", "read"]
+__all__ = [
+    "DEFAULT_PIDFILE",
+    "SETTINGS",
+    "Config",
+    "QueueSpec",
+    "Reading",
+    "find_file",
+    "fixed_changes",
+    "read",
+]
 
 #: Where the pidfile is when no setting says otherwise.
 DEFAULT_PIDFILE = "/run/jobd/jobd.pid"
@@ -66,9 +75,17 @@ class Config:
         unit="threads",
         minimum=1,
         maximum=1000,
+        fixed=True,
     )
     workers: int = setting(
-        1, "Worker processes.", "-w", "--workers", unit="processes", minimum=1, maximum=256
+        1,
+        "Worker processes.",
+        "-w",
+        "--workers",
+        unit="processes",
+        minimum=1,
+        maximum=256,
+        fixed=True,
     )
     timeout: float = setting(
         8.0,
@@ -84,19 +101,26 @@ class Config:
         f"File that holds the master's process id. Empty: {DEFAULT_PIDFILE}.",
         path=True,
         metavar="FILE",
+        fixed=True,
     )
     logfile: str = setting(
-        "", "File that the log is appended to. Empty: standard error.", path=True, metavar="FILE"
+        "",
+        "File that the log is appended to. Empty: standard error.",
+        path=True,
+        metavar="FILE",
+        fixed=True,
     )
     user: str = setting(
         "",
         "User to work as, when root starts the daemon. Empty: whoever starts it.",
         metavar="NAME|UID",
+        fixed=True,
     )
     group: str = setting(
         "",
         "Group to work as. Empty: the user's own.",
         metavar="NAME|GID",
+        fixed=True,
     )
     log_level: str = setting(
         "info",
@@ -112,10 +136,12 @@ class Config:
         env=("JOBD_REDIS", "REDIS_URL"),
         check=redis_url,
         metavar="URL",
+        fixed=True,
     )
     prefix: str = setting(
         "",
         "Put before every key in Redis. Empty, to share queues with a Ruby application.",
+        fixed=True,
     )
     environment: str = setting(
         "development",
@@ -131,6 +157,7 @@ class Config:
         "Directory to work in; the application is imported from it. Empty: where jobd is started.",
         path=True,
         metavar="DIR",
+        fixed=True,
     )
     start_timeout: float = setting(
         60.0, "Limit for the daemon to become ready.", unit="seconds", minimum=1, maximum=86400
@@ -141,6 +168,20 @@ class Config:
         unit="seconds",
         minimum=1,
         maximum=86400,
+    )
+    reload_timeout: float = setting(
+        3600.0,
+        "Time that running jobs get to finish in workers that a reload replaces.",
+        unit="seconds",
+        minimum=0,
+        maximum=604_800,
+    )
+    max_extra: int = setting(
+        0,
+        "Replaced workers that may be finishing their jobs at a time. 0: any number.",
+        unit="processes",
+        minimum=0,
+        maximum=256,
     )
     max_retries: int = setting(
         25,
@@ -180,7 +221,11 @@ class Config:
 
     @classmethod
     def load(
-        cls, file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]
+        cls,
+        file: str | None,
+        environment: Mapping[str, str],
+        flags: Mapping[str, object],
+        base: Path | None = None,
     ) -> Config:
         """The effective settings.
 
@@ -188,11 +233,12 @@ class Config:
             file: the TOML file, or None for none (see :func:`find_file`).
             environment: environment variables, normally ``os.environ``.
             flags: by field name, as text or as values; None and empty tuples count as not given.
+            base: what relative paths begin at; None for the working directory.
 
         Raises:
             ConfigError: something is wrong; the text names every problem with its place.
         """
-        reading = read(file, environment, flags)
+        reading = read(file, environment, flags, base)
         if reading.problems:
             raise ConfigError(_sentence(reading.problems))
         return reading.config
@@ -221,8 +267,18 @@ class Config:
 
 #: The description of every field of Config, in order.
 SETTINGS: tuple[Setting, ...] = describe(Config)
+_FIXED = tuple(one.name for one in SETTINGS if one.fixed)
 _BY_NAME = {one.name: one for one in SETTINGS}
 _ENVIRONMENTS = "environments"
+
+
+def fixed_changes(before: Config, after: Config) -> list[str]:
+    """Names of the settings that differ and must not, while a daemon runs.
+
+    >>> fixed_changes(Config(timeout=8.0, concurrency=5), Config(timeout=9.0, concurrency=6))
+    ['concurrency']
+    """
+    return [name for name in _FIXED if getattr(before, name) != getattr(after, name)]
 
 
 @dataclass(slots=True)
@@ -247,7 +303,12 @@ def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
     return "jobd.toml" if Path("jobd.toml").exists() else None
 
 
-def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Reading:
+def read(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    base: Path | None = None,
+) -> Reading:
     """Like :meth:`Config.load`, but returns the problems beside what could be read."""
     layer = _Layer()
     table = layer.open(file) if file else {}
@@ -269,7 +330,7 @@ def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
             layer.wrong |= upper.wrong
     layer.problems += above.problems
 
-    config = _absolute(Config(**layer.values))
+    config = _absolute(Config(**layer.values), base)
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
     if config.group and not config.user:
@@ -359,10 +420,10 @@ def _guess(key: str, top: bool) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _absolute(config: Config) -> Config:
+def _absolute(config: Config, base: Path | None) -> Config:
     """Paths made independent of the directory that a daemon works in later."""
     try:
-        base = Path(config.directory).expanduser().absolute()
+        base = (base or Path.cwd()) / Path(config.directory).expanduser()
     except FileNotFoundError:
         raise ConfigError(
             "the working directory does not exist any more; change to one that does"

@@ -69,6 +69,13 @@ class UnknownJobError(JobdError, LookupError):
     """No job with this name is registered in this process."""
 
 
+class JobTimeout(BaseException):
+    """Raised inside a job that has run longer than its ``timeout``; it counts as a failure.
+
+    It is no ``Exception``, so that ``except Exception`` in a job does not swallow it.
+    """
+
+
 class Shutdown(BaseException):
     """Raised inside a job that is still running at the stop deadline.
 

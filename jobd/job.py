@@ -92,6 +92,7 @@ def job(
     retry_for: float | timedelta | None = None,
     retry_in: RetryIn | None = None,
     on_exhausted: OnExhausted | None = None,
+    timeout: float | timedelta | None = None,
     tags: Sequence[str] | None = None,
     **extra: Any,
 ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
@@ -102,6 +103,7 @@ def job(
     name: str | None = None,
     retry_in: RetryIn | None = None,
     on_exhausted: OnExhausted | None = None,
+    timeout: float | timedelta | None = None,
     **options: Any,
 ) -> Any:
     """Make a job of a function.
@@ -118,6 +120,8 @@ def job(
             called with the count, the exception and the payload.
         on_exhausted: called with the payload and the exception after the last try; may return
             DISCARD.
+        timeout: seconds that one execution may take; then JobTimeout is raised in it, which is a
+            failure like any other.
         tags: strings that dashboards show and filter by.
         extra: any further key travels in the payload.
 
@@ -134,7 +138,8 @@ def job(
     def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
         if isinstance(target, type) or not hasattr(target, "__qualname__"):
             raise ArgumentError(f"@job goes on a function, not on {target!r}; a class inherits Job")
-        settings = _Settings(_options_of(target, DEFAULTS, options), retry_in, on_exhausted)
+        own = _options_of(target, DEFAULTS, options)
+        settings = _Settings(own, retry_in, on_exhausted, timeout)
         definition = _define(target, target, target, inspect.signature(target), name, settings)
         return FunctionJob(target, Call(definition))
 
@@ -148,6 +153,7 @@ class _Settings:
     options: Mapping[str, Any] = field(default_factory=lambda: DEFAULTS)
     retry_in: RetryIn | None = None
     on_exhausted: OnExhausted | None = None
+    timeout: float | timedelta | None = None
 
 
 def _options_of(
@@ -190,12 +196,22 @@ def _define(
         options=settings.options,
         retry_in=settings.retry_in,
         on_exhausted=settings.on_exhausted,
+        timeout=_seconds(what, settings.timeout),
         is_async=inspect.iscoroutinefunction(body),
         signature=signature,
         origin=origin,
     )
     register(definition)
     return definition
+
+
+def _seconds(what: str, timeout: object) -> float | None:
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):  # type: ignore[operator]
+        raise ArgumentError(f"{what}: timeout must be a number of seconds above 0, not {timeout!r}")
+    return float(seconds)  # type: ignore[arg-type]
 
 
 class Job:
@@ -236,6 +252,7 @@ class Job:
         retry_for: float | timedelta | None = None,
         retry_in: RetryIn | None = None,
         on_exhausted: OnExhausted | None = None,
+        timeout: float | timedelta | None = None,
         tags: Sequence[str] | None = None,
         **extra: Any,
     ) -> None:
@@ -255,6 +272,7 @@ class Job:
             _options_of(cls, base.options, options),
             retry_in or base.retry_in,
             on_exhausted or base.on_exhausted,
+            base.timeout if timeout is None else timeout,
         )
         perform = getattr(cls, "perform", None)
         if perform is None:

@@ -26,6 +26,7 @@ class Definition:
         retry_in: seconds (or DISCARD, or KILL) by count, exception and payload; None = default.
         on_exhausted: told the payload and the exception after the last retry; DISCARD keeps the
             job out of the dead set.
+        timeout: seconds that one execution may take; None for any time.
         is_async: the function returns a coroutine.
         signature: of the call, without ``self``.
         origin: module and qualified name of the code.
@@ -36,6 +37,7 @@ class Definition:
     options: Mapping[str, Any]
     retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
     on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None
+    timeout: float | None
     is_async: bool
     signature: inspect.Signature
     origin: str

@@ -35,7 +35,8 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The description of one field of Config. *type* is the field's annotation."""
+    """The description of one field of Config. *type* is the field's annotation;
+    one that is *fixed* does not change at a reload."""
 
     name: str
     type: str
@@ -50,6 +51,7 @@ class Setting:
     path: bool
     check: Callable[[str], None] | None
     metavar: str
+    fixed: bool
 
     @property
     def repeatable(self) -> bool:
@@ -127,10 +129,12 @@ def setting(
     path: bool = False,
     check: Callable[[str], None] | None = None,
     metavar: str = "",
+    fixed: bool = False,
 ) -> Any:
     """A dataclass field that carries the rest of its description as metadata.
 
-    Without *flags* the flag is the field's name; without *env* the variable is ``JOBD_NAME``.
+    Without *flags* the flag is the field's name; without *env* the variable is ``JOBD_NAME``. One
+    that is *fixed* stays as it is until the daemon has ended.
     """
     metadata: Mapping[str, object] = {
         "help": help,
@@ -143,6 +147,7 @@ def setting(
         "path": path,
         "check": check,
         "metavar": metavar,
+        "fixed": fixed,
     }
     return field(default=default, metadata=metadata)
 

@@ -25,7 +25,7 @@ class Reason(StrEnum):
     """Why a child leaves, noted before it is asked to: an exit without a reason is a crash."""
 
     STOP = "stop"
-    ROLL = "restart"
+    ROLL = "reload"
     EXTERNAL = "told from outside"
     HUNG = "did not get ready in time"
     MUTE = "stopped talking to the master"

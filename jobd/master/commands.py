@@ -41,7 +41,7 @@ class Commands:
             "quiet": self._quiet,
             "resume": self._resume,
             "stop": self._stop,
-            "restart": self._restart,
+            "reload": self._reload,
             "reopen": self._reopen,
             "threads": self._threads,
         }
@@ -123,8 +123,8 @@ class Commands:
         client.send("accepted", limit=self._master.ending.limit)
         self._stopping.append(client)
 
-    def _restart(self, client: Client, _request: Message) -> None:
-        if error := self._master.restart.request(client.who, client):
+    def _reload(self, client: Client, _request: Message) -> None:
+        if error := self._master.reload.request(client.who, client):
             client.failed(error)
         else:
             client.send("accepted")

@@ -27,7 +27,7 @@ from jobd.master.logfile import LogFile
 from jobd.master.notify import Notifier
 from jobd.master.phase import Phase
 from jobd.master.recoveries import Recoveries
-from jobd.master.restart import Restart
+from jobd.master.reload import Reload
 from jobd.master.rundir import RunDirectory
 from jobd.master.slots import Slot
 from jobd.master.staff import Staff
@@ -54,6 +54,7 @@ class Master:
         launch: who waits for the daemon to be ready.
         wait: whether *launch* waits for that, or only for the daemon to exist.
         notifier: the line to systemd.
+        reread: reads the settings anew for a reload, and raises ConfigError.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Master:
         launch: Launch | None = None,
         wait: bool = True,
         notifier: Notifier | None = None,
+        reread: Callable[[], Config],
     ) -> None:
         self.config = config
         self.logfile = logfile
@@ -85,7 +87,7 @@ class Master:
         self._signals: signals.SignalInbox | None = None
         self.staff = Staff(config, Forker(config, logfile, self._leave_behind), self.selector, self)
         self.ending = Stop(self)
-        self.restart = Restart(self)
+        self.reload = Reload(self, reread)
         self._commands = Commands(self)
         self._boot = Boot(self)
         self._quiet_when_ready = ""
@@ -166,7 +168,7 @@ class Master:
         if self.phase is Phase.STARTING:
             self._boot.advance(now)
         elif self.phase is Phase.RELOADING:
-            self.restart.advance()
+            self.reload.advance()
         elif self.phase is Phase.QUIETING and all(
             child.idle for child in self.staff.slots.worker_children()
         ):
@@ -188,6 +190,12 @@ class Master:
         set_title("master", self.config.tag, phase)
         self.changed()
 
+    def configure(self, config: Config) -> None:
+        """Go on with other settings; children that live keep theirs."""
+        self.config = config
+        self.staff.slots.configure(config)
+        log.configure(self.logfile, config.log_level, config.log_format, "master")
+
     def line(self) -> str:
         """The daemon in one line."""
         return report.line(self.phase, self.generation, self.staff, self.config)
@@ -208,7 +216,7 @@ class Master:
             logger.info("quiet_postponed", cause=cause)
         elif self.phase in (Phase.RUNNING, Phase.RELOADING):
             reloading = self.phase is Phase.RELOADING
-            self.restart.cancel("the daemon was told to be quiet")
+            self.reload.cancel("the daemon was told to be quiet")
             self.enter(Phase.QUIETING, cause)
             if reloading:  # else systemd would wait for the end of what it takes for a reload
                 self.notifier.ready(self.line())
@@ -251,7 +259,7 @@ class Master:
             child.tell({"type": "quiet"})
 
     def child_gone(self, child: Child, cause: str) -> None:
-        self.restart.exited(child, cause)
+        self.reload.exited(child, cause)
         if self.phase is Phase.STARTING:
             self._boot.child_gone(child, cause)
 
@@ -287,8 +295,8 @@ class Master:
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
-        elif error := self.restart.request(cause):
-            logger.warning("restart_refused", reason=error)
+        elif error := self.reload.request(cause):
+            logger.warning("reload_refused", reason=error)
 
     def _on_child_signal(self, _cause: str) -> None:
         if os.getpid() == 1:

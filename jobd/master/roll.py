@@ -1,9 +1,9 @@
 """The rolling restart: every worker is replaced by one with fresh code, one slot at a time.
 
 A slot's new worker boots beside the old one, and only when it is ready is the old one asked to
-stop. The next slot follows when that one has left, so there is never more than one worker too many;
-the last one may finish its jobs after the roll. A new worker that does not get ready ends the roll
-with all remaining old ones untouched.
+stop, which leaves it time to finish its jobs. The next slot follows at once, unless too many old
+ones are still at it: the roll is through when the last new worker is ready. A new worker that does
+not get ready ends the roll with all remaining old ones untouched.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
+from jobd.config import Config
 from jobd.master.child import Child, Reason
 from jobd.master.slots import Slot
 from jobd.master.staff import Staff
@@ -26,22 +27,22 @@ class Outcome(Enum):
 
 
 class Roll:
-    """One rolling restart up to *generation*; *progress* is told each step in words.
+    """One roll up to *generation*; *progress* is told each step in words.
 
     Attributes:
-        again: another restart was asked for meanwhile; it follows when this slot is through.
+        again: another reload was asked for meanwhile; it follows when this slot is through.
         error: why it failed.
     """
 
     def __init__(
-        self, staff: Staff, generation: int, timeout: float, progress: Callable[[str], None]
+        self, staff: Staff, generation: int, config: Config, progress: Callable[[str], None]
     ) -> None:
         self.generation = generation
         self.again = False
         self.error = ""
         self._staff = staff
         self._slots = staff.slots
-        self._timeout = timeout
+        self._config = config
         self._progress = progress
         self._waiting: list[Slot] = list(staff.slots.workers)
         self._slot: Slot | None = None
@@ -66,16 +67,17 @@ class Roll:
         slot.backoff.healthy()
         self._progress(f"{slot.role}: pid {child.pid} is ready")
         if old is not None:
-            self._slots.stop(old, Reason.ROLL, time.monotonic() + self._timeout)
+            self._slots.stop(old, Reason.ROLL, time.monotonic() + self._config.reload_timeout)
 
     def _next_slot(self) -> Outcome:
         if self._slot is None:
             if not self._waiting:
                 return Outcome.DONE
             self._slot = self._waiting.pop(0)
-        # Also one of an earlier roll.
-        leaving = any(child.reason is Reason.ROLL for child in self._slots.children())
-        if leaving or not self._slots.may_fork():
+        # Also those of an earlier roll.
+        leaving = sum(child.reason is Reason.ROLL for child in self._slots.children())
+        crowded = 0 < self._config.max_extra <= leaving
+        if crowded or not self._slots.may_fork():
             return Outcome.GOING_ON
         slot, self._slot = self._slot, None
         try:

@@ -16,6 +16,7 @@ word       content
 16 + 4 t   job thread *t*: sequence number of the running job, 0 when idle
 17 + 4 t   job thread *t*: start of the running job
 18 + 4 t   job thread *t*: thread ident, to find it in a raw stack dump
+19 + 4 t   job thread *t*: deadline of the running job, 0 when it may take any time
 =========  ==================================================================
 """
 

@@ -23,7 +23,7 @@ class Seat:
         config: the settings.
         role: "worker.0", "worker.1", ... or "keeper".
         index: number of the worker, 0-based; 0 for the keeper.
-        generation: counts the rolling restarts; 1 for the first children.
+        generation: counts the reloads; 1 for the first children.
         nonce: the random part of :attr:`identity`.
         channel: this child's end of the line to the master.
         signals: the signals sent to this child.

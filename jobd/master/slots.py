@@ -12,7 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobd import log
 from jobd.config import Config
@@ -61,7 +61,7 @@ class Backoff:
 class Slot:
     """The place of one worker, or of the keeper.
 
-    *child* is the one that serves; *replacement* boots beside it during a rolling restart.
+    *child* is the one that serves; *replacement* boots beside it during a reload.
     *start_at* is when an empty slot may be filled (monotonic seconds).
     """
 
@@ -97,13 +97,18 @@ class Slots:
         self._on_exit = on_exit
         self._living: list[Child] = []
         self._next_fork = 0.0
-        # In a rolling restart every worker may for a while have a successor beside it.
+        # In a reload every worker may for a while have a successor beside it.
         count = 2 * config.workers + 2
         board = Scoreboard(count, config.concurrency)
         self._workplaces = [
             Workplace(page, StackDump(str(number))) for number, page in enumerate(board.pages)
         ]
         self._free = list(self._workplaces)
+
+    def configure(self, config: Config) -> None:
+        """Children that are forked from now on get these settings."""
+        self._config = config
+        self._forker = replace(self._forker, config=config)
 
     # Looking -----------------------------------------------------------------------------------
 

@@ -115,6 +115,11 @@ class Staff:
                 self._tell_keeper(message)
         self._events.child_forked()
 
+    def replace_keeper(self) -> None:
+        """Have a keeper with the present settings; the slot is filled again as it leaves."""
+        if (keeper := self.slots.keeper.child) is not None:
+            self.slots.stop(keeper, Reason.ROLL, time.monotonic())
+
     def tell(self, message: Message) -> None:
         """Tell every child."""
         for child in self.slots.children():

@@ -12,6 +12,7 @@ import fcntl
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,8 +35,12 @@ _DESCRIPTORS_BESIDE_JOBS = 64
 logger = log.get("jobd.master")
 
 
-def run(config: Config) -> int:
-    """Serve in the foreground until stopped; returns the exit code."""
+def run(config: Config, reread: Callable[[], Config]) -> int:
+    """Serve in the foreground until stopped; returns the exit code.
+
+    Args:
+        reread: reads the settings anew for a reload, and raises ConfigError.
+    """
     lock = None
     try:
         _guarantee_stdio()
@@ -64,14 +69,18 @@ def run(config: Config) -> int:
         foreground=True,
         terminal=os.isatty(0),
         notifier=notifier,
+        reread=reread,
     ).run()
     if verdict.code:
         logfile.complain(f"jobd: {verdict.text}\n".encode())
     return verdict.code
 
 
-def start(config: Config, *, wait: bool = True) -> int:
+def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) -> int:
     """Detach, and return when all workers are ready (``wait=False``: when the daemon exists).
+
+    Args:
+        reread: as for :func:`run`.
 
     Returns:
         the exit code for the launcher, 0 or what the daemon failed with.
@@ -94,7 +103,7 @@ def start(config: Config, *, wait: bool = True) -> int:
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
-        _become_daemon(config, lock, Launch(writer), directory, wait)
+        _become_daemon(config, reread, lock, Launch(writer), directory, wait)
     os.close(writer)
     lock.close()
     limit = config.start_timeout + config.timeout + 2 * (PUSH_BACK + GRACE) + _LAUNCHER_EXTRA
@@ -125,7 +134,12 @@ class _DaemonLog(LogFile):
 
 
 def _become_daemon(
-    config: Config, lock: pidfile.Pidfile, launch: Launch, directory: str, wait: bool
+    config: Config,
+    reread: Callable[[], Config],
+    lock: pidfile.Pidfile,
+    launch: Launch,
+    directory: str,
+    wait: bool,
 ) -> NoReturn:
     """The rest of the daemon's life, in a child of the launcher; never returns to its caller."""
     try:
@@ -147,7 +161,13 @@ def _become_daemon(
         _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         master = Master(
-            config, logfile=logfile, lock=lock, foreground=False, launch=launch, wait=wait
+            config,
+            logfile=logfile,
+            lock=lock,
+            foreground=False,
+            launch=launch,
+            wait=wait,
+            reread=reread,
         )
         verdict = master.run()
     except Exception as error:  # noqa: BLE001 - translated: it must not reach the launcher's stack

@@ -85,7 +85,7 @@ class Stop:
 
     def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
         master = self._master
-        master.restart.cancel("the daemon is stopping")
+        master.reload.cancel("the daemon is stopping")
         self._began = now = time.monotonic()
         self._deadline = now + timeout
         self._next_report = now + _REPORT_EVERY

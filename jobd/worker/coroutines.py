@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from jobd.errors import Shutdown
+from jobd.errors import JobTimeout, Shutdown
 
 
 class Coroutines:
@@ -23,12 +23,18 @@ class Coroutines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float | None = None) -> Any:
         """Run it to its end, with the context variables of the caller.
 
+        Args:
+            seconds: that it may take.
+
         Raises:
+            JobTimeout: it took longer, and was cancelled.
             Shutdown: it was cancelled because the worker stops.
         """
+        if seconds is not None:
+            coroutine = _limited(coroutine, seconds)
         future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
         try:
             return future.result()
@@ -72,6 +78,16 @@ class Coroutines:
                 loop.run_forever()
             except (SystemExit, KeyboardInterrupt):
                 continue  # it is in the result of the coroutine as well
+
+
+async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await coroutine
+    except TimeoutError as error:
+        if limit.expired():
+            raise JobTimeout from error
+        raise
 
 
 def _cancel_tasks() -> None:

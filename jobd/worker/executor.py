@@ -17,6 +17,7 @@ from jobd.middleware import server_middleware
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
 from jobd.worker.coroutines import Coroutines
+from jobd.worker.deadlines import Deadlines
 from jobd.worker.retry import Retry
 from jobd.worker.settlement import Settlement
 
@@ -24,8 +25,11 @@ from jobd.worker.settlement import Settlement
 class Executor:
     """Runs jobs, in any thread."""
 
-    def __init__(self, config: Config, inflight: InFlight, coroutines: Coroutines) -> None:
+    def __init__(
+        self, config: Config, inflight: InFlight, coroutines: Coroutines, deadlines: Deadlines
+    ) -> None:
         self._coroutines = coroutines
+        self._deadlines = deadlines
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
         self._log_done = log.get_held("jobd.job")
@@ -87,11 +91,19 @@ class Executor:
                 self._log.exception("error_handler_failed")
 
     def _perform(self, definition: Definition, work: payload.Work) -> Any:
+        if definition.timeout is not None:
+            return self._perform_in_time(definition, work, definition.timeout)
         result = definition.call(work.args, work.kwargs)
         if definition.is_async:
             coroutine: Coroutine[Any, Any, Any] = result
             return self._coroutines.run(coroutine)
         return result
+
+    def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
+        with self._deadlines.limit(seconds):
+            result = definition.call(work.args, work.kwargs)
+            # The exception would not reach a thread that waits for a coroutine.
+            return self._coroutines.run(result, seconds) if definition.is_async else result
 
     def _failed(
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float

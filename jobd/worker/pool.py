@@ -78,6 +78,10 @@ class JobThread(threading.Thread):
         job, started = self.job, self._words[self._at + 1]
         return Working(self.name, job, started) if job is not None else None
 
+    def show_deadline(self, at: float) -> None:
+        """Show until when the running job may run (monotonic s); 0 for any time."""
+        self._words[self._at + 3] = int(at * 1e9)
+
     def run(self) -> None:
         words, at = self._words, self._at
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle

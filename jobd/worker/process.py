@@ -7,6 +7,7 @@ job is in a queue again whatever its thread does with the interruption.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from jobd.redis.connection import connect, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
+from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
@@ -69,7 +71,8 @@ class Worker(Child):
         inflight = InFlight(keys, self._identity, order.names)
         self._pool = Pool(config.concurrency, seat.page)
         self._coroutines = Coroutines()
-        self._executor = Executor(config, inflight, self._coroutines)
+        self._deadlines = Deadlines(self.bell.ring)
+        self._executor = Executor(config, inflight, self._coroutines, self._deadlines)
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
         )
@@ -97,8 +100,8 @@ class Worker(Child):
         except JobdError as error:
             return self._failed(error)
         while self.exit_code is None:
-            left = TURN if self._deadline is None else self._deadline - time.monotonic()
-            self.turn(min(TURN, left))
+            due = min(self._deadlines.next, math.inf if self._deadline is None else self._deadline)
+            self.turn(min(TURN, due - time.monotonic()))
         return self.exit_code
 
     # -- booting -------------------------------------------------------------------------------
@@ -207,6 +210,7 @@ class Worker(Child):
 
     def tick(self) -> None:
         self.seat.page.words[BUSY] = len(self._pool.working())
+        self._deadlines.enforce(time.monotonic())
         while self._remote:
             self._obey(self._remote.popleft())
         idle = not self._working or self._fetcher.idle

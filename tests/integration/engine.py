@@ -23,6 +23,7 @@ from jobd.redis.connection import connect
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
+from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.pool import Pool
@@ -120,7 +121,7 @@ class Engine:
         self.pool = Pool(threads, self.page)
         order = QueueOrder(self.config.queues, self.config.queue_mode)
         self.inflight = InFlight(KEYS, identity, order.names)
-        self.executor = Executor(self.config, self.inflight, Coroutines())
+        self.executor = Executor(self.config, self.inflight, Coroutines(), Deadlines(lambda: None))
         self.idle = threading.Event()
         self._client = connect(url, timeout=timeout)
         self.fetcher = Fetcher(

@@ -324,7 +324,7 @@ def test_a_daemon_of_another_user_is_out_of_reach(
     getattr(running, verb)()
     running.wait_ready()
     try:
-        for command in ("status", "quiet", "stop", "threads", "reopen-logs", "restart"):
+        for command in ("status", "quiet", "stop", "threads", "reopen-logs", "reload"):
             done = nobody("-m", "jobctl", "--pidfile", str(running.pidfile), command)
             assert (command, done.returncode) == (command, 4), done.stderr
             assert "permission denied" in sentence_of_jobctl(done.stderr)

@@ -89,7 +89,7 @@ def test_quiet_waits_until_no_worker_takes_jobs(daemon: StartDaemon, redis: redi
     state = json.loads(running.jobctl("status", "--json").stdout)["state"]
     assert state in ("quieting", "quiet")  # the second once the nap is over
     assert redis.llen("queue:default") == 1
-    assert running.jobctl("restart").returncode == 1
+    assert running.jobctl("reload", "--wait").returncode == 1
     assert running.jobctl("resume").returncode == 0
     running.wait(lambda: redis.get("stat:processed") == b"2", 10, "both jobs have run")
 
@@ -176,10 +176,10 @@ def test_reopen_logs_keeps_the_old_file_when_the_new_one_cannot_be_opened(
     assert "cannot open the log file" in done.stderr
 
 
-def test_restart_returns_when_the_new_generation_is_ready(daemon: StartDaemon) -> None:
+def test_reload_with_wait_returns_when_the_new_generation_is_ready(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "2")
     old = set(running.workers())
-    done = running.jobctl("restart")
+    done = running.jobctl("reload", "--wait")
     assert done.returncode == 0
     assert "generation 2 is complete" in done.stdout
     running.wait(lambda: not old & set(running.workers()), 5, "the old workers are gone")

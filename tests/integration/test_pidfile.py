@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.integration.daemon import environment
 
-COMMANDS = ("status", "quiet", "stop", "threads", "reopen-logs", "restart")
+COMMANDS = ("status", "quiet", "stop", "threads", "reopen-logs", "reload")
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_a_flood_of_signals_leaves_no_descriptor(daemon: StartDaemon) -> None:
     assert psutil.Process(running.pid).num_threads() == 1
 
 
-def test_the_stop_wins_over_a_restart(daemon: StartDaemon) -> None:
+def test_the_stop_wins_over_a_reload(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "2")
     running.signal(signal.SIGHUP)
     running.wait_for_log('"state":"reloading"')

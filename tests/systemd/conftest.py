@@ -47,12 +47,12 @@ class Service:
         """Write /srv/app/app.py, which the settings require."""
         self.box.path("/srv/app/app.py").write_text(textwrap.dedent(source))
 
-    def configure(self, *lines: str) -> None:
+    def configure(self, *lines: str, redis: str = "") -> None:
         """Write the settings, with *lines* of TOML of the test's own first."""
         own = [
             'require = ["app"]',
             'directory = "/srv/app"',
-            f'redis = "{self._server.tcp_url}"',
+            f'redis = "{redis or self._server.tcp_url}"',
             'log_format = "json"',
         ]
         self._config.write_text("\n".join([*lines, *own]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import site
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +12,10 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
+from jobd.testing.server import find_server
 from tests.integration.daemon import wait
 from tests.systemd.box import Box
-from tests.systemd.conftest import Service
+from tests.systemd.conftest import UNITS, Service
 
 # One box is enough: with --dist loadgroup, all of this runs in one test process.
 pytestmark = pytest.mark.xdist_group("systemd")
@@ -197,6 +199,59 @@ def test_instances_of_the_template_do_not_meet(two: list[Service], push: Push) -
     mail.systemctl("stop", mail.unit)
     assert video.show("ActiveState") == "active"
     assert "running" in video.show("StatusText")
+
+
+# -- without a network -----------------------------------------------------------------------------
+
+LOCAL_URL = "unix:///run/redis/redis.sock"
+
+
+@pytest.fixture
+def local_redis(box: Box) -> Iterator[str]:
+    """The URL, from outside, of a server in the box that has no port."""
+    program = str(find_server())
+    packages = site.getsitepackages()[0]  # which the box has elsewhere
+    program = program.replace(packages, "/opt/site")
+    started = box.run(
+        *("systemd-run", "--unit=redis", "-p", "RuntimeDirectory=redis", program),
+        *("--port", "0", "--unixsocket", "/run/redis/redis.sock", "--unixsocketperm", "777"),
+        *("--save", "", "--dir", "/run/redis"),
+    )
+    assert started.returncode == 0, started.stderr
+    socket = box.path("/run/redis/redis.sock")
+    wait(socket.exists, 10, box.journal("redis") or "the server listens")
+    yield f"unix://{socket}"
+    box.run("systemctl", "stop", "redis")
+
+
+def test_with_a_local_redis_no_network_is_needed_and_there_is_none(
+    service: Service, local_redis: str
+) -> None:
+    service.write_app(
+        APP
+        + """
+import socket
+
+@job
+def call_out():
+    try:
+        socket.create_connection(("127.0.0.1", 80))
+    except OSError as error:
+        (HOME / "error").write_text(str(error))
+"""
+    )
+    directory = service.box.path("/etc/systemd/system/jobd.service.d")
+    directory.mkdir()
+    shipped = UNITS / "jobd.service.d" / "local-redis.conf"
+    (directory / shipped.name).write_text(shipped.read_text())
+    service.configure(redis=LOCAL_URL)
+    service.start()
+    Client(local_redis).push({"class": "app.call_out", "args": []})
+    wait((service.home / "error").exists, 10, "the job has run")
+    assert "Address family not supported" in (service.home / "error").read_text()
+    service.systemctl("reload", service.unit)
+    for command in ("status", "threads"):
+        service.jobctl(command)
 
 
 # -- fault 50 --------------------------------------------------------------------------------------

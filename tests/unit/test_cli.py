@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -121,9 +122,12 @@ def test_every_source_reaches_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("JOBD_CONCURRENCY", "4")
     monkeypatch.setenv("JOBD_TIMEOUT", "4")
     flags: dict[str, object] = {"require": ("a", "b"), "timeout": "5"}
-    assert cli._load(None, flags) == Config(
-        workers=3, concurrency=4, timeout=5.0, require=("a", "b")
-    )
+    settings, reread = cli._load(None, flags)
+    assert settings == Config(workers=3, concurrency=4, timeout=5.0, require=("a", "b"))
+    Path("jobd.toml").write_text("workers = 3\nmax_retries = 9", encoding="utf-8")
+    monkeypatch.setenv("JOBD_CONCURRENCY", "99")  # a reload sees the file anew, and nothing else
+    monkeypatch.chdir("/")
+    assert reread() == replace(settings, max_retries=9)
 
 
 def test_errors_become_one_sentence_and_their_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ _SNAKE = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 # Words of the manual that are other programs'.
 FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "--shell", "--now"}
 # Of `python -m benchmarks`, which is no part of the package.
-FOREIGN_FLAGS |= {"--quick", "--only", "--rounds"}
+FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
 

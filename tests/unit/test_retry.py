@@ -23,6 +23,7 @@ from jobd.redis import scripts
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
+from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.retry import backtrace_lines, default_delay, jitter
 
@@ -42,7 +43,9 @@ class Bench:
         self.reported: list[tuple[BaseException, dict[str, Any]]] = []
         self.died: list[tuple[dict[str, Any], BaseException]] = []
         self.inflight = InFlight(KEYS, ME, ["default"])
-        self.executor = Executor(Config(**settings), self.inflight, Coroutines())
+        self.executor = Executor(
+            Config(**settings), self.inflight, Coroutines(), Deadlines(lambda: None)
+        )
         self.outcome = ""
         self._next = 0
         for script in scripts.OF_A_WORKER:

@@ -1,10 +1,17 @@
-"""Who asked for a rolling restart, and what they are told about it."""
+"""The reload: new settings and fresh code, brought in by a rolling restart of the workers.
+
+It happens as a whole or not at all. A configuration that cannot be read changes nothing; and when
+the new workers do not get ready, the old ones stay, and so do the settings they were started with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jobd import log
+from jobd.config import Config, fixed_changes
+from jobd.errors import ConfigError
 from jobd.master.phase import Phase
 from jobd.master.roll import Outcome, Roll
 
@@ -16,16 +23,22 @@ if TYPE_CHECKING:
 logger = log.get("jobd.master")
 
 
-class Restart:
-    """The rolling restarts of one master: at most one goes on, at most one more is owed."""
+class Reload:
+    """The reloads of one master: at most one goes on, at most one more is owed.
 
-    def __init__(self, master: Master) -> None:
+    Args:
+        reread: reads the settings anew, from where they came at the start.
+    """
+
+    def __init__(self, master: Master, reread: Callable[[], Config]) -> None:
         self._master = master
+        self._reread = reread
+        self._before = master.config
         self._roll: Roll | None = None
         self._clients: list[Client] = []
 
     def request(self, cause: str, client: Client | None = None) -> str:
-        """Begin a restart, or owe one more to the one that goes on.
+        """Begin a reload, or owe one more to the one that goes on.
 
         Returns:
             why it cannot be done now; "" when it can, and *client* is told the outcome.
@@ -37,19 +50,37 @@ class Restart:
             return "it is quiet; resume it first"
         if phase.ending:
             return "it is stopping"
+        config = self._read()
+        if isinstance(config, str):
+            return config
         if client is not None:
             self._clients.append(client)
         if self._roll is None:
-            self._begin(cause)
+            self._begin(cause, config)
         else:
             self._roll.again = True
-            logger.info("restart_postponed", cause=cause)
+            logger.info("reload_postponed", cause=cause)
         return ""
 
-    def _begin(self, cause: str) -> None:
+    def _read(self) -> Config | str:
+        """The settings as they are now; or why they cannot be used."""
+        try:
+            config = self._reread()
+        except ConfigError as error:
+            return f"the settings stay as they were: {error}"
+        if names := fixed_changes(self._master.config, config):
+            return (
+                f"{', '.join(names)} cannot change while the daemon runs: "
+                "stop it and start it again"
+            )
+        return config
+
+    def _begin(self, cause: str, config: Config) -> None:
         master = self._master
+        self._before = master.config
+        master.configure(config)
         master.generation += 1
-        self._roll = Roll(master.staff, master.generation, master.config.timeout, self._progress)
+        self._roll = Roll(master.staff, master.generation, config, self._progress)
         master.enter(Phase.RELOADING, cause)
         master.notifier.reloading()
 
@@ -66,19 +97,29 @@ class Restart:
             return
         roll, self._roll = self._roll, None
         if outcome is Outcome.FAILED:
-            logger.error("restart_failed", reason=roll.error)
+            logger.error("reload_failed", reason=roll.error)
+            self._master.configure(self._before)
         if roll.again:
-            self._begin("restart asked for during a restart")
-            return
+            config = self._read()
+            if isinstance(config, Config):
+                self._begin("a reload asked for during a reload", config)
+                return
+            roll.error = roll.error or config
+            outcome = Outcome.FAILED
+        self._finish(roll, outcome)
+
+    def _finish(self, roll: Roll, outcome: Outcome) -> None:
         master = self._master
         if outcome is Outcome.DONE:
+            if master.config != self._before:
+                master.staff.replace_keeper()
             master.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
             master.notifier.ready(master.line())
             for client in self._take_clients():
                 client.done(generation=roll.generation)
         else:
-            master.enter(Phase.RUNNING, f"restart failed: {roll.error}")
-            master.notifier.ready(f"restart failed: {roll.error}")
+            master.enter(Phase.RUNNING, f"reload failed: {roll.error}")
+            master.notifier.ready(f"reload failed: {roll.error}")
             for client in self._take_clients():
                 client.failed(f"{roll.error}; the old workers stay")
 
@@ -92,9 +133,10 @@ class Restart:
         if self._roll is not None:
             self._roll.cancel()
             self._roll = None
-            logger.warning("restart_cancelled", reason=why)
+            self._master.configure(self._before)
+            logger.warning("reload_cancelled", reason=why)
         for client in self._take_clients():
-            client.failed(f"the restart was cancelled: {why}")
+            client.failed(f"the reload was cancelled: {why}")
 
     def _take_clients(self) -> list[Client]:
         clients, self._clients = self._clients, []

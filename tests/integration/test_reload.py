@@ -1,0 +1,223 @@
+"""Reloads: new settings come in, jobs finish, and what goes wrong leaves the old workers alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import redis as redis_py
+
+from jobd import Client
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
+
+APP = """
+from jobd import job
+
+@job
+def nothing():
+    pass
+"""
+
+
+def test_code_that_does_not_import_aborts_the_roll(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-w", "2")
+    old = set(running.workers())
+    running.write_app("this is no Python\n")
+    running.expect_in_log("SyntaxError")
+    done = running.jobctl("reload", "--wait")
+    assert done.returncode == 1
+    assert "app.py, line 1" in done.stderr
+    assert set(running.workers()) == old
+    answer = json.loads(running.jobctl("status", "--json").stdout)
+    assert answer["state"] == "running"
+    assert "reload failed" in answer["cause"]
+    assert [worker["state"] for worker in answer["workers"]] == ["ready", "ready"]
+    Client(running.url).push({"class": "app.nothing", "args": []})
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the old code still runs")
+
+
+def test_code_that_hangs_at_import_aborts_the_roll(daemon: StartDaemon) -> None:
+    running = daemon(APP, "--boot-timeout", "4")
+    old = running.workers()
+    running.write_app("import time\ntime.sleep(60)\n")
+    done = running.jobctl("reload", "--wait")
+    assert done.returncode == 1
+    assert "did not get ready in time" in done.stderr
+    assert running.workers() == old
+    assert "time.sleep(60)" in running.log() or "app.py" in running.log()
+
+
+def test_a_reload_during_a_reload_is_followed_by_one_more(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(lambda _: running.jobctl("reload", "--wait").returncode, range(4)))
+    assert codes == [0, 0, 0, 0]
+
+    def generations() -> tuple[set[int], int]:
+        answer = json.loads(running.jobctl("status", "--json").stdout)
+        return {worker["generation"] for worker in answer["workers"]}, answer["generation"]
+
+    def of_one_generation() -> bool:
+        of_workers, newest = generations()
+        return of_workers == {newest}
+
+    running.wait(of_one_generation, 10, "the last old worker has left")
+
+
+def test_quiet_cancels_a_reload(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    running.write_app("import time\ntime.sleep(2)\n" + APP)
+    running.signal(signal.SIGHUP)
+    running.wait_for_log('"state":"reloading"')
+    assert running.jobctl("quiet").returncode == 0
+    running.wait_for_log("reload_cancelled")
+    running.wait(lambda: running.state()["state"] == "quiet", 10, "the daemon is quiet")
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+NAPS = """
+import time
+from jobd import current_job, job
+
+@job(queue="first")
+def first(seconds=0.0):
+    time.sleep(seconds)
+
+@job(queue="second")
+def second():
+    pass
+"""
+
+
+def settings(running: Daemon, **values: object) -> None:
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in values.items()]
+    (running.directory / "jobd.toml").write_text("".join(lines))
+
+
+def with_settings(running: Daemon, **values: object) -> Daemon:
+    running.write_app(NAPS)
+    settings(running, **values)
+    running.run()
+    return running.wait_ready()
+
+
+def push(running: Daemon, name: str, queue: str, *args: object) -> None:
+    Client(running.url).push({"class": f"app.{name}", "args": list(args), "queue": queue})
+
+
+def processed(redis: redis_py.Redis, jobs: int) -> Callable[[], bool]:
+    return lambda: redis.get("stat:processed") == b"%d" % jobs
+
+
+def test_new_settings_come_in(idle_daemon: Daemon, redis: redis_py.Redis) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    push(running, "first", "first")
+    running.wait(processed(redis, 1), 10, "the first queue is served")
+    push(running, "second", "second")
+    settings(running, queues=["first", "second"], poll_interval=0.1)
+    before = running.keeper()
+    assert running.jobctl("reload", "--wait").returncode == 0
+    running.wait(processed(redis, 2), 10, "the second queue is served, too")
+    running.wait(lambda: running.keeper() not in (None, before), 10, "a keeper with new settings")
+    Client(running.url).push({"class": "app.first", "args": [], "queue": "first", "at": 1.0})
+    running.wait(processed(redis, 3), 10, "which promotes what is due")
+
+
+def test_a_reload_that_changes_no_setting_leaves_the_keeper_alone(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    before = running.keeper()
+    assert running.jobctl("reload", "--wait").returncode == 0
+    assert running.keeper() == before
+
+
+def test_a_mistake_in_the_settings_changes_nothing(
+    idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    workers = running.workers()
+    settings(running, queues=["first"], timout=3)
+    done = running.jobctl("reload", "--wait")
+    assert done.returncode == 1
+    assert "timout is not a setting" in done.stderr
+    assert "the settings stay as they were" in done.stderr
+    running.signal(signal.SIGHUP)
+    running.wait_for_log("reload_refused")
+    assert running.workers() == workers
+    push(running, "first", "first")
+    running.wait(processed(redis, 1), 10, "it works as before")
+
+
+def test_some_settings_cannot_change(idle_daemon: Daemon) -> None:
+    running = with_settings(idle_daemon, concurrency=2)
+    workers = running.workers()
+    settings(running, concurrency=3)
+    done = running.jobctl("reload")
+    assert done.returncode == 1
+    assert "concurrency cannot change while the daemon runs" in done.stderr
+    assert running.workers() == workers
+
+
+def test_relative_paths_mean_the_same_at_a_reload(idle_daemon: Daemon) -> None:
+    """They are read from another working directory then."""
+    (idle_daemon.directory / "code").mkdir()
+    (idle_daemon.directory / "code" / "app.py").write_text(NAPS)
+    settings(idle_daemon, directory="code")
+    idle_daemon.run()
+    idle_daemon.wait_ready()
+    assert idle_daemon.jobctl("reload", "--wait").returncode == 0
+
+
+def test_settings_whose_workers_do_not_start_are_taken_back(idle_daemon: Daemon) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    settings(running, queues=["second"])
+    running.write_app("this is no Python\n")
+    running.expect_in_log("SyntaxError")
+    assert running.jobctl("reload", "--wait").returncode == 1
+    running.write_app(NAPS)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGKILL)
+    running.wait(lambda: running.workers() not in ([], [worker]), 10, "there is a new worker")
+
+    def served() -> list[str]:
+        return [one["queues"] for one in running.records() if one["event"] == "worker_ready"]
+
+    running.wait(lambda: len(served()) == 2, 10, "it is ready")
+    assert served() == ["first", "first"]
+
+
+def test_a_reload_interrupts_no_job(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(NAPS, "-t", "0.2", "-w", "2", "-c", "2")
+    old = set(running.workers())
+    for _ in range(4):
+        push(running, "first", "default", 1.5)
+    running.wait(lambda: redis.llen("queue:default") == 0, 10, "four jobs run")
+    assert running.jobctl("reload", "--wait").returncode == 0
+    assert not redis.get("stat:processed"), "the new generation was ready before the jobs ended"
+    running.wait(processed(redis, 4), 10, "all four have ended")
+    running.wait(lambda: not old & set(running.workers()), 10, "the old workers have left")
+    assert "jobs_given_back" not in running.log()
+
+
+def test_max_extra_bounds_the_old_workers(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(NAPS, "-w", "3", "-c", "1", "--max-extra", "1")
+    for _ in range(3):
+        push(running, "first", "default", 1.0)
+    running.wait(lambda: redis.llen("queue:default") == 0, 10, "three jobs run")
+    running.jobctl("reload")
+    most = 0
+
+    def through() -> bool:
+        nonlocal most
+        most = max(most, len(running.workers()))
+        return "generation 2 is complete" in running.log()
+
+    running.wait(through, 20, "the reload is through")
+    assert most == 4

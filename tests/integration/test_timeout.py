@@ -1,0 +1,148 @@
+"""Time limits of jobs, with a real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd import Client, job
+from jobd.errors import ArgumentError, JobTimeout
+from jobd.worker.deadlines import Deadlines
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
+
+APP = """
+import asyncio, os, time
+from pathlib import Path
+from jobd import job
+
+def note(text):
+    with open("notes", "a") as file:
+        file.write(text + "\\n")
+
+@job(timeout=0.3, retry=1)
+def slow():
+    try:
+        while True:
+            time.sleep(0.01)
+    except Exception:
+        note("swallowed")
+    finally:
+        note("cleaned up")
+
+@job(timeout=0.3, retry=1)
+async def coroutine():
+    try:
+        await asyncio.sleep(30)
+    finally:
+        note("cleaned up")
+
+@job(timeout=30)
+def quick():
+    note("quick")
+
+@job(timeout=30)
+def forks():
+    if os.fork() == 0:
+        return
+    note("forked")
+"""
+
+
+def failed(redis: redis_py.Redis) -> list[dict[str, Any]]:
+    members: Any = redis.zrange("retry", 0, -1)
+    return [json.loads(member) for member in members]
+
+
+def push(running: Daemon, name: str) -> None:
+    Client(running.url).push({"class": f"app.{name}", "args": [], "retry": 1})
+
+
+@pytest.mark.parametrize("name", ["slow", "coroutine"])
+def test_a_job_that_takes_too_long_fails(
+    daemon: StartDaemon, redis: redis_py.Redis, name: str
+) -> None:
+    running = daemon(APP, "-c", "1")
+    began = time.monotonic()
+    push(running, name)
+    running.wait(lambda: failed(redis), 10, "it is to be retried")
+    assert 0.3 <= time.monotonic() - began < 5
+    [entry] = failed(redis)
+    assert entry["error_class"].endswith("JobTimeout")
+    assert entry["error_message"] == "the job took longer than its timeout of 0.3 s"
+    assert (running.directory / "notes").read_text() == "cleaned up\n"
+    push(running, "quick")
+    running.wait(lambda: redis.get("stat:processed") == b"2", 10, "its thread takes other jobs")
+
+
+def test_jobs_in_time_are_left_alone_and_forks_do_no_harm(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-c", "4")
+    for _ in range(20):
+        push(running, "quick")
+        push(running, "forks")
+    running.wait(lambda: redis.get("stat:processed") == b"40", 20, "all ran")
+    assert not failed(redis)
+
+
+def test_the_exception_never_comes_after_the_limit_has_ended() -> None:
+    """It would hit the worker's own code, and the job would never be acknowledged."""
+    deadlines = Deadlines(lambda: None)
+    timed_out = 0
+    for _ in range(200):
+        try:
+            with deadlines.limit(0.001):
+                end = time.monotonic() + 0.001
+                while time.monotonic() < end:
+                    deadlines.enforce(time.monotonic() + 0.0005)
+        except JobTimeout:
+            timed_out += 1
+        for _ in range(100):
+            pass  # it would arrive here
+    assert timed_out
+    assert deadlines.next == float("inf")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, True, "1", float("nan"), float("inf")])
+def test_a_limit_must_be_a_number_of_seconds(timeout: Any) -> None:
+    with pytest.raises(ArgumentError, match="timeout must be a number of seconds above 0"):
+
+        @job(name="timeout.bad", timeout=timeout)
+        def bad() -> None: ...
+
+
+def test_a_timedelta_is_a_limit() -> None:
+    @job(name="timeout.good", timeout=timedelta(minutes=2))
+    def good() -> None: ...
+
+    assert good._call.definition.timeout == 120.0
+
+
+def test_the_deadline_is_on_the_scoreboard_and_a_stop_still_gives_the_job_back(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(
+        """
+        import time
+        from jobd import job
+
+        @job(timeout=60)
+        def slow():
+            time.sleep(60)
+        """,
+        "-t",
+        "0.2",
+    )
+    Client(running.url).push({"class": "app.slow", "args": []})
+    running.wait(lambda: redis.llen("queue:default") == 0, 10, "it runs")
+    os.kill(running.pid, signal.SIGTERM)
+    assert running.wait_ended() == 0
+    assert redis.llen("queue:default") == 1
