@@ -39,7 +39,7 @@ lint: $(VENV)/.test
 
 test: lint
 	@sh tests/interop/install-sidekiq.sh
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 4 --dist loadgroup
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

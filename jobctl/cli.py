@@ -6,14 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import click
 
-from jobctl import display
+from jobctl import display, rawstacks
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon, NoAnswer
 from jobd.errors import ConfigError
@@ -162,7 +162,16 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
 @click.pass_obj
 def threads(find: Finder) -> int:
     """Print what every thread of every process is doing, and with which job."""
-    answers = iter(find().ask("threads"))
+    daemon = find()
+    try:
+        return _answered(daemon.ask("threads"))
+    except NoAnswer as problem:
+        for part in rawstacks.collect(daemon):
+            click.echo(part)
+        raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
+
+
+def _answered(answers: Iterator[dict[str, Any]]) -> int:
     for message in answers:
         if message["type"] == "text":
             click.echo(message["text"])

@@ -1,7 +1,8 @@
 """``jobd check``: everything that could keep the daemon from working, found without starting it.
 
 Nothing is created or changed: a log file that root's check had made could not be written by the
-daemon's user afterwards.
+daemon's user afterwards. Where root's start would become another user, the check becomes that user
+before it looks, so that it sees what the daemon will see.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config, Reading, read
-from jobd.errors import Exit
+from jobd.errors import Exit, JobdError
 from jobd.settings import Setting, redact
 
 REDIS_SECONDS = 5.0
@@ -26,12 +27,17 @@ _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
 
 @dataclass(slots=True)
 class Report:
-    """What was found. *problems* hold the exit code that each would lead to at a start."""
+    """What was found.
+
+    *problems* hold the exit code that each would lead to at a start; *prepared* is what root would
+    have made or handed over before it becomes the service user.
+    """
 
     reading: Reading
     problems: list[tuple[Exit, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+    prepared: set[Path] = field(default_factory=set)
 
     @property
     def code(self) -> Exit:
@@ -66,6 +72,7 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
     config = reading.config
     _check_variables(report, environment)
+    _check_user(report, config)
     if _check_directory(report, config):
         _check_application(report, config)
     _check_logfile(report, config)
@@ -108,6 +115,25 @@ def _check_variables(report: Report, environment: Mapping[str, str]) -> None:
     for name in sorted(environment):
         if name.startswith("JOBD_") and name not in known:
             report.warnings.append(f"the variable ${name} is not one that jobd knows")
+
+
+def _check_user(report: Report, config: Config) -> None:
+    from jobd.master import privileges
+
+    try:
+        user = privileges.service_user(config)
+        if user is None:
+            if os.geteuid() == 0 and not config.user:
+                report.facts.append("user: root, and so are the jobs; the setting user changes it")
+            return
+        steps = privileges.handovers(config, user)
+        privileges.become(user)
+    except JobdError as error:
+        report.problem(error.exit_code, str(error))
+        return
+    report.prepared = {step.path for step in steps}
+    first = f"{', '.join(map(str, steps))}, and " if steps else ""
+    report.facts.append(f"user: root's start would {first}become {user}")
 
 
 def _check_directory(report: Report, config: Config) -> bool:
@@ -156,7 +182,7 @@ def _listed(queues: list[str]) -> str:
 
 
 def _check_logfile(report: Report, config: Config) -> None:
-    if config.logfile:
+    if config.logfile and not _prepared(report, Path(config.logfile)):
         reason = _unwritable(Path(config.logfile), must_be_regular=False)
         if reason:
             text = f"cannot open the log file {config.logfile}: {reason}"
@@ -165,6 +191,8 @@ def _check_logfile(report: Report, config: Config) -> None:
 
 def _check_pidfile(report: Report, config: Config) -> None:
     file = Path(config.pidfile or DEFAULT_PIDFILE)
+    if _prepared(report, file):
+        return
     reason = _unwritable(file, must_be_regular=True)
     if not reason and not os.access(file.parent, os.W_OK | os.X_OK):
         reason = f"{file.parent} is not writable, which the files beside it need"
@@ -177,6 +205,11 @@ def _check_pidfile(report: Report, config: Config) -> None:
             f"cannot create the pidfile {file}: {reason}; `jobd start` needs one (--pidfile), "
             "`jobd run` goes on without it and without jobctl"
         )
+
+
+def _prepared(report: Report, file: Path) -> bool:
+    directory = file.parent.resolve()
+    return bool(report.prepared & {directory, directory / file.name})
 
 
 def _unwritable(file: Path, *, must_be_regular: bool) -> str:
@@ -216,7 +249,6 @@ def _check_redis(report: Report, config: Config) -> None:
         return
     from redis.exceptions import RedisError
 
-    from jobd.errors import JobdError
     from jobd.redis.connection import connect
 
     where = redact(config.redis)

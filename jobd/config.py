@@ -110,6 +110,18 @@ class Config:
         metavar="FILE",
         fixed=True,
     )
+    user: str = setting(
+        "",
+        "User to work as, when root starts the daemon. Empty: whoever starts it.",
+        metavar="NAME|UID",
+        fixed=True,
+    )
+    group: str = setting(
+        "",
+        "Group to work as. Empty: the user's own.",
+        metavar="NAME|GID",
+        fixed=True,
+    )
     log_level: str = setting(
         "info",
         "Least level that is logged.",
@@ -326,6 +338,8 @@ def read(
     config = _absolute(Config(**layer.values), base)
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    if config.group and not config.user:
+        layer.problems.append(f"group {config.group} is set without a user")
     return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 

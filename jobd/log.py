@@ -21,6 +21,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from jobd.logformat import Console, Json, Renderer
 from jobd.master.logfile import LogFile
+from jobd.master.outlet import STDERR
 
 __all__ = ["add_context", "configure", "flush", "get", "get_held"]
 
@@ -36,7 +37,7 @@ class _Sink:
     """What structlog calls in the end: every level's method writes to the log file."""
 
     def __init__(self) -> None:
-        self.logfile = LogFile.open("")
+        self.logfile = LogFile(STDERR, "")
         self.format: type[Console | Json] = Console
         self.render: Renderer = Console("jobd", self.logfile.fd)
 

@@ -25,6 +25,9 @@ servers: list[EmbeddedServer] = []
 # Process ids of other helpers that outlive one test.
 kept: set[int] = set()
 
+# Roots of whole trees that are their own world, such as a booted systemd.
+worlds: set[int] = set()
+
 
 def become_subreaper() -> None:
     """Adopt the orphans among our descendants from now on."""
@@ -35,6 +38,8 @@ def become_subreaper() -> None:
 def descendants() -> list[psutil.Process]:
     """Every process below us, zombies too; those that outlive a test left out."""
     known = {server.pid for server in servers} | kept
+    for root in worlds:
+        known |= {root, *(process.pid for process in psutil.Process(root).children(recursive=True))}
     return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
 
 

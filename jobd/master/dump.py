@@ -1,8 +1,9 @@
-"""Where a child's C-level stack dump goes: memory that the master can read without its help.
+"""Where a process's C-level stack dump goes: where others can read it without its help.
 
 A thread that holds the interpreter in C code cannot run a line of Python, so it cannot say where it
-is. ``faulthandler``'s signal handler can, and it writes here. The file is anonymous memory opened
-for appending, made before the fork and shared by both.
+is. ``faulthandler``'s signal handler can, and it writes here. A child's is anonymous memory opened
+for appending, made before the fork and shared with the master. The master's own is a file in its
+run directory, for jobctl: nobody else is there to read it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from pathlib import Path
 
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
+
+
+# How the kernel shows the memory of any child in /proc.
+MEMORY = "jobd-dump-"
 
 
 class StackDump:
     """One child's dump memory."""
 
     def __init__(self, name: str) -> None:
-        self.fd = os.memfd_create(f"jobd-dump-{name}", os.MFD_CLOEXEC)
+        self.fd = os.memfd_create(f"{MEMORY}{name}", os.MFD_CLOEXEC)
         fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
 
     def clear(self) -> None:
@@ -49,3 +55,22 @@ class StackDump:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class DumpFile(StackDump):
+    """The master's dump file.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self.fd = os.open(path, flags, 0o600)
+        self._path = path
+
+    def remove(self) -> None:
+        """Remove and close it."""
+        self._path.unlink(missing_ok=True)
+        self.close()

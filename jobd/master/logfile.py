@@ -3,7 +3,7 @@
 The descriptor's number never changes: to reopen is to put another file behind it with ``dup2``,
 so threads, the standard library's logging and faulthandler never notice a rotation. A full disk
 or a lost device costs log records, never a job: the records are counted, and the count is
-reported when writing works again.
+reported when writing works again. The same goes for standard error that nobody reads.
 
 A thread gives up the interpreter lock for each ``write()``, which costs more than the write. So a
 record that is written for every job may be held for the few milliseconds until somebody flushes,
@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobd.errors import Exit, JobdError
+from jobd.master.outlet import STDERR, Outlet
 
-_STDERR = 2
 _MODE = 0o640
 _COMPLAIN_EVERY = 10.0  # seconds
 
@@ -62,6 +62,8 @@ class LogFile:
         self.fd = fd
         self.path = path
         self.render: Callable[[str], bytes] = _plain
+        self._stderr = Outlet()
+        self._put: Callable[[bytes], int] = self._append
         self._dropped = 0
         self._torn = False
         self._held: deque[bytes] = deque()
@@ -77,7 +79,9 @@ class LogFile:
             LogFileError: it cannot be opened.
         """
         if not path:
-            return cls(_STDERR, "")
+            log = cls(STDERR, "")
+            log._put = log._stderr.write
+            return log
         path = str(Path(path).absolute())
         try:
             return cls(_open(path), path)
@@ -124,7 +128,7 @@ class LogFile:
         if self._torn:  # the record before was cut short: begin on a new line
             block = b"\n" + block
         try:
-            written = os.write(self.fd, block)
+            written = self._put(block)
         except OSError as error:
             self._drop(len(records), error.strerror or str(error))
             return
@@ -134,6 +138,9 @@ class LogFile:
             self._drop(_cut_off(records, missing), "it was cut short")
         elif self._dropped:
             self._report()
+
+    def _append(self, block: bytes) -> int:
+        return os.write(self.fd, block)
 
     def reopen(self) -> str | None:
         """Open the path again after a rotation; the old file stays in use if that fails.
@@ -179,8 +186,12 @@ class LogFile:
             return
         self._complained = now
         text = f"cannot write to the log file {self.path}: {reason}; {self._dropped} records lost"
+        self.complain(self.render(text))
+
+    def complain(self, line: bytes) -> None:
+        """Write *line* to standard error, wherever the log goes."""
         try:
-            os.write(_STDERR, self.render(text))
+            self._stderr.write(line)
         except OSError:
             pass  # nowhere is left to say it; the count is reported once the file works again
 
@@ -189,9 +200,10 @@ class LogFile:
             return
         try:
             lost, self._dropped = self._dropped, 0
-            line = self.render(f"{lost} log records were lost: the file could not be written")
+            where = "the file could not be written" if self.path else "nobody read standard error"
+            line = self.render(f"{lost} log records were lost: {where}")
             try:
-                complete = os.write(self.fd, line) == len(line)
+                complete = self._put(line) == len(line)
             except OSError:
                 complete = False
             if not complete:

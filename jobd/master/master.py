@@ -223,8 +223,11 @@ class Master:
             self._quiet_when_ready = cause
             logger.info("quiet_postponed", cause=cause)
         elif self.phase in (Phase.RUNNING, Phase.RELOADING):
+            reloading = self.phase is Phase.RELOADING
             self.reload.cancel("the daemon was told to be quiet")
             self.enter(Phase.QUIETING, cause)
+            if reloading:  # else systemd would wait for the end of what it takes for a reload
+                self.notifier.ready(self.line())
             self.staff.tell({"type": "quiet"})
 
     def resume(self, cause: str) -> None:
@@ -245,6 +248,7 @@ class Master:
     def _check_log(self, now: float) -> None:
         """Heal a rotation that nobody told us of; and let no unfetched dump grow."""
         self._next_log_check = now + _LOG_CHECK_EVERY
+        self._rundir.trim_dump()
         for child in self.staff.slots.children():
             child.workplace.dump.trim()
         if self.logfile.moved() and self.reopen_log() is None:

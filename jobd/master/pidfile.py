@@ -36,6 +36,11 @@ def socket_path(path: Path) -> Path:
     return _beside(path, ".sock")
 
 
+def dump_path(path: Path) -> Path:
+    """The file for the master's raw stacks that belongs to the pidfile *path*."""
+    return _beside(path, ".dump")
+
+
 def _beside(path: Path, suffix: str) -> Path:
     """
     >>> _beside(Path("/run/jobd.pid"), ".sock").name, _beside(Path("/run/jobd.2"), ".sock").name
@@ -70,6 +75,18 @@ def is_locked(fd: int) -> bool:
         return True
     fcntl.flock(fd, fcntl.LOCK_UN)
     return False
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock of *path*, in a sentence; None if nobody does or nothing is there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _OPEN)
+    except OSError:
+        return None
+    try:
+        return _holder(path, fd) if is_locked(fd) else None
+    finally:
+        os.close(fd)
 
 
 class Pidfile:

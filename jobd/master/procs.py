@@ -17,6 +17,13 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 
+#: The kernel's letters for a process that cannot run its signal handlers now, and what they mean.
+UNABLE = {
+    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
+    "t": "a debugger holds it",
+    "D": "it waits in the kernel and cannot be interrupted",
+}
+
 
 def boot_id() -> str:
     """This boot's identifier, or "" where /proc hides it (systemd's ``ProcSubset=pid``)."""

@@ -27,6 +27,7 @@ def _record(child: Child) -> ChildRecord:
         generation=child.generation,
         state=child.stage,
         reason=child.reason or "",
+        dump=child.workplace.dump.fd,
     )
 
 

@@ -1,8 +1,10 @@
-"""The files beside the pidfile, while the daemon lives: the state file and the control socket."""
+"""The files beside the pidfile, while the daemon lives: state file, control socket, raw stacks."""
 
 from __future__ import annotations
 
+import faulthandler
 import selectors
+import signal
 import time
 
 from jobd import log
@@ -10,6 +12,7 @@ from jobd.errors import PidfileError
 from jobd.master import pidfile
 from jobd.master import state as statefile
 from jobd.master.control import ControlServer, Request
+from jobd.master.dump import DumpFile
 from jobd.master.state import State
 
 _SAVE_EVERY = 0.5
@@ -18,11 +21,12 @@ logger = log.get("jobd.master")
 
 
 class RunDirectory:
-    """Pidfile, state file and control socket of one master; without *lock* it does nothing."""
+    """Pidfile and company of one master; without *lock* it does nothing."""
 
     def __init__(self, lock: pidfile.Pidfile | None) -> None:
         self._lock = lock
         self._control: ControlServer | None = None
+        self._dump: DumpFile | None = None
         self._opened = False
         self._next_save = 0.0
 
@@ -38,19 +42,24 @@ class RunDirectory:
             what a previous run has left, None after a clean one.
 
         Raises:
-            PidfileError: the socket cannot be made, or the pidfile not be written.
+            PidfileError: a file cannot be made, or the pidfile not be written.
         """
         if self._lock is None:
             return None
         previous = statefile.load(pidfile.state_path(self._lock.path))
         socket = pidfile.socket_path(self._lock.path)
+        dump = pidfile.dump_path(self._lock.path)
+        making = f"the control socket {socket}"
         try:
             self._control = ControlServer(socket, selector, on_request)
+            making = f"the file {dump}"
+            self._dump = DumpFile(dump)
             self._lock.write()
         except OSError as error:
-            raise PidfileError(
-                f"cannot create the control socket {socket}: {error.strerror}"
-            ) from error
+            raise PidfileError(f"cannot create {making}: {error.strerror}") from error
+        # Before the handler of the loop, which still gets the signal: should the loop hang, the
+        # stacks are written all the same.
+        faulthandler.register(signal.SIGTTIN, file=self._dump.fd, all_threads=True, chain=True)
         if self._lock.previous is not None:
             logger.warning("previous_run_unclean", previous=self._lock.previous)
         self._opened = True
@@ -60,6 +69,11 @@ class RunDirectory:
         """Once per turn of the loop."""
         if self._control is not None:
             self._control.turn(now)
+
+    def trim_dump(self) -> None:
+        """Let no dumps that nobody reads fill the run directory, which is memory."""
+        if self._dump is not None:
+            self._dump.trim()
 
     @property
     def next_save(self) -> float:
@@ -82,11 +96,16 @@ class RunDirectory:
             self._lock.close()
         if self._control is not None:
             self._control.leave_behind()
+        if self._dump is not None:
+            self._dump.close()
 
     def close(self, unfinished: State | None) -> None:
         """Remove the files; the state file stays if it holds *unfinished* business."""
         if self._control is not None:
             self._control.close()
+        if self._dump is not None:
+            faulthandler.unregister(signal.SIGTTIN)
+            self._dump.remove()
         if self._lock is None:
             return
         if unfinished is not None:

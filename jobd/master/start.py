@@ -21,7 +21,7 @@ import daemon
 from jobd import log
 from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import control, pidfile
+from jobd.master import control, pidfile, privileges
 from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
@@ -44,6 +44,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     lock = None
     try:
         _guarantee_stdio()
+        privileges.assume(config)
         _raise_descriptor_limit(config)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
@@ -54,6 +55,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
     log.configure(logfile, config.log_level, config.log_format, "master")
+    _warn_of_root(config)
     if lock is None:
         logger.warning(
             "no_pidfile",
@@ -70,7 +72,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         reread=reread,
     ).run()
     if verdict.code:
-        print(f"jobd: {verdict.text}", file=sys.stderr)
+        logfile.complain(f"jobd: {verdict.text}\n".encode())
     return verdict.code
 
 
@@ -90,6 +92,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
                 "a detached daemon has no terminal to log to: give --logfile "
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
+        privileges.assume(config)
         _raise_descriptor_limit(config)
         lock = _lock(config, required=True)
     except JobdError as error:
@@ -155,6 +158,7 @@ def _become_daemon(
         lock.adopt()
         logfile = _DaemonLog.open(config.logfile)
         log.configure(logfile, config.log_level, config.log_format, "master")
+        _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         master = Master(
             config,
@@ -192,6 +196,15 @@ def _leave(code: int) -> NoReturn:
 def _refuse(error: JobdError) -> int:
     print(f"jobd: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _warn_of_root(config: Config) -> None:
+    if os.geteuid() == 0 and not config.user:
+        logger.warning(
+            "running_as_root",
+            advice="whatever a job does wrong, it does as root; give --user, or start jobd as "
+            "another user (--user root says that it is meant)",
+        )
 
 
 def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:

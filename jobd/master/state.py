@@ -16,7 +16,11 @@ SCHEMA = 1
 
 
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One child as the state file knows it; *ticks* as :func:`jobd.master.procs.start_ticks`."""
+    """One child as the state file knows it.
+
+    *ticks* as :func:`jobd.master.procs.start_ticks`; *dump* is the child's descriptor of its dump
+    memory, through which others can read it in /proc.
+    """
 
     slot: int
     pid: int
@@ -25,6 +29,7 @@ class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     state: str
     reason: str = ""
+    dump: int = -1
 
 
 class Unrecovered(msgspec.Struct, frozen=True):

@@ -17,13 +17,6 @@ from jobd.master.staff import Staff
 ANSWER_WITHIN = 1.0
 RAW_WITHIN = 0.5
 
-# The kernel's letter for a process that cannot run its signal handlers now.
-_UNABLE = {
-    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
-    "t": "a debugger holds it",
-    "D": "it waits in the kernel and cannot be interrupted",
-}
-
 _tokens = itertools.count(1)
 
 
@@ -62,7 +55,7 @@ class ThreadDump:
         running = {child.role: _running(child) for child in mute}
         for child in mute:
             child.workplace.dump.clear()
-            if procs.run_state(child.pid) not in _UNABLE:
+            if procs.run_state(child.pid) not in procs.UNABLE:
                 child.send_signal(signal.SIGTTIN)
         # Nobody answers this one: it is the time that the C handlers get.
         deadline = time.monotonic() + RAW_WITHIN
@@ -75,7 +68,7 @@ class ThreadDump:
             state = procs.run_state(child.pid)
             text = child.workplace.dump.read().rstrip()
             if not text:
-                text = f"no stacks: {_UNABLE.get(state, 'it did not react to SIGTTIN')}"
+                text = f"no stacks: {procs.UNABLE.get(state, 'it did not react to SIGTTIN')}"
             self._emit(
                 child.role,
                 f"{_title(child)}\nraw dump: the process did not answer within "

@@ -89,6 +89,7 @@ class Daemon:
         self.pidfile = directory / "jobd.pid"
         self.state_file = directory / "jobd.state"
         self.socket = directory / "jobd.sock"
+        self.dump_file = directory / "jobd.dump"
         self.log_file = directory / "jobd.log"
         self.output = directory / "output.txt"
         self.leaves_files = False
@@ -311,7 +312,8 @@ class Daemon:
             code = self._process.returncode
             assert code in self.exit_codes, f"the daemon ended with {code}\n{self.story()}"
         if not self.leaves_files:
-            left = [p.name for p in (self.pidfile, self.state_file, self.socket) if p.exists()]
+            company = (self.pidfile, self.state_file, self.socket, self.dump_file)
+            left = [p.name for p in company if p.exists()]
             assert not left, f"the daemon left {left} behind\n{self.story()}"
 
     def _end_by_force(self) -> None:

@@ -185,16 +185,3 @@ def test_stop_while_starting_is_clean(daemon: StartDaemon) -> None:
     running.wait(lambda: running.pidfile.read_text(), 10, "the pid")
     running.signal(signal.SIGTERM)
     assert running.wait_ended(10) == 0
-
-
-def test_start_with_closed_standard_streams(detached: Callable[[], Daemon]) -> None:
-    daemon = detached()
-    launcher = subprocess.run(
-        ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *daemon.command("start", "-r", "app")],
-        cwd=daemon.directory,
-        env=environment(),
-        timeout=20,
-    )
-    assert launcher.returncode == 0
-    daemon._master = psutil.Process(int(daemon.pidfile.read_text()))
-    assert daemon.jobctl("stop").returncode == 0

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 UNITS = Path(__file__).parents[2] / "systemd"
-WORST = "15"
+DROP_INS = UNITS / "jobd.service.d"
+WORST = 13
 """Exposure, in tenths, that the hardening may leave; without it the units have 92."""
+WORST_LOCAL = 4
+"""The same for the drop-in that leaves no network."""
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed"
@@ -23,16 +26,59 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
 
 
+def understands(option: str) -> bool:
+    return option in analyze("--help").stdout
+
+
+def version() -> int:
+    found = re.search(r"systemd (\d+)", analyze("--version").stdout)
+    return int(found[1]) if found else 0
+
+
+def install(name: str, directory: Path) -> Path:
+    """The unit as it would be installed, but for its program, which is not here."""
+    unit = directory / name.replace("@", "@one")
+    # Whether the program is there is looked at, too.
+    unit.write_text(re.sub(r"/opt/jobd/bin/\w+", sys.executable, (UNITS / name).read_text()))
+    return unit
+
+
+def drop_in(unit: Path, text: str) -> None:
+    directory = unit.with_name(unit.name + ".d")
+    directory.mkdir()
+    (directory / "test.conf").write_text(text)
+
+
+def assert_right(unit: Path, worst: int) -> None:
+    """No mistake in it or its drop-ins, and not more exposed than *worst*."""
+    options = ["--recursive-errors=no"] if understands("--recursive-errors") else []
+    checked = analyze("verify", *options, str(unit))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    if understands("--offline"):
+        rated = analyze("security", "--offline=yes", f"--threshold={worst}", str(unit))
+        assert rated.returncode == 0, rated.stdout[-300:]
+
+
 @pytest.mark.parametrize("name", ["jobd.service", "jobd@.service"])
 def test_the_unit_has_no_mistake_and_is_hardened(name: str, tmp_path: Path) -> None:
-    unit = tmp_path / name.replace("@", "@one")
-    # The program of the unit is not installed here; whether it is there is looked at, too.
-    unit.write_text(re.sub(r"/opt/jobd/bin/\w+", sys.executable, (UNITS / name).read_text()))
-    checked = analyze("verify", "--recursive-errors=no", str(unit))
-    assert (checked.returncode, checked.stderr) == (0, "")
-    if analyze("security", "--help").stdout.count("--offline"):
-        rated = analyze("security", "--offline=yes", f"--threshold={WORST}", str(unit))
-        assert rated.returncode == 0, rated.stdout[-300:]
+    assert_right(install(name, tmp_path), WORST)
+
+
+def test_without_network_hardly_anything_is_exposed(tmp_path: Path) -> None:
+    unit = install("jobd.service", tmp_path)
+    drop_in(unit, (DROP_INS / "local-redis.conf").read_text())
+    assert_right(unit, WORST_LOCAL)
+
+
+def test_what_newer_versions_can_do_is_off_and_right(tmp_path: Path) -> None:
+    text = (DROP_INS / "newer-systemd.conf").read_text()
+    settings = re.findall(r"^#(\w+)=", text, re.MULTILINE)
+    assert settings == ["Type", "ExecReload", "RestartSteps", "RestartMaxDelaySec"]
+    assert not re.search(r"^\w+=", text, re.MULTILINE)
+    unit = install("jobd.service", tmp_path)
+    drop_in(unit, re.sub(r"^#(?=\w+=)", "", text, flags=re.MULTILINE))
+    if version() >= 254:
+        assert_right(unit, WORST)
 
 
 def test_the_template_has_the_same_lines_but_for_the_instances_name() -> None:

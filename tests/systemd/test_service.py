@@ -1,0 +1,313 @@
+"""The shipped units under a real systemd: start, reload, stop, watchdog, hardening, faults."""
+
+from __future__ import annotations
+
+import json
+import site
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd import Client
+from jobd.testing import EmbeddedServer
+from jobd.testing.server import find_server
+from tests.integration.daemon import wait
+from tests.systemd.box import Box
+from tests.systemd.conftest import UNITS, Service
+
+# One box is enough: with --dist loadgroup, all of this runs in one test process.
+pytestmark = pytest.mark.xdist_group("systemd")
+
+APP = """
+import os, subprocess, tempfile, time
+from pathlib import Path
+from jobd import job
+
+HOME = Path(os.environ["STATE_DIRECTORY"])
+
+@job
+def look():
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        file.write(b"x")
+    shown = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True)
+    (HOME / "status").write_text(shown.stdout)
+
+@job
+def count(number):
+    pass
+
+@job
+def nap(seconds):
+    (HOME / "napping").touch()
+    time.sleep(seconds)
+    (HOME / "rested").touch()
+"""
+
+Push = Callable[..., None]
+
+
+@pytest.fixture
+def push(server: EmbeddedServer) -> Push:
+    def one(name: str, *args: Any, queue: str = "default") -> None:
+        Client(server.url).push({"class": f"app.{name}", "args": list(args), "queue": queue})
+
+    return one
+
+
+@pytest.fixture
+def running(service: Service) -> Service:
+    """The service, active."""
+    service.write_app(APP)
+    service.start()
+    return service
+
+
+def nap(service: Service, push: Push, seconds: float) -> None:
+    """Have a job of so many seconds run."""
+    push("nap", seconds)
+    wait((service.home / "napping").exists, 10, "the job runs")
+
+
+def processed(redis: redis_py.Redis, count: int) -> None:
+    wait(lambda: int(redis.get("stat:processed") or 0) >= count, 30, f"{count} jobs have run")
+
+
+def test_start_returns_when_it_is_ready_and_status_says_what_it_does(service: Service) -> None:
+    service.write_app(f"import time\ntime.sleep(1)\n{APP}")
+    service.configure("workers = 2")
+    service.start()
+    assert service.show("ActiveState") == "active"
+    assert service.show("StatusText").startswith("running gen 1: 2/2 workers, 0 busy")
+    pidfile = service.box.path("/run/jobd/jobd.pid")
+    assert int(pidfile.read_text()) == service.main_pid
+    assert json.loads(service.jobctl("status", "--json"))["state"] == "running"
+
+
+def test_jobs_run_in_the_hardened_unit(running: Service, push: Push, redis: redis_py.Redis) -> None:
+    push("look")
+    processed(redis, 1)
+    status = dict(
+        line.split(":\t", 1) for line in (running.home / "status").read_text().splitlines()
+    )
+    assert status["Uid"].split() == ["990"] * 4
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert int(status["CapBnd"], 16) == 0
+    for command in ("threads", "reopen-logs", "quiet", "resume"):
+        running.jobctl(command)
+
+
+def test_a_hung_master_is_restarted_by_the_watchdog_and_its_jobs_come_back(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(APP)
+    service.drop_in("WatchdogSec=2", "RestartSec=100ms")
+    service.start()
+    nap(service, push, 3)
+    (service.home / "napping").unlink()
+    before = service.main_pid
+    service.kill("STOP", before)
+    service.wait_active(before)
+    assert service.show("NRestarts") == "1"
+    wait((service.home / "napping").exists, 20, "the job runs again")
+    processed(redis, 1)
+    # Nobody but systemd has sent an ABRT.
+    assert "Fatal Python error: Aborted" in service.box.journal(service.unit)
+
+
+def test_reload_brings_new_code_or_fails_and_keeps_the_old(
+    running: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    running.write_app(APP + "\n@job\ndef fresh():\n    (HOME / 'fresh').touch()\n")
+    running.systemctl("reload", running.unit)
+    push("fresh")
+    wait((running.home / "fresh").exists, 10, "the new code runs")
+    main = running.main_pid
+
+    running.write_app("import nothing_of_that_name\n")
+    failed = running.box.run("systemctl", "reload", running.unit)
+    assert failed.returncode != 0
+    assert (running.show("ActiveState"), running.main_pid) == ("active", main)
+    assert "nothing_of_that_name" in running.show("StatusText")
+    push("count", 1)
+    processed(redis, 2)
+
+
+def test_stop_lets_jobs_end(running: Service, push: Push, redis: redis_py.Redis) -> None:
+    nap(running, push, 1)
+    running.systemctl("stop", running.unit)
+    assert (running.home / "rested").exists()
+    assert redis.get("stat:processed") == b"1"
+    assert (running.show("Result"), running.show("ExecMainStatus")) == ("success", "0")
+    assert not running.box.path("/run/jobd").exists()
+
+
+def test_stop_gives_jobs_back_that_do_not_end(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(APP)
+    service.configure("timeout = 0.3")
+    service.start()
+    nap(service, push, 60)
+    service.systemctl("stop", service.unit)
+    assert redis.llen("queue:default") == 1
+    assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_wrong_settings_are_not_tried_again(service: Service) -> None:
+    service.write_app(APP)
+    service.configure("concurrency = 0")
+    service.systemctl("daemon-reload")
+    assert service.box.run("systemctl", "start", service.unit).returncode != 0
+    assert (service.show("ActiveState"), service.show("NRestarts")) == ("failed", "0")
+    assert service.show("ExecMainStatus") == "78"
+    assert "concurrency" in service.story()
+
+
+def test_a_stop_by_jobctl_is_respected(running: Service) -> None:
+    running.jobctl("stop")
+    wait(lambda: running.show("ActiveState") == "inactive", 10, "systemd has noticed")
+    assert running.show("NRestarts") == "0"
+
+
+# -- several on one machine ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(box: Box, server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[list[Service]]:
+    made = [Service(box, server, f"jobd@{name}") for name in ("mail", "video")]
+    yield made
+    for one in made:
+        one.box.run("systemctl", "stop", one.unit)
+    made[0].close()
+
+
+def test_instances_of_the_template_do_not_meet(two: list[Service], push: Push) -> None:
+    mail, video = two
+    mail.write_app(APP)
+    for one, queue in ((mail, "mail"), (video, "video")):
+        one.configure(f'queues = ["{queue}"]')
+        one.start()
+    for queue in ("mail", "video"):
+        push("nap", 0, queue=queue)
+    for one in two:
+        wait((one.home / "rested").exists, 10, f"a job of {one.unit} has run")
+    for one, name in ((mail, "mail"), (video, "video")):
+        assert int(one.box.path(f"/run/jobd/{name}/jobd.pid").read_text()) == one.main_pid
+    mail.systemctl("stop", mail.unit)
+    assert video.show("ActiveState") == "active"
+    assert "running" in video.show("StatusText")
+
+
+# -- without a network -----------------------------------------------------------------------------
+
+LOCAL_URL = "unix:///run/redis/redis.sock"
+
+
+@pytest.fixture
+def local_redis(box: Box) -> Iterator[str]:
+    """The URL, from outside, of a server in the box that has no port."""
+    program = str(find_server())
+    packages = site.getsitepackages()[0]  # which the box has elsewhere
+    program = program.replace(packages, "/opt/site")
+    started = box.run(
+        *("systemd-run", "--unit=redis", "-p", "RuntimeDirectory=redis", program),
+        *("--port", "0", "--unixsocket", "/run/redis/redis.sock", "--unixsocketperm", "777"),
+        *("--save", "", "--dir", "/run/redis"),
+    )
+    assert started.returncode == 0, started.stderr
+    socket = box.path("/run/redis/redis.sock")
+    wait(socket.exists, 10, box.journal("redis") or "the server listens")
+    yield f"unix://{socket}"
+    box.run("systemctl", "stop", "redis")
+
+
+def test_with_a_local_redis_no_network_is_needed_and_there_is_none(
+    service: Service, local_redis: str
+) -> None:
+    service.write_app(
+        APP
+        + """
+import socket
+
+@job
+def call_out():
+    try:
+        socket.create_connection(("127.0.0.1", 80))
+    except OSError as error:
+        (HOME / "error").write_text(str(error))
+"""
+    )
+    directory = service.box.path("/etc/systemd/system/jobd.service.d")
+    directory.mkdir()
+    shipped = UNITS / "jobd.service.d" / "local-redis.conf"
+    (directory / shipped.name).write_text(shipped.read_text())
+    service.configure(redis=LOCAL_URL)
+    service.start()
+    Client(local_redis).push({"class": "app.call_out", "args": []})
+    wait((service.home / "error").exists, 10, "the job has run")
+    assert "Address family not supported" in (service.home / "error").read_text()
+    service.systemctl("reload", service.unit)
+    for command in ("status", "threads"):
+        service.jobctl(command)
+
+
+# -- fault 50 --------------------------------------------------------------------------------------
+
+
+def test_50_a_killed_worker_leaves_the_unit_up(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(APP)
+    service.drop_in("RestartSec=100ms")
+    service.start()
+    main = service.main_pid
+    nap(service, push, 1)
+    (worker,) = json.loads(service.jobctl("status", "--json"))["workers"]
+    # What the kernel does when a unit's memory runs out; a worker is its first choice.
+    service.kill("KILL", worker["pid"])
+    processed(redis, 1)
+    assert (service.show("ActiveState"), service.main_pid) == ("active", main)
+    assert (service.show("NRestarts"), service.show("OOMPolicy")) == ("0", "continue")
+
+
+def test_50_a_stop_takes_longer_than_systemd_was_told_if_jobs_need_it(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(APP)
+    service.drop_in("TimeoutStopSec=1")
+    service.start()
+    nap(service, push, 3)
+    service.systemctl("stop", service.unit)
+    assert redis.get("stat:processed") == b"1"
+    assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_50_usr2_to_every_process_of_the_unit_harms_no_process_of_jobd(
+    running: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    main = running.main_pid
+    before = json.loads(running.jobctl("status", "--json"))["workers"]
+    running.systemctl("kill", "--kill-whom=all", "-s", "USR2", running.unit)
+    push("count", 1)
+    processed(redis, 1)
+    after = json.loads(running.jobctl("status", "--json"))["workers"]
+    assert running.main_pid == main
+    assert [worker["pid"] for worker in after] == [worker["pid"] for worker in before]
+
+
+def test_50_restarts_under_load_lose_no_job(
+    running: Service, server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    client = Client(server.url)
+    total = 0
+    for _ in range(3):
+        for number in range(500):
+            client.push({"class": "app.count", "args": [number]})
+        total += 500
+        running.systemctl("restart", running.unit)
+    processed(redis, total)
+    assert redis.get("stat:processed") == str(total).encode()
+    assert redis.llen("queue:default") == 0
