@@ -33,6 +33,10 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
+_LONGEST = 1_000_000_000
+"""Seconds; a longer ``timeout`` is no limit."""
+
+
 class Verdict(Enum):
     """What ``retry_in`` may answer instead of seconds."""
 
@@ -209,8 +213,11 @@ def _seconds(what: str, timeout: object) -> float | None:
     if timeout is None:
         return None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):  # type: ignore[operator]
-        raise ArgumentError(f"{what}: timeout must be a number of seconds above 0, not {timeout!r}")
+    if type(seconds) not in (int, float) or not 0 < seconds <= _LONGEST:  # type: ignore[operator]
+        raise ArgumentError(
+            f"{what}: timeout must be a number of seconds above 0 and up to {_LONGEST:,}, "
+            f"not {timeout!r}"
+        )
     return float(seconds)  # type: ignore[arg-type]
 
 

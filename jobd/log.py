@@ -85,12 +85,12 @@ def get(name: str) -> FilteringBoundLogger:
 
 def get_held(name: str) -> FilteringBoundLogger:
     """Like :func:`get`, for records so frequent that a write for each is too much: they are
-    written by :func:`flush`, or with the next record that is not held."""
+    written by :func:`flush`."""
     return cast(FilteringBoundLogger, _Logger(_holding, _processors, {"logger": name}))
 
 
 def flush() -> None:
-    """Write the records that are held."""
+    """Write the records that are held; see :meth:`LogFile.flush` for who may."""
     _sink.logfile.flush()
 
 

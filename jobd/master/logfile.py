@@ -6,8 +6,8 @@ or a lost device costs log records, never a job: the records are counted, and th
 reported when writing works again. The same goes for standard error that nobody reads.
 
 A thread gives up the interpreter lock for each ``write()``, which costs more than the write. So a
-record that is written for every job may be held for the few milliseconds until somebody flushes,
-and then goes out together with others. Any record that is written takes those held before along.
+record that is written for every job may be held for the few milliseconds until the next flush, and
+then goes out together with others.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ _COMPLAIN_EVERY = 10.0  # seconds
 _TOGETHER = 4096
 """Most bytes that several records share a write with (PIPE_BUF): into a pipe, more than that would
 not be atomic, and another process could write into the middle of a line."""
-
-_HELD_AT_MOST = 64
-"""Records held until one is the last straw."""
 
 
 class LogFileError(JobdError):
@@ -90,27 +87,22 @@ class LogFile:
 
     def write(self, record: bytes) -> None:
         """Append *record*, which ends with a newline. Never raises; what fails is counted."""
-        if self._held:
-            self._held.append(record)
-            self.flush()
-        else:
-            self._write([record])
+        self._write([record])
 
     def hold(self, record: bytes) -> None:
-        """Append *record* with the next :meth:`write` or :meth:`flush`, whoever calls it."""
+        """Append *record* with the next :meth:`flush`."""
         self._held.append(record)
-        if len(self._held) >= _HELD_AT_MOST:
-            self.flush()
 
     def flush(self) -> None:
-        """Write what is held, in order."""
+        """Write what is held, in order. For one thread at a time, and none that runs jobs: an
+        exception that is raised in it from outside could come between taking and writing."""
         together: list[bytes] = []
         size = 0
         while self._held:
             try:
                 record = self._held.popleft()
             except IndexError:
-                break  # another thread was faster
+                break  # the process ends, and its main thread was faster than the fetcher
             if together and size + len(record) > _TOGETHER:
                 self._write(together)
                 together, size = [], 0
@@ -215,7 +207,7 @@ class LogFile:
 def _cut_off(records: list[bytes], missing: int) -> int:
     """How many records are incomplete when the last *missing* bytes of all of them are."""
     count = 0
-    while missing > 0:
+    while missing > 0 and count < len(records):
         count += 1
         missing -= len(records[-count])
     return count

@@ -33,6 +33,7 @@ class Reload:
     def __init__(self, master: Master, reread: Callable[[], Config]) -> None:
         self._master = master
         self._reread = reread
+        # Those of the last reload that was completed, or of the start.
         self._before = master.config
         self._roll: Roll | None = None
         self._clients: list[Client] = []
@@ -56,6 +57,7 @@ class Reload:
         if client is not None:
             self._clients.append(client)
         if self._roll is None:
+            self._before = self._master.config
             self._begin(cause, config)
         else:
             self._roll.again = True
@@ -68,6 +70,10 @@ class Reload:
             config = self._reread()
         except ConfigError as error:
             return f"the settings stay as they were: {error}"
+        except Exception as error:
+            # Whatever is wrong with a file, the workers that run must not pay for it.
+            logger.exception("settings_unreadable")
+            return f"the settings stay as they were: internal error: {error}; see the log"
         if names := fixed_changes(self._master.config, config):
             return (
                 f"{', '.join(names)} cannot change while the daemon runs: "
@@ -77,7 +83,6 @@ class Reload:
 
     def _begin(self, cause: str, config: Config) -> None:
         master = self._master
-        self._before = master.config
         master.configure(config)
         master.generation += 1
         self._roll = Roll(master.staff, master.generation, config, self._progress)
@@ -96,16 +101,19 @@ class Reload:
         if outcome is Outcome.GOING_ON:
             return
         roll, self._roll = self._roll, None
-        if outcome is Outcome.FAILED:
-            logger.error("reload_failed", reason=roll.error)
-            self._master.configure(self._before)
         if roll.again:
             config = self._read()
             if isinstance(config, Config):
                 self._begin("a reload asked for during a reload", config)
                 return
-            roll.error = roll.error or config
-            outcome = Outcome.FAILED
+            logger.error("reload_refused", reason=config)
+            roll.again = False
+            if outcome is Outcome.DONE:
+                self._roll = roll  # it has stopped half way, for another one, and goes on
+                return
+        if outcome is Outcome.FAILED:
+            logger.error("reload_failed", reason=roll.error)
+            self._master.configure(self._before)
         self._finish(roll, outcome)
 
     def _finish(self, roll: Roll, outcome: Outcome) -> None:

@@ -223,7 +223,9 @@ class Staff:
             cause = f"{child.reason}, {cause}"
         self._log_exit(child, status, cause)
         if child.role == KEEPER:
-            self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
+            # What one left that was replaced, its successor has been told to recover.
+            if child.reason is not Reason.ROLL:
+                self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
         elif child.is_worker:
             self._tell_keeper(self._workers_message())
             # Also one that never was ready: it claims its first jobs a moment before it says so.

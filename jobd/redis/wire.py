@@ -7,6 +7,7 @@ the library's general way to a reply is longer than that of the job.
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 import hiredis
@@ -73,7 +74,14 @@ class Wire:
 
     def readable(self, seconds: float) -> bool:
         """Whether a reply, or the end of the connection, arrives within *seconds*."""
-        return self._reader.has_data() or bool(self._connection.can_read(timeout=seconds))
+        if self._reader.has_data():
+            return True
+        # What TLS has decrypted already, the kernel does not know of.
+        if (pending := getattr(self._socket, "pending", None)) and pending():
+            return True
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
 
     def send(self, packed: bytes) -> None:
         """Write packed commands; they may be many.

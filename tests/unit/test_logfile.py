@@ -201,12 +201,6 @@ def test_held_records_share_a_write(log: LogFile, path: Path, writes: list[bytes
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-def test_a_record_takes_those_held_before_it_along(log: LogFile, writes: list[bytes]) -> None:
-    log.hold(b"before\n")
-    log.write(b"now\n")
-    assert writes == [b"before\nnow\n"]
-
-
 def test_together_they_stay_atomic_in_a_pipe(log: LogFile, writes: list[bytes]) -> None:
     records = [b"%d %s\n" % (number, b"x" * 500) for number in range(20)]
     for record in records:
@@ -216,12 +210,6 @@ def test_together_they_stay_atomic_in_a_pipe(log: LogFile, writes: list[bytes]) 
     assert b"".join(writes[:-1]) == b"".join(records)
     assert all(len(written) <= 4096 for written in writes[:-1])
     assert len(writes[-1]) == 10_001
-
-
-def test_not_too_many_are_held(log: LogFile, path: Path) -> None:
-    for number in range(1000):
-        log.hold(b"%d\n" % number)
-    assert path.read_bytes().count(b"\n") > 900
 
 
 def test_of_a_block_that_was_cut_short_the_incomplete_records_are_counted(
