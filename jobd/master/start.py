@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -25,11 +26,13 @@ from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
 from jobd.master.notify import Notifier
+from jobd.master.signals import MASTER_SIGNALS
 from jobd.master.slots import GRACE, PUSH_BACK
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
 _DESCRIPTORS_BESIDE_JOBS = 64
+_ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 
 logger = log.get("jobd.master")
 
@@ -37,6 +40,9 @@ logger = log.get("jobd.master")
 def run(config: Config) -> int:
     """Serve in the foreground until stopped; returns the exit code."""
     lock = None
+    # As soon as there is a pidfile there is something to tidy up. What arrives before there are
+    # handlers waits for them, and is then a stop like any other.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     try:
         _guarantee_stdio()
         _raise_descriptor_limit(config)
@@ -45,6 +51,7 @@ def run(config: Config) -> int:
     except JobdError as error:
         if lock is not None:
             lock.remove()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _refuse(error)
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
@@ -63,6 +70,9 @@ def run(config: Config) -> int:
         terminal=os.isatty(0),
         notifier=notifier,
     ).run()
+    # The interpreter takes the handlers away before it has gone, and a TERM that comes then would
+    # make a failure of a stop that has gone well.
+    signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     if verdict.code:
         print(f"jobd: {verdict.text}", file=sys.stderr)
     return verdict.code
@@ -74,6 +84,7 @@ def start(config: Config, *, wait: bool = True) -> int:
     Returns:
         the exit code for the launcher, 0 or what the daemon failed with.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)  # as above
     try:
         _guarantee_stdio()
         if not config.logfile:
@@ -84,9 +95,15 @@ def start(config: Config, *, wait: bool = True) -> int:
         _raise_descriptor_limit(config)
         lock = _lock(config, required=True)
     except JobdError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _refuse(error)
     if lock is None:
         raise AssertionError("a required pidfile was not locked")
+    if any(signal.getsignal(one) != signal.SIG_IGN for one in signal.sigpending() & _ENDS):
+        # It came while nothing but the pidfile was there: nothing shall be left, and nothing start.
+        lock.remove()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return Exit.INTERRUPTED
     directory = config.directory or str(Path.cwd())
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -94,6 +111,7 @@ def start(config: Config, *, wait: bool = True) -> int:
         _become_daemon(config, lock, Launch(writer), directory, wait)
     os.close(writer)
     lock.close()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     limit = config.start_timeout + config.timeout + 2 * (PUSH_BACK + GRACE) + _LAUNCHER_EXTRA
     try:
         verdict = await_verdict(reader, limit)
