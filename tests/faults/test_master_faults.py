@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import resource
 import signal
 import time
 from collections import Counter
@@ -180,14 +179,25 @@ def test_32_a_master_that_cannot_fork_waits_and_recovers(
     running.wait_ready()
     try:
         worker, other = running.workers()
-        before = resource.prlimit(running.pid, resource.RLIMIT_NPROC)
-        resource.prlimit(running.pid, resource.RLIMIT_NPROC, (1, before[1]))
+        limit_processes(nobody, running.pid, "1")
         os.kill(worker, signal.SIGKILL)
         running.wait_for_log('"event":"fork_failed".*temporarily unavailable')
         assert running.workers() == [other]
         assert running.jobctl("status").returncode == 0
-        resource.prlimit(running.pid, resource.RLIMIT_NPROC, before)
+        limit_processes(nobody, running.pid, "hard")
         running.wait(lambda: len(running.workers()) == 2, 40, "the slot is filled again")
         assert other in running.workers()
     finally:
         running.check()
+
+
+def limit_processes(nobody: Nobody, pid: int, soft: str) -> None:
+    """Set how many processes the user of *pid* may have, for *pid*; by that user itself, because
+    not every root may do it."""
+    script = (
+        "import resource\n"
+        f"_, hard = resource.prlimit({pid}, resource.RLIMIT_NPROC)\n"
+        f"resource.prlimit({pid}, resource.RLIMIT_NPROC, ({soft}, hard))\n"
+    )
+    done = nobody("-c", script)
+    assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ def whereabouts(redis: redis_py.Redis, keys: Keys | None = None) -> dict[str, li
     def note(raw: Any, place: str) -> None:
         try:
             jid = str(json.loads(raw)["jid"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             jid = raw.decode(errors="replace")
         found.setdefault(jid, []).append(place)
 
