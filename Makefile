@@ -6,14 +6,16 @@ REDIS  ?=
 KILLS  ?= 1000
 SEED   ?=
 BENCH  ?=
+CYCLES ?= 10000
 
-.PHONY: help demo test chaos bench lint clean
+.PHONY: help demo test chaos faults bench lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
 	@echo 'make test    lint, types and all tests'
 	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
+	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (25 minutes; BENCH=--quick for four)'
 	@echo 'make clean   remove the virtual environment and caches'
@@ -43,6 +45,9 @@ test: lint
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+faults: $(VENV)/.test
+	FAULTS_SEED=$(SEED) FAULTS_CYCLES=$(CYCLES) $(BIN)/pytest -n 2 -v -m minutes tests/faults
 
 $(VENV)/.bench: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -26,9 +26,55 @@ from jobd.master import control, pidfile, procs, state
 FIRST_ANSWER = 3.0
 """Seconds in which a healthy master takes a request."""
 
+_LOOK = 0.05  # s between looks at the lock of a master that has no pidfd here
+
 
 class NoAnswer(Exception):
     """The control socket is missing or mute."""
+
+
+class Elsewhere:
+    """A master in another process namespace, as that of a container whose run directory is mounted
+    here: it can be asked, but its number is here that of nobody, or of somebody else.
+    """
+
+    def __init__(self, path: Path, pid: int) -> None:
+        self.pid = pid
+        self._path = path
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to *timeout* seconds for its end; True when it has ended: its lock is free."""
+        give_up = time.monotonic() + timeout
+        while self._lives():
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _lives(self) -> bool:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return pidfile.socket_path(self._path).exists()
+        try:
+            return pidfile.is_locked(fd)
+        finally:
+            os.close(fd)
+
+    def send(self, signum: Signals) -> None:
+        """Refused.
+
+        Raises:
+            Problem: always.
+        """
+        raise Problem(
+            Code.REFUSED,
+            f"{signum.name} was not sent: the master of {self._path} runs in another process "
+            "namespace; signal it from there",
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Daemon:
@@ -39,7 +85,7 @@ class Daemon:
         process: held by its pidfd.
     """
 
-    def __init__(self, path: Path, process: procs.Process) -> None:
+    def __init__(self, path: Path, process: procs.Process | Elsewhere) -> None:
         self.pidfile = path
         self.process = process
 
@@ -77,6 +123,8 @@ class Daemon:
             ) from None
         except OSError:
             raise NotRunning(f"not running (there is no pidfile {path})") from None
+        if pid == 0:
+            return cls(path, Elsewhere(path, pid))
         process = procs.Process.open(pid, None)
         if process is None:
             raise NotRunning("not running (it has just ended)")
@@ -174,7 +222,7 @@ def _cannot_read(path: Path, error: OSError) -> Problem:
     return Problem(Code.REFUSED, f"cannot read the pidfile {path}: {error.strerror}")
 
 
-def _verified(path: Path, fd: int) -> procs.Process:
+def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: it is not a regular file")
     try:
@@ -186,7 +234,8 @@ def _verified(path: Path, fd: int) -> procs.Process:
     if pid is None:
         raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
     process = _identified(path, pid)
-    _check_owner(path, os.fstat(fd).st_uid, process)
+    if isinstance(process, procs.Process):
+        _check_owner(path, os.fstat(fd).st_uid, process)
     # Had it ended and another started meanwhile, the file would now say something else.
     if _now(path) != pid:
         process.close()
@@ -212,7 +261,7 @@ def _now(path: Path) -> int | None:
         return None
 
 
-def _identified(path: Path, pid: int) -> procs.Process:
+def _identified(path: Path, pid: int) -> procs.Process | Elsewhere:
     known = state.load(pidfile.state_path(path))
     if known is None or known.pid != pid:
         # The master writes the state file a moment after its pidfile.
@@ -222,6 +271,8 @@ def _identified(path: Path, pid: int) -> procs.Process:
         process = procs.Process.open(pid, known.ticks)
         if process is not None:
             return process
+        if _answers_elsewhere(path, pid):
+            return Elsewhere(path, pid)
     elif known is None and _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
         return process
     _check_readable(pidfile.state_path(path))
@@ -240,6 +291,17 @@ def _check_readable(file: Path) -> None:
         raise _cannot_read(file, error) from None
     except OSError:
         pass
+
+
+def _answers_elsewhere(path: Path, pid: int) -> bool:
+    """Whether the master answers that has the number *pid* in a process namespace of its own."""
+    try:
+        with control.connect(pidfile.socket_path(path)) as sock:
+            here = control.peer(sock)[0]
+    except OSError:
+        return False
+    # The kernel says 0 where the process cannot be seen from here at all.
+    return here == 0 or procs.innermost_pid(here) == pid != here
 
 
 def _answers_as(path: Path, pid: int) -> bool:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from jobctl.daemon import FIRST_ANSWER, Daemon
+from jobctl.codes import Code, Problem
+from jobctl.daemon import FIRST_ANSWER, Daemon, Elsewhere
 from jobd.master import pidfile, procs
 from jobd.master.dump import MEMORY
 from jobd.master.state import ChildRecord
@@ -72,8 +73,17 @@ class _Patient:
 
 
 def collect(daemon: Daemon) -> Iterator[str]:
-    """What can be had: a heading, then a part for the master and each child of the state file."""
-    patients = [_master(daemon), *_children(daemon)]
+    """What can be had: a heading, then a part for the master and each child of the state file.
+
+    Raises:
+        Problem: the processes are out of reach.
+    """
+    if isinstance(daemon.process, Elsewhere):
+        raise Problem(
+            Code.TIMED_OUT,
+            "the master does not answer, and it runs in another process namespace; run jobctl there",
+        )
+    patients = [_master(daemon, daemon.process), *_children(daemon)]
     about = procs.UNABLE.get(procs.run_state(daemon.process.pid), "it hangs, or is very busy")
     yield (
         f"The master has not answered within {FIRST_ANSWER:g} s: {about}.\n"
@@ -93,8 +103,8 @@ def collect(daemon: Daemon) -> Iterator[str]:
         patient.close()
 
 
-def _master(daemon: Daemon) -> _Patient:
-    patient = _Patient(f"== master, pid {daemon.process.pid} ==", daemon.process)
+def _master(daemon: Daemon, process: procs.Process) -> _Patient:
+    patient = _Patient(f"== master, pid {process.pid} ==", process)
     path = pidfile.dump_path(daemon.pidfile)
     try:
         patient.fd = os.open(path, _READ | os.O_NOFOLLOW)
@@ -102,7 +112,7 @@ def _master(daemon: Daemon) -> _Patient:
         patient.why = f"cannot read {path}: {error.strerror}"
         return patient
     found = os.fstat(patient.fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != procs.owner(daemon.process.pid):
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != procs.owner(process.pid):
         patient.why = f"{path} is not a file of this daemon"
     return patient
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +15,8 @@ import redis as redis_py
 from jobd.testing import EmbeddedServer
 from tests import processes
 from tests.integration.daemon import Daemon
+from tests.integration.ledger import assert_orderly
+from tests.integration.others import Nobody
 
 processes.become_subreaper()
 
@@ -79,6 +83,7 @@ def daemon(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Ite
     yield start
     for running in made:
         running.check()
+    assert_orderly(redis, stopped=all(running.exit_codes == {0} for running in made))
 
 
 @pytest.fixture
@@ -87,3 +92,18 @@ def idle_daemon(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -
     made = Daemon(tmp_path, server.url)
     yield made
     made.check()
+
+
+@pytest.fixture(scope="session")
+def nobody() -> Nobody:
+    """A user without rights."""
+    return Nobody()
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may look into (those of pytest are private)."""
+    path = Path(tempfile.mkdtemp(prefix="jobd-users-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)

@@ -60,7 +60,7 @@ class Boot:
         self._failures += 1
         too_many = self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
         # Where one could boot, the others may yet: they are tried again until the time is up.
-        if failure.permanent or (too_many and not self._sound):
+        if (failure.permanent or too_many) and not self._sound:
             self._master.ending.fail(failure.code, failure.reason)
 
     def _explain(self, child: Child, cause: str) -> Failure:

@@ -8,6 +8,7 @@ fixed bounds, and never time: one that does not read is dropped.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
@@ -27,6 +28,7 @@ REQUEST_BYTES = 64 * 1024
 ANSWER_BYTES = 32 * 1024 * 1024  # the stacks of 64 workers with 100 threads are half of that
 CLIENTS = 16
 CONNECT = 3.0  # s
+DEAF = 1.0  # s without new clients while there are no descriptors for them
 IDLE = 5.0  # s in which a client has to send its request, and to read on when it stopped reading
 
 _SUN_PATH = 107
@@ -196,6 +198,7 @@ class ControlServer:
         self._selector = selector
         self._on_request = on_request
         self._clients: set[Client] = set()
+        self._deaf_until = 0.0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
@@ -214,8 +217,12 @@ class ControlServer:
     def _accept(self, _events: int) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the client sees the connection close
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                # The connection stays in the queue, and would wake the loop again at once.
+                self._selector.unregister(self._listener)
+                self._deaf_until = time.monotonic() + DEAF
+            return  # else the client has gone again
         client = Client(sock, time.monotonic())
         if len(self._clients) >= CLIENTS:
             client.send("busy", error=f"{CLIENTS} clients are connected already")
@@ -238,6 +245,9 @@ class ControlServer:
 
     def turn(self, now: float) -> None:
         """Once per turn of the loop: forget closed and overdue clients, watch for writability."""
+        if self._deaf_until and now >= self._deaf_until:
+            self._deaf_until = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         for client in list(self._clients):
             if client.closed or client.overdue(now):
                 self._drop(client)
@@ -265,6 +275,7 @@ class ControlServer:
         """Remove the socket; what clients have not read is still delivered by the kernel."""
         for client in list(self._clients):
             self._drop(client)
-        self._selector.unregister(self._listener)
+        if not self._deaf_until:
+            self._selector.unregister(self._listener)
         self._listener.close()
         self.path.unlink(missing_ok=True)

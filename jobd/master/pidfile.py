@@ -154,6 +154,32 @@ class Pidfile:
         os.fsync(self._fd)
         os.fchmod(self._fd, 0o644)
 
+    def restore(self) -> bool:
+        """Make the file anew if somebody has removed it; returns whether that was so.
+
+        The lock goes with it, to a new inode, and that before the name is there: nobody finds the
+        file unlocked or empty. A file that somebody has put in its place is left alone.
+
+        Raises:
+            OSError: the directory refuses.
+        """
+        if os.path.lexists(self.path):
+            return False
+        scratch = self.path.with_name(self.path.name + ".new")
+        fd = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _OPEN, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(fd, f"{self._owner}\n".encode(), 0)
+            os.fchmod(fd, 0o644)
+            os.link(scratch, self.path)
+            os.dup2(fd, self._fd, inheritable=False)
+        except FileExistsError:
+            return False  # a start was faster; it will learn from the socket that we live
+        finally:
+            os.close(fd)
+            scratch.unlink(missing_ok=True)
+        return True
+
     def remove(self) -> None:
         """Remove the file if it is still ours, then let the lock go."""
         if os.getpid() == self._owner and _same_file(self.path, self._fd):

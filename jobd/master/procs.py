@@ -56,6 +56,17 @@ def owner(pid: int) -> int | None:
         return None
 
 
+def innermost_pid(pid: int) -> int | None:
+    """The number that the process has in its own PID namespace, or None when it is gone."""
+    try:
+        status = (_PROC / str(pid) / "status").read_text()
+    except OSError:
+        return None
+    return next(
+        (int(line.split()[-1]) for line in status.splitlines() if line.startswith("NSpid:")), None
+    )
+
+
 def run_state(pid: int) -> str:
     """The kernel's letter: R, S, D (uninterruptible), T (stopped), Z ...; "" when it is gone."""
     fields = _stat_fields(pid)

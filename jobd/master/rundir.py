@@ -86,6 +86,8 @@ class RunDirectory:
             return
         self._next_save = time.monotonic() + _SAVE_EVERY
         try:
+            if self._opened and self._lock.restore():
+                logger.warning("pidfile_restored", pidfile=str(self._lock.path))
             statefile.save(pidfile.state_path(self._lock.path), state)
         except OSError as error:
             logger.error("state_not_written", error=error.strerror)

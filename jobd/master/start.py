@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +27,13 @@ from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
 from jobd.master.notify import Notifier
+from jobd.master.signals import MASTER_SIGNALS
 from jobd.master.slots import GRACE, PUSH_BACK
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
 _DESCRIPTORS_BESIDE_JOBS = 64
+_ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 
 logger = log.get("jobd.master")
 
@@ -42,6 +45,9 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         reread: reads the settings anew for a reload, and raises ConfigError.
     """
     lock = None
+    # As soon as there is a pidfile there is something to tidy up. What arrives before there are
+    # handlers waits for them, and is then a stop like any other.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     try:
         _guarantee_stdio()
         privileges.assume(config)
@@ -51,6 +57,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     except JobdError as error:
         if lock is not None:
             lock.remove()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _refuse(error)
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
@@ -71,6 +78,9 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         notifier=notifier,
         reread=reread,
     ).run()
+    # The interpreter takes the handlers away before it has gone, and a TERM that comes then would
+    # make a failure of a stop that has gone well.
+    signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     if verdict.code:
         logfile.complain(f"jobd: {verdict.text}\n".encode())
     return verdict.code
@@ -85,6 +95,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
     Returns:
         the exit code for the launcher, 0 or what the daemon failed with.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)  # as above
     try:
         _guarantee_stdio()
         if not config.logfile:
@@ -96,9 +107,15 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
         _raise_descriptor_limit(config)
         lock = _lock(config, required=True)
     except JobdError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _refuse(error)
     if lock is None:
         raise AssertionError("a required pidfile was not locked")
+    if any(signal.getsignal(one) != signal.SIG_IGN for one in signal.sigpending() & _ENDS):
+        # It came while nothing but the pidfile was there: nothing shall be left, and nothing start.
+        lock.remove()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return Exit.INTERRUPTED
     directory = config.directory or str(Path.cwd())
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -106,6 +123,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
         _become_daemon(config, reread, lock, Launch(writer), directory, wait)
     os.close(writer)
     lock.close()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     limit = config.start_timeout + config.timeout + 2 * (PUSH_BACK + GRACE) + _LAUNCHER_EXTRA
     try:
         verdict = await_verdict(reader, limit)

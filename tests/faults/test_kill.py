@@ -1,4 +1,6 @@
-"""Nothing is lost when processes are killed, and the other processes go on."""
+"""Rows 1, 4, 31 and 44: processes are killed, or kill themselves. Nothing is lost, the other
+processes go on, and a job that kills is stopped.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import os
 import random
 import re
 import signal
+import time
 from collections import Counter
 from typing import Any
 
@@ -84,8 +87,94 @@ def wait_for_executions(running: Daemon, redis: redis_py.Redis, least: int) -> N
     running.wait(lambda: redis.llen("test:ran") >= least, 30, f"{least} executions")
 
 
+def test_01_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_runs_once_more(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    app = APP.replace(
+        "time.sleep(milliseconds / 1000)",
+        'notes.rpush("test:begun", current_job().jid); time.sleep(milliseconds / 1000)',
+    )
+    running = daemon(app, "-w", "2", "-c", "1", env={"NOTES": server.url})
+    jids = push(server.url, "note", [[1500], [1500]])
+    running.wait(lambda: redis.llen("test:begun") == 2, 10, "both run")
+    worker, other = running.workers()
+    began = time.monotonic()
+    os.kill(worker, signal.SIGKILL)
+    running.wait(
+        lambda: (
+            len(running.state()["workers"]) == 2
+            and worker not in [record["pid"] for record in running.state()["workers"]]
+        ),
+        5,
+        "a new worker",
+    )
+    assert time.monotonic() - began < 2.0
+    running.wait(lambda: set(ran(redis)) == set(jids) and nothing_held(redis), 15, "both are done")
+    begun: Any = redis.lrange("test:begun", 0, -1)
+    assert sorted(Counter(begun).values()) == [1, 2]
+    assert set(ran(redis).values()) == {1}
+    assert other in running.workers()
+    deaths = [record for record in running.records() if record["event"] == "child_died"]
+    assert [(death["child_pid"], death["cause"]) for death in deaths] == [
+        (worker, "killed by signal 9 (SIGKILL)")
+    ]
+    assert "perhaps for want of memory" in deaths[0]["reason"]
+
+
+def booting_at_most(running: Daemon) -> int:
+    """The most workers that were booting at one time, by the log."""
+    booting: set[int] = set()
+    most = 0
+    for record in running.records():
+        if record.get("child", "").startswith("worker"):
+            if record["event"] == "child_forked":
+                booting.add(record["child_pid"])
+            elif record["event"] in ("child_ready", "child_died", "child_exited"):
+                booting.discard(record["child_pid"])
+        most = max(most, len(booting))
+    return most
+
+
+def kill_all_workers(running: Daemon, workers: int) -> None:
+    """Kill *workers* at the same moment: their deaths are one SIGCHLD, or a few."""
+    before = running.workers()
+    assert len(before) == workers
+    for worker in before:
+        os.kill(worker, signal.SIGSTOP)
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    running.wait(
+        lambda: (
+            len(running.workers()) == workers
+            and not set(before) & set(running.workers())
+            and all(record["state"] == "ready" for record in running.state()["workers"])
+        ),
+        5 + workers,
+        "all slots are filled again",
+    )
+    died = [r["child_pid"] for r in running.records() if r["event"] == "child_died"]
+    assert sorted(died) == sorted(before), "each death is seen, once"
+    assert booting_at_most(running) <= max(2, os.cpu_count() or 1)
+    running.assert_flat()
+
+
+def test_44_all_workers_are_killed_at_once(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon("", "-w", "8", "-c", "1")
+    kill_all_workers(running, 8)
+
+
+@pytest.mark.minutes
+@pytest.mark.timeout(900)
+def test_44_two_hundred_workers_are_killed_at_once(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon("", "-w", "200", "-c", "1", "--start-timeout", "300", ready=False)
+    running.wait_ready(300)
+    kill_all_workers(running, 200)
+
+
 @pytest.mark.timeout(180)
-def test_ten_thousand_jobs_while_workers_are_killed(
+def test_01_ten_thousand_jobs_while_workers_are_killed(
     daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:
     chance = random.Random(20261123)
@@ -114,7 +203,7 @@ def test_ten_thousand_jobs_while_workers_are_killed(
     assert running.stop() == 0
 
 
-def test_the_whole_daemon_is_killed_and_started_again(
+def test_04_the_whole_daemon_is_killed_and_started_again(
     daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:
     first = daemon(APP, "-w", "2", "-c", "3", env={"NOTES": server.url})
@@ -143,7 +232,7 @@ def ran_and_gone(redis: redis_py.Redis, jids: list[str]) -> list[str]:
     ("how", "cause"),
     [("exit", "exit code 3"), ("segfault", "signal 11"), ("kill", "signal 9")],
 )
-def test_a_job_that_kills_its_worker_is_buried_after_three_deaths(
+def test_31_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer, how: str, cause: str
 ) -> None:
     running = daemon(APP, "-w", "1", "-c", "2", env={"NOTES": server.url})
@@ -231,7 +320,7 @@ def test_a_keeper_that_dies_as_well_still_learns_the_stack(
     assert any(line.endswith(" in deadly") for line in the_dead_job(redis).error_backtrace)
 
 
-def test_a_poison_pill_that_waits_at_the_start_is_no_failed_start(
+def test_31_a_poison_pill_that_waits_at_the_start_is_no_failed_start(
     daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:
     [poison] = push(server.url, "deadly", [["exit"]])

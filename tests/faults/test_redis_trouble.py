@@ -1,4 +1,4 @@
-"""Redis goes away in every way it can, under load, and comes back.
+"""Row 27: Redis goes away in every way it can, under load, and comes back.
 
 After each: nothing is lost, no job has run twice (no process died, so there is no reason to), the
 worker works again within seconds, and each process has written one line about it. That is proved
@@ -186,7 +186,7 @@ def scene(tmp_path: Path) -> Iterator[StartScene]:
 
 
 @pytest.mark.parametrize("how", ["kill", "shutdown"])
-def test_the_server_is_restarted(scene: StartScene, how: str) -> None:
+def test_27_the_server_is_restarted(scene: StartScene, how: str) -> None:
     here = scene()
     here.server.kill() if how == "kill" else here.server.stop()
     time.sleep(1.0)
@@ -195,7 +195,7 @@ def test_the_server_is_restarted(scene: StartScene, how: str) -> None:
     here.finish()
 
 
-def test_the_server_loads_its_data_for_a_while(scene: StartScene) -> None:
+def test_27_the_server_loads_its_data_for_a_while(scene: StartScene) -> None:
     here = scene()
     pipeline = here.redis.pipeline(transaction=False)
     for number in range(5000):
@@ -209,7 +209,7 @@ def test_the_server_loads_its_data_for_a_while(scene: StartScene) -> None:
 
 
 @pytest.mark.parametrize("load", ["idle", "busy"])
-def test_all_connections_are_killed(scene: StartScene, load: str) -> None:
+def test_27_all_connections_are_killed(scene: StartScene, load: str) -> None:
     here = scene()
     if load == "idle":
         here.be_idle()
@@ -218,7 +218,7 @@ def test_all_connections_are_killed(scene: StartScene, load: str) -> None:
     here.finish()
 
 
-def test_connections_are_killed_again_and_again(scene: StartScene) -> None:
+def test_27_connections_are_killed_again_and_again(scene: StartScene) -> None:
     here = scene()
     for _ in range(20):
         here.redis.client_kill_filter(_type="normal", skipme=True)
@@ -227,7 +227,7 @@ def test_connections_are_killed_again_and_again(scene: StartScene) -> None:
     here.finish(outages=20)
 
 
-def test_the_server_hangs(scene: StartScene) -> None:
+def test_27_the_server_hangs(scene: StartScene) -> None:
     here = scene()
     here.server.send(signal.SIGSTOP)
     # Longer than the timeout of a command, and than the wait for a blocking claim.
@@ -238,7 +238,7 @@ def test_the_server_hangs(scene: StartScene) -> None:
 
 
 @pytest.mark.parametrize("load", ["idle", "busy"])
-def test_the_memory_is_full(scene: StartScene, load: str) -> None:
+def test_27_the_memory_is_full(scene: StartScene, load: str) -> None:
     here = scene()
     if load == "idle":
         here.be_idle()
@@ -250,7 +250,7 @@ def test_the_memory_is_full(scene: StartScene, load: str) -> None:
 
 
 @pytest.mark.parametrize("load", ["idle", "busy"])
-def test_the_server_becomes_a_replica(scene: StartScene, load: str) -> None:
+def test_27_the_server_becomes_a_replica(scene: StartScene, load: str) -> None:
     here = scene()
     if load == "idle":
         here.be_idle()
@@ -261,7 +261,7 @@ def test_the_server_becomes_a_replica(scene: StartScene, load: str) -> None:
     here.finish()
 
 
-def test_the_disk_is_full(scene: StartScene) -> None:
+def test_27_the_disk_is_full(scene: StartScene) -> None:
     here = scene()
     # A snapshot cannot be put in the place of a directory, and then all writes are refused.
     obstacle = here.server.directory / "dump.rdb"
@@ -277,7 +277,7 @@ def test_the_disk_is_full(scene: StartScene) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [1, 5, 50])
-def test_the_network_is_slow(scene: StartScene, milliseconds: int) -> None:
+def test_27_the_network_is_slow(scene: StartScene, milliseconds: int) -> None:
     with Proxy(scene.port, delay=milliseconds / 2000) as proxy:
         here = scene(proxy.url)
         here.wait_for_progress(200)
@@ -286,7 +286,7 @@ def test_the_network_is_slow(scene: StartScene, milliseconds: int) -> None:
 
 
 @pytest.mark.parametrize("load", ["idle", "busy"])
-def test_connections_go_dead_without_being_closed(scene: StartScene, load: str) -> None:
+def test_27_connections_go_dead_without_being_closed(scene: StartScene, load: str) -> None:
     with Proxy(scene.port) as proxy:
         here = scene(proxy.url)
         if load == "idle":

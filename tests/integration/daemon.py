@@ -12,9 +12,10 @@ Example:
         running.wait(lambda: redis.get("stat:processed") == b"1", 5, "one job processed")
         running.stop()
 
-When the test ends, a daemon that still runs is stopped, and the invariants are checked: the
-process ended well, its files are gone, its log holds no traceback (but those of jobs) that the test
-did not announce with :meth:`Daemon.expect_in_log`.
+When the test ends, the invariants are checked, whatever the test was about: the master has one
+thread, no zombie, and as many descriptors as when it was ready; stopped, it ends well, its files
+are gone, and its log holds no traceback (but those of jobs) that the test did not announce with
+:meth:`Daemon.expect_in_log`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tests import processes
 
 READY_SECONDS = 20.0
 _PAUSE_SECONDS = 0.02
+_PER_CHILD = 2  # descriptors that a master has open for each child: the channel and the pidfd
 _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|Logging error")
 # What a job raises is the application's own trouble.
 _JOB_FAILED = '"event":"job_failed"'
@@ -68,6 +70,20 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(path), **(extra or {})}
 
 
+def descriptors(pid: int) -> list[str]:
+    """What the open descriptors of *pid* lead to; empty when it has gone."""
+    found = []
+    try:
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                found.append(str(fd.readlink()))
+            except OSError:
+                continue  # closed meanwhile
+    except OSError:
+        return []
+    return found
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -81,6 +97,9 @@ class Daemon:
     Args:
         directory: holds the application module ``app.py``, the log, the pidfile and its company.
         url: the Redis server.
+
+    Attributes:
+        prefix: a command in front of jobd's, which must become jobd by exec (``unshare -m``).
     """
 
     def __init__(self, directory: Path, url: str) -> None:
@@ -94,6 +113,8 @@ class Daemon:
         self.output = directory / "output.txt"
         self.leaves_files = False
         self.exit_codes: set[int] | None = {0}
+        self.prefix: list[str] = []
+        self._baseline: dict[int, int] = {}
         self._expected: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._master: psutil.Process | None = None
@@ -109,6 +130,7 @@ class Daemon:
     def command(self, verb: str, *flags: str) -> list[str]:
         """The command line of ``jobd VERB`` for this directory."""
         return [
+            *self.prefix,
             sys.executable,
             "-m",
             "jobd.cli",
@@ -160,9 +182,11 @@ class Daemon:
         def ready() -> bool:
             if not self.alive():
                 raise AssertionError(f"the daemon ended with {self.returncode}\n{self.story()}")
-            return bool(self.state().get("state") == "running")
+            state = self.state()  # maybe still that of a run before, which was killed
+            return bool(state.get("pid") == self.pid and state.get("state") == "running")
 
         self.wait(ready, timeout, "the daemon is ready")
+        self._baseline.setdefault(self.pid, self._own_descriptors())
         return self
 
     # Looking
@@ -298,10 +322,59 @@ class Daemon:
 
     # The end
 
+    def _own_descriptors(self) -> int:
+        """How many descriptors the master has open, those for its children left out."""
+        # Between the two looks a child may come or go: then neither number means anything.
+        while True:
+            before = self._family()
+            found = len(descriptors(self.pid))
+            if self._family() == before:
+                return found - _PER_CHILD * len(before)
+
+    def _family(self) -> set[int]:
+        try:
+            return {child.pid for child in psutil.Process(self.pid).children()}
+        except psutil.NoSuchProcess:
+            return set()
+
+    def assert_flat(self, within: float = 5.0) -> None:
+        """The master has one thread, no zombie, and as many descriptors as when it was ready.
+
+        What is under way, such as an answer to a client or the reaping of a child, has *within*
+        seconds to end.
+        """
+        baseline = self._baseline.get(self.pid)
+
+        def trouble() -> list[str]:
+            found = []
+            master = psutil.Process(self.pid)
+            if (threads := master.num_threads()) != 1:
+                found.append(f"{threads} threads")
+            if dead := [child.pid for child in master.children() if not _lives(child)]:
+                found.append(f"zombies {dead}")
+            if baseline is not None and (number := self._own_descriptors()) != baseline:
+                now = sorted(descriptors(self.pid))
+                found.append(f"{number} descriptors of its own and not {baseline}: {now}")
+            return found
+
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                left = trouble()
+            except psutil.NoSuchProcess:
+                return  # it has ended: what is left to be checked are its traces
+            if not left or not self.alive():
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the master has {'; '.join(left)}\n{self.story()}")
+            time.sleep(_PAUSE_SECONDS)
+
     def check(self) -> None:
-        """Stop what still runs and assert the invariants."""
+        """Assert the invariants, and stop what still runs."""
         try:
             if self.alive():
+                if self.state().get("state") in ("running", "quiet"):
+                    self.assert_flat()
                 self.stop()
         finally:
             self._end_by_force()

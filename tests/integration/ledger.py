@@ -23,7 +23,7 @@ def whereabouts(redis: redis_py.Redis, keys: Keys | None = None) -> dict[str, li
     def note(raw: Any, place: str) -> None:
         try:
             jid = str(json.loads(raw)["jid"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             jid = raw.decode(errors="replace")
         found.setdefault(jid, []).append(place)
 
@@ -55,3 +55,16 @@ def assert_conserved(
     assert not lost, f"{len(lost)} of {len(pushed)} jobs are lost: {lost[:5]}"
     assert not twice, f"{len(twice)} jobs are in more than one place: {list(twice.items())[:5]}"
     assert not strange, f"jobs that nobody pushed: {sorted(strange)[:5]}"
+
+
+def assert_orderly(redis: redis_py.Redis, keys: Keys | None = None, *, stopped: bool) -> None:
+    """What holds without knowing what was pushed: no job is in two places; and when all daemons
+    have *stopped* in good order, each is where a person can see it, and none is in flight."""
+    places = whereabouts(redis, keys)
+    # Twice under one key is the same job pushed twice, as tests do.
+    twice = {jid: at for jid, at in places.items() if len(set(at)) > 1}
+    assert not twice, f"{len(twice)} jobs are in more than one place: {list(twice.items())[:5]}"
+    if stopped:
+        keys = keys or Keys()
+        held = [*redis.scan_iter(keys.inflight("*")), *redis.scan_iter(keys.claim("*", "*"))]
+        assert not held, f"jobs are still in flight, and nobody is left to do them: {held}"

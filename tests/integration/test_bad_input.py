@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +24,7 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon, environment, wait
 from tests.integration.ledger import whereabouts
-
-NOBODY = 65534
+from tests.integration.others import NOBODY, Nobody
 
 APP = """
     import time
@@ -228,24 +224,6 @@ def mortal(tmp_path: Path) -> Iterator[EmbeddedServer]:
         yield server
 
 
-def test_redis_that_comes_late_is_waited_for(tmp_path: Path, mortal: EmbeddedServer) -> None:
-    with redis_py.Redis.from_url(mortal.url) as client:
-        client.lpush("queue:default", '{"class":"ok","args":[],"jid":"early"}')
-    mortal.stop()
-    running = Daemon(tmp_path, mortal.url)
-    running.write_app(APP)
-    running.run()
-    try:
-        running.wait_for_log("child_waiting.*waiting for Redis")
-        assert running.state()["state"] == "starting"
-        mortal.start()
-        running.wait_ready()
-        with redis_py.Redis.from_url(mortal.url) as client:
-            running.wait(lambda: client.get("stat:processed") == b"1", 10, "the job has run")
-    finally:
-        running.check()
-
-
 def test_redis_that_dies_is_waited_for_and_no_job_is_lost(
     tmp_path: Path, mortal: EmbeddedServer
 ) -> None:
@@ -277,71 +255,6 @@ def test_redis_that_dies_is_waited_for_and_no_job_is_lost(
 # -- other users -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that every user may look into (those of pytest are private)."""
-    path = Path(tempfile.mkdtemp(prefix="jobd-users-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-class Nobody:
-    """Runs Python programs as a user without any rights."""
-
-    def __init__(self) -> None:
-        if os.geteuid() != 0 or not shutil.which("setpriv"):
-            pytest.skip("becoming another user needs root and setpriv")
-        if self("-c", "import jobd, jobctl, redis, psutil, daemon").returncode:
-            pytest.skip(f"not every user may run {sys.executable} with jobd")
-
-    def command(self, *arguments: str) -> dict[str, Any]:
-        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-        # The interpreter's own directories may be closed to others: then these lead to jobd.
-        path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-        return {
-            "args": [*become, sys.executable, *arguments],
-            "env": {**environment(), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-        }
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            **self.command(*arguments), cwd="/", capture_output=True, text=True, timeout=30
-        )
-
-
-@pytest.fixture(scope="module")
-def nobody() -> Nobody:
-    return Nobody()
-
-
-@pytest.mark.parametrize("verb", ["run", "start"])  # a detached daemon's files are closed to others
-def test_a_daemon_of_another_user_is_out_of_reach(
-    open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody, verb: str
-) -> None:
-    running = Daemon(open_directory, server.url)
-    running.write_app(APP)
-    getattr(running, verb)()
-    running.wait_ready()
-    try:
-        for command in ("status", "quiet", "stop", "threads", "reopen-logs", "reload"):
-            done = nobody("-m", "jobctl", "--pidfile", str(running.pidfile), command)
-            assert (command, done.returncode) == (command, 4), done.stderr
-            assert "permission denied" in sentence_of_jobctl(done.stderr)
-        start = nobody(*running.command("run", "-r", "app")[1:])
-        assert start.returncode == 73
-        assert "uid 65534 may not write there" in sentence(start.stderr)
-        assert running.state()["state"] == "running"
-    finally:
-        running.check()
-
-
-def sentence_of_jobctl(text: str) -> str:
-    (line,) = text.splitlines()
-    assert line.startswith("jobctl: ")
-    return line
-
-
 def test_a_pidfile_that_belongs_to_another_user_is_refused(
     open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody
 ) -> None:
@@ -353,23 +266,6 @@ def test_a_pidfile_that_belongs_to_another_user_is_refused(
     assert done.returncode == 73
     assert "it belongs to uid 65534" in sentence(done.stderr)
     assert running.pidfile.stat().st_uid == NOBODY
-
-
-def test_a_stale_pidfile_naming_another_users_process_is_replaced(
-    open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody
-) -> None:
-    running = Daemon(open_directory, server.url)
-    running.write_app(APP)
-    with subprocess.Popen(**nobody.command("-c", "import time; time.sleep(60)")) as stranger:
-        running.pidfile.write_text(f"{stranger.pid}\n")
-        assert running.jobctl("status").returncode == 3
-        assert running.jobctl("stop").returncode == 0
-        assert running.start().returncode == 0
-        assert running.pid != stranger.pid
-        assert running.jobctl("stop").returncode == 0
-        assert stranger.poll() is None, "it was signalled"
-        stranger.kill()
-    running.check()
 
 
 def test_a_service_user_needs_its_own_directories(

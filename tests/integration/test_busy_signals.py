@@ -256,27 +256,6 @@ def done_in(*logs: Path) -> Counter[str]:
     return Counter(record["jid"] for record in records if record["event"] == "job_done")
 
 
-def test_no_line_is_lost_while_the_log_is_rotated_under_load(
-    daemon: StartDaemon, redis: redis_py.Redis
-) -> None:
-    running = daemon(APP, *FLAGS, "-w", "2", "--log-level", "info")
-    pusher = pushing(running.url, 3000)
-    old = []
-    for number in range(10):
-        wait_processed(running, redis, (number + 1) * 250)
-        old.append(running.directory / f"log.{number}")
-        running.log_file.rename(old[-1])
-        running.signal(signal.SIGUSR2)
-        running.wait_for_log('"event":"logs_reopened"')
-    pusher.join()
-    running.wait(lambda: redis.get("stat:processed") == b"3000", 20, "all jobs have run")
-    assert running.stop() == 0
-    done = done_in(*old, running.log_file)
-    assert len(done) == 3000
-    assert set(done.values()) == {1}
-    assert all(log.stat().st_size for log in old)
-
-
 @pytest.mark.skipif(
     not shutil.which("logrotate", path=f"{os.environ.get('PATH')}:/usr/sbin"),
     reason="logrotate is not installed",

@@ -97,36 +97,6 @@ def test_what_a_job_starts_can_be_terminated(daemon: StartDaemon, redis: redis_p
     running.wait((running.directory / "terminated").exists, 8, "the child has ended")
 
 
-@pytest.mark.parametrize("how", ["exit", "stop"])
-def test_an_async_job_cannot_end_the_event_loop(
-    daemon: StartDaemon, redis: redis_py.Redis, how: str
-) -> None:
-    running = daemon(APP, "-c", "2")
-    push(running, "leave", how)
-    running.wait(lambda: redis.llen("queue:default") == 0, 5, "it has been taken")
-    for _ in range(4):
-        push(running, "wait_a_moment")
-    processed(running, redis, 5)
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b'{"command":' + b"[" * 30000 + b"]" * 30000 + b"}",
-        b'{"command":"\xff\xfe"}',
-        b'{"command":"stop","timeout":1e308}',
-        b'{"command":"stop","timeout":' + b"9" * 400 + b"}",
-        b'{"command":"stop","timeout":true}',
-    ],
-    ids=["deep", "no utf-8", "1e308", "big", "true"],
-)
-def test_no_request_harms_the_master(daemon: StartDaemon, request_: bytes) -> None:
-    running = daemon(APP)
-    answer = json.loads(raw_request(running, request_))
-    assert answer["type"] == "failed"
-    assert running.jobctl("status").returncode == 0
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -161,17 +131,6 @@ def test_a_worker_that_cannot_hear_leaves_in_good_order(
     running.wait(lambda: running.workers() not in ([], [worker]), 8, "a new worker")
     processed(running, redis, 2)
     assert "SIGKILL" not in running.log()
-
-
-def test_the_copy_of_a_worker_that_a_job_forks_ends_with_the_job(
-    daemon: StartDaemon, redis: redis_py.Redis
-) -> None:
-    running = daemon(APP, "-c", "1")
-    for _ in range(3):  # claimed ahead, so that a copy would find jobs to run
-        push(running, "fork_and_return")
-    processed(running, redis, 3)
-    assert (running.directory / "forked").exists()
-    assert redis.llen("queue:default") == 0
 
 
 def test_jobctl_does_not_hang_before_a_master_that_hangs(daemon: StartDaemon) -> None:

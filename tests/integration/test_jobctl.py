@@ -164,18 +164,6 @@ def test_reopen_logs_waits_for_all_and_names_the_missing(daemon: StartDaemon) ->
     assert f"pid {worker}" in done.stderr
 
 
-def test_reopen_logs_keeps_the_old_file_when_the_new_one_cannot_be_opened(
-    daemon: StartDaemon,
-) -> None:
-    running = daemon(APP)
-    running.log_file.rename(running.log_file.with_suffix(".log.1"))
-    running.log_file.mkdir()
-    done = running.jobctl("reopen-logs")
-    running.log_file.rmdir()
-    assert done.returncode == 1
-    assert "cannot open the log file" in done.stderr
-
-
 def test_reload_with_wait_returns_when_the_new_generation_is_ready(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "2")
     old = set(running.workers())
@@ -183,23 +171,6 @@ def test_reload_with_wait_returns_when_the_new_generation_is_ready(daemon: Start
     assert done.returncode == 0
     assert "generation 2 is complete" in done.stdout
     running.wait(lambda: not old & set(running.workers()), 5, "the old workers are gone")
-
-
-def test_a_control_socket_without_a_pidfile_is_found(daemon: StartDaemon) -> None:
-    running = daemon(APP)
-    running.pidfile.unlink()
-    answer = json.loads(running.jobctl("status", "--json").stdout)
-    assert answer["pid"] == running.pid
-    again = subprocess.run(
-        running.command("run", "-r", "app"),
-        capture_output=True,
-        text=True,
-        cwd=running.directory,
-        env=environment(),
-        timeout=20,
-    )
-    assert again.returncode == 73
-    assert f"pid {running.pid}" in again.stderr
 
 
 def test_the_pidfile_is_found_by_variable_and_configuration(daemon: StartDaemon) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import time
 
 import psutil
 import pytest
 import redis as redis_py
 
 from jobd import Client
-from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 
@@ -56,16 +53,6 @@ def test_stop_gives_unfinished_jobs_back_at_the_deadline(
     running = daemon(APP, "-t", "0.3")
     push_nap(running, 30)
     running.signal(signal.SIGTERM)
-    assert running.wait_ended() == 0
-    assert redis.llen("queue:default") == 1
-
-
-def test_quit_stops_at_once(daemon: StartDaemon, redis: redis_py.Redis) -> None:
-    running = daemon(APP, "-t", "60")
-    push_nap(running, 60)
-    running.signal(signal.SIGTERM)
-    running.wait_for_log("stopping")
-    running.signal(signal.SIGQUIT)
     assert running.wait_ended() == 0
     assert redis.llen("queue:default") == 1
 
@@ -144,82 +131,9 @@ def test_a_worker_stops_by_its_own_signal_and_is_replaced_at_once(daemon: StartD
     assert '"event":"child_backoff"' not in running.log()
 
 
-def test_a_killed_worker_is_replaced_within_two_seconds(daemon: StartDaemon) -> None:
-    running = daemon(APP)
-    (worker,) = running.workers()
-    began = time.monotonic()
-    os.kill(worker, signal.SIGKILL)
-    running.wait(
-        lambda: [w for w in running.state()["workers"] if w["pid"] != worker], 5, "a new worker"
-    )
-    assert time.monotonic() - began < 2.0
-    assert re.search(r"killed by signal 9 \(SIGKILL\)", running.log())
-
-
 def test_a_killed_keeper_is_replaced(daemon: StartDaemon) -> None:
     running = daemon(APP)
     keeper = running.keeper()
     assert keeper is not None
     os.kill(keeper, signal.SIGKILL)
     running.wait(lambda: running.keeper() not in (None, keeper), 5, "a new keeper")
-
-
-def test_a_flood_of_signals_leaves_no_descriptor(daemon: StartDaemon) -> None:
-    running = daemon(APP)
-    before = len(fds(running.pid))
-    for _ in range(300):
-        running.signal(signal.SIGUSR2)
-        running.signal(signal.SIGTTIN)
-    running.wait_for_log("thread_dump_complete")
-    running.wait(lambda: len(fds(running.pid)) == before, 10, "as many descriptors as before")
-    assert psutil.Process(running.pid).num_threads() == 1
-
-
-def test_the_stop_wins_over_a_reload(daemon: StartDaemon) -> None:
-    running = daemon(APP, "-w", "2")
-    running.signal(signal.SIGHUP)
-    running.wait_for_log('"state":"reloading"')
-    running.signal(signal.SIGTERM)
-    running.signal(signal.SIGHUP)
-    assert running.wait_ended() == 0
-
-
-def test_a_third_interrupt_kills_and_the_next_run_recovers(
-    daemon: StartDaemon, redis: redis_py.Redis
-) -> None:
-    running = daemon(APP, "-t", "60")
-    running.exit_codes = {0, 130}
-    push_nap(running, 3)
-    (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)  # so that not even the second one has an effect
-    for _ in range(3):
-        running.signal(signal.SIGINT)
-        time.sleep(1.2)  # insistence is a matter of time: a bouncing key does not count
-    assert running.wait_ended() == 130
-    assert redis.llen("queue:default") == 0
-    running.run("-c", "1")
-    running.wait_ready()
-    running.wait_for_log("recovery_complete")
-    running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job has run")
-
-
-def test_a_stop_without_redis_says_that_jobs_are_left(
-    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
-) -> None:
-    running = daemon(APP, "-t", "0")
-    running.exit_codes = {75}
-    push_nap(running, 60)
-    assert server.pid is not None
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        running.signal(signal.SIGTERM)
-        assert running.wait_ended(30) == 75
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-    assert not running.pidfile.exists()
-    running.exit_codes = {0}
-    running.run()
-    running.wait_ready()
-    running.wait_for_log("recovery_complete")
-    assert running.stop() == 0
-    assert not running.state_file.exists()

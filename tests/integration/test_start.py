@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -95,35 +94,6 @@ def test_a_second_start_is_refused_at_the_prompt(detached: Callable[[], Daemon])
     assert daemon.pidfile.read_text() == before
 
 
-def test_of_two_starts_at_once_one_wins(detached: Callable[[], Daemon]) -> None:
-    daemon = detached()
-    launchers = [
-        subprocess.Popen(
-            daemon.command("start", "-r", "app"),
-            stderr=subprocess.PIPE,
-            cwd=daemon.directory,
-            env=environment(),
-        )
-        for _ in range(2)
-    ]
-    errors = [launcher.communicate(timeout=30)[1] for launcher in launchers]
-    assert sorted(launcher.returncode for launcher in launchers) == [0, 73], errors
-    daemon._master = psutil.Process(int(daemon.pidfile.read_text()))
-    assert daemon.alive()
-
-
-def test_a_module_that_does_not_import_is_told_at_the_prompt(
-    detached: Callable[[], Daemon],
-) -> None:
-    daemon = detached()
-    daemon.write_app("import nothing_of_that_name\n")
-    daemon.expect_in_log("nothing_of_that_name")
-    done = daemon.start()
-    assert done.returncode == 66
-    assert re.fullmatch(r"jobd: .*nothing_of_that_name.*\n", done.stderr)
-    assert not daemon.pidfile.exists()
-
-
 def test_a_log_that_cannot_be_written_is_told_at_the_prompt(
     detached: Callable[[], Daemon],
 ) -> None:
@@ -134,15 +104,6 @@ def test_a_log_that_cannot_be_written_is_told_at_the_prompt(
     assert not daemon.pidfile.exists()
 
 
-def test_a_pidfile_in_a_missing_directory_is_told_at_the_prompt(
-    detached: Callable[[], Daemon],
-) -> None:
-    daemon = detached()
-    done = daemon.start("--pidfile", str(daemon.directory / "missing" / "jobd.pid"))
-    assert done.returncode == 73
-    assert "does not exist" in done.stderr
-
-
 def test_start_without_a_log_is_refused(detached: Callable[[], Daemon]) -> None:
     daemon = detached()
     done = daemon.start("--logfile", "")
@@ -150,38 +111,7 @@ def test_start_without_a_log_is_refused(detached: Callable[[], Daemon]) -> None:
     assert "--logfile" in done.stderr
 
 
-def test_redis_that_never_comes_ends_the_start(detached: Callable[[], Daemon]) -> None:
-    daemon = detached()
-    done = daemon.start("--redis", f"unix://{daemon.directory}/none.sock", "--start-timeout", "1.5")
-    assert done.returncode == 69
-    assert "waiting for Redis" in done.stderr
-    assert not daemon.pidfile.exists()
-
-
-def test_start_after_kill_ends_what_is_left(detached: Callable[[], Daemon]) -> None:
-    daemon = detached()
-    assert daemon.start().returncode == 0
-    keeper = daemon.keeper()
-    (worker,) = daemon.workers()
-    os.kill(worker, signal.SIGSTOP)  # it will not notice that its master dies
-    os.kill(daemon.pid, signal.SIGKILL)
-    daemon.wait_ended()
-    assert daemon.pidfile.exists()
-    assert daemon.start("-w", "2").returncode == 0
-    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == "zombie"
-    assert keeper not in [child.pid for child in daemon.children()]
-    assert "previous_run_unclean" in daemon.log()
-
-
 def test_inherited_signal_dispositions_do_not_matter(daemon: StartDaemon) -> None:
     running = daemon("import signal\nprint(signal.getsignal(signal.SIGHUP), flush=True)\n")
     running.signal(signal.SIGHUP)  # not "terminal closed": stdin is no terminal
     running.wait_for_log("generation 2 is complete")
-
-
-def test_stop_while_starting_is_clean(daemon: StartDaemon) -> None:
-    running = daemon("import time\ntime.sleep(0.3)\n", ready=False)
-    running.wait(running.pidfile.exists, 10, "the pidfile")
-    running.wait(lambda: running.pidfile.read_text(), 10, "the pid")
-    running.signal(signal.SIGTERM)
-    assert running.wait_ended(10) == 0

@@ -1,0 +1,181 @@
+"""Rows 24, 25 and 39: stops that meet jobs that do not end, no Redis, or an impatient operator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+
+from jobd import Client
+from jobd.testing import EmbeddedServer
+from tests import processes
+from tests.conftest import StartDaemon
+from tests.integration.daemon import environment
+from tests.integration.ledger import whereabouts
+
+APP = """
+    import os, time
+    from pathlib import Path
+    from jobd import job
+
+    def begin(what):
+        Path(what).touch()
+
+    @job(name="nap")
+    def nap(seconds):
+        begin("napping")
+        time.sleep(seconds)
+
+    @job(name="stubborn")
+    def stubborn():
+        begin("stubborn")
+        while True:
+            try:
+                time.sleep(0.01)
+            except BaseException:
+                pass
+
+    @job(name="asleep")
+    def asleep():
+        begin("asleep")
+        time.sleep(600)
+
+    @job(name="hog")
+    def hog():
+        begin("hog")
+        sum(range(10**12))
+
+    @job(name="stuck")
+    def stuck():
+        begin("stuck")
+        # The new process opens its standard input before it becomes another program, and until
+        # then the kernel holds the thread that made it in an uninterruptible sleep.
+        wait = [(os.POSIX_SPAWN_OPEN, 0, "fifo", os.O_RDONLY, 0)]
+        os.posix_spawn("/bin/true", ["true"], {}, file_actions=wait)
+"""
+
+
+# -- 24: jobs that do not end ------------------------------------------------------------------
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    """Lets go what waits in it when the test is over."""
+    path = tmp_path / "daemon0" / "fifo"
+    yield path
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        pass  # nobody waits
+    processes.reap()
+
+
+def stuck_in_the_kernel(worker: int) -> bool:
+    """Whether a thread of *worker* is in the state that no signal but KILL ends."""
+    for task in Path(f"/proc/{worker}/task").iterdir():
+        try:
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] == "D":
+                return True
+        except OSError:
+            continue  # it has ended
+    return False
+
+
+def test_24_jobs_that_nothing_ends_are_given_back_once_and_the_stop_is_in_time(
+    fifo: Path, daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-w", "4", "-c", "1", "-t", "1", ready=False)
+    os.mkfifo(fifo)
+    running.wait_ready()
+    jids = {}
+    for name in ("stubborn", "asleep", "hog", "stuck"):
+        jids[name] = Client(running.url).push({"class": name, "args": []})
+        running.wait((running.directory / name).exists, 15, f"{name} runs")
+    running.wait(
+        lambda: any(stuck_in_the_kernel(worker) for worker in running.workers()),
+        5,
+        "one worker is in an uninterruptible sleep",
+    )
+    began = time.monotonic()
+    running.signal(signal.SIGTERM)
+    # The timeout, 5 s to give back, 6 s to clean up, and then the KILL and the recovery.
+    code = running.wait_ended(25)
+    assert time.monotonic() - began < 1 + 5 + 6 + 4
+    assert code == 0
+    assert whereabouts(redis) == {jid: ["queue:default"] for jid in jids.values()}
+    killed = [r["child_pid"] for r in running.records() if r["event"] == "child_killed"]
+    assert len(killed) == 2, "the two that could not hear; the others have left by themselves"
+    stacks = "".join(r["stack"] for r in running.records() if r["event"] == "child_last_stacks")
+    assert "in hog" in stacks
+
+
+# -- 25: no Redis ------------------------------------------------------------------------------
+
+
+def test_25_a_stop_without_redis_says_that_jobs_are_left(
+    daemon: StartDaemon, redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    running = daemon(APP, "-t", "0")
+    running.exit_codes = {75}
+    jid = Client(running.url).push({"class": "nap", "args": [60]})
+    running.wait((running.directory / "napping").exists, 10, "the job runs")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        running.signal(signal.SIGTERM)
+        assert running.wait_ended(30) == 75
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert not running.pidfile.exists()
+    running.exit_codes = {0}
+    running.run("-t", "0")
+    running.wait_ready()
+    running.wait_for_log("recovery_complete")
+    assert running.stop() == 0
+    assert whereabouts(redis) == {jid: ["queue:default"]}
+    assert not running.state_file.exists()
+
+
+# -- 39: an impatient operator -----------------------------------------------------------------
+
+
+def test_39_a_stop_goes_on_when_whoever_asked_for_it_has_left(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-t", "20")
+    Client(running.url).push({"class": "nap", "args": [2]})
+    running.wait((running.directory / "napping").exists, 10, "the job runs")
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "jobctl.cli", "--pidfile", str(running.pidfile), "stop"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    )
+    running.wait_for_log('"state":"stopping"')
+    asking.send_signal(signal.SIGINT)
+    said = asking.communicate(timeout=10)
+    assert (asking.returncode, "".join(said).strip()) == (130, "")
+    assert running.alive()
+    assert running.wait_ended() == 0
+    assert redis.get("stat:processed") == b"1"
+
+
+def test_39_a_reload_goes_on_when_whoever_asked_for_it_has_left(daemon: StartDaemon) -> None:
+    running = daemon("import time\ntime.sleep(0.5)\n", "-w", "2")
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "jobctl.cli", "--pidfile", str(running.pidfile), "reload", "--wait"],
+        stdout=subprocess.DEVNULL,
+        env=environment(),
+    )
+    running.wait_for_log('"state":"reloading"')
+    asking.send_signal(signal.SIGINT)
+    assert asking.wait(10) == 130
+    running.wait_for_log("generation 2 is complete")
