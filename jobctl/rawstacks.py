@@ -81,7 +81,7 @@ def collect(daemon: Daemon) -> Iterator[str]:
     if isinstance(daemon.process, Elsewhere):
         raise Problem(
             Code.TIMED_OUT,
-            "the master does not answer, and it runs in another process namespace; run jobctl there",
+            "the master does not answer, and runs in another process namespace; run jobctl there",
         )
     patients = [_master(daemon, daemon.process), *_children(daemon)]
     about = procs.UNABLE.get(procs.run_state(daemon.process.pid), "it hangs, or is very busy")
