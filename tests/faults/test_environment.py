@@ -120,6 +120,10 @@ class Init(Daemon):
         new = ["--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
         return [program, *new, *super().command(verb, *flags)]
 
+    @property
+    def own_pid(self) -> int:
+        return 1
+
     def find_master(self) -> psutil.Process:
         """The real master, which unshare has started."""
         below = self.wait(lambda: psutil.Process(self.pid).children(), 5, "unshare has forked")

@@ -183,7 +183,7 @@ class Daemon:
             if not self.alive():
                 raise AssertionError(f"the daemon ended with {self.returncode}\n{self.story()}")
             state = self.state()  # maybe still that of a run before, which was killed
-            return bool(state.get("pid") == self.pid and state.get("state") == "running")
+            return bool(state.get("pid") == self.own_pid and state.get("state") == "running")
 
         self.wait(ready, timeout, "the daemon is ready")
         self._baseline.setdefault(self.pid, self._own_descriptors())
@@ -197,6 +197,11 @@ class Daemon:
         if self._master is None:
             raise RuntimeError("this daemon was not started")
         return self._master.pid
+
+    @property
+    def own_pid(self) -> int:
+        """What the master calls itself; another number only in a namespace of its own."""
+        return self.pid
 
     @property
     def returncode(self) -> int | None:
