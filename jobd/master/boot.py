@@ -64,7 +64,7 @@ class Boot:
             self._master.ending.fail(failure.code, failure.reason)
 
     def _explain(self, child: Child, cause: str) -> Failure:
-        if child.reason is Reason.HUNG:
+        if child.reason is Reason.LATE:
             return Failure(
                 Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
                 False,

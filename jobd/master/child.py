@@ -26,9 +26,15 @@ class Reason(StrEnum):
 
     STOP = "stop"
     ROLL = "restart"
+    RECYCLE = "recycled"
     EXTERNAL = "told from outside"
-    HUNG = "did not get ready in time"
+    LATE = "did not get ready in time"
+    HUNG = "hung"
+    MEMORY = "over memory_hard"
     MUTE = "stopped talking to the master"
+
+
+_PLANNED = (Reason.STOP, Reason.ROLL, Reason.RECYCLE, Reason.EXTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Child:
     @property
     def planned(self) -> bool:
         """Whether its end is no crash."""
-        return self.reason in (Reason.STOP, Reason.ROLL, Reason.EXTERNAL)
+        return self.reason in _PLANNED
 
     @property
     def serving(self) -> bool:

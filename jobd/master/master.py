@@ -29,7 +29,7 @@ from jobd.master.phase import Phase
 from jobd.master.recoveries import Recoveries
 from jobd.master.restart import Restart
 from jobd.master.rundir import RunDirectory
-from jobd.master.slots import Slot
+from jobd.master.slot import Slot
 from jobd.master.staff import Staff
 from jobd.master.state import State
 from jobd.master.stop import Stop

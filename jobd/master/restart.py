@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.master.phase import Phase
-from jobd.master.roll import Outcome, Roll
+from jobd.master.roll import Roll
+from jobd.master.succession import Outcome
 
 if TYPE_CHECKING:
     from jobd.master.child import Child

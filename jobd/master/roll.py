@@ -1,28 +1,18 @@
 """The rolling restart: every worker is replaced by one with fresh code, one slot at a time.
 
-A slot's new worker boots beside the old one, and only when it is ready is the old one asked to
-stop. The next slot follows when that one has left, so there is never more than one worker too many;
-the last one may finish its jobs after the roll. A new worker that does not get ready ends the roll
-with all remaining old ones untouched.
+The next slot follows when the old worker of the one before has left; the last one may finish its
+jobs after the roll. A new worker that does not get ready ends the roll with all remaining old ones
+untouched.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from enum import Enum, auto
 
 from jobd.master.child import Child, Reason
-from jobd.master.slots import Slot
+from jobd.master.slot import Slot
 from jobd.master.staff import Staff
-
-
-class Outcome(Enum):
-    """How a roll stands."""
-
-    GOING_ON = auto()
-    DONE = auto()
-    FAILED = auto()
+from jobd.master.succession import Outcome, Succession, one_goes_on
 
 
 class Roll:
@@ -40,60 +30,37 @@ class Roll:
         self.again = False
         self.error = ""
         self._staff = staff
-        self._slots = staff.slots
         self._timeout = timeout
         self._progress = progress
         self._waiting: list[Slot] = list(staff.slots.workers)
-        self._slot: Slot | None = None
-        self._booting: Child | None = None
+        self._now: Succession | None = None
 
     def advance(self) -> Outcome:
         """Take the next step if it can be taken; called by every turn of the loop."""
-        if self.error:
-            return Outcome.FAILED
-        if self._booting is not None:
-            if not self._booting.serving:  # it boots, or was told from outside to leave again
-                return Outcome.GOING_ON
-            self._promote(self._booting)
-        if self.again:
+        if self._now is not None:
+            outcome = self._now.advance()
+            if outcome is Outcome.FAILED:
+                self.error = self._now.error
+            if outcome is not Outcome.DONE:
+                return outcome
+            new = self._now.new
+            self._progress(f"{self._now.slot.role}: pid {new.pid if new else '?'} is ready")
+            self._now = None
+        if self.again or not self._waiting:
             return Outcome.DONE
-        return self._next_slot()
-
-    def _promote(self, child: Child) -> None:
-        slot = self._slots.slot_of(child)
-        old, slot.child, slot.replacement = slot.child, child, None
-        self._booting = None
-        slot.backoff.healthy()
-        self._progress(f"{slot.role}: pid {child.pid} is ready")
-        if old is not None:
-            self._slots.stop(old, Reason.ROLL, time.monotonic() + self._timeout)
-
-    def _next_slot(self) -> Outcome:
-        if self._slot is None:
-            if not self._waiting:
-                return Outcome.DONE
-            self._slot = self._waiting.pop(0)
-        # Also one of an earlier roll.
-        leaving = any(child.reason is Reason.ROLL for child in self._slots.children())
-        if leaving or not self._slots.may_fork():
-            return Outcome.GOING_ON
-        slot, self._slot = self._slot, None
-        try:
-            self._booting = slot.replacement = self._slots.fork(slot, self.generation)
-        except OSError as error:
-            self.error = f"{slot.role}: cannot fork: {error.strerror}"
-            return Outcome.FAILED
-        self._staff.entered(self._booting)
+        if not one_goes_on(self._staff) and self._staff.slots.may_fork():
+            slot = self._waiting.pop(0)
+            self._now = Succession(
+                self._staff, slot, self.generation, Reason.ROLL, self._timeout
+            )
         return Outcome.GOING_ON
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""
-        if child is self._booting:
-            self._booting = None
-            reason = child.failure.reason if child.failure else cause
-            self.error = f"the new {child.role} did not get ready: {reason}"
+        if self._now is not None:
+            self._now.exited(child, cause)
 
     def cancel(self) -> None:
         """Give up; a worker that boots as a replacement is sent away."""
-        if self._booting is not None:
-            self._slots.stop(self._booting, Reason.ROLL, time.monotonic())
+        if self._now is not None:
+            self._now.cancel()

@@ -7,12 +7,10 @@ when to do either is the master's decision.
 from __future__ import annotations
 
 import os
-import random
 import selectors
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from jobd import log
 from jobd.config import Config
@@ -20,6 +18,7 @@ from jobd.master.child import Child, Reason, Stage, Workplace
 from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.scoreboard import Scoreboard
+from jobd.master.slot import Slot
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
 # that for finally blocks and its last words, before it is dumped and killed.
@@ -29,52 +28,11 @@ _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05
 _HEALTHY_AFTER = 60.0
-_BACKOFF_CAP = 30.0
 
 # A child is taken to be at work on its boot without limit while it says what it waits for.
 _NEVER = float("inf")
 
 logger = log.get("jobd.master")
-
-
-class Backoff:
-    """How long to wait before a crashed child's slot is filled again: 0, then 1 s, 2 s ... 30 s.
-
-    The first crash costs no time: most processes are killed once, by memory or by a person. The
-    others ±20 % at random, so that children that died together do not come back together.
-    """
-
-    def __init__(self) -> None:
-        self._crashes = 0
-
-    def crashed(self) -> float:
-        """Count one crash; returns the seconds to wait."""
-        delay = min(_BACKOFF_CAP, 2.0 ** min(self._crashes - 1, 10)) if self._crashes else 0.0
-        self._crashes += 1
-        return delay * random.uniform(0.8, 1.2)
-
-    def healthy(self) -> None:
-        self._crashes = 0
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """The place of one worker, or of the keeper.
-
-    *child* is the one that serves; *replacement* boots beside it during a rolling restart.
-    *start_at* is when an empty slot may be filled (monotonic seconds).
-    """
-
-    role: str
-    index: int
-    child: Child | None = None
-    replacement: Child | None = None
-    start_at: float = 0.0
-    backoff: Backoff = field(default_factory=Backoff)
-
-    @property
-    def backing_off(self) -> bool:
-        return self.child is None and self.start_at > time.monotonic()
 
 
 class Slots:
@@ -97,6 +55,7 @@ class Slots:
         self._on_exit = on_exit
         self._living: list[Child] = []
         self._next_fork = 0.0
+        self._least_wait = 0.0
         # In a rolling restart every worker may for a while have a successor beside it.
         count = 2 * config.workers + 2
         board = Scoreboard(count, config.concurrency)
@@ -239,7 +198,7 @@ class Slots:
         """Act on the boots and ends that take too long."""
         for child in self._living:
             if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
-                child.reason = Reason.HUNG
+                child.reason = Reason.LATE
                 child.kill_at = now
             if now >= child.kill_at:
                 self._end(child, now)
@@ -304,9 +263,22 @@ class Slots:
         slot = self.slot_of(child)
         if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
             slot.backoff.healthy()
-        delay = slot.backoff.crashed()
+        delay = max(slot.backoff.crashed(), self._least_wait)
         slot.start_at = now + delay
         return delay
+
+    def hold_back(self, seconds: float) -> None:
+        """From now on every slot whose child has crashed stays empty for so long at least."""
+        self._least_wait = seconds
+        for slot in self.all():
+            if slot.child is None and slot.replacement is None:
+                slot.start_at = max(slot.start_at, time.monotonic() + seconds)
+
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long: give the boots and ends that go on as much more time."""
+        for child in self._living:
+            child.boot_by += seconds
+            child.kill_at += seconds
 
     def close(self) -> None:
         for workplace in self._workplaces:
