@@ -46,6 +46,13 @@ def _option(setting: Setting) -> click.Option:
     notes = ["repeatable"] if setting.repeatable else []
     if setting.default_text:
         notes.append(f"default: {setting.default_text}")
+    if setting.switch:
+        (flag,) = setting.flags
+        return click.Option(
+            [f"{flag}/--no-{flag.removeprefix('--')}", setting.name],
+            default=None,
+            help=f"{setting.help}  [{'; '.join(notes)}]",
+        )
     return click.Option(
         [*setting.flags, setting.name],
         multiple=setting.repeatable,

@@ -17,6 +17,7 @@ from jobd.settings import (
     QueueSpec,
     Setting,
     describe,
+    never_or_seconds,
     no_spaces,
     not_empty,
     redact,
@@ -131,6 +132,42 @@ class Config:
         unit="seconds",
         minimum=1,
         maximum=86400,
+    )
+    worker_timeout: float = setting(
+        60.0,
+        "Time after which a process whose main thread does not run is dumped and killed. 0: never.",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+        check=never_or_seconds,
+    )
+    max_jobs: int = setting(
+        0,
+        "Jobs after which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="jobs",
+        minimum=0,
+    )
+    max_age: float = setting(
+        0.0,
+        "Age at which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="seconds",
+        minimum=0,
+    )
+    memory_soft: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is replaced. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    memory_hard: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is killed after 10 seconds. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    exit_on_crash_loop: bool = setting(
+        False,
+        "End the daemon when ten processes have crashed within a minute, instead of trying on.",
     )
     max_retries: int = setting(
         25,
@@ -262,6 +299,11 @@ def read(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
     config = _absolute(Config(**layer.values))
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    if 0 < config.memory_hard <= config.memory_soft:
+        layer.problems.append(
+            f"memory_hard ({config.memory_hard}) must be above memory_soft ({config.memory_soft}), "
+            "or a worker is killed before it can be replaced"
+        )
     return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 

@@ -21,6 +21,7 @@ _TYPES = {
     "int": "whole number",
     "float": "number",
     "str": "text",
+    "bool": "true or false",
     "tuple[str, ...]": "list of texts",
     "tuple[QueueSpec, ...]": "list of queues",
 }

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
@@ -48,7 +49,7 @@ class Setting:
     maximum: float | None
     choices: tuple[str, ...]
     path: bool
-    check: Callable[[str], None] | None
+    check: Callable[[Any], None] | None
     metavar: str
 
     @property
@@ -56,10 +57,16 @@ class Setting:
         return self.type.startswith("tuple")
 
     @property
+    def switch(self) -> bool:
+        return self.type == "bool"
+
+    @property
     def default_text(self) -> str:
         """The default as a flag or variable would say it; "" for none."""
         if self.repeatable:
             return " ".join(map(str, self.default))
+        if self.switch:
+            return show(self.default)
         return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, raw: object, *, text: bool) -> Any:
@@ -85,6 +92,8 @@ class Setting:
             return value
         if self.type == "str":
             return self._read_text(raw)
+        if self.switch:
+            return _read_switch(raw, text=text)
         return self._read_number(raw, text=text)
 
     def _read_text(self, raw: object) -> str:
@@ -112,6 +121,8 @@ class Setting:
             raise Invalid(f"must be at least {self.minimum:g}, not {show(raw)}")
         if self.maximum is not None and value > self.maximum:
             raise Invalid(f"must be at most {self.maximum:g}, not {show(raw)}")
+        if self.check is not None:
+            self.check(value)
         return value if whole else float(value)
 
 
@@ -125,7 +136,7 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     path: bool = False,
-    check: Callable[[str], None] | None = None,
+    check: Callable[[Any], None] | None = None,
     metavar: str = "",
 ) -> Any:
     """A dataclass field that carries the rest of its description as metadata.
@@ -178,6 +189,13 @@ def read_queue(raw: object) -> QueueSpec:
     raise Invalid(f'must hold "name", "name,weight" or ["name", weight], not {show(raw)}')
 
 
+def _read_switch(raw: object, *, text: bool) -> bool:
+    value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
+    if not isinstance(value, bool):
+        raise Invalid(f"must be true or false, not {show(raw)}")
+    return value
+
+
 def queue_name(name: str) -> str:
     """*name* itself, when a queue may be called that.
 
@@ -215,6 +233,12 @@ def redis_url(url: str) -> None:
 def not_empty(text: str) -> None:
     if not text.strip():
         raise Invalid("must not hold an empty text")
+
+
+def never_or_seconds(value: float) -> None:
+    """Refuse a limit on silence that a healthy process would pass: it moves once a second."""
+    if 0 < value < 3:
+        raise Invalid(f"must be 0 or at least 3, not {value:g}")
 
 
 def no_spaces(text: str) -> None:
