@@ -9,7 +9,7 @@ from enum import StrEnum
 from jobd.identity import identity
 from jobd.master.channel import Channel, ChannelClosed, Message
 from jobd.master.dump import StackDump
-from jobd.master.scoreboard import Page
+from jobd.master.scoreboard import PROCESSED, Page
 
 
 class Stage(StrEnum):
@@ -56,7 +56,11 @@ class Workplace:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A child from its fork to its reaping. All times are monotonic seconds."""
+    """A child from its fork to its reaping. All times are monotonic seconds.
+
+    *trouble* is what the watch sees in it, in words; *memory* its share in bytes when it was last
+    measured.
+    """
 
     role: str
     index: int
@@ -76,6 +80,8 @@ class Child:
     ready_at: float = 0.0
     idle: bool = False
     failure: Failure | None = None
+    trouble: str = ""
+    memory: int = 0
     kill_at: float = float("inf")
     dumped: bool = False
     identity: str = field(init=False)
@@ -87,6 +93,11 @@ class Child:
     def planned(self) -> bool:
         """Whether its end is no crash."""
         return self.reason in _PLANNED
+
+    @property
+    def processed(self) -> int:
+        """Jobs that it has finished."""
+        return self.workplace.page.words[PROCESSED]
 
     @property
     def serving(self) -> bool:

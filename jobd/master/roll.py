@@ -50,9 +50,7 @@ class Roll:
             return Outcome.DONE
         if not one_goes_on(self._staff) and self._staff.slots.may_fork():
             slot = self._waiting.pop(0)
-            self._now = Succession(
-                self._staff, slot, self.generation, Reason.ROLL, self._timeout
-            )
+            self._now = Succession(self._staff, slot, self.generation, Reason.ROLL, self._timeout)
         return Outcome.GOING_ON
 
     def exited(self, child: Child, cause: str) -> None:

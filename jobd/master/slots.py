@@ -83,6 +83,11 @@ class Slots:
         """Whether every slot has a child that is ready."""
         return all(slot.child is not None and slot.child.serving for slot in self.all())
 
+    @property
+    def degraded(self) -> bool:
+        """Whether crashes are so many that the slots are held back."""
+        return self._least_wait > 0
+
     # Forking -----------------------------------------------------------------------------------
 
     def may_fork(self) -> bool:

@@ -16,7 +16,10 @@ SCHEMA = 1
 
 
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One child as the state file knows it; *ticks* as :func:`jobd.master.procs.start_ticks`."""
+    """One child as the state file knows it; *ticks* as :func:`jobd.master.procs.start_ticks`.
+
+    *since* is the Unix time of its fork; *processed* and *memory* are as of :attr:`State.saved`.
+    """
 
     slot: int
     pid: int
@@ -25,6 +28,10 @@ class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     state: str
     reason: str = ""
+    trouble: str = ""
+    since: float = 0.0
+    processed: int = 0
+    memory: int = 0
 
 
 class Unrecovered(msgspec.Struct, frozen=True):
@@ -46,6 +53,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     state: str
     generation: int
+    degraded: bool = False
+    saved: float = 0.0
     socket: str = ""
     logfile: str = ""
     timeout: float = 0.0

@@ -17,11 +17,9 @@ from jobd.master.staff import Staff
 ANSWER_WITHIN = 1.0
 RAW_WITHIN = 0.5
 
-# The kernel's letter for a process that cannot run its signal handlers now.
 _UNABLE = {
-    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
-    "t": "a debugger holds it",
-    "D": "it waits in the kernel and cannot be interrupted",
+    **procs.STOPPED,
+    procs.UNINTERRUPTIBLE: "it waits in the kernel and cannot be interrupted",
 }
 
 _tokens = itertools.count(1)
