@@ -167,7 +167,7 @@ class Config:
     )
     exit_on_crash_loop: bool = setting(
         False,
-        "End the daemon when ten processes have crashed within a minute, instead of trying on.",
+        "End the daemon when its processes crash again and again, instead of trying on.",
     )
     max_retries: int = setting(
         25,

@@ -3,6 +3,9 @@
 The daemon does not end by itself, for other workers may be fine. But it says so where people look,
 and tries at its slowest pace: each attempt costs a boot, and each crash may cost jobs an attempt.
 While the daemon starts, boot.py decides.
+
+It takes more than one crash of each: when something kills all workers at once, they are to come
+back at once.
 """
 
 from __future__ import annotations
@@ -20,13 +23,22 @@ from jobd.master.slots import Slots
 if TYPE_CHECKING:
     from jobd.master.master import Master
 
-CRASHES = 10
 WITHIN = 60.0
 """Seconds in which so many crashes are a loop, and without any after which it is over."""
 
 REPORT_EVERY = 60.0
 
 logger = log.get("jobd.master")
+
+
+def crashes_of_a_loop(workers: int) -> int:
+    """How many crashes are too many. One worker that dies whenever it is ready manages seven: then
+    its back-off has reached the cap anyway.
+
+    >>> [crashes_of_a_loop(workers) for workers in (1, 2, 16)]
+    [6, 10, 66]
+    """
+    return 4 * workers + 2
 
 
 class CrashLoop:
@@ -49,7 +61,8 @@ class CrashLoop:
         self._times.append(now)
         self._last = f"{child.role} {cause}"
         self._forget(now)
-        if len(self._times) >= CRASHES and not self._slots.degraded:
+        limit = crashes_of_a_loop(len(self._slots.workers))
+        if len(self._times) >= limit and not self._slots.degraded:
             self._enter(now)
 
     def _enter(self, now: float) -> None:

@@ -7,6 +7,7 @@ process that grows fast; the resident memory, which tells that, costs next to no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from jobd import log
 from jobd.master import procs
 from jobd.master.child import Child, Reason, Stage
 from jobd.master.fork import KEEPER
-from jobd.master.rawdumps import RawDumps
 from jobd.master.recycle import Recycle
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class _Sample:
 class Memory:
     """The memory of one master's children."""
 
-    def __init__(self, master: Master, dumps: RawDumps, recycle: Recycle) -> None:
+    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
         self._master = master
-        self._dumps = dumps
+        self._dump = dump
         self._recycle = recycle
         self._samples: dict[Child, _Sample] = {}
 
@@ -90,7 +90,7 @@ class Memory:
             megabytes=round(used),
             limit=self._master.config.memory_hard,
         )
-        self._dumps.take(child, now)
+        self._dump(child)
         child.reason = child.reason or Reason.MEMORY
         child.tell({"type": "quiet"})
         child.kill_at = min(child.kill_at, now + KILL_AFTER)

@@ -12,8 +12,8 @@ from jobd import log
 from jobd.master.child import Child
 from jobd.master.crashloop import CrashLoop
 from jobd.master.memory import Memory
-from jobd.master.rawdumps import RawDumps
 from jobd.master.recycle import Recycle
+from jobd.master.threaddump import ThreadDump
 from jobd.master.watch import Watch
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ class Oversight:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self._dumps = RawDumps()
         self._recycle = Recycle(master)
-        self._watch = Watch(master, self._dumps, self._recycle)
-        self._memory = Memory(master, self._dumps, self._recycle)
+        self._watch = Watch(master, self._dump, self._recycle)
+        self._memory = Memory(master, self._dump, self._recycle)
         self._crashes = CrashLoop(master)
         self._last_turn = 0.0
         self._next_look = 0.0
@@ -50,7 +49,6 @@ class Oversight:
         if now < self._next_look:
             return
         self._next_look = now + EVERY
-        self._dumps.turn(now)
         self._watch.look(now)
         self._memory.look(now)
         self._recycle.look(now)
@@ -62,8 +60,18 @@ class Oversight:
         self._master.staff.slots.postpone(seconds)
         self._master.boot.postpone(seconds)
 
+    def _dump(self, child: Child) -> None:
+        """Have the stacks of one child in the log within two seconds."""
+        ThreadDump(
+            self._master.staff,
+            lambda role, text: logger.warning(
+                "child_stacks", child=role, child_pid=child.pid, stack=text
+            ),
+            lambda _mute: None,
+            child,
+        )
+
     def child_gone(self, child: Child, cause: str, now: float) -> None:
         """A child has been reaped."""
-        self._dumps.gone(child)
         self._recycle.exited(child, cause)
         self._crashes.child_gone(child, cause, now)

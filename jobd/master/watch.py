@@ -8,6 +8,7 @@ only in the first case is it any use to end it. Job threads may take as long as 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 from jobd import log
 from jobd.master import procs
 from jobd.master.child import Child, Reason, Stage
-from jobd.master.rawdumps import RawDumps
 from jobd.master.recycle import Recycle
 from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT
 from jobd.master.slots import GRACE, PUSH_BACK
@@ -31,6 +31,9 @@ LEAST_ALARM = 2.0
 
 DUMP_AGAIN = 300.0
 """Seconds between two dumps of the same process."""
+
+DUMP_TIME = 2.0
+"""Seconds that the last dump gets."""
 
 STEP = 5.0
 """Seconds between TERM, ABRT and KILL."""
@@ -69,9 +72,9 @@ class _Pulse:
 class Watch:
     """The watch over all children of one master."""
 
-    def __init__(self, master: Master, dumps: RawDumps, recycle: Recycle) -> None:
+    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
         self._master = master
-        self._dumps = dumps
+        self._dump = dump
         self._recycle = recycle
         self._pulses: dict[Child, _Pulse] = {}
 
@@ -125,7 +128,7 @@ class Watch:
             self._log(child, "child_silent", silence)
             if now - pulse.dumped_at >= DUMP_AGAIN:
                 pulse.dumped_at = now
-                self._dumps.take(child, now)
+                self._dump(child)
         limit = self._master.config.worker_timeout
         if not limit or silence < limit:
             return
@@ -136,11 +139,13 @@ class Watch:
             return
         self._enter(child, pulse, _Step.DUMPED, "hung", now)
         self._log(child, "child_hung", silence)
-        self._dumps.take(child, now)
+        self._dump(child)
 
     def _climb(self, child: Child, pulse: _Pulse, now: float) -> None:
         """The next step to its end, if it is due."""
         if pulse.step is _Step.DUMPED:
+            if now - pulse.since < DUMP_TIME:
+                return
             child.reason = child.reason or Reason.HUNG
             child.stage = Stage.STOPPING
             self._signal(child, pulse, _Step.TERMINATED, signal.SIGTERM, now)
@@ -184,7 +189,7 @@ class Watch:
         elif not pulse.fetcher_told:
             pulse.fetcher_told = True
             self._log(child, "fetcher_silent", silence)
-            self._dumps.take(child, now)
+            self._dump(child)
             self._recycle.want(child, "its fetcher does not react")
 
     def _log(self, child: Child, event: str, silence: float) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from jobd.config import Config
-from jobd.master import crashloop, memory, oversight, procs, rawdumps, recycle, watch
+from jobd.master import crashloop, memory, oversight, procs, recycle, watch
 from jobd.master.child import Child, Reason, Stage, Workplace
 from jobd.master.dump import StackDump
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED, Scoreboard
 from jobd.master.slot import Slot
 
-_MODULES = (crashloop, memory, oversight, rawdumps, recycle, watch)
+_MODULES = (crashloop, memory, oversight, recycle, watch)
 
 
 class Log:
@@ -93,6 +93,7 @@ class Scene:
         self.now = 1000.0
         self.log = Log()
         self.signals: list[tuple[str, str]] = []
+        self.dumped: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.silent: set[Child] = set()
         self.fetched_at: dict[Child, float] = {}
@@ -125,6 +126,9 @@ class Scene:
         monkeypatch.setattr(procs, "proportional_bytes", self._measure)
         monkeypatch.setattr(Child, "send_signal", lambda *args: self._signal(*args))
         monkeypatch.setattr(Child, "tell", lambda *args: self._tell(*args))
+        monkeypatch.setattr(
+            oversight.Oversight, "_dump", lambda _self, child: self.dumped.append(child.role)
+        )
         self.oversight = oversight.Oversight(master)
         self.pass_time(0)
 

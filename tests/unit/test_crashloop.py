@@ -13,7 +13,7 @@ from tests.unit.overseen import Scene
 
 @pytest.fixture
 def one(scene: MakeScene) -> Scene:
-    return scene(workers=1)
+    return scene(workers=2)
 
 
 def crash(one: Scene, times: int, every: int = 1, reason: Reason | None = None) -> None:
@@ -63,6 +63,20 @@ def test_a_start_and_an_end_have_rules_of_their_own(one: Scene, phase: Phase) ->
     assert not one.slots.degraded
 
 
+def test_all_workers_killed_at_once_are_no_loop(scene: MakeScene) -> None:
+    one = scene(workers=100)
+    for child in one.slots.children():
+        one.gone(child, "killed by signal 9 (SIGKILL)")
+    one.pass_time(1)
+    assert not one.slots.degraded
+
+
+def test_one_worker_can_be_a_loop(scene: MakeScene) -> None:
+    one = scene(workers=1)
+    crash(one, 6, every=9)
+    assert one.slots.degraded
+
+
 def test_it_is_said_once_a_minute(one: Scene) -> None:
     crash(one, 10)
     crash(one, 30, every=20)
@@ -82,7 +96,7 @@ def test_it_is_over_after_a_minute_without(one: Scene) -> None:
 
 
 def test_on_demand_the_daemon_ends(scene: MakeScene) -> None:
-    one = scene(workers=1, exit_on_crash_loop=True)
+    one = scene(workers=2, exit_on_crash_loop=True)
     crash(one, 10)
     [(code, text)] = one.given_up
     assert code == Exit.SOFTWARE

@@ -155,14 +155,14 @@ def test_the_hard_limit_dumps_quiets_and_kills_once(scene: MakeScene) -> None:
     old = one.worker()
     one.resident = one.shared = 250
     one.pass_time(1)
-    assert one.signals == [("worker.0", "TTIN")]
+    assert one.dumped == ["worker.0"]
     assert one.told == [("worker.0", "quiet")]
     assert old.kill_at == one.now + 10
     assert (old.reason, old.planned) == (Reason.MEMORY, False)
     one.resident = one.shared = 400
     one.pass_time(8)
     assert one.log.count("memory_hard_exceeded") == 1
-    assert len(one.signals) == len(one.told) == 1
+    assert len(one.dumped) == len(one.told) == 1
 
 
 def test_above_the_hard_limit_one_without_jobs_leaves_at_once(
