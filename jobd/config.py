@@ -392,19 +392,27 @@ def _guess(key: str, top: bool) -> str:
 def _absolute(config: Config) -> Config:
     """Paths made independent of the directory that a daemon works in later."""
     try:
-        base = Path(config.directory).expanduser().absolute()
+        base = _from_home(config.directory).absolute()
     except FileNotFoundError:
         raise ConfigError(
             "the working directory does not exist any more; change to one that does"
         ) from None
     paths: dict[str, Any] = {
-        one.name: str(base / Path(value).expanduser())
+        one.name: str(base / _from_home(value))
         for one in SETTINGS
         if one.path and (value := getattr(config, one.name))
     }
     if config.directory:
         paths["directory"] = str(base)
     return replace(config, **paths)
+
+
+def _from_home(path: str) -> Path:
+    """``~`` and ``~user`` replaced; as in a shell, a user that does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _sentence(problems: list[str]) -> str:
