@@ -218,9 +218,10 @@ class Slots:
         if child.reason is None:
             child.reason = Reason.MUTE
         child.workplace.dump.clear()
-        child.send_signal(signal.SIGTTIN)
-        # A stopped process would neither dump nor die of anything but KILL.
+        # A stopped process would neither dump nor die of anything but KILL. In this order: a CONT
+        # takes a TTIN away that has not arrived.
         child.send_signal(signal.SIGCONT)
+        child.send_signal(signal.SIGTTIN)
         child.kill_at = now + _DUMP_TIME
 
     def kill(self, child: Child) -> None:
