@@ -1,12 +1,14 @@
 """How much memory each child uses, and what happens to a worker that uses too much.
 
 What counts is PSS: a page that all workers share with the master must not count for each of them.
-To have the kernel add it up costs milliseconds, so it is done every 30 seconds, and sooner for a
-process that grows fast; the resident memory, which tells that, costs next to nothing.
+To have the kernel add it up costs up to a tenth of a second for a gigabyte, so it is done every 30
+seconds, and sooner for a process that grows fast; the resident memory, which tells that, costs next
+to nothing.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 MEASURE_EVERY = 30.0
 GROWN = 1.25
 """Times the resident memory of the last measurement, at which the next one is due at once."""
+
+BUDGET = 0.05
+"""Seconds for the measurements of one look; what is left waits for the next."""
 
 KILL_AFTER = 10.0
 """Seconds that a worker above the hard limit has to end its jobs."""
@@ -56,8 +61,10 @@ class Memory:
             for child in self._master.staff.slots.children()
             if child.stage is not Stage.BOOTING
         }
+        give_up = time.monotonic() + BUDGET
         for child, sample in self._samples.items():
-            self._measure(child, sample, now)
+            if time.monotonic() < give_up:
+                self._measure(child, sample, now)
             if child.role != KEEPER:
                 self._judge(child, sample, now)
 

@@ -70,18 +70,24 @@ class Recycle:
 
     def _next(self, now: float) -> None:
         slots = self._master.staff.slots
-        # One that leaves anyway, or was made quiet by somebody, is left alone.
         self._wishes = {
             child: cause
             for child, cause in self._wishes.items()
-            if child.stage is Stage.READY and slots.slot_of(child).child is child
+            if child.serving and slots.slot_of(child).child is child
         }
-        if not self._wishes or now < self._not_before:
+        # One that was made quiet by somebody is left alone meanwhile.
+        due = [child for child in self._wishes if child.stage is Stage.READY]
+        if not due or now < self._not_before:
             return
         if one_goes_on(self._master.staff) or not slots.may_fork():
             return
-        child, cause = next(iter(self._wishes.items()))
-        logger.info("worker_recycled", child=child.role, child_pid=child.pid, reason=cause)
+        child = due[0]
+        logger.info(
+            "worker_recycled",
+            child=child.role,
+            child_pid=child.pid,
+            reason=self._wishes[child],
+        )
         self._now = Succession(
             self._master.staff,
             slots.slot_of(child),

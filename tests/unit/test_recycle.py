@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobd.master import memory
 from jobd.master.child import Reason, Stage
 from jobd.master.phase import Phase
 from tests.unit.conftest import MakeScene
@@ -113,6 +114,9 @@ def test_one_that_was_made_quiet_is_left_alone(scene: MakeScene) -> None:
     one.worker().stage = Stage.QUIET
     one.pass_time(30)
     assert one.log.events == []
+    one.worker().stage = Stage.READY
+    one.pass_time(1)
+    assert one.log.count("worker_recycled") == 1
 
 
 def test_memory_is_measured_every_thirty_seconds_and_when_it_grows(
@@ -127,6 +131,17 @@ def test_memory_is_measured_every_thirty_seconds_and_when_it_grows(
     assert one.measured == 2
     one.resident = 60
     one.pass_time(2)
+    assert one.measured == 3
+
+
+def test_measuring_many_large_workers_does_not_hold_up_the_master(
+    scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "BUDGET", 0.0)
+    one = scene(workers=3)
+    assert one.measured == 0
+    monkeypatch.setattr(memory, "BUDGET", 60.0)
+    one.pass_time(1)
     assert one.measured == 3
 
 
