@@ -81,7 +81,7 @@ def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
         "BUSY": "" if without_jobs else f"{child['busy']}/{concurrency}",
         "PROCESSED": "" if without_jobs else f"{child['processed']:,}",
         "FAILED": "" if without_jobs else f"{child['failed']:,}",
-        "MEMORY": memory(child["rss"]),
+        "MEMORY": memory(child["memory"] or child["rss"]),
         "": child["reason"],
     }
 
@@ -102,6 +102,9 @@ def _table(rows: list[dict[str, str]]) -> Iterable[str]:
 
 
 def _warnings(answer: dict[str, Any]) -> Iterable[str]:
+    if answer["degraded"]:
+        text = "DEGRADED: processes crash again and again; the log says why"
+        yield click.style(f"! {text}", fg="red", bold=True)
     for slot in answer["backing_off"]:
         text = f"{slot['role']} has crashed and is started again in {slot['seconds']:g} s"
         yield click.style(f"! {text}", fg="red")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config, Reading, read
 from jobd.errors import Exit, JobdError
-from jobd.settings import Setting, redact
+from jobd.settings import Setting, redact, show
 
 REDIS_SECONDS = 5.0
 OLDEST_REDIS = (6, 2)
@@ -87,7 +87,7 @@ def summary(report: Report, file: str | None) -> str:
     lines = [f"configuration: {file or 'no file'}"]
     for one in SETTINGS:
         source = reading.origins.get(one.name)
-        text = f"  {one.name:<14} {_shown(one, reading.config)}"
+        text = f"  {one.name:<18} {_shown(one, reading.config)}"
         lines.append(f"{text:<50} ({source})" if source else text)
     verdict = "it can start; mind the warnings" if report.warnings else "everything is fine"
     return "\n".join([*lines, *report.facts, verdict])
@@ -101,8 +101,8 @@ def _shown(one: Setting, config: Config) -> str:
         return value or DEFAULT_PIDFILE
     if one.repeatable:
         return " ".join(map(str, value)) or "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if one.switch:
+        return show(value)
     if isinstance(value, float | int):
         return (
             f"{value:g} {one.unit}".rstrip() if isinstance(value, float) else f"{value} {one.unit}"

@@ -17,6 +17,7 @@ from jobd.settings import (
     QueueSpec,
     Setting,
     describe,
+    never_or_seconds,
     no_spaces,
     not_empty,
     redact,
@@ -176,7 +177,7 @@ class Config:
     )
     reload_timeout: float = setting(
         3600.0,
-        "Time that running jobs get to finish in workers that a reload replaces.",
+        "Time that running jobs get to finish in workers that are replaced.",
         unit="seconds",
         minimum=0,
         maximum=604_800,
@@ -187,6 +188,42 @@ class Config:
         unit="processes",
         minimum=0,
         maximum=256,
+    )
+    worker_timeout: float = setting(
+        60.0,
+        "Time after which a process whose main thread does not run is dumped and killed. 0: never.",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+        check=never_or_seconds,
+    )
+    max_jobs: int = setting(
+        0,
+        "Jobs after which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="jobs",
+        minimum=0,
+    )
+    max_age: float = setting(
+        0.0,
+        "Age at which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="seconds",
+        minimum=0,
+    )
+    memory_soft: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is replaced. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    memory_hard: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is killed after 10 seconds. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    exit_on_crash_loop: bool = setting(
+        False,
+        "End the daemon when its processes crash again and again, instead of trying on.",
     )
     max_retries: int = setting(
         25,
@@ -340,6 +377,11 @@ def read(
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
     if config.group and not config.user:
         layer.problems.append(f"group {config.group} is set without a user")
+    if 0 < config.memory_hard <= config.memory_soft:
+        layer.problems.append(
+            f"memory_hard ({config.memory_hard}) must be above memory_soft ({config.memory_soft}), "
+            "or a worker is killed before it can be replaced"
+        )
     return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 
@@ -428,19 +470,27 @@ def _guess(key: str, top: bool) -> str:
 def _absolute(config: Config, base: Path | None) -> Config:
     """Paths made independent of the directory that a daemon works in later."""
     try:
-        base = (base or Path.cwd()) / Path(config.directory).expanduser()
+        base = (base or Path.cwd()) / _from_home(config.directory)
     except FileNotFoundError:
         raise ConfigError(
             "the working directory does not exist any more; change to one that does"
         ) from None
     paths: dict[str, Any] = {
-        one.name: str(base / Path(value).expanduser())
+        one.name: str(base / _from_home(value))
         for one in SETTINGS
         if one.path and (value := getattr(config, one.name))
     }
     if config.directory:
         paths["directory"] = str(base)
     return replace(config, **paths)
+
+
+def _from_home(path: str) -> Path:
+    """``~`` and ``~user`` replaced; as in a shell, a user that does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _sentence(problems: list[str]) -> str:

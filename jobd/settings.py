@@ -50,7 +50,7 @@ class Setting:
     maximum: float | None
     choices: tuple[str, ...]
     path: bool
-    check: Callable[[str], None] | None
+    check: Callable[[Any], None] | None
     metavar: str
     fixed: bool
 
@@ -123,6 +123,8 @@ class Setting:
             raise Invalid(f"must be at least {self.minimum:g}, not {show(raw)}")
         if self.maximum is not None and value > self.maximum:
             raise Invalid(f"must be at most {self.maximum:g}, not {show(raw)}")
+        if self.check is not None:
+            self.check(value)
         return value if whole else float(value)
 
 
@@ -136,7 +138,7 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     path: bool = False,
-    check: Callable[[str], None] | None = None,
+    check: Callable[[Any], None] | None = None,
     metavar: str = "",
     fixed: bool = False,
 ) -> Any:
@@ -236,6 +238,12 @@ def redis_url(url: str) -> None:
 def not_empty(text: str) -> None:
     if not text.strip():
         raise Invalid("must not hold an empty text")
+
+
+def never_or_seconds(value: float) -> None:
+    """Refuse a limit on silence that a healthy process would pass: it moves once a second."""
+    if 0 < value < 3:
+        raise Invalid(f"must be 0 or at least 3, not {value:g}")
 
 
 def no_spaces(text: str) -> None:

@@ -39,6 +39,10 @@ class Boot:
             self._next_extension = now + _EXTEND_EVERY
             self._master.notifier.extend(2 * _EXTEND_EVERY)
 
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long."""
+        self._start_by += seconds
+
     def _not_in_time(self) -> None:
         master = self._master
         notes = sorted({child.note for child in master.staff.slots.children() if child.note})
@@ -64,7 +68,7 @@ class Boot:
             self._master.ending.fail(failure.code, failure.reason)
 
     def _explain(self, child: Child, cause: str) -> Failure:
-        if child.reason is Reason.HUNG:
+        if child.reason is Reason.LATE:
             return Failure(
                 Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
                 False,

@@ -11,7 +11,7 @@ from jobd.identity import identity
 from jobd.master.channel import Channel, ChannelClosed, Message
 from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, ZYGOTE
-from jobd.master.scoreboard import Page
+from jobd.master.scoreboard import PROCESSED, Page
 
 
 class Stage(StrEnum):
@@ -28,9 +28,15 @@ class Reason(StrEnum):
 
     STOP = "stop"
     ROLL = "reload"
+    RECYCLE = "recycled"
     EXTERNAL = "told from outside"
-    HUNG = "did not get ready in time"
+    LATE = "did not get ready in time"
+    HUNG = "hung"
+    MEMORY = "over memory_hard"
     MUTE = "stopped talking to the master"
+
+
+_PLANNED = (Reason.STOP, Reason.ROLL, Reason.RECYCLE, Reason.EXTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class Workplace:
 class Child:
     """A child from its fork to its reaping. All times are monotonic seconds.
 
-    *requests* is where a zygote is asked for workers.
+    *requests* is where a zygote is asked for workers. *trouble* is what the watch sees in it, in
+    words; *memory* its share in bytes when it was last measured.
     """
 
     role: str
@@ -75,6 +82,8 @@ class Child:
     ready_at: float = 0.0
     idle: bool = False
     failure: Failure | None = None
+    trouble: str = ""
+    memory: int = 0
     kill_at: float = float("inf")
     dumped: bool = False
     requests: socket.socket | None = None
@@ -90,7 +99,12 @@ class Child:
     @property
     def planned(self) -> bool:
         """Whether its end is no crash."""
-        return self.reason in (Reason.STOP, Reason.ROLL, Reason.EXTERNAL)
+        return self.reason in _PLANNED
+
+    @property
+    def processed(self) -> int:
+        """Jobs that it has finished."""
+        return self.workplace.page.words[PROCESSED]
 
     @property
     def serving(self) -> bool:

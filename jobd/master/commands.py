@@ -142,7 +142,7 @@ class Commands:
 
     def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
         # The master first: the file then exists with the right owner.
-        problems = [error] if (error := self._master.reopen_log()) else []
+        problems = [error] if (error := self._master.own_log.reopen()) else []
         staff = self._master.staff
         staff.tell({"type": "reopen"})
         # One that boots reads its messages when it has booted.

@@ -26,6 +26,8 @@ from jobd.master.fork import KEEPER, Forker
 from jobd.master.launch import Launch, Verdict
 from jobd.master.logfile import LogFile
 from jobd.master.notify import Notifier
+from jobd.master.oversight import Oversight
+from jobd.master.ownlog import OwnLog
 from jobd.master.phase import Phase
 from jobd.master.recoveries import Recoveries
 from jobd.master.reload import Reload
@@ -38,7 +40,6 @@ from jobd.master.title import set_title
 from jobd.version import VERSION
 
 _TICK = 1.0
-_LOG_CHECK_EVERY = 10.0
 
 logger = log.get("jobd.master")
 
@@ -90,11 +91,12 @@ class Master:
         self.ending = Stop(self)
         self.reload = Reload(self, reread)
         self._commands = Commands(self)
-        self._boot = Boot(self)
+        self.boot = Boot(self)
+        self.own_log = OwnLog(self, self._rundir.trim_dump)
+        self._oversight = Oversight(self)
         self._quiet_when_ready = ""
         self._reaper = os.getpid() == 1
         self._unsaved = True
-        self._next_log_check = self.started + _LOG_CHECK_EVERY
 
     # The loop ----------------------------------------------------------------------------------
 
@@ -158,6 +160,7 @@ class Master:
         slots = self.staff.slots
         if self._reaper:
             self.staff.reap_strangers()
+        self._oversight.turn(now)
         slots.tick(now)
         self.staff.gatherings.turn(now)
         if self.phase.ending:
@@ -166,15 +169,14 @@ class Master:
             self._advance(now)
         slots.watch_writes()
         self._rundir.turn(now)
-        if now >= self._next_log_check:
-            self._check_log(now)
+        self.own_log.turn(now)
         self.notifier.turn(report.line(self.phase, self.generation, self.staff, self.config))
         if self._unsaved and now >= self._rundir.next_save:
             self._save()
 
     def _advance(self, now: float) -> None:
         if self.phase is Phase.STARTING:
-            self._boot.advance(now)
+            self.boot.advance(now)
         elif self.phase is Phase.RELOADING:
             self.reload.advance()
         elif self.phase is Phase.QUIETING and all(
@@ -195,7 +197,12 @@ class Master:
         logger.info("state_changed", state=phase, before=self.phase, cause=cause)
         self.phase = phase
         self.cause = cause
-        set_title("master", self.config.tag, phase)
+        self.retitle()
+
+    def retitle(self) -> None:
+        """Show the state where people look."""
+        degraded = " degraded" if self.staff.slots.degraded else ""
+        set_title("master", self.config.tag, f"{self.phase}{degraded}")
         self.changed()
 
     def configure(self, config: Config) -> None:
@@ -237,23 +244,6 @@ class Master:
             self.enter(Phase.RUNNING, cause)
         self.staff.tell({"type": "resume"})
 
-    def reopen_log(self) -> str | None:
-        """Reopen the master's own log; returns the error, if any. It goes first: it creates."""
-        error = self.logfile.reopen()
-        self._next_log_check = time.monotonic() + _LOG_CHECK_EVERY
-        if error is None:  # the log file itself reports a failure
-            logger.info("log_reopened")
-        return error
-
-    def _check_log(self, now: float) -> None:
-        """Heal a rotation that nobody told us of; and let no unfetched dump grow."""
-        self._next_log_check = now + _LOG_CHECK_EVERY
-        self._rundir.trim_dump()
-        for child in self.staff.slots.children():
-            child.workplace.dump.trim()
-        if self.logfile.moved() and self.reopen_log() is None:
-            self.staff.tell({"type": "reopen"})
-
     # What children do --------------------------------------------------------------------------
 
     def child_forked(self, child: Child) -> None:
@@ -264,14 +254,15 @@ class Master:
             self.staff.slots.stop(child, Reason.STOP, time.monotonic())
 
     def child_ready(self, child: Child) -> None:
-        self._boot.child_ready(child)
+        self.boot.child_ready(child)
         if self.phase.quiet:
             child.tell({"type": "quiet"})
 
     def child_gone(self, child: Child, cause: str) -> None:
         self.reload.exited(child, cause)
+        self._oversight.child_gone(child, cause, time.monotonic())
         if self.phase is Phase.STARTING:
-            self._boot.child_gone(child, cause)
+            self.boot.child_gone(child, cause)
 
     def changed(self) -> None:
         self._unsaved = True

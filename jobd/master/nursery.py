@@ -179,6 +179,11 @@ class Nursery:
             unborn.zygote.kill_at = now
             self._lose(unborn, f"the zygote did not answer within {BORN_WITHIN:g} seconds")
 
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long: give as much more time."""
+        for unborn in self._unborn:
+            unborn.give_up_at += seconds
+
     def next_deadline(self) -> float:
         return min((one.give_up_at for one in self._unborn), default=float("inf"))
 

@@ -17,12 +17,20 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 
-#: The kernel's letters for a process that cannot run its signal handlers now, and what they mean.
-UNABLE = {
+STOPPED = {
     "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
     "t": "a debugger holds it",
-    "D": "it waits in the kernel and cannot be interrupted",
 }
+"""By :func:`run_state`: somebody has stopped it on purpose."""
+
+UNINTERRUPTIBLE = "D"
+"""The same for a process that waits in the kernel, for a disk for example."""
+
+UNABLE = {
+    **STOPPED,
+    UNINTERRUPTIBLE: "it waits in the kernel and cannot be interrupted",
+}
+"""All that cannot run their signal handlers now, and what that means."""
 
 
 def boot_id() -> str:
@@ -71,6 +79,27 @@ def run_state(pid: int) -> str:
     """The kernel's letter: R, S, D (uninterruptible), T (stopped), Z ...; "" when it is gone."""
     fields = _stat_fields(pid)
     return fields[0] if fields else ""
+
+
+def tracer(pid: int) -> int:
+    """PID of the debugger that is attached to the process; 0 when there is none."""
+    try:
+        text = (_PROC / str(pid) / "status").read_text()
+    except OSError:
+        return 0
+    return int(text.partition("\nTracerPid:")[2].partition("\n")[0] or 0)
+
+
+def proportional_bytes(pid: int) -> int:
+    """Memory in bytes, of which a page that n processes share counts as 1/n (PSS).
+
+    Resident memory where the kernel does not tell; 0 when the process is gone.
+    """
+    try:
+        text = (_PROC / str(pid) / "smaps_rollup").read_text()
+        return int(text.partition("\nPss:")[2].split(maxsplit=1)[0]) * 1024
+    except (OSError, IndexError):
+        return resident_bytes(pid)
 
 
 def resident_bytes(pid: int) -> int:

@@ -13,7 +13,8 @@ from jobd import log
 from jobd.config import Config, fixed_changes
 from jobd.errors import ConfigError
 from jobd.master.phase import Phase
-from jobd.master.roll import Outcome, Roll
+from jobd.master.roll import Roll
+from jobd.master.succession import Outcome
 
 if TYPE_CHECKING:
     from jobd.master.child import Child

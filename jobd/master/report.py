@@ -10,7 +10,7 @@ from jobd.config import Config
 from jobd.master import procs
 from jobd.master.child import Child
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT, PROCESSED, Page
+from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT
 from jobd.master.staff import Staff
 from jobd.master.state import ChildRecord, State
 from jobd.version import VERSION
@@ -28,6 +28,10 @@ def _record(child: Child) -> ChildRecord:
         state=child.stage,
         reason=child.reason or "",
         dump=child.workplace.dump.fd,
+        trouble=child.trouble,
+        since=round(time.time() - (time.monotonic() - child.forked_at), 3),
+        processed=child.processed,
+        memory=child.memory,
     )
 
 
@@ -42,6 +46,8 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
         version=VERSION,
         state=phase,
         generation=generation,
+        degraded=staff.slots.degraded,
+        saved=round(time.time(), 3),
         socket=socket,
         logfile=config.logfile,
         timeout=config.timeout,
@@ -57,18 +63,24 @@ def line(phase: Phase, generation: int, staff: Staff, config: Config) -> str:
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
     busy = sum(child.workplace.page.words[BUSY] for child in children)
-    text = f"{phase} gen {generation}: {ready}/{config.workers} workers, {busy} busy"
+    degraded = " DEGRADED" if staff.slots.degraded else ""
+    text = f"{phase}{degraded} gen {generation}: {ready}/{config.workers} workers, {busy} busy"
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"
     notes = sorted({child.note for child in staff.slots.children() if child.note})
-    return "; ".join([text, *notes])
+    troubles = [
+        f"{child.role} {child.trouble}" for child in staff.slots.children() if child.trouble
+    ]
+    return "; ".join([text, *notes, *troubles])
 
 
-def _silence(page: Page) -> str:
-    """What is to be said of a child whose main thread does not run."""
-    age = page.age(MAIN_BEAT)
-    return f"no sign of life for {age:.0f} s" if age > _SILENT else ""
+def _condition(child: Child) -> str:
+    """What is to be said of a child, if anything."""
+    age = child.workplace.page.age(MAIN_BEAT)
+    silence = f"no sign of life for {age:.0f} s" if age > _SILENT else ""
+    why = child.reason or child.cause or child.note
+    return ", ".join(dict.fromkeys(text for text in (child.trouble, why, silence) if text))
 
 
 def _child(child: Child, now: float) -> dict[str, Any]:
@@ -77,15 +89,17 @@ def _child(child: Child, now: float) -> dict[str, Any]:
         "role": child.role,
         "pid": child.pid,
         "state": child.stage,
-        "reason": child.reason or child.cause or child.note or _silence(page),
+        "reason": _condition(child),
+        "trouble": child.trouble,
         "generation": child.generation,
         "uptime": round(now - child.forked_at, 1),
         "busy": page.words[BUSY],
         "in_flight": page.words[IN_FLIGHT],
-        "processed": page.words[PROCESSED],
+        "processed": child.processed,
         "failed": page.words[FAILED],
         "beat_age": round(page.age(MAIN_BEAT), 1),
         "rss": procs.resident_bytes(child.pid),
+        "memory": child.memory,
     }
 
 
@@ -104,7 +118,7 @@ def status(
         "version": VERSION,
         "state": phase,
         "cause": cause,
-        "degraded": bool(backing_off) and not phase.ending,
+        "degraded": staff.slots.degraded,
         "uptime": round(now - started, 1),
         "generation": generation,
         "rss": procs.resident_bytes(os.getpid()),

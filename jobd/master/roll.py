@@ -12,22 +12,13 @@ before, it is the one that replaces a worker that dies.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from enum import Enum, auto
 
 from jobd.config import Config
 from jobd.master.child import Child, Reason
-from jobd.master.slot import Order, Slot
+from jobd.master.slot import Slot
 from jobd.master.staff import Staff
-
-
-class Outcome(Enum):
-    """How a roll stands."""
-
-    GOING_ON = auto()
-    DONE = auto()
-    FAILED = auto()
+from jobd.master.succession import Outcome, Succession, leaving, may_begin
 
 
 class Roll:
@@ -49,84 +40,61 @@ class Roll:
         self._progress = progress
         zygote = [staff.slots.zygote] if staff.slots.zygote else []
         self._waiting: list[Slot] = [*zygote, *staff.slots.workers]
-        self._slot: Slot | None = None
-        self._order: Order | None = None
-        self._zygote: Child | None = None
+        self._now: Succession | None = None
+        # It is ready and waits for its first worker.
+        self._zygote: Succession | None = None
 
     def advance(self) -> Outcome:
         """Take the next step if it can be taken; called by every turn of the loop."""
         outcome = self._advance()
         if outcome is not Outcome.GOING_ON:
-            self._dismiss_zygote()
+            self.cancel()
         return outcome
 
     def _advance(self) -> Outcome:
-        if self._order is not None:
-            self.error = self.error or self._order.error
-        if self.error:
-            return Outcome.FAILED
-        if self._order is not None:
-            child = self._order.child
-            # It is to be born, boots, or was told from outside to leave again.
-            if child is None or not child.serving:
+        for succession in filter(None, (self._zygote, self._now)):
+            if succession.look() is Outcome.FAILED:
+                self.error = succession.error
+                return Outcome.FAILED
+        if self._now is not None:
+            if self._now.look() is Outcome.GOING_ON:
                 return Outcome.GOING_ON
-            self._order = None
-            self._ready(child)
-        if self.again:
+            ready, self._now = self._now, None
+            self._ready(ready)
+        if self.again or not self._waiting:
             return Outcome.DONE
-        return self._next_slot()
+        self._next_slot(self._waiting[0])
+        return Outcome.GOING_ON
 
-    def _ready(self, child: Child) -> None:
-        self._progress(f"{child.role}: pid {child.pid} is ready")
-        if not child.is_worker:
-            self._zygote = child
+    def _ready(self, succession: Succession) -> None:
+        new = succession.new
+        self._progress(f"{succession.slot.role}: pid {new.pid if new else '?'} is ready")
+        if succession.slot is self._slots.zygote:
+            self._zygote = succession
             return
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
-            self._promote(zygote, 0.0)
-        self._promote(child, self._config.reload_timeout)
+            zygote.take_over()
+        succession.take_over()
 
-    def _promote(self, child: Child, timeout: float) -> None:
-        slot = self._slots.slot_of(child)
-        old, slot.child, slot.replacement = slot.child, child, None
-        slot.backoff.healthy()
-        if old is not None:
-            self._slots.stop(old, Reason.ROLL, time.monotonic() + timeout)
-
-    def _dismiss_zygote(self) -> None:
-        """Send the new zygote away, if no worker of it has been ready."""
-        if self._zygote is not None:
-            self._slots.stop(self._zygote, Reason.ROLL, time.monotonic())
-            self._zygote = None
-
-    def _next_slot(self) -> Outcome:
-        if self._slot is None:
-            if not self._waiting:
-                return Outcome.DONE
-            self._slot = self._waiting.pop(0)
+    def _next_slot(self, slot: Slot) -> None:
         # Also those of an earlier roll.
-        leaving = sum(child.reason is Reason.ROLL for child in self._slots.worker_children())
-        crowded = 0 < self._config.max_extra <= leaving
-        # A slot may still get, or lose, what was asked for before.
-        taken = self._slot.order is not None or self._slot.replacement is not None
-        if crowded or taken or not self._slots.may_fork(self._slot):
-            return Outcome.GOING_ON
-        slot, self._slot = self._slot, None
-        self._order = self._slots.fork(slot, self.generation, beside=True)
-        return Outcome.GOING_ON
+        still = leaving(self._slots, Reason.ROLL, Reason.RECYCLE)
+        crowded = 0 < self._config.max_extra <= still
+        if crowded or not may_begin(self._slots, slot):
+            return
+        self._waiting.remove(slot)
+        timeout = 0.0 if slot is self._slots.zygote else self._config.reload_timeout
+        self._now = Succession(self._slots, slot, self.generation, Reason.ROLL, timeout)
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""
-        if self._order is not None and child is self._order.child:
-            self._order = None
-            reason = child.failure.reason if child.failure else cause
-            self.error = f"the new {child.role} did not get ready: {reason}"
-        elif child is self._zygote:
-            self._zygote = None
-            self.error = f"the new {child.role} died: {cause}"
+        for succession in filter(None, (self._zygote, self._now)):
+            succession.exited(child, cause)
 
     def cancel(self) -> None:
-        """Give up; what boots as a replacement is sent away."""
-        if self._order is not None:
-            self._slots.dismiss(self._order, Reason.ROLL)
-        self._dismiss_zygote()
+        """Give up; what boots as a replacement is sent away, and so is a new zygote of which no
+        worker has been ready."""
+        for succession in filter(None, (self._now, self._zygote)):
+            succession.cancel()
+        self._now = self._zygote = None

@@ -57,6 +57,10 @@ class Page:
     def beat(self, word: int) -> None:
         self.words[word] = time.monotonic_ns()
 
+    def last(self, word: int) -> float:
+        """When it beat last (monotonic seconds); 0.0 before the first time."""
+        return self.words[word] / 1e9
+
     def age(self, word: int) -> float:
         """Seconds since a beat; 0.0 before the first one."""
         last = self.words[word]

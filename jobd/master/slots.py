@@ -62,6 +62,7 @@ class Slots:
         self._on_exit = on_exit
         self._living: list[Child] = []
         self._next_fork = 0.0
+        self._least_wait = 0.0
         # In a reload every worker may for a while have a successor beside it.
         count = 2 * config.workers + (4 if config.preload else 2)
         board = Scoreboard(count, config.concurrency)
@@ -104,6 +105,11 @@ class Slots:
         """Whether every slot has a child that is ready."""
         return all(slot.child is not None and slot.child.serving for slot in self.all())
 
+    @property
+    def degraded(self) -> bool:
+        """Whether crashes are so many that the slots are held back."""
+        return self._least_wait > 0
+
     # Forking -----------------------------------------------------------------------------------
 
     def may_fork(self, slot: Slot) -> bool:
@@ -117,9 +123,15 @@ class Slots:
 
     def _may_boot(self, slot: Slot) -> bool:
         booting = sum(child.stage is Stage.BOOTING for child in self._living) + self.unborn
-        if not self._free or booting >= max(2, os.cpu_count() or 1):
+        if not self._has_workplace(slot) or booting >= max(2, os.cpu_count() or 1):
             return False
         return not self._is_preloaded(slot) or self._source() is not None
+
+    def _has_workplace(self, slot: Slot) -> bool:
+        # A replacement never takes the one of a child that has died: where many old workers still
+        # leave, nothing else may be left for the next keeper.
+        kept = 0 if slot.empty else sum(one.empty for one in self.all())
+        return len(self._free) > kept
 
     def _is_preloaded(self, slot: Slot) -> bool:
         return self.zygote is not None and slot in self.workers
@@ -288,7 +300,7 @@ class Slots:
         self._nursery.tick(now)
         for child in self._living:
             if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
-                child.reason = Reason.HUNG
+                child.reason = Reason.LATE
                 child.kill_at = now
             if now >= child.kill_at:
                 self._end(child, now)
@@ -303,7 +315,8 @@ class Slots:
         if child.reason is None:
             child.reason = Reason.MUTE
         child.workplace.dump.clear()
-        # A stopped process would neither dump nor die of anything but KILL.
+        # A stopped process would neither dump nor die of anything but KILL. In this order: a CONT
+        # takes a TTIN away that has not arrived.
         child.send_signal(signal.SIGCONT)
         child.send_signal(signal.SIGTTIN)
         child.kill_at = now + _DUMP_TIME
@@ -356,9 +369,23 @@ class Slots:
         slot = self.slot_of(child)
         if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
             slot.backoff.healthy()
-        delay = slot.backoff.crashed()
+        delay = max(slot.backoff.crashed(), self._least_wait)
         slot.start_at = now + delay
         return delay
+
+    def hold_back(self, seconds: float) -> None:
+        """From now on every slot whose child has crashed stays empty for so long at least."""
+        self._least_wait = seconds
+        for slot in self.all():
+            if slot.empty:
+                slot.start_at = max(slot.start_at, time.monotonic() + seconds)
+
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long: give the births, boots and ends that go on as much more time."""
+        self._nursery.postpone(seconds)
+        for child in self._living:
+            child.boot_by += seconds
+            child.kill_at += seconds
 
     def close(self) -> None:
         for workplace in self._workplaces:

@@ -219,7 +219,7 @@ class Staff:
         if status is None:
             return
         cause = ending(status)
-        if child.reason in (Reason.HUNG, Reason.MUTE) and status < 0:
+        if child.reason is not None and not child.planned and status < 0:
             cause = f"{child.reason}, {cause}"
         self._log_exit(child, status, cause)
         if child.role == KEEPER:
@@ -249,7 +249,9 @@ class Staff:
             return
         if child.failure is not None:
             known["reason"] = child.failure.reason
-        elif status == -signal.SIGKILL and child.reason is None:
+        elif child.reason is not None:
+            known["reason"] = child.reason
+        elif status == -signal.SIGKILL:
             known["reason"] = "killed from outside, perhaps for want of memory"
         if crash := child.workplace.dump.crash():
             logger.error("child_died", **known, stack=crash)

@@ -19,7 +19,8 @@ class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One child as the state file knows it.
 
     *ticks* as :func:`jobd.master.procs.start_ticks`; *dump* is the child's descriptor of its dump
-    memory, through which others can read it in /proc.
+    memory, through which others can read it in /proc. *since* is the Unix time of its fork;
+    *processed* and *memory* are as of :attr:`State.saved`.
     """
 
     slot: int
@@ -30,6 +31,10 @@ class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     reason: str = ""
     dump: int = -1
+    trouble: str = ""
+    since: float = 0.0
+    processed: int = 0
+    memory: int = 0
 
 
 class Unrecovered(msgspec.Struct, frozen=True):
@@ -51,6 +56,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     state: str
     generation: int
+    degraded: bool = False
+    saved: float = 0.0
     socket: str = ""
     logfile: str = ""
     timeout: float = 0.0

@@ -73,8 +73,13 @@ class Stop:
     def fail(self, code: int, text: str) -> None:
         """The daemon cannot start."""
         if not self._master.phase.ending:
-            self._master.verdict = Verdict(code, text)
             logger.error("start_failed", reason=text, code=int(code))
+            self.give_up(code, text)
+
+    def give_up(self, code: int, text: str) -> None:
+        """It is of no use to go on."""
+        if not self._master.phase.ending:
+            self._master.verdict = Verdict(code, text)
             self._begin(Phase.FAILED, text, self._master.config.timeout)
 
     @property

@@ -1,4 +1,8 @@
-"""One dump of all threads of all processes, with or without the help of those processes."""
+"""One dump of all threads of all processes, with or without the help of those processes.
+
+They are asked first. Only one that does not answer is made to write its stacks by its signal
+handler in C: that looks at threads while they run, and has been seen to crash of it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ _tokens = itertools.count(1)
 
 
 class ThreadDump:
-    """Collects the stacks.
+    """Collects the stacks: of *only* this child, else of the master and all children.
 
     *emit* gets a child (None for the master) and its text as it comes in; *done* gets the roles
     that did not answer by themselves.
@@ -32,13 +36,15 @@ class ThreadDump:
         staff: Staff,
         emit: Callable[[str, str], None],
         done: Callable[[list[str]], None],
+        only: Child | None = None,
     ) -> None:
         self._staff = staff
         self._emit = emit
         self._done = done
-        emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
+        if only is None:
+            emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
         token = next(_tokens)
-        children = staff.slots.children()
+        children = staff.slots.children() if only is None else [only]
         for child in children:
             child.tell({"type": "dump", "id": token})
         deadline = time.monotonic() + ANSWER_WITHIN

@@ -284,6 +284,8 @@ class Fetcher(threading.Thread):
         """Pause between attempts to connect; only the end of the process cuts it short."""
         until = time.monotonic() + seconds
         while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
+            # An outage is no reason to take this thread for a hung one.
+            self._page.beat(FETCHER_BEAT)
             log.flush()
             self._waits.sleep(left)
 

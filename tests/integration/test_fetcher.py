@@ -16,6 +16,7 @@ import redis as redis_py
 from jobd import log
 from jobd.background import Outage
 from jobd.master.logfile import LogFile
+from jobd.master.scoreboard import FETCHER_BEAT
 from jobd.redis import scripts
 from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
@@ -326,6 +327,16 @@ def test_surrender_in_the_middle_of_a_turn_returns_the_running_jobs(
         assert results == [True]
         assert waiting(client) == [stays]
     client.close()
+
+
+def test_it_beats_while_redis_is_away(own_server: EmbeddedServer) -> None:
+    """The master would take it for hung, and have its worker replaced because of an outage."""
+    with engine(own_server.url, threads=1) as one:
+        until(lambda: one.fetcher.registered, "it is connected")
+        own_server.stop()
+        for _ in range(4):
+            last = one.page.last(FETCHER_BEAT)
+            until(lambda: one.page.last(FETCHER_BEAT) > last, "it beats")  # noqa: B023
 
 
 def _signal(name: str) -> Any:

@@ -298,6 +298,23 @@ def test_a_signal_to_the_zygotes_group_hits_no_worker(daemon: StartDaemon) -> No
 
 
 @pytest.mark.timeout(90)
+def test_a_long_import_is_no_hang(daemon: StartDaemon) -> None:
+    running = daemon(APP + "\n    time.sleep(5)\n", "--preload", "--worker-timeout", "3", "-w", "1")
+    assert "child_silent" not in running.log()
+    assert len(lines(running, "imports.txt")) == 1
+
+
+def test_a_recycled_worker_is_followed_by_one_of_the_same_zygote(daemon: StartDaemon) -> None:
+    running = daemon(APP, "--preload", "-w", "1", "-c", "1", "--max-jobs", "10")
+    old = running.workers()
+    push(running, "tell", *[[number] for number in range(12)])
+    push(running, "nap", [2])
+    running.wait_for_log('"event":"child_exited".*"reason":"recycled"', 20)
+    wait_for_other_workers(running, old, 1)
+    running.wait(lambda: len(told(running)) == 13, 10, "all jobs are done")
+    assert lines(running, "imports.txt") == [str(zygotes(running)[0])]
+
+
 def test_a_zygote_that_hangs_holds_nobody_up(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload", "-w", "2")
     [zygote], workers = zygotes(running), running.workers()

@@ -206,3 +206,33 @@ def test_max_extra_bounds_the_old_workers(daemon: StartDaemon, redis: redis_py.R
 
     running.wait(through, 20, "the reload is through")
     assert most == 4
+
+
+def test_the_next_keeper_finds_a_place_while_old_workers_leave(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """A second reload waits for want of places, and must not take the one that a crash empties."""
+    running = daemon(NAPS, "-w", "2", "-c", "1")
+
+    def occupy() -> None:
+        for _ in range(2):
+            push(running, "first", "default", 6.0)
+        running.wait(lambda: redis.llen("queue:default") == 0, 5, "both workers are busy")
+
+    def stages() -> list[str]:
+        return [worker["state"] for worker in running.state()["workers"]]
+
+    occupy()
+    assert running.jobctl("reload", "--wait").returncode == 0
+    occupy()
+    assert running.jobctl("reload").returncode == 0
+    # The first generation and half of the second finish their jobs, half of the third is there.
+    running.wait(lambda: stages().count("stopping") == 3, 10, "the reload has used all places")
+    assert stages().count("ready") == 2
+    keeper = running.keeper()
+    assert keeper is not None
+    os.kill(keeper, signal.SIGKILL)
+    running.wait(lambda: running.keeper() not in (None, keeper), 3, "there is a new keeper")
+    assert "generation 3 is complete" not in running.log()
+    running.wait(processed(redis, 4), 20, "no job was interrupted")
+    running.wait(lambda: "generation 3 is complete" in running.log(), 20, "the reload is through")

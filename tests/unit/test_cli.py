@@ -130,6 +130,15 @@ def test_every_source_reaches_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_
     assert reread() == replace(settings, max_retries=9)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [([], None), (["--exit-on-crash-loop"], True), (["--no-exit-on-crash-loop"], False)],
+)
+def test_a_switch_has_a_flag_for_each_side(arguments: list[str], value: bool | None) -> None:
+    context = cli.jobd.commands["run"].make_context("run", list(arguments))
+    assert context.params["exit_on_crash_loop"] is value
+
+
 def test_errors_become_one_sentence_and_their_code(capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> None:
         raise UnavailableError("Redis is away")

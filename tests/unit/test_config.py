@@ -133,6 +133,10 @@ def test_a_switch_is_read_from_every_source() -> None:
         ("concurrency = true", "concurrency must be a whole number, not true"),
         ('concurrency = "4"', 'concurrency must be a whole number, without quotes, not "4"'),
         ("concurrency = 1.5", "concurrency must be a whole number, not 1.5"),
+        ("exit_on_crash_loop = 1", "exit_on_crash_loop must be true or false, not 1"),
+        ('exit_on_crash_loop = "true"', 'exit_on_crash_loop must be true or false, not "true"'),
+        ("worker_timeout = 2.5", "worker_timeout must be 0 or at least 3, not 2.5"),
+        ("memory_soft = 200\nmemory_hard = 100", "memory_hard (100) must be above memory_soft"),
         ("timeout = nan", "timeout must be a finite number"),
         ("timeout = inf", "timeout must be a finite number"),
         ("workers = 1000000", "workers must be at most 256"),
@@ -224,6 +228,20 @@ def test_passwords_are_never_shown() -> None:
         assert secret not in config.redacted().redis
         assert secret not in repr(read(None, {}, {"redis": url}))
     assert "user" in Config(redis="redis://user:x@db/0").redacted().redis
+
+
+def test_a_home_that_does_not_exist_is_an_ordinary_name(tmp_path: Path) -> None:
+    assert load("pidfile = '~0/a.pid'").pidfile == str(tmp_path / "~0/a.pid")
+    assert load("directory = '~0'").directory == str(tmp_path / "~0")
+
+
+@pytest.mark.parametrize("text", ["true", "True", " yes ", "1"])
+def test_a_switch_is_true_or_false(text: str) -> None:
+    variable = "JOBD_EXIT_ON_CRASH_LOOP"
+    assert load("exit_on_crash_loop = true").exit_on_crash_loop is True
+    assert load("", {variable: text}).exit_on_crash_loop is True
+    assert load("", {variable: "true"}, {"exit_on_crash_loop": False}).exit_on_crash_loop is False
+    assert load("exit_on_crash_loop = true", {variable: "no"}).exit_on_crash_loop is False
 
 
 def test_sentinel_addresses_are_accepted() -> None:

@@ -136,7 +136,7 @@ def test_a_wrong_command_would_be_noticed() -> None:
 def options_of(command: click.Command) -> Iterator[str]:
     context = click.Context(command)
     for parameter in command.get_params(context):
-        yield from parameter.opts
+        yield from [*parameter.opts, *parameter.secondary_opts]
     if isinstance(command, click.Group):
         for below in command.commands.values():
             yield from options_of(below)

@@ -1,0 +1,102 @@
+"""How much memory each child uses, and what happens to a worker that uses too much.
+
+What counts is PSS: a page that all workers share with the master must not count for each of them.
+To have the kernel add it up costs up to a tenth of a second for a gigabyte, so it is done every 30
+seconds, and sooner for a process that grows fast; the resident memory, which tells that, costs next
+to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobd import log
+from jobd.master import procs
+from jobd.master.child import Child, Reason, Stage
+from jobd.master.recycle import Recycle
+
+if TYPE_CHECKING:
+    from jobd.master.master import Master
+
+MEASURE_EVERY = 30.0
+GROWN = 1.25
+"""Times the resident memory of the last measurement, at which the next one is due at once."""
+
+BUDGET = 0.05
+"""Seconds for the measurements of one look; what is left waits for the next."""
+
+KILL_AFTER = 10.0
+"""Seconds that a worker above the hard limit has to end its jobs."""
+
+_MEGABYTE = 1 << 20
+
+logger = log.get("jobd.master")
+
+
+@dataclass(slots=True)
+class _Sample:
+    at: float
+    resident: int
+    over: bool = False
+
+
+class Memory:
+    """The memory of one master's children."""
+
+    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
+        self._master = master
+        self._dump = dump
+        self._recycle = recycle
+        self._samples: dict[Child, _Sample] = {}
+
+    def look(self, now: float) -> None:
+        """Measure what is due, and act on it; called once a second."""
+        known = self._samples
+        self._samples = {
+            child: known.get(child) or _Sample(float("-inf"), 0)
+            for child in self._master.staff.slots.children()
+            if child.stage is not Stage.BOOTING
+        }
+        give_up = time.monotonic() + BUDGET
+        for child, sample in self._samples.items():
+            if time.monotonic() < give_up:
+                self._measure(child, sample, now)
+            if child.is_worker:
+                self._judge(child, sample, now)
+
+    def _measure(self, child: Child, sample: _Sample, now: float) -> None:
+        resident = procs.resident_bytes(child.pid)
+        if now - sample.at >= MEASURE_EVERY or resident > GROWN * sample.resident:
+            sample.at = now
+            sample.resident = resident
+            child.memory = procs.proportional_bytes(child.pid)
+            self._master.changed()
+
+    def _judge(self, child: Child, sample: _Sample, now: float) -> None:
+        config = self._master.config
+        used = child.memory / _MEGABYTE
+        if config.memory_hard and used > config.memory_hard and not sample.over:
+            sample.over = True
+            self._end(child, used, now)
+        elif config.memory_soft and used > config.memory_soft:
+            self._recycle.want(
+                child, f"it uses {used:.0f} MB (memory_soft is {config.memory_soft})"
+            )
+        if sample.over and child.idle and child.stage is not Stage.STOPPING:
+            self._master.staff.slots.stop(child, Reason.MEMORY, now)
+
+    def _end(self, child: Child, used: float, now: float) -> None:
+        logger.error(
+            "memory_hard_exceeded",
+            child=child.role,
+            child_pid=child.pid,
+            megabytes=round(used),
+            limit=self._master.config.memory_hard,
+        )
+        self._dump(child)
+        child.reason = child.reason or Reason.MEMORY
+        child.tell({"type": "quiet"})
+        child.kill_at = min(child.kill_at, now + KILL_AFTER)

@@ -1,0 +1,77 @@
+"""What the master keeps an eye on while the daemon runs: hangs, memory, limits, crashes.
+
+Each of them is a module of its own; this one calls them once a second, and sees to it that none
+takes a pause of the whole machine for a fault of the children.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobd import log
+from jobd.master.child import Child
+from jobd.master.crashloop import CrashLoop
+from jobd.master.memory import Memory
+from jobd.master.recycle import Recycle
+from jobd.master.threaddump import ThreadDump
+from jobd.master.watch import Watch
+
+if TYPE_CHECKING:
+    from jobd.master.master import Master
+
+EVERY = 1.0
+
+PAUSE = 5.0
+"""Seconds between two turns of the loop, which takes one at most, that only a pause explains: of
+the master (SIGSTOP), of the machine (a VM that is moved) or of all processes of the service."""
+
+logger = log.get("jobd.master")
+
+
+class Oversight:
+    """The policies of one master."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._recycle = Recycle(master)
+        self._watch = Watch(master, self._dump, self._recycle)
+        self._memory = Memory(master, self._dump, self._recycle)
+        self._crashes = CrashLoop(master)
+        self._last_turn = 0.0
+        self._next_look = 0.0
+
+    def turn(self, now: float) -> None:
+        """Called by every turn of the loop, before anything that acts on deadlines."""
+        pause, self._last_turn = now - (self._last_turn or now), now
+        if pause > PAUSE:
+            self._paused(pause, now)
+        self._recycle.advance(now)
+        if now < self._next_look:
+            return
+        self._next_look = now + EVERY
+        self._watch.look(now)
+        self._memory.look(now)
+        self._recycle.look(now)
+        self._crashes.look(now)
+
+    def _paused(self, seconds: float, now: float) -> None:
+        logger.warning("master_was_paused", seconds=round(seconds, 1))
+        self._watch.excuse(now)
+        self._master.staff.slots.postpone(seconds)
+        self._master.boot.postpone(seconds)
+
+    def _dump(self, child: Child) -> None:
+        """Have the stacks of one child in the log within two seconds."""
+        ThreadDump(
+            self._master.staff,
+            lambda role, text: logger.warning(
+                "child_stacks", child=role, child_pid=child.pid, stack=text
+            ),
+            lambda _mute: None,
+            child,
+        )
+
+    def child_gone(self, child: Child, cause: str, now: float) -> None:
+        """A child has been reaped."""
+        self._recycle.exited(child, cause)
+        self._crashes.child_gone(child, cause, now)

@@ -1,0 +1,212 @@
+"""A master without processes and with a clock of its own, for the tests of its policies."""
+
+from __future__ import annotations
+
+import signal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobd.config import Config
+from jobd.master import crashloop, memory, oversight, procs, recycle, watch
+from jobd.master.child import Child, Reason, Stage, Workplace
+from jobd.master.dump import StackDump
+from jobd.master.phase import Phase
+from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED, Scoreboard
+from jobd.master.slot import Order, Slot
+
+_MODULES = (crashloop, memory, oversight, recycle, watch)
+
+
+class Log:
+    """Takes the place of the modules' loggers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: self.events.append((event, fields))
+
+    def count(self, event: str) -> int:
+        return [name for name, _ in self.events].count(event)
+
+
+class Slots:
+    """The children, without the forking. *fork* makes a booting replacement, or fails."""
+
+    def __init__(self, scene: Scene, count: int) -> None:
+        self.zygote: Slot | None = None
+        self.workers = [Slot(f"worker.{index}", index) for index in range(count)]
+        self.living: list[Child] = []
+        self.stopped: list[tuple[str, Reason]] = []
+        self.held_back = 0.0
+        self.postponed = 0.0
+        self.fork_error = ""
+        self._scene = scene
+        for slot in self.workers:
+            slot.child = self.born(slot, 1)
+            slot.child.stage = Stage.READY
+
+    def children(self) -> list[Child]:
+        return list(self.living)
+
+    worker_children = children
+
+    def slot_of(self, child: Child) -> Slot:
+        return self.workers[child.index]
+
+    def may_fork(self, _slot: Slot) -> bool:
+        return True
+
+    def fork(self, slot: Slot, generation: int, *, beside: bool) -> Order:
+        if self.fork_error:
+            return Order(beside, error=self.fork_error)
+        slot.replacement = self.born(slot, generation)
+        return Order(beside, slot.replacement)
+
+    def born(self, slot: Slot, generation: int) -> Child:
+        child = self._scene.child(slot, generation)
+        self.living.append(child)
+        return child
+
+    def dismiss(self, order: Order, reason: Reason) -> None:
+        if order.child is not None:
+            self.stop(order.child, reason, self._scene.now)
+
+    def stop(self, child: Child, reason: Reason, deadline: float) -> None:
+        child.reason = child.reason or reason
+        child.stage = Stage.STOPPING
+        self.stopped.append((child.role, reason))
+
+    @property
+    def degraded(self) -> bool:
+        return self.held_back > 0
+
+    def hold_back(self, seconds: float) -> None:
+        self.held_back = seconds
+
+    def postpone(self, seconds: float) -> None:
+        self.postponed += seconds
+
+
+class Scene:
+    """A running daemon; *now* is its clock, on which all children beat with :meth:`pass_time`.
+
+    *silent* are children that do not, *fetched_at* the beats of fetchers that do not. *state* and
+    *tracer* are what the kernel says of all processes, *resident* and *shared* their memory in
+    megabytes.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, workers: int, **settings: Any) -> None:
+        self.now = 1000.0
+        self.log = Log()
+        self.signals: list[tuple[str, str]] = []
+        self.dumped: list[str] = []
+        self.told: list[tuple[str, str]] = []
+        self.silent: set[Child] = set()
+        self.fetched_at: dict[Child, float] = {}
+        self.state = "S"
+        self.tracer = 0
+        self.resident = 40.0
+        self.shared = 30.0
+        self.measured = 0
+        self.given_up: list[tuple[int, str]] = []
+        self._dumps: list[StackDump] = []
+        self._pids = iter(range(100, 10_000))
+        self._pages = iter(Scoreboard(256, 1).pages)
+        self.slots = Slots(self, workers)
+        master: Any = SimpleNamespace(
+            config=Config(**settings),
+            phase=Phase.RUNNING,
+            generation=1,
+            staff=SimpleNamespace(slots=self.slots),
+            boot=SimpleNamespace(postpone=lambda _seconds: None),
+            ending=SimpleNamespace(give_up=lambda *how: self.given_up.append(how)),
+            changed=lambda: None,
+            retitle=lambda: None,
+        )
+        self.master = master
+        for module in _MODULES:
+            monkeypatch.setattr(module, "logger", self.log)
+        monkeypatch.setattr(procs, "run_state", lambda _pid: self.state)
+        monkeypatch.setattr(procs, "tracer", lambda _pid: self.tracer)
+        monkeypatch.setattr(procs, "resident_bytes", lambda _pid: int(self.resident * 2**20))
+        monkeypatch.setattr(procs, "proportional_bytes", self._measure)
+        monkeypatch.setattr(Child, "send_signal", lambda *args: self._signal(*args))
+        monkeypatch.setattr(Child, "tell", lambda *args: self._tell(*args))
+        monkeypatch.setattr(
+            oversight.Oversight, "_dump", lambda _self, child: self.dumped.append(child.role)
+        )
+        self.oversight = oversight.Oversight(master)
+        self.pass_time(0)
+
+    def _measure(self, _pid: int) -> int:
+        self.measured += 1
+        return int(self.shared * 2**20)
+
+    def _signal(self, child: Child, signum: signal.Signals) -> None:
+        self.signals.append((child.role, signum.name.removeprefix("SIG")))
+
+    def _tell(self, child: Child, message: dict[str, Any]) -> bool:
+        self.told.append((child.role, message["type"]))
+        return True
+
+    def child(self, slot: Slot, generation: int) -> Child:
+        dump = StackDump(slot.role)
+        self._dumps.append(dump)
+        return Child(
+            role=slot.role,
+            index=slot.index,
+            generation=generation,
+            nonce="abc",
+            pid=next(self._pids),
+            pidfd=-1,
+            ticks=0,
+            channel=None,
+            workplace=Workplace(next(self._pages), dump),
+            forked_at=self.now,
+            boot_by=float("inf"),
+        )
+
+    def worker(self, index: int = 0) -> Child:
+        child = self.slots.workers[index].child
+        assert child is not None
+        return child
+
+    def pass_time(self, seconds: int) -> None:
+        """Let so many turns of the loop happen, one a second; all that are well beat before."""
+        for _ in range(max(1, seconds)):
+            self.now += 1.0
+            self.beat()
+            self.oversight.turn(self.now)
+
+    def beat(self) -> None:
+        for child in self.slots.living:
+            if child not in self.silent:
+                words = child.workplace.page.words
+                words[MAIN_BEAT] = int(self.now * 1e9)
+                words[FETCHER_BEAT] = int(self.fetched_at.get(child, self.now) * 1e9)
+
+    def done(self, child: Child, jobs: int) -> None:
+        child.workplace.page.words[PROCESSED] = jobs
+
+    def ready(self, slot: int = 0) -> None:
+        """The replacement of a slot has booted."""
+        new = self.slots.workers[slot].replacement
+        assert new is not None
+        new.stage = Stage.READY
+
+    def gone(self, child: Child, cause: str = "exit code 1") -> None:
+        """A child has been reaped."""
+        self.slots.living.remove(child)
+        slot = self.slots.workers[child.index]
+        if slot.child is child:
+            slot.child = None
+        if slot.replacement is child:
+            slot.replacement = None
+        self.oversight.child_gone(child, cause, self.now)
+
+    def close(self) -> None:
+        for dump in self._dumps:
+            dump.close()
