@@ -19,6 +19,7 @@ from jobctl.codes import Code, Problem
 from jobctl.daemon import FIRST_ANSWER, Daemon, Elsewhere
 from jobd.master import pidfile, procs
 from jobd.master.dump import MEMORY
+from jobd.master.signals import RAW_DUMP
 from jobd.master.state import ChildRecord
 
 _WITHIN = 1.0
@@ -29,9 +30,10 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Patient:
-    """One process: *fd* is where it writes, *before* what was in it, *why* there is nothing."""
+    """One process: *signal* has it write to *fd*, *before* is what was there, *why* nothing is."""
 
     title: str
+    signal: Signals
     process: procs.Process | None = None
     fd: int = -1
     before: int = 0
@@ -47,7 +49,7 @@ class _Patient:
             return
         self.before = self.seen = os.fstat(self.fd).st_size
         try:
-            self.process.send(Signals.SIGTTIN)
+            self.process.send(self.signal)
         except PermissionError:
             self.why = "permission to signal it is refused; use sudo"
 
@@ -63,7 +65,7 @@ class _Patient:
         text = ""
         if self.fd >= 0:
             text = os.pread(self.fd, _MOST, self.before).decode(errors="replace").rstrip()
-        why = self.why or "it did not react to SIGTTIN"
+        why = self.why or "it did not react"
         return f"{self.title}\n{text if text and not self.why else f'no stacks: {why}'}\n"
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ def collect(daemon: Daemon) -> Iterator[str]:
 
 
 def _master(daemon: Daemon, process: procs.Process) -> _Patient:
-    patient = _Patient(f"== master, pid {process.pid} ==", process)
+    patient = _Patient(f"== master, pid {process.pid} ==", Signals.SIGTTIN, process)
     path = pidfile.dump_path(daemon.pidfile)
     try:
         patient.fd = os.open(path, _READ | os.O_NOFOLLOW)
@@ -130,7 +132,7 @@ def _children(daemon: Daemon) -> Iterator[_Patient]:
 
 def _child(role: str, record: ChildRecord, owner: int | None) -> _Patient:
     title = f"== {role}, pid {record.pid}, {record.state}, generation {record.generation} =="
-    patient = _Patient(title, procs.Process.open(record.pid, record.ticks))
+    patient = _Patient(title, RAW_DUMP, procs.Process.open(record.pid, record.ticks))
     if patient.process is None or procs.owner(record.pid) != owner:
         patient.why = "it has ended"
         return patient

@@ -138,6 +138,7 @@ class Child:
             case Signals.SIGUSR2:
                 self.seat.logfile.reopen()
             case Signals.SIGTTIN:
+                self.seat.dump()
                 self.log.warning("thread_dump", stack=self.stacks())
             case _:
                 self.on_signal(signal)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 from dataclasses import dataclass
 
 from jobd.config import Config
@@ -12,7 +11,7 @@ from jobd.identity import identity
 from jobd.master.channel import Channel
 from jobd.master.logfile import LogFile
 from jobd.master.scoreboard import Page
-from jobd.master.signals import SignalInbox
+from jobd.master.signals import RAW_DUMP, SignalInbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,15 @@ class Seat:
 
     def listen(self) -> None:
         """Take the signals of this process, and have the interpreter dump its stacks on a crash
-        and on SIGTTIN, also where it cannot run Python any more."""
-        faulthandler.unregister(signal.SIGTTIN)
+        and on RAW_DUMP, also where it cannot run Python any more."""
         self.signals.listen()
         faulthandler.enable(file=self.dump_fd, all_threads=True)
-        faulthandler.register(signal.SIGTTIN, file=self.dump_fd, all_threads=True, chain=True)
+        faulthandler.unregister(RAW_DUMP)
+        faulthandler.register(RAW_DUMP, file=self.dump_fd, all_threads=True)
+
+    def dump(self) -> None:
+        """Leave the stacks of this moment where the master finds them after the end."""
+        faulthandler.dump_traceback(file=self.dump_fd, all_threads=True)
 
     @property
     def identity(self) -> str:

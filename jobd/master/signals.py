@@ -39,6 +39,10 @@ CHILD_SIGNALS = frozenset(
     }
 )
 
+RAW_DUMP = Signals.SIGRTMAX
+"""Has a child's C code write its stacks, whether or not it can run Python. It reads the frames of
+threads that may be running, and may crash of that: only for a process that does not answer."""
+
 # Ctrl-C and the end of a terminal session are the master's business. They get a handler that does
 # nothing rather than SIG_IGN, which the programs that a job starts would inherit.
 CHILD_DEAF_TO = frozenset({Signals.SIGINT, Signals.SIGHUP})
@@ -128,6 +132,7 @@ def install_for_child() -> SignalInbox:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Ignored, not deaf: a background write to a terminal with TOSTOP would be retried for ever.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(RAW_DUMP, signal.SIG_IGN)  # until the dumper is there
     for signum in CHILD_DEAF_TO:
         signal.signal(signum, _flag_only)
     return SignalInbox(CHILD_SIGNALS)

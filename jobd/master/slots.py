@@ -21,6 +21,7 @@ from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.nursery import Nursery, fork_zygote
 from jobd.master.scoreboard import Scoreboard
+from jobd.master.signals import RAW_DUMP
 from jobd.master.slot import Order, Slot
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
@@ -315,10 +316,9 @@ class Slots:
         if child.reason is None:
             child.reason = Reason.MUTE
         child.workplace.dump.clear()
-        # A stopped process would neither dump nor die of anything but KILL. In this order: a CONT
-        # takes a TTIN away that has not arrived.
+        # A stopped process would neither dump nor die of anything but KILL.
         child.send_signal(signal.SIGCONT)
-        child.send_signal(signal.SIGTTIN)
+        child.send_signal(RAW_DUMP)
         child.kill_at = now + _DUMP_TIME
 
     def kill(self, child: Child) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ from jobd import stacks
 from jobd.master import procs
 from jobd.master.child import Child
 from jobd.master.gathering import Gathering
+from jobd.master.signals import RAW_DUMP
 from jobd.master.staff import Staff
 
 ANSWER_WITHIN = 1.0
@@ -62,7 +62,7 @@ class ThreadDump:
         for child in mute:
             child.workplace.dump.clear()
             if procs.run_state(child.pid) not in procs.UNABLE:
-                child.send_signal(signal.SIGTTIN)
+                child.send_signal(RAW_DUMP)
         # Nobody answers this one: it is the time that the C handlers get.
         deadline = time.monotonic() + RAW_WITHIN
         self._staff.gatherings.ask(
@@ -74,7 +74,7 @@ class ThreadDump:
             state = procs.run_state(child.pid)
             text = child.workplace.dump.read().rstrip()
             if not text:
-                text = f"no stacks: {procs.UNABLE.get(state, 'it did not react to SIGTTIN')}"
+                text = f"no stacks: {procs.UNABLE.get(state, 'it did not react')}"
             self._emit(
                 child.role,
                 f"{_title(child)}\nraw dump: the process did not answer within "
