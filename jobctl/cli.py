@@ -220,6 +220,19 @@ def reload(find: Finder, wait: bool) -> None:
         ) from None
 
 
+@jobctl.command()
+@click.argument("slot", type=click.IntRange(min=0))
+@click.pass_obj
+def retire(find: Finder, slot: int) -> None:
+    """Replace the worker in SLOT (0 is worker.0) by a new one; it finishes its jobs.
+
+    As when it has reached max_jobs: one worker at a time, and it stays if the new one does not get
+    ready. Returns when that has been noted; `jobctl status` shows the rest.
+    """
+    answer = find().result("retire", slot=slot)
+    click.echo(f"worker.{slot}, pid {answer['pid']}, will be replaced")
+
+
 def _reload(daemon: Daemon, wait: bool) -> None:
     for message in daemon.ask("reload"):
         if message["type"] == "accepted" and not wait:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_OF_JOBCTL = frozenset({"status", "quiet", "resume", "stop", "threads", "reload", "reopen-logs"})
+_OF_JOBCTL = frozenset(
+    {"status", "quiet", "resume", "stop", "threads", "reload", "retire", "reopen-logs"}
+)
 
 
 class _SettingsCommand(click.Command):

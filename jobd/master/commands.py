@@ -42,6 +42,7 @@ class Commands:
             "resume": self._resume,
             "stop": self._stop,
             "reload": self._reload,
+            "retire": self._retire,
             "reopen": self._reopen,
             "threads": self._threads,
         }
@@ -128,6 +129,19 @@ class Commands:
             client.failed(error)
         else:
             client.send("accepted")
+
+    def _retire(self, client: Client, request: Message) -> None:
+        master, number = self._master, request.get("slot")
+        slots = master.staff.slots.workers
+        if type(number) is not int or not 0 <= number < len(slots):
+            client.failed(f"slot must be a number from 0 to {len(slots) - 1}")
+        elif master.phase is not Phase.RUNNING:
+            client.failed(f"it is {master.phase}")
+        elif (child := slots[number].child) is None or child.stage is not Stage.READY:
+            client.failed(f"worker.{number} is not at work")
+        else:
+            master.oversight.recycle.want(child, f"asked for by {client.who}")
+            client.done(pid=child.pid)
 
     def _reopen(self, client: Client, _request: Message) -> None:
         client.send("accepted")

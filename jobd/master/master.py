@@ -93,7 +93,7 @@ class Master:
         self._commands = Commands(self)
         self.boot = Boot(self)
         self.own_log = OwnLog(self, self._rundir.trim_dump)
-        self._oversight = Oversight(self)
+        self.oversight = Oversight(self)
         self._quiet_when_ready = ""
         self._reaper = os.getpid() == 1
         self._unsaved = True
@@ -160,7 +160,7 @@ class Master:
         slots = self.staff.slots
         if self._reaper:
             self.staff.reap_strangers()
-        self._oversight.turn(now)
+        self.oversight.turn(now)
         slots.tick(now)
         self.staff.gatherings.turn(now)
         if self.phase.ending:
@@ -260,7 +260,7 @@ class Master:
 
     def child_gone(self, child: Child, cause: str) -> None:
         self.reload.exited(child, cause)
-        self._oversight.child_gone(child, cause, time.monotonic())
+        self.oversight.child_gone(child, cause, time.monotonic())
         if self.phase is Phase.STARTING:
             self.boot.child_gone(child, cause)
 

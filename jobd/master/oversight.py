@@ -33,9 +33,9 @@ class Oversight:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self._recycle = Recycle(master)
-        self._watch = Watch(master, self._dump, self._recycle)
-        self._memory = Memory(master, self._dump, self._recycle)
+        self.recycle = Recycle(master)
+        self._watch = Watch(master, self._dump, self.recycle)
+        self._memory = Memory(master, self._dump, self.recycle)
         self._crashes = CrashLoop(master)
         self._last_turn = 0.0
         self._next_look = 0.0
@@ -45,13 +45,13 @@ class Oversight:
         pause, self._last_turn = now - (self._last_turn or now), now
         if pause > PAUSE:
             self._paused(pause, now)
-        self._recycle.advance(now)
+        self.recycle.advance(now)
         if now < self._next_look:
             return
         self._next_look = now + EVERY
         self._watch.look(now)
         self._memory.look(now)
-        self._recycle.look(now)
+        self.recycle.look(now)
         self._crashes.look(now)
 
     def _paused(self, seconds: float, now: float) -> None:
@@ -73,5 +73,5 @@ class Oversight:
 
     def child_gone(self, child: Child, cause: str, now: float) -> None:
         """A child has been reaped."""
-        self._recycle.exited(child, cause)
+        self.recycle.exited(child, cause)
         self._crashes.child_gone(child, cause, now)

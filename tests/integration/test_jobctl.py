@@ -186,3 +186,26 @@ def test_the_pidfile_is_found_by_variable_and_configuration(daemon: StartDaemon)
             env=environment(extra),
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_retire_replaces_one_worker_which_finishes_its_jobs(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(APP, "-w", "2", "-c", "1", "-t", "0.2")
+    first, second = running.workers()
+    done = running.jobctl("retire", "0")
+    assert done.returncode == 0
+    assert done.stdout == f"worker.0, pid {first}, will be replaced\n"
+    running.wait(lambda: first not in running.workers(), 10, "it is gone")
+    assert second in running.workers()
+    running.wait(lambda: len(running.workers()) == 2, 5, "there are two again")
+
+
+def test_retire_refuses_what_is_no_worker(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    done = running.jobctl("retire", "7")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "jobctl: retire: slot must be a number from 0 to 0\n"
+    assert running.jobctl("retire", "x").returncode == 2
+    assert running.jobctl("quiet").returncode == 0
+    assert "it is quiet" in running.jobctl("retire", "0").stderr

@@ -20,7 +20,7 @@ def test_without_limits_nobody_is_replaced(scene: MakeScene) -> None:
 
 def test_limits_are_spread(scene: MakeScene) -> None:
     one = scene(workers=16, max_jobs=1000)
-    limits = {child: 1000 * spread for child, spread in one.oversight._recycle._spread.items()}
+    limits = {child: 1000 * spread for child, spread in one.oversight.recycle._spread.items()}
     assert len(set(limits.values())) == 16
     assert all(800 <= limit <= 1200 for limit in limits.values())
 
