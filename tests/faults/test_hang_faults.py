@@ -88,7 +88,7 @@ def test_35_c_code_that_ends_after_the_term_costs_no_attempt(
 ) -> None:
     running = daemon(APP, "-w", "1", "-c", "2", "--worker-timeout", str(LIMIT))
     # Longer than it takes to the TERM, shorter than to the ABRT.
-    push(running, "hold", int(LIMIT) + 4)
+    push(running, "hold", int(LIMIT) + 5)
     running.wait_for_log('"event":"child_died"', 20)
     assert signals_sent(running) == ["SIGTERM"]
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job was done")

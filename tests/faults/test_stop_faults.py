@@ -146,6 +146,11 @@ def test_25_a_stop_without_redis_says_that_jobs_are_left(
 # -- 39: an impatient operator -----------------------------------------------------------------
 
 
+def heed_interrupts() -> None:
+    """Tests that a shell runs in its background inherit an ignored Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_39_a_stop_goes_on_when_whoever_asked_for_it_has_left(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
@@ -158,6 +163,7 @@ def test_39_a_stop_goes_on_when_whoever_asked_for_it_has_left(
         stderr=subprocess.PIPE,
         env=environment(),
         text=True,
+        preexec_fn=heed_interrupts,
     )
     running.wait_for_log('"state":"stopping"')
     asking.send_signal(signal.SIGINT)
@@ -174,6 +180,7 @@ def test_39_a_reload_goes_on_when_whoever_asked_for_it_has_left(daemon: StartDae
         [sys.executable, "-m", "jobctl.cli", "--pidfile", str(running.pidfile), "reload", "--wait"],
         stdout=subprocess.DEVNULL,
         env=environment(),
+        preexec_fn=heed_interrupts,
     )
     running.wait_for_log('"state":"reloading"')
     asking.send_signal(signal.SIGINT)
