@@ -28,6 +28,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
+@click.version_option(package_name="jobd", message="jobctl %(version)s")
 @click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
 @click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
 @click.pass_context
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NoAnswer as problem:
         return _complain(f"{problem}", Code.TIMED_OUT)
     except ConfigError as error:
-        return _complain(str(error), Code.USAGE)
+        return _complain(f"{error} (with -P PIDFILE no configuration is read)", Code.USAGE)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None else ""

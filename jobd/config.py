@@ -6,6 +6,8 @@ problems are found before anything is refused, so that they can be mended in one
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -312,6 +314,7 @@ SETTINGS: tuple[Setting, ...] = describe(Config)
 _FIXED = tuple(one.name for one in SETTINGS if one.fixed)
 _BY_NAME = {one.name: one for one in SETTINGS}
 _ENVIRONMENTS = "environments"
+_MOST_BYTES = 1_000_000
 
 
 def fixed_changes(before: Config, after: Config) -> list[str]:
@@ -407,7 +410,9 @@ class _Layer:
         import tomllib  # only those who have a file pay for it
 
         try:
-            return tomllib.loads(Path(file).read_bytes().decode("utf-8"))
+            return tomllib.loads(_content(file).decode("utf-8"))
+        except _NoFile as error:
+            self.problems.append(f"the configuration file {file} {error}")
         except OSError as error:
             self.problems.append(f"the configuration file {file}: {error.strerror}")
         except UnicodeDecodeError as error:
@@ -465,6 +470,24 @@ def _guess(key: str, top: bool) -> str:
     known = [*_BY_NAME, _ENVIRONMENTS] if top else list(_BY_NAME)
     close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+class _NoFile(Exception):
+    """What is there is no file that could be read to its end; the text says what it is."""
+
+
+def _content(file: str) -> bytes:
+    """The bytes of *file*. It never blocks: at a reload it is the master who reads."""
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _NoFile("is not a regular file")
+        content = os.read(fd, _MOST_BYTES + 1)
+    finally:
+        os.close(fd)
+    if len(content) > _MOST_BYTES:
+        raise _NoFile(f"is larger than {_MOST_BYTES:,} bytes")
+    return content
 
 
 def _absolute(config: Config, base: Path | None) -> Config:

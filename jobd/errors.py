@@ -75,6 +75,9 @@ class JobTimeout(BaseException):
     It is no ``Exception``, so that ``except Exception`` in a job does not swallow it.
     """
 
+    def __init__(self, text: str = "the job took longer than its timeout") -> None:
+        super().__init__(text)
+
 
 class Shutdown(BaseException):
     """Raised inside a job that is still running at the stop deadline.

@@ -82,6 +82,7 @@ class Child:
     ready_at: float = 0.0
     idle: bool = False
     failure: Failure | None = None
+    beside: bool = False  # it was to replace one that goes on, so its end leaves no slot empty
     trouble: str = ""
     memory: int = 0
     kill_at: float = float("inf")

@@ -56,7 +56,9 @@ class CrashLoop:
 
     def child_gone(self, child: Child, cause: str, now: float) -> None:
         """A child has been reaped."""
-        if child.planned or self._master.phase is Phase.STARTING or self._master.phase.ending:
+        if child.planned or child.beside:
+            return
+        if self._master.phase is Phase.STARTING or self._master.phase.ending:
             return
         self._times.append(now)
         self._last = f"{child.role} {cause}"

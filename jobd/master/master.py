@@ -255,6 +255,7 @@ class Master:
 
     def child_ready(self, child: Child) -> None:
         self.boot.child_ready(child)
+        self.oversight.child_ready(child)
         if self.phase.quiet:
             child.tell({"type": "quiet"})
 

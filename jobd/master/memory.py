@@ -51,6 +51,27 @@ class Memory:
         self._dump = dump
         self._recycle = recycle
         self._samples: dict[Child, _Sample] = {}
+        self._at_start: dict[Child, float] = {}
+
+    def started(self, child: Child) -> None:
+        """*child* is ready and has no job yet. A limit that it exceeds already cannot be met: to
+        replace it would help nobody, and to kill it would be blamed on a job."""
+        if not child.is_worker:
+            return
+        used = self._at_start[child] = procs.proportional_bytes(child.pid) / _MEGABYTE
+        config = self._master.config
+        for name in ("memory_soft", "memory_hard"):
+            limit = getattr(config, name)
+            if limit and used > limit:
+                logger.error(
+                    "memory_limit_too_low",
+                    child=child.role,
+                    child_pid=child.pid,
+                    setting=name,
+                    limit=limit,
+                    megabytes=round(used),
+                    advice="it uses more before its first job, so the limit is not applied",
+                )
 
     def look(self, now: float) -> None:
         """Measure what is due, and act on it; called once a second."""
@@ -60,6 +81,7 @@ class Memory:
             for child in self._master.staff.slots.children()
             if child.stage is not Stage.BOOTING
         }
+        self._at_start = {child: self._at_start.get(child, 0.0) for child in self._samples}
         give_up = time.monotonic() + BUDGET
         for child, sample in self._samples.items():
             if time.monotonic() < give_up:
@@ -78,10 +100,11 @@ class Memory:
     def _judge(self, child: Child, sample: _Sample, now: float) -> None:
         config = self._master.config
         used = child.memory / _MEGABYTE
-        if config.memory_hard and used > config.memory_hard and not sample.over:
+        start = self._at_start.get(child, 0.0)
+        if config.memory_hard and start <= config.memory_hard < used and not sample.over:
             sample.over = True
             self._end(child, used, now)
-        elif config.memory_soft and used > config.memory_soft:
+        elif config.memory_soft and start <= config.memory_soft < used:
             self._recycle.want(
                 child, f"it uses {used:.0f} MB (memory_soft is {config.memory_soft})"
             )

@@ -71,6 +71,10 @@ class Oversight:
             child,
         )
 
+    def child_ready(self, child: Child) -> None:
+        """A child has booted."""
+        self._memory.started(child)
+
     def child_gone(self, child: Child, cause: str, now: float) -> None:
         """A child has been reaped."""
         self.recycle.exited(child, cause)

@@ -1,7 +1,8 @@
 """The reload: new settings and fresh code, brought in by a rolling restart of the workers.
 
-It happens as a whole or not at all. A configuration that cannot be read changes nothing; and when
-the new workers do not get ready, the old ones stay, and so do the settings they were started with.
+A configuration that cannot be read changes nothing. When a new worker does not get ready, those
+that were not replaced stay, and so do the settings. Those that were are replaced back where there
+is a zygote, which still has the old code; otherwise they stay new: the old code is nowhere.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Reload:
         self._reread = reread
         # Those of the last reload that was completed, or of the start.
         self._before = master.config
+        self._complete = master.generation
         self._roll: Roll | None = None
         self._clients: list[Client] = []
 
@@ -115,6 +117,7 @@ class Reload:
         if outcome is Outcome.FAILED:
             logger.error("reload_failed", reason=roll.error)
             self._master.configure(self._before)
+            self._take_back(roll)
         self._finish(roll, outcome)
 
     def _finish(self, roll: Roll, outcome: Outcome) -> None:
@@ -122,6 +125,7 @@ class Reload:
         if outcome is Outcome.DONE:
             if master.config != self._before:
                 master.staff.replace_keeper()
+            self._complete = roll.generation
             master.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
             master.notifier.ready(master.line())
             for client in self._take_clients():
@@ -130,7 +134,16 @@ class Reload:
             master.enter(Phase.RUNNING, f"reload failed: {roll.error}")
             master.notifier.ready(f"reload failed: {roll.error}")
             for client in self._take_clients():
-                client.failed(f"{roll.error}; the old workers stay")
+                client.failed(f"{roll.error}; the workers that were not replaced stay")
+
+    def _take_back(self, roll: Roll) -> None:
+        """Where the old zygote still has the old code, replace those that were replaced already."""
+        master = self._master
+        if master.staff.slots.zygote is None:
+            return
+        for child in master.staff.slots.worker_children():
+            if child.generation > self._complete and child.reason is None:
+                master.oversight.recycle.want(child, f"the reload failed: {roll.error}")
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""

@@ -41,7 +41,7 @@ class Roll:
         zygote = [staff.slots.zygote] if staff.slots.zygote else []
         self._waiting: list[Slot] = [*zygote, *staff.slots.workers]
         self._now: Succession | None = None
-        # It is ready and waits for its first worker.
+        # It is ready, and takes over when all workers are: until then there is a way back.
         self._zygote: Succession | None = None
 
     def advance(self) -> Outcome:
@@ -61,7 +61,12 @@ class Roll:
                 return Outcome.GOING_ON
             ready, self._now = self._now, None
             self._ready(ready)
-        if self.again or not self._waiting:
+        if self.again:
+            return Outcome.DONE
+        if not self._waiting:
+            if self._zygote is not None:
+                self._zygote.take_over()
+                self._zygote = None
             return Outcome.DONE
         self._next_slot(self._waiting[0])
         return Outcome.GOING_ON
@@ -72,9 +77,6 @@ class Roll:
         if succession.slot is self._slots.zygote:
             self._zygote = succession
             return
-        zygote, self._zygote = self._zygote, None
-        if zygote is not None:
-            zygote.take_over()
         succession.take_over()
 
     def _next_slot(self, slot: Slot) -> None:
@@ -93,8 +95,7 @@ class Roll:
             succession.exited(child, cause)
 
     def cancel(self) -> None:
-        """Give up; what boots as a replacement is sent away, and so is a new zygote of which no
-        worker has been ready."""
+        """Give up; what boots as a replacement is sent away, and so is the new zygote."""
         for succession in filter(None, (self._now, self._zygote)):
             succession.cancel()
         self._now = self._zygote = None

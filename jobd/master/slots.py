@@ -350,6 +350,7 @@ class Slots:
             slot.child = None
         if slot.replacement is child:
             slot.replacement = None
+            child.beside = True
         self._free.append(child.workplace)
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
@@ -369,14 +370,17 @@ class Slots:
         slot = self.slot_of(child)
         if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
             slot.backoff.healthy()
-        delay = max(slot.backoff.crashed(), self._least_wait)
+        delay = slot.backoff.crashed()
+        if child.is_worker:
+            delay = max(delay, self._least_wait)
         slot.start_at = now + delay
         return delay
 
     def hold_back(self, seconds: float) -> None:
-        """From now on every slot whose child has crashed stays empty for so long at least."""
+        """From now on the slot of a worker that has crashed stays empty for so long at least. Not
+        those of the keeper and the zygote, which the others need."""
         self._least_wait = seconds
-        for slot in self.all():
+        for slot in self.workers:
             if slot.empty:
                 slot.start_at = max(slot.start_at, time.monotonic() + seconds)
 

@@ -235,7 +235,7 @@ class Staff:
         now = time.monotonic()
         if child.planned:
             self.slots.slot_of(child).start_at = now
-        else:
+        elif not child.beside:
             delay = self.slots.crashed(child, now)
             logger.info("child_backoff", child=child.role, seconds=round(delay, 1))
         self.gatherings.lost(child)

@@ -10,6 +10,7 @@ its import is refused. No Redis connection of ours is opened here either.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import selectors
@@ -104,6 +105,10 @@ class Zygote(Child):
             if not packet:  # the master has gone
                 self.exit_code = 0
                 return
+            if not fds:
+                # There is no descriptor left; the master sees the other end close.
+                self.log.error("fork_failed", error=os.strerror(errno.EMFILE))
+                continue
             line = Channel(socket.socket(fileno=fds[0]))
             self._fork(msgspec.json.decode(packet, type=Request), line)
 

@@ -108,3 +108,16 @@ def test_34_of_workers_that_reach_their_limit_together_one_at_a_time_is_replaced
         recycling += 1 if record["event"] == "worker_recycled" else -1
         assert 0 <= recycling <= 1
     assert not events(running, "child_died")
+
+
+def test_a_limit_below_the_start_size_is_said_and_harms_nobody(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """Workers were recycled without end, and an innocent job was buried as a poison pill."""
+    running = daemon(APP, "-w", "1", "--memory-soft", "3", "--memory-hard", "4")
+    running.wait_for_log('"event":"memory_limit_too_low".*"setting":"memory_soft"')
+    running.wait_for_log('"event":"memory_limit_too_low".*"setting":"memory_hard"')
+    (worker,) = running.workers()
+    Client(running.url).push({"class": "nap", "args": [4000]})
+    running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job is done")
+    assert running.workers() == [worker]

@@ -395,3 +395,42 @@ def test_twenty_reloads_leave_nothing_behind(daemon: StartDaemon) -> None:
         assert running.jobctl("reload", "--wait").returncode == 0
     assert processes_and_descriptors() == before
     assert len(lines(running, "imports.txt")) == 21
+
+
+def test_after_a_reload_that_failed_half_way_all_workers_have_the_old_code(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """The new zygote had taken over, so that they had the new code for good."""
+    app = """
+        from pathlib import Path
+        from jobd import job, on
+
+        VERSION = {version}
+
+        @on("startup")
+        def fail_the_fourth():
+            with open("boots", "a") as file:
+                file.write("x")
+            if Path("boots").stat().st_size == 4:
+                raise RuntimeError("the fourth boot fails")
+
+        @job(name="version")
+        def version():
+            with open("versions", "a") as file:
+                file.write(str(VERSION))
+    """
+    running = daemon(app.format(version=1), "--preload", "-w", "2", "-c", "1")
+    running.expect_in_log("the fourth boot fails")
+    running.write_app(app.format(version=2))
+    assert running.jobctl("reload", "--wait").returncode == 1
+    running.wait_for_log('"event":"worker_recycled"')
+
+    def recycled() -> bool:
+        return (running.directory / "boots").stat().st_size >= 5 and len(running.workers()) == 2
+
+    running.wait(recycled, 10, "the new worker was replaced back")
+    running.wait(lambda: "child_exited" in running.log(), 10, "and has left")
+    for _ in range(40):
+        Client(running.url).push({"class": "version", "args": []})
+    running.wait(lambda: redis.get("stat:processed") == b"40", 10, "jobs ran in both")
+    assert (running.directory / "versions").read_text() == 40 * "1"

@@ -236,3 +236,27 @@ def test_the_next_keeper_finds_a_place_while_old_workers_leave(
     assert "generation 3 is complete" not in running.log()
     running.wait(processed(redis, 4), 20, "no job was interrupted")
     running.wait(lambda: "generation 3 is complete" in running.log(), 20, "the reload is through")
+
+
+def test_failed_reloads_are_no_crashes_of_the_worker_that_serves(daemon: StartDaemon) -> None:
+    """They filled its back-off, and with exit_on_crash_loop ended the daemon."""
+    running = daemon(APP, "--exit-on-crash-loop")
+    running.expect_in_log("SyntaxError")
+    running.write_app("this is no Python\n")
+    for _ in range(7):
+        assert running.jobctl("reload", "--wait").returncode == 1
+    running.write_app(APP)
+    (worker,) = running.workers()
+    os.kill(worker, signal.SIGKILL)
+    running.wait(lambda: running.workers() not in ([], [worker]), 3, "a new worker, at once")
+
+
+def test_a_settings_file_that_would_block_is_refused(idle_daemon: Daemon) -> None:
+    """A FIFO that nobody writes to: the master hung in open() for ever."""
+    running = with_settings(idle_daemon, queues=["first"])
+    (running.directory / "jobd.toml").unlink()
+    os.mkfifo(running.directory / "jobd.toml")
+    done = running.jobctl("reload", timeout=10)
+    assert done.returncode == 1
+    assert "is not a regular file" in done.stderr
+    assert running.jobctl("status").returncode == 0
