@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from signal import Signals
 
 from jobctl.codes import Code, Problem
 from jobctl.daemon import FIRST_ANSWER, Daemon, Elsewhere
@@ -30,10 +29,9 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Patient:
-    """One process: *signal* has it write to *fd*, *before* is what was there, *why* nothing is."""
+    """One process: *fd* is where it writes, *before* what was in it, *why* there is nothing."""
 
     title: str
-    signal: Signals
     process: procs.Process | None = None
     fd: int = -1
     before: int = 0
@@ -49,7 +47,7 @@ class _Patient:
             return
         self.before = self.seen = os.fstat(self.fd).st_size
         try:
-            self.process.send(self.signal)
+            self.process.send(RAW_DUMP)
         except PermissionError:
             self.why = "permission to signal it is refused; use sudo"
 
@@ -106,7 +104,7 @@ def collect(daemon: Daemon) -> Iterator[str]:
 
 
 def _master(daemon: Daemon, process: procs.Process) -> _Patient:
-    patient = _Patient(f"== master, pid {process.pid} ==", Signals.SIGTTIN, process)
+    patient = _Patient(f"== master, pid {process.pid} ==", process)
     path = pidfile.dump_path(daemon.pidfile)
     try:
         patient.fd = os.open(path, _READ | os.O_NOFOLLOW)
@@ -132,7 +130,7 @@ def _children(daemon: Daemon) -> Iterator[_Patient]:
 
 def _child(role: str, record: ChildRecord, owner: int | None) -> _Patient:
     title = f"== {role}, pid {record.pid}, {record.state}, generation {record.generation} =="
-    patient = _Patient(title, RAW_DUMP, procs.Process.open(record.pid, record.ticks))
+    patient = _Patient(title, procs.Process.open(record.pid, record.ticks))
     if patient.process is None or procs.owner(record.pid) != owner:
         patient.why = "it has ended"
         return patient

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import selectors
-import signal
 import time
 
 from jobd import log
@@ -13,6 +12,7 @@ from jobd.master import pidfile
 from jobd.master import state as statefile
 from jobd.master.control import ControlServer, Request
 from jobd.master.dump import DumpFile
+from jobd.master.signals import RAW_DUMP
 from jobd.master.state import State
 
 _SAVE_EVERY = 0.5
@@ -57,9 +57,8 @@ class RunDirectory:
             self._lock.write()
         except OSError as error:
             raise PidfileError(f"cannot create {making}: {error.strerror}") from error
-        # Before the handler of the loop, which still gets the signal: should the loop hang, the
-        # stacks are written all the same.
-        faulthandler.register(signal.SIGTTIN, file=self._dump.fd, all_threads=True, chain=True)
+        # For a loop that hangs and cannot answer TTIN.
+        faulthandler.register(RAW_DUMP, file=self._dump.fd, all_threads=True)
         if self._lock.previous is not None:
             logger.warning("previous_run_unclean", previous=self._lock.previous)
         self._opened = True
@@ -106,7 +105,7 @@ class RunDirectory:
         if self._control is not None:
             self._control.close()
         if self._dump is not None:
-            faulthandler.unregister(signal.SIGTTIN)
+            faulthandler.unregister(RAW_DUMP)
             self._dump.remove()
         if self._lock is None:
             return

@@ -40,8 +40,8 @@ CHILD_SIGNALS = frozenset(
 )
 
 RAW_DUMP = Signals.SIGRTMAX
-"""Has a child's C code write its stacks, whether or not it can run Python. It reads the frames of
-threads that may be running, and may crash of that: only for a process that does not answer."""
+"""Has the C code of a process write its stacks, whether or not it can run Python. It reads frames
+that may be changing, and may crash of that: only for a process that does not answer."""
 
 # Ctrl-C and the end of a terminal session are the master's business. They get a handler that does
 # nothing rather than SIG_IGN, which the programs that a job starts would inherit.
@@ -122,6 +122,7 @@ def install_for_master() -> SignalInbox:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+    signal.signal(RAW_DUMP, signal.SIG_IGN)  # until the dumper is there
     inbox = SignalInbox(MASTER_SIGNALS)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     return inbox

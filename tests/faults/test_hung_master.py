@@ -95,11 +95,12 @@ def test_36_threads_of_a_stopped_master_say_so_and_show_the_children(daemon: Sta
     assert "most recent call first" in stacks["keeper"]
 
 
-def test_36_a_dump_in_normal_operation_goes_to_the_log_as_well(daemon: StartDaemon) -> None:
+def test_36_a_dump_in_normal_operation_is_made_without_c_code(daemon: StartDaemon) -> None:
+    """Which crashed one master in some hundred that were sent TTIN again and again."""
     running = daemon(APP)
     running.signal(signal.SIGTTIN)
     running.wait_for_log(r"thread_dump.*== master")
-    assert "most recent call first" in running.dump_file.read_text()
+    assert not running.dump_file.read_bytes()
     assert running.dump_file.stat().st_mode & 0o777 == 0o600
 
 
