@@ -48,11 +48,12 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
 
 
 def _pidfile(given: str | None, config: str | None) -> Path:
-    from jobd.config import DEFAULT_PIDFILE, Config, find_file
+    from jobd.config import DEFAULT_PIDFILE
+    from jobd.sources import find_file, load
 
     if given:
         return Path(given)
-    settings = Config.load(find_file(config, os.environ), os.environ, {})
+    settings = load(find_file(config, os.environ), os.environ, {})
     return Path(settings.pidfile or DEFAULT_PIDFILE)
 
 

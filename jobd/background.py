@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from weakref import WeakKeyDictionary
 
 import redis
@@ -79,7 +80,7 @@ class Outage:
             self._log.info("redis_back", seconds=round(time.monotonic() - self._away.since, 3))
 
 
-class Loop(threading.Thread):
+class Loop(threading.Thread, ABC):
     """A daemon thread that calls :meth:`turn` until it is stopped.
 
     Args:
@@ -93,12 +94,12 @@ class Loop(threading.Thread):
         self._alarm = threading.Event()
         self._ending = False
 
+    @abstractmethod
     def turn(self) -> float | None:
         """Do what is due; returns the seconds until the next turn.
 
         None says that Redis was not asked and need not be until somebody wakes the loop.
         """
-        raise NotImplementedError(f"{type(self).__name__} must say what a turn does")
 
     def wake(self) -> None:
         """Make the next turn happen now."""

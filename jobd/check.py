@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config, Reading, read
+from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import Exit, JobdError
 from jobd.settings import Setting, redact, show
+from jobd.sources import Reading, read
 
 REDIS_SECONDS = 5.0
 OLDEST_REDIS = (6, 2)

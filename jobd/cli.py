@@ -120,7 +120,7 @@ def check(config: str | None, **flags: Any) -> int:
     file, the pidfile and Redis. Nothing is started or changed.
     """
     from jobd import check as checks
-    from jobd.config import find_file
+    from jobd.sources import find_file
 
     return checks.main(find_file(config, os.environ), os.environ, flags)
 
@@ -143,14 +143,14 @@ def version() -> int:
 
 def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and what reads them again from the same places, wherever it is called."""
-    from jobd.config import Config, find_file
+    from jobd.sources import find_file, load
 
     environment = dict(os.environ)
     file = find_file(config, environment)
-    settings = _with_application(Config.load(file, environment, flags))
+    settings = _with_application(load(file, environment, flags))
     base = Path.cwd()
     again = str(base / file) if file else None
-    return settings, lambda: _with_application(Config.load(again, environment, flags, base))
+    return settings, lambda: _with_application(load(again, environment, flags, base))
 
 
 def _with_application(settings: Config) -> Config:

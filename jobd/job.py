@@ -16,7 +16,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, overload
 
 from jobd.call import Call
 from jobd.errors import ArgumentError
-from jobd.options import DEFAULTS, merged
+from jobd.options import DEFAULTS, check_seconds, merged
 from jobd.registry import Definition, origin_of, register
 from jobd.typed import (
     AsyncMethod,
@@ -31,10 +31,6 @@ from jobd.typed import (
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-
-_LONGEST = 1_000_000_000
-"""Seconds; a longer ``timeout`` is no limit."""
 
 
 class Verdict(Enum):
@@ -209,16 +205,11 @@ def _define(
     return definition
 
 
-def _seconds(what: str, timeout: object) -> float | None:
+def _seconds(what: str, timeout: float | timedelta | None) -> float | None:
     if timeout is None:
         return None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if type(seconds) not in (int, float) or not 0 < seconds <= _LONGEST:  # type: ignore[operator]
-        raise ArgumentError(
-            f"{what}: timeout must be a number of seconds above 0 and up to {_LONGEST:,}, "
-            f"not {timeout!r}"
-        )
-    return float(seconds)  # type: ignore[arg-type]
+    return float(check_seconds(f"{what}: timeout", seconds))
 
 
 class Job:

@@ -16,8 +16,8 @@ DEFAULT_QUEUE = "default"
 DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": DEFAULT_QUEUE}
 """Options of a job that gives none, and of every push by name."""
 
-MAX_RETRY_FOR = 1_000_000_000
-"""Seconds; a larger ``retry_for`` is a point in time by mistake."""
+MAX_SECONDS = 1_000_000_000
+"""A longer time is a point in time by mistake."""
 
 CALL_FIELDS = frozenset(
     {
@@ -83,11 +83,13 @@ def _check_queue_option(key: str, value: object) -> None:
         raise ArgumentError(f"{key}: {error}") from None
 
 
-def _check_retry_for(key: str, value: object) -> None:
-    if type(value) not in (int, float) or not 0 < value <= MAX_RETRY_FOR:  # type: ignore[operator]
-        raise ArgumentError(
-            f"{key} must be a number of seconds above 0 and up to {MAX_RETRY_FOR:,}, not {value!r}"
-        )
+def check_seconds(key: str, value: object) -> float:
+    """*value* if it is a length of time, else ArgumentError."""
+    if (type(value) is int or type(value) is float) and 0 < value <= MAX_SECONDS:
+        return value
+    raise ArgumentError(
+        f"{key} must be a number of seconds above 0 and up to {MAX_SECONDS:,}, not {value!r}"
+    )
 
 
 def _check_tags(key: str, value: object) -> None:
@@ -100,7 +102,7 @@ _OPTION_RULES = {
     "retry": _check_retry,
     "queue": _check_queue_option,
     "retry_queue": _check_queue_option,
-    "retry_for": _check_retry_for,
+    "retry_for": check_seconds,
     "backtrace": _check_count,
     "dead": _check_flag,
     "tags": _check_tags,

@@ -22,24 +22,14 @@ from jobd import Client
 from tests import processes
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import assert_conserved, whereabouts
+from tests.integration.notes import noting
 
-APP = """
-    import os, time
-    import redis
-    from jobd import current_job, job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        notes = redis.Redis.from_url(os.environ["NOTES"])
-
+APP = noting("""
     @job(name="note")
     def note(milliseconds):
         time.sleep(milliseconds / 1000)
         notes.sadd("test:ran", current_job().jid)
-"""
+""")
 
 # What each kind of process may get, and how often in comparison.
 TO_MASTER = {

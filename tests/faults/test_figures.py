@@ -16,25 +16,15 @@ from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.ledger import whereabouts
+from tests.integration.notes import noting
 
 # Each job notes when it has ended, by a clock that is the same in all processes.
-APP = """
-    import os, time
-    import redis
-    from jobd import current_job, job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        notes = redis.Redis.from_url(os.environ["NOTES"])
-
+APP = noting("""
     @job(name="note")
     def note(milliseconds):
         time.sleep(milliseconds / 1000)
         notes.rpush("test:ended", f"{current_job().jid} {time.monotonic()}")
-"""
+""")
 
 ROUNDS = 5
 WINDOW = 0.25

@@ -19,20 +19,11 @@ from jobd.testing import EmbeddedServer
 from tests import processes
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
+from tests.integration.notes import noting
 
-APP = """
-    import asyncio, os, signal, subprocess, sys, time
+APP = noting("""
+    import asyncio, signal, subprocess, sys
     from pathlib import Path
-    import redis
-    from jobd import job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        if "NOTES" in os.environ:
-            notes = redis.Redis.from_url(os.environ["NOTES"])
 
     @job(name="ok")
     def ok():
@@ -99,7 +90,7 @@ APP = """
         children = [subprocess.Popen(["sh", "-c", f"exit {code}"]) for code in codes]
         found = [child.wait() for child in children]
         notes.rpush("test:codes" if found == codes else "test:wrong", repr(found))
-"""
+""")
 
 
 def push(running: Daemon, name: str, *args: object) -> str | None:

@@ -24,20 +24,10 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import assert_conserved, whereabouts
+from tests.integration.notes import noting
 
 # Writes down each execution by jid, from a connection of its own.
-APP = """
-    import os, time
-    import redis
-    from jobd import current_job, job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        notes = redis.Redis.from_url(os.environ["NOTES"])
-
+APP = noting("""
     @job(name="note")
     def note(milliseconds):
         time.sleep(milliseconds / 1000)
@@ -65,7 +55,7 @@ APP = """
             pass
         notes.rpush("test:hangs", os.getpid())
         time.sleep(600)
-"""
+""")
 
 
 def push(url: str, name: str, arguments: list[list[object]], **options: object) -> list[str]:

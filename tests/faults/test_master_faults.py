@@ -19,21 +19,11 @@ from tests import processes
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import assert_conserved, whereabouts
+from tests.integration.notes import noting
 from tests.integration.others import Nobody
 
 # Each execution is noted by the identity of its worker: who fetches under which name.
-APP = """
-    import os, time
-    import redis
-    from jobd import current_job, job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        notes = redis.Redis.from_url(os.environ["NOTES"])
-
+APP = noting("""
     @job(name="note")
     def note(milliseconds):
         notes.rpush("test:begun", f"{current_job().jid} {os.getpid()}")
@@ -45,7 +35,7 @@ APP = """
         # Nothing of its process runs while it does, once.
         if notes.incr("test:hogs") == 1:
             sum(range(10**12))
-"""
+""")
 
 
 def push(url: str, milliseconds: int, jobs: int) -> list[str]:

@@ -24,20 +24,9 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import whereabouts
+from tests.integration.notes import noting
 
-APP = """
-    import os, time
-    import redis
-    from jobd import current_job, job, on
-
-    notes = None
-
-    @on("startup")
-    def connect():
-        global notes
-        if "NOTES" in os.environ:
-            notes = redis.Redis.from_url(os.environ["NOTES"])
-
+APP = noting("""
     @job
     def nothing():
         pass
@@ -46,7 +35,7 @@ APP = """
     def note(milliseconds):
         time.sleep(milliseconds / 1000)
         notes.rpush("test:ran", current_job().jid)
-"""
+""")
 
 
 class Load(threading.Thread):
@@ -243,7 +232,7 @@ def test_20_a_hup_during_a_stop_is_refused(daemon: StartDaemon, redis: redis_py.
 
 def test_20_quiet_cancels_a_reload(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "2")
-    running.write_app("    import time\n    time.sleep(2)\n" + APP)
+    running.write_app("import time\ntime.sleep(2)\n" + APP)
     running.signal(signal.SIGHUP)
     running.wait_for_log('"state":"reloading"')
     assert running.jobctl("quiet").returncode == 0

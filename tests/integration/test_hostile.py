@@ -82,15 +82,6 @@ def processed(running: Daemon, redis: redis_py.Redis, count: int) -> None:
     )
 
 
-def raw_request(running: Daemon, request: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(str(running.socket))
-        sock.sendall(request + b"\n")
-        with sock.makefile("rb") as lines:
-            return lines.read()
-
-
 def test_what_a_job_starts_can_be_terminated(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(APP, "-c", "1")
     push(running, "terminate_a_child")

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobd import reference
-from jobd.config import SETTINGS, Config, QueueSpec, find_file, read
+from jobd.config import SETTINGS, Config, QueueSpec
 from jobd.errors import ConfigError, Exit
+from jobd.sources import find_file, read
+from jobd.sources import load as load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +36,7 @@ def load(
 ) -> Config:
     file = Path("jobd.toml")
     file.write_text(toml, encoding="utf-8")
-    return Config.load("jobd.toml", env or {}, flags or {})
+    return load_settings("jobd.toml", env or {}, flags or {})
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_sources_everything_is_the_default() -> None:
-    assert Config.load(None, {}, {}) == Config()
+    assert load_settings(None, {}, {}) == Config()
     assert Config().queues == (QueueSpec("default", 0),)
 
 
@@ -196,15 +198,15 @@ def test_every_problem_is_reported_at_once_with_its_place() -> None:
 
 def test_a_file_that_cannot_be_read_is_named() -> None:
     with pytest.raises(ConfigError, match=r"configuration file nowhere\.toml: No such file"):
-        Config.load("nowhere.toml", {}, {})
+        load_settings("nowhere.toml", {}, {})
     with pytest.raises(ConfigError, match="is not a regular file"):
-        Config.load(".", {}, {})
+        load_settings(".", {}, {})
     Path("latin.toml").write_bytes(b'tag = "\xe4"')
     with pytest.raises(ConfigError, match=r"latin\.toml is not UTF-8 text"):
-        Config.load("latin.toml", {}, {})
+        load_settings("latin.toml", {}, {})
     Path("deep.toml").write_text("tag = " + "[" * 5000, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"deep\.toml is"):
-        Config.load("deep.toml", {}, {})
+        load_settings("deep.toml", {}, {})
 
 
 @given(st.dictionaries(st.sampled_from([one.name for one in SETTINGS]), st.text(max_size=30)))
@@ -267,7 +269,7 @@ def test_the_file_is_found_in_a_fixed_order(tmp_path: Path) -> None:
 
 def test_the_config_is_cheap_to_import() -> None:
     code = (
-        "import sys, jobd.config\n"
+        "import sys, jobd.config, jobd.sources\n"
         "print([m for m in ('redis', 'structlog', 'click', 'psutil') if m in sys.modules])"
     )
     shown = subprocess.run(

@@ -1,0 +1,245 @@
+"""Where the settings come from: defaults, the file, environment variables, flags.
+
+Each overrides those before it. All problems are found before anything is refused, so that they can
+be mended in one go.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jobd.config import SETTINGS, Config
+from jobd.errors import ConfigError
+from jobd.settings import Invalid
+
+_BY_NAME = {one.name: one for one in SETTINGS}
+_ENVIRONMENTS = "environments"
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """What :func:`read` found: the settings as far as they are right, and everything wrong.
+
+    *origins* says, by field name, where a value that is not the default comes from; *wrong* names
+    the settings for which some source holds something unreadable.
+    """
+
+    config: Config
+    origins: dict[str, str]
+    problems: list[str]
+    wrong: set[str]
+
+
+def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
+    """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it is there, or None."""
+    named = given or environment.get("JOBD_CONFIG")
+    if named:
+        return named
+    return "jobd.toml" if Path("jobd.toml").exists() else None
+
+
+def load(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    base: Path | None = None,
+) -> Config:
+    """The effective settings.
+
+    Args:
+        file: the TOML file, or None for none (see :func:`find_file`).
+        environment: environment variables, normally ``os.environ``.
+        flags: by field name, as text or as values; None and empty tuples count as not given.
+        base: what relative paths begin at; None for the working directory.
+
+    Raises:
+        ConfigError: something is wrong; the text names every problem with its place.
+
+    Example:
+        >>> load(None, {"JOBD_CONCURRENCY": "5"}, {"workers": "2"}).concurrency
+        5
+    """
+    reading = read(file, environment, flags, base)
+    if reading.problems:
+        raise ConfigError(_sentence(reading.problems))
+    return reading.config
+
+
+def read(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    base: Path | None = None,
+) -> Reading:
+    """Like :func:`load`, but returns the problems beside what could be read."""
+    layer = _Layer()
+    table = layer.open(file) if file else {}
+    sections = layer.take_sections(table, file)
+    layer.take_table(table, f"{file}: ")
+
+    above = _Layer()
+    above.take_variables(environment)
+    above.take_flags(flags)
+
+    names = {**layer.values, **above.values}
+    chosen = sections.get(str(names.get("environment", Config().environment)))
+    for section in sections.values():
+        layer.problems += section.problems
+    for upper in (chosen, above):
+        if upper is not None:
+            layer.values |= upper.values
+            layer.origins |= upper.origins
+            layer.wrong |= upper.wrong
+    layer.problems += above.problems
+
+    config = _absolute(Config(**layer.values), base)
+    if config.logfile and config.logfile == config.pidfile:
+        layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    if config.group and not config.user:
+        layer.problems.append(f"group {config.group} is set without a user")
+    if 0 < config.memory_hard <= config.memory_soft:
+        layer.problems.append(
+            f"memory_hard ({config.memory_hard}) must be above memory_soft ({config.memory_soft}), "
+            "or a worker is killed before it can be replaced"
+        )
+    return Reading(config, layer.origins, layer.problems, layer.wrong)
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One source's values (or several that were merged), where each comes from, what is wrong."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
+
+    def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
+        try:
+            self.values[name] = _BY_NAME[name].read(raw, text=text)
+        except Invalid as error:
+            self.problems.append(f"{place} {error}")
+            self.wrong.add(name)
+        else:
+            self.origins[name] = place
+
+    def open(self, file: str) -> dict[str, Any]:
+        import tomllib  # only those who have a file pay for it
+
+        try:
+            return tomllib.loads(_content(file).decode("utf-8"))
+        except _NoFile as error:
+            self.problems.append(f"the configuration file {file} {error}")
+        except OSError as error:
+            self.problems.append(f"the configuration file {file}: {error.strerror}")
+        except UnicodeDecodeError as error:
+            self.problems.append(f"{file} is not UTF-8 text (byte {error.start})")
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{file} is not TOML: {error}")
+        except RecursionError:
+            self.problems.append(f"{file} is nested too deeply")
+        return {}
+
+    def take_table(self, table: Mapping[str, Any], place: str, *, top: bool = True) -> None:
+        for key, raw in table.items():
+            if key in _BY_NAME and (top or key != "environment"):
+                self.take(key, raw, place + key, text=False)
+            elif key in _BY_NAME:
+                self.problems.append(f"{place}{key} cannot be set inside an environment")
+            else:
+                self.problems.append(f"{place}{key} is not a setting{_guess(key, top)}")
+
+    def take_sections(self, table: dict[str, Any], file: str | None) -> dict[str, _Layer]:
+        """Remove ``environments`` from *table*; one layer for each, so that all are checked."""
+        content = table.pop(_ENVIRONMENTS, {})
+        layers: dict[str, _Layer] = {}
+        for name, section in content.items() if isinstance(content, dict) else ():
+            layers[name] = _Layer()
+            if isinstance(section, dict):
+                place = f"{file}: {_ENVIRONMENTS}.{name}."
+                layers[name].take_table(section, place, top=False)
+            else:
+                content = None
+        if not isinstance(content, dict):
+            self.problems.append(
+                f"{file}: {_ENVIRONMENTS} must hold sections like [{_ENVIRONMENTS}.production]"
+            )
+        return layers
+
+    def take_variables(self, environment: Mapping[str, str]) -> None:
+        for one in SETTINGS:
+            # An empty variable is one that is not set: container tools cannot say it otherwise.
+            variable = next((name for name in one.env if environment.get(name)), None)
+            if variable is not None:
+                raw = environment[variable]
+                words: object = raw.split() if one.repeatable else raw
+                self.take(one.name, words, f"${variable}", text=True)
+
+    def take_flags(self, flags: Mapping[str, object]) -> None:
+        for name, raw in flags.items():
+            if raw is not None and raw != ():
+                self.take(name, raw, "/".join(_BY_NAME[name].flags), text=True)
+
+
+def _guess(key: str, top: bool) -> str:
+    from difflib import get_close_matches  # only those who mistype pay for it
+
+    known = [*_BY_NAME, _ENVIRONMENTS] if top else list(_BY_NAME)
+    close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class _NoFile(Exception):
+    """What is there is no file that could be read to its end; the text says what it is."""
+
+
+def _content(file: str) -> bytes:
+    """The bytes of *file*. It never blocks: at a reload it is the master who reads."""
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _NoFile("is not a regular file")
+        content = os.read(fd, _MOST_BYTES + 1)
+    finally:
+        os.close(fd)
+    if len(content) > _MOST_BYTES:
+        raise _NoFile(f"is larger than {_MOST_BYTES:,} bytes")
+    return content
+
+
+def _absolute(config: Config, base: Path | None) -> Config:
+    """Paths made independent of the directory that a daemon works in later."""
+    try:
+        base = (base or Path.cwd()) / _from_home(config.directory)
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory does not exist any more; change to one that does"
+        ) from None
+    paths: dict[str, Any] = {
+        one.name: str(base / _from_home(value))
+        for one in SETTINGS
+        if one.path and (value := getattr(config, one.name))
+    }
+    if config.directory:
+        paths["directory"] = str(base)
+    return replace(config, **paths)
+
+
+def _from_home(path: str) -> Path:
+    """``~`` and ``~user`` replaced; as in a shell, a user that does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _sentence(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} settings are wrong:\n" + "\n".join(f"  {one}" for one in problems)
