@@ -19,7 +19,7 @@ from jobctl.daemon import FIRST_ANSWER, Daemon, Elsewhere
 from jobd.master import pidfile, procs
 from jobd.master.dump import MEMORY
 from jobd.master.signals import RAW_DUMP
-from jobd.master.state import ChildRecord
+from jobd.master.state import ChildRecord, State
 
 _WITHIN = 1.0
 _LOOK_EVERY = 0.04  # s; two looks that find no more mean that the handler has written it all
@@ -123,21 +123,25 @@ def _children(daemon: Daemon) -> Iterator[_Patient]:
         return
     owner = procs.owner(daemon.process.pid)
     if known.keeper is not None:
-        yield _child("keeper", known.keeper, owner)
+        yield _child(known, "keeper", known.keeper, owner)
+    for record in known.zygotes:
+        yield _child(known, "zygote", record, owner)
     for record in known.workers:
-        yield _child(f"worker.{record.slot}", record, owner)
+        yield _child(known, f"worker.{record.slot}", record, owner)
 
 
-def _child(role: str, record: ChildRecord, owner: int | None) -> _Patient:
+def _child(known: State, role: str, record: ChildRecord, owner: int | None) -> _Patient:
     title = f"== {role}, pid {record.pid}, {record.state}, generation {record.generation} =="
     patient = _Patient(title, procs.Process.open(record.pid, record.ticks))
     if patient.process is None or procs.owner(record.pid) != owner:
         patient.why = "it has ended"
         return patient
-    path = Path(f"/proc/{record.pid}/fd/{record.dump}")
+    # The master has it under the number that it knows, also of a child of the zygote.
+    path = Path(f"/proc/{known.pid}/fd/{record.dump}")
+    nonce = record.identity.rpartition(":")[2]
     try:
-        if not str(path.readlink()).startswith(f"/memfd:{MEMORY}"):
-            patient.why = "it is only being born"
+        if not str(path.readlink()).startswith(f"/memfd:{MEMORY}{nonce}"):
+            patient.why = "the master has let go of its memory"
         else:
             patient.fd = os.open(path, _READ)
     except PermissionError:

@@ -6,12 +6,16 @@ import signal
 import socket
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from jobd.identity import identity
 from jobd.master.channel import Channel, ChannelClosed, Message
-from jobd.master.dump import StackDump
 from jobd.master.fork import KEEPER, ZYGOTE
-from jobd.master.scoreboard import PROCESSED, Page
+from jobd.master.scoreboard import PROCESSED
+from jobd.master.workplace import Workplace
+
+if TYPE_CHECKING:
+    from jobd.master.slot import Slot
 
 
 class Stage(StrEnum):
@@ -29,6 +33,7 @@ class Reason(StrEnum):
     STOP = "stop"
     ROLL = "reload"
     RECYCLE = "recycled"
+    SCALE = "one too many"
     EXTERNAL = "told from outside"
     LATE = "did not get ready in time"
     HUNG = "hung"
@@ -36,7 +41,7 @@ class Reason(StrEnum):
     MUTE = "stopped talking to the master"
 
 
-_PLANNED = (Reason.STOP, Reason.ROLL, Reason.RECYCLE, Reason.EXTERNAL)
+_PLANNED = (Reason.STOP, Reason.ROLL, Reason.RECYCLE, Reason.SCALE, Reason.EXTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +54,15 @@ class Failure:
 
 
 @dataclass(slots=True, eq=False)
-class Workplace:
-    """A page of the scoreboard and its dump memory; used by one child at a time."""
-
-    page: Page
-    dump: StackDump
-
-
-@dataclass(slots=True, eq=False)
 class Child:
     """A child from its fork to its reaping. All times are monotonic seconds.
 
-    *requests* is where a zygote is asked for workers. *trouble* is what the watch sees in it, in
-    words; *memory* its share in bytes when it was last measured.
+    *slot* is the one for which it was made, whoever is in it now. *requests* is where a zygote is
+    asked for workers. *trouble* is what the watch sees in it, in words; *memory* its share in bytes
+    when it was last measured.
     """
 
-    role: str
-    index: int
+    slot: Slot
     generation: int
     nonce: str
     pid: int
@@ -92,6 +89,16 @@ class Child:
 
     def __post_init__(self) -> None:
         self.identity = identity(self.pid, self.nonce)
+
+    @property
+    def role(self) -> str:
+        """ "worker.0", "worker.1", ..., "keeper" or "zygote"."""
+        return self.slot.role
+
+    @property
+    def index(self) -> int:
+        """Number of the worker, 0-based; 0 for the others."""
+        return self.slot.index
 
     @property
     def is_worker(self) -> bool:

@@ -2,8 +2,8 @@
 
 A thread that holds the interpreter in C code cannot run a line of Python, so it cannot say where it
 is. ``faulthandler``'s signal handler can, and it writes here. A child's is anonymous memory opened
-for appending, made before the fork and shared with the master. The master's own is a file in its
-run directory, for jobctl: nobody else is there to read it.
+for appending, made before the fork and shared with the master; who may look into the master's
+descriptors can read it there. The master's own is a file in its run directory.
 """
 
 from __future__ import annotations
@@ -17,29 +17,36 @@ _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
 
 
-# How the kernel shows the memory of any child in /proc.
 MEMORY = "jobd-dump-"
+"""With the child's nonce behind it, how the kernel shows its memory in /proc."""
 
 
 class StackDump:
-    """One child's dump memory."""
+    """The dump memory of one child, which is known by its *nonce*.
 
-    def __init__(self, name: str) -> None:
-        self.fd = os.memfd_create(f"{MEMORY}{name}", os.MFD_CLOEXEC)
+    Raises:
+        OSError: there is no descriptor left.
+    """
+
+    def __init__(self, nonce: str) -> None:
+        self.fd = os.memfd_create(f"{MEMORY}{nonce}", os.MFD_CLOEXEC)
         fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
 
     def clear(self) -> None:
-        os.ftruncate(self.fd, 0)
+        if self.fd >= 0:
+            os.ftruncate(self.fd, 0)
 
     def size(self) -> int:
-        return os.fstat(self.fd).st_size
+        return os.fstat(self.fd).st_size if self.fd >= 0 else 0
 
     def age(self) -> float:
         """Seconds since somebody wrote to it or cleared it."""
         return time.time() - os.fstat(self.fd).st_mtime
 
     def read(self) -> str:
-        """Everything since :meth:`clear`, up to a mebibyte."""
+        """Everything since :meth:`clear`, up to a mebibyte; nothing once it is closed."""
+        if self.fd < 0:
+            return ""
         return os.pread(self.fd, _LIMIT, 0).decode(errors="replace")
 
     def crash(self) -> str:
@@ -54,7 +61,9 @@ class StackDump:
             self.clear()
 
     def close(self) -> None:
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class DumpFile(StackDump):

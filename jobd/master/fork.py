@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobd.config import Config
-from jobd.identity import new_nonce
 from jobd.master import procs
 from jobd.master.birth import Birth
 from jobd.master.channel import Channel
 from jobd.master.logfile import LogFile
-from jobd.master.scoreboard import Page
 from jobd.master.seat import Seat
 from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS
+from jobd.master.workplace import Workplace
 
 KEEPER = "keeper"
 ZYGOTE = "zygote"
@@ -47,29 +46,27 @@ class Forked:
 class Forker:
     """What all children of one master have in common.
 
-    *leave_behind* closes, in the child, every descriptor that belongs to the master alone, and all
-    dump memory but the descriptors that it is given.
+    *leave_behind* closes, in the child, every descriptor that belongs to the master alone or to
+    another child.
     """
 
     config: Config
     logfile: LogFile
-    leave_behind: Callable[[Collection[int]], None]
+    leave_behind: Callable[[], None]
 
     def fork(
         self,
         role: str,
         index: int,
         generation: int,
-        page: Page,
-        dump_fd: int,
+        nonce: str,
+        workplace: Workplace,
         main: Main | None = None,
-        keep: Collection[int] = (),
     ) -> Forked:
         """Fork one child; returns in the master only.
 
         Args:
             main: its life, where that is not the usual one of its role.
-            keep: dump memory that it needs besides its own.
 
         Raises:
             OSError: the kernel gives no process or no descriptor now.
@@ -78,13 +75,12 @@ class Forker:
         if procs.thread_count() != 1:
             raise RuntimeError("the master has more than one thread and must not fork")
         master = os.getpid()
-        nonce = new_nonce()
-        page.clear()
         ours, theirs = Channel.pair()
 
         def leave_behind() -> None:
             ours.close()
-            self.leave_behind({dump_fd, *keep})
+            workplace.taken()
+            self.leave_behind()
 
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
@@ -98,8 +94,8 @@ class Forker:
                     generation,
                     nonce,
                     theirs,
-                    page,
-                    dump_fd,
+                    workplace.page,
+                    workplace.dump.fd,
                     leave_behind,
                     main or main_of(role),
                 ).live(master)

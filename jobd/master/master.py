@@ -12,7 +12,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from jobd import log
 from jobd.config import Config
@@ -138,7 +138,7 @@ class Master:
         if previous is not None:
             self.staff.recoveries = Recoveries(orphans.sweep(previous))
         self._save()
-        logger.info("master_starting", version=VERSION, workers=self.config.workers)
+        logger.info("master_starting", version=VERSION, workers=len(self.staff.slots.workers))
         if not self._wait:
             self._launch.report(Verdict(Exit.OK))
 
@@ -170,7 +170,7 @@ class Master:
         slots.watch_writes()
         self._rundir.turn(now)
         self.own_log.turn(now)
-        self.notifier.turn(report.line(self.phase, self.generation, self.staff, self.config))
+        self.notifier.turn(self.line())
         if self._unsaved and now >= self._rundir.next_save:
             self._save()
 
@@ -213,7 +213,7 @@ class Master:
 
     def line(self) -> str:
         """The daemon in one line."""
-        return report.line(self.phase, self.generation, self.staff, self.config)
+        return report.line(self.phase, self.generation, self.staff)
 
     def ready(self) -> None:
         """The start is complete."""
@@ -301,15 +301,15 @@ class Master:
 
     # The end -----------------------------------------------------------------------------------
 
-    def _leave_behind(self, kept: Collection[int]) -> None:
-        """In a forked child: close every descriptor that is the master's alone, and all dump
-        memory that is not *kept*."""
+    def _leave_behind(self) -> None:
+        """In a forked child: close every descriptor that is the master's alone, or another
+        child's."""
         self.selector.close()
         self._launch.close()
         if self._signals is not None:
             self._signals.abandon()
         self._rundir.leave_behind()
-        self.staff.slots.leave_behind(kept)
+        self.staff.slots.leave_behind()
 
     def _save(self) -> None:
         self._unsaved = False
@@ -329,7 +329,6 @@ class Master:
         # The next start recovers what this one could not.
         unfinished = self._state() if unreaped or self.staff.recoveries else None
         self._rundir.close(unfinished)
-        self.staff.slots.close()
         self.selector.close()
         if self.verdict.code:
             self.notifier.failed(self.verdict.text, self.verdict.code)

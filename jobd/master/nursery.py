@@ -1,9 +1,9 @@
 """The master's side of the zygote: workers that it has been asked for and that are not born yet.
 
-The master makes the line to the new worker and sends the worker's end with the request, so the
-first thing that it hears on its own end are the worker's first words: its process id. Nothing is
-waited for meanwhile. A line that ends without a word, or says nothing for too long, is a fork that
-has failed.
+The master makes the line to the new worker and sends the worker's end with the request, and its
+workplace, so the first thing that it hears on its own end are the worker's first words: its process
+id. Nothing is waited for meanwhile. A line that ends without a word, or says nothing for too long,
+is a fork that has failed.
 """
 
 from __future__ import annotations
@@ -12,35 +12,36 @@ import functools
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from jobd.identity import new_nonce
 from jobd.master.channel import Channel, ChannelClosed, Message, Nonsense
-from jobd.master.child import Child, Workplace
+from jobd.master.child import Child
 from jobd.master.fork import ZYGOTE, Forked, Forker, adopt
 from jobd.master.seat import Seat
+from jobd.master.workplace import Workplace
 
 BORN_WITHIN = 10.0
 """Seconds after which a zygote that has not delivered is taken to hang."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the zygote is asked for; *workplace* is the number of the page and the dump memory."""
+    """What the zygote is asked for. With it come the descriptors of the worker's end of the line,
+    of its page and of its dump memory."""
 
     role: str
     index: int
     generation: int
     nonce: str
-    workplace: int
 
 
 @dataclass(slots=True, eq=False)
 class _Unborn:
     zygote: Child
     nonce: str
+    workplace: Workplace
     line: Channel
     give_up_at: float
     born: Callable[[Forked], None]
@@ -48,13 +49,9 @@ class _Unborn:
 
 
 def fork_zygote(
-    forker: Forker, generation: int, number: int, workplaces: Sequence[Workplace]
+    forker: Forker, generation: int, nonce: str, workplace: Workplace
 ) -> tuple[Forked, socket.socket]:
     """Fork a zygote; returns it, and where to put requests.
-
-    Args:
-        number: of its own workplace.
-        workplaces: all of them; it passes them on.
 
     Raises:
         OSError: the kernel refuses.
@@ -63,16 +60,8 @@ def fork_zygote(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
-            own = workplaces[number]
-            forked = forker.fork(
-                ZYGOTE,
-                0,
-                generation,
-                own.page,
-                own.dump.fd,
-                functools.partial(_incubate, ours, theirs, workplaces),
-                {workplace.dump.fd for workplace in workplaces},
-            )
+            main = functools.partial(_incubate, ours, theirs)
+            forked = forker.fork(ZYGOTE, 0, generation, nonce, workplace, main)
         except OSError:
             ours.close()
             raise
@@ -80,17 +69,12 @@ def fork_zygote(
     return forked, ours
 
 
-def _incubate(
-    masters_end: socket.socket,
-    requests: socket.socket,
-    workplaces: Sequence[Workplace],
-    seat: Seat,
-) -> int:
+def _incubate(masters_end: socket.socket, requests: socket.socket, seat: Seat) -> int:
     masters_end.close()
     # Imported in the child: the master has no application.
     from jobd.master import zygote
 
-    return zygote.main(seat, requests, workplaces)
+    return zygote.main(seat, requests)
 
 
 class Nursery:
@@ -108,32 +92,31 @@ class Nursery:
         zygote: Child,
         role: str,
         index: int,
-        number: int,
+        nonce: str,
+        workplace: Workplace,
         born: Callable[[Forked], None],
         lost: Callable[[str], None],
     ) -> None:
         """Ask *zygote* for one worker. One of *born* and *lost* (with the reason) is called later.
-
-        Args:
-            number: of its workplace.
 
         Raises:
             OSError: the kernel gives no descriptor, or the zygote reads nothing any more.
         """
         if zygote.requests is None:
             raise AssertionError(f"{zygote.role} is no zygote")
-        request = Request(role, index, zygote.generation, new_nonce(), number)
+        request = Request(role, index, zygote.generation, nonce)
         ours, theirs = Channel.pair()
         try:
             packet = msgspec.json.encode(request)
-            socket.send_fds(zygote.requests, [packet], [theirs.fileno()])
+            descriptors = [theirs.fileno(), *workplace.descriptors]
+            socket.send_fds(zygote.requests, [packet], descriptors)
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
         give_up_at = time.monotonic() + BORN_WITHIN
-        unborn = _Unborn(zygote, request.nonce, ours, give_up_at, born, lost)
+        unborn = _Unborn(zygote, nonce, workplace, ours, give_up_at, born, lost)
         self._unborn.append(unborn)
         self._selector.register(ours, selectors.EVENT_READ, lambda _events: self._hear(unborn))
 
@@ -188,6 +171,7 @@ class Nursery:
         return min((one.give_up_at for one in self._unborn), default=float("inf"))
 
     def leave_behind(self) -> None:
-        """In a forked child: close the lines."""
+        """In a forked child: close what belongs to the unborn."""
         for unborn in self._unborn:
             unborn.line.close()
+            unborn.workplace.close()

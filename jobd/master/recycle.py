@@ -74,14 +74,14 @@ class Recycle:
         self._wishes = {
             child: cause
             for child, cause in self._wishes.items()
-            if child.serving and slots.slot_of(child).child is child
+            if child.serving and child.slot.child is child
         }
         # One that was made quiet by somebody is left alone meanwhile.
         due = [child for child in self._wishes if child.stage is Stage.READY]
         if not due or now < self._not_before or leaving(slots, Reason.RECYCLE):
             return
         child = due[0]
-        if not may_begin(slots, slots.slot_of(child)):
+        if not may_begin(slots, child.slot):
             return
         logger.info(
             "worker_recycled",
@@ -91,7 +91,7 @@ class Recycle:
         )
         self._now = Succession(
             slots,
-            slots.slot_of(child),
+            child.slot,
             self._master.generation,
             Reason.RECYCLE,
             self._master.config.reload_timeout,

@@ -58,13 +58,14 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
     )
 
 
-def line(phase: Phase, generation: int, staff: Staff, config: Config) -> str:
+def line(phase: Phase, generation: int, staff: Staff) -> str:
     """One line for systemd and the process title."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
     busy = sum(child.workplace.page.words[BUSY] for child in children)
     degraded = " DEGRADED" if staff.slots.degraded else ""
-    text = f"{phase}{degraded} gen {generation}: {ready}/{config.workers} workers, {busy} busy"
+    wanted = len(staff.slots.workers)
+    text = f"{phase}{degraded} gen {generation}: {ready}/{wanted} workers, {busy} busy"
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"

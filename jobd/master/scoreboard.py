@@ -1,8 +1,9 @@
 """Shared memory in which each child shows what it is doing, readable even after its death.
 
-One page per child, written by that child only and read by the master without a system call. The
-words are 64-bit and aligned, so a reader never sees half of one. All times are CLOCK_MONOTONIC
-nanoseconds, which all processes of a machine share and no clock correction moves.
+One page per child, made for it and gone with it, written by that child only and read by the master
+without a system call. The words are 64-bit and aligned, so a reader never sees half of one. All
+times are CLOCK_MONOTONIC nanoseconds, which all processes of a machine share and no clock
+correction moves.
 
 =========  ==================================================================
 word       content
@@ -22,13 +23,19 @@ word       content
 
 from __future__ import annotations
 
+import fcntl
 import mmap
+import os
 import time
 from dataclasses import dataclass
 
 WORD = 8
 _HEADER = 16
 _PER_THREAD = 4
+
+# It stays as large as it is, whatever a job does to descriptors that are not its own: to read
+# memory that a file has no more is death.
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY = range(6)
 
@@ -45,14 +52,39 @@ class Running:
 class Page:
     """One child's page: a view of 64-bit words."""
 
-    def __init__(self, words: memoryview[int], threads: int) -> None:
-        self.words = words
-        self.threads = threads
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self.words = memoryview(memory).cast("Q")
+        self.threads = (len(self.words) - _HEADER) // _PER_THREAD
 
-    def clear(self) -> None:
-        """Forget the previous child that used this page."""
-        for index in range(len(self.words)):
-            self.words[index] = 0
+    @classmethod
+    def make(cls, threads: int) -> tuple[Page, int]:
+        """A new page for a child with so many job *threads*, and a descriptor of it with which
+        another process can :meth:`attach` it.
+
+        Raises:
+            OSError: there is no descriptor or no memory left.
+        """
+        fd = os.memfd_create("jobd-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, (_HEADER + _PER_THREAD * threads) * WORD)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            return cls(mmap.mmap(fd, 0)), fd
+        except OSError:
+            os.close(fd)
+            raise
+
+    @classmethod
+    def attach(cls, fd: int) -> Page:
+        """The page that another process has made; *fd* may be closed then."""
+        return cls(mmap.mmap(fd, 0))
+
+    def close(self) -> None:
+        """Let go of it; what it showed last can still be read."""
+        last = memoryview(bytes(self.words)).cast("Q")
+        self.words.release()
+        self.words = last
+        self._memory.close()
 
     def beat(self, word: int) -> None:
         self.words[word] = time.monotonic_ns()
@@ -78,17 +110,3 @@ class Page:
             if sequence := self.words[at]:
                 found.append(Running(sequence, self.words[at + 1], self.words[at + 2]))
         return found
-
-
-class Scoreboard:
-    """All pages. Made by the master before it forks anything."""
-
-    def __init__(self, pages: int, threads: int) -> None:
-        words = _HEADER + _PER_THREAD * threads
-        size = -(-words * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._memory = mmap.mmap(-1, pages * size)
-        view = memoryview(self._memory)
-        self.pages = [
-            Page(view[at : at + words * WORD].cast("Q"), threads)
-            for at in range(0, pages * size, size)
-        ]

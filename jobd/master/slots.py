@@ -11,18 +11,18 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from jobd import log
 from jobd.config import Config
-from jobd.master.child import Child, Reason, Stage, Workplace
-from jobd.master.dump import StackDump
+from jobd.identity import new_nonce
+from jobd.master.child import Child, Reason, Stage
 from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.nursery import Nursery, fork_zygote
-from jobd.master.scoreboard import Scoreboard
 from jobd.master.signals import RAW_DUMP
 from jobd.master.slot import Order, Slot
+from jobd.master.workplace import Workplace
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
 # that for finally blocks and its last words, before it is dumped and killed.
@@ -53,7 +53,8 @@ class Slots:
     ) -> None:
         self.keeper = Slot(KEEPER, 0)
         self.zygote = Slot(ZYGOTE, 0) if config.preload else None
-        self.workers = [Slot(f"worker.{index}", index) for index in range(config.workers)]
+        self.workers: list[Slot] = []
+        self._add_workers(config.workers)
         self._config = config
         self._forker = forker
         self._selector = selector
@@ -64,18 +65,15 @@ class Slots:
         self._living: list[Child] = []
         self._next_fork = 0.0
         self._least_wait = 0.0
-        # In a reload every worker may for a while have a successor beside it.
-        count = 2 * config.workers + (4 if config.preload else 2)
-        board = Scoreboard(count, config.concurrency)
-        self._workplaces = [
-            Workplace(page, StackDump(str(number))) for number, page in enumerate(board.pages)
-        ]
-        self._free = list(self._workplaces)
 
     def configure(self, config: Config) -> None:
         """Children that are forked from now on get these settings."""
         self._config = config
         self._forker = replace(self._forker, config=config)
+
+    def _add_workers(self, count: int) -> None:
+        first = len(self.workers)
+        self.workers += [Slot(f"worker.{index}", index) for index in range(first, first + count)]
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -96,11 +94,6 @@ class Slots:
     def unborn(self) -> int:
         """How many workers a zygote has been asked for that are not there yet."""
         return len(self._nursery)
-
-    def slot_of(self, child: Child) -> Slot:
-        if child.is_worker:
-            return self.workers[child.index]
-        return self.zygote if self.zygote and child.role == ZYGOTE else self.keeper
 
     def complete(self) -> bool:
         """Whether every slot has a child that is ready."""
@@ -124,15 +117,14 @@ class Slots:
 
     def _may_boot(self, slot: Slot) -> bool:
         booting = sum(child.stage is Stage.BOOTING for child in self._living) + self.unborn
-        if not self._has_workplace(slot) or booting >= max(2, os.cpu_count() or 1):
+        if self._crowded(slot) or booting >= max(2, os.cpu_count() or 1):
             return False
         return not self._is_preloaded(slot) or self._source() is not None
 
-    def _has_workplace(self, slot: Slot) -> bool:
-        # A replacement never takes the one of a child that has died: where many old workers still
-        # leave, nothing else may be left for the next keeper.
-        kept = 0 if slot.empty else sum(one.empty for one in self.all())
-        return len(self._free) > kept
+    def _crowded(self, slot: Slot) -> bool:
+        # Where the jobs of those that have been replaced take long, only the dead are replaced.
+        wanted = 2 * len(self.all())
+        return not slot.empty and len(self._living) + self.unborn >= wanted
 
     def _is_preloaded(self, slot: Slot) -> bool:
         return self.zygote is not None and slot in self.workers
@@ -156,36 +148,42 @@ class Slots:
         """
         order = slot.order = Order(beside)
         self._next_fork = time.monotonic() + _FORK_SPACING
-        workplace = self._free.pop()
-        workplace.dump.clear()
-        number = self._workplaces.index(workplace)
         source = self._source() if self._is_preloaded(slot) else None
-        page, dump = workplace.page, workplace.dump
+        nonce = new_nonce()
+        # One of a zygote has the settings of that.
+        threads = source.workplace.page.threads if source else self._config.concurrency
+        workplace = None
         try:
-            if source is not None:
-                generation = source.generation
-                page.clear()
-                self._nursery.ask(
-                    source,
-                    slot.role,
-                    slot.index,
-                    number,
-                    lambda forked: self._enter(slot, generation, workplace, forked),
-                    lambda reason: self._lose(slot, workplace, reason),
-                )
-            elif slot is self.zygote:
-                forked, requests = fork_zygote(self._forker, generation, number, self._workplaces)
-                self._enter(slot, generation, workplace, forked, requests)
-            else:
-                forked = self._forker.fork(slot.role, slot.index, generation, page, dump.fd)
-                self._enter(slot, generation, workplace, forked)
+            workplace = Workplace(threads, nonce)
+            self._fork(slot, source, generation, nonce, workplace)
         except OSError as error:
             self._lose(slot, workplace, error.strerror or str(error))
         return order
 
-    def _lose(self, slot: Slot, workplace: Workplace, reason: str) -> None:
+    def _fork(
+        self, slot: Slot, source: Child | None, generation: int, nonce: str, workplace: Workplace
+    ) -> None:
+        if source is not None:
+            self._nursery.ask(
+                source,
+                slot.role,
+                slot.index,
+                nonce,
+                workplace,
+                lambda forked: self._enter(slot, source.generation, workplace, forked),
+                lambda reason: self._lose(slot, workplace, reason),
+            )
+        elif slot is self.zygote:
+            forked, requests = fork_zygote(self._forker, generation, nonce, workplace)
+            self._enter(slot, generation, workplace, forked, requests)
+        else:
+            forked = self._forker.fork(slot.role, slot.index, generation, nonce, workplace)
+            self._enter(slot, generation, workplace, forked)
+
+    def _lose(self, slot: Slot, workplace: Workplace | None, reason: str) -> None:
         order, slot.order = slot.order, None
-        self._free.append(workplace)
+        if workplace is not None:
+            workplace.close()
         slot.start_at = time.monotonic() + slot.backoff.crashed()
         logger.error("fork_failed", child=slot.role, error=reason)
         if order is not None:
@@ -200,9 +198,9 @@ class Slots:
         requests: socket.socket | None = None,
     ) -> None:
         now = time.monotonic()
+        workplace.taken()
         child = Child(
-            role=slot.role,
-            index=slot.index,
+            slot=slot,
             generation=generation,
             nonce=forked.nonce,
             pid=forked.pid,
@@ -233,14 +231,11 @@ class Slots:
             if order.unwanted is not None:
                 self.stop(child, order.unwanted, now)
 
-    def leave_behind(self, kept: Collection[int]) -> None:
-        """In a new child: close all that belongs to the other children, on either side, but the
-        dump memory whose descriptors are *kept*."""
-        for workplace in self._workplaces:
-            if workplace.dump.fd not in kept:
-                workplace.dump.close()
+    def leave_behind(self) -> None:
+        """In a new child: close all that belongs to the other children, on either side."""
         self._nursery.leave_behind()
         for child in self._living:
+            child.workplace.close()
             os.close(child.pidfd)
             for end in (child.channel, child.requests):
                 if end is not None:
@@ -332,7 +327,9 @@ class Slots:
             logger.error("child_last_stacks", child=child.role, child_pid=child.pid, stack=text)
 
     def reap(self, child: Child) -> int | None:
-        """Collect an ended child: its exit code, negative for a signal; None if it still runs."""
+        """Collect an ended child: its exit code, negative for a signal; None if it still runs.
+
+        Its workplace stays open for what there is to be read."""
         ended = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         if ended is None:
             return None
@@ -345,13 +342,12 @@ class Slots:
             child.requests.close()
         self._selector.unregister(child.pidfd)
         os.close(child.pidfd)
-        slot = self.slot_of(child)
+        slot = child.slot
         if slot.child is child:
             slot.child = None
         if slot.replacement is child:
             slot.replacement = None
             child.beside = True
-        self._free.append(child.workplace)
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def next_deadline(self) -> float:
@@ -367,7 +363,7 @@ class Slots:
 
     def crashed(self, child: Child, now: float) -> float:
         """Set the slot's back-off after a crash; returns the seconds."""
-        slot = self.slot_of(child)
+        slot = child.slot
         if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
             slot.backoff.healthy()
         delay = slot.backoff.crashed()
@@ -390,7 +386,3 @@ class Slots:
         for child in self._living:
             child.boot_by += seconds
             child.kill_at += seconds
-
-    def close(self) -> None:
-        for workplace in self._workplaces:
-            workplace.dump.close()

@@ -234,13 +234,14 @@ class Staff:
                 self._recover(child, cause, status)
         now = time.monotonic()
         if child.planned:
-            self.slots.slot_of(child).start_at = now
+            child.slot.start_at = now
         elif not child.beside:
             delay = self.slots.crashed(child, now)
             logger.info("child_backoff", child=child.role, seconds=round(delay, 1))
         self.gatherings.lost(child)
         self._events.child_gone(child, cause)
         self._events.changed()
+        child.workplace.close()
 
     def _log_exit(self, child: Child, status: int, cause: str) -> None:
         known = {"child": child.role, "child_pid": child.pid, "cause": cause}

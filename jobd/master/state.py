@@ -18,8 +18,8 @@ SCHEMA = 1
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One child as the state file knows it.
 
-    *ticks* as :func:`jobd.master.procs.start_ticks`; *dump* is the child's descriptor of its dump
-    memory, through which others can read it in /proc. *since* is the Unix time of its fork;
+    *ticks* as :func:`jobd.master.procs.start_ticks`; *dump* is the master's descriptor of its
+    dump memory, through which others can read it in /proc. *since* is the Unix time of its fork;
     *processed* and *memory* are as of :attr:`State.saved`.
     """
 

@@ -16,7 +16,6 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Sequence
 from signal import Signals
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,35 +28,33 @@ from jobd.master.birth import Birth
 from jobd.master.channel import Channel, ChannelClosed, Message
 from jobd.master.fork import BLOCKED, main_of
 from jobd.master.nursery import Request
+from jobd.master.scoreboard import Page
 
 # Not needed here but by every worker, and so imported once for all of them.
 from jobd.worker import process as _process  # noqa: F401
 
 if TYPE_CHECKING:
-    from jobd.master.child import Workplace
     from jobd.master.seat import Seat
 
 _PACKET = 65536
+_DESCRIPTORS = 3
 
 
-def main(seat: Seat, requests: socket.socket, workplaces: Sequence[Workplace]) -> int:
+def main(seat: Seat, requests: socket.socket) -> int:
     """The whole life of a zygote; returns its exit code.
 
     Raises:
         ApplicationError: the application cannot be imported, or not be forked.
     """
-    return Zygote(seat, requests, workplaces).run()
+    return Zygote(seat, requests).run()
 
 
 class Zygote(Child):
     """The only thread."""
 
-    def __init__(
-        self, seat: Seat, requests: socket.socket, workplaces: Sequence[Workplace]
-    ) -> None:
+    def __init__(self, seat: Seat, requests: socket.socket) -> None:
         super().__init__(seat)
         self._master = os.getppid()
-        self._workplaces = workplaces
         self._requests = requests
         requests.setblocking(False)
         self._selector.register(requests, selectors.EVENT_READ, requests)
@@ -98,26 +95,32 @@ class Zygote(Child):
         while not self.ended():
             try:
                 packet, fds, _flags, _from = socket.recv_fds(
-                    self._requests, _PACKET, 1, socket.MSG_CMSG_CLOEXEC
+                    self._requests, _PACKET, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
             if not packet:  # the master has gone
                 self.exit_code = 0
                 return
-            if not fds:
-                # There is no descriptor left; the master sees the other end close.
+            if len(fds) < _DESCRIPTORS:
+                # There is none left; the master sees the other end of the line close.
                 self.log.error("fork_failed", error=os.strerror(errno.EMFILE))
+                for fd in fds:
+                    os.close(fd)
                 continue
-            line = Channel(socket.socket(fileno=fds[0]))
-            self._fork(msgspec.json.decode(packet, type=Request), line)
+            line_fd, page_fd, dump_fd = fds
+            line = Channel(socket.socket(fileno=line_fd))
+            self._fork(msgspec.json.decode(packet, type=Request), line, page_fd, dump_fd)
+            line.close()
+            os.close(page_fd)
+            os.close(dump_fd)
 
     def stacks(self) -> str:
         return stacks.dump(f"{self.seat.role} {self.seat.identity}")
 
     # -- forking -------------------------------------------------------------------------------
 
-    def _fork(self, request: Request, line: Channel) -> None:
+    def _fork(self, request: Request, line: Channel, page_fd: int, dump_fd: int) -> None:
         """Fork a worker that becomes the master's child, by a process in between that leaves."""
         if others := onethread.others():
             self._stillborn(line, f"the zygote has threads by now ({others}) and must not fork")
@@ -126,7 +129,7 @@ class Zygote(Child):
         try:
             intermediate = os.fork()
             if intermediate == 0:
-                self._fork_and_leave(request, line)
+                self._fork_and_leave(request, line, page_fd, dump_fd)
         except OSError as error:
             self._stillborn(line, os.strerror(error.errno or 0))
             return
@@ -138,7 +141,6 @@ class Zygote(Child):
             status = 0  # the application ignores SIGCHLD, so the kernel keeps no exit code
         if code := os.waitstatus_to_exitcode(status):
             self._stillborn(line, os.strerror(code) if code > 0 else f"killed by signal {-code}")
-        line.close()
 
     def _stillborn(self, line: Channel, reason: str) -> None:
         """Tell the master, which waits for the worker's first word, why there will be none."""
@@ -146,22 +148,24 @@ class Zygote(Child):
             line.send({"type": "stillborn", "error": reason})
         except ChannelClosed as error:
             self.log.debug("master_unreachable", error=str(error))
-        line.close()
 
-    def _fork_and_leave(self, request: Request, line: Channel) -> NoReturn:
+    def _fork_and_leave(
+        self, request: Request, line: Channel, page_fd: int, dump_fd: int
+    ) -> NoReturn:
         code = 1
         try:
             intermediate = os.getpid()
             if os.fork() == 0:
-                self._birth(request, line).live(self._master, intermediate)
+                self._birth(request, line, page_fd, dump_fd).live(self._master, intermediate)
             code = 0
         except OSError as error:
             code = error.errno or 1
         finally:
             os._exit(code)
 
-    def _birth(self, request: Request, line: Channel) -> Birth:
-        own = self._workplaces[request.workplace]
+    def _birth(self, request: Request, line: Channel, page_fd: int, dump_fd: int) -> Birth:
+        page = Page.attach(page_fd)
+        os.close(page_fd)
 
         def leave_behind() -> None:
             self._selector.close()
@@ -169,9 +173,8 @@ class Zygote(Child):
             self.seat.channel.close()
             self.seat.signals.abandon()
             self.bell.close()
-            for workplace in self._workplaces:
-                if workplace is not own:
-                    workplace.dump.close()
+            self.seat.page.close()
+            os.close(self.seat.dump_fd)
 
         return Birth(
             self.seat.config,
@@ -181,8 +184,8 @@ class Zygote(Child):
             request.generation,
             request.nonce,
             line,
-            own.page,
-            own.dump.fd,
+            page,
+            dump_fd,
             leave_behind,
             main_of(request.role),
         )

@@ -18,7 +18,7 @@ import redis as redis_py
 from jobd.config import Config, QueueSpec
 from jobd.errors import Shutdown
 from jobd.job import job
-from jobd.master.scoreboard import Scoreboard
+from jobd.master.workplace import Workplace
 from jobd.redis.connection import connect
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
@@ -117,7 +117,8 @@ class Engine:
             **settings,
         )
         self.identity = identity
-        self.page = Scoreboard(1, threads).pages[0]
+        self._workplace = Workplace(threads, "engine")
+        self.page = self._workplace.page
         self.pool = Pool(threads, self.page)
         order = QueueOrder(self.config.queues, self.config.queue_mode)
         self.inflight = InFlight(KEYS, identity, order.names)

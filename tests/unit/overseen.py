@@ -10,11 +10,11 @@ import pytest
 
 from jobd.config import Config
 from jobd.master import crashloop, memory, oversight, procs, recycle, watch
-from jobd.master.child import Child, Reason, Stage, Workplace
-from jobd.master.dump import StackDump
+from jobd.master.child import Child, Reason, Stage
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED, Scoreboard
+from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED
 from jobd.master.slot import Order, Slot
+from jobd.master.workplace import Workplace
 
 _MODULES = (crashloop, memory, oversight, recycle, watch)
 
@@ -52,9 +52,6 @@ class Slots:
         return list(self.living)
 
     worker_children = children
-
-    def slot_of(self, child: Child) -> Slot:
-        return self.workers[child.index]
 
     def may_fork(self, _slot: Slot) -> bool:
         return True
@@ -112,9 +109,8 @@ class Scene:
         self.shared = 30.0
         self.measured = 0
         self.given_up: list[tuple[int, str]] = []
-        self._dumps: list[StackDump] = []
+        self._workplaces: list[Workplace] = []
         self._pids = iter(range(100, 10_000))
-        self._pages = iter(Scoreboard(256, 1).pages)
         self.slots = Slots(self, workers)
         master: Any = SimpleNamespace(
             config=Config(**settings),
@@ -153,18 +149,17 @@ class Scene:
         return True
 
     def child(self, slot: Slot, generation: int) -> Child:
-        dump = StackDump(slot.role)
-        self._dumps.append(dump)
+        workplace = Workplace(1, slot.role)
+        self._workplaces.append(workplace)
         return Child(
-            role=slot.role,
-            index=slot.index,
+            slot=slot,
             generation=generation,
             nonce="abc",
             pid=next(self._pids),
             pidfd=-1,
             ticks=0,
             channel=None,
-            workplace=Workplace(next(self._pages), dump),
+            workplace=workplace,
             forked_at=self.now,
             boot_by=float("inf"),
         )
@@ -200,7 +195,7 @@ class Scene:
     def gone(self, child: Child, cause: str = "exit code 1") -> None:
         """A child has been reaped."""
         self.slots.living.remove(child)
-        slot = self.slots.workers[child.index]
+        slot = child.slot
         if slot.child is child:
             slot.child = None
         if slot.replacement is child:
@@ -208,5 +203,5 @@ class Scene:
         self.oversight.child_gone(child, cause, self.now)
 
     def close(self) -> None:
-        for dump in self._dumps:
-            dump.close()
+        for workplace in self._workplaces:
+            workplace.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobd.master.scoreboard import Page, Scoreboard
+from jobd.master.scoreboard import Page
+from jobd.master.workplace import Workplace
 from jobd.redis.inflight import Claimed
 from jobd.worker import stale
 from jobd.worker.pool import Pool
@@ -29,7 +30,8 @@ class Waiting:
     """A pool whose threads are played by the test."""
 
     def __init__(self) -> None:
-        self.page: Page = Scoreboard(1, 2).pages[0]
+        self.workplace = Workplace(2, "test")
+        self.page: Page = self.workplace.page
         self.pool = Pool(2, self.page)
         self.stale = Stale(self.pool)
 
