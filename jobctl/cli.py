@@ -235,6 +235,22 @@ def retire(find: Finder, slot: int) -> None:
     click.echo(f"worker.{slot}, pid {answer['pid']}, will be replaced")
 
 
+@jobctl.command()
+@click.argument("workers", type=click.IntRange(min=1))
+@click.pass_obj
+def scale(find: Finder, workers: int) -> None:
+    """Go on with so many WORKERS, until the end or a reload that says otherwise.
+
+    Those that are too many (the highest numbers) finish their jobs and leave. Returns when that has
+    been noted; `jobctl status` shows the rest.
+    """
+    answer = find().result("scale", workers=workers)
+    before, leaving = answer["before"], answer["leaving"]
+    click.echo(f"{before} -> {workers} workers")
+    for role, pid in leaving.items():
+        click.echo(f"{role}, pid {pid}, leaves when its jobs have ended")
+
+
 def _reload(daemon: Daemon, wait: bool) -> None:
     for message in daemon.ask("reload"):
         if message["type"] == "accepted" and not wait:

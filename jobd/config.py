@@ -59,7 +59,6 @@ class Config:
         unit="threads",
         minimum=1,
         maximum=1000,
-        fixed=True,
     )
     workers: int = setting(
         1,
@@ -69,7 +68,6 @@ class Config:
         unit="processes",
         minimum=1,
         maximum=256,
-        fixed=True,
     )
     timeout: float = setting(
         8.0,
@@ -274,7 +272,7 @@ _FIXED = tuple(one.name for one in SETTINGS if one.fixed)
 def fixed_changes(before: Config, after: Config) -> list[str]:
     """Names of the settings that differ and must not, while a daemon runs.
 
-    >>> fixed_changes(Config(timeout=8.0, concurrency=5), Config(timeout=9.0, concurrency=6))
-    ['concurrency']
+    >>> fixed_changes(Config(timeout=8.0, prefix="a:"), Config(timeout=9.0, prefix="b:"))
+    ['prefix']
     """
     return [name for name in _FIXED if getattr(before, name) != getattr(after, name)]

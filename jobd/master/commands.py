@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from jobd import log
-from jobd.master import report
+from jobd.errors import ConfigError
+from jobd.master import report, scale
 from jobd.master.channel import Message
 from jobd.master.child import Child, Stage
 from jobd.master.control import Client
@@ -43,6 +44,7 @@ class Commands:
             "stop": self._stop,
             "reload": self._reload,
             "retire": self._retire,
+            "scale": self._scale,
             "reopen": self._reopen,
             "threads": self._threads,
         }
@@ -142,6 +144,17 @@ class Commands:
         else:
             master.oversight.recycle.want(child, f"asked for by {client.who}")
             client.done(pid=child.pid)
+
+    def _scale(self, client: Client, request: Message) -> None:
+        try:
+            count = scale.allowed(self._master, request.get("workers"))
+        except ConfigError as error:
+            client.failed(str(error))
+            return
+        before = list(self._master.staff.slots.workers)
+        scale.scale(self._master, count, client.who)
+        leaving = {slot.role: slot.child.pid for slot in before[count:] if slot.child is not None}
+        client.done(before=len(before), leaving=leaving)
 
     def _reopen(self, client: Client, _request: Message) -> None:
         client.send("accepted")

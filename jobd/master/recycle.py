@@ -98,6 +98,9 @@ class Recycle:
         )
 
     def _go_on(self, succession: Succession, now: float) -> None:
+        if succession.slot not in self._master.staff.slots.workers:
+            self._now = None  # there are fewer by now, and both have been sent away
+            return
         outcome = succession.advance()
         if outcome is Outcome.GOING_ON:
             return

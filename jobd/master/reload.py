@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from jobd import log
 from jobd.config import Config, fixed_changes
 from jobd.errors import ConfigError
+from jobd.master import descriptors
 from jobd.master.phase import Phase
 from jobd.master.roll import Roll
+from jobd.master.scale import scale
 from jobd.master.succession import Outcome
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Reload:
         """The settings as they are now; or why they cannot be used."""
         try:
             config = self._reread()
+            descriptors.provide(config.concurrency, config.workers)
         except ConfigError as error:
             return f"the settings stay as they were: {error}"
         except Exception as error:
@@ -125,6 +128,8 @@ class Reload:
         if outcome is Outcome.DONE:
             if master.config != self._before:
                 master.staff.replace_keeper()
+            if master.config.workers != self._before.workers:
+                scale(master, master.config.workers, "a reload with other settings")
             self._complete = roll.generation
             master.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
             master.notifier.ready(master.line())

@@ -53,8 +53,7 @@ class Slots:
     ) -> None:
         self.keeper = Slot(KEEPER, 0)
         self.zygote = Slot(ZYGOTE, 0) if config.preload else None
-        self.workers: list[Slot] = []
-        self._add_workers(config.workers)
+        self.workers = [_worker_slot(index) for index in range(config.workers)]
         self._config = config
         self._forker = forker
         self._selector = selector
@@ -66,14 +65,25 @@ class Slots:
         self._next_fork = 0.0
         self._least_wait = 0.0
 
+    def scale(self, count: int, deadline: float) -> None:
+        """From now on there are *count* workers. The slots of new ones are empty; those beyond are
+        gone at once, and their workers leave when their jobs have ended, by *deadline* (monotonic
+        s) at the latest."""
+        first = len(self.workers)
+        self.workers += [_worker_slot(index) for index in range(first, count)]
+        superfluous = self.workers[count:]
+        del self.workers[count:]
+        for slot in superfluous:
+            if slot.order is not None:
+                self.dismiss(slot.order, Reason.SCALE)
+            for child in (slot.child, slot.replacement):
+                if child is not None:
+                    self.stop(child, Reason.SCALE, deadline)
+
     def configure(self, config: Config) -> None:
         """Children that are forked from now on get these settings."""
         self._config = config
         self._forker = replace(self._forker, config=config)
-
-    def _add_workers(self, count: int) -> None:
-        first = len(self.workers)
-        self.workers += [Slot(f"worker.{index}", index) for index in range(first, first + count)]
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -386,3 +396,7 @@ class Slots:
         for child in self._living:
             child.boot_by += seconds
             child.kill_at += seconds
+
+
+def _worker_slot(index: int) -> Slot:
+    return Slot(f"worker.{index}", index)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import daemon
 from jobd import log
 from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import control, pidfile, privileges
+from jobd.master import control, descriptors, pidfile, privileges
 from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
@@ -32,7 +31,6 @@ from jobd.master.slots import GRACE, PUSH_BACK
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
-_DESCRIPTORS_BESIDE_JOBS = 64
 _ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 
 logger = log.get("jobd.master")
@@ -51,7 +49,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     try:
         _guarantee_stdio()
         privileges.assume(config)
-        _raise_descriptor_limit(config)
+        descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
     except JobdError as error:
@@ -104,7 +102,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
         privileges.assume(config)
-        _raise_descriptor_limit(config)
+        descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=True)
     except JobdError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -257,17 +255,3 @@ def _guarantee_stdio() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-def _raise_descriptor_limit(config: Config) -> None:
-    """Every job thread may need a connection or two; the usual soft limit is for shells."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = _DESCRIPTORS_BESIDE_JOBS + 2 * config.concurrency + 4 * config.workers
-    if soft >= need:
-        return
-    if hard < need:
-        raise ConfigError(
-            f"concurrency {config.concurrency} needs about {need} open files, and the limit is "
-            f"{hard}: raise it (ulimit -n, LimitNOFILE) or lower the concurrency"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -39,7 +39,7 @@ from tests import processes
 
 READY_SECONDS = 20.0
 _PAUSE_SECONDS = 0.02
-_PER_CHILD = 2  # descriptors that a master has open for each child: the channel and the pidfd
+_PER_CHILD = 4  # its line, its pidfd, its page and its dump memory
 _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|Logging error")
 # What a job raises is the application's own trouble.
 _JOB_FAILED = '"event":"job_failed"'

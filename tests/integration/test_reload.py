@@ -98,12 +98,12 @@ def test_a_mistake_in_the_settings_changes_nothing(
 
 
 def test_some_settings_cannot_change(idle_daemon: Daemon) -> None:
-    running = with_settings(idle_daemon, concurrency=2)
+    running = with_settings(idle_daemon, prefix="a:")
     workers = running.workers()
-    settings(running, concurrency=3)
+    settings(running, prefix="b:")
     done = running.jobctl("reload")
     assert done.returncode == 1
-    assert "concurrency cannot change while the daemon runs" in done.stderr
+    assert "prefix cannot change while the daemon runs" in done.stderr
     assert running.workers() == workers
 
 
