@@ -178,6 +178,13 @@ class Config:
         maximum=86400,
         check=never_or_seconds,
     )
+    job_kill_grace: float = setting(
+        30.0,
+        "Time after which a job that ignores its own timeout has its worker replaced. 0: never.",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+    )
     max_jobs: int = setting(
         0,
         "Jobs after which a worker is replaced, ±20 % at random. 0: no limit.",

@@ -1,4 +1,5 @@
-"""What the master keeps an eye on while the daemon runs: hangs, memory, limits, crashes.
+"""What the master keeps an eye on while the daemon runs: hangs, jobs past their
+deadlines, memory, limits, crashes.
 
 Each of them is a module of its own; this one calls them once a second, and sees to it that none
 takes a pause of the whole machine for a fault of the children.
@@ -12,6 +13,7 @@ from jobd import log
 from jobd.master.child import Child
 from jobd.master.crashloop import CrashLoop
 from jobd.master.memory import Memory
+from jobd.master.overdue import Overdue
 from jobd.master.recycle import Recycle
 from jobd.master.threaddump import ThreadDump
 from jobd.master.watch import Watch
@@ -35,6 +37,7 @@ class Oversight:
         self._master = master
         self.recycle = Recycle(master)
         self._watch = Watch(master, self._dump, self.recycle)
+        self._overdue = Overdue(master, self._dump, self.recycle)
         self._memory = Memory(master, self._dump, self.recycle)
         self._crashes = CrashLoop(master)
         self._last_turn = 0.0
@@ -50,6 +53,7 @@ class Oversight:
             return
         self._next_look = now + EVERY
         self._watch.look(now)
+        self._overdue.look(now)
         self._memory.look(now)
         self.recycle.look(now)
         self._crashes.look(now)
@@ -57,6 +61,7 @@ class Oversight:
     def _paused(self, seconds: float, now: float) -> None:
         logger.warning("master_was_paused", seconds=round(seconds, 1))
         self._watch.excuse(now)
+        self._overdue.excuse(now)
         self._master.staff.slots.postpone(seconds)
         self._master.boot.postpone(seconds)
 

@@ -4,6 +4,10 @@ One at a time, whatever the number of those that are due: workers that started t
 limits together, which a limit that is spread at random makes rarer and does not prevent. The new
 one boots beside the old one, which goes on meanwhile, so there is never a worker too few. The old
 one may finish its jobs as in a reload, and the next is replaced when it has left.
+
+It is urgent where jobs go on after their deadlines: such a worker comes before the others, and does
+not wait until those replaced before it have left, for each of its stuck threads is one too few. How
+many may be leaving is up to ``max_extra``, as in a reload.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ class Recycle:
     def __init__(self, master: Master) -> None:
         self._master = master
         self._wishes: dict[Child, str] = {}
+        self._urgent: dict[Child, str] = {}
         self._spread: dict[Child, float] = {}
         self._now: Succession | None = None
         self._pause = FIRST_PAUSE
@@ -43,6 +48,14 @@ class Recycle:
     def want(self, child: Child, cause: str) -> None:
         """Replace *child* when it is its turn; only the first *cause* counts."""
         self._wishes.setdefault(child, cause)
+
+    def hurry(self, child: Child, cause: str) -> None:
+        """Replace *child* before all that :meth:`want` has named; only the first *cause* counts."""
+        self._urgent.setdefault(child, cause)
+
+    def withdraw(self, child: Child) -> None:
+        """It is not urgent any more; a succession that has begun goes on."""
+        self._urgent.pop(child, None)
 
     def look(self, now: float) -> None:
         """Look who has reached a limit; called once a second."""
@@ -71,14 +84,12 @@ class Recycle:
 
     def _next(self, now: float) -> None:
         slots = self._master.staff.slots
-        self._wishes = {
-            child: cause
-            for child, cause in self._wishes.items()
-            if child.serving and child.slot.child is child
-        }
+        self._wishes = self._still_possible(self._wishes)
+        self._urgent = self._still_possible(self._urgent)
         # One that was made quiet by somebody is left alone meanwhile.
-        due = [child for child in self._wishes if child.stage is Stage.READY]
-        if not due or now < self._not_before or leaving(slots, Reason.RECYCLE):
+        causes = self._wishes | self._urgent
+        due = [child for child in (*self._urgent, *self._wishes) if child.stage is Stage.READY]
+        if not due or now < self._not_before or self._crowded(due[0]):
             return
         child = due[0]
         if not may_begin(slots, child.slot):
@@ -87,7 +98,7 @@ class Recycle:
             "worker_recycled",
             child=child.role,
             child_pid=child.pid,
-            reason=self._wishes[child],
+            reason=causes[child],
         )
         self._now = Succession(
             slots,
@@ -96,6 +107,21 @@ class Recycle:
             Reason.RECYCLE,
             self._master.config.reload_timeout,
         )
+
+    @staticmethod
+    def _still_possible(wishes: dict[Child, str]) -> dict[Child, str]:
+        return {
+            child: cause
+            for child, cause in wishes.items()
+            if child.serving and child.slot.child is child
+        }
+
+    def _crowded(self, child: Child) -> bool:
+        """Whether it must wait until one that was replaced has left."""
+        slots, most = self._master.staff.slots, self._master.config.max_extra
+        if child in self._urgent:
+            return 0 < most <= leaving(slots, Reason.ROLL, Reason.RECYCLE)
+        return leaving(slots, Reason.RECYCLE) > 0
 
     def _go_on(self, succession: Succession, now: float) -> None:
         if succession.slot not in self._master.staff.slots.workers:

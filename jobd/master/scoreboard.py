@@ -42,11 +42,13 @@ MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY = range(6)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One job that a thread has started: *sequence* as in its tag, *started* in monotonic ns."""
+    """One job that a thread has started: *sequence* as in its tag, *started* and *deadline* in
+    monotonic ns. Deadline 0: it may take any time."""
 
     sequence: int
     started: int
     thread_ident: int
+    deadline: int = 0
 
 
 class Page:
@@ -108,5 +110,6 @@ class Page:
         for thread in range(self.threads):
             at = self.thread_offset(thread)
             if sequence := self.words[at]:
-                found.append(Running(sequence, self.words[at + 1], self.words[at + 2]))
+                started, ident, deadline = self.words[at + 1 : at + 4]
+                found.append(Running(sequence, started, ident, deadline))
         return found

@@ -35,6 +35,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "stopping": {"cause": str},
     "recovered": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
+    "jobs": {"id": int, "jobs": dict},
 }
 
 
@@ -92,7 +93,9 @@ class Staff:
             "stopping": self._on_stopping,
             "recovered": self._on_recovered,
             "reopened": self._on_reopened,
-            "dump": lambda _child, _message: None,  # an answer to a question, and nothing else
+            # Answers to questions, and nothing else.
+            "dump": lambda _child, _message: None,
+            "jobs": lambda _child, _message: None,
         }
 
     def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:

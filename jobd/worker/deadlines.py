@@ -2,7 +2,10 @@
 
 No thread can be killed. The exception comes when the thread next runs Python code: at once in most
 jobs, and not before a call into C returns. What a job does in spite of it, the master sees on the
-scoreboard.
+scoreboard, and replaces the worker (jobd/master/overdue.py).
+
+When the worker leaves, such a job is abandoned: the main thread says how it ended, and its own
+thread does so no more. Which of the two it is, is decided under one lock.
 """
 
 from __future__ import annotations
@@ -11,13 +14,38 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
-from jobd.errors import JobTimeout
+from jobd.errors import JobTimeout, Shutdown
+from jobd.redis.inflight import Claimed
 from jobd.worker.pool import JobThread
 
+R = TypeVar("R")
+
 _NEVER = float("inf")
+
+
+@dataclass(slots=True, eq=False)
+class Limit:
+    """One limit, while what it limits goes on. All times are monotonic seconds.
+
+    Attributes:
+        ident: of the thread.
+        job: what it runs; None outside a worker.
+        seconds: that it may take.
+        end: when they are over.
+        raised_at: when JobTimeout was raised, 0.0 before.
+        abandoned: somebody else says how the job ended.
+    """
+
+    ident: int
+    job: Claimed | None
+    seconds: float
+    end: float
+    raised_at: float = 0.0
+    abandoned: bool = False
 
 
 class Deadlines:
@@ -30,55 +58,92 @@ class Deadlines:
     def __init__(self, on_earlier: Callable[[], None]) -> None:
         self._on_earlier = on_earlier
         self._lock = threading.Lock()
-        self._ends: dict[int, float] = {}
+        self._limits: dict[int, Limit] = {}
         os.register_at_fork(after_in_child=self._renew)
 
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
-        """Raise JobTimeout in this thread if what is inside takes more than *seconds*.
+    def run(self, seconds: float, function: Callable[[], R]) -> R:
+        """Call *function* in this thread, and raise JobTimeout if it takes more than *seconds*.
 
         Raises:
-            JobTimeout: it did. It may come a moment after what is inside has ended.
+            JobTimeout: it did. It may come a moment after *function* has returned.
+            Shutdown: it has been abandoned.
         """
         thread = threading.current_thread()
-        ident = threading.get_ident()
-        end = time.monotonic() + seconds
-        with self._lock:
-            nearer = end < min(self._ends.values(), default=_NEVER)
-            self._ends[ident] = end
-        if isinstance(thread, JobThread):
-            thread.show_deadline(end)
-        if nearer:
-            self._on_earlier()
+        job = thread.job if isinstance(thread, JobThread) else None
+        limit = Limit(threading.get_ident(), job, seconds, time.monotonic() + seconds)
         try:
-            yield
+            try:
+                self._begin(limit)
+                return function()
+            finally:
+                self._end(limit)
         except JobTimeout as error:
+            # It may have come in the middle of that, in any line of it; it comes only once.
+            self._end(limit)
             error.args = (f"the job took longer than its timeout of {seconds:g} s",)
             raise
-        finally:
-            if isinstance(thread, JobThread):
-                thread.show_deadline(0.0)
-            with self._lock:
-                if self._ends.pop(ident, None) is None:
-                    # It has been raised, and may still be on its way.
-                    _raise_in(ident, None)
+
+    def _begin(self, limit: Limit) -> None:
+        with self._lock:
+            nearer = limit.end < self._next()
+            self._limits[limit.ident] = limit
+        _show(limit.end)
+        if nearer:
+            self._on_earlier()
+
+    def _end(self, limit: Limit) -> None:
+        with self._lock:
+            self._limits.pop(limit.ident, None)
+            if limit.raised_at:
+                _raise_in(limit.ident, None)  # it may still be on its way
+            abandoned = limit.abandoned
+        _show(0.0)
+        if abandoned:
+            raise Shutdown
 
     @property
     def next(self) -> float:
         """When :meth:`enforce` has something to do (monotonic s)."""
         with self._lock:
-            return min(self._ends.values(), default=_NEVER)
+            return self._next()
+
+    def _next(self) -> float:
+        return min((one.end for one in self._limits.values() if not one.raised_at), default=_NEVER)
 
     def enforce(self, now: float) -> None:
         """Raise JobTimeout, once, in every thread whose deadline has passed."""
         with self._lock:
-            for ident in [ident for ident, end in self._ends.items() if end <= now]:
-                del self._ends[ident]
-                _raise_in(ident, JobTimeout)
+            for limit in self._limits.values():
+                if limit.end <= now and not limit.raised_at:
+                    limit.raised_at = now
+                    _raise_in(limit.ident, JobTimeout)
+
+    def overdue(self, now: float) -> list[Limit]:
+        """What still runs although its deadline has passed."""
+        with self._lock:
+            return self._overdue(now)
+
+    def abandon(self, now: float) -> list[Limit]:
+        """As :meth:`overdue`, and from now on it is for the caller to say how those jobs ended.
+        Should one end after all, its thread gets Shutdown and says nothing."""
+        with self._lock:
+            overdue = self._overdue(now)
+            for limit in overdue:
+                limit.abandoned = True
+            return overdue
+
+    def _overdue(self, now: float) -> list[Limit]:
+        return [limit for limit in self._limits.values() if limit.end <= now]
 
     def _renew(self) -> None:
         # A job has forked, perhaps in a moment when another thread held the lock.
         self._lock = threading.Lock()
+
+
+def _show(deadline: float) -> None:
+    thread = threading.current_thread()
+    if isinstance(thread, JobThread):
+        thread.show_deadline(deadline)
 
 
 def _raise_in(ident: int, exception: type[BaseException] | None) -> None:

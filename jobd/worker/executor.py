@@ -100,17 +100,32 @@ class Executor:
         return result
 
     def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
-        with self._deadlines.limit(seconds):
+        def call() -> Any:
             result = definition.call(work.args, work.kwargs)
             # The exception would not reach a thread that waits for a coroutine.
             return self._coroutines.run(result, seconds) if definition.is_async else result
 
+        return self._deadlines.run(seconds, call)
+
+    def fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
+        """How *job* is to be ended, which *error* befell and whose own thread does not say so.
+
+        Args:
+            began: when it did (monotonic s).
+        """
+        work = payload.parse(job.payload)
+        definition = registry.lookup(work.class_)
+        token = context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
+        try:
+            return self._failed(job, definition, error, began)
+        finally:
+            context.reset_current(token)
+
     def _failed(
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float
     ) -> Settlement:
-        # The frames of this file say nothing about the job.
         tb = error.__traceback__
-        while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in _OUR_FILES:
+        while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
             tb = tb.tb_next
         error.__traceback__ = tb
         try:
@@ -133,7 +148,8 @@ class Executor:
         return settlement
 
 
-_OUR_FILES = frozenset({__file__, registry.__file__})
+OUR_FILES = frozenset({__file__, registry.__file__, Deadlines.run.__code__.co_filename})
+"""What stands between a job's thread and its function, and says nothing about the job."""
 
 
 def _cut_short(error: BaseException | None) -> bool:

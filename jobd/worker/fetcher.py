@@ -128,7 +128,11 @@ class Fetcher(threading.Thread):
     @property
     def idle(self) -> bool:
         """Whether it holds no job, and no claim is on its way. Once it is quiet, this lasts."""
-        return not self._claiming and not self._ledger
+        return self.holds_at_most(0)
+
+    def holds_at_most(self, jobs: int) -> bool:
+        """Whether it holds no more than so many, and no claim is on its way."""
+        return not self._claiming and len(self._ledger) <= jobs
 
     def quiet(self) -> None:
         """Claim nothing more, and give back what has not started."""
@@ -148,7 +152,8 @@ class Fetcher(threading.Thread):
     def surrender(self, timeout: float) -> bool:
         """Return every unfinished job to the head of its queue.
 
-        What those jobs do afterwards changes nothing in Redis.
+        What those jobs do afterwards changes nothing in Redis. Those that have been settled before
+        are not among them.
 
         Returns:
             Whether Redis confirmed it within *timeout* seconds.
@@ -355,6 +360,7 @@ class Fetcher(threading.Thread):
         self._intake.give_back()
         if self._unsurrendered:
             self._surrender_begun = True
+            self._collect()  # what was settled before `surrender` must not be given back
             self._ledger.give_back_running()
         return self._ledger.calls()
 

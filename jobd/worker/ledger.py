@@ -2,7 +2,8 @@
 
 The end of a job is decided first (done, settled, given back) and stays decided until the call that
 says so has been answered, however often it must be sent: every such call does nothing the second
-time. Belongs to the fetcher's thread.
+time. Whoever decides first, decides: a job that was failed for its time may end after all. Belongs
+to the fetcher's thread.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Ledger:
         self._log = log
         self._held: dict[int, Claimed] = {}
         # A held job whose end is decided is in exactly one of these.
-        self._done: list[Claimed] = []
+        self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
@@ -68,17 +69,19 @@ class Ledger:
     def done(self, job: Claimed) -> bool:
         """It succeeded. False if it is not ours any more: then it runs elsewhere, and its end
         here means nothing."""
-        self._strangers.discard(job.sequence)
-        if job.sequence not in self._held or job.sequence in self._returning:
+        sequence = job.sequence
+        self._strangers.discard(sequence)
+        if sequence not in self._held or sequence in self._returning or sequence in self._settled:
             return False
-        self._done.append(job)
+        self._done[sequence] = job
         return True
 
     def settle(self, settlement: Settlement) -> bool:
         """It failed, and this ends it. False as for :meth:`done`."""
         sequence = settlement.job.sequence
         self._strangers.discard(sequence)
-        if sequence not in self._held or sequence in self._returning:
+        decided = (self._returning, self._settled, self._done)
+        if sequence not in self._held or any(sequence in one for one in decided):
             return False
         self._settled[sequence] = settlement
         return True
@@ -96,8 +99,7 @@ class Ledger:
         self._returning |= {sequence: self._held[sequence] for sequence in running}
 
     def _decided(self) -> set[int]:
-        done = {job.sequence for job in self._done}
-        return done | self._settled.keys() | self._returning.keys()
+        return self._done.keys() | self._settled.keys() | self._returning.keys()
 
     # -- telling Redis ---------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Ledger:
         """Calls for every end that is decided."""
         calls: list[Call] = []
         if self._done:
-            jobs = self._done
+            jobs = list(self._done.values())
             calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
         for settlement in self._settled.values():
             calls.append((settlement.call, partial(self._ended, settlement)))
@@ -119,7 +121,7 @@ class Ledger:
         self._page.words[IN_FLIGHT] = len(self._held)
 
     def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
-        self._done = []
+        self._done = {}
         for job in jobs:
             del self._held[job.sequence]
         self._page.words[PROCESSED] += removed

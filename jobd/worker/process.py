@@ -31,6 +31,7 @@ from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.overdue import Overdue
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 
@@ -75,6 +76,9 @@ class Worker(Child):
         self._executor = Executor(config, inflight, self._coroutines, self._deadlines)
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
+        )
+        self._overdue = Overdue(
+            config.job_kill_grace, self._deadlines, self._pool, self._executor, self._fetcher
         )
         self._heartbeat = Heartbeat(
             self._client,
@@ -197,6 +201,8 @@ class Worker(Child):
                 self._resume()
             case "stop":
                 self._stop(message["deadline"])
+            case "jobs":
+                self.tell({"type": "jobs", "id": message["id"], "jobs": self._overdue.names()})
             case other:
                 self.log.warning("message_unknown", message=other)
 
@@ -220,9 +226,10 @@ class Worker(Child):
             self.tell({"type": "idle"})
         if self._deadline is None or self.exit_code is not None:
             return
-        if idle and not (self._hooks and self._hooks.is_alive()):
+        busy = self._hooks is not None and self._hooks.is_alive()
+        if idle and not busy:
             self.exit_code = self._leave(Exit.OK)
-        elif time.monotonic() >= self._deadline:
+        elif time.monotonic() >= self._deadline or (not busy and self._overdue.alone):
             self.exit_code = self._cut_short()
 
     def _obey(self, name: str) -> None:
@@ -298,9 +305,11 @@ class Worker(Child):
         self._hooks.start()
 
     def _cut_short(self) -> int:
-        """The deadline has passed: give the unfinished jobs back, then interrupt them."""
-        names = [work.job.tag for work in self._pool.working()]
-        self.log.warning("jobs_cut_short", running=len(names))
+        """The deadline has passed: give the unfinished jobs back, then interrupt them. Those past
+        a deadline of their own have failed instead: they would be cut short again and again."""
+        running = len(self._pool.working())
+        failed = self._overdue.fail()
+        self.log.warning("jobs_cut_short", running=running, overdue=failed)
         returned = self._fetcher.surrender(GIVE_BACK)
         self._coroutines.cancel_all()
         if not self._pool.interrupt(CLEAN_UP):

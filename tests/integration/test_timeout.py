@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -13,8 +14,11 @@ import pytest
 import redis as redis_py
 
 from jobd import Client, job
-from jobd.errors import ArgumentError, JobTimeout
-from jobd.worker.deadlines import Deadlines
+from jobd.errors import ArgumentError, JobTimeout, Shutdown
+from jobd.master.workplace import Workplace
+from jobd.redis.inflight import Claimed
+from jobd.worker.deadlines import Deadlines, Limit
+from jobd.worker.pool import Pool
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
 
@@ -97,18 +101,52 @@ def test_the_exception_never_comes_after_the_limit_has_ended() -> None:
     """It would hit the worker's own code, and the job would never be acknowledged."""
     deadlines = Deadlines(lambda: None)
     timed_out = 0
+
+    def busy(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            deadlines.enforce(time.monotonic() + 0.0005)
+
     for _ in range(200):
         try:
-            with deadlines.limit(0.001):
-                end = time.monotonic() + 0.001
-                while time.monotonic() < end:
-                    deadlines.enforce(time.monotonic() + 0.0005)
+            deadlines.run(0.001, lambda: busy(0.001))
         except JobTimeout:
             timed_out += 1
         for _ in range(100):
             pass  # it would arrive here
     assert timed_out
     assert deadlines.next == float("inf")
+
+
+def test_nothing_is_left_of_a_limit_where_the_exception_comes_as_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next job of the thread would be taken for one past its deadline."""
+    deadlines, workplace = Deadlines(lambda: None), Workplace(1, "test")
+    page = workplace.page
+    end, outcome, looked = deadlines._end, [], threading.Event()
+
+    def end_late(limit: Limit) -> None:
+        deadlines.enforce(time.monotonic() + 60)  # it comes in this line, or the next
+        end(limit)
+
+    def execute(_job: Claimed) -> None:
+        try:
+            deadlines.run(30, lambda: None)
+        except JobTimeout as error:
+            outcome.append((str(error), page.running()[0].deadline))
+        looked.set()
+        raise Shutdown
+
+    monkeypatch.setattr(deadlines, "_end", end_late)
+    pool = Pool(1, page)
+    pool.start(execute, lambda _job: None, lambda _settlement: None)
+    pool.queue.put(Claimed(1, "default", b"{}"))
+    assert looked.wait(10)
+    pool._threads[0].join(10)
+    workplace.close()
+    assert outcome == [("the job took longer than its timeout of 30 s", 0)]
+    assert deadlines.overdue(float("inf")) == []
 
 
 @pytest.mark.parametrize("timeout", [0, -1, True, "1", float("nan"), float("inf")])

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from jobd.config import Config
-from jobd.master import crashloop, memory, oversight, procs, recycle, watch
+from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, watch
 from jobd.master.child import Child, Reason, Stage
+from jobd.master.gathering import Gatherings
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED
 from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
-_MODULES = (crashloop, memory, oversight, recycle, watch)
+_MODULES = (crashloop, memory, oversight, overdue, recycle, watch)
 
 
 class Log:
@@ -90,9 +91,10 @@ class Slots:
 class Scene:
     """A running daemon; *now* is its clock, on which all children beat with :meth:`pass_time`.
 
-    *silent* are children that do not, *fetched_at* the beats of fetchers that do not. *state* and
-    *tracer* are what the kernel says of all processes, *resident* and *shared* their memory in
-    megabytes.
+    *silent* are children that do not, *fetched_at* the beats of fetchers that do not. *jobs* is
+    what a worker answers when it is asked for those past their deadlines, if it is not *mute*.
+    *state* and *tracer* are what the kernel says of all processes, *resident* and *shared* their
+    memory in megabytes.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, workers: int, **settings: Any) -> None:
@@ -102,6 +104,9 @@ class Scene:
         self.dumped: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.silent: set[Child] = set()
+        self.mute: set[Child] = set()
+        self.jobs: dict[str, Any] = {}
+        self._answers: list[tuple[Child, dict[str, Any]]] = []
         self.fetched_at: dict[Child, float] = {}
         self.state = "S"
         self.tracer = 0
@@ -112,11 +117,12 @@ class Scene:
         self._workplaces: list[Workplace] = []
         self._pids = iter(range(100, 10_000))
         self.slots = Slots(self, workers)
+        self.gatherings = Gatherings()
         master: Any = SimpleNamespace(
             config=Config(**settings),
             phase=Phase.RUNNING,
             generation=1,
-            staff=SimpleNamespace(slots=self.slots),
+            staff=SimpleNamespace(slots=self.slots, gatherings=self.gatherings),
             boot=SimpleNamespace(postpone=lambda _seconds: None),
             ending=SimpleNamespace(give_up=lambda *how: self.given_up.append(how)),
             changed=lambda: None,
@@ -146,10 +152,12 @@ class Scene:
 
     def _tell(self, child: Child, message: dict[str, Any]) -> bool:
         self.told.append((child.role, message["type"]))
+        if message["type"] == "jobs" and child not in self.mute:
+            self._answers.append((child, {**message, "jobs": self.jobs}))
         return True
 
     def child(self, slot: Slot, generation: int) -> Child:
-        workplace = Workplace(1, slot.role)
+        workplace = Workplace(3, slot.role)
         self._workplaces.append(workplace)
         return Child(
             slot=slot,
@@ -175,6 +183,9 @@ class Scene:
             self.now += 1.0
             self.beat()
             self.oversight.turn(self.now)
+            while self._answers:
+                self.gatherings.answer(*self._answers.pop())
+            self.gatherings.turn(self.now)
 
     def beat(self) -> None:
         for child in self.slots.living:
@@ -185,6 +196,12 @@ class Scene:
 
     def done(self, child: Child, jobs: int) -> None:
         child.workplace.page.words[PROCESSED] = jobs
+
+    def runs(self, child: Child, sequence: int, deadline: float = 0.0, thread: int = 0) -> None:
+        """A thread of *child* runs a job; sequence 0 ends it."""
+        page = child.workplace.page
+        at = page.thread_offset(thread)
+        page.words[at], page.words[at + 3] = sequence, int(deadline * 1e9)
 
     def ready(self, slot: int = 0) -> None:
         """The replacement of a slot has booted."""
