@@ -23,6 +23,7 @@ _BY_SIGNAL = 60.0  # s beyond the timeout, for a stop whose limit the master cou
 _AFTER_QUIT = 15.0
 _MARGIN = 5.0
 _INTERRUPTED = 130
+_POSTPONED = "the daemon is quiet: it has read the settings, and replaces its workers at the resume"
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -211,6 +212,9 @@ def reload(find: Finder, wait: bool) -> None:
 
     One after the other, beside the old ones, which finish their jobs. If a new worker cannot boot,
     the old ones stay. Without --wait it returns when the reload has begun.
+
+    A quiet daemon takes the settings and makes the new workers when it is resumed; that is not
+    waited for, and the exit code of --wait is 4 then.
     """
     daemon = find()
     try:
@@ -258,6 +262,11 @@ def _reload(daemon: Daemon, wait: bool) -> None:
             return
         if message["type"] == "progress":
             click.echo(message["text"])
+        elif message["type"] == "done" and message.get("postponed"):
+            if wait:
+                raise Problem(Code.PARTIAL, f"reload: {_POSTPONED}")
+            click.echo(_POSTPONED)
+            return
         elif message["type"] == "done":
             click.echo(f"reloaded: generation {message['generation']} is complete")
             return

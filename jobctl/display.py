@@ -105,6 +105,9 @@ def _warnings(answer: dict[str, Any]) -> Iterable[str]:
     if answer["degraded"]:
         text = "DEGRADED: processes crash again and again; the log says why"
         yield click.style(f"! {text}", fg="red", bold=True)
+    if answer.get("reload_postponed"):  # a daemon of an older version refuses it instead
+        text = "a reload was asked for; it begins at the resume"
+        yield click.style(f"! {text}", fg="yellow")
     for slot in answer["backing_off"]:
         text = f"{slot['role']} has crashed and is started again in {slot['seconds']:g} s"
         yield click.style(f"! {text}", fg="red")

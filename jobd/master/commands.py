@@ -75,6 +75,7 @@ class Commands:
                 master.started,
                 master.staff,
                 master.config,
+                postponed=master.reload.postponed,
             )
         )
 
@@ -129,6 +130,8 @@ class Commands:
     def _reload(self, client: Client, _request: Message) -> None:
         if error := self._master.reload.request(client.who, client):
             client.failed(error)
+        elif self._master.reload.postponed:
+            client.done(postponed=True)
         else:
             client.send("accepted")
 

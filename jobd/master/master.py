@@ -243,6 +243,7 @@ class Master:
         if self.phase.quiet:
             self.enter(Phase.RUNNING, cause)
         self.staff.tell({"type": "resume"})
+        self.reload.resumed()
 
     # What children do --------------------------------------------------------------------------
 
@@ -296,8 +297,8 @@ class Master:
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
-        elif error := self.reload.request(cause):
-            logger.warning("reload_refused", reason=error)
+        else:
+            self.reload.request(cause)
 
     # The end -----------------------------------------------------------------------------------
 

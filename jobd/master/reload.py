@@ -3,6 +3,9 @@
 A configuration that cannot be read changes nothing. When a new worker does not get ready, those
 that were not replaced stay, and so do the settings. Those that were are replaced back where there
 is a zygote, which still has the old code; otherwise they stay new: the old code is nowhere.
+
+A daemon that is quiet makes no workers. It takes the settings at once, for what the master itself
+does by them, and owes the new workers until it is resumed.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ logger = log.get("jobd.master")
 
 
 class Reload:
-    """The reloads of one master: at most one goes on, at most one more is owed.
+    """The reloads of one master: at most one goes on, at most one more is owed, to it or to the
+    resume.
 
     Args:
         reread: reads the settings anew, from where they came at the start.
@@ -41,33 +45,60 @@ class Reload:
         self._before = master.config
         self._complete = master.generation
         self._roll: Roll | None = None
+        self._owed = ""
         self._clients: list[Client] = []
 
+    @property
+    def postponed(self) -> bool:
+        """Whether the resume of a quiet daemon is to be followed by a reload."""
+        return bool(self._owed)
+
     def request(self, cause: str, client: Client | None = None) -> str:
-        """Begin a reload, or owe one more to the one that goes on.
+        """Begin a reload, or owe one more to the one that goes on, or to the resume.
 
         Returns:
-            why it cannot be done now; "" when it can, and *client* is told the outcome.
+            why it is refused; "" when it is not, and *client* is told the outcome, unless it is
+            :attr:`postponed`: nobody knows when the resume will be.
         """
+        if error := self._request(cause, client):
+            logger.warning("reload_refused", cause=cause, reason=error)
+        return error
+
+    def _request(self, cause: str, client: Client | None) -> str:
         phase = self._master.phase
         if phase is Phase.STARTING:
             return "it is still starting, and its workers load the newest code anyway"
-        if phase.quiet:
-            return "it is quiet; resume it first"
         if phase.ending:
             return "it is stopping"
         config = self._read()
         if isinstance(config, str):
             return config
+        if phase.quiet:
+            self._owe(cause, config)
+            return ""
         if client is not None:
             self._clients.append(client)
         if self._roll is None:
-            self._before = self._master.config
             self._begin(cause, config)
         else:
             self._roll.again = True
             logger.info("reload_postponed", cause=cause)
         return ""
+
+    def _owe(self, cause: str, config: Config) -> None:
+        master = self._master
+        self._owed = cause
+        master.configure(config)
+        logger.info("reload_postponed", cause=cause, until="the resume")
+        # Whoever has sent a HUP by way of systemd waits to be told that it was taken.
+        master.notifier.reloading()
+        master.notifier.ready(master.line())
+
+    def resumed(self) -> None:
+        """The daemon is no longer quiet: make the workers that are owed."""
+        cause, self._owed = self._owed, ""
+        if cause:
+            self._begin(f"{cause}, while it was quiet", self._master.config)
 
     def _read(self) -> Config | str:
         """The settings as they are now; or why they cannot be used."""
@@ -130,6 +161,7 @@ class Reload:
                 master.staff.replace_keeper()
             if master.config.workers != self._before.workers:
                 scale(master, master.config.workers, "a reload with other settings")
+            self._before = master.config
             self._complete = roll.generation
             master.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
             master.notifier.ready(master.line())
@@ -156,7 +188,8 @@ class Reload:
             self._roll.exited(child, cause)
 
     def cancel(self, why: str) -> None:
-        """Something more important has come up."""
+        """Something more important has come up. Settings taken while it was quiet hold."""
+        self._owed = ""
         if self._roll is not None:
             self._roll.cancel()
             self._roll = None

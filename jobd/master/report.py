@@ -105,7 +105,14 @@ def _child(child: Child, now: float) -> dict[str, Any]:
 
 
 def status(
-    phase: Phase, cause: str, generation: int, started: float, staff: Staff, config: Config
+    phase: Phase,
+    cause: str,
+    generation: int,
+    started: float,
+    staff: Staff,
+    config: Config,
+    *,
+    postponed: bool,
 ) -> dict[str, Any]:
     """The answer to ``jobctl status --json``; times in seconds, memory in bytes."""
     now = time.monotonic()
@@ -120,6 +127,7 @@ def status(
         "state": phase,
         "cause": cause,
         "degraded": staff.slots.degraded,
+        "reload_postponed": postponed,
         "uptime": round(now - started, 1),
         "generation": generation,
         "rss": procs.resident_bytes(os.getpid()),

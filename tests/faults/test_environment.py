@@ -210,6 +210,23 @@ def test_48_systemd_is_told_everything_in_order(quiet_daemon: Daemon, kind: str)
         assert quiet_daemon.wait_ended() == 0
 
 
+def test_48_a_reload_that_waits_for_the_resume_does_not_let_systemd_wait(
+    quiet_daemon: Daemon,
+) -> None:
+    address = f"{quiet_daemon.directory}/notify"
+    with listen(address) as line:
+        quiet_daemon.run(env={"NOTIFY_SOCKET": address})
+        quiet_daemon.wait_ready()
+        heard(line, "READY")
+        assert quiet_daemon.jobctl("quiet").returncode == 0
+        quiet_daemon.signal(signal.SIGHUP)
+        heard(line, "RELOADING")
+        assert "gen 1" in heard(line, "READY")[-1]["STATUS"]
+        assert quiet_daemon.jobctl("resume").returncode == 0
+        heard(line, "RELOADING")
+        assert heard(line, "READY")[-1]["STATUS"].startswith("running gen 2")
+
+
 @pytest.mark.parametrize("fault", ["missing", "full", "closed"])
 def test_48_a_line_that_does_not_work_hinders_nothing(quiet_daemon: Daemon, fault: str) -> None:
     address = f"{quiet_daemon.directory}/notify"

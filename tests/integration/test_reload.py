@@ -90,8 +90,9 @@ def test_a_mistake_in_the_settings_changes_nothing(
     assert done.returncode == 1
     assert "timout is not a setting" in done.stderr
     assert "the settings stay as they were" in done.stderr
+    running.wait_for_log('"event":"reload_refused".*control socket.*timout is not a setting')
     running.signal(signal.SIGHUP)
-    running.wait_for_log("reload_refused")
+    running.wait_for_log('"event":"reload_refused".*signal HUP.*timout is not a setting')
     assert running.workers() == workers
     push(running, "first", "first")
     running.wait(processed(redis, 1), 10, "it works as before")
@@ -260,3 +261,92 @@ def test_a_settings_file_that_would_block_is_refused(idle_daemon: Daemon) -> Non
     assert done.returncode == 1
     assert "is not a regular file" in done.stderr
     assert running.jobctl("status").returncode == 0
+
+
+# --- while the daemon is quiet ---------------------------------------------------------------
+
+
+def test_a_reload_of_a_quiet_daemon_follows_its_resume(
+    idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    running = with_settings(idle_daemon, queues=["first"], workers=2)
+    old, keeper = running.workers(), running.keeper()
+    assert running.jobctl("quiet").returncode == 0
+    push(running, "second", "second")
+    settings(running, queues=["second"], workers=3)
+    running.signal(signal.SIGHUP)
+    running.wait_for_log('"event":"reload_postponed".*the resume')
+    shown = running.jobctl("status").stdout
+    assert "a reload was asked for; it begins at the resume" in shown
+    assert (running.workers(), running.keeper()) == (old, keeper)
+    assert running.jobctl("resume").returncode == 0
+    running.wait_for_log("generation 2 is complete")
+    running.wait(processed(redis, 1), 10, "new workers serve the other queue")
+    running.wait(lambda: not {*old, keeper} & set(pids(running)), 10, "the old ones have left")
+    running.wait(lambda: len(running.workers()) == 3, 10, "there is one more")
+    answer = json.loads(running.jobctl("status", "--json").stdout)
+    assert (answer["generation"], answer["reload_postponed"]) == (2, False)
+
+
+def pids(running: Daemon) -> list[int]:
+    return [child.pid for child in running.children()]
+
+
+def test_jobctl_does_not_wait_for_the_resume(idle_daemon: Daemon) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    running.jobctl("quiet")
+    done = running.jobctl("reload")
+    assert done.returncode == 0
+    assert "replaces its workers at the resume" in done.stdout
+    done = running.jobctl("reload", "--wait", timeout=10)
+    assert done.returncode == 4
+    assert "replaces its workers at the resume" in done.stderr
+    running.jobctl("resume")
+    running.wait_for_log("generation 2 is complete")
+    assert running.jobctl("quiet").returncode == running.jobctl("resume").returncode == 0
+    assert running.jobctl("reload", "--wait").returncode == 0
+    assert running.state()["generation"] == 3, "what was owed was done once"
+
+
+def test_a_mistake_in_the_settings_of_a_quiet_daemon_is_told_at_once(idle_daemon: Daemon) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    workers = running.workers()
+    running.jobctl("quiet")
+    settings(running, queues=["first"], timout=3)
+    done = running.jobctl("reload")
+    assert done.returncode == 1
+    assert "timout is not a setting" in done.stderr
+    running.wait_for_log('"event":"reload_refused".*timout is not a setting')
+    running.jobctl("resume")
+    running.wait(lambda: running.state()["state"] == "running", 10, "it is resumed")
+    assert (running.workers(), running.state()["generation"]) == (workers, 1)
+
+
+def test_the_settings_that_a_quiet_daemon_has_read_hold_for_its_stop(
+    idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    running = with_settings(idle_daemon, queues=["first"], timeout=60)
+    push(running, "first", "first", 30.0)
+    running.wait(lambda: redis.llen("queue:first") == 0, 10, "the job runs")
+    running.jobctl("quiet")
+    settings(running, queues=["first"], timeout=0.2)
+    assert running.jobctl("reload").returncode == 0
+    assert running.jobctl("stop", timeout=20).returncode == 0
+    assert redis.llen("queue:first") == 1, "the job has gone back"
+    assert "child_forked" not in running.log().partition('"state":"quieting"')[2]
+
+
+def test_a_reload_at_the_resume_that_fails_takes_the_settings_back(idle_daemon: Daemon) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    (old,) = running.workers()
+    running.jobctl("quiet")
+    settings(running, queues=["second"])
+    running.write_app("this is no Python\n")
+    running.expect_in_log("SyntaxError")
+    assert running.jobctl("reload").returncode == 0
+    running.jobctl("resume")
+    running.wait_for_log("reload_failed")
+    assert running.workers() == [old]
+    answer = json.loads(running.jobctl("status", "--json").stdout)
+    assert (answer["state"], answer["queues"]) == ("running", ["first"])
+    assert [worker["state"] for worker in answer["workers"]] == ["ready"]
