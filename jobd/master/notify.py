@@ -38,6 +38,11 @@ class Notifier:
             watchdog = int(values["WATCHDOG_USEC"]) / 1e6
         return cls(values["NOTIFY_SOCKET"], watchdog)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is somebody to be told."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """The service is up (or up again after a reload); the watchdog counts from here on."""
         self._send(f"READY=1\nSTATUS={status}\nWATCHDOG=1")

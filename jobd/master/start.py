@@ -21,13 +21,13 @@ import daemon
 from jobd import log
 from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import control, descriptors, pidfile, privileges
+from jobd.master import allowance, control, descriptors, pidfile, privileges
 from jobd.master.launch import Launch, Verdict, await_verdict
 from jobd.master.logfile import LogFile
 from jobd.master.master import Master
 from jobd.master.notify import Notifier
 from jobd.master.signals import MASTER_SIGNALS
-from jobd.master.slots import GRACE, PUSH_BACK
+from jobd.master.stop import AFTERWARDS
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
@@ -61,6 +61,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     os.chdir(config.directory or Path.cwd())
     log.configure(logfile, config.log_level, config.log_format, "master")
     _warn_of_root(config)
+    allowance.warn_of_short_stop(config, extends=notifier.connected)
     if lock is None:
         logger.warning(
             "no_pidfile",
@@ -122,7 +123,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
     os.close(writer)
     lock.close()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    limit = config.start_timeout + config.timeout + 2 * (PUSH_BACK + GRACE) + _LAUNCHER_EXTRA
+    limit = config.start_timeout + config.timeout + AFTERWARDS + _LAUNCHER_EXTRA
     try:
         verdict = await_verdict(reader, limit)
     except KeyboardInterrupt:
@@ -176,6 +177,7 @@ def _become_daemon(
         log.configure(logfile, config.log_level, config.log_format, "master")
         _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
+        allowance.warn_of_short_stop(config, extends=False)
         master = Master(
             config,
             logfile=logfile,

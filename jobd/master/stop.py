@@ -21,6 +21,9 @@ from jobd.master.slots import GRACE, PUSH_BACK
 if TYPE_CHECKING:
     from jobd.master.master import Master
 
+AFTERWARDS = 2 * (PUSH_BACK + GRACE)
+"""Seconds that a stop may take after its deadline: those of the workers, then the keeper's."""
+
 _REPORT_EVERY = 5.0
 _INSIST_AFTER = 1.0  # s: a bouncing key is not insistence
 
@@ -86,7 +89,7 @@ class Stop:
     def limit(self) -> float:
         """Seconds from now in which everything will have ended, one way or another."""
         rest = max(0.0, self._deadline - time.monotonic())
-        return rest + 2 * (PUSH_BACK + GRACE)
+        return rest + AFTERWARDS
 
     def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
         master = self._master

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -25,6 +27,16 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         pytest.skip(str(reason))
     yield made
     made.close()
+
+
+@pytest.fixture
+def bus(box: Box) -> Iterator[None]:
+    """D-Bus, as every usual system has it: by it users who are not root ask systemd."""
+    started = box.run("systemctl", "start", "dbus.socket")
+    if started.returncode:
+        pytest.skip(f"no D-Bus here: {started.stderr}")
+    yield
+    box.run("systemctl", "stop", "dbus.socket", "dbus.service")
 
 
 class Service:
@@ -89,6 +101,12 @@ class Service:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def records(self, event: str) -> list[dict[str, Any]]:
+        """What jobd has logged under that name since the box was booted."""
+        lines = self.box.journal(self.unit).splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [record for record in found if record["event"] == event]
+
     def story(self) -> str:
         return self.box.journal(self.unit)[-5000:]
 
@@ -97,7 +115,8 @@ class Service:
         self.box.run("systemctl", "stop", self.unit)
         self.box.run("systemctl", "reset-failed", self.unit)
         left = self.box.run("pgrep", "-u", "jobd").stdout
-        self.box.run("sh", "-c", "rm -rf /etc/systemd/system/jobd* /var/lib/jobd/* /etc/jobd/*")
+        places = "/etc/systemd/system/jobd* /var/lib/jobd/* /etc/jobd/* /run/jobd"
+        self.box.run("sh", "-c", f"rm -rf {places}")
         self.box.run("systemctl", "daemon-reload")
         assert not left, f"processes of the unit are left\n{self.story()}"
 

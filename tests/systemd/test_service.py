@@ -285,6 +285,69 @@ def test_50_a_stop_takes_longer_than_systemd_was_told_if_jobs_need_it(
     assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
 
 
+TOO_SHORT = "stop_timeout_of_unit_too_short"
+
+
+def told(service: Service, event: str) -> list[dict[str, Any]]:
+    """What this start of the service has logged under that name."""
+    return [record for record in service.records(event) if record["pid"] == service.main_pid]
+
+
+def test_50_a_unit_that_gives_a_stop_too_little_time_is_warned_of(
+    service: Service, bus: None
+) -> None:
+    service.write_app(APP)
+    service.drop_in("TimeoutStopSec=5")
+    service.start()
+    (warning,) = told(service, TOO_SHORT)
+    assert warning["level"] == "warning"
+    assert (warning["unit"], warning["unit_allows"]) == (service.unit, 5.0)
+    assert warning["stop_takes_up_to"] == 30.0
+    assert "jobd will ask systemd for more time" in warning["advice"]
+    assert "set TimeoutStopSec=30 or more" in warning["advice"]
+
+
+def test_50_the_shipped_unit_gives_a_stop_enough_time(service: Service, bus: None) -> None:
+    service.write_app(APP)
+    service.configure('log_level = "debug"')
+    service.start()
+    assert told(service, TOO_SHORT) == told(service, "unit_unknown") == []
+
+
+def test_50_where_systemd_cannot_be_asked_nothing_is_lost_but_the_warning(
+    service: Service,
+) -> None:
+    service.write_app(APP)
+    service.configure('log_level = "debug"')
+    service.drop_in("TimeoutStopSec=5")
+    service.start()
+    assert told(service, TOO_SHORT) == []
+    (unknown,) = told(service, "unit_unknown")
+    assert (unknown["level"], unknown["unit"]) == ("debug", service.unit)
+    assert unknown["reason"]
+
+
+def test_50_a_unit_that_does_not_listen_is_killed_as_the_warning_says(
+    service: Service, push: Push, redis: redis_py.Redis, bus: None
+) -> None:
+    service.write_app(APP)
+    deaf = ("Type=exec", "NotifyAccess=none", "WatchdogSec=0", "TimeoutStopSec=2")
+    # With the state file the next start knows at once what to recover, else a minute later.
+    service.drop_in(*deaf, "RuntimeDirectoryPreserve=yes")
+    service.start()
+    wait(lambda: redis.scard("processes") == 1, 10, "the worker is there")
+    (warning,) = told(service, TOO_SHORT)
+    assert "systemd will kill what still runs then" in warning["advice"]
+    nap(service, push, 5)
+    (service.home / "napping").unlink()
+    service.systemctl("stop", service.unit)
+    assert service.show("Result") == "timeout"
+    assert redis.get("stat:processed") is None
+    service.start()
+    wait((service.home / "napping").exists, 20, "the job runs again")
+    processed(redis, 1)
+
+
 def test_50_usr2_to_every_process_of_the_unit_harms_no_process_of_jobd(
     running: Service, push: Push, redis: redis_py.Redis
 ) -> None:
