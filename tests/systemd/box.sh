@@ -44,7 +44,7 @@ inside() {
     cd /
     umount -l /.old
     exec env -i container=box PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-        /lib/systemd/systemd --system --log-target=console --log-level=notice --show-status=no \
+        /lib/systemd/systemd --system --log-target=journal --log-level=notice --show-status=no \
         --unit=box.target < /dev/null > "$directory/systemd.log" 2>&1
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import site
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -99,22 +100,33 @@ def test_jobs_run_in_the_hardened_unit(running: Service, push: Push, redis: redi
         running.jobctl(command)
 
 
-def test_a_hung_master_is_restarted_by_the_watchdog_and_its_jobs_come_back(
+def test_06_a_master_that_stays_stopped_is_ended_by_the_watchdog_and_no_job_is_lost(
     service: Service, push: Push, redis: redis_py.Redis
 ) -> None:
     service.write_app(APP)
+    service.configure("concurrency = 2")
     service.drop_in("WatchdogSec=2", "RestartSec=100ms")
     service.start()
     nap(service, push, 3)
     (service.home / "napping").unlink()
     before = service.main_pid
     service.kill("STOP", before)
+    state = service.box.path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[0]
+    assert state == "T"
+    for number in range(50):
+        push("count", number)
     service.wait_active(before)
     assert service.show("NRestarts") == "1"
     wait((service.home / "napping").exists, 20, "the job runs again")
-    processed(redis, 1)
-    # Nobody but systemd has sent an ABRT.
-    assert "Fatal Python error: Aborted" in service.box.journal(service.unit)
+    wait((service.home / "rested").exists, 20, "to its end")
+    processed(redis, 51)
+    assert redis.llen("queue:default") == redis.zcard("retry") == redis.zcard("dead") == 0
+    journal = service.box.journal(service.unit)
+    assert "Watchdog timeout (limit 2s)!" in journal
+    # The ABRT was systemd's; a stopped process dies of it, and says where it was, only when let go.
+    assert re.search(r"Main process exited, code=(killed|dumped), status=6/ABRT", journal)
+    stacks = journal.partition("Fatal Python error: Aborted")[2]
+    assert "master/master.py" in stacks.partition("Extension modules")[0]
 
 
 def test_reload_brings_new_code_or_fails_and_keeps_the_old(
