@@ -15,6 +15,7 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
+from tests.faults.deaddisk import READ, DeadDisk, waiting
 from tests.integration.daemon import Daemon
 
 LIMIT = 4.0
@@ -75,10 +76,7 @@ def test_35_the_gil_held_in_c_costs_the_worker_its_life_and_the_job_one_attempt(
     (death,) = (record for record in running.records() if record["event"] == "child_died")
     assert death["cause"] == "hung, killed by signal 6 (SIGABRT)"
     assert signals_sent(running) == ["SIGTERM", "SIGABRT"]
-    running.wait(lambda: redis.zcard("retry") == 1, 15, "the job was recovered")
-    members: Any = redis.zrange("retry", 0, -1)
-    assert json.loads(members[0])["crashes"] == 1
-    running.wait(lambda: len(running.workers()) == 1, 10, "there is a new worker")
+    assert_recovered(running, redis)
     assert running.workers() != [old]
     assert [event for event in events(running) if event == "child_hung"] == ["child_hung"]
 
@@ -93,6 +91,109 @@ def test_35_c_code_that_ends_after_the_term_costs_no_attempt(
     assert signals_sent(running) == ["SIGTERM"]
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job was done")
     assert redis.llen("queue:default") == redis.zcard("retry") == 0
+
+
+DEAF = """
+    import ctypes
+    from pathlib import Path
+    from jobd import job
+
+    IGNORE = ctypes.c_void_p(1)
+
+    @job(name="hold")
+    def hold(seconds):
+        # As a library does that has handlers of its own. Only the process itself can do it.
+        ctypes.CDLL(None).signal(6, IGNORE)
+        Path("begun").touch()
+        ctypes.PyDLL(None).sleep(seconds)
+"""
+
+
+def assert_recovered(running: Daemon, redis: redis_py.Redis) -> None:
+    """The one job was running when its worker died, and is in the retry set for it."""
+    running.wait(lambda: redis.zcard("retry") == 1, 15, "the job was recovered")
+    members: Any = redis.zrange("retry", 0, -1)
+    assert json.loads(members[0])["crashes"] == 1
+    running.wait(lambda: len(running.workers()) == 1, 10, "there is a new worker")
+
+
+def test_35_one_that_hears_neither_term_nor_abrt_is_killed(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(DEAF, "-w", "1", "-c", "2", "--worker-timeout", str(LIMIT))
+    (old,) = running.workers()
+    push(running, "hold", 300)
+    running.write_app("from jobd import job\n\n@job(name='other')\ndef other(): ...\n")
+    running.wait_for_log('"event":"child_died"', 30)
+    (death,) = (record for record in running.records() if record["event"] == "child_died")
+    assert death["cause"] == "hung, killed by signal 9 (SIGKILL)"
+    assert death["child_pid"] == old
+    assert signals_sent(running) == ["SIGTERM", "SIGABRT", "SIGKILL"]
+    assert_recovered(running, redis)
+    assert "Fatal Python error" not in running.log()
+
+
+# A job reaches the main thread by a pending call only.
+DEAD_DISK = """
+    import ctypes, os, threading
+    from pathlib import Path
+    from jobd import job
+
+    read = threading.Event()
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+    def read_disk(_nothing):
+        os.waitpid(READ, 0)
+        read.set()
+        return 0
+
+    @job(name="load")
+    def load(_seconds):
+        ctypes.pythonapi.Py_AddPendingCall(read_disk, None)
+        Path("begun").touch()
+        read.wait()
+""".replace("READ", READ)
+
+
+def test_35_one_that_waits_in_the_kernel_gets_twice_the_time(
+    dead_disk: DeadDisk, daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(DEAD_DISK, "-w", "1", "-c", "2", "--worker-timeout", str(LIMIT))
+    dead_disk.attach()
+    (worker,) = running.workers()
+    push(running, "load", 0)
+    running.wait(lambda: waiting(worker) == [worker], 5, "the main thread waits in the kernel")
+    running.wait_for_log('"event":"child_waits_in_kernel"', 2 * LIMIT)
+    assert shown(running)["trouble"] == "waits in the kernel"
+    assert waiting(worker) == [worker]
+    dead_disk.answer()
+    running.wait_for_log('"event":"child_reacts_again"')
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job was done")
+    assert running.workers() == [worker]
+    assert shown(running)["trouble"] == ""
+    assert signals_sent(running) == []
+    assert "child_hung" not in events(running)
+
+
+def test_35_one_that_waits_in_the_kernel_for_longer_is_ended(
+    dead_disk: DeadDisk, daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(DEAD_DISK, "-w", "1", "-c", "2", "--worker-timeout", str(LIMIT))
+    running.expect_in_log("Fatal Python error: Aborted")
+    dead_disk.attach()
+    (worker,) = running.workers()
+    push(running, "load", 0)
+    running.write_app("from jobd import job\n\n@job(name='other')\ndef other(): ...\n")
+    running.wait(lambda: waiting(worker) == [worker], 5, "the main thread waits in the kernel")
+    running.wait_for_log('"event":"child_died"', 2 * LIMIT + 20)
+    silence = {r["event"]: r["seconds"] for r in running.records() if "seconds" in r}
+    assert LIMIT <= silence["child_waits_in_kernel"] < 2 * LIMIT <= silence["child_hung"]
+    # The main thread hears nothing there, but for an ABRT any thread will do.
+    assert signals_sent(running) == ["SIGTERM", "SIGABRT"]
+    (death,) = (record for record in running.records() if record["event"] == "child_died")
+    assert death["cause"] == "hung, killed by signal 6 (SIGABRT)"
+    assert " in read_disk\n" in death["stack"], "where it has waited"
+    assert_recovered(running, redis)
 
 
 def test_05_a_stopped_worker_is_reported_and_left_alone(

@@ -7,16 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests import processes
 from tests.conftest import StartDaemon
+from tests.faults.deaddisk import READ, DeadDisk, waiting
 from tests.integration.daemon import environment
 from tests.integration.ledger import whereabouts
 
@@ -55,51 +52,25 @@ APP = """
     @job(name="stuck")
     def stuck():
         begin("stuck")
-        # The new process opens its standard input before it becomes another program, and until
-        # then the kernel holds the thread that made it in an uninterruptible sleep.
-        wait = [(os.POSIX_SPAWN_OPEN, 0, "fifo", os.O_RDONLY, 0)]
-        os.posix_spawn("/bin/true", ["true"], {}, file_actions=wait)
-"""
+        READ
+""".replace("READ", READ)
 
 
 # -- 24: jobs that do not end ------------------------------------------------------------------
 
 
-@pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[Path]:
-    """Lets go what waits in it when the test is over."""
-    path = tmp_path / "daemon0" / "fifo"
-    yield path
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        pass  # nobody waits
-    processes.reap()
-
-
-def stuck_in_the_kernel(worker: int) -> bool:
-    """Whether a thread of *worker* is in the state that no signal but KILL ends."""
-    for task in Path(f"/proc/{worker}/task").iterdir():
-        try:
-            if (task / "stat").read_text().rpartition(")")[2].split()[0] == "D":
-                return True
-        except OSError:
-            continue  # it has ended
-    return False
-
-
 def test_24_jobs_that_nothing_ends_are_given_back_once_and_the_stop_is_in_time(
-    fifo: Path, daemon: StartDaemon, redis: redis_py.Redis
+    dead_disk: DeadDisk, daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
     running = daemon(APP, "-w", "4", "-c", "1", "-t", "1", ready=False)
-    os.mkfifo(fifo)
+    dead_disk.attach()
     running.wait_ready()
     jids = {}
     for name in ("stubborn", "asleep", "hog", "stuck"):
         jids[name] = Client(running.url).push({"class": name, "args": []})
         running.wait((running.directory / name).exists, 15, f"{name} runs")
     running.wait(
-        lambda: any(stuck_in_the_kernel(worker) for worker in running.workers()),
+        lambda: any(waiting(worker) for worker in running.workers()),
         5,
         "one worker is in an uninterruptible sleep",
     )
