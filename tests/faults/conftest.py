@@ -9,6 +9,7 @@ import pytest
 
 from tests import processes
 from tests.faults.deaddisk import DeadDisk
+from tests.faults.memorygroup import MemoryGroup, NoMemoryGroup
 
 
 @pytest.fixture
@@ -19,3 +20,16 @@ def dead_disk(tmp_path: Path) -> Iterator[DeadDisk]:
     yield disk
     disk.answer()
     processes.reap()
+
+
+@pytest.fixture
+def memory_group() -> Iterator[MemoryGroup]:
+    """150 MB for all processes that are put into it. To be asked for before the daemon, which must
+    have ended when the group goes."""
+    try:
+        group = MemoryGroup(150)
+    except NoMemoryGroup as reason:
+        pytest.skip(str(reason))
+    yield group
+    processes.reap()
+    group.close()

@@ -10,6 +10,7 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
+from tests.faults.memorygroup import MemoryGroup
 from tests.integration.daemon import Daemon
 
 APP = """
@@ -121,3 +122,36 @@ def test_a_limit_below_the_start_size_is_said_and_harms_nobody(
     Client(running.url).push({"class": "nap", "args": [4000]})
     running.wait(lambda: redis.get("stat:processed") == b"1", 15, "the job is done")
     assert running.workers() == [worker]
+
+
+HUNGRY = """
+    from pathlib import Path
+    from jobd import job
+
+    @job(name="eat")
+    def eat(megabytes):
+        if not Path("eaten").exists():
+            Path("eaten").touch()
+            b"x" * (megabytes << 20)
+"""
+
+
+def test_50_a_worker_that_the_kernel_kills_for_want_of_memory(
+    memory_group: MemoryGroup, daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(HUNGRY, "-w", "2", "-c", "1")
+    before = running.workers()
+    keeper = running.keeper()
+    memory_group.add([running.pid, *(child.pid for child in running.children())])
+    Client(running.url).push({"class": "eat", "args": [400]})
+    running.wait_for_log('"event":"child_died"', 20)
+    (death,) = events(running, "child_died")
+    assert memory_group.kills == 1
+    assert death["child_pid"] in before
+    assert death["cause"] == "killed by signal 9 (SIGKILL)"
+    assert death["reason"] == "killed from outside, perhaps for want of memory"
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job runs again")
+    running.wait(lambda: len(running.workers()) == 2, 10, "there is a new worker")
+    assert set(before) - set(running.workers()) == {death["child_pid"]}
+    assert running.keeper() == keeper
+    assert memory_group.kills == 1

@@ -96,6 +96,16 @@ class Box:
         """What the unit has written, and systemd about it."""
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit).stdout
 
+    @property
+    def limits_memory(self) -> bool:
+        """Whether systemd can limit the memory of a unit here, and notices when that is reached."""
+        return "memory" in (self._cgroup / "cgroup.controllers").read_text().split()
+
+    def pids(self, unit: str) -> list[int]:
+        """The processes of a service as they are numbered outside."""
+        listed = self._cgroup / "system.slice" / unit / "cgroup.procs"
+        return [int(pid) for pid in listed.read_text().split()]
+
     def close(self) -> None:
         """End it, at once: with its first process the kernel kills all others."""
         if self._process.poll() is None:

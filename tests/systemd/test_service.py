@@ -6,6 +6,7 @@ import json
 import re
 import site
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import redis as redis_py
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from jobd.testing.server import find_server
+from tests.faults.memorygroup import MemoryGroup, NoMemoryGroup
 from tests.integration.daemon import wait
 from tests.systemd.box import Box
 from tests.systemd.conftest import UNITS, Service
@@ -268,6 +270,13 @@ def call_out():
 
 # -- fault 50 --------------------------------------------------------------------------------------
 
+TOO_SHORT = "stop_timeout_of_unit_too_short"
+
+
+def told(service: Service, event: str) -> list[dict[str, Any]]:
+    """What the master of the service has logged under that name."""
+    return [record for record in service.records(event) if record["pid"] == service.main_pid]
+
 
 def test_50_a_killed_worker_leaves_the_unit_up(
     service: Service, push: Push, redis: redis_py.Redis
@@ -285,6 +294,53 @@ def test_50_a_killed_worker_leaves_the_unit_up(
     assert (service.show("NRestarts"), service.show("OOMPolicy")) == ("0", "continue")
 
 
+@contextmanager
+def little_memory(service: Service) -> Iterator[None]:
+    """The service, started, with 150 MB."""
+    if service.box.limits_memory:
+        service.drop_in("MemoryMax=150M", "MemorySwapMax=0")
+        service.start()
+        yield
+        return
+    try:
+        group = MemoryGroup(150)
+    except NoMemoryGroup as reason:
+        pytest.skip(str(reason))
+    try:
+        service.start()
+        group.add(service.box.pids(service.unit))
+        yield
+        assert group.kills == 1
+    finally:
+        service.box.run("systemctl", "stop", service.unit)
+        group.close()
+
+
+def test_50_a_worker_that_the_kernel_kills_for_want_of_memory_leaves_the_unit_up(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(
+        APP
+        + """
+@job
+def eat(megabytes):
+    if not (HOME / "eaten").exists():
+        (HOME / "eaten").touch()
+        b"x" * (megabytes << 20)
+"""
+    )
+    service.configure("workers = 2", "concurrency = 1")
+    with little_memory(service):
+        main = service.main_pid
+        push("eat", 400)
+        processed(redis, 1)
+        assert (service.show("ActiveState"), service.main_pid) == ("active", main)
+        (death,) = told(service, "child_died")
+        assert death["cause"] == "killed by signal 9 (SIGKILL)"
+        assert death["reason"] == "killed from outside, perhaps for want of memory"
+        assert (service.show("NRestarts"), service.show("OOMPolicy")) == ("0", "continue")
+
+
 def test_50_a_stop_takes_longer_than_systemd_was_told_if_jobs_need_it(
     service: Service, push: Push, redis: redis_py.Redis
 ) -> None:
@@ -295,14 +351,6 @@ def test_50_a_stop_takes_longer_than_systemd_was_told_if_jobs_need_it(
     service.systemctl("stop", service.unit)
     assert redis.get("stat:processed") == b"1"
     assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
-
-
-TOO_SHORT = "stop_timeout_of_unit_too_short"
-
-
-def told(service: Service, event: str) -> list[dict[str, Any]]:
-    """What this start of the service has logged under that name."""
-    return [record for record in service.records(event) if record["pid"] == service.main_pid]
 
 
 def test_50_a_unit_that_gives_a_stop_too_little_time_is_warned_of(
