@@ -78,7 +78,8 @@ def quiet(find: Finder) -> None:
     try:
         answer = daemon.result("quiet")
     except NoAnswer as problem:
-        daemon.signal(Signals.SIGTSTP)
+        # Not TSTP: a process that is stopped loses it when it is let go.
+        daemon.signal(Signals.SIGUSR1)
         raise Problem(
             Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
         ) from None

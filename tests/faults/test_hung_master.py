@@ -95,6 +95,34 @@ def test_36_threads_of_a_stopped_master_say_so_and_show_the_children(daemon: Sta
     assert "most recent call first" in stacks["keeper"]
 
 
+@pytest.mark.parametrize("socket", ["there", "gone"])
+def test_06_a_stopped_master_is_quiet_as_soon_as_it_goes_on(
+    daemon: StartDaemon, socket: str
+) -> None:
+    """By the request that waits in its socket, or by the signal alone: the kernel forgets a TSTP
+    that a stopped process gets, which was the signal once."""
+    running = daemon(APP)
+    running.signal(signal.SIGSTOP)
+    if socket == "gone":
+        running.socket.unlink()
+    done = running.jobctl("quiet")
+    assert done.returncode == 4
+    assert "a signal was sent, but whether it is quiet is not known" in done.stderr
+    running.signal(signal.SIGCONT)
+    running.wait(lambda: running.state()["state"] == "quiet", 10, "it is quiet")
+
+
+def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    running.signal(signal.SIGSTOP)
+    assert running.jobctl("quiet").returncode == 4
+    assert running.jobctl("resume").returncode == 5, "there is no signal for it"
+    running.signal(signal.SIGCONT)
+    running.wait_for_log('"state":"quieting"(.*\n)*.*"state":"running","before":"quiet')
+    running.wait(lambda: running.state()["state"] == "running", 10, "it is not quiet any more")
+    assert running.jobctl("status").returncode == 0
+
+
 def test_36_a_dump_in_normal_operation_is_made_without_c_code(daemon: StartDaemon) -> None:
     """Which crashed one master in some hundred that were sent TTIN again and again."""
     running = daemon(APP)
