@@ -268,6 +268,31 @@ def call_out():
         service.jobctl(command)
 
 
+# -- fault 42 --------------------------------------------------------------------------------------
+
+
+def test_42_what_a_job_has_left_running_ends_with_the_unit(
+    service: Service, push: Push, redis: redis_py.Redis
+) -> None:
+    service.write_app(
+        APP
+        + """
+@job
+def leave():
+    left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (HOME / "left").write_text(str(left.pid))
+"""
+    )
+    service.start()
+    push("leave")
+    processed(redis, 1)
+    left = service.box.path(f"/proc/{(service.home / 'left').read_text()}")
+    assert (left / "comm").read_text() == "sleep\n"
+    service.systemctl("stop", service.unit)
+    wait(lambda: not left.exists(), 5, "it has ended, too")
+    assert service.show("Result") == "success"
+
+
 # -- fault 50 --------------------------------------------------------------------------------------
 
 TOO_SHORT = "stop_timeout_of_unit_too_short"
