@@ -252,8 +252,11 @@ class Daemon:
         return "".join(part.read_text(errors="replace") for part in parts if part.is_file())
 
     def records(self) -> list[dict[str, Any]]:
-        """The JSON records of the log."""
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        """The JSON records of the log, but for one that is only half there yet: who reads while
+        somebody writes may see the beginning of it."""
+        lines = self.log().splitlines(keepends=True)
+        whole = (line for line in lines if line.startswith("{") and line.endswith("}\n"))
+        return [json.loads(line) for line in whole]
 
     def story(self) -> str:
         """State and the end of the log, for messages."""
