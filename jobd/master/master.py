@@ -297,8 +297,10 @@ class Master:
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
-        else:
-            self.reload.request(cause)
+        elif (error := self.reload.request(cause)) and self.phase is Phase.RUNNING:
+            # Under Type=notify-reload systemd waits for an answer to its HUP, whatever that is.
+            self.notifier.reloading()
+            self.notifier.ready(f"reload refused: {error}")
 
     # The end -----------------------------------------------------------------------------------
 

@@ -227,6 +227,21 @@ def test_48_a_reload_that_waits_for_the_resume_does_not_let_systemd_wait(
         assert heard(line, "READY")[-1]["STATUS"].startswith("running gen 2")
 
 
+def test_48_a_refused_reload_does_not_let_systemd_wait(quiet_daemon: Daemon) -> None:
+    address = f"{quiet_daemon.directory}/notify"
+    settings = quiet_daemon.directory / "jobd.toml"
+    settings.write_text("workers = 1\n")
+    with listen(address) as line:
+        quiet_daemon.run(env={"NOTIFY_SOCKET": address})
+        quiet_daemon.wait_ready()
+        heard(line, "READY")
+        settings.write_text("workers = 0\n")
+        quiet_daemon.signal(signal.SIGHUP)
+        heard(line, "RELOADING")
+        status = heard(line, "READY")[-1]["STATUS"]
+        assert status.startswith("reload refused: the settings stay as they were")
+
+
 @pytest.mark.parametrize("fault", ["missing", "full", "closed"])
 def test_48_a_line_that_does_not_work_hinders_nothing(quiet_daemon: Daemon, fault: str) -> None:
     address = f"{quiet_daemon.directory}/notify"
