@@ -52,6 +52,20 @@ def test_start_returns_when_all_workers_are_ready(detached: Callable[[], Daemon]
     assert Path(f"/proc/{master.pid}/cwd").readlink() == daemon.directory
 
 
+def test_processes_are_told_apart_by_their_titles(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    assert daemon.start("-w", "2", "--tag", "shop").returncode == 0
+
+    def titles() -> list[str]:
+        family = [psutil.Process(daemon.pid), *daemon.children()]
+        return sorted(" ".join(process.cmdline()).strip() for process in family)
+
+    shown = ["jobd keeper [shop]", "jobd master [shop] running"]
+    assert titles() == [*shown, "jobd worker.0 [shop]", "jobd worker.1 [shop]"]
+    assert daemon.jobctl("quiet").returncode == 0
+    daemon.wait(lambda: "jobd master [shop] quiet" in titles(), 5, "the title says so")
+
+
 def test_children_are_in_groups_of_their_own_and_preferred_by_the_oom_killer(
     detached: Callable[[], Daemon],
 ) -> None:
