@@ -162,7 +162,7 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
     return (Code.PARTIAL, last["text"]) if last.get("code") else (Code.DONE, "")
 
 
-@jobctl.command()
+@jobctl.command(short_help="Print what every thread is doing, and with which job.")
 @click.pass_obj
 def threads(find: Finder) -> int:
     """Print what every thread of every process is doing, and with which job."""
@@ -190,7 +190,7 @@ def _answered(answers: Iterator[dict[str, Any]]) -> int:
     raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
 
 
-@jobctl.command("reopen-logs")
+@jobctl.command("reopen-logs", short_help="Open the log file anew in all processes.")
 @click.pass_obj
 def reopen_logs(find: Finder) -> None:
     """Have all processes open the log file anew; for logrotate, after the move."""
@@ -205,7 +205,7 @@ def reopen_logs(find: Finder) -> None:
     click.echo("all processes have reopened the log")
 
 
-@jobctl.command()
+@jobctl.command(short_help="Read the settings again and replace all workers.")
 @click.option("--wait", is_flag=True, help="Return when the last new worker is ready.")
 @click.pass_obj
 def reload(find: Finder, wait: bool) -> None:
@@ -227,7 +227,7 @@ def reload(find: Finder, wait: bool) -> None:
         ) from None
 
 
-@jobctl.command()
+@jobctl.command(short_help="Replace one worker, which finishes its jobs.")
 @click.argument("slot", type=click.IntRange(min=0))
 @click.pass_obj
 def retire(find: Finder, slot: int) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import redis as redis_py
 
+from jobctl import daemon as control
 from jobd import Client
-from jobd.master import procs
+from jobd.master import procs, state
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon, environment
 
@@ -113,6 +114,43 @@ def test_stop_kills_a_master_that_does_not_answer(daemon: StartDaemon) -> None:
     # The master is let go on by the stop: stopped, it could not stop anything.
     assert running.jobctl("stop", "--kill").returncode == 0
     running.wait_ended(2)
+
+
+def test_a_kill_spares_no_process_of_the_state_file(tmp_path: Path) -> None:
+    """Not even one that would not notice its master's end."""
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
+    ticks = {one.pid: procs.start_ticks(one.pid) or 0 for one in sleepers}
+    master, *children = ticks
+
+    def record(pid: int) -> state.ChildRecord:
+        return state.ChildRecord(
+            slot=0, pid=pid, ticks=ticks[pid], identity="", generation=1, state="ready"
+        )
+
+    keeper, zygote, worker = map(record, children)
+    written = state.State(
+        pid=master,
+        ticks=ticks[master],
+        boot_id=procs.boot_id(),
+        uid=os.geteuid(),
+        version="",
+        state="running",
+        generation=1,
+        keeper=keeper,
+        zygotes=(zygote,),
+        workers=(worker,),
+    )
+    state.save(tmp_path / "jobd.state", written)
+    process = procs.Process.open(master, ticks[master])
+    assert process is not None
+    try:
+        control.Daemon(tmp_path / "jobd.pid", process).kill()
+        assert [one.wait(5) for one in sleepers] == [-signal.SIGKILL] * 4
+    finally:
+        process.close()
+        for one in sleepers:
+            one.kill()
+            one.wait()
 
 
 def test_threads_prints_every_thread_with_its_job(daemon: StartDaemon) -> None:
