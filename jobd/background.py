@@ -17,6 +17,7 @@ import redis
 from structlog.typing import FilteringBoundLogger
 
 from jobd import log
+from jobd.redis.connection import reason
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -59,7 +60,7 @@ class Outage:
                 if first:
                     self._away.since = time.monotonic()
             if first:
-                self._log.warning("redis_unavailable", error=str(error) or type(error).__name__)
+                self._log.warning("redis_unavailable", error=reason(error))
         broken = isinstance(error, redis.ConnectionError | redis.TimeoutError)
         if broken and self._client is not None:
             self._client.connection_pool.disconnect(inuse_connections=False)

@@ -250,7 +250,7 @@ def _check_redis(report: Report, config: Config) -> None:
         return
     from redis.exceptions import RedisError
 
-    from jobd.redis.connection import connect
+    from jobd.redis.connection import connect, reason
 
     where = redact(config.redis)
     try:
@@ -260,7 +260,7 @@ def _check_redis(report: Report, config: Config) -> None:
         finally:
             client.close()
     except (RedisError, JobdError, OSError, ValueError) as error:
-        text = redact(" ".join(str(error).split()))
+        text = redact(" ".join(reason(error).split()))
         report.problem(Exit.UNAVAILABLE, f"Redis at {where} does not answer: {text}")
         return
     version = str(info.get("redis_version", "0"))

@@ -23,7 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
-from jobd.redis.connection import connect, require_version
+from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
@@ -162,7 +162,7 @@ class Worker(Child):
                 raise UnavailableError(f"Redis refuses the password: {error}") from error
             except redis.RedisError as error:
                 pause = outage.failed(error)
-                if (note := f"waiting for Redis: {error}") != told:
+                if (note := f"waiting for Redis: {reason(error)}") != told:
                     told = note
                     self.tell({"type": "booting", "note": note})
                 until = time.monotonic() + pause
