@@ -140,7 +140,7 @@ class Master:
         self._save()
         logger.info("master_starting", version=VERSION, workers=len(self.staff.slots.workers))
         if not self._wait:
-            self._launch.report(Verdict(Exit.OK))
+            self._launch.report(Verdict(Exit.OK, pid=os.getpid()))
 
     def _patience(self) -> float:
         deadlines = [
@@ -220,7 +220,7 @@ class Master:
         self.enter(Phase.RUNNING, "all workers are ready")
         self._save()
         self.notifier.ready(self.line())
-        self._launch.report(Verdict(Exit.OK))
+        self._launch.report(Verdict(Exit.OK, pid=os.getpid()))
         if self._quiet_when_ready:
             self.quiet(self._quiet_when_ready)
 
