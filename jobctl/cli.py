@@ -122,14 +122,17 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     except NotRunning as problem:
         click.echo(problem)
         return Code.DONE
-    code, text = _stop(daemon, timeout, kill)
+    code, text, returned = _stop(daemon, timeout, kill)
     if text:
         click.echo(f"jobctl: {text}", err=True)
-    click.echo("stopped")
+    jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
+    click.echo(f"stopped; {jobs} went back to Redis" if returned else "stopped")
     return code
 
 
-def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]:
+def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str, int]:
+    """The code, what there is to say about it, and how many jobs the daemon says to have
+    returned."""
     fields = {} if timeout is None else {"timeout": timeout}
     began = time.monotonic()
     try:
@@ -157,9 +160,12 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
                     "next start would recover its jobs",
                 )
             daemon.kill()
-            return Code.PARTIAL, "it did not stop and was killed; the next start recovers its jobs"
+            text = "it did not stop and was killed; the next start recovers its jobs"
+            return Code.PARTIAL, text, 0
     last = next((message for message in answers if message["type"] == "done"), {})
-    return (Code.PARTIAL, last["text"]) if last.get("code") else (Code.DONE, "")
+    # A daemon of an older version does not count them.
+    returned = last.get("returned", 0)
+    return (Code.PARTIAL, last["text"], returned) if last.get("code") else (Code.DONE, "", returned)
 
 
 @jobctl.command(short_help="Print what every thread is doing, and with which job.")

@@ -98,8 +98,34 @@ def test_stop_returns_when_the_daemon_has_gone(daemon: StartDaemon) -> None:
     running = daemon(APP, "-t", "60")
     push(running, "nap", 60)
     done = running.jobctl("stop", "--timeout", "0.2")
-    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job went back to Redis\n")
     assert running.wait_ended(2) == 0
+
+
+def test_stop_counts_what_had_to_be_recovered_as_well(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2", "-c", "1")
+    for _ in range(2):
+        Client(running.url).push({"class": "app.nap", "args": [60]})
+    running.wait(
+        lambda: all(
+            worker["busy"]
+            for worker in json.loads(running.jobctl("status", "--json").stdout)["workers"]
+        ),
+        10,
+        "both run",
+    )
+    command = [sys.executable, "-m", "jobctl", "-P", str(running.pidfile), "stop", "--timeout", "2"]
+    stopping = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True)
+    running.wait(lambda: running.state()["state"] == "stopping", 10, "it stops")
+    # The keeper returns the job of this one, the other returns its own at the deadline.
+    os.kill(running.workers()[0], signal.SIGKILL)
+    shown, _ = stopping.communicate(timeout=20)
+    assert (stopping.returncode, shown) == (0, "stopped; 2 unfinished jobs went back to Redis\n")
+
+
+def test_stop_of_an_idle_daemon_has_no_jobs_to_tell_of(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    assert running.jobctl("stop").stdout == "stopped\n"
 
 
 def test_stop_of_nothing_is_success(tmp_path: Path) -> None:
