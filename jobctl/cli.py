@@ -246,7 +246,7 @@ def retire(find: Finder, slot: int) -> None:
     click.echo(f"worker.{slot}, pid {answer['pid']}, will be replaced")
 
 
-@jobctl.command()
+@jobctl.command(short_help="Go on with so many workers.")
 @click.argument("workers", type=click.IntRange(min=1))
 @click.pass_obj
 def scale(find: Finder, workers: int) -> None:

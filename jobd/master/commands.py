@@ -73,6 +73,7 @@ class Commands:
             status=report.status(
                 master.phase,
                 master.cause,
+                master.entered,
                 master.generation,
                 master.started,
                 master.staff,

@@ -33,6 +33,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "failed": {"code": int, "permanent": bool, "reason": str},
     "quieting": {"cause": str},
     "stopping": {"cause": str},
+    "outage": {"error": str},
     "interrupted": {"jobs": int},
     "recovered": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
@@ -94,6 +95,7 @@ class Staff:
             "idle": self._on_idle,
             "resumed": self._on_resumed,
             "stopping": self._on_stopping,
+            "outage": self._on_outage,
             "interrupted": self._on_interrupted,
             "recovered": self._on_recovered,
             "reopened": self._on_reopened,
@@ -207,6 +209,11 @@ class Staff:
             logger.info("child_leaving", child=child.role, child_pid=child.pid, cause=child.cause)
         child.stage = Stage.STOPPING
         self._events.changed()
+
+    def _on_outage(self, child: Child, message: Message) -> None:
+        if not child.outage:
+            child.outage_since = time.monotonic()
+        child.outage = message["error"]
 
     def _on_interrupted(self, _child: Child, message: Message) -> None:
         self.returned += message["jobs"]

@@ -130,6 +130,11 @@ class Fetcher(threading.Thread):
         return len(self._ledger)
 
     @property
+    def outage(self) -> str:
+        """Why it cannot talk to Redis now; "" if it can."""
+        return self._outage.error
+
+    @property
     def interrupted(self) -> int:
         """How many jobs that had started are back in their queues by Redis' own word."""
         return self._ledger.interrupted

@@ -219,6 +219,8 @@ class Worker(Child):
     def tick(self) -> None:
         self.seat.page.words[BUSY] = len(self._pool.working())
         self._deadlines.enforce(time.monotonic())
+        if self._working:
+            self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
         while self._remote:
             self._obey(self._remote.popleft())
         idle = not self._working or self._fetcher.idle
