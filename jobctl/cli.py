@@ -7,13 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import click
 
-from jobctl import display, rawstacks
+from jobctl import display, lookup, rawstacks
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon, NoAnswer
 from jobd.errors import ConfigError
@@ -45,17 +44,7 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(Code.USAGE)
-    context.obj = lambda: Daemon.find(_pidfile(pidfile, config))
-
-
-def _pidfile(given: str | None, config: str | None) -> Path:
-    from jobd.config import DEFAULT_PIDFILE
-    from jobd.sources import find_file, load
-
-    if given:
-        return Path(given)
-    settings = load(find_file(config, os.environ), os.environ, {})
-    return Path(settings.pidfile or DEFAULT_PIDFILE)
+    context.obj = lambda: Daemon.find(lookup.pidfile(pidfile, config, os.environ, _say))
 
 
 Finder = Callable[[], Daemon]
@@ -124,7 +113,7 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
         return Code.DONE
     code, text, returned = _stop(daemon, timeout, kill)
     if text:
-        click.echo(f"jobctl: {text}", err=True)
+        _say(text)
     jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
     click.echo(f"stopped; {jobs} went back to Redis" if returned else "stopped")
     return code
@@ -307,8 +296,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    click.echo(f"jobctl: {text}", err=True)
+    _say(text)
     return code
+
+
+def _say(text: str) -> None:
+    click.echo(f"jobctl: {text}", err=True)
 
 
 if __name__ == "__main__":

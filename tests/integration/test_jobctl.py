@@ -251,6 +251,37 @@ def test_the_pidfile_is_found_by_variable_and_configuration(daemon: StartDaemon)
         assert done.returncode == 0, done.stderr
 
 
+def test_a_mistake_in_the_configuration_does_not_take_jobctl_away(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    other = daemon(APP)
+
+    def without_flags(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jobctl", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=running.directory,
+            env=environment(),
+        )
+
+    configuration = running.directory / "jobd.toml"
+    configuration.write_text(f'pidfil = "{running.pidfile}"\nworkers = = 2\n')
+    done = without_flags("stop")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "its line 1 leaves open which pidfile it means" in done.stderr
+    assert running.alive()
+    configuration.write_text(f'pidfile = "{running.pidfile}"\nworkers = = 2\n')
+    assert without_flags("status").returncode == 0
+    done = without_flags("stop")
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("jobctl: jobd.toml is not TOML: ")
+    assert f"; going by the pidfile {running.pidfile} all the same" in line
+    assert running.wait_ended() == 0
+    assert other.alive()
+
+
 def test_retire_replaces_one_worker_which_finishes_its_jobs(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
