@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,7 +191,9 @@ def test_threads_prints_every_thread_with_its_job(daemon: StartDaemon) -> None:
     assert "time.sleep(seconds)" in done.stdout
 
 
-def test_threads_of_a_worker_that_holds_the_interpreter(daemon: StartDaemon) -> None:
+def test_threads_of_a_worker_that_holds_the_interpreter(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
     running = daemon(APP)
     push(running, "hog")
     done = running.jobctl("threads")
@@ -198,6 +201,11 @@ def test_threads_of_a_worker_that_holds_the_interpreter(daemon: StartDaemon) -> 
     assert "raw dump" in done.stdout
     assert "in hog" in done.stdout
     assert "has been running the job with sequence number" in done.stdout
+    # Which job that is can be asked of Redis.
+    question = re.search(r"\(HSCAN (\S+) 0 MATCH (\S+)\)$", done.stdout, re.MULTILINE)
+    assert question
+    ((_, payload),) = redis.hscan_iter(question[1], match=question[2])
+    assert json.loads(payload)["class"] == "app.hog"
     running.signal(signal.SIGQUIT)
     running.wait_ended(30)
 
