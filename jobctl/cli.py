@@ -7,13 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import click
 
-from jobctl import display, rawstacks
+from jobctl import display, lookup, rawstacks
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon, NoAnswer
 from jobd.errors import ConfigError
@@ -45,17 +44,7 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(Code.USAGE)
-    context.obj = lambda: Daemon.find(_pidfile(pidfile, config))
-
-
-def _pidfile(given: str | None, config: str | None) -> Path:
-    from jobd.config import DEFAULT_PIDFILE
-    from jobd.sources import find_file, load
-
-    if given:
-        return Path(given)
-    settings = load(find_file(config, os.environ), os.environ, {})
-    return Path(settings.pidfile or DEFAULT_PIDFILE)
+    context.obj = lambda: Daemon.find(lookup.pidfile(pidfile, config, os.environ, _say))
 
 
 Finder = Callable[[], Daemon]
@@ -122,14 +111,17 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     except NotRunning as problem:
         click.echo(problem)
         return Code.DONE
-    code, text = _stop(daemon, timeout, kill)
+    code, text, returned = _stop(daemon, timeout, kill)
     if text:
-        click.echo(f"jobctl: {text}", err=True)
-    click.echo("stopped")
+        _say(text)
+    jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
+    click.echo(f"stopped; {jobs} went back to Redis" if returned else "stopped")
     return code
 
 
-def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]:
+def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str, int]:
+    """The code, what there is to say about it, and how many jobs the daemon says to have
+    returned."""
     fields = {} if timeout is None else {"timeout": timeout}
     began = time.monotonic()
     try:
@@ -157,12 +149,15 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str]
                     "next start would recover its jobs",
                 )
             daemon.kill()
-            return Code.PARTIAL, "it did not stop and was killed; the next start recovers its jobs"
+            text = "it did not stop and was killed; the next start recovers its jobs"
+            return Code.PARTIAL, text, 0
     last = next((message for message in answers if message["type"] == "done"), {})
-    return (Code.PARTIAL, last["text"]) if last.get("code") else (Code.DONE, "")
+    # A daemon of an older version does not count them.
+    returned = last.get("returned", 0)
+    return (Code.PARTIAL, last["text"], returned) if last.get("code") else (Code.DONE, "", returned)
 
 
-@jobctl.command()
+@jobctl.command(short_help="Print what every thread is doing, and with which job.")
 @click.pass_obj
 def threads(find: Finder) -> int:
     """Print what every thread of every process is doing, and with which job."""
@@ -190,7 +185,7 @@ def _answered(answers: Iterator[dict[str, Any]]) -> int:
     raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
 
 
-@jobctl.command("reopen-logs")
+@jobctl.command("reopen-logs", short_help="Open the log file anew in all processes.")
 @click.pass_obj
 def reopen_logs(find: Finder) -> None:
     """Have all processes open the log file anew; for logrotate, after the move."""
@@ -205,7 +200,7 @@ def reopen_logs(find: Finder) -> None:
     click.echo("all processes have reopened the log")
 
 
-@jobctl.command()
+@jobctl.command(short_help="Read the settings again and replace all workers.")
 @click.option("--wait", is_flag=True, help="Return when the last new worker is ready.")
 @click.pass_obj
 def reload(find: Finder, wait: bool) -> None:
@@ -227,7 +222,7 @@ def reload(find: Finder, wait: bool) -> None:
         ) from None
 
 
-@jobctl.command()
+@jobctl.command(short_help="Replace one worker, which finishes its jobs.")
 @click.argument("slot", type=click.IntRange(min=0))
 @click.pass_obj
 def retire(find: Finder, slot: int) -> None:
@@ -240,7 +235,7 @@ def retire(find: Finder, slot: int) -> None:
     click.echo(f"worker.{slot}, pid {answer['pid']}, will be replaced")
 
 
-@jobctl.command()
+@jobctl.command(short_help="Go on with so many workers.")
 @click.argument("workers", type=click.IntRange(min=1))
 @click.pass_obj
 def scale(find: Finder, workers: int) -> None:
@@ -301,8 +296,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    click.echo(f"jobctl: {text}", err=True)
+    _say(text)
     return code
+
+
+def _say(text: str) -> None:
+    click.echo(f"jobctl: {text}", err=True)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,8 @@ class Daemon:
         self.process.wait(5.0)
         if known is None:
             return
-        for record in [*known.workers, *([known.keeper] if known.keeper else [])]:
+        keeper = [known.keeper] if known.keeper else []
+        for record in [*known.zygotes, *known.workers, *keeper]:
             child = procs.Process.open(record.pid, record.ticks)
             if child is not None:
                 if procs.owner(child.pid) == owner:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
 _COLOURS = {"running": "green", "ready": "green", "quiet": "yellow", "quieting": "yellow"}
-_TROUBLE = {"failed", "stopping", "stopped"}
+_TROUBLE = {"failed", "stopping", "stopped", "back-off", "none"}
+_QUIET = {"quiet", "quieting"}
+_COLUMNS = ("PROCESS", "PID", "STATE", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY", "")
 _RIGHT = {"PID", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY"}
 
 
@@ -45,8 +48,11 @@ def _coloured(state: str, text: str) -> str:
 def status(answer: dict[str, Any]) -> str:
     """The whole display, without a final newline."""
     state = answer["state"]
+    # A daemon of an older version knows neither of this, nor since when, nor of zygotes.
+    outage = answer.get("outage")
     head = [
         _coloured(state, state.upper()),
+        *([click.style("Redis unavailable", fg="red", bold=True)] if outage else []),
         f"jobd {answer['version']}",
         f"pid {answer['pid']}",
         f"up {duration(answer['uptime'])}",
@@ -54,20 +60,52 @@ def status(answer: dict[str, Any]) -> str:
         memory(answer["rss"]),
     ]
     lines = [" · ".join(head)]
-    if answer["cause"]:
-        lines.append(f"because {answer['cause']}")
-    lines.append(f"redis   {answer['redis']}")
+    lines.append(_since(state, answer["cause"], answer.get("since")))
+    lines.append(f"redis   {answer['redis']}{_outage(outage) if outage else ''}")
     lines.append(
         f"queues  {', '.join(answer['queues'])} ({answer['concurrency']} threads per worker)"
     )
     lines.append(f"log     {answer['logfile'] or 'standard error'}")
     lines.append("")
     keeper = [answer["keeper"]] if answer["keeper"] else []
-    # A daemon of an older version knows no zygotes.
     children = [*answer["workers"], *answer.get("zygotes", []), *keeper]
-    lines.extend(_table([_row(child, answer["concurrency"]) for child in children]))
+    rows = [_row(child, answer["concurrency"]) for child in children]
+    lines.extend(_table(sorted([*rows, *_nobody(answer)], key=_place)))
     lines.extend(_warnings(answer))
     return "\n".join(lines)
+
+
+def _since(state: str, cause: str, since: float | None) -> str:
+    text = state
+    if since is not None:
+        text += f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))}"
+    return f"{text} ({cause})" if cause else text
+
+
+def _outage(outage: dict[str, Any]) -> str:
+    """What is said of the server that processes miss; which ones, the table says."""
+    text = f"unavailable for {duration(outage['seconds'])}: {outage['error']}"
+    return "  " + click.style(text, fg="red")
+
+
+def _place(row: dict[str, str]) -> tuple[int, int]:
+    """Where a row stands: the workers by number, then the others."""
+    role, _, number = row["PROCESS"].partition(".")
+    return ("worker", "zygote", "keeper").index(role), int(number or 0)
+
+
+def _nobody(answer: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Rows for the places in which there is no process."""
+    for slot in answer["backing_off"]:
+        text = f"has crashed and is started again in {slot['seconds']:g} s"
+        yield _empty(slot["role"], "back-off", text)
+    why = "not replaced while the daemon is quiet" if answer["state"] in _QUIET else "to be started"
+    for role in answer.get("empty", []):
+        yield _empty(role, "none", why)
+
+
+def _empty(role: str, state: str, text: str) -> dict[str, str]:
+    return {**dict.fromkeys(_COLUMNS, ""), "PROCESS": role, "STATE": state, "": text}
 
 
 def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
@@ -108,9 +146,6 @@ def _warnings(answer: dict[str, Any]) -> Iterable[str]:
     if answer.get("reload_postponed"):  # a daemon of an older version refuses it instead
         text = "a reload was asked for; it begins at the resume"
         yield click.style(f"! {text}", fg="yellow")
-    for slot in answer["backing_off"]:
-        text = f"{slot['role']} has crashed and is started again in {slot['seconds']:g} s"
-        yield click.style(f"! {text}", fg="red")
     if answer["unrecovered"]:
         text = f"the jobs of {answer['unrecovered']} dead workers are still to be recovered"
         yield click.style(f"! {text}", fg="yellow")

@@ -17,6 +17,7 @@ import redis
 from structlog.typing import FilteringBoundLogger
 
 from jobd import log
+from jobd.redis.connection import reason
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -48,9 +49,12 @@ class Outage:
         self._away = _Away() if client is None else _away.setdefault(client, _Away())
         self._missing = False
         self._pause = FIRST_PAUSE
+        self.error = ""
+        """What Redis is missed for, in its own words or the client library's; "" when it is not."""
 
     def failed(self, error: BaseException) -> float:
         """Note a failure; returns the seconds to pause (growing, jittered by half)."""
+        self.error = reason(error)
         if not self._missing:
             self._missing = True
             with self._away.lock:
@@ -59,7 +63,7 @@ class Outage:
                 if first:
                     self._away.since = time.monotonic()
             if first:
-                self._log.warning("redis_unavailable", error=str(error) or type(error).__name__)
+                self._log.warning("redis_unavailable", error=self.error)
         broken = isinstance(error, redis.ConnectionError | redis.TimeoutError)
         if broken and self._client is not None:
             self._client.connection_pool.disconnect(inuse_connections=False)
@@ -72,6 +76,7 @@ class Outage:
         if not self._missing:
             return
         self._missing = False
+        self.error = ""
         self._pause = FIRST_PAUSE
         with self._away.lock:
             self._away.missing.discard(self)
@@ -93,6 +98,11 @@ class Loop(threading.Thread, ABC):
         self._outage = Outage(self.log, client)
         self._alarm = threading.Event()
         self._ending = False
+
+    @property
+    def outage(self) -> str:
+        """Why it cannot do its work with Redis now; "" if it can."""
+        return self._outage.error
 
     @abstractmethod
     def turn(self) -> float | None:

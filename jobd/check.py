@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import Exit, JobdError
 from jobd.settings import Setting, redact, show
@@ -23,6 +24,8 @@ from jobd.sources import Reading, read
 
 REDIS_SECONDS = 5.0
 OLDEST_REDIS = (6, 2)
+_SYSTEMD = Path("/run/systemd/system")
+"""A directory that is there exactly while systemd runs this machine (as in sd_booted(3))."""
 _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
 
 
@@ -105,9 +108,7 @@ def _shown(one: Setting, config: Config) -> str:
     if one.switch:
         return show(value)
     if isinstance(value, float | int):
-        return (
-            f"{value:g} {one.unit}".rstrip() if isinstance(value, float) else f"{value} {one.unit}"
-        )
+        return amount(value, one.unit)
     return value or "-"
 
 
@@ -199,7 +200,12 @@ def _check_pidfile(report: Report, config: Config) -> None:
         reason = f"{file.parent} is not writable, which the files beside it need"
     if not reason:
         reason = _not_a_pidfile(file)
-    if reason and config.pidfile:
+    if reason and not config.pidfile and _SYSTEMD.is_dir() and not file.parent.exists():
+        report.facts.append(
+            f"pidfile: {file.parent} is not there yet; systemd makes it for the service "
+            "(RuntimeDirectory), while `jobd start` by hand needs --pidfile"
+        )
+    elif reason and config.pidfile:
         report.problem(Exit.CANNOT_CREATE, f"cannot create the pidfile {file}: {reason}")
     elif reason:
         report.warnings.append(
@@ -250,7 +256,7 @@ def _check_redis(report: Report, config: Config) -> None:
         return
     from redis.exceptions import RedisError
 
-    from jobd.redis.connection import connect
+    from jobd.redis.connection import connect, reason
 
     where = redact(config.redis)
     try:
@@ -260,7 +266,7 @@ def _check_redis(report: Report, config: Config) -> None:
         finally:
             client.close()
     except (RedisError, JobdError, OSError, ValueError) as error:
-        text = redact(" ".join(str(error).split()))
+        text = redact(" ".join(reason(error).split()))
         report.problem(Exit.UNAVAILABLE, f"Redis at {where} does not answer: {text}")
         return
     version = str(info.get("redis_version", "0"))

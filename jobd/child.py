@@ -61,6 +61,7 @@ class Child:
         for source in (seat.signals, seat.channel, self.bell):
             self._selector.register(source, selectors.EVENT_READ, source)
         self._log_looked_at = time.monotonic()
+        self._outage_told = ""
 
     def ended(self) -> bool:
         """Whether the process is about to leave."""
@@ -108,6 +109,13 @@ class Child:
             self.seat.channel.send(message)
         except ChannelClosed as error:
             self.log.debug("master_unreachable", error=str(error))
+
+    def tell_outage(self, error: str) -> None:
+        """Have the master know what keeps this process from Redis, if that has changed; "" is for
+        nothing."""
+        if error != self._outage_told:
+            self._outage_told = error
+            self.tell({"type": "outage", "error": error})
 
     def _flush(self) -> None:
         try:

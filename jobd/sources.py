@@ -133,8 +133,8 @@ class _Layer:
         import tomllib  # only those who have a file pay for it
 
         try:
-            return tomllib.loads(_content(file).decode("utf-8"))
-        except _NoFile as error:
+            return tomllib.loads(content(file).decode("utf-8"))
+        except NotReadable as error:
             self.problems.append(f"the configuration file {file} {error}")
         except OSError as error:
             self.problems.append(f"the configuration file {file}: {error.strerror}")
@@ -195,21 +195,25 @@ def _guess(key: str, top: bool) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-class _NoFile(Exception):
+class NotReadable(Exception):
     """What is there is no file that could be read to its end; the text says what it is."""
 
 
-def _content(file: str) -> bytes:
-    """The bytes of *file*. It never blocks: at a reload it is the master who reads."""
+def content(file: str) -> bytes:
+    """The bytes of *file*. It never blocks: at a reload it is the master who reads.
+
+    Raises:
+        OSError, NotReadable: they cannot be had.
+    """
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _NoFile("is not a regular file")
+            raise NotReadable("is not a regular file")
         content = os.read(fd, _MOST_BYTES + 1)
     finally:
         os.close(fd)
     if len(content) > _MOST_BYTES:
-        raise _NoFile(f"is larger than {_MOST_BYTES:,} bytes")
+        raise NotReadable(f"is larger than {_MOST_BYTES:,} bytes")
     return content
 
 

@@ -96,7 +96,7 @@ def _calls(bench: Bench) -> dict[str, int]:
 
 
 def _cpu(pids: list[int]) -> dict[str, float]:
-    """CPU seconds by role. jobd's roles are known where setproctitle is installed."""
+    """CPU seconds by role; jobd's are known by the titles of its processes."""
     times: dict[str, float] = {}
     for pid in pids:
         process = psutil.Process(pid)

@@ -85,6 +85,9 @@ class Keeper(Child):
                 self.log.warning("message_unknown", message=other)
 
     def tick(self) -> None:
+        # The scheduler asks most often; quiet, it does not ask at all.
+        missed = "" if self._scheduler.quiet else self._scheduler.outage
+        self.tell_outage(missed or self._recovery.outage)
         while self._recovered:
             self.tell(self._recovered.pop(0))
         if self._deadline is None or self.exit_code is not None:

@@ -59,7 +59,8 @@ class Child:
 
     *slot* is the one for which it was made, whoever is in it now. *requests* is where a zygote is
     asked for workers. *trouble* is what the watch sees in it, in words; *memory* its share in bytes
-    when it was last measured.
+    when it was last measured. *outage* is what keeps it from Redis, in its own words, "" if nothing
+    does; *outage_since* is when it said so first.
     """
 
     slot: Slot
@@ -82,6 +83,8 @@ class Child:
     beside: bool = False  # it was to replace one that goes on, so its end leaves no slot empty
     trouble: str = ""
     memory: int = 0
+    outage: str = ""
+    outage_since: float = 0.0
     kill_at: float = float("inf")
     dumped: bool = False
     requests: socket.socket | None = None

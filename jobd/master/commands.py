@@ -63,7 +63,9 @@ class Commands:
     def farewell(self, verdict: Verdict) -> None:
         """Tell those who wait for the end that this is it."""
         for client in self._stopping:
-            client.done(code=int(verdict.code), text=verdict.text)
+            client.done(
+                code=int(verdict.code), text=verdict.text, returned=self._master.ending.returned
+            )
 
     def _status(self, client: Client, _request: Message) -> None:
         master = self._master
@@ -71,6 +73,7 @@ class Commands:
             status=report.status(
                 master.phase,
                 master.cause,
+                master.entered,
                 master.generation,
                 master.started,
                 master.staff,

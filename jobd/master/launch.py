@@ -12,10 +12,11 @@ from jobd.errors import Exit
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How the start went: *code* 0, or the exit code and one sentence."""
+    """How the start went: *code* 0 and the master's *pid*, or the exit code and one sentence."""
 
     code: int
     text: str = ""
+    pid: int = 0
 
 
 class Launch:

@@ -77,7 +77,7 @@ class Master:
         self.phase = Phase.STARTING
         self.cause = ""
         self.generation = 1
-        self.started = time.monotonic()
+        self.started = self.entered = time.monotonic()
         self.verdict = Verdict(Exit.OK)
         self.selector = selectors.DefaultSelector()
         self.notifier = notifier or Notifier()
@@ -140,7 +140,7 @@ class Master:
         self._save()
         logger.info("master_starting", version=VERSION, workers=len(self.staff.slots.workers))
         if not self._wait:
-            self._launch.report(Verdict(Exit.OK))
+            self._launch.report(Verdict(Exit.OK, pid=os.getpid()))
 
     def _patience(self) -> float:
         deadlines = [
@@ -197,6 +197,7 @@ class Master:
         logger.info("state_changed", state=phase, before=self.phase, cause=cause)
         self.phase = phase
         self.cause = cause
+        self.entered = time.monotonic()
         self.retitle()
 
     def retitle(self) -> None:
@@ -217,10 +218,10 @@ class Master:
 
     def ready(self) -> None:
         """The start is complete."""
-        self.enter(Phase.RUNNING, "all workers are ready")
+        self.enter(Phase.RUNNING, "started")
         self._save()
         self.notifier.ready(self.line())
-        self._launch.report(Verdict(Exit.OK))
+        self._launch.report(Verdict(Exit.OK, pid=os.getpid()))
         if self._quiet_when_ready:
             self.quiet(self._quiet_when_ready)
 
@@ -241,7 +242,7 @@ class Master:
         """Take jobs again, also in workers that were quieted one by one."""
         self._quiet_when_ready = ""
         if self.phase.quiet:
-            self.enter(Phase.RUNNING, cause)
+            self.enter(Phase.RUNNING, f"resumed: {cause}")
         self.staff.tell({"type": "resume"})
         self.reload.resumed()
 

@@ -70,10 +70,27 @@ def line(phase: Phase, generation: int, staff: Staff) -> str:
     if waiting:
         text += f", {waiting} in back-off"
     notes = sorted({child.note for child in staff.slots.children() if child.note})
+    if missing := outage(staff, time.monotonic()):
+        notes.append(f"Redis unavailable: {missing['error']}")
     troubles = [
         f"{child.role} {child.trouble}" for child in staff.slots.children() if child.trouble
     ]
     return "; ".join([text, *notes, *troubles])
+
+
+def outage(staff: Staff, now: float) -> dict[str, Any] | None:
+    """Who cannot do its work with Redis, for how many seconds at most, and why by the last one."""
+    children = staff.slots.children()
+    missing = sorted(
+        (child for child in children if child.outage), key=lambda child: child.outage_since
+    )
+    if not missing:
+        return None
+    return {
+        "processes": [child.role for child in missing],
+        "seconds": round(now - missing[0].outage_since, 1),
+        "error": missing[-1].outage,
+    }
 
 
 def _condition(child: Child) -> str:
@@ -81,7 +98,8 @@ def _condition(child: Child) -> str:
     age = child.workplace.page.age(MAIN_BEAT)
     silence = f"no sign of life for {age:.0f} s" if age > _SILENT else ""
     why = child.reason or child.cause or child.note
-    return ", ".join(dict.fromkeys(text for text in (child.trouble, why, silence) if text))
+    away = "Redis unavailable" if child.outage else ""
+    return ", ".join(dict.fromkeys(text for text in (child.trouble, why, away, silence) if text))
 
 
 def _child(child: Child, now: float) -> dict[str, Any]:
@@ -92,6 +110,7 @@ def _child(child: Child, now: float) -> dict[str, Any]:
         "state": child.stage,
         "reason": _condition(child),
         "trouble": child.trouble,
+        "outage": child.outage,
         "generation": child.generation,
         "uptime": round(now - child.forked_at, 1),
         "busy": page.words[BUSY],
@@ -107,6 +126,7 @@ def _child(child: Child, now: float) -> dict[str, Any]:
 def status(
     phase: Phase,
     cause: str,
+    entered: float,
     generation: int,
     started: float,
     staff: Staff,
@@ -114,7 +134,11 @@ def status(
     *,
     postponed: bool,
 ) -> dict[str, Any]:
-    """The answer to ``jobctl status --json``; times in seconds, memory in bytes."""
+    """The answer to ``jobctl status --json``; times in seconds, memory in bytes.
+
+    *cause* is that of *phase*, *entered* when it was entered (monotonic s, as *started*); the
+    answer's ``since`` is the same as a Unix time.
+    """
     now = time.monotonic()
     backing_off = [
         {"role": slot.role, "seconds": round(slot.start_at - now, 1)}
@@ -126,6 +150,7 @@ def status(
         "version": VERSION,
         "state": phase,
         "cause": cause,
+        "since": round(time.time() - (now - entered), 3),
         "degraded": staff.slots.degraded,
         "reload_postponed": postponed,
         "uptime": round(now - started, 1),
@@ -133,11 +158,13 @@ def status(
         "rss": procs.resident_bytes(os.getpid()),
         "tag": config.tag,
         "redis": config.redacted().redis,
+        "outage": outage(staff, now),
         "logfile": config.logfile,
         "concurrency": config.concurrency,
         "queues": [queue.name for queue in config.queues],
         "unrecovered": len(staff.recoveries),
         "backing_off": backing_off,
+        "empty": [slot.role for slot in staff.slots.all() if slot.empty and not slot.backing_off],
         "keeper": _child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
         "zygotes": [_child(child, now) for child in staff.slots.zygotes()],
         "workers": [

@@ -33,6 +33,8 @@ _FIELDS: dict[str, dict[str, type]] = {
     "failed": {"code": int, "permanent": bool, "reason": str},
     "quieting": {"cause": str},
     "stopping": {"cause": str},
+    "outage": {"error": str},
+    "interrupted": {"jobs": int},
     "recovered": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
     "jobs": {"id": int, "jobs": dict},
@@ -78,6 +80,8 @@ class Staff:
         self.recoveries = Recoveries()
         self.gatherings = Gatherings()
         self.jobs_left = False
+        self.returned = 0
+        """Jobs that have gone back to Redis unfinished: given back at a deadline, or recovered."""
         self.slots = Slots(
             config, forker, selector, self._on_entered, self._on_channel, self._on_exit
         )
@@ -91,6 +95,8 @@ class Staff:
             "idle": self._on_idle,
             "resumed": self._on_resumed,
             "stopping": self._on_stopping,
+            "outage": self._on_outage,
+            "interrupted": self._on_interrupted,
             "recovered": self._on_recovered,
             "reopened": self._on_reopened,
             # Answers to questions, and nothing else.
@@ -204,8 +210,17 @@ class Staff:
         child.stage = Stage.STOPPING
         self._events.changed()
 
+    def _on_outage(self, child: Child, message: Message) -> None:
+        if not child.outage:
+            child.outage_since = time.monotonic()
+        child.outage = message["error"]
+
+    def _on_interrupted(self, _child: Child, message: Message) -> None:
+        self.returned += message["jobs"]
+
     def _on_recovered(self, _keeper: Child, message: Message) -> None:
         self.recoveries.done(message["identity"])
+        self.returned += message["jobs"]
         logger.info("recovery_complete", owner=message["identity"], jobs=message["jobs"])
         self._events.changed()
 

@@ -130,7 +130,21 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
         verdict = Verdict(Exit.INTERRUPTED, "interrupted; the daemon goes on starting")
     if verdict.code:
         print(f"jobd: {verdict.text}", file=sys.stderr)
+    else:
+        _say(
+            f"jobd: {'started' if wait else 'starting'}, pid {verdict.pid}, "
+            f"pidfile {lock.path}, log {config.logfile}"
+        )
     return verdict.code
+
+
+def _say(text: str) -> None:
+    """Print a line; that nobody can read it must not make a failure of a start that went well."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # What could not be written is tried once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _DaemonLog(LogFile):

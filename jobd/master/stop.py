@@ -40,6 +40,7 @@ class Stop:
         self._insisted = 0
         self._keeper_told = False
         self._next_report = 0.0
+        self._returned_before = 0
 
     def gracefully(self, cause: str, timeout: float | None = None) -> None:
         """Let jobs run on for *timeout* seconds (default: the configured timeout)."""
@@ -91,12 +92,18 @@ class Stop:
         rest = max(0.0, self._deadline - time.monotonic())
         return rest + AFTERWARDS
 
+    @property
+    def returned(self) -> int:
+        """Jobs that have gone back to Redis unfinished since it began, as far as it is known."""
+        return self._master.staff.returned - self._returned_before
+
     def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
         master = self._master
         master.reload.cancel("the daemon is stopping")
         self._began = now = time.monotonic()
         self._deadline = now + timeout
         self._next_report = now + _REPORT_EVERY
+        self._returned_before = master.staff.returned
         master.enter(phase, cause)
         master.notifier.stopping(master.line(), self.limit)
         self._tell()
@@ -154,7 +161,7 @@ class Stop:
         if (left or master.staff.jobs_left) and master.verdict.code == Exit.OK:
             master.verdict = Verdict(
                 Exit.JOBS_LEFT,
-                "some jobs could not be given back to Redis; a keeper will recover them "
-                "as soon as one reaches Redis",
+                "jobs may be left in flight, which could not be given back to Redis; a keeper will "
+                "recover them as soon as one reaches Redis",
             )
         master.enter(Phase.STOPPED, "all children have ended")

@@ -88,9 +88,11 @@ def _title(child: Child) -> str:
 
 
 def _running(child: Child) -> str:
+    """The jobs of one that does not answer. What they are called only Redis knows besides it."""
     now = time.monotonic_ns()
     return "".join(
         f"thread 0x{job.thread_ident:016x} has been running the job with sequence number "
-        f"{job.sequence} for {(now - job.started) / 1e9:.1f} s\n"
+        f"{job.sequence} for {(now - job.started) / 1e9:.1f} s "
+        f"(HSCAN jobd:inflight:{child.identity} 0 MATCH {job.sequence}:*)\n"
         for job in child.workplace.page.running()
     )

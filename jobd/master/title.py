@@ -1,15 +1,8 @@
-"""The names of jobd's processes in ``ps`` and ``top``, where setproctitle is installed."""
+"""The names of jobd's processes in ``ps`` and ``top``."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-if find_spec("setproctitle"):  # an extra: without it the processes keep their command line
-    from setproctitle import setproctitle
-else:
-
-    def setproctitle(title: str) -> None:
-        pass
+from setproctitle import setproctitle
 
 
 def set_title(role: str, tag: str, note: str = "") -> None:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from jobd.errors import ConfigError, UnavailableError
 from jobd.settings import redact
@@ -81,6 +81,18 @@ def _greet(connection: Any) -> None:
         connection.read_response()
     except redis.ResponseError:
         pass  # a user without the right to PING has read a reply as well
+
+
+def reason(error: BaseException) -> str:
+    """What *error* of the client library says, as far as it is meant for people.
+
+    >>> reason(MasterNotFoundError("No master found for 'shop' : <redis.client.Redis(…)> - …"))
+    "No master found for 'shop'"
+    """
+    text = str(error)
+    if isinstance(error, MasterNotFoundError):
+        text = text.partition(" : ")[0]
+    return text or type(error).__name__
 
 
 OLDEST = (6, 2)

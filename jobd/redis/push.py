@@ -13,8 +13,10 @@ from typing import Any
 
 import hiredis
 import redis
+from redis.sentinel import SentinelConnectionPool
 
 from jobd.errors import UnavailableError
+from jobd.redis.connection import reason
 from jobd.redis.keys import Keys
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
@@ -44,6 +46,11 @@ class Transport:
 
         A second attempt follows only a connection that could not be made, or a server that
         refuses all writes (it was demoted): then the first attempt certainly stored nothing.
+
+        Raises:
+            UnavailableError: with the text of the client library's error, which stays out of the
+                traceback: its own is many times longer, and tells a caller nothing more. Who wants
+                it finds it as ``__context__``.
         """
         for last in (False, True):
             try:
@@ -53,23 +60,23 @@ class Transport:
                 if last:
                     raise UnavailableError(
                         f"Redis at {self._where()} did not take the job: {error}"
-                    ) from error.__cause__
+                    ) from None
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise UnavailableError(
                     f"Redis at {self._where()} failed during a push, so the job may or may not be "
-                    f"stored: {error}"
-                ) from error
+                    f"stored: {reason(error)}"
+                ) from None
             except redis.ResponseError as error:
                 raise UnavailableError(
                     f"Redis at {self._where()} refused the push: {error}"
-                ) from error
+                ) from None
 
     def _attempt(self, packed: bytes, replies: int) -> None:
         pool: Any = self._client.connection_pool
         try:
             connection = pool.get_connection()
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise _NothingWrittenError(str(error)) from error
+            raise _NothingWrittenError(f"{reason(error)}{_advice(error)}") from error
         try:
             connection.send_packed_command([packed], check_health=False)
             answers = [_answer(connection) for _ in range(replies)]
@@ -88,10 +95,25 @@ class Transport:
         raise refusals[0]
 
     def _where(self) -> str:
-        options = self._client.connection_pool.connection_kwargs
+        pool = self._client.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            return f"Sentinel's {pool.service_name}"
+        options = pool.connection_kwargs
         if "path" in options:
             return str(options["path"])
         return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a connection that could not be made."""
+    if isinstance(error, redis.AuthenticationError):
+        return " (check the user and the password in its address)"
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return ""
+    return (
+        " Is it running, and at this address? It comes from configure() or Client(), else from "
+        "$JOBD_REDIS or $REDIS_URL"
+    )
 
 
 def _answer(connection: Any) -> Any:

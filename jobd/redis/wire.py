@@ -25,6 +25,10 @@ _INCOMPLETE = object()
 Reply = Any
 
 
+class Closed(redis.ConnectionError):
+    """The server has ended the connection, and every byte that it had sent has been read."""
+
+
 class Wire:
     """One pinned connection that carries packed commands and reads their replies in order.
 
@@ -73,7 +77,12 @@ class Wire:
         return number
 
     def readable(self, seconds: float) -> bool:
-        """Whether a reply, or the end of the connection, arrives within *seconds*."""
+        """Whether a reply, or the end of the connection, arrives within *seconds*.
+
+        Raises:
+            redis.ConnectionError: it is closed here already.
+        """
+        self._check()
         if self._reader.has_data():
             return True
         # What TLS has decrypted already, the kernel does not know of.
@@ -124,8 +133,10 @@ class Wire:
             self.close()
             raise redis.ConnectionError(f"cannot read from Redis: {error}") from error
         if not received:
+            cut_off = self._reader.has_data()  # in the middle of a reply
             self.close()
-            raise redis.ConnectionError("Redis closed the connection")
+            kind = redis.ConnectionError if cut_off else Closed
+            raise kind("Redis closed the connection")
         self._reader.feed(self._buffer, 0, received)
 
     def _check(self) -> None:

@@ -100,6 +100,10 @@ class Fetcher(threading.Thread):
         self._ledger = Ledger(inflight, page, self._log)
         self._intake = Intake(inflight, order, self._ledger, pool)
         self._claiming = False
+        # Whether replies are still to be read; and whether, because some never came, Redis may hold
+        # jobs for us that we do not know of.
+        self._unanswered = False
+        self._unsure = False
         self._look_again_at = math.inf
         self._surrender_begun = False
         self._released = False
@@ -124,6 +128,16 @@ class Fetcher(threading.Thread):
     def holding(self) -> int:
         """How many jobs are claimed and not known to have ended in Redis."""
         return len(self._ledger)
+
+    @property
+    def outage(self) -> str:
+        """Why it cannot talk to Redis now; "" if it can."""
+        return self._outage.error
+
+    @property
+    def interrupted(self) -> int:
+        """How many jobs that had started are back in their queues by Redis' own word."""
+        return self._ledger.interrupted
 
     @property
     def idle(self) -> bool:
@@ -174,6 +188,12 @@ class Fetcher(threading.Thread):
         self.join(timeout)
         return self._released
 
+    @property
+    def may_hold(self) -> bool:
+        """Whether Redis may have jobs in flight for this worker: it holds some, or a claim of its
+        got no answer. To be asked after :meth:`close`, where that could not make sure."""
+        return bool(self._ledger or self._unsure or self._unanswered or self._waits.armed)
+
     # -- the loop ------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -192,11 +212,17 @@ class Fetcher(threading.Thread):
                 pause = self._outage.failed(error)
                 self._ledger.repeating = True
                 # Else each of their broken connections would count as one more failure.
-                self._waits.close()
+                self._close_waits()
             except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
                 self._log.exception("fetcher_failed")
                 pause = REGISTER_AGAIN
                 self._ledger.repeating = True
+                self._close_waits()
+
+    def _close_waits(self) -> None:
+        """After a failure, whatever it was: what has been asked and not been answered?"""
+        certain = self._waits.close()
+        self._unsure = self._unsure or self._unanswered or not certain
 
     def _turn(self) -> None:
         """Ends and claims in one round trip, then rest until there is something to do."""
@@ -226,6 +252,8 @@ class Fetcher(threading.Thread):
             self._exchange(calls)
             self._outage.over()
         self._claiming = False
+        if self._look_again_at == math.inf:  # by now it has been looked what there is
+            self._unsure = False
         self._report()
         if not (claiming and self._intake.more):
             self._rest(emptied=claiming and self._intake.emptied)
@@ -239,6 +267,7 @@ class Fetcher(threading.Thread):
 
     def _exchange(self, calls: list[Call]) -> None:
         """One round trip. Every answer is used, also those beside one that is an error."""
+        self._unanswered = True
         self._wire.send(b"".join(call for call, _ in calls))
         failure: redis.ResponseError | None = None
         for _, use in calls:
@@ -248,6 +277,7 @@ class Fetcher(threading.Thread):
                 failure = failure or error
             else:
                 use(reply)
+        self._unanswered = False
         if failure is not None:
             raise failure
         self._ledger.repeating = False
@@ -296,7 +326,7 @@ class Fetcher(threading.Thread):
 
     def _connect(self) -> None:
         """Open the connection, take (or take back) the lease, and compare notes with Redis."""
-        self._waits.close()
+        self._close_waits()
         self._wire.connect(OF_A_WORKER)
         while not self._ask(self._inflight.register()):
             self._pause(REGISTER_AGAIN)

@@ -43,6 +43,8 @@ class Ledger:
         self._cut_short: frozenset[int] = frozenset()
         # Not held any more, and still running here.
         self._strangers: set[int] = set()
+        self.interrupted = 0
+        """Jobs that had started and are certainly back in their queues."""
         self.repeating = False
         """Calls may have been sent before: that one finds nothing to do says nothing then."""
 
@@ -138,7 +140,9 @@ class Ledger:
         for sequence in sequences:
             del self._held[sequence]
             del self._returning[sequence]
-        self._lost(len(sequences) - changed)
+        lost = len(sequences) - changed
+        self._lost(lost)
+        self.interrupted += max(0, len(self._cut_short.intersection(sequences)) - lost)
         level = "info" if self._cut_short else "debug"
         getattr(self._log, level)("jobs_given_back", jobs=changed, started=len(self._cut_short))
 

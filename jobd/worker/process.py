@@ -23,7 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
-from jobd.redis.connection import connect, require_version
+from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
@@ -96,6 +96,7 @@ class Worker(Child):
         self._idle_told = False
         self._deadline: float | None = None
         self._hooks: threading.Thread | None = None
+        self._interrupted_told = 0
 
     def run(self) -> int:
         log.add_context(_running_job)
@@ -162,7 +163,7 @@ class Worker(Child):
                 raise UnavailableError(f"Redis refuses the password: {error}") from error
             except redis.RedisError as error:
                 pause = outage.failed(error)
-                if (note := f"waiting for Redis: {error}") != told:
+                if (note := f"waiting for Redis: {reason(error)}") != told:
                     told = note
                     self.tell({"type": "booting", "note": note})
                 until = time.monotonic() + pause
@@ -218,6 +219,8 @@ class Worker(Child):
     def tick(self) -> None:
         self.seat.page.words[BUSY] = len(self._pool.working())
         self._deadlines.enforce(time.monotonic())
+        if self._working:
+            self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
         while self._remote:
             self._obey(self._remote.popleft())
         idle = not self._working or self._fetcher.idle
@@ -228,7 +231,7 @@ class Worker(Child):
             return
         busy = self._hooks is not None and self._hooks.is_alive()
         if idle and not busy:
-            self.exit_code = self._leave(Exit.OK)
+            self.exit_code = self._leave()
         elif time.monotonic() >= self._deadline or (not busy and self._overdue.alone):
             self.exit_code = self._cut_short()
 
@@ -311,20 +314,31 @@ class Worker(Child):
         failed = self._overdue.fail()
         self.log.warning("jobs_cut_short", running=running, overdue=failed)
         returned = self._fetcher.surrender(GIVE_BACK)
+        self._tell_interrupted()
         self._coroutines.cancel_all()
         if not self._pool.interrupt(CLEAN_UP):
             self.log.warning("jobs_do_not_end", running=len(self._pool.working()))
-        if not returned:
-            self.log.error("jobs_not_given_back", jobs=self._fetcher.holding)
-        return self._leave(Exit.OK if returned else Exit.JOBS_LEFT)
+        if not returned and (left := self._fetcher.holding):
+            self.log.error("jobs_not_given_back", jobs=left)
+        return self._leave()
 
-    def _leave(self, code: Exit) -> int:
+    def _tell_interrupted(self) -> None:
+        """Have the master know of the jobs that have gone back since it was told last."""
+        jobs = self._fetcher.interrupted - self._interrupted_told
+        if jobs:
+            self._interrupted_told += jobs
+            self.tell({"type": "interrupted", "jobs": jobs})
+
+    def _leave(self) -> int:
         if not self._working:
-            return int(code)
+            return int(Exit.OK)
         self._heartbeat.stop(LEAVE)
-        if not self._fetcher.close(LEAVE):
+        code = Exit.OK
+        # Without jobs there is nothing to sign off but an empty name, which its lease does as well.
+        if not self._fetcher.close(LEAVE) and self._fetcher.may_hold:
             # The master has the keeper return what is left.
             code = Exit.JOBS_LEFT
+        self._tell_interrupted()
         try:
             self._heartbeat.leave()
         except redis.RedisError as error:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import redis
 
 from jobd.background import Outage
 from jobd.bell import Bell
 from jobd.redis.inflight import InFlight
-from jobd.redis.wire import Wire
+from jobd.redis.wire import Closed, Wire
 
 BLOCK = 5.0
 """Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has
@@ -34,6 +35,9 @@ GRACE = 5.0
 
 UNBLOCK_AGAIN = 0.02
 """Seconds between attempts to call a blocking claim back."""
+
+LAST_WORDS = 0.1
+"""Seconds in which the ends of all connections arrive, when the server dies and one has."""
 
 REFUSED = 1.0
 """Seconds without blocking claims after the server has refused one."""
@@ -74,6 +78,7 @@ class Waits:
         self._inflight = inflight
         self._outage = outage
         self._refused_until = 0.0
+        self._lost = False
         self._waits = [_Wait(queue, Wire(client)) for queue in queues]
         self._selector = selectors.DefaultSelector()
         self.bell = Bell()
@@ -115,13 +120,22 @@ class Waits:
     def disarm(self, command: Wire) -> list[Arrival]:
         """Call all of them back over the *command* connection; returns what arrived before."""
         waiting = [wait for wait in self._waits if wait.armed_at]
+        arrivals: list[Arrival] = []
+        with self._losing(arrivals):
+            self._call_back(waiting, command)
+            for wait in waiting:
+                if arrival := self._arrival(wait):
+                    arrivals.append(arrival)
+        return arrivals
+
+    @staticmethod
+    def _call_back(waiting: list[_Wait], command: Wire) -> None:
         for wait in waiting:
             # Nobody is unblocked when the answer is on its way, or when the server has not read
             # the claim yet: connections are not ordered among each other. Then it may block still.
             while not command.ask("CLIENT", "UNBLOCK", wait.client_id):
                 if wait.wire.readable(UNBLOCK_AGAIN):
                     break
-        return [arrival for wait in waiting if (arrival := self._arrival(wait))]
 
     def sleep(self, seconds: float) -> list[Arrival]:
         """Sleep until the bell rings, a job arrives or *seconds* have passed.
@@ -131,30 +145,63 @@ class Waits:
         Raises:
             redis.RedisError: a connection failed.
         """
-        arrivals = []
-        for key, _ in self._selector.select(seconds):
-            if isinstance(key.data, _Wait):
-                if arrival := self._arrival(key.data):
-                    arrivals.append(arrival)
-                elif not self.refused:
-                    self._send(key.data)
-            else:
-                self.bell.silence()
-        now = time.monotonic()
-        for wait in self._waits:
-            if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
-                raise redis.ConnectionError(f"no answer to BLMOVE on {wait.queue}")
+        arrivals: list[Arrival] = []
+        with self._losing(arrivals):
+            for key, _ in self._selector.select(seconds):
+                if isinstance(key.data, _Wait):
+                    if arrival := self._arrival(key.data):
+                        arrivals.append(arrival)
+                    elif not self.refused:
+                        self._send(key.data)
+                else:
+                    self.bell.silence()
+            now = time.monotonic()
+            for wait in self._waits:
+                if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
+                    raise redis.ConnectionError(f"no answer to BLMOVE on {wait.queue}")
         return arrivals
 
-    def close(self) -> None:
-        """Close the connections. What a claim delivered meanwhile stays in its list."""
+    @contextmanager
+    def _losing(self, arrivals: list[Arrival]) -> Iterator[None]:
+        """A failure in here means that nobody will see *arrivals* (but in Redis, later)."""
+        try:
+            yield
+        except redis.RedisError:
+            self._lost = self._lost or bool(arrivals)
+            raise
+
+    def close(self) -> bool:
+        """Close the connections. What a claim delivered meanwhile stays in its list.
+
+        Returns:
+            Whether it is certain that nothing has been delivered that is not known here.
+        """
+        certain = not self._lost
+        until = time.monotonic() + LAST_WORDS
         for wait in self._waits:
+            if wait.armed_at:
+                certain = self._brought_nothing(wait, until) and certain
             # By its number: a connection that broke has closed itself, and knows it no more.
             if wait.registered is not None:
                 self._selector.unregister(wait.registered)
                 wait.registered = None
             wait.wire.close()
             wait.armed_at = 0.0
+        self._lost = False
+        return certain
+
+    def _brought_nothing(self, wait: _Wait, until: float) -> bool:
+        """Whether the server has ended this wait, by *until*, without having delivered anything."""
+        try:
+            if not wait.wire.readable(max(0.0, until - time.monotonic())):
+                return False
+        except redis.ConnectionError:
+            return False  # it broke while the wait was sent, and part of that may have arrived
+        try:
+            _, payloads = self._answers(wait)
+        except redis.RedisError:
+            return not self._lost
+        return bool(payloads == [])
 
     def _connect(self, wait: _Wait) -> None:
         wait.wire.connect()
@@ -164,21 +211,41 @@ class Waits:
 
     def _send(self, wait: _Wait) -> None:
         blocking = self._inflight.wait(wait.queue, BLOCK)
-        wait.wire.send(blocking + self._inflight.file(wait.first, wait.queue))
+        # Before it is sent: if that fails, some of it may have been.
         wait.armed_at = time.monotonic()
+        wait.wire.send(blocking + self._inflight.file(wait.first, wait.queue))
 
     def _arrival(self, wait: _Wait) -> Arrival | None:
         """Read the answers to the wait and to the filing; None if nothing arrived."""
-        wait.armed_at = 0.0
-        delivered = None
-        try:
-            delivered = wait.wire.read()
-        except redis.ResponseError as error:
+        delivered, payloads = self._answers(wait)
+        if isinstance(delivered, redis.ResponseError):
             self._refused_until = time.monotonic() + REFUSED
-            self._outage.failed(error)
+            self._outage.failed(delivered)
+            delivered = None
         else:
             self._outage.over()
-        payloads: list[bytes] | None = wait.wire.read()
         if delivered is None and payloads == []:
             return None
         return Arrival(wait.queue, wait.first, payloads)
+
+    def _answers(self, wait: _Wait) -> tuple[bytes | redis.ResponseError | None, Any]:
+        """What the wait has delivered, and what the filing has filed.
+
+        If the connection breaks, what it has delivered may be lost to us; but not if the server
+        ended it and had said nothing. For it answers a wait in the same turn of its loop as the
+        push that has ended the wait: if it dies before that, whoever pushed has got no answer
+        either, and knows that the job may not have been stored.
+        """
+        wait.armed_at = 0.0
+        delivered: bytes | redis.ResponseError | None = None
+        try:
+            try:
+                delivered = wait.wire.read()
+            except redis.ResponseError as error:
+                delivered = error
+            return delivered, wait.wire.read()
+        except redis.RedisError as error:
+            known = isinstance(error, Closed | redis.ResponseError)
+            if not known or isinstance(delivered, bytes):
+                self._lost = True
+            raise

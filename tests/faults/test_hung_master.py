@@ -123,6 +123,18 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
     assert running.jobctl("status").returncode == 0
 
 
+def test_36_threads_of_a_stopped_master_show_its_zygote(daemon: StartDaemon) -> None:
+    running = daemon(APP, "--preload")
+    running.signal(signal.SIGSTOP)
+    running.wait(lambda: procs.run_state(running.pid) == "T", 5, "it is stopped")
+    done = running.jobctl("threads")
+    running.signal(signal.SIGCONT)
+    assert done.returncode == 4
+    stacks = parts(done.stdout)
+    assert stacks.keys() == {"master", "keeper", "zygote", "worker.0"}
+    assert "most recent call first" in stacks["zygote"]
+
+
 def test_36_a_dump_in_normal_operation_is_made_without_c_code(daemon: StartDaemon) -> None:
     """Which crashed one master in some hundred that were sent TTIN again and again."""
     running = daemon(APP)

@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import pytest
 import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.faults.deaddisk import READ, DeadDisk, waiting
-from tests.integration.daemon import environment
+from tests.faults.proxy import Proxy
+from tests.integration.daemon import Daemon, environment
 from tests.integration.ledger import whereabouts
 
 APP = """
@@ -112,6 +117,100 @@ def test_25_a_stop_without_redis_says_that_jobs_are_left(
     assert running.stop() == 0
     assert whereabouts(redis) == {jid: ["queue:default"]}
     assert not running.state_file.exists()
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedServer]:
+    """One that the test may end."""
+    with EmbeddedServer(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture
+def here(tmp_path: Path, own_server: EmbeddedServer) -> Iterator[Daemon]:
+    """A daemon that talks to it."""
+    made = Daemon(tmp_path, own_server.url)
+    made.write_app(APP)
+    yield made
+    made.check()
+
+
+def wait_idle(running: Daemon, redis: redis_py.Redis, waits: int) -> None:
+    """Until the daemon blocks in the server with so many claims."""
+
+    def blocked() -> int:
+        return sum(client["cmd"] == "blmove" for client in redis.client_list())
+
+    running.wait(lambda: blocked() == waits, 10, "it is idle")
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_25_a_stop_without_redis_and_without_jobs_is_a_good_one(
+    here: Daemon, own_server: EmbeddedServer, how: str
+) -> None:
+    here.run("-w", "2", "-q", "one", "-q", "two", "-q", "three", "-t", "60")
+    here.wait_ready()
+    with redis_py.Redis.from_url(own_server.url) as redis:
+        Client(own_server.url).push({"class": "nap", "args": [0], "queue": "two"})
+        here.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job has run")
+        wait_idle(here, redis, 2 * 3)
+    own_server.kill() if how == "kill" else own_server.stop()
+    for worker in ("worker.0", "worker.1"):
+        here.wait_for_log(f"redis_unavailable.*{worker}|{worker}.*redis_unavailable")
+    began = time.monotonic()
+    done = here.jobctl("stop")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+    assert here.wait_ended() == 0
+    # Nobody waits for a server that is not there: not for the timeout, and not to sign off.
+    assert time.monotonic() - began < 10
+
+
+def test_25_a_quiet_daemon_holds_nothing_also_if_redis_hangs(
+    here: Daemon, own_server: EmbeddedServer
+) -> None:
+    here.run("-t", "0")
+    here.wait_ready()
+    with redis_py.Redis.from_url(own_server.url) as redis:
+        wait_idle(here, redis, 1)
+        assert here.jobctl("quiet").returncode == 0
+        wait_idle(here, redis, 0)
+    own_server.send(signal.SIGSTOP)
+    try:
+        assert here.stop() == 0
+    finally:
+        own_server.send(signal.SIGCONT)
+
+
+def test_25_a_job_that_was_delivered_to_a_dead_connection_may_be_left(
+    tmp_path: Path, own_server: EmbeddedServer
+) -> None:
+    """No worker holds it, and yet it is in no queue any more."""
+    port = urlsplit(own_server.tcp_url).port or 0
+    with Proxy(port) as proxy, redis_py.Redis.from_url(own_server.url) as redis:
+        running = Daemon(tmp_path, proxy.url)
+        running.write_app(APP)
+        running.run("-t", "0")
+        running.wait_ready()
+        wait_idle(running, redis, 1)
+        proxy.cut()
+        jid = Client(own_server.url).push({"class": "nap", "args": [60]})
+        running.wait(lambda: redis.llen("queue:default") == 0, 5, "it has been delivered")
+        own_server.send(signal.SIGSTOP)
+        running.exit_codes = {75}
+        try:
+            assert running.stop() == 75
+        finally:
+            own_server.send(signal.SIGCONT)
+        (place,) = whereabouts(redis)[str(jid)]
+        assert place.startswith(("jobd:claim:", "jobd:inflight:"))
+        # The next start knows whose it was, and does not wait for the lease to end.
+        running.exit_codes = {0}
+        running.run("-t", "0", "-q", "other")
+        running.wait_ready()
+        running.wait_for_log("recovery_complete")
+        assert whereabouts(redis) == {jid: ["queue:default"]}
+        assert running.stop() == 0
+        running.check()
 
 
 # -- 39: an impatient operator -----------------------------------------------------------------

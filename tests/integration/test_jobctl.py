@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import redis as redis_py
 
+from jobctl import daemon as control
 from jobd import Client
-from jobd.master import procs
+from jobd.master import procs, state
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon, environment
 
@@ -97,8 +99,34 @@ def test_stop_returns_when_the_daemon_has_gone(daemon: StartDaemon) -> None:
     running = daemon(APP, "-t", "60")
     push(running, "nap", 60)
     done = running.jobctl("stop", "--timeout", "0.2")
-    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job went back to Redis\n")
     assert running.wait_ended(2) == 0
+
+
+def test_stop_counts_what_had_to_be_recovered_as_well(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2", "-c", "1")
+    for _ in range(2):
+        Client(running.url).push({"class": "app.nap", "args": [60]})
+    running.wait(
+        lambda: all(
+            worker["busy"]
+            for worker in json.loads(running.jobctl("status", "--json").stdout)["workers"]
+        ),
+        10,
+        "both run",
+    )
+    command = [sys.executable, "-m", "jobctl", "-P", str(running.pidfile), "stop", "--timeout", "2"]
+    stopping = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True)
+    running.wait(lambda: running.state()["state"] == "stopping", 10, "it stops")
+    # The keeper returns the job of this one, the other returns its own at the deadline.
+    os.kill(running.workers()[0], signal.SIGKILL)
+    shown, _ = stopping.communicate(timeout=20)
+    assert (stopping.returncode, shown) == (0, "stopped; 2 unfinished jobs went back to Redis\n")
+
+
+def test_stop_of_an_idle_daemon_has_no_jobs_to_tell_of(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    assert running.jobctl("stop").stdout == "stopped\n"
 
 
 def test_stop_of_nothing_is_success(tmp_path: Path) -> None:
@@ -115,6 +143,43 @@ def test_stop_kills_a_master_that_does_not_answer(daemon: StartDaemon) -> None:
     running.wait_ended(2)
 
 
+def test_a_kill_spares_no_process_of_the_state_file(tmp_path: Path) -> None:
+    """Not even one that would not notice its master's end."""
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
+    ticks = {one.pid: procs.start_ticks(one.pid) or 0 for one in sleepers}
+    master, *children = ticks
+
+    def record(pid: int) -> state.ChildRecord:
+        return state.ChildRecord(
+            slot=0, pid=pid, ticks=ticks[pid], identity="", generation=1, state="ready"
+        )
+
+    keeper, zygote, worker = map(record, children)
+    written = state.State(
+        pid=master,
+        ticks=ticks[master],
+        boot_id=procs.boot_id(),
+        uid=os.geteuid(),
+        version="",
+        state="running",
+        generation=1,
+        keeper=keeper,
+        zygotes=(zygote,),
+        workers=(worker,),
+    )
+    state.save(tmp_path / "jobd.state", written)
+    process = procs.Process.open(master, ticks[master])
+    assert process is not None
+    try:
+        control.Daemon(tmp_path / "jobd.pid", process).kill()
+        assert [one.wait(5) for one in sleepers] == [-signal.SIGKILL] * 4
+    finally:
+        process.close()
+        for one in sleepers:
+            one.kill()
+            one.wait()
+
+
 def test_threads_prints_every_thread_with_its_job(daemon: StartDaemon) -> None:
     running = daemon(APP, "-w", "1")
     push(running, "nap", 2)
@@ -126,7 +191,9 @@ def test_threads_prints_every_thread_with_its_job(daemon: StartDaemon) -> None:
     assert "time.sleep(seconds)" in done.stdout
 
 
-def test_threads_of_a_worker_that_holds_the_interpreter(daemon: StartDaemon) -> None:
+def test_threads_of_a_worker_that_holds_the_interpreter(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
     running = daemon(APP)
     push(running, "hog")
     done = running.jobctl("threads")
@@ -134,6 +201,11 @@ def test_threads_of_a_worker_that_holds_the_interpreter(daemon: StartDaemon) -> 
     assert "raw dump" in done.stdout
     assert "in hog" in done.stdout
     assert "has been running the job with sequence number" in done.stdout
+    # Which job that is can be asked of Redis.
+    question = re.search(r"\(HSCAN (\S+) 0 MATCH (\S+)\)$", done.stdout, re.MULTILINE)
+    assert question
+    ((_, payload),) = redis.hscan_iter(question[1], match=question[2])
+    assert json.loads(payload)["class"] == "app.hog"
     running.signal(signal.SIGQUIT)
     running.wait_ended(30)
 
@@ -185,6 +257,37 @@ def test_the_pidfile_is_found_by_variable_and_configuration(daemon: StartDaemon)
             env=environment(extra),
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_a_mistake_in_the_configuration_does_not_take_jobctl_away(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    other = daemon(APP)
+
+    def without_flags(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jobctl", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=running.directory,
+            env=environment(),
+        )
+
+    configuration = running.directory / "jobd.toml"
+    configuration.write_text(f'pidfil = "{running.pidfile}"\nworkers = = 2\n')
+    done = without_flags("stop")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "its line 1 leaves open which pidfile it means" in done.stderr
+    assert running.alive()
+    configuration.write_text(f'pidfile = "{running.pidfile}"\nworkers = = 2\n')
+    assert without_flags("status").returncode == 0
+    done = without_flags("stop")
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("jobctl: jobd.toml is not TOML: ")
+    assert f"; going by the pidfile {running.pidfile} all the same" in line
+    assert running.wait_ended() == 0
+    assert other.alive()
 
 
 def test_retire_replaces_one_worker_which_finishes_its_jobs(

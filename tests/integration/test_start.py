@@ -13,7 +13,7 @@ import pytest
 
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment
+from tests.integration.daemon import READY_SECONDS, Daemon, environment
 
 APP = """
 from jobd import job
@@ -42,7 +42,9 @@ def detached(tmp_path: Path, server: EmbeddedServer) -> Iterator[Callable[[], Da
 def test_start_returns_when_all_workers_are_ready(detached: Callable[[], Daemon]) -> None:
     daemon = detached()
     done = daemon.start("-w", "2")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    where = f"pidfile {daemon.pidfile}, log {daemon.log_file}"
+    assert done.stdout == f"jobd: started, pid {daemon.pid}, {where}\n"
     assert daemon.state()["state"] == "running"
     assert len(daemon.workers()) == 2
     master = psutil.Process(daemon.pid)
@@ -50,6 +52,46 @@ def test_start_returns_when_all_workers_are_ready(detached: Callable[[], Daemon]
     assert master.terminal() is None
     assert master.num_threads() == 1
     assert Path(f"/proc/{master.pid}/cwd").readlink() == daemon.directory
+
+
+def test_start_without_waiting_says_that_it_goes_on(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    done = daemon.start("--no-wait")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"jobd: starting, pid {daemon.pid}, ")
+    daemon.wait_ready()
+
+
+def test_a_start_is_none_the_worse_if_nobody_reads_that_it_went_well(
+    detached: Callable[[], Daemon],
+) -> None:
+    daemon = detached()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            daemon.command("start", "-r", "app"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=READY_SECONDS,
+            cwd=daemon.directory,
+            env=environment(),
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert daemon.jobctl("stop").returncode == 0
+
+
+def test_processes_are_told_apart_by_their_titles(detached: Callable[[], Daemon]) -> None:
+    daemon = detached()
+    assert daemon.start("-w", "2", "--tag", "shop").returncode == 0
+
+    def titles() -> list[str]:
+        family = [psutil.Process(daemon.pid), *daemon.children()]
+        return sorted(" ".join(process.cmdline()).strip() for process in family)
+
+    shown = ["jobd keeper [shop]", "jobd master [shop] running"]
+    assert titles() == [*shown, "jobd worker.0 [shop]", "jobd worker.1 [shop]"]
+    assert daemon.jobctl("quiet").returncode == 0
+    daemon.wait(lambda: "jobd master [shop] quiet" in titles(), 5, "the title says so")
 
 
 def test_children_are_in_groups_of_their_own_and_preferred_by_the_oom_killer(

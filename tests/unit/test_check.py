@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd import application
+from jobd import check as checks
 from jobd.application import Trial, attempt
 from jobd.check import Report, check, main
 from jobd.errors import ApplicationError, Exit
@@ -136,6 +137,36 @@ def test_a_mistyped_variable_and_an_empty_application_are_warned_about(
     report = check(None, {"JOBD_CONCURENCY": "3"}, flags)
     assert not report.problems
     assert len(report.warnings) == 2
+
+
+def test_amounts_are_in_the_units_of_people(
+    server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags: dict[str, object] = {"require": ("app",), "redis": server.url, "pidfile": "a.pid"}
+    assert main(None, {}, flags | {"concurrency": "1", "poll_interval": "0.25"}) == Exit.OK
+    shown = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert shown["workers"].strip() == "1 process"
+    assert shown["concurrency"].startswith("1 thread ")
+    assert shown["timeout"].strip() == "8 seconds"
+    assert shown["poll_interval"].startswith("0.25 seconds ")
+    assert shown["reload_timeout"].strip() == "1 hour"
+    assert shown["dead_timeout"].strip() == "180 days"
+    assert shown["dead_max_jobs"].strip() == "10,000 jobs"
+
+
+@pytest.mark.parametrize("booted", [True, False])
+def test_the_run_directory_is_left_to_systemd_where_there_is_one(
+    server: EmbeddedServer, app: Path, monkeypatch: pytest.MonkeyPatch, booted: bool
+) -> None:
+    monkeypatch.setattr(checks, "DEFAULT_PIDFILE", str(app / "run" / "jobd.pid"))
+    monkeypatch.setattr(checks, "_SYSTEMD", app if booted else app / "none")
+    report = check(None, {}, {"require": ("app",), "redis": server.url})
+    assert not report.problems
+    told = "is not there yet; systemd makes it for the service (RuntimeDirectory)"
+    assert any(told in fact for fact in report.facts) == booted
+    assert any("cannot create the pidfile" in text for text in report.warnings) != booted
+    explicit = check(None, {}, {"require": ("app",), "redis": server.url, "pidfile": "run/a.pid"})
+    assert [code for code, _ in explicit.problems] == [Exit.CANNOT_CREATE]
 
 
 def test_without_a_pidfile_setting_its_directory_is_no_problem(server: EmbeddedServer) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from jobctl.cli import jobctl
 from jobd import cli
 from jobd.config import SETTINGS, Config
 from jobd.errors import Exit, UnavailableError
@@ -45,6 +47,15 @@ sys.exit(code)
     shown = python(code)
     assert shown.returncode == 0, shown.stderr
     assert "start" in shown.stdout
+
+
+@pytest.mark.parametrize("group", [cli.jobd, jobctl])
+def test_no_line_of_help_is_cut_off(group: click.Group) -> None:
+    """At the width of a terminal that nobody has made larger."""
+    shown = CliRunner().invoke(group, ["--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+    assert all(name in shown.stdout for name in group.commands)
 
 
 def test_completion_works() -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,43 @@ def test_no_server_names_the_place() -> None:
         port = unused.getsockname()[1]
         with pytest.raises(UnavailableError, match=f"Redis at 127.0.0.1:{port} did not take"):
             Client(f"redis://:secret@127.0.0.1:{port}/0").push(ITEM)
+
+
+def test_no_server_is_one_short_traceback_with_advice() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(UnavailableError) as caught:
+            Client(f"redis://{address}/0").push(ITEM)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("Traceback") == 1
+    assert "redis.exceptions" not in shown
+    assert str(caught.value) == (
+        f"Redis at {address} did not take the job: Error 111 connecting to {address}. Connection "
+        "refused. Is it running, and at this address? It comes from configure() or Client(), else "
+        "from $JOBD_REDIS or $REDIS_URL"
+    )
+    assert caught.value.__context__ is not None
+    assert isinstance(caught.value.__context__.__cause__, redis_py.ConnectionError)
+
+
+def test_no_sentinel_names_the_service_and_no_internals() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(UnavailableError) as caught:
+            Client(f"redis+sentinel://:secret@127.0.0.1:{port}/shop").push(ITEM)
+    wanted = "Redis at Sentinel's shop did not take the job: No master found for 'shop'"
+    assert str(caught.value).startswith(wanted)
+    assert "<redis" not in str(caught.value)
+
+
+def test_a_wrong_password_is_said_to_be_one() -> None:
+    with EmbeddedServer() as own, redis_py.Redis.from_url(own.url) as redis:
+        redis.config_set("requirepass", "secret")
+        path = own.url.removeprefix("unix://")
+        with pytest.raises(UnavailableError, match="check the user and the password"):
+            Client(f"unix://:wrong@{path}").push(ITEM)
 
 
 def test_no_socket_names_the_place(tmp_path: Path) -> None:
