@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobd import workdir
 from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
-from jobd.errors import Exit, JobdError
+from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import Setting, redact, show
 from jobd.sources import Reading, read
 
@@ -139,11 +140,10 @@ def _check_user(report: Report, config: Config) -> None:
 
 
 def _check_directory(report: Report, config: Config) -> bool:
-    if config.directory and not Path(config.directory).is_dir():
-        report.problem(Exit.CONFIG, f"directory: {config.directory} is not a directory")
-        return False
-    if not os.access(config.directory or ".", os.R_OK | os.X_OK):
-        report.problem(Exit.CONFIG, f"directory: {config.directory or '.'} may not be read")
+    try:
+        workdir.require(config.directory)
+    except ConfigError as error:
+        report.problem(error.exit_code, str(error))
         return False
     return True
 

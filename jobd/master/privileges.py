@@ -68,7 +68,7 @@ def assume(config: Config) -> None:
     """Become the service user, if this is root and the settings name one.
 
     Raises:
-        ConfigError: there is no such user, or it may not enter the working directory.
+        ConfigError: there is no such user.
         PidfileError: a daemon runs already; nothing of it has been touched.
         PrivilegeError: only root could become that one, or the rights do not go.
     """
@@ -85,12 +85,6 @@ def assume(config: Config) -> None:
             raise PrivilegeError(
                 f"{user} may not read {file}: install Python and jobd where everybody can read them"
             )
-    directory = config.directory or "."
-    if not os.access(directory, os.R_OK | os.X_OK):
-        raise ConfigError(
-            f"directory: {user} may not read {Path(directory).absolute()}; give another one "
-            "with --directory, or let it in"
-        )
 
 
 def service_user(config: Config) -> ServiceUser | None:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import daemon
 
-from jobd import log
+from jobd import log, workdir
 from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
 from jobd.master import allowance, control, descriptors, pidfile, privileges
@@ -49,6 +49,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     try:
         _guarantee_stdio()
         privileges.assume(config)
+        workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
@@ -103,6 +104,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
         privileges.assume(config)
+        workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=True)
     except JobdError as error:

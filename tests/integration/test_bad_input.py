@@ -75,6 +75,16 @@ REFUSED = {
         r"cannot open the log file .*none/a\.log: .* does not exist; create it",
     ),
     "log is a directory": (["--logfile", "dir"], 73, "cannot open the log file .*a directory.*"),
+    "directory that does not exist": (
+        ["--directory", "none"],
+        78,
+        "directory: .*/none does not exist; make it, or give another one with --directory",
+    ),
+    "directory is a file": (
+        ["--directory", "garbage.pid"],
+        78,
+        r"directory: .*/garbage\.pid is not a directory; give another one with --directory",
+    ),
     "module that does not exist": (
         ["-r", "nowhere"],
         66,
@@ -266,6 +276,23 @@ def test_a_pidfile_that_belongs_to_another_user_is_refused(
     assert done.returncode == 73
     assert "it belongs to uid 65534" in sentence(done.stderr)
     assert running.pidfile.stat().st_uid == NOBODY
+
+
+@pytest.mark.parametrize("verb", ["run", "start", "check"])
+def test_a_directory_that_this_user_may_not_enter_is_named(
+    open_directory: Path, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody, verb: str
+) -> None:
+    running = Daemon(open_directory, server.tcp_url)
+    closed = open_directory / "closed"
+    (closed / "app").mkdir(parents=True)
+    closed.chmod(0o700)
+    for directory in (closed, closed / "app"):
+        flags = running.command(verb, "-r", "app", "--directory", str(directory))[1:]
+        refused = nobody(*flags)
+        assert (refused.returncode, refused.stdout) == (78, ""), refused.stderr
+        said = f"directory: uid {NOBODY} may not read {directory}; let it in, or give another one"
+        # A check goes on, and finds what else such a user may not do.
+        assert said in (refused.stderr if verb == "check" else sentence(refused.stderr))
 
 
 def test_a_service_user_needs_its_own_directories(

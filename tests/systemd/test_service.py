@@ -180,6 +180,16 @@ def test_wrong_settings_are_not_tried_again(service: Service) -> None:
     assert "concurrency" in service.story()
 
 
+def test_a_directory_that_is_closed_to_the_user_is_not_tried_again(service: Service) -> None:
+    service.write_app(APP)
+    service.box.run("mkdir", "-m", "700", "/srv/closed")
+    service.drop_in("Environment=JOBD_DIRECTORY=/srv/closed")
+    assert service.box.run("systemctl", "start", service.unit).returncode != 0
+    assert (service.show("ActiveState"), service.show("NRestarts")) == ("failed", "0")
+    assert service.show("ExecMainStatus") == "78"
+    assert "may not read /srv/closed; let it in" in service.story()
+
+
 def test_a_stop_by_jobctl_is_respected(running: Service) -> None:
     running.jobctl("stop")
     wait(lambda: running.show("ActiveState") == "inactive", 10, "systemd has noticed")
