@@ -140,6 +140,8 @@ def _check_user(report: Report, config: Config) -> None:
 
 
 def _check_directory(report: Report, config: Config) -> bool:
+    if "directory" in report.reading.wrong:
+        return False
     try:
         workdir.require(config.directory)
     except ConfigError as error:
@@ -184,6 +186,8 @@ def _listed(queues: list[str]) -> str:
 
 
 def _check_logfile(report: Report, config: Config) -> None:
+    if "logfile" in report.reading.wrong:
+        return
     if config.logfile and not _prepared(report, Path(config.logfile)):
         reason = _unwritable(Path(config.logfile), must_be_regular=False)
         if reason:
@@ -193,7 +197,7 @@ def _check_logfile(report: Report, config: Config) -> None:
 
 def _check_pidfile(report: Report, config: Config) -> None:
     file = Path(config.pidfile or DEFAULT_PIDFILE)
-    if _prepared(report, file):
+    if "pidfile" in report.reading.wrong or _prepared(report, file):
         return
     reason = _unwritable(file, must_be_regular=True)
     if not reason and not os.access(file.parent, os.W_OK | os.X_OK):

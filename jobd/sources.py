@@ -144,6 +144,8 @@ class _Layer:
             self.problems.append(f"{file} is not TOML: {error}")
         except RecursionError:
             self.problems.append(f"{file} is nested too deeply")
+        # It may be about any of them.
+        self.wrong |= _BY_NAME.keys()
         return {}
 
     def take_table(self, table: Mapping[str, Any], place: str, *, top: bool = True) -> None:

@@ -110,6 +110,14 @@ def test_the_code_is_that_of_the_first_problem(server: EmbeddedServer) -> None:
     assert look("redis://127.0.0.1:1/0").code == Exit.UNAVAILABLE
 
 
+def test_a_file_that_cannot_be_read_is_the_only_problem(app: Path) -> None:
+    (app / "jobd.toml").write_text('require = ["app"]\nredis = [')
+    report = check("jobd.toml", {}, {})
+    ((code, text),) = report.problems
+    assert (code, report.warnings) == (Exit.CONFIG, [])
+    assert text.startswith("jobd.toml is not TOML: ")
+
+
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobd.check.REDIS_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
