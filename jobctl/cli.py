@@ -28,7 +28,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
-@click.version_option(package_name="jobd", message="jobctl %(version)s")
+@click.version_option(None, "-V", "--version", package_name="jobd", message="jobctl %(version)s")
 @click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
 @click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
 @click.pass_context
@@ -222,11 +222,19 @@ def reload(find: Finder, wait: bool) -> None:
         ) from None
 
 
+def _slot(_context: click.Context, _argument: click.Parameter, given: str) -> int:
+    """A worker's number, also out of its name as ``jobctl status`` shows it."""
+    number = given.removeprefix("worker.")
+    if not (number.isascii() and number.isdecimal()):
+        raise click.BadParameter(f"{given} is no worker: give its number, or worker.0")
+    return int(number)
+
+
 @jobctl.command(short_help="Replace one worker, which finishes its jobs.")
-@click.argument("slot", type=click.IntRange(min=0))
+@click.argument("slot", callback=_slot)
 @click.pass_obj
 def retire(find: Finder, slot: int) -> None:
-    """Replace the worker in SLOT (0 is worker.0) by a new one; it finishes its jobs.
+    """Replace the worker in SLOT (0 or worker.0) by a new one; it finishes its jobs.
 
     As when it has reached max_jobs: one worker at a time, and it stays if the new one does not get
     ready. Returns when that has been noted; `jobctl status` shows the rest.
@@ -279,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Problem as problem:
         return _complain(str(problem), problem.code)
     except NoAnswer as problem:
-        return _complain(f"{problem}", Code.TIMED_OUT)
+        return _complain(f"{problem}; jobctl threads shows what it does", Code.TIMED_OUT)
     except ConfigError as error:
         return _complain(f"{error} (with -P PIDFILE no configuration is read)", Code.USAGE)
     except click.ClickException as error:

@@ -99,7 +99,7 @@ def _nobody(answer: dict[str, Any]) -> Iterator[dict[str, str]]:
     for slot in answer["backing_off"]:
         text = f"has crashed and is started again in {slot['seconds']:g} s"
         yield _empty(slot["role"], "back-off", text)
-    why = "not replaced while the daemon is quiet" if answer["state"] in _QUIET else "to be started"
+    why = "to be started at the resume" if answer["state"] in _QUIET else "to be started"
     for role in answer.get("empty", []):
         yield _empty(role, "none", why)
 

@@ -143,8 +143,10 @@ class Commands:
         slots = master.staff.slots.workers
         if type(number) is not int or not 0 <= number < len(slots):
             client.failed(f"slot must be a number from 0 to {len(slots) - 1}")
+        elif master.phase.quiet:
+            client.failed("the daemon is quiet, and replaces nobody before the resume")
         elif master.phase is not Phase.RUNNING:
-            client.failed(f"it is {master.phase}")
+            client.failed(f"the daemon is {master.phase}")
         elif (child := slots[number].child) is None or child.stage is not Stage.READY:
             client.failed(f"worker.{number} is not at work")
         else:

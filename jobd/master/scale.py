@@ -32,7 +32,7 @@ def allowed(master: Master, count: object) -> int:
         ConfigError: it is none, or not now.
     """
     if master.phase.ending or master.phase in (Phase.STARTING, Phase.RELOADING):
-        raise ConfigError(f"it is {master.phase}")
+        raise ConfigError(f"the daemon is {master.phase}")
     try:
         number = int(_WORKERS.read(count, text=False))
     except Invalid as error:

@@ -116,7 +116,11 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
     running = daemon(APP)
     running.signal(signal.SIGSTOP)
     assert running.jobctl("quiet").returncode == 4
-    assert running.jobctl("resume").returncode == 5, "there is no signal for it"
+    done = running.jobctl("resume")
+    assert (done.returncode, done.stdout) == (5, ""), "there is no signal for it"
+    assert done.stderr == (
+        "jobctl: the master does not answer; jobctl threads shows what it does\n"
+    )
     running.signal(signal.SIGCONT)
     running.wait_for_log('"state":"quieting"(.*\n)*.*"state":"running","before":"quiet')
     running.wait(lambda: running.state()["state"] == "running", 10, "it is not quiet any more")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import redis as redis_py
 
 from jobctl import daemon as control
@@ -290,12 +291,19 @@ def test_a_mistake_in_the_configuration_does_not_take_jobctl_away(daemon: StartD
     assert other.alive()
 
 
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(idle_daemon: Daemon, flag: str) -> None:
+    done = idle_daemon.jobctl(flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"jobctl \d\S+\n", done.stdout)
+
+
 def test_retire_replaces_one_worker_which_finishes_its_jobs(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
     running = daemon(APP, "-w", "2", "-c", "1", "-t", "0.2")
     first, second = running.workers()
-    done = running.jobctl("retire", "0")
+    done = running.jobctl("retire", "worker.0")
     assert done.returncode == 0
     assert done.stdout == f"worker.0, pid {first}, will be replaced\n"
     running.wait(lambda: first not in running.workers(), 10, "it is gone")
@@ -308,6 +316,12 @@ def test_retire_refuses_what_is_no_worker(daemon: StartDaemon) -> None:
     done = running.jobctl("retire", "7")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "jobctl: retire: slot must be a number from 0 to 0\n"
-    assert running.jobctl("retire", "x").returncode == 2
+    done = running.jobctl("retire", "keeper")
+    assert done.returncode == 2
+    assert "keeper is no worker: give its number, or worker.0" in done.stderr
     assert running.jobctl("quiet").returncode == 0
-    assert "it is quiet" in running.jobctl("retire", "0").stderr
+    done = running.jobctl("retire", "0")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "jobctl: retire: the daemon is quiet, and replaces nobody before the resume\n",
+    )

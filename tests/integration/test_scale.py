@@ -154,4 +154,4 @@ def test_what_cannot_be_is_refused(daemon: StartDaemon) -> None:
     running.signal(signal.SIGTERM)
     running.wait_for_log('"state":"stopping"')
     done = running.jobctl("scale", "2")
-    assert (done.returncode, done.stderr) == (1, "jobctl: scale: it is stopping\n")
+    assert (done.returncode, done.stderr) == (1, "jobctl: scale: the daemon is stopping\n")

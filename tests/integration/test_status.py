@@ -137,9 +137,7 @@ def test_a_place_without_a_process_is_shown_as_one(
     running.wait(lambda: answer(running)["empty"] == ["worker.0"], 5, "the pause is over")
     rows = running.jobctl("status").stdout.splitlines()[-3:]
     assert [row.split()[0] for row in rows] == ["worker.0", "worker.1", "keeper"]
-    assert re.fullmatch(
-        r"worker\.0 +none +not replaced while the daemon is quiet", rows[0].rstrip()
-    )
+    assert re.fullmatch(r"worker\.0 +none +to be started at the resume", rows[0].rstrip())
     assert running.jobctl("resume").returncode == 0
     running.wait(lambda: len(running.workers()) == 2, 10, "it is replaced")
     assert answer(running)["empty"] == []
