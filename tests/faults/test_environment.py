@@ -263,7 +263,9 @@ def test_48_nor_one_that_is_refused_during_another(quiet_daemon: Daemon, broken:
     address = f"{quiet_daemon.directory}/notify"
     settings = quiet_daemon.directory / "jobd.toml"
     settings.write_text("workers = 1\n")
-    quiet_daemon.write_app(f"import os, time\nwhile os.path.exists('hold'): time.sleep(0.05)\n{APP}")
+    quiet_daemon.write_app(
+        f"import os, time\nwhile os.path.exists('hold'): time.sleep(0.05)\n{APP}"
+    )
     hold = quiet_daemon.directory / "hold"
     with listen(address) as line:
         quiet_daemon.run(env={"NOTIFY_SOCKET": address})
