@@ -114,7 +114,7 @@ class Daemon:
         """Somebody may have removed the pidfile; the socket says who answers."""
         try:
             with control.connect(pidfile.socket_path(path)) as sock:
-                pid, _uid = control.peer(sock)
+                pid, uid = control.peer(sock)
         except PermissionError:
             raise Problem(Code.PARTIAL, f"permission denied: {path.parent}; use sudo") from None
         except BlockingIOError:
@@ -128,6 +128,14 @@ class Daemon:
         process = procs.Process.open(pid, None)
         if process is None:
             raise NotRunning("not running (it has just ended)")
+        # The number is of whoever began to listen; it may be somebody else's by now.
+        if procs.owner(pid) != uid:
+            process.close()
+            raise Problem(
+                Code.REFUSED,
+                f"there is no pidfile {path}, and uid {uid} listens at its socket as "
+                f"{procs.describe(pid)}, which is another user's; nothing was signalled",
+            )
         return cls(path, process)
 
     def ask(self, command: str, **fields: Any) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,9 @@ from jobd.config import DEFAULT_PIDFILE
 from jobd.errors import ConfigError
 from jobd.sources import NotReadable, content, find_file, read
 
-_FIRST_WORD = re.compile(r"""\s*["']?([\w.-]+)""")
+# Also behind what nobody meant to be there: an invisible mark, a bit of a diff. Not in a comment.
+_FIRST_WORD = re.compile(r"[^\w.#-]*([\w.-]+)")
+_LONG_STRING = re.compile("\"{3}|'{3}")
 _ALIKE = 0.6
 """Likeness above which a word may be a mistyped name."""
 
@@ -92,13 +94,14 @@ def _top_level(text: str, name: str) -> str | None:
     jobctl.lookup._Unsure: its line 2 leaves open which pidfile it means
     """
     found: list[str] = []
-    below = False
+    # Its lines look like any others.
+    unclear = _LONG_STRING.search(text) is not None
     for number, line in enumerate(text.splitlines(), 1):
-        below = below or line.lstrip().startswith("[")
+        unclear = unclear or line.lstrip().startswith("[")
         match = _FIRST_WORD.match(line)
         if match is None or not (name in line or _alike(match[1], name)):
             continue
-        value = None if below or found or match[1] != name else _value(line, name)
+        value = None if unclear or found or match[1] != name else _value(line, name)
         if value is None:
             raise _Unsure(f"its line {number} leaves open which {name} it means")
         found.append(value)

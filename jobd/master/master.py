@@ -298,10 +298,13 @@ class Master:
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
-        elif (error := self.reload.request(cause)) and self.phase is Phase.RUNNING:
+        elif error := self.reload.request(cause):
             # Under Type=notify-reload systemd waits for an answer to its HUP, whatever that is.
-            self.notifier.reloading()
-            self.notifier.ready(f"reload refused: {error}")
+            if self.phase is Phase.RELOADING:
+                self.notifier.reloading()  # what goes on says that it is ready at its end
+            elif self.phase is Phase.RUNNING or self.phase.quiet:
+                self.notifier.reloading()
+                self.notifier.ready(f"reload refused: {error}")
 
     # The end -----------------------------------------------------------------------------------
 

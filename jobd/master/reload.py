@@ -83,6 +83,8 @@ class Reload:
         else:
             self._roll.again = True
             logger.info("reload_postponed", cause=cause)
+            # Also to this HUP systemd wants an answer, even if the settings cannot be read later.
+            self._master.notifier.reloading()
         return ""
 
     def _owe(self, cause: str, config: Config) -> None:

@@ -291,9 +291,12 @@ class Slots:
 
     def stop(self, child: Child, reason: Reason, deadline: float) -> None:
         """Ask a child to end its jobs until *deadline* (monotonic), to give the rest back, to go.
+        One that boots has none to wait for, and may never hear it.
 
         Asking again can only bring the end nearer.
         """
+        if child.stage is Stage.BOOTING:
+            deadline = min(deadline, time.monotonic())
         if child.reason is None:
             child.reason = reason
         child.stage = Stage.STOPPING

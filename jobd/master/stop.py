@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.errors import Exit
-from jobd.master.child import Reason, Stage
+from jobd.master.child import Reason
 from jobd.master.launch import Verdict
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import BUSY
@@ -117,9 +117,7 @@ class Stop:
     def _tell(self) -> None:
         now = time.monotonic()
         for child in self._master.staff.slots.worker_children():
-            # One that boots has no job to wait for.
-            deadline = now if child.stage is Stage.BOOTING else self._deadline
-            self._master.staff.slots.stop(child, Reason.STOP, deadline)
+            self._master.staff.slots.stop(child, Reason.STOP, self._deadline)
         for zygote in self._master.staff.slots.zygotes():
             self._master.staff.slots.stop(zygote, Reason.STOP, now)
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -33,7 +34,7 @@ from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 from jobd.worker.settlement import Settlement
-from jobd.worker.waits import BLOCK, Waits
+from jobd.worker.waits import BLOCK, Arrival, Waits
 
 NAP = 0.005
 """Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
@@ -104,6 +105,8 @@ class Fetcher(threading.Thread):
         # jobs for us that we do not know of.
         self._unanswered = False
         self._unsure = False
+        # The same of the waits: they may have brought what is not in the ledger yet.
+        self._hearing = False
         self._look_again_at = math.inf
         self._surrender_begun = False
         self._released = False
@@ -192,7 +195,8 @@ class Fetcher(threading.Thread):
     def may_hold(self) -> bool:
         """Whether Redis may have jobs in flight for this worker: it holds some, or a claim of its
         got no answer. To be asked after :meth:`close`, where that could not make sure."""
-        return bool(self._ledger or self._unsure or self._unanswered or self._waits.armed)
+        asked = self._unanswered or self._waits.armed or self._hearing
+        return bool(self._ledger or self._unsure or asked)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -221,8 +225,10 @@ class Fetcher(threading.Thread):
 
     def _close_waits(self) -> None:
         """After a failure, whatever it was: what has been asked and not been answered?"""
+        self._hearing = self._hearing or self._waits.armed
         certain = self._waits.close()
         self._unsure = self._unsure or self._unanswered or not certain
+        self._hearing = False
 
     def _turn(self) -> None:
         """Ends and claims in one round trip, then rest until there is something to do."""
@@ -233,7 +239,7 @@ class Fetcher(threading.Thread):
         if time.monotonic() >= self._look_again_at:
             self._look_again_at = math.inf
             # What a wait has filed and not been read yet would seem to be lost.
-            self._intake.arrived(self._waits.disarm(self._wire))
+            self._hear(partial(self._waits.disarm, self._wire))
             self._compare_notes()
         self._collect()
         log.flush()
@@ -242,7 +248,7 @@ class Fetcher(threading.Thread):
         # a turn has succeeded.
         self._claiming = True
         if self._waits.armed and (self._intake.quiet or self._intake.free <= 0):
-            self._intake.arrived(self._waits.disarm(self._wire))
+            self._hear(partial(self._waits.disarm, self._wire))
         calls = self._ends() + self._intake.filings()
         wanted = self._intake.free + self._ahead.jobs
         claiming = wanted > 0 and not self._intake.quiet and self._worth_asking
@@ -306,12 +312,18 @@ class Fetcher(threading.Thread):
         # ring. Everything else rings in any case, and the bell is not silenced before the sleep.
         if self._finished and (not self._napping or self._pool.queue.empty()):
             seconds = 0.0
-        arrivals = self._waits.sleep(seconds)
-        self._asleep = False
-        if arrivals:
-            self._intake.arrived(arrivals)
+        if self._hear(partial(self._waits.sleep, seconds)):
             # Let go of the interpreter, so that the job starts before this thread does the rest.
             time.sleep(0)
+
+    def _hear(self, waits: Callable[[], list[Arrival]]) -> bool:
+        """Take what the waits have brought; returns whether they have."""
+        self._hearing = self._waits.armed
+        arrivals = waits()
+        self._asleep = False
+        self._intake.arrived(arrivals)
+        self._hearing = False
+        return bool(arrivals)
 
     # -- connecting and leaving ----------------------------------------------------------------
 
@@ -360,7 +372,7 @@ class Fetcher(threading.Thread):
 
     def _leave(self) -> None:
         """Send the last ends, and hand in the lease if nothing is left under it."""
-        self._intake.arrived(self._waits.disarm(self._wire))
+        self._hear(partial(self._waits.disarm, self._wire))
         self._collect()
         while calls := self._ends() + self._intake.filings():
             log.flush()

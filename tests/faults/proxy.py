@@ -28,7 +28,7 @@ class Proxy:
         self.connections = 0
         self._target = target
         self._port = 0
-        self._dead: set[int] = set()
+        self._room: dict[int, int] = {}
         self._pumps: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
@@ -38,9 +38,10 @@ class Proxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
 
-    def cut(self) -> None:
-        """Forward nothing more on the connections of now, and do not close them."""
-        self._dead = set(range(self.connections))
+    def cut(self, after: int = 0) -> None:
+        """Forward nothing more on the connections of now, or no more than so many bytes, and do not
+        close them."""
+        self._room = dict.fromkeys(range(self.connections), after)
 
     def __enter__(self) -> Proxy:
         self._thread.start()
@@ -112,8 +113,11 @@ class Proxy:
             due, data = await arriving.get()
             if (left := due - time.monotonic()) > 0:
                 await asyncio.sleep(left)
-            if number in self._dead:
-                continue
+            if number in self._room:
+                data = data[: self._room[number]]
+                self._room[number] -= len(data)
+                if not data:
+                    continue
             if not data:
                 target.close()
                 return

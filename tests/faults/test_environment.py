@@ -242,6 +242,48 @@ def test_48_a_refused_reload_does_not_let_systemd_wait(quiet_daemon: Daemon) -> 
         assert status.startswith("reload refused: the settings stay as they were")
 
 
+def test_48_nor_does_one_that_is_refused_while_it_is_quiet(quiet_daemon: Daemon) -> None:
+    address = f"{quiet_daemon.directory}/notify"
+    settings = quiet_daemon.directory / "jobd.toml"
+    settings.write_text("workers = 1\n")
+    with listen(address) as line:
+        quiet_daemon.run(env={"NOTIFY_SOCKET": address})
+        quiet_daemon.wait_ready()
+        heard(line, "READY")
+        assert quiet_daemon.jobctl("quiet").returncode == 0
+        settings.write_text("workers = 0\n")
+        quiet_daemon.signal(signal.SIGHUP)
+        heard(line, "RELOADING")
+        status = heard(line, "READY")[-1]["STATUS"]
+        assert status.startswith("reload refused: the settings stay as they were")
+
+
+@pytest.mark.parametrize("broken", ["before", "afterwards"])
+def test_48_nor_one_that_is_refused_during_another(quiet_daemon: Daemon, broken: str) -> None:
+    address = f"{quiet_daemon.directory}/notify"
+    settings = quiet_daemon.directory / "jobd.toml"
+    settings.write_text("workers = 1\n")
+    quiet_daemon.write_app(
+        f"import os, time\nwhile os.path.exists('hold'): time.sleep(0.05)\n{APP}"
+    )
+    hold = quiet_daemon.directory / "hold"
+    with listen(address) as line:
+        quiet_daemon.run(env={"NOTIFY_SOCKET": address})
+        quiet_daemon.wait_ready()
+        heard(line, "READY")
+        hold.touch()
+        quiet_daemon.signal(signal.SIGHUP)
+        heard(line, "RELOADING")
+        if broken == "before":
+            settings.write_text("workers = 0\n")
+        # systemd takes no answer that is older than its signal.
+        quiet_daemon.signal(signal.SIGHUP)
+        heard(line, "RELOADING")
+        settings.write_text("workers = 0\n")
+        hold.unlink()
+        heard(line, "READY")
+
+
 @pytest.mark.parametrize("fault", ["missing", "full", "closed"])
 def test_48_a_line_that_does_not_work_hinders_nothing(quiet_daemon: Daemon, fault: str) -> None:
     address = f"{quiet_daemon.directory}/notify"

@@ -24,7 +24,7 @@ from jobd.testing import EmbeddedServer
 from tests import processes
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon, environment
-from tests.integration.others import Nobody, mounts
+from tests.integration.others import NOBODY, Nobody, mounts
 
 COMMANDS = ("status", "quiet", "stop", "threads", "reopen-logs", "reload")
 
@@ -303,6 +303,34 @@ def test_12_a_file_that_took_the_place_of_the_pidfile_is_left_alone(daemon: Star
     assert running.stop() == 0
     assert running.pidfile.read_text() == "not yours\n"
     assert not running.state_file.exists()
+
+
+_TURNED = """
+import os, socket, sys, time
+
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.seteuid(int(sys.argv[2]))
+listener.listen()
+os.seteuid(0)  # as by executing a program of root's with the set-user-ID bit
+print("listening", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_12_a_socket_in_place_of_a_pidfile_has_nobody_elses_process_signalled(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", _TURNED, str(tmp_path / "jobd.sock"), str(NOBODY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"listening\n"
+        done = jobctl(tmp_path / "jobd.pid", "quiet")
+        assert victim.poll() is None, "root's own process has got the signal"
+        victim.kill()
+    assert done.returncode == 6
+    assert f"uid {NOBODY} listens at its socket as pid {victim.pid}" in done.stderr
 
 
 # -- 13: no place for it -----------------------------------------------------------------------

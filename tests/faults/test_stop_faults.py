@@ -181,8 +181,9 @@ def test_25_a_quiet_daemon_holds_nothing_also_if_redis_hangs(
         own_server.send(signal.SIGCONT)
 
 
+@pytest.mark.parametrize("arrived", [0, 20], ids=["nothing", "its beginning"])
 def test_25_a_job_that_was_delivered_to_a_dead_connection_may_be_left(
-    tmp_path: Path, own_server: EmbeddedServer
+    tmp_path: Path, own_server: EmbeddedServer, arrived: int
 ) -> None:
     """No worker holds it, and yet it is in no queue any more."""
     port = urlsplit(own_server.tcp_url).port or 0
@@ -192,7 +193,7 @@ def test_25_a_job_that_was_delivered_to_a_dead_connection_may_be_left(
         running.run("-t", "0")
         running.wait_ready()
         wait_idle(running, redis, 1)
-        proxy.cut()
+        proxy.cut(after=arrived)
         jid = Client(own_server.url).push({"class": "nap", "args": [60]})
         running.wait(lambda: redis.llen("queue:default") == 0, 5, "it has been delivered")
         own_server.send(signal.SIGSTOP)

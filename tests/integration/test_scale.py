@@ -80,6 +80,19 @@ def test_fewer_before_the_new_ones_are_there(daemon: StartDaemon, flags: tuple[s
     running.assert_flat()
 
 
+def test_one_too_many_that_hangs_in_its_boot_is_not_waited_for_as_for_jobs(
+    daemon: StartDaemon,
+) -> None:
+    running = daemon(f"import os, time\nwhile os.path.exists('hold'): time.sleep(0.05)\n{APP}")
+    first = running.workers()
+    (running.directory / "hold").touch()
+    assert running.jobctl("scale", "2").returncode == 0
+    running.wait(lambda: len(running.workers()) == 2, 10, "another one boots")
+    assert running.jobctl("scale", "1").returncode == 0
+    running.wait(lambda: running.workers() == first, 20, "it has gone")
+    assert "child_hung" not in running.log()
+
+
 def test_a_worker_that_dies_while_it_leaves_is_not_replaced_and_loses_nothing(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:

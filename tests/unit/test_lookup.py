@@ -86,11 +86,22 @@ def test_without_a_directory_a_relative_path_is_one_from_here(tmp_path: Path) ->
         'environments = { production = { pidfile = "/run/a.pid" } }',
         'pidfile = "a.pid"\ndirectry = "/srv/shop"',
         'pidfile = "a.pid"\n[environments.production]\ndirectory = "/srv/shop"',
+        '+pidfile = "/run/a.pid"',
+        '-pidfile = "/run/a.pid"',
+        '\ufeffpidfil = "/run/a.pid"',
+        'tag = """\npidfile = "/run/a.pid"\n"""',
+        "tag = '''\npidfile = '/run/a.pid'\n'''",
     ],
 )
 def test_nothing_is_guessed(mistake: str, text: str) -> None:
     with pytest.raises(ConfigError, match=r"which (pidfile|directory) it means|which pidfile is"):
         find(mistake + text)
+
+
+def test_a_mark_that_no_editor_shows_hides_no_pidfile() -> None:
+    # It is a mistake in itself, and hid the line that follows it: that of another daemon was taken.
+    with pytest.raises(ConfigError, match=r"not TOML.* line 1 leaves open which pidfile it means"):
+        find('\ufeffpidfile = "/run/a.pid"\n')
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])
