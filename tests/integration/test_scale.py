@@ -131,7 +131,7 @@ def test_it_lasts_until_the_settings_say_otherwise(idle_daemon: Daemon) -> None:
     assert running.jobctl("stop", "--timeout", "0").returncode == 0
 
 
-def test_with_preload_the_threads_change_too(idle_daemon: Daemon, redis: redis_py.Redis) -> None:
+def test_with_preload_the_threads_change_too(idle_daemon: Daemon) -> None:
     running = idle_daemon
     running.write_app(APP)
     settings(running, workers=1, concurrency=1, preload=True)
@@ -140,11 +140,11 @@ def test_with_preload_the_threads_change_too(idle_daemon: Daemon, redis: redis_p
     settings(running, workers=2, concurrency=3, preload=True)
     assert running.jobctl("reload", "--wait").returncode == 0
     wait_serving(running, 2)
-    push_naps(running, 1.0, 6)
+    push_naps(running, 60.0, 6)
     running.wait(
         lambda: running.jobctl("status", "--json").stdout.count('"busy": 3') == 2, 10, "all work"
     )
-    running.wait(processed(redis, 6), 10, "all is done")
+    assert running.jobctl("stop", "--timeout", "0").returncode == 0
 
 
 def test_while_quiet_the_new_ones_wait_for_the_resume(daemon: StartDaemon) -> None:
