@@ -10,14 +10,16 @@ queue:NAME                 list    -           payloads, head newest, tail next;
 schedule                   zset    -           payloads by time to run (s); clients
 retry                      zset    -           payloads by time of next attempt (s); workers
 dead                       zset    trimmed     payloads by time of death (s); workers, keeper
-paused                     set     -           names of paused queues; operators
+paused                     set     -           names of paused queues; jobd.api
 processes                  set     -           identities; workers
 IDENTITY                   hash    60 s        heartbeat; workers
 IDENTITY:work, :workers    hash    60 s        running jobs, for new and old dashboards; workers
-IDENTITY-signals           list    60 s        remote signals; dashboards
+IDENTITY-signals           list    60 s        remote signals; dashboards, jobd.api
 process_cleanup            string  60 s        lock: prune ``processes`` once a minute; keeper
 stat:processed, :failed    string  -           totals; workers, within the final transition
 stat:…:YYYY-MM-DD          string  5 years     the same by UTC day
+dear-leader                string  -           identity of the leader; Sidekiq Enterprise
+it-JID                     hash    30 days     state of an iterable job; Sidekiq
 =========================  ======  ==========  ==================================================
 
 jobd's own:
@@ -32,6 +34,12 @@ jobd:waits:IDENTITY        set     -           queues that this owner waits on, 
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered and the fetcher has
                                                not filed yet; workers
+jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
+jobd:trash                 zset    -           id of each deletion by its end (server time, s);
+                                               jobd.api
+jobd:trash:ID              hash    24 h        who deleted what, when, from where; jobd.api
+jobd:trash:ID:jobs         list,   24 h        what was deleted, as it was: a list from a queue,
+                           zset                with its scores from a sorted set; jobd.api
 =========================  ======  ==========  ==================================================
 
 All keys of one script begin with the same prefix, so a prefix that holds a ``{hash tag}`` keeps
@@ -60,7 +68,10 @@ class Keys:
         self.process_cleanup = f"{prefix}process_cleanup"
         self.processed = f"{prefix}stat:processed"
         self.failed = f"{prefix}stat:failed"
+        self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
+        self.audit = f"{prefix}jobd:audit"
+        self.trash = f"{prefix}jobd:trash"
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}queue:{name}"
@@ -94,3 +105,14 @@ class Keys:
 
     def claim(self, identity: str, queue: str) -> str:
         return f"{self.prefix}jobd:claim:{identity}:{queue}"
+
+    def iteration(self, jid: str) -> str:
+        """How far Sidekiq has come with an iterable job."""
+        return f"{self.prefix}it-{jid}"
+
+    def trashed(self, ref: str) -> str:
+        """The description of a deletion."""
+        return f"{self.trash}:{ref}"
+
+    def trashed_jobs(self, ref: str) -> str:
+        return f"{self.trash}:{ref}:jobs"
