@@ -17,7 +17,7 @@ def failed(number: int, error: str, message: str = "", lines: list[str] | None =
     fields: dict[str, Any] = {"error_class": error, "error_message": message}
     if lines is not None:
         fields["error_backtrace"] = pack_backtrace(lines)
-    times = {"failed_at": NOW + number, "retried_at": NOW + 100 + number}
+    times: dict[str, Any] = {"failed_at": NOW + number, "retried_at": NOW + 100 + number}
     return job(number, "Mail" if number % 2 else "Bill", **fields, **times)
 
 

@@ -22,7 +22,8 @@ WORK = {"queue": "slow", "payload": PLAIN.decode(), "run_at": 1795416082}
 def beat(api: Api, identity: str, info: dict[str, Any] | bytes, **fields: Any) -> None:
     api.redis.sadd(api.keys.processes, identity)
     raw = info if isinstance(info, bytes) else json.dumps(info)
-    api.redis.hset(api.keys.process(identity), mapping={"info": raw, **fields})
+    found: dict[Any, Any] = {"info": raw, **fields}
+    api.redis.hset(api.keys.process(identity), mapping=found)
 
 
 def test_processes_of_all_eras(api: Api) -> None:
