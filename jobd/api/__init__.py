@@ -18,12 +18,14 @@ program has written to Redis makes reading it fail.
 """
 
 from jobd.api.audit import Audit, AuditEntry
+from jobd.api.deploys import Deploys, Mark
 from jobd.api.entries import SortedEntry
 from jobd.api.entry import Api
 from jobd.api.groups import FailureGroup, FailureGroups, group_key, in_group
 from jobd.api.info import RedisInfo
 from jobd.api.jobset import JobSet
-from jobd.api.processes import Process, ProcessSet
+from jobd.api.metrics import Histogram, JobMetrics, Metrics, Point
+from jobd.api.processes import Process, ProcessSet, Stacks
 from jobd.api.queues import Queue, QueueSummary
 from jobd.api.queuescan import QueueScan, QueueSweep
 from jobd.api.reading import Page
@@ -44,12 +46,18 @@ __all__ = [
     "Day",
     "DeadSet",
     "Deletion",
+    "Deploys",
     "FailureGroup",
     "FailureGroups",
+    "Histogram",
     "IterableState",
+    "JobMetrics",
     "JobRecord",
     "JobSet",
+    "Mark",
+    "Metrics",
     "Page",
+    "Point",
     "Process",
     "ProcessSet",
     "Queue",
@@ -64,6 +72,7 @@ __all__ = [
     "SetScan",
     "SetSweep",
     "SortedEntry",
+    "Stacks",
     "Stats",
     "Sweep",
     "Trash",

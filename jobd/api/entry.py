@@ -7,7 +7,9 @@ import datetime
 from jobd.api import info as server
 from jobd.api import queues, stats
 from jobd.api.audit import Audit
+from jobd.api.deploys import Deploys
 from jobd.api.info import RedisInfo
+from jobd.api.metrics import Metrics
 from jobd.api.processes import ProcessSet
 from jobd.api.queues import Queue, QueueSummary
 from jobd.api.session import Session
@@ -104,6 +106,18 @@ class Api(Session):
     def work(self) -> WorkSet:
         """The jobs that run now."""
         return WorkSet(self)
+
+    # -- metrics ---------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> Metrics:
+        """Executions, failures and times of each job."""
+        return Metrics(self)
+
+    @property
+    def deploys(self) -> Deploys:
+        """Marks of deploys, for charts."""
+        return Deploys(self)
 
     # -- the server, and what people did -----------------------------------------------------------
 

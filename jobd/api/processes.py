@@ -32,6 +32,19 @@ CLEANUP = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Stacks:
+    """What the threads of a process were doing.
+
+    Attributes:
+        at: when they were asked, seconds since 1970.
+        text: for people, the innermost call of each thread last.
+    """
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One worker process at one moment.
 
@@ -90,8 +103,20 @@ class Process:
         return self._send("stop", "TERM")
 
     def dump_threads(self) -> bool:
-        """Let it write the stacks of its threads to its log; otherwise as :meth:`quiet`."""
+        """Let it write the stacks of its threads to its log, and for :meth:`stacks`; otherwise as
+        :meth:`quiet`."""
         return self._send("dump_threads", "TTIN")
+
+    def stacks(self) -> Stacks | None:
+        """The stacks that :meth:`dump_threads` has asked for, None if there are none (yet).
+
+        Workers of jobd leave them for ten minutes; Ruby's only write them to their log. Cost: one
+        command.
+        """
+        found: Any = self._api.redis.hgetall(self._api.keys.stacks(self.identity))
+        if not found:
+            return None
+        return Stacks(number(found.get(b"at")), text(found.get(b"text", b"")))
 
     def _send(self, name: str, signal: Signal) -> bool:
         if self.embedded:

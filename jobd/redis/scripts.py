@@ -109,6 +109,7 @@ PURGE = Script("purge")
 PAUSE = Script("pause")
 SIGNAL = Script("signal")
 RESET = Script("reset")
+DEPLOY = Script("deploy")
 
 # What a worker sends on its pinned connection; it loads them all when it connects.
 OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)
