@@ -170,8 +170,8 @@ class Queue:
     def delete(self, *jobs: JobRecord | bytes) -> int:
         """Delete these jobs, each by its bytes.
 
-        Cost: a script for each 200. A job in the place where it was read costs nothing extra, one
-        that is elsewhere a search through the queue.
+        Cost: a script for each 200, O(distance to the nearer end of the queue): in the middle of a
+        million jobs, some tens of milliseconds.
 
         Returns:
             How many were still there.
@@ -189,7 +189,7 @@ class Queue:
     def delete_by_class(self, name: str) -> int:
         """Delete all jobs of a class (as it is stored, or as it is shown).
 
-        Cost: O(n) of the queue, in bounded steps. Jobs that are pushed after it began stay.
+        Cost: O(n) of the queue, in bounded steps, and what :class:`QueueSweep` says.
 
         Returns:
             How many were deleted.

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jobd.api.glob import matcher, whole
-from jobd.api.reading import Stride, batches
-from jobd.api.records import JobRecord, delete_queued, weight
+from jobd.api.reading import BATCH, Stride
+from jobd.api.records import JobRecord
 from jobd.api.scans import Scan, Sweep
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError
+from jobd.redis import scripts
 
 if TYPE_CHECKING:
     from jobd.api.queues import Queue
@@ -40,12 +41,10 @@ class QueueScan(Scan[JobRecord]):
         self._api = session
         self._where = where
         self._hint = hint
-        self._matches = matcher(whole(match)) if match else None
+        self._pattern = matcher(whole(match)) if match else None
         self._stride = Stride()
         self._offset = _offset(cursor)
-        # The last jobs that were read; by one that is still there its successor is found again.
-        self._read: list[bytes] = []
-        self._before: bytes | None = None
+        # The last job that was read; by it the next one is found again.
         self._anchor: bytes | None = None
         self._left: int | None = None
 
@@ -69,22 +68,19 @@ class QueueScan(Scan[JobRecord]):
         records = [
             JobRecord(raw, self._queue.name, self._api, place=self._offset + at)
             for at, raw in enumerate(raws)
-            if self._hint in raw and (self._matches is None or self._matches(raw))
+            if self._hint in raw
         ]
         self._offset += len(raws)
         self._left -= len(raws)
-        if raws:
-            self._before, self._read = self._anchor, raws
-            self._anchor = raws[-1]
+        self._anchor = raws[-1] if raws else None
         self.done = not raws or self._left <= 0
-        return [job for job in records if self._where is None or self._where(job)]
+        return list(filter(self.matches, records))
 
-    def gone(self, deleted: list[JobRecord], count: int) -> None:
-        """*count* of the *deleted* have been in the queue until now: what follows has moved up."""
-        self._offset -= count
-        values = {job.value for job in deleted}
-        kept = (raw for raw in reversed(self._read) if raw not in values)
-        self._anchor = next(kept, self._before)
+    def matches(self, job: JobRecord) -> bool:
+        """Whether this is what is searched for."""
+        if self._pattern is not None and not self._pattern(job.value):
+            return False
+        return self._where is None or self._where(job)
 
     def _relocate(self) -> None:
         """Find out by how much what comes next has moved, by the last job that was read."""
@@ -107,7 +103,13 @@ class QueueScan(Scan[JobRecord]):
 class QueueSweep(Sweep):
     """Deletes the jobs of a queue that match, in bounded steps.
 
-    Those that are pushed after it began stay.
+    In a list only the ends are within reach. So each step takes the jobs that are next to run, and
+    those that stay go round to the other end, all in one script; at the end the old order is back.
+    Until then, newer jobs may run before older ones; pause the queue if that matters. Where nothing
+    matches, nothing is touched.
+
+    Jobs that are pushed after it began may stay. Of two sweeps of one queue at the same time, each
+    may leave some.
     """
 
     def __init__(
@@ -117,19 +119,61 @@ class QueueSweep(Sweep):
         match: str | None,
         where: Callable[[JobRecord], bool] | None,
     ) -> None:
-        self._scan = QueueScan(queue, session, match, where, "")
+        self._looking: QueueScan | None = QueueScan(queue, session, match, where, "")
+        self._matches = self._looking.matches
         self._action = Action(session, "delete", f"queue:{queue.name}")
-        self._session = session
         self._queue = queue
-        super().__init__(self._scan, self._action.ref)
+        self._redis = session.redis
+        self._key = session.keys.queue(queue.name)
+        self._stride = Stride()
+        self._left = 0
+        self._first_kept: bytes | None = None
+        self._scanned = 0
+        super().__init__(self._action.ref)
+
+    @property
+    def done(self) -> bool:
+        return self._looking is None and self._left <= 0
+
+    @property
+    def scanned(self) -> int:
+        return self._scanned
 
     def _act(self) -> int:
-        found = self._scan.next()
-        deleted = 0
-        for batch in batches(found, weight):
-            deleted += delete_queued(self._session, self._action, self._queue.name, batch)
-        self._scan.gone(found, deleted)
-        return deleted
+        if self._looking is not None:
+            self._look(self._looking)
+            return 0
+        count = min(self._stride.entries, self._left, BATCH)
+        raws: Any = self._redis.lrange(self._key, -count, -1)
+        raws.reverse()
+        self._stride.took(raws)
+        if self._first_kept in raws:
+            # Once around; the count does not know of jobs that workers have taken.
+            raws = raws[: raws.index(self._first_kept)]
+        if not raws:
+            self._left = 0
+            return 0
+        verdicts = [self._matches(JobRecord(raw, self._queue.name)) for raw in raws]
+        if self._first_kept is None:
+            kept = (raw for raw, matches in zip(raws, verdicts, strict=True) if not matches)
+            # One without an id may be there twice, and says nothing.
+            self._first_kept = next((raw for raw in kept if JobRecord(raw).jid), None)
+        words = [
+            word
+            for raw, matches in zip(raws, verdicts, strict=True)
+            for word in (int(matches), raw)
+        ]
+        deleted, moved = self._action.call_undoable(scripts.SIFT, [self._key], words)
+        self._left -= deleted + moved
+        self._scanned += deleted + moved
+        return int(deleted)
+
+    def _look(self, scan: QueueScan) -> None:
+        """Look for a match, one step."""
+        if scan.next():
+            self._looking, self._left = None, self._queue.size
+        elif scan.done:
+            self._looking = None
 
 
 def _offset(cursor: str) -> int:

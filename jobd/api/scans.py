@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -82,24 +82,19 @@ class Sweep(ABC):
         (1700, True)
     """
 
-    def __init__(self, scan: Scan[Any], ref: str) -> None:
-        self._way = scan
+    def __init__(self, ref: str) -> None:
         self.ref = ref
         self.changed = 0
 
     @property
+    @abstractmethod
     def done(self) -> bool:
-        return self._way.done
+        """Whether nothing is left."""
 
     @property
+    @abstractmethod
     def scanned(self) -> int:
         """How many entries have been looked at."""
-        return self._way.scanned
-
-    @property
-    def cursor(self) -> str:
-        """Where the search is."""
-        return self._way.cursor
 
     @abstractmethod
     def _act(self) -> int:

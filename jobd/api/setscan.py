@@ -66,7 +66,20 @@ class SetSweep(Sweep):
         self._scan = scan
         self._step = jobs._step(name)
         self._action = Action(session, name, jobs.name, ref)
-        super().__init__(scan, self._action.ref)
+        super().__init__(self._action.ref)
+
+    @property
+    def done(self) -> bool:
+        return self._scan.done
+
+    @property
+    def scanned(self) -> int:
+        return self._scan.scanned
+
+    @property
+    def cursor(self) -> str:
+        """Where it is; give it, and :attr:`ref`, to a new sweep to go on."""
+        return self._scan.cursor
 
     def _act(self) -> int:
         found = self._scan.next()

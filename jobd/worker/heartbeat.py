@@ -83,11 +83,18 @@ class Heartbeat(Loop):
         self._round_trip = 0.0
         self._work_listed = False
         self._stacks: str | None = None
+        self._due = 0.0
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
 
     def turn(self) -> float:
+        if (stacks := self._stacks) is not None:
+            self._stacks = None
+            self._write_stacks(stacks)
+            if (left := self._due - time.monotonic()) > 0:
+                return left  # this was no beat: of signals there is one a beat
+        self._due = time.monotonic() + BEAT
         self._write_work()
         if time.monotonic() >= self._renew_at:
             self._renew()
@@ -96,8 +103,7 @@ class Heartbeat(Loop):
         if not self.seen:
             self.seen = True
             self._on_seen()
-        # Last: should Redis refuse one of these, this worker is still seen, and keeps its lease.
-        self._write_stacks()
+        # Last: should Redis refuse this, the worker is still seen, and keeps its lease.
         self._metrics.send(self._client, self._keys)
         return BEAT
 
@@ -106,16 +112,12 @@ class Heartbeat(Loop):
         self._stacks = text
         self.wake()
 
-    def _write_stacks(self) -> None:
-        if (text := self._stacks) is None:
-            return
+    def _write_stacks(self, text: str) -> None:
         key = self._keys.stacks(self._identity)
         pipeline = self._client.pipeline()
         pipeline.hset(key, mapping={"at": repr(time.time()), "text": text})
         pipeline.expire(key, STACKS_TTL)
         pipeline.execute()
-        if self._stacks is text:  # else there are newer ones already
-            self._stacks = None
 
     def _renew(self) -> None:
         began = time.monotonic()
