@@ -74,15 +74,22 @@ class Client:
         self._made: Transport | None = None
 
     @property
-    def _transport(self) -> Transport:
+    def redis(self) -> Redis:
+        """The client of Redis that it uses: the given one, or one made from the URL."""
         # Two threads may both make one at first; the spare has no connection and is dropped.
-        if self._made is None:
-            # Imported now: an application that only defines jobs starts without them.
+        if self._redis is None:
+            # Imported now: an application that only defines jobs starts without it.
             from jobd.redis.connection import connect
+
+            self._redis = connect(self.url)
+        return self._redis
+
+    @property
+    def _transport(self) -> Transport:
+        if self._made is None:
             from jobd.redis.push import Transport
 
-            client = connect(self.url) if self._redis is None else self._redis
-            self._made = Transport(client, self.prefix)
+            self._made = Transport(self.redis, self.prefix)
         return self._made
 
     def push(self, item: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from jobd.arguments import name_of
+from jobd.arguments import check_arguments, name_of
 from jobd.errors import ArgumentError, PayloadError
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
@@ -232,6 +232,32 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
         raise PayloadError(f"the queue of a job must be a non-empty string, not {queue!r}")
     fields["enqueued_at"] = now
     return queue, _encode(fields)
+
+
+def with_retry_by_hand(
+    raw: bytes, now: float, changes: Mapping[str, Any] | None = None
+) -> tuple[str, bytes]:
+    """The payload of a job that somebody puts back into its queue: that uses up no retry.
+
+    Args:
+        changes: fields to replace, as for a push by name.
+
+    Returns:
+        The queue's name, and the new bytes.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object, or its queue is not a string.
+        ArgumentError: a change is not acceptable.
+    """
+    fields = _raw_fields(raw)
+    count = _field(fields, "retry_count", None)
+    if type(count) is int:
+        fields["retry_count"] = count - 1
+    if changes:
+        validate({"class": "the job", "args": [], **changes})
+        check_arguments(changes.get("args", []), changes.get("kwargs", {}), None)
+        fields.update(as_ruby(dict(changes)))
+    return with_enqueued(_encode(fields), now)
 
 
 def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:

@@ -1,28 +1,83 @@
-"""What is in Redis, typed and read-only: shared by ``jobctl``, the dashboard, the demo and tests.
+"""The data API: everything in Redis to look at and to act on, for dashboards, scripts and people.
 
-Every function takes a connection and the :class:`~jobd.redis.keys.Keys` of the installation, and
-reads in a fixed number of round trips however much there is. The names follow Sidekiq's data API,
-and jobs that Ruby pushed are read as well as our own.
+The names follow Sidekiq's, and jobs that Ruby pushed are read as well as our own. Begin with
+:class:`Api`, or with one of the parts, which use the client that :func:`jobd.configure` has set up
+unless they are given an ``Api``:
+
+    >>> from jobd.api import Api, Queue, RetrySet
+    >>> Api("redis://127.0.0.1:6379/0").retries, Queue("default"), RetrySet()
+    (RetrySet(), Queue('default'), RetrySet())
+
+What is read is bounded: a page has at most 1,000 entries, and what must go through everything takes
+steps, whose size is bounded and whose number the caller decides (:class:`Scan`, :class:`Sweep`).
+What changes something is one script a step; its condition is the exact bytes of the job, so that
+nothing is lost or doubled whoever acts at the same time, or crashes.
+
+Everything may raise :class:`redis.RedisError` when the server does not answer. Nothing that another
+program has written to Redis makes reading it fail.
 """
 
-from jobd.api.processes import Process, Work, processes
-from jobd.api.queues import Queue, queued, queues
-from jobd.api.records import Record
-from jobd.api.sets import Entry, entries
-from jobd.api.stats import Day, Stats, history, stats
+from jobd.api.audit import Audit, AuditEntry
+from jobd.api.deploys import Deploys, Mark
+from jobd.api.entries import SortedEntry
+from jobd.api.entry import Api
+from jobd.api.groups import FailureGroup, FailureGroups, group_key, in_group
+from jobd.api.info import RedisInfo
+from jobd.api.jobset import JobSet
+from jobd.api.metrics import Histogram, JobMetrics, Metrics, Point
+from jobd.api.processes import Process, ProcessSet, Stacks
+from jobd.api.queues import Queue, QueueSummary
+from jobd.api.queuescan import QueueScan, QueueSweep
+from jobd.api.reading import Page
+from jobd.api.records import IterableState, JobRecord
+from jobd.api.scans import Scan, Sweep
+from jobd.api.session import Session
+from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.setscan import SetScan, SetSweep
+from jobd.api.stats import Counters, Day, Stats
+from jobd.api.trash import Deletion, Trash
+from jobd.api.work import Work, WorkSet
 
 __all__ = [
+    "Api",
+    "Audit",
+    "AuditEntry",
+    "Counters",
     "Day",
-    "Entry",
+    "DeadSet",
+    "Deletion",
+    "Deploys",
+    "FailureGroup",
+    "FailureGroups",
+    "Histogram",
+    "IterableState",
+    "JobMetrics",
+    "JobRecord",
+    "JobSet",
+    "Mark",
+    "Metrics",
+    "Page",
+    "Point",
     "Process",
+    "ProcessSet",
     "Queue",
-    "Record",
+    "QueueScan",
+    "QueueSummary",
+    "QueueSweep",
+    "RedisInfo",
+    "RetrySet",
+    "Scan",
+    "ScheduledSet",
+    "Session",
+    "SetScan",
+    "SetSweep",
+    "SortedEntry",
+    "Stacks",
     "Stats",
+    "Sweep",
+    "Trash",
     "Work",
-    "entries",
-    "history",
-    "processes",
-    "queued",
-    "queues",
-    "stats",
+    "WorkSet",
+    "group_key",
+    "in_group",
 ]

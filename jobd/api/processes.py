@@ -1,41 +1,66 @@
-"""The worker processes that beat, and what their threads are doing; Ruby's are among them."""
+"""The worker processes that beat, Ruby's among them, and what can be sent to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import msgspec
-import redis as redis_py
+from jobd.api.reading import (
+    MOST,
+    answers,
+    batches,
+    decoded,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
+    texts,
+)
+from jobd.api.session import Action, Session, session_or_default
+from jobd.errors import ArgumentError
+from jobd.redis import scripts
 
-from jobd.api.records import Record
-from jobd.redis.keys import Keys
+Signal = Literal["TSTP", "TERM", "TTIN"]
+
+SIGNAL_TTL = 60
+"""Seconds after which a signal that nobody has taken is forgotten."""
+
+CLEANUP = 60
+"""Seconds between two cleanups, by all keepers, dashboards and Sidekiqs together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One running job.
+class Stacks:
+    """What the threads of a process were doing.
 
     Attributes:
-        thread: opaque name of the thread.
-        run_at: start, whole seconds since 1970.
+        at: when they were asked, seconds since 1970.
+        text: for people, the innermost call of each thread last.
     """
 
-    thread: str
-    queue: str
-    run_at: float
-    record: Record
+    at: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One worker process.
+    """One worker process at one moment.
 
     Attributes:
-        started_at, beat: seconds since 1970.
+        identity: ``HOST:PID:NONCE``.
+        queues: the names of its queues, in its order.
+        weights: the same by weight; 0 where the order is strict.
+        concurrency: threads that run jobs.
+        busy: those that run one now.
+        stopping: it takes no more jobs (``quiet`` in Redis).
+        embedded: it is a part of another program, and takes no signals.
+        leader: it leads, for Sidekiq Enterprise.
         rss: resident memory, KB.
-        rtt: last round trip to Redis, µs.
-        work: running jobs, oldest first.
+        rtt_us: its last round trip to Redis, µs.
+        beat, started_at: seconds since 1970.
+        version: of Sidekiq or jobd; empty before Sidekiq 7.0.2.
     """
 
     identity: str
@@ -44,67 +69,235 @@ class Process:
     tag: str
     labels: tuple[str, ...]
     queues: tuple[str, ...]
+    weights: dict[str, int]
+    version: str
     concurrency: int
     busy: int
-    quiet: bool
-    started_at: float
-    beat: float
+    stopping: bool
+    embedded: bool
+    leader: bool
     rss: int
-    rtt: int
-    work: tuple[Work, ...]
+    rtt_us: int
+    beat: float
+    started_at: float
+    _api: Session = field(repr=False, compare=False)
+
+    def quiet(self) -> bool:
+        """Let it take no more jobs; one script.
+
+        It obeys with its next heartbeat, within ten seconds.
+
+        Returns:
+            Whether it was still there.
+
+        Raises:
+            ArgumentError: it is embedded.
+        """
+        return self._send("quiet", "TSTP")
+
+    def stop(self) -> bool:
+        """Let it stop, with its own time limit; otherwise as :meth:`quiet`.
+
+        The master of a jobd worker starts another one; a daemon is stopped by ``jobctl stop``.
+        """
+        return self._send("stop", "TERM")
+
+    def dump_threads(self) -> bool:
+        """Let it write the stacks of its threads to its log, and for :meth:`stacks`; otherwise as
+        :meth:`quiet`."""
+        return self._send("dump_threads", "TTIN")
+
+    def stacks(self) -> Stacks | None:
+        """The stacks that :meth:`dump_threads` has asked for, None if there are none (yet).
+
+        Workers of jobd leave them for ten minutes; Ruby's only write them to their log. Cost: one
+        command.
+        """
+        found: Any = self._api.redis.hgetall(self._api.keys.stacks(self.identity))
+        if not found:
+            return None
+        return Stacks(number(found.get(b"at")), text(found.get(b"text", b"")))
+
+    def _send(self, name: str, signal: Signal) -> bool:
+        if self.embedded:
+            raise ArgumentError(
+                f"{self.identity} is a part of another program and takes no signals; stop that one"
+            )
+        return send(self._api, Action(self._api, name, self.identity), signal, [self]) == 1
 
 
-def processes(redis: redis_py.Redis, keys: Keys) -> list[Process]:
-    """All living processes by identity, in two round trips."""
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.smembers(keys.processes)
-        (members,) = pipe.execute()
-        identities = sorted(member.decode() for member in members)
-        for identity in identities:
-            pipe.hgetall(keys.process(identity))
-            pipe.hgetall(keys.work(identity))
-            pipe.hgetall(keys.workers(identity))
-        answers = pipe.execute()
-    triples = zip(identities, answers[::3], answers[1::3], answers[2::3], strict=True)
-    # Without its hash a process is dead; without `info` it never began.
-    return [
-        _process(identity, beat, work or old_work)
-        for identity, beat, work, old_work in triples
-        if b"info" in beat
+class ProcessSet:
+    """All worker processes.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> for process in ProcessSet(api):  # doctest: +SKIP
+        ...     print(process.identity, process.busy, "of", process.concurrency)
+    """
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+
+    @property
+    def size(self) -> int:
+        """How many are listed; one command, O(1). Some of them may have died in the last minute."""
+        size: Any = self._api.redis.scard(self._api.keys.processes)
+        return int(size)
+
+    def all(self) -> list[Process]:
+        """All that live, by identity.
+
+        Cost: a round trip for each 1,000 processes, and one for their list; O(processes).
+        """
+        redis, keys = self._api.redis, self._api.keys
+        identities = sorted(text(member) for member in members(redis, keys.processes))
+        return [
+            process for batch in batches(identities, size=MOST) for process in self._read(batch)
+        ]
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self.all())
+
+    def __getitem__(self, identity: str) -> Process:
+        """The process of that identity; one round trip.
+
+        Raises:
+            KeyError: there is none, or it has died.
+        """
+        found = self._read([identity])
+        if not found:
+            raise KeyError(identity)
+        return found[0]
+
+    @property
+    def total_concurrency(self) -> int:
+        """Threads that run jobs, in all processes; costs as :meth:`all`."""
+        return sum(process.concurrency for process in self.all())
+
+    @property
+    def total_rss(self) -> int:
+        """KB of memory, in all processes; costs as :meth:`all`."""
+        return sum(process.rss for process in self.all())
+
+    @property
+    def leader(self) -> str:
+        """Identity of the process that leads for Sidekiq Enterprise, or ''; one command."""
+        found: Any = self._api.redis.get(self._api.keys.leader)
+        return text(found) if found else ""
+
+    def quiet_all(self) -> int:
+        """Let all processes take no more jobs, embedded ones excepted; see :meth:`Process.quiet`.
+
+        Cost: that of :meth:`all`, and a script for each 200 processes.
+
+        Returns:
+            How many were told.
+        """
+        return self._send_all("quiet", "TSTP")
+
+    def stop_all(self) -> int:
+        """Let all processes stop; otherwise as :meth:`quiet_all`."""
+        return self._send_all("stop", "TERM")
+
+    def dump_threads_all(self) -> int:
+        """Let all processes write their stacks; otherwise as :meth:`quiet_all`."""
+        return self._send_all("dump_threads", "TTIN")
+
+    def _send_all(self, name: str, signal: Signal) -> int:
+        action = Action(self._api, name, "processes")
+        able = [process for process in self.all() if not process.embedded]
+        return sum(send(self._api, action, signal, batch) for batch in batches(able))
+
+    def cleanup(self) -> int:
+        """Take processes that have died off the list.
+
+        Cost: one command if somebody has done it in the last minute; else O(processes), in steps of
+        1,000.
+
+        Returns:
+            How many that were.
+        """
+        redis, keys = self._api.redis, self._api.keys
+        if not redis.set(keys.process_cleanup, "1", nx=True, ex=CLEANUP):
+            return 0
+        gone = 0
+        for batch in batches(members(redis, keys.processes), size=MOST):
+            with redis.pipeline(transaction=False) as pipe:
+                for identity in batch:
+                    pipe.hexists(keys.process(text(identity)), "info")
+                alive = answers(pipe)
+            dead = [identity for identity, lives in zip(batch, alive, strict=True) if not lives]
+            if dead:
+                removed: Any = redis.srem(keys.processes, *dead)
+                gone += removed
+        return gone
+
+    def _read(self, identities: list[str]) -> list[Process]:
+        keys = self._api.keys
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            pipe.get(keys.leader)
+            for identity in identities:
+                pipe.hmget(keys.process(identity), _FIELDS)
+            leader, *beats = answers(pipe)
+        return [
+            _process(self._api, identity, beat, leader == identity.encode())
+            for identity, beat in zip(identities, beats, strict=True)
+            # Without its hash a process is dead; without `info` it never began.
+            if beat is not None and beat[0] is not None
+        ]
+
+
+_FIELDS = ["info", "concurrency", "busy", "beat", "quiet", "rss", "rtt_us"]
+
+
+def send(session: Session, action: Action, signal: Signal, processes: list[Process]) -> int:
+    """Send a signal to processes that beat; returns how many of them still do."""
+    keys = session.keys
+    places = [
+        key
+        for process in processes
+        for key in (keys.process(process.identity), keys.signals(process.identity))
     ]
+    told: int = action.call(scripts.SIGNAL, places, [signal, SIGNAL_TTL])
+    return told
 
 
-def _process(identity: str, beat: dict[bytes, bytes], work: dict[bytes, bytes]) -> Process:
-    info: dict[str, Any] = msgspec.json.decode(beat[b"info"])
-    running = [_work(thread.decode(), entry) for thread, entry in work.items()]
+def _process(session: Session, identity: str, beat: list[bytes | None], leader: bool) -> Process:
+    info_raw, concurrency, busy, at, quiet, rss, rtt = beat
+    info = mapping(decoded(info_raw or b""))
+    weights = _weights(info)
     return Process(
         identity=identity,
-        hostname=str(info.get("hostname", "")),
-        pid=int(info.get("pid", 0)),
+        hostname=str(info.get("hostname") or identity.split(":")[0]),
+        pid=integer(info.get("pid")),
         tag=str(info.get("tag") or ""),
-        labels=tuple(info.get("labels") or ()),
-        queues=_queues(info),
+        labels=texts(info.get("labels")),
+        queues=tuple(weights),
+        weights=weights,
+        version=str(info.get("version") or ""),
         # A field since Sidekiq 8.1.2, a part of `info` before.
-        concurrency=int(beat.get(b"concurrency", info.get("concurrency", 0))),
-        busy=int(beat.get(b"busy", 0)),
-        quiet=beat.get(b"quiet") == b"true",
-        started_at=float(info.get("started_at", 0.0)),
-        beat=float(beat.get(b"beat", 0.0)),
-        rss=int(beat.get(b"rss", 0)),
-        rtt=int(beat.get(b"rtt_us", 0)),
-        work=tuple(sorted(running, key=lambda entry: entry.run_at)),
+        concurrency=integer(info.get("concurrency") if concurrency is None else concurrency),
+        busy=integer(busy),
+        stopping=quiet == b"true",
+        embedded=info.get("embedded") is True,
+        leader=leader,
+        rss=integer(rss),
+        rtt_us=integer(rtt),
+        beat=number(at),
+        started_at=number(info.get("started_at")),
+        _api=session,
     )
 
 
-def _queues(info: dict[str, Any]) -> tuple[str, ...]:
-    capsules = info.get("capsules") or {}
-    named = [queue for capsule in capsules.values() for queue in capsule.get("weights", {})]
-    return tuple(dict.fromkeys(named or info.get("queues") or ()))
-
-
-def _work(thread: str, entry: bytes) -> Work:
-    fields: dict[str, Any] = msgspec.json.decode(entry)
-    payload = fields["payload"]
-    # Text since Sidekiq 6.0.4, an object before.
-    raw = payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
-    return Work(thread, fields["queue"], float(fields["run_at"]), Record.read(raw))
+def _weights(info: dict[str, Any]) -> dict[str, int]:
+    """Queues and weights: of the capsules since Sidekiq 8.0.9, in lists before."""
+    capsules = [
+        mapping(mapping(capsule).get("weights"))
+        for capsule in mapping(info.get("capsules")).values()
+    ]
+    older = info.get("weights")
+    listed = [mapping(part) for part in older] if isinstance(older, list) else []
+    found = {name: integer(weight) for part in capsules or listed for name, weight in part.items()}
+    return found or dict.fromkeys(texts(info.get("queues")), 0)

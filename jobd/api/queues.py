@@ -1,19 +1,28 @@
-"""The queues and the jobs that wait in them."""
+"""A queue: the jobs that wait in it, and what people do to it.
+
+Workers take jobs from one end while clients push at the other, so a job's place is only a hint;
+what decides is its bytes.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import redis as redis_py
-
-from jobd.api.records import Record
-from jobd.redis.keys import Keys
+from jobd.api.queuescan import QueueScan, QueueSweep
+from jobd.api.reading import BATCH, Page, answers, batches, check_bounds, members, text
+from jobd.api.records import JobRecord, delete_queued, weight
+from jobd.api.session import Action, Session, session_or_default
+from jobd.errors import ArgumentError
+from jobd.options import check_queue
+from jobd.redis import scripts
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """One queue.
+class QueueSummary:
+    """A queue at one moment.
 
     Attributes:
         size: jobs that wait.
@@ -27,34 +36,256 @@ class Queue:
     paused: bool
 
 
-def queues(redis: redis_py.Redis, keys: Keys, now: float | None = None) -> list[Queue]:
-    """All known queues by name, in two round trips."""
-    now = time.time() if now is None else now
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.smembers(keys.queues)
-        pipe.smembers(keys.paused)
-        known, paused = pipe.execute()
-        names = sorted(name.decode() for name in known)
-        for name in names:
-            pipe.llen(keys.queue(name))
-            pipe.lindex(keys.queue(name), -1)
-        answers = pipe.execute()
-    return [
-        Queue(
-            name=name,
-            size=size,
-            latency=Record.read(oldest).latency(now) if oldest is not None else 0.0,
-            paused=name.encode() in paused,
+class Queue:
+    """One queue, whether anything is in it or not.
+
+    Args:
+        name: its name.
+        api: the connection; the default one when None.
+
+    Example:
+        >>> queue = Queue("default", api)  # doctest: +SKIP
+        >>> queue.size, queue.latency, queue.paused  # doctest: +SKIP
+        (17, 0.25, False)
+    """
+
+    def __init__(self, name: str, api: Session | None = None) -> None:
+        self.name = name
+        self._api = session_or_default(api)
+        self._key = self._api.keys.queue(name)
+
+    def __repr__(self) -> str:
+        return f"Queue({self.name!r})"
+
+    @classmethod
+    def all(cls, api: Session | None = None) -> list[Queue]:
+        """All known queues by name. Cost: O(queues), in steps of 1,000."""
+        session = session_or_default(api)
+        names = sorted(text(name) for name in members(session.redis, session.keys.queues))
+        return [cls(name, session) for name in names]
+
+    # -- looking -------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Jobs that wait; one command, O(1)."""
+        size: Any = self._api.redis.llen(self._key)
+        return int(size)
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the oldest job has waited, 0.0 if there is none; one command, O(1)."""
+        oldest: Any = self._api.redis.lindex(self._key, -1)
+        return 0.0 if oldest is None else JobRecord(oldest).latency
+
+    @property
+    def paused(self) -> bool:
+        """Whether workers leave it alone; one command, O(1)."""
+        return bool(self._api.redis.sismember(self._api.keys.paused, self.name))
+
+    def page(
+        self, start: int = 0, count: int = 25, *, newest_first: bool = False
+    ) -> Page[JobRecord]:
+        """Some of its jobs, the next to run first unless told otherwise.
+
+        Cost: one round trip; O(*count*), and a little for the way to *start*.
+
+        Args:
+            start: place of the first one, from 0.
+            count: how many, up to 1,000.
+
+        Raises:
+            ArgumentError: *start* or *count* is out of bounds.
+
+        Example:
+            >>> [job.jid for job in Queue("default", api).page(0, 2)]  # doctest: +SKIP
+            ['1befef82961e0772dce5ae4d', 'c0ffee82961e0772dce5ae4d']
+        """
+        check_bounds(start, count)
+        with self._api.redis.pipeline(transaction=True) as pipe:
+            pipe.llen(self._key)
+            if newest_first:
+                pipe.lrange(self._key, start, start + count - 1)
+            else:
+                pipe.lrange(self._key, -(start + count), -(start + 1))
+            size, raws = pipe.execute()
+        if not newest_first:
+            raws.reverse()
+        places = (-1 - place if newest_first else place for place in range(start, start + count))
+        found = (
+            JobRecord(raw, self.name, self._api, place=place)
+            for raw, place in zip(raws, places, strict=False)
         )
-        for name, size, oldest in zip(names, answers[::2], answers[1::2], strict=True)
+        return Page(tuple(found), start, size)
+
+    def __iter__(self) -> Iterator[JobRecord]:
+        """All its jobs, the next to run first, read in bounded steps as they are needed."""
+        scan = self.scan()
+        while not scan.done:
+            yield from scan.next()
+
+    def scan(
+        self,
+        match: str | None = None,
+        where: Callable[[JobRecord], bool] | None = None,
+        *,
+        cursor: str = "",
+    ) -> QueueScan:
+        """A search that goes on step by step, the next to run first; see :class:`QueueScan`."""
+        return QueueScan(self, self._api, match, where, cursor)
+
+    def find_job(self, jid: str) -> JobRecord | None:
+        """The job with this id, None if it is not here.
+
+        Cost: O(n) of the queue, in steps of at most 1,000 jobs or about 4 MB.
+        """
+        wanted = jid.encode()
+        scan = QueueScan(self, self._api, None, lambda job: job.jid == jid, "", hint=wanted)
+        while not scan.done:
+            for job in scan.next():
+                return job
+        return None
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def pause(self) -> bool:
+        """Let no worker take jobs from it any more; one script.
+
+        Workers of jobd and of Sidekiq Pro obey from their next claim on; jobs that they have
+        already claimed run.
+
+        Returns:
+            Whether that is new.
+        """
+        return self._set_paused("pause", "SADD")
+
+    def unpause(self) -> bool:
+        """End the pause; one script. Workers take jobs again within two seconds."""
+        return self._set_paused("unpause", "SREM")
+
+    def _set_paused(self, name: str, command: str) -> bool:
+        call = self._action(name).call
+        return bool(call(scripts.PAUSE, [self._api.keys.paused], [self.name, command]))
+
+    def delete(self, *jobs: JobRecord | bytes) -> int:
+        """Delete these jobs, each by its bytes.
+
+        Cost: a script for each 200, O(distance to the nearer end of the queue): in the middle of a
+        million jobs, some tens of milliseconds.
+
+        Returns:
+            How many were still there.
+        """
+        action = self._action("delete")
+        total = 0
+        records = [job if isinstance(job, JobRecord) else JobRecord(job) for job in jobs]
+        for from_head in (True, False):
+            mine = [job for job in records if ((job._place or 0) < 0) == from_head]
+            mine.sort(key=lambda job: abs(job._place or 0))
+            for batch in batches(mine, weight):
+                total += delete_queued(self._api, action, self.name, batch)
+        return total
+
+    def delete_by_class(self, name: str) -> int:
+        """Delete all jobs of a class (as it is stored, or as it is shown).
+
+        Cost: O(n) of the queue, in bounded steps, and what :class:`QueueSweep` says.
+
+        Returns:
+            How many were deleted.
+        """
+        return self.sweep(where=lambda job: name in (job.klass, job.display_class)).run()
+
+    def sweep(
+        self, match: str | None = None, where: Callable[[JobRecord], bool] | None = None
+    ) -> QueueSweep:
+        """Delete all jobs that match, step by step; see :class:`QueueSweep`."""
+        return QueueSweep(self, self._api, match, where)
+
+    def move(self, target: str, *jobs: JobRecord | bytes) -> int:
+        """Move these jobs behind all others in queue *target*; the bytes stay as they are.
+
+        Cost: a script for each 200, with a search through the queue for each job.
+
+        Returns:
+            How many were still there.
+
+        Raises:
+            ArgumentError: *target* is no name of a queue, or is this one.
+        """
+        to = self._target(target)
+        action = self._action(f"move to {target}")
+        values = [job.value if isinstance(job, JobRecord) else job for job in jobs]
+        newest = any((job._place or 0) < 0 for job in jobs if isinstance(job, JobRecord))
+        end = "LEFT" if newest else "RIGHT"
+        moved = 0
+        for batch in batches(values, len):
+            keys = [self._key, to._key, self._api.keys.queues]
+            moved += int(action.call(scripts.MOVE, keys, [target, end, *batch]))
+        return moved
+
+    def move_all(self, target: str) -> int:
+        """Move all jobs that are here now behind the others in queue *target*, in their order.
+
+        Cost: a script for each 200 jobs, each O(200). After a crash in between every job is in one
+        of the two queues, and calling it again goes on.
+
+        Returns:
+            How many were moved.
+
+        Raises:
+            ArgumentError: as for :meth:`move`.
+        """
+        to = self._target(target)
+        action = self._action(f"move to {target}")
+        keys = [self._key, to._key, self._api.keys.queues]
+        # Not more than there are now: clients may push as fast as this moves.
+        total, left = 0, self.size
+        while left > 0:
+            moved, _ = action.call(scripts.MOVE_ALL, keys, [target, min(left, BATCH)])
+            if not moved:
+                break
+            total, left = total + moved, left - moved
+        return total
+
+    def _target(self, name: str) -> Queue:
+        if check_queue(name) == self.name:
+            raise ArgumentError(f"the jobs of queue {name!r} are in queue {name!r} already")
+        return Queue(name, self._api)
+
+    def clear(self) -> int:
+        """Delete all its jobs, and forget the queue until something is pushed; one script, O(1).
+
+        Into the trash it goes as a whole (:meth:`~jobd.api.session.Session.acting_as`).
+
+        Returns:
+            How many jobs there were.
+        """
+        cleared: int = self._action("clear").call_undoable(
+            scripts.CLEAR, [self._key, self._api.keys.queues], [self.name]
+        )
+        return cleared
+
+    def _action(self, name: str) -> Action:
+        return Action(self._api, name, f"queue:{self.name}")
+
+
+def summaries(session: Session) -> list[QueueSummary]:
+    """All known queues by name, in two round trips (and one more for each 1,000 queues)."""
+    now = time.time()
+    paused = {text(name) for name in members(session.redis, session.keys.paused)}
+    names = [queue.name for queue in Queue.all(session)]
+    with session.redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(session.keys.queue(name))
+            pipe.lindex(session.keys.queue(name), -1)
+        found = answers(pipe) if names else []
+    return [
+        QueueSummary(
+            name=name,
+            size=size or 0,
+            latency=JobRecord(oldest).waited(now) if oldest is not None else 0.0,
+            paused=name in paused,
+        )
+        for name, size, oldest in zip(names, found[::2], found[1::2], strict=True)
     ]
-
-
-def queued(
-    redis: redis_py.Redis, keys: Keys, name: str, *, start: int = 0, count: int = 50
-) -> list[Record]:
-    """*count* jobs of queue *name* from place *start* on, next to run first."""
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.lrange(keys.queue(name), -(start + count), -(start + 1))
-        (raws,) = pipe.execute()
-    return [Record.read(raw) for raw in reversed(raws)]

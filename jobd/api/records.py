@@ -1,26 +1,30 @@
 """One stored job as a person wants to see it.
 
 Redis may hold anything: jobs of any version of Sidekiq, and text that is no job at all. A record
-never fails to be made; what cannot be read is empty, and :attr:`Record.raw` always has the bytes.
+never fails to be made or read; what cannot be read is empty, and :attr:`JobRecord.value` always has
+the bytes.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-# Active Job wraps the real job; both names of the wrapper are in use.
-_WRAPPERS = frozenset(
-    {
-        "Sidekiq::ActiveJob::Wrapper",
-        "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper",
-    }
-)
+from jobd.api import display
+from jobd.api.reading import decoded, integer, mapping, number, text, texts
+from jobd.api.session import Action, Session, session_or_default
+from jobd.redis import scripts
+
+MOST_BACKTRACE = 1024 * 1024
+"""Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
 
 
 def seconds(value: object) -> float | None:
@@ -31,32 +35,99 @@ def seconds(value: object) -> float | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value / 1000 if isinstance(value, int) else value
+    # An integer beyond all floats is no time.
+    return number(value / 1000 if abs(value) < 2**63 else 0) if isinstance(value, int) else value
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A stored job.
+class IterableState:
+    """How far an iterable job of Sidekiq has come.
 
     Attributes:
-        raw: the bytes in Redis; by them alone an entry is found again.
-        payload: the decoded object; empty when *raw* is none.
+        executions: how often it has been started.
+        runtime: seconds that it has run in all.
+        cursor: where it goes on, as decoded JSON.
+        cancelled_at: seconds since 1970 when it was told to end; None if it was not.
     """
 
-    raw: bytes
-    payload: dict[str, Any] = field(repr=False)
+    executions: int
+    runtime: float
+    cursor: Any
+    cancelled_at: float | None
 
-    @classmethod
-    def read(cls, raw: bytes) -> Record:
-        """The record of *raw*, whatever it is."""
-        try:
-            payload = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
-            payload = None
-        return cls(raw, payload if isinstance(payload, dict) else {})
+
+class JobRecord:
+    """A stored job.
+
+    Args:
+        value: the bytes in Redis.
+        queue: name of the queue that it is in; by default what the payload says.
+        api: the connection; the default one when None.
+
+    Attributes:
+        value: the bytes; by them alone the job is found again.
+
+    Example:
+        >>> record = JobRecord(b'{"class":"Mail","args":[7],"jid":"ab"}', "low")
+        >>> record.display_class, record.args, record.jid, record.queue
+        ('Mail', [7], 'ab', 'low')
+    """
+
+    def __init__(
+        self,
+        value: bytes,
+        queue: str | None = None,
+        api: Session | None = None,
+        *,
+        place: int | None = None,
+    ) -> None:
+        self.value = value
+        self._queue = queue
+        self._api = api
+        self._place = place
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JobRecord):
+            return NotImplemented
+        return type(self) is type(other) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        return (self.value, self._queue)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.display_class!r}, jid={self.jid!r})"
+
+    # -- the payload ---------------------------------------------------------------------------
+
+    @cached_property
+    def item(self) -> dict[str, Any]:
+        """All fields; empty when the bytes are no JSON object."""
+        return mapping(decoded(self.value))
+
+    @property
+    def malformed(self) -> bool:
+        """Whether it is no job: show :attr:`raw` instead of the rest."""
+        return not self.klass or not isinstance(self.item.get("args"), list)
+
+    @property
+    def raw(self) -> str:
+        """The bytes as text; those that are none are replaced."""
+        return text(self.value)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that stand for the bytes, e.g. in a URL."""
+        return hashlib.sha256(self.value).hexdigest()[:16]
+
+    def __getitem__(self, key: str) -> Any:
+        """A field of the payload; None if it has none of that name."""
+        return self.item.get(key)
 
     def _text(self, key: str) -> str:
-        value = self.payload.get(key)
+        value = self.item.get(key)
         return value if isinstance(value, str) else ""
 
     @property
@@ -64,25 +135,51 @@ class Record:
         return self._text("jid")
 
     @property
-    def class_(self) -> str:
-        """Name of the job's class; of the wrapped one for Active Job."""
-        wrapped = self._text("wrapped") if self._text("class") in _WRAPPERS else ""
-        return self._text("display_class") or wrapped or self._text("class")
+    def bid(self) -> str:
+        """Id of its batch."""
+        return self._text("bid")
 
     @property
-    def args(self) -> list[Any]:
-        """Arguments; the raw text as the only one where there are none to be read."""
-        value = self.payload.get("args")
-        return value if isinstance(value, list) else [self.raw.decode(errors="replace")]
+    def klass(self) -> str:
+        """The ``class`` field."""
+        return self._text("class")
 
     @property
-    def kwargs(self) -> dict[str, Any]:
-        value = self.payload.get("kwargs")
-        return value if isinstance(value, dict) else {}
+    def display_class(self) -> str:
+        """What people call it: the wrapped job's name for Active Job, the mail's for a mailer."""
+        return display.class_name(self.item)
 
     @property
     def queue(self) -> str:
-        return self._text("queue")
+        return self._text("queue") if self._queue is None else self._queue
+
+    @property
+    def args(self) -> list[Any]:
+        """Positional arguments as they are stored, encrypted ones too: not for showing."""
+        value = self.item.get("args")
+        return value if isinstance(value, list) else []
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Keyword arguments as they are stored."""
+        return mapping(self.item.get("kwargs"))
+
+    @property
+    def display_args(self) -> list[Any]:
+        """Positional arguments for showing: unwrapped, secrets hidden. A malformed job has one,
+        the text of its bytes."""
+        return [self.raw] if self.malformed else display.arguments(self.item)[0]
+
+    @property
+    def display_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments for showing."""
+        return {} if self.malformed else display.arguments(self.item)[1]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return texts(self.item.get("tags"))
+
+    # -- failures ------------------------------------------------------------------------------
 
     @property
     def error_class(self) -> str:
@@ -94,45 +191,123 @@ class Record:
 
     @property
     def error_backtrace(self) -> list[str]:
-        """Lines of the backtrace, however the writer packed them; empty when none was kept."""
-        packed = self.payload.get("error_backtrace")
+        """Lines of the backtrace, innermost first, however the writer has packed them; empty when
+        none was kept. Of a huge one the first megabyte."""
+        packed = self.item.get("error_backtrace")
         if isinstance(packed, list):
-            return [str(line) for line in packed]
-        if not isinstance(packed, str):
-            return []
-        try:
-            text = zlib.decompress(base64.b64decode(packed))
-            return msgspec.json.decode(text, type=list[str])
-        except (binascii.Error, zlib.error, msgspec.DecodeError):
-            return []
+            return [line if isinstance(line, str) else repr(line)[:1000] for line in packed]
+        return _unpacked(packed) if isinstance(packed, str) else []
 
     @property
     def retry_count(self) -> int | None:
         """Zero-based number of the retry that runs next; None before the first failure."""
-        value = self.payload.get("retry_count")
-        return value if isinstance(value, int) else None
+        value = self.item.get("retry_count")
+        return value if type(value) is int else None
+
+    # -- times: seconds since 1970 ---------------------------------------------------------------
 
     @property
     def created_at(self) -> float | None:
-        """Seconds since 1970."""
-        return seconds(self.payload.get("created_at"))
+        return seconds(self.item.get("created_at"))
 
     @property
     def enqueued_at(self) -> float | None:
-        """Seconds since 1970; None while scheduled."""
-        return seconds(self.payload.get("enqueued_at"))
+        """None while it is scheduled."""
+        return seconds(self.item.get("enqueued_at"))
 
     @property
     def failed_at(self) -> float | None:
-        """First failure, seconds since 1970."""
-        return seconds(self.payload.get("failed_at"))
+        """First failure."""
+        return seconds(self.item.get("failed_at"))
 
     @property
     def retried_at(self) -> float | None:
-        """Last failure but the first, seconds since 1970."""
-        return seconds(self.payload.get("retried_at"))
+        """Last failure but the first."""
+        return seconds(self.item.get("retried_at"))
 
-    def latency(self, now: float) -> float:
-        """Seconds that the job has waited in its queue at *now*."""
+    @property
+    def latency(self) -> float:
+        """Seconds since it was put into its queue; 0.0 where nobody noted that."""
+        return self.waited(time.time())
+
+    def waited(self, now: float) -> float:
+        """The latency at *now*."""
         since = self.enqueued_at or self.created_at
         return max(0.0, now - since) if since is not None else 0.0
+
+    # -- asking and changing ---------------------------------------------------------------------
+
+    def iterable_state(self) -> IterableState | None:
+        """How far it has come, if it is an iterable job of Sidekiq that has begun; one command.
+
+        Raises:
+            redis.RedisError: the server does not answer.
+        """
+        if not self.jid:
+            return None
+        session = session_or_default(self._api)
+        fields: Any = session.redis.hgetall(session.keys.iteration(self.jid))
+        if not fields:
+            return None
+        cancelled = fields.get(b"cancelled")
+        return IterableState(
+            executions=integer(fields.get(b"ex")),
+            runtime=number(fields.get(b"rt")),
+            cursor=decoded(fields.get(b"c", b"null")),
+            cancelled_at=None if cancelled is None else number(cancelled),
+        )
+
+    def delete(self) -> bool:
+        """Take it out of its queue; one script.
+
+        Cost: nothing is searched if it is where it was read; else O(n) of the queue.
+
+        Returns:
+            Whether it was still there.
+        """
+        session = session_or_default(self._api)
+        action = Action(session, "delete", f"queue:{self.queue}")
+        return delete_queued(session, action, self.queue, [self]) == 1
+
+
+def weight(record: JobRecord) -> int:
+    """Its bytes."""
+    return len(record.value)
+
+
+def delete_queued(session: Session, action: Action, queue: str, records: list[JobRecord]) -> int:
+    """One step of *action*: delete jobs from a queue.
+
+    Args:
+        records: at most :data:`~jobd.api.reading.BATCH`, all read from the same end of the queue,
+            in their order.
+    """
+    from_head = bool(records) and (records[0]._place or 0) < 0
+    pairs: list[str | int | bytes] = []
+    for record in records:
+        place = record._place or 0
+        pairs += (-1 - place if from_head else place, record.value)
+    # No payload begins with a byte that no text has.
+    mark = b"\xff" + action.ref.encode()
+    deleted: int = action.call_undoable(
+        scripts.UNQUEUE,
+        [session.keys.queue(queue)],
+        [mark, "LEFT" if from_head else "RIGHT", *pairs],
+    )
+    return deleted
+
+
+def _unpacked(packed: str) -> list[str]:
+    try:
+        raw = base64.b64decode(packed)
+        unpacking = zlib.decompressobj()
+        found = unpacking.decompress(raw, MOST_BACKTRACE)
+    except (binascii.Error, ValueError, zlib.error):
+        return []
+    if not unpacking.eof:
+        # Cut behind the last whole line.
+        found = found[: found.rfind(b'",') + 1] + b"]"
+    try:
+        return msgspec.json.decode(found, type=list[str])
+    except (msgspec.DecodeError, ValueError):
+        return []

@@ -1,42 +1,111 @@
-"""The sorted sets: ``retry``, ``schedule`` and ``dead``."""
+"""The three sorted sets: jobs that wait for their time or for another attempt, and dead ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import time
+from collections.abc import Mapping
+from typing import Any
 
-import redis as redis_py
-
-from jobd.api.records import Record
-from jobd.redis.keys import Keys
-
-SetName = Literal["retry", "schedule", "dead"]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A job in a sorted set.
-
-    Attributes:
-        score: when it runs next, or when it died: seconds since 1970.
-    """
-
-    score: float
-    record: Record
+from jobd.api.deaths import tell_death
+from jobd.api.entries import SortedEntry
+from jobd.api.jobset import JobSet
+from jobd.api.session import Action
+from jobd.errors import ArgumentError
+from jobd.payload import encode_again
+from jobd.redis import scripts
 
 
-def entries(
-    redis: redis_py.Redis,
-    keys: Keys,
-    name: SetName,
-    *,
-    start: int = 0,
-    count: int = 50,
-    highest_first: bool = False,
-) -> list[Entry]:
-    """*count* entries from place *start* on, lowest score first unless told otherwise."""
-    key = {"retry": keys.retry, "schedule": keys.schedule, "dead": keys.dead}[name]
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.zrange(key, start, start + count - 1, desc=highest_first, withscores=True)
-        (found,) = pipe.execute()
-    return [Entry(score, Record.read(raw)) for raw, score in found]
+class ScheduledSet(JobSet):
+    """Jobs that wait for their time."""
+
+    name = "schedule"
+
+    def add_all_to_queue(self) -> int:
+        """Put all entries into their queues. Cost: O(n log n), in bounded steps."""
+        return self.sweep("add_to_queue").run()
+
+
+class RetrySet(JobSet):
+    """Jobs that have failed and will be tried again."""
+
+    name = "retry"
+
+    def kill_all(self, *, notify_failure: bool = False, ex: BaseException | None = None) -> int:
+        """Move all entries to the dead set. Cost: O(n log n), in bounded steps.
+
+        Args:
+            notify_failure, ex: as for :meth:`kill`.
+        """
+        if not notify_failure:
+            return self.sweep("kill").run()
+        scan, killed = self.scan(), 0
+        while not scan.done:
+            killed += self.kill(*scan.next(), ex=ex)
+        return killed
+
+
+class DeadSet(JobSet):
+    """Jobs that will not be tried again, kept for people."""
+
+    name = "dead"
+    _highest_first = True
+
+    def kill(
+        self,
+        *entries: SortedEntry,
+        notify_failure: bool = True,  # noqa: ARG002 - the signature is that of all sets
+        ex: BaseException | None = None,  # noqa: ARG002
+    ) -> int:
+        """Nothing to do here; see :meth:`bury` to put a job into this set.
+
+        Raises:
+            ArgumentError: always, unless there are no entries.
+        """
+        if entries:
+            raise ArgumentError("these jobs are dead already")
+        return 0
+
+    def bury(
+        self,
+        job: Mapping[str, Any] | bytes,
+        *,
+        notify_failure: bool = True,
+        trim: bool = True,
+        ex: BaseException | None = None,
+    ) -> bool:
+        """Put a job that is in no other set into this one: Sidekiq's ``DeadSet#kill``; one script.
+
+        Args:
+            job: the payload, or its bytes.
+            notify_failure: call the death handlers of this process.
+            trim: remove what is too old or too much.
+            ex: the exception for the death handlers.
+
+        Returns:
+            Whether it was not there before.
+
+        Raises:
+            ArgumentError: the payload is no JSON.
+        """
+        raw = job if isinstance(job, bytes) else encode_again(dict(job))
+        added, _ = self._add([raw], trim=trim)
+        if notify_failure:
+            tell_death(raw, ex)
+        return bool(added)
+
+    def trim(self) -> int:
+        """Remove what is too old or too much; one script. Returns how many that were."""
+        _, trimmed = self._add([], trim=True)
+        return trimmed
+
+    def _add(self, raws: list[bytes], *, trim: bool) -> tuple[int, int]:
+        now, session = time.time(), self._api
+        bounds = (repr(now - session.dead_timeout), session.dead_max_jobs if trim else 0)
+        name = "bury" if raws else "trim"
+        added, trimmed = self._action(name).call(
+            scripts.ADD_DEAD, [self._key], [repr(now), *bounds, *raws]
+        )
+        return added, trimmed
+
+    def _kill(self, action: Action, entries: list[SortedEntry]) -> int:  # noqa: ARG002
+        return self.kill(*entries)

@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import datetime
+import time
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-import redis as redis_py
+from jobd.api.queues import Queue
+from jobd.api.reading import MOST, answers, integer, members, text
+from jobd.api.records import JobRecord
+from jobd.api.session import Action, Session
+from jobd.errors import ArgumentError
+from jobd.options import DEFAULT_QUEUE
+from jobd.redis import scripts
 
-from jobd.redis.keys import Keys
+MOST_DAYS = 5 * 365
+"""Days of history; the counts of a day are kept for five years."""
+
+Counter = Literal["processed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """All counters at one moment.
+class Counters:
+    """What is known at once, whatever there is in Redis.
 
     Attributes:
         processed: executions that ended, failed ones too, since the counters exist.
         failed: executions that raised.
-        enqueued: jobs in all queues.
-        scheduled: jobs that wait for their time.
-        retries: jobs that wait for another attempt.
-        dead: jobs that used up their attempts.
-        in_flight: jobs that jobd's workers have claimed.
-        processes: worker processes, Ruby's too.
-        busy: jobs that run now.
+        scheduled_size: jobs that wait for their time.
+        retry_size: jobs that wait for another attempt.
+        dead_size: jobs that used up their attempts.
+        processes_size: worker processes, Ruby's too; one that died is counted for another minute.
+        default_queue_latency: seconds that the oldest job of queue ``default`` has waited.
     """
 
     processed: int
     failed: int
+    scheduled_size: int
+    retry_size: int
+    dead_size: int
+    processes_size: int
+    default_queue_latency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(Counters):
+    """All counters at one moment.
+
+    Attributes:
+        enqueued: jobs in all queues.
+        workers_size: jobs that run now.
+        in_flight: jobs that jobd's workers have claimed, the running ones among them.
+        queues: sizes of all known queues by name, the largest first.
+    """
+
     enqueued: int
-    scheduled: int
-    retries: int
-    dead: int
+    workers_size: int
     in_flight: int
-    processes: int
-    busy: int
+    queues: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,58 +70,76 @@ class Day:
     failed: int
 
 
-def stats(redis: redis_py.Redis, keys: Keys) -> Stats:
-    """Read the counters in two round trips.
-
-    Raises:
-        redis.RedisError: the server does not answer.
-    """
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.mget(keys.processed, keys.failed)
+def counters(session: Session) -> Counters:
+    """See :meth:`jobd.api.Api.counters`."""
+    keys = session.keys
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.get(keys.processed)
+        pipe.get(keys.failed)
         pipe.zcard(keys.schedule)
         pipe.zcard(keys.retry)
         pipe.zcard(keys.dead)
-        pipe.smembers(keys.queues)
-        pipe.smembers(keys.processes)
-        pipe.zrange(keys.owners, 0, -1)
-        (processed, failed), scheduled, retries, dead, names, identities, owners = pipe.execute()
+        pipe.scard(keys.processes)
+        pipe.lindex(keys.queue(DEFAULT_QUEUE), -1)
+        *numbers, oldest = answers(pipe)
+    latency = 0.0 if oldest is None else JobRecord(oldest).waited(time.time())
+    processed, failed, scheduled, retries, dead, processes = map(integer, numbers)
+    return Counters(processed, failed, scheduled, retries, dead, processes, latency)
+
+
+def stats(session: Session) -> Stats:
+    """See :meth:`jobd.api.Api.stats`."""
+    fast, keys, redis = counters(session), session.keys, session.redis
+    names = [queue.name for queue in Queue.all(session)]
+    identities = members(redis, keys.processes)
+    # As many as there are workers; those beyond hold nothing that could be seen on a page.
+    owners: Any = redis.zrange(keys.owners, 0, MOST - 1)
+    with redis.pipeline(transaction=False) as pipe:
         for name in names:
-            pipe.llen(keys.queue(name.decode()))
+            pipe.llen(keys.queue(name))
         for identity in identities:
-            pipe.hget(keys.process(identity.decode()), "busy")
+            pipe.hget(keys.process(text(identity)), "busy")
         for owner in owners:
-            pipe.hlen(keys.inflight(owner.decode()))
-        sizes = pipe.execute()
-    busy = sizes[len(names) : len(names) + len(identities)]
+            pipe.hlen(keys.inflight(text(owner)))
+        sizes = list(map(integer, answers(pipe))) if names or identities or owners else []
+    queues = dict(zip(names, sizes, strict=False))
+    running = len(names) + len(identities)
     return Stats(
-        processed=int(processed or 0),
-        failed=int(failed or 0),
-        enqueued=sum(sizes[: len(names)]),
-        scheduled=scheduled,
-        retries=retries,
-        dead=dead,
-        in_flight=sum(sizes[len(names) + len(identities) :]),
-        # An identity whose hash has expired is a process that died; it is pruned from the set
-        # a little later.
-        processes=sum(1 for value in busy if value is not None),
-        busy=sum(int(value or 0) for value in busy),
+        processed=fast.processed,
+        failed=fast.failed,
+        scheduled_size=fast.scheduled_size,
+        retry_size=fast.retry_size,
+        dead_size=fast.dead_size,
+        processes_size=fast.processes_size,
+        default_queue_latency=fast.default_queue_latency,
+        enqueued=sum(queues.values()),
+        workers_size=sum(sizes[len(names) : running]),
+        in_flight=sum(sizes[running:]),
+        queues=dict(sorted(queues.items(), key=lambda queue: queue[1], reverse=True)),
     )
 
 
-def history(redis: redis_py.Redis, keys: Keys, last: datetime.date, days: int) -> list[Day]:
-    """Counts of the *days* UTC days that end with *last*, newest first.
-
-    Raises:
-        ValueError: *days* is not between 1 and 1825 (the counts are kept for five years).
-    """
-    if not 1 <= days <= 5 * 365:
-        raise ValueError(f"days must be between 1 and 1825, not {days}")
+def history(session: Session, days: int, last: datetime.date | None = None) -> list[Day]:
+    """See :meth:`jobd.api.Api.history`."""
+    if not 1 <= days <= MOST_DAYS:
+        raise ArgumentError(f"days must be between 1 and {MOST_DAYS}, not {days}")
+    last = last or datetime.datetime.now(datetime.UTC).date()
     dates = [last - datetime.timedelta(days=back) for back in range(days)]
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.mget([keys.processed_on(date.isoformat()) for date in dates])
-        pipe.mget([keys.failed_on(date.isoformat()) for date in dates])
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.mget([session.keys.processed_on(date.isoformat()) for date in dates])
+        pipe.mget([session.keys.failed_on(date.isoformat()) for date in dates])
         processed, failed = pipe.execute()
     return [
-        Day(date, int(done or 0), int(bad or 0))
+        Day(date, integer(done), integer(bad))
         for date, done, bad in zip(dates, processed, failed, strict=True)
     ]
+
+
+def reset(session: Session, names: tuple[Counter, ...]) -> None:
+    """See :meth:`jobd.api.Api.reset_stats`."""
+    known = {"processed": session.keys.processed, "failed": session.keys.failed}
+    for name in names:
+        if name not in known:
+            raise ArgumentError(f"there is no total {name!r}; they are {get_args(Counter)}")
+    chosen = [known[name] for name in names or get_args(Counter)]
+    Action(session, "reset", "stats").call(scripts.RESET, chosen, [])

@@ -25,7 +25,6 @@ from jobd import api
 from jobd.errors import UnavailableError
 from jobd.master import control
 from jobd.redis.connection import connect
-from jobd.redis.keys import Keys
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
@@ -96,12 +95,12 @@ class Scene:
     def waiting(self) -> int:
         """Jobs that have not come to an end."""
         stats = self.stats
-        return stats.enqueued + stats.scheduled + stats.retries + stats.in_flight
+        return stats.enqueued + stats.scheduled_size + stats.retry_size + stats.in_flight
 
     @property
     def lost(self) -> int:
         """Jobs that have vanished. Below zero, a job of a killed worker has run twice."""
-        return self.pushed - self.done - self.stats.dead - self.waiting
+        return self.pushed - self.done - self.stats.dead_size - self.waiting
 
     @property
     def settled(self) -> bool:
@@ -113,8 +112,8 @@ class Scene:
         stats = self.stats
         return (
             f"pushed {self.pushed}  done {self.done}  failed {stats.failed}  "
-            f"queued {stats.enqueued}  running {stats.in_flight}  retry {stats.retries}  "
-            f"scheduled {stats.scheduled}  dead {stats.dead}"
+            f"queued {stats.enqueued}  running {stats.in_flight}  retry {stats.retry_size}  "
+            f"scheduled {stats.scheduled_size}  dead {stats.dead_size}"
         )
 
 
@@ -161,8 +160,8 @@ class Stage:
         else:
             # Somebody's own server: what is in it must not be touched.
             self.url, self.prefix = self._given, f"jobd-demo-{secrets.token_hex(4)}:"
-        self._keys = Keys(self.prefix)
         self._redis = self._end.enter_context(connect(self.url, timeout=5.0))
+        self._api = api.Api(self._redis, self.prefix)
         try:
             self._redis.ping()
         except redis_py.RedisError as error:
@@ -237,7 +236,7 @@ class Stage:
             UnavailableError: the server does not answer.
         """
         try:
-            stats = api.stats(self._redis, self._keys)
+            stats = self._api.stats()
         except redis_py.RedisError as error:
             raise UnavailableError(f"the Redis server does not answer: {error}") from error
         said = (self.directory / "app.out").read_text(errors="replace").split()

@@ -112,9 +112,9 @@ class View:
             ("done", scene.done, "green", f"{self._rate.now:3.0f}/s {self._rate.graph()}"),
             ("failed", stats.failed, "yellow", "attempts"),
             ("queued", stats.enqueued, "", ""),
-            ("retry", stats.retries, "yellow", "to be tried again"),
-            ("scheduled", stats.scheduled, "", "for later"),
-            ("dead", stats.dead, "red", "given up, kept"),
+            ("retry", stats.retry_size, "yellow", "to be tried again"),
+            ("scheduled", stats.scheduled_size, "", "for later"),
+            ("dead", stats.dead_size, "red", "given up, kept"),
         ]
         for name, value, style, note in rows:
             table.add_row(name, Text(f"{value:,}", style=style if value else ""), note)

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from jobd.background import Loop
+from jobd.redis.health import EVICTION_ADVICE, may_evict
 
 INTERVAL = 3600.0
 """Seconds between looks; the policy can be changed at any time."""
@@ -27,11 +28,11 @@ class Eviction(Loop):
     def turn(self) -> float:
         info: Any = self._client.info("memory")
         policy = str(info.get("maxmemory_policy", "noeviction"))
-        if policy not in ("noeviction", self._warned_of):
+        if may_evict(policy) and policy != self._warned_of:
             self.log.warning(
                 "redis_may_evict_jobs",
                 maxmemory_policy=policy,
-                advice="set maxmemory-policy noeviction: a full server throws away whole queues",
+                advice=EVICTION_ADVICE,
             )
         self._warned_of = policy
         return INTERVAL

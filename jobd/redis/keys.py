@@ -10,14 +10,23 @@ queue:NAME                 list    -           payloads, head newest, tail next;
 schedule                   zset    -           payloads by time to run (s); clients
 retry                      zset    -           payloads by time of next attempt (s); workers
 dead                       zset    trimmed     payloads by time of death (s); workers, keeper
-paused                     set     -           names of paused queues; operators
+paused                     set     -           names of paused queues; jobd.api
 processes                  set     -           identities; workers
 IDENTITY                   hash    60 s        heartbeat; workers
 IDENTITY:work, :workers    hash    60 s        running jobs, for new and old dashboards; workers
-IDENTITY-signals           list    60 s        remote signals; dashboards
+IDENTITY-signals           list    60 s        remote signals; dashboards, jobd.api
 process_cleanup            string  60 s        lock: prune ``processes`` once a minute; keeper
 stat:processed, :failed    string  -           totals; workers, within the final transition
 stat:…:YYYY-MM-DD          string  5 years     the same by UTC day
+j|YYMMDD|H:MM              hash    8 h         ``NAME|p``, ``|f``, ``|ms``: executions, failures
+                                               and time of a minute; workers
+j|YYMMDD|H:M               hash    72 h        the same of ten minutes (M is their digit); workers
+h|NAME-D-H:M               string  8 h         histogram of the times of a minute: 26 counters of
+                                               16 bits; workers
+YYYYMMDD-marks             hash    90 days     deploys: time (ISO 8601) to label; jobd.api
+deploylock-LABEL           string  60 s        lock: note a deploy once; jobd.api
+dear-leader                string  -           identity of the leader; Sidekiq Enterprise
+it-JID                     hash    30 days     state of an iterable job; Sidekiq
 =========================  ======  ==========  ==================================================
 
 jobd's own:
@@ -32,6 +41,14 @@ jobd:waits:IDENTITY        set     -           queues that this owner waits on, 
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered and the fetcher has
                                                not filed yet; workers
+jobd:stacks:IDENTITY       hash    10 min      what its threads did when a dashboard asked: at (s),
+                                               text; workers
+jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
+jobd:trash                 zset    -           id of each deletion by its end (server time, s);
+                                               jobd.api
+jobd:trash:ID              hash    24 h        who deleted what, when, from where; jobd.api
+jobd:trash:ID:jobs         list,   24 h        what was deleted, as it was: a list from a queue,
+                           zset                with its scores from a sorted set; jobd.api
 =========================  ======  ==========  ==================================================
 
 All keys of one script begin with the same prefix, so a prefix that holds a ``{hash tag}`` keeps
@@ -39,6 +56,8 @@ them in one slot of a Redis Cluster.
 """
 
 from __future__ import annotations
+
+import datetime
 
 
 class Keys:
@@ -60,7 +79,10 @@ class Keys:
         self.process_cleanup = f"{prefix}process_cleanup"
         self.processed = f"{prefix}stat:processed"
         self.failed = f"{prefix}stat:failed"
+        self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
+        self.audit = f"{prefix}jobd:audit"
+        self.trash = f"{prefix}jobd:trash"
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}queue:{name}"
@@ -94,3 +116,45 @@ class Keys:
 
     def claim(self, identity: str, queue: str) -> str:
         return f"{self.prefix}jobd:claim:{identity}:{queue}"
+
+    def metrics_minute(self, at: float) -> str:
+        """*at* is a time in seconds since 1970, here and below.
+
+        >>> Keys().metrics_minute(1795416072.9)
+        'j|261123|6:41'
+        """
+        when = _utc(at)
+        return f"{self.prefix}j|{when:%y%m%d}|{when.hour}:{when:%M}"
+
+    def metrics_ten_minutes(self, at: float) -> str:
+        when = _utc(at)
+        return f"{self.prefix}j|{when:%y%m%d}|{when.hour}:{when.minute // 10}"
+
+    def metrics_histogram(self, name: str, at: float) -> str:
+        when = _utc(at)
+        return f"{self.prefix}h|{name}-{when.day}-{when.hour}:{when.minute}"
+
+    def marks(self, at: float) -> str:
+        """The deploys of a day."""
+        return f"{self.prefix}{_utc(at):%Y%m%d}-marks"
+
+    def deploy_lock(self, label: str) -> str:
+        return f"{self.prefix}deploylock-{label}"
+
+    def iteration(self, jid: str) -> str:
+        """How far Sidekiq has come with an iterable job."""
+        return f"{self.prefix}it-{jid}"
+
+    def stacks(self, identity: str) -> str:
+        return f"{self.prefix}jobd:stacks:{identity}"
+
+    def trashed(self, ref: str) -> str:
+        """The description of a deletion."""
+        return f"{self.trash}:{ref}"
+
+    def trashed_jobs(self, ref: str) -> str:
+        return f"{self.trash}:{ref}:jobs"
+
+
+def _utc(at: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(at, datetime.UTC)

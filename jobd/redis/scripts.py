@@ -2,13 +2,15 @@
 
 Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
 but CLAIM and FILE may be sent twice: the second time they find nothing to do. Those two take more
-jobs, under numbers that must not have been used before.
+jobs, under numbers that must not have been used before. What a person does to jobs may carry an
+entry for the audit log, which is written in the same step (:attr:`Script.audited`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +19,17 @@ import redis
 from jobd.redis.protocol import Argument, pack
 
 _FOLDER = files(__package__) / "lua"
-_COUNTING = (_FOLDER / "counting.lua").read_text(encoding="utf-8")
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+_PRELUDES = {"count(": _read("counting"), "put_in_trash(": _read("trash")}
+"""What is put before a script that calls such a function."""
+
+_AUDITED = _read("audited")
+_PLACE = "-- (the script itself)"
 
 
 class Script:
@@ -29,10 +41,21 @@ class Script:
     """
 
     def __init__(self, name: str) -> None:
-        source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+        source = _read(name)
+        preludes = [text for call, text in _PRELUDES.items() if call in source]
         self.name = name
-        self.source = _COUNTING + source if "count(" in source else source
-        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self._set_source("".join([*preludes, source]))
+
+    def _set_source(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def audited(self) -> Script:
+        """The same, with an entry in the audit log in the same step; see ``audited.lua``."""
+        made = Script(self.name)
+        made._set_source(_AUDITED.replace(_PLACE, self.source))
+        return made
 
     def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
         """The call as protocol bytes, for a pipeline on a :class:`~jobd.redis.connection.Wire`."""
@@ -71,6 +94,23 @@ RENEW = Script("renew")
 EXPIRED = Script("expired")
 RECOVER = Script("recover")
 PROMOTE = Script("promote")
+
+# What people do to jobs and workers.
+REMOVE = Script("remove")
+KILL = Script("kill")
+ADD_DEAD = Script("add_dead")
+RESCHEDULE = Script("reschedule")
+UNQUEUE = Script("unqueue")
+SIFT = Script("sift")
+MOVE = Script("move")
+MOVE_ALL = Script("move_all")
+CLEAR = Script("clear")
+RESTORE = Script("restore")
+PURGE = Script("purge")
+PAUSE = Script("pause")
+SIGNAL = Script("signal")
+RESET = Script("reset")
+DEPLOY = Script("deploy")
 
 # What a worker sends on its pinned connection; it loads them all when it connects.
 OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)

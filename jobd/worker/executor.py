@@ -18,6 +18,7 @@ from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
+from jobd.worker.metrics import Metrics
 from jobd.worker.retry import Retry
 from jobd.worker.settlement import Settlement
 
@@ -26,10 +27,16 @@ class Executor:
     """Runs jobs, in any thread."""
 
     def __init__(
-        self, config: Config, inflight: InFlight, coroutines: Coroutines, deadlines: Deadlines
+        self,
+        config: Config,
+        inflight: InFlight,
+        coroutines: Coroutines,
+        deadlines: Deadlines,
+        metrics: Metrics,
     ) -> None:
         self._coroutines = coroutines
         self._deadlines = deadlines
+        self._record = metrics.record
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
         self._log_done = log.get_held("jobd.job")
@@ -56,7 +63,7 @@ class Executor:
         definition = None
         current = context.CurrentJob(work, job.payload, job.queue, None)
         token = context.set_current(current)
-        began = time.monotonic() if self._verbose else 0.0
+        began = time.monotonic()
         if self._debug:
             self._log.debug("job_start")
         try:
@@ -74,8 +81,10 @@ class Executor:
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
         else:
+            elapsed = time.monotonic() - began
+            self._record(work.class_, elapsed)
             if self._verbose:
-                self._log_done.info("job_done", elapsed=round(time.monotonic() - began, 3))
+                self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None
         finally:
             context.reset_current(token)
@@ -136,12 +145,13 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(second))
             settlement = self._retry.malformed(job, second)
             about = {}
-        elapsed = round(time.monotonic() - began, 3) if began else None
+        if definition is not None:  # else anybody could make up any number of classes
+            self._record(definition.name, None)
         self._log.warning(
             "job_failed",
             error=f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
             outcome=settlement.outcome,
-            **({"elapsed": elapsed} if elapsed is not None else {}),
+            **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
             exc_info=error,
         )
         self.report(error, {"context": "Job raised exception", "job": about})

@@ -1,7 +1,8 @@
 """The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
 
-Every ten seconds it writes the process hash and the set of running jobs and takes at most one
-remote signal; every other time it renews the lease, as the keeper does (for a worker too busy to).
+Every ten seconds it writes the process hash, the set of running jobs and what the metrics have
+counted, and takes at most one remote signal; every other time it renews the lease, as the keeper
+does (for a worker too busy to).
 The keys are Sidekiq's, in the forms of old and new versions at once.
 """
 
@@ -23,6 +24,7 @@ from jobd.redis import scripts
 from jobd.redis.inflight import LEASE
 from jobd.redis.keys import Keys
 from jobd.version import VERSION
+from jobd.worker.metrics import Metrics
 from jobd.worker.pool import Pool
 
 BEAT = 10.0
@@ -33,6 +35,9 @@ RENEW = 1.5 * BEAT
 
 TTL = 60
 """Seconds after which a worker that does not beat is forgotten by dashboards."""
+
+STACKS_TTL = 600
+"""Seconds for which dashboards can show stacks that were asked for."""
 
 SLOW = 0.05
 """Seconds; a round trip that takes longer, five times in a row, is worth a warning."""
@@ -56,6 +61,7 @@ class Heartbeat(Loop):
         identity: str,
         config: Config,
         pool: Pool,
+        metrics: Metrics,
         on_signal: Callable[[str], None],
         on_lease_lost: Callable[[], None],
         on_seen: Callable[[], None],
@@ -66,6 +72,7 @@ class Heartbeat(Loop):
         self._identity = identity
         self._config = config
         self._pool = pool
+        self._metrics = metrics
         self._on_signal = on_signal
         self._on_lease_lost = on_lease_lost
         self._on_seen = on_seen
@@ -75,11 +82,19 @@ class Heartbeat(Loop):
         self._renew_at = 0.0
         self._round_trip = 0.0
         self._work_listed = False
+        self._stacks: str | None = None
+        self._due = 0.0
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
 
     def turn(self) -> float:
+        if (stacks := self._stacks) is not None:
+            self._stacks = None
+            self._write_stacks(stacks)
+            if (left := self._due - time.monotonic()) > 0:
+                return left  # this was no beat: of signals there is one a beat
+        self._due = time.monotonic() + BEAT
         self._write_work()
         if time.monotonic() >= self._renew_at:
             self._renew()
@@ -88,7 +103,21 @@ class Heartbeat(Loop):
         if not self.seen:
             self.seen = True
             self._on_seen()
+        # Last: should Redis refuse this, the worker is still seen, and keeps its lease.
+        self._metrics.send(self._client, self._keys)
         return BEAT
+
+    def show_stacks(self, text: str) -> None:
+        """Let dashboards show what the threads of this worker are doing."""
+        self._stacks = text
+        self.wake()
+
+    def _write_stacks(self, text: str) -> None:
+        key = self._keys.stacks(self._identity)
+        pipeline = self._client.pipeline()
+        pipeline.hset(key, mapping={"at": repr(time.time()), "text": text})
+        pipeline.expire(key, STACKS_TTL)
+        pipeline.execute()
 
     def _renew(self) -> None:
         began = time.monotonic()
@@ -110,6 +139,7 @@ class Heartbeat(Loop):
         pipeline.srem(self._keys.processes, self._identity)
         pipeline.unlink(self._keys.work(self._identity), self._keys.workers(self._identity))
         pipeline.execute()
+        self._metrics.send(self._client, self._keys)
 
     def _beat(self) -> str | None:
         """Write the process hash; returns the name of a remote signal, if one has come."""

@@ -31,6 +31,7 @@ from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.metrics import Metrics
 from jobd.worker.overdue import Overdue
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
@@ -73,7 +74,8 @@ class Worker(Child):
         self._pool = Pool(config.concurrency, seat.page)
         self._coroutines = Coroutines()
         self._deadlines = Deadlines(self.bell.ring)
-        self._executor = Executor(config, inflight, self._coroutines, self._deadlines)
+        metrics = Metrics()
+        self._executor = Executor(config, inflight, self._coroutines, self._deadlines, metrics)
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
         )
@@ -86,6 +88,7 @@ class Worker(Child):
             self._identity,
             config,
             self._pool,
+            metrics,
             self._on_remote_signal,
             self._fetcher.doubt_lease,
             self.bell.ring,
@@ -243,7 +246,9 @@ class Worker(Child):
             case "TERM":
                 self._stop_from_outside(self.seat.config.timeout, cause)
             case "TTIN":
-                self.log.warning("thread_dump", stack=self.stacks())
+                stacks = self.stacks()
+                self.log.warning("thread_dump", stack=stacks)
+                self._heartbeat.show_stacks(stacks)
             case _:
                 self.log.warning("remote_signal_unknown", name=name)
 

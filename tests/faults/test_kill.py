@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd.api.records import Record
+from jobd.api import JobRecord
 from jobd.client import Client
 from jobd.identity import hostname
 from jobd.redis.keys import Keys
@@ -249,10 +249,10 @@ def test_31_a_job_that_kills_its_worker_is_buried_after_three_deaths(
         assert stack == "", "nobody knows where it was"
 
 
-def the_dead_job(redis: redis_py.Redis) -> Record:
+def the_dead_job(redis: redis_py.Redis) -> JobRecord:
     members: Any = redis.zrange("dead", 0, -1)
     assert len(members) == 1
-    return Record.read(members[0])
+    return JobRecord(members[0])
 
 
 def test_the_first_two_deaths_leave_a_small_mark(

@@ -26,6 +26,7 @@ from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
+from jobd.worker.metrics import Metrics
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 
@@ -122,7 +123,10 @@ class Engine:
         self.pool = Pool(threads, self.page)
         order = QueueOrder(self.config.queues, self.config.queue_mode)
         self.inflight = InFlight(KEYS, identity, order.names)
-        self.executor = Executor(self.config, self.inflight, Coroutines(), Deadlines(lambda: None))
+        self.metrics = Metrics()
+        self.executor = Executor(
+            self.config, self.inflight, Coroutines(), Deadlines(lambda: None), self.metrics
+        )
         self.idle = threading.Event()
         self._client = connect(url, timeout=timeout)
         self.fetcher = Fetcher(

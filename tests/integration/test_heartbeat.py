@@ -50,6 +50,7 @@ class Beating:
             ME,
             one.config,
             one.pool,
+            one.metrics,
             self.signals.append,
             self.lost.set,
             self.seen.set,

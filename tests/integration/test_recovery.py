@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd.api.records import Record
+from jobd.api import JobRecord
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
@@ -172,7 +172,7 @@ def test_only_the_last_death_leaves_its_stack(
         if crash < 3:
             assert b"stack" not in waiting(redis)[0]
     members: Any = redis.zrange(KEYS.dead, 0, -1)
-    record = Record.read(members[0])
+    record = JobRecord(members[0])
     assert record.error_backtrace == ["stack 3", "  line"]
     assert "on host host (host:3:dead): signal 11" in record.error_message
 

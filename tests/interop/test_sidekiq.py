@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd import api
-from jobd.api.sets import SetName
-from jobd.redis.keys import Keys
+from jobd.api import Api, DeadSet, JobSet, RetrySet, ScheduledSet
 from tests.interop import jobs
 from tests.interop.conftest import Python, Ruby
 from tests.interop.sidekiq import Console
@@ -29,6 +27,7 @@ ARGS: list[Any] = [
     {},
     [],
 ]
+SETS: dict[str, type[JobSet]] = {"retry": RetrySet, "schedule": ScheduledSet, "dead": DeadSet}
 # Seconds: Sidekiq looks for due jobs up to 5 s after its start, then about every second.
 POLL = 10.0
 # Seconds: a beat is at most 10 s away.
@@ -71,7 +70,7 @@ def test_ruby_pushes_and_python_runs(
     arguments = [done[jid]["args"] for jid in jids]
     assert arguments == [ARGS, ["in"], ["at"], ["bulk", 1], ["bulk", 2], ["by name"]]
     running.stop()
-    stats = api.stats(redis, Keys())
+    stats = Api(redis).stats()
     assert (stats.processed, stats.failed, stats.enqueued, stats.in_flight) == (6, 0, 0, 0)
 
 
@@ -114,8 +113,7 @@ def test_what_failed_in_python_is_retried_by_ruby_and_back(
         sidekiq.wait(
             lambda: len(ran(redis)) == 2 and redis.zcard("retry"), 10, "failed again in Ruby"
         )
-    (entry,) = api.entries(redis, Keys(), "retry")
-    record = entry.record
+    (record,) = Api(redis).retries
     assert (record.jid, record.retry_count, record.failed_at) == (jid, 1, item["failed_at"])
     assert (record.error_class, record.error_message) == ("ArgumentError", "broken é x")
     assert record.retried_at is not None
@@ -139,8 +137,7 @@ def test_what_failed_in_ruby_is_retried_by_python_and_back(
     with ruby() as sidekiq:
         jid = console("Flaky.perform_async('x', 1.5)")
         sidekiq.wait(lambda: redis.zcard("retry"), 10, "failed in Ruby")
-    (entry,) = api.entries(redis, Keys(), "retry")
-    before = entry.record
+    (before,) = Api(redis).retries
     assert (before.jid, before.retry_count, before.error_class) == (jid, 0, "ArgumentError")
     assert any("jobs.rb" in line for line in before.error_backtrace)
 
@@ -250,7 +247,7 @@ def test_sidekiqs_api_commands_workers(
 
 @pytest.mark.parametrize("key", ["retry", "schedule", "dead"])
 def test_rescheduling_through_ruby_makes_no_second_entry(
-    console: Console, python: Python, redis: redis_py.Redis, key: SetName
+    console: Console, python: Python, redis: redis_py.Redis, key: str
 ) -> None:
     if key == "schedule":
         jobs.greet.perform_in(3600, *ARGS)
@@ -263,9 +260,9 @@ def test_rescheduling_through_ruby_makes_no_second_entry(
         running.stop()
     kind = {"retry": "RetrySet", "schedule": "ScheduledSet", "dead": "DeadSet"}[key]
     console(f"Sidekiq::{kind}.new.each {{ |e| e.reschedule(Time.at(2_000_000_000.5)) }}; nil")
-    found = api.entries(redis, Keys(), key)
-    assert [entry.score for entry in found] == [pytest.approx(2_000_000_000.5)]
-    jid = found[0].record.jid
+    (found,) = SETS[key](Api(redis))
+    assert found.score == pytest.approx(2_000_000_000.5)
+    jid = found.jid
     assert console(f"Sidekiq::{kind}.new.find_job('{jid}').delete; Sidekiq::{kind}.new.size") == 0
 
 

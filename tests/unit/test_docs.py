@@ -34,7 +34,7 @@ def clean(
     jobd.death_handlers.clear()
 
 
-@pytest.mark.parametrize("page", ["jobs.md", "guarantees.md", "../README.md"])
+@pytest.mark.parametrize("page", ["jobs.md", "guarantees.md", "api.md", "../README.md"])
 def test_blocks_are_true(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = (DOCS / page).read_text()
     names: dict[str, Any] = {"__name__": "app"}

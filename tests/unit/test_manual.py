@@ -6,6 +6,7 @@ pages use; the signals table is the code's; and the README's example does what t
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import re
 import shlex
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -91,7 +93,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     ]
     lines += _CODE.findall(prose(page))
     for line in lines:
-        for part in re.split(r"&&|[|;]", line.partition(" #")[0]):
+        for part in re.split(r"&&|\\?[|]|;", line.partition(" #")[0]):
             words = shlex.split(re.sub(r"[\[\]…]", " ", part))
             while words and (re.match(r"[A-Z_]+=", words[0]) or words[0] in ("sudo", "export")):
                 words.pop(0)
@@ -176,7 +178,8 @@ def rows(page: Path, mark: str) -> list[list[str]]:
     )
     assert found, f"{page.name} has no table {mark!r}"
     lines = found[1].strip().splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = [re.split(r"(?<!\\)\|", line.strip("|")) for line in lines]
+    return [[cell.strip().replace(r"\|", "|") for cell in row] for row in cells]
 
 
 def test_the_signals_are_those_of_the_code() -> None:
@@ -194,11 +197,26 @@ def test_the_signals_are_those_of_the_code() -> None:
 
 def test_the_keys_are_those_of_the_code() -> None:
     keys = Keys()
-    samples = {"name": "NAME", "day": "YYYY-MM-DD", "identity": "IDENTITY", "queue": "QUEUE"}
+    at = datetime.datetime(2026, 11, 23, 6, 41, tzinfo=datetime.UTC).timestamp()
+    samples: dict[str, Any] = {
+        "name": "NAME",
+        "day": "YYYY-MM-DD",
+        "identity": "IDENTITY",
+        "queue": "QUEUE",
+        "jid": "JID",
+        "ref": "ID",
+        "label": "LABEL",
+        "at": at,
+    }
+    times = {"261123|6:41": "YYMMDD|H:MM", "261123|6:4": "YYMMDD|H:M", "20261123": "YYYYMMDD"}
+    times["-23-6:41"] = "-D-H:M"
     spelled = {value for name, value in vars(keys).items() if name != "prefix"}
     for name, method in inspect.getmembers(keys, inspect.ismethod):
         if not name.startswith("_"):
-            spelled.add(method(*(samples[each] for each in inspect.signature(method).parameters)))
+            key = method(*(samples[each] for each in inspect.signature(method).parameters))
+            for sample, letters in times.items():
+                key = key.replace(sample, letters)
+            spelled.add(key)
     documented = [
         key for row in rows(ROOT / "docs/architecture.md", "keys") for key in _CODE.findall(row[0])
     ]

@@ -25,6 +25,7 @@ from jobd.redis.keys import Keys
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
+from jobd.worker.metrics import Metrics
 from jobd.worker.retry import backtrace_lines, default_delay, jitter
 
 KEYS = Keys()
@@ -44,7 +45,7 @@ class Bench:
         self.died: list[tuple[dict[str, Any], BaseException]] = []
         self.inflight = InFlight(KEYS, ME, ["default"])
         self.executor = Executor(
-            Config(**settings), self.inflight, Coroutines(), Deadlines(lambda: None)
+            Config(**settings), self.inflight, Coroutines(), Deadlines(lambda: None), Metrics()
         )
         self.outcome = ""
         self._next = 0

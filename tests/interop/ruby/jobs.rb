@@ -41,3 +41,13 @@ class Flaky
     raise ArgumentError, "broken é #{args.first}" if Sidekiq.redis { |redis| redis.call("EXISTS", "broken") } == 1
   end
 end
+
+# Runs until somebody pushes to the list "go", at most so many seconds.
+class Slow
+  include Sidekiq::Worker
+
+  def perform(seconds)
+    limit = Time.now + seconds
+    sleep 0.05 until Sidekiq.redis { |redis| redis.call("LLEN", "go") } > 0 || Time.now > limit
+  end
+end

@@ -1,0 +1,22 @@
+"""Telling the application's death handlers of jobs that a person has killed."""
+
+from __future__ import annotations
+
+from jobd import hooks
+from jobd.errors import PayloadError
+from jobd.payload import decode
+
+
+def tell_death(raw: bytes, ex: BaseException | None) -> None:
+    """Call the death handlers of this process for a job that somebody has killed."""
+    try:
+        fields = decode(raw)
+    except PayloadError:
+        return
+    error = ex or RuntimeError("the job was killed by hand")
+    for handler in hooks.death_handlers:
+        try:
+            handler(fields, error)
+        except Exception as broken:  # noqa: BLE001 - the application's; the others must run
+            for report in hooks.error_handlers:
+                report(broken, {"context": "death handler", "job": fields})

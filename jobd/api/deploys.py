@@ -1,0 +1,102 @@
+"""Deploys, as marks in the charts: what changed when the failures began."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.api.reading import text
+from jobd.api.session import Action, Session, session_or_default
+from jobd.errors import ArgumentError
+from jobd.redis import scripts
+from jobd.redis.protocol import Argument
+
+KEPT = 90 * 86_400
+"""Seconds that a deploy is remembered, from the last one of its day."""
+
+MOST_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A deploy.
+
+    Attributes:
+        at: when that was, to the minute.
+        label: what was deployed.
+    """
+
+    at: datetime.datetime
+    label: str
+
+
+class Deploys:
+    """The deploys that have been marked.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> api.deploys.mark("a1b2c3d Send mails twice")  # doctest: +SKIP
+        True
+    """
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+
+    def mark(self, label: str, at: float | None = None) -> bool:
+        """Note a deploy; one script. Call it from the script that deploys, on any host.
+
+        Args:
+            label: what it is, e.g. the hash and subject of the commit.
+            at: seconds since 1970; now by default.
+
+        Returns:
+            Whether it is new: each host may call this, and a minute has one mark for a label.
+
+        Raises:
+            ArgumentError: the label is empty.
+        """
+        if not label:
+            raise ArgumentError("a deploy needs a label, such as the hash and subject of a commit")
+        at = time.time() if at is None else at
+        minute = datetime.datetime.fromtimestamp(at // 60 * 60, datetime.UTC)
+        keys = [self._api.keys.marks(at), self._api.keys.deploy_lock(label)]
+        arguments: list[Argument] = [f"{minute:%Y-%m-%dT%H:%M:%SZ}", label, KEPT]
+        return bool(Action(self._api, "mark", "deploys").call(scripts.DEPLOY, keys, arguments))
+
+    def fetch(self, days: int = 1, last: datetime.date | None = None) -> list[Mark]:
+        """The deploys of some UTC days, oldest first; one round trip, O(deploys).
+
+        Args:
+            days: how many, from 1 to 90.
+            last: the last one; today by default.
+
+        Raises:
+            ArgumentError: *days* is out of bounds.
+        """
+        if not 1 <= days <= MOST_DAYS:
+            raise ArgumentError(f"days must be between 1 and {MOST_DAYS}, not {days}")
+        last = last or datetime.datetime.now(datetime.UTC).date()
+        midnight = datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for back in range(days):
+                pipe.hgetall(self._api.keys.marks(midnight - back * 86_400))
+            found: list[Any] = pipe.execute()
+        marks = [
+            Mark(at, text(label))
+            for day in found
+            for stamp, label in day.items()
+            if (at := _time(text(stamp))) is not None
+        ]
+        return sorted(marks, key=lambda mark: mark.at)
+
+
+def _time(stamp: str) -> datetime.datetime | None:
+    try:
+        at = datetime.datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=datetime.UTC)

@@ -1,0 +1,110 @@
+"""What people call a job, and which of its arguments they may see.
+
+Active Job wraps the real job and encodes some arguments in its own way; an encrypted argument is
+never shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+ENCRYPTED = "[encrypted data]"
+
+_WRAPPERS = frozenset(
+    {
+        "Sidekiq::ActiveJob::Wrapper",
+        "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper",
+    }
+)
+_MAILERS = frozenset(
+    {
+        "ActionMailer::DeliveryJob",
+        "ActionMailer::MailDeliveryJob",
+        "ActionMailer::Parameterized::DeliveryJob",
+    }
+)
+_MAIL_WORDS = 3
+"""Arguments of a mailer's job in front of those of the mail: mailer, method, manner of delivery."""
+
+_DEPTH = 20
+"""Levels of an Active Job argument that are unwrapped."""
+
+
+def class_name(item: dict[str, Any]) -> str:
+    """The name of the job in *item* as people know it; empty if it has none.
+
+    >>> class_name({"class": "A", "display_class": "B#c"})
+    'B#c'
+    """
+    name = _text(item.get("class"))
+    if shown := _text(item.get("display_class")):
+        return shown
+    if name not in _WRAPPERS:
+        return name
+    wrapped = _text(item.get("wrapped")) or _text(_active_job(item).get("job_class")) or name
+    words = _active_job_arguments(item)
+    if wrapped in _MAILERS and len(words) >= 2 and all(type(w) is str for w in words[:2]):
+        return f"{words[0]}#{words[1]}"
+    return wrapped
+
+
+def arguments(item: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of the job in *item* as people know them, secrets hidden.
+
+    >>> arguments({"args": [1, "key"], "encrypt": True})
+    ([1, '[encrypted data]'], {})
+    """
+    found, named = item.get("args"), item.get("kwargs")
+    args = list(found) if isinstance(found, list) else []
+    kwargs = dict(named) if isinstance(named, dict) else {}
+    if _text(item.get("class")) in _WRAPPERS:
+        wrapped = _text(item.get("wrapped")) or _text(_active_job(item).get("job_class"))
+        args = _active_job_arguments(item)
+        if wrapped in _MAILERS:
+            args = _mail_arguments(args[_MAIL_WORDS:])
+    if item.get("encrypt"):
+        args = [*args[:-1], ENCRYPTED] if args else args
+        kwargs = dict.fromkeys(kwargs, ENCRYPTED)
+    return args, kwargs
+
+
+def _active_job(item: dict[str, Any]) -> dict[str, Any]:
+    args = item.get("args")
+    first = args[0] if isinstance(args, list) and args else None
+    return first if isinstance(first, dict) else {}
+
+
+def _active_job_arguments(item: dict[str, Any]) -> list[Any]:
+    found = _active_job(item).get("arguments")
+    return [_unwrapped(value, _DEPTH) for value in found] if isinstance(found, list) else []
+
+
+def _unwrapped(value: Any, depth: int) -> Any:
+    """An argument without what Active Job has put around it."""
+    if depth == 0:
+        return value
+    if isinstance(value, list):
+        return [_unwrapped(item, depth - 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "_aj_globalid" in value:
+        return value["_aj_globalid"]
+    if "_aj_serialized" in value and "value" in value:
+        return value["value"]
+    return {
+        key: _unwrapped(item, depth - 1)
+        for key, item in value.items()
+        if not key.startswith("_aj_")
+    }
+
+
+def _mail_arguments(rest: list[Any]) -> list[Any]:
+    """Newer mailers put parameters and arguments into one object, older ones list them."""
+    if len(rest) == 1 and isinstance(rest[0], dict) and "args" in rest[0]:
+        parts = [rest[0].get("params"), rest[0].get("args")]
+        return [part for part in parts if part is not None]
+    return rest
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

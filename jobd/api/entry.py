@@ -1,0 +1,136 @@
+"""The way in: one object from which everything in Redis can be looked at and acted on."""
+
+from __future__ import annotations
+
+import datetime
+
+from jobd.api import info as server
+from jobd.api import queues, stats
+from jobd.api.audit import Audit
+from jobd.api.deploys import Deploys
+from jobd.api.info import RedisInfo
+from jobd.api.metrics import Metrics
+from jobd.api.processes import ProcessSet
+from jobd.api.queues import Queue, QueueSummary
+from jobd.api.session import Session
+from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.stats import Counter, Counters, Day, Stats
+from jobd.api.trash import Trash
+from jobd.api.work import WorkSet
+
+
+class Api(Session):
+    """The data API on one connection; see :class:`Session` for the arguments.
+
+    Example:
+        >>> api = Api("redis://127.0.0.1:6379/0")
+        >>> api.stats().enqueued  # doctest: +SKIP
+        17
+        >>> api.retries.page().size  # doctest: +SKIP
+        3
+    """
+
+    # -- counters --------------------------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """Totals and sizes of the sets. Cost: one round trip of seven commands, each O(1).
+
+        Raises:
+            redis.RedisError: the server does not answer, as for everything here.
+        """
+        return stats.counters(self)
+
+    def stats(self) -> Stats:
+        """All counters. Cost: about four round trips; O(queues + processes)."""
+        return stats.stats(self)
+
+    def reset_stats(self, *names: Counter) -> None:
+        """Set totals to zero, those of the days excepted; one script.
+
+        Args:
+            names: ``processed``, ``failed``; both when none is given.
+
+        Raises:
+            ArgumentError: there is no such total.
+        """
+        stats.reset(self, names)
+
+    def history(self, days: int = 30, last: datetime.date | None = None) -> list[Day]:
+        """Counts by UTC day, newest first. Cost: one round trip, O(*days*).
+
+        Args:
+            days: how many, from 1 to 1825.
+            last: the last one; today by default.
+
+        Raises:
+            ArgumentError: *days* is out of bounds.
+        """
+        return stats.history(self, days, last)
+
+    # -- queues ----------------------------------------------------------------------------------
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name; nothing is sent."""
+        return Queue(name, self)
+
+    def queues(self) -> list[QueueSummary]:
+        """All known queues by name, with size, latency and pause. Cost: three round trips;
+        O(queues)."""
+        return queues.summaries(self)
+
+    # -- sets ------------------------------------------------------------------------------------
+
+    @property
+    def scheduled(self) -> ScheduledSet:
+        """Jobs that wait for their time."""
+        return ScheduledSet(self)
+
+    @property
+    def retries(self) -> RetrySet:
+        """Jobs that have failed and will be tried again."""
+        return RetrySet(self)
+
+    @property
+    def dead(self) -> DeadSet:
+        """Jobs that will not be tried again."""
+        return DeadSet(self)
+
+    # -- processes -------------------------------------------------------------------------------
+
+    @property
+    def processes(self) -> ProcessSet:
+        """The worker processes."""
+        return ProcessSet(self)
+
+    @property
+    def work(self) -> WorkSet:
+        """The jobs that run now."""
+        return WorkSet(self)
+
+    # -- metrics ---------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> Metrics:
+        """Executions, failures and times of each job."""
+        return Metrics(self)
+
+    @property
+    def deploys(self) -> Deploys:
+        """Marks of deploys, for charts."""
+        return Deploys(self)
+
+    # -- the server, and what people did -----------------------------------------------------------
+
+    def info(self) -> RedisInfo:
+        """The Redis server: memory, persistence, latency, and warnings. Cost: four commands."""
+        return server.info(self)
+
+    @property
+    def trash(self) -> Trash:
+        """What was deleted in the last 24 hours and can be restored."""
+        return Trash(self)
+
+    @property
+    def audit(self) -> Audit:
+        """Who did what."""
+        return Audit(self)

@@ -1,0 +1,139 @@
+"""The Redis server: how it is, and what about it endangers jobs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis as redis_py
+
+from jobd.api.reading import integer
+from jobd.api.session import Session
+from jobd.redis.health import EVICTION_ADVICE, may_evict
+
+NEARLY_FULL = 0.8
+"""Share of ``maxmemory`` from which on there is a warning."""
+
+SLOW = 0.05
+"""Seconds; a round trip that takes longer is worth a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisInfo:
+    """The server at one moment.
+
+    Attributes:
+        version: of Redis, or of Redis as Valkey speaks it.
+        uptime: seconds.
+        latency: seconds that a PING took, there and back.
+        clients: open connections.
+        used_memory, peak_memory, max_memory: bytes; a maximum of 0 is none.
+        eviction_policy: what a full server does.
+        keys: keys in this database.
+        commands_per_second: all that it does, for everybody.
+        snapshots: whether it writes RDB snapshots by itself; None if it does not tell.
+        last_save: the last snapshot, seconds since 1970.
+        changes_since_save: changes that are in no snapshot.
+        save_ok: whether the last snapshot was written.
+        append_only: whether it writes the append-only file.
+        append_ok: whether the last write to that was well.
+        role: ``master`` or ``slave``.
+        warnings: sentences for people; none is good.
+    """
+
+    version: str
+    uptime: int
+    latency: float
+    clients: int
+    used_memory: int
+    peak_memory: int
+    max_memory: int
+    eviction_policy: str
+    keys: int
+    commands_per_second: int
+    snapshots: bool | None
+    last_save: int
+    changes_since_save: int
+    save_ok: bool
+    append_only: bool
+    append_ok: bool
+    role: str
+    warnings: tuple[str, ...]
+
+
+def info(session: Session) -> RedisInfo:
+    """See :meth:`jobd.api.Api.info`."""
+    redis = session.redis
+    began = time.perf_counter()
+    redis.ping()
+    latency = time.perf_counter() - began
+    found: Any = redis.info()
+    keys: Any = redis.dbsize()
+    facts: dict[str, Any] = {
+        "version": str(found.get("valkey_version") or found.get("redis_version", "")),
+        "uptime": integer(found.get("uptime_in_seconds")),
+        "latency": latency,
+        "clients": integer(found.get("connected_clients")),
+        "used_memory": integer(found.get("used_memory")),
+        "peak_memory": integer(found.get("used_memory_peak")),
+        "max_memory": integer(found.get("maxmemory")),
+        "eviction_policy": str(found.get("maxmemory_policy", "noeviction")),
+        "keys": integer(keys),
+        "commands_per_second": integer(found.get("instantaneous_ops_per_sec")),
+        "snapshots": _snapshots(redis),
+        "last_save": integer(found.get("rdb_last_save_time")),
+        "changes_since_save": integer(found.get("rdb_changes_since_last_save")),
+        "save_ok": found.get("rdb_last_bgsave_status", "ok") == "ok",
+        "append_only": bool(integer(found.get("aof_enabled"))),
+        "append_ok": found.get("aof_last_write_status", "ok") == "ok",
+        "role": str(found.get("role", "")),
+    }
+    return RedisInfo(**facts, warnings=tuple(_warnings(facts)))
+
+
+def _snapshots(redis: redis_py.Redis) -> bool | None:
+    """Whether the server takes snapshots by itself; hosted ones do not tell."""
+    try:
+        found: Any = redis.config_get("save")
+    except redis_py.ResponseError:
+        return None
+    return bool(found["save"]) if "save" in found else None
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    warnings = []
+    if may_evict(facts["eviction_policy"]):
+        warnings.append(
+            f"The eviction policy is {facts['eviction_policy']}, so Redis may throw jobs away: "
+            f"{EVICTION_ADVICE}."
+        )
+    most, used = facts["max_memory"], facts["used_memory"]
+    if most and used >= NEARLY_FULL * most:
+        warnings.append(
+            f"Redis uses {used / most:.0%} of the memory it may have; when it is full no job "
+            "can be pushed. Raise maxmemory, or find out what fills it."
+        )
+    if facts["snapshots"] is False and not facts["append_only"]:
+        warnings.append(
+            "Redis writes nothing to disk: when it restarts all jobs are lost. Set appendonly yes."
+        )
+    if not facts["save_ok"]:
+        warnings.append(
+            "The last snapshot of Redis failed; by default it then refuses all writes, new jobs "
+            "too. Look into its log (often the disk is full)."
+        )
+    if not facts["append_ok"]:
+        warnings.append(
+            "Redis cannot write its append-only file. Look into its log (often the disk is full)."
+        )
+    if facts["role"] == "slave":
+        warnings.append(
+            "This Redis is a replica: no job can be pushed or run. Connect to the master."
+        )
+    if facts["latency"] > SLOW:
+        warnings.append(
+            f"A round trip to Redis takes {facts['latency'] * 1000:.0f} ms; over "
+            f"{SLOW * 1000:.0f} ms, jobs are claimed slowly."
+        )
+    return warnings

@@ -1,0 +1,365 @@
+"""What the sorted sets have in common: looking at their entries, and acting on them.
+
+Every change is one script, and its condition is the exact bytes of the entry: what somebody else
+has moved meanwhile is left alone, so that nothing is lost or doubled whoever acts at the same time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from jobd import hooks
+from jobd.api.deaths import tell_death
+from jobd.api.entries import SortedEntry
+from jobd.api.glob import escaped
+from jobd.api.groups import FailureGroups
+from jobd.api.reading import MOST, Page, batches, check_bounds
+from jobd.api.records import weight
+from jobd.api.session import Action, Session, session_or_default
+from jobd.api.setscan import SetScan, SetSweep, Where
+from jobd.errors import ArgumentError, PayloadError
+from jobd.payload import encode_again, with_enqueued, with_retry_by_hand
+from jobd.redis import scripts
+from jobd.redis.protocol import Argument
+from jobd.when import When, due_at
+
+SetAction = Literal["delete", "kill", "retry", "add_to_queue"]
+
+_KEY = re.compile(r"(-?[^-]+(?:e-\d+)?)-(.+)", re.DOTALL)
+
+
+class JobSet:
+    """One of the sorted sets; use one of its subclasses.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> retries = RetrySet(api)  # doctest: +SKIP
+        >>> retries.size, retries.retry_all()  # doctest: +SKIP
+        (17, 17)
+    """
+
+    name: str
+    """Of the key, without a prefix."""
+
+    _highest_first = False
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+        self._key: str = getattr(self._api.keys, self.name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # -- looking -------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many entries there are; one command, O(1)."""
+        size: Any = self._api.redis.zcard(self._key)
+        return int(size)
+
+    def page(
+        self, start: int = 0, count: int = 25, *, highest_first: bool | None = None
+    ) -> Page[SortedEntry]:
+        """Some of the entries by their scores: next one first, but of the dead the last one.
+
+        Cost: one round trip; O(log n + *count*).
+
+        Args:
+            start: rank of the first one, from 0.
+            count: how many, up to 1,000.
+            highest_first: the other order, or the usual one by name.
+
+        Raises:
+            ArgumentError: *start* or *count* is out of bounds.
+        """
+        check_bounds(start, count)
+        order = self._highest_first if highest_first is None else highest_first
+        with self._api.redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(self._key)
+            pipe.zrange(self._key, start, start + count - 1, desc=order, withscores=True)
+            size, found = pipe.execute()
+        return Page(tuple(self._entry(raw, score) for raw, score in found), start, size)
+
+    def scan(
+        self, match: str | None = None, where: Where | None = None, *, cursor: str = ""
+    ) -> SetScan:
+        """A search that goes on step by step, in no particular order.
+
+        Cost of a step: one command, which looks at 10 to 1,000 entries or about 4 MB. Entries that
+        are there all the time are found at least once, and seldom twice.
+
+        Args:
+            match: a pattern of Redis for the JSON text, in upper and lower case as it is; without
+                a ``*``, anywhere in it.
+            where: tested on each entry that matches.
+            cursor: of an earlier search with the same *match*, to go on with it.
+
+        Raises:
+            ArgumentError: the cursor is none.
+
+        Example:
+            >>> api.dead.scan("Timeout").first(25)  # doctest: +SKIP
+        """
+        return SetScan(self, self._api, match, where, cursor)
+
+    def __iter__(self) -> Iterator[SortedEntry]:
+        """All entries in no particular order, read in bounded steps as they are needed."""
+        return iter(self.scan())
+
+    def fetch(self, score: float, jid: str) -> SortedEntry | None:
+        """The entry with this score and this id, None if there is none.
+
+        Cost: one command that reads up to 1,000 entries with that score; only where there are more
+        of them, a search as for :meth:`find_job`.
+        """
+        found: Any = self._api.redis.zrangebyscore(
+            self._key, repr(score), repr(score), start=0, num=MOST, withscores=True
+        )
+        for raw, exact in found:
+            entry = self._entry(raw, exact)
+            if entry.jid == jid:
+                return entry
+        if len(found) < MOST:
+            return None
+        return self._search(escaped(jid), lambda e: e.jid == jid and e.score == score)
+
+    def find(self, key: str) -> SortedEntry | None:
+        """The entry that :attr:`SortedEntry.key` stands for; costs as :meth:`fetch`.
+
+        Raises:
+            ArgumentError: *key* is none.
+        """
+        parts = _KEY.fullmatch(key)
+        try:
+            score = float(parts[1]) if parts else None
+        except ValueError:
+            score = None
+        if parts is None or score is None:
+            raise ArgumentError(f"{key[:200]!r} does not stand for a job: it must be SCORE-JID")
+        if not parts[2].startswith("~"):
+            return self.fetch(score, parts[2])
+        found: Any = self._api.redis.zrangebyscore(
+            self._key, repr(score), repr(score), start=0, num=MOST, withscores=True
+        )
+        entries = (self._entry(raw, exact) for raw, exact in found)
+        return next((entry for entry in entries if entry.digest == parts[2][1:]), None)
+
+    def find_job(self, jid: str) -> SortedEntry | None:
+        """An entry with this id, None if there is none. Cost: O(n), in steps as :meth:`scan`."""
+        return self._search(escaped(jid), lambda entry: entry.jid == jid)
+
+    def groups(self) -> FailureGroups:
+        """The entries grouped by what went wrong, step by step; see :class:`FailureGroups`."""
+        return FailureGroups(self.scan())
+
+    def _search(self, match: str, where: Where) -> SortedEntry | None:
+        return next(iter(self.scan(match, where)), None)
+
+    def _entry(self, raw: bytes, score: Any) -> SortedEntry:
+        return SortedEntry(raw, float(score), self, self._api)
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def schedule(self, when: When, job: Mapping[str, Any] | bytes) -> None:
+        """Put a job into this set as it is; one command.
+
+        Args:
+            when: its time, as for ``perform_at``.
+            job: the payload, or its bytes.
+
+        Raises:
+            ArgumentError: the payload is no JSON.
+        """
+        raw = job if isinstance(job, bytes) else encode_again(dict(job))
+        self._api.redis.zadd(self._key, {raw: repr(_time(when))})
+
+    def delete(self, *entries: SortedEntry) -> int:
+        """Delete these entries; a script for each 200.
+
+        Returns:
+            How many were still there, as do all of these.
+        """
+        return self._in_batches("delete", entries, self._delete)
+
+    def add_to_queue(self, *entries: SortedEntry) -> int:
+        """Put these into their queues now; a script for each 200. Malformed ones stay."""
+        return self._in_batches("add_to_queue", entries, self._add_to_queue)
+
+    def retry(self, *entries: SortedEntry, changes: Mapping[str, Any] | None = None) -> int:
+        """Put these into their queues now, without using up one of their retries.
+
+        Cost: a script for each 200. Malformed ones stay.
+
+        Args:
+            changes: fields of the payload to replace, as for a push by name.
+
+        Raises:
+            ArgumentError: a change is not acceptable.
+        """
+        return self._in_batches(
+            "retry", entries, lambda action, batch: self._retry(action, batch, changes)
+        )
+
+    def reschedule(self, when: When, *entries: SortedEntry) -> int:
+        """Give these entries another time; a script for each 200.
+
+        Args:
+            when: as for ``perform_at``.
+        """
+        at = repr(_time(when))
+        return self._in_batches(
+            "reschedule",
+            entries,
+            lambda action, batch: action.call(
+                scripts.RESCHEDULE, [self._key], [at, *(entry.value for entry in batch)]
+            ),
+        )
+
+    def kill(
+        self,
+        *entries: SortedEntry,
+        notify_failure: bool = True,
+        ex: BaseException | None = None,
+    ) -> int:
+        """Move these entries to the dead set; a script for each 200.
+
+        Args:
+            notify_failure: call the death handlers of this process; then it is a script for each.
+            ex: the exception for them; by default one that says that the job was killed by hand.
+        """
+        if not (notify_failure and hooks.death_handlers):
+            return self._in_batches("kill", entries, self._kill)
+        action, killed = self._action("kill"), 0
+        for entry in entries:
+            if self._kill(action, [entry]):
+                killed += 1
+                tell_death(entry.value, ex)
+        return killed
+
+    def sweep(
+        self,
+        action: SetAction,
+        match: str | None = None,
+        where: Where | None = None,
+        *,
+        cursor: str = "",
+        ref: str | None = None,
+    ) -> SetSweep:
+        """Do something with all entries that match, step by step; see :class:`SetSweep`.
+
+        Args:
+            action: what to do with them.
+            match, where, cursor: as for :meth:`scan`.
+            ref: of the sweep that is continued.
+
+        Example:
+            >>> group = api.dead.groups().run()[0]  # doctest: +SKIP
+            >>> api.dead.sweep("retry", where=in_group(group.key)).run()  # doctest: +SKIP
+            412
+        """
+        return SetSweep(self, self._api, action, self.scan(match, where, cursor=cursor), ref)
+
+    def retry_all(self) -> int:
+        """Put all entries into their queues. Cost: O(n log n), in bounded steps."""
+        return self.sweep("retry").run()
+
+    def clear(self) -> int:
+        """Delete all entries; one script, O(1).
+
+        Into the trash it goes as a whole (:meth:`~jobd.api.session.Session.acting_as`).
+        """
+        cleared: int = self._action("clear").call_undoable(
+            scripts.CLEAR, [self._key, self._api.keys.queues], [""]
+        )
+        return cleared
+
+    # -- one step of an action -------------------------------------------------------------------
+
+    def _action(self, name: str, ref: str | None = None) -> Action:
+        return Action(self._api, name, self.name, ref)
+
+    def _in_batches(
+        self,
+        name: str,
+        entries: Iterable[SortedEntry],
+        step: Callable[[Action, list[SortedEntry]], int],
+    ) -> int:
+        action = self._action(name)
+        return sum(int(step(action, batch)) for batch in batches(entries, weight))
+
+    def _delete(self, action: Action, entries: list[SortedEntry]) -> int:
+        values = [entry.value for entry in entries]
+        deleted: int = action.call_undoable(scripts.REMOVE, [self._key], values)
+        return deleted
+
+    def _add_to_queue(self, action: Action, entries: list[SortedEntry]) -> int:
+        return self._enqueue(action, entries, with_enqueued)
+
+    def _retry(
+        self,
+        action: Action,
+        entries: list[SortedEntry],
+        changes: Mapping[str, Any] | None = None,
+    ) -> int:
+        return self._enqueue(
+            action, entries, lambda raw, now: with_retry_by_hand(raw, now, changes)
+        )
+
+    def _enqueue(
+        self,
+        action: Action,
+        entries: list[SortedEntry],
+        made: Callable[[bytes, float], tuple[str, bytes]],
+    ) -> int:
+        now, keys = time.time(), self._api.keys
+        queues: dict[str, int] = {}
+        moves: list[Argument] = []
+        for entry in entries:
+            if entry.malformed:
+                continue
+            try:
+                queue, pushed = made(entry.value, now)
+            except PayloadError:
+                continue
+            moves += (entry.value, queues.setdefault(queue, len(queues) + 1), pushed)
+        if not moves:
+            return 0
+        places = [self._key, keys.queues, keys.dead, *map(keys.queue, queues)]
+        moved: int = action.call(scripts.PROMOTE, places, [repr(now), len(queues), *queues, *moves])
+        return moved
+
+    def _kill(self, action: Action, entries: list[SortedEntry]) -> int:
+        now = time.time()
+        bounds = (repr(now), repr(now - self._api.dead_timeout), self._api.dead_max_jobs)
+        values = [entry.value for entry in entries]
+        killed: int = action.call_undoable(
+            scripts.KILL,
+            [self._key, self._api.keys.dead],
+            [*bounds, *values],
+            went_to="dead",
+        )
+        return killed
+
+    def _step(self, name: SetAction) -> Callable[[Action, list[SortedEntry]], int]:
+        """One step of the action of that name."""
+        steps: dict[str, Callable[[Action, list[SortedEntry]], int]] = {
+            "delete": self._delete,
+            "kill": self._kill,
+            "retry": self._retry,
+            "add_to_queue": self._add_to_queue,
+        }
+        if name not in steps:
+            raise ArgumentError(f"there is no action {name!r}; the actions are {', '.join(steps)}")
+        return steps[name]
+
+
+def _time(when: When) -> float:
+    """Seconds since 1970; now for what has passed."""
+    now = time.time()
+    return due_at(when, now) or now

@@ -1,0 +1,207 @@
+"""What the workers have counted for each job: executions, failures, times; of jobd and Sidekiq 8.
+
+By minute for eight hours, with a histogram of the times, and by ten minutes for three days. What is
+not in Redis counts as nothing, so a chart has no gaps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.api.reading import integer, text
+from jobd.api.session import Session, session_or_default
+from jobd.errors import ArgumentError
+from jobd.redis.metrics import BOUNDS
+
+MOST_MINUTES = 480
+MOST_HOURS = 72
+
+_BUCKETS = len(BOUNDS) + 1
+_HISTOGRAM: list[Any] = [word for at in range(_BUCKETS) for word in ("GET", "u16", f"#{at}")]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One minute, or ten.
+
+    Attributes:
+        at: its beginning, seconds since 1970.
+        processed: executions that ended, failed ones too.
+        failed: those that raised.
+        ms: what the others took together, milliseconds.
+    """
+
+    at: float
+    processed: int
+    failed: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobMetrics:
+    """One job over a period; see :class:`Point` for the totals.
+
+    Attributes:
+        series: oldest first, without gaps.
+    """
+
+    name: str
+    processed: int
+    failed: int
+    ms: int
+    series: tuple[Point, ...]
+
+    @property
+    def average(self) -> float:
+        """Seconds that an execution took that did not fail; 0.0 if there was none."""
+        done = self.processed - self.failed
+        return self.ms / done / 1000 if done > 0 else 0.0
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of the executions that failed, 0.0 to 1.0."""
+        return self.failed / self.processed if self.processed else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long the executions of a job took that did not fail.
+
+    Attributes:
+        counts: how many, by bucket; :data:`bounds` has the buckets.
+        series: the counts of each minute, with its beginning (seconds since 1970), oldest first.
+    """
+
+    counts: tuple[int, ...]
+    series: tuple[tuple[float, tuple[int, ...]], ...]
+
+    bounds = tuple(bound / 1000 for bound in BOUNDS)
+    """Upper bounds of the buckets, seconds; the last bucket, one more, has none."""
+
+    def percentile(self, share: float) -> float | None:
+        """Seconds below which this share of the executions ended, e.g. 0.95.
+
+        It is as exact as the buckets are: the upper bound of the one it falls into, infinity for
+        the last. None if there was no execution.
+        """
+        wanted, seen = share * sum(self.counts), 0
+        for count, bound in zip(self.counts, (*self.bounds, float("inf")), strict=True):
+            seen += count
+            if seen and seen >= wanted:
+                return bound
+        return None
+
+
+class Metrics:
+    """The metrics of all jobs.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> for job in Metrics(api).top_jobs(minutes=60)[:5]:  # doctest: +SKIP
+        ...     print(job.name, job.processed, job.failed, job.average)
+    """
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+
+    def top_jobs(
+        self, *, minutes: int | None = None, hours: int | None = None, match: str = ""
+    ) -> list[JobMetrics]:
+        """All jobs that ran, those that took most time in all first.
+
+        Cost: one round trip; a command for each minute (or ten minutes), O(jobs that ran in it).
+
+        Args:
+            minutes: of the last so many minutes, up to 480; 60 by default.
+            hours: of the last so many hours instead, up to 72, by ten minutes.
+            match: only jobs whose names contain this, in upper or lower case.
+
+        Raises:
+            ArgumentError: the period is out of bounds, or there are two.
+        """
+        times, key = self._period(minutes, hours)
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for at in times:
+                pipe.hgetall(key(at))
+            found: list[Any] = pipe.execute()
+        values: dict[str, dict[float, dict[str, int]]] = {}
+        for at, fields in zip(times, found, strict=True):
+            for field, value in fields.items():
+                name, _, letter = text(field).rpartition("|")
+                if match.lower() in name.lower():
+                    values.setdefault(name, {}).setdefault(at, {})[letter] = integer(value)
+        jobs = [_job(name, times, of_name) for name, of_name in values.items()]
+        return sorted(jobs, key=lambda job: (-job.ms, -job.processed, job.name))
+
+    def for_job(
+        self, name: str, *, minutes: int | None = None, hours: int | None = None
+    ) -> JobMetrics:
+        """One job. Cost: one round trip; a command of O(1) for each minute (or ten minutes).
+
+        Args:
+            minutes, hours: as for :meth:`top_jobs`.
+        """
+        times, key = self._period(minutes, hours)
+        letters = ("p", "f", "ms")
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for at in times:
+                pipe.hmget(key(at), [f"{name}|{letter}" for letter in letters])
+            found: list[Any] = pipe.execute()
+        values = {
+            at: dict(zip(letters, map(integer, three), strict=True))
+            for at, three in zip(times, found, strict=True)
+        }
+        return _job(name, times, values)
+
+    def histogram(self, name: str, *, minutes: int = 60) -> Histogram:
+        """How long one job took. Cost: one round trip; a command of O(1) for each minute.
+
+        Args:
+            minutes: of the last so many, up to 480; there is none for longer periods.
+        """
+        times, _ = self._period(minutes, None)
+        pipe: Any
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for at in times:
+                key = self._api.keys.metrics_histogram(name, at)
+                pipe.execute_command("BITFIELD_RO", key, *_HISTOGRAM)
+            found: list[Any] = pipe.execute()
+        sums = tuple(map(sum, zip(*found, strict=True)))
+        return Histogram(sums, tuple(zip(times, map(tuple, found), strict=True)))
+
+    def _period(
+        self, minutes: int | None, hours: int | None
+    ) -> tuple[list[float], Callable[[float], str]]:
+        """The beginnings of its parts, oldest first, and what spells the key of one."""
+        if minutes is not None and hours is not None:
+            raise ArgumentError("ask for so many minutes or so many hours, not both")
+        if hours is not None:
+            if not 1 <= hours <= MOST_HOURS:
+                raise ArgumentError(f"hours must be between 1 and {MOST_HOURS}, not {hours}")
+            step, count, key = 600, hours * 6, self._api.keys.metrics_ten_minutes
+        else:
+            minutes = 60 if minutes is None else minutes
+            if not 1 <= minutes <= MOST_MINUTES:
+                raise ArgumentError(f"minutes must be between 1 and {MOST_MINUTES}, not {minutes}")
+            step, count, key = 60, minutes, self._api.keys.metrics_minute
+        last = time.time() // step * step
+        return [last - step * back for back in reversed(range(count))], key
+
+
+def _job(name: str, times: list[float], values: dict[float, dict[str, int]]) -> JobMetrics:
+    series = []
+    for at in times:
+        found = values.get(at, {})
+        series.append(Point(at, found.get("p", 0), found.get("f", 0), found.get("ms", 0)))
+    return JobMetrics(
+        name,
+        processed=sum(point.processed for point in series),
+        failed=sum(point.failed for point in series),
+        ms=sum(point.ms for point in series),
+        series=tuple(series),
+    )

@@ -1,0 +1,184 @@
+"""Going through a queue step by step, while workers take jobs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jobd.api.glob import matcher, whole
+from jobd.api.reading import BATCH, Stride
+from jobd.api.records import JobRecord
+from jobd.api.scans import Scan, Sweep
+from jobd.api.session import Action, Session
+from jobd.errors import ArgumentError
+from jobd.redis import scripts
+
+if TYPE_CHECKING:
+    from jobd.api.queues import Queue
+
+
+class QueueScan(Scan[JobRecord]):
+    """A search through a queue, the next to run first, step by step.
+
+    A step reads at most 1,000 jobs or about 4 MB. While workers take jobs none is skipped, except
+    after :attr:`~jobd.api.scans.Scan.cursor` went through a URL and jobs were taken meanwhile.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        session: Session,
+        match: str | None,
+        where: Callable[[JobRecord], bool] | None,
+        cursor: str,
+        *,
+        hint: bytes = b"",
+    ) -> None:
+        super().__init__()
+        self._queue = queue
+        self._redis = session.redis
+        self._key = session.keys.queue(queue.name)
+        self._api = session
+        self._where = where
+        self._hint = hint
+        self._pattern = matcher(whole(match)) if match else None
+        self._stride = Stride()
+        self._offset = _offset(cursor)
+        # The last job that was read; by it the next one is found again.
+        self._anchor: bytes | None = None
+        self._left: int | None = None
+
+    @property
+    def cursor(self) -> str:
+        return str(self._offset)
+
+    def next(self) -> list[JobRecord]:
+        if self.done:
+            return []
+        if self._left is None:
+            self._left = max(0, self._queue.size - self._offset)
+        self._relocate()
+        count = min(self._stride.entries, self._left)
+        raws: Any = []
+        if count > 0:
+            raws = self._redis.lrange(self._key, -(self._offset + count), -(self._offset + 1))
+            raws.reverse()
+        self._stride.took(raws)
+        self.scanned += len(raws)
+        records = [
+            JobRecord(raw, self._queue.name, self._api, place=self._offset + at)
+            for at, raw in enumerate(raws)
+            if self._hint in raw
+        ]
+        self._offset += len(raws)
+        self._left -= len(raws)
+        self._anchor = raws[-1] if raws else None
+        self.done = not raws or self._left <= 0
+        return list(filter(self.matches, records))
+
+    def matches(self, job: JobRecord) -> bool:
+        """Whether this is what is searched for."""
+        if self._pattern is not None and not self._pattern(job.value):
+            return False
+        return self._where is None or self._where(job)
+
+    def _relocate(self) -> None:
+        """Find out by how much what comes next has moved, by the last job that was read."""
+        if self._anchor is None or not self._offset:
+            return
+        if self._redis.lindex(self._key, -self._offset) == self._anchor:
+            return
+        pipe: Any
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.llen(self._key)
+            # One that is there twice says nothing.
+            pipe.lpos(self._key, self._anchor, rank=-1, count=2)
+            size, places = pipe.execute()
+        if len(places) == 1:
+            self._offset = size - places[0]
+        elif not places:
+            self._offset = 0  # taken, and so is all that was read before it
+
+
+class QueueSweep(Sweep):
+    """Deletes the jobs of a queue that match, in bounded steps.
+
+    In a list only the ends are within reach. So each step takes the jobs that are next to run, and
+    those that stay go round to the other end, all in one script; at the end the old order is back.
+    Until then, newer jobs may run before older ones; pause the queue if that matters. Where nothing
+    matches, nothing is touched.
+
+    Jobs that are pushed after it began may stay. Of two sweeps of one queue at the same time, each
+    may leave some.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        session: Session,
+        match: str | None,
+        where: Callable[[JobRecord], bool] | None,
+    ) -> None:
+        self._looking: QueueScan | None = QueueScan(queue, session, match, where, "")
+        self._matches = self._looking.matches
+        self._action = Action(session, "delete", f"queue:{queue.name}")
+        self._queue = queue
+        self._redis = session.redis
+        self._key = session.keys.queue(queue.name)
+        self._stride = Stride()
+        self._left = 0
+        self._first_kept: bytes | None = None
+        self._scanned = 0
+        super().__init__(self._action.ref)
+
+    @property
+    def done(self) -> bool:
+        return self._looking is None and self._left <= 0
+
+    @property
+    def scanned(self) -> int:
+        return self._scanned
+
+    def _act(self) -> int:
+        if self._looking is not None:
+            self._look(self._looking)
+            return 0
+        count = min(self._stride.entries, self._left, BATCH)
+        raws: Any = self._redis.lrange(self._key, -count, -1)
+        raws.reverse()
+        self._stride.took(raws)
+        if self._first_kept in raws:
+            # Once around; the count does not know of jobs that workers have taken.
+            raws = raws[: raws.index(self._first_kept)]
+        if not raws:
+            self._left = 0
+            return 0
+        verdicts = [self._matches(JobRecord(raw, self._queue.name)) for raw in raws]
+        if self._first_kept is None:
+            kept = (raw for raw, matches in zip(raws, verdicts, strict=True) if not matches)
+            # One without an id may be there twice, and says nothing.
+            self._first_kept = next((raw for raw in kept if JobRecord(raw).jid), None)
+        words = [
+            word
+            for raw, matches in zip(raws, verdicts, strict=True)
+            for word in (int(matches), raw)
+        ]
+        deleted, moved = self._action.call_undoable(scripts.SIFT, [self._key], words)
+        self._left -= deleted + moved
+        self._scanned += deleted + moved
+        return int(deleted)
+
+    def _look(self, scan: QueueScan) -> None:
+        """Look for a match, one step."""
+        if scan.next():
+            self._looking, self._left = None, self._queue.size
+        elif scan.done:
+            self._looking = None
+
+
+def _offset(cursor: str) -> int:
+    if not cursor:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise ArgumentError(f"{cursor!r} is no cursor of a search; leave it out to begin anew")
+    return int(cursor)

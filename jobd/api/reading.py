@@ -1,0 +1,177 @@
+"""Reading what may be anything: bounded pages, and values that somebody else has written.
+
+No command may keep the server busy for long, and none may bring more than fits: pages are bounded
+by number, and readers that go through everything also by bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import redis as redis_py
+
+from jobd.errors import ArgumentError
+
+T = TypeVar("T")
+
+MOST = 1_000
+"""Entries of one page, or of one step through everything."""
+
+BYTES = 4 * 1024 * 1024
+"""About what one step brings. No command tells the size of a job before it is read, so each step is
+as large as the one before it promises."""
+
+FIRST = 10
+"""Entries of a step when nothing is known about their size."""
+
+BATCH = 200
+"""Jobs that one call of a script changes. It bounds the time for which everybody else must wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of something long.
+
+    Attributes:
+        entries: what is on it.
+        start: place of the first one, from 0.
+        size: how many there are in all.
+    """
+
+    entries: tuple[T, ...]
+    start: int
+    size: int
+
+    @property
+    def more(self) -> bool:
+        """Whether something comes after it."""
+        return self.start + len(self.entries) < self.size
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def check_bounds(start: int, count: int) -> None:
+    """Refuse a page that is none, or too large.
+
+    Raises:
+        ArgumentError: says what is allowed.
+    """
+    if start < 0:
+        raise ArgumentError(f"a page begins at 0 or later, not at {start}")
+    if not 1 <= count <= MOST:
+        raise ArgumentError(f"a page has from 1 to {MOST:,} entries, not {count:,}")
+
+
+class Stride:
+    """How many entries the next step of a long way should read."""
+
+    def __init__(self) -> None:
+        self.entries = FIRST
+
+    def took(self, raws: Sequence[bytes]) -> None:
+        """Learn from what a step has brought."""
+        if raws:
+            fitting = BYTES * len(raws) // (sum(map(len, raws)) + 1)
+            self.entries = max(1, min(MOST, 4 * self.entries, fitting))
+
+
+def batches(
+    items: Iterable[T], weight: Callable[[T], int] = lambda _: 0, size: int = BATCH
+) -> Iterator[list[T]]:
+    """*items* in lists of at most *size*, and of about :data:`BYTES` together.
+
+    >>> list(batches("abc", size=2))
+    [['a', 'b'], ['c']]
+    """
+    batch: list[T] = []
+    room = BYTES
+    for item in items:
+        batch.append(item)
+        room -= weight(item)
+        if len(batch) == size or room <= 0:
+            yield batch
+            batch, room = [], BYTES
+    if batch:
+        yield batch
+
+
+# --- what somebody else has written -----------------------------------------------------------
+
+
+def text(raw: bytes) -> str:
+    """*raw* as text, whatever it is."""
+    return raw.decode(errors="replace")
+
+
+def integer(value: Any, default: int = 0) -> int:
+    """
+    >>> integer(b"7"), integer(b"x"), integer(None)
+    (7, 0, 0)
+    """
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return default
+
+
+def number(value: Any, default: float = 0.0) -> float:
+    """
+    >>> number(b"7.5"), number(b"nan"), number([])
+    (7.5, 0.0, 0.0)
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return default
+    return found if math.isfinite(found) else default
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts of a decoded list.
+
+    >>> texts(["a", 1, "b"]), texts(None)
+    (('a', 'b'), ())
+    """
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def decoded(raw: bytes | str) -> Any:
+    """JSON, or None where it is none."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """
+    >>> mapping({"a": 1}), mapping([])
+    ({'a': 1}, {})
+    """
+    return value if isinstance(value, dict) else {}
+
+
+def answers(pipeline: Any) -> list[Any]:
+    """The answers of a pipeline; None for a key that somebody made one of another type.
+
+    Raises:
+        redis.RedisError: the server refuses everything, or does not answer.
+    """
+    found = pipeline.execute(raise_on_error=False)
+    for answer in found:
+        if isinstance(answer, redis_py.RedisError) and "WRONGTYPE" not in str(answer):
+            raise answer
+    return [None if isinstance(answer, redis_py.RedisError) else answer for answer in found]
+
+
+def members(client: redis_py.Redis, key: str) -> list[bytes]:
+    """The members of a set, in bounded steps."""
+    return list(dict.fromkeys(client.sscan_iter(key, count=MOST)))

@@ -1,0 +1,125 @@
+"""Long ways in short steps: searching, and acting on everything that a search finds.
+
+A page of a dashboard cannot wait for a search through a million jobs, and nobody else shall wait
+for it either. So a search is an object that takes one bounded step at a time; whoever has it
+decides how many. Its :attr:`~Scan.cursor` is a short text from which another process can go on.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Scan(ABC, Generic[T]):
+    """A search.
+
+    Attributes:
+        done: nothing is left.
+        scanned: how many entries have been looked at.
+
+    Example:
+        >>> scan = api.retries.scan("Timeout")  # doctest: +SKIP
+        >>> while not scan.done:  # doctest: +SKIP
+        ...     for entry in scan.next():
+        ...         print(entry.jid)
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self.scanned = 0
+
+    @property
+    @abstractmethod
+    def cursor(self) -> str:
+        """Where it is; give it to a new search to go on."""
+
+    @abstractmethod
+    def next(self) -> list[T]:
+        """Take one step: what it found, maybe nothing.
+
+        Raises:
+            redis.RedisError: the server does not answer; the step may be taken again.
+        """
+
+    def first(self, count: int, *, seconds: float = 0.25) -> list[T]:
+        """Take steps until there are *count* finds, nothing is left or the time is over.
+
+        Returns:
+            What was found, which can be more than *count*.
+        """
+        found: list[T] = []
+        end = time.monotonic() + seconds
+        while not self.done and len(found) < count:
+            found += self.next()
+            if time.monotonic() >= end:
+                break
+        return found
+
+    def __iter__(self) -> Iterator[T]:
+        """All that it finds, step by step."""
+        while not self.done:
+            yield from self.next()
+
+
+class Sweep(ABC):
+    """An action on everything that a search finds.
+
+    Each step is atomic. A crash between two leaves what was not reached as it was; a new sweep goes
+    on with it.
+
+    Attributes:
+        ref: the id of the action in the audit log and the trash.
+        changed: how many entries it has changed.
+
+    Example:
+        >>> sweep = api.dead.sweep("delete", "Timeout")  # doctest: +SKIP
+        >>> sweep.run(seconds=2.0), sweep.done  # doctest: +SKIP
+        (1700, True)
+    """
+
+    def __init__(self, ref: str) -> None:
+        self.ref = ref
+        self.changed = 0
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nothing is left."""
+
+    @property
+    @abstractmethod
+    def scanned(self) -> int:
+        """How many entries have been looked at."""
+
+    @abstractmethod
+    def _act(self) -> int:
+        """Search one step, and act on what it found; how many entries were changed."""
+
+    def step(self) -> int:
+        """One step; returns how many entries it changed.
+
+        Raises:
+            redis.RedisError: the server does not answer; what the step has found may be changed
+                or not.
+        """
+        changed = self._act()
+        self.changed += changed
+        return changed
+
+    def run(self, seconds: float | None = None) -> int:
+        """Take steps until all is done, or for about so many seconds.
+
+        Returns:
+            How many entries it has changed in all.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self.done:
+            self.step()
+            if end is not None and time.monotonic() >= end:
+                break
+        return self.changed

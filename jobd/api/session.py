@@ -1,0 +1,143 @@
+"""What every part of the data API works with: a connection, the keys, and who is asking.
+
+Whoever changes something on behalf of a person says so once (:meth:`Session.acting_as`). From then
+on every change has its entry in the audit log, and what is deleted can be restored for a day.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import redis as redis_py
+
+from jobd.client import Client, default_client
+from jobd.config import Config
+from jobd.errors import ArgumentError
+from jobd.redis.keys import Keys
+from jobd.redis.protocol import Argument
+from jobd.redis.scripts import Script
+
+KEPT = 86_400
+"""Seconds that the trash keeps what was deleted."""
+
+Source = str | redis_py.Redis | Client | None
+"""Where Redis is: a URL, a client of Redis, a :class:`jobd.Client`, or None for the one that
+:func:`jobd.configure` has set up for pushing."""
+
+
+class Session:
+    """A connection to one installation. Safe to share between threads, and to carry across a fork.
+
+    Args:
+        source: where Redis is.
+        prefix: of every key; default that of the client, else ``$JOBD_PREFIX``, else none.
+        dead_max_jobs: size of the dead set, which keeps one less; the daemon's setting of the name.
+        dead_timeout: seconds that the dead set keeps a job; the daemon's setting of the name.
+
+    Raises:
+        ArgumentError: the client of Redis decodes replies; jobs are bytes.
+        ConfigError: the URL is none.
+    """
+
+    def __init__(
+        self,
+        source: Source = None,
+        prefix: str | None = None,
+        *,
+        dead_max_jobs: int | None = None,
+        dead_timeout: float | None = None,
+    ) -> None:
+        if source is None:
+            client = default_client()
+        elif isinstance(source, Client):
+            client = source
+        elif isinstance(source, str):
+            client = Client(source, prefix)
+        else:
+            client = Client(None, prefix, source)
+        self.redis = client.redis
+        prefix = client.prefix if prefix is None else prefix
+        if self.redis.get_connection_kwargs().get("decode_responses"):
+            raise ArgumentError(
+                "the data API needs a client of Redis without decode_responses: jobs are bytes, "
+                "and not all of them are text"
+            )
+        self.keys = Keys(prefix)
+        defaults = Config()
+        self.dead_max_jobs = defaults.dead_max_jobs if dead_max_jobs is None else dead_max_jobs
+        self.dead_timeout = defaults.dead_timeout if dead_timeout is None else dead_timeout
+        self.who = ""
+        self.keeps_deleted = False
+
+    def acting_as(self, who: str, *, trash: bool = True) -> Self:
+        """The same, for changes by *who*: they are in the audit log.
+
+        Args:
+            who: a name for people, e.g. that of the user who is logged in.
+            trash: keep what is deleted, and where killed jobs were, for a day.
+
+        Raises:
+            ArgumentError: *who* is empty.
+
+        Example:
+            >>> api.acting_as("alice").dead.clear()  # doctest: +SKIP
+            17
+        """
+        if not who:
+            raise ArgumentError("acting_as needs a name: who is it that makes the changes?")
+        other = copy.copy(self)
+        other.who, other.keeps_deleted = who, trash
+        return other
+
+
+def session_or_default(api: Session | None) -> Session:
+    """*api*, or one on the client that :func:`jobd.configure` has set up."""
+    return Session() if api is None else api
+
+
+class Action:
+    """One change by somebody, in one step or in many.
+
+    Args:
+        name: what is done, e.g. ``delete``.
+        target: to what: ``queue:NAME``, the name of a set, or the identity of a process.
+        ref: of an action that goes on; a new one by default.
+
+    Attributes:
+        ref: its id, in the audit log and in the trash.
+    """
+
+    def __init__(self, session: Session, name: str, target: str, ref: str | None = None) -> None:
+        self._session = session
+        self.name = name
+        self.target = target
+        # Begins with the time, so that ids are in the order of the actions.
+        self.ref = ref or f"{int(time.time() * 1000):x}-{secrets.token_hex(4)}"
+
+    def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """Run *script*, with its entry in the audit log if somebody is acting."""
+        session = self._session
+        if not session.who:
+            return script(session.redis, keys, arguments)
+        about = (self.ref, session.who, self.name, self.target)
+        return script.audited(session.redis, [*keys, session.keys.audit], [*arguments, *about])
+
+    def call_undoable(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        went_to: str = "",
+    ) -> Any:
+        """Run a script that begins with the keys and arguments of ``trash.lua``."""
+        session = self._session
+        trash, ref = session.keys.trash, self.ref
+        places = (trash, session.keys.trashed(ref), session.keys.trashed_jobs(ref))
+        kept = ref if session.keeps_deleted else ""
+        about = (kept, KEPT, session.who, self.name, self.target, went_to)
+        return self.call(script, [*places, *keys], [*about, *arguments])

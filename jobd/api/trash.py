@@ -1,0 +1,191 @@
+"""The trash: what people have deleted or killed, kept for a day, and the way back.
+
+Only what was done by somebody's name is kept (:meth:`~jobd.api.session.Session.acting_as`). It is
+moved there by the same script that deletes it, and back by scripts of bounded size, so that a job
+is in one place at any moment. A queue or a set that was cleared goes there as a whole. After a day
+Redis forgets it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobd.api.reading import BATCH, MOST, Page, check_bounds, integer, number, text
+from jobd.api.records import JobRecord
+from jobd.api.session import Action, Session, session_or_default
+from jobd.errors import ArgumentError
+from jobd.redis import scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Something that was deleted.
+
+    Attributes:
+        ref: its id; that of the action in the audit log.
+        who, action: by whom, and what was done: ``delete``, ``clear`` or ``kill``.
+        origin: where the jobs were: ``queue:NAME`` or the name of a set.
+        went_to: the set that they went to, if it was not a plain deletion.
+        jobs: how many there were.
+        at, until: when that was, and until when it can be undone: seconds since 1970.
+    """
+
+    ref: str
+    who: str
+    action: str
+    origin: str
+    went_to: str
+    jobs: int
+    at: float
+    until: float
+    _api: Session = field(repr=False, compare=False)
+
+    def page(self, start: int = 0, count: int = 25) -> Page[JobRecord]:
+        """Some of the jobs that are still there; one round trip, O(*count*).
+
+        Raises:
+            ArgumentError: *start* or *count* is out of bounds.
+        """
+        check_bounds(start, count)
+        key, last = self._api.keys.trashed_jobs(self.ref), start + count - 1
+        with self._api.redis.pipeline(transaction=True) as pipe:
+            if self._queue:
+                pipe.llen(key)
+                pipe.lrange(key, start, last)
+            else:
+                pipe.zcard(key)
+                pipe.zrange(key, start, last)
+            size, raws = pipe.execute()
+        records = (JobRecord(raw, self._queue or None, self._api) for raw in raws)
+        return Page(tuple(records), start, size)
+
+    def restore(self, seconds: float | None = None) -> int:
+        """Put the jobs back where they were.
+
+        Those of a queue become the next to run, in their old order; those of a set have their old
+        times. Killed jobs come back only as far as they are still dead.
+
+        Cost: a script for each 200 jobs, each O(200 log n). After a crash in between every job is
+        in one of the two places, and calling it again goes on.
+
+        Args:
+            seconds: stop after about so long; call it again for the rest.
+
+        Returns:
+            How many have been put back.
+        """
+        keys, queue = self._api.keys, self._queue
+        home = keys.queue(queue) if queue else self._set_key(self.origin)
+        away = self._set_key(self.went_to) if self.went_to else home
+        places = [
+            *(keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)),
+            *(home, keys.queues, away),
+        ]
+        arguments = [self.ref, queue, "1" if self.went_to else "", BATCH]
+        action = Action(self._api, "restore", self.origin)
+        end = None if seconds is None else time.monotonic() + seconds
+        total, left = 0, 1
+        while left:
+            restored, left = action.call(scripts.RESTORE, places, arguments)
+            total += restored
+            if end is not None and time.monotonic() >= end:
+                break
+        return total
+
+    def purge(self) -> int:
+        """Delete the jobs for good, now; one script, O(1). Returns how many they were."""
+        keys = self._api.keys
+        places = [keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)]
+        purged: int = Action(self._api, "purge", self.origin).call(
+            scripts.PURGE, places, [self.ref]
+        )
+        return purged
+
+    @property
+    def _queue(self) -> str:
+        kind, _, name = self.origin.partition(":")
+        return name if kind == "queue" else ""
+
+    def _set_key(self, name: str) -> str:
+        keys = self._api.keys
+        sets = {"schedule": keys.schedule, "retry": keys.retry, "dead": keys.dead}
+        if name not in sets:
+            raise ArgumentError(
+                f"deletion {self.ref} was made from {name!r}, which this version does not know"
+            )
+        return sets[name]
+
+
+class Trash:
+    """All deletions that can be undone.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> alice = api.acting_as("alice")  # doctest: +SKIP
+        >>> alice.queue("mail").clear()  # doctest: +SKIP
+        1700
+        >>> alice.trash.page().entries[0].restore()  # doctest: +SKIP
+        1700
+    """
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+
+    def page(self, start: int = 0, count: int = 25) -> Page[Deletion]:
+        """Some of the deletions, the last one first; two round trips, O(log n + *count*).
+
+        Raises:
+            ArgumentError: *start* or *count* is out of bounds.
+        """
+        check_bounds(start, count)
+        redis, keys = self._api.redis, self._api.keys
+        with redis.pipeline(transaction=True) as pipe:
+            pipe.zcount(keys.trash, repr(time.time()), "+inf")
+            pipe.zrange(keys.trash, start, start + count - 1, desc=True, withscores=True)
+            size, found = pipe.execute()
+        deletions = self._read([(text(ref), float(until)) for ref, until in found])
+        return Page(tuple(deletions), start, size)
+
+    def __iter__(self) -> Iterator[Deletion]:
+        """The last 1,000 deletions."""
+        return iter(self.page(0, MOST))
+
+    def __getitem__(self, ref: str) -> Deletion:
+        """The deletion of that id; two commands.
+
+        Raises:
+            KeyError: there is none, or it is more than a day old.
+        """
+        until: Any = self._api.redis.zscore(self._api.keys.trash, ref)
+        found = [] if until is None else self._read([(ref, float(until))])
+        if not found:
+            raise KeyError(ref)
+        return found[0]
+
+    def _read(self, refs: list[tuple[str, float]]) -> list[Deletion]:
+        if not refs:
+            return []
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for ref, _ in refs:
+                pipe.hgetall(self._api.keys.trashed(ref))
+            described = pipe.execute()
+        return [
+            Deletion(
+                ref=ref,
+                who=text(fields.get(b"who", b"")),
+                action=text(fields.get(b"action", b"")),
+                origin=text(fields.get(b"origin", b"")),
+                went_to=text(fields.get(b"went_to", b"")),
+                jobs=integer(fields.get(b"jobs")),
+                at=number(fields.get(b"at")),
+                until=until,
+                _api=self._api,
+            )
+            for (ref, until), fields in zip(refs, described, strict=True)
+            if fields  # else it has expired just now
+        ]

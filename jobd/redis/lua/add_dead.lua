@@ -1,0 +1,16 @@
+-- Puts payloads that are in no set into the dead set, or none and only trims it.
+--
+-- KEYS  1 dead
+-- ARGV  1 now (s) · 2 oldest death to keep (s) · 3 size of the set, which keeps one less; 0 to
+--       leave both bounds alone · 4… payloads
+-- Returns  how many were not in the set before · how many the trim removed.
+redis.call('PERSIST', KEYS[1])
+local added, trimmed = 0, 0
+for i = 4, #ARGV do
+  added = added + redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
+end
+if tonumber(ARGV[3]) > 0 then
+  trimmed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
+    + redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[3]))
+end
+return {added, trimmed}

@@ -1,0 +1,28 @@
+-- Puts an entry for the audit log around a script, in the same step. A script that did nothing
+-- leaves none. An action of many steps has one entry, whose count grows, as long as nobody else
+-- does something in between; a reader adds up the entries of one id.
+--
+-- KEYS  those of the script · last: audit stream
+-- ARGV  those of the script · last four: id of the action · who · what · to what
+-- Returns  what the script returns. That is how many it changed, or a list that begins with it.
+local audit = table.remove(KEYS)
+local target, action = table.remove(ARGV), table.remove(ARGV)
+local who, id = table.remove(ARGV), table.remove(ARGV)
+redis.call('XLEN', audit) -- a key of another type is found out before anything is changed
+
+local function act()
+-- (the script itself)
+end
+
+local result = act()
+local done = tonumber(type(result) == 'table' and result[1] or result)
+if done > 0 then
+  local last = redis.call('XREVRANGE', audit, '+', '-', 'COUNT', 1)[1]
+  if last and last[2][2] == id then
+    done = done + last[2][10]
+    redis.call('XDEL', audit, last[1])
+  end
+  redis.call('XADD', audit, 'MAXLEN', '~', 10000, '*', 'id', id, 'who', who, 'action', action,
+    'target', target, 'jobs', done)
+end
+return result

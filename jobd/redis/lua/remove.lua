@@ -1,0 +1,17 @@
+-- Deletes entries of a sorted set.
+--
+-- KEYS  1…3 trash (see trash.lua) · 4 the set
+-- ARGV  1…6 trash · 7… members
+-- Returns  how many were still in the set.
+redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
+local removed = 0
+for i = 7, #ARGV do
+  local score = redis.call('ZSCORE', KEYS[4], ARGV[i])
+  if score then
+    if ARGV[1] ~= '' then redis.call('ZADD', KEYS[3], score, ARGV[i]) end
+    redis.call('ZREM', KEYS[4], ARGV[i])
+    removed = removed + 1
+  end
+end
+put_in_trash(removed)
+return removed

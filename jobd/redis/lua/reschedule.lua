@@ -1,0 +1,14 @@
+-- Gives entries of a sorted set another time.
+--
+-- KEYS  1 the set
+-- ARGV  1 the new time (s) · 2… members
+-- Returns  how many were still in the set.
+redis.call('PERSIST', KEYS[1]) -- as in renew.lua
+local found = 0
+for i = 2, #ARGV do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+    redis.call('ZADD', KEYS[1], 'XX', ARGV[1], ARGV[i])
+    found = found + 1
+  end
+end
+return found

@@ -1,0 +1,22 @@
+-- Takes the jobs that are next to run, deletes some, and puts the others behind all others.
+--
+-- KEYS  1…3 trash (see trash.lua) · 4 queue list
+-- ARGV  1…6 trash · then for each job, the next to run first: '1' to delete it, else '0' · payload
+-- Returns  how many were deleted · how many were put at the other end. What a worker has taken
+--       meanwhile is neither.
+redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
+local deleted, kept = 0, 0
+for i = 7, #ARGV, 2 do
+  if redis.call('LINDEX', KEYS[4], -1) == ARGV[i + 1] then
+    if ARGV[i] == '0' then
+      redis.call('LMOVE', KEYS[4], KEYS[4], 'RIGHT', 'LEFT')
+      kept = kept + 1
+    else
+      if ARGV[1] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[i + 1]) end
+      redis.call('RPOP', KEYS[4])
+      deleted = deleted + 1
+    end
+  end
+end
+put_in_trash(deleted)
+return {deleted, kept}

@@ -1,0 +1,25 @@
+-- Prelude of the scripts that can be undone for a day.
+--
+-- All of them begin with the same
+-- KEYS  1 trash · 2 description of this deletion · 3 what it holds
+-- ARGV  1 id of the deletion, or '' to keep nothing · 2 how long to keep it (s) · 3 who · 4 what was
+--       done · 5 where the jobs were: 'queue:NAME' or the name of a set · 6 name of the set that
+--       they went to, or ''
+redis.call('ZCARD', KEYS[1]) -- a key of another type is found out before anything is changed
+
+-- Notes that so many jobs have been put into KEYS[3].
+local function put_in_trash(jobs)
+  if ARGV[1] == '' or jobs == 0 then return end
+  local time = redis.call('TIME')
+  -- As text: what is done within the same second has an order, too.
+  local now = string.format('%d.%06d', time[1], time[2])
+  local till = string.format('%d.%06d', time[1] + ARGV[2], time[2])
+  redis.call('HSET', KEYS[2], 'who', ARGV[3], 'action', ARGV[4], 'origin', ARGV[5],
+    'went_to', ARGV[6], 'at', now)
+  redis.call('HINCRBY', KEYS[2], 'jobs', jobs)
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
+  redis.call('ZADD', KEYS[1], till, ARGV[1])
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+end
+

@@ -1,0 +1,229 @@
+"""Queues: pages, searches, and what people do to their jobs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import redis as redis_py
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobd.api import Api, Queue
+from jobd.errors import ArgumentError
+from tests.api.conftest import HOSTILE, job, push, waiting
+
+
+def jids(numbers: range | list[int]) -> list[str]:
+    return [f"{number:024x}" for number in numbers]
+
+
+def test_pages_in_either_order(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(7)))
+    queue = api.queue("default")
+    page = queue.page(0, 3)
+    assert ([one.jid for one in page], page.size, page.more) == (jids(range(3)), 7, True)
+    last = queue.page(6, 3)
+    assert ([one.jid for one in last], last.start, last.more) == (jids([6]), 6, False)
+    assert list(queue.page(7, 3)) == []
+    assert [one.jid for one in queue.page(0, 3, newest_first=True)] == jids([6, 5, 4])
+    assert [one.jid for one in queue.page(5, 3, newest_first=True)] == jids([1, 0])
+    assert {one.queue for one in page} == {"default"}
+
+
+@pytest.mark.parametrize(("start", "count"), [(-1, 5), (0, 0), (0, 1001)])
+def test_pages_are_bounded(api: Api, start: int, count: int) -> None:
+    with pytest.raises(ArgumentError, match="page"):
+        api.queue("default").page(start, count)
+    with pytest.raises(ArgumentError, match="page"):
+        api.dead.page(start, count)
+
+
+@given(size=st.integers(0, 40), count=st.integers(1, 15), newest=st.booleans())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_pages_add_up_to_the_queue(api: Api, size: int, count: int, newest: bool) -> None:
+    api.redis.flushall()
+    raws = [job(n) for n in range(size)]
+    push(api, "q", *raws)
+    queue, found = api.queue("q"), []
+    start, more = 0, True
+    while more:
+        page = queue.page(start, count, newest_first=newest)
+        found += [one.value for one in page]
+        start, more = start + count, page.more
+    assert found == (raws[::-1] if newest else raws)
+    assert [one.value for one in queue] == raws
+
+
+def test_hostile_jobs_are_listed_and_can_be_deleted(api: Api) -> None:
+    push(api, "default", *HOSTILE)
+    queue = api.queue("default")
+    assert [one.value for one in queue.page(0, 100)] == HOSTILE
+    assert [one.value for one in queue] == HOSTILE
+    assert queue.latency >= 0.0
+    for place in (3, 0):
+        assert queue.page(place, 1).entries[0].delete()
+    assert waiting(api) == [raw for at, raw in enumerate(HOSTILE) if at not in (0, 3)]
+    assert queue.delete(*queue.page(0, 100, newest_first=True)) == len(HOSTILE) - 2
+    assert waiting(api) == []
+
+
+def test_finding_a_job(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(3000)))
+    queue = api.queue("default")
+    found = queue.find_job(f"{2999:024x}")
+    assert found is not None
+    assert found.args == [2999]
+    assert queue.find_job("missing") is None
+
+
+def test_search_by_text_and_by_predicate(api: Api) -> None:
+    push(api, "default", *(job(n, "Mail" if n % 3 else "Bill") for n in range(2000)))
+    queue = api.queue("default")
+    assert len(list(queue.scan("Bill"))) == 667
+    assert len(list(queue.scan(r'*"args":\[1?\]*'))) == 10
+    assert [one.args for one in queue.scan("Bill", lambda one: one.args[0] > 1990)] == [
+        [1992],
+        [1995],
+        [1998],
+    ]
+    assert len(queue.scan("Bill").first(25)) >= 25
+    assert list(queue.scan("bill")) == []
+
+
+def test_a_search_goes_on_elsewhere(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(500)))
+    queue, found, cursor, done = api.queue("default"), [], "", False
+    while not done:
+        scan = queue.scan(cursor=cursor)
+        found += [one.jid for one in scan.next()]
+        cursor, done = scan.cursor, scan.done
+    assert found == jids(range(500))
+    with pytest.raises(ArgumentError, match="cursor"):
+        queue.scan(cursor="x")
+
+
+def test_a_search_misses_nothing_while_workers_take_jobs(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(300)))
+    scan, found = api.queue("default").scan(), []
+    while not scan.done:
+        found += [one.args[0] for one in scan.next()]
+        api.redis.rpop(api.keys.queue("default"), 7)
+        push(api, "default", job(1000 + len(found)))
+    assert len(set(found)) == len(found)
+    # What was there all the time has been found.
+    left = {json.loads(raw)["args"][0] for raw in waiting(api)}
+    assert left & set(range(300)) <= set(found)
+
+
+def test_deleting_goes_by_the_bytes(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(10)))
+    queue = api.queue("default")
+    oldest, newest = queue.page(0, 3).entries, queue.page(0, 3, newest_first=True).entries
+    api.redis.rpop(api.keys.queue("default"), 2)
+    push(api, "default", job(10), job(11))
+    assert [one.delete() for one in oldest] == [False, False, True]
+    assert [one.delete() for one in oldest] == [False, False, False]
+    assert [one.delete() for one in newest] == [True, True, True]
+    assert waiting(api) == [job(n) for n in (3, 4, 5, 6, 10, 11)]
+    assert queue.delete(job(4), b"not there", job(10)) == 2
+    assert waiting(api) == [job(n) for n in (3, 5, 6, 11)]
+
+
+def test_of_two_equal_jobs_one_is_deleted(api: Api) -> None:
+    push(api, "default", b"x", b"y", b"x")
+    assert api.queue("default").page(0, 1).entries[0].delete()
+    assert waiting(api) == [b"y", b"x"]
+
+
+def test_deleting_by_class(api: Api) -> None:
+    wrapped = b'{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Bill","args":[{}]}'
+    raws = [job(n, "Bill" if n % 2 else "Mail") for n in range(1500)]
+    push(api, "default", *raws, wrapped, b"not json")
+    assert api.queue("default").delete_by_class("Bill") == 751
+    assert waiting(api) == [*raws[::2], b"not json"]
+
+
+def test_deleting_by_class_while_workers_take_jobs(api: Api) -> None:
+    push(api, "default", *(job(n, "Bill" if n % 2 else "Mail") for n in range(900)))
+    sweep, taken = api.queue("default").sweep(where=lambda one: one.klass == "Bill"), []
+    pushed = 0
+    while not sweep.done:
+        sweep.step()
+        found: Any = api.redis.rpop(api.keys.queue("default"), 5)
+        taken += [json.loads(raw) for raw in found or []]
+        push(api, "default", job(5000, "Bill"))
+        pushed += 1
+    left = [json.loads(raw) for raw in waiting(api)]
+    before = [one for one in left if one["args"] != [5000]]
+    assert {one["class"] for one in before} == {"Mail"}
+    bills = [one["args"][0] for one in taken if one["class"] == "Bill"]
+    kept = [one["args"][0] for one in before + taken]
+    assert sorted(kept) == sorted([*range(0, 900, 2), *bills])
+    assert sweep.changed == 450 + pushed - len(bills) - (len(left) - len(before))
+
+
+def test_a_queue_of_equal_jobs_is_swept_as_well(api: Api) -> None:
+    push(api, "default", *[b"x"] * 500, *[b"y"] * 500, *[b"x"] * 3)
+    assert api.queue("default").sweep("x").run() == 503
+    assert Counter(waiting(api)) == {b"y": 500}
+
+
+def test_moving_jobs(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(6)))
+    push(api, "low", job(100, queue="low"))
+    queue = api.queue("default")
+    assert queue.move("low", *queue.page(0, 2), job(5), b"not there") == 3
+    assert waiting(api) == [job(n) for n in (2, 3, 4)]
+    assert waiting(api, "low") == [job(100, queue="low"), job(0), job(1), job(5)]
+    assert queue.move("fresh", *queue.page(0, 1, newest_first=True)) == 1
+    assert [one.name for one in Queue.all(api)] == ["default", "fresh", "low"]
+    for wrong in ("default", "with space", ""):
+        with pytest.raises(ArgumentError):
+            queue.move_all(wrong)
+
+
+def test_moving_all_jobs_keeps_their_order(api: Api) -> None:
+    raws = [job(n) for n in range(450)]
+    push(api, "default", *raws)
+    push(api, "low", b"first")
+    assert api.queue("default").move_all("low") == 450
+    assert waiting(api) == []
+    assert waiting(api, "low") == [b"first", *raws]
+    assert api.queue("default").move_all("low") == 0
+
+
+def test_clearing(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(30)))
+    assert api.queue("default").clear() == 30
+    assert Queue.all(api) == []
+    assert api.queue("default").clear() == 0
+    assert api.redis.dbsize() == 0
+
+
+def test_pausing(api: Api) -> None:
+    queue = api.queue("default")
+    assert (queue.paused, queue.pause(), queue.pause(), queue.paused) == (False, True, False, True)
+    assert (queue.unpause(), queue.unpause(), queue.paused) == (True, False, False)
+
+
+@pytest.mark.parametrize("change", ["delete", "move", "move_all", "clear", "sweep"])
+def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
+    raws = [job(n) for n in range(3)]
+    push(api, "default", *raws)
+    api.redis.mset({api.keys.queue("low"): "?", api.keys.trash: "?", api.keys.audit: "?"})
+    queue = api.acting_as("me").queue("default")
+    changes = {
+        "delete": lambda: queue.delete(*queue.page()),
+        "move": lambda: queue.move("low", *queue.page()),
+        "move_all": lambda: queue.move_all("low"),
+        "clear": queue.clear,
+        "sweep": queue.sweep().run,
+    }
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        changes[change]()
+    assert waiting(api) == raws

@@ -1,0 +1,250 @@
+"""Undo, and who did what."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import redis as redis_py
+
+from jobd.api import Api, DeadSet, JobSet
+from jobd.errors import ArgumentError
+from tests.api.conftest import NOW, everything_in, job, push, waiting
+from tests.api.test_sets import fill
+
+DAY = 86_400
+
+
+@pytest.fixture
+def alice(api: Api) -> Api:
+    return api.acting_as("alice")
+
+
+@pytest.fixture(params=["scheduled", "retries", "dead"])
+def jobs(request: pytest.FixtureRequest, alice: Api) -> JobSet:
+    found: JobSet = getattr(alice, request.param)
+    return found
+
+
+def test_a_cleared_queue_comes_back_before_newer_jobs(alice: Api) -> None:
+    raws = [job(n) for n in range(450)]
+    push(alice, "default", *raws)
+    assert alice.queue("default").clear() == 450
+    assert alice.queues() == []
+    push(alice, "default", b"newer")
+    (deletion,) = alice.trash
+    assert (deletion.who, deletion.action, deletion.origin) == ("alice", "clear", "queue:default")
+    assert (deletion.jobs, deletion.went_to) == (450, "")
+    assert abs(deletion.at - time.time()) < 60
+    assert abs(deletion.until - deletion.at - DAY) <= 1
+    assert [one.jid for one in deletion.page(0, 2)] == [f"{n:024x}" for n in (449, 448)]
+    for key in (alice.keys.trashed(deletion.ref), alice.keys.trashed_jobs(deletion.ref)):
+        assert DAY - 60 < alice.redis.ttl(key) <= DAY
+    assert deletion.restore(seconds=0.0) == 200
+    assert alice.trash[deletion.ref].page().size == 250
+    assert alice.trash[deletion.ref].restore() == 250
+    assert waiting(alice) == [*raws, b"newer"]
+    assert list(alice.trash) == []
+    assert alice.redis.ttl(alice.keys.queue("default")) == -1
+    assert deletion.restore() == 0
+    with pytest.raises(KeyError):
+        alice.trash[deletion.ref]
+
+
+def test_a_cleared_set_comes_back_with_its_times(jobs: JobSet, alice: Api) -> None:
+    fill(jobs, *(job(n) for n in range(450)))
+    before = everything_in(alice, jobs._key)
+    assert jobs.clear() == 450
+    assert jobs.size == 0
+    fill(jobs, b"newer", job(3), first=NOW + 5000)
+    (deletion,) = alice.trash
+    assert (deletion.origin, deletion.jobs) == (jobs.name, 450)
+    assert deletion.page(0, 2).size == 450
+    assert deletion.restore() == 450
+    # What has come back by another way meanwhile keeps its time.
+    assert everything_in(alice, jobs._key) == {**before, b"newer": NOW + 5000, job(3): NOW + 5001}
+    assert alice.redis.ttl(jobs._key) == -1
+
+
+def test_deleted_entries_come_back_with_their_times(jobs: JobSet, alice: Api) -> None:
+    fill(jobs, *(job(n) for n in range(900)))
+    before = everything_in(alice, jobs._key)
+    chosen = jobs.page(0, 450).entries
+    assert jobs.delete(*chosen) == 450
+    (deletion,) = alice.trash
+    assert (deletion.action, deletion.jobs) == ("delete", 450)
+    assert jobs.delete(*chosen) == 0
+    assert len(list(alice.trash)) == 1
+    assert deletion.restore() == 450
+    assert everything_in(alice, jobs._key) == before
+
+
+def test_deleted_jobs_of_a_queue_come_back_in_their_order(alice: Api) -> None:
+    push(alice, "default", *(job(n) for n in range(900)))
+    queue = alice.queue("default")
+    assert queue.delete(*queue.page(10, 300)) == 300
+    assert queue.delete(*queue.page(0, 3, newest_first=True)) == 3
+    newest, oldest = alice.trash
+    assert (oldest.jobs, newest.jobs) == (300, 3)
+    assert oldest.restore() == 300
+    assert waiting(alice)[:300] == [job(n) for n in range(10, 310)]
+    assert newest.restore() == 3
+    assert waiting(alice)[:3] == [job(n) for n in (897, 898, 899)]
+    assert sorted(waiting(alice)) == sorted(job(n) for n in range(900))
+
+
+def test_a_sweep_is_one_deletion(alice: Api) -> None:
+    push(alice, "default", *(job(n, "Bill" if n % 2 else "Mail") for n in range(900)))
+    fill(alice.retries, *(job(n) for n in range(900)))
+    assert alice.queue("default").delete_by_class("Bill") == 450
+    sweep = alice.retries.sweep("delete")
+    assert sweep.run() == 900
+    of_set, of_queue = alice.trash
+    assert (of_set.ref, of_set.jobs, of_queue.jobs) == (sweep.ref, 900, 450)
+    assert of_queue.restore() == 450
+    assert waiting(alice)[:450] == [job(n, "Bill") for n in range(1, 900, 2)]
+
+
+def test_killed_jobs_come_back_if_they_are_still_dead(alice: Api) -> None:
+    fill(alice.retries, *(job(n) for n in range(4)))
+    before = everything_in(alice, alice.keys.retry)
+    assert alice.retries.kill(*alice.retries.page()) == 4
+    (deletion,) = alice.trash
+    assert (deletion.action, deletion.went_to, deletion.origin) == ("kill", "dead", "retry")
+    plain = Api(alice.redis, alice.keys.prefix)
+    first, second, *_ = sorted(plain.dead, key=lambda entry: entry.jid)
+    assert first.retry()
+    assert second.delete()
+    assert deletion.restore() == 2
+    assert everything_in(alice, alice.keys.retry) == {job(n): before[job(n)] for n in (2, 3)}
+    assert alice.dead.size == 0
+    assert len(waiting(alice)) == 1
+
+
+def test_without_a_name_nothing_is_kept_or_noted(api: Api) -> None:
+    fill(api.retries, *(job(n) for n in range(4)))
+    api.retries.delete(*api.retries.page(0, 2))
+    api.retries.clear()
+    assert api.redis.dbsize() == 0
+
+
+def test_the_trash_is_optional_and_can_be_emptied(api: Api) -> None:
+    bob = api.acting_as("bob", trash=False)
+    fill(bob.retries, *(job(n) for n in range(4)))
+    assert bob.retries.clear() == 4
+    assert list(bob.trash) == []
+    assert [entry.who for entry in bob.audit] == ["bob"]
+    alice = api.acting_as("alice")
+    push(alice, "default", *(job(n) for n in range(4)))
+    alice.queue("default").clear()
+    (deletion,) = alice.trash
+    assert (deletion.purge(), deletion.purge(), deletion.restore()) == (4, 0, 0)
+    assert list(alice.trash) == []
+    assert alice.redis.keys() == [alice.keys.audit.encode()]
+    with pytest.raises(ArgumentError, match="name"):
+        api.acting_as("")
+
+
+def test_what_has_expired_is_gone(alice: Api) -> None:
+    push(alice, "default", job(1))
+    alice.queue("default").clear()
+    (deletion,) = alice.trash
+    alice.redis.delete(alice.keys.trashed(deletion.ref), alice.keys.trashed_jobs(deletion.ref))
+    assert list(alice.trash) == []
+    assert deletion.restore() == 0
+    # The next deletion forgets those whose time is over.
+    alice.redis.zadd(alice.keys.trash, {"old": time.time() - 10})
+    push(alice, "default", job(2))
+    alice.queue("default").clear()
+    assert alice.redis.zscore(alice.keys.trash, "old") is None
+    assert alice.trash.page().size == 1
+
+
+def test_who_did_what(api: Api) -> None:
+    alice, bob = api.acting_as("alice"), api.acting_as("bob")
+    fill(alice.retries, *(job(n) for n in range(900)))
+    push(api, "default", *(job(n) for n in range(1000, 1300)))
+    began = time.time()
+    entry = alice.retries.page().entries[0]
+    assert (alice.retries.delete(entry), bob.retries.delete(entry)) == (1, 0)
+    assert bob.queue("default").pause()
+    assert bob.queue("default").pause() is False
+    assert alice.retries.retry_all() == 899
+    assert bob.queue("default").move_all("low") == 1199
+    alice.reset_stats()
+    reset, moved, retried, paused, deleted = alice.audit.page()
+    told = [deleted, paused, retried, moved, reset]
+    assert [(e.who, e.action, e.target, e.jobs) for e in told] == [
+        ("alice", "delete", "retry", 1),
+        ("bob", "pause", "queue:default", 1),
+        ("alice", "retry", "retry", 899),
+        ("bob", "move to low", "queue:default", 1199),
+        ("alice", "reset", "stats", 2),
+    ]
+    assert began - 1 <= deleted.at <= moved.at <= time.time() + 1
+    assert len({entry.ref for entry in alice.audit}) == alice.audit.size == 5
+    assert [entry.action for entry in alice.audit.page(2)] == ["reset", "move to low"]
+    assert [entry.action for entry in alice.audit.page(2, before=moved.id)] == ["retry", "pause"]
+    for wrong in ("x", "1", "-"):
+        with pytest.raises(ArgumentError, match="audit"):
+            alice.audit.page(before=wrong)
+
+
+def test_the_steps_of_two_actions_at_once_are_two_entries(api: Api) -> None:
+    alice, bob = api.acting_as("alice"), api.acting_as("bob")
+    fill(alice.dead, *(job(n) for n in range(300)))
+    fill(bob.retries, *(job(n) for n in range(300)))
+    one, other = alice.dead.sweep("delete"), bob.retries.sweep("delete")
+    while not (one.done and other.done):
+        one.step()
+        other.step()
+    assert {(e.who, e.jobs) for e in api.audit.page(100)} == {("alice", 300), ("bob", 300)}
+    assert len(list(api.trash)) == 2
+
+
+def test_the_log_is_bounded(api: Api) -> None:
+    queue = api.acting_as("alice").queue("default")
+    with api.redis.pipeline() as pipe:
+        for _ in range(10_500):
+            pipe.xadd(api.keys.audit, {"id": "x"})
+        pipe.execute()
+    queue.pause()
+    assert api.audit.size < 10_300
+
+
+def test_a_full_server_can_be_emptied(redis: redis_py.Redis) -> None:
+    """Deleting into the trash, moving and killing work where no job can be pushed any more."""
+    api = Api(redis).acting_as("alice")
+    push(api, "default", *(job(n) for n in range(50)))
+    fill(api.retries, *(job(n) for n in range(100, 150)))
+    redis.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(redis_py.ResponseError, match="maxmemory"):
+            redis.lpush("queue:default", "x")
+        queue = api.queue("default")
+        assert queue.delete(*queue.page(0, 10)) == 10
+        assert queue.move_all("low") == 40
+        assert api.retries.kill(*api.retries.page(0, 10)) == 10
+        assert api.retries.delete(*api.retries.page(0, 10)) == 10
+        assert api.retries.retry_all() == 30
+        assert api.queue("low").clear() == 40
+        assert sum(deletion.restore() for deletion in api.trash) == 70
+    finally:
+        redis.config_set("maxmemory", "0")
+
+
+def test_a_set_of_a_later_version_is_not_guessed(alice: Api) -> None:
+    push(alice, "default", job(1))
+    alice.queue("default").clear()
+    (deletion,) = alice.trash
+    alice.redis.hset(alice.keys.trashed(deletion.ref), "origin", "attic")
+    with pytest.raises(ArgumentError, match="attic"):
+        alice.trash[deletion.ref].restore()
+
+
+def test_dead_jobs_are_not_killed_again(alice: Api) -> None:
+    fill(alice.dead, job(1))
+    assert isinstance(alice.dead, DeadSet)
+    with pytest.raises(ArgumentError, match="dead already"):
+        alice.dead.sweep("kill").run()
+    assert alice.dead.size == 1
