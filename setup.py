@@ -12,8 +12,22 @@ DEV = [
     "rich>=13",
 ]
 
+# The dashboard: `jobd web`, or mounted in another application.
+WEB = [
+    "starlette>=1.2",
+    "jinja2>=3.1",
+    "uvicorn>=0.34",
+    "itsdangerous>=2.2",
+    "prometheus-client>=0.21",
+    # What these bring along and jobd imports, too.
+    "anyio>=4",
+    "h11>=0.14",
+    "markupsafe>=2",
+]
+
 TEST = [
     *DEV,
+    *WEB,
     "pytest>=8",
     "pytest-xdist>=3.6",
     "pytest-timeout>=2.3",
@@ -23,6 +37,15 @@ TEST = [
     "mypy>=1.14",
     "basedpyright>=1.28",
     "types-psutil",
+    # The dashboard: with a client, with a browser (Chromium itself is the system's), and mounted.
+    "httpx2>=2.16",
+    "playwright>=1.49",
+    "axe-playwright-python>=0.1.4",
+    "schemathesis>=4",
+    "a2wsgi>=1.10",
+    "fastapi>=0.110",
+    "django>=5",
+    "flask>=3",
 ]
 
 # What jobd is measured against, and the plot of it.
@@ -51,7 +74,12 @@ setup(
         "jobd.examples",
     ],
     package_dir={"jobd.examples": "examples"},
-    package_data={"jobd": ["py.typed"], "jobd.redis": ["lua/*.lua"], "jobctl": ["py.typed"]},
+    package_data={
+        "jobd": ["py.typed"],
+        "jobd.web": ["templates/*.html", "static/*", "static/vendor/*"],
+        "jobd.redis": ["lua/*.lua"],
+        "jobctl": ["py.typed"],
+    },
     install_requires=[
         "redis[hiredis]>=6,<9",
         "psutil>=7",
@@ -63,7 +91,7 @@ setup(
         # kernel's own way (prctl) has room for 15 characters.
         "setproctitle>=1.3",
     ],
-    extras_require={"dev": DEV, "test": TEST, "bench": BENCH},
+    extras_require={"web": WEB, "dev": DEV, "test": TEST, "bench": BENCH},
     entry_points={
         "console_scripts": [
             "jobd = jobd.cli:main",

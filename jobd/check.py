@@ -21,7 +21,8 @@ from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import Setting, redact, show
-from jobd.sources import Reading, read
+from jobd.sources import Reading, read, read_web
+from jobd.webconfig import WEB_SETTINGS
 
 REDIS_SECONDS = 5.0
 OLDEST_REDIS = (6, 2)
@@ -77,6 +78,7 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
     config = reading.config
     _check_variables(report, environment)
+    _check_web(report, file, environment)
     _check_user(report, config)
     if _check_directory(report, config):
         _check_application(report, config)
@@ -114,10 +116,24 @@ def _shown(one: Setting, config: Config) -> str:
 
 
 def _check_variables(report: Report, environment: Mapping[str, str]) -> None:
-    known = {name for one in SETTINGS for name in one.env} | set(_OTHER_VARIABLES)
+    settings = (*SETTINGS, *WEB_SETTINGS)
+    known = {name for one in settings for name in one.env} | set(_OTHER_VARIABLES)
     for name in sorted(environment):
         if name.startswith("JOBD_") and name not in known:
             report.warnings.append(f"the variable ${name} is not one that jobd knows")
+
+
+def _check_web(report: Report, file: str | None, environment: Mapping[str, str]) -> None:
+    """The settings of the dashboard, whether it is served here or not."""
+    from jobd.web.users import Users
+
+    web, problems = read_web(file, environment, {}, report.reading.config.environment)
+    for text in problems:
+        report.problem(Exit.CONFIG, text)
+    try:
+        Users(web.users, web.tokens)
+    except JobdError as error:
+        report.problem(error.exit_code, f"web: {error}")
 
 
 def _check_user(report: Report, config: Config) -> None:

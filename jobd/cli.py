@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobd.errors import ConfigError, Exit, JobdError
+from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
 
 if TYPE_CHECKING:
     from jobd.config import Config
@@ -28,6 +28,12 @@ _OF_JOBCTL = frozenset(
 )
 
 
+# The settings that the dashboard has from the daemon's: where the data is, how to log, and the
+# application, by whose type hints it makes forms.
+_SHARED = ("redis", "prefix", "environment", "log_level", "log_format", "require", "directory")
+_LEAST_PASSWORD = 8
+
+
 class _SettingsCommand(click.Command):
     """A command that takes ``-C`` and one option for every setting."""
 
@@ -35,13 +41,16 @@ class _SettingsCommand(click.Command):
         if not any(param.name == "config" for param in self.params):
             from jobd.config import SETTINGS
 
-            file = click.Option(
-                ["-C", "--config"],
-                metavar="FILE",
-                help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
-            )
-            self.params = [file, *map(_option, SETTINGS), *self.params]
+            self.params = [_config_option(), *map(_option, SETTINGS), *self.params]
         return super().get_params(ctx)
+
+
+def _config_option() -> click.Option:
+    return click.Option(
+        ["-C", "--config"],
+        metavar="FILE",
+        help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
+    )
 
 
 def _option(setting: Setting) -> click.Option:
@@ -62,6 +71,20 @@ def _option(setting: Setting) -> click.Option:
         metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
         help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
     )
+
+
+class _WebCommand(click.Command):
+    """A command that takes ``-C``, some settings of the daemon, and the flags of the dashboard."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not self.params:
+            from jobd.config import SETTINGS
+            from jobd.webconfig import WEB_FLAGS, WEB_SETTINGS
+
+            wanted = [one for one in WEB_SETTINGS if one.name in WEB_FLAGS]
+            wanted += [one for one in SETTINGS if one.name in _SHARED]
+            self.params = [_config_option(), *map(_option, wanted)]
+        return super().get_params(ctx)
 
 
 class _Commands(click.Group):
@@ -123,6 +146,76 @@ def check(config: str | None, **flags: Any) -> int:
     from jobd.sources import find_file
 
     return checks.main(find_file(config, os.environ), os.environ, flags)
+
+
+@jobd.command(cls=_WebCommand)
+def web(config: str | None, **flags: Any) -> int:
+    """Serve the dashboard."""
+    from jobd.sources import find_file, load, load_web
+
+    environment = dict(os.environ)
+    file = find_file(config, environment)
+    shared = {name: flags.pop(name) for name in _SHARED}
+    settings = load(file, environment, shared)
+    of_web = load_web(file, environment, flags, settings.environment)
+    if settings.require:
+        _load_application(settings)
+    try:
+        from jobd.web.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
+            "pip install 'jobd[web]'"
+        ) from None
+    return serve(settings, of_web)
+
+
+def _load_application(settings: Config) -> None:
+    """For the forms that edit jobs; the dashboard works without."""
+    from jobd import application
+
+    try:
+        application.load(settings.require, settings.directory)
+    except ApplicationError as error:
+        _complain(f"{error}. Jobs are edited as JSON, since the types of arguments are not known")
+
+
+@jobd.command(name="web-password")
+@click.argument("name")
+@click.option("--role", default="viewer", help="viewer, operator or admin.  [default: viewer]")
+@click.option("--token", is_flag=True, help="Make a token for a script instead.")
+def web_password(name: str, role: str, token: bool) -> int:
+    """Make the line that lets NAME into the dashboard.
+
+    Asks for a password, or reads it from standard input if that is no terminal. Only the line goes
+    to standard output.
+    """
+    from jobd.web.users import Role, hash_password, hash_token
+
+    if not name.isprintable() or ":" in name or " " in name or not 0 < len(name) <= 100:
+        raise click.UsageError("NAME may have up to 100 characters, but no spaces and no colons")
+    role = Role.of(role).name.lower()
+    if token:
+        import secrets
+
+        secret = secrets.token_urlsafe(32)
+        click.echo(f"The token, which is not stored anywhere: {secret}", err=True)
+        entry = f"{name}:{role}:{hash_token(secret)}"
+    else:
+        entry = f"{name}:{role}:{hash_password(_password())}"
+    click.echo(f"Put this line into [web] {'tokens' if token else 'users'}:", err=True)
+    click.echo(entry)
+    return Exit.OK
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        given = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    if len(given) < _LEAST_PASSWORD:
+        raise click.UsageError(f"a password has at least {_LEAST_PASSWORD} characters")
+    return str(given)
 
 
 @jobd.command()

@@ -213,6 +213,10 @@ class Config:
         False,
         "End the daemon when its processes crash again and again, instead of trying on.",
     )
+    metrics: bool = setting(
+        True,
+        "Count the executions of each job and how long they take, for the dashboard.",
+    )
     max_retries: int = setting(
         25,
         "Retries of a failing job whose own options give no number.",

@@ -193,6 +193,7 @@ def _define(
     definition = Definition(
         name=name or origin,
         function=function,
+        body=body,
         options=settings.options,
         retry_in=settings.retry_in,
         on_exhausted=settings.on_exhausted,

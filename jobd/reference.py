@@ -12,10 +12,11 @@ from pathlib import Path
 
 from jobd.config import SETTINGS
 from jobd.settings import Setting
+from jobd.webconfig import WEB_FLAGS, WEB_SETTINGS
 
 TOML = Path("etc/jobd.toml")
 MANUAL = Path("docs/configuration.md")
-BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
+_BEGIN, _END = "<!-- {}: begin -->\n", "<!-- {}: end -->\n"
 
 _TYPES = {
     "int": "whole number",
@@ -30,6 +31,11 @@ _HEAD = """\
 # Environment variables go over this file, flags over both. `jobd check -C FILE` checks it and
 # shows what is in effect. The manual is docs/configuration.md.
 """
+_WEB_HEAD = """
+# The dashboard, `jobd web`. Remove the # of [web], too. The manual is docs/dashboard.md.
+#
+#[web]
+"""
 _TAIL = """
 # Settings for one environment (-e NAME or $JOBD_ENV) go over those above:
 #
@@ -41,20 +47,24 @@ _TAIL = """
 
 def toml() -> str:
     """The text of etc/jobd.toml; without the ``#`` of its settings it holds the defaults."""
-    return _HEAD + "".join(map(_entry, SETTINGS)) + _TAIL
+    settings, of_web = "".join(map(_entry, SETTINGS)), "".join(map(_entry, WEB_SETTINGS))
+    return _HEAD + settings + _WEB_HEAD + of_web + _TAIL
 
 
-def table() -> str:
-    """The table of all settings, in Markdown."""
+def table(settings: tuple[Setting, ...]) -> str:
+    """A table of these settings, in Markdown."""
     head = "| setting | type | default | unit | flag | variable | meaning |\n"
-    return head + "|---|---|---|---|---|---|---|\n" + "".join(map(_row, SETTINGS))
+    return head + "|---|---|---|---|---|---|---|\n" + "".join(map(_row, settings))
 
 
 def manual(text: str) -> str:
-    """*text*, the manual's page, with its table made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table() + END + after
+    """*text*, the manual's page, with its tables made anew."""
+    for name, settings in (("settings", SETTINGS), ("web settings", WEB_SETTINGS)):
+        begin, end = _BEGIN.format(name), _END.format(name)
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = before + begin + table(settings) + end + after
+    return text
 
 
 def literal(setting: Setting) -> str:
@@ -77,7 +87,8 @@ def limits(setting: Setting) -> str:
 def _entry(one: Setting) -> str:
     facts = [f"Default: {literal(one)}" + (f" {one.unit}" if one.unit else "")]
     facts += [f"allowed: {limits(one)}"] if limits(one) else []
-    facts += [f"flag: {', '.join(one.flags)}", f"variable: {' or '.join(one.env)}"]
+    facts += [f"flag: {', '.join(_flags(one))}"] if _flags(one) else []
+    facts += [f"variable: {' or '.join(one.env)}"]
     prose = f"{one.help}\n{'; '.join(facts)}."
     lines = [
         wrapped
@@ -89,10 +100,15 @@ def _entry(one: Setting) -> str:
 
 def _row(one: Setting) -> str:
     kind = _TYPES[one.type] + (f": {limits(one)}" if limits(one) else "")
-    flags = ", ".join(f"`{flag}`" for flag in one.flags)
+    flags = ", ".join(f"`{flag}`" for flag in _flags(one))
     variables = ", ".join(f"`{name}`" for name in one.env)
     cells = (f"`{one.name}`", kind, f"`{literal(one)}`", one.unit, flags, variables, one.help)
     return "| " + " | ".join(cells) + " |\n"
+
+
+def _flags(one: Setting) -> tuple[str, ...]:
+    """Those that there are: secrets of the dashboard have none."""
+    return one.flags if one not in WEB_SETTINGS or one.name in WEB_FLAGS else ()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ class Definition:
     Attributes:
         name: class name on the wire.
         function: what runs; for a :class:`~jobd.Job` subclass, it makes an instance and performs.
+        body: the function or method that does the work, with its type hints.
         options: payload fields of every call, in wire order: retry, queue, then others.
         retry_in: seconds (or DISCARD, or KILL) by count, exception and payload; None = default.
         on_exhausted: told the payload and the exception after the last retry; DISCARD keeps the
@@ -34,6 +35,7 @@ class Definition:
 
     name: str
     function: Callable[..., Any]
+    body: Callable[..., Any]
     options: Mapping[str, Any]
     retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
     on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None

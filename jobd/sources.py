@@ -15,10 +15,11 @@ from typing import Any
 
 from jobd.config import SETTINGS, Config
 from jobd.errors import ConfigError
-from jobd.settings import Invalid
+from jobd.settings import Invalid, Setting
+from jobd.webconfig import WEB_SETTINGS, WebConfig
 
-_BY_NAME = {one.name: one for one in SETTINGS}
 _ENVIRONMENTS = "environments"
+_WEB = "web"
 _MOST_BYTES = 1_000_000
 
 
@@ -78,12 +79,14 @@ def read(
     base: Path | None = None,
 ) -> Reading:
     """Like :func:`load`, but returns the problems beside what could be read."""
-    layer = _Layer()
+    layer = _Layer(SETTINGS)
     table = layer.open(file) if file else {}
+    for part in (table, *_sections(table).values()):
+        part.pop(_WEB, None)  # that of the dashboard, see load_web
     sections = layer.take_sections(table, file)
     layer.take_table(table, f"{file}: ")
 
-    above = _Layer()
+    above = _Layer(SETTINGS)
     above.take_variables(environment)
     above.take_flags(flags)
 
@@ -111,18 +114,72 @@ def read(
     return Reading(config, layer.origins, layer.problems, layer.wrong)
 
 
+def load_web(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    name: str,
+) -> WebConfig:
+    """The effective settings of the dashboard: those of the section ``[web]``, of that of the
+    environment *name* (``[environments.NAME.web]``), of variables and flags; else as :func:`load`.
+
+    Raises:
+        ConfigError: something is wrong; the text names every problem with its place.
+    """
+    web, problems = read_web(file, environment, flags, name)
+    if problems:
+        raise ConfigError(_sentence(problems))
+    return web
+
+
+def read_web(
+    file: str | None, environment: Mapping[str, str], flags: Mapping[str, object], name: str
+) -> tuple[WebConfig, list[str]]:
+    """Like :func:`load_web`, but returns the problems beside what could be read. The file itself is
+    another's problem if it cannot be read, see :func:`read`."""
+    layer, chosen = _Layer(WEB_SETTINGS), dict[str, Any]()
+    table = _Layer(SETTINGS).open(file) if file else {}
+    parts = {"": table}
+    parts |= {f"{_ENVIRONMENTS}.{key}.": part for key, part in _sections(table).items()}
+    for above, part in parts.items():
+        section = part.get(_WEB, {})
+        here = _Layer(WEB_SETTINGS)
+        if isinstance(section, dict):
+            here.take_table(section, f"{file}: {above}{_WEB}.", others=())
+        else:
+            here.problems.append(f"{file}: {above}{_WEB} must be a section, [{above}{_WEB}]")
+        layer.problems += here.problems
+        if above in ("", f"{_ENVIRONMENTS}.{name}."):
+            chosen |= here.values
+    layer.take_variables(environment)
+    layer.take_flags(flags)
+    return WebConfig(**{**chosen, **layer.values}), layer.problems
+
+
+def _sections(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of the environments; what is none is reported by others."""
+    found = table.get(_ENVIRONMENTS)
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: section for name, section in items if isinstance(section, dict)}
+
+
 @dataclass(slots=True)
 class _Layer:
     """One source's values (or several that were merged), where each comes from, what is wrong."""
 
+    settings: tuple[Setting, ...]
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     wrong: set[str] = field(default_factory=set)
 
+    @property
+    def by_name(self) -> dict[str, Setting]:
+        return {one.name: one for one in self.settings}
+
     def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
         try:
-            self.values[name] = _BY_NAME[name].read(raw, text=text)
+            self.values[name] = self.by_name[name].read(raw, text=text)
         except Invalid as error:
             self.problems.append(f"{place} {error}")
             self.wrong.add(name)
@@ -145,24 +202,32 @@ class _Layer:
         except RecursionError:
             self.problems.append(f"{file} is nested too deeply")
         # It may be about any of them.
-        self.wrong |= _BY_NAME.keys()
+        self.wrong |= self.by_name.keys()
         return {}
 
-    def take_table(self, table: Mapping[str, Any], place: str, *, top: bool = True) -> None:
+    def take_table(
+        self,
+        table: Mapping[str, Any],
+        place: str,
+        *,
+        top: bool = True,
+        others: tuple[str, ...] = (_ENVIRONMENTS, _WEB),
+    ) -> None:
         for key, raw in table.items():
-            if key in _BY_NAME and (top or key != "environment"):
+            if key in self.by_name and (top or key != "environment"):
                 self.take(key, raw, place + key, text=False)
-            elif key in _BY_NAME:
+            elif key in self.by_name:
                 self.problems.append(f"{place}{key} cannot be set inside an environment")
             else:
-                self.problems.append(f"{place}{key} is not a setting{_guess(key, top)}")
+                known = [*self.by_name, *others] if top else list(self.by_name)
+                self.problems.append(f"{place}{key} is not a setting{_guess(key, known)}")
 
     def take_sections(self, table: dict[str, Any], file: str | None) -> dict[str, _Layer]:
         """Remove ``environments`` from *table*; one layer for each, so that all are checked."""
         content = table.pop(_ENVIRONMENTS, {})
         layers: dict[str, _Layer] = {}
         for name, section in content.items() if isinstance(content, dict) else ():
-            layers[name] = _Layer()
+            layers[name] = _Layer(self.settings)
             if isinstance(section, dict):
                 place = f"{file}: {_ENVIRONMENTS}.{name}."
                 layers[name].take_table(section, place, top=False)
@@ -175,7 +240,7 @@ class _Layer:
         return layers
 
     def take_variables(self, environment: Mapping[str, str]) -> None:
-        for one in SETTINGS:
+        for one in self.settings:
             # An empty variable is one that is not set: container tools cannot say it otherwise.
             variable = next((name for name in one.env if environment.get(name)), None)
             if variable is not None:
@@ -186,13 +251,12 @@ class _Layer:
     def take_flags(self, flags: Mapping[str, object]) -> None:
         for name, raw in flags.items():
             if raw is not None and raw != ():
-                self.take(name, raw, "/".join(_BY_NAME[name].flags), text=True)
+                self.take(name, raw, "/".join(self.by_name[name].flags), text=True)
 
 
-def _guess(key: str, top: bool) -> str:
+def _guess(key: str, known: list[str]) -> str:
     from difflib import get_close_matches  # only those who mistype pay for it
 
-    known = [*_BY_NAME, _ENVIRONMENTS] if top else list(_BY_NAME)
     close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -73,6 +73,8 @@ class Audit:
         milliseconds, _, sequence = before.partition("-")
         if before and not (milliseconds.isdecimal() and sequence.isdecimal()):
             raise ArgumentError(f"{before!r} is no id of an entry of the audit log")
+        if before and not (int(milliseconds) or int(sequence)):
+            return []  # there is nothing before the first one, and Redis refuses to look
         end = f"({before}" if before else "+"
         found: Any = self._api.redis.xrevrange(self._api.keys.audit, end, "-", count=count)
         merged: dict[str, AuditEntry] = {}

@@ -15,6 +15,19 @@ from jobd.when import When
 if TYPE_CHECKING:
     from jobd.api.jobset import JobSet
 
+MOST_JID = 64
+"""Characters of an id that may stand for its job in a URL."""
+
+
+def is_plain(jid: str) -> bool:
+    """Whether *jid* is an id as everybody makes them, fit for a URL.
+
+    >>> is_plain("1befef82961e0772dce5ae4d"), is_plain("<b>"), is_plain("a" * 1000)
+    (True, False, False)
+    """
+    short = 0 < len(jid) <= MOST_JID and jid.isascii()
+    return short and jid.replace("-", "").replace("_", "").isalnum()
+
 
 class SortedEntry(JobRecord):
     """A job that waits for its time, or that has died. Its set makes it.
@@ -54,7 +67,7 @@ class SortedEntry(JobRecord):
         """What stands for it in a URL, as on Sidekiq's pages: ``SCORE-JID``. One without a usable
         id has a digest of its bytes instead; see :meth:`JobSet.find`."""
         jid = self.jid
-        plain = jid.isascii() and jid.replace("-", "").replace("_", "").isalnum()
+        plain = is_plain(jid)
         return f"{self.score!r}-{jid if plain else '~' + self.digest}"
 
     @property
@@ -89,6 +102,11 @@ class SortedEntry(JobRecord):
             ArgumentError: a change is not acceptable.
         """
         return self.parent.retry(self, changes=changes) == 1
+
+    def replace(self, changes: Mapping[str, Any]) -> bool:
+        """Put it into its queue now, with *changes*, and what it was into the trash; one script.
+        See :meth:`JobSet.replace`."""
+        return self.parent.replace(self, changes)
 
     def kill(self) -> bool:
         """Move it to the dead set; one script."""

@@ -8,6 +8,8 @@ from jobd.api import info as server
 from jobd.api import queues, stats
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
+from jobd.api.find import JobSearch
+from jobd.api.inflight import InFlightSet
 from jobd.api.info import RedisInfo
 from jobd.api.metrics import Metrics
 from jobd.api.processes import ProcessSet
@@ -107,8 +109,6 @@ class Api(Session):
         """The jobs that run now."""
         return WorkSet(self)
 
-    # -- metrics ---------------------------------------------------------------------------------
-
     @property
     def metrics(self) -> Metrics:
         """Executions, failures and times of each job."""
@@ -118,6 +118,19 @@ class Api(Session):
     def deploys(self) -> Deploys:
         """Marks of deploys, for charts."""
         return Deploys(self)
+
+    @property
+    def in_flight(self) -> InFlightSet:
+        """The jobs that jobd's workers have claimed."""
+        return InFlightSet(self)
+
+    def find(self, jid: str, *, cursor: str = "") -> JobSearch:
+        """A search for the job of that id, wherever it is, step by step; see :class:`JobSearch`.
+
+        Raises:
+            ArgumentError: *jid* is empty.
+        """
+        return JobSearch(self, jid, cursor)
 
     # -- the server, and what people did -----------------------------------------------------------
 

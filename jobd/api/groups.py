@@ -35,6 +35,15 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]*\d[0-9a-fA-F]*(?:-[0-9a-fA-F
 _LONGEST = 200
 
 
+def is_library(line: str) -> bool:
+    """Whether a line of a backtrace, of Python or Ruby, is in a library and not in the application.
+
+    >>> is_library("/srv/shop/jobs.py:7:in 'f'"), is_library("/usr/lib/python3.11/json.py:1:in 'g'")
+    (False, True)
+    """
+    return _LIBRARY.search(line) is not None
+
+
 def place(record: JobRecord) -> str:
     """Where or how it failed, the same for all jobs that failed so.
 
@@ -44,7 +53,7 @@ def place(record: JobRecord) -> str:
     'no user #'
     """
     lines = record.error_backtrace
-    top = next((line for line in lines if not _LIBRARY.search(line)), lines[0] if lines else "")
+    top = next((line for line in lines if not is_library(line)), lines[0] if lines else "")
     if not top:
         message = record.error_message.partition("\n")[0][:_LONGEST]
         return _VARIABLE.sub("#", message)

@@ -6,12 +6,12 @@ has moved meanwhile is left alone, so that nothing is lost or doubled whoever ac
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from jobd import hooks
+from jobd.api import finding
 from jobd.api.deaths import tell_death
 from jobd.api.entries import SortedEntry
 from jobd.api.glob import escaped
@@ -26,9 +26,10 @@ from jobd.redis import scripts
 from jobd.redis.protocol import Argument
 from jobd.when import When, due_at
 
-SetAction = Literal["delete", "kill", "retry", "add_to_queue"]
+SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
 
-_KEY = re.compile(r"(-?[^-]+(?:e-\d+)?)-(.+)", re.DOTALL)
+Step = Callable[[Action, list[SortedEntry]], int]
+"""Does one step of an action to some entries; returns how many were still there."""
 
 
 class JobSet:
@@ -135,20 +136,22 @@ class JobSet:
         Raises:
             ArgumentError: *key* is none.
         """
-        parts = _KEY.fullmatch(key)
-        try:
-            score = float(parts[1]) if parts else None
-        except ValueError:
-            score = None
-        if parts is None or score is None:
-            raise ArgumentError(f"{key[:200]!r} does not stand for a job: it must be SCORE-JID")
-        if not parts[2].startswith("~"):
-            return self.fetch(score, parts[2])
-        found: Any = self._api.redis.zrangebyscore(
-            self._key, repr(score), repr(score), start=0, num=MOST, withscores=True
-        )
-        entries = (self._entry(raw, exact) for raw, exact in found)
-        return next((entry for entry in entries if entry.digest == parts[2][1:]), None)
+        return next(iter(self.find_all([key], seconds=None)), None)
+
+    def find_all(self, keys: Iterable[str], *, seconds: float | None = 1.0) -> list[SortedEntry]:
+        """The entries that these keys stand for, as far as they are still there.
+
+        Cost: a command for each time that occurs in the keys, which reads up to 1,000 entries;
+        where more of them have the same time, also a search through the set.
+
+        Args:
+            keys: of :attr:`SortedEntry.key`.
+            seconds: for which that search may last; None for as long as it takes.
+
+        Raises:
+            ArgumentError: one of the keys is none.
+        """
+        return finding.entries(self, self._api, keys, seconds)
 
     def find_job(self, jid: str) -> SortedEntry | None:
         """An entry with this id, None if there is none. Cost: O(n), in steps as :meth:`scan`."""
@@ -206,20 +209,38 @@ class JobSet:
             "retry", entries, lambda action, batch: self._retry(action, batch, changes)
         )
 
+    def replace(self, entry: SortedEntry, changes: Mapping[str, Any]) -> bool:
+        """Put this entry into its queue now, with changes; one script.
+
+        Otherwise as :meth:`retry`, but what it was goes into the trash
+        (:meth:`~jobd.api.session.Session.acting_as`).
+
+        Args:
+            changes: fields of the payload to replace, as for a push by name.
+
+        Returns:
+            Whether it was still there.
+
+        Raises:
+            ArgumentError: a change is not acceptable, or the entry is no JSON object.
+        """
+        try:
+            queue, pushed = with_retry_by_hand(entry.value, time.time(), changes)
+        except PayloadError as error:
+            raise ArgumentError(f"this entry cannot be changed: {error}") from error
+        keys = [self._key, self._api.keys.queues, self._api.keys.queue(queue)]
+        done = self._action("edit").call_undoable(
+            scripts.REPLACE, keys, [queue, entry.value, pushed]
+        )
+        return bool(done)
+
     def reschedule(self, when: When, *entries: SortedEntry) -> int:
         """Give these entries another time; a script for each 200.
 
         Args:
             when: as for ``perform_at``.
         """
-        at = repr(_time(when))
-        return self._in_batches(
-            "reschedule",
-            entries,
-            lambda action, batch: action.call(
-                scripts.RESCHEDULE, [self._key], [at, *(entry.value for entry in batch)]
-            ),
-        )
+        return self._in_batches("reschedule", entries, self._rescheduling(when))
 
     def kill(
         self,
@@ -248,6 +269,7 @@ class JobSet:
         match: str | None = None,
         where: Where | None = None,
         *,
+        when: When | None = None,
         cursor: str = "",
         ref: str | None = None,
     ) -> SetSweep:
@@ -256,14 +278,19 @@ class JobSet:
         Args:
             action: what to do with them.
             match, where, cursor: as for :meth:`scan`.
+            when: the new time for ``reschedule``, as for ``perform_at``.
             ref: of the sweep that is continued.
+
+        Raises:
+            ArgumentError: there is no such action, or it needs a time.
 
         Example:
             >>> group = api.dead.groups().run()[0]  # doctest: +SKIP
             >>> api.dead.sweep("retry", where=in_group(group.key)).run()  # doctest: +SKIP
             412
         """
-        return SetSweep(self, self._api, action, self.scan(match, where, cursor=cursor), ref)
+        scan = self.scan(match, where, cursor=cursor)
+        return SetSweep(self, self._api, action, scan, ref, when)
 
     def retry_all(self) -> int:
         """Put all entries into their queues. Cost: O(n log n), in bounded steps."""
@@ -288,7 +315,7 @@ class JobSet:
         self,
         name: str,
         entries: Iterable[SortedEntry],
-        step: Callable[[Action, list[SortedEntry]], int],
+        step: Step,
     ) -> int:
         action = self._action(name)
         return sum(int(step(action, batch)) for batch in batches(entries, weight))
@@ -346,16 +373,31 @@ class JobSet:
         )
         return killed
 
-    def _step(self, name: SetAction) -> Callable[[Action, list[SortedEntry]], int]:
+    def _rescheduling(self, when: When) -> Step:
+        at = repr(_time(when))
+
+        def step(action: Action, entries: list[SortedEntry]) -> int:
+            values = [entry.value for entry in entries]
+            moved: int = action.call(scripts.RESCHEDULE, [self._key], [at, *values])
+            return moved
+
+        return step
+
+    def _step(self, name: SetAction, when: When | None) -> Step:
         """One step of the action of that name."""
-        steps: dict[str, Callable[[Action, list[SortedEntry]], int]] = {
+        if name == "reschedule":
+            if when is None:
+                raise ArgumentError("rescheduling needs a time: sweep('reschedule', when=...)")
+            return self._rescheduling(when)
+        steps: dict[str, Step] = {
             "delete": self._delete,
             "kill": self._kill,
             "retry": self._retry,
             "add_to_queue": self._add_to_queue,
         }
         if name not in steps:
-            raise ArgumentError(f"there is no action {name!r}; the actions are {', '.join(steps)}")
+            known = ", ".join([*steps, "reschedule"])
+            raise ArgumentError(f"there is no action {name!r}; the actions are {known}")
         return steps[name]
 
 

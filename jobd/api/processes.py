@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from jobd.api.reading import (
     texts,
 )
 from jobd.api.session import Action, Session, session_or_default
+from jobd.api.stacks import Stacks, forget_stacks, read_stacks
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
 
@@ -29,19 +30,6 @@ SIGNAL_TTL = 60
 
 CLEANUP = 60
 """Seconds between two cleanups, by all keepers, dashboards and Sidekiqs together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """What the threads of a process were doing.
-
-    Attributes:
-        at: when they were asked, seconds since 1970.
-        text: for people, the innermost call of each thread last.
-    """
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,7 @@ class Process:
         rtt_us: its last round trip to Redis, µs.
         beat, started_at: seconds since 1970.
         version: of Sidekiq or jobd; empty before Sidekiq 7.0.2.
+        is_jobd: it is a worker of jobd, and no Sidekiq.
     """
 
     identity: str
@@ -71,6 +60,7 @@ class Process:
     queues: tuple[str, ...]
     weights: dict[str, int]
     version: str
+    is_jobd: bool
     concurrency: int
     busy: int
     stopping: bool
@@ -103,26 +93,31 @@ class Process:
         return self._send("stop", "TERM")
 
     def dump_threads(self) -> bool:
-        """Let it write the stacks of its threads to its log, and for :meth:`stacks`; otherwise as
-        :meth:`quiet`."""
+        """Let it write the stacks of its threads to its log, and if it is jobd's to Redis as well,
+        for :meth:`stacks`; otherwise as :meth:`quiet`."""
         return self._send("dump_threads", "TTIN")
 
     def stacks(self) -> Stacks | None:
-        """The stacks that :meth:`dump_threads` has asked for, None if there are none (yet).
+        """What its threads were doing when it obeyed the last :meth:`dump_threads`; one command.
 
-        Workers of jobd leave them for ten minutes; Ruby's only write them to their log. Cost: one
-        command.
+        None before that, five minutes after, and for a Sidekiq.
+
+        Example:
+            >>> process.dump_threads()  # doctest: +SKIP
+            True
+            >>> print(process.stacks().text)  # some seconds later  # doctest: +SKIP
+            worker web1:4711:c0ffee: 1 of 10 threads busy, 1 jobs in flight
+            ...
         """
-        found: Any = self._api.redis.hgetall(self._api.keys.stacks(self.identity))
-        if not found:
-            return None
-        return Stacks(number(found.get(b"at")), text(found.get(b"text", b"")))
+        return read_stacks(self._api, [self.identity]).get(self.identity)
 
     def _send(self, name: str, signal: Signal) -> bool:
         if self.embedded:
             raise ArgumentError(
                 f"{self.identity} is a part of another program and takes no signals; stop that one"
             )
+        if signal == "TTIN":
+            forget_stacks(self._api, [self.identity])
         return send(self._api, Action(self._api, name, self.identity), signal, [self]) == 1
 
 
@@ -202,12 +197,19 @@ class ProcessSet:
         return self._send_all("stop", "TERM")
 
     def dump_threads_all(self) -> int:
-        """Let all processes write their stacks; otherwise as :meth:`quiet_all`."""
+        """Let all processes tell their stacks (:meth:`stacks`); otherwise as :meth:`quiet_all`."""
         return self._send_all("dump_threads", "TTIN")
+
+    def stacks(self, identities: Sequence[str]) -> dict[str, Stacks]:
+        """The stacks of these processes by identity, as far as they have told them; see
+        :meth:`Process.stacks`. A round trip for each 20."""
+        return read_stacks(self._api, identities)
 
     def _send_all(self, name: str, signal: Signal) -> int:
         action = Action(self._api, name, "processes")
         able = [process for process in self.all() if not process.embedded]
+        if signal == "TTIN":
+            forget_stacks(self._api, [process.identity for process in able])
         return sum(send(self._api, action, signal, batch) for batch in batches(able))
 
     def cleanup(self) -> int:
@@ -277,6 +279,7 @@ def _process(session: Session, identity: str, beat: list[bytes | None], leader: 
         queues=tuple(weights),
         weights=weights,
         version=str(info.get("version") or ""),
+        is_jobd=info.get("implementation") == "jobd",
         # A field since Sidekiq 8.1.2, a part of `info` before.
         concurrency=integer(info.get("concurrency") if concurrency is None else concurrency),
         busy=integer(busy),

@@ -7,13 +7,16 @@ what decides is its bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jobd.api import finding
+from jobd.api.entries import is_plain
+from jobd.api.finding import QueuedKey
 from jobd.api.queuescan import QueueScan, QueueSweep
-from jobd.api.reading import BATCH, Page, answers, batches, check_bounds, members, text
-from jobd.api.records import JobRecord, delete_queued, weight
+from jobd.api.reading import BATCH, Page, answers, check_bounds, members, text
+from jobd.api.records import JobRecord, by_place, delete_queued, in_order
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.options import check_queue
@@ -139,12 +142,26 @@ class Queue:
 
         Cost: O(n) of the queue, in steps of at most 1,000 jobs or about 4 MB.
         """
-        wanted = jid.encode()
-        scan = QueueScan(self, self._api, None, lambda job: job.jid == jid, "", hint=wanted)
+        # JSON may write other ids in other ways.
+        hint = jid.encode() if is_plain(jid) else b""
+        scan = QueueScan(self, self._api, None, lambda job: job.jid == jid, "", hint=hint)
         while not scan.done:
             for job in scan.next():
                 return job
         return None
+
+    def find_all(
+        self, keys: Iterable[QueuedKey], *, seconds: float | None = 1.0
+    ) -> list[JobRecord]:
+        """The jobs that these keys stand for, as far as they are still here.
+
+        Cost: one round trip for those that have kept their places; a search for the others.
+
+        Args:
+            keys: what stands for them, e.g. in a URL.
+            seconds: for which that search may last; None for as long as it takes.
+        """
+        return finding.queued(self, self._api, keys, seconds)
 
     # -- changing ------------------------------------------------------------------------------
 
@@ -177,14 +194,9 @@ class Queue:
             How many were still there.
         """
         action = self._action("delete")
-        total = 0
-        records = [job if isinstance(job, JobRecord) else JobRecord(job) for job in jobs]
-        for from_head in (True, False):
-            mine = [job for job in records if ((job._place or 0) < 0) == from_head]
-            mine.sort(key=lambda job: abs(job._place or 0))
-            for batch in batches(mine, weight):
-                total += delete_queued(self._api, action, self.name, batch)
-        return total
+        return sum(
+            delete_queued(self._api, action, self.name, batch) for batch in in_order(_records(jobs))
+        )
 
     def delete_by_class(self, name: str) -> int:
         """Delete all jobs of a class (as it is stored, or as it is shown).
@@ -205,7 +217,7 @@ class Queue:
     def move(self, target: str, *jobs: JobRecord | bytes) -> int:
         """Move these jobs behind all others in queue *target*; the bytes stay as they are.
 
-        Cost: a script for each 200, with a search through the queue for each job.
+        Cost: as for :meth:`delete`.
 
         Returns:
             How many were still there.
@@ -215,14 +227,11 @@ class Queue:
         """
         to = self._target(target)
         action = self._action(f"move to {target}")
-        values = [job.value if isinstance(job, JobRecord) else job for job in jobs]
-        newest = any((job._place or 0) < 0 for job in jobs if isinstance(job, JobRecord))
-        end = "LEFT" if newest else "RIGHT"
-        moved = 0
-        for batch in batches(values, len):
-            keys = [self._key, to._key, self._api.keys.queues]
-            moved += int(action.call(scripts.MOVE, keys, [target, end, *batch]))
-        return moved
+        keys = [self._key, to._key, self._api.keys.queues]
+        return sum(
+            int(action.call(scripts.MOVE, keys, [target, *by_place(action, batch)]))
+            for batch in in_order(_records(jobs))
+        )
 
     def move_all(self, target: str) -> int:
         """Move all jobs that are here now behind the others in queue *target*, in their order.
@@ -268,6 +277,10 @@ class Queue:
 
     def _action(self, name: str) -> Action:
         return Action(self._api, name, f"queue:{self.name}")
+
+
+def _records(jobs: Iterable[JobRecord | bytes]) -> list[JobRecord]:
+    return [job if isinstance(job, JobRecord) else JobRecord(job) for job in jobs]
 
 
 def summaries(session: Session) -> list[QueueSummary]:

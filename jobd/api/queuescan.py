@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from jobd.api.queues import Queue
 
 
+_BACK = 20
+"""Steps that a search looks back for the last job it has read."""
+
+
 class QueueScan(Scan[JobRecord]):
     """A search through a queue, the next to run first, step by step.
 
@@ -88,16 +92,31 @@ class QueueScan(Scan[JobRecord]):
             return
         if self._redis.lindex(self._key, -self._offset) == self._anchor:
             return
-        pipe: Any
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.llen(self._key)
-            # One that is there twice says nothing.
-            pipe.lpos(self._key, self._anchor, rank=-1, count=2)
-            size, places = pipe.execute()
-        if len(places) == 1:
-            self._offset = size - places[0]
-        elif not places:
-            self._offset = 0  # taken, and so is all that was read before it
+        # Workers have taken jobs, so it is nearer to their end; seldom have some been put back.
+        # A search by the server would go through all the rest, while everybody else waits.
+        end, width = self._offset, self._stride.entries
+        if self._found_in(end - width, end) or self._found_in(end, end + width):
+            return
+        for _ in range(_BACK):
+            end -= width
+            if end <= 0:
+                self._offset = 0  # taken, and so is all that was read before it
+                return
+            if self._found_in(end - width, end):
+                return
+        # Rather twice than never.
+        self._left, self._offset = (self._left or 0) + self._offset, 0
+
+    def _found_in(self, first: int, end: int) -> bool:
+        """Look for that job in the places from *first* to before *end*."""
+        first = max(0, first)
+        raws: Any = self._redis.lrange(self._key, -end, -(first + 1))
+        raws.reverse()
+        if self._anchor not in raws:
+            return False
+        behind = raws[::-1].index(self._anchor)
+        self._offset = first + len(raws) - behind
+        return True
 
 
 class QueueSweep(Sweep):

@@ -12,16 +12,18 @@ import binascii
 import hashlib
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from jobd.api import display
-from jobd.api.reading import decoded, integer, mapping, number, text, texts
+from jobd.api.iterations import IterableState, iterable_states
+from jobd.api.reading import batches, decoded, mapping, number, text, texts
 from jobd.api.session import Action, Session, session_or_default
 from jobd.redis import scripts
+from jobd.redis.protocol import Argument
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -37,23 +39,6 @@ def seconds(value: object) -> float | None:
         return None
     # An integer beyond all floats is no time.
     return number(value / 1000 if abs(value) < 2**63 else 0) if isinstance(value, int) else value
-
-
-@dataclass(frozen=True, slots=True)
-class IterableState:
-    """How far an iterable job of Sidekiq has come.
-
-    Attributes:
-        executions: how often it has been started.
-        runtime: seconds that it has run in all.
-        cursor: where it goes on, as decoded JSON.
-        cancelled_at: seconds since 1970 when it was told to end; None if it was not.
-    """
-
-    executions: int
-    runtime: float
-    cursor: Any
-    cancelled_at: float | None
 
 
 class JobRecord:
@@ -106,6 +91,12 @@ class JobRecord:
     def item(self) -> dict[str, Any]:
         """All fields; empty when the bytes are no JSON object."""
         return mapping(decoded(self.value))
+
+    @property
+    def before(self) -> int | None:
+        """Jobs of its queue that were to run before it when it was read; None if it was read from
+        the other end, or not from a queue."""
+        return self._place if self._place is not None and self._place >= 0 else None
 
     @property
     def malformed(self) -> bool:
@@ -235,6 +226,12 @@ class JobRecord:
         since = self.enqueued_at or self.created_at
         return max(0.0, now - since) if since is not None else 0.0
 
+    @property
+    def ahead(self) -> int | None:
+        """Jobs of its queue that were to run before it when it was read; None where nobody looked,
+        or it was read from the other end."""
+        return self._place if self._place is not None and self._place >= 0 else None
+
     # -- asking and changing ---------------------------------------------------------------------
 
     def iterable_state(self) -> IterableState | None:
@@ -243,19 +240,8 @@ class JobRecord:
         Raises:
             redis.RedisError: the server does not answer.
         """
-        if not self.jid:
-            return None
-        session = session_or_default(self._api)
-        fields: Any = session.redis.hgetall(session.keys.iteration(self.jid))
-        if not fields:
-            return None
-        cancelled = fields.get(b"cancelled")
-        return IterableState(
-            executions=integer(fields.get(b"ex")),
-            runtime=number(fields.get(b"rt")),
-            cursor=decoded(fields.get(b"c", b"null")),
-            cancelled_at=None if cancelled is None else number(cancelled),
-        )
+        found = iterable_states(session_or_default(self._api), [self.jid])
+        return found.get(self.jid)
 
     def delete(self) -> bool:
         """Take it out of its queue; one script.
@@ -282,19 +268,33 @@ def delete_queued(session: Session, action: Action, queue: str, records: list[Jo
         records: at most :data:`~jobd.api.reading.BATCH`, all read from the same end of the queue,
             in their order.
     """
-    from_head = bool(records) and (records[0]._place or 0) < 0
-    pairs: list[str | int | bytes] = []
-    for record in records:
-        place = record._place or 0
-        pairs += (-1 - place if from_head else place, record.value)
-    # No payload begins with a byte that no text has.
-    mark = b"\xff" + action.ref.encode()
     deleted: int = action.call_undoable(
-        scripts.UNQUEUE,
-        [session.keys.queue(queue)],
-        [mark, "LEFT" if from_head else "RIGHT", *pairs],
+        scripts.UNQUEUE, [session.keys.queue(queue)], by_place(action, records)
     )
     return deleted
+
+
+def by_place(action: Action, records: list[JobRecord]) -> list[Argument]:
+    """The arguments of a script that finds jobs of a queue by their places: a mark, the end from
+    which they count, and the jobs, which are as for :func:`delete_queued`."""
+    from_head = bool(records) and (records[0]._place or 0) < 0
+    # No payload begins with a byte that no text has.
+    arguments: list[Argument] = [
+        b"\xff" + action.ref.encode(),
+        "LEFT" if from_head else "RIGHT",
+    ]
+    for record in records:
+        place = record._place or 0
+        arguments += (-1 - place if from_head else place, record.value)
+    return arguments
+
+
+def in_order(records: list[JobRecord]) -> Iterator[list[JobRecord]]:
+    """Jobs of a queue in batches as :func:`delete_queued` takes them."""
+    for from_head in (True, False):
+        mine = [record for record in records if ((record._place or 0) < 0) == from_head]
+        mine.sort(key=lambda record: (record._place is None, abs(record._place or 0)))
+        yield from batches(mine, weight)
 
 
 def _unpacked(packed: str) -> list[str]:

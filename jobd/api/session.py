@@ -38,6 +38,10 @@ class Session:
         dead_max_jobs: size of the dead set, which keeps one less; the daemon's setting of the name.
         dead_timeout: seconds that the dead set keeps a job; the daemon's setting of the name.
 
+    Attributes:
+        last_ref: id of the last action in somebody's name, for :class:`jobd.api.Trash`; of use
+            where the object that :meth:`acting_as` returned is in one hand.
+
     Raises:
         ArgumentError: the client of Redis decodes replies; jobs are bytes.
         ConfigError: the URL is none.
@@ -72,6 +76,7 @@ class Session:
         self.dead_timeout = defaults.dead_timeout if dead_timeout is None else dead_timeout
         self.who = ""
         self.keeps_deleted = False
+        self.last_ref = ""
 
     def acting_as(self, who: str, *, trash: bool = True) -> Self:
         """The same, for changes by *who*: they are in the audit log.
@@ -90,7 +95,7 @@ class Session:
         if not who:
             raise ArgumentError("acting_as needs a name: who is it that makes the changes?")
         other = copy.copy(self)
-        other.who, other.keeps_deleted = who, trash
+        other.who, other.keeps_deleted, other.last_ref = who, trash, ""
         return other
 
 
@@ -117,6 +122,8 @@ class Action:
         self.target = target
         # Begins with the time, so that ids are in the order of the actions.
         self.ref = ref or f"{int(time.time() * 1000):x}-{secrets.token_hex(4)}"
+        if session.who:
+            session.last_ref = self.ref
 
     def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run *script*, with its entry in the audit log if somebody is acting."""

@@ -12,11 +12,16 @@ from jobd.api.records import weight
 from jobd.api.scans import Scan, Sweep
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError
+from jobd.when import When
 
 if TYPE_CHECKING:
     from jobd.api.jobset import JobSet, SetAction
 
 Where = Callable[[SortedEntry], bool]
+
+MOST_MATCHED = 250
+"""Entries that one command compares with a pattern. The server reads each of them to its end, while
+everybody else waits: 1,000 large ones would take it more than 10 ms."""
 
 
 class SetScan(Scan[SortedEntry]):
@@ -51,6 +56,8 @@ class SetScan(Scan[SortedEntry]):
         self.scanned += len(found) if self._match is None else self._stride.entries
         if found or self._match is not None:
             self._stride.took([raw for raw, _ in found] or [b""])
+        if self._match is not None:
+            self._stride.entries = min(self._stride.entries, MOST_MATCHED)
         self._cursor = int(cursor)
         self.done = self._cursor == 0
         entries = [self._jobs._entry(raw, score) for raw, score in found]
@@ -61,10 +68,16 @@ class SetSweep(Sweep):
     """An action on all entries of a set that match, in bounded steps, in no particular order."""
 
     def __init__(
-        self, jobs: JobSet, session: Session, name: SetAction, scan: SetScan, ref: str | None
+        self,
+        jobs: JobSet,
+        session: Session,
+        name: SetAction,
+        scan: SetScan,
+        ref: str | None,
+        when: When | None,
     ) -> None:
         self._scan = scan
-        self._step = jobs._step(name)
+        self._step = jobs._step(name, when)
         self._action = Action(session, name, jobs.name, ref)
         super().__init__(self._action.ref)
 

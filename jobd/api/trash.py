@@ -9,7 +9,7 @@ Redis forgets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,11 +161,20 @@ class Trash:
         Raises:
             KeyError: there is none, or it is more than a day old.
         """
-        until: Any = self._api.redis.zscore(self._api.keys.trash, ref)
-        found = [] if until is None else self._read([(ref, float(until))])
-        if not found:
-            raise KeyError(ref)
-        return found[0]
+        return self.find_all([ref])[ref]
+
+    def find_all(self, refs: Iterable[str]) -> dict[str, Deletion]:
+        """Those of these deletions that can still be undone, by their ids; two round trips."""
+        wanted = list(dict.fromkeys(refs))
+        if not wanted:
+            return {}
+        untils: Any = self._api.redis.zmscore(self._api.keys.trash, wanted)
+        known = [
+            (ref, float(until))
+            for ref, until in zip(wanted, untils, strict=True)
+            if until is not None
+        ]
+        return {deletion.ref: deletion for deletion in self._read(known)}
 
     def _read(self, refs: list[tuple[str, float]]) -> list[Deletion]:
         if not refs:

@@ -41,14 +41,18 @@ jobd:waits:IDENTITY        set     -           queues that this owner waits on, 
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered and the fetcher has
                                                not filed yet; workers
-jobd:stacks:IDENTITY       hash    10 min      what its threads did when a dashboard asked: at (s),
-                                               text; workers
+jobd:stacks:IDENTITY       hash    5 min       what its threads were doing when a dashboard asked:
+                                               at (s), text; workers
 jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
 jobd:trash                 zset    -           id of each deletion by its end (server time, s);
                                                jobd.api
 jobd:trash:ID              hash    24 h        who deleted what, when, from where; jobd.api
 jobd:trash:ID:jobs         list,   24 h        what was deleted, as it was: a list from a queue,
                            zset                with its scores from a sorted set; jobd.api
+jobd:web:attempts:OF       string  15 min      wrong passwords, from an address or for a name;
+                                               dashboard
+jobd:web:ended             zset    12 h        sessions whose users have logged out, by when their
+                                               cookies end; dashboard
 =========================  ======  ==========  ==================================================
 
 All keys of one script begin with the same prefix, so a prefix that holds a ``{hash tag}`` keeps
@@ -83,6 +87,7 @@ class Keys:
         self.owners = f"{prefix}jobd:owners"
         self.audit = f"{prefix}jobd:audit"
         self.trash = f"{prefix}jobd:trash"
+        self.web_ended = f"{prefix}jobd:web:ended"
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}queue:{name}"
@@ -107,6 +112,10 @@ class Keys:
 
     def signals(self, identity: str) -> str:
         return f"{self.prefix}{identity}-signals"
+
+    def stacks(self, identity: str) -> str:
+        """What its threads were doing when somebody asked through Redis."""
+        return f"{self.prefix}jobd:stacks:{identity}"
 
     def inflight(self, identity: str) -> str:
         return f"{self.prefix}jobd:inflight:{identity}"
@@ -145,8 +154,9 @@ class Keys:
         """How far Sidekiq has come with an iterable job."""
         return f"{self.prefix}it-{jid}"
 
-    def stacks(self, identity: str) -> str:
-        return f"{self.prefix}jobd:stacks:{identity}"
+    def web_attempts(self, of: str) -> str:
+        """How many wrong passwords came from an address, or for a name, lately."""
+        return f"{self.prefix}jobd:web:attempts:{of}"
 
     def trashed(self, ref: str) -> str:
         """The description of a deletion."""

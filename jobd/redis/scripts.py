@@ -25,7 +25,11 @@ def _read(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
-_PRELUDES = {"count(": _read("counting"), "put_in_trash(": _read("trash")}
+_PRELUDES = {
+    "count(": _read("counting"),
+    "find_queued(": _read("find_queued"),
+    "put_in_trash(": _read("trash"),
+}
 """What is put before a script that calls such a function."""
 
 _AUDITED = _read("audited")
@@ -97,6 +101,7 @@ PROMOTE = Script("promote")
 
 # What people do to jobs and workers.
 REMOVE = Script("remove")
+REPLACE = Script("replace")
 KILL = Script("kill")
 ADD_DEAD = Script("add_dead")
 RESCHEDULE = Script("reschedule")

@@ -36,13 +36,14 @@ class Executor:
     ) -> None:
         self._coroutines = coroutines
         self._deadlines = deadlines
-        self._record = metrics.record
+        self._metrics = metrics if config.metrics else None
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
         self._log_done = log.get_held("jobd.job")
         # Asked once: a line that is not written must not cost its arguments.
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
+        self._timed = self._verbose or config.metrics
         self._retry = Retry(config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
@@ -63,7 +64,7 @@ class Executor:
         definition = None
         current = context.CurrentJob(work, job.payload, job.queue, None)
         token = context.set_current(current)
-        began = time.monotonic()
+        began = time.monotonic() if self._timed else 0.0
         if self._debug:
             self._log.debug("job_start")
         try:
@@ -81,10 +82,12 @@ class Executor:
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
         else:
-            elapsed = time.monotonic() - began
-            self._record(work.class_, elapsed)
-            if self._verbose:
-                self._log_done.info("job_done", elapsed=round(elapsed, 3))
+            if self._timed:
+                elapsed = time.monotonic() - began
+                if self._metrics is not None:
+                    self._metrics.done(work.class_, elapsed)
+                if self._verbose:
+                    self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None
         finally:
             context.reset_current(token)
@@ -145,8 +148,9 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(second))
             settlement = self._retry.malformed(job, second)
             about = {}
-        if definition is not None:  # else anybody could make up any number of classes
-            self._record(definition.name, None)
+        # For an unknown one anybody could make up any number of names.
+        if definition is not None and self._metrics is not None:
+            self._metrics.failed(definition.name)
         self._log.warning(
             "job_failed",
             error=f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",

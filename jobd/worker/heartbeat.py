@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +37,11 @@ RENEW = 1.5 * BEAT
 TTL = 60
 """Seconds after which a worker that does not beat is forgotten by dashboards."""
 
-STACKS_TTL = 600
-"""Seconds for which dashboards can show stacks that were asked for."""
+STACKS_TTL = 300
+"""Seconds for which dashboards can read the stacks that they have asked for."""
+
+MOST_STACKS = 500_000
+"""Characters of the stacks that they can read; the log has all of them."""
 
 SLOW = 0.05
 """Seconds; a round trip that takes longer, five times in a row, is worth a warning."""
@@ -82,16 +86,15 @@ class Heartbeat(Loop):
         self._renew_at = 0.0
         self._round_trip = 0.0
         self._work_listed = False
-        self._stacks: str | None = None
+        self._stacks: deque[tuple[float, str]] = deque()
         self._due = 0.0
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
 
     def turn(self) -> float:
-        if (stacks := self._stacks) is not None:
-            self._stacks = None
-            self._write_stacks(stacks)
+        if self._stacks:
+            self._write_stacks()
             if (left := self._due - time.monotonic()) > 0:
                 return left  # this was no beat: of signals there is one a beat
         self._due = time.monotonic() + BEAT
@@ -108,16 +111,12 @@ class Heartbeat(Loop):
         return BEAT
 
     def show_stacks(self, text: str) -> None:
-        """Let dashboards show what the threads of this worker are doing."""
-        self._stacks = text
-        self.wake()
+        """Put the stacks of this process where a dashboard that has asked for them finds them.
 
-    def _write_stacks(self, text: str) -> None:
-        key = self._keys.stacks(self._identity)
-        pipeline = self._client.pipeline()
-        pipeline.hset(key, mapping={"at": repr(time.time()), "text": text})
-        pipeline.expire(key, STACKS_TTL)
-        pipeline.execute()
+        Called by another thread; they are written by the loop, which is woken.
+        """
+        self._stacks.append((time.time(), text))
+        self.wake()
 
     def _renew(self) -> None:
         began = time.monotonic()
@@ -188,6 +187,22 @@ class Heartbeat(Loop):
         pipeline.execute()
         self._work_listed = bool(entries)
 
+    def _write_stacks(self) -> None:
+        while self._stacks:
+            at, text = self._stacks[0]
+            if len(text) > MOST_STACKS:
+                text = f"{text[:MOST_STACKS]}\n… the rest is in the log\n"
+            key = self._keys.stacks(self._identity)
+            pipeline = self._client.pipeline()
+            # Whatever is there: a key of another type would keep this from being written for ever.
+            pipeline.unlink(key)
+            # A frame may name a file whose name is no text.
+            raw = text.encode(errors="replace")
+            pipeline.hset(key, mapping={"at": repr(at), "text": raw})
+            pipeline.expire(key, STACKS_TTL)
+            pipeline.execute()
+            self._stacks.popleft()
+
     def _describe(self) -> dict[str, Any]:
         """The ``info`` field, which does not change while the process lives."""
         config = self._config
@@ -206,6 +221,7 @@ class Heartbeat(Loop):
             "labels": list(config.labels),
             "identity": self._identity,
             "version": VERSION,
+            "implementation": "jobd",
             "embedded": False,
             "capsules": {
                 "default": {"concurrency": config.concurrency, "mode": mode, "weights": weights}

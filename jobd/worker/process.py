@@ -74,8 +74,11 @@ class Worker(Child):
         self._pool = Pool(config.concurrency, seat.page)
         self._coroutines = Coroutines()
         self._deadlines = Deadlines(self.bell.ring)
-        metrics = Metrics()
-        self._executor = Executor(config, inflight, self._coroutines, self._deadlines, metrics)
+        self._metrics = Metrics()
+        self._fold_at = 0.0
+        self._executor = Executor(
+            config, inflight, self._coroutines, self._deadlines, self._metrics
+        )
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
         )
@@ -88,7 +91,7 @@ class Worker(Child):
             self._identity,
             config,
             self._pool,
-            metrics,
+            self._metrics,
             self._on_remote_signal,
             self._fetcher.doubt_lease,
             self.bell.ring,
@@ -220,8 +223,12 @@ class Worker(Child):
         self.bell.ring()
 
     def tick(self) -> None:
+        now = time.monotonic()
         self.seat.page.words[BUSY] = len(self._pool.working())
-        self._deadlines.enforce(time.monotonic())
+        self._deadlines.enforce(now)
+        if now >= self._fold_at:
+            self._fold_at = now + TURN
+            self._metrics.fold()
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
         while self._remote:
@@ -246,9 +253,9 @@ class Worker(Child):
             case "TERM":
                 self._stop_from_outside(self.seat.config.timeout, cause)
             case "TTIN":
-                stacks = self.stacks()
-                self.log.warning("thread_dump", stack=stacks)
-                self._heartbeat.show_stacks(stacks)
+                text = self.stacks()
+                self.log.warning("thread_dump", stack=text)
+                self._heartbeat.show_stacks(text)
             case _:
                 self.log.warning("remote_signal_unknown", name=name)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobd.api import Api
+from jobd.api import Api, Stacks
 from jobd.errors import ArgumentError
 from tests.api.conftest import HOSTILE, PLAIN
 
@@ -118,6 +118,35 @@ def test_signals(api: Api) -> None:
     api.redis.delete(api.keys.process("vm:7:n"), signals)
     assert not plain.quiet()
     assert not api.redis.exists(signals)
+
+
+def test_stacks(api: Api) -> None:
+    beat(api, "vm:7:n", {**NEW, "implementation": "jobd"})
+    beat(api, "vm:8:r", NEW)
+    python, ruby = api.processes
+    assert (python.is_jobd, ruby.is_jobd) == (True, False)
+    assert python.stacks() is None
+    key = api.keys.stacks("vm:7:n")
+    api.redis.hset(key, mapping={"at": "1795416082.5", "text": b"Thread job-1 \xff"})
+    assert python.stacks() == Stacks(1795416082.5, "Thread job-1 \ufffd")
+    assert api.processes.stacks(["vm:8:r", "vm:7:n"]) == {"vm:7:n": python.stacks()}
+    # What is there after a question is the answer to it.
+    assert python.dump_threads()
+    assert python.stacks() is None
+    api.redis.hset(key, mapping={"at": "soon", "text": "again"})
+    assert python.stacks() == Stacks(0.0, "again")
+    assert api.processes.dump_threads_all() == 2
+    assert python.stacks() is None
+    api.redis.set(key, "of another type")
+    assert api.processes.stacks(["vm:7:n"]) == {}
+
+
+def test_stacks_of_many_processes_come_in_bounded_steps(api: Api) -> None:
+    names = [f"vm:{number}:n" for number in range(45)]
+    for name in names:
+        api.redis.hset(api.keys.stacks(name), mapping={"at": "1.0", "text": name})
+    found = api.processes.stacks(names)
+    assert [found[name].text for name in names] == names
 
 
 def test_cleanup_is_done_once_a_minute(api: Api) -> None:

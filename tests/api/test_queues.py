@@ -227,3 +227,35 @@ def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
     with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
         changes[change]()
     assert waiting(api) == raws
+
+
+@pytest.mark.parametrize("taken", [1, 700, 4_000, 24_000, 29_000])
+def test_a_search_skips_nothing_however_many_are_taken(api: Api, taken: int) -> None:
+    push(api, "default", *(job(n) for n in range(60_000)))
+    scan = api.queue("default").scan()
+    seen: list[int] = []
+    while len(seen) < 30_000:
+        seen += [one.args[0] for one in scan.next()]
+    api.redis.rpop(api.keys.queue("default"), taken)
+    while not scan.done:
+        seen += [one.args[0] for one in scan.next()]
+    assert sorted(set(seen)) == list(range(60_000))
+    # What is read twice is read twice only where the search has lost its place.
+    assert taken > 20_000 or len(seen) == 60_000
+
+
+def test_no_command_of_a_search_goes_through_the_whole_queue(api: Api) -> None:
+    push(api, "default", *(job(n) for n in range(30_000)))
+    queue = api.queue("default")
+    scan = queue.scan()
+    api.redis.config_resetstat()
+    while not scan.done:
+        scan.next()
+        api.redis.rpop(api.keys.queue("default"), 3)
+    page = queue.page(20_000, 50)
+    api.redis.rpop(api.keys.queue("default"), 7)
+    assert queue.delete(*page) == 50
+    page = queue.page(10, 5)
+    api.redis.rpop(api.keys.queue("default"), 3)
+    assert queue.move("low", *page) == 5
+    assert "cmdstat_lpos" not in api.redis.info("commandstats")

@@ -273,3 +273,38 @@ def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
         with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
             getattr(jobs, change)(*entries)
         assert everything_in(api, api.keys.retry) == before
+
+
+@pytest.mark.parametrize("name", ["scheduled", "retries", "dead"])
+def test_an_edited_job_runs_and_the_original_is_in_the_trash(api: Api, name: str) -> None:
+    alice = api.acting_as("alice")
+    jobs = getattr(alice, name)
+    raw = job(1, retry_count=2, note="kept")
+    fill(jobs, raw, job(2))
+    before = everything_in(api, jobs._key)
+    entry = jobs.find_job(f"{1:024x}")
+    assert entry.replace({"args": [8, 1e20], "queue": "low", "kwargs": {"loud": True}})
+    ref = alice.last_ref
+    (edited,) = api.queue("low").page()
+    assert (edited.args, edited.kwargs, edited["note"]) == ([8, 1e20], {"loud": True}, "kept")
+    assert edited["retry_count"] == 1, "it uses up no retry"
+    assert edited.enqueued_at is not None
+    assert jobs.size == 1
+    assert not entry.replace({"args": []}), "somebody else was faster"
+    (deletion,) = alice.trash
+    assert deletion.ref == ref
+    assert (deletion.action, deletion.who, deletion.jobs) == ("edit", "alice", 1)
+    assert deletion.restore() == 1
+    assert everything_in(api, jobs._key) == before
+
+
+def test_an_edit_that_no_push_would_take_changes_nothing(api: Api) -> None:
+    fill(api.retries, job(1), b"[]")
+    good, bad = api.retries.find_job(f"{1:024x}"), api.retries.page(1, 1).entries[0]
+    assert good is not None
+    for changes in ({"args": 1}, {"queue": "a b"}, {"retry": "x"}, {"args": [float("nan")]}):
+        with pytest.raises(ArgumentError):
+            good.replace(changes)
+    with pytest.raises(ArgumentError, match="cannot be changed"):
+        bad.replace({"args": []})
+    assert api.retries.size == 2

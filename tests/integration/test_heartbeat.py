@@ -111,6 +111,7 @@ def test_the_process_hash_holds_what_old_and_new_dashboards_read(
         "labels": ["a", "b"],
         "identity": ME,
         "version": VERSION,
+        "implementation": "jobd",
         "embedded": False,
         "capsules": {"default": {"concurrency": 7, "mode": "weighted", "weights": weights}},
     }
@@ -173,6 +174,40 @@ def test_one_remote_signal_a_beat_oldest_first(redis: redis_py.Redis, still: Bea
         assert still.signals == expected
     still.loop.turn()
     assert len(still.signals) == 3
+
+
+def test_stacks_are_shown_for_some_minutes(redis: redis_py.Redis, still: Beating) -> None:
+    still.loop.turn()
+    assert not redis.exists(KEYS.stacks(ME)), "only when somebody asks"
+    before = time.time()
+    still.loop.show_stacks("first")
+    still.loop.show_stacks("job \ud800 " + "x" * heartbeat.MOST_STACKS)
+    still.loop.turn()
+    told: Any = redis.hgetall(KEYS.stacks(ME))
+    assert before <= float(told[b"at"]) <= time.time()
+    assert told[b"text"].startswith(b"job ? xx")
+    assert told[b"text"].endswith("x\n… the rest is in the log\n".encode())
+    assert 290 < redis.ttl(KEYS.stacks(ME)) <= heartbeat.STACKS_TTL
+    redis.delete(KEYS.stacks(ME))
+    still.loop.turn()
+    assert not redis.exists(KEYS.stacks(ME)), "once"
+
+
+def test_stacks_wait_for_redis(
+    redis: redis_py.Redis, still: Beating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise redis_py.ConnectionError("away")
+
+    still.loop.turn()
+    redis.set(KEYS.stacks(ME), "of another type")
+    still.loop.show_stacks("text")
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_py.client.Pipeline, "execute", away)
+        with pytest.raises(redis_py.ConnectionError):
+            still.loop._write_stacks()
+    still.loop.turn()
+    assert redis.hget(KEYS.stacks(ME), "text") == b"text"
 
 
 def test_every_other_beat_renews_the_lease(redis: redis_py.Redis, still: Beating) -> None:

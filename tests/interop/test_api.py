@@ -37,8 +37,8 @@ def test_jobs_of_ruby_are_read_and_moved(
     assert console("Sidekiq::Queue.new.each(&:delete); Sidekiq::Queue.new.size") == 0
     console("Sidekiq::RetrySet.new.each { |e| e.reschedule(Time.at(2_000_000_001)) }; nil")
     assert api.retries.size == 1
-    undone = {deletion.action: deletion.restore() for deletion in api.trash}
-    assert undone == {"delete": 1, "kill": 0}
+    (deletion, killed) = api.trash
+    assert (deletion.restore(), killed.restore()) == (1, 0)
     assert console("Sidekiq::RetrySet.new.map(&:jid).sort") == sorted([second.jid, fifth.jid])
     redis.delete("broken")
 

@@ -16,6 +16,7 @@ from jobctl.cli import jobctl
 from jobd import cli
 from jobd.config import SETTINGS, Config
 from jobd.errors import Exit, UnavailableError
+from jobd.webconfig import WEB_FLAGS, WEB_SETTINGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ import sys
 from jobd import cli
 code = cli.main(['--help'])
 heavy = {'structlog', 'psutil', 'daemon', 'rich', 'tomllib'}
-heavy |= {'jobd.config', 'jobd.sources', 'jobd.master'}
+heavy |= {'jobd.config', 'jobd.sources', 'jobd.master', 'jobd.web', 'starlette'}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 sys.exit(code)
 """
@@ -71,6 +72,17 @@ def test_every_setting_has_its_flags(command: str, capsys: pytest.CaptureFixture
     for one in SETTINGS:
         assert all(flag in shown for flag in one.flags)
     assert ("--no-wait" in shown) == (command == "start")
+
+
+def test_the_dashboards_settings_have_their_flags_but_for_secrets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["web", "--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    for one in WEB_SETTINGS:
+        assert all((flag in shown) == (one.name in WEB_FLAGS) for flag in one.flags), one.name
+    assert "--redis" in shown
+    assert "--workers" not in shown
 
 
 @pytest.mark.parametrize(
@@ -182,3 +194,26 @@ def test_commands_of_jobctl_are_pointed_to(
 ) -> None:
     assert cli.main([command]) == Exit.USAGE
     assert f"jobctl {command}" in capsys.readouterr().err
+
+
+def test_the_dashboard_imports_the_application_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobd import registry
+    from jobd.web import server
+
+    served: list[str] = []
+
+    def serve(config: Config, web: object) -> int:
+        served.append(config.redis)
+        return 0
+
+    monkeypatch.setattr(registry, "_definitions", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(server, "serve", serve)
+    (tmp_path / "shop_of_web.py").write_text("from jobd import job\n@job\ndef sell(): ...\n")
+    assert cli.main(["web", "-r", "shop_of_web"]) == 0
+    assert [one.name for one in registry.all_jobs()] == ["shop_of_web.sell"]
+    assert cli.main(["web", "-r", "no_such_shop"]) == 0, "it serves all the same"
+    assert len(served) == 2
+    assert "there is no module no_such_shop" in capsys.readouterr().err

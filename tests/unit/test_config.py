@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from jobd import reference
 from jobd.config import SETTINGS, Config, QueueSpec
 from jobd.errors import ConfigError, Exit
-from jobd.sources import find_file, read
+from jobd.sources import find_file, load_web, read
 from jobd.sources import load as load_settings
+from jobd.webconfig import WEB_SETTINGS, WebConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -282,10 +283,13 @@ def test_the_shipped_file_holds_every_setting_and_exactly_the_defaults() -> None
     text = (ROOT / reference.TOML).read_text(encoding="utf-8")
     assert text == reference.toml(), "run `python -m jobd.reference`"
     assert tomllib.loads(text) == {}
-    uncommented = re.sub(r"(?m)^#(?! )(?=[a-z_]+ = )", "", text)
-    assert set(tomllib.loads(uncommented)) == {one.name for one in SETTINGS}
+    uncommented = re.sub(r"(?m)^#(?! )(?=[a-z_]+ = |\[web\]$)", "", text)
+    found = tomllib.loads(uncommented)
+    assert set(found.pop("web")) == {one.name for one in WEB_SETTINGS}
+    assert set(found) == {one.name for one in SETTINGS}
     assert load(uncommented) == Config()
-    for one in SETTINGS:
+    assert load_web("jobd.toml", {}, {}, "production") == WebConfig()
+    for one in (*SETTINGS, *WEB_SETTINGS):
         assert one.help
         assert one.help in text
         assert f"{one.name} = {reference.literal(one)}\n" in text
@@ -295,7 +299,7 @@ def test_the_shipped_file_holds_every_setting_and_exactly_the_defaults() -> None
 def test_the_manual_agrees_with_the_settings() -> None:
     text = (ROOT / reference.MANUAL).read_text(encoding="utf-8")
     assert text == reference.manual(text), "run `python -m jobd.reference`"
-    assert all(f"| `{one.name}` |" in text for one in SETTINGS)
+    assert all(f"| `{one.name}` |" in text for one in (*SETTINGS, *WEB_SETTINGS))
 
 
 def test_the_manuals_example_file_is_right() -> None:

@@ -17,6 +17,8 @@ _ROOT = Path(jobd.__file__).parent
 
 def _events() -> Iterator[tuple[str, str]]:
     for file in _ROOT.rglob("*.py"):
+        if file.is_relative_to(_ROOT / "web"):
+            continue  # may run in another application, and logs in sentences as that does
         for node in ast.walk(ast.parse(file.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue

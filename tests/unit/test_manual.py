@@ -29,6 +29,7 @@ from jobd.master.signals import CHILD_DEAF_TO, CHILD_SIGNALS, MASTER_SIGNALS
 from jobd.redis.keys import Keys
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
+from jobd.webconfig import WEB_SETTINGS
 from tests.integration.daemon import environment, wait
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,9 @@ _SNAKE = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "--shell", "--now"}
 # Of `python -m benchmarks`, which is no part of the package.
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
-FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer"}
+FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
+# Counters get the end of their names by the rules of Prometheus.
+FOREIGN_WORDS |= {"jobd_jobs_processed_total", "jobd_jobs_failed_total"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -149,7 +152,8 @@ def test_flags_and_variables_exist(page: Path) -> None:
     text = page.read_text()
     flags = {option for group in COMMANDS.values() for option in options_of(group)} | FOREIGN_FLAGS
     assert set(_FLAG.findall(text)) <= flags
-    variables = {name for setting in SETTINGS for name in setting.env} | VARIABLES_BESIDE_SETTINGS
+    settings = (*SETTINGS, *WEB_SETTINGS)
+    variables = {name for setting in settings for name in setting.env} | VARIABLES_BESIDE_SETTINGS
     assert set(re.findall(r"\bJOBD_[A-Z_]+\b", text)) <= variables
 
 
@@ -206,6 +210,7 @@ def test_the_keys_are_those_of_the_code() -> None:
         "jid": "JID",
         "ref": "ID",
         "label": "LABEL",
+        "of": "OF",
         "at": at,
     }
     times = {"261123|6:41": "YYMMDD|H:MM", "261123|6:4": "YYMMDD|H:M", "20261123": "YYYYMMDD"}

@@ -6,7 +6,7 @@ import ast
 import re
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import setuptools
 
 ROOT = Path(__file__).parents[2]
 
-MODULES = {"python-daemon": "daemon"}
+MODULES = {"python-daemon": "daemon", "prometheus-client": "prometheus_client"}
 """Distributions whose module is not called as they are."""
 
 OF_THE_DEMO = {"rich"}
@@ -40,11 +40,21 @@ def imported(source: Path) -> Iterator[str]:
 
 
 def test_what_is_imported_is_required(metadata: dict[str, Any]) -> None:
-    required = set()
-    for line in metadata["install_requires"]:
-        name, *extras = re.findall(r"[a-z][a-z-]+", re.split("[<>=]", line)[0])
-        required |= {MODULES.get(name, name), *extras}
     sources = [path for name in ("jobd", "jobctl") for path in (ROOT / name).rglob("*.py")]
+    of_web = [path for path in sources if path.is_relative_to(ROOT / "jobd/web")]
+    required = modules(metadata["install_requires"])
+    assert foreign(set(sources) - set(of_web)) - OF_THE_DEMO == required
+    assert foreign(of_web) - required == modules(metadata["extras_require"]["web"])
+
+
+def modules(requirements: Iterable[str]) -> set[str]:
+    found = set()
+    for line in requirements:
+        name, *extras = re.findall(r"[a-z][a-z0-9-]+", re.split("[<>=]", line)[0])
+        found |= {MODULES.get(name, name), *extras}
+    return found
+
+
+def foreign(sources: Iterable[Path]) -> set[str]:
     needed = {name for source in sources for name in imported(source)}
-    foreign = needed - sys.stdlib_module_names - {"jobd", "jobctl"}
-    assert foreign - OF_THE_DEMO == required
+    return needed - sys.stdlib_module_names - {"jobd", "jobctl"}

@@ -59,7 +59,7 @@ def assert_right(unit: Path, worst: int) -> None:
         assert rated.returncode == 0, rated.stdout[-300:]
 
 
-@pytest.mark.parametrize("name", ["jobd.service", "jobd@.service"])
+@pytest.mark.parametrize("name", ["jobd.service", "jobd@.service", "jobd-web.service"])
 def test_the_unit_has_no_mistake_and_is_hardened(name: str, tmp_path: Path) -> None:
     assert_right(install(name, tmp_path), WORST)
 

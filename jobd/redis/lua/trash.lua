@@ -10,16 +10,13 @@ redis.call('ZCARD', KEYS[1]) -- a key of another type is found out before anythi
 -- Notes that so many jobs have been put into KEYS[3].
 local function put_in_trash(jobs)
   if ARGV[1] == '' or jobs == 0 then return end
-  local time = redis.call('TIME')
-  -- As text: what is done within the same second has an order, too.
-  local now = string.format('%d.%06d', time[1], time[2])
-  local till = string.format('%d.%06d', time[1] + ARGV[2], time[2])
+  local now = tonumber(redis.call('TIME')[1])
   redis.call('HSET', KEYS[2], 'who', ARGV[3], 'action', ARGV[4], 'origin', ARGV[5],
     'went_to', ARGV[6], 'at', now)
   redis.call('HINCRBY', KEYS[2], 'jobs', jobs)
   redis.call('EXPIRE', KEYS[2], ARGV[2])
   redis.call('EXPIRE', KEYS[3], ARGV[2])
-  redis.call('ZADD', KEYS[1], till, ARGV[1])
+  redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 end
 

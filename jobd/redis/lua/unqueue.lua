@@ -10,35 +10,17 @@
 -- a little nearer to the tail; one search says by how much all places have moved. What is found is
 -- marked, and all marks are removed together, from the end that is nearer to them; the script ends
 -- before anybody could see one.
-local NEAR = 500
 local head = ARGV[8] == 'LEFT'
 redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
 local length, moved, found, last = redis.call('LLEN', KEYS[4]), 0, 0, 0
-
--- The index of a payload, first looked for around where it should be.
-local function search(index, payload)
-  local from = math.max(-length, index - NEAR)
-  if index >= 0 then from = math.max(0, from) end
-  local to = index + NEAR
-  if index < 0 then to = math.min(-1, to) end
-  for i, other in ipairs(redis.call('LRANGE', KEYS[4], from, to)) do
-    if other == payload then return from + i - 1 end
-  end
-  return redis.call('LPOS', KEYS[4], payload, 'RANK', head and 1 or -1)
-end
-
 for i = 9, #ARGV, 2 do
-  local place, payload = ARGV[i] + moved, ARGV[i + 1]
-  local index = head and place or -1 - place
-  if redis.call('LINDEX', KEYS[4], index) ~= payload then
-    index = search(index, payload)
-    if index and (index >= 0) ~= head then index = head and index + length or index - length end
-    if index then moved = (head and index or -1 - index) - ARGV[i] end
-  end
-  if index then
+  local payload = ARGV[i + 1]
+  local place = find_queued(KEYS[4], head, math.max(0, ARGV[i] + moved), payload)
+  if place then
+    moved = place - ARGV[i]
     if ARGV[1] ~= '' then redis.call(head and 'RPUSH' or 'LPUSH', KEYS[3], payload) end
-    redis.call('LSET', KEYS[4], index, ARGV[7])
-    found, last = found + 1, head and index or -1 - index
+    redis.call('LSET', KEYS[4], head and place or -1 - place, ARGV[7])
+    found, last = found + 1, place
   end
 end
 if found > 0 then

@@ -1,0 +1,114 @@
+"""Finding a job by its id, wherever it is: running, in a set, or in a queue.
+
+Only the sets have an index of any kind, and that by time, so this goes through everything, in
+bounded steps: what runs first, then the sets, then the queues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobd.api.entries import SortedEntry, is_plain
+from jobd.api.glob import escaped
+from jobd.api.inflight import InFlightSet
+from jobd.api.queues import Queue
+from jobd.api.queuescan import QueueScan
+from jobd.api.records import JobRecord
+from jobd.api.scans import Scan
+from jobd.api.session import Session
+from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.setscan import SetScan
+from jobd.api.work import WorkSet
+from jobd.errors import ArgumentError
+
+_SETS = {"retry": RetrySet, "schedule": ScheduledSet, "dead": DeadSet}
+_WORK = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job that was looked for.
+
+    Attributes:
+        place: ``work``, the name of a set (``retry``, ``schedule``, ``dead``) or ``queue:NAME``.
+    """
+
+    place: str
+    job: JobRecord
+
+    @property
+    def key(self) -> str:
+        """What stands for it there: the key of an entry, else the id."""
+        return self.job.key if isinstance(self.job, SortedEntry) else self.job.jid
+
+
+class JobSearch(Scan[Found]):
+    """The search for one id. A job that moves meanwhile may be missed.
+
+    Example:
+        >>> search = api.find("1befef82961e0772dce5ae4d")  # doctest: +SKIP
+        >>> [found.place for found in search.first(1)]  # doctest: +SKIP
+        ['retry']
+    """
+
+    def __init__(self, session: Session, jid: str, cursor: str = "") -> None:
+        super().__init__()
+        if not jid:
+            raise ArgumentError("a job is found by its id; give one")
+        self._api = session
+        self._jid = jid
+        queues = [f"queue:{queue.name}" for queue in Queue.all(session)]
+        self._places = [_WORK, *_SETS, *queues]
+        inner, _, place = cursor.partition("@")
+        if place:
+            # A queue that has gone meanwhile: on with the one after it.
+            later = [each for each in self._places if each == place or place < each in queues]
+            self._places = self._places[self._places.index(later[0]) :] if later else []
+        self._inner = inner
+        self._scan: Scan[SortedEntry] | Scan[JobRecord] | None = None
+        self.done = not self._places
+
+    @property
+    def cursor(self) -> str:
+        if self.done:
+            return ""
+        return f"{self._inner if self._scan is None else self._scan.cursor}@{self._places[0]}"
+
+    @property
+    def place(self) -> str:
+        """Where it looks next; empty when it is done."""
+        return "" if self.done else self._places[0]
+
+    def next(self) -> list[Found]:
+        if self.done:
+            return []
+        place = self._places[0]
+        if place == _WORK:
+            found = self._running()
+        else:
+            scan = self._scan = self._scan or self._begin(place)
+            before = scan.scanned
+            found = [Found(place, job) for job in scan.next()]
+            self.scanned += scan.scanned - before
+            if not scan.done:
+                return found
+        self._places.pop(0)
+        self._scan, self._inner = None, ""
+        self.done = not self._places
+        return found
+
+    def _running(self) -> list[Found]:
+        work = WorkSet(self._api).find_work(self._jid)
+        if work is not None:
+            return [Found(_WORK, work.job)]
+        claim = InFlightSet(self._api).find_job(self._jid)
+        return [] if claim is None else [Found(_WORK, claim.job)]
+
+    def _begin(self, place: str) -> SetScan | QueueScan:
+        jid = self._jid
+        if place in _SETS:
+            jobs = _SETS[place](self._api)
+            return jobs.scan(escaped(jid), lambda entry: entry.jid == jid, cursor=self._inner)
+        queue = Queue(place.partition(":")[2], self._api)
+        hint = jid.encode() if is_plain(jid) else b""
+        return QueueScan(queue, self._api, None, lambda job: job.jid == jid, self._inner, hint=hint)

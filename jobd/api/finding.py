@@ -1,0 +1,122 @@
+"""Finding jobs again that somebody has seen on a page, by the short keys that stand for them.
+
+Meanwhile jobs come and go, so a place is only a hint. What is found where it was costs little; for
+the rest there is a search, whose time is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobd.api.entries import is_plain
+from jobd.api.queuescan import QueueScan
+from jobd.api.reading import MOST
+from jobd.api.records import JobRecord
+from jobd.api.session import Session
+from jobd.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from jobd.api.entries import SortedEntry
+    from jobd.api.jobset import JobSet
+    from jobd.api.queues import Queue
+
+NEAR = 2_000
+"""Jobs that workers may have taken since a page of a queue was read, without a long search."""
+
+_KEY = re.compile(r"(-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?))-(.+)", re.DOTALL)
+_SCORES = 20
+"""Times whose entries are read in one round trip."""
+
+
+class QueuedKey(NamedTuple):
+    """What stands for a job in a queue.
+
+    Attributes:
+        digest: of its bytes (:attr:`JobRecord.digest`).
+        jid: its id; empty if it has none.
+        place: jobs that were before it; None if that is not known.
+    """
+
+    digest: str
+    jid: str = ""
+    place: int | None = None
+
+
+def entries(
+    jobs: JobSet, session: Session, keys: Iterable[str], seconds: float | None
+) -> list[SortedEntry]:
+    """See :meth:`JobSet.find_all`."""
+    wanted = {_parsed(key) for key in keys}
+    found: list[SortedEntry] = []
+
+    def take(entry: SortedEntry) -> bool:
+        for name in (entry.jid, f"~{entry.digest}"):
+            if (entry.score, name) in wanted:
+                wanted.discard((entry.score, name))
+                return True
+        return False
+
+    scores, crowded = sorted({score for score, _ in wanted}), False
+    for first in range(0, len(scores), _SCORES):
+        with session.redis.pipeline(transaction=False) as pipe:
+            for score in scores[first : first + _SCORES]:
+                exact = repr(score)
+                pipe.zrangebyscore(jobs._key, exact, exact, start=0, num=MOST, withscores=True)
+            for raws in pipe.execute():
+                found += filter(take, (jobs._entry(raw, score) for raw, score in raws))
+                crowded = crowded or len(raws) == MOST
+    if wanted and crowded:
+        scan, end = jobs.scan(), _end(seconds)
+        while wanted and not scan.done and time.monotonic() < end:
+            found += filter(take, scan.next())
+    return found
+
+
+def queued(
+    queue: Queue, session: Session, keys: Iterable[QueuedKey], seconds: float | None
+) -> list[JobRecord]:
+    """See :meth:`Queue.find_all`."""
+    wanted = {key.digest: key for key in keys}
+    found: list[JobRecord] = []
+    placed = [key for key in wanted.values() if key.place is not None]
+    with session.redis.pipeline(transaction=False) as pipe:
+        for key in placed:
+            pipe.lindex(queue._key, -1 - (key.place or 0))
+        raws: list[Any] = pipe.execute() if placed else []
+    for key, raw in zip(placed, raws, strict=True):
+        record = JobRecord(raw or b"", queue.name, session, place=key.place)
+        if record.digest == key.digest:
+            found.append(record)
+            del wanted[key.digest]
+    end = _end(seconds)
+    near = min((key.place or 0 for key in wanted.values()), default=0) - NEAR
+    # Those before it can only have been taken: it is now nearer to the end than it was.
+    for cursor, most in ((max(0, near), len(placed) + NEAR), (0, None)):
+        # An id among the bytes is seen faster than a digest of all of them is made.
+        jid = next(iter(wanted.values())).jid if len(wanted) == 1 else ""
+        hint = jid.encode() if is_plain(jid) else b""
+        scan = QueueScan(queue, session, None, None, str(cursor), hint=hint)
+        while wanted and not scan.done and time.monotonic() < end:
+            for job in scan.next():
+                if wanted.pop(job.digest, None) is not None:
+                    found.append(job)
+            if most is not None and scan.scanned > most:
+                break
+    return found
+
+
+def _parsed(key: str) -> tuple[float, str]:
+    parts = _KEY.fullmatch(key)
+    try:
+        if parts is not None:
+            return float(parts[1]), parts[2]
+    except ValueError:
+        pass
+    raise ArgumentError(f"{key[:200]!r} does not stand for a job: it must be SCORE-JID")
+
+
+def _end(seconds: float | None) -> float:
+    return float("inf") if seconds is None else time.monotonic() + seconds

@@ -1,0 +1,80 @@
+"""The jobs that jobd's workers have claimed and not yet acknowledged, the running ones among them.
+
+A job in flight is in no queue. Dashboards see it among the running jobs once it has started and its
+worker has beaten; this looks at what is true at any moment, also while nobody lives to say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.api.reading import MOST, text
+from jobd.api.records import JobRecord
+from jobd.api.session import Session, session_or_default
+
+_STEP = 100
+"""Jobs that are read in one round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job in flight.
+
+    Attributes:
+        owner: identity of the worker that has claimed it.
+        queue: where it was.
+        lease: seconds for which its owner still counts as alive, unless it says so again; below
+            zero when that time is over and the job is, or will be, taken back to its queue.
+    """
+
+    owner: str
+    queue: str
+    lease: float
+    job: JobRecord
+
+
+class InFlightSet:
+    """All jobs in flight.
+
+    Args:
+        api: the connection; the default one when None.
+
+    Example:
+        >>> for claim in InFlightSet(api):  # doctest: +SKIP
+        ...     print(claim.owner, claim.queue, claim.job.jid)
+    """
+
+    def __init__(self, api: Session | None = None) -> None:
+        self._api = session_or_default(api)
+
+    def __iter__(self) -> Iterator[Claim]:
+        """All of them in no particular order, of the first 1,000 owners, read in bounded steps."""
+        redis, keys = self._api.redis, self._api.keys
+        with redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.zrange(keys.owners, 0, MOST - 1, withscores=True)
+            (seconds, micros), owners = pipe.execute()
+        now = seconds + micros / 1e6
+        for raw, ends in owners:
+            owner = text(raw)
+            found: Any = redis.hscan_iter(keys.inflight(owner), count=_STEP)
+            for tag, payload in found:
+                queue = text(tag).partition(":")[2]
+                # Zero or less marks an owner whose jobs are being recovered.
+                lease = min(ends - now, -0.001) if ends <= 0 else ends - now
+                yield Claim(owner, queue, lease, JobRecord(payload, queue, self._api))
+
+    def find_job(self, jid: str, *, seconds: float = 0.5) -> Claim | None:
+        """The job in flight with this id, None if there is none, or if it takes longer than about
+        so many seconds to find. Cost: O(jobs in flight)."""
+        end = time.monotonic() + seconds
+        wanted = jid.encode(errors="replace")
+        for claim in self:
+            if wanted in claim.job.value and claim.job.jid == jid:
+                return claim
+            if time.monotonic() > end:
+                break
+        return None

@@ -1,0 +1,56 @@
+"""How far the iterable jobs of Sidekiq have come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jobd.api.reading import answers, batches, decoded, integer, number
+from jobd.api.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class IterableState:
+    """How far an iterable job of Sidekiq has come.
+
+    Attributes:
+        executions: how often it has been started.
+        runtime: seconds that it has run in all.
+        cursor: where it goes on, as decoded JSON.
+        cancelled_at: seconds since 1970 when it was told to end; None if it was not.
+    """
+
+    executions: int
+    runtime: float
+    cursor: Any
+    cancelled_at: float | None
+
+
+def iterable_states(session: Session, jids: Iterable[str]) -> dict[str, IterableState]:
+    """The states of those of these jobs that are iterable and have begun, by their ids.
+
+    Cost: a round trip for each 200 of them.
+
+    Raises:
+        redis.RedisError: the server does not answer.
+    """
+    found: dict[str, IterableState] = {}
+    for batch in batches(jid for jid in dict.fromkeys(jids) if jid):
+        with session.redis.pipeline(transaction=False) as pipe:
+            for jid in batch:
+                pipe.hgetall(session.keys.iteration(jid))
+            for jid, fields in zip(batch, answers(pipe), strict=True):
+                if fields:
+                    found[jid] = _state(fields)
+    return found
+
+
+def _state(fields: dict[bytes, bytes]) -> IterableState:
+    cancelled = fields.get(b"cancelled")
+    return IterableState(
+        executions=integer(fields.get(b"ex")),
+        runtime=number(fields.get(b"rt")),
+        cursor=decoded(fields.get(b"c", b"null")),
+        cancelled_at=None if cancelled is None else number(cancelled),
+    )

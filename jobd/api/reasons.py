@@ -1,0 +1,284 @@
+"""Why a job is not running: what the data says, and what somebody can do about it.
+
+Everything here is looked up at the moment of the question. Workers beat every ten seconds, so what
+they do may be ten seconds old.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from jobd.api.entries import SortedEntry
+from jobd.api.inflight import InFlightSet
+from jobd.api.processes import Process, ProcessSet
+from jobd.api.queues import Queue
+from jobd.api.reading import answers, integer
+from jobd.api.records import JobRecord
+from jobd.api.session import Session
+from jobd.api.work import WorkSet
+
+LATE = 10.0
+"""Seconds after its time from which on it is strange that a job is still in its set; Sidekiq's
+processes look about every five seconds."""
+
+SILENT = 20.0
+"""Seconds without a heartbeat, which are two missed ones, from which on something is wrong."""
+
+_NAMED = 5
+"""Names in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason.
+
+    Attributes:
+        kind: for programs: ``paused``, ``no_process``, ``not_served``, ``all_quiet``, ``busy``,
+            ``order``, ``position``, ``scheduled``, ``retry``, ``late``, ``dead``, ``claimed``,
+            ``orphaned``, ``silent``, ``running``, ``ended``, ``next``.
+        text: a sentence for people.
+        advice: what to do about it; empty where there is nothing to do but wait.
+        at: when that ends, or when it happened, seconds since 1970; None if nobody knows.
+        blocks: it will not run before somebody does something.
+    """
+
+    kind: str
+    text: str
+    advice: str = ""
+    at: float | None = None
+    blocks: bool = False
+
+
+def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> list[Reason]:
+    """Why a job that waits in a queue does not run, what blocks it first.
+
+    Cost: O(processes) and, where all threads are busy, O(running jobs).
+
+    Args:
+        job: as it was read from its queue.
+        ahead: how many jobs run before it, as far as known.
+
+    Raises:
+        redis.RedisError: the server does not answer.
+    """
+    reasons = _obstacles(session, job.queue)
+    if ahead is not None:
+        reasons.append(_position(session, job, ahead, stuck=any(each.blocks for each in reasons)))
+    if not reasons or all(each.kind == "position" for each in reasons):
+        reasons.append(
+            Reason(
+                "next",
+                "Nothing holds it back: the processes that serve its queue have free threads, as "
+                "far as they have told in the last ten seconds.",
+                "Load this page again; it should run now.",
+            )
+        )
+    return reasons
+
+
+def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
+    """Why a job that waits in a sorted set does not run: for its time, and for what will keep it
+    waiting when that has come. Costs as :func:`why_queued`."""
+    if entry.parent.name == "dead":
+        return [_death(session, entry)]
+    late = -entry.waits
+    if entry.parent.name == "retry":
+        reasons = [_attempt(entry)]
+    else:
+        text = "It is scheduled, and waits for its time."
+        reasons = [Reason("scheduled", text, "Add it to its queue to run it now.", entry.score)]
+    if late > LATE:
+        reasons = [_lateness(session, entry)]
+    later = (each for each in _obstacles(session, entry.queue) if each.blocks)
+    return reasons + [replace(each, text=f"Then: {each.text}") for each in later]
+
+
+def why_in_flight(session: Session, jid: str) -> list[Reason]:
+    """What keeps a job that a worker has taken: it runs, or its worker is dead; empty if it is not
+    in flight any more. Cost: O(running jobs)."""
+    work = WorkSet(session).find_work(jid)
+    claim = InFlightSet(session).find_job(jid)
+    owner = claim.owner if claim is not None else work.process if work is not None else ""
+    process = _process(session, owner)
+    now = time.time()
+    if claim is not None and claim.lease <= 0:
+        return [
+            Reason(
+                "orphaned",
+                f"Its process {owner} is dead, and the job is about to be taken back.",
+                "Any running jobd on this Redis does that within some seconds. If none runs, "
+                "start one: jobd start.",
+            )
+        ]
+    if claim is not None and process is None:
+        return [
+            Reason(
+                "silent",
+                f"Its process {owner} has not been heard of for a minute. If it is dead, the job "
+                "goes back to its queue when its lease ends.",
+                "Wait. If the process lives and hangs, jobctl threads on its host shows where.",
+                now + claim.lease,
+            )
+        ]
+    if work is not None:
+        if claim is None and process is not None and process.is_jobd:
+            text = f"It was running in {owner} when that told so last, and has ended since then."
+            return [Reason("ended", text, "Look for it again.")]
+        reasons = [Reason("running", f"It is running, in {owner}.", at=work.run_at)]
+        if process is not None and now - process.beat > SILENT:
+            text = "Its process has not told anything since; it is very busy, stopped, or dead."
+            reasons.append(Reason("silent", text, "Dump its stacks.", process.beat))
+        return reasons
+    if claim is not None:
+        text = f"{owner} has claimed it. It starts within a quarter of a second, or goes back."
+        return [Reason("claimed", text)]
+    return []
+
+
+def _obstacles(session: Session, queue: str) -> list[Reason]:
+    """What keeps the jobs of a queue waiting, whichever they are."""
+    reasons = []
+    if Queue(queue, session).paused:
+        reasons.append(
+            Reason(
+                "paused",
+                f"Queue {queue} is paused: no worker takes jobs from it.",
+                "Resume it on the page of the queues.",
+                blocks=True,
+            )
+        )
+    processes = ProcessSet(session).all()
+    serving = [process for process in processes if queue in process.queues]
+    active = [process for process in serving if not process.stopping]
+    if not processes:
+        text = "No worker process runs: none has been heard of in the last minute."
+        reasons.append(Reason("no_process", text, "Start one: jobd start.", blocks=True))
+    elif not serving:
+        served = _names(name for process in processes for name in process.queues)
+        text = f"No process serves queue {queue}; those that run serve {served}."
+        advice = f"Start one with -q {queue}, or move the job to a queue that is served."
+        reasons.append(Reason("not_served", text, advice, blocks=True))
+    elif not active:
+        count = len(serving)
+        text = (
+            f"All {count} processes that serve queue {queue} are quiet or stopping."
+            if count > 1
+            else f"The only process that serves queue {queue} is quiet or stopping."
+        )
+        advice = "On its host: jobctl resume; or start another one."
+        reasons.append(Reason("all_quiet", text, advice, blocks=True))
+    else:
+        reasons += _load(session, active)
+        reasons += _order(session, active, queue)
+    return reasons
+
+
+def _load(session: Session, active: list[Process]) -> list[Reason]:
+    threads = sum(process.concurrency for process in active)
+    busy = sum(process.busy for process in active)
+    if busy < threads:
+        return []
+    mine = {process.identity for process in active}
+    longest = next((work for work in WorkSet(session).all() if work.process in mine), None)
+    text = f"All {threads} threads of the {len(active)} processes that serve its queue are busy."
+    since = None
+    if longest is not None:
+        text += f" The longest-running job there is {longest.job.display_class[:200]}, since:"
+        since = longest.run_at
+    advice = "Wait, or give it more threads: jobctl scale, or another host."
+    return [Reason("busy", text, advice, since)]
+
+
+def _order(session: Session, active: list[Process], queue: str) -> list[Reason]:
+    """Where the order is strict: queues that go first, in every process, and have jobs."""
+    before: set[str] = set()
+    for process in active:
+        names = list(process.queues)
+        mine = names[: names.index(queue)]
+        if not mine or any(process.weights[name] for name in names):
+            return []
+        before.update(mine)
+    names = sorted(before)
+    with session.redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(session.keys.queue(name))
+        sizes = dict(zip(names, map(integer, answers(pipe)), strict=True))
+    full = [name for name in names if sizes[name]]
+    if not full:
+        return []
+    text = (
+        f"The processes take jobs in a strict order, and {sum(sizes.values()):,} jobs of other "
+        f"queues come before it: {_names(full)}."
+    )
+    return [Reason("order", text, "Wait, or give the queues weights (-q name,weight).")]
+
+
+def _position(session: Session, job: JobRecord, ahead: int, *, stuck: bool) -> Reason:
+    text = f"{ahead:,} jobs are ahead of it in its queue." if ahead else "It is the next one."
+    # How long it takes to come to the front is what the one in front has waited.
+    left = Queue(job.queue, session).latency - job.latency
+    if stuck or ahead == 0 or left <= 0:
+        return Reason("position", text)
+    return Reason(
+        "position", f"{text} If it goes on as it does, it starts at about:", at=time.time() + left
+    )
+
+
+def _attempt(entry: SortedEntry) -> Reason:
+    failures = (entry.retry_count or 0) + 1
+    most = entry["retry"]
+    of = f" of {most + 1}" if type(most) is int else ""
+    name = f" with {entry.error_class[:200]}" if entry.error_class else ""
+    times = "once" if failures == 1 else f"{failures} times"
+    text = f"It has failed {times}{name}, and waits for attempt {failures + 1}{of}."
+    return Reason("retry", text, "Mend the cause, then retry it now.", entry.score)
+
+
+def _lateness(session: Session, entry: SortedEntry) -> Reason:
+    if not ProcessSet(session).all():
+        return Reason(
+            "late",
+            "Its time has passed, but no process runs that would put it into its queue.",
+            "Start one: jobd start.",
+            entry.score,
+            blocks=True,
+        )
+    return Reason(
+        "late",
+        "Its time has passed, but nobody has put it into its queue. Either very many jobs are due "
+        "at once, or the keeper of every jobd here is missing.",
+        "Look at jobctl status, or add it to its queue by hand.",
+        entry.score,
+    )
+
+
+def _death(session: Session, entry: SortedEntry) -> Reason:
+    crashes = entry["crashes"]
+    if entry.error_class.endswith("PoisonPill") and type(crashes) is int:
+        how = f"It is dead: {crashes} processes died while it was running."
+    elif entry.failed:
+        how = "It is dead: it has used up its attempts, or somebody has killed it."
+    else:
+        how = "It is dead: somebody has killed it."
+    return Reason(
+        "dead",
+        f"{how} Nothing runs it again by itself, and it is forgotten at last:",
+        "Mend the cause, then retry it.",
+        entry.score + session.dead_timeout,
+        blocks=True,
+    )
+
+
+def _process(session: Session, identity: str) -> Process | None:
+    try:
+        return ProcessSet(session)[identity] if identity else None
+    except KeyError:
+        return None
+
+
+def _names(names: Iterable[str]) -> str:
+    found = sorted(dict.fromkeys(name[:100] for name in names))
+    more = len(found) - _NAMED
+    return ", ".join(found[:_NAMED]) + (f" and {more} more" if more > 0 else "")

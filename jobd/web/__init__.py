@@ -1,0 +1,34 @@
+"""The web dashboard: an ASGI application that runs by itself or inside another one.
+
+It holds no state: everything comes from Redis through :mod:`jobd.api`. By itself it is
+``jobd web``; inside another application it is what :func:`dashboard` returns:
+
+    >>> from starlette.applications import Starlette
+    >>> from starlette.routing import Mount
+    >>> from jobd.web import Role, User, dashboard
+    >>> def who(request):
+    ...     return User("alice", Role.ADMIN) if "alice" in request.headers else None
+    >>> app = Starlette(routes=[Mount("/jobs", dashboard(login=who))])
+
+Needs the packages of ``pip install 'jobd[web]'``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobd.web.users import Role, User
+
+if TYPE_CHECKING:
+    from jobd.web.app import dashboard
+
+__all__ = ["Role", "User", "dashboard"]
+
+
+def __getattr__(name: str) -> Any:
+    # Made at the first use: `jobd web-password` and `jobd check` need nothing of Starlette.
+    if name == "dashboard":
+        from jobd.web.app import dashboard
+
+        return dashboard
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,306 @@
+"""The gate: who it is, whether he may, and whether it was really he who wanted it.
+
+In this order: the application around us may know (its own login), a script has a token or a
+password in its header, a browser has a session. Whoever changes something from a browser must have
+done so on a page of ours: by what the browser says of the request's origin, and by the token that
+only our forms carry.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobd.web import session
+from jobd.web.attempts import Attempts
+from jobd.web.ended import Ended
+from jobd.web.place import address, is_loopback, is_proxied, path_within
+from jobd.web.refusals import (
+    Forbidden,
+    Refusal,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+    WrongBasic,
+)
+from jobd.web.users import Role, User, Users
+
+Login = Callable[[Request], User | Awaitable[User | None] | None]
+"""The login of the application around the dashboard: who it is, or None for nobody."""
+
+LOCAL = User("local", Role.ADMIN)
+"""Whoever is at this machine, where no users are set up."""
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PUBLIC = frozenset({"/login", "/healthz", "/readyz"})
+_PUBLIC_FILES = "/static/"
+_FORM = "application/x-www-form-urlencoded"
+
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of the body of a request: an edited job and something around it."""
+
+_MOST_PUBLIC = 16 * 1024
+"""Of what strangers send."""
+
+_MOST_FIELDS = 10_000
+BODY_WITHIN = 30.0
+"""Seconds within which a body must have come."""
+
+
+def user_of(connection: HTTPConnection) -> User:
+    """Who sends this request."""
+    user = connection.scope["jobd.user"]
+    assert isinstance(user, User)
+    return user
+
+
+def require(request: Request, role: Role) -> User:
+    """Who sends this request, if he has *role* or one above it.
+
+    Raises:
+        Forbidden: he has not; the text says which role it takes.
+    """
+    user = user_of(request)
+    if user.role < role:
+        raise Forbidden(
+            f"this takes the role {role.name.lower()}; {user.name} has {user.role.name.lower()}"
+        )
+    return user
+
+
+def form_of(request: Request) -> FormData:
+    """The fields of the form that was sent; empty when none was."""
+    form = request.scope.get("jobd.form")
+    return form if isinstance(form, FormData) else FormData()
+
+
+def body_of(request: Request) -> bytes:
+    """The body of a request that changes something."""
+    return bytes(request.scope.get("jobd.body", b""))
+
+
+class Gate:
+    """Middleware that lets pass who may.
+
+    Args:
+        users: those of the settings.
+        login: the login of the application around us.
+        local: whoever is at this machine may do everything.
+        attempts: counts the passwords that were wrong.
+        ended: sessions that were ended.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        users: Users,
+        login: Login | None,
+        local: bool,
+        attempts: Attempts,
+        ended: Ended,
+    ) -> None:
+        self._app = app
+        self._users = users
+        self._login = login
+        self._local = local
+        self._attempts = attempts
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        if scope["type"] == "http":
+            request = Request(scope)
+            if request.method in _SAFE:
+                if not _is_public(scope):
+                    scope["jobd.user"], _ = await self._identify(request)
+            else:
+                receive = await self._check_change(request, receive)
+        await self._app(scope, receive, send)
+
+    async def _check_change(self, request: Request, receive: Receive) -> Receive:
+        """Whether something may be changed; returns what reads the body once more."""
+        _check_origin(request)
+        by_header, most = False, _MOST_PUBLIC
+        # Before the body is read, so that strangers cannot make us hold much.
+        if not _is_public(request.scope):
+            request.scope["jobd.user"], by_header = await self._identify(request)
+            most = _MOST_BYTES
+        body = await _body(request, receive, most)
+        request.scope["jobd.body"] = body
+        form = await run_in_threadpool(_fields, request, body)
+        request.scope["jobd.form"] = form
+        if not by_header:
+            given = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
+            if not session.is_form_token(request, given):
+                raise Forbidden(
+                    "this form is too old, or cookies are switched off: "
+                    "go back, load the page again, repeat it"
+                )
+        return _replay(body, receive)
+
+    async def _identify(self, request: Request) -> tuple[User, bool]:
+        """Who it is, and whether the request has a header that no browser sends by itself."""
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        bearer = scheme.lower() == "bearer"
+        if self._login is not None and (user := await self._by_application(request)):
+            return user, bearer
+        if bearer:
+            if user := self._users.with_token(credentials.strip()):
+                return user, True
+            raise Unauthorized("the token is not known")
+        if scheme.lower() == "basic":
+            return await self._by_password(request, credentials), False
+        if user := await self._by_session(request):
+            return user, False
+        if self._local:
+            _check_local(request)
+            return LOCAL, False
+        raise Unauthorized("log in first")
+
+    async def _by_application(self, request: Request) -> User | None:
+        """Who the application around us says it is. What it raises refuses the request."""
+        # In a thread, for it may look into a database; a coroutine function only begins there.
+        found: Any = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
+        if inspect.isawaitable(found):
+            found = await found
+        if found is None:
+            return None
+        # Never taken for a user: True, a user of another library, and the like.
+        if not (isinstance(found, User) and isinstance(found.role, Role) and found.name):
+            raise TypeError(
+                f"the login of the application returned {type(found).__name__}; "
+                "it must be a jobd.web.User with a name, or None"
+            )
+        return found
+
+    async def _by_password(self, request: Request, credentials: str) -> User:
+        try:
+            name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            raise WrongBasic("the Authorization header cannot be read") from None
+        try:
+            return await self._attempts.check(request, name, password)
+        except Unauthorized as refusal:
+            raise WrongBasic(str(refusal)) from None
+
+    async def _by_session(self, request: Request) -> User | None:
+        content = session.session_of(request).content
+        user = self._users.named(content.user, content.proof)
+        if user is None:
+            return None
+        ended = await run_in_threadpool(self._ended.has, content.ident)
+        return None if ended else user
+
+
+def _check_local(request: Request) -> None:
+    """Without users everybody at this machine is trusted, but no page of another site that has
+    given its name our address (DNS rebinding), and nobody for whom a proxy speaks."""
+    host = request.headers.get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = ""
+    advice = "; set up users: docs/dashboard.md"
+    if not is_loopback(name):
+        raise Forbidden(
+            f"without users the dashboard answers to localhost only, not to {host[:100]!r}{advice}"
+        )
+    if is_proxied(request.scope):
+        raise Forbidden(f"without users the dashboard answers to no proxy{advice}")
+    if not is_loopback(address(request.scope)):
+        raise Forbidden(f"without users the dashboard answers to this machine only{advice}")
+
+
+def _check_origin(request: Request) -> None:
+    """What the browser says of where the request comes from; scripts say nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site != "same-origin":
+            raise Forbidden("this came from another site")
+        return
+    # Browsers say that of safe places only (TLS, this machine); older ones never.
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    try:
+        ours = {
+            # A page of another site cannot set these headers, so one that a proxy has added or
+            # changed does not weaken the check.
+            _place(host, origin)
+            for name in ("host", "x-forwarded-host")
+            if (host := request.headers.get(name))
+        }
+        theirs = _place(urlsplit(origin).netloc, origin)
+    except ValueError:
+        raise Forbidden("this came from another site") from None
+    if theirs not in ours:
+        raise Forbidden("this came from another site")
+
+
+def _place(host: str, origin: str) -> tuple[str, int]:
+    """Name and port; without one, that of the scheme of *origin*."""
+    parts = urlsplit(f"//{host}")
+    if not parts.hostname:
+        raise ValueError(host)
+    return parts.hostname, parts.port or (443 if origin.startswith("https:") else 80)
+
+
+async def _body(request: Request, receive: Receive, most: int) -> bytes:
+    too_large = TooLarge(f"a request like this may have {most:,} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > most:
+        raise too_large
+    body = bytearray()
+    more = True
+    try:
+        with anyio.fail_after(BODY_WITHIN):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal("the request did not end")
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > most:
+                    raise too_large
+    except TimeoutError:
+        raise TooSlow(f"the request did not come within {BODY_WITHIN:.0f} seconds") from None
+    return bytes(body)
+
+
+def _fields(request: Request, body: bytes) -> FormData:
+    """The fields of a form, empty ones too."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        return FormData()
+    try:
+        text = body.decode(errors="replace")
+        fields: list[Any] = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        return FormData(fields)
+    except ValueError:
+        raise TooLarge(f"a form may have {_MOST_FIELDS:,} fields") from None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """What the application behind the gate reads the body from, and then whatever comes."""
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def again() -> Message:
+        return next(messages, None) or await receive()
+
+    return again
+
+
+def _is_public(scope: Scope) -> bool:
+    path = path_within(scope)
+    return path in _PUBLIC or path.startswith(_PUBLIC_FILES)

@@ -1,0 +1,203 @@
+"""Changing a job that waits, and running it: by a form from its type hints, or as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd import registry
+from jobd.api import Api, SortedEntry
+from jobd.errors import ArgumentError, UnknownJobError
+from jobd.web import jobview, places, session
+from jobd.web.fields import Form, parse_json
+from jobd.web.gate import form_of, require
+from jobd.web.places import Place
+from jobd.web.refusals import NotFound, Refusal
+from jobd.web.render import render, url
+from jobd.web.state import acting, state_of
+from jobd.web.users import Role
+
+MOST_BYTES = 500_000
+"""Of a payload that can be edited here; as a form it becomes up to six times as long."""
+
+
+@dataclass(slots=True)
+class Editor:
+    """What the page shows.
+
+    Attributes:
+        form: the fields; None where JSON is edited.
+        note: why it is JSON.
+        args, kwargs, queue: what is in those fields.
+        errors: what is wrong, by the name of the field.
+    """
+
+    form: Form | None
+    note: str
+    args: str
+    kwargs: str
+    queue: str
+    errors: dict[str, str]
+
+
+def page(request: Request) -> Response:
+    """The form."""
+    require(request, Role.ADMIN)
+    query = request.query_params
+    place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
+    entry = _entry(state_of(request).api, place)
+    editor = _editor(entry, as_json="json" in query)
+    return _show(request, place, entry, editor)
+
+
+def save(request: Request) -> Response:
+    """Check what was typed; put the changed job into its queue, and what it was into the trash."""
+    require(request, Role.ADMIN)
+    given = {key: str(value) for key, value in form_of(request).items()}
+    place = jobview.parse_place(given.get("set", ""), given.get("key", ""))
+    api = acting(request)
+    entry = _entry(api, place)
+    if entry.digest != given.get("digest"):
+        raise NotFound("The job has changed since the form was made; load it again.")
+    editor = _editor(entry, as_json="args" in given)
+    try:
+        changes = _changes(entry, editor, given)
+        done = entry.replace(changes)
+    except ArgumentError as error:
+        editor.errors.setdefault("", str(error))
+        return _show(request, place, entry, editor, 422)
+    if not done:
+        raise NotFound("Nothing was done: the job is not here any more, somebody was faster.")
+    state_of(request).changed()
+    name = entry.display_class[:100] or "The job"
+    text = f"{name} is in queue {changes['queue']} as you changed it; what it was is in the trash."
+    session.flash(request, text, undo=api.last_ref)
+    return RedirectResponse(url(request, "find", jid=entry.jid), 303)
+
+
+def _entry(api: Api, place: Place) -> SortedEntry:
+    """
+    Raises:
+        NotFound: it is not there any more.
+        Refusal: it cannot be edited.
+    """
+    if place.set not in places.PAGES:
+        raise Refusal("only a job that is scheduled, waits for a retry or is dead can be changed")
+    entry = jobview.find(api, place)
+    if not isinstance(entry, SortedEntry):
+        raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
+    if not entry.item:
+        raise Refusal("these bytes are no job at all, and cannot be changed; delete them")
+    if len(entry.value) > MOST_BYTES:
+        raise Refusal(f"a job of more than {MOST_BYTES:,} bytes cannot be changed here")
+    return entry
+
+
+def _editor(entry: SortedEntry, *, as_json: bool) -> Editor:
+    args, kwargs = _visible(entry)
+    try:
+        shown, named = jobview.as_json(args), jobview.as_json(kwargs) if kwargs else ""
+    except ValueError as error:
+        raise Refusal(f"its arguments cannot be written as JSON: {error}") from None
+    editor = Editor(None, "", shown, named, entry.queue, {})
+    if entry["encrypt"]:
+        editor.note = "Its encrypted arguments are not shown, and stay as they are."
+    elif not as_json:
+        try:
+            editor.form = Form(registry.lookup(entry.klass), args, kwargs)
+        except UnknownJobError:
+            editor.note = (
+                "This process does not know the job's code, so the types of its arguments are not "
+                "known either; with jobd web -r your.module they would be."
+            )
+        except ArgumentError as error:
+            editor.note = f"As JSON, because {error}."
+    return editor
+
+
+def _visible(entry: SortedEntry) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that may be seen and changed."""
+    if entry["encrypt"]:
+        return entry.args[:-1], {}
+    return entry.args, entry.kwargs
+
+
+def _changes(entry: SortedEntry, editor: Editor, given: dict[str, str]) -> dict[str, Any]:
+    """The fields of the payload as they were typed.
+
+    Raises:
+        ArgumentError: something is wrong with them; the editor says what and where.
+    """
+    editor.queue = given.get("queue", "").strip()
+    args: Any
+    kwargs: Any
+    if editor.form is not None:
+        editor.form.take(given)
+        args, kwargs = editor.form.values()
+    else:
+        editor.args, editor.kwargs = given.get("args", ""), given.get("kwargs", "")
+        args = _json(editor, "args", editor.args, list, 'a list: [1, "text"]')
+        kwargs = (
+            _json(editor, "kwargs", editor.kwargs, dict, 'an object: {"name": 1}')
+            if editor.kwargs.strip()
+            else {}
+        )
+        if editor.errors:
+            raise ArgumentError("not everything is as it must be")
+        _check_signature(entry, args, kwargs)
+    changes: dict[str, Any] = {"class": entry.klass, "args": args, "queue": editor.queue}
+    if entry["encrypt"]:
+        changes["args"] = [*args, *entry.args[-1:]]
+    elif kwargs or entry.kwargs:
+        changes["kwargs"] = kwargs
+    return changes
+
+
+def _json(editor: Editor, name: str, text: str, kind: type, wanted: str) -> Any:
+    try:
+        value = parse_json(text)
+        if type(value) is not kind:
+            raise ValueError(f"it must be {wanted}")
+    except ValueError as error:
+        editor.errors[name] = str(error)
+        return kind()
+    return value
+
+
+def _check_signature(entry: SortedEntry, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """As a push by the code does, where this process knows it."""
+    if entry["encrypt"]:
+        return
+    try:
+        definition = registry.lookup(entry.klass)
+    except UnknownJobError:
+        return
+    try:
+        definition.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"the arguments do not fit {definition.name}: {error}") from None
+
+
+def _show(
+    request: Request, place: Place, entry: SortedEntry, editor: Editor, status: int = 200
+) -> Response:
+    return render(
+        request,
+        "edit.html",
+        status,
+        here=places.PAGES[place.set],
+        place=place,
+        job=entry,
+        editor=editor,
+        known=editor.form is not None,
+    )
+
+
+routes = [
+    Route("/job/edit", page, name="job_edit"),
+    Route("/job/edit", save, methods=["POST"]),
+]

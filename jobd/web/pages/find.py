@@ -1,0 +1,42 @@
+"""Finding a job by its id: through what runs, the sets and the queues, some steps for each page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd.web.lists import number_of
+from jobd.web.render import render, url
+from jobd.web.state import state_of
+
+NOWHERE = "find"
+"""The page belongs to no tab."""
+
+SECONDS = 0.2
+"""For which one page searches; what is left, the next one does."""
+
+
+def page(request: Request) -> Response:
+    """The job's page if it was found; else how far the search has come."""
+    query = request.query_params
+    jid = query.get("jid", "").strip()[:100]
+    context: dict[str, Any] = {"jid": jid, "was": query.get("was", "")[:200], "place": ""}
+    if not jid:
+        return render(request, "find.html", here=NOWHERE, scanned=0, cursor="", **context)
+    search = state_of(request).api.find(jid, cursor=query.get("cursor", ""))
+    found = search.first(1, seconds=SECONDS)
+    if found:
+        return RedirectResponse(url(request, "job", set=found[0].place, key=found[0].key), 303)
+    before = number_of(query.get("scanned"))
+    context["place"] = search.place
+    scanned = min(before + search.scanned, 10**12)
+    status = 200 if search.cursor else 404
+    return render(
+        request, "find.html", status, here=NOWHERE, scanned=scanned, cursor=search.cursor, **context
+    )
+
+
+routes = [Route("/find", page, name="find")]

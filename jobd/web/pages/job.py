@@ -1,0 +1,210 @@
+"""A job's page: what it is, what has happened to it, why it is not running, and what to do."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd.api import Api, JobRecord, SortedEntry
+from jobd.api.entries import is_plain
+from jobd.errors import ArgumentError
+from jobd.web import asking, jobview, places, session
+from jobd.web.asking import Question
+from jobd.web.gate import form_of, require
+from jobd.web.places import Place
+from jobd.web.present import clip
+from jobd.web.refusals import NotFound, Refusal
+from jobd.web.render import render, url
+from jobd.web.state import acting, state_of
+from jobd.web.users import Role
+
+_ROLES = {
+    "retry": Role.OPERATOR,
+    "add_to_queue": Role.OPERATOR,
+    "reschedule": Role.OPERATOR,
+    "move": Role.OPERATOR,
+    "kill": Role.ADMIN,
+    "delete": Role.ADMIN,
+}
+
+_UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
+
+_STATES = {
+    "retry": ("waits for another attempt", "warn"),
+    "schedule": ("scheduled", "accent"),
+    "dead": ("dead", "bad"),
+    "work": ("running", "good"),
+}
+
+
+def page(request: Request) -> Response:
+    """The page of the job at ``?set=…&key=…``; where that is empty, where it is now."""
+    state, query = state_of(request), request.query_params
+    place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
+    job = jobview.find(state.api, place)
+    if job is None:
+        return _gone(request, place)
+    started = jobview.started(state.api, place)
+    reasons = state.snapshots.get(("why", place), 3.0, lambda: jobview.why(state.api, place, job))
+    kind, _, queue = place.set.partition(":")
+    label, tone = (f"in queue {queue}", "accent") if kind == "queue" else _STATES[place.set]
+    queues = state.snapshots.get("queues", 2.0, state.api.queues) if kind == "queue" else []
+    return render(
+        request,
+        "job.html",
+        here=_tab(place),
+        job=job,
+        place=place,
+        kind=kind,
+        label=label,
+        tone=tone,
+        reasons=reasons,
+        events=jobview.timeline(job, place, started),
+        arguments=jobview.arguments(job),
+        trace=jobview.trace(job),
+        payload=jobview.payload(job),
+        retries=jobview.retries(job),
+        others=jobview.others(job),
+        lineage=jobview.lineage(job),
+        progress=job.iterable_state(),
+        units=_UNITS,
+        queues=[one.name for one in queues if one.name != queue],
+        failures=None if not job.error_class else (job.retry_count or 0) + 1,
+    )
+
+
+def _gone(request: Request, place: Place) -> Response:
+    """It is not where it was: its id is looked for."""
+    jid = jobview.jid_of(place)
+    if not jid:
+        raise NotFound("This job is not here any more: it has run, or somebody has moved it.")
+    return RedirectResponse(url(request, "find", jid=jid, was=place.set), 303)
+
+
+def ask(request: Request) -> Response:
+    """Whether he is sure."""
+    state, query = state_of(request), request.query_params
+    place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
+    action = query.get("action", "")
+    _check(request, action)
+    job = _here(state.api, place)
+    name = clip(job.display_class, 100) or "this job"
+    texts = {
+        "delete": (f"Delete {name}?", "It will not run.", "Delete"),
+        "kill": (f"Kill {name}?", "It goes to the dead set: it is not tried again.", "Kill"),
+    }
+    if action not in texts:
+        raise Refusal(f"{clip(action, 50)!r} needs no asking")
+    heading, text, button = texts[action]
+    question = Question(
+        heading=heading,
+        text=text,
+        action=url(request, "job_do"),
+        fields=[("set", place.set), ("key", place.key), ("action", action)],
+        button=button,
+        back=places.job_url(request, place),
+        restorable=True,
+    )
+    return asking.ask(request, question, here=_tab(place))
+
+
+def _tab(place: Place) -> str:
+    """The tab that a job there belongs to."""
+    return "busy" if place.set == "work" else places.PAGES.get(place.set, "queues")
+
+
+def do(request: Request) -> Response:
+    """Act on the job."""
+    form = form_of(request)
+    place = jobview.parse_place(str(form.get("set", "")), str(form.get("key", "")))
+    action = str(form.get("action", ""))
+    _check(request, action)
+    api = acting(request)
+    job = _here(api, place)
+    text, undo = _act(api, job, action, {key: str(value) for key, value in form.items()})
+    state_of(request).changed()
+    session.flash(request, text, undo=undo)
+    return _after(request, place, job)
+
+
+def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[str, str]:
+    """Do it; what to say, and the id by which it is undone, or nothing."""
+    name = clip(job.display_class, 100) or "The job"
+    if isinstance(job, SortedEntry):
+        match action:
+            case "retry":
+                done, text = job.retry(), f"{name} is in its queue."
+            case "add_to_queue":
+                done, text = job.add_to_queue(), f"{name} is in its queue."
+            case "reschedule":
+                done, text = job.reschedule(_seconds(form)), f"{name} has another time."
+            case "kill":
+                done, text = job.kill(), f"{name} is dead."
+            case "delete":
+                done, text = job.delete(), f"{name} is deleted."
+            case _:
+                raise Refusal("only a job in a queue can be moved to another queue")
+    else:
+        match action:
+            case "delete":
+                done, text = job.delete(), f"{name} is deleted."
+            case "move":
+                target = form.get("queue", "")
+                done = api.queue(job.queue).move(target, job) == 1
+                text = f"{name} is in queue {target}."
+            case _:
+                raise Refusal("a job in a queue can be moved to another queue, or deleted")
+    if not done:
+        raise NotFound(
+            "It is malformed and cannot be run; delete it."
+            if job.malformed
+            else "Nothing was done: the job is not here any more, somebody was faster."
+        )
+    return text, api.last_ref if action in ("delete", "kill") else ""
+
+
+def _after(request: Request, place: Place, job: JobRecord) -> Response:
+    """Where the job is now, or would be."""
+    if not is_plain(job.jid):
+        return RedirectResponse(places.list_url(request, place.set), 303)
+    return RedirectResponse(url(request, "find", jid=job.jid), 303)
+
+
+def _seconds(form: dict[str, str]) -> float:
+    unit = _UNITS.get(form.get("unit", ""))
+    try:
+        amount = float(form.get("amount", ""))
+    except ValueError:
+        amount = 0.0
+    if unit is None or not 0 < amount * unit <= 10 * 365 * 86400:
+        raise ArgumentError("give it a time from now of more than nothing and up to ten years")
+    return amount * unit
+
+
+def _check(request: Request, action: str) -> None:
+    if action not in _ROLES:
+        raise Refusal(f"there is no {clip(action, 50)!r} for jobs; there are {', '.join(_ROLES)}")
+    require(request, _ROLES[action])
+
+
+def _here(api: Api, place: Place) -> JobRecord:
+    """The job there, for a change.
+
+    Raises:
+        NotFound: it is not there any more.
+        Refusal: it runs, and nobody can do anything to it.
+    """
+    if place.set == "work":
+        raise Refusal("A job that runs cannot be changed. Wait for its end, or stop its process.")
+    job = jobview.find(api, place)
+    if job is None:
+        raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
+    return job
+
+
+routes = [
+    Route("/job", page, name="job"),
+    Route("/job/ask", ask, name="job_ask"),
+    Route("/job/do", do, methods=["POST"], name="job_do"),
+]

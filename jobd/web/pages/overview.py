@@ -1,0 +1,70 @@
+"""The overview: the counters, the throughput, the queues, and how Redis is."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jobd.api import Day
+from jobd.api.info import SLOW
+from jobd.web.render import render
+from jobd.web.state import Live, state_of
+
+DAYS = (7, 30, 90, 180)
+"""What the chart of the days may show."""
+
+_SIGNS = ("processed", "processes", "scheduled", "retries", "dead")
+"""Counters of which one is above zero wherever jobd or Sidekiq has been used."""
+
+
+def overview(request: Request) -> Response:
+    """The first page."""
+    state = state_of(request)
+    days = request.query_params.get("days", "30")
+    chosen = int(days) if days in map(str, DAYS) else 30
+    history = state.snapshots.get(("history", chosen), 30.0, lambda: state.api.history(chosen))
+    queues = state.snapshots.get("queues", 2.0, state.api.queues)
+    info = state.snapshots.get("info", 5.0, state.api.info)
+    counters = state.counters()
+    return render(
+        request,
+        "overview.html",
+        counters=counters,
+        is_new=not (queues or any(getattr(counters, name) for name in _SIGNS)),
+        recent_points=_recent(state.recent),
+        history_points=_points(history),
+        processed=sum(day.processed for day in history),
+        failed=sum(day.failed for day in history),
+        days=chosen,
+        choices=DAYS,
+        queues=sorted(queues, key=lambda queue: -queue.latency),
+        oldest=max((queue.latency for queue in queues), default=0.0),
+        waiting=sum(queue.size for queue in queues),
+        slow=SLOW,
+        info=info,
+    )
+
+
+def _recent(counters: Iterable[Live]) -> str:
+    """The totals of the last minutes, from which the chart of now makes its rates."""
+    seen = [(one.at, one.processed, one.failed) for one in counters]
+    return msgspec.json.encode(seen).decode()
+
+
+def _points(history: Sequence[Day]) -> str:
+    """The days as the chart takes them: times, processed, failed; oldest first."""
+    days = list(reversed(history))
+    midnights = [
+        datetime.datetime.combine(day.date, datetime.time(), datetime.UTC).timestamp()
+        for day in days
+    ]
+    series = [midnights, [day.processed for day in days], [day.failed for day in days]]
+    return msgspec.json.encode(series).decode()
+
+
+routes = [Route("/", overview, name="overview")]

@@ -1,0 +1,136 @@
+"""The jobs of one queue: page by page, searched, deleted, moved to another queue."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd.api import JobRecord, QueueSummary
+from jobd.web import lists, rows, session
+from jobd.web.asking import Question, ask
+from jobd.web.flow import Rates
+from jobd.web.gate import form_of, require
+from jobd.web.lists import Part
+from jobd.web.pages.queues import rates, summaries
+from jobd.web.places import job_url, queued_keys
+from jobd.web.present import clip, number
+from jobd.web.present import jobs as jobs_text
+from jobd.web.refusals import NotFound, Refusal
+from jobd.web.render import render, url
+from jobd.web.search import FIELDS, parse
+from jobd.web.state import acting, state_of
+from jobd.web.users import Role
+
+
+def queue(request: Request) -> Response:
+    """The page."""
+    state, part = state_of(request), Part.of(request.query_params)
+    name = request.query_params.get("name", "")
+    if not name:
+        raise NotFound("The address names no queue.")
+    known = summaries(state)
+    summary = next((one for one in known if one.name == name), None)
+    jobs = state.api.queue(name)
+    page = finds = None
+    if part.searching:
+        search = parse(part.q)
+        scan = jobs.scan(search.match, search.where, cursor=part.cursor)
+        # Its places are counted from the job that runs next.
+        finds = lists.search(scan, part, jobs.size, rows.of_queued)
+    else:
+        page = lists.remembered(
+            request,
+            ("queue", name, part.start, part.count, part.other),
+            lambda: rows.page_of_queue(jobs, part.start, part.count, newest_first=part.other),
+        )
+    return render(
+        request,
+        "queue.html",
+        here="queues",
+        name=name,
+        summary=summary or QueueSummary(name, 0, 0.0, paused=False),
+        rates=rates(state).get(name, Rates()),
+        others=[one.name for one in known if one.name != name][:200],
+        page=page,
+        finds=finds,
+        part=part,
+        search_page="queue",
+        search_fields=[field for field in FIELDS if field != "queue"],
+        job_url=partial(job_url, request),
+    )
+
+
+def act(request: Request) -> Response:
+    """Delete or move the chosen jobs."""
+    form = form_of(request)
+    # The button of one job says by its address what is to be done.
+    action = str(form.get("action") or request.query_params.get("action", ""))
+    name = str(form.get("name", ""))
+    if action not in ("delete", "move") or not name:
+        raise Refusal(f"there is no action {action[:100]!r} for the jobs of a queue")
+    require(request, Role.ADMIN if action == "delete" else Role.OPERATOR)
+    keys = lists.chosen_keys(form)
+    if not keys:
+        return _done(request, form, "No job was chosen.")
+    jobs = acting(request).queue(name).find_all(queued_keys(keys))
+    if action == "move":
+        return _move(request, form, jobs, len(keys))
+    if not form.get("sure"):
+        return _ask(request, form, keys, jobs)
+    api = acting(request)
+    deleted = api.queue(name).delete(*jobs)
+    text = f"Deleted {jobs_text(deleted)} of queue {clip(name)}.{_gone(keys, deleted)}"
+    return _done(request, form, text, undo=api.last_ref if deleted else "")
+
+
+def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) -> Response:
+    name, target = str(form.get("name", "")), str(form.get("target", "")).strip()
+    moved = acting(request).queue(name).move(target, *jobs)
+    text = f"Moved {jobs_text(moved)} to queue {clip(target)}."
+    return _done(request, form, text + _gone(range(chosen), moved))
+
+
+def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord]) -> Response:
+    name = str(form.get("name", ""))
+    kept = [("action", "delete"), ("name", name), *(("key", key) for key in keys)]
+    question = Question(
+        heading=f"Delete {jobs_text(len(jobs))} of queue {clip(name, 60)}?",
+        text="Will not run." + _gone(keys, len(jobs)),
+        action=url(request, "queue_act"),
+        fields=[*kept, *_kept(form)],
+        button=f"Delete {jobs_text(len(jobs))}",
+        back=_back(request, form),
+        restorable=True,
+        rows=tuple(rows.of_queued(job) for job in jobs[:5]),
+    )
+    return ask(request, question, here="queues")
+
+
+def _gone(chosen: list[str] | range, found: int) -> str:
+    gone = len(chosen) - found
+    return f" Not there any more: {number(gone)}." if gone > 0 else ""
+
+
+def _kept(form: FormData) -> list[tuple[str, str]]:
+    part = Part.of(form).query()
+    return [(key, str(value)) for key, value in part.items() if value]
+
+
+def _done(request: Request, form: FormData, text: str, *, undo: str = "") -> Response:
+    state_of(request).changed()
+    session.flash(request, text, undo=undo)
+    return RedirectResponse(_back(request, form), 303)
+
+
+def _back(request: Request, form: FormData) -> str:
+    return url(request, "queue", name=str(form.get("name", "")), **Part.of(form).query())
+
+
+routes = [
+    Route("/queue", queue, name="queue"),
+    Route("/queue/act", act, methods=["POST"], name="queue_act"),
+]

@@ -1,0 +1,128 @@
+"""All queues: how much waits in them, for how long, how fast it goes; pause, resume and clear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd.api import Page, QueueSummary
+from jobd.web import session
+from jobd.web.asking import Question, ask
+from jobd.web.flow import EVERY, Rates
+from jobd.web.gate import form_of, require
+from jobd.web.lists import Part
+from jobd.web.present import clip, jobs
+from jobd.web.refusals import Refusal
+from jobd.web.render import render, url
+from jobd.web.state import State, acting, state_of
+from jobd.web.users import Role
+
+ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
+    "name": lambda queue: queue.name,
+    "size": lambda queue: -queue.size,
+    "latency": lambda queue: -queue.latency,
+}
+"""What the queues may be sorted by."""
+
+
+def summaries(state: State) -> list[QueueSummary]:
+    """All queues, at most two seconds old."""
+    return state.snapshots.get("queues", 2.0, state.api.queues)
+
+
+def rates(state: State) -> dict[str, Rates]:
+    """How fast each of them goes."""
+    queues = summaries(state)
+    return state.snapshots.get("flows", EVERY, lambda: state.flows.look(state.api, queues))
+
+
+def queues(request: Request) -> Response:
+    """The page."""
+    state, part = state_of(request), Part.of(request.query_params)
+    found = summaries(state)
+    order = request.query_params.get("sort", "name")
+    shown = [queue for queue in found if part.q.lower() in queue.name.lower()]
+    shown.sort(key=ORDERS.get(order, ORDERS["name"]))
+    page = Page(tuple(shown[part.start : part.start + part.count]), part.start, len(shown))
+    return render(
+        request,
+        "queues.html",
+        page=page,
+        part=part,
+        sort=order if order in ORDERS else "name",
+        orders=list(ORDERS),
+        rates=rates(state),
+        unknown=Rates(),
+        total=sum(queue.size for queue in found),
+        known=len(found),
+    )
+
+
+def act(request: Request) -> Response:
+    """Pause, resume or clear one queue."""
+    form = form_of(request)
+    action = str(form.get("action", ""))
+    steps = {"pause": _pause, "resume": _resume, "clear": _clear}
+    if action not in steps:
+        raise Refusal(f"there is no action {action[:100]!r}; there are {', '.join(steps)}")
+    name = str(form.get("name", ""))
+    if not name:
+        raise Refusal("which queue? The form does not say it.")
+    return steps[action](request, form, name)
+
+
+def _pause(request: Request, form: FormData, name: str) -> Response:
+    require(request, Role.OPERATOR)
+    acting(request).queue(name).pause()
+    return _done(request, form, f"Queue {clip(name)} is paused: no worker takes jobs from it.")
+
+
+def _resume(request: Request, form: FormData, name: str) -> Response:
+    require(request, Role.OPERATOR)
+    acting(request).queue(name).unpause()
+    return _done(request, form, f"Queue {clip(name)} is no longer paused.")
+
+
+def _clear(request: Request, form: FormData, name: str) -> Response:
+    require(request, Role.ADMIN)
+    api = acting(request)
+    queue = api.queue(name)
+    if not form.get("sure"):
+        size = queue.size
+        question = Question(
+            heading=f"Clear queue {clip(name, 60)}?",
+            text=f"{jobs(size)} in it will be deleted. What workers have taken already goes on.",
+            action=url(request, "queues_act"),
+            fields=[("action", "clear"), ("name", name), ("back", str(form.get("back", "")))],
+            button=f"Delete {jobs(size)}",
+            back=_back(request, form, name),
+            restorable=True,
+        )
+        return ask(request, question, here="queues")
+    cleared = queue.clear()
+    text = f"Deleted {jobs(cleared)} of queue {clip(name)}."
+    return _done(request, form, text, undo=api.last_ref if cleared else "")
+
+
+def _done(request: Request, form: FormData, text: str, *, undo: str = "") -> Response:
+    state_of(request).changed()
+    session.flash(request, text, undo=undo)
+    return RedirectResponse(_back(request, form, str(form.get("name", ""))), 303)
+
+
+def _back(request: Request, form: FormData, name: str) -> str:
+    """The page that the form was on."""
+    if form.get("back") == "queue":
+        return url(request, "queue", name=name)
+    return url(request, "queues")
+
+
+routes = [
+    Route("/queues", queues, name="queues"),
+    Route("/queues/act", act, methods=["POST"], name="queues_act"),
+]

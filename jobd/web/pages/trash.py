@@ -1,0 +1,115 @@
+"""The trash: what can be restored and until when; undo, and deleting for good."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobd.api import Page
+from jobd.web import places, rows, session
+from jobd.web.asking import STEP, Question, ask, go_on
+from jobd.web.gate import form_of, require
+from jobd.web.lists import Part, number_of
+from jobd.web.present import clip, jobs, number, target
+from jobd.web.refusals import NotFound
+from jobd.web.render import render, url
+from jobd.web.state import acting, state_of
+from jobd.web.users import Role
+
+
+def trash(request: Request) -> Response:
+    """The deletions, the last one first."""
+    state, part = state_of(request), Part.of(request.query_params)
+    page = state.snapshots.get(
+        ("trash", part.start, part.count), 1.5, lambda: state.api.trash.page(part.start, part.count)
+    )
+    return render(request, "trash.html", here="audit", page=page, part=part)
+
+
+def deletion(request: Request) -> Response:
+    """The jobs of one deletion."""
+    state, part = state_of(request), Part.of(request.query_params)
+    ref = request.query_params.get("ref", "")
+    try:
+        found = state.api.trash[ref]
+    except KeyError:
+        raise NotFound("This deletion is a day old, or has been undone or purged.") from None
+    page = found.page(part.start, part.count)
+    # Nothing stands for a job in the trash: it is in no set.
+    place = places.Place("", "")
+    shown = tuple(rows.row_of(job, place, None) for job in page)
+    return render(
+        request,
+        "deletion.html",
+        here="audit",
+        deletion=found,
+        page=Page(shown, page.start, page.size),
+        part=part,
+    )
+
+
+def undo(request: Request) -> Response:
+    """Put the jobs of a deletion back where they were; one step."""
+    require(request, Role.OPERATOR)
+    form, api = form_of(request), acting(request)
+    ref, restored = str(form.get("ref", "")), number_of(form.get("changed"))
+    found = api.trash.find_all([ref]).get(ref)
+    if found is None:
+        session.flash(request, "That cannot be undone any more.")
+        return RedirectResponse(url(request, "trash"), 303)
+    restored += found.restore(STEP)
+    state_of(request).changed()
+    back = places.list_url(request, found.origin)
+    if api.trash.find_all([ref]):
+        return go_on(
+            request,
+            f"Restoring {jobs(found.jobs)}",
+            action=url(request, "undo"),
+            fields=[("ref", ref), ("changed", restored)],
+            scanned=restored,
+            size=found.jobs,
+            changed=restored,
+            back=back,
+            here="audit",
+        )
+    text = f"Restored {jobs(restored)}."
+    if restored < found.jobs:
+        text += f" Had been moved or had run meanwhile: {number(found.jobs - restored)}."
+    session.flash(request, text)
+    return RedirectResponse(back, 303)
+
+
+def purge(request: Request) -> Response:
+    """Delete the jobs of a deletion for good."""
+    require(request, Role.ADMIN)
+    form, api = form_of(request), acting(request)
+    ref = str(form.get("ref", ""))
+    found = api.trash.find_all([ref]).get(ref)
+    if found is None:
+        session.flash(request, "That is not in the trash any more.")
+    elif not form.get("sure"):
+        question = Question(
+            heading=f"Delete {jobs(found.jobs)} for good?",
+            text=f"{clip(found.who, 60)} took them from {clip(target(found.origin), 100)}. "
+            "Nobody can restore them afterwards.",
+            action=url(request, "trash_purge"),
+            fields=[("ref", ref)],
+            button=f"Delete {jobs(found.jobs)} for good",
+            back=url(request, "trash"),
+            rows=tuple(rows.row_of(job, places.Place("", ""), None) for job in found.page(0, 5)),
+        )
+        return ask(request, question, here="audit")
+    else:
+        purged = found.purge()
+        state_of(request).changed()
+        session.flash(request, f"Deleted {jobs(purged)} for good.")
+    return RedirectResponse(url(request, "trash"), 303)
+
+
+routes = [
+    Route("/trash", trash, name="trash"),
+    Route("/trash/jobs", deletion, name="trash_jobs"),
+    Route("/trash/purge", purge, methods=["POST"], name="trash_purge"),
+    Route("/undo", undo, methods=["POST"], name="undo"),
+]

@@ -1,0 +1,179 @@
+"""Numbers and times as people read them."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def number(value: float) -> str:
+    """
+    >>> number(1234567), number(2.5)
+    ('1,234,567', '2.5')
+    """
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def jobs(count: int) -> str:
+    """
+    >>> jobs(1), jobs(2000)
+    ('1 job', '2,000 jobs')
+    """
+    return "1 job" if count == 1 else f"{number(count)} jobs"
+
+
+def rate(per_second: float | None) -> str:
+    """
+    >>> rate(None), rate(0.04), rate(12.34), rate(1234.5)
+    ('–', '0.04/s', '12.3/s', '1,234/s')
+    """
+    if per_second is None:
+        return "–"
+    if 0 < per_second < 1:
+        return f"{per_second:.2f}/s"
+    return f"{number(round(per_second, 1) if per_second < 100 else int(per_second))}/s"
+
+
+def short(value: float) -> str:
+    """A number that fits anywhere.
+
+    >>> short(999), short(12_345), short(1_234_567), short(-3_000_000_000)
+    ('999', '12.3k', '1.2M', '-3.0G')
+    """
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            return f"{value / (1e3 if unit == 'k' else limit):.1f}{unit}"
+    return number(value)
+
+
+def size(count: float) -> str:
+    """Bytes.
+
+    >>> size(512), size(2048), size(3 * 2**20)
+    ('512 B', '2.0 KB', '3.0 MB')
+    """
+    for limit, unit in ((2**30, "GB"), (2**20, "MB"), (2**10, "KB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(0.0042), duration(1.5), duration(75), duration(90000)
+    ('4 ms', '1.5 s', '1 min 15 s', '1 d 1 h')
+    """
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    rest = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for length, unit in (*_UNITS, (1, "s")):
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
+
+
+def fine(seconds: float) -> str:
+    """A very short time.
+
+    >>> fine(0.00042), fine(0.0123)
+    ('0.42 ms', '12 ms')
+    """
+    return f"{seconds * 1000:.2f} ms" if seconds < 0.01 else duration(seconds)
+
+
+def ago(at: float | None) -> str:
+    """How long since, or until, Unix time *at*.
+
+    >>> ago(None)
+    '–'
+    """
+    if at is None:
+        return "–"
+    passed = time.time() - at
+    if abs(passed) < 1:
+        return "now"
+    return f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}"
+
+
+def moment(at: float | None, relative: bool = True) -> Markup:
+    """Unix time *at* as an element that the browser shows in the reader's time zone.
+
+    >>> str(moment(0.0, relative=False))[-32:]
+    '">1970-01-01 00:00:00 UTC</time>'
+    """
+    if at is None:
+        return Markup("–")
+    try:
+        when = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return Markup("<span>{}</span>").format(f"{at:g}")
+    full = when.strftime("%Y-%m-%d %H:%M:%S UTC")
+    shown = ago(at) if relative else full
+    kind = "relative" if relative else "full"
+    return Markup('<time datetime="{}" data-{} title="{}">{}</time>').format(
+        when.isoformat(timespec="seconds"), kind, full, shown
+    )
+
+
+def elapsed(at: float | None) -> Markup:
+    """How long something has gone on that began at Unix time *at*; the browser keeps counting.
+
+    >>> str(elapsed(None))
+    '–'
+    """
+    if at is None or not 0 < at <= time.time() + 86400:
+        return Markup("–")
+    when = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    shown = duration(max(0, round(time.time() - at))) or "0 s"
+    return Markup('<time datetime="{}" data-elapsed title="{}">{}</time>').format(
+        when.isoformat(timespec="seconds"), when.strftime("%Y-%m-%d %H:%M:%S UTC"), shown
+    )
+
+
+def clip(text: str, most: int = 200) -> str:
+    """
+    >>> clip("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+_SETS = {"retry": "retries", "schedule": "scheduled jobs", "dead": "dead jobs"}
+
+
+def target(name: str) -> str:
+    """What somebody has acted on, as people call it.
+
+    >>> target("schedule"), target("queue:low"), target("host:1:ab")
+    ('scheduled jobs', 'queue low', 'host:1:ab')
+    """
+    kind, _, queue = name.partition(":")
+    return f"queue {queue}" if kind == "queue" else _SETS.get(name, name)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "ago": ago,
+    "clip": clip,
+    "duration": duration,
+    "elapsed": elapsed,
+    "fine": fine,
+    "jobs": jobs,
+    "moment": moment,
+    "number": number,
+    "rate": rate,
+    "short": short,
+    "size": size,
+    "target": target,
+}

@@ -1,0 +1,127 @@
+"""From data to a page: the templates, what all of them know, and the addresses of other pages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Router
+
+from jobd.web import present, session
+from jobd.web.place import path_within, prefix
+from jobd.web.users import Role, User
+
+if TYPE_CHECKING:
+    from jobd.web.state import State
+
+_environment = Environment(
+    loader=PackageLoader("jobd.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
+)
+_environment.filters.update(present.FILTERS)
+_environment.install_null_translations()  # type: ignore[attr-defined]  # made by the extension
+_environment.globals["Role"] = Role
+
+
+def url(request: Request, name: str, /, **query: Any) -> str:
+    """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
+    in *query* is left out."""
+    router = request.scope["jobd.router"]
+    assert isinstance(router, Router)
+    path = str(router.url_path_for(name))
+    given = {key: value for key, value in query.items() if value not in (None, "")}
+    return prefix(request.scope) + path + (f"?{urlencode(given)}" if given else "")
+
+
+@cache
+def digest(path: str) -> str:
+    """Twelve hexadecimal digits that stand for the content of a file in ``static``."""
+    content = files("jobd.web").joinpath("static", path).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def static(request: Request, path: str) -> str:
+    """The address of a file that browsers may keep for ever: with other content it has another."""
+    return f"{prefix(request.scope)}/static/{path}?v={digest(path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One entry of the navigation: the page, its text, its key, and the counter beside it."""
+
+    page: str
+    text: str
+    key: str
+    stat: str = ""
+
+
+TABS = (
+    Tab("overview", "Overview", "o"),
+    Tab("busy", "Busy", "b", "busy"),
+    Tab("queues", "Queues", "u", "enqueued"),
+    Tab("retries", "Retries", "r", "retries"),
+    Tab("scheduled", "Scheduled", "s", "scheduled"),
+    Tab("dead", "Dead", "d", "dead"),
+    Tab("metrics", "Metrics", "m"),
+    Tab("audit", "Audit", "a"),
+)
+"""The navigation, in its order."""
+
+
+def _here(request: Request) -> str:
+    """The tab that this page belongs to."""
+    path = prefix(request.scope) + quote(path_within(request.scope))
+    places = [tab for tab in TABS if path.startswith(url(request, tab.page))]
+    return max(places, key=lambda tab: len(url(request, tab.page))).page if places else ""
+
+
+def render(
+    request: Request,
+    template: str,
+    /,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> Response:
+    """The page that *template* makes of *context*, in which *here* may name the tab."""
+    user: User | None = request.scope.get("jobd.user")
+    state: State | None = request.scope.get("jobd.state")
+    text = _environment.get_template(template).render(
+        request=request,
+        user=user,
+        title=state.title if state else "",
+        back=state.back if state else "",
+        tabs=TABS,
+        here=context.pop("here", None) or _here(request),
+        logged_in=bool(session.user_name(request)),
+        may=lambda role: user is not None and user.role >= role,
+        url=lambda name, /, **query: url(request, name, **query),
+        static=lambda path: static(request, path),
+        csrf=lambda: session.form_token(request),
+        flash=session.take_flash(request),
+        **context,
+    )
+    return HTMLResponse(text, status, headers)
+
+
+def problem_page(
+    request: Request,
+    title: str,
+    text: str,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A page that says what went wrong."""
+    return render(request, "problem.html", status, headers, heading=title, text=text)

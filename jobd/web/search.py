@@ -1,0 +1,137 @@
+"""The search box: what somebody types, as a pattern for Redis and a test for what that finds.
+
+Words with a field before them (``class:``, ``error:``, ``tag:``, ``jid:``, ``queue:``) look into
+that field; the rest is looked for as it is in the stored text. A ``*`` stands for anything. What is
+typed in small letters finds capitals as well. Redis compares the longest part that every encoder
+writes in the same way; only what passes that is sent, decoded and tested in full.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from jobd.api import JobRecord, in_group
+from jobd.api.glob import escaped, matcher
+
+FIELDS = ("class", "error", "tag", "jid", "queue")
+
+MOST = 1_000
+"""Characters of a search."""
+
+_FIELD = re.compile(rf"(?:^|(?<=\s))({'|'.join(FIELDS)}):(?:\"([^\"]*)\"|(\S+))")
+_PLAIN = re.compile(r"[A-Za-z0-9 _.,:;!@#$%()+=\[\]{}^?|~-]+")
+"""Characters that all writers of JSON leave as they are."""
+
+Test = Callable[[JobRecord], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search.
+
+    Attributes:
+        match: pattern for Redis; None if it cannot help.
+        where: the test for what that finds; None if it is all there is to test.
+    """
+
+    match: str | None
+    where: Test | None
+
+    def __bool__(self) -> bool:
+        return self.match is not None or self.where is not None
+
+
+def parse(text: str, group: str = "", error: str = "") -> Search:
+    """The search for *text*; no search if that is empty.
+
+    Args:
+        group: only jobs of the group of failures with this key.
+        error: the class of the exception of that group, or its beginning.
+
+    >>> parse("timeout").match, parse("Timeout  error").match, bool(parse(" "))
+    ('*[tT][iI][mM][eE][oO][uU][tT]*', '*Timeout error*', False)
+    >>> parse('error:"not found" tag:vip').match
+    '*[nN][oO][tT] [fF][oO][uU][nN][dD]*'
+    """
+    tests: list[Test] = []
+    hints: list[str] = []
+    text = text[:MOST]
+    for field, quoted, plain in _FIELD.findall(text):
+        value = quoted or plain
+        tests.append(_field_test(field, value))
+        hints += _hints(value)
+    free = " ".join(_FIELD.sub(" ", text).split())
+    if free:
+        hints += _hints(free)
+        if tests or group or {"*", "#"} & set(free) or _PLAIN.fullmatch(free) is None:
+            tests.append(_text_test(free))
+    if group:
+        tests.append(in_group(group))
+        # Exactly as it is: its capitals are known.
+        exact = max(_PLAIN.findall(error), key=len, default="")
+        if len(exact) > len(max(hints, key=len, default="")):
+            return Search(f"*{escaped(exact)}*", _all(tests))
+    hint = max(hints, key=len, default="")
+    return Search(f"*{_either_case(hint)}*" if hint else None, _all(tests) if tests else None)
+
+
+def _hints(value: str) -> list[str]:
+    return _PLAIN.findall(value.replace("#", "*"))  # UserMailer#welcome is stored in two parts
+
+
+def _all(tests: list[Test]) -> Test:
+    return lambda job: all(test(job) for test in tests)
+
+
+def _field_test(field: str, value: str) -> Test:
+    if field in ("tag", "queue"):
+        whole = _tester(value)
+        if field == "tag":
+            return lambda job: any(map(whole, job.tags))
+        return lambda job: whole(job.queue)
+    if field == "jid":
+        begins = _tester(f"{value}*")
+        return lambda job: begins(job.jid)
+    within = _tester(f"*{value}*")
+    if field == "class":
+        return lambda job: within(job.display_class) or within(job.klass)
+    return lambda job: within(job.error_class) or within(job.error_message)
+
+
+def _text_test(value: str) -> Test:
+    """Tests the stored text: as it was written, and as it would be written without escapes."""
+    within = _tester(f"*{value}*")
+    in_json = _tester(f"*{json.dumps(value, ensure_ascii=False)[1:-1]}*")
+
+    def test(job: JobRecord) -> bool:
+        if within(job.raw) or within(job.display_class):
+            return True
+        try:
+            text = msgspec.json.encode(job.item).decode(errors="replace")
+        except (OverflowError, ValueError, RecursionError, TypeError):
+            return False  # numbers that no JSON of ours may hold
+        return within(text) or in_json(text)
+
+    return test
+
+
+def _tester(pattern: str) -> Callable[[str], bool]:
+    """Tests text against *pattern*, in which only a ``*`` means something else than itself."""
+    folds = pattern == pattern.lower()
+    parts = "*".join(escaped(part) for part in pattern.split("*"))
+    matches = matcher(parts)
+    if folds:
+        return lambda text: matches(text.lower().encode(errors="replace"))
+    return lambda text: matches(text.encode(errors="replace"))
+
+
+def _either_case(plain: str) -> str:
+    """A pattern for *plain*, and for its capitals if it has none itself."""
+    if plain != plain.lower():
+        return escaped(plain)
+    return "".join(f"[{char}{char.upper()}]" if char.isalpha() else escaped(char) for char in plain)

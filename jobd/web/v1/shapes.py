@@ -1,0 +1,298 @@
+"""What the API returns. Times are seconds since 1970 (UTC), durations seconds, sizes bytes."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from jobd.api import (
+    AuditEntry,
+    Day,
+    Deletion,
+    FailureGroup,
+    JobRecord,
+    Page,
+    Process,
+    QueueSummary,
+    SortedEntry,
+    Work,
+)
+
+MOST_ARGUMENTS = 64 * 1024
+"""Bytes of a job whose arguments are in lists."""
+
+MOST_DETAIL = 4 * 1024 * 1024
+"""Bytes of a job whose arguments are shown at all."""
+
+_MOST_TEXT = 10_000
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Job(Struct, kw_only=True, frozen=True):
+    """A job. ``args`` and ``kwargs`` are as they are shown to people, secrets hidden; null where
+    the job is too large for that."""
+
+    jid: str
+    class_: str = msgspec.field(name="class")
+    queue: str
+    args: list[Any] | None
+    kwargs: dict[str, Any] | None
+    tags: list[str]
+    created_at: float | None
+    enqueued_at: float | None
+    error_class: str
+    error_message: str
+    failed_at: float | None
+    retried_at: float | None
+    retry_count: int | None
+    bytes: Count
+    malformed: bool
+
+
+class Entry(Job, kw_only=True, frozen=True):
+    """A job of a set: ``at`` is when it runs next, or when it died; ``key`` stands for it in other
+    calls."""
+
+    key: str
+    at: float | None
+
+
+class QueuedDetail(Job, kw_only=True, frozen=True):
+    """A job of a queue, with its backtrace, innermost line first."""
+
+    backtrace: list[str]
+
+
+class EntryDetail(Entry, kw_only=True, frozen=True):
+    """A job of a set, with its backtrace, innermost line first."""
+
+    backtrace: list[str]
+
+
+class QueuedJobs(Struct, frozen=True):
+    """A page of a queue."""
+
+    size: Count
+    start: Count
+    more: bool
+    jobs: list[Job]
+
+
+class FoundQueued(Struct, frozen=True):
+    """What a search has found so far; with ``cursor`` it goes on, unless it is ``done``."""
+
+    jobs: list[Job]
+    scanned: Count
+    cursor: str
+    done: bool
+
+
+class Entries(Struct, frozen=True):
+    """A page of a set."""
+
+    size: Count
+    start: Count
+    more: bool
+    jobs: list[Entry]
+
+
+class FoundEntries(Struct, frozen=True):
+    """What a search has found so far; with ``cursor`` it goes on, unless it is ``done``."""
+
+    jobs: list[Entry]
+    scanned: Count
+    cursor: str
+    done: bool
+
+
+class History(Struct, frozen=True):
+    """Counts by UTC day, the newest first."""
+
+    days: list[Day]
+
+
+class Queues(Struct, frozen=True):
+    """All known queues by name."""
+
+    queues: list[QueueSummary]
+
+
+class Groups(Struct, frozen=True):
+    """Jobs grouped by what went wrong, the largest group first; all of them if ``done``. ``other``
+    jobs are in groups beyond the first 1,000."""
+
+    groups: list[FailureGroup]
+    scanned: Count
+    other: Count
+    done: bool
+
+
+class ProcessState(Struct, frozen=True):
+    """A worker process; ``rss`` is in KB, ``rtt_us`` in microseconds."""
+
+    identity: str
+    hostname: str
+    pid: int
+    tag: str
+    labels: list[str]
+    queues: dict[str, int]
+    version: str
+    concurrency: int
+    busy: int
+    stopping: bool
+    embedded: bool
+    leader: bool
+    rss: int
+    rtt_us: int
+    beat: float
+    started_at: float
+
+
+class Processes(Struct, frozen=True):
+    """The worker processes by identity; the numbers of their queues are weights."""
+
+    processes: list[ProcessState]
+
+
+class Running(Struct, frozen=True):
+    """A job that runs."""
+
+    process: str
+    thread: str
+    run_at: float
+    job: Job
+
+
+class RunningJobs(Struct, frozen=True):
+    """The jobs that run, the longest running first."""
+
+    work: list[Running]
+
+
+class AuditPage(Struct, frozen=True):
+    """The last entries of the audit log; ``before`` is for the page of those before them, and empty
+    at the end."""
+
+    entries: list[AuditEntry]
+    before: str
+
+
+class Trashed(Struct, frozen=True):
+    """A deletion that can be undone."""
+
+    ref: str
+    who: str
+    action: str
+    origin: str
+    went_to: str
+    jobs: int
+    at: float
+    until: float
+
+
+class TrashPage(Struct, frozen=True):
+    """A page of the trash, the last deletion first."""
+
+    size: Count
+    start: Count
+    more: bool
+    deletions: list[Trashed]
+
+
+class Changed(Struct, frozen=True):
+    """How many jobs, queues or processes have been changed. Where there was too much for one call
+    it is not ``done``: repeat the call with ``cursor`` and ``ref``."""
+
+    changed: Count
+    done: bool = True
+    cursor: str = ""
+    ref: str = ""
+
+
+def job(record: JobRecord) -> Job:
+    """*record* for a list."""
+    return Job(**_fields(record, MOST_ARGUMENTS))
+
+
+def entry(found: SortedEntry) -> Entry:
+    """*found* for a list."""
+    return Entry(**_fields(found, MOST_ARGUMENTS), key=found.key, at=finite(found.score))
+
+
+def queued_detail(record: JobRecord) -> QueuedDetail:
+    """*record* with all that is known."""
+    return QueuedDetail(**_fields(record, MOST_DETAIL), backtrace=record.error_backtrace)
+
+
+def entry_detail(found: SortedEntry) -> EntryDetail:
+    """*found* with all that is known."""
+    return EntryDetail(
+        **_fields(found, MOST_DETAIL),
+        key=found.key,
+        at=finite(found.score),
+        backtrace=found.error_backtrace,
+    )
+
+
+def queued_jobs(page: Page[JobRecord]) -> QueuedJobs:
+    return QueuedJobs(page.size, page.start, page.more, list(map(job, page)))
+
+
+def entries(page: Page[SortedEntry]) -> Entries:
+    return Entries(page.size, page.start, page.more, list(map(entry, page)))
+
+
+def process(found: Process) -> ProcessState:
+    fields = {name: getattr(found, name) for name in ProcessState.__struct_fields__}
+    return ProcessState(**{**fields, "labels": list(found.labels), "queues": found.weights})
+
+
+def running(work: Work) -> Running:
+    return Running(work.process, work.thread, work.run_at, job(work.job))
+
+
+def trash_page(page: Page[Deletion]) -> TrashPage:
+    return TrashPage(page.size, page.start, page.more, list(map(_trashed, page)))
+
+
+def finite(value: float | None) -> float | None:
+    """JSON has no other numbers."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _trashed(found: Deletion) -> Trashed:
+    return Trashed(*(getattr(found, name) for name in Trashed.__struct_fields__))
+
+
+def _fields(record: JobRecord, most: int) -> dict[str, Any]:
+    shown = len(record.value) <= most
+    return {
+        "jid": record.jid,
+        "class_": record.display_class,
+        "queue": record.queue,
+        "args": _encodable(record.display_args) if shown else None,
+        "kwargs": _encodable(record.display_kwargs) if shown else None,
+        "tags": list(record.tags),
+        "created_at": finite(record.created_at),
+        "enqueued_at": finite(record.enqueued_at),
+        "error_class": record.error_class[:_MOST_TEXT],
+        "error_message": record.error_message[:_MOST_TEXT],
+        "failed_at": finite(record.failed_at),
+        "retried_at": finite(record.retried_at),
+        "retry_count": record.retry_count,
+        "bytes": len(record.value),
+        "malformed": record.malformed,
+    }
+
+
+def _encodable(value: Any) -> Any:
+    """*value*, or null where it is nested too deeply."""
+    try:
+        msgspec.json.encode(value)
+    except RecursionError:
+        return None
+    return value

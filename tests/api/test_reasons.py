@@ -1,0 +1,186 @@
+"""Why a job is not running: each reason, from the data that makes it true."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from jobd.api import Api, Reason, SortedEntry, why_in_flight, why_queued, why_waiting
+from tests.api.conftest import HOSTILE, job, push
+from tests.api.test_processes import WORK, beat
+
+ME = "vm:7:n"
+
+
+def serve(api: Api, *queues: str, name: str = ME, weight: int = 0, **fields: Any) -> None:
+    info = {"capsules": {"default": {"weights": dict.fromkeys(queues, weight)}}}
+    beating = {"concurrency": 5, "busy": 1, "beat": repr(time.time()), "quiet": "false"}
+    beat(api, name, {**info, "implementation": "jobd"}, **{**beating, **fields})
+
+
+def queued(api: Api, ahead: int | None = None) -> list[Reason]:
+    (found,) = (one for one in api.queue("default") if one.jid == f"{1:024x}")
+    return why_queued(api, found, ahead)
+
+
+def kinds(reasons: list[Reason]) -> list[str]:
+    return [reason.kind for reason in reasons]
+
+
+def entry(api: Api, name: str, score: float, **fields: Any) -> SortedEntry:
+    jobs = {"retry": api.retries, "schedule": api.scheduled, "dead": api.dead}[name]
+    jobs.clear()
+    api.redis.zadd(jobs._key, {job(1, **fields): score})
+    return jobs.page().entries[0]
+
+
+def test_no_process_then_none_for_this_queue(api: Api) -> None:
+    push(api, "default", job(1))
+    (nobody,) = queued(api)
+    assert (nobody.kind, nobody.blocks) == ("no_process", True)
+    serve(api, "mail", *(f"q{number}" for number in range(9)))
+    (unserved,) = queued(api)
+    assert (unserved.kind, unserved.blocks) == ("not_served", True)
+    assert "serve mail, q0, q1, q2, q3 and 5 more" in unserved.text
+    assert "-q default" in unserved.advice
+
+
+def test_quiet_and_paused(api: Api) -> None:
+    push(api, "default", job(1))
+    serve(api, "default", quiet="true")
+    api.queue("default").pause()
+    paused, quiet = queued(api)
+    assert (paused.kind, quiet.kind) == ("paused", "all_quiet")
+    assert paused.blocks
+    assert quiet.blocks
+    assert quiet.text.startswith("The only process")
+    serve(api, "default", name="vm:8:n", quiet="true")
+    assert queued(api)[1].text.startswith("All 2 processes")
+    serve(api, "default", name="vm:9:n")
+    api.queue("default").unpause()
+    assert kinds(queued(api)) == ["next"]
+
+
+def test_all_threads_are_busy(api: Api) -> None:
+    push(api, "default", job(1))
+    serve(api, "default", busy=5)
+    running = {**WORK, "payload": job(2, "Slow").decode(), "run_at": 1795416000}
+    api.redis.hset(api.keys.work(ME), "t", json.dumps(running))
+    (busy,) = queued(api)
+    assert (busy.kind, busy.blocks, busy.at) == ("busy", False, 1795416000.0)
+    assert "All 5 threads" in busy.text
+    assert "Slow" in busy.text
+
+
+def test_other_queues_go_first_where_the_order_is_strict(api: Api) -> None:
+    push(api, "default", job(1))
+    push(api, "urgent", job(2), job(3))
+    serve(api, "urgent", "empty", "default")
+    (order,) = queued(api)
+    assert (order.kind, order.blocks) == ("order", False)
+    assert "2 jobs of other queues come before it: urgent" in order.text
+    serve(api, "default", "urgent", name="vm:8:n")
+    assert kinds(queued(api)) == ["next"], "one process takes it first"
+    api.redis.srem(api.keys.processes, "vm:8:n")
+    serve(api, "urgent", "default", weight=1)
+    assert kinds(queued(api)) == ["next"], "by weights every queue has its turn"
+
+
+def test_its_place_and_when_it_may_start(api: Api) -> None:
+    now = time.time()
+    serve(api, "default")
+    old = job(2, created_at=now - 100, enqueued_at=now - 100)
+    push(api, "default", old, job(1, created_at=now - 40, enqueued_at=now - 40))
+    place, free = queued(api, 1)
+    assert (place.kind, free.kind) == ("position", "next")
+    assert "1 jobs are ahead" in place.text
+    assert place.at is not None
+    assert 58 < place.at - now < 65, "the one in front has waited for a minute more"
+    api.queue("default").pause()
+    place = queued(api, 1)[-1]
+    assert (place.kind, place.at) == ("position", None), "nobody knows"
+    assert queued(api, 0)[-1].text == "It is the next one."
+
+
+def test_what_waits_for_its_time(api: Api) -> None:
+    serve(api, "default")
+    later = time.time() + 600
+    (scheduled,) = why_waiting(api, entry(api, "schedule", later))
+    assert (scheduled.kind, scheduled.at, scheduled.blocks) == ("scheduled", later, False)
+    failed = {"retry": 5, "error_class": "KeyError", "retry_count": 2}
+    (retry,) = why_waiting(api, entry(api, "retry", later, **failed))
+    assert (retry.kind, retry.at) == ("retry", later)
+    assert "failed 3 times with KeyError, and waits for attempt 4 of 6" in retry.text
+    odd: dict[str, Any] = {"retry": None, "error_class": [], "retry_count": "x"}
+    (retry,) = why_waiting(api, entry(api, "retry", later, **odd))
+    assert retry.text == "It has failed once, and waits for attempt 2."
+
+
+def test_what_will_keep_it_waiting_when_its_time_has_come(api: Api) -> None:
+    serve(api, "default")
+    api.queue("default").pause()
+    scheduled, paused = why_waiting(api, entry(api, "schedule", time.time() + 600))
+    assert (scheduled.kind, paused.kind) == ("scheduled", "paused")
+    assert paused.text.startswith("Then: Queue default is paused")
+
+
+def test_what_is_late(api: Api) -> None:
+    past = time.time() - 60
+    late, nobody = why_waiting(api, entry(api, "retry", past, retry_count=0))
+    assert (late.kind, late.blocks, late.at) == ("late", True, past)
+    assert nobody.kind == "no_process"
+    serve(api, "default")
+    (late,) = why_waiting(api, entry(api, "schedule", past))
+    assert (late.kind, late.blocks) == ("late", False)
+
+
+def test_the_dead(api: Api) -> None:
+    died = time.time() - 100
+    (used_up,) = why_waiting(api, entry(api, "dead", died, error_class="KeyError"))
+    assert (used_up.kind, used_up.blocks) == ("dead", True)
+    assert "used up its attempts" in used_up.text
+    assert used_up.at == died + api.dead_timeout
+    pill = {"error_class": "jobd.keeper.recovery.PoisonPill", "crashes": 3}
+    assert "3 processes died" in why_waiting(api, entry(api, "dead", died, **pill))[0].text
+    assert "killed it" in why_waiting(api, entry(api, "dead", died))[0].text
+
+
+def test_what_a_worker_has_taken(api: Api) -> None:
+    jid, now = f"{1:024x}", api.redis.time()[0]
+    assert why_in_flight(api, jid) == []
+    serve(api, "default")
+    api.redis.hset(api.keys.inflight(ME), "1:default", job(1))
+    api.redis.zadd(api.keys.owners, {ME: now + 60})
+    assert kinds(why_in_flight(api, jid)) == ["claimed"]
+    running = {**WORK, "payload": job(1).decode(), "run_at": 1795416000}
+    api.redis.hset(api.keys.work(ME), "t", json.dumps(running))
+    (runs,) = why_in_flight(api, jid)
+    assert (runs.kind, runs.at) == ("running", 1795416000.0)
+    serve(api, "default", beat=repr(time.time() - 30))
+    assert kinds(why_in_flight(api, jid)) == ["running", "silent"]
+    api.redis.delete(api.keys.inflight(ME))
+    assert kinds(why_in_flight(api, jid)) == ["ended"]
+
+
+def test_its_process_is_dead(api: Api) -> None:
+    jid, now = f"{1:024x}", api.redis.time()[0]
+    api.redis.hset(api.keys.inflight(ME), "1:default", job(1))
+    api.redis.zadd(api.keys.owners, {ME: now + 30})
+    (silent,) = why_in_flight(api, jid)
+    assert silent.kind == "silent"
+    assert silent.at is not None
+    assert 25 < silent.at - now < 32
+    for lease in (now - 1, -7, 0):
+        api.redis.zadd(api.keys.owners, {ME: lease})
+        assert kinds(why_in_flight(api, jid)) == ["orphaned"]
+
+
+def test_of_jobs_that_are_none(api: Api) -> None:
+    serve(api, "default", *HOSTILE[4].decode())
+    push(api, "q", *HOSTILE)
+    for number, found in enumerate(api.queue("q")):
+        assert why_queued(api, found, number)
+    api.redis.zadd(api.keys.retry, {raw: n for n, raw in enumerate(HOSTILE)})
+    for one in api.retries:
+        assert why_waiting(api, one)

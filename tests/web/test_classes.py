@@ -1,0 +1,83 @@
+"""The pages of the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis as redis_py
+from starlette.testclient import TestClient
+
+from jobd.api import Api
+from jobd.redis.keys import Keys
+from jobd.web import Role, User, dashboard
+from jobd.worker.metrics import Metrics
+
+
+@pytest.fixture
+def client(redis: redis_py.Redis) -> Iterator[TestClient]:
+    with TestClient(
+        dashboard(redis, login=lambda _: User("ada", Role.VIEWER)), base_url="http://localhost"
+    ) as made:
+        yield made
+
+
+def ran(redis: redis_py.Redis, name: str, *seconds: float, failed: int = 0) -> None:
+    metrics = Metrics()
+    for each in seconds:
+        metrics.done(name, each)
+    for _ in range(failed):
+        metrics.failed(name)
+    metrics.send(redis, Keys())
+
+
+def test_an_empty_installation_says_so(client: TestClient) -> None:
+    assert "Nothing has run in this period" in client.get("/classes").text
+
+
+@pytest.mark.parametrize("hours", [1, 2, 4, 8, 24, 48, 72])
+def test_all_periods_show_the_classes(
+    client: TestClient, redis: redis_py.Redis, hours: int
+) -> None:
+    ran(redis, "shop.mail", 0.1, 0.2, failed=1)
+    ran(redis, "shop.image", 2.0)
+    page = client.get("/classes", params={"hours": hours})
+    assert page.status_code == 200
+    table = page.text[page.text.index('id="classes"') :]
+    assert table.index(">shop.image<") < table.index(">shop.mail<")
+    assert "33.3 %" in page.text
+
+
+def test_a_search_leaves_the_others_out(client: TestClient, redis: redis_py.Redis) -> None:
+    ran(redis, "shop.mail", 0.1)
+    ran(redis, "shop.image", 2.0)
+    text = client.get("/classes", params={"class": "MAIL"}).text
+    assert "shop.mail" in text
+    assert "shop.image" not in text
+    assert "No such class" in client.get("/classes", params={"class": "nobody"}).text
+
+
+def test_one_class_has_its_histogram_and_the_deploys(
+    client: TestClient, redis: redis_py.Redis
+) -> None:
+    ran(redis, "shop.mail", *[0.1] * 99, 3.0)
+    Api(redis).deploys.mark("v17 <b>bold</b>")
+    page = client.get("/classes/one", params={"name": "shop.mail"})
+    assert page.status_code == 200
+    assert "v17" in page.text
+    assert "<b>bold" not in page.text
+
+
+@pytest.mark.parametrize("query", ["hours=x", "hours=99999999999", "hours=-1", "class=%00%ff"])
+def test_nonsense_in_the_address_does_not_hurt(client: TestClient, query: str) -> None:
+    assert client.get(f"/classes?{query}").status_code == 200
+    assert client.get(f"/classes/one?{query}").status_code == 200
+
+
+def test_hostile_names_stay_text(client: TestClient, redis: redis_py.Redis) -> None:
+    for name in ("<script>alert(1)</script>", "x" * 100_000, "'\"&", "\u202e", "a\nb"):
+        ran(redis, name, 0.1, failed=1)
+    page = client.get("/classes")
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert len(page.text) < 10_000 + 5 * 100_000

@@ -1,0 +1,121 @@
+"""The search box, without Redis."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobd.api import JobRecord, group_key
+from jobd.api.glob import matcher
+from jobd.web.search import parse
+
+
+def _stored(**fields: object) -> JobRecord:
+    made = {"class": "Ok", "args": [], "jid": "ab12", "queue": "default", **fields}
+    return JobRecord(json.dumps(made).encode())
+
+
+def _finds(text: str, job: JobRecord) -> bool:
+    search = parse(text)
+    assert search
+    by_redis = search.match is None or matcher(search.match)(job.value)
+    return by_redis and (search.where is None or search.where(job))
+
+
+MAIL = _stored(
+    **{
+        "class": "Sidekiq::ActiveJob::Wrapper",
+        "wrapped": "ActionMailer::MailDeliveryJob",
+        "args": [{"arguments": ["UserMailer", "welcome", "deliver_now", {"args": []}]}],
+    }
+)
+FAILED = _stored(
+    error_class="Net::ReadTimeout",
+    error_message='cannot read "naïve" file\nC:\\temp\\x',
+    tags=["vip", "EU west"],
+    args=[42, "ada@example.org", {"größe": "<b>"}],
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ada@example.org",
+        "ADA@EXAMPLE.ORG".lower(),
+        "readtimeout",
+        "Net::Read",
+        "net*timeout",
+        "naïve",
+        "NAÏVE".lower(),
+        'read "naïve"',
+        "C:\\temp",
+        "größe",
+        "<b>",
+        '"jid": "ab12"',
+        "[42, ",
+        "class:ok",
+        "class:O*",
+        "error:timeout",
+        'error:"cannot read"',
+        "error:naïve*temp",
+        "tag:vip",
+        'tag:"eu west"',
+        "tag:eu*",
+        "jid:ab",
+        "queue:default",
+        "queue:d*t error:timeout tag:vip ada",
+    ],
+)
+def test_finds(text: str) -> None:
+    assert _finds(text, FAILED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bob@example.org",
+        "net::READ",
+        "timeout*ada@*nothing",
+        "class:Timeout",
+        "error:Ok",
+        "tag:vi",
+        "tag:VIP",
+        "jid:b12",
+        "queue:defaul",
+        "error:timeout tag:none",
+        "[4-9]2",
+        "ad?@",
+        "nothing:here",
+    ],
+)
+def test_does_not_find(text: str) -> None:
+    assert not _finds(text, FAILED)
+
+
+@pytest.mark.parametrize("text", ["class:UserMailer#welcome", "UserMailer#welcome", "usermailer"])
+def test_a_mail_is_found_by_the_name_that_people_see(text: str) -> None:
+    assert _finds(text, MAIL)
+    assert not _finds(text.replace("r", "rr"), MAIL)
+
+
+def test_other_writers_of_json_are_searched_as_well() -> None:
+    as_text = JobRecord('{"class":"Ok","args":["naïve \\u003cb\\u003e a\\/b"]}'.encode())
+    for text in ("naïve", "<b>", "a/b", "NAÏVE <b> a/b".lower()):
+        assert _finds(text, as_text)
+
+
+def test_only_the_jobs_of_a_group() -> None:
+    search = parse("", group_key(FAILED), "Net::ReadTimeout")
+    assert search.match == "*Net::ReadTimeout*"
+    assert search.where is not None
+    assert search.where(FAILED)
+    assert not search.where(MAIL)
+    assert parse("ada", group_key(FAILED)).match == "*[aA][dD][aA]*"
+
+
+@pytest.mark.parametrize("text", ["", "   ", 'class:""'])
+def test_nothing_to_search_for(text: str) -> None:
+    search = parse(text)
+    assert search.match is None
+    assert search.where is None or search.where(FAILED)
