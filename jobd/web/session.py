@@ -26,11 +26,11 @@ from jobd.web.place import header, prefix
 LASTS = 12 * 3600
 """Seconds after which somebody must log in again."""
 
-_MOST = 3800
-"""Bytes of a cookie; browsers forget those of more than 4096, name and all."""
-
 _TOKEN = 16
 _TEXT = 300
+_REF = 40
+"""Bytes of a token, and characters of a message and of what it can undo: whatever they are, the
+cookie has less than 4096 bytes. Browsers forget larger ones."""
 
 
 class _Content(msgspec.Struct, omit_defaults=True):
@@ -99,17 +99,12 @@ class Sessions:
         if session.is_empty:
             value, age = "", 0
         else:
-            value = self._signed(content)
-            if len(value) > _MOST:  # a message that is lost is better than a session
-                value = self._signed(msgspec.structs.replace(content, flash=None))
+            text = base64.urlsafe_b64encode(msgspec.json.encode(content))
+            value = self._signer.sign(text).decode()
             age = max(0, round(content.until - time.time()))
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         place = prefix(scope) or "/"
         return f"{name}={value}; Path={place}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
-
-    def _signed(self, content: _Content) -> str:
-        text = base64.urlsafe_b64encode(msgspec.json.encode(content))
-        return self._signer.sign(text).decode()
 
 
 def cookie_name(scope: Scope) -> str:
@@ -187,7 +182,7 @@ def flash(request: Request, text: str, *, undo: str = "") -> None:
     """Show *text* on the next page, with a button that undoes the deletion *undo*."""
     session = session_of(request)
     text = text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
-    session.content.flash = (text, undo[:100])
+    session.content.flash = (text, undo[:_REF])
     session.changed = True
 
 

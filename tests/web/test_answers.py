@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import pytest
 import redis as redis_py
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ResponseError
 from starlette.testclient import TestClient
 
 from jobd.api import Api
@@ -138,6 +140,20 @@ def test_no_password_of_redis_is_shown(url: str, caplog: pytest.LogCaptureFixtur
         assert answer.status_code == 503
         assert "hunter2" not in answer.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [NoConnection, ResponseError])
+def test_no_password_in_an_error_of_redis_is_shown(
+    alice: TestClient, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def broken(state: State) -> None:
+        raise kind("cannot reach redis://app:hunter2@db:6379/0")
+
+    monkeypatch.setattr(State, "counters", broken)
+    for path in ("/", "/api/v1/stats"):
+        answer = alice.get(path, headers=bearer())
+        assert answer.status_code == 503
+        assert "redis://app:***@db:6379/0" in answer.text
 
 
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a%0d%0aX-Evil:%201", "\n\nbody", "é\u2028"])

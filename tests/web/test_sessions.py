@@ -172,7 +172,8 @@ def app_with_flash(redis: redis_py.Redis, text: str) -> Dashboard:
 
 
 @pytest.mark.parametrize(
-    "text", ["3 jobs", "", "€" * 100_000, "\r\nSet-Cookie: a=b", "💥" * 300, "\x00<b>"]
+    "text",
+    ["3 jobs", "", "€" * 100_000, "\r\nSet-Cookie: a=b", "💥" * 300, "\x00<b>", "\x01" * 400],
 )
 def test_a_message_is_shown_once_and_fits_into_the_cookie(redis: redis_py.Redis, text: str) -> None:
     client = browser(app_with_flash(redis, text))
