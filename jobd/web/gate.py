@@ -13,26 +13,19 @@ import binascii
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import HTTPConnection, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobd.web import session
 from jobd.web.attempts import Attempts
+from jobd.web.bodies import fields_of, read_body, replay
 from jobd.web.ended import Ended
-from jobd.web.place import address, is_loopback, is_proxied, path_within
-from jobd.web.refusals import (
-    Forbidden,
-    Refusal,
-    TooLarge,
-    TooSlow,
-    Unauthorized,
-    WrongBasic,
-)
+from jobd.web.origin import check_local, check_origin
+from jobd.web.place import path_within
+from jobd.web.refusals import Forbidden, Unauthorized, WrongBasic
 from jobd.web.users import Role, User, Users
 
 Login = Callable[[Request], User | Awaitable[User | None] | None]
@@ -44,17 +37,12 @@ LOCAL = User("local", Role.ADMIN)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLIC = frozenset({"/login", "/healthz", "/readyz"})
 _PUBLIC_FILES = "/static/"
-_FORM = "application/x-www-form-urlencoded"
 
 _MOST_BYTES = 4 * 1024 * 1024
 """Of the body of a request: an edited job and something around it."""
 
 _MOST_PUBLIC = 16 * 1024
 """Of what strangers send."""
-
-_MOST_FIELDS = 10_000
-BODY_WITHIN = 30.0
-"""Seconds within which a body must have come."""
 
 
 def user_of(connection: HTTPConnection) -> User:
@@ -131,15 +119,15 @@ class Gate:
 
     async def _check_change(self, request: Request, receive: Receive) -> Receive:
         """Whether something may be changed; returns what reads the body once more."""
-        _check_origin(request)
+        check_origin(request)
         by_header, most = False, _MOST_PUBLIC
         # Before the body is read, so that strangers cannot make us hold much.
         if not _is_public(request.scope):
             request.scope["jobd.user"], by_header = await self._identify(request)
             most = _MOST_BYTES
-        body = await _body(request, receive, most)
+        body = await read_body(request, receive, most)
         request.scope["jobd.body"] = body
-        form = await run_in_threadpool(_fields, request, body)
+        form = await run_in_threadpool(fields_of, request, body)
         request.scope["jobd.form"] = form
         if not by_header:
             given = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
@@ -148,7 +136,7 @@ class Gate:
                     "this form is too old, or cookies are switched off: "
                     "go back, load the page again, repeat it"
                 )
-        return _replay(body, receive)
+        return replay(body, receive)
 
     async def _identify(self, request: Request) -> tuple[User, bool]:
         """Who it is, and whether the request has a header that no browser sends by itself."""
@@ -165,7 +153,7 @@ class Gate:
         if user := await self._by_session(request):
             return user, False
         if self._local:
-            _check_local(request)
+            check_local(request)
             return LOCAL, False
         raise Unauthorized("log in first")
 
@@ -202,103 +190,6 @@ class Gate:
             return None
         ended = await run_in_threadpool(self._ended.has, content.ident)
         return None if ended else user
-
-
-def _check_local(request: Request) -> None:
-    """Without users everybody at this machine is trusted, but no page of another site that has
-    given its name our address (DNS rebinding), and nobody for whom a proxy speaks."""
-    host = request.headers.get("host", "")
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    advice = "; set up users: docs/dashboard.md"
-    if not is_loopback(name):
-        raise Forbidden(
-            f"without users the dashboard answers to localhost only, not to {host[:100]!r}{advice}"
-        )
-    if is_proxied(request.scope):
-        raise Forbidden(f"without users the dashboard answers to no proxy{advice}")
-    if not is_loopback(address(request.scope)):
-        raise Forbidden(f"without users the dashboard answers to this machine only{advice}")
-
-
-def _check_origin(request: Request) -> None:
-    """What the browser says of where the request comes from; scripts say nothing."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        if site != "same-origin":
-            raise Forbidden("this came from another site")
-        return
-    # Browsers say that of safe places only (TLS, this machine); older ones never.
-    origin = request.headers.get("origin")
-    if origin is None:
-        return
-    try:
-        ours = {
-            # A page of another site cannot set these headers, so one that a proxy has added or
-            # changed does not weaken the check.
-            _place(host, origin)
-            for name in ("host", "x-forwarded-host")
-            if (host := request.headers.get(name))
-        }
-        theirs = _place(urlsplit(origin).netloc, origin)
-    except ValueError:
-        raise Forbidden("this came from another site") from None
-    if theirs not in ours:
-        raise Forbidden("this came from another site")
-
-
-def _place(host: str, origin: str) -> tuple[str, int]:
-    """Name and port; without one, that of the scheme of *origin*."""
-    parts = urlsplit(f"//{host}")
-    if not parts.hostname:
-        raise ValueError(host)
-    return parts.hostname, parts.port or (443 if origin.startswith("https:") else 80)
-
-
-async def _body(request: Request, receive: Receive, most: int) -> bytes:
-    too_large = TooLarge(f"a request like this may have {most:,} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > most:
-        raise too_large
-    body = bytearray()
-    more = True
-    try:
-        with anyio.fail_after(BODY_WITHIN):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refusal("the request did not end")
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > most:
-                    raise too_large
-    except TimeoutError:
-        raise TooSlow(f"the request did not come within {BODY_WITHIN:.0f} seconds") from None
-    return bytes(body)
-
-
-def _fields(request: Request, body: bytes) -> FormData:
-    """The fields of a form, empty ones too."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        return FormData()
-    try:
-        text = body.decode(errors="replace")
-        fields: list[Any] = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-        return FormData(fields)
-    except ValueError:
-        raise TooLarge(f"a form may have {_MOST_FIELDS:,} fields") from None
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """What the application behind the gate reads the body from, and then whatever comes."""
-    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def again() -> Message:
-        return next(messages, None) or await receive()
-
-    return again
 
 
 def _is_public(scope: Scope) -> bool:

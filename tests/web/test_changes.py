@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jobd.web import Role, User, gate
+from jobd.web import Role, User, bodies
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.gate import body_of, form_of
 from tests.web.frame import bearer, browser, guarded, log_in, token_of, with_form
@@ -209,7 +209,7 @@ def test_a_million_fields_are_refused(alice: TestClient) -> None:
 def test_a_body_that_does_not_come_ends_the_request(
     redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "BODY_WITHIN", 0.1)
+    monkeypatch.setattr(bodies, "WITHIN", 0.1)
     found: list[Any] = []
 
     async def receive() -> Any:

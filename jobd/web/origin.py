@@ -1,0 +1,63 @@
+"""Where a request comes from: this machine, a page of ours, or a page of another site."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from jobd.web.place import address, is_loopback, is_proxied
+from jobd.web.refusals import Forbidden
+
+
+def check_local(request: Request) -> None:
+    """Without users everybody at this machine is trusted, but no page of another site that has
+    given its name our address (DNS rebinding), and nobody for whom a proxy speaks."""
+    host = request.headers.get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = ""
+    advice = "; set up users: docs/dashboard.md"
+    if not is_loopback(name):
+        raise Forbidden(
+            f"without users the dashboard answers to localhost only, not to {host[:100]!r}{advice}"
+        )
+    if is_proxied(request.scope):
+        raise Forbidden(f"without users the dashboard answers to no proxy{advice}")
+    if not is_loopback(address(request.scope)):
+        raise Forbidden(f"without users the dashboard answers to this machine only{advice}")
+
+
+def check_origin(request: Request) -> None:
+    """What the browser says of where the request comes from; scripts say nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site != "same-origin":
+            raise Forbidden("this came from another site")
+        return
+    # Browsers say that of safe places only (TLS, this machine); older ones never.
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    try:
+        ours = {
+            # A page of another site cannot set these headers, so one that a proxy has added or
+            # changed does not weaken the check.
+            _site(host, origin)
+            for name in ("host", "x-forwarded-host")
+            if (host := request.headers.get(name))
+        }
+        theirs = _site(urlsplit(origin).netloc, origin)
+    except ValueError:
+        raise Forbidden("this came from another site") from None
+    if theirs not in ours:
+        raise Forbidden("this came from another site")
+
+
+def _site(host: str, origin: str) -> tuple[str, int]:
+    """Name and port; without one, that of the scheme of *origin*."""
+    parts = urlsplit(f"//{host}")
+    if not parts.hostname:
+        raise ValueError(host)
+    return parts.hostname, parts.port or (443 if origin.startswith("https:") else 80)
