@@ -131,9 +131,10 @@ class Operators(RuleBasedStateMachine):
 
     @rule(target=sweeps, name=names, match=texts, action=st.sampled_from(SetAction.__args__))  # type: ignore[attr-defined]
     def begin_sweep(self, name: str, match: str | None, action: SetAction) -> Sweep:
-        if (name, action) == ("dead", "kill"):
+        if (name, action) in (("dead", "kill"), ("dead", "reschedule")):
             action = "delete"
-        return self.set(name).sweep(action, match)
+        when = 2_000_000_000.0 if action == "reschedule" else None
+        return self.set(name).sweep(action, match, when=when)
 
     @rule(target=sweeps, name=queue_names, match=texts)
     def begin_queue_sweep(self, name: str, match: str | None) -> Sweep:

@@ -113,8 +113,12 @@ def test_06_a_master_that_stays_stopped_is_ended_by_the_watchdog_and_no_job_is_l
     (service.home / "napping").unlink()
     before = service.main_pid
     service.kill("STOP", before)
-    state = service.box.path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[0]
-    assert state == "T"
+
+    def stopped() -> bool:
+        stat = service.box.path(f"/proc/{before}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    wait(stopped, 5, "the master is stopped")
     for number in range(50):
         push("count", number)
     service.wait_active(before)

@@ -28,9 +28,10 @@ CHROMIUM = os.environ.get("JOBD_CHROMIUM") or next(
 _FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; its windows share nothing."""
+    """One browser for a module; its windows share nothing. It ends with the module: as long as it
+    is there, nothing else in this process can run an event loop."""
     if not CHROMIUM:
         pytest.skip("no Chromium here: install one, or say in JOBD_CHROMIUM where it is")
     before = {process.pid for process in processes.descendants()}
