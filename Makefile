@@ -40,7 +40,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 test: lint
-	@sh tests/interop/install-sidekiq.sh
+	@sh tests/install-debian-packages.sh
 	$(BIN)/pytest -n 4 --dist loadgroup
 
 chaos: $(VENV)/.test

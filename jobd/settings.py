@@ -287,9 +287,11 @@ def _refuse_twice(names: list[str]) -> None:
 
 def _number(text: str, *, whole: bool) -> int | float | str:
     """The number, or *text* itself when it is none."""
+    # What `$(cat FILE)` leaves may be around it, but not all that int() and float() take for space.
+    bare = text.strip(" \t\r\n")
     if whole:
-        return int(text) if _WHOLE.fullmatch(text.strip()) else text
+        return int(bare) if _WHOLE.fullmatch(bare) else text
     try:
-        return float(text)
+        return float(bare) if bare.isprintable() else text
     except ValueError:
         return text

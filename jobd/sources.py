@@ -172,10 +172,10 @@ class _Layer:
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     wrong: set[str] = field(default_factory=set)
+    by_name: dict[str, Setting] = field(init=False)
 
-    @property
-    def by_name(self) -> dict[str, Setting]:
-        return {one.name: one for one in self.settings}
+    def __post_init__(self) -> None:
+        self.by_name = {one.name: one for one in self.settings}
 
     def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
         try:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jobd.api.records import JobRecord
+from jobd.api.scans import take_steps
 
 if TYPE_CHECKING:
     from jobd.api.entries import SortedEntry
@@ -163,11 +163,7 @@ class FailureGroups:
 
     def run(self, seconds: float | None = None) -> list[FailureGroup]:
         """Take steps until all is done, or for about so many seconds; the groups so far."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while not self.done:
-            self.step()
-            if end is not None and time.monotonic() >= end:
-                break
+        take_steps(self.step, lambda: self.done, seconds)
         return self.found
 
     @property

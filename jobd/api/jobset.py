@@ -7,8 +7,8 @@ has moved meanwhile is left alone, so that nothing is lost or doubled whoever ac
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from jobd import hooks
 from jobd.api import finding
@@ -20,16 +20,11 @@ from jobd.api.reading import MOST, Page, batches, check_bounds
 from jobd.api.records import weight
 from jobd.api.session import Action, Session, session_or_default
 from jobd.api.setscan import SetScan, SetSweep, Where
+from jobd.api.setsteps import SetAction, Step, Steps, time_of
 from jobd.errors import ArgumentError, PayloadError
-from jobd.payload import encode_again, with_enqueued, with_retry_by_hand
+from jobd.payload import encode_again, with_retry_by_hand
 from jobd.redis import scripts
-from jobd.redis.protocol import Argument
-from jobd.when import When, due_at
-
-SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
-
-Step = Callable[[Action, list[SortedEntry]], int]
-"""Does one step of an action to some entries; returns how many were still there."""
+from jobd.when import When
 
 
 class JobSet:
@@ -52,6 +47,7 @@ class JobSet:
     def __init__(self, api: Session | None = None) -> None:
         self._api = session_or_default(api)
         self._key: str = getattr(self._api.keys, self.name)
+        self._steps = Steps(self._api, self._key)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -180,7 +176,7 @@ class JobSet:
             ArgumentError: the payload is no JSON.
         """
         raw = job if isinstance(job, bytes) else encode_again(dict(job))
-        self._api.redis.zadd(self._key, {raw: repr(_time(when))})
+        self._api.redis.zadd(self._key, {raw: repr(time_of(when))})
 
     def delete(self, *entries: SortedEntry) -> int:
         """Delete these entries; a script for each 200.
@@ -188,11 +184,11 @@ class JobSet:
         Returns:
             How many were still there, as do all of these.
         """
-        return self._in_batches("delete", entries, self._delete)
+        return self._in_batches("delete", entries, self._steps.delete)
 
     def add_to_queue(self, *entries: SortedEntry) -> int:
         """Put these into their queues now; a script for each 200. Malformed ones stay."""
-        return self._in_batches("add_to_queue", entries, self._add_to_queue)
+        return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)
 
     def retry(self, *entries: SortedEntry, changes: Mapping[str, Any] | None = None) -> int:
         """Put these into their queues now, without using up one of their retries.
@@ -206,7 +202,7 @@ class JobSet:
             ArgumentError: a change is not acceptable.
         """
         return self._in_batches(
-            "retry", entries, lambda action, batch: self._retry(action, batch, changes)
+            "retry", entries, lambda action, batch: self._steps.retry(action, batch, changes)
         )
 
     def replace(self, entry: SortedEntry, changes: Mapping[str, Any]) -> bool:
@@ -240,7 +236,7 @@ class JobSet:
         Args:
             when: as for ``perform_at``.
         """
-        return self._in_batches("reschedule", entries, self._rescheduling(when))
+        return self._in_batches("reschedule", entries, self._steps.rescheduling(when))
 
     def kill(
         self,
@@ -255,10 +251,10 @@ class JobSet:
             ex: the exception for them; by default one that says that the job was killed by hand.
         """
         if not (notify_failure and hooks.death_handlers):
-            return self._in_batches("kill", entries, self._kill)
+            return self._in_batches("kill", entries, self._steps.kill)
         action, killed = self._action("kill"), 0
         for entry in entries:
-            if self._kill(action, [entry]):
+            if self._steps.kill(action, [entry]):
                 killed += 1
                 tell_death(entry.value, ex)
         return killed
@@ -290,7 +286,8 @@ class JobSet:
             412
         """
         scan = self.scan(match, where, cursor=cursor)
-        return SetSweep(self, self._api, action, scan, ref, when)
+        step = self._steps.named(action, when)
+        return SetSweep(scan, step, self._action(action, ref))
 
     def retry_all(self) -> int:
         """Put all entries into their queues. Cost: O(n log n), in bounded steps."""
@@ -306,8 +303,6 @@ class JobSet:
         )
         return cleared
 
-    # -- one step of an action -------------------------------------------------------------------
-
     def _action(self, name: str, ref: str | None = None) -> Action:
         return Action(self._api, name, self.name, ref)
 
@@ -319,89 +314,3 @@ class JobSet:
     ) -> int:
         action = self._action(name)
         return sum(int(step(action, batch)) for batch in batches(entries, weight))
-
-    def _delete(self, action: Action, entries: list[SortedEntry]) -> int:
-        values = [entry.value for entry in entries]
-        deleted: int = action.call_undoable(scripts.REMOVE, [self._key], values)
-        return deleted
-
-    def _add_to_queue(self, action: Action, entries: list[SortedEntry]) -> int:
-        return self._enqueue(action, entries, with_enqueued)
-
-    def _retry(
-        self,
-        action: Action,
-        entries: list[SortedEntry],
-        changes: Mapping[str, Any] | None = None,
-    ) -> int:
-        return self._enqueue(
-            action, entries, lambda raw, now: with_retry_by_hand(raw, now, changes)
-        )
-
-    def _enqueue(
-        self,
-        action: Action,
-        entries: list[SortedEntry],
-        made: Callable[[bytes, float], tuple[str, bytes]],
-    ) -> int:
-        now, keys = time.time(), self._api.keys
-        queues: dict[str, int] = {}
-        moves: list[Argument] = []
-        for entry in entries:
-            if entry.malformed:
-                continue
-            try:
-                queue, pushed = made(entry.value, now)
-            except PayloadError:
-                continue
-            moves += (entry.value, queues.setdefault(queue, len(queues) + 1), pushed)
-        if not moves:
-            return 0
-        places = [self._key, keys.queues, keys.dead, *map(keys.queue, queues)]
-        moved: int = action.call(scripts.PROMOTE, places, [repr(now), len(queues), *queues, *moves])
-        return moved
-
-    def _kill(self, action: Action, entries: list[SortedEntry]) -> int:
-        now = time.time()
-        bounds = (repr(now), repr(now - self._api.dead_timeout), self._api.dead_max_jobs)
-        values = [entry.value for entry in entries]
-        killed: int = action.call_undoable(
-            scripts.KILL,
-            [self._key, self._api.keys.dead],
-            [*bounds, *values],
-            went_to="dead",
-        )
-        return killed
-
-    def _rescheduling(self, when: When) -> Step:
-        at = repr(_time(when))
-
-        def step(action: Action, entries: list[SortedEntry]) -> int:
-            values = [entry.value for entry in entries]
-            moved: int = action.call(scripts.RESCHEDULE, [self._key], [at, *values])
-            return moved
-
-        return step
-
-    def _step(self, name: SetAction, when: When | None) -> Step:
-        """One step of the action of that name."""
-        if name == "reschedule":
-            if when is None:
-                raise ArgumentError("rescheduling needs a time: sweep('reschedule', when=...)")
-            return self._rescheduling(when)
-        steps: dict[str, Step] = {
-            "delete": self._delete,
-            "kill": self._kill,
-            "retry": self._retry,
-            "add_to_queue": self._add_to_queue,
-        }
-        if name not in steps:
-            known = ", ".join([*steps, "reschedule"])
-            raise ArgumentError(f"there is no action {name!r}; the actions are {known}")
-        return steps[name]
-
-
-def _time(when: When) -> float:
-    """Seconds since 1970; now for what has passed."""
-    now = time.time()
-    return due_at(when, now) or now

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jobd.api.glob import matcher, whole
 from jobd.api.reading import BATCH, Stride
 from jobd.api.records import JobRecord
-from jobd.api.scans import Scan, Sweep
+from jobd.api.scans import Scan, Sweep, position
 from jobd.api.session import Action, Session
-from jobd.errors import ArgumentError
 from jobd.redis import scripts
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class QueueScan(Scan[JobRecord]):
         self._hint = hint
         self._pattern = matcher(whole(match)) if match else None
         self._stride = Stride()
-        self._offset = _offset(cursor)
+        self._offset = position(cursor)
         # The last job that was read; by it the next one is found again.
         self._anchor: bytes | None = None
         self._left: int | None = None
@@ -193,11 +192,3 @@ class QueueSweep(Sweep):
             self._looking, self._left = None, self._queue.size
         elif scan.done:
             self._looking = None
-
-
-def _offset(cursor: str) -> int:
-    if not cursor:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit()):
-        raise ArgumentError(f"{cursor!r} is no cursor of a search; leave it out to begin anew")
-    return int(cursor)

@@ -9,10 +9,35 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from jobd.errors import ArgumentError
+
 T = TypeVar("T")
+
+
+def position(cursor: str) -> int:
+    """Where a search was by its :attr:`Scan.cursor`; "" is the beginning.
+
+    Raises:
+        ArgumentError: it is none.
+
+    >>> position(""), position("17")
+    (0, 17)
+    """
+    if cursor and not (cursor.isascii() and cursor.isdigit()):
+        raise ArgumentError(f"{cursor!r} is no cursor of a search; leave it out to begin anew")
+    return int(cursor or 0)
+
+
+def take_steps(step: Callable[[], object], done: Callable[[], bool], seconds: float | None) -> None:
+    """Call *step* until all is *done*, or for about so many seconds, but once at least."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while not done():
+        step()
+        if end is not None and time.monotonic() >= end:
+            break
 
 
 class Scan(ABC, Generic[T]):
@@ -117,9 +142,5 @@ class Sweep(ABC):
         Returns:
             How many entries it has changed in all.
         """
-        end = None if seconds is None else time.monotonic() + seconds
-        while not self.done:
-            self.step()
-            if end is not None and time.monotonic() >= end:
-                break
+        take_steps(self.step, lambda: self.done, seconds)
         return self.changed

@@ -120,8 +120,8 @@ class Action:
         self._session = session
         self.name = name
         self.target = target
-        # Begins with the time, so that ids are in the order of the actions.
-        self.ref = ref or f"{int(time.time() * 1000):x}-{secrets.token_hex(4)}"
+        # Begins with the time (µs), so that ids are in the order of the actions.
+        self.ref = ref or f"{int(time.time() * 1e6):x}-{secrets.token_hex(4)}"
         if session.who:
             session.last_ref = self.ref
 

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobd.api.deaths import tell_death
-from jobd.api.entries import SortedEntry
 from jobd.api.jobset import JobSet
-from jobd.api.session import Action
-from jobd.errors import ArgumentError
 from jobd.payload import encode_again
 from jobd.redis import scripts
 
@@ -45,25 +42,10 @@ class RetrySet(JobSet):
 
 
 class DeadSet(JobSet):
-    """Jobs that will not be tried again, kept for people."""
+    """Jobs that will not be tried again, kept for people; :meth:`bury` puts one there."""
 
     name = "dead"
     _highest_first = True
-
-    def kill(
-        self,
-        *entries: SortedEntry,
-        notify_failure: bool = True,  # noqa: ARG002 - the signature is that of all sets
-        ex: BaseException | None = None,  # noqa: ARG002
-    ) -> int:
-        """Nothing to do here; see :meth:`bury` to put a job into this set.
-
-        Raises:
-            ArgumentError: always, unless there are no entries.
-        """
-        if entries:
-            raise ArgumentError("these jobs are dead already")
-        return 0
 
     def bury(
         self,
@@ -106,6 +88,3 @@ class DeadSet(JobSet):
             scripts.ADD_DEAD, [self._key], [repr(now), *bounds, *raws]
         )
         return added, trimmed
-
-    def _kill(self, action: Action, entries: list[SortedEntry]) -> int:  # noqa: ARG002
-        return self.kill(*entries)

@@ -9,13 +9,12 @@ from jobd.api.entries import SortedEntry
 from jobd.api.glob import whole
 from jobd.api.reading import Stride, batches
 from jobd.api.records import weight
-from jobd.api.scans import Scan, Sweep
+from jobd.api.scans import Scan, Sweep, position
 from jobd.api.session import Action, Session
-from jobd.errors import ArgumentError
-from jobd.when import When
 
 if TYPE_CHECKING:
-    from jobd.api.jobset import JobSet, SetAction
+    from jobd.api.jobset import JobSet
+    from jobd.api.setsteps import Step
 
 Where = Callable[[SortedEntry], bool]
 
@@ -31,14 +30,12 @@ class SetScan(Scan[SortedEntry]):
         self, jobs: JobSet, session: Session, match: str | None, where: Where | None, cursor: str
     ) -> None:
         super().__init__()
-        if cursor and not (cursor.isascii() and cursor.isdigit()):
-            raise ArgumentError(f"{cursor!r} is no cursor of a search; leave it out to begin anew")
         self._jobs = jobs
         self._redis = session.redis
         self._key = jobs._key
         self._match = whole(match) if match else None
         self._where = where
-        self._cursor = int(cursor or 0)
+        self._cursor = position(cursor)
         self._stride = Stride()
 
     @property
@@ -69,17 +66,14 @@ class SetSweep(Sweep):
 
     def __init__(
         self,
-        jobs: JobSet,
-        session: Session,
-        name: SetAction,
         scan: SetScan,
-        ref: str | None,
-        when: When | None,
+        step: Step,
+        action: Action,
     ) -> None:
         self._scan = scan
-        self._step = jobs._step(name, when)
-        self._action = Action(session, name, jobs.name, ref)
-        super().__init__(self._action.ref)
+        self._step = step
+        self._action = action
+        super().__init__(action.ref)
 
     @property
     def done(self) -> bool:

@@ -1,4 +1,4 @@
-"""``jobd demo``: a server, a daemon and an application at work, to watch and to break.
+"""``jobd demo``: a server, a daemon with its dashboard, and an application, to watch and to break.
 
 Everything it starts lives in temporary directories and ends with it, however it ends: by Ctrl-C,
 by a signal, by the terminal's hang-up, or even by SIGKILL (only files remain then).
@@ -15,6 +15,7 @@ from jobd.errors import Exit, JobdError, UnavailableError
 
 ENDINGS: frozenset[Ending] = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 SECONDS = 25.0
+STAY = 60.0
 _LIVE_PAUSE = 0.25
 _PLAIN_PAUSE = 2.0
 
@@ -30,12 +31,14 @@ def _pause(seconds: float) -> None:
         raise _Told
 
 
-def main(redis: str | None, seconds: float = SECONDS) -> int:
-    """Run the demo until it is told to end; without a terminal, until its work is done.
+def main(redis: str | None, seconds: float = SECONDS, stay: float = STAY) -> int:
+    """Run the demo until it is told to end; without a terminal, until its work has been done and
+    could be looked at in the dashboard.
 
     Args:
         redis: URL of a server to use instead of an embedded one.
         seconds: how long new work comes in.
+        stay: seconds for which the dashboard stays after that, without a terminal.
 
     Returns:
         The exit code.
@@ -43,12 +46,12 @@ def main(redis: str | None, seconds: float = SECONDS) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     try:
         with Stage(redis) as stage:
-            print("starting a server and the daemon ...", flush=True)
+            print("starting a server, the daemon and its dashboard ...", flush=True)
             stage.start(seconds, _pause)
             if sys.stdout.isatty():
                 _live(stage)
             else:
-                _plain(stage)
+                _plain(stage, stay)
     except _Told:
         print("\nended everything that the demo started; nothing is left behind")
     except JobdError as error:
@@ -73,9 +76,9 @@ def _live(stage: Stage) -> None:
             _pause(_LIVE_PAUSE)
 
 
-def _plain(stage: Stage) -> None:
+def _plain(stage: Stage, stay: float) -> None:
     began = time.monotonic()
-    print(f"redis {stage.url}, pidfile {stage.pidfile}", flush=True)
+    print(f"redis {stage.url}, pidfile {stage.pidfile}, dashboard {stage.dashboard}", flush=True)
     while True:
         scene = stage.look()
         print(f"{time.monotonic() - began:5.1f} s  {scene.summary()}", flush=True)
@@ -84,6 +87,11 @@ def _plain(stage: Stage) -> None:
         if scene.settled:
             if scene.lost > 0:
                 raise JobdError(f"{scene.lost} of {scene.pushed} jobs are lost: this is a bug")
-            print("all work is done; nothing was lost")
+            print(
+                "all work is done; nothing was lost\n"
+                f"dashboard, for {stay:.0f} seconds or until Ctrl-C: {stage.dashboard}",
+                flush=True,
+            )
+            _pause(stay)
             return
         _pause(_PLAIN_PAUSE)

@@ -1,9 +1,10 @@
-"""What the demo starts, looks at, and ends: a server, a daemon, an application."""
+"""What the demo starts, looks at, and ends: a server, a daemon, its dashboard, an application."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -13,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,8 @@ import redis as redis_py
 
 import jobd
 from jobd import api
+from jobd.demo.events import Events
+from jobd.demo.scene import Scene, Worker
 from jobd.errors import UnavailableError
 from jobd.master import control
 from jobd.redis.connection import connect
@@ -35,10 +37,11 @@ WORKERS = 2
 THREADS = 5
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-_EVENTS = 10
 _ANSWER_SECONDS = 2.0
-_OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}
 _TIMEOUT = 3.0  # s, the daemon's own patience with running jobs
+_FILE = "jobd.toml"
+_WEB_OUTPUT = "web.out"
+_ADDRESS = re.compile(r"http://\S+(?=\s)")
 _SETTINGS = """\
 require = ["jobs"]
 directory = {examples}
@@ -52,69 +55,10 @@ pidfile = {pidfile}
 logfile = {logfile}
 log_format = "json"
 tag = "demo"
+
+[web]
+title = "demo"
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a job, or to a process of the daemon."""
-
-    time: str
-    who: str
-    text: str
-    level: str
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One child of the master at this moment."""
-
-    role: str
-    pid: int
-    state: str
-    busy: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Everything that there is to see at one moment."""
-
-    stats: api.Stats
-    pushed: int
-    pushing: bool
-    workers: list[Worker]
-    events: list[Event]
-    daemon_ended: bool
-
-    @property
-    def done(self) -> int:
-        """Executions that ended well."""
-        return self.stats.processed - self.stats.failed
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that have not come to an end."""
-        stats = self.stats
-        return stats.enqueued + stats.scheduled_size + stats.retry_size + stats.in_flight
-
-    @property
-    def lost(self) -> int:
-        """Jobs that have vanished. Below zero, a job of a killed worker has run twice."""
-        return self.pushed - self.done - self.stats.dead_size - self.waiting
-
-    @property
-    def settled(self) -> bool:
-        """No job is pushed any more, and none is on its way."""
-        return not self.pushing and self.waiting == 0
-
-    def summary(self) -> str:
-        """All numbers in one line."""
-        stats = self.stats
-        return (
-            f"pushed {self.pushed}  done {self.done}  failed {stats.failed}  "
-            f"queued {stats.enqueued}  running {stats.in_flight}  retry {stats.retry_size}  "
-            f"scheduled {stats.scheduled_size}  dead {stats.dead_size}"
-        )
 
 
 class Stage:
@@ -123,9 +67,6 @@ class Stage:
     def __init__(self, redis: str | None) -> None:
         self._given = redis
         self._end = ExitStack()
-        self._events: list[Event] = []
-        self._read = 0
-        self._last_done = ""
 
     def __enter__(self) -> Stage:
         return self
@@ -149,8 +90,12 @@ class Stage:
         self._open_redis()
         self.pidfile = self.directory / "jobd.pid"
         self.logfile = self.directory / "jobd.log"
-        self._daemon = self._start_daemon()
+        self._events = Events(self.logfile)
+        self._write_settings()
+        self._daemon = self._start("run", output="jobd.out")
+        web = self._start("web", "--port", "0", output=_WEB_OUTPUT)
         self._wait_until_ready(pause)
+        self.dashboard = self._address(web, pause)
         self._app = self._start_app(seconds)
 
     def _open_redis(self) -> None:
@@ -192,7 +137,7 @@ class Stage:
         self._end.callback(_end, process)
         return process
 
-    def _start_daemon(self) -> subprocess.Popen[bytes]:
+    def _write_settings(self) -> None:
         # A TOML string is written as a JSON one.
         settings = _SETTINGS.format(
             examples=json.dumps(str(self._examples())),
@@ -204,9 +149,11 @@ class Stage:
             pidfile=json.dumps(str(self.pidfile)),
             logfile=json.dumps(str(self.logfile)),
         )
-        file = self.directory / "jobd.toml"
-        file.write_text(settings)
-        return self._spawn([sys.executable, "-m", "jobd.cli", "run", "-C", str(file)], "jobd.out")
+        (self.directory / _FILE).write_text(settings)
+
+    def _start(self, command: str, *options: str, output: str) -> subprocess.Popen[bytes]:
+        given = [command, "-C", str(self.directory / _FILE), *options]
+        return self._spawn([sys.executable, "-m", "jobd.cli", *given], output)
 
     def _wait_until_ready(self, pause: Pause) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -214,6 +161,15 @@ class Stage:
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise UnavailableError(f"the daemon did not start; it said:\n{self.last_words()}")
             pause(0.05)
+
+    def _address(self, web: subprocess.Popen[bytes], pause: Pause) -> str:
+        """Where the dashboard is, as it says itself when it listens."""
+        output, deadline = self.directory / _WEB_OUTPUT, time.monotonic() + _READY_SECONDS
+        while not (found := _ADDRESS.search(said := output.read_text(errors="replace"))):
+            if web.poll() is not None or time.monotonic() > deadline:
+                raise UnavailableError(f"the dashboard did not start; it said:\n{said}")
+            pause(0.05)
+        return found[0]
 
     def _start_app(self, seconds: float) -> subprocess.Popen[bytes]:
         files = self.directory / "files"
@@ -246,7 +202,7 @@ class Stage:
             pushed=counts[-1] if counts else 0,
             pushing=self._app.poll() is None and "done" not in said,
             workers=self._workers(),
-            events=self._new_events(),
+            events=self._events.look(),
             daemon_ended=self._daemon.poll() is not None,
         )
 
@@ -266,43 +222,6 @@ class Stage:
         status = self._status()
         children = [*status.get("workers", []), status.get("keeper")]
         return [Worker(c["role"], c["pid"], c["state"], c["busy"]) for c in children if c]
-
-    def _new_events(self) -> list[Event]:
-        """The last events of the log; of the many jobs that are done, only one a look."""
-        if not self.logfile.exists():
-            return self._events
-        with self.logfile.open("rb") as log:
-            log.seek(self._read)
-            lines, newline, _rest = log.read().rpartition(b"\n")
-        self._read += len(lines) + len(newline)
-        records = [json.loads(line) for line in lines.split(b"\n") if line[:1] == b"{"]
-        done = [record for record in records if record["event"] == "job_done"]
-        # Another job than the last time, so that every kind is seen.
-        others = [record for record in done if record["class"] != self._last_done] or done
-        chosen = max(others, key=lambda record: float(record["elapsed"]), default=None)
-        if chosen:
-            self._last_done = chosen["class"]
-        shown = [r for r in records if r is chosen or (r not in done and _is_shown(r))]
-        self._events = [*self._events, *map(_event, shown)][-_EVENTS:]
-        return self._events
-
-
-def _is_shown(record: dict[str, Any]) -> bool:
-    return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
-
-
-def _event(record: dict[str, Any]) -> Event:
-    what = record["event"]
-    name = str(record.get("class", "")).rpartition(".")[2]
-    if what == "job_done":
-        text = f"{name} done in {record['elapsed'] * 1000:.0f} ms"
-    elif what == "job_failed":
-        outcome = _OUTCOMES.get(record["outcome"], record["outcome"])
-        message = str(record["error"]).partition(": ")[2]
-        text = f"{name} {outcome}: {message}"
-    else:
-        text = what.replace("_", " ")
-    return Event(record["timestamp"][11:19], record["role"], text, record["level"])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from jobd.demo.stage import THREADS, Event, Scene, Stage, Worker
+from jobd.demo.scene import Event, Scene, Worker
+from jobd.demo.stage import THREADS, Stage
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 14
@@ -136,7 +137,8 @@ class View:
         # No frame and no cutting: these lines are there to be copied.
         table = Table.grid(padding=(0, 3, 0, 0))
         table.add_column(style="bold", overflow="fold")
-        table.add_row("[not bold dim] Try in another terminal:[/]")
+        table.add_row(f"[not bold dim] In a browser:[/] {self._stage.dashboard}")
+        table.add_row("[not bold dim] In another terminal:[/]")
         for command, note in hints:
             table.add_row(f"   {command}" + (f"[not bold dim]   # {note}[/]" if note else ""))
         return table

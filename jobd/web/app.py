@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,14 +49,14 @@ class _Static(StaticFiles):
 class Context:
     """Middleware that gives every request what all share."""
 
-    def __init__(self, app: ASGIApp, state: State, router: Router) -> None:
+    def __init__(self, app: ASGIApp, state: State, paths: Mapping[str, str]) -> None:
         self._app = app
         self._state = state
-        self._router = router
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["jobd.state"] = self._state
-        scope["jobd.router"] = self._router
+        scope["jobd.paths"] = self._paths
         if scope["type"] == "http" and not path_within(scope):
             # "/jobs": from there, relative addresses would lead elsewhere.
             await RedirectResponse(prefix(scope) + "/", 307)(scope, receive, send)
@@ -141,12 +141,13 @@ def dashboard(
         *live.routes,
         Mount("/static", _Static(packages=[("jobd.web", "static")]), name="static"),
     ]
+    paths = {route.name: route.path for route in routes if isinstance(route, Route)}
     app = Dashboard(
         routes=routes,
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
-            Middleware(Context, state=state, router=Router(routes)),
+            Middleware(Context, state=state, paths=paths),
             Middleware(Sessions, secret=secret or secrets.token_urlsafe(32)),
             Middleware(Failures, streams=state.streams, can_log_in=people.with_passwords),
             Middleware(

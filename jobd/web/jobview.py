@@ -29,9 +29,6 @@ _LINE = 100
 _MOST_LINES = 200
 _MOST_FIELDS = 50
 _MOST_ARGUMENTS = 100
-_SECONDS = 0.5
-"""For which a job is searched for that is not in its place any more."""
-
 _SORTED_KEY = re.compile(r"-?[\d.]+(?:e[+-]?\d+)?-(.+)")
 
 _SHOWN_ELSEWHERE = CALL_FIELDS | {
@@ -58,23 +55,6 @@ class Event:
     @property
     def is_ahead(self) -> bool:
         return self.at > time.time()
-
-
-def find(api: Api, place: Place) -> JobRecord | None:
-    """The job that is there, None if it is not, or not any more.
-
-    Raises:
-        ArgumentError: there is no such set, or the key is none.
-    """
-    kind, _, queue = place.set.partition(":")
-    if place.set == "work":
-        work = api.work.find_work(place.key)
-        claim = None if work else api.in_flight.find_job(place.key)
-        return work.job if work else claim.job if claim else None
-    if kind == "queue" and queue and "~" not in place.key:
-        scan = api.queue(queue).scan(where=lambda job: job.jid == place.key)
-        return next(iter(scan.first(1, seconds=_SECONDS)), None)
-    return places.find(api, place)
 
 
 def why(api: Api, place: Place, job: JobRecord) -> list[Reason]:

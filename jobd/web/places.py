@@ -2,7 +2,7 @@
 
 A job is in a *set*, ``retry``, ``schedule``, ``dead``, ``queue:NAME`` or ``work``, and has a *key*
 there: ``SCORE-JID`` in the sorted sets, ``JID~DIGEST@PLACE`` in a queue, where the place is a hint
-by which it is found sooner, and its id where it runs.
+by which it is found sooner (``JID`` alone is searched for), and its id where it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 
@@ -19,11 +18,11 @@ from jobd.api.entries import is_plain
 from jobd.errors import ArgumentError
 from jobd.web.render import url
 
-JOB = "/job"
-"""The path of the page of one job."""
-
 PAGES = {"retry": "retries", "schedule": "scheduled", "dead": "dead"}
 """The pages of the sorted sets."""
+
+_SECONDS = 0.5
+"""For which a job of a queue is searched for of which only the id is known."""
 
 _QUEUED = re.compile(r"(?P<jid>[\w-]*)~(?P<digest>[0-9a-f]{16})(?:@(?P<place>\d{1,15}))?", re.ASCII)
 
@@ -50,8 +49,7 @@ def of_queued(job: JobRecord, before: int | None = None) -> Place:
 
 def job_url(request: Request, place: Place) -> str:
     """The address of the page of the job there."""
-    root = str(request.scope.get("root_path", ""))
-    return f"{root}{JOB}?{urlencode({'set': place.set, 'key': place.key})}"
+    return url(request, "job", set=place.set, key=place.key)
 
 
 def list_url(request: Request, name: str) -> str:
@@ -95,7 +93,7 @@ def queued_keys(keys: Iterable[str]) -> list[QueuedKey]:
 
 
 def find(api: Api, place: Place) -> JobRecord | None:
-    """The job that is there, None if it is not there any more; a running one as it is stored.
+    """The job that is there, None if it is not, or not any more; a running one as it is stored.
 
     Raises:
         ArgumentError: there is no such set, or the key is none.
@@ -103,7 +101,11 @@ def find(api: Api, place: Place) -> JobRecord | None:
     kind, _, queue = place.set.partition(":")
     if place.set == "work":
         work = api.work.find_work(place.key)
-        return work.job if work else None
+        claim = None if work else api.in_flight.find_job(place.key)
+        return work.job if work else claim.job if claim else None
+    if kind == "queue" and queue and "~" not in place.key:
+        scan = api.queue(queue).scan(where=lambda job: job.jid == place.key)
+        return next(iter(scan.first(1, seconds=_SECONDS)), None)
     if kind == "queue" and queue:
         return next(iter(api.queue(queue).find_all(queued_keys([place.key]))), None)
     return next(iter(set_named(api, place.set).find_all([place.key])), None)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Router
 
 from jobd.web import present, session
 from jobd.web.place import path_within, prefix
@@ -38,11 +37,9 @@ _environment.globals["Role"] = Role
 def url(request: Request, name: str, /, **query: Any) -> str:
     """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
     in *query* is left out."""
-    router = request.scope["jobd.router"]
-    assert isinstance(router, Router)
-    path = str(router.url_path_for(name))
+    paths: Mapping[str, str] = request.scope["jobd.paths"]
     given = {key: value for key, value in query.items() if value not in (None, "")}
-    return prefix(request.scope) + path + (f"?{urlencode(given)}" if given else "")
+    return prefix(request.scope) + paths[name] + (f"?{urlencode(given)}" if given else "")
 
 
 @cache
@@ -82,9 +79,10 @@ TABS = (
 
 def _here(request: Request) -> str:
     """The tab that this page belongs to."""
-    path = prefix(request.scope) + quote(path_within(request.scope))
-    places = [tab for tab in TABS if path.startswith(url(request, tab.page))]
-    return max(places, key=lambda tab: len(url(request, tab.page))).page if places else ""
+    paths: Mapping[str, str] = request.scope["jobd.paths"]
+    path = path_within(request.scope)
+    pages = [tab.page for tab in TABS if path.startswith(paths[tab.page])]
+    return max(pages, key=lambda page: len(paths[page]), default="")
 
 
 def render(

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from jobd.api import Api, Deletion, JobSet, Sweep, queues, trash
-from jobd.api.jobset import SetAction
+from jobd.api.setsteps import SetAction
 from jobd.keeper.scheduler import Scheduler
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import job, push

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from jobd.testing import EmbeddedServer
 from tests import processes
 from tests.integration.daemon import environment, wait
 
-DEMO = "import sys; from jobd.demo import main; sys.exit(main({redis!r}, seconds={seconds}))"
+DEMO = "import sys; from jobd.demo import main; sys.exit(main({redis!r}, {seconds}, {stay}))"
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def command(seconds: float, redis: str | None = None) -> list[str]:
-    return [sys.executable, "-c", DEMO.format(redis=redis, seconds=seconds)]
+def command(seconds: float, redis: str | None = None, *, stay: float = 0.1) -> list[str]:
+    return [sys.executable, "-c", DEMO.format(redis=redis, seconds=seconds, stay=stay)]
 
 
 @pytest.fixture
@@ -54,8 +56,30 @@ def test_without_a_terminal_it_ends_with_its_work(scratch: dict[str, str], direc
         command(1.0), capture_output=True, text=True, timeout=100, env=scratch, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("all work is done; nothing was lost\n")
+    assert "\nall work is done; nothing was lost\n" in done.stdout
     assert "\x1b" not in done.stdout
+    assert left_in(directory) == []
+
+
+def test_it_ends_with_a_dashboard_that_shows_its_jobs(
+    scratch: dict[str, str], directory: Path
+) -> None:
+    with subprocess.Popen(
+        command(1.0, stay=100.0), stdout=subprocess.PIPE, text=True, env=scratch
+    ) as demo:
+        assert demo.stdout is not None
+        found = (_ADDRESS.search(line) for line in demo.stdout if line.startswith("dashboard, "))
+        address = next(match[0] for match in found if match)
+
+        def shows_its_jobs() -> bool:
+            with urllib.request.urlopen(f"{address}classes", timeout=30) as page:
+                shown = page.read().decode()
+            return all(f"jobs.{name}" in shown for name in ("checksum", "thumbnail"))
+
+        wait(shows_its_jobs, 30, "the workers have sent their metrics")
+        demo.terminate()
+        assert demo.stdout.read().endswith("nothing is left behind\n")
+    assert demo.returncode == 0
     assert left_in(directory) == []
 
 
@@ -84,7 +108,9 @@ def test_on_a_terminal_it_stays_until_it_is_told_to_end(
 
     try:
         wait(
-            lambda: says(r"(?s)done +[1-9].*JOBD_PIDFILE="), 30, "the demo shows jobs that are done"
+            lambda: says(r"(?s)done +[1-9].*http://127\.0\.0\.1:\d+/.*JOBD_PIDFILE="),
+            30,
+            "the demo shows jobs that are done, and its dashboard",
         )
         assert "nothing is left behind" not in said
         if ending is signal.SIGINT:

@@ -365,10 +365,14 @@ def test_a_stop_in_the_middle_of_births_leaves_nobody(daemon: StartDaemon) -> No
     running.stop()
 
 
-def test_orphans_of_jobs_are_reaped_and_no_exit_code_is_stolen(daemon: StartDaemon) -> None:
+def test_orphans_of_jobs_are_reaped_and_no_exit_code_is_stolen(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
     running = daemon(APP, "--preload", "-w", "2")
     push(running, "leave_an_orphan", [])
     running.wait(lambda: lines(running, "orphan.txt"), 10, "the orphan")
+    # Else the job would run again, and leave another one.
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job is done")
     orphan = psutil.Process(int(lines(running, "orphan.txt")[0]))
     running.wait(lambda: orphan.ppid() == running.pid, 5, "the master has it")
     workers = running.workers()

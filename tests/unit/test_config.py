@@ -247,6 +247,15 @@ def test_a_switch_is_true_or_false(text: str) -> None:
     assert load("exit_on_crash_loop = true", {variable: "no"}).exit_on_crash_loop is False
 
 
+@pytest.mark.parametrize("name", ["timeout", "concurrency"])
+def test_space_around_a_number_is_accepted_and_control_characters_are_not(name: str) -> None:
+    variable = f"JOBD_{name.upper()}"
+    assert getattr(load("", {variable: " 7\r\n"}), name) == 7
+    for text in ("7\x1f", "\x1c7", "7\x0b"):
+        with pytest.raises(ConfigError, match="must be a"):
+            load("", {variable: text})
+
+
 def test_sentinel_addresses_are_accepted() -> None:
     url = "redis+sentinel://a:26379,b:26379/main/0"
     assert load("", {}, {"redis": url}).redis == url

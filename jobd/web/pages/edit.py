@@ -87,7 +87,7 @@ def _entry(api: Api, place: Place) -> SortedEntry:
     """
     if place.set not in places.PAGES:
         raise Refusal("only a job that is scheduled, waits for a retry or is dead can be changed")
-    entry = jobview.find(api, place)
+    entry = places.find(api, place)
     if not isinstance(entry, SortedEntry):
         raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
     if not entry.item:

@@ -42,7 +42,7 @@ def page(request: Request) -> Response:
     """The page of the job at ``?set=…&key=…``; where that is empty, where it is now."""
     state, query = state_of(request), request.query_params
     place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
-    job = jobview.find(state.api, place)
+    job = places.find(state.api, place)
     if job is None:
         return _gone(request, place)
     started = jobview.started(state.api, place)
@@ -197,7 +197,7 @@ def _here(api: Api, place: Place) -> JobRecord:
     """
     if place.set == "work":
         raise Refusal("A job that runs cannot be changed. Wait for its end, or stop its process.")
-    job = jobview.find(api, place)
+    job = places.find(api, place)
     if job is None:
         raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
     return job

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from jobd.api import JobSet, SortedEntry
-from jobd.api.jobset import SetAction
+from jobd.api.setsteps import SetAction
 from jobd.errors import ArgumentError
 from jobd.web import lists, rows, session
 from jobd.web.asking import STEP, Question, ask, go_on

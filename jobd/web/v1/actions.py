@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from jobd.api import Deletion, Process, Queue, SortedEntry, in_group
-from jobd.api.jobset import SetAction
+from jobd.api.setsteps import SetAction
 from jobd.api.stats import Counter
 from jobd.web.refusals import Conflict, NotFound
 from jobd.web.users import Role

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pytest
 import redis as redis_py
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from jobd.testing import EmbeddedServer
 from tests import processes
@@ -25,6 +25,7 @@ CHROMIUM = os.environ.get("JOBD_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 
+expect.set_options(timeout=15_000)  # a test that fails may take its time
 _FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 
 
@@ -33,7 +34,9 @@ def chromium() -> Iterator[Browser]:
     """One browser for a module; its windows share nothing. It ends with the module: as long as it
     is there, nothing else in this process can run an event loop."""
     if not CHROMIUM:
-        pytest.skip("no Chromium here: install one, or say in JOBD_CHROMIUM where it is")
+        pytest.skip(
+            "no Chromium here: apt-get install chromium, or say in JOBD_CHROMIUM where one is"
+        )
     before = {process.pid for process in processes.descendants()}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)

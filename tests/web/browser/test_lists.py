@@ -12,6 +12,8 @@ from tests.api.conftest import HOSTILE, job, push
 from tests.web.browser.conftest import Open
 from tests.web.test_lists import failed, fill
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 PAGES = ["/queues", "/queue?name=default", "/retries", "/scheduled", "/dead", "/retries/groups"]
 PAGES += ["/dead/groups", "/audit", "/trash", "/retries?q=order", "/queue?name=default&q=Ok"]
 

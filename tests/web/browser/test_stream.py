@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 import redis as redis_py
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from jobd.testing import EmbeddedServer
 from tests.web.serving import serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+pytestmark = pytest.mark.xdist_group("browser")
 
 SHORT = """
 import sys
@@ -32,14 +29,10 @@ WATCH = """() => {
 
 
 def test_the_next_stream_begins_without_a_flicker(
-    tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis
+    tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis, chromium: Browser
 ) -> None:
-    with (
-        serving(tmp_path, settings={"JOBD_REDIS": server.url}, code=SHORT) as served,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        page = browser.new_page()
+    with serving(tmp_path, settings={"JOBD_REDIS": server.url}, code=SHORT) as served:
+        page = chromium.new_page()
         troubles: list[str] = []
         streams: list[str] = []
         page.on("console", lambda message: troubles.append(message.text))
@@ -56,4 +49,4 @@ def test_the_next_stream_begins_without_a_flicker(
         page.wait_for_selector("[data-stat=processed]:text('4,711')", timeout=20_000)
         assert set(page.evaluate("window.seen")) <= {"dot on"}
         assert troubles == []
-        browser.close()
+        page.context.close()

@@ -1,0 +1,59 @@
+"""The daemon's log, as much of it as a small screen can show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jobd.demo.scene import Event
+
+_EVENTS = 10
+_OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}
+
+
+class Events:
+    """The last events of the log in *file*, which need not be there yet."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._events: list[Event] = []
+        self._read = 0
+        self._last_done = ""
+
+    def look(self) -> list[Event]:
+        """The last ones; of the many jobs that are done, only one a look."""
+        if not self._file.exists():
+            return self._events
+        with self._file.open("rb") as log:
+            log.seek(self._read)
+            lines, newline, _rest = log.read().rpartition(b"\n")
+        self._read += len(lines) + len(newline)
+        records = [json.loads(line) for line in lines.split(b"\n") if line[:1] == b"{"]
+        done = [record for record in records if record["event"] == "job_done"]
+        # Another job than the last time, so that every kind is seen.
+        others = [record for record in done if record["class"] != self._last_done] or done
+        chosen = max(others, key=lambda record: float(record["elapsed"]), default=None)
+        if chosen:
+            self._last_done = chosen["class"]
+        shown = [r for r in records if r is chosen or (r not in done and _is_shown(r))]
+        self._events = [*self._events, *map(_event, shown)][-_EVENTS:]
+        return self._events
+
+
+def _is_shown(record: dict[str, Any]) -> bool:
+    return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
+
+
+def _event(record: dict[str, Any]) -> Event:
+    what = record["event"]
+    name = str(record.get("class", "")).rpartition(".")[2]
+    if what == "job_done":
+        text = f"{name} done in {record['elapsed'] * 1000:.0f} ms"
+    elif what == "job_failed":
+        outcome = _OUTCOMES.get(record["outcome"], record["outcome"])
+        message = str(record["error"]).partition(": ")[2]
+        text = f"{name} {outcome}: {message}"
+    else:
+        text = what.replace("_", " ")
+    return Event(record["timestamp"][11:19], record["role"], text, record["level"])
