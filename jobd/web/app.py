@@ -141,7 +141,10 @@ def dashboard(
         *live.routes,
         Mount("/static", _Static(packages=[("jobd.web", "static")]), name="static"),
     ]
-    paths = {route.name: route.path for route in routes if isinstance(route, Route)}
+    paths: dict[str, str] = {}
+    for route in routes:
+        if isinstance(route, Route):
+            assert paths.setdefault(route.name, route.path) == route.path, route.name
     app = Dashboard(
         routes=routes,
         middleware=[

@@ -125,4 +125,4 @@ def _server(info: RedisInfo) -> Iterable[Metric]:
     )
 
 
-routes = [Route("/metrics", metrics, name="metrics")]
+routes = [Route("/metrics", metrics, name="prometheus")]

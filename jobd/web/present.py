@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -150,6 +150,15 @@ def clip(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def dotted(name: str) -> Markup:
+    """A name that may go on in another line after a dot, rather than anywhere.
+
+    >>> dotted("smtplib.SMTP<")
+    Markup('smtplib.<wbr>SMTP&lt;')
+    """
+    return Markup(".<wbr>").join(escape(part) for part in name.split("."))
+
+
 _SETS = {"retry": "retries", "schedule": "scheduled jobs", "dead": "dead jobs"}
 
 
@@ -166,6 +175,7 @@ def target(name: str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
     "clip": clip,
+    "dotted": dotted,
     "duration": duration,
     "elapsed": elapsed,
     "fine": fine,

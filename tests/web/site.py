@@ -63,7 +63,7 @@ class Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         self.tags.append((tag, given))
         if tag == "form":
-            self.forms.append(Form(given["action"], given["method"]))
+            self.forms.append(Form(given.get("action", ""), given["method"]))
         elif tag == "input" and self.forms:
             form = self.forms[-1]
             kind, name = given.get("type", ""), given.get("name", "")

@@ -14,6 +14,7 @@ import redis as redis_py
 import jobd
 from jobd.api import Api
 from jobd.web import Role
+from jobd.web.render import TABS, Tab
 from tests.api.conftest import job, push
 from tests.web.site import Page, Site, as_role
 from tests.web.test_busy import NASTY, ONE, process
@@ -22,6 +23,14 @@ from tests.web.test_busy import NASTY, ONE, process
 def points(page: Page, chart: str) -> Any:
     (given,) = (given for _, given in page.tags if given.get("id") == chart)
     return json.loads(given["data-points"])
+
+
+@pytest.mark.parametrize("tab", TABS, ids=lambda tab: tab.page)
+def test_each_entry_of_the_navigation_leads_to_its_page(tab: Tab, site: Site) -> None:
+    page = site.get(site.get("/").links[tab.text])
+    assert page.html.count('aria-current="page"') == 1
+    here = page.html.index('aria-current="page"')
+    assert tab.text in page.html[here : page.html.index("</a>", here)]
 
 
 def test_a_new_installation_says_how_to_begin(site: Site, api: Api) -> None:
