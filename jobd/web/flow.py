@@ -48,28 +48,37 @@ class Rates:
     empty_in: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """From one look to the next: jobs that came, left, and by which it grew, as far as known."""
+
+    seconds: float
+    came: int | None
+    left: int | None
+    grew: int | None
+
+
 @dataclass(slots=True)
 class _Watched:
     at: float
     size: int
     newest: bytes | None
-    # Seconds, and jobs that came, left, and by which it grew.
-    steps: deque[tuple[float, int | None, int | None, int]] = field(
-        default_factory=lambda: deque(maxlen=KEPT)
-    )
+    steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def rates(self) -> Rates:
-        if not self.steps:
-            return Rates()
-        growing = sum(step[3] for step in self.steps) / sum(step[0] for step in self.steps)
-        counted = [step for step in self.steps if step[1] is not None and step[2] is not None]
-        seconds = sum(step[0] for step in counted)
+        growing = _rate((step.seconds, step.grew) for step in self.steps)
         return Rates(
-            coming=sum(step[1] or 0 for step in counted) / seconds if counted else None,
-            leaving=sum(step[2] or 0 for step in counted) / seconds if counted else None,
+            coming=_rate((step.seconds, step.came) for step in self.steps),
+            leaving=_rate((step.seconds, step.left) for step in self.steps),
             growing=growing,
-            empty_in=self.size / -growing if self.size and growing < 0 else None,
+            empty_in=self.size / -growing if self.size and growing and growing < 0 else None,
         )
+
+
+def _rate(counts: Iterable[tuple[float, int | None]]) -> float | None:
+    """Jobs per second, of the seconds for which the number of jobs is known."""
+    known = [(seconds, jobs) for seconds, jobs in counts if jobs is not None]
+    return sum(jobs for _, jobs in known) / sum(seconds for seconds, _ in known) if known else None
 
 
 class Flows:
@@ -121,6 +130,8 @@ class Flows:
         # What somebody has put back at the other end came as well.
         came = came if came is None else max(came, size - known.size)
         left = None if came is None else known.size + came - size
-        known.steps.append((now - known.at, came, left, size - known.size))
+        # Where all has passed through in between, its size is a matter of chance.
+        grew = None if came is None and size < _DEEPEST else size - known.size
+        known.steps.append(_Step(now - known.at, came, left, grew))
         known.at, known.size, known.newest = now, size, newest
         return known.rates()

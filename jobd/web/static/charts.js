@@ -5,6 +5,7 @@
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const whole = new Intl.NumberFormat("en");
+  const date = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
   const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
   const made = [];
 
@@ -30,8 +31,8 @@
       cursor: { y: false, points: { size: 7 } }, legend: { show: false },
       hooks: options.bars ? { setCursor: [(plot) => readout(plot, place)] } : {},
       scales: { x: { time: true, range: options.bars ? (_, first, last) => [first - 43200, last + 43200] : (_, first, last) => [Math.min(first, last - 120), last] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [{ ...axis, size: options.bars ? 42 : 26, space: options.bars ? 50 : 90, incrs: options.bars ? undefined : [1, 5, 10, 15, 30, 60, 120, 300],
-        values: options.bars ? undefined : (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
+      axes: [{ ...axis, size: 26, space: options.bars ? 60 : 90, incrs: options.bars ? undefined : [1, 5, 10, 15, 30, 60, 120, 300],
+        values: (_, ticks) => ticks.map((tick) => (options.bars ? date : clock).format(tick * 1000)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
       series: [{}, line("processed", "--good", options.bars ? "--good" : "--good-soft"),
         line("failed", "--bad", options.bars ? "--bad" : "--bad-soft")],
     }, data, place);

@@ -17,7 +17,6 @@
     const { ctx, bbox } = plot;
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = css("--accent");
-    ctx.textAlign = "left";
     ctx.setLineDash([5, 4]);
     ctx.font = `${11 * devicePixelRatio}px system-ui`;
     for (const mark of marks) {
@@ -27,7 +26,11 @@
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      ctx.fillText(mark.label.slice(0, 24), x + 4, bbox.top + 12 * devicePixelRatio);
+      // On the side with more room.
+      const left = x - bbox.left > bbox.width / 2;
+      ctx.textAlign = left ? "right" : "left";
+      const label = mark.label.length > 40 ? `${mark.label.slice(0, 39)}…` : mark.label;
+      ctx.fillText(label, left ? x - 4 : x + 4, bbox.top + 12 * devicePixelRatio);
     }
     ctx.restore();
   }
