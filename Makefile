@@ -8,7 +8,7 @@ SEED   ?=
 BENCH  ?=
 CYCLES ?= 10000
 
-.PHONY: help demo test chaos faults bench lint clean
+.PHONY: help demo test chaos faults bench images lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (25 minutes; BENCH=--quick for four)'
+	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # The stamps make a second run start at once, and a changed setup.py install again.
@@ -48,6 +49,9 @@ chaos: $(VENV)/.test
 
 faults: $(VENV)/.test
 	FAULTS_SEED=$(SEED) FAULTS_CYCLES=$(CYCLES) $(BIN)/pytest -n 2 -v -m minutes tests/faults
+
+images: $(VENV)/.test
+	$(BIN)/python -m tests.screenshots
 
 $(VENV)/.bench: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -108,7 +108,7 @@ def _open(browser: Browser, address: str, api: Api, picture: Picture) -> Page:
     page = browser.new_page(
         viewport={"width": picture.width, "height": picture.height},
         color_scheme="dark" if picture.dark else "light",
-        device_scale_factor=2,
+        device_scale_factor=1.5,
         locale="en-GB",
     )
     process = next(iter(api.processes))
