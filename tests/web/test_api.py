@@ -10,6 +10,7 @@ import pytest
 import redis as redis_py
 
 from jobd.api import Api
+from jobd.worker.metrics import Metrics
 from tests.api.conftest import HOSTILE, job, push, waiting
 from tests.web.frame import TOKEN, VIEWING, bearer, browser, guarded
 
@@ -279,3 +280,43 @@ def test_secrets_are_not_told(api: Api, ask: Ask) -> None:
     ):
         assert "the-ciphertext" not in str(told)
         assert "[encrypted data]" in str(told)
+
+
+def test_classes_and_deploys(api: Api, ask: Ask) -> None:
+    metrics = Metrics()
+    for _ in range(9):
+        metrics.done("shop.pay", 0.2)
+    metrics.failed("shop.pay")
+    metrics.done("shop.mail", 0.01)
+    metrics.send(api.redis, api.keys)
+    told = ask("GET", "/classes")
+    assert [one["name"] for one in told["classes"]] == ["shop.pay", "shop.mail"]
+    assert told["classes"][0] == {"name": "shop.pay", "processed": 10, "failed": 1, "ms": 1800}
+    assert ask("GET", "/classes", hours=72)["classes"][0]["name"] == "shop.pay"
+    assert ask("GET", "/classes", match="MAIL")["size"] == 1
+    one = ask("GET", "/class", name="shop.pay", minutes=5)
+    assert (one["processed"], len(one["minutes"]), one["p50"]) == (10, 5, 0.225)
+    assert [each for each in one["histogram"] if each["count"]] == [{"below": 0.225, "count": 9}]
+    nothing = ask("GET", "/class", name="Nobody")
+    assert (nothing["processed"], nothing["p99"]) == (0, None)
+    assert ask("POST", "/deploys", {"label": "abc Faster"})["changed"] == 1
+    assert ask("POST", "/deploys", {"label": "abc Faster"})["changed"] == 0
+    (deploy,) = ask("GET", "/deploys", days=2)["deploys"]
+    assert deploy["label"] == "abc Faster"
+    assert abs(deploy["at"] - time.time()) < 120
+
+
+def test_stacks_and_finding_by_id(api: Api, ask: Ask) -> None:
+    beat(api)
+    assert (
+        "ask it to dump" in ask("GET", "/process/stacks", status=404, identity=IDENTITY)["detail"]
+    )
+    api.redis.hset(api.keys.stacks(IDENTITY), mapping={"at": "1.5", "text": "Thread a"})
+    told = ask("GET", "/process/stacks", identity=IDENTITY)
+    assert told == {"at": 1.5, "text": "Thread a"}
+    fail(api, "dead", 3)
+    wanted = api.dead.page().entries[0]
+    (found,) = ask("GET", "/find", jid=wanted.jid)["jobs"]
+    assert (found["place"], found["key"]) == ("dead", wanted.key)
+    answer = ask("GET", "/find", jid="nobody")
+    assert (answer["jobs"], answer["done"], answer["cursor"]) == ([], True, "")

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from jobd.web.v1 import actions, openapi, reading
+from jobd.web.v1 import actions, metrics, openapi, reading
 from jobd.web.v1.operations import Operation, routes_of
 
-OPERATIONS: tuple[Operation, ...] = (*reading.OPERATIONS, *actions.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *reading.OPERATIONS,
+    *metrics.OPERATIONS,
+    *actions.OPERATIONS,
+)
 """All of them."""
 
 routes: list[BaseRoute] = [*routes_of(OPERATIONS), openapi.route(OPERATIONS)]

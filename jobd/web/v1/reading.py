@@ -96,6 +96,22 @@ class SetJob(OfSet, frozen=True):
     key: Key
 
 
+class OfProcess(Query, frozen=True):
+    identity: Annotated[str, Meta(min_length=1, max_length=1000, description="Of the process.")]
+
+
+class Wanted(Query, frozen=True):
+    jid: Jid
+    cursor: Annotated[
+        str,
+        Meta(
+            max_length=1100,
+            pattern=f"^([0-9]{{0,18}}@[^\n]+)?{END}",
+            description="Of the call before, to go on with its search.",
+        ),
+    ] = ""
+
+
 class AuditQuery(Query, frozen=True):
     count: Annotated[int, Meta(ge=1, le=1000, description="How many.")] = 25
     before: Annotated[
@@ -225,6 +241,24 @@ def processes(call: Call) -> shapes.Processes:
 def work(call: Call) -> shapes.RunningJobs:
     found = call.state.snapshots.get("work", 2.0, call.api.work.all)
     return shapes.RunningJobs(list(map(shapes.running, found)))
+
+
+@OPERATIONS.add("GET", "/process/stacks", "What a process told when it was asked.", finds=True)
+def stacks(call: Call, query: OfProcess) -> shapes.Stacks:
+    found = call.api.processes.stacks([query.identity]).get(query.identity)
+    if found is None:
+        raise NotFound("this process has not told its stacks in the last minutes; ask it to dump")
+    return shapes.Stacks(found.at, found.text)
+
+
+@OPERATIONS.add("GET", "/find", "Find a job by its id, wherever it is, step by step.")
+def find(call: Call, query: Wanted) -> shapes.FoundJobs:
+    search = call.api.find(query.jid, cursor=query.cursor)
+    found = [
+        shapes.Found(one.place, one.key, shapes.job(one.job))
+        for one in search.first(1, seconds=SEARCH)
+    ]
+    return shapes.FoundJobs(found, search.scanned, search.cursor, search.done)
 
 
 @OPERATIONS.add("GET", "/redis", "The Redis server, and what about it endangers jobs.")

@@ -173,6 +173,31 @@ class RunningJobs(Struct, frozen=True):
     work: list[Running]
 
 
+class Found(Struct, frozen=True):
+    """A job that was found: ``place`` is ``work``, ``retry``, ``schedule``, ``dead`` or
+    ``queue:NAME``; ``key`` stands for it there."""
+
+    place: str
+    key: str
+    job: Job
+
+
+class FoundJobs(Struct, frozen=True):
+    """What a search has found so far; with ``cursor`` it goes on, unless it is ``done``."""
+
+    jobs: list[Found]
+    scanned: Count
+    cursor: str
+    done: bool
+
+
+class Stacks(Struct, frozen=True):
+    """What the threads of a process were doing, for people to read."""
+
+    at: float
+    text: str
+
+
 class AuditPage(Struct, frozen=True):
     """The last entries of the audit log; ``before`` is for the page of those before them, and empty
     at the end."""
