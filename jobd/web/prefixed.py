@@ -1,7 +1,8 @@
 """The dashboard under a path of a proxy, which takes that path away or leaves it.
 
 Both are common (nginx: ``proxy_pass http://…:7420/;`` and without the last slash), and nobody
-should have to know which one it is.
+should have to know which one it is. The first one makes ``//queues`` of ``/jobs/queues``, unless
+its ``location`` ends in a slash as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,6 @@ class Prefixed:
         if scope["type"] == "http":
             path = scope["path"]
             if path != self._path and not path.startswith(self._path + "/"):
-                path = self._path + path
+                path = f"{self._path}/{path.lstrip('/')}"
             scope = {**scope, "path": path, "root_path": self._path}
         await self._app(scope, receive, send)
