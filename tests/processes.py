@@ -37,10 +37,22 @@ def become_subreaper() -> None:
 
 def descendants() -> list[psutil.Process]:
     """Every process below us, zombies too; those that outlive a test left out."""
+    # One look at all processes of the machine, however many worlds there are: each is slow.
+    parents: dict[psutil.Process, int] = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            parents[process] = process.ppid()
+        except psutil.NoSuchProcess:
+            continue
+    above = {process.pid: parent for process, parent in parents.items()}
     known = {server.pid for server in servers} | kept
-    for root in worlds:
-        known |= {root, *(process.pid for process in psutil.Process(root).children(recursive=True))}
-    return [p for p in psutil.Process().children(recursive=True) if p.pid not in known]
+
+    def is_of_a_world(pid: int) -> bool:
+        while pid in above and pid not in worlds:
+            pid = above[pid]
+        return pid in worlds
+
+    return [p for p in parents if p.pid not in known and not is_of_a_world(p.pid)]
 
 
 def reap(own: Collection[int] = ()) -> None:

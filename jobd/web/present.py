@@ -142,12 +142,18 @@ def elapsed(at: float | None) -> Markup:
     )
 
 
+# Browsers drop them or show nothing: a name of only those would be a link that nobody sees.
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}
+
+
 def clip(text: str, most: int = 200) -> str:
+    """A text that may be of any length and hold anything, for a place on a page.
+
+    >>> clip("abcdef", 4), clip("\\x00")
+    ('abc…', '␀')
     """
-    >>> clip("abcdef", 4)
-    'abc…'
-    """
-    return text if len(text) <= most else text[: most - 1] + "…"
+    shown = text if len(text) <= most else text[: most - 1] + "…"
+    return shown.translate(_CONTROL_PICTURES)
 
 
 def dotted(name: str) -> Markup:

@@ -158,6 +158,7 @@ def test_delete_and_undo(site: Site, api: Api, name: str) -> None:
     assert "24 hours this can be undone" in question.text
     page = site.press(question, "Delete")
     assert "shop.Charge is deleted." in page.text
+    assert page.status == 200, "a list, and not that the job is nowhere"
     assert api.find(JID).first(1, seconds=5) == []
     site.press(page, "Undo")
     (found,) = api.find(JID).first(1, seconds=5)

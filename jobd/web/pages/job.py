@@ -125,7 +125,7 @@ def do(request: Request) -> Response:
     text, undo = _act(api, job, action, {key: str(value) for key, value in form.items()})
     state_of(request).changed()
     session.flash(request, text, undo=undo)
-    return _after(request, place, job)
+    return _after(request, place, job, action)
 
 
 def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[str, str]:
@@ -164,9 +164,9 @@ def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[s
     return text, api.last_ref if action in ("delete", "kill") else ""
 
 
-def _after(request: Request, place: Place, job: JobRecord) -> Response:
-    """Where the job is now, or would be."""
-    if not is_plain(job.jid):
+def _after(request: Request, place: Place, job: JobRecord, action: str) -> Response:
+    """Where the job is now; where it was if it is nowhere, or cannot be found."""
+    if action == "delete" or not is_plain(job.jid):
         return RedirectResponse(places.list_url(request, place.set), 303)
     return RedirectResponse(url(request, "find", jid=job.jid), 303)
 

@@ -76,7 +76,16 @@
   }
   addEventListener("pagehide", () => source?.close());
 
-  if (body.dataset.live) { if (window.EventSource) listen(); else poll(); }
+  function follow() { if (window.EventSource) listen(); else poll(); }
+
+  // A browser opens six connections to a server at most, for all its windows together: those that
+  // nobody sees must not keep one, or the seventh window would wait for ever.
+  function leave() { source?.close(); clearTimeout(polling); }
+
+  if (body.dataset.live) {
+    if (!document.hidden) follow();
+    document.addEventListener("visibilitychange", () => { leave(); if (!document.hidden) follow(); });
+  }
 
   // --- times -------------------------------------------------------------------------------
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

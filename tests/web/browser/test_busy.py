@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import Any
-
 import pytest
 import redis as redis_py
-from axe_playwright_python.sync_playwright import Axe
 
 from jobd.api import Api
 from tests.api.conftest import job, push
 from tests.conftest import StartDaemon
+from tests.web.browser import looks
 from tests.web.browser.conftest import Open
-from tests.web.test_busy import NASTY, ONE, process, run, signals
+from tests.web.test_busy import ONE, process, run, signals
 from tests.web.test_job import FAILED, JID, put
 
-TOO_WIDE = """(() => {
-  const most = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= most) return [];
-  return [...document.querySelectorAll("main *")]
-    .filter((each) => each.getBoundingClientRect().right > most)
-    .map((each) => `${each.tagName}.${each.className} ${each.textContent.slice(0, 40)}`);
-})()"""
-"""What makes a page wider than its window."""
-
 pytestmark = pytest.mark.xdist_group("browser")
-
-SHOP = """
-from jobd import job
-
-@job
-def charge(order: int, note: str = "x") -> None: ...
-"""
 
 APP = """
 import threading
 from jobd import job
+from jobd.worker import heartbeat
+
+heartbeat.BEAT = 1.0  # so that the tests need not wait long for what comes with the next one
 
 @job
 def ponder():
     threading.Event().wait(60)
 """
-
-
-@pytest.fixture
-def api(redis: redis_py.Redis) -> Api:
-    return Api(redis)
-
-
-@pytest.fixture
-def require(tmp_path: Path) -> str:
-    """The application that the dashboard knows."""
-    file = tmp_path / "shop.py"
-    file.write_text(SHOP)
-    return str(file)
 
 
 def test_the_page_follows_what_runs(visit: Open, api: Api) -> None:
@@ -155,36 +125,6 @@ def test_the_keys(visit: Open, api: Api) -> None:
     assert page.evaluate("document.activeElement.id") == "find"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["desk-light", "phone-dark"])
-def test_hostile_payloads_do_nothing_and_fit(visit: Open, api: Api, dark: bool) -> None:
-    process(api, ONE, info={"tag": NASTY * 9, "labels": [NASTY, "x" * 300], "hostname": "h" * 300})
-    long: dict[str, Any] = {
-        "args": ["y" * 5000, {NASTY: NASTY}],
-        "tags": ["z" * 300],
-        "class": NASTY * 5,
-    }
-    run(api, ONE, job(1, **long), queue="q" * 500)
-    nasty = {**FAILED, **long, "error_message": "w" * 5000, "error_class": NASTY}
-    key = put(api, "dead", time.time(), **nasty)
-    api.redis.hset(
-        api.keys.stacks(ONE),
-        mapping={"at": "1.0", "text": f"\n\nThread a: {NASTY}\n" + "v" * 5000},
-    )
-    width = 390 if dark else 1280
-    for path in (
-        *("/", "/busy", "/busy?only=jobs", "/busy?only=processes", f"/busy/stacks?identity={ONE}"),
-        *(f"/job?set=dead&key={key}", f"/job?set=work&key={JID}"),
-        *(f"/job/edit?set=dead&key={key}", "/find"),
-    ):
-        page = visit(path, dark=dark, width=width)
-        page.locator("#pulse.on").wait_for()
-        assert page.evaluate(TOO_WIDE) == [], path
-        assert page.evaluate("window.hit") is None, path
-        background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-        assert (background == "rgb(14, 17, 24)") is dark
-        page.context.close()
-
-
 def test_the_days_tell_their_numbers_under_the_pointer(visit: Open, api: Api) -> None:
     page = visit("/")
     usual = page.locator("[data-readout]").text_content()
@@ -195,25 +135,38 @@ def test_the_days_tell_their_numbers_under_the_pointer(visit: Open, api: Api) ->
     assert "0 processed, 0 failed" in (page.locator("[data-readout]").text_content() or "")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing_serious(visit: Open, api: Api, dark: bool) -> None:
-    process(api, ONE)
-    run(api, ONE, job(1, "shop.Charge", tags=["vip"]))
-    push(api, "default", job(2))
-    key = put(api, "retry", **{**FAILED, "class": "shop.charge", "args": [7, "hello"]})
-    told: dict[Any, Any] = {
-        "at": repr(time.time()),
-        "text": 'Thread a (0x1): x\n  File "/srv/a.py", line 1, in f',
-    }
-    api.redis.hset(api.keys.stacks(ONE), mapping=told)
-    for path in (
-        *("/", "/busy", "/busy?only=jobs", "/busy?only=processes", f"/busy/stacks?identity={ONE}"),
-        *(f"/busy/ask?do=stop&identity={ONE}", f"/job?set=retry&key={key}"),
-        *(f"/job?set=work&key={JID}", f"/job/edit?set=retry&key={key}"),
-        *(f"/job/edit?set=retry&key={key}&json=1", "/find"),
-    ):
-        page = visit(path, dark=dark)
-        found = Axe().run(page).response["violations"]
-        page.context.close()
-        serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        assert not serious, (path, [(one["id"], one["nodes"][0]["html"]) for one in serious])
+def test_light_and_dark_at_the_press_of_a_button(visit: Open, api: Api) -> None:
+    page = visit("/")
+    assert not looks.is_dark(page)
+    page.get_by_role("button", name="Light or dark").click()
+    assert looks.is_dark(page)
+    page.goto(page.url + "queues")
+    assert looks.is_dark(page), "this browser remembers it"
+    page.get_by_role("button", name="Light or dark").click()
+    assert not looks.is_dark(page)
+    page.evaluate("localStorage.clear()")
+
+
+def test_the_keys_explain_themselves(visit: Open, api: Api) -> None:
+    page = visit("/")
+    page.get_by_role("button", name="Keys").click()
+    page.get_by_role("dialog").get_by_text("find a job by its id").wait_for()
+    assert looks.serious(page) == []
+    page.get_by_role("button", name="Close").click()
+    assert not page.get_by_role("dialog").is_visible()
+    for key, heading in (("q", "Queues"), ("r", "Retries"), ("d", "Dead"), ("a", "Audit")):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.get_by_role("heading", name=heading, exact=True).wait_for()
+
+
+def test_finding_a_job_by_its_id(visit: Open, api: Api) -> None:
+    push(api, "default", job(1, "shop.charge"))
+    page = visit("/", expected="404 ")
+    page.keyboard.press("f")
+    page.keyboard.type(JID)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="shop.charge").wait_for()
+    page.get_by_role("textbox", name="Find a job by its id").fill("f" * 24)
+    page.keyboard.press("Enter")
+    page.get_by_text("runs, waits, is scheduled or dead.").wait_for()

@@ -1,0 +1,218 @@
+"""What is in Redis while somebody looks at the pages: a shop at work, nothing, or whatever people
+with bad intentions can put there. With each world the addresses of the pages in it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from jobd.api import Api, JobSet
+from tests.api.conftest import HOSTILE, job, push
+from tests.web.test_busy import NASTY, ONE, TWO, process, run
+from tests.web.test_classes import ran
+from tests.web.test_job import FAILED, JID, put
+from tests.web.test_lists import failed, fill
+
+EVERYWHERE = {
+    "overview": "/",
+    "overview, half a year": "/?days=180",
+    "busy": "/busy",
+    "running jobs": "/busy?only=jobs",
+    "processes": "/busy?only=processes",
+    "stacks of all": "/busy/stacks?identity=all",
+    "queues": "/queues",
+    "queue": "/queue?name=default",
+    "queue, searched": "/queue?name=default&q=ok",
+    "retries": "/retries",
+    "retries, searched": "/retries?q=order",
+    "retries, grouped": "/retries/groups",
+    "scheduled": "/scheduled",
+    "scheduled, searched": "/scheduled?q=order",
+    "dead": "/dead",
+    "dead, searched": "/dead?q=order",
+    "dead, grouped": "/dead/groups",
+    "metrics": "/classes",
+    "metrics, three days": "/classes?hours=72",
+    "class": "/classes/one?name=shop.charge",
+    "audit": "/audit",
+    "trash": "/trash",
+    "find": "/find",
+    "find: nowhere": "/find?jid=ffffffffffffffffffffffff",
+    "no such page": "/nowhere",
+    "no such action": "/busy/ask?do=dance&identity=all",
+}
+"""Pages that are there whatever is in Redis."""
+
+OF_SHOP = {
+    "busy, searched": "/busy?q=charge",
+    "busy, nothing found": "/busy?q=nothing",
+    "jobs of a process": "/busy?process={one}",
+    "stacks": "/busy/stacks?identity={one}",
+    "stacks, asked for": "/busy/stacks?identity={two}&asked={now}",
+    "stacks, nobody answered": "/busy/stacks?identity={two}&asked=1",
+    "quiet all?": "/busy/ask?do=quiet&identity=all",
+    "stop one?": "/busy/ask?do=stop&identity={one}",
+    "queues, nothing found": "/queues?q=nothing",
+    "queue, paused": "/queue?name=paused",
+    "queue, second page": "/queue?name=default&start=25",
+    "queue, newest first": "/queue?name=default&order=other",
+    "retries of a group": "/retries?group={group}&error=Net::ReadTimeout",
+    "retries, nothing found": "/retries?q=nothing",
+    "retries, past the end": "/retries?start=500",
+    "dead, oldest first": "/dead?order=other",
+    "metrics, searched": "/classes?class=charge",
+    "metrics, nothing found": "/classes?class=nothing",
+    "class that has not run": "/classes/one?name=nothing",
+    "deletion": "/trash/jobs?ref={ref}",
+    "job to retry": "/job?set=retry&key={retry}",
+    "job with a time": "/job?set=schedule&key={schedule}",
+    "dead job": "/job?set=dead&key={dead}",
+    "queued job": "/job?set=queue:default&key={queued}",
+    "running job": "/job?set=work&key={running}",
+    "kill a job?": "/job/ask?set=retry&key={retry}&action=kill",
+    "delete a job?": "/job/ask?set=queue:default&key={queued}&action=delete",
+    "job that has gone": "/job?set=retry&key=1.0-eeeeeeeeeeeeeeeeeeeeeeee",
+    "editor": "/job/edit?set=retry&key={retry}",
+    "editor, JSON": "/job/edit?set=retry&key={retry}&json=1",
+    "editor, unknown code": "/job/edit?set=dead&key={dead}",
+    "editor of a job with a time": "/job/edit?set=schedule&key={schedule}",
+}
+"""Pages of something that is in the shop."""
+
+OF_HOSTILE = {
+    "busy, searched": "/busy?q=<script>",
+    "jobs of a process": "/busy?process={one}",
+    "stacks": "/busy/stacks?identity={one}",
+    "stop one?": "/busy/ask?do=stop&identity={one}",
+    "queue with a bad name": "/queue?name={queue}",
+    "retries of a group": "/retries?group={group}&error={nasty}",
+    "retries, second page": "/retries?start=15&count=15",
+    "dead, oldest first": "/dead?order=other",
+    "class": "/classes/one?name={nasty}",
+    "deletion": "/trash/jobs?ref={ref}",
+    "job to retry": "/job?set=retry&key={html}",
+    "job of a megabyte": "/job?set=dead&key={megabyte}",
+    "job with a million keys": "/job?set=dead&key={keys}",
+    "malformed job": "/job?set=dead&key={malformed}",
+    "queued job": "/job?set=queue:{queue}&key={jid}",
+    "running job": "/job?set=work&key={jid}",
+    "delete a job?": "/job/ask?set=retry&key={html}&action=delete",
+    "editor": "/job/edit?set=retry&key={html}",
+    "editor of a megabyte": "/job/edit?set=dead&key={megabyte}",
+    "find": "/find?jid={nasty}",
+}
+"""Pages of something that somebody hostile has put there."""
+
+REFUSED = {
+    "find: nowhere": 404,
+    "no such page": 404,
+    "no such action": 400,
+    "job that has gone": 404,
+    "editor of a megabyte": 400,
+}
+"""Pages that say that something cannot be, and how."""
+
+
+def shop(api: Api) -> dict[str, Any]:
+    """Some of everything; what the addresses name."""
+    now = time.time()
+    api.redis.mset({"stat:processed": 1_234_567, "stat:failed": 4711})
+    api.redis.set(time.strftime("stat:processed:%Y-%m-%d", time.gmtime(now)), 42_000)
+    process(api, ONE)
+    process(api, TWO, quiet="true", info={"implementation": None, "version": "8.1.7"})
+    run(api, ONE, job(800, "shop.charge", tags=["vip"]), job(801, "shop.refund"))
+    told: dict[Any, Any] = {
+        "at": repr(now),
+        "text": 'Thread a (0x1): x\n  File "/srv/a.py", line 1, in f',
+    }
+    api.redis.hset(api.keys.stacks(ONE), mapping=told)
+    push(api, "default", *(job(n) for n in range(100, 130)))
+    push(api, "paused", job(130))
+    api.queue("paused").pause()
+    for at, name in enumerate(("retries", "scheduled", "dead")):
+        first = 200 + 100 * at
+        fill(api, name, *(failed(n, tags=["vip"]) for n in range(first, first + 6)))
+    ran(api.redis, "shop.charge", 0.1, 0.2, 2.0, failed=1)
+    ran(api.redis, "shop.refund", 0.01)
+    api.deploys.mark("version 7")
+    push(api, "old", job(900), job(901))
+    alice = api.acting_as("alice")
+    alice.queue("old").clear()
+    ref = alice.last_ref
+    alice.queue("default").unpause()
+    charge: dict[str, Any] = {"class": "shop.charge", "args": [7, "hello"]}
+    return {
+        "one": ONE,
+        "two": TWO,
+        "now": int(now),
+        "ref": ref,
+        "group": api.retries.groups().run(1.0)[0].key,
+        "queued": f"{101:024x}",
+        "running": f"{800:024x}",
+        "retry": put(api, "retry", None, **FAILED, **charge, tags=["vip"]),
+        "schedule": put(api, "schedule", None, **charge),
+        "dead": next(iter(api.dead)).key,
+    }
+
+
+def empty(api: Api) -> dict[str, Any]:
+    """Nothing."""
+    return {}
+
+
+def hostile(api: Api) -> dict[str, Any]:
+    """HTML, words without an end, bytes that are no text, megabytes, a million keys, in every
+    field that somebody can write."""
+    queue = NASTY + "q" * 400
+    fields: dict[str, Any] = {
+        "class": NASTY * 5,
+        "args": ["y" * 5000, {NASTY: NASTY}],
+        "kwargs": {"k" * 300: NASTY},
+        "tags": ["z" * 300, NASTY],
+        "queue": queue,
+        "error_message": "w" * 5000,
+        "error_class": NASTY,
+        "error_backtrace": [f"{NASTY}:1:in x", "p" * 3000],
+        "wrapped": NASTY,
+        NASTY: "u" * 3000,
+    }
+    nasty = job(1, **{**FAILED, **fields})
+    info = {"tag": NASTY * 9, "labels": [NASTY, "x" * 300], "hostname": "h" * 300}
+    process(api, ONE, info={**info, "capsules": {NASTY: {"weights": {queue: 1}}}})
+    run(api, ONE, nasty, *HOSTILE, queue=queue)
+    told: dict[Any, Any] = {
+        "at": "1.0",
+        "text": f"\n\nThread a: {NASTY}\n".encode() + b"\xff\xfe" + b"v" * 5000,
+    }
+    api.redis.hset(api.keys.stacks(ONE), mapping=told)
+    many = json.dumps({"class": "Keys", "args": [dict.fromkeys(range(1_000_000), 1)], "jid": "m"})
+    for name in (queue, "default", "\x00", "\u202e" + "ü" * 300):
+        push(api, name, *HOSTILE, nasty)
+    for jobs in (api.retries, api.scheduled, api.dead):
+        fill(api, _page(jobs), *HOSTILE, nasty, first=time.time() + 1000)
+    api.redis.zadd(api.keys.dead, {many.encode(): time.time() + 5000})
+    ran(api.redis, NASTY, 0.1, failed=1)
+    ran(api.redis, "c" * 900, 0.1)
+    api.deploys.mark(NASTY[:100])
+    mallory = api.acting_as(NASTY)
+    push(api, NASTY, *HOSTILE, nasty)
+    mallory.queue(NASTY).clear()
+    entries = {entry.value: entry.key for entry in api.dead}
+    (html,) = (entry.key for entry in api.retries if entry.value == nasty)
+    return {
+        "one": ONE,
+        "queue": queue,
+        "nasty": NASTY,
+        "jid": JID,
+        "group": max(api.retries.groups().run(1.0), key=lambda group: len(group.error_class)).key,
+        "ref": mallory.last_ref,
+        "html": html,
+        "megabyte": next(key for raw, key in entries.items() if b"x" * 1_000_000 in raw),
+        "keys": entries[many.encode()],
+        "malformed": entries[b"[]"],
+    }
+
+
+def _page(jobs: JobSet) -> str:
+    return {"retry": "retries", "schedule": "scheduled", "dead": "dead"}[jobs.name]
