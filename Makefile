@@ -17,7 +17,7 @@ help:
 	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
-	@echo 'make bench   measure jobd and its peers (25 minutes; BENCH=--quick for four)'
+	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
 	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
 	@echo 'make clean   remove the virtual environment and caches'
 

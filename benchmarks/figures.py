@@ -130,7 +130,44 @@ def figures(measured: Measured) -> list[Figure]:
             unit="MB",
             most=True,
         ),
+        *_dashboard(measured.get("dashboard", {})),
     ]
+
+
+def _dashboard(result: Mapping[str, Any]) -> list[Figure]:
+    """Those of the dashboard; *against* says what was the worst."""
+    pages, actions = result.get("pages", {}), result.get("actions", {})
+    searches = {name: page for name, page in pages.items() if "search" in name}
+    slowest, on = _worst(pages, "p95")
+    first, of = _worst(searches, "p95")
+    command, page = _worst(pages, "us")
+    step, action = _worst(actions, "us")
+    visit = result.get("first visit", {})
+    return [
+        Figure("dashboard: first byte of the slowest page, p95", 150, slowest, "ms", True, on),
+        Figure("dashboard: first finds of a search, p95", 300, first, "ms", True, of),
+        Figure("dashboard: slowest command of a page", 10, _per(command, 1e3), "ms", True, page),
+        Figure("dashboard: slowest command of an action", 10, _per(step, 1e3), "ms", True, action),
+        Figure(
+            "dashboard: commands a second of 50 open pages",
+            100,
+            result.get("open pages", {}).get("commands"),
+            "/s",
+            True,
+        ),
+        Figure(
+            "dashboard: first visit", 200, _per(sum(visit.values()) or None, 1024), "KB", most=True
+        ),
+    ]
+
+
+def _worst(found: Mapping[str, Any], key: str) -> tuple[float | None, str]:
+    values = [(one[key], name) for name, one in found.items() if key in one]
+    return max(values) if values else (None, "")
+
+
+def _per(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
 
 
 def _samples(measured: Measured, name: str) -> Samples:

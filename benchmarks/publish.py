@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from benchmarks import plot
-from benchmarks.tables import number, tables
+from benchmarks.tables import SUBJECTS, number, tables
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "benchmarks" / "result.json"
@@ -26,15 +25,37 @@ _QUIET = 0.25
 """Most load a core before a run that deserves to be quoted."""
 
 
-def publish(source: Path) -> None:
-    """Make *source* the published run."""
+def publish(source: Path, *further: Path) -> None:
+    """Make *source* the published run, with what *further* ones have measured in its place."""
+    summary = json.loads(source.read_text(encoding="utf-8"))
+    for path in further:
+        summary = joined(summary, json.loads(path.read_text(encoding="utf-8")))
     RESULT.parent.mkdir(exist_ok=True)
-    if source.resolve() != RESULT:
-        shutil.copyfile(source, RESULT)
-    summary = json.loads(RESULT.read_text(encoding="utf-8"))
+    RESULT.write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     plot.draw(PLOT, summary["measured"]["drains"], summary["machine"])
     for page in PAGES:
         page.write_text(filled(page.read_text(encoding="utf-8"), summary), encoding="utf-8")
+
+
+def joined(summary: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """A run with the subjects of a *later* one, which says for itself where and when that was."""
+    subjects = list(later["measured"])
+    own = {key: later[key] for key in ("machine", "rounds", "quick")}
+    kept = [
+        {**one, "subjects": [name for name in one["subjects"] if name not in subjects]}
+        for one in summary.get("further", ())
+    ]
+    reached = {one["name"]: one for one in later["figures"] if one["reached"] is not None}
+    known = [one["name"] for one in summary["figures"]]
+    return {
+        **summary,
+        "figures": [
+            *(reached.get(one["name"], one) for one in summary["figures"]),
+            *(one for name, one in reached.items() if name not in known),
+        ],
+        "measured": {**summary["measured"], **later["measured"]},
+        "further": [*(one for one in kept if one["subjects"]), {**own, "subjects": subjects}],
+    }
 
 
 def filled(text: str, summary: dict[str, Any]) -> str:
@@ -43,9 +64,13 @@ def filled(text: str, summary: dict[str, Any]) -> str:
         name: f"\n{table.markdown()}\n"
         for name, table in tables(summary["measured"], summary["figures"]).items()
     }
-    made |= {"machine": f"\n{_machine(summary)}\n", "headline": _headline(summary)}
+    # What is new is on the page before it is in the published run.
+    made |= dict.fromkeys(SUBJECTS - made.keys(), "\nNot in the published run yet.\n")
+    made["machine"] = f"\n{_machine(summary)}\n"
 
     def block(match: re.Match[str]) -> str:
+        if match[2] == "headline":
+            return match[1] + _headline(summary) + match[4]
         if match[2] not in made:
             raise KeyError(f"the run has no {match[2]}, which a page wants to show")
         return match[1] + made[match[2]] + match[4]
@@ -54,6 +79,12 @@ def filled(text: str, summary: dict[str, Any]) -> str:
 
 
 def _machine(summary: dict[str, Any]) -> str:
+    lines = [_where(summary)]
+    lines += [f"{', '.join(one['subjects'])}: {_where(one)}" for one in summary.get("further", ())]
+    return "\n\n".join(lines)
+
+
+def _where(summary: dict[str, Any]) -> str:
     machine = summary["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     busy = machine["load"] > _QUIET * machine["cores"]

@@ -154,6 +154,23 @@ def _memory(result: Mapping[str, Any]) -> Table:
     return Table(["whole daemon", "MB"], rows)
 
 
+def _dashboard(result: Mapping[str, Any]) -> Table:
+    rows = [
+        [name, *(number(page.get(key)) for key in ("p50", "p95", "cpu")), *_command(page)]
+        for name, page in result["pages"].items()
+    ]
+    rows += [[name, "-", "-", "-", *_command(action)] for name, action in result["actions"].items()]
+    headings = ["dashboard, ms", "p50", "p95", "CPU, p95", "slowest command, p95", "which"]
+    return Table(headings, rows)
+
+
+def _command(found: Mapping[str, Any]) -> tuple[str, str]:
+    """A slow command, without what is long."""
+    if not found["worst"]:
+        return "-", "-"
+    return number(found["us"] / 1000), found["command"]
+
+
 def _figures(figures: Iterable[Mapping[str, Any]]) -> Table:
     rows = []
     for each in figures:
@@ -182,4 +199,8 @@ _MAKERS = {
     "idle": _idle,
     "recovery": _recovery,
     "memory": _memory,
+    "dashboard": _dashboard,
 }
+
+SUBJECTS = frozenset(_MAKERS)
+"""What there may be tables of."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from jobd.api.records import JobRecord
+from jobd.api.records import JobRecord, unpacked
 from jobd.api.scans import take_steps
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _LIBRARY = re.compile(
 _LINE = re.compile(r"^(?P<file>.*?):\d+(?::in [`'\"]?(?P<function>.*?)['\"]?)?$", re.DOTALL)
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]*\d[0-9a-fA-F]*(?:-[0-9a-fA-F]{4,})*")
 _LONGEST = 200
+_REMEMBERED = 8 * 1024
+"""Characters of a packed backtrace that is remembered."""
 
 
 def is_library(line: str) -> bool:
@@ -52,11 +55,28 @@ def place(record: JobRecord) -> str:
     >>> place(JobRecord(b'{"error_message":"no user 42\\\\nor so"}'))
     'no user #'
     """
-    lines = record.error_backtrace
-    top = next((line for line in lines if not is_library(line)), lines[0] if lines else "")
-    if not top:
+    packed = record["error_backtrace"]
+    if isinstance(packed, str) and len(packed) <= _REMEMBERED:
+        found = _place_of(packed)
+    else:
+        found = _place(record.error_backtrace)
+    if not found:
         message = record.error_message.partition("\n")[0][:_LONGEST]
         return _VARIABLE.sub("#", message)
+    return found
+
+
+@lru_cache(maxsize=1000)
+def _place_of(packed: str) -> str:
+    """What fails at one place has the same backtrace, to the last byte: it is unpacked once."""
+    return _place(unpacked(packed))
+
+
+def _place(lines: Sequence[str]) -> str:
+    """Of a backtrace; empty if that is."""
+    top = next((line for line in lines if not is_library(line)), lines[0] if lines else "")
+    if not top:
+        return ""
     parts = _LINE.match(top[:1000])
     if parts is None:
         return top[:_LONGEST]

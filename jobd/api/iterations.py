@@ -30,7 +30,7 @@ class IterableState:
 def iterable_states(session: Session, jids: Iterable[str]) -> dict[str, IterableState]:
     """The states of those of these jobs that are iterable and have begun, by their ids.
 
-    Cost: a round trip for each 200 of them.
+    Cost: a round trip for each 100 of them.
 
     Raises:
         redis.RedisError: the server does not answer.

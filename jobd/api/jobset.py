@@ -77,7 +77,7 @@ class JobSet:
         """
         check_bounds(start, count)
         order = self._highest_first if highest_first is None else highest_first
-        with self._api.redis.pipeline(transaction=True) as pipe:
+        with self._api.redis.pipeline(transaction=False) as pipe:
             pipe.zcard(self._key)
             pipe.zrange(self._key, start, start + count - 1, desc=order, withscores=True)
             size, found = pipe.execute()
@@ -179,7 +179,7 @@ class JobSet:
         self._api.redis.zadd(self._key, {raw: repr(time_of(when))})
 
     def delete(self, *entries: SortedEntry) -> int:
-        """Delete these entries; a script for each 200.
+        """Delete these entries; a script for each 100.
 
         Returns:
             How many were still there, as do all of these.
@@ -187,13 +187,13 @@ class JobSet:
         return self._in_batches("delete", entries, self._steps.delete)
 
     def add_to_queue(self, *entries: SortedEntry) -> int:
-        """Put these into their queues now; a script for each 200. Malformed ones stay."""
+        """Put these into their queues now; a script for each 100. Malformed ones stay."""
         return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)
 
     def retry(self, *entries: SortedEntry, changes: Mapping[str, Any] | None = None) -> int:
         """Put these into their queues now, without using up one of their retries.
 
-        Cost: a script for each 200. Malformed ones stay.
+        Cost: a script for each 100. Malformed ones stay.
 
         Args:
             changes: fields of the payload to replace, as for a push by name.
@@ -231,7 +231,7 @@ class JobSet:
         return bool(done)
 
     def reschedule(self, when: When, *entries: SortedEntry) -> int:
-        """Give these entries another time; a script for each 200.
+        """Give these entries another time; a script for each 100.
 
         Args:
             when: as for ``perform_at``.
@@ -244,7 +244,7 @@ class JobSet:
         notify_failure: bool = True,
         ex: BaseException | None = None,
     ) -> int:
-        """Move these entries to the dead set; a script for each 200.
+        """Move these entries to the dead set; a script for each 100.
 
         Args:
             notify_failure: call the death handlers of this process; then it is a script for each.

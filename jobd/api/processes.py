@@ -185,7 +185,7 @@ class ProcessSet:
     def quiet_all(self) -> int:
         """Let all processes take no more jobs, embedded ones excepted; see :meth:`Process.quiet`.
 
-        Cost: that of :meth:`all`, and a script for each 200 processes.
+        Cost: that of :meth:`all`, and a script for each 100 processes.
 
         Returns:
             How many were told.

@@ -105,7 +105,7 @@ class Queue:
             ['1befef82961e0772dce5ae4d', 'c0ffee82961e0772dce5ae4d']
         """
         check_bounds(start, count)
-        with self._api.redis.pipeline(transaction=True) as pipe:
+        with self._api.redis.pipeline(transaction=False) as pipe:
             pipe.llen(self._key)
             if newest_first:
                 pipe.lrange(self._key, start, start + count - 1)
@@ -187,7 +187,7 @@ class Queue:
     def delete(self, *jobs: JobRecord | bytes) -> int:
         """Delete these jobs, each by its bytes.
 
-        Cost: a script for each 200, O(distance to the nearer end of the queue): in the middle of a
+        Cost: a script for each 100, O(distance to the nearer end of the queue): in the middle of a
         million jobs, some tens of milliseconds.
 
         Returns:
@@ -236,7 +236,7 @@ class Queue:
     def move_all(self, target: str) -> int:
         """Move all jobs that are here now behind the others in queue *target*, in their order.
 
-        Cost: a script for each 200 jobs, each O(200). After a crash in between every job is in one
+        Cost: a script for each 100 jobs, each O(100). After a crash in between every job is in one
         of the two queues, and calling it again goes on.
 
         Returns:

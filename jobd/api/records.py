@@ -187,7 +187,7 @@ class JobRecord:
         packed = self.item.get("error_backtrace")
         if isinstance(packed, list):
             return [line if isinstance(line, str) else repr(line)[:1000] for line in packed]
-        return _unpacked(packed) if isinstance(packed, str) else []
+        return unpacked(packed) if isinstance(packed, str) else []
 
     @property
     def retry_count(self) -> int | None:
@@ -297,7 +297,8 @@ def in_order(records: list[JobRecord]) -> Iterator[list[JobRecord]]:
         yield from batches(mine, weight)
 
 
-def _unpacked(packed: str) -> list[str]:
+def unpacked(packed: str) -> list[str]:
+    """The lines of a packed backtrace, the first megabyte of them; empty if it is none."""
     try:
         raw = base64.b64decode(packed)
         unpacking = zlib.decompressobj()

@@ -76,9 +76,12 @@ class DeadSet(JobSet):
         return bool(added)
 
     def trim(self) -> int:
-        """Remove what is too old or too much; one script. Returns how many that were."""
-        _, trimmed = self._add([], trim=True)
-        return trimmed
+        """Remove what is too old or too much; a script for each 1,000. Returns how many."""
+        total, trimmed = 0, 1
+        while trimmed:
+            _, trimmed = self._add([], trim=True)
+            total += trimmed
+        return total
 
     def _add(self, raws: list[bytes], *, trim: bool) -> tuple[int, int]:
         now, session = time.time(), self._api

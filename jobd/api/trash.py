@@ -68,7 +68,7 @@ class Deletion:
         Those of a queue become the next to run, in their old order; those of a set have their old
         times. Killed jobs come back only as far as they are still dead.
 
-        Cost: a script for each 200 jobs, each O(200 log n). After a crash in between every job is
+        Cost: a script for each 100 jobs, each O(100 log n). After a crash in between every job is
         in one of the two places, and calling it again goes on.
 
         Args:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from jobd.api.entries import is_plain
 from jobd.api.reading import answers, batches, decoded, integer, mapping, members, number, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
@@ -63,44 +64,50 @@ class WorkSet:
     def all(self) -> list[Work]:
         """All of them, the longest running first.
 
-        Cost: a round trip for each 100 processes, and one for their list; O(running jobs), of which
-        there are at most as many as there are threads.
+        Cost: a round trip for each 100 processes, or two where some of them run nothing or are
+        Sidekiqs up to 6.4, and one for their list; O(running jobs), of which there are at most as
+        many as there are threads.
         """
-        found = [
-            work
-            for batch in batches(
-                sorted(text(one) for one in members(self._api.redis, self._api.keys.processes)),
-                size=MOST_PROCESSES,
-            )
-            for work in self._read(batch)
-        ]
-        return sorted(found, key=lambda work: work.run_at)
+        identities = [text(one) for one in members(self._api.redis, self._api.keys.processes)]
+        return self.of(*identities)
 
-    def of(self, identity: str) -> list[Work]:
-        """Those of one process, the longest running first; one round trip."""
-        return sorted(self._read([identity]), key=lambda work: work.run_at)
+    def of(self, *identities: str) -> list[Work]:
+        """Those of these processes, the longest running first; a round trip or two for each 100."""
+        return sorted(self._read(identities), key=lambda work: work.run_at)
 
     def __iter__(self) -> Iterator[Work]:
         return iter(self.all())
 
     def find_work(self, jid: str) -> Work | None:
         """The running job with this id, None if there is none; costs as :meth:`all`."""
-        return next((work for work in self.all() if work.job.jid == jid), None)
+        # JSON may write other ids in other ways.
+        hint = jid.encode() if is_plain(jid) else b""
+        identities = [text(one) for one in members(self._api.redis, self._api.keys.processes)]
+        return next((work for work in self._read(identities, hint) if work.job.jid == jid), None)
 
-    def _read(self, identities: list[str]) -> list[Work]:
+    def _read(self, identities: Sequence[str], hint: bytes = b"") -> Iterator[Work]:
+        """Those of these processes whose entries hold *hint*."""
+        for batch in batches(sorted(identities), size=MOST_PROCESSES):
+            for identity, threads in self._threads(batch).items():
+                for thread, entry in threads.items():
+                    if hint not in entry:
+                        continue
+                    work = self._work(identity, text(thread), entry)
+                    if work is not None:
+                        yield work
+
+    def _threads(self, identities: list[str]) -> dict[str, dict[bytes, bytes]]:
+        """The busy threads by process, as they are stored."""
         keys = self._api.keys
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for identity in identities:
-                pipe.hgetall(keys.work(identity))
-                pipe.hgetall(keys.workers(identity))
-            found = answers(pipe)
-        return [
-            work
-            for identity, new, old in zip(identities, found[::2], found[1::2], strict=True)
-            # One name up to Sidekiq 6.4, the other one since; jobd writes both.
-            for thread, entry in (new or old or {}).items()
-            if (work := self._work(identity, text(thread), entry)) is not None
-        ]
+        found: dict[str, Any] = {}
+        # One name since Sidekiq 6.5, the other one before; jobd writes both.
+        for name in (keys.work, keys.workers):
+            missing = [identity for identity in identities if not found.get(identity)]
+            with self._api.redis.pipeline(transaction=False) as pipe:
+                for identity in missing:
+                    pipe.hgetall(name(identity))
+                found |= dict(zip(missing, answers(pipe) if missing else (), strict=True))
+        return {identity: found[identity] or {} for identity in identities}
 
     def _work(self, identity: str, thread: str, entry: bytes) -> Work | None:
         fields: dict[str, Any] = mapping(decoded(entry))

@@ -29,6 +29,7 @@ _PRELUDES = {
     "count(": _read("counting"),
     "find_queued(": _read("find_queued"),
     "put_in_trash(": _read("trash"),
+    "trim_dead(": _read("trimming"),
 }
 """What is put before a script that calls such a function."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jobd.api import Api, IterableState, Page, Process, Work, iterable_states
+from jobd.api import Api, IterableState, Page, Process, Work
 from jobd.web.places import Place
 from jobd.web.present import clip
 from jobd.web.rows import Row, row_of
-from jobd.web.state import State
+from jobd.web.state import SHARED, State, lasts
 
 PAGE = 100
 """Jobs, or processes, of one page of a list."""
@@ -110,16 +110,22 @@ class Tree:
 
 def read(state: State) -> Reading:
     """What runs now, some seconds old at most."""
-    seconds = min(10.0, max(2.0, state.counters().processes / 20))
-    return state.snapshots.get("busy", seconds, lambda: _read(state.api))
+    processes = tuple(state.processes())
+    jobs = state.snapshots.get(
+        # Whoever runs nothing is asked twice.
+        "running jobs",
+        lambda found: lasts(2 * len(processes) - len(found)),
+        lambda: _read(state.api, processes),
+    )
+    return Reading(processes, jobs)
 
 
-def _read(api: Api) -> Reading:
-    processes = tuple(api.processes.all())
-    jobs: dict[str, list[Running]] = {process.identity: [] for process in processes}
-    for work in api.work:
+def _read(api: Api, processes: Iterable[Process]) -> Mapping[str, tuple[Running, ...]]:
+    """The running jobs of these processes, in the order of :class:`Reading`."""
+    jobs: dict[str, list[Running]] = {}
+    for work in api.work.of(*(process.identity for process in processes)):
         jobs.setdefault(work.process, []).append(_running(work))
-    return Reading(processes, {name: tuple(found) for name, found in jobs.items() if found})
+    return {name: tuple(found) for name, found in jobs.items()}
 
 
 def _running(work: Work) -> Running:
@@ -228,7 +234,8 @@ def progress(state: State, jobs: Iterable[Running]) -> Mapping[str, IterableStat
     jids = tuple(job.jid for job in jobs if job.jid)
     if not jids:
         return {}
-    return state.snapshots.get(("progress", jids), 5.0, lambda: iterable_states(state.api, jids))
+    key = ("progress", jids)
+    return state.snapshots.get(key, SHARED, lambda: state.progress.look(state.api, jids))
 
 
 def queues_of(process: Process, most: int = 8) -> str:

@@ -19,6 +19,9 @@ from jobd.api.reading import answers
 EVERY = 4.0
 """Seconds between two looks."""
 
+PACE = 10
+"""Commands a second of the looks; where there are many queues, these are fewer."""
+
 KEPT = 8
 """Looks that the rates are an average of."""
 

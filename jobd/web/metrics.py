@@ -43,11 +43,10 @@ class _Collector(Collector):
     """Reads it; all of it or nothing."""
 
     def __init__(self, state: State) -> None:
-        snapshots, api = state.snapshots, state.api
         self._stats = state.stats()
-        self._queues = snapshots.get("queues", _FRESH, api.queues)
-        self._processes = snapshots.get("processes", _FRESH, api.processes.all)
-        self._info = snapshots.get("info", _FRESH, api.info)
+        self._queues = state.queues()
+        self._processes = state.processes()
+        self._info = state.snapshots.get("info", _FRESH, state.api.info)
 
     def collect(self) -> Iterable[Metric]:
         yield from _jobs(self._stats)

@@ -42,16 +42,20 @@ class Snapshots:
         self._known: dict[Hashable, _Snapshot] = {}
         self._failure: tuple[float, Exception] | None = None
 
-    def get(self, key: Hashable, seconds: float, make: Callable[[], T]) -> T:
+    def get(self, key: Hashable, seconds: float | Callable[[T], float], make: Callable[[], T]) -> T:
         """What *make* returned at most *seconds* ago for *key*; else it is called now, once.
+
+        Args:
+            seconds: or what says for how long that very value is fresh.
 
         Raises:
             redis.RedisError: the server does not answer, or did not a moment ago.
         """
         snapshot = self._find(key)
         with snapshot.reading:
-            if time.monotonic() - snapshot.made < seconds:
-                value: T = snapshot.value
+            value: T = snapshot.value
+            age = time.monotonic() - snapshot.made
+            if age < float("inf") and age < (seconds(value) if callable(seconds) else seconds):
                 return value
             self._check()
             began = time.monotonic()

@@ -8,18 +8,26 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from jobd.api import Api, Stats
+from jobd.api import Api, Process, QueueSummary, Stats
 from jobd.web.flow import Flows
 from jobd.web.gate import user_of
 from jobd.web.grouping import Grouping
+from jobd.web.progress import Progress
 from jobd.web.snapshots import Snapshots
 from jobd.web.streams import Streams
 
 FRESH = 1.5
 """Seconds for which the counters of all pages are the same."""
 
-MOST_COMMANDS = 30
-"""Commands a second for what is in :class:`jobd.api.Stats`, as long as any page is open."""
+SHARED = 2.0
+"""Seconds for which all pages show the same queues, processes and running jobs."""
+
+PACE = 15
+"""Commands a second for each of these, as long as any page is open: where there are many of them,
+each of which costs a command or two, they are read less often."""
+
+OLDEST = 30.0
+"""Seconds after which they are read again, however many they are."""
 
 RECENT = 300
 """Counters that are remembered, ten minutes of them, so that a chart need not begin anew."""
@@ -58,7 +66,7 @@ class State:
     groupings: dict[str, Grouping] = field(
         default_factory=lambda: {"retry": Grouping(), "dead": Grouping()}
     )
-    _stretch: float = FRESH
+    progress: Progress = field(default_factory=Progress)
 
     def changed(self) -> None:
         """Somebody has changed something, and wants to see it."""
@@ -73,31 +81,47 @@ class State:
             self.recent.append(counters)
         return counters
 
-    def stats(self) -> Stats:
-        """All counters. Where there are many queues and processes they are older, for each costs a
-        command or two: together no more than :data:`MOST_COMMANDS` a second."""
-        return self.snapshots.get("stats", self._stretch, self._read_stats)
+    def queues(self) -> list[QueueSummary]:
+        """All queues, :data:`SHARED` seconds old or, where they are many, some more."""
+        return self.snapshots.get("queues", lambda found: lasts(2 * len(found)), self.api.queues)
 
-    def _read_stats(self) -> Stats:
-        stats = self.api.stats()
-        commands = 10 + len(stats.queues) + 2 * stats.processes_size
-        self._stretch = max(FRESH, commands / MOST_COMMANDS)
-        return stats
+    def processes(self) -> list[Process]:
+        """All processes, as old as the queues."""
+        return self.snapshots.get(
+            "processes", lambda found: lasts(len(found)), self.api.processes.all
+        )
+
+    def stats(self) -> Stats:
+        """All counters, what is in flight as well; for those who ask seldom."""
+        return self.snapshots.get(
+            "stats",
+            lambda found: lasts(len(found.queues) + 2 * found.processes_size),
+            self.api.stats,
+        )
 
     def _read(self) -> Live:
-        stats, now = self.stats(), self.api.counters()
+        now = self.api.counters()
         return Live(
             at=round(time.time(), 3),
             processed=now.processed,
             failed=now.failed,
-            busy=stats.workers_size,
-            enqueued=stats.enqueued,
+            busy=sum(process.busy for process in self.processes()),
+            enqueued=sum(queue.size for queue in self.queues()),
             retries=now.retry_size,
             scheduled=now.scheduled_size,
             dead=now.dead_size,
             processes=now.processes_size,
             latency=round(now.default_queue_latency, 3),
         )
+
+
+def lasts(commands: int, pace: float = PACE) -> float:
+    """Seconds for which something is fresh that so many commands have read.
+
+    >>> lasts(10), lasts(150), lasts(100_000)
+    (2.0, 10.0, 30.0)
+    """
+    return min(OLDEST, max(SHARED, commands / pace))
 
 
 def state_of(request: Request) -> State:

@@ -204,6 +204,22 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return told
 
 
+def test_a_dead_set_that_is_far_too_large_is_trimmed_step_by_step(api: Api) -> None:
+    """Somebody has lowered the limit: a hundred thousand at once would hold everybody up."""
+    now = time.time()
+    api.redis.zadd(api.keys.dead, {job(n): now - 60 + n / 1000 for n in range(2_500)})
+    api.redis.zadd(api.keys.retry, {job(9_999): now})
+    small = Api(api.redis, api.keys.prefix, dead_max_jobs=101)
+    (entry,) = small.retries
+    assert small.retries.kill(entry) == 1
+    assert small.dead.size == 2_501 - 1_001
+    assert small.dead.trim() == 1_400
+    assert small.dead.size == 100
+    assert small.dead.page(0, 1).entries[0].jid == entry.jid
+    # By age, those as well.
+    assert Api(api.redis, api.keys.prefix, dead_timeout=1e-6).dead.trim() == 100
+
+
 def test_death_handlers_hear_of_killed_jobs(api: Api, deaths: list[tuple[str, str]]) -> None:
     fill(api.retries, *(job(n) for n in range(4)), b"not json")
     first, second, third, *_ = api.retries.page()

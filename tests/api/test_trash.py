@@ -40,9 +40,9 @@ def test_a_cleared_queue_comes_back_before_newer_jobs(alice: Api) -> None:
     assert [one.jid for one in deletion.page(0, 2)] == [f"{n:024x}" for n in (449, 448)]
     for key in (alice.keys.trashed(deletion.ref), alice.keys.trashed_jobs(deletion.ref)):
         assert DAY - 60 < alice.redis.ttl(key) <= DAY
-    assert deletion.restore(seconds=0.0) == 200
-    assert alice.trash[deletion.ref].page().size == 250
-    assert alice.trash[deletion.ref].restore() == 250
+    assert deletion.restore(seconds=0.0) == 100
+    assert alice.trash[deletion.ref].page().size == 350
+    assert alice.trash[deletion.ref].restore() == 350
     assert waiting(alice) == [*raws, b"newer"]
     assert list(alice.trash) == []
     assert alice.redis.ttl(alice.keys.queue("default")) == -1

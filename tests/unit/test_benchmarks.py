@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import bench as bench_module
 from benchmarks import plan as plan_module
 from benchmarks import publish, report
+from benchmarks.backlog import QUEUE, Sizes
 from benchmarks.bench import Bench
 from benchmarks.contenders import CONTENDERS, JOBD, Contender
 from benchmarks.figures import Figure, figures
-from benchmarks.measures import drains
+from benchmarks.measures import dashboard, drains
 from benchmarks.plan import Plan, medians, percentile, ratio
 from benchmarks.tables import tables
 
@@ -76,6 +78,58 @@ def test_a_contender_that_fails_does_not_end_the_run(monkeypatch: pytest.MonkeyP
     assert set(result["median"].values()) == {None}
     assert len(result["failures"]) == len(result["median"]) == 5
     assert "FAILED" in tables({"drains": result}, [])["drains"].text()
+
+
+def test_the_dashboard_is_measured_in_front_of_a_large_installation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny = Sizes(queued=3_000, set=300, processes=4, audit=50)
+    monkeypatch.setattr(dashboard, "SMALL", tiny)
+    monkeypatch.setattr(dashboard, "PAGES_OPEN", 3)
+    for name in ("_PASS_SECONDS", "_SETTLE", "_WITHOUT"):
+        monkeypatch.setattr(dashboard, name, 0.1)
+    with Bench() as bench:
+        result = dashboard.measure(bench, Plan(rounds=1, quick=True))
+        assert bench.redis.llen(f"queue:{QUEUE}") == tiny.large, "restored after all that was done"
+    measured = {"dashboard": result}
+    assert all(each.reached is not None for each in figures(measured) if "dashboard" in each.name)
+    assert all(page["p95"] > 0 for page in result["pages"].values() if "p95" in page)
+    assert "queue, middle" in tables(measured, [])["dashboard"].markdown()
+    assert result["open pages"]["refreshes"] > 0
+
+
+def test_a_later_run_joins_the_published_one() -> None:
+    def run(date: str, subject: str, name: str, reached: float | None) -> dict[str, Any]:
+        versions = {"valkey": "9"}
+        about = {"date": date, "cores": 2, "cpu": "x", "kernel": "6", "python": "3", "load": 0}
+        return {
+            "machine": {**about, "versions": versions},
+            "rounds": 3,
+            "quick": False,
+            "figures": [
+                {**asdict(each), "passed": each.passed}
+                for each in (Figure(name, 1, reached), Figure("never", 1, None))
+            ],
+            "measured": {subject: {"unit": date}},
+        }
+
+    first = run("2026-11-01", "idle", "a", 1.0)
+    once = publish.joined(first, run("2026-11-02", "dashboard", "b", 2.0))
+    twice = publish.joined(once, run("2026-11-03", "dashboard", "b", 3.0))
+    assert {name: one["unit"] for name, one in twice["measured"].items()} == {
+        "idle": "2026-11-01",
+        "dashboard": "2026-11-03",
+    }
+    assert [(one["name"], one["reached"]) for one in twice["figures"]] == [
+        ("a", 1.0),
+        ("never", None),
+        ("b", 3.0),
+    ]
+    assert [one["subjects"] for one in twice["further"]] == [["dashboard"]]
+    text = publish.filled("<!-- bench: machine --><!-- /bench -->", {**twice, "measured": {}})
+    assert "2026-11-01" in text
+    assert "dashboard: 2026-11-03" in text
+    assert "2026-11-02" not in text
 
 
 @pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)

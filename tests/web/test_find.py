@@ -46,7 +46,8 @@ def test_what_is_nowhere(site: Site) -> None:
 def test_a_long_search_goes_on_from_page_to_page(
     site: Site, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(find, "SECONDS", 0.0)
+    monkeypatch.setattr(find, "FIRST", 0.0)
+    monkeypatch.setattr(find, "NEXT", 0.0)
     push(api, "a", *(job(n) for n in range(200)))
     push(api, "b", job(4711, "Charge"))
     page, pages = site.get("/find", jid=JID), 1

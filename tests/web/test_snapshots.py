@@ -115,3 +115,12 @@ def test_it_keeps_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
             snapshots.get(("fails", number), 60.0, fails)
     assert len(snapshots._known) == 10
     assert snapshots.get("often", 60.0, lambda: 3) == 1
+
+
+def test_a_value_may_say_itself_for_how_long_it_is_fresh() -> None:
+    snapshots, made = Snapshots(), iter([0.0, 60.0, 120.0])
+
+    def get() -> float:
+        return snapshots.get("a", lambda seconds: seconds, lambda: next(made))
+
+    assert [get(), get(), get()] == [0.0, 60.0, 60.0]

@@ -10,7 +10,6 @@ for i = 4, #ARGV do
   added = added + redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i])
 end
 if tonumber(ARGV[3]) > 0 then
-  trimmed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
-    + redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[3]))
+  trimmed = trim_dead(KEYS[1], ARGV[2], ARGV[3], added)
 end
 return {added, trimmed}

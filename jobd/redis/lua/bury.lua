@@ -12,8 +12,7 @@ if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
 redis.call('HDEL', KEYS[1], ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -tonumber(ARGV[6]))
+trim_dead(KEYS[2], ARGV[5], ARGV[6], 1)
 count(3, tonumber(ARGV[7]), ARGV[1])
 count(5, tonumber(ARGV[7]), ARGV[1])
 return 1

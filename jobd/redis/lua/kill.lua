@@ -18,7 +18,6 @@ for i = 10, #ARGV do
 end
 put_in_trash(killed)
 if killed > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', ARGV[8])
-  redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -tonumber(ARGV[9]))
+  trim_dead(KEYS[5], ARGV[8], ARGV[9], killed)
 end
 return killed

@@ -15,8 +15,8 @@ from jobd.web.state import state_of
 NOWHERE = "find"
 """The page belongs to no tab."""
 
-SECONDS = 0.2
-"""For which one page searches; what is left, the next one does."""
+FIRST, NEXT = 0.08, 0.4
+"""Seconds for which the first page searches, and each one that goes on."""
 
 
 def page(request: Request) -> Response:
@@ -26,8 +26,9 @@ def page(request: Request) -> Response:
     context: dict[str, Any] = {"jid": jid, "was": query.get("was", "")[:200], "place": ""}
     if not jid:
         return render(request, "find.html", here=NOWHERE, scanned=0, cursor="", **context)
-    search = state_of(request).api.find(jid, cursor=query.get("cursor", ""))
-    found = search.first(1, seconds=SECONDS)
+    cursor = query.get("cursor", "")
+    search = state_of(request).api.find(jid, cursor=cursor)
+    found = search.first(1, seconds=NEXT if cursor else FIRST)
     if found:
         return RedirectResponse(url(request, "job", set=found[0].place, key=found[0].key), 303)
     before = number_of(query.get("scanned"))

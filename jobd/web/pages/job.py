@@ -49,7 +49,7 @@ def page(request: Request) -> Response:
     reasons = state.snapshots.get(("why", place), 3.0, lambda: jobview.why(state.api, place, job))
     kind, _, queue = place.set.partition(":")
     label, tone = (f"in queue {queue}", "accent") if kind == "queue" else _STATES[place.set]
-    queues = state.snapshots.get("queues", 2.0, state.api.queues) if kind == "queue" else []
+    queues = state.queues() if kind == "queue" else []
     return render(
         request,
         "job.html",

@@ -28,7 +28,7 @@ def overview(request: Request) -> Response:
     days = request.query_params.get("days", "30")
     chosen = int(days) if days in map(str, DAYS) else 30
     history = state.snapshots.get(("history", chosen), 30.0, lambda: state.api.history(chosen))
-    queues = state.snapshots.get("queues", 2.0, state.api.queues)
+    queues = state.queues()
     info = state.snapshots.get("info", 5.0, state.api.info)
     counters = state.counters()
     return render(

@@ -15,7 +15,7 @@ from jobd.web.asking import Question, ask
 from jobd.web.flow import Rates
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
-from jobd.web.pages.queues import rates, summaries
+from jobd.web.pages.queues import rates
 from jobd.web.places import job_url, queued_keys
 from jobd.web.present import clip, number
 from jobd.web.present import jobs as jobs_text
@@ -32,7 +32,7 @@ def queue(request: Request) -> Response:
     name = request.query_params.get("name", "")
     if not name:
         raise NotFound("The address names no queue.")
-    known = summaries(state)
+    known = state.queues()
     summary = next((one for one in known if one.name == name), None)
     jobs = state.api.queue(name)
     page = finds = None

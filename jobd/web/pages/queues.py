@@ -13,13 +13,13 @@ from starlette.routing import Route
 from jobd.api import Page, QueueSummary
 from jobd.web import session
 from jobd.web.asking import Question, ask
-from jobd.web.flow import EVERY, Rates
+from jobd.web.flow import EVERY, PACE, Rates
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.present import clip, jobs
 from jobd.web.refusals import Refusal
 from jobd.web.render import render, url
-from jobd.web.state import State, acting, state_of
+from jobd.web.state import State, acting, lasts, state_of
 from jobd.web.users import Role
 
 ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
@@ -30,21 +30,20 @@ ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
 """What the queues may be sorted by."""
 
 
-def summaries(state: State) -> list[QueueSummary]:
-    """All queues, at most two seconds old."""
-    return state.snapshots.get("queues", 2.0, state.api.queues)
-
-
 def rates(state: State) -> dict[str, Rates]:
     """How fast each of them goes."""
-    queues = summaries(state)
-    return state.snapshots.get("flows", EVERY, lambda: state.flows.look(state.api, queues))
+    queues = state.queues()
+    return state.snapshots.get(
+        "flows",
+        lambda found: max(EVERY, lasts(3 * len(found), PACE)),
+        lambda: state.flows.look(state.api, queues),
+    )
 
 
 def queues(request: Request) -> Response:
     """The page."""
     state, part = state_of(request), Part.of(request.query_params)
-    found = summaries(state)
+    found = state.queues()
     order = request.query_params.get("sort", "name")
     shown = [queue for queue in found if part.q.lower() in queue.name.lower()]
     shown.sort(key=ORDERS.get(order, ORDERS["name"]))

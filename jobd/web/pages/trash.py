@@ -22,7 +22,7 @@ def trash(request: Request) -> Response:
     """The deletions, the last one first."""
     state, part = state_of(request), Part.of(request.query_params)
     page = state.snapshots.get(
-        ("trash", part.start, part.count), 1.5, lambda: state.api.trash.page(part.start, part.count)
+        ("trash", part.start, part.count), 5.0, lambda: state.api.trash.page(part.start, part.count)
     )
     return render(request, "trash.html", here="audit", page=page, part=part)
 

@@ -156,7 +156,7 @@ def history(call: Call, query: Days) -> shapes.History:
 
 @OPERATIONS.add("GET", "/queues", "All queues.")
 def queues(call: Call) -> shapes.Queues:
-    return shapes.Queues(call.state.snapshots.get("queues", 2.0, call.api.queues))
+    return shapes.Queues(call.state.queues())
 
 
 @OPERATIONS.add("GET", "/jobs", "Jobs of a queue, the next to run first.")
@@ -233,8 +233,7 @@ def find_entry(call: Call, query: SetJob) -> SortedEntry:
 
 @OPERATIONS.add("GET", "/processes", "The worker processes.")
 def processes(call: Call) -> shapes.Processes:
-    found = call.state.snapshots.get("processes", 2.0, call.api.processes.all)
-    return shapes.Processes(list(map(shapes.process, found)))
+    return shapes.Processes(list(map(shapes.process, call.state.processes())))
 
 
 @OPERATIONS.add("GET", "/work", "The jobs that run now.")
