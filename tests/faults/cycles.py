@@ -19,6 +19,7 @@ import psutil
 import redis as redis_py
 
 from jobd import Client
+from jobd.errors import Exit
 from tests import processes
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import assert_conserved, whereabouts
@@ -59,6 +60,7 @@ TO_CHILD = {
     Signals.SIGHUP: 1,
     Signals.SIGSEGV: 1,
 }
+DEADLY = {Signals.SIGKILL, Signals.SIGSEGV}
 MOST_SECONDS = 0.5
 """Between two signals."""
 
@@ -122,7 +124,9 @@ class Cycles:
             self._pass(running, seconds)
             self._send(running, to_master, number)
         killed = any(to_master and n is Signals.SIGKILL for _, to_master, n in plan.signals)
-        self._end(running, killed=killed)
+        # Who kills what is starting is told that it cannot start.
+        deaths = sum(not to_master and n in DEADLY for _, to_master, n in plan.signals)
+        self._end(running, killed=killed, given_up=plan.early and deaths > 0)
 
     def finish(self) -> None:
         """Let the last daemon do what is left; every job has been done."""
@@ -184,7 +188,7 @@ class Cycles:
         except (ProcessLookupError, psutil.NoSuchProcess):
             pass  # it was faster
 
-    def _end(self, running: Daemon, *, killed: bool) -> None:
+    def _end(self, running: Daemon, *, killed: bool, given_up: bool = False) -> None:
         if running.alive() and not killed:
             running.assert_flat(10)
         if running.alive():
@@ -192,9 +196,10 @@ class Cycles:
         code = running.wait_ended(40)
         # A job that was given back by nobody is recovered by the next start (75); three Ctrl-C are
         # never sent more than a second apart in one cycle, but may be, with others between (130).
-        assert code in {0, 75, 130} or (killed and code == -signal.SIGKILL), (
-            f"the daemon ended with {code}\n{running.story()}"
-        )
+        allowed = {0, 75, 130}
+        allowed |= {-signal.SIGKILL} if killed else set()
+        allowed |= {Exit.SOFTWARE} if given_up else set()
+        assert code in allowed, f"the daemon ended with {code}\n{running.story()}"
         self._wait_until_alone(running)
         if code in (0, 75):
             for file in (running.pidfile, running.socket, *([running.state_file] * (code == 0))):
