@@ -153,10 +153,16 @@ class Windows:
 
     def close(self) -> None:
         """Close all pages and forget who looked at them; fail if one has complained."""
-        for context in self._contexts.values():
-            for page in context.pages:
-                page.close()
-            context.clear_cookies()
+        for look, context in list(self._contexts.items()):
+            _, _, script = look
+            if script:
+                for page in context.pages:
+                    page.close()
+                context.clear_cookies()
+            else:
+                # There a single page that is about to refresh itself may never be closed.
+                context.close()
+                del self._contexts[look]
         said = self.said.copy()
         self.said.clear()
         assert not said, "the pages complained:\n" + "\n".join(said)

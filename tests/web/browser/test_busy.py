@@ -154,7 +154,7 @@ def test_the_keys_explain_themselves(visit: Open, api: Api) -> None:
     assert looks.serious(page) == []
     page.get_by_role("button", name="Close").click()
     assert not page.get_by_role("dialog").is_visible()
-    for key, heading in (("q", "Queues"), ("r", "Retries"), ("d", "Dead"), ("a", "Audit")):
+    for key, heading in (("u", "Queues"), ("r", "Retries"), ("d", "Dead"), ("a", "Audit")):
         page.keyboard.press("g")
         page.keyboard.press(key)
         page.get_by_role("heading", name=heading, exact=True).wait_for()

@@ -5,7 +5,9 @@ dashboard serves all tests of a world."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +20,7 @@ from tests import processes
 from tests.web.browser import looks, worlds
 from tests.web.browser.conftest import Windows, dashboard_of
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("pages")
 
 DESK = 1280
 PHONES = (390, 320)
@@ -45,48 +47,65 @@ def windows(windows: Windows) -> Iterator[Windows]:
     windows.close()
 
 
-@pytest.fixture(scope="module")
-def world(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    make: Callable[[Api], dict[str, Any]] = request.param
+@contextmanager
+def _world(make: Callable[[Api], dict[str, Any]], directory: Path) -> Iterator[World]:
     with EmbeddedServer(tcp=True) as server:
         processes.servers.append(server)
         with redis_py.Redis.from_url(server.url, protocol=2) as client:
             known = {name: quote(str(value)) for name, value in make(Api(client)).items()}
-        with dashboard_of(tmp_path_factory.mktemp(make.__name__), server.url) as address:
+        with dashboard_of(directory, server.url) as address:
             yield World(address, known)
         processes.servers.remove(server)
 
 
-WORLDS = (
-    (worlds.shop, worlds.EVERYWHERE | worlds.OF_SHOP),
-    (worlds.empty, worlds.EVERYWHERE),
-    (worlds.hostile, worlds.EVERYWHERE | worlds.OF_HOSTILE),
-)
-
-PAGES = [
-    pytest.param(make, name, path, id=f"{make.__name__}-{name}")
-    for make, pages in WORLDS
-    for name, path in pages.items()
-]
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with _world(worlds.shop, tmp_path_factory.mktemp("shop")) as made:
+        yield made
 
 
-@pytest.mark.parametrize(("world", "name", "path"), PAGES, indirect=["world"])
-def test_a_page(world: World, windows: Windows, name: str, path: str) -> None:
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with _world(worlds.empty, tmp_path_factory.mktemp("empty")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with _world(worlds.hostile, tmp_path_factory.mktemp("hostile")) as made:
+        yield made
+
+
+def look(windows: Windows, world: World, name: str, path: str) -> None:
+    """At the page, wherever somebody may look at it."""
     status = worlds.REFUSED.get(name, 200)
+    page = windows.open(
+        world.address + path.format(**world.known),
+        width=DESK,
+        expected="" if status == 200 else f"{status} ",
+    )
+    assert page.evaluate(_STATUS) == status
+    assert page.locator("h1").count() == 1
     for dark in (False, True):
-        page = windows.open(
-            world.address + path.format(**world.known),
-            width=PHONES[0] if dark else DESK,
-            dark=dark,
-            expected="" if status == 200 else f"{status} ",
-        )
-        assert page.evaluate(_STATUS) == status
-        assert page.locator("h1").count() == 1
-        assert looks.is_dark(page) is dark
-        assert looks.serious(page) == [], f"dark: {dark}"
+        page.emulate_media(color_scheme="dark" if dark else "light")
         for width in PHONES if dark else (DESK,):
             page.set_viewport_size({"width": width, "height": 844})
             assert looks.too_wide(page) == [], f"{width} pixels"
-        assert page.evaluate("window.hit") is None, "what somebody has written was run"
+        assert looks.is_dark(page) is dark
+        assert looks.serious(page) == [], f"dark: {dark}"
+    assert page.evaluate("window.hit") is None, "what somebody has written was run"
+
+
+@pytest.mark.parametrize("name", worlds.EVERYWHERE | worlds.OF_SHOP)
+def test_a_page_of_a_shop(shop: World, windows: Windows, name: str) -> None:
+    look(windows, shop, name, (worlds.EVERYWHERE | worlds.OF_SHOP)[name])
+
+
+@pytest.mark.parametrize("name", worlds.EVERYWHERE)
+def test_a_page_of_nothing(empty: World, windows: Windows, name: str) -> None:
+    look(windows, empty, name, worlds.EVERYWHERE[name])
+
+
+@pytest.mark.parametrize("name", worlds.EVERYWHERE | worlds.OF_HOSTILE)
+def test_a_page_of_somebody_hostile(hostile: World, windows: Windows, name: str) -> None:
+    look(windows, hostile, name, (worlds.EVERYWHERE | worlds.OF_HOSTILE)[name])

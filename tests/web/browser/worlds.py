@@ -100,7 +100,7 @@ OF_HOSTILE = {
     "delete a job?": "/job/ask?set=retry&key={html}&action=delete",
     "editor": "/job/edit?set=retry&key={html}",
     "editor of a megabyte": "/job/edit?set=dead&key={megabyte}",
-    "find": "/find?jid={nasty}",
+    "find: nowhere": "/find?jid={nasty}",
 }
 """Pages of something that somebody hostile has put there."""
 
