@@ -42,7 +42,7 @@ lint: $(VENV)/.test
 
 test: lint
 	@sh tests/install-debian-packages.sh
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 4
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

@@ -11,6 +11,8 @@ from typing import Protocol
 import psutil
 import pytest
 import redis as redis_py
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from jobd.testing import EmbeddedServer
 from tests import processes
@@ -19,6 +21,22 @@ from tests.integration.ledger import assert_orderly
 from tests.integration.others import Nobody
 
 processes.become_subreaper()
+
+_TOGETHER = ("tests/web/browser/test_pages.py::", "tests/web/browser/", "tests/systemd/")
+"""Tests that one process runs one after the other: a browser for each would be too many, and the
+systemd that they boot is one for all. The first that fits."""
+
+
+class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+    """Shares the tests out; without ``xdist_group``, which pytest 9.2 has broken."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((part for part in _TOGETHER if nodeid.startswith(part)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduler:
+    """For ``pytest -n``."""
+    return _Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

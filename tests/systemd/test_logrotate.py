@@ -24,7 +24,6 @@ PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 JOBD = 990
 
 pytestmark = [
-    pytest.mark.xdist_group("systemd"),
     pytest.mark.skipif(not shutil.which("logrotate", path=PATH), reason="logrotate is missing"),
 ]
 

@@ -20,9 +20,6 @@ from tests.integration.daemon import wait
 from tests.systemd.box import Box
 from tests.systemd.conftest import UNITS, Service
 
-# One box is enough: with --dist loadgroup, all of this runs in one test process.
-pytestmark = pytest.mark.xdist_group("systemd")
-
 APP = """
 import os, subprocess, tempfile, time
 from pathlib import Path

@@ -17,8 +17,6 @@ from jobd.testing import EmbeddedServer
 from tests.integration.daemon import wait
 from tests.systemd.box import Box
 
-pytestmark = pytest.mark.xdist_group("systemd")
-
 APP = """
 import os, time
 from jobd import job

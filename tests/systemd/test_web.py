@@ -14,9 +14,6 @@ from jobd.testing import EmbeddedServer
 from tests.systemd.box import Box
 from tests.systemd.conftest import Service
 
-# One box is enough: with --dist loadgroup, all of this runs in one test process.
-pytestmark = pytest.mark.xdist_group("systemd")
-
 
 @pytest.fixture
 def dashboard(box: Box, server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Service]:

@@ -19,8 +19,6 @@ from tests.web.test_busy import ONE, TWO, process, signals
 from tests.web.test_job import FAILED, put
 from tests.web.test_lists import failed, fill
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def press(page: Page, name: str) -> None:
     """The first button or link that is called exactly that."""

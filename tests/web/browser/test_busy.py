@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import redis as redis_py
 
 from jobd.api import Api
@@ -12,8 +11,6 @@ from tests.web.browser import looks
 from tests.web.browser.conftest import Open
 from tests.web.test_busy import ONE, process, run, signals
 from tests.web.test_job import FAILED, JID, put
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 APP = """
 import threading

@@ -11,8 +11,6 @@ from tests.api.conftest import job, push
 from tests.web.browser.conftest import Open
 from tests.web.test_lists import failed, fill
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture
 def api(redis: redis_py.Redis) -> Api:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 import redis as redis_py
 from playwright.sync_api import Browser, Page, expect
 
 from jobd.testing import EmbeddedServer
 from tests.web.browser.conftest import Open
 from tests.web.serving import serving
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 SHORT = """
 import sys

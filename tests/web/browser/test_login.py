@@ -15,8 +15,6 @@ from tests.api.conftest import job, push
 from tests.web.browser import looks
 from tests.web.browser.conftest import Open, Windows, dashboard_of
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 PASSWORD = "correct horse battery staple"
 
 

@@ -44,6 +44,12 @@ EVERYWHERE = {
 }
 """Pages that are there whatever is in Redis."""
 
+WHERE_NOTHING_IS = (
+    *("overview", "busy", "running jobs", "queues", "queue", "retries", "dead, grouped"),
+    *("scheduled, searched", "metrics", "class", "audit", "trash", "find: nowhere"),
+)
+"""Those of them that have a face of their own when there is nothing."""
+
 OF_SHOP = {
     "busy, searched": "/busy?q=charge",
     "busy, nothing found": "/busy?q=nothing",
