@@ -190,7 +190,8 @@ def test_code_that_does_not_import_leaves_the_old_workers_and_the_old_zygote(
 def test_workers_that_do_not_boot_leave_the_old_zygote(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload", "-w", "2")
     [zygote], workers = zygotes(running), running.workers()
-    running.write_app(APP.replace('"startups.txt", "a"', '"no/such/file", "a"'))
+    # Not of the same length: Python tells files of one second apart by that only.
+    running.write_app(APP.replace('"startups.txt", "a"', '"no/such/directory", "a"'))
     running.expect_in_log("startup_hook_failed", "startup hook")
     done = running.jobctl("reload", "--wait")
     assert done.returncode == 1
