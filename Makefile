@@ -48,7 +48,7 @@ chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 faults: $(VENV)/.test
-	FAULTS_SEED=$(SEED) FAULTS_CYCLES=$(CYCLES) $(BIN)/pytest -n 2 -v -m minutes tests/faults
+	FAULTS_SEED=$(SEED) FAULTS_CYCLES=$(CYCLES) $(BIN)/pytest -n 2 -v -m minutes tests
 
 images: $(VENV)/.test
 	$(BIN)/python -m tests.screenshots

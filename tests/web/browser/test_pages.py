@@ -105,6 +105,12 @@ def test_a_page_of_nothing(empty: World, windows: Windows, name: str) -> None:
     look(windows, empty, name, worlds.EVERYWHERE[name])
 
 
-@pytest.mark.parametrize("name", worlds.EVERYWHERE | worlds.OF_HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.minutes] if name in worlds.VARIANTS else [])
+        for name in worlds.EVERYWHERE | worlds.OF_HOSTILE
+    ],
+)
 def test_a_page_of_somebody_hostile(hostile: World, windows: Windows, name: str) -> None:
     look(windows, hostile, name, (worlds.EVERYWHERE | worlds.OF_HOSTILE)[name])

@@ -50,6 +50,13 @@ WHERE_NOTHING_IS = (
 )
 """Those of them that have a face of their own when there is nothing."""
 
+VARIANTS = (
+    *("overview, half a year", "processes", "queue, searched", "retries, searched", "scheduled"),
+    *("scheduled, searched", "dead, searched", "dead, grouped", "metrics, three days"),
+    *("no such page", "no such action", "dead, oldest first", "retries, second page"),
+)
+"""Those that show what others show, too, whatever is in it."""
+
 OF_SHOP = {
     "busy, searched": "/busy?q=charge",
     "busy, nothing found": "/busy?q=nothing",
