@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from jobd.api import Api, Process, QueueSummary, Stats
+from jobd.api import Api, JobMetrics, Process, QueueSummary, Stats
 from jobd.web.flow import Flows
 from jobd.web.gate import user_of
 from jobd.web.grouping import Grouping
@@ -31,6 +31,12 @@ OLDEST = 30.0
 
 RECENT = 300
 """Counters that are remembered, ten minutes of them, so that a chart need not begin anew."""
+
+CLASSES = 10.0
+"""Seconds for which the metrics of all classes are fresh."""
+
+MOST_BY_MINUTE = 4
+"""Hours of which all classes are shown by minute; beyond, by ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,21 @@ class State:
         return self.snapshots.get(
             "processes", lambda found: lasts(len(found)), self.api.processes.all
         )
+
+    def classes(self, hours: int) -> list[JobMetrics]:
+        """What each class did in so many hours, those that took most time first; some seconds old.
+
+        By minute for some hours only: of fifty classes, eight hours of minutes are 72,000 numbers.
+        """
+        metrics = self.api.metrics
+
+        def look() -> list[JobMetrics]:
+            by_minute = hours <= MOST_BY_MINUTE
+            return (
+                metrics.top_jobs(minutes=60 * hours) if by_minute else metrics.top_jobs(hours=hours)
+            )
+
+        return self.snapshots.get(("classes", hours), CLASSES, look)
 
     def stats(self) -> Stats:
         """All counters, what is in flight as well; for those who ask seldom."""

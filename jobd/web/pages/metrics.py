@@ -19,7 +19,7 @@ from jobd.web.render import render
 from jobd.web.state import State, state_of
 
 PERIODS = (1, 2, 4, 8, 24, 48, 72)
-"""Hours; up to eight there are numbers by the minute, and histograms."""
+"""Hours; of one class up to eight there are numbers by the minute, and histograms."""
 
 DRAWN = 6
 """Classes in the chart."""
@@ -50,7 +50,7 @@ def metrics(request: Request) -> Response:
     """All classes."""
     state, hours = state_of(request), _hours(request)
     wanted = request.query_params.get("class", "")[:200]
-    classes = state.snapshots.get(("metrics", hours), _FRESH, lambda: _top(state, hours))
+    classes = state.classes(hours)
     found = [one for one in classes if wanted.lower() in one.name.lower()]
     rows = [_row(state, one, hours) for one in found[:MEASURED]]
     rows += [_Row(one) for one in found[MEASURED:SHOWN]]
@@ -97,11 +97,6 @@ def _hours(request: Request, most: int = PERIODS[-1]) -> int:
     given = request.query_params.get("hours", "1")
     chosen = [period for period in PERIODS if str(period) == given and period <= most]
     return chosen[0] if chosen else PERIODS[0]
-
-
-def _top(state: State, hours: int) -> list[JobMetrics]:
-    metrics = state.api.metrics
-    return metrics.top_jobs(minutes=60 * hours) if hours <= 8 else metrics.top_jobs(hours=hours)
 
 
 def _row(state: State, one: JobMetrics, hours: int) -> _Row:

@@ -85,7 +85,7 @@ class Period(Query, frozen=True):
         Meta(
             ge=1,
             le=MOST_HOURS,
-            description="How many; by minute up to 8, by ten minutes beyond.",
+            description="How many; whole minutes up to 4, whole ten minutes beyond.",
         ),
     ] = 1
     match: Annotated[
@@ -111,13 +111,7 @@ class NewDeploy(Body, frozen=True):
 
 @OPERATIONS.add("GET", "/classes", "What each class did; who took most time first.")
 def classes(call: Call, query: Period) -> Classes:
-    hours, metrics = query.hours, call.api.metrics
-
-    def look() -> list[JobMetrics]:
-        by_minute = 60 * hours <= MOST_MINUTES
-        return metrics.top_jobs(minutes=60 * hours) if by_minute else metrics.top_jobs(hours=hours)
-
-    found = call.state.snapshots.get(("metrics", hours), FRESH, look)
+    found = call.state.classes(query.hours)
     wanted = [one for one in found if query.match.lower() in one.name.lower()]
     told = [Class(one.name, one.processed, one.failed, one.ms) for one in wanted[:MOST]]
     return Classes(told, len(wanted))
