@@ -202,8 +202,9 @@ class Daemon:
             ) from None
 
     def state(self) -> state.State | None:
-        """What the state file says now."""
-        return state.load(pidfile.state_path(self.pidfile))
+        """What the state file says now; None if it is not this master's."""
+        known = state.load(pidfile.state_path(self.pidfile))
+        return known if known is not None and known.pid == self.process.pid else None
 
     def kill(self) -> None:
         """SIGKILL the master and every child that the state file names, each one verified."""
@@ -282,7 +283,8 @@ def _identified(path: Path, pid: int) -> procs.Process | Elsewhere:
             return process
         if _answers_elsewhere(path, pid):
             return Elsewhere(path, pid)
-    elif known is None and _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
+    elif _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
+        # The state file may be missing, or an earlier master's where the disk is full.
         return process
     _check_readable(pidfile.state_path(path))
     raise Problem(

@@ -143,6 +143,9 @@ def _warnings(answer: dict[str, Any]) -> Iterable[str]:
     if answer["degraded"]:
         text = "DEGRADED: processes crash again and again; the log says why"
         yield click.style(f"! {text}", fg="red", bold=True)
+    trouble = answer.get("reload_trouble")
+    if trouble and trouble != answer["cause"]:
+        yield click.style(f"! {trouble}", fg="red")
     if answer.get("reload_postponed"):  # a daemon of an older version refuses it instead
         text = "a reload was asked for; it begins at the resume"
         yield click.style(f"! {text}", fg="yellow")

@@ -165,7 +165,7 @@ def web(config: str | None, **flags: Any) -> int:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
-            "pip install 'jobd[web]'"
+            "in the source of jobd, pip install '.[web]'"
         ) from None
     return serve(settings, of_web)
 
@@ -203,7 +203,8 @@ def web_password(name: str, role: str, token: bool) -> int:
         entry = f"{name}:{role}:{hash_token(secret)}"
     else:
         entry = f"{name}:{role}:{hash_password(_password())}"
-    click.echo(f"Put this line into [web] {'tokens' if token else 'users'}:", err=True)
+    where = "tokens" if token else "users"
+    click.echo(f"For the list {where} in the section [web], in quotes, with a comma:", err=True)
     click.echo(entry)
     return Exit.OK
 

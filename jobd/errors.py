@@ -65,6 +65,10 @@ class PayloadError(JobdError, ValueError):
     """Bytes from Redis are not the payload of a job."""
 
 
+class ConflictError(JobdError):
+    """What somebody wants does not go with what others have done meanwhile; nothing was changed."""
+
+
 class UnknownJobError(JobdError, LookupError):
     """No job with this name is registered in this process."""
 

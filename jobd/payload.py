@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from jobd.arguments import check_arguments, name_of
-from jobd.errors import ArgumentError, PayloadError
+from jobd.errors import ArgumentError, PayloadError, Shutdown
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
 
@@ -321,8 +321,10 @@ def with_failure(
 def message_of(error: BaseException) -> str:
     """What *error* says, as valid text of at most :data:`MAX_MESSAGE` characters."""
     try:
-        text = str(error)
-    except Exception as second:  # noqa: BLE001 - it is the application's code, and it is broken
+        text = str.__str__(str(error))  # which may be of a class of the application's own
+    except Shutdown:
+        raise
+    except BaseException as second:  # noqa: BLE001 - the application's code, and it is broken
         text = f"(no message: {type(error).__name__}.__str__ raised {type(second).__name__})"
     return text[:MAX_MESSAGE].encode(errors="replace").decode()
 

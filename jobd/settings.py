@@ -117,7 +117,8 @@ class Setting:
             kind = "a whole number" if whole else "a number"
             hint = ", without quotes" if isinstance(raw, str) and not text else ""
             raise Invalid(f"must be {kind}{hint}, not {show(raw)}")
-        if not math.isfinite(value):
+        # A whole number may be larger than any float; for it there are the bounds.
+        if isinstance(value, float) and not math.isfinite(value):
             raise Invalid(f"must be a finite number, not {show(raw)}")
         if self.minimum is not None and value < self.minimum:
             raise Invalid(f"must be at least {self.minimum:g}, not {show(raw)}")

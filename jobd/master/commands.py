@@ -58,7 +58,12 @@ class Commands:
             return
         if name != "status":
             logger.info("command_received", command=name, by=client.who)
-        action(client, request)
+        try:
+            action(client, request)
+        except Exception:
+            # Whatever is wrong with a request, the jobs that run must not pay for it.
+            logger.exception("command_failed", command=name)
+            client.failed(f"{name}: internal error; the daemon goes on, see its log")
 
     def farewell(self, verdict: Verdict) -> None:
         """Tell those who wait for the end that this is it."""
@@ -79,6 +84,7 @@ class Commands:
                 master.staff,
                 master.config,
                 postponed=master.reload.postponed,
+                reload_trouble=master.reload.trouble,
             )
         )
 

@@ -214,7 +214,7 @@ class Master:
 
     def line(self) -> str:
         """The daemon in one line."""
-        return report.line(self.phase, self.generation, self.staff)
+        return report.line(self.phase, self.generation, self.staff, self.reload.trouble)
 
     def ready(self) -> None:
         """The start is complete."""
@@ -298,13 +298,13 @@ class Master:
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
             self.ending.gracefully(f"{cause}: the terminal was closed")
-        elif error := self.reload.request(cause):
+        elif self.reload.request(cause):
             # Under Type=notify-reload systemd waits for an answer to its HUP, whatever that is.
             if self.phase is Phase.RELOADING:
                 self.notifier.reloading()  # what goes on says that it is ready at its end
             elif self.phase is Phase.RUNNING or self.phase.quiet:
                 self.notifier.reloading()
-                self.notifier.ready(f"reload refused: {error}")
+                self.notifier.ready(self.line())
 
     # The end -----------------------------------------------------------------------------------
 
@@ -319,8 +319,7 @@ class Master:
         self.staff.slots.leave_behind()
 
     def _save(self) -> None:
-        self._unsaved = False
-        self._rundir.save(self._state())
+        self._unsaved = not self._rundir.save(self._state())
 
     def _state(self) -> State:
         return report.state(

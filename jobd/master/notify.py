@@ -17,6 +17,16 @@ _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _ACTIVATION = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
+def _status(text: str) -> str:
+    """
+    An application's error may be part of it, and each line of a message is one of its own.
+
+    >>> _status("reload failed:\\nWATCHDOG=trigger")
+    'STATUS=reload failed: WATCHDOG=trigger'
+    """
+    return f"STATUS={' '.join(text.split())}"
+
+
 class Notifier:
     """The line to the service manager."""
 
@@ -45,7 +55,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up (or up again after a reload); the watchdog counts from here on."""
-        self._send(f"READY=1\nSTATUS={status}\nWATCHDOG=1")
+        self._send(f"READY=1\n{_status(status)}\nWATCHDOG=1")
         if self._ping_every:
             self._next_ping = time.monotonic() + self._ping_every
 
@@ -53,10 +63,10 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str, seconds: float) -> None:
-        self._send(f"STOPPING=1\nSTATUS={status}\nEXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+        self._send(f"STOPPING=1\n{_status(status)}\nEXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def failed(self, status: str, code: int) -> None:
-        self._send(f"STATUS={status}\nEXIT_STATUS={code}")
+        self._send(f"{_status(status)}\nEXIT_STATUS={code}")
 
     def extend(self, seconds: float) -> None:
         """Ask for more time while the children boot."""
@@ -71,7 +81,7 @@ class Notifier:
         if status != self._status and now >= self._next_status:
             self._status = status
             self._next_status = now + _STATUS_EVERY
-            self._send(f"STATUS={status}")
+            self._send(_status(status))
 
     def next_deadline(self) -> float:
         """When the next ping is due (monotonic seconds)."""

@@ -47,6 +47,9 @@ class Reload:
         self._roll: Roll | None = None
         self._owed = ""
         self._clients: list[Client] = []
+        self.trouble = ""
+        """What became of the last reload that was asked for, if it did not bring in the settings
+        and the code of that time; "" from the begin of the next one on."""
 
     @property
     def postponed(self) -> bool:
@@ -72,6 +75,7 @@ class Reload:
             return "it is stopping"
         config = self._read()
         if isinstance(config, str):
+            self.trouble = f"reload refused: {config}"
             return config
         if phase.quiet:
             self._owe(cause, config)
@@ -90,6 +94,7 @@ class Reload:
     def _owe(self, cause: str, config: Config) -> None:
         master = self._master
         self._owed = cause
+        self.trouble = ""
         master.configure(config)
         logger.info("reload_postponed", cause=cause, until="the resume")
         # Whoever has sent a HUP by way of systemd waits to be told that it was taken.
@@ -123,6 +128,7 @@ class Reload:
     def _begin(self, cause: str, config: Config) -> None:
         master = self._master
         master.configure(config)
+        self.trouble = ""
         master.generation += 1
         self._roll = Roll(master.staff, master.generation, config, self._progress)
         master.enter(Phase.RELOADING, cause)
@@ -146,6 +152,7 @@ class Reload:
                 self._begin("a reload asked for during a reload", config)
                 return
             logger.error("reload_refused", reason=config)
+            self.trouble = f"reload refused: {config}"
             roll.again = False
             if outcome is Outcome.DONE:
                 self._roll = roll  # it has stopped half way, for another one, and goes on
@@ -170,8 +177,9 @@ class Reload:
             for client in self._take_clients():
                 client.done(generation=roll.generation)
         else:
-            master.enter(Phase.RUNNING, f"reload failed: {roll.error}")
-            master.notifier.ready(f"reload failed: {roll.error}")
+            self.trouble = f"reload failed: {roll.error}"
+            master.enter(Phase.RUNNING, self.trouble)
+            master.notifier.ready(master.line())
             for client in self._take_clients():
                 client.failed(f"{roll.error}; the workers that were not replaced stay")
 
@@ -197,6 +205,7 @@ class Reload:
             self._roll = None
             self._master.configure(self._before)
             logger.warning("reload_cancelled", reason=why)
+            self.trouble = f"reload cancelled: {why}"
         for client in self._take_clients():
             client.failed(f"the reload was cancelled: {why}")
 

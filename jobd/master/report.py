@@ -58,8 +58,8 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
     )
 
 
-def line(phase: Phase, generation: int, staff: Staff) -> str:
-    """One line for systemd and the process title."""
+def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str) -> str:
+    """One line for systemd."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
     busy = sum(child.workplace.page.words[BUSY] for child in children)
@@ -69,7 +69,8 @@ def line(phase: Phase, generation: int, staff: Staff) -> str:
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"
-    notes = sorted({child.note for child in staff.slots.children() if child.note})
+    notes = [reload_trouble] if reload_trouble else []
+    notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
         notes.append(f"Redis unavailable: {missing['error']}")
     troubles = [
@@ -133,6 +134,7 @@ def status(
     config: Config,
     *,
     postponed: bool,
+    reload_trouble: str,
 ) -> dict[str, Any]:
     """The answer to ``jobctl status --json``; times in seconds, memory in bytes.
 
@@ -153,6 +155,7 @@ def status(
         "since": round(time.time() - (now - entered), 3),
         "degraded": staff.slots.degraded,
         "reload_postponed": postponed,
+        "reload_trouble": reload_trouble,
         "uptime": round(now - started, 1),
         "generation": generation,
         "rss": procs.resident_bytes(os.getpid()),

@@ -29,6 +29,7 @@ class RunDirectory:
         self._dump: DumpFile | None = None
         self._opened = False
         self._next_save = 0.0
+        self._save_error: int | None = None
 
     @property
     def socket(self) -> str:
@@ -79,17 +80,24 @@ class RunDirectory:
         """When the state file may be written again (monotonic seconds)."""
         return self._next_save
 
-    def save(self, state: State) -> None:
-        """Write the state file."""
+    def save(self, state: State) -> bool:
+        """Write the state file; False if it has to be tried again."""
         if self._lock is None:
-            return
+            return True
         self._next_save = time.monotonic() + _SAVE_EVERY
         try:
             if self._opened and self._lock.restore():
                 logger.warning("pidfile_restored", pidfile=str(self._lock.path))
             statefile.save(pidfile.state_path(self._lock.path), state)
         except OSError as error:
-            logger.error("state_not_written", error=error.strerror)
+            if self._save_error != error.errno:
+                logger.error("state_not_written", error=error.strerror)
+            self._save_error = error.errno
+            return False
+        if self._save_error is not None:
+            self._save_error = None
+            logger.info("state_written_again")
+        return True
 
     def leave_behind(self) -> None:
         """In a forked child: close the descriptors, touch nothing else."""

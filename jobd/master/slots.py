@@ -17,6 +17,7 @@ from dataclasses import replace
 from jobd import log
 from jobd.config import Config
 from jobd.identity import new_nonce
+from jobd.master import procs
 from jobd.master.child import Child, Reason, Stage
 from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.nursery import Nursery, fork_zygote
@@ -315,19 +316,23 @@ class Slots:
                 self._end(child, now)
 
     def _end(self, child: Child, now: float) -> None:
-        if child.dumped:
-            logger.error("child_killed", child=child.role, child_pid=child.pid, reason=child.reason)
-            self._log_dump(child)
-            self.kill(child)
-            return
-        child.dumped = True
         if child.reason is None:
             child.reason = Reason.MUTE
-        child.workplace.dump.clear()
-        # A stopped process would neither dump nor die of anything but KILL.
-        child.send_signal(signal.SIGCONT)
-        child.send_signal(RAW_DUMP)
-        child.kill_at = now + _DUMP_TIME
+        known = {"child": child.role, "child_pid": child.pid, "reason": child.reason}
+        if held := procs.STOPPED.get(procs.run_state(child.pid)):
+            # To write its stacks it would have to be let go; its threads would run on meanwhile,
+            # and it has been seen to crash of that.
+            logger.error("child_killed", **known, held=held)
+            self.kill(child)
+        elif child.dumped:
+            logger.error("child_killed", **known)
+            self._log_dump(child)
+            self.kill(child)
+        else:
+            child.dumped = True
+            child.workplace.dump.clear()
+            child.send_signal(RAW_DUMP)
+            child.kill_at = now + _DUMP_TIME
 
     def kill(self, child: Child) -> None:
         """End it now; its jobs come back by recovery."""

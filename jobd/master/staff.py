@@ -268,6 +268,8 @@ class Staff:
             return
         if child.failure is not None:
             known["reason"] = child.failure.reason
+        elif child.dumped and status == -signal.SIGSEGV:
+            known["reason"] = f"{child.reason}; it crashed of its last dump, just before its KILL"
         elif child.reason is not None:
             known["reason"] = child.reason
         elif status == -signal.SIGKILL:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-EVICTION_ADVICE = "set maxmemory-policy noeviction: a full server throws away whole queues"
+from jobd.texts import Text
+
+EVICTION_ADVICE = Text("set maxmemory-policy noeviction: a full server throws away whole queues")
 
 
 def may_evict(policy: str) -> bool:

@@ -7,6 +7,7 @@ the library's general way to a reply is longer than that of the job.
 
 from __future__ import annotations
 
+import mmap
 import select
 from typing import Any
 
@@ -41,7 +42,9 @@ class Wire:
         self._connection: Any = None
         self._socket: Any = None
         self._reader: Any = None
-        self._buffer = bytearray(_READ)  # memory that is not used is not there either
+        # A bytearray would be written with zeros: a megabyte for each queue that is waited for. Of
+        # this, what no read has reached is not there.
+        self._buffer = mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def connect(self, scripts: tuple[Script, ...] = ()) -> None:
         """Open it, and make *scripts* known to the server.

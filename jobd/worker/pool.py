@@ -23,6 +23,7 @@ from jobd.worker.settlement import Settlement
 Execute = Callable[[Claimed], Settlement | None]
 Finish = Callable[[Claimed], None]
 Settle = Callable[[Settlement], None]
+GiveUp = Callable[[Claimed, str], Settlement]
 
 
 LOOK = 0.02
@@ -59,12 +60,14 @@ class JobThread(threading.Thread):
         execute: Execute,
         finish: Finish,
         settle: Settle,
+        give_up: GiveUp,
     ) -> None:
         super().__init__(name=f"job-{number}", daemon=True)
         self._jobs = jobs
         self._execute = execute
         self._finish = finish
         self._settle = settle
+        self._give_up = give_up
         self._words = page.words
         self._at = page.thread_offset(number)
         self.job: Claimed | None = None
@@ -86,7 +89,6 @@ class JobThread(threading.Thread):
         words, at = self._words, self._at
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
         words[at + 2] = threading.get_ident()
-        logger = log.get("jobd.pool")
         while True:
             try:
                 job = take()
@@ -107,12 +109,26 @@ class JobThread(threading.Thread):
             except Shutdown:
                 # The job has been given back, and the process is about to leave.
                 return
-            except BaseException:
-                # No error of the job (`execute` deals with those), but ours. The job stays in
-                # flight, to be recovered when this process ends; the thread goes on.
-                words[at] = 0
-                self.job = None
-                logger.exception("job_thread_failed")
+            except BaseException as error:  # noqa: BLE001 - logged, and the thread goes on
+                try:
+                    self._failed(error)
+                except Shutdown:
+                    return
+
+    def _failed(self, error: BaseException) -> None:
+        """No error of the job (`execute` deals with those), but ours, or one that cannot even be
+        looked at. The thread goes on, and so must the job: in flight it would keep its place for as
+        long as this process lives."""
+        job, self.job = self.job, None
+        self._words[self._at] = 0
+        logger = log.get("jobd.pool")
+        why = type(error).__name__
+        if job is not None:
+            self._settle(self._give_up(job, why))
+        try:
+            logger.exception("job_thread_failed")
+        except Exception as second:  # noqa: BLE001 - a property of the job's own error
+            logger.error("job_thread_failed", error=why, unreadable=type(second).__name__)
 
 
 class Pool:
@@ -124,18 +140,20 @@ class Pool:
         self._page = page
         self._threads: list[JobThread] = []
 
-    def start(self, execute: Execute, finish: Finish, settle: Settle) -> None:
+    def start(self, execute: Execute, finish: Finish, settle: Settle, give_up: GiveUp) -> None:
         """Start the threads.
 
         Args:
             execute: runs one job; returns how it is to be ended in Redis, or None when it is done.
             finish: told a job that is done.
             settle: told the end of any other.
+            give_up: how a job is to be ended whose execution ended with an error of our own; told
+                the name of that.
         """
         global _copied
         _copied = False  # the zygote has forked this process, but this is the worker
         self._threads = [
-            JobThread(number, self.queue, self._page, execute, finish, settle)
+            JobThread(number, self.queue, self._page, execute, finish, settle, give_up)
             for number in range(self.size)
         ]
         for thread in self._threads:

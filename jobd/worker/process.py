@@ -135,7 +135,12 @@ class Worker(Child):
             ) from error
         # The application, or what it imports, may have taken some of them.
         self.seat.listen()
-        self._pool.start(self._executor.execute, self._fetcher.finish, self._fetcher.settle)
+        self._pool.start(
+            self._executor.execute,
+            self._fetcher.finish,
+            self._fetcher.settle,
+            self._executor.give_up,
+        )
         with signals_blocked():
             self._fetcher.quiet()
             self._fetcher.start()

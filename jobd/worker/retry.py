@@ -15,7 +15,7 @@ from typing import Any
 
 from jobd import hooks, payload
 from jobd.config import Config
-from jobd.errors import ArgumentError, PayloadError, Shutdown
+from jobd.errors import ArgumentError, JobdError, PayloadError, Shutdown
 from jobd.job import DISCARD, KILL
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
@@ -24,8 +24,15 @@ from jobd.worker.settlement import Settlement
 MILLISECONDS_FROM = 100_000_000_000
 """A time above this (the year 5138 in seconds) is in milliseconds, as Sidekiq 8 writes them."""
 
+LAST_TIME = 1e16
+"""No time, in milliseconds, is later."""
+
 LONGEST_DELAY = 100 * 365 * 86400
 """Seconds; a ``retry_in`` that answers more is mistaken (infinity would mean never)."""
+
+SLOWEST_COUNT = 200
+"""Retries after which the delay, then of half a century, grows no more. What another program has
+written as their number may be larger than any time."""
 
 OnError = Callable[[BaseException, dict[str, Any]], None]
 
@@ -71,14 +78,27 @@ class Retry:
 
     def malformed(self, job: Claimed, error: PayloadError) -> Settlement:
         """For bytes that are no job: the dead set, with the error noted where there is a place."""
+        return self._bury(job, self._noted(job, error), counted=False)
+
+    def unexplained(self, job: Claimed, why: str) -> Settlement:
+        """For a job whose failure could not be dealt with: the dead set, for a person to look at.
+
+        Args:
+            why: what kept us from it.
+        """
+        error = JobdError(f"how it failed could not be noted: {why}; the worker's log has it")
+        return self._bury(job, self._noted(job, error), counted=True)
+
+    def _noted(self, job: Claimed, error: JobdError) -> bytes:
+        """The payload with *error*, or as it is where there is no place for one."""
         try:
-            noted = payload.with_failure(
-                job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
+            return payload.encode_again(
+                payload.with_failure(
+                    job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
+                )
             )
-            raw = payload.encode_again(noted)
-        except PayloadError:
-            raw = job.payload
-        return self._bury(job, raw, counted=False)
+        except JobdError:
+            return job.payload
 
     def failed(
         self, job: Claimed, definition: Definition | None, error: BaseException
@@ -99,7 +119,7 @@ class Retry:
         noted = payload.encode(fields)
         if self._exhausted(fields, retry):
             return self._die(job, definition, fields, noted, error)
-        count = max(0, fields["retry_count"])
+        count = min(max(0, fields["retry_count"]), SLOWEST_COUNT)
         delay = self._delay(definition, count, fields, error)
         if delay is DISCARD:
             return self._discard(job, fields, error)
@@ -114,11 +134,12 @@ class Retry:
         window = fields.get("retry_for")
         if isinstance(window, int | float) and not isinstance(window, bool):
             first = fields.get("failed_at")
-            if not isinstance(first, int | float):
+            if not isinstance(first, int | float) or not abs(first) < LAST_TIME:
                 return True  # What another program wrote there is no time.
             if first > MILLISECONDS_FROM:
                 first /= 1000
-            return bool(first + window < time.time())
+            # As a sum it could be too large for a float.
+            return bool(window < time.time() - first)
         most = retry if type(retry) is int else self._config.max_retries
         return bool(fields["retry_count"] >= most)
 
@@ -203,7 +224,9 @@ def _option(name: str, fields: dict[str, Any], options: Any, default: object = N
 
 def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
     """*fields* as bytes; as they were *noted* where the application has put into them what is no
-    JSON."""
+    JSON, or has left no job of them."""
+    if not isinstance(fields.get("class"), str) or not isinstance(fields.get("args"), list):
+        return noted
     try:
         return payload.encode_again(fields)
     except ArgumentError:
