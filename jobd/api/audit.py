@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobd.api.reading import check_bounds, integer, text
+from jobd.api.reading import check_bounds, integer, text, unsigned
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
 
@@ -23,7 +23,8 @@ class AuditEntry:
         id: its place in the log; older entries have smaller ones.
         ref: id of the action; that of the deletion in the trash, if there is one.
         who, action: by whom, and what was done, e.g. ``retry``.
-        target: to what: ``queue:NAME``, the name of a set, the identity of a process …
+        target: to what: ``queue:NAME``, the name of a set, the identity of a process, or
+            ``deploy:LABEL`` …
         jobs: to how many jobs (or queues, or processes).
         at: when it ended, seconds since 1970.
     """
@@ -60,7 +61,8 @@ class Audit:
     def page(self, count: int = 25, *, before: str = "") -> list[AuditEntry]:
         """The last entries; one command, O(*count*).
 
-        The steps of one long action are one entry, if they are on the page together.
+        The steps of one long action are one entry, if they are on the page together: what has the
+        same id, and was done by the same one to the same target.
 
         Args:
             count: how many, up to 1,000.
@@ -71,19 +73,21 @@ class Audit:
         """
         check_bounds(0, count)
         milliseconds, _, sequence = before.partition("-")
-        if before and not (milliseconds.isdecimal() and sequence.isdecimal()):
-            raise ArgumentError(f"{before!r} is no id of an entry of the audit log")
-        if before and not (int(milliseconds) or int(sequence)):
+        place = unsigned(milliseconds), unsigned(sequence)
+        if before and None in place:
+            raise ArgumentError(f"{before[:50]!r} is no id of an entry of the audit log")
+        if before and place == (0, 0):
             return []  # there is nothing before the first one, and Redis refuses to look
         end = f"({before}" if before else "+"
         found: Any = self._api.redis.xrevrange(self._api.keys.audit, end, "-", count=count)
-        merged: dict[str, AuditEntry] = {}
+        merged: dict[tuple[str, ...], AuditEntry] = {}
         for entry in (_entry(text(ident), fields) for ident, fields in found):
-            newer = merged.get(entry.ref)
+            action = (entry.ref, entry.who, entry.action, entry.target)
+            newer = merged.get(action)
             if newer is not None:
                 # The id is the older one, for the next page.
                 entry = replace(entry, jobs=newer.jobs + entry.jobs, at=newer.at)
-            merged[entry.ref] = entry
+            merged[action] = entry
         return list(merged.values())
 
     def __iter__(self) -> Iterator[AuditEntry]:

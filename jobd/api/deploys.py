@@ -18,6 +18,9 @@ KEPT = 90 * 86_400
 
 MOST_DAYS = 90
 
+_TOLD = 200
+"""Characters of a label in the audit log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -54,7 +57,8 @@ class Deploys:
             at: seconds since 1970; now by default.
 
         Returns:
-            Whether it is new: each host may call this, and a minute has one mark for a label.
+            Whether it is noted. Each host may call this: a label is noted once within 60 seconds.
+            And a minute has one mark, in the form of Sidekiq: the first one stays.
 
         Raises:
             ArgumentError: the label is empty.
@@ -65,7 +69,8 @@ class Deploys:
         minute = datetime.datetime.fromtimestamp(at // 60 * 60, datetime.UTC)
         keys = [self._api.keys.marks(at), self._api.keys.deploy_lock(label)]
         arguments: list[Argument] = [f"{minute:%Y-%m-%dT%H:%M:%SZ}", label, KEPT]
-        return bool(Action(self._api, "mark", "deploys").call(scripts.DEPLOY, keys, arguments))
+        action = Action(self._api, "mark", f"deploy:{label[:_TOLD]}")
+        return bool(action.call(scripts.DEPLOY, keys, arguments))
 
     def fetch(self, days: int = 1, last: datetime.date | None = None) -> list[Mark]:
         """The deploys of some UTC days, oldest first; one round trip, O(deploys).

@@ -54,18 +54,37 @@ def arguments(item: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     >>> arguments({"args": [1, "key"], "encrypt": True})
     ([1, '[encrypted data]'], {})
     """
+    if item.get("encrypt"):
+        item = hidden(item)
     found, named = item.get("args"), item.get("kwargs")
     args = list(found) if isinstance(found, list) else []
     kwargs = dict(named) if isinstance(named, dict) else {}
-    if _text(item.get("class")) in _WRAPPERS:
+    # Of one that is encrypted there is nothing left to unwrap.
+    if _active_job(item) and _text(item.get("class")) in _WRAPPERS:
         wrapped = _text(item.get("wrapped")) or _text(_active_job(item).get("job_class"))
         args = _active_job_arguments(item)
         if wrapped in _MAILERS:
             args = _mail_arguments(args[_MAIL_WORDS:])
-    if item.get("encrypt"):
-        args = [*args[:-1], ENCRYPTED] if args else args
-        kwargs = dict.fromkeys(kwargs, ENCRYPTED)
     return args, kwargs
+
+
+def hidden(item: dict[str, Any]) -> dict[str, Any]:
+    """All fields of a job with ``encrypt``, its secrets hidden: the last argument, and those that
+    have names. What is neither a list nor an object may be a secret as a whole.
+
+    >>> hidden({"args": [1, "key"], "kwargs": "key", "encrypt": True})
+    {'args': [1, '[encrypted data]'], 'kwargs': '[encrypted data]', 'encrypt': True}
+    """
+    shown = dict(item)
+    if "args" in item:
+        args = item["args"]
+        shown["args"] = ENCRYPTED
+        if isinstance(args, list):
+            shown["args"] = [*args[:-1], ENCRYPTED] if args else []
+    if "kwargs" in item:
+        named = item["kwargs"]
+        shown["kwargs"] = dict.fromkeys(named, ENCRYPTED) if isinstance(named, dict) else ENCRYPTED
+    return shown
 
 
 def _active_job(item: dict[str, Any]) -> dict[str, Any]:

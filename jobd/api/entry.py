@@ -76,8 +76,8 @@ class Api(Session):
         return Queue(name, self)
 
     def queues(self) -> list[QueueSummary]:
-        """All known queues by name, with size, latency and pause. Cost: three round trips;
-        O(queues)."""
+        """All known queues by name, with size, latency and pause; also those that are paused and
+        have never had a job. Cost: three round trips; O(queues)."""
         return queues.summaries(self)
 
     # -- sets ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import redis as redis_py
 from jobd.api.reading import integer
 from jobd.api.session import Session
 from jobd.redis.health import EVICTION_ADVICE, may_evict
+from jobd.texts import Text
 
 NEARLY_FULL = 0.8
 """Share of ``maxmemory`` from which on there is a warning."""
@@ -101,39 +102,57 @@ def _snapshots(redis: redis_py.Redis) -> bool | None:
     return bool(found["save"]) if "save" in found else None
 
 
-def _warnings(facts: dict[str, Any]) -> list[str]:
+def _warnings(facts: dict[str, Any]) -> list[Text]:
     warnings = []
     if may_evict(facts["eviction_policy"]):
         warnings.append(
-            f"The eviction policy is {facts['eviction_policy']}, so Redis may throw jobs away: "
-            f"{EVICTION_ADVICE}."
+            Text(
+                "The eviction policy is %(policy)s, so Redis may throw jobs away: %(advice)s.",
+                policy=facts["eviction_policy"],
+                advice=EVICTION_ADVICE,
+            )
         )
     most, used = facts["max_memory"], facts["used_memory"]
     if most and used >= NEARLY_FULL * most:
         warnings.append(
-            f"Redis uses {used / most:.0%} of the memory it may have; when it is full no job "
-            "can be pushed. Raise maxmemory, or find out what fills it."
+            Text(
+                "Redis uses %(share)s of the memory it may have; when it is full no job can be "
+                "pushed. Raise maxmemory, or find out what fills it.",
+                share=f"{used / most:.0%}",
+            )
         )
     if facts["snapshots"] is False and not facts["append_only"]:
         warnings.append(
-            "Redis writes nothing to disk: when it restarts all jobs are lost. Set appendonly yes."
+            Text(
+                "Redis writes nothing to disk: when it restarts all jobs are lost. "
+                "Set appendonly yes."
+            )
         )
     if not facts["save_ok"]:
         warnings.append(
-            "The last snapshot of Redis failed; by default it then refuses all writes, new jobs "
-            "too. Look into its log (often the disk is full)."
+            Text(
+                "The last snapshot of Redis failed; by default it then refuses all writes, new "
+                "jobs too. Look into its log (often the disk is full)."
+            )
         )
     if not facts["append_ok"]:
         warnings.append(
-            "Redis cannot write its append-only file. Look into its log (often the disk is full)."
+            Text(
+                "Redis cannot write its append-only file. Look into its log (often the disk is "
+                "full)."
+            )
         )
     if facts["role"] == "slave":
         warnings.append(
-            "This Redis is a replica: no job can be pushed or run. Connect to the master."
+            Text("This Redis is a replica: no job can be pushed or run. Connect to the master.")
         )
     if facts["latency"] > SLOW:
         warnings.append(
-            f"A round trip to Redis takes {facts['latency'] * 1000:.0f} ms; over "
-            f"{SLOW * 1000:.0f} ms, jobs are claimed slowly."
+            Text(
+                "A round trip to Redis takes %(taken)s ms; over %(slow)s ms, jobs are claimed "
+                "slowly.",
+                taken=f"{facts['latency'] * 1000:.0f}",
+                slow=f"{SLOW * 1000:.0f}",
+            )
         )
     return warnings

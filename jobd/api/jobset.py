@@ -93,12 +93,14 @@ class JobSet:
 
         Args:
             match: a pattern of Redis for the JSON text, in upper and lower case as it is; without
-                a ``*``, anywhere in it.
+                a ``*``, anywhere in it. Between two stars, what has a ``?`` or ``[...]`` may be 32
+                bytes long. Redis itself compares one part of the pattern, up to 32 bytes of it.
+                What is encrypted is not searched.
             where: tested on each entry that matches.
             cursor: of an earlier search with the same *match*, to go on with it.
 
         Raises:
-            ArgumentError: the cursor is none.
+            ArgumentError: the cursor is none, or the pattern is too long.
 
         Example:
             >>> api.dead.scan("Timeout").first(25)  # doctest: +SKIP
@@ -226,7 +228,7 @@ class JobSet:
             raise ArgumentError(f"this entry cannot be changed: {error}") from error
         keys = [self._key, self._api.keys.queues, self._api.keys.queue(queue)]
         done = self._action("edit").call_undoable(
-            scripts.REPLACE, keys, [queue, entry.value, pushed]
+            scripts.REPLACE, keys, [queue, entry.value, pushed], went_to=f"queue:{queue}"
         )
         return bool(done)
 
@@ -275,7 +277,8 @@ class JobSet:
             action: what to do with them.
             match, where, cursor: as for :meth:`scan`.
             when: the new time for ``reschedule``, as for ``perform_at``.
-            ref: of the sweep that is continued.
+            ref: of the sweep that is continued. Its steps raise a ConflictError if that was
+                somebody else's, another action's or another set's.
 
         Raises:
             ArgumentError: there is no such action, or it needs a time.

@@ -7,8 +7,8 @@ not in Redis counts as nothing, so a chart has no gaps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jobd.api.reading import integer, text
@@ -44,17 +44,21 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobMetrics:
-    """One job over a period; see :class:`Point` for the totals.
-
-    Attributes:
-        series: oldest first, without gaps.
-    """
+    """One job over a period; see :class:`Point` for the totals."""
 
     name: str
     processed: int
     failed: int
     ms: int
-    series: tuple[Point, ...]
+    _columns: tuple[Sequence[float], Sequence[int], Sequence[int], Sequence[int]] = field(
+        repr=False
+    )
+
+    @property
+    def series(self) -> tuple[Point, ...]:
+        """Oldest first, without gaps."""
+        # Made when somebody looks: of a hundred jobs six are drawn.
+        return tuple(map(Point, *self._columns))
 
     @property
     def average(self) -> float:
@@ -87,7 +91,7 @@ class Histogram:
         """Seconds below which this share of the executions ended, e.g. 0.95.
 
         It is as exact as the buckets are: the upper bound of the one it falls into, infinity for
-        the last. None if there was no execution.
+        the last. None if no execution succeeded.
         """
         wanted, seen = share * sum(self.counts), 0
         for count, bound in zip(self.counts, (*self.bounds, float("inf")), strict=True):
@@ -135,12 +139,12 @@ class Metrics:
         nothing = [0] * len(times)
         columns: dict[bytes, list[int]] = {}
         for at, fields in enumerate(found):
-            for field, value in fields.items():
-                column = columns.get(field)
+            for spelled, value in fields.items():
+                column = columns.get(spelled)
                 if column is None:
-                    column = columns[field] = nothing.copy()
+                    column = columns[spelled] = nothing.copy()
                 column[at] = integer(value)
-        counts = {text(field).rpartition("|")[::2]: column for field, column in columns.items()}
+        counts = {text(spelled).rpartition("|")[::2]: column for spelled, column in columns.items()}
         jobs = [
             _job(name, times, *(counts.get((name, letter), nothing) for letter in _LETTERS))
             for name in {name for name, _ in counts}
@@ -207,5 +211,5 @@ def _job(
         processed=sum(processed),
         failed=sum(failed),
         ms=sum(ms),
-        series=tuple(map(Point, times, processed, failed, ms)),
+        _columns=(times, processed, failed, ms),
     )

@@ -134,7 +134,11 @@ class Queue:
         *,
         cursor: str = "",
     ) -> QueueScan:
-        """A search that goes on step by step, the next to run first; see :class:`QueueScan`."""
+        """A search that goes on step by step, the next to run first; see :class:`QueueScan`.
+
+        Raises:
+            ArgumentError: as for :meth:`JobSet.scan`.
+        """
         return QueueScan(self, self._api, match, where, cursor)
 
     def find_job(self, jid: str) -> JobRecord | None:
@@ -284,10 +288,12 @@ def _records(jobs: Iterable[JobRecord | bytes]) -> list[JobRecord]:
 
 
 def summaries(session: Session) -> list[QueueSummary]:
-    """All known queues by name, in two round trips (and one more for each 1,000 queues)."""
+    """All known and all paused queues by name, in two round trips (and one more for each 1,000
+    queues)."""
     now = time.time()
     paused = {text(name) for name in members(session.redis, session.keys.paused)}
-    names = [queue.name for queue in Queue.all(session)]
+    # A pause may come before the first job, and nobody but people ends it.
+    names = sorted({*paused, *(queue.name for queue in Queue.all(session))})
     with session.redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.llen(session.keys.queue(name))

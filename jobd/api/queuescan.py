@@ -81,7 +81,7 @@ class QueueScan(Scan[JobRecord]):
 
     def matches(self, job: JobRecord) -> bool:
         """Whether this is what is searched for."""
-        if self._pattern is not None and not self._pattern(job.value):
+        if self._pattern is not None and not job.matches(self._pattern):
             return False
         return self._where is None or self._where(job)
 

@@ -113,14 +113,30 @@ def text(raw: bytes) -> str:
 
 
 def integer(value: Any, default: int = 0) -> int:
-    """
-    >>> integer(b"7"), integer(b"x"), integer(None)
-    (7, 0, 0)
+    """The number; *default* beyond signed 64 bits, which is as far as Redis counts: nobody can
+    calculate with hundreds of digits.
+
+    >>> integer(b"7"), integer(b"x"), integer(None), integer("9" * 400)
+    (7, 0, 0, 0)
     """
     try:
-        return int(value)
+        found = int(value)
     except (TypeError, ValueError, OverflowError):
         return default
+    return found if -(2**63) <= found < 2**63 else default
+
+
+def unsigned(digits: str) -> int | None:
+    """The number of 64 bits that a client has sent back, as Redis has them in cursors and ids; None
+    if it is none.
+
+    >>> unsigned("17"), unsigned("-1"), unsigned(""), unsigned("9" * 5000)
+    (17, None, None, None)
+    """
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
+        return None
+    found = int(digits)
+    return found if found < 2**64 else None
 
 
 def number(value: Any, default: float = 0.0) -> float:

@@ -18,6 +18,7 @@ from jobd.api.reading import answers, integer
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.work import WorkSet
+from jobd.texts import Text
 
 LATE = 10.0
 """Seconds after its time from which on it is strange that a job is still in its set; Sidekiq's
@@ -45,7 +46,7 @@ class Reason:
     """
 
     kind: str
-    text: str
+    text: Text
     advice: str = ""
     at: float | None = None
     blocks: bool = False
@@ -70,9 +71,11 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
         reasons.append(
             Reason(
                 "next",
-                "Nothing holds it back: the processes that serve its queue have free threads, as "
-                "far as they have told in the last ten seconds.",
-                "Load this page again; it should run now.",
+                Text(
+                    "Nothing holds it back: the processes that serve its queue have free threads, "
+                    "as far as they have told in the last ten seconds."
+                ),
+                Text("Load this page again; it should run now."),
             )
         )
     return reasons
@@ -87,12 +90,15 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
     if entry.parent.name == "retry":
         reasons = [_attempt(entry)]
     else:
-        text = "It is scheduled, and waits for its time."
-        reasons = [Reason("scheduled", text, "Add it to its queue to run it now.", entry.score)]
+        text = Text("It is scheduled, and waits for its time.")
+        advice = Text("Add it to its queue to run it now.")
+        reasons = [Reason("scheduled", text, advice, entry.score)]
     if late > LATE:
         reasons = [_lateness(session, entry)]
     later = (each for each in _obstacles(session, entry.queue) if each.blocks)
-    return reasons + [replace(each, text=f"Then: {each.text}") for each in later]
+    return reasons + [
+        replace(each, text=Text("Then: %(reason)s", reason=each.text)) for each in later
+    ]
 
 
 def why_in_flight(session: Session, jid: str) -> list[Reason]:
@@ -107,32 +113,51 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
         return [
             Reason(
                 "orphaned",
-                f"Its process {owner} is dead, and the job is about to be taken back.",
-                "Any running jobd on this Redis does that within some seconds. If none runs, "
-                "start one: jobd start.",
+                Text(
+                    "Its process %(process)s is dead, and the job is about to be taken back.",
+                    process=owner,
+                ),
+                Text(
+                    "Any running jobd on this Redis does that within some seconds. If none runs, "
+                    "start one: jobd start."
+                ),
             )
         ]
     if claim is not None and process is None:
         return [
             Reason(
                 "silent",
-                f"Its process {owner} has not been heard of for a minute. If it is dead, the job "
-                "goes back to its queue when its lease ends.",
-                "Wait. If the process lives and hangs, jobctl threads on its host shows where.",
+                Text(
+                    "Its process %(process)s has not been heard of for a minute. If it is dead, "
+                    "the job goes back to its queue when its lease ends.",
+                    process=owner,
+                ),
+                Text(
+                    "Wait. If the process lives and hangs, jobctl threads on its host shows where."
+                ),
                 now + claim.lease,
             )
         ]
     if work is not None:
         if claim is None and process is not None and process.is_jobd:
-            text = f"It was running in {owner} when that told so last, and has ended since then."
-            return [Reason("ended", text, "Look for it again.")]
-        reasons = [Reason("running", f"It is running, in {owner}.", at=work.run_at)]
+            text = Text(
+                "It was running in %(process)s when that told so last, and has ended since then.",
+                process=owner,
+            )
+            return [Reason("ended", text, Text("Look for it again."))]
+        text = Text("It is running, in %(process)s.", process=owner)
+        reasons = [Reason("running", text, at=work.run_at)]
         if process is not None and now - process.beat > SILENT:
-            text = "Its process has not told anything since; it is very busy, stopped, or dead."
-            reasons.append(Reason("silent", text, "Dump its stacks.", process.beat))
+            text = Text(
+                "Its process has not told anything since; it is very busy, stopped, or dead."
+            )
+            reasons.append(Reason("silent", text, Text("Dump its stacks."), process.beat))
         return reasons
     if claim is not None:
-        text = f"{owner} has claimed it. It starts within a quarter of a second, or goes back."
+        text = Text(
+            "%(process)s has claimed it. It starts within a quarter of a second, or goes back.",
+            process=owner,
+        )
         return [Reason("claimed", text)]
     return []
 
@@ -144,8 +169,8 @@ def _obstacles(session: Session, queue: str) -> list[Reason]:
         reasons.append(
             Reason(
                 "paused",
-                f"Queue {queue} is paused: no worker takes jobs from it.",
-                "Resume it on the page of the queues.",
+                Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=queue),
+                Text("Resume it on the page of the queues."),
                 blocks=True,
             )
         )
@@ -153,21 +178,27 @@ def _obstacles(session: Session, queue: str) -> list[Reason]:
     serving = [process for process in processes if queue in process.queues]
     active = [process for process in serving if not process.stopping]
     if not processes:
-        text = "No worker process runs: none has been heard of in the last minute."
-        reasons.append(Reason("no_process", text, "Start one: jobd start.", blocks=True))
+        text = Text("No worker process runs: none has been heard of in the last minute.")
+        reasons.append(Reason("no_process", text, Text("Start one: jobd start."), blocks=True))
     elif not serving:
         served = _names(name for process in processes for name in process.queues)
-        text = f"No process serves queue {queue}; those that run serve {served}."
-        advice = f"Start one with -q {queue}, or move the job to a queue that is served."
+        text = Text(
+            "No process serves queue %(queue)s; those that run serve %(served)s.",
+            queue=queue,
+            served=served,
+        )
+        advice = Text(
+            "Start one with -q %(queue)s, or move the job to a queue that is served.", queue=queue
+        )
         reasons.append(Reason("not_served", text, advice, blocks=True))
     elif not active:
-        count = len(serving)
-        text = (
-            f"All {count} processes that serve queue {queue} are quiet or stopping."
-            if count > 1
-            else f"The only process that serves queue {queue} is quiet or stopping."
+        text = Text.counted(
+            "The only process that serves queue %(queue)s is quiet or stopping.",
+            "All %(count)s processes that serve queue %(queue)s are quiet or stopping.",
+            len(serving),
+            queue=queue,
         )
-        advice = "On its host: jobctl resume; or start another one."
+        advice = Text("On its host: jobctl resume; or start another one.")
         reasons.append(Reason("all_quiet", text, advice, blocks=True))
     else:
         reasons += _load(session, active)
@@ -182,12 +213,21 @@ def _load(session: Session, active: list[Process]) -> list[Reason]:
         return []
     mine = {process.identity for process in active}
     longest = next((work for work in WorkSet(session).all() if work.process in mine), None)
-    text = f"All {threads} threads of the {len(active)} processes that serve its queue are busy."
+    text = Text.counted(
+        "All %(threads)s threads of the %(count)s process that serves its queue are busy.",
+        "All %(threads)s threads of the %(count)s processes that serve its queue are busy.",
+        len(active),
+        threads=threads,
+    )
     since = None
     if longest is not None:
-        text += f" The longest-running job there is {longest.job.display_class[:200]}, since:"
+        text = Text(
+            "%(busy)s The longest-running job there is %(job)s, since:",
+            busy=text,
+            job=longest.job.display_class[:200],
+        )
         since = longest.run_at
-    advice = "Wait, or give it more threads: jobctl scale, or another host."
+    advice = Text("Wait, or give it more threads: jobctl scale, or another host.")
     return [Reason("busy", text, advice, since)]
 
 
@@ -208,48 +248,80 @@ def _order(session: Session, active: list[Process], queue: str) -> list[Reason]:
     full = [name for name in names if sizes[name]]
     if not full:
         return []
-    text = (
-        f"The processes take jobs in a strict order, and {sum(sizes.values()):,} jobs of other "
-        f"queues come before it: {_names(full)}."
+    text = Text.counted(
+        "The processes take jobs in a strict order, and %(count)s job of another queue comes "
+        "before it: %(queues)s.",
+        "The processes take jobs in a strict order, and %(count)s jobs of other queues come "
+        "before it: %(queues)s.",
+        sum(sizes.values()),
+        queues=_names(full),
     )
-    return [Reason("order", text, "Wait, or give the queues weights (-q name,weight).")]
+    return [Reason("order", text, Text("Wait, or give the queues weights (-q name,weight)."))]
 
 
 def _position(session: Session, job: JobRecord, ahead: int, *, stuck: bool) -> Reason:
-    text = f"{ahead:,} jobs are ahead of it in its queue." if ahead else "It is the next one."
+    text = (
+        Text.counted(
+            "%(count)s job is ahead of it in its queue.",
+            "%(count)s jobs are ahead of it in its queue.",
+            ahead,
+        )
+        if ahead
+        else Text("It is at the front of its queue.")
+        if stuck
+        else Text("It is the next one.")
+    )
     # How long it takes to come to the front is what the one in front has waited.
     left = Queue(job.queue, session).latency - job.latency
     if stuck or ahead == 0 or left <= 0:
         return Reason("position", text)
-    return Reason(
-        "position", f"{text} If it goes on as it does, it starts at about:", at=time.time() + left
-    )
+    text = Text("%(place)s If it goes on as it does, it starts at about:", place=text)
+    return Reason("position", text, at=time.time() + left)
 
 
 def _attempt(entry: SortedEntry) -> Reason:
     failures = (entry.retry_count or 0) + 1
     most = entry["retry"]
-    of = f" of {most + 1}" if type(most) is int else ""
-    name = f" with {entry.error_class[:200]}" if entry.error_class else ""
-    times = "once" if failures == 1 else f"{failures} times"
-    text = f"It has failed {times}{name}, and waits for attempt {failures + 1}{of}."
-    return Reason("retry", text, "Mend the cause, then retry it now.", entry.score)
+    attempt = (
+        Text("%(attempt)s of %(most)s", attempt=failures + 1, most=min(most, 10**9) + 1)
+        if type(most) is int
+        else str(failures + 1)
+    )
+    error = entry.error_class[:200]
+    if error:
+        text = Text.counted(
+            "It has failed once with %(error)s, and waits for attempt %(attempt)s.",
+            "It has failed %(count)s times with %(error)s, and waits for attempt %(attempt)s.",
+            failures,
+            error=error,
+            attempt=attempt,
+        )
+    else:
+        text = Text.counted(
+            "It has failed once, and waits for attempt %(attempt)s.",
+            "It has failed %(count)s times, and waits for attempt %(attempt)s.",
+            failures,
+            attempt=attempt,
+        )
+    return Reason("retry", text, Text("Mend the cause, then retry it now."), entry.score)
 
 
 def _lateness(session: Session, entry: SortedEntry) -> Reason:
     if not ProcessSet(session).all():
         return Reason(
             "late",
-            "Its time has passed, but no process runs that would put it into its queue.",
-            "Start one: jobd start.",
+            Text("Its time has passed, but no process runs that would put it into its queue."),
+            Text("Start one: jobd start."),
             entry.score,
             blocks=True,
         )
     return Reason(
         "late",
-        "Its time has passed, but nobody has put it into its queue. Either very many jobs are due "
-        "at once, or the keeper of every jobd here is missing.",
-        "Look at jobctl status, or add it to its queue by hand.",
+        Text(
+            "Its time has passed, but nobody has put it into its queue. Either very many jobs are "
+            "due at once, or the keeper of every jobd here is missing."
+        ),
+        Text("Look at jobctl status, or add it to its queue by hand."),
         entry.score,
     )
 
@@ -257,15 +329,19 @@ def _lateness(session: Session, entry: SortedEntry) -> Reason:
 def _death(session: Session, entry: SortedEntry) -> Reason:
     crashes = entry["crashes"]
     if entry.error_class.endswith("PoisonPill") and type(crashes) is int:
-        how = f"It is dead: {crashes} processes died while it was running."
+        how = Text.counted(
+            "It is dead: %(count)s process died while it was running.",
+            "It is dead: %(count)s processes died while it was running.",
+            min(crashes, 10**9),
+        )
     elif entry.failed:
-        how = "It is dead: it has used up its attempts, or somebody has killed it."
+        how = Text("It is dead: it has used up its attempts, or somebody has killed it.")
     else:
-        how = "It is dead: somebody has killed it."
+        how = Text("It is dead: somebody has killed it.")
     return Reason(
         "dead",
-        f"{how} Nothing runs it again by itself, and it is forgotten at last:",
-        "Mend the cause, then retry it.",
+        Text("%(how)s Nothing runs it again by itself, and it is forgotten at last:", how=how),
+        Text("Mend the cause, then retry it."),
         entry.score + session.dead_timeout,
         blocks=True,
     )
@@ -281,4 +357,9 @@ def _process(session: Session, identity: str) -> Process | None:
 def _names(names: Iterable[str]) -> str:
     found = sorted(dict.fromkeys(name[:100] for name in names))
     more = len(found) - _NAMED
-    return ", ".join(found[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    named = ", ".join(found[:_NAMED])
+    if more <= 0:
+        return named
+    return Text.counted(
+        "%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=named
+    )

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -100,13 +100,38 @@ class JobRecord:
 
     @property
     def malformed(self) -> bool:
-        """Whether it is no job: show :attr:`raw` instead of the rest."""
+        """Whether it is no job: show :attr:`display_raw` instead of the rest."""
         return not self.klass or not isinstance(self.item.get("args"), list)
 
     @property
     def raw(self) -> str:
-        """The bytes as text; those that are none are replaced."""
+        """The bytes as text; those that are none are replaced. Not for showing."""
         return text(self.value)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether a part of it is not for showing; taken for granted of bytes that are no object of
+        JSON and have the word."""
+        return bool(self.item.get("encrypt")) if self.item else b'"encrypt"' in self.value
+
+    @property
+    def display_raw(self) -> str:
+        """The bytes as text for showing; of a job with ``encrypt`` the fields, secrets hidden."""
+        if not self.encrypted:
+            return self.raw
+        if not self.item:
+            return display.ENCRYPTED
+        try:
+            return text(msgspec.json.encode(display.hidden(self.item)))
+        except (ValueError, OverflowError, RecursionError):
+            return display.ENCRYPTED
+
+    def matches(self, pattern: Callable[[bytes], object]) -> bool:
+        """Whether the bytes match; of what is encrypted those that are shown as well, or searches
+        would tell a secret letter by letter. What does not match is not decoded."""
+        if not pattern(self.value):
+            return False
+        return not self.encrypted or bool(pattern(self.display_raw.encode(errors="replace")))
 
     @property
     def digest(self) -> str:
@@ -158,8 +183,8 @@ class JobRecord:
     @property
     def display_args(self) -> list[Any]:
         """Positional arguments for showing: unwrapped, secrets hidden. A malformed job has one,
-        the text of its bytes."""
-        return [self.raw] if self.malformed else display.arguments(self.item)[0]
+        the text of its bytes, secrets hidden."""
+        return [self.display_raw] if self.malformed else display.arguments(self.item)[0]
 
     @property
     def display_kwargs(self) -> dict[str, Any]:
@@ -191,9 +216,10 @@ class JobRecord:
 
     @property
     def retry_count(self) -> int | None:
-        """Zero-based number of the retry that runs next; None before the first failure."""
+        """Zero-based number of the retry that runs next; None before the first failure, and where
+        it is beyond signed 64 bits."""
         value = self.item.get("retry_count")
-        return value if type(value) is int else None
+        return value if type(value) is int and -(2**63) <= value < 2**63 else None
 
     # -- times: seconds since 1970 ---------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from jobd.api.reading import unsigned
 from jobd.errors import ArgumentError
 
 T = TypeVar("T")
@@ -26,9 +27,10 @@ def position(cursor: str) -> int:
     >>> position(""), position("17")
     (0, 17)
     """
-    if cursor and not (cursor.isascii() and cursor.isdigit()):
-        raise ArgumentError(f"{cursor!r} is no cursor of a search; leave it out to begin anew")
-    return int(cursor or 0)
+    found = unsigned(cursor or "0")
+    if found is None:
+        raise ArgumentError(f"{cursor[:50]!r} is no cursor of a search; leave it out to begin anew")
+    return found
 
 
 def take_steps(step: Callable[[], object], done: Callable[[], bool], seconds: float | None) -> None:

@@ -16,10 +16,11 @@ import redis as redis_py
 
 from jobd.client import Client, default_client
 from jobd.config import Config
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, ConflictError
 from jobd.redis.keys import Keys
 from jobd.redis.protocol import Argument
 from jobd.redis.scripts import Script
+from jobd.texts import Text
 
 KEPT = 86_400
 """Seconds that the trash keeps what was deleted."""
@@ -141,10 +142,23 @@ class Action:
         *,
         went_to: str = "",
     ) -> Any:
-        """Run a script that begins with the keys and arguments of ``trash.lua``."""
+        """Run a script that begins with the keys and arguments of ``trash.lua``.
+
+        Raises:
+            ConflictError: the id of this action is that of another deletion; nothing was changed.
+        """
         session = self._session
         trash, ref = session.keys.trash, self.ref
         places = (trash, session.keys.trashed(ref), session.keys.trashed_jobs(ref))
         kept = ref if session.keeps_deleted else ""
         about = (kept, KEPT, session.who, self.name, self.target, went_to)
-        return self.call(script, [*places, *keys], [*about, *arguments])
+        result = self.call(script, [*places, *keys], [*about, *arguments])
+        if result == -1:
+            raise ConflictError(
+                Text(
+                    "%(ref)s is the id of another deletion: by somebody else, of another kind or "
+                    "from another place. Nothing was changed; begin anew, without an id.",
+                    ref=ref,
+                )
+            )
+        return result

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jobd.api.entries import SortedEntry
-from jobd.api.glob import whole
+from jobd.api.glob import matcher, sent, whole
 from jobd.api.reading import Stride, batches
 from jobd.api.records import weight
 from jobd.api.scans import Scan, Sweep, position
@@ -33,7 +33,8 @@ class SetScan(Scan[SortedEntry]):
         self._jobs = jobs
         self._redis = session.redis
         self._key = jobs._key
-        self._match = whole(match) if match else None
+        self._match = sent(whole(match)) if match else None
+        self._pattern = matcher(whole(match)) if match else None
         self._where = where
         self._cursor = position(cursor)
         self._stride = Stride()
@@ -57,8 +58,14 @@ class SetScan(Scan[SortedEntry]):
             self._stride.entries = min(self._stride.entries, MOST_MATCHED)
         self._cursor = int(cursor)
         self.done = self._cursor == 0
-        entries = [self._jobs._entry(raw, score) for raw, score in found]
-        return [entry for entry in entries if self._where is None or self._where(entry)]
+        entries = (self._jobs._entry(raw, score) for raw, score in found)
+        return list(filter(self._matches, entries))
+
+    def _matches(self, entry: SortedEntry) -> bool:
+        # Redis has compared only a part of the pattern, and with all that is stored.
+        if self._pattern is not None and not entry.matches(self._pattern):
+            return False
+        return self._where is None or self._where(entry)
 
 
 class SetSweep(Sweep):

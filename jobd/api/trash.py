@@ -16,8 +16,13 @@ from typing import Any
 from jobd.api.reading import BATCH, MOST, Page, check_bounds, integer, number, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session, session_or_default
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, ConflictError
 from jobd.redis import scripts
+from jobd.redis.protocol import Argument
+from jobd.texts import Text
+
+_FIELDS = ("who", "action", "origin", "went_to", "jobs", "at")
+"""Of a description; another one can be as large as a job (see ``replace.lua``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,10 @@ class Deletion:
 
     Attributes:
         ref: its id; that of the action in the audit log.
-        who, action: by whom, and what was done: ``delete``, ``clear`` or ``kill``.
+        who, action: by whom, and what was done: ``delete``, ``clear``, ``kill`` or ``edit``.
         origin: where the jobs were: ``queue:NAME`` or the name of a set.
-        went_to: the set that they went to, if it was not a plain deletion.
+        went_to: where they went to, if it was not a plain deletion: the name of a set, or
+            ``queue:NAME`` for a job that was edited.
         jobs: how many there were.
         at, until: when that was, and until when it can be undone: seconds since 1970.
     """
@@ -66,7 +72,8 @@ class Deletion:
         """Put the jobs back where they were.
 
         Those of a queue become the next to run, in their old order; those of a set have their old
-        times. Killed jobs come back only as far as they are still dead.
+        times. Killed jobs come back only as far as they are still dead. A job that was edited
+        leaves its queue, and is again what it was.
 
         Cost: a script for each 100 jobs, each O(100 log n). After a crash in between every job is
         in one of the two places, and calling it again goes on.
@@ -76,20 +83,38 @@ class Deletion:
 
         Returns:
             How many have been put back.
+
+        Raises:
+            ConflictError: the job as it was edited is not in its queue any more, since a worker has
+                taken it, or somebody has moved or deleted it: it may have run, so what it was must
+                not run as well. Nothing was changed; that stays in the trash.
         """
-        keys, queue = self._api.keys, self._queue
+        keys, queue, edited = self._api.keys, self._queue, _queue_of(self.went_to)
         home = keys.queue(queue) if queue else self._set_key(self.origin)
-        away = self._set_key(self.went_to) if self.went_to else home
+        away, kind = home, ""
+        if edited:
+            away, kind = keys.queue(edited), "queue"
+        elif self.went_to:
+            away, kind = self._set_key(self.went_to), "set"
         places = [
             *(keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)),
             *(home, keys.queues, away),
         ]
-        arguments = [self.ref, queue, "1" if self.went_to else "", BATCH]
+        arguments: list[Argument] = [self.ref, queue, kind, BATCH]
         action = Action(self._api, "restore", self.origin)
         end = None if seconds is None else time.monotonic() + seconds
         total, left = 0, 1
         while left:
             restored, left = action.call(scripts.RESTORE, places, arguments)
+            if edited and left:
+                raise ConflictError(
+                    Text(
+                        "The job as it was edited is not in queue %(queue)s any more: a worker has "
+                        "taken it, or somebody has moved or deleted it. Nothing was restored; what "
+                        "it was stays in the trash.",
+                        queue=edited,
+                    )
+                )
             total += restored
             if end is not None and time.monotonic() >= end:
                 break
@@ -106,8 +131,7 @@ class Deletion:
 
     @property
     def _queue(self) -> str:
-        kind, _, name = self.origin.partition(":")
-        return name if kind == "queue" else ""
+        return _queue_of(self.origin)
 
     def _set_key(self, name: str) -> str:
         keys = self._api.keys
@@ -117,6 +141,12 @@ class Deletion:
                 f"deletion {self.ref} was made from {name!r}, which this version does not know"
             )
         return sets[name]
+
+
+def _queue_of(place: str) -> str:
+    """The name in ``queue:NAME``; empty for another place."""
+    kind, _, name = place.partition(":")
+    return name if kind == "queue" else ""
 
 
 class Trash:
@@ -181,20 +211,22 @@ class Trash:
             return []
         with self._api.redis.pipeline(transaction=False) as pipe:
             for ref, _ in refs:
-                pipe.hgetall(self._api.keys.trashed(ref))
+                pipe.hmget(self._api.keys.trashed(ref), _FIELDS)
             described = pipe.execute()
         return [
             Deletion(
                 ref=ref,
-                who=text(fields.get(b"who", b"")),
-                action=text(fields.get(b"action", b"")),
-                origin=text(fields.get(b"origin", b"")),
-                went_to=text(fields.get(b"went_to", b"")),
-                jobs=integer(fields.get(b"jobs")),
-                at=number(fields.get(b"at")),
+                who=text(who or b""),
+                action=text(action or b""),
+                origin=text(origin or b""),
+                went_to=text(went_to or b""),
+                jobs=integer(jobs),
+                at=number(at),
                 until=until,
                 _api=self._api,
             )
-            for (ref, until), fields in zip(refs, described, strict=True)
-            if fields  # else it has expired just now
+            for (ref, until), (who, action, origin, went_to, jobs, at) in zip(
+                refs, described, strict=True
+            )
+            if origin is not None  # else it has expired just now
         ]

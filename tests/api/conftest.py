@@ -32,6 +32,8 @@ HOSTILE = [
     b'{"class":"A","args":[1e999]}',
     b'{"class":"A","args":[' + b"9" * 6000 + b"]}",
     b'{"class":"A","args":[' + b"9" * 4000 + b'],"created_at":' + b"9" * 4000 + b"}",
+    b'{"class":"A","args":[],"error_class":"PoisonPill","error_message":"m","failed_at":1.5,"retry":%s,'
+    b'"retry_count":%s,"retry_for":%s,"crashes":%s}' % ((b"9" * 4000,) * 4),
     b'{"class":1,"args":{},"jid":null,"queue":[],"tags":{},"retry_count":"x"}',
     b'{"class":"A","args":[],"jid":"\\u0000<script>","queue":"","created_at":-1e308}',
     b'{"class":"A","args":[],"error_backtrace":"!","error_message":[],"failed_at":1e308}',

@@ -128,6 +128,16 @@ def test_percentiles(api: Api) -> None:
         assert api.metrics.histogram("None").percentile(0.5) is None
 
 
+def test_a_minute_has_one_mark_and_the_first_stays(api: Api) -> None:
+    deploys = api.acting_as("ci").deploys
+    with travel(NOW, tick=False):
+        assert deploys.mark("first")
+        assert not deploys.mark("second"), "it is not shown, and so it is not done"
+        assert deploys.mark("second", at=NOW + 60), "the attempt does not keep it away"
+        assert [mark.label for mark in deploys.fetch()] == ["first", "second"]
+    assert [entry.target for entry in api.audit.page()] == ["deploy:second", "deploy:first"]
+
+
 def test_deploys(api: Api) -> None:
     deploys = api.acting_as("ci").deploys
     with travel(NOW, tick=False):

@@ -226,6 +226,7 @@ class Operators(RuleBasedStateMachine):
         assert {key.split(b":")[-2] for key in stored} <= set(held)
 
 
+@pytest.mark.timeout(500)  # half a minute on a machine that does nothing else
 def test_every_job_is_in_one_place(
     server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_no_process_then_none_for_this_queue(api: Api) -> None:
     assert (unserved.kind, unserved.blocks) == ("not_served", True)
     assert "serve mail, q0, q1, q2, q3 and 5 more" in unserved.text
     assert "-q default" in unserved.advice
+    assert [reason.text for reason in queued(api, 0)[1:]] == ["It is at the front of its queue."]
 
 
 def test_quiet_and_paused(api: Api) -> None:
@@ -94,13 +95,15 @@ def test_its_place_and_when_it_may_start(api: Api) -> None:
     push(api, "default", old, job(1, created_at=now - 40, enqueued_at=now - 40))
     place, free = queued(api, 1)
     assert (place.kind, free.kind) == ("position", "next")
-    assert "1 jobs are ahead" in place.text
+    assert "1 job is ahead" in place.text
     assert place.at is not None
     assert 58 < place.at - now < 65, "the one in front has waited for a minute more"
     api.queue("default").pause()
     place = queued(api, 1)[-1]
     assert (place.kind, place.at) == ("position", None), "nobody knows"
-    assert queued(api, 0)[-1].text == "It is the next one."
+    assert queued(api, 0)[-1].text == "It is at the front of its queue.", "nothing is next"
+    api.queue("default").unpause()
+    assert queued(api, 0)[0].text == "It is the next one."
 
 
 def test_what_waits_for_its_time(api: Api) -> None:

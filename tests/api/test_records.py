@@ -6,6 +6,7 @@ import base64
 import json
 import time
 import zlib
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,32 @@ def test_a_mail_is_named_by_mailer_and_method() -> None:
     assert record.display_args == [{"a": 1}, [7]]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"class": "A", "args": "SECRET", "kwargs": {"pin": "SECRET"}},
+        {"class": "", "args": ["SECRET"]},
+        {"args": [1, "SECRET"], "kwargs": ["SECRET"]},
+        {"class": "A", "args": {"SECRET": "SECRET"}},
+        {"class": "Sidekiq::ActiveJob::Wrapper", "args": [{"arguments": ["SECRET", "SECRET"]}]},
+        {
+            "class": "Sidekiq::ActiveJob::Wrapper",
+            "wrapped": "ActionMailer::MailDeliveryJob",
+            "args": [{"arguments": ["M", "m", "now", {"args": ["SECRET"]}]}],
+        },
+    ],
+)
+@pytest.mark.parametrize("encrypt", [True, 1, "yes"])
+def test_whatever_is_wrong_with_it_no_secret_is_shown(
+    fields: dict[str, Any], encrypt: object
+) -> None:
+    record = JobRecord(json.dumps({**fields, "encrypt": encrypt, "jid": "ab"}).encode())
+    shown = repr((record.display_args, record.display_kwargs, record.display_raw))
+    assert "SECRET" not in shown
+    assert "[encrypted data]" in repr(record.display_args)
+    assert '"jid":"ab"' in record.display_raw
+
+
 def test_what_is_encrypted_is_not_shown() -> None:
     record = JobRecord(b'{"class":"A","args":[1,"secret"],"kwargs":{"k":"secret"},"encrypt":true}')
     assert record.display_args == [1, "[encrypted data]"]
@@ -125,3 +152,9 @@ def test_latency_is_in_seconds_for_both_units(api: Api) -> None:
     api.redis.delete(api.keys.queue("default"))
     push(api, "default", b'{"enqueued_at":%r}' % (time.time() - 5))
     assert 4 < api.queue("default").latency < 60
+
+
+def test_what_says_that_it_is_encrypted_and_is_no_job_is_not_shown() -> None:
+    record = JobRecord(b'{"class":"A","args":["secret"],"encrypt":true')
+    assert record.item == {}
+    assert record.display_raw == "[encrypted data]"

@@ -13,7 +13,7 @@ import redis as redis_py
 from jobd import hooks
 from jobd.api import Api, JobSet, SortedEntry
 from jobd.errors import ArgumentError
-from tests.api.conftest import HOSTILE, NOW, everything_in, job, waiting
+from tests.api.conftest import HOSTILE, NOW, everything_in, job, push, waiting
 
 
 def fill(jobs: JobSet, *raws: bytes, first: float = NOW) -> None:
@@ -91,6 +91,15 @@ def test_search_by_pattern_and_predicate(api: Api) -> None:
     assert len(seen) == 1000
     with pytest.raises(ArgumentError, match="cursor"):
         api.dead.scan(cursor="-1")
+
+
+def test_a_search_does_not_tell_what_is_encrypted(api: Api) -> None:
+    secret = job(1, "Mail", args=["plain", "SECRET"], encrypt=True)
+    fill(api.dead, secret, job(2, "Mail", args=["SECRET"]))
+    push(api, "default", secret, job(2, "Mail", args=["SECRET"]))
+    for place in (api.dead, api.queue("default")):
+        assert [one.args for one in place.scan("SECR")] == [["SECRET"]]
+        assert [one.args[0] for one in place.scan("plain")] == ["plain"]
 
 
 def test_a_step_of_a_search_is_bounded(api: Api) -> None:

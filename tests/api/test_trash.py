@@ -8,7 +8,8 @@ import pytest
 import redis as redis_py
 
 from jobd.api import Api, DeadSet, JobSet
-from jobd.errors import ArgumentError
+from jobd.api.setsteps import SetAction
+from jobd.errors import ArgumentError, ConflictError
 from tests.api.conftest import NOW, everything_in, job, push, waiting
 from tests.api.test_sets import fill
 
@@ -121,6 +122,56 @@ def test_killed_jobs_come_back_if_they_are_still_dead(alice: Api) -> None:
     assert len(waiting(alice)) == 1
 
 
+@pytest.fixture
+def edited(alice: Api) -> bytes:
+    """A dead job that alice has edited and put into its queue, between two others."""
+    fill(alice.dead, job(7))
+    push(alice, "default", job(1))
+    assert alice.dead.page().entries[0].replace({"args": [8]})
+    push(alice, "default", job(2))
+    _, raw, _ = waiting(alice)
+    return raw
+
+
+def test_an_edited_job_is_again_what_it_was(jobs: JobSet, alice: Api) -> None:
+    fill(jobs, job(7))
+    before = everything_in(alice, jobs._key)
+    push(alice, "low", job(1))
+    assert jobs.page().entries[0].replace({"args": [8], "queue": "low"})
+    push(alice, "low", job(2))
+    (deletion,) = alice.trash
+    assert (deletion.action, deletion.jobs) == ("edit", 1)
+    assert (deletion.origin, deletion.went_to) == (jobs.name, "queue:low")
+    assert [one.args for one in deletion.page()] == [[7]]
+    assert deletion.restore() == 1
+    assert everything_in(alice, jobs._key) == before
+    assert waiting(alice, "low") == [job(1), job(2)]
+    assert (list(alice.trash), deletion.restore()) == ([], 0)
+    assert alice.redis.ttl(jobs._key) == -1
+
+
+def test_an_edited_job_that_a_worker_has_is_not_doubled(alice: Api, edited: bytes) -> None:
+    (deletion,) = alice.trash
+    assert [alice.redis.rpop(alice.keys.queue("default")) for _ in range(2)] == [job(1), edited]
+    entries = alice.audit.size
+    with pytest.raises(ConflictError, match="not in queue default any more"):
+        deletion.restore()
+    assert (alice.dead.size, waiting(alice)) == (0, [job(2)])
+    assert (alice.audit.size, deletion.page().size) == (entries, 1)
+    # The worker has given it back: it did not run.
+    push(alice, "default", edited)
+    assert alice.trash[deletion.ref].restore() == 1
+    assert [entry.args for entry in alice.dead] == [[7]]
+    assert waiting(alice) == [job(2)]
+
+
+def test_nothing_is_taken_from_a_queue_for_a_set_that_is_none(alice: Api, edited: bytes) -> None:
+    alice.redis.set(alice.keys.dead, "of another program")
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        next(iter(alice.trash)).restore()
+    assert waiting(alice) == [job(1), edited, job(2)]
+
+
 def test_without_a_name_nothing_is_kept_or_noted(api: Api) -> None:
     fill(api.retries, *(job(n) for n in range(4)))
     api.retries.delete(*api.retries.page(0, 2))
@@ -200,6 +251,62 @@ def test_the_steps_of_two_actions_at_once_are_two_entries(api: Api) -> None:
         other.step()
     assert {(e.who, e.jobs) for e in api.audit.page(100)} == {("alice", 300), ("bob", 300)}
     assert len(list(api.trash)) == 2
+
+
+def told(api: Api) -> list[tuple[str, str, str, int]]:
+    """The audit log, the last one first."""
+    return [(e.who, e.action, e.target, e.jobs) for e in api.audit.page()]
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_an_action_with_the_id_of_another_one_is_an_entry_of_its_own(
+    api: Api, *, between: bool
+) -> None:
+    alice, bob = api.acting_as("alice"), api.acting_as("bob")
+    fill(alice.dead, *(job(n) for n in range(5)))
+    fill(bob.retries, job(5), job(6))
+    fill(alice.scheduled, job(7))
+    assert alice.dead.clear() == 5
+    expected = [("alice", "clear", "dead", 5)]
+    if between:
+        bob.queue("default").pause()
+        expected.insert(0, ("bob", "pause", "queue:default", 1))
+    (deletion,) = alice.trash
+    sweeps: list[tuple[JobSet, SetAction, tuple[str, str, str, int]]] = [
+        (bob.retries, "reschedule", ("bob", "reschedule", "retry", 2)),
+        (alice.retries, "reschedule", ("alice", "reschedule", "retry", 2)),
+        (alice.retries, "retry", ("alice", "retry", "retry", 2)),
+        (alice.scheduled, "retry", ("alice", "retry", "schedule", 1)),
+    ]
+    for jobs, action, entry in sweeps:
+        jobs.sweep(action, when=60, ref=deletion.ref).run()
+        expected.insert(0, entry)
+        assert told(api) == expected
+
+
+def test_a_deletion_is_not_described_anew(api: Api) -> None:
+    alice, bob = api.acting_as("alice"), api.acting_as("bob")
+    fill(alice.retries, *(job(n) for n in range(4)))
+    fill(alice.dead, job(4))
+    first = alice.retries.sweep("delete", r"\[[01]\]")
+    assert first.run() == 2
+    before = (list(alice.trash), told(api), alice.redis.dbsize())
+    others: list[tuple[JobSet, SetAction]] = [
+        (bob.retries, "delete"),
+        (alice.retries, "kill"),
+        (alice.dead, "delete"),
+    ]
+    for jobs, action in others:
+        sweep = jobs.sweep(action, ref=first.ref)
+        with pytest.raises(ConflictError, match=r"another deletion.*Nothing was changed"):
+            sweep.run()
+    assert (list(alice.trash), told(api), alice.redis.dbsize()) == before
+    assert (alice.retries.size, alice.dead.size) == (2, 1)
+    # Who goes on with his own does.
+    assert alice.retries.sweep("delete", ref=first.ref).run() == 2
+    assert told(api) == [("alice", "delete", "retry", 4)]
+    (deletion,) = alice.trash
+    assert deletion.restore() == 4
 
 
 def test_the_log_is_bounded(api: Api) -> None:

@@ -1,6 +1,7 @@
 -- Puts an entry for the audit log around a script, in the same step. A script that did nothing
 -- leaves none. An action of many steps has one entry, whose count grows, as long as nobody else
--- does something in between; a reader adds up the entries of one id.
+-- does something in between; a reader adds up the others. Clients choose the id of an action, so
+-- what has the same one belongs together only if the rest is the same, too.
 --
 -- KEYS  those of the script · last: audit stream
 -- ARGV  those of the script · last four: id of the action · who · what · to what
@@ -18,8 +19,9 @@ local result = act()
 local done = tonumber(type(result) == 'table' and result[1] or result)
 if done > 0 then
   local last = redis.call('XREVRANGE', audit, '+', '-', 'COUNT', 1)[1]
-  if last and last[2][2] == id then
-    done = done + last[2][10]
+  local told = last and last[2] or {}
+  if told[2] == id and told[4] == who and told[6] == action and told[8] == target then
+    done = done + (tonumber(told[10]) or 0)
     redis.call('XDEL', audit, last[1])
   end
   redis.call('XADD', audit, 'MAXLEN', '~', 10000, '*', 'id', id, 'who', who, 'action', action,

@@ -3,13 +3,17 @@
 -- KEYS  1…3 trash (see trash.lua) · 4 the set · 5 queues · 6 queue list
 -- ARGV  1…6 trash · 7 name of the queue · 8 the entry as it is in the set · 9 payload to push
 -- Returns  1; 0 if the entry was not in the set any more.
--- The job is written to its new place before it leaves the old one, as in promote.lua.
+-- The description remembers the pushed payload: by it restore.lua takes the job back. The job is
+-- written to its new place before it leaves the old one, as in promote.lua.
 redis.call('PERSIST', KEYS[4])
 local score = redis.call('ZSCORE', KEYS[4], ARGV[8])
 if not score then return 0 end
 redis.call('SADD', KEYS[5], ARGV[7])
 redis.call('LPUSH', KEYS[6], ARGV[9])
-if ARGV[1] ~= '' then redis.call('ZADD', KEYS[3], score, ARGV[8]) end
+if ARGV[1] ~= '' then
+  redis.call('ZADD', KEYS[3], score, ARGV[8])
+  redis.call('HSET', KEYS[2], 'pushed', ARGV[9])
+end
 redis.call('ZREM', KEYS[4], ARGV[8])
 put_in_trash(1)
 return 1

@@ -1,14 +1,26 @@
 -- Puts some of what was deleted back where it was.
 --
 -- KEYS  1 trash · 2 description of the deletion · 3 what it holds · 4 queue list, or the set
---       5 queues · 6 the set that the jobs went to; any if none
--- ARGV  1 id · 2 name of the queue, or '' for a set · 3 '1' if the jobs went to another set: what is
---       not there any more has run or been deleted meanwhile, and does not come back
+--       5 queues · 6 the set that the jobs went to, or the list of the queue; any if none
+-- ARGV  1 id · 2 name of the queue, or '' for a set
+--       3 'set' if the jobs went to another set: what is not there any more has run or been deleted
+--       meanwhile, and does not come back · 'queue' if a changed job was put into a queue: what it
+--       was comes back in place of that, and stays in the trash if that is not there any more · ''
 --       4 how many at most
--- Returns  how many were restored · how many are left.
+-- Returns  how many were restored · how many are left. That is 0 and more than 0 only of a changed
+--       job that is not in its queue any more.
 -- The jobs of a queue become the next ones to run, in their old order.
 redis.call('PERSIST', KEYS[4])
 local restored, left, most = 0, 0, tonumber(ARGV[4])
+
+-- Whether a job may come back; what it was changed into is not there from now on.
+local function may_return(job)
+  if ARGV[3] == 'set' then return redis.call('ZSCORE', KEYS[6], job) end
+  if ARGV[3] ~= 'queue' then return true end
+  local pushed = redis.call('HGET', KEYS[2], 'pushed')
+  return pushed and redis.call('LREM', KEYS[6], 1, pushed) == 1
+end
+
 if ARGV[2] ~= '' then
   redis.call('LLEN', KEYS[4]) -- a key of another type is found out before anything is changed
   while restored < most and redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT') do
@@ -17,14 +29,16 @@ if ARGV[2] ~= '' then
   if restored > 0 then redis.call('SADD', KEYS[5], ARGV[2]) end
   left = redis.call('LLEN', KEYS[3])
 else
+  redis.call('ZCARD', KEYS[4]) -- as above
   local found = redis.call('ZRANGE', KEYS[3], 0, most - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
-    if ARGV[3] == '' or redis.call('ZSCORE', KEYS[6], found[i]) then
+    local returns = may_return(found[i])
+    if returns then
       redis.call('ZADD', KEYS[4], 'NX', found[i + 1], found[i])
-      if ARGV[3] ~= '' then redis.call('ZREM', KEYS[6], found[i]) end
+      if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], found[i]) end
       restored = restored + 1
     end
-    redis.call('ZREM', KEYS[3], found[i])
+    if returns or ARGV[3] ~= 'queue' then redis.call('ZREM', KEYS[3], found[i]) end
   end
   left = redis.call('ZCARD', KEYS[3])
 end

@@ -4,8 +4,16 @@
 -- KEYS  1 trash · 2 description of this deletion · 3 what it holds
 -- ARGV  1 id of the deletion, or '' to keep nothing · 2 how long to keep it (s) · 3 who · 4 what was
 --       done · 5 where the jobs were: 'queue:NAME' or the name of a set · 6 name of the set that
---       they went to, or ''
+--       they went to, or 'queue:NAME', or ''
+-- They return -1, and change nothing, if ARGV 1 is the id of a deletion of another kind: clients
+-- choose the ids.
 redis.call('ZCARD', KEYS[1]) -- a key of another type is found out before anything is changed
+if ARGV[1] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then
+  local known = redis.call('HMGET', KEYS[2], 'who', 'action', 'origin', 'went_to')
+  for i = 1, 4 do
+    if known[i] ~= ARGV[i + 2] then return -1 end
+  end
+end
 
 -- Notes that so many jobs have been put into KEYS[3].
 local function put_in_trash(jobs)
