@@ -8,7 +8,7 @@ SEED   ?=
 BENCH  ?=
 CYCLES ?= 10000
 
-.PHONY: help demo test chaos faults bench images lint clean
+.PHONY: help demo test chaos faults bench images texts lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
 	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
+	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
 	@echo 'make clean   remove the virtual environment and caches'
 
 # The stamps make a second run start at once, and a changed setup.py install again.
@@ -40,9 +41,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Figures are measured when nothing else is at work.
 test: lint
 	@sh tests/install-debian-packages.sh
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 4 --ignore=tests/faults/test_figures.py
+	$(BIN)/pytest tests/faults/test_figures.py
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
@@ -52,6 +55,11 @@ faults: $(VENV)/.test
 
 images: $(VENV)/.test
 	$(BIN)/python -m tests.screenshots
+
+# By file, for numbers of lines would change with everything.
+texts: $(VENV)/.test
+	$(BIN)/pybabel extract -F pyproject.toml -k Text -k counted:1,2 --add-location file \
+		--project jobd --copyright-holder 'the authors of jobd' -o jobd/web/locale/jobd-web.pot .
 
 $(VENV)/.bench: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -46,6 +46,8 @@ TEST = [
     "fastapi>=0.110",
     "django>=5",
     "flask>=3",
+    # The catalogue of its texts.
+    "babel>=2.14",
 ]
 
 # What jobd is measured against, and the plot of it.
@@ -76,7 +78,13 @@ setup(
     package_dir={"jobd.examples": "examples"},
     package_data={
         "jobd": ["py.typed"],
-        "jobd.web": ["templates/*.html", "static/*", "static/vendor/*"],
+        "jobd.web": [
+            "templates/*.html",
+            "static/*",
+            "static/vendor/*",
+            "locale/*.pot",
+            "locale/*/LC_MESSAGES/*",
+        ],
         "jobd.redis": ["lua/*.lua"],
         "jobctl": ["py.typed"],
     },

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobd.settings import Invalid, Setting, describe, not_empty, setting, show
 
@@ -20,6 +21,11 @@ def _path(text: str) -> None:
         raise Invalid(
             f"must be like /jobs, with letters, digits and the signs . _ ~ - only, not {show(text)}"
         )
+
+
+def _directory(text: str) -> None:
+    if text and not Path(text).is_dir():
+        raise Invalid(f"must be a directory, not {show(text)}")
 
 
 def _secret(text: str) -> None:
@@ -99,9 +105,16 @@ class WebConfig:
         env=("JOBD_WEB_TITLE",),
         metavar="TEXT",
     )
+    translations: str = setting(
+        "",
+        "Directory with more languages for the pages, as LANGUAGE/LC_MESSAGES/jobd-web.mo.",
+        env=("JOBD_WEB_TRANSLATIONS",),
+        metavar="DIRECTORY",
+        check=_directory,
+    )
 
 
-WEB_FLAGS = ("bind", "port", "path", "proxies", "title")
+WEB_FLAGS = ("bind", "port", "path", "proxies", "title", "translations")
 """Those that have a flag."""
 
 #: The description of every field of WebConfig, in order.

@@ -10,7 +10,7 @@ It holds no state: everything comes from Redis through :mod:`jobd.api`. By itsel
     ...     return User("alice", Role.ADMIN) if "alice" in request.headers else None
     >>> app = Starlette(routes=[Mount("/jobs", dashboard(login=who))])
 
-Needs the packages of ``pip install 'jobd[web]'``.
+Needs the packages of the extra ``web``: in the source of jobd, ``pip install '.[web]'``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ __all__ = ["Role", "User", "dashboard"]
 def __getattr__(name: str) -> Any:
     # Made at the first use: `jobd web-password` and `jobd check` need nothing of Starlette.
     if name == "dashboard":
-        from jobd.web.app import dashboard
+        try:
+            from jobd.web.app import dashboard
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
+                "in the source of jobd, pip install '.[web]'",
+                name=error.name,
+            ) from None
 
         return dashboard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from jobd.web.ended import Ended
 from jobd.web.failures import Failures
 from jobd.web.gate import Gate, Login
 from jobd.web.headers import SecurityHeaders
+from jobd.web.language import Languages
 from jobd.web.place import path_within, prefix, root, whole_path
 from jobd.web.render import digest
 from jobd.web.session import Sessions
@@ -49,13 +50,17 @@ class _Static(StaticFiles):
 class Context:
     """Middleware that gives every request what all share."""
 
-    def __init__(self, app: ASGIApp, state: State, paths: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: ASGIApp, state: State, languages: Languages, paths: Mapping[str, str]
+    ) -> None:
         self._app = app
         self._state = state
+        self._languages = languages
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["jobd.state"] = self._state
+        scope["jobd.languages"] = self._languages
         scope["jobd.paths"] = self._paths
         if scope["type"] == "http" and not path_within(scope):
             # "/jobs": from there, relative addresses would lead elsewhere.
@@ -92,6 +97,7 @@ def dashboard(
     secret: str = "",
     title: str = "",
     back: str = "",
+    translations: str = "",
 ) -> Dashboard:
     """The dashboard as an ASGI application, to be mounted anywhere.
 
@@ -110,10 +116,11 @@ def dashboard(
             same dashboard. Empty: a random one.
         title: name of this installation, shown on every page.
         back: address of a link back to your application.
+        translations: directory with catalogues of other languages than English.
 
     Raises:
-        ConfigError: an entry of *users* or *tokens* is not of that form, *secret* is too short, or
-            nothing says who may look.
+        ConfigError: an entry of *users* or *tokens* is not of that form, *secret* is too short,
+            nothing says who may look, or *translations* cannot be read.
 
     Example:
         >>> app = dashboard("redis://127.0.0.1:6379/0", login=lambda request: None)
@@ -131,7 +138,7 @@ def dashboard(
             f"the secret of the dashboard must have at least {LEAST_SECRET} characters"
         )
     api = source if isinstance(source, Api) else Api(source)
-    state = State(api, title, back)
+    state, languages = State(api, title, back), Languages(translations)
     attempts, ended = Attempts(api, people), Ended(api, state.snapshots)
     routes: list[BaseRoute] = [
         *pages.routes(people, attempts, ended),
@@ -150,7 +157,7 @@ def dashboard(
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
-            Middleware(Context, state=state, paths=paths),
+            Middleware(Context, state=state, languages=languages, paths=paths),
             Middleware(Sessions, secret=secret or secrets.token_urlsafe(32)),
             Middleware(Failures, streams=state.streams, can_log_in=people.with_passwords),
             Middleware(

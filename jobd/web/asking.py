@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jobd.texts import Text
 from jobd.web.render import render
 from jobd.web.rows import Row
 
@@ -37,11 +38,11 @@ class Question:
         rows: some of the jobs.
     """
 
-    heading: str
-    text: str
+    heading: Text
+    text: Text
     action: str
     fields: Fields
-    button: str
+    button: Text
     back: str
     danger: bool = True
     restorable: bool = False
@@ -62,7 +63,7 @@ def ask(request: Request, question: Question, *, here: str = "", wrong: str = ""
 
 def go_on(
     request: Request,
-    heading: str,
+    heading: Text,
     *,
     action: str,
     fields: Fields,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Any
+import threading
+from collections import Counter
+from typing import Any, NoReturn
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from jobd.api import Session
+from jobd.texts import Text
 from jobd.web.place import network
+from jobd.web.proven import Proven
 from jobd.web.refusals import TooMany, Unauthorized
 from jobd.web.users import User, Users
 
@@ -42,6 +47,10 @@ class Attempts:
     def __init__(self, api: Session, users: Users) -> None:
         self._api = api
         self._users = users
+        self._proven = Proven()
+        self._lock = threading.Lock()
+        # How many from each network are being looked at, or wait for that.
+        self._waiting: Counter[str] = Counter()
 
     async def check(self, request: Request, name: str, password: str) -> User:
         """The user of that name, if that is his password.
@@ -51,39 +60,73 @@ class Attempts:
             Unauthorized: it is wrong.
             redis.RedisError: the server does not answer.
         """
-        if user := self._users.proven(name, password):
-            return user
+        source = network(request.scope)
+        # Whoever has to wait learns nothing, not even whether a password was right a moment ago.
+        count = await run_in_threadpool(self._look, source)
+        user = self._proven.get(source, name, password)
+        with self._lock:
+            # Those that are not counted yet may be wrong: else a thousand guesses at once would be
+            # compared with what is remembered.
+            if user is not None and count + self._waiting[source] < MOST_OF_ADDRESS:
+                return user
+            self._waiting[source] += 1
         try:
-            limiter = _limiter.get()
+            return await to_thread.run_sync(
+                self._check, source, name, password, limiter=self._find_limiter()
+            )
+        finally:
+            with self._lock:
+                self._waiting[source] -= 1
+                if not self._waiting[source]:
+                    del self._waiting[source]
+
+    def _find_limiter(self) -> CapacityLimiter:
+        try:
+            return _limiter.get()
         except LookupError:
             limiter = CapacityLimiter(AT_ONCE)
             _limiter.set(limiter)
-        return await to_thread.run_sync(self._check, request, name, password, limiter=limiter)
+            return limiter
 
-    def _check(self, request: Request, name: str, password: str) -> User:
-        source = network(request.scope)
-        if user := self._users.proven(name, password):  # by another request, meanwhile
-            return user
+    def _check(self, source: str, name: str, password: str) -> User:
         # Counted before the password is looked at, so that many at once are not all let through;
         # and the address first, or one of them could fill Redis with names.
-        of_address = self._api.keys.web_attempts(f"address:{source}")
+        of_address = self._of_address(source)
         of_name = self._api.keys.web_attempts(f"name:{_digest(name)}")
         self._count(of_address, MOST_OF_ADDRESS, source)
         self._count(of_name, MOST_OF_NAME, source)
-        user = self._users.with_password(name, password)
+        user = self._proven.get(source, name, password)  # by another request, meanwhile
+        user = user or self._users.with_password(name, password)
         if user is None:
             # What is no name may be a password in the wrong field.
             who = name if self._users.knows(name) else "an unknown user"
             _log.warning("wrong password for %s from %s", who, source)
-            raise Unauthorized("name or password is wrong")
+            raise Unauthorized(Text("name or password is wrong"))
         with self._api.redis.pipeline(transaction=False) as pipe:
             for key in (of_address, of_name):
                 # It may have expired: then this makes it anew, with an end.
                 pipe.set(key, 0, ex=WITHIN, nx=True)
                 pipe.decr(key)
             pipe.execute()
+        self._proven.add(source, name, password, user)
         _log.info("%s logged in from %s", user.name, source)
         return user
+
+    def _look(self, source: str) -> int:
+        """How many passwords from there count; one round trip.
+
+        Raises:
+            TooMany: too many.
+        """
+        key = self._of_address(source)
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            pipe.get(key)
+            pipe.ttl(key)
+            answers: list[Any] = pipe.execute()
+        count, left = int(answers[0] or 0), int(answers[1])
+        if count >= MOST_OF_ADDRESS:
+            self._refuse(source, left)
+        return count
 
     def _count(self, key: str, most: int, source: str) -> None:
         with self._api.redis.pipeline(transaction=False) as pipe:
@@ -93,8 +136,14 @@ class Attempts:
             answers: list[Any] = pipe.execute()
         _, count, left = answers
         if count > most:
-            _log.warning("too many wrong passwords; one from %s was not looked at", source)
-            raise TooMany("Too many wrong passwords.", max(1, int(left)))
+            self._refuse(source, int(left))
+
+    def _refuse(self, source: str, left: int) -> NoReturn:
+        _log.warning("too many wrong passwords; one from %s was not looked at", source)
+        raise TooMany(Text("Too many wrong passwords."), max(1, left))
+
+    def _of_address(self, source: str) -> str:
+        return self._api.keys.web_attempts(f"address:{source}")
 
 
 def _digest(name: str) -> str:

@@ -10,6 +10,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from jobd.texts import Text
 from jobd.web.refusals import Refusal, TooLarge, TooSlow
 
 WITHIN = 30.0
@@ -26,7 +27,7 @@ async def read_body(request: Request, receive: Receive, most: int) -> bytes:
         TooLarge: it has more than *most* bytes; no more than that is held.
         TooSlow: it has not come within :data:`WITHIN`.
     """
-    too_large = TooLarge(f"a request like this may have {most:,} bytes")
+    too_large = TooLarge(Text("a request like this may have %(most)s bytes", most=f"{most:,}"))
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > most:
         raise too_large
@@ -37,13 +38,15 @@ async def read_body(request: Request, receive: Receive, most: int) -> bytes:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Refusal("the request did not end")
+                    raise Refusal(Text("the request did not end"))
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > most:
                     raise too_large
     except TimeoutError:
-        raise TooSlow(f"the request did not come within {WITHIN:.0f} seconds") from None
+        raise TooSlow(
+            Text("the request did not come within %(seconds)s seconds", seconds=f"{WITHIN:.0f}")
+        ) from None
     return bytes(body)
 
 
@@ -56,7 +59,7 @@ def fields_of(request: Request, body: bytes) -> FormData:
         fields: list[Any] = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
         return FormData(fields)
     except ValueError:
-        raise TooLarge(f"a form may have {_MOST_FIELDS:,} fields") from None
+        raise TooLarge(Text("a form may have %(most)s fields", most=f"{_MOST_FIELDS:,}")) from None
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -1,9 +1,15 @@
 """The sessions that were ended by logging out, in Redis: there may be many processes of the
-dashboard."""
+dashboard.
+
+Each is remembered until its cookie is worth nothing by itself: whoever could make us forget it
+could bring a stolen cookie back to life. Of a user who logs out very often one mark stands for
+many: his sessions that began before a moment have ended, whether he has logged out of them or not.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import redis as redis_py
@@ -15,41 +21,68 @@ from jobd.web.snapshots import Snapshots
 SEEN_WITHIN = 5.0
 """Seconds after which every process knows."""
 
-_MOST = 10_000
+MOST_OF_USER = 1_000
+"""Sessions of a user that are remembered one by one; the older half of more becomes a mark."""
+
+_CLOCKS = 60
+"""Seconds by which the clocks of hosts may differ."""
 
 
 class Ended:
-    """Those whose cookies would still be good."""
+    """Those whose cookies would still be good.
+
+    They are a sorted set, by the ends (Unix time) of their cookies: ``SESSION:NAME``, or ``:NAME``
+    for all sessions of a user that end until then.
+    """
 
     def __init__(self, api: Session, snapshots: Snapshots) -> None:
         self._api = api
         self._snapshots = snapshots
 
-    def add(self, ident: str, until: float) -> None:
-        """The session *ident*, whose cookie is good until then (Unix time), has ended.
+    def add(self, name: str, ident: str, until: float) -> None:
+        """The session *ident* of user *name*, whose cookie is good until then, has ended.
 
         Raises:
             redis.RedisError: the server does not answer.
         """
         key = self._api.keys.web_ended
         with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(key, {ident: repr(until)})
-            pipe.zremrangebyscore(key, "-inf", repr(time.time()))
-            pipe.zremrangebyrank(key, 0, -_MOST - 1)
-            pipe.expire(key, LASTS + 60)
-            pipe.execute()
+            pipe.zadd(key, {f"{ident}:{name}": repr(until)})
+            pipe.zremrangebyscore(key, "-inf", repr(time.time() - _CLOCKS))
+            pipe.expire(key, LASTS + _CLOCKS)
+            pipe.zcard(key)
+            *_, size = pipe.execute()
+        if size > MOST_OF_USER:
+            self._mark(name)
         self._snapshots.changed()
 
-    def has(self, ident: str) -> bool:
+    def has(self, name: str, ident: str, until: float) -> bool:
         """Whether it has. One command every five seconds, for everybody.
 
         Without Redis nobody can see or change anything, so then it does not matter.
         """
         try:
-            return ident in self._snapshots.get("ended", SEEN_WITHIN, self._read)
+            ended = self._snapshots.get("ended", SEEN_WITHIN, self._read)
         except redis_py.RedisError:
             return False
+        return f"{ident}:{name}" in ended or until <= ended.get(f":{name}", 0.0)
 
-    def _read(self) -> frozenset[str]:
-        found: Any = self._api.redis.zrange(self._api.keys.web_ended, 0, -1)
-        return frozenset(ident.decode(errors="replace") for ident in found)
+    def _mark(self, name: str) -> None:
+        """Let one mark stand for the older half, if there are too many of that user."""
+        key, mark = self._api.keys.web_ended, f":{name}"
+        mine = {
+            each: until
+            for each, until in self._read().items()
+            if each.endswith(mark) and each != mark  # a name has no colon
+        }
+        if len(mine) <= MOST_OF_USER:
+            return
+        until = sorted(mine.values())[len(mine) // 2]
+        with self._api.redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(key, {mark: repr(until)}, gt=True)
+            pipe.zrem(key, *(each for each, end in mine.items() if end <= until))
+            pipe.execute()
+
+    def _read(self) -> Mapping[str, float]:
+        found: Any = self._api.redis.zrange(self._api.keys.web_ended, 0, -1, withscores=True)
+        return {each.decode(errors="replace"): until for each, until in found}

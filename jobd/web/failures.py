@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 
 import redis as redis_py
 from anyio import get_cancelled_exc_class
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from starlette.exceptions import HTTPException
@@ -15,10 +17,24 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, ConflictError
 from jobd.settings import redact
-from jobd.web.refusals import Answered, Ending, Failed, Refusal, Unavailable, refuse
+from jobd.texts import Text
+from jobd.web.refusals import (
+    Answered,
+    Conflict,
+    Failed,
+    LoginError,
+    NotNow,
+    Refusal,
+    Unavailable,
+    refuse,
+    said_by,
+)
 from jobd.web.streams import Streams
+
+_TELL_AGAIN = 60.0
+"""Seconds between two lines of the log about the same trouble with Redis."""
 
 _log = logging.getLogger("jobd.web")
 
@@ -35,6 +51,7 @@ class Failures:
         self._app = app
         self._streams = streams
         self._can_log_in = can_log_in
+        self._outage = "", 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,14 +73,24 @@ class Failures:
             if not self._streams.closing:
                 raise
             if not began:
-                ending = Ending("The dashboard is being stopped.")
+                ending = NotNow(Text("The dashboard is being stopped."))
                 await self.answer(Request(scope), ending)(scope, receive, send)
         except Exception as error:
             refusal = _refusal(Request(scope), error)
+            if isinstance(refusal, Unavailable):
+                self._tell_outage(str(refusal))
             if began:
                 raise
             answer = self.answer(Request(scope), refusal)
             await answer(scope, receive, send)
+
+    def _tell_outage(self, why: str) -> None:
+        """Log it, but not for each of the pages that poll."""
+        told, at = self._outage
+        now = time.monotonic()
+        if why != told or now - at >= _TELL_AGAIN:
+            self._outage = why, now
+            _log.warning("redis_unavailable: %s", why)
 
     def answer(self, request: Request, refusal: Refusal) -> Response:
         return refuse(request, refusal, can_log_in=self._can_log_in)
@@ -76,13 +103,29 @@ def _refusal(request: Request, error: Exception) -> Refusal:
     if isinstance(error, HTTPException):
         return Answered(error)
     if isinstance(error, ArgumentError):
-        return Refusal(str(error))
-    if isinstance(error, NoConnection | NoAnswer):
-        return Unavailable(f"{redact(str(error))}. This page tries again by itself.")
+        return Refusal(said_by(error))
+    if isinstance(error, ConflictError):
+        return Conflict(said_by(error))
     if isinstance(error, redis_py.RedisError):
-        refusal = Unavailable(f"{redact(str(error))}. This page tries again by itself.")
-        refusal.title = "Redis refuses"
-        return refusal
+        return _unavailable(error)
     ref = secrets.token_hex(4)
     _log.error("error %s in %s %s", ref, request.method, request.scope["path"], exc_info=error)
-    return Failed(f"This is a fault of the dashboard. Its log says more, under {ref}.")
+    if isinstance(error, LoginError):
+        return Failed(
+            Text(
+                "The login of the application is at fault. The log says more, under %(ref)s.",
+                ref=ref,
+            )
+        )
+    return Failed(
+        Text("This is a fault of the dashboard. Its log says more, under %(ref)s.", ref=ref)
+    )
+
+
+def _unavailable(error: redis_py.RedisError) -> Refusal:
+    refusal = Unavailable(Text("%(detail)s.", detail=redact(str(error)).rstrip(".")))
+    # A wrong password is one of the first kind, too, in redis-py.
+    unheard = isinstance(error, NoConnection | NoAnswer)
+    if isinstance(error, AuthenticationError) or not unheard:
+        refusal.title = Text("Redis refuses")
+    return refusal

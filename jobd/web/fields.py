@@ -19,8 +19,10 @@ import msgspec
 
 from jobd.errors import ArgumentError
 from jobd.registry import Definition
+from jobd.texts import Text
 from jobd.web.jobview import as_json
 from jobd.web.present import clip
+from jobd.web.refusals import said_by
 
 Kind = Literal["text", "integer", "number", "choice", "json"]
 
@@ -78,11 +80,17 @@ class Form:
         self._signature = definition.signature
         parameters = self._signature.parameters.values()
         if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
-            raise ArgumentError(f"{definition.name} takes any arguments")
+            raise ArgumentError(Text("%(job)s takes any arguments", job=definition.name))
         try:
             bound = self._signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise ArgumentError(f"the arguments do not fit {definition.name}: {error}") from None
+            raise ArgumentError(
+                Text(
+                    "the arguments do not fit %(job)s: %(detail)s",
+                    job=definition.name,
+                    detail=str(error),
+                )
+            ) from None
         self._named = set(kwargs)
         hints = _hints(definition)
         self.fields = [
@@ -121,7 +129,7 @@ class Form:
             else:
                 args.append(value)
         if any(field.error for field in self.fields):
-            raise ArgumentError("some arguments are not as the job wants them")
+            raise ArgumentError(Text("some arguments are not as the job wants them"))
         return args, kwargs
 
     def _value(self, field: Field) -> Any:
@@ -134,7 +142,7 @@ class Form:
             value = _parsed(field)
             _check(value, field._type)
         except ValueError as error:
-            field.error = clip(str(error), 300)
+            field.error = said_by(error)
             return None
         return value
 
@@ -228,17 +236,19 @@ def _parsed(field: Field) -> Any:
             try:
                 return int(text.strip())
             except ValueError:
-                raise ValueError("a whole number is wanted") from None
+                raise ValueError(Text("a whole number is wanted")) from None
         case "number":
             try:
                 number = float(text.strip())
             except ValueError:
                 number = math.nan
             if not math.isfinite(number):
-                raise ValueError("a number is wanted")
+                raise ValueError(Text("a number is wanted"))
             return number
         case "choice" if text not in field.choices:
-            raise ValueError(f"one of these is wanted: {', '.join(field.choices)}")
+            raise ValueError(
+                Text("one of these is wanted: %(choices)s", choices=", ".join(field.choices))
+            )
         case _:
             return parse_json(text)
 
@@ -252,13 +262,13 @@ def parse_json(text: str) -> Any:
     [1, {'a': None}]
     """
     if not text.strip():
-        raise ValueError('JSON is wanted, such as null, 7, "text" or [1, 2]')
+        raise ValueError(Text('JSON is wanted, such as null, 7, "text" or [1, 2]'))
     try:
         return msgspec.json.decode(text.encode(errors="replace"))
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(Text("it is nested too deeply")) from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise ValueError(f"this is no JSON: {error}") from None
+        raise ValueError(Text("this is no JSON: %(detail)s", detail=str(error))) from None
 
 
 def _check(value: Any, hint: Any) -> None:

@@ -16,16 +16,18 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobd.texts import Text
 from jobd.web import session
 from jobd.web.attempts import Attempts
 from jobd.web.bodies import fields_of, read_body, replay
 from jobd.web.ended import Ended
 from jobd.web.origin import check_local, check_origin
-from jobd.web.place import path_within
-from jobd.web.refusals import Forbidden, Unauthorized, WrongBasic
+from jobd.web.place import is_api, path_within
+from jobd.web.refusals import Forbidden, LoginError, Refusal, Unauthorized, WrongBasic
 from jobd.web.users import Role, User, Users
 
 Login = Callable[[Request], User | Awaitable[User | None] | None]
@@ -61,7 +63,12 @@ def require(request: Request, role: Role) -> User:
     user = user_of(request)
     if user.role < role:
         raise Forbidden(
-            f"this takes the role {role.name.lower()}; {user.name} has {user.role.name.lower()}"
+            Text(
+                "this takes the role %(role)s; %(user)s has %(has)s",
+                role=role.name.lower(),
+                user=user.name,
+                has=user.role.name.lower(),
+            )
         )
     return user
 
@@ -131,10 +138,16 @@ class Gate:
         request.scope["jobd.form"] = form
         if not by_header:
             given = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
+            if is_api(request.scope) and not given and "authorization" in request.headers:
+                raise Forbidden(
+                    Text("changes by the API take a token: Authorization: Bearer TOKEN")
+                )
             if not session.is_form_token(request, given):
                 raise Forbidden(
-                    "this form is too old, or cookies are switched off: "
-                    "go back, load the page again, repeat it"
+                    Text(
+                        "this form is too old, or cookies are switched off: "
+                        "go back, load the page again, repeat it"
+                    )
                 )
         return replay(body, receive)
 
@@ -147,7 +160,7 @@ class Gate:
         if bearer:
             if user := self._users.with_token(credentials.strip()):
                 return user, True
-            raise Unauthorized("the token is not known")
+            raise Unauthorized(Text("the token is not known"))
         if scheme.lower() == "basic":
             return await self._by_password(request, credentials), False
         if user := await self._by_session(request):
@@ -155,19 +168,24 @@ class Gate:
         if self._local:
             check_local(request)
             return LOCAL, False
-        raise Unauthorized("log in first")
+        raise Unauthorized(Text("log in first"))
 
     async def _by_application(self, request: Request) -> User | None:
         """Who the application around us says it is. What it raises refuses the request."""
-        # In a thread, for it may look into a database; a coroutine function only begins there.
-        found: Any = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
-        if inspect.isawaitable(found):
-            found = await found
+        try:
+            # In a thread, for it may look into a database; a coroutine function only begins there.
+            found: Any = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
+            if inspect.isawaitable(found):
+                found = await found
+        except (HTTPException, Refusal):
+            raise
+        except Exception as error:
+            raise LoginError("the login of the application has failed") from error
         if found is None:
             return None
         # Never taken for a user: True, a user of another library, and the like.
         if not (isinstance(found, User) and isinstance(found.role, Role) and found.name):
-            raise TypeError(
+            raise LoginError(
                 f"the login of the application returned {type(found).__name__}; "
                 "it must be a jobd.web.User with a name, or None"
             )
@@ -177,18 +195,18 @@ class Gate:
         try:
             name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError, ValueError):
-            raise WrongBasic("the Authorization header cannot be read") from None
+            raise WrongBasic(Text("the Authorization header cannot be read")) from None
         try:
             return await self._attempts.check(request, name, password)
         except Unauthorized as refusal:
-            raise WrongBasic(str(refusal)) from None
+            raise WrongBasic(refusal.text) from None
 
     async def _by_session(self, request: Request) -> User | None:
         content = session.session_of(request).content
         user = self._users.named(content.user, content.proof)
         if user is None:
             return None
-        ended = await run_in_threadpool(self._ended.has, content.ident)
+        ended = await run_in_threadpool(self._ended.has, content.user, content.ident, content.until)
         return None if ended else user
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from jobd.texts import Text
 from jobd.web.refusals import Unavailable
 from jobd.web.state import state_of
 
@@ -29,7 +30,7 @@ async def readyz(request: Request) -> Response:
     try:
         await run_in_threadpool(state.snapshots.get, "ping", FRESH, state.api.redis.ping)
     except redis_py.RedisError:
-        raise Unavailable("Redis does not answer.") from None
+        raise Unavailable(Text("Redis does not answer.")) from None
     return PlainTextResponse("ok\n")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ import msgspec
 
 from jobd import registry
 from jobd.api import Api, JobRecord, Reason, SortedEntry, why_in_flight, why_queued, why_waiting
-from jobd.api.display import ENCRYPTED
+from jobd.api.display import hidden
 from jobd.api.entries import is_plain
 from jobd.api.groups import is_library
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.options import CALL_FIELDS, DEFAULTS
+from jobd.texts import Text
 from jobd.web import places
 from jobd.web.places import Place
 from jobd.web.present import clip, duration
@@ -47,7 +47,7 @@ class Event:
         tone: ``good``, ``bad``, ``warn``, or nothing.
     """
 
-    text: str
+    text: Text
     at: float
     tone: str = ""
     detail: str = ""
@@ -76,28 +76,29 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
     events = []
     queue = clip(job["queue"] if isinstance(job["queue"], str) else job.queue, 60)
     if created is not None and enqueued is not None and abs(enqueued - created) < 0.05:
-        events.append(Event(f"Pushed into queue {queue}", created))
+        events.append(Event(Text("Pushed into queue %(queue)s", queue=queue), created))
     else:
         if created is not None:
-            events.append(Event("Pushed", created))
+            events.append(Event(Text("Pushed"), created))
         if enqueued is not None:
-            events.append(Event(f"Put into queue {queue}", enqueued))
+            events.append(Event(Text("Put into queue %(queue)s", queue=queue), enqueued))
     error = clip(f"{job.error_class}: {job.error_message}", 160) if job.error_class else ""
     failures = (job.retry_count or 0) + 1
     if job.failed_at is not None:
         detail = error if job.retried_at is None else ""
-        events.append(Event("First failure", job.failed_at, "bad", detail))
+        events.append(Event(Text("First failure"), job.failed_at, "bad", detail))
     if job.retried_at is not None:
-        events.append(Event(f"Failure number {failures}, the last", job.retried_at, "bad", error))
+        text = Text("Failure number %(number)s, the last", number=failures)
+        events.append(Event(text, job.retried_at, "bad", error))
     if started is not None:
-        events.append(Event("Started", started, "good"))
+        events.append(Event(Text("Started"), started, "good"))
     if isinstance(job, SortedEntry):
         texts = {
-            "retry": (f"Attempt number {failures + 1}", "warn"),
-            "schedule": ("Due", "warn"),
-            "dead": ("Died", "bad"),
+            "retry": (Text("Attempt number %(number)s", number=failures + 1), "warn"),
+            "schedule": (Text("Due"), "warn"),
+            "dead": (Text("Died"), "bad"),
         }
-        text, tone = texts.get(place.set, ("In this set", ""))
+        text, tone = texts.get(place.set, (Text("In this set"), ""))
         events.append(Event(text, job.score, tone))
     return sorted(events, key=lambda event: event.at)
 
@@ -150,35 +151,20 @@ def retries(job: JobRecord) -> str:
     """How often it is tried again, for people."""
     window, retry = job["retry_for"], job["retry"]
     if type(window) in (int, float):
-        return f"for {duration(window)} after the first failure"
+        return Text("for %(time)s after the first failure", time=duration(window))
     if retry is False:
-        return "none"
-    return str(min(retry, 10**9)) if type(retry) is int else "as many as usual"
+        return Text("none")
+    return str(min(retry, 10**9)) if type(retry) is int else Text("as many as usual")
 
 
 def payload(job: JobRecord) -> str:
     """All of it as JSON; what is encrypted, or shown elsewhere unpacked, is left out."""
-    item = dict(job.item)
-    if not item:
-        return clip(job.raw, MOST_SHOWN)
-    if item.get("encrypt"):
-        item |= hidden(item)
+    if not job.item:
+        return clip(job.display_raw, MOST_SHOWN)
+    item = hidden(job.item) if job.encrypted else dict(job.item)
     if isinstance(item.get("error_backtrace"), str):
         item["error_backtrace"] = f"[{len(job.error_backtrace)} lines, packed]"
     return pretty(item)
-
-
-def hidden(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a job with encrypted ones, those hidden."""
-    args, kwargs = item.get("args"), item.get("kwargs")
-    found: dict[str, Any] = {}
-    if "args" in item:
-        found["args"] = [*args[:-1], ENCRYPTED] if isinstance(args, list) and args else ENCRYPTED
-    if "kwargs" in item:
-        found["kwargs"] = (
-            dict.fromkeys(kwargs, ENCRYPTED) if isinstance(kwargs, dict) else ENCRYPTED
-        )
-    return found
 
 
 def pretty(value: Any) -> str:
@@ -224,15 +210,15 @@ def others(job: JobRecord) -> list[tuple[str, str]]:
     return found[:_MOST_FIELDS]
 
 
-def lineage(job: JobRecord) -> list[tuple[str, str]]:
+def lineage(job: JobRecord) -> list[tuple[Text, str]]:
     """Where it comes from: what it belongs to, and the processes that died on it."""
-    found = [("Batch", clip(job.bid, 100))] if job.bid else []
+    found = [(Text("Batch"), clip(job.bid, 100))] if job.bid else []
     crashes, death = job["crashes"], job["recovered_from"]
     if type(crashes) is int:
-        found.append(("Processes that died while it ran", f"{min(crashes, 10**9):,}"))
+        found.append((Text("Processes that died while it ran"), f"{min(crashes, 10**9):,}"))
     if isinstance(death, dict):
-        found.append(("The last of them", clip(str(death.get("owner", "?")), 200)))
-        found.append(("which died of", clip(str(death.get("cause", "?")), 300)))
+        found.append((Text("The last of them"), clip(str(death.get("owner", "?")), 200)))
+        found.append((Text("which died of"), clip(str(death.get("cause", "?")), 300)))
     return found
 
 
@@ -257,5 +243,5 @@ def parse_place(name: str, key: str) -> Place:
         ArgumentError: it means none.
     """
     if not name or not key:
-        raise ArgumentError("the address of a job says where it is: /job?set=…&key=…")
+        raise ArgumentError(Text("the address of a job says where it is: /job?set=…&key=…"))
     return Place(name, key[:300])

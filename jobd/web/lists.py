@@ -10,6 +10,10 @@ from starlette.datastructures import FormData, QueryParams
 from starlette.requests import Request
 
 from jobd.api import Page, Scan
+from jobd.api.reading import unsigned
+from jobd.texts import Text
+from jobd.web.present import clip
+from jobd.web.refusals import Refusal
 from jobd.web.rows import Row
 from jobd.web.state import state_of
 
@@ -49,13 +53,17 @@ class Part:
 
     @classmethod
     def of(cls, given: QueryParams | FormData) -> Part:
-        """That of an address or a form."""
+        """That of an address or a form.
+
+        Raises:
+            Refusal: its cursor is none: what follows would be another search.
+        """
         count = number_of(given.get("count"))
         return cls(
             start=number_of(given.get("start")),
             count=count if count in COUNTS else COUNTS[0],
             q=str(given.get("q", "")).strip()[:1000],
-            cursor=str(given.get("cursor", ""))[:40],
+            cursor=cursor_of(given.get("cursor")),
             found=number_of(given.get("found")),
             scanned=number_of(given.get("scanned")),
             other=given.get("order") == "other",
@@ -131,3 +139,23 @@ def number_of(value: object) -> int:
     """A number of an address or a form; 0 for what is none."""
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def cursor_of(value: object) -> str:
+    """A cursor of an address or a form, "" for the beginning. Redis has them of 64 bits.
+
+    Raises:
+        Refusal: it is none.
+
+    >>> cursor_of("17"), cursor_of(None)
+    ('17', '')
+    """
+    text = str(value or "")
+    if text and unsigned(text) is None:
+        raise Refusal(
+            Text(
+                "%(cursor)s is no cursor of a search; leave it out to begin anew",
+                cursor=clip(text, 50),
+            )
+        )
+    return text

@@ -20,7 +20,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from jobd.web.refusals import Unavailable
+from jobd.texts import Text
+from jobd.web.refusals import NotNow
 from jobd.web.state import State, state_of
 
 EVERY = 2.0
@@ -41,7 +42,7 @@ async def live(request: Request) -> Response:
         return Response(status_code=204)
     state = state_of(request)
     if state.streams.full:
-        raise Unavailable("Too many pages are open; this one polls.")
+        raise NotNow(Text("Too many pages are open; this one polls."))
     return _Stream(state)
 
 

@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from jobd.texts import Text
 from jobd.web.place import address, is_loopback, is_proxied
 from jobd.web.refusals import Forbidden
+
+_FOREIGN = Text("this came from another site")
 
 
 def check_local(request: Request) -> None:
@@ -18,15 +21,25 @@ def check_local(request: Request) -> None:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         name = ""
-    advice = "; set up users: docs/dashboard.md"
     if not is_loopback(name):
         raise Forbidden(
-            f"without users the dashboard answers to localhost only, not to {host[:100]!r}{advice}"
+            Text(
+                "without users the dashboard answers to localhost only, not to %(host)s; "
+                "set up users: docs/dashboard.md",
+                host=repr(host[:100]),
+            )
         )
     if is_proxied(request.scope):
-        raise Forbidden(f"without users the dashboard answers to no proxy{advice}")
+        raise Forbidden(
+            Text("without users the dashboard answers to no proxy; set up users: docs/dashboard.md")
+        )
     if not is_loopback(address(request.scope)):
-        raise Forbidden(f"without users the dashboard answers to this machine only{advice}")
+        raise Forbidden(
+            Text(
+                "without users the dashboard answers to this machine only; "
+                "set up users: docs/dashboard.md"
+            )
+        )
 
 
 def check_origin(request: Request) -> None:
@@ -34,7 +47,7 @@ def check_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         if site != "same-origin":
-            raise Forbidden("this came from another site")
+            raise Forbidden(_FOREIGN)
         return
     # Browsers say that of safe places only (TLS, this machine); older ones never.
     origin = request.headers.get("origin")
@@ -50,9 +63,9 @@ def check_origin(request: Request) -> None:
         }
         theirs = _site(urlsplit(origin).netloc, origin)
     except ValueError:
-        raise Forbidden("this came from another site") from None
+        raise Forbidden(_FOREIGN) from None
     if theirs not in ours:
-        raise Forbidden("this came from another site")
+        raise Forbidden(_FOREIGN)
 
 
 def _site(host: str, origin: str) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from jobd.api import Api, JobRecord, JobSet, QueuedKey, SortedEntry
 from jobd.api.entries import is_plain
 from jobd.errors import ArgumentError
+from jobd.texts import Text
 from jobd.web.render import url
 
 PAGES = {"retry": "retries", "schedule": "scheduled", "dead": "dead"}
@@ -69,7 +70,13 @@ def set_named(api: Api, name: str) -> JobSet:
     sets: Sequence[JobSet] = (api.retries, api.scheduled, api.dead)
     found = next((jobs for jobs in sets if jobs.name == name), None)
     if found is None:
-        raise ArgumentError(f"there is no set {name[:100]!r}; there are {', '.join(PAGES)}")
+        raise ArgumentError(
+            Text(
+                "there is no set %(set)s; there are %(known)s",
+                set=repr(name[:100]),
+                known=", ".join(PAGES),
+            )
+        )
     return found
 
 
@@ -86,7 +93,9 @@ def queued_keys(keys: Iterable[str]) -> list[QueuedKey]:
     for key in keys:
         parts = _QUEUED.fullmatch(key)
         if parts is None:
-            raise ArgumentError(f"{key[:200]!r} does not stand for a job of a queue")
+            raise ArgumentError(
+                Text("%(key)s does not stand for a job of a queue", key=repr(key[:200]))
+            )
         place = None if parts["place"] is None else int(parts["place"])
         found.append(QueuedKey(parts["digest"], parts["jid"], place))
     return found

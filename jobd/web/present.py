@@ -9,6 +9,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from jobd.redis.metrics import BOUNDS
+from jobd.texts import Text
+from jobd.web.language import gettext
+
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -20,12 +24,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def jobs(count: int) -> str:
+def jobs(count: int) -> Text:
     """
     >>> jobs(1), jobs(2000)
     ('1 job', '2,000 jobs')
     """
-    return "1 job" if count == 1 else f"{number(count)} jobs"
+    return Text.counted("%(count)s job", "%(count)s jobs", count)
 
 
 def rate(per_second: float | None) -> str:
@@ -93,6 +97,18 @@ def fine(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms" if seconds < 0.01 else duration(seconds)
 
 
+def percentile(seconds: float | None) -> str:
+    """One of a histogram: the bound of its bucket, infinity for the last one, None of nothing.
+
+    >>> percentile(0.02), percentile(float("inf")), percentile(None)
+    ('≤ 20 ms', '> 5 min 35 s', '–')
+    """
+    if seconds is None:
+        return "–"
+    longest = BOUNDS[-1] / 1000
+    return f"≤ {duration(seconds)}" if seconds <= longest else f"> {duration(longest)}"
+
+
 def ago(at: float | None) -> str:
     """How long since, or until, Unix time *at*.
 
@@ -103,8 +119,10 @@ def ago(at: float | None) -> str:
         return "–"
     passed = time.time() - at
     if abs(passed) < 1:
-        return "now"
-    return f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}"
+        return gettext("now")
+    if passed > 0:
+        return gettext("%(time)s ago", time=duration(passed))
+    return gettext("in %(time)s", time=duration(-passed))
 
 
 def moment(at: float | None, relative: bool = True) -> Markup:
@@ -165,17 +183,23 @@ def dotted(name: str) -> Markup:
     return Markup(".<wbr>").join(escape(part) for part in name.split("."))
 
 
-_SETS = {"retry": "retries", "schedule": "scheduled jobs", "dead": "dead jobs"}
+_SETS = {
+    "retry": Text("retries"),
+    "schedule": Text("scheduled jobs"),
+    "dead": Text("dead jobs"),
+}
 
 
-def target(name: str) -> str:
-    """What somebody has acted on, as people call it.
+def target(name: str) -> Text:
+    """What somebody has acted on, as people call it: a name of at most 120 characters.
 
     >>> target("schedule"), target("queue:low"), target("host:1:ab")
     ('scheduled jobs', 'queue low', 'host:1:ab')
     """
     kind, _, queue = name.partition(":")
-    return f"queue {queue}" if kind == "queue" else _SETS.get(name, name)
+    if kind == "queue":
+        return Text("queue %(name)s", name=clip(queue, 120))
+    return _SETS.get(name) or Text(clip(name, 120))
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -185,9 +209,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "elapsed": elapsed,
     "fine": fine,
-    "jobs": jobs,
     "moment": moment,
     "number": number,
+    "percentile": percentile,
     "rate": rate,
     "short": short,
     "size": size,

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from jobd.texts import Text
 from jobd.web.place import is_api, path_within
 from jobd.web.render import problem_page, url
 
@@ -20,10 +21,16 @@ AGAIN = 5
 
 
 class Refusal(Exception):
-    """Something is refused; *status* is of HTTP, the text is for people."""
+    """Something is refused; *status* is of HTTP. The text is for people: a :class:`Text`, unless
+    it is said to programs only, or somebody else has said it."""
 
     status = 400
-    title = "That cannot be done"
+    title: str = Text("That cannot be done")
+
+    @property
+    def text(self) -> str:
+        """What is said to people; it can be translated if it was made here."""
+        return said_by(self)
 
     def headers(self) -> dict[str, str]:
         return {}
@@ -33,7 +40,7 @@ class Unauthorized(Refusal):
     """It is not known who asks."""
 
     status = 401
-    title = "Who are you?"
+    title = Text("Who are you?")
 
     def headers(self) -> dict[str, str]:
         # Not Basic: at that, browsers would open a window of their own over the page.
@@ -51,35 +58,35 @@ class Forbidden(Refusal):
     """It is known, but he may not; or it was not his own wish."""
 
     status = 403
-    title = "You may not do that"
+    title = Text("You may not do that")
 
 
 class NotFound(Refusal):
     """It is not there, or not there any more."""
 
     status = 404
-    title = "Not here"
+    title = Text("Not here")
 
 
 class Conflict(Refusal):
     """It does not go with how things are."""
 
     status = 409
-    title = "Not possible now"
+    title = Text("Not possible now")
 
 
 class TooSlow(Refusal):
     """The body did not come."""
 
     status = 408
-    title = "Too slow"
+    title = Text("Too slow")
 
 
 class TooLarge(Refusal):
     """More was sent than anything needs."""
 
     status = 413
-    title = "Too large"
+    title = Text("Too large")
 
 
 class TooMany(Refusal):
@@ -91,12 +98,17 @@ class TooMany(Refusal):
     """
 
     status = 429
-    title = "Too many attempts"
+    title = Text("Too many attempts")
 
-    def __init__(self, text: str, seconds: int) -> None:
-        minutes = -(-seconds // 60)
-        unit = "minute" if minutes == 1 else "minutes"
-        super().__init__(f"{text} Try again in {minutes} {unit}.")
+    def __init__(self, text: Text, seconds: int) -> None:
+        super().__init__(
+            Text.counted(
+                "%(text)s Try again in %(count)s minute.",
+                "%(text)s Try again in %(count)s minutes.",
+                -(-seconds // 60),
+                text=text,
+            )
+        )
         self._seconds = seconds
 
     def headers(self) -> dict[str, str]:
@@ -107,52 +119,66 @@ class Failed(Refusal):
     """A fault of ours."""
 
     status = 500
-    title = "Something is broken here"
+    title = Text("Something is broken here")
 
 
 class Unavailable(Refusal):
     """Redis does not answer, or refuses."""
 
     status = 503
-    title = "Redis does not answer"
+    title = Text("Redis does not answer")
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(AGAIN)}
 
 
-class Ending(Refusal):
-    """This process is being stopped."""
+class NotNow(Refusal):
+    """This process has too much open, or is being stopped."""
 
     status = 503
-    title = "Not now"
+    title = Text("Not now")
 
 
 class Answered(Refusal):
     """A refusal that Starlette or the login of the application around us has made."""
 
     def __init__(self, error: HTTPException) -> None:
-        text = {404: "There is no such page.", 405: "That is not possible with this address."}
-        super().__init__(text.get(error.status_code, error.detail or ""))
+        texts = {
+            404: Text("There is no such page."),
+            405: Text("That is not possible with this address."),
+        }
+        super().__init__(texts.get(error.status_code, error.detail or ""))
         self.status = error.status_code
-        self.title = "Not here" if self.status == 404 else _phrase(self.status)
+        self.title = NotFound.title if self.status == 404 else _phrase(self.status)
         self._headers = dict(error.headers or {})
 
     def headers(self) -> dict[str, str]:
         return self._headers
 
 
+class LoginError(Exception):
+    """The login of the application around us is at fault: it raised, or what it returned is no
+    user."""
+
+
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "That cannot be done"
+        return Refusal.title
+
+
+def said_by(error: Exception) -> str:
+    """The text of *error*, as a :class:`Text` where it is one."""
+    text = error.args[0] if error.args else ""
+    return text if isinstance(text, Text) else str(error)
 
 
 def problem(refusal: Refusal) -> Response:
     """The answer that says no to a program, as of RFC 9457."""
     content = {
         "type": "about:blank",
-        "title": refusal.title,
+        "title": str(refusal.title),
         "status": refusal.status,
         "detail": str(refusal),
     }
@@ -173,6 +199,7 @@ def refuse(request: Request, refusal: Refusal, *, can_log_in: bool = False) -> R
         query = request.url.query
         after = wanted + (f"?{query}" if query else "")
         return RedirectResponse(url(request, "login", next="" if after == "/" else after), 303)
-    if isinstance(refusal, Unavailable) and request.method == "GET":
+    again = isinstance(refusal, Unavailable) and request.method == "GET"
+    if again:
         headers["Refresh"] = str(AGAIN)
-    return problem_page(request, refusal.title, str(refusal), refusal.status, headers)
+    return problem_page(request, refusal.title, refusal.text, refusal.status, headers, again=again)

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from jobd.web import present, session
+from jobd.texts import Text
+from jobd.web import language, present, session
 from jobd.web.place import path_within, prefix
 from jobd.web.users import Role, User
 
@@ -27,10 +28,9 @@ _environment = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
-    extensions=["jinja2.ext.i18n"],
 )
 _environment.filters.update(present.FILTERS)
-_environment.install_null_translations()  # type: ignore[attr-defined]  # made by the extension
+_environment.globals.update(_=language.gettext, ngettext=language.ngettext)
 _environment.globals["Role"] = Role
 
 
@@ -59,20 +59,20 @@ class Tab:
     """One entry of the navigation: the page, its text, its key, and the counter beside it."""
 
     page: str
-    text: str
+    text: Text
     key: str
     stat: str = ""
 
 
 TABS = (
-    Tab("overview", "Overview", "o"),
-    Tab("busy", "Busy", "b", "busy"),
-    Tab("queues", "Queues", "u", "enqueued"),
-    Tab("retries", "Retries", "r", "retries"),
-    Tab("scheduled", "Scheduled", "s", "scheduled"),
-    Tab("dead", "Dead", "d", "dead"),
-    Tab("metrics", "Metrics", "m"),
-    Tab("audit", "Audit", "a"),
+    Tab("overview", Text("Overview"), "o"),
+    Tab("busy", Text("Busy"), "b", "busy"),
+    Tab("queues", Text("Queues"), "u", "enqueued"),
+    Tab("retries", Text("Retries"), "r", "retries"),
+    Tab("scheduled", Text("Scheduled"), "s", "scheduled"),
+    Tab("dead", Text("Dead"), "d", "dead"),
+    Tab("metrics", Text("Metrics"), "m"),
+    Tab("audit", Text("Audit"), "a"),
 )
 """The navigation, in its order."""
 
@@ -96,22 +96,29 @@ def render(
     """The page that *template* makes of *context*, in which *here* may name the tab."""
     user: User | None = request.scope.get("jobd.user")
     state: State | None = request.scope.get("jobd.state")
-    text = _environment.get_template(template).render(
-        request=request,
-        user=user,
-        title=state.title if state else "",
-        back=state.back if state else "",
-        tabs=TABS,
-        here=context.pop("here", None) or _here(request),
-        logged_in=bool(session.user_name(request)),
-        may=lambda role: user is not None and user.role >= role,
-        url=lambda name, /, **query: url(request, name, **query),
-        static=lambda path: static(request, path),
-        csrf=lambda: session.form_token(request),
-        flash=session.take_flash(request),
-        **context,
-    )
-    return HTMLResponse(text, status, headers)
+    spoken = language.of(request)
+    with language.speaking(spoken):
+        text = _environment.get_template(template).render(
+            request=request,
+            user=user,
+            title=state.title if state else "",
+            back=state.back if state else "",
+            language=spoken,
+            tabs=TABS,
+            here=context.pop("here", None) or _here(request),
+            logged_in=bool(session.user_name(request)),
+            may=lambda role: user is not None and user.role >= role,
+            url=lambda name, /, **query: url(request, name, **query),
+            static=lambda path: static(request, path),
+            csrf=lambda: session.form_token(request),
+            flash=session.take_flash(request),
+            **context,
+        )
+    response = HTMLResponse(text, status, headers)
+    response.headers["Content-Language"] = spoken.tag
+    if language.is_chosen(request):
+        response.headers.add_vary_header("Accept-Language")
+    return response
 
 
 def problem_page(
@@ -120,6 +127,8 @@ def problem_page(
     text: str,
     status: int,
     headers: Mapping[str, str] | None = None,
+    *,
+    again: bool = False,
 ) -> Response:
-    """A page that says what went wrong."""
-    return render(request, "problem.html", status, headers, heading=title, text=text)
+    """A page that says what went wrong; *again*: it will be asked for again by itself."""
+    return render(request, "problem.html", status, headers, heading=title, text=text, again=again)

@@ -54,7 +54,7 @@ def row_of(record: JobRecord, place: Place, at: float | None) -> Row:
         at=at,
         queue=clip(record.queue, _NAME),
         name="" if record.malformed else clip(record.display_class, _NAME),
-        args=clip(record.raw if record.malformed else arguments(record), _TEXT),
+        args=clip(record.display_raw if record.malformed else arguments(record), _TEXT),
         tags=tuple(clip(tag, 40) for tag in record.tags[:_NAMED]),
         error=clip(record.error_class, _NAME),
         message=clip(record.error_message, _TEXT),

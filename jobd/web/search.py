@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from jobd.api import JobRecord, in_group
-from jobd.api.glob import escaped, matcher
+from jobd.api.glob import MOST_OPEN, escaped, matcher
 
 FIELDS = ("class", "error", "tag", "jid", "queue")
 
@@ -68,7 +68,8 @@ def parse(text: str, group: str = "", error: str = "") -> Search:
     free = " ".join(_FIELD.sub(" ", text).split())
     if free:
         hints += _hints(free)
-        if tests or group or {"*", "#"} & set(free) or _PLAIN.fullmatch(free) is None:
+        simple = _PLAIN.fullmatch(free) is not None and len(free) <= MOST_OPEN
+        if tests or group or {"*", "#"} & set(free) or not simple:
             tests.append(_text_test(free))
     if group:
         tests.append(in_group(group))
@@ -104,13 +105,16 @@ def _field_test(field: str, value: str) -> Test:
 
 
 def _text_test(value: str) -> Test:
-    """Tests the stored text: as it was written, and as it would be written without escapes."""
+    """Tests the stored text: as it was written, and as it would be written without escapes; of what
+    is encrypted, only what is shown."""
     within = _tester(f"*{value}*")
     in_json = _tester(f"*{json.dumps(value, ensure_ascii=False)[1:-1]}*")
 
     def test(job: JobRecord) -> bool:
-        if within(job.raw) or within(job.display_class):
+        if within(job.display_raw) or within(job.display_class):
             return True
+        if job.encrypted:
+            return False
         try:
             text = msgspec.json.encode(job.item).decode(errors="replace")
         except (OverflowError, ValueError, RecursionError, TypeError):
@@ -131,7 +135,9 @@ def _tester(pattern: str) -> Callable[[str], bool]:
 
 
 def _either_case(plain: str) -> str:
-    """A pattern for *plain*, and for its capitals if it has none itself."""
+    """A pattern for *plain*, and for the beginning of its capitals if it has none itself."""
     if plain != plain.lower():
         return escaped(plain)
-    return "".join(f"[{char}{char.upper()}]" if char.isalpha() else escaped(char) for char in plain)
+    return "".join(
+        f"[{char}{char.upper()}]" if char.isalpha() else escaped(char) for char in plain[:MOST_OPEN]
+    )

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from jobd.master.logfile import LogFile
 from jobd.master.notify import Notifier
 from jobd.master.outlet import STDERR
 from jobd.web.app import Dashboard, dashboard
+from jobd.web.crowd import ACCEPTED_AT_ONCE
 from jobd.web.place import is_loopback
 from jobd.web.prefixed import Prefixed
 from jobd.web.protocol import Protocol
@@ -28,7 +30,8 @@ from jobd.webconfig import WebConfig
 ENDS_WITHIN = 3
 """Seconds that requests get when the server ends."""
 
-_BACKLOG = 128
+_BACKLOG = 1_024
+"""Connections that may wait to be accepted."""
 
 
 def serve(config: Config, web: WebConfig) -> int:
@@ -47,7 +50,13 @@ def serve(config: Config, web: WebConfig) -> int:
     )
     local = not (web.users or web.tokens)
     app = dashboard(
-        api, users=web.users, tokens=web.tokens, local=local, secret=web.secret, title=web.title
+        api,
+        users=web.users,
+        tokens=web.tokens,
+        local=local,
+        secret=web.secret,
+        title=web.title,
+        translations=web.translations,
     )
     path = web.path.rstrip("/")
     served: ASGIApp = app
@@ -56,7 +65,9 @@ def serve(config: Config, web: WebConfig) -> int:
         served = Prefixed(app, path)
     with _listen(web.bind, web.port, only_loopback=local) as listening:
         host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
+        # An address that stands for all of them is none that a browser elsewhere can open.
+        shown = socket.gethostname() if ip_address(host).is_unspecified else host
+        shown = f"[{shown}]" if ":" in shown else shown
         server = _Server(
             uvicorn.Config(
                 served,
@@ -67,6 +78,7 @@ def serve(config: Config, web: WebConfig) -> int:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                backlog=ACCEPTED_AT_ONCE,
                 forwarded_allow_ips=list(web.proxies),
                 timeout_graceful_shutdown=ENDS_WITHIN,
             ),
@@ -83,11 +95,18 @@ def serve(config: Config, web: WebConfig) -> int:
 
 
 class _Server(uvicorn.Server):
-    """One that ends the streams of the open pages, instead of waiting for them."""
+    """One that ends the streams of the open pages, instead of waiting for them, and that accepts a
+    few connections at a time, however many wait."""
 
     def __init__(self, config: uvicorn.Config, app: Dashboard) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # For asyncio it is one number: how many may wait, and how many are accepted at once.
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.close()

@@ -21,6 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jobd.web import language
 from jobd.web.place import header, prefix
 
 LASTS = 12 * 3600
@@ -179,8 +180,10 @@ def is_form_token(request: Request, given: str) -> bool:
 
 
 def flash(request: Request, text: str, *, undo: str = "") -> None:
-    """Show *text* on the next page, with a button that undoes the deletion *undo*."""
+    """Show *text*, in the reader's language, on the next page, with a button that undoes the
+    deletion *undo*."""
     session = session_of(request)
+    text = language.of(request).translate(text)
     text = text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
     session.content.flash = (text, undo[:_REF])
     session.changed = True

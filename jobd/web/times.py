@@ -8,10 +8,14 @@ import math
 from starlette.datastructures import FormData
 
 from jobd.errors import ArgumentError
+from jobd.texts import Text
 from jobd.when import When
 
 UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
 """Seconds of each."""
+
+UNIT_NAMES = {"minutes": Text("minutes"), "hours": Text("hours"), "days": Text("days")}
+"""What people call them."""
 
 FARTHEST = 100 * 365 * 86400
 """Seconds; beyond that somebody has mistyped."""
@@ -31,7 +35,7 @@ def when_of(form: FormData) -> When:
     except (ValueError, KeyError):
         amount, unit = math.nan, 1
     if not 0 <= amount * unit <= FARTHEST:
-        raise ArgumentError("how long from now? It must be a number, such as 15, and a unit")
+        raise ArgumentError(Text("how long from now? It must be a number, such as 15, and a unit"))
     return datetime.timedelta(seconds=amount * unit)
 
 
@@ -43,4 +47,4 @@ def _moment(text: str, zone: str) -> datetime.datetime:
         behind = datetime.timedelta(minutes=int(zone or 0))
         return local.replace(tzinfo=datetime.timezone(-behind))
     except (ValueError, OverflowError):
-        raise ArgumentError("at what time? It must be a date and an hour") from None
+        raise ArgumentError(Text("at what time? It must be a date and an hour")) from None

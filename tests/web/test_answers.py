@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -55,6 +56,38 @@ def test_a_file_is_kept_for_ever_where_it_cannot_change(alice: TestClient) -> No
     assert alice.get("/static/app.css?v=000000000000").headers["cache-control"] == "no-cache"
     again = alice.get("/static/app.css", headers={"If-None-Match": kept.headers["etag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("digits", ["9" * 400, "9" * 5000, str(2**63), str(2**63 - 1)])
+def test_numbers_beyond_all_bounds(alice: TestClient, redis: redis_py.Redis, digits: str) -> None:
+    """Whoever can write to Redis, or change an address, makes no page unusable by them."""
+    api = Api(redis)
+    keys, now, beat = api.keys, time.time(), "host:7:0123456789ab"
+    redis.mset({keys.processed: digits, keys.failed: digits})
+    redis.sadd(keys.processes, beat)
+    info = f'{{"hostname":"host","pid":{digits[:4000]},"concurrency":{digits[:4000]}}}'
+    redis.hset(keys.process(beat), mapping={"info": info, "beat": now})
+    redis.hset(
+        keys.process(beat), mapping=dict.fromkeys(("busy", "rss", "rtt_us", "quiet"), digits)
+    )
+    for key in (keys.metrics_minute(now), keys.metrics_ten_minutes(now)):
+        redis.hset(key, mapping=dict.fromkeys(("A|p", "A|f", "A|ms"), digits))
+    redis.xadd(keys.audit, {"id": "x", "who": "bob", "action": "delete", "jobs": digits})
+    redis.zadd(keys.trash, {"x": now + 900})
+    redis.hset(keys.trashed("x"), mapping={"who": "bob", "origin": "dead", "jobs": digits})
+    pages = ["/", "/busy", "/classes", "/classes?hours=72", "/classes/one?name=A", "/audit"]
+    pages += ["/trash", "/metrics"]
+    of_api = ["stats", "processes", "classes", "class?name=A", "history", "audit", "trash"]
+    for path in [*pages, *(f"/api/v1/{name}" for name in of_api)]:
+        assert alice.get(path).status_code == 200, path
+    shown = 2**63 - 1 if digits == str(2**63 - 1) else 0
+    assert alice.get("/api/v1/stats").json()["failed"] == shown
+    cursor = digits if len(digits) > 20 else "9" * 20
+    for path in (
+        *(f"/dead?q=a&cursor={cursor}", f"/queue?name=q&q=a&cursor={cursor}"),
+        *(f"/find?jid=a&cursor={cursor}@dead", f"/audit?before={cursor[:30]}-1"),
+    ):
+        assert alice.get(path).status_code == 400, path
 
 
 def test_a_fault_of_ours_shows_nothing_of_it(
@@ -114,12 +147,24 @@ def test_when_redis_goes_away_pages_say_so_and_come_back_by_themselves(
     assert page.headers["retry-after"] == "5"
     told = client.get("/api/v1/queues", headers=bearer())
     assert (told.status_code, told.json()["status"]) == (503, 503)
+    assert "This page tries again by itself." in page.text
+    assert "by itself" not in told.text
     assert client.get("/metrics", headers=bearer()).status_code == 503
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["detail"]) == (503, "Redis does not answer.")
     # The process itself is well, and files are served.
     assert client.get("/healthz").text == "ok\n"
     assert client.get("/static/app.css").status_code == 200
+
+
+def test_a_wrong_password_of_redis_is_a_refusal(redis: redis_py.Redis) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    client = browser(
+        guarded(Api(redis_py.Redis(unix_socket_path=path, username="nobody", password="x")))
+    )
+    told = client.get("/api/v1/queues", headers=bearer())
+    assert (told.status_code, told.json()["title"]) == (503, "Redis refuses")
+    assert ".." not in told.json()["detail"]
 
 
 def test_what_redis_refuses_is_said_too(redis: redis_py.Redis) -> None:

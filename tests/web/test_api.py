@@ -143,6 +143,17 @@ def test_jobs_of_sets_are_retried_killed_and_deleted(api: Api, ask: Ask) -> None
     assert api.dead.size == 0
 
 
+def test_the_id_of_another_deletion_is_refused(api: Api, ask: Ask) -> None:
+    fail(api, "retry", 1)
+    fail(api, "dead", 2)
+    ref = ask("POST", "/sets/retries/delete-all", {})["ref"]
+    before = ask("GET", "/trash"), ask("GET", "/audit")
+    refused = ask("POST", "/sets/dead/delete-all", {"ref": ref}, 409)
+    assert "another deletion" in refused["detail"]
+    assert "begin anew, without an id" in refused["detail"]
+    assert (ask("GET", "/trash"), ask("GET", "/audit"), api.dead.size) == (*before, 1)
+
+
 def test_scheduled_jobs_are_put_into_their_queues(api: Api, ask: Ask) -> None:
     api.redis.zadd(api.keys.schedule, {job(1): 2_000_000_000.0})
     assert ask("POST", "/sets/scheduled/retry-all", {})["changed"] == 1
@@ -205,6 +216,8 @@ def test_totals_are_reset(api: Api, ask: Ask) -> None:
         ("POST", "/sets/retries/delete", {"keys": ["1.5-a"] * 1001}, {}, 400),
         ("POST", "/sets/retries/delete", {"keys": ["1.5-a"], "match": "x"}, {}, 400),
         ("POST", "/sets/retries/delete-all", {"ref": "x:y"}, {}, 400),
+        ("POST", "/sets/retries/delete-all", {"match": "?" * 990 + "Q"}, {}, 400),
+        ("GET", "/jobs/search", None, {"queue": "q", "match": "?" * 990 + "Q"}, 400),
         ("POST", "/sets/retries/delete-all", {"ref": "018f5a5a-0123abcd\n"}, {}, 400),
         ("POST", "/sets/retries/delete-all", {"cursor": "-1"}, {}, 400),
         ("POST", "/sets/dead/kill", {"keys": ["1.5-a"]}, {}, 404),
@@ -280,6 +293,8 @@ def test_secrets_are_not_told(api: Api, ask: Ask) -> None:
     ):
         assert "the-ciphertext" not in str(told)
         assert "[encrypted data]" in str(told)
+    for match, found in (("the-cipher", 0), ("encrypt", 1)):
+        assert len(ask("GET", "/jobs/search", queue="default", match=match)["jobs"]) == found
 
 
 def test_classes_and_deploys(api: Api, ask: Ask) -> None:
@@ -288,15 +303,19 @@ def test_classes_and_deploys(api: Api, ask: Ask) -> None:
         metrics.done("shop.pay", 0.2)
     metrics.failed("shop.pay")
     metrics.done("shop.mail", 0.01)
+    for seconds in (300.0, 400.0):
+        metrics.done("shop.report", seconds)
     metrics.send(api.redis, api.keys)
     told = ask("GET", "/classes")
-    assert [one["name"] for one in told["classes"]] == ["shop.pay", "shop.mail"]
-    assert told["classes"][0] == {"name": "shop.pay", "processed": 10, "failed": 1, "ms": 1800}
-    assert ask("GET", "/classes", hours=72)["classes"][0]["name"] == "shop.pay"
+    assert [one["name"] for one in told["classes"]] == ["shop.report", "shop.pay", "shop.mail"]
+    assert told["classes"][1] == {"name": "shop.pay", "processed": 10, "failed": 1, "ms": 1800}
+    assert ask("GET", "/classes", hours=72)["classes"][1]["name"] == "shop.pay"
     assert ask("GET", "/classes", match="MAIL")["size"] == 1
     one = ask("GET", "/class", name="shop.pay", minutes=5)
     assert (one["processed"], len(one["minutes"]), one["p50"]) == (10, 5, 0.225)
     assert [each for each in one["histogram"] if each["count"]] == [{"below": 0.225, "count": 9}]
+    slow = ask("GET", "/class", name="shop.report")
+    assert [slow[name] for name in ("p50", "p95", "p99")] == [335.0, "+Inf", "+Inf"]
     nothing = ask("GET", "/class", name="Nobody")
     assert (nothing["processed"], nothing["p99"]) == (0, None)
     assert ask("POST", "/deploys", {"label": "abc Faster"})["changed"] == 1
@@ -304,6 +323,9 @@ def test_classes_and_deploys(api: Api, ask: Ask) -> None:
     (deploy,) = ask("GET", "/deploys", days=2)["deploys"]
     assert deploy["label"] == "abc Faster"
     assert abs(deploy["at"] - time.time()) < 120
+    api.deploys.mark("next", at=deploy["at"] + 60)
+    assert ask("POST", "/deploys", {"label": "in the same minute"})["changed"] == 0
+    assert "in the same minute" not in str(ask("GET", "/deploys", days=2))
 
 
 def test_stacks_and_finding_by_id(api: Api, ask: Ask) -> None:

@@ -8,6 +8,7 @@ from jobd.api import Api
 from jobd.web import Role
 from tests.api.conftest import job, push, waiting
 from tests.web.site import Site, as_role
+from tests.web.test_busy import ONE, TWO, process
 from tests.web.test_lists import failed, fill
 
 
@@ -27,6 +28,47 @@ def test_who_did_what_and_undo(site: Site, api: Api) -> None:
     assert api.dead.size == 3
     assert not site.get("/audit").has_button("Undo")
     assert "admin restored dead jobs" in site.get("/audit").text
+
+
+def test_only_a_deletion_offers_its_undo(site: Site, api: Api) -> None:
+    alice, bob = api.acting_as("alice"), api.acting_as("bob")
+    fill(api, "dead", failed(1), failed(2))
+    assert alice.dead.sweep("delete", f"{1:024x}").run() == 1
+    (deletion,) = api.trash
+    # Of this, nothing is in the trash, though its id is.
+    bob.acting_as("bob", trash=False).dead.sweep("delete", ref=deletion.ref).run()
+    page = site.get("/audit")
+    assert "bob" in page.text
+    assert len(page.forms_with("Undo")) == 1
+
+
+def test_every_action_is_told_in_words_and_only_jobs_are_counted(site: Site, api: Api) -> None:
+    ann = api.acting_as("ann")
+    process(api, ONE)
+    process(api, TWO)
+    push(api, "low", job(1), job(2))
+    fill(api, "retries", failed(3))
+    ann.queue("empty").pause()
+    ann.queue("low").move_all("mail")
+    ann.deploys.mark("retry")
+    ann.processes[ONE].dump_threads()
+    ann.processes.quiet_all()
+    ann.reset_stats()
+    ann.retries.replace(ann.retries.page().entries[0], {"args": [4]})
+    told = [
+        "paused queue empty –",
+        "moved jobs of queue low to queue mail 2",
+        "marked the deploy retry –",
+        f"asked for the stacks of {ONE} –",
+        "quieted 2 processes –",
+        "set to zero the totals –",
+        "edited retries 1",
+    ]
+    page = site.get("/audit")
+    for words in told:
+        assert f"ann {words}" in page.text
+    assert "queue low" in page.links
+    assert "retry" not in page.links, "it is the label of a deploy"
 
 
 def test_older_entries_page_by_page(site: Site, api: Api) -> None:
@@ -74,7 +116,9 @@ def test_the_trash_shows_restores_and_purges(site: Site, api: Api) -> None:
     assert "not in the trash any more" in site.press(asked, "Delete 30 jobs for good").text
 
 
-@pytest.mark.parametrize(("role", "buttons"), [(Role.VIEWER, 0), (Role.OPERATOR, 1)])
+@pytest.mark.parametrize(
+    ("role", "buttons"), [(Role.VIEWER, 0), (Role.OPERATOR, 0), (Role.ADMIN, 1)]
+)
 def test_who_may_do_what(role: Role, buttons: int, api: Api) -> None:
     fill(api, "dead", failed(1))
     api.acting_as("alice").dead.clear()
@@ -84,12 +128,30 @@ def test_who_may_do_what(role: Role, buttons: int, api: Api) -> None:
     inside = site.get("/trash/jobs", ref=deletion.ref)
     assert page.has_button("Restore") == inside.has_button("Restore 1 job") == bool(buttons)
     assert site.get("/audit").has_button("Undo") == bool(buttons)
-    assert not page.has_button("Delete for good")
+    assert page.has_button("Delete for good") == bool(buttons)
     fields = [("ref", deletion.ref), ("sure", "1")]
-    assert site.insist("/trash/purge", *fields).status == 403
+    if not buttons:
+        assert site.insist("/trash/purge", *fields).status == 403
     assert api.trash.page().size == 1
     assert site.insist("/undo", *fields).status == (200 if buttons else 403)
     assert api.dead.size == buttons
+
+
+def test_an_operator_is_offered_no_undo(api: Api) -> None:
+    """Nothing that he may do needs one, and what others took away is not his to bring back."""
+    operator = as_role(api, Role.OPERATOR)
+    fill(api, "dead", failed(1), failed(2))
+    fill(api, "retries", failed(3))
+    push(api, "mail", job(4))
+    for path, button in (("/dead", "Retry now"), ("/retries", "Retry now")):
+        page = operator.get(path)
+        assert not operator.press(page, button, ("key", page.keys[0])).has_button("Undo")
+    page = operator.get("/queue", name="mail")
+    moved = operator.press(page, "Move", ("key", page.keys[0]), ("target", "low"))
+    assert waiting(api, "low") == [job(4)]
+    assert not moved.has_button("Undo")
+    assert api.trash.page().size == 0
+    assert not operator.get("/audit").has_button("Undo")
 
 
 def test_killed_jobs_that_were_retried_meanwhile_do_not_come_back(site: Site, api: Api) -> None:

@@ -219,7 +219,6 @@ def test_what_each_role_may_do(api: Api) -> None:
         if status == 403:
             assert "this takes the role" in answer.text
     assert operator.look("/busy/ask", do="stop", identity="all").status == 403
-    assert viewer.look("/busy/stacks").status == 403
     assert signals(api, ONE) == [b"TSTP"]
 
 

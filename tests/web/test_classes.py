@@ -12,6 +12,7 @@ from jobd.api import Api
 from jobd.redis.keys import Keys
 from jobd.web import Role, User, dashboard
 from jobd.worker.metrics import Metrics
+from tests.web.site import Page
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_all_periods_show_the_classes(
     table = page.text[page.text.index('id="classes"') :]
     assert table.index(">shop.image<") < table.index(">shop.mail<")
     assert "33.3 %" in page.text
+    assert ("In each minute, of" if hours <= 4 else "In each ten minutes, of") in page.text
+    assert "all the time of a job counts when it ends" in page.text
 
 
 def test_a_search_leaves_the_others_out(client: TestClient, redis: redis_py.Redis) -> None:
@@ -66,6 +69,35 @@ def test_one_class_has_its_histogram_and_the_deploys(
     assert page.status_code == 200
     assert "v17" in page.text
     assert "<b>bold" not in page.text
+
+
+def test_percentiles_are_bounds_and_those_without_one_come_first(
+    client: TestClient, redis: redis_py.Redis
+) -> None:
+    ran(redis, "shop.mail", *[0.01] * 9, failed=2)
+    ran(redis, "shop.image", 30.0)
+    ran(redis, "shop.report", 400.0)
+    ran(redis, "shop.export", 900.0, failed=1)
+    page = Page(client.get("/classes"))
+    assert (
+        "shop.export > 5 min 35 s shop.report > 5 min 35 s shop.image ≤ 45 s shop.mail ≤ 20 ms"
+        in page.text
+    )
+    assert "shop.report 1 0 6 min 40 s 6 min 40 s > 5 min 35 s > 5 min 35 s" in page.text
+    page = Page(client.get("/classes/one", params={"name": "shop.mail"}))
+    assert "≤ 20 ms p50 ≤ 20 ms p95 ≤ 20 ms p99" in page.text
+    assert "percentiles are of the 9 executions that succeeded" in page.text
+    assert "How long they took of the 9 that succeeded" in page.text
+    page = Page(client.get("/classes/one", params={"name": "shop.export"}))
+    assert "> 5 min 35 s p95" in page.text
+
+
+def test_a_class_that_only_fails_has_no_times(client: TestClient, redis: redis_py.Redis) -> None:
+    ran(redis, "shop.broken", failed=3)
+    page = Page(client.get("/classes/one", params={"name": "shop.broken"}))
+    assert "No execution has succeeded" in page.text
+    assert "– p95" in page.text
+    assert "histogram" not in [given.get("id") for _, given in page.tags]
 
 
 @pytest.mark.parametrize("query", ["hours=x", "hours=99999999999", "hours=-1", "class=%00%ff"])

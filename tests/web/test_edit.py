@@ -12,7 +12,7 @@ import pytest
 from jobd import Job, job, registry
 from jobd.api import Api
 from tests.api.conftest import job as payload
-from tests.web.site import Page, Site
+from tests.web.site import TOKEN, Page, Site
 
 JID = f"{1:024x}"
 
@@ -141,6 +141,26 @@ def test_what_was_typed_is_what_runs(site: Site, api: Api) -> None:
     assert (deletion.action, deletion.jobs) == ("edit", 1)
     site.press(page, "Undo")
     assert api.dead.page().entries[0].args == [7, "hello", 1.5, True]
+    assert api.queue("low").size == 0
+
+
+def test_what_runs_already_is_not_undone(site: Site, api: Api) -> None:
+    page = run(site, form(site, put(api, "HardWorker", [1])), {"args": "[2]", "queue": "q"})
+    worked: Any = api.redis.rpop(api.keys.queue("q"))
+    undone = site.press(page, "Undo")
+    assert "not in queue q any more: a worker has taken it" in undone.text
+    assert (api.dead.size, api.queue("q").size) == (0, 0)
+    (deletion,) = api.trash
+    assert site.get("/audit").has_button("Undo")
+    asked = site.client.post(
+        "/api/v1/trash/restore",
+        json={"ref": deletion.ref},
+        headers={"authorization": f"Bearer {TOKEN}"},
+    )
+    assert (asked.status_code, "a worker has taken it" in asked.json()["detail"]) == (409, True)
+    api.redis.rpush(api.keys.queue("q"), worked)
+    assert "Restored 1 job." in site.press(undone, "Restore").text
+    assert (api.dead.size, api.queue("q").size) == (1, 0)
 
 
 def test_untouched_values_stay_as_they_were(site: Site, api: Api) -> None:

@@ -239,6 +239,7 @@ def test_what_the_login_raises_refuses(
     answer = client.get("/")
     assert answer.status_code == 500
     assert "secret of the database" not in answer.text
+    assert "The login of the application is at fault." in answer.text
     assert "the secret of the database" in caplog.text
     assert client.get("/healthz").status_code == 200
 
@@ -247,6 +248,15 @@ def test_what_the_login_raises_refuses(
 
     sent = browser(dashboard(redis, login=elsewhere)).get("/")
     assert (sent.status_code, sent.headers["location"]) == (303, "https://app.example/login")
+
+
+def test_a_change_by_name_and_password_is_told_what_it_takes(redis: redis_py.Redis) -> None:
+    """It was told of a form that is too old."""
+    client = browser(guarded(redis))
+    headers = basic("alice", PASSWORDS["alice"])
+    told = client.post("/api/v1/queues/pause", json={"queue": "mail"}, headers=headers)
+    assert told.status_code == 403
+    assert "Authorization: Bearer" in told.json()["detail"]
 
 
 @pytest.mark.parametrize("wrong", [True, "ada", ("ada", Role.ADMIN), User("", Role.ADMIN), 1])

@@ -11,7 +11,7 @@ import pytest
 from jobd.api import Api, JobSet
 from jobd.web import Role
 from jobd.web.pages import set_actions
-from tests.api.conftest import HOSTILE, everything_in, job, waiting
+from tests.api.conftest import HOSTILE, everything_in, job, push, waiting
 from tests.web.site import Page, Site, as_role
 
 SETS = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
@@ -198,9 +198,19 @@ def test_a_long_search_goes_on_where_it_was(site: Site, api: Api) -> None:
         seen, pages = seen + numbers(page), pages + 1
     assert set(seen) == {n for n in range(40_000) if n % 500 == 0}
     assert 1 < pages < 500
-    refused = site.look("/dead", q="x", cursor="nonsense")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "-1", "9" * 20, "9" * 40, "9" * 5000, str(2**64)])
+def test_what_is_no_cursor_is_refused(cursor: str, page: str, site: Site, api: Api) -> None:
+    fill(api, page, failed(1))
+    refused = site.look(f"/{page}", q="x", cursor=cursor)
     assert refused.status == 400
     assert "no cursor" in refused.text
+    fields = [("action", "delete"), ("all", "1"), ("sure", "1"), ("q", "Bill"), ("cursor", cursor)]
+    assert site.insist(f"/{page}/act", *fields).status == 400
+    assert getattr(api, page).size == 1
+    assert site.look(f"/{page}", q="x", cursor=2**64 - 1).status == 200
+    assert site.look("/queue", name="mail", q="x", cursor=cursor).status == 400
 
 
 def _to_the_end(site: Site, page: Page) -> tuple[Page, int]:
@@ -303,3 +313,20 @@ def test_a_secret_is_not_shown(site: Site, api: Api) -> None:
     assert "[encrypted data]" in page.text
     assert "TOPSECRET" not in page.html
     assert "TOPSECRET" not in site.press(page, "Delete", ("key", page.keys[0])).html
+
+
+def test_a_secret_of_what_is_no_job_is_not_shown(page: str, site: Site, api: Api) -> None:
+    raws = [
+        b'{"args":[1,"TOPSECRET"],"encrypt":true,"jid":"a"}',
+        b'{"class":"Mail","args":"TOPSECRET","encrypt":true,"jid":"b"}',
+    ]
+    fill(api, page, *raws)
+    push(api, "mail", *raws)
+    found = site.get(f"/{page}")
+    assert found.text.count("not a job") == 2
+    asked = site.press(found, "Delete", ("all", "1"))
+    done = site.press(asked, "Delete: 2 jobs")
+    (address,) = (href for href in site.get("/trash").links.values() if "/trash/jobs" in href)
+    for shown in (found, asked, done, site.get("/queue", name="mail"), site.get(address)):
+        assert "TOPSECRET" not in shown.html
+    assert "[encrypted data]" in site.get("/queue", name="mail").text

@@ -179,15 +179,20 @@ def test_a_page_that_takes_nothing_piles_nothing_up(
             assert next(stream.iter_lines()) == "retry: 3000"
 
 
-def test_too_many_pages_poll(redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pages_poll(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     from jobd.web import streams
 
     monkeypatch.setattr(streams, "MOST", 1)
     app = guarded(redis)
     with threaded(app) as url, httpx2.stream("GET", f"{url}/live", headers=bearer(), timeout=20):
         wait(lambda: len(app.shared.streams) == 1, 5, "one stream")
-        assert get(f"{url}/live", headers=bearer()).status_code == 503
+        refused = get(f"{url}/live", headers=bearer())
+        assert refused.status_code == 503
+        assert "Not now" in refused.text
         assert get(f"{url}/api/v1/stats", headers=bearer()).status_code == 200
+    assert "redis_unavailable" not in caplog.text
 
 
 def test_a_redis_that_hangs_does_not_stop_the_process(tmp_path: Path) -> None:

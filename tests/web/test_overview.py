@@ -60,16 +60,24 @@ def test_the_backlog_by_age(site: Site, api: Api) -> None:
     push(api, "old", job(2, created_at=now - 4000), job(3))
     push(api, NASTY, job(4, created_at=now - 100))
     api.queue("old").pause()
+    api.queue("nothing").pause()
     process(api, ONE)
     page = site.get("/")
-    assert "4 wait in 3 queues" in page.text
+    assert "4 waiting in 3 queues" in page.text, "not in the empty one"
     assert page.text.index(" old ") < page.text.index(" fresh "), "the oldest first"
     assert "1 h 6 min" in page.text
     assert "paused" in page.text
     assert page.links["old"] == "/queues/queue?name=old" or "old" in page.links["old"]
     bars = {given.get("class") for tag, given in page.tags if tag == "progress"}
-    assert bars == {"bad", "warn", "good"}
+    assert bars == {"bad", "warn", "good", ""}
     assert "<script>window" not in page.html
+
+
+def test_queues_of_which_none_has_jobs(site: Site, api: Api) -> None:
+    api.queue("mail").pause()
+    text = site.get("/").text
+    assert "Backlog Nothing waits" in text
+    assert "mail paused" in text
 
 
 def test_days_of_history(site: Site, api: Api) -> None:

@@ -10,7 +10,7 @@ from jobd.api import Api
 from jobd.web import Role
 from jobd.web.flow import FORGOTTEN, Flows
 from tests.api.conftest import HOSTILE, job, push, waiting
-from tests.web.site import Site, as_role
+from tests.web.site import TOKEN, Site, as_role
 
 NAMES = ["<script>alert(1)</script>", "a b&c=d/../?#%", "long" * 2000, "naïve 😀", "\x00\x1b[31m"]
 
@@ -56,6 +56,25 @@ def test_any_name_can_be_looked_at_paused_and_cleared(name: str, site: Site, api
         *("restore", "clear", "unpause", "pause")
     ]
     assert {entry.who for entry in api.audit.page()} == {"admin"}
+
+
+def test_a_queue_that_is_paused_before_its_first_job(site: Site, api: Api) -> None:
+    api.queue("import").pause()
+    assert "import paused" in site.get("/queues").text
+    assert "import paused" in site.get("/").text
+    page = site.get("/queue", name="import")
+    assert "import paused" in page.text
+    assert not page.has_button("Pause")
+    answer = site.client.get("/api/v1/queues", headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.json()["queues"] == [
+        {"name": "import", "size": 0, "latency": 0.0, "paused": True}
+    ]
+    assert api.redis.smembers(api.keys.queues) == set(), "Sidekiq shows what it did before"
+    done = site.press(page, "Resume")
+    assert "no longer paused" in done.text
+    assert done.has_button("Pause")
+    assert not api.queue("import").paused
+    assert "No queues yet" in site.get("/queues").text
 
 
 def test_who_may_do_what(api: Api) -> None:

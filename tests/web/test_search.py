@@ -19,7 +19,7 @@ def _stored(**fields: object) -> JobRecord:
 def _finds(text: str, job: JobRecord) -> bool:
     search = parse(text)
     assert search
-    by_redis = search.match is None or matcher(search.match)(job.value)
+    by_redis = search.match is None or job.matches(matcher(search.match))
     return by_redis and (search.where is None or search.where(job))
 
 
@@ -99,6 +99,14 @@ def test_a_mail_is_found_by_the_name_that_people_see(text: str) -> None:
     assert not _finds(text.replace("r", "rr"), MAIL)
 
 
+def test_a_long_text_is_searched_to_its_end() -> None:
+    message = "the order could not be charged because the card has expired since"
+    job = _stored(error_message=message.title())
+    for text in (message, message.title(), f'error:"{message}"'):
+        assert _finds(text, job)
+        assert not _finds(text.replace("since", "today").replace("Since", "Today"), job)
+
+
 def test_other_writers_of_json_are_searched_as_well() -> None:
     as_text = JobRecord('{"class":"Ok","args":["naïve \\u003cb\\u003e a\\/b"]}'.encode())
     for text in ("naïve", "<b>", "a/b", "NAÏVE <b> a/b".lower()):
@@ -119,3 +127,12 @@ def test_nothing_to_search_for(text: str) -> None:
     search = parse(text)
     assert search.match is None
     assert search.where is None or search.where(FAILED)
+
+
+@pytest.mark.parametrize("more", ["", "*", " class:Mail"])
+def test_what_is_encrypted_is_not_found(more: str) -> None:
+    job = _stored(**{"class": "Mail", "args": ["shown", "SECRET"], "encrypt": True})
+    assert _finds("shown" + more, job)
+    assert not _finds("secr" + more, job)
+    assert not _finds("SECRET" + more, JobRecord(b'{"encrypt":true,"args":["SECRET"], no JSON'))
+    assert _finds("SECRET" + more, _stored(**{"class": "Mail", "args": ["SECRET"]}))

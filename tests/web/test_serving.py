@@ -88,7 +88,9 @@ def test_without_users_it_listens_here_only(address: str, here: dict[str, str]) 
 
 def test_with_users_it_listens_anywhere(tmp_path: Path, guarded: dict[str, str]) -> None:
     with serving(tmp_path, "-b", "0.0.0.0", settings=guarded) as served:
-        url = served.url.replace("0.0.0.0", "127.0.0.1")
+        # What it prints is an address that others can open: it has the name of the machine.
+        assert served.url.startswith(f"http://{socket.gethostname()}:")
+        url = served.url.replace(socket.gethostname(), "127.0.0.1")
         assert get(url).headers["location"] == "/login"
         assert get(f"{url}api/v1/stats", headers=bearer()).status_code == 200
 
@@ -163,7 +165,8 @@ def test_without_its_packages_it_says_which_one_is_missing(here: dict[str, str])
     )
     assert done.returncode == Exit.CONFIG
     assert done.stderr == (
-        "jobd: the dashboard needs the package starlette: pip install 'jobd[web]'\n"
+        "jobd: the dashboard needs the package starlette: "
+        "in the source of jobd, pip install '.[web]'\n"
     )
 
 
@@ -287,6 +290,8 @@ def test_it_starts_without_redis_and_recovers(tmp_path: Path) -> None:
             wait(lambda: get(served.url).status_code == 200, 10, "the page is back")
             server.stop()
             wait(lambda: get(served.url).status_code == 503, 10, "it says so")
+            assert get(served.url).status_code == 503
+            assert 1 <= served.said.count("redis_unavailable") <= 3, "once for each trouble"
             with httpx2.stream("GET", served.url + "live", timeout=20) as stream:
                 lines = stream.iter_lines()
                 wait(lambda: next(lines) == "event: trouble", 10, "open pages are told")
@@ -348,7 +353,9 @@ def test_without_users_nobody_comes_through_a_proxy(tmp_path: Path, here: dict[s
 def test_a_line_that_lets_somebody_in(tmp_path: Path, here: dict[str, str]) -> None:
     code, said = run("web-password", "ada", "--role", "operator", given="correct horse\n")
     assert code == 0
-    assert said.splitlines()[0] == "Put this line into [web] users:"
+    assert (
+        said.splitlines()[0] == "For the list users in the section [web], in quotes, with a comma:"
+    )
     line = said.splitlines()[1]
     user = Users([line]).with_password("ada", "correct horse")
     assert user is not None

@@ -18,10 +18,12 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from jobd.api import Api
+from jobd.web import ended as ended_sessions
 from jobd.web import session
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.ended import SEEN_WITHIN
+from jobd.web.ended import SEEN_WITHIN, Ended
 from jobd.web.session import LASTS, cookie_name
+from jobd.web.snapshots import Snapshots
 from jobd.web.users import hash_password
 from tests.web.frame import PASSWORDS, browser, guarded, log_in, token_of, users, with_form
 
@@ -156,6 +158,45 @@ def test_after_logging_out_a_copied_cookie_is_worth_nothing(redis: redis_py.Redi
     # Others are not hurt.
     assert log_in(browser(here), "vera").status_code == 303
     assert SEEN_WITHIN <= 10
+
+
+def test_nobody_brings_a_session_back_by_logging_out_often(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's is remembered; of his own the older ones end together."""
+    most = 100
+    monkeypatch.setattr(ended_sessions, "MOST_OF_USER", most)
+    api, start = Api(redis), time.time()
+    ended = Ended(api, Snapshots())
+    with time_machine.travel(start, tick=False) as clock:
+        stolen = browser(app := guarded(redis, secret=SECRET))
+        log_in(stolen)
+        kept = cookies(stolen)
+        stolen.post("/logout", data={"csrf": token_of(stolen.get("/"))})
+        others = browser(app)
+        log_in(others, "alice")
+        sessions = []
+        for number in range(most + 1):
+            clock.move_to(start + number)
+            if number in (most // 4, most - 10):
+                sessions.append(browser(app))
+                log_in(sessions[-1], "vera")
+            assert api.redis.zcard(api.keys.web_ended) == 1 + number
+            ended.add("vera", f"{number:016x}", time.time() + LASTS)
+        # One for alice's, a mark, and the later half of vera's.
+        assert api.redis.zcard(api.keys.web_ended) == 2 + most // 2
+        for number in range(2_000):
+            ended.add("vera", f"{number:016x}0", start + 1 + LASTS)
+            ended.add("oscar", f"{number:016x}", time.time() + LASTS)
+        assert api.redis.zcard(api.keys.web_ended) <= 2 + 2 * (most + 1)
+        for now in (guarded(redis, secret=SECRET), guarded(redis, secret=SECRET)):
+            assert not knows(with_cookies(now, kept))
+            assert knows(with_cookies(now, cookies(others)))
+            known = [knows(with_cookies(now, cookies(session))) for session in sessions]
+            assert known == [False, True]
+        clock.move_to(start + LASTS + most + 120)
+        ended.add("vera", "later", time.time() + LASTS)
+        assert api.redis.zcard(api.keys.web_ended) == 1
 
 
 def app_with_flash(redis: redis_py.Redis, text: str) -> Dashboard:

@@ -46,7 +46,7 @@ def test_asking_waiting_and_the_answer(site: Site, api: Api) -> None:
     tell(api, ONE, "an older answer")
     page = site.press(site.get("/busy"), "Stacks", ("identity", ONE))
     assert signals(api, ONE) == [b"TTIN"]
-    assert "Waiting for 1 processes" in page.text
+    assert "Waiting for 1 process," in page.text
     assert is_refreshing(page), "it looks for the answer by itself"
     assert "an older answer" not in page.text
     tell(api, ONE)
@@ -66,6 +66,20 @@ def test_asking_waiting_and_the_answer(site: Site, api: Api) -> None:
     assert all("/srv/shop/" in line for line in marked)
     jid = "7f5cf2730e59fb5e70145c6d"
     assert f"/job?set=work&amp;key={jid}" in page.html
+
+
+def test_a_viewer_sees_what_others_have_asked_for(api: Api) -> None:
+    process(api, ONE)
+    viewer = as_role(api, Role.VIEWER)
+    page = viewer.get(viewer.get("/busy").links["Stacks"])
+    assert "Nobody has asked it" in page.text
+    assert not page.has_button("Ask again")
+    tell(api, ONE)
+    asked = int(time.time())
+    wait(lambda: "shop.charge" in viewer.get("/busy/stacks", asked=asked).text, 5, "it is shown")
+    assert "shop.charge" in viewer.get(viewer.get("/busy").links["Stacks of all"]).text
+    assert viewer.insist("/busy/do", ("do", "dump"), ("identity", ONE)).status == 403
+    assert signals(api, ONE) == []
 
 
 def test_of_all_processes(site: Site, api: Api) -> None:

@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import AuditEntry
+from jobd.texts import Text
 from jobd.web import places
 from jobd.web.lists import Part
+from jobd.web.present import clip, target
 from jobd.web.render import render
 from jobd.web.state import State, state_of
 
-_UNDOABLE = frozenset({"clear", "delete", "kill"})
+_UNDOABLE = frozenset({"clear", "delete", "edit", "kill"})
 
 DONE = {
-    "add_to_queue": "put into their queues",
-    "bury": "put among the dead",
-    "clear": "cleared",
-    "delete": "deleted",
-    "dump": "dumped the stacks of",
-    "kill": "killed",
-    "pause": "paused",
-    "purge": "deleted for good",
-    "quiet": "quieted",
-    "reschedule": "rescheduled",
-    "reset": "set to zero",
-    "restore": "restored",
-    "retry": "retried",
-    "stop": "stopped",
-    "trim": "trimmed",
-    "unpause": "resumed",
+    "add_to_queue": Text("put into their queues %(target)s"),
+    "bury": Text("put among the dead %(target)s"),
+    "clear": Text("cleared %(target)s"),
+    "delete": Text("deleted %(target)s"),
+    "dump_threads": Text("asked for the stacks of %(target)s"),
+    "edit": Text("edited %(target)s"),
+    "kill": Text("killed %(target)s"),
+    "mark": Text("marked the deploy %(target)s"),
+    "pause": Text("paused %(target)s"),
+    "purge": Text("deleted for good %(target)s"),
+    "quiet": Text("quieted %(target)s"),
+    "reschedule": Text("rescheduled %(target)s"),
+    "reset": Text("set to zero %(target)s"),
+    "restore": Text("restored %(target)s"),
+    "retry": Text("retried %(target)s"),
+    "stop": Text("stopped %(target)s"),
+    "trim": Text("trimmed %(target)s"),
+    "unpause": Text("resumed %(target)s"),
 }
-"""What somebody did, by the name of the action; others are shown by that."""
+"""What somebody did, by the name of the action; others are shown by that. The target is a link."""
+
+_MOVED = "move to "
+"""Begins the name of an action that has another queue in it."""
+
+_NOT_TO_JOBS = frozenset({"dump_threads", "mark", "pause", "quiet", "reset", "stop", "unpause"})
+"""Actions of which the log does not count jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One entry, in words.
+
+    Attributes:
+        target: to what it was done; a link where *href* is not empty.
+        done: what was done, with a place for the target; empty if that has no words.
+        queue: the one that jobs were moved to.
+        jobs: how many, None where it was not about jobs.
+    """
+
+    entry: AuditEntry
+    target: Text
+    href: str
+    done: Text | None
+    queue: str
+    jobs: int | None
 
 
 def audit(request: Request) -> Response:
@@ -46,25 +77,44 @@ def audit(request: Request) -> Response:
     return render(
         request,
         "audit.html",
-        entries=entries,
+        rows=[_row(request, entry) for entry in entries],
         kept=kept,
         size=size,
         before=before,
         part=part,
-        done=DONE,
-        lists={
-            entry.target: places.list_url(request, entry.target)
-            for entry in entries
-            if entry.target in places.PAGES or entry.target.startswith("queue:")
-        },
+    )
+
+
+def _row(request: Request, entry: AuditEntry) -> _Row:
+    action, name = entry.action, entry.target
+    shown, href = target(name), ""
+    if action == "mark":
+        shown = Text(clip(name.removeprefix("deploy:"), 120))
+    elif name == "processes":
+        shown = Text.counted("%(count)s process", "%(count)s processes", entry.jobs)
+    elif name == "stats":
+        shown = Text("the totals")
+    elif name in places.PAGES or name.startswith("queue:"):
+        href = places.list_url(request, name)
+    done, queue = DONE.get(action), ""
+    if action.startswith(_MOVED):
+        done, queue = Text("moved jobs of %(target)s to queue %(queue)s"), action[len(_MOVED) :]
+    return _Row(
+        entry, shown, href, done, clip(queue, 120), None if action in _NOT_TO_JOBS else entry.jobs
     )
 
 
 def _read(state: State, count: int, before: str) -> tuple[list[AuditEntry], frozenset[str]]:
-    """Some entries, and the ids of those that can be undone."""
+    """Some entries, and the places in the log of those that can be undone."""
     entries = state.api.audit.page(count, before=before)
-    refs = [entry.ref for entry in entries if entry.action in _UNDOABLE]
-    return entries, frozenset(state.api.trash.find_all(refs))
+    undoable = [entry for entry in entries if entry.action in _UNDOABLE]
+    kept = state.api.trash.find_all(entry.ref for entry in undoable)
+    return entries, frozenset(
+        entry.id
+        for entry in undoable
+        if (found := kept.get(entry.ref))
+        and (found.who, found.action, found.origin) == (entry.who, entry.action, entry.target)
+    )
 
 
 routes = [Route("/audit", audit, name="audit")]

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from jobd.api import Process
 from jobd.errors import ArgumentError
+from jobd.texts import Text
 from jobd.web import asking, busy, session
 from jobd.web.asking import Question
 from jobd.web.gate import form_of, require
@@ -25,12 +26,6 @@ ALL = "all"
 """Stands for all processes where an identity is expected."""
 
 _ROLES = {"quiet": Role.OPERATOR, "dump": Role.OPERATOR, "stop": Role.ADMIN}
-
-_TOLD = {
-    "quiet": ("takes no new jobs", "take no new jobs"),
-    "stop": ("stops when its jobs have ended or its time is over", "stop"),
-    "dump": ("tells its stacks", "tell their stacks"),
-}
 
 
 def page(request: Request) -> Response:
@@ -84,26 +79,34 @@ def ask(request: Request) -> Response:
     do, identity = request.query_params.get("do", ""), request.query_params.get("identity", "")
     require(request, _role(do))
     count = len(_processes(request, identity))
-    whom = f"all {count} processes" if identity == ALL else f"process {identity}"
+    one = clip(identity, 250)
     if do == "quiet":
-        heading = f"Quiet {whom}?"
-        text = (
+        heading = (
+            Text.counted("Quiet all %(count)s process?", "Quiet all %(count)s processes?", count)
+            if identity == ALL
+            else Text("Quiet process %(process)s?", process=one)
+        )
+        text = Text(
             "Running jobs go on to their end; no new ones are taken, so queues grow. From here it "
             "cannot be undone: jobctl resume on each host ends it, or new processes."
         )
     else:
-        heading = f"Stop {whom}?"
-        text = (
+        heading = (
+            Text.counted("Stop all %(count)s process?", "Stop all %(count)s processes?", count)
+            if identity == ALL
+            else Text("Stop process %(process)s?", process=one)
+        )
+        text = Text(
             "Running jobs get the time that the daemon's timeout allows; what has not ended then "
             "goes back to its queue. The master of a jobd worker starts a new one at once; to stop "
             "a daemon use jobctl stop on its host. A Sidekiq stays stopped."
         )
     question = Question(
-        heading=clip(heading, 300),
+        heading=heading,
         text=text,
         action=url(request, "busy_do"),
         fields=[("do", do), ("identity", identity)],
-        button="Stop" if do == "stop" else "Quiet",
+        button=Text("Stop") if do == "stop" else Text("Quiet"),
         back=url(request, "busy"),
     )
     return asking.ask(request, question, here="busy")
@@ -121,25 +124,57 @@ def do(request: Request) -> Response:
             "stop": api.processes.stop_all,
             "dump": api.processes.dump_threads_all,
         }
-        told = send_all[what]()
-        text = f"{told:,} processes {_TOLD[what][1]} with their next heartbeats"
+        text = _told_all(what, send_all[what]())
     else:
         process = _find(request, identity)
         send = {"quiet": process.quiet, "stop": process.stop, "dump": process.dump_threads}
         if not send[what]():
-            raise NotFound(f"{identity} has gone.")
-        text = f"{identity} {_TOLD[what][0]} with its next heartbeat"
+            raise NotFound(Text("%(process)s has gone.", process=identity))
+        text = _told_one(what, identity)
     state_of(request).changed()
     if what == "dump":
         asked = int(time.time())
         return RedirectResponse(url(request, "stacks", identity=identity, asked=asked), 303)
-    session.flash(request, f"{text}, within ten seconds.")
+    session.flash(request, text)
     return RedirectResponse(url(request, "busy"), 303)
+
+
+def _told_one(what: str, identity: str) -> Text:
+    if what == "quiet":
+        return Text(
+            "%(process)s takes no new jobs with its next heartbeat, within ten seconds.",
+            process=identity,
+        )
+    return Text(
+        "%(process)s stops when its jobs have ended or its time is over with its next heartbeat, "
+        "within ten seconds.",
+        process=identity,
+    )
+
+
+def _told_all(what: str, count: int) -> Text:
+    if what == "quiet":
+        return Text.counted(
+            "%(count)s process takes no new jobs with its next heartbeat, within ten seconds.",
+            "%(count)s processes take no new jobs with their next heartbeats, within ten seconds.",
+            count,
+        )
+    return Text.counted(
+        "%(count)s process stops with its next heartbeat, within ten seconds.",
+        "%(count)s processes stop with their next heartbeats, within ten seconds.",
+        count,
+    )
 
 
 def _role(what: str) -> Role:
     if what not in _ROLES:
-        raise Refusal(f"there is no {what[:50]!r} for processes; there are {', '.join(_ROLES)}")
+        raise Refusal(
+            Text(
+                "there is no %(action)s for processes; there are %(known)s",
+                action=repr(what[:50]),
+                known=", ".join(_ROLES),
+            )
+        )
     return _ROLES[what]
 
 
@@ -147,18 +182,22 @@ def _find(request: Request, identity: str) -> Process:
     try:
         return acting(request).processes[identity]
     except KeyError:
-        raise NotFound(f"There is no process {identity[:200]!r}, or not any more.") from None
+        raise NotFound(
+            Text("There is no process %(process)s, or not any more.", process=repr(identity[:200]))
+        ) from None
 
 
 def _processes(request: Request, identity: str) -> list[Process]:
     if identity == ALL:
         found = [one for one in busy.read(state_of(request)).processes if not one.embedded]
         if not found:
-            raise NotFound("There is no process that takes signals.")
+            raise NotFound(Text("There is no process that takes signals."))
         return found
     process = _find(request, identity)
     if process.embedded:
-        raise ArgumentError(f"{identity} is a part of another program and takes no signals")
+        raise ArgumentError(
+            Text("%(process)s is a part of another program and takes no signals", process=identity)
+        )
     return [process]
 
 

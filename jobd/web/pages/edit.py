@@ -12,17 +12,22 @@ from starlette.routing import Route
 from jobd import registry
 from jobd.api import Api, SortedEntry
 from jobd.errors import ArgumentError, UnknownJobError
+from jobd.texts import Text
 from jobd.web import jobview, places, session
 from jobd.web.fields import Form, parse_json
 from jobd.web.gate import form_of, require
 from jobd.web.places import Place
-from jobd.web.refusals import NotFound, Refusal
+from jobd.web.refusals import NotFound, Refusal, said_by
 from jobd.web.render import render, url
 from jobd.web.state import acting, state_of
 from jobd.web.users import Role
 
 MOST_BYTES = 500_000
 """Of a payload that can be edited here; as a form it becomes up to six times as long."""
+
+
+_LIST = Text('it must be a list: [1, "text"]')
+_OBJECT = Text('it must be an object: {"name": 1}')
 
 
 @dataclass(slots=True)
@@ -62,19 +67,22 @@ def save(request: Request) -> Response:
     api = acting(request)
     entry = _entry(api, place)
     if entry.digest != given.get("digest"):
-        raise NotFound("The job has changed since the form was made; load it again.")
+        raise NotFound(Text("The job has changed since the form was made; load it again."))
     editor = _editor(entry, as_json="args" in given)
     try:
         changes = _changes(entry, editor, given)
         done = entry.replace(changes)
     except ArgumentError as error:
-        editor.errors.setdefault("", str(error))
+        editor.errors.setdefault("", said_by(error))
         return _show(request, place, entry, editor, 422)
     if not done:
-        raise NotFound("Nothing was done: the job is not here any more, somebody was faster.")
+        raise NotFound(Text("Nothing was done: the job is not here any more, somebody was faster."))
     state_of(request).changed()
-    name = entry.display_class[:100] or "The job"
-    text = f"{name} is in queue {changes['queue']} as you changed it; what it was is in the trash."
+    text = Text(
+        "%(job)s is in queue %(queue)s as you changed it; what it was is in the trash.",
+        job=entry.display_class[:100] or Text("The job"),
+        queue=changes["queue"],
+    )
     session.flash(request, text, undo=api.last_ref)
     return RedirectResponse(url(request, "find", jid=entry.jid), 303)
 
@@ -86,14 +94,18 @@ def _entry(api: Api, place: Place) -> SortedEntry:
         Refusal: it cannot be edited.
     """
     if place.set not in places.PAGES:
-        raise Refusal("only a job that is scheduled, waits for a retry or is dead can be changed")
+        raise Refusal(
+            Text("only a job that is scheduled, waits for a retry or is dead can be changed")
+        )
     entry = places.find(api, place)
     if not isinstance(entry, SortedEntry):
-        raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
+        raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))
     if not entry.item:
-        raise Refusal("these bytes are no job at all, and cannot be changed; delete them")
+        raise Refusal(Text("these bytes are no job at all, and cannot be changed; delete them"))
     if len(entry.value) > MOST_BYTES:
-        raise Refusal(f"a job of more than {MOST_BYTES:,} bytes cannot be changed here")
+        raise Refusal(
+            Text("a job of more than %(most)s bytes cannot be changed here", most=f"{MOST_BYTES:,}")
+        )
     return entry
 
 
@@ -102,20 +114,22 @@ def _editor(entry: SortedEntry, *, as_json: bool) -> Editor:
     try:
         shown, named = jobview.as_json(args), jobview.as_json(kwargs) if kwargs else ""
     except ValueError as error:
-        raise Refusal(f"its arguments cannot be written as JSON: {error}") from None
+        raise Refusal(
+            Text("its arguments cannot be written as JSON: %(detail)s", detail=str(error))
+        ) from None
     editor = Editor(None, "", shown, named, entry.queue, {})
     if entry["encrypt"]:
-        editor.note = "Its encrypted arguments are not shown, and stay as they are."
+        editor.note = Text("Its encrypted arguments are not shown, and stay as they are.")
     elif not as_json:
         try:
             editor.form = Form(registry.lookup(entry.klass), args, kwargs)
         except UnknownJobError:
-            editor.note = (
+            editor.note = Text(
                 "This process does not know the job's code, so the types of its arguments are not "
                 "known either; with jobd web -r your.module they would be."
             )
         except ArgumentError as error:
-            editor.note = f"As JSON, because {error}."
+            editor.note = Text("As JSON, because %(reason)s.", reason=said_by(error))
     return editor
 
 
@@ -140,14 +154,12 @@ def _changes(entry: SortedEntry, editor: Editor, given: dict[str, str]) -> dict[
         args, kwargs = editor.form.values()
     else:
         editor.args, editor.kwargs = given.get("args", ""), given.get("kwargs", "")
-        args = _json(editor, "args", editor.args, list, 'a list: [1, "text"]')
+        args = _json(editor, "args", editor.args, list, _LIST)
         kwargs = (
-            _json(editor, "kwargs", editor.kwargs, dict, 'an object: {"name": 1}')
-            if editor.kwargs.strip()
-            else {}
+            _json(editor, "kwargs", editor.kwargs, dict, _OBJECT) if editor.kwargs.strip() else {}
         )
         if editor.errors:
-            raise ArgumentError("not everything is as it must be")
+            raise ArgumentError(Text("not everything is as it must be"))
         _check_signature(entry, args, kwargs)
     changes: dict[str, Any] = {"class": entry.klass, "args": args, "queue": editor.queue}
     if entry["encrypt"]:
@@ -157,13 +169,13 @@ def _changes(entry: SortedEntry, editor: Editor, given: dict[str, str]) -> dict[
     return changes
 
 
-def _json(editor: Editor, name: str, text: str, kind: type, wanted: str) -> Any:
+def _json(editor: Editor, name: str, text: str, kind: type, wanted: Text) -> Any:
     try:
         value = parse_json(text)
         if type(value) is not kind:
-            raise ValueError(f"it must be {wanted}")
+            raise ValueError(wanted)
     except ValueError as error:
-        editor.errors[name] = str(error)
+        editor.errors[name] = said_by(error)
         return kind()
     return value
 
@@ -179,7 +191,13 @@ def _check_signature(entry: SortedEntry, args: list[Any], kwargs: dict[str, Any]
     try:
         definition.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ArgumentError(f"the arguments do not fit {definition.name}: {error}") from None
+        raise ArgumentError(
+            Text(
+                "the arguments do not fit %(job)s: %(detail)s",
+                job=definition.name,
+                detail=str(error),
+            )
+        ) from None
 
 
 def _show(

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from jobd.api import Api, JobRecord, SortedEntry
 from jobd.api.entries import is_plain
 from jobd.errors import ArgumentError
+from jobd.texts import Text
 from jobd.web import asking, jobview, places, session
 from jobd.web.asking import Question
 from jobd.web.gate import form_of, require
@@ -17,6 +18,7 @@ from jobd.web.present import clip
 from jobd.web.refusals import NotFound, Refusal
 from jobd.web.render import render, url
 from jobd.web.state import acting, state_of
+from jobd.web.times import UNIT_NAMES, UNITS
 from jobd.web.users import Role
 
 _ROLES = {
@@ -28,13 +30,11 @@ _ROLES = {
     "delete": Role.ADMIN,
 }
 
-_UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
-
 _STATES = {
-    "retry": ("waits for another attempt", "warn"),
-    "schedule": ("scheduled", "accent"),
-    "dead": ("dead", "bad"),
-    "work": ("running", "good"),
+    "retry": (Text("waits for another attempt"), "warn"),
+    "schedule": (Text("scheduled"), "accent"),
+    "dead": (Text("dead"), "bad"),
+    "work": (Text("running"), "good"),
 }
 
 
@@ -48,7 +48,8 @@ def page(request: Request) -> Response:
     started = jobview.started(state.api, place)
     reasons = state.snapshots.get(("why", place), 3.0, lambda: jobview.why(state.api, place, job))
     kind, _, queue = place.set.partition(":")
-    label, tone = (f"in queue {queue}", "accent") if kind == "queue" else _STATES[place.set]
+    in_queue = Text("in queue %(queue)s", queue=clip(queue, 70)), "accent"
+    label, tone = in_queue if kind == "queue" else _STATES[place.set]
     queues = state.queues() if kind == "queue" else []
     return render(
         request,
@@ -68,7 +69,7 @@ def page(request: Request) -> Response:
         others=jobview.others(job),
         lineage=jobview.lineage(job),
         progress=job.iterable_state(),
-        units=_UNITS,
+        units=UNIT_NAMES,
         queues=[one.name for one in queues if one.name != queue],
         failures=None if not job.error_class else (job.retry_count or 0) + 1,
     )
@@ -78,7 +79,7 @@ def _gone(request: Request, place: Place) -> Response:
     """It is not where it was: its id is looked for."""
     jid = jobview.jid_of(place)
     if not jid:
-        raise NotFound("This job is not here any more: it has run, or somebody has moved it.")
+        raise NotFound(Text("This job is not here any more: it has run, or somebody has moved it."))
     return RedirectResponse(url(request, "find", jid=jid, was=place.set), 303)
 
 
@@ -89,13 +90,17 @@ def ask(request: Request) -> Response:
     action = query.get("action", "")
     _check(request, action)
     job = _here(state.api, place)
-    name = clip(job.display_class, 100) or "this job"
+    name = clip(job.display_class, 100) or Text("this job")
     texts = {
-        "delete": (f"Delete {name}?", "It will not run.", "Delete"),
-        "kill": (f"Kill {name}?", "It goes to the dead set: it is not tried again.", "Kill"),
+        "delete": (Text("Delete %(job)s?", job=name), Text("It will not run."), Text("Delete")),
+        "kill": (
+            Text("Kill %(job)s?", job=name),
+            Text("It goes to the dead set: it is not tried again."),
+            Text("Kill"),
+        ),
     }
     if action not in texts:
-        raise Refusal(f"{clip(action, 50)!r} needs no asking")
+        raise Refusal(Text("%(action)s needs no asking", action=repr(clip(action, 50))))
     heading, text, button = texts[action]
     question = Question(
         heading=heading,
@@ -128,38 +133,39 @@ def do(request: Request) -> Response:
     return _after(request, place, job, action)
 
 
-def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[str, str]:
+def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[Text, str]:
     """Do it; what to say, and the id by which it is undone, or nothing."""
-    name = clip(job.display_class, 100) or "The job"
+    name = clip(job.display_class, 100) or Text("The job")
     if isinstance(job, SortedEntry):
         match action:
             case "retry":
-                done, text = job.retry(), f"{name} is in its queue."
+                done, text = job.retry(), Text("%(job)s is in its queue.", job=name)
             case "add_to_queue":
-                done, text = job.add_to_queue(), f"{name} is in its queue."
+                done, text = job.add_to_queue(), Text("%(job)s is in its queue.", job=name)
             case "reschedule":
-                done, text = job.reschedule(_seconds(form)), f"{name} has another time."
+                done = job.reschedule(_seconds(form))
+                text = Text("%(job)s has another time.", job=name)
             case "kill":
-                done, text = job.kill(), f"{name} is dead."
+                done, text = job.kill(), Text("%(job)s is dead.", job=name)
             case "delete":
-                done, text = job.delete(), f"{name} is deleted."
+                done, text = job.delete(), Text("%(job)s is deleted.", job=name)
             case _:
-                raise Refusal("only a job in a queue can be moved to another queue")
+                raise Refusal(Text("only a job in a queue can be moved to another queue"))
     else:
         match action:
             case "delete":
-                done, text = job.delete(), f"{name} is deleted."
+                done, text = job.delete(), Text("%(job)s is deleted.", job=name)
             case "move":
                 target = form.get("queue", "")
                 done = api.queue(job.queue).move(target, job) == 1
-                text = f"{name} is in queue {target}."
+                text = Text("%(job)s is in queue %(queue)s.", job=name, queue=target)
             case _:
-                raise Refusal("a job in a queue can be moved to another queue, or deleted")
+                raise Refusal(Text("a job in a queue can be moved to another queue, or deleted"))
     if not done:
         raise NotFound(
-            "It is malformed and cannot be run; delete it."
+            Text("It is malformed and cannot be run; delete it.")
             if job.malformed
-            else "Nothing was done: the job is not here any more, somebody was faster."
+            else Text("Nothing was done: the job is not here any more, somebody was faster.")
         )
     return text, api.last_ref if action in ("delete", "kill") else ""
 
@@ -172,19 +178,27 @@ def _after(request: Request, place: Place, job: JobRecord, action: str) -> Respo
 
 
 def _seconds(form: dict[str, str]) -> float:
-    unit = _UNITS.get(form.get("unit", ""))
+    unit = UNITS.get(form.get("unit", ""))
     try:
         amount = float(form.get("amount", ""))
     except ValueError:
         amount = 0.0
     if unit is None or not 0 < amount * unit <= 10 * 365 * 86400:
-        raise ArgumentError("give it a time from now of more than nothing and up to ten years")
+        raise ArgumentError(
+            Text("give it a time from now of more than nothing and up to ten years")
+        )
     return amount * unit
 
 
 def _check(request: Request, action: str) -> None:
     if action not in _ROLES:
-        raise Refusal(f"there is no {clip(action, 50)!r} for jobs; there are {', '.join(_ROLES)}")
+        raise Refusal(
+            Text(
+                "there is no %(action)s for jobs; there are %(known)s",
+                action=repr(clip(action, 50)),
+                known=", ".join(_ROLES),
+            )
+        )
     require(request, _ROLES[action])
 
 
@@ -196,10 +210,12 @@ def _here(api: Api, place: Place) -> JobRecord:
         Refusal: it runs, and nobody can do anything to it.
     """
     if place.set == "work":
-        raise Refusal("A job that runs cannot be changed. Wait for its end, or stop its process.")
+        raise Refusal(
+            Text("A job that runs cannot be changed. Wait for its end, or stop its process.")
+        )
     job = places.find(api, place)
     if job is None:
-        raise NotFound("The job is not here any more: it has run, or somebody has moved it.")
+        raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))
     return job
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from jobd.texts import Text
 from jobd.web import session
 from jobd.web.attempts import Attempts
 from jobd.web.ended import Ended
@@ -30,7 +31,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[Route]:
 
     def form(request: Request) -> Response:
         if not users.with_passwords:
-            raise NotFound("Nobody can log in here: no users are set up.")
+            raise NotFound(Text("Nobody can log in here: no users are set up."))
         after = request.query_params.get("next", "")
         return render(request, "login.html", name="", wrong="", after=after)
 
@@ -41,7 +42,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[Route]:
         try:
             user = await attempts.check(request, name, password)
         except Refusal as refusal:
-            text, headers = str(refusal), refusal.headers()
+            text, headers = refusal.text, refusal.headers()
             return render(
                 request, "login.html", refusal.status, headers, name=name, wrong=text, after=after
             )
@@ -52,7 +53,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[Route]:
         content = session.session_of(request).content
         session.log_out(request)
         if content.ident:
-            await run_in_threadpool(ended.add, content.ident, content.until)
+            await run_in_threadpool(ended.add, content.user, content.ident, content.until)
             _log.info("%s logged out from %s", content.user, address(request.scope))
         return RedirectResponse(url(request, "login"), 303)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,11 @@ from starlette.routing import Route
 
 from jobd.api import Histogram, JobMetrics, Mark
 from jobd.redis.metrics import BOUNDS
+from jobd.texts import Text
+from jobd.web import language
+from jobd.web.language import Language
 from jobd.web.render import render
-from jobd.web.state import State, state_of
+from jobd.web.state import MOST_BY_MINUTE, State, state_of
 
 PERIODS = (1, 2, 4, 8, 24, 48, 72)
 """Hours; of one class up to eight there are numbers by the minute, and histograms."""
@@ -33,12 +35,19 @@ MEASURED = 12
 SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 """The percentiles that are shown. Each is the upper bound of its counter in the histogram."""
 
+_OF_CLASS = (
+    ("good", Text("executions"), "processed"),
+    ("bad", Text("failed"), "failed"),
+)
+"""The lines of one class: tone, name, and the field of a point."""
+
 _FRESH = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One class in the table; the times in seconds, None where nothing is known."""
+    """One class in the table; the times in seconds, infinity beyond the last bound, None where
+    nothing is known."""
 
     metrics: JobMetrics
     median: float | None = None
@@ -54,6 +63,7 @@ def metrics(request: Request) -> Response:
     found = [one for one in classes if wanted.lower() in one.name.lower()]
     rows = [_row(state, one, hours) for one in found[:MEASURED]]
     rows += [_Row(one) for one in found[MEASURED:SHOWN]]
+    marks = _marks(state, hours)
     return render(
         request,
         "metrics.html",
@@ -62,8 +72,13 @@ def metrics(request: Request) -> Response:
         wanted=wanted,
         rows=rows,
         hidden=max(0, len(found) - SHOWN),
-        chart=_chart(found[:DRAWN], _marks(state, hours)),
-        slow=sorted((row for row in rows if row.slow), key=lambda row: -(row.slow or 0))[:5],
+        by_minute=hours <= MOST_BY_MINUTE,
+        chart=_chart(found[:DRAWN], marks),
+        marks=marks,
+        slow=sorted(
+            (row for row in rows if row.slow),
+            key=lambda row: (-(row.slow or 0), -row.metrics.average),
+        )[:5],
         failing=sorted(
             (one for one in found if one.failed), key=lambda one: (-one.failure_rate, one.name)
         )[:5],
@@ -80,6 +95,7 @@ def metrics_of(request: Request) -> Response:
         lambda: state.api.metrics.for_job(name, minutes=60 * hours),
     )
     histogram = _histogram(state, name, hours)
+    marks = _marks(state, hours)
     labels = [*(f"{bound} ms" if bound < 1000 else f"{bound / 1000:g} s" for bound in BOUNDS), "∞"]
     return render(
         request,
@@ -87,8 +103,10 @@ def metrics_of(request: Request) -> Response:
         hours=hours,
         periods=[period for period in PERIODS if period <= 8],
         one=one,
-        percentiles=[(label, _known(histogram, share)) for label, share in SHARES],
-        chart=_chart([one], _marks(state, hours), executions=True),
+        percentiles=[(label, histogram.percentile(share)) for label, share in SHARES],
+        succeeded=max(0, one.processed - one.failed),
+        chart=_chart([one], marks, language.of(request)),
+        marks=marks,
         histogram=_encode({"labels": labels, "counts": list(histogram.counts)}),
     )
 
@@ -103,7 +121,7 @@ def _row(state: State, one: JobMetrics, hours: int) -> _Row:
     if hours > 1:  # a class has as many histograms as there are minutes
         return _Row(one)
     histogram = _histogram(state, one.name, 1)
-    return _Row(one, *(_known(histogram, share) for _, share in SHARES))
+    return _Row(one, *(histogram.percentile(share) for _, share in SHARES))
 
 
 def _histogram(state: State, name: str, hours: int) -> Histogram:
@@ -114,11 +132,6 @@ def _histogram(state: State, name: str, hours: int) -> Histogram:
     )
 
 
-def _known(histogram: Histogram, share: float) -> float | None:
-    found = histogram.percentile(share)
-    return None if found is None or math.isinf(found) else found
-
-
 def _marks(state: State, hours: int) -> list[Mark]:
     days = hours // 24 + 2
     marks = state.snapshots.get(("marks", days), _FRESH, lambda: state.api.deploys.fetch(days))
@@ -127,20 +140,26 @@ def _marks(state: State, hours: int) -> list[Mark]:
 
 
 def _chart(
-    classes: Sequence[JobMetrics], marks: Sequence[Mark], *, executions: bool = False
+    classes: Sequence[JobMetrics],
+    marks: Sequence[Mark],
+    spoken: Language | None = None,
 ) -> str:
-    """What metrics.js draws: times, and seconds or executions a step of each class."""
+    """What metrics.js draws: times, and seconds or the executions of one class a step, in
+    words of the language *spoken*."""
     times = [point.at for point in classes[0].series] if classes else []
     series: list[dict[str, Any]] = []
     for one in classes:
-        if executions:
-            series.append({"label": "executions", "values": [p.processed for p in one.series]})
-            series.append({"label": "failed", "values": [p.failed for p in one.series]})
+        if spoken is not None:
+            points = one.series
+            for tone, label, name in _OF_CLASS:
+                values = [getattr(point, name) for point in points]
+                series.append({"label": spoken.translate(label), "tone": tone, "values": values})
         else:
             values = [point.ms / 1000 for point in one.series]
             series.append({"label": one.name[:80], "values": values})
     deploys = [{"at": mark.at.timestamp(), "label": mark.label[:80]} for mark in marks]
-    return _encode({"times": times, "series": series, "marks": deploys})
+    unit = "s" if spoken is None else ""
+    return _encode({"times": times, "series": series, "marks": deploys, "unit": unit})
 
 
 def _encode(content: Any) -> str:

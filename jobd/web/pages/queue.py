@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import JobRecord, QueueSummary
+from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import Question, ask
 from jobd.web.flow import Rates
@@ -18,11 +19,10 @@ from jobd.web.lists import Part
 from jobd.web.pages.queues import rates
 from jobd.web.places import job_url, queued_keys
 from jobd.web.present import clip, number
-from jobd.web.present import jobs as jobs_text
 from jobd.web.refusals import NotFound, Refusal
 from jobd.web.render import render, url
 from jobd.web.search import FIELDS, parse
-from jobd.web.state import acting, state_of
+from jobd.web.state import SHARED, acting, state_of
 from jobd.web.users import Role
 
 
@@ -31,10 +31,14 @@ def queue(request: Request) -> Response:
     state, part = state_of(request), Part.of(request.query_params)
     name = request.query_params.get("name", "")
     if not name:
-        raise NotFound("The address names no queue.")
+        raise NotFound(Text("The address names no queue."))
     known = state.queues()
-    summary = next((one for one in known if one.name == name), None)
     jobs = state.api.queue(name)
+    summary = next((one for one in known if one.name == name), None) or state.snapshots.get(
+        ("unknown queue", name),
+        SHARED,
+        lambda: QueueSummary(name, jobs.size, jobs.latency, jobs.paused),
+    )
     page = finds = None
     if part.searching:
         search = parse(part.q)
@@ -52,7 +56,7 @@ def queue(request: Request) -> Response:
         "queue.html",
         here="queues",
         name=name,
-        summary=summary or QueueSummary(name, 0, 0.0, paused=False),
+        summary=summary,
         rates=rates(state).get(name, Rates()),
         others=[one.name for one in known if one.name != name][:200],
         page=page,
@@ -71,11 +75,13 @@ def act(request: Request) -> Response:
     action = str(form.get("action") or request.query_params.get("action", ""))
     name = str(form.get("name", ""))
     if action not in ("delete", "move") or not name:
-        raise Refusal(f"there is no action {action[:100]!r} for the jobs of a queue")
+        raise Refusal(
+            Text("there is no action %(action)s for the jobs of a queue", action=repr(action[:100]))
+        )
     require(request, Role.ADMIN if action == "delete" else Role.OPERATOR)
     keys = lists.chosen_keys(form)
     if not keys:
-        return _done(request, form, "No job was chosen.")
+        return _done(request, form, Text("No job was chosen."))
     jobs = acting(request).queue(name).find_all(queued_keys(keys))
     if action == "move":
         return _move(request, form, jobs, len(keys))
@@ -83,26 +89,42 @@ def act(request: Request) -> Response:
         return _ask(request, form, keys, jobs)
     api = acting(request)
     deleted = api.queue(name).delete(*jobs)
-    text = f"Deleted {jobs_text(deleted)} of queue {clip(name)}.{_gone(keys, deleted)}"
+    text = Text.counted(
+        "Deleted %(count)s job of queue %(queue)s.",
+        "Deleted %(count)s jobs of queue %(queue)s.",
+        deleted,
+        queue=clip(name),
+    )
+    text = _with_gone(text, len(keys) - deleted)
     return _done(request, form, text, undo=api.last_ref if deleted else "")
 
 
 def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) -> Response:
     name, target = str(form.get("name", "")), str(form.get("target", "")).strip()
     moved = acting(request).queue(name).move(target, *jobs)
-    text = f"Moved {jobs_text(moved)} to queue {clip(target)}."
-    return _done(request, form, text + _gone(range(chosen), moved))
+    text = Text.counted(
+        "Moved %(count)s job to queue %(queue)s.",
+        "Moved %(count)s jobs to queue %(queue)s.",
+        moved,
+        queue=clip(target),
+    )
+    return _done(request, form, _with_gone(text, chosen - moved))
 
 
 def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord]) -> Response:
     name = str(form.get("name", ""))
     kept = [("action", "delete"), ("name", name), *(("key", key) for key in keys)]
     question = Question(
-        heading=f"Delete {jobs_text(len(jobs))} of queue {clip(name, 60)}?",
-        text="Will not run." + _gone(keys, len(jobs)),
+        heading=Text.counted(
+            "Delete %(count)s job of queue %(queue)s?",
+            "Delete %(count)s jobs of queue %(queue)s?",
+            len(jobs),
+            queue=clip(name, 60),
+        ),
+        text=_with_gone(Text("Will not run."), len(keys) - len(jobs)),
         action=url(request, "queue_act"),
         fields=[*kept, *_kept(form)],
-        button=f"Delete {jobs_text(len(jobs))}",
+        button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", len(jobs)),
         back=_back(request, form),
         restorable=True,
         rows=tuple(rows.of_queued(job) for job in jobs[:5]),
@@ -110,9 +132,11 @@ def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord
     return ask(request, question, here="queues")
 
 
-def _gone(chosen: list[str] | range, found: int) -> str:
-    gone = len(chosen) - found
-    return f" Not there any more: {number(gone)}." if gone > 0 else ""
+def _with_gone(text: Text, gone: int) -> Text:
+    """*text*, and how many of the chosen jobs were not there any more."""
+    if gone <= 0:
+        return text
+    return Text("%(text)s Not there any more: %(gone)s.", text=text, gone=number(gone))
 
 
 def _kept(form: FormData) -> list[tuple[str, str]]:
@@ -120,7 +144,7 @@ def _kept(form: FormData) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in part.items() if value]
 
 
-def _done(request: Request, form: FormData, text: str, *, undo: str = "") -> Response:
+def _done(request: Request, form: FormData, text: Text, *, undo: str = "") -> Response:
     state_of(request).changed()
     session.flash(request, text, undo=undo)
     return RedirectResponse(_back(request, form), 303)

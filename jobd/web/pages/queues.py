@@ -11,12 +11,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
+from jobd.texts import Text
 from jobd.web import session
 from jobd.web.asking import Question, ask
 from jobd.web.flow import EVERY, PACE, Rates
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
-from jobd.web.present import clip, jobs
+from jobd.web.present import clip
 from jobd.web.refusals import Refusal
 from jobd.web.render import render, url
 from jobd.web.state import State, acting, lasts, state_of
@@ -68,23 +69,30 @@ def act(request: Request) -> Response:
     action = str(form.get("action", ""))
     steps = {"pause": _pause, "resume": _resume, "clear": _clear}
     if action not in steps:
-        raise Refusal(f"there is no action {action[:100]!r}; there are {', '.join(steps)}")
+        raise Refusal(
+            Text(
+                "there is no action %(action)s; there are %(known)s",
+                action=repr(action[:100]),
+                known=", ".join(steps),
+            )
+        )
     name = str(form.get("name", ""))
     if not name:
-        raise Refusal("which queue? The form does not say it.")
+        raise Refusal(Text("which queue? The form does not say it."))
     return steps[action](request, form, name)
 
 
 def _pause(request: Request, form: FormData, name: str) -> Response:
     require(request, Role.OPERATOR)
     acting(request).queue(name).pause()
-    return _done(request, form, f"Queue {clip(name)} is paused: no worker takes jobs from it.")
+    text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=clip(name))
+    return _done(request, form, text)
 
 
 def _resume(request: Request, form: FormData, name: str) -> Response:
     require(request, Role.OPERATOR)
     acting(request).queue(name).unpause()
-    return _done(request, form, f"Queue {clip(name)} is no longer paused.")
+    return _done(request, form, Text("Queue %(queue)s is no longer paused.", queue=clip(name)))
 
 
 def _clear(request: Request, form: FormData, name: str) -> Response:
@@ -94,21 +102,30 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
     if not form.get("sure"):
         size = queue.size
         question = Question(
-            heading=f"Clear queue {clip(name, 60)}?",
-            text=f"{jobs(size)} in it will be deleted. What workers have taken already goes on.",
+            heading=Text("Clear queue %(queue)s?", queue=clip(name, 60)),
+            text=Text.counted(
+                "%(count)s job in it will be deleted. What workers have taken already goes on.",
+                "%(count)s jobs in it will be deleted. What workers have taken already goes on.",
+                size,
+            ),
             action=url(request, "queues_act"),
             fields=[("action", "clear"), ("name", name), ("back", str(form.get("back", "")))],
-            button=f"Delete {jobs(size)}",
+            button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", size),
             back=_back(request, form, name),
             restorable=True,
         )
         return ask(request, question, here="queues")
     cleared = queue.clear()
-    text = f"Deleted {jobs(cleared)} of queue {clip(name)}."
+    text = Text.counted(
+        "Deleted %(count)s job of queue %(queue)s.",
+        "Deleted %(count)s jobs of queue %(queue)s.",
+        cleared,
+        queue=clip(name),
+    )
     return _done(request, form, text, undo=api.last_ref if cleared else "")
 
 
-def _done(request: Request, form: FormData, text: str, *, undo: str = "") -> Response:
+def _done(request: Request, form: FormData, text: Text, *, undo: str = "") -> Response:
     state_of(request).changed()
     session.flash(request, text, undo=undo)
     return RedirectResponse(_back(request, form, str(form.get("name", ""))), 303)

@@ -4,7 +4,7 @@ all that match a search, step by step."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,13 +15,14 @@ from starlette.responses import RedirectResponse, Response
 from jobd.api import JobSet, SortedEntry
 from jobd.api.setsteps import SetAction
 from jobd.errors import ArgumentError
+from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import STEP, Question, ask, go_on
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.places import set_named
 from jobd.web.present import clip, jobs, number
-from jobd.web.refusals import Refusal
+from jobd.web.refusals import Refusal, said_by
 from jobd.web.render import url
 from jobd.web.search import Search, parse
 from jobd.web.state import acting, state_of
@@ -40,7 +41,8 @@ class Act:
     Attributes:
         name: of it in the data API.
         text: on its button.
-        done, doing: how the message after it, and the page while it goes on, begin.
+        done: the message after it, for so many jobs.
+        doing: the heading of the page while it goes on, to be filled with *what*.
         then: the sentence of the question.
         role: who may do it.
         asks: whether it asks first also for a few jobs.
@@ -48,13 +50,31 @@ class Act:
     """
 
     name: SetAction
-    text: str
-    done: str
-    doing: str
-    then: str
+    text: Text
+    done: Callable[[int], Text]
+    doing: Text
+    then: Text
     role: Role
     asks: bool = False
     undoable: bool = False
+
+
+def _queued(count: int) -> Text:
+    return Text.counted(
+        "Put into their queues: %(count)s job.", "Put into their queues: %(count)s jobs.", count
+    )
+
+
+def _rescheduled(count: int) -> Text:
+    return Text.counted("Rescheduled %(count)s job.", "Rescheduled %(count)s jobs.", count)
+
+
+def _killed(count: int) -> Text:
+    return Text.counted("Killed %(count)s job.", "Killed %(count)s jobs.", count)
+
+
+def _deleted(count: int) -> Text:
+    return Text.counted("Deleted %(count)s job.", "Deleted %(count)s jobs.", count)
 
 
 ACTS = {
@@ -62,45 +82,45 @@ ACTS = {
     for act in (
         Act(
             "retry",
-            "Retry now",
-            "Put into their queues:",
-            "Retrying",
-            "Runs as soon as a worker is free, without using up a retry.",
+            Text("Retry now"),
+            _queued,
+            Text("Retrying %(what)s"),
+            Text("Runs as soon as a worker is free, without using up a retry."),
             Role.OPERATOR,
         ),
         Act(
             "add_to_queue",
-            "Add to queue",
-            "Put into their queues:",
-            "Adding to the queues",
-            "Runs as soon as a worker is free.",
+            Text("Add to queue"),
+            _queued,
+            Text("Adding to the queues %(what)s"),
+            Text("Runs as soon as a worker is free."),
             Role.OPERATOR,
         ),
         Act(
             "reschedule",
-            "Reschedule",
-            "Rescheduled",
-            "Rescheduling",
-            "Waits until the time that you give.",
+            Text("Reschedule"),
+            _rescheduled,
+            Text("Rescheduling %(what)s"),
+            Text("Waits until the time that you give."),
             Role.OPERATOR,
             asks=True,
         ),
         Act(
             "kill",
-            "Kill",
-            "Killed",
-            "Killing",
-            "Goes to the dead jobs and is not tried again.",
+            Text("Kill"),
+            _killed,
+            Text("Killing %(what)s"),
+            Text("Goes to the dead jobs and is not tried again."),
             Role.ADMIN,
             asks=True,
             undoable=True,
         ),
         Act(
             "delete",
-            "Delete",
-            "Deleted",
-            "Deleting",
-            "Will not run.",
+            Text("Delete"),
+            _deleted,
+            Text("Deleting %(what)s"),
+            Text("Will not run."),
             Role.ADMIN,
             asks=True,
             undoable=True,
@@ -125,9 +145,9 @@ class Kind:
 
     page: str
     set: str
-    title: str
-    what: str
-    time: str
+    title: Text
+    what: Text
+    time: Text
     acts: tuple[str, ...]
     grouped: bool = True
 
@@ -141,13 +161,19 @@ def act(request: Request, kind: Kind) -> Response:
     form = form_of(request)
     action = next((one for one in kind.actions if one.name == form.get("action")), None)
     if action is None:
-        raise Refusal(f"{kind.title} can be: {', '.join(kind.acts)}. The form says something else.")
+        raise Refusal(
+            Text(
+                "%(jobs)s can be: %(known)s. The form says something else.",
+                jobs=kind.title,
+                known=", ".join(kind.acts),
+            )
+        )
     require(request, action.role)
     everything, keys = bool(form.get("all")), lists.chosen_keys(form)
     if form.get("only"):
         everything = False
     if not everything and not keys:
-        return _done(request, kind, form, "No job was chosen.")
+        return _done(request, kind, form, Text("No job was chosen."))
     found = set_named(acting(request), kind.set)
     if not form.get("sure"):
         if everything or action.asks:
@@ -156,7 +182,7 @@ def act(request: Request, kind: Kind) -> Response:
         try:
             when_of(form)
         except ArgumentError as error:
-            wrong = str(error)
+            wrong = said_by(error)
             chosen = None if everything else keys
             return _ask(request, kind, action, form, found, chosen, wrong)
     if everything:
@@ -169,9 +195,13 @@ def _some(request: Request, kind: Kind, action: Act, form: FormData, keys: list[
     found = set_named(api, kind.set)
     entries = found.find_all(keys)
     changed = _change(found, action.name, entries, form)
-    text = f"{action.done} {jobs(changed)}."
+    text = action.done(changed)
     if changed < len(keys):
-        text += f" Not there any more, or no job: {number(len(keys) - changed)}."
+        text = Text(
+            "%(text)s Not there any more, or no job: %(gone)s.",
+            text=text,
+            gone=number(len(keys) - changed),
+        )
     undo = api.last_ref if action.undoable and changed else ""
     return _done(request, kind, form, text, undo=undo)
 
@@ -197,7 +227,7 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     if action.name == "delete" and not part.searching:
         cleared = found.clear()
         undo = api.last_ref if cleared else ""
-        return _done(request, kind, form, f"{action.done} {jobs(cleared)}.", undo=undo)
+        return _done(request, kind, form, action.done(cleared), undo=undo)
     search, given = _search(part), str(form.get("ref", ""))
     sweep = found.sweep(
         action.name,
@@ -212,7 +242,7 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     changed = lists.number_of(form.get("changed")) + sweep.changed
     if sweep.done:
         undo = sweep.ref if action.undoable and changed else ""
-        return _done(request, kind, form, f"{action.done} {jobs(changed)}.", undo=undo)
+        return _done(request, kind, form, action.done(changed), undo=undo)
     state_of(request).changed()
     scanned = part.scanned + sweep.scanned
     fields = [
@@ -223,7 +253,7 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     ]
     return go_on(
         request,
-        f"{action.doing} {kind.what}",
+        action.doing.filled(what=kind.what),
         action=url(request, f"{kind.page}_act"),
         fields=fields,
         scanned=scanned,
@@ -246,19 +276,26 @@ def _ask(
     if keys is None:
         part = Part.of(form)
         how_many, entries = _count(found, part)
-        which = _which(kind, part)
+        heading = _heading(kind, part, action, how_many)
     else:
         entries = found.find_all(keys)
-        how_many, which = jobs(len(entries)), ""
+        how_many = jobs(len(entries))
+        heading = Text("%(action)s: %(jobs)s?", action=action.text, jobs=how_many)
     text = action.then
     if action.name == "kill":
-        text += f" The last {number(acting(request).dead_max_jobs - 1)} of those are kept."
+        text = Text(
+            "%(text)s The last %(most)s of those are kept.",
+            text=text,
+            most=number(acting(request).dead_max_jobs - 1),
+        )
     question = Question(
-        heading=f"{action.text}: {how_many}{which}?",
+        heading=heading,
         text=text,
         action=url(request, f"{kind.page}_act"),
         fields=_fields(action, form, keys),
-        button=action.text if action.name == "reschedule" else f"{action.text}: {how_many}",
+        button=action.text
+        if action.name == "reschedule"
+        else Text("%(action)s: %(jobs)s", action=action.text, jobs=how_many),
         back=_back(request, kind, form),
         danger=action.undoable,
         restorable=action.undoable,
@@ -268,7 +305,7 @@ def _ask(
     return ask(request, question, here=kind.page, wrong=wrong)
 
 
-def _count(found: JobSet, part: Part) -> tuple[str, list[SortedEntry]]:
+def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
     """How many jobs match, as far as that can be said at once, and some of them."""
     if not part.searching:
         page = found.page(0, 5)
@@ -276,15 +313,32 @@ def _count(found: JobSet, part: Part) -> tuple[str, list[SortedEntry]]:
     search = _search(part)
     scan = found.scan(search.match, search.where)
     entries = scan.first(10**9, seconds=_COUNTING)
-    return jobs(len(entries)) if scan.done else f"at least {jobs(len(entries))}", entries
+    count = jobs(len(entries))
+    return count if scan.done else Text("at least %(jobs)s", jobs=count), entries
 
 
-def _which(kind: Kind, part: Part) -> str:
+def _heading(kind: Kind, part: Part, action: Act, how_many: Text) -> Text:
+    """The question about all that match."""
     if part.q:
-        return f" that match “{clip(part.q, 60)}”"
+        return Text(
+            "%(action)s: %(jobs)s that match “%(search)s”?",
+            action=action.text,
+            jobs=how_many,
+            search=clip(part.q, 60),
+        )
     if part.group:
-        return f" that failed with {clip(part.error, 60) or 'the same error'}"
-    return f", which is all {kind.what}"
+        return Text(
+            "%(action)s: %(jobs)s that failed with %(error)s?",
+            action=action.text,
+            jobs=how_many,
+            error=clip(part.error, 60) or Text("the same error"),
+        )
+    return Text(
+        "%(action)s: %(jobs)s, which is all %(what)s?",
+        action=action.text,
+        jobs=how_many,
+        what=kind.what,
+    )
 
 
 def _search(part: Part) -> Search:
@@ -299,7 +353,7 @@ def _fields(action: Act, form: FormData, keys: list[str] | None) -> list[tuple[s
     return [("action", action.name), *which, *kept, ("to", str(form.get("to", "")))]
 
 
-def _done(request: Request, kind: Kind, form: FormData, text: str, *, undo: str = "") -> Response:
+def _done(request: Request, kind: Kind, form: FormData, text: Text, *, undo: str = "") -> Response:
     state_of(request).changed()
     session.flash(request, text, undo=undo)
     return RedirectResponse(_back(request, kind, form), 303)

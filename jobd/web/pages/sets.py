@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jobd.texts import Text
 from jobd.web import lists, rows
 from jobd.web.grouping import Grouped
 from jobd.web.lists import Part
@@ -21,26 +22,26 @@ KINDS = (
     Kind(
         page="retries",
         set="retry",
-        title="Retries",
-        what="retries",
-        time="Next try",
+        title=Text("Retries"),
+        what=Text("retries"),
+        time=Text("Next try"),
         acts=("retry", "reschedule", "kill", "delete"),
     ),
     Kind(
         page="scheduled",
         set="schedule",
-        title="Scheduled",
-        what="scheduled jobs",
-        time="Runs",
+        title=Text("Scheduled"),
+        what=Text("scheduled jobs"),
+        time=Text("Runs"),
         acts=("add_to_queue", "reschedule", "delete"),
         grouped=False,
     ),
     Kind(
         page="dead",
         set="dead",
-        title="Dead",
-        what="dead jobs",
-        time="Died",
+        title=Text("Dead"),
+        what=Text("dead jobs"),
+        time=Text("Died"),
         acts=("retry", "delete"),
     ),
 )

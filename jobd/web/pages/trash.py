@@ -7,12 +7,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
+from jobd.errors import ConflictError
+from jobd.texts import Text
 from jobd.web import places, rows, session
 from jobd.web.asking import STEP, Question, ask, go_on
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part, number_of
-from jobd.web.present import clip, jobs, number, target
-from jobd.web.refusals import NotFound
+from jobd.web.present import clip, number, target
+from jobd.web.refusals import NotFound, said_by
 from jobd.web.render import render, url
 from jobd.web.state import acting, state_of
 from jobd.web.users import Role
@@ -34,7 +36,7 @@ def deletion(request: Request) -> Response:
     try:
         found = state.api.trash[ref]
     except KeyError:
-        raise NotFound("This deletion is a day old, or has been undone or purged.") from None
+        raise NotFound(Text("This deletion is a day old, or has been undone or purged.")) from None
     page = found.page(part.start, part.count)
     # Nothing stands for a job in the trash: it is in no set.
     place = places.Place("", "")
@@ -51,20 +53,24 @@ def deletion(request: Request) -> Response:
 
 def undo(request: Request) -> Response:
     """Put the jobs of a deletion back where they were; one step."""
-    require(request, Role.OPERATOR)
+    require(request, Role.ADMIN)
     form, api = form_of(request), acting(request)
     ref, restored = str(form.get("ref", "")), number_of(form.get("changed"))
     found = api.trash.find_all([ref]).get(ref)
     if found is None:
-        session.flash(request, "That cannot be undone any more.")
+        session.flash(request, Text("That cannot be undone any more."))
         return RedirectResponse(url(request, "trash"), 303)
-    restored += found.restore(STEP)
+    try:
+        restored += found.restore(STEP)
+    except ConflictError as error:
+        session.flash(request, said_by(error))
+        return RedirectResponse(url(request, "trash"), 303)
     state_of(request).changed()
     back = places.list_url(request, found.origin)
     if api.trash.find_all([ref]):
         return go_on(
             request,
-            f"Restoring {jobs(found.jobs)}",
+            Text.counted("Restoring %(count)s job", "Restoring %(count)s jobs", found.jobs),
             action=url(request, "undo"),
             fields=[("ref", ref), ("changed", restored)],
             scanned=restored,
@@ -73,9 +79,13 @@ def undo(request: Request) -> Response:
             back=back,
             here="audit",
         )
-    text = f"Restored {jobs(restored)}."
+    text = Text.counted("Restored %(count)s job.", "Restored %(count)s jobs.", restored)
     if restored < found.jobs:
-        text += f" Had been moved or had run meanwhile: {number(found.jobs - restored)}."
+        text = Text(
+            "%(text)s Had been moved or had run meanwhile: %(gone)s.",
+            text=text,
+            gone=number(found.jobs - restored),
+        )
     session.flash(request, text)
     return RedirectResponse(back, 303)
 
@@ -87,15 +97,22 @@ def purge(request: Request) -> Response:
     ref = str(form.get("ref", ""))
     found = api.trash.find_all([ref]).get(ref)
     if found is None:
-        session.flash(request, "That is not in the trash any more.")
+        session.flash(request, Text("That is not in the trash any more."))
     elif not form.get("sure"):
         question = Question(
-            heading=f"Delete {jobs(found.jobs)} for good?",
-            text=f"{clip(found.who, 60)} took them from {clip(target(found.origin), 100)}. "
-            "Nobody can restore them afterwards.",
+            heading=Text.counted(
+                "Delete %(count)s job for good?", "Delete %(count)s jobs for good?", found.jobs
+            ),
+            text=Text(
+                "%(who)s took them from %(origin)s. Nobody can restore them afterwards.",
+                who=clip(found.who, 60),
+                origin=target(found.origin),
+            ),
             action=url(request, "trash_purge"),
             fields=[("ref", ref)],
-            button=f"Delete {jobs(found.jobs)} for good",
+            button=Text.counted(
+                "Delete %(count)s job for good", "Delete %(count)s jobs for good", found.jobs
+            ),
             back=url(request, "trash"),
             rows=tuple(rows.row_of(job, places.Place("", ""), None) for job in found.page(0, 5)),
         )
@@ -103,7 +120,10 @@ def purge(request: Request) -> Response:
     else:
         purged = found.purge()
         state_of(request).changed()
-        session.flash(request, f"Deleted {jobs(purged)} for good.")
+        text = Text.counted(
+            "Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", purged
+        )
+        session.flash(request, text)
     return RedirectResponse(url(request, "trash"), 303)
 
 

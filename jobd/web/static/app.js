@@ -4,6 +4,8 @@
   "use strict";
   const body = document.body;
   const wait = 3000;
+  const texts = JSON.parse(body.dataset.texts);
+  const filled = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
 
   // --- numbers -----------------------------------------------------------------------------
   const whole = new Intl.NumberFormat("en");
@@ -54,8 +56,8 @@
     try {
       const answer = await fetch(body.dataset.stats, { headers: { Accept: "application/json" } });
       const found = await answer.json();
-      if (answer.ok) take(found); else live(false, found.detail);
-    } catch { live(false, "The dashboard does not answer."); }
+      if (answer.ok) take(found); else live(false, answer.status === 503 ? texts.unavailable : found.detail);
+    } catch { live(false, texts.silent); }
     polling = setTimeout(poll, wait);
   }
 
@@ -64,7 +66,7 @@
     let heard = false;
     source = new EventSource(body.dataset.live);
     source.addEventListener("stats", (event) => { heard = true; take(JSON.parse(event.data)); });
-    source.addEventListener("trouble", (event) => { heard = true; live(false, JSON.parse(event.data).error); });
+    source.addEventListener("trouble", () => { heard = true; live(false, texts.unavailable); });
     // The server ends each stream after a while: the next one begins without a word.
     source.addEventListener("again", () => { source.close(); listen(); });
     source.addEventListener("error", () => {
@@ -91,22 +93,25 @@
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
-  function relative(seconds) {
-    const past = seconds >= 0;
+  // Symbols of units are the same in all languages.
+  function span(seconds) {
     let rest = Math.round(Math.abs(seconds));
-    if (rest < 1) return "now";
     const parts = [];
     for (const [unit, length] of units) {
       const count = Math.floor(rest / length);
       rest -= count * length;
       if (count || parts.length) parts.push([count, unit]);
     }
-    const text = parts.slice(0, 2).filter(([count]) => count).map((part) => part.join(" ")).join(" ");
-    return past ? `${text} ago` : `in ${text}`;
+    return parts.slice(0, 2).filter(([count]) => count).map((part) => part.join(" ")).join(" ");
+  }
+
+  function relative(seconds) {
+    const time = span(seconds);
+    return time ? filled(seconds >= 0 ? texts.ago : texts.ahead, { time }) : texts.now;
   }
 
   function lasted(seconds) {
-    return seconds < 1 ? "0 s" : relative(seconds).replace(/ ago$/, "");
+    return span(Math.max(0, seconds)) || "0 s";
   }
 
   function localise(within) {

@@ -1,12 +1,12 @@
 // The charts of the overview: what happens now, and the days.
 (() => {
   "use strict";
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+  const { css, compact, axes, room } = jobdAxes;
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const whole = new Intl.NumberFormat("en");
   const date = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
   const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+  const filled = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
   const made = [];
 
   // What is under the pointer, in words, where the page has a place for it.
@@ -16,7 +16,7 @@
     const at = plot.cursor.idx;
     const [times, processed, failed] = plot.data;
     told.textContent = at === null || at === undefined ? told.dataset.usual
-      : `${day.format(times[at] * 1000)}: ${whole.format(processed[at])} processed, ${whole.format(failed[at])} failed`;
+      : filled(told.dataset.each, { day: day.format(times[at] * 1000), processed: whole.format(processed[at] ?? 0), failed: whole.format(failed[at] ?? 0) });
   }
 
   function chart(place, data, options) {
@@ -24,15 +24,16 @@
       label, stroke: css(colour), width: 2, fill: fill ? css(fill) : undefined, points: { show: false },
       paths: options.bars ? uPlot.paths.bars({ size: [0.7, 40], radius: 0.2 }) : undefined,
     });
-    const axis = { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    const written = options.bars ? date : clock;
     place.replaceChildren();
     const plot = new uPlot({
-      width: place.clientWidth, height: place.clientHeight, padding: [8, 8, 0, 0],
+      width: place.clientWidth, height: place.clientHeight, padding: [8, room(data[0], written), 0, 0],
       cursor: { y: false, points: { size: 7 } }, legend: { show: false },
       hooks: options.bars ? { setCursor: [(plot) => readout(plot, place)] } : {},
       scales: { x: { time: true, range: options.bars ? (_, first, last) => [first - 43200, last + 43200] : (_, first, last) => [Math.min(first, last - 120), last] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [{ ...axis, size: 26, space: options.bars ? 60 : 90, incrs: options.bars ? undefined : [1, 5, 10, 15, 30, 60, 120, 300],
-        values: (_, ticks) => ticks.map((tick) => (options.bars ? date : clock).format(tick * 1000)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
+      axes: axes(26, { space: options.bars ? 60 : 90, incrs: options.bars ? undefined : [1, 5, 10, 15, 30, 60, 120, 300],
+        values: (_, ticks) => ticks.map((tick) => written.format(tick * 1000)) },
+      52, { values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }),
       series: [{}, line("processed", "--good", options.bars ? "--good" : "--good-soft"),
         line("failed", "--bad", options.bars ? "--bad" : "--bad-soft")],
     }, data, place);
@@ -65,7 +66,11 @@
   if (place) { draw(); document.addEventListener("jobd:stats", ({ detail }) => { take(detail); draw(); }); }
 
   const days = document.getElementById("days-chart");
-  if (days) chart(days, JSON.parse(days.dataset.points), { bars: true });
+  if (days) {
+    const [times, ...counts] = JSON.parse(days.dataset.points);
+    // Of nothing there is no bar: one without a height would still be a line in its colour.
+    chart(days, [times, ...counts.map((series) => series.map((count) => count || null))], { bars: true });
+  }
 
   function redraw() {
     for (const { place, data, options, plot } of made.splice(0)) {

@@ -1,54 +1,80 @@
 // The charts of the metrics: classes over time with the deploys between, and the histogram of one.
 (() => {
   "use strict";
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-  const colours = ["--accent", "--good", "--warn", "--bad", "--blue", "--pink"];
+  const { css, compact, room } = jobdAxes;
+  // Without red, which is for what has failed.
+  const colours = ["--accent", "--good", "--warn", "--blue", "--pink", "--slate"];
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit" });
 
-  function axes(format) {
-    const axis = { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
-    return [{ ...axis, size: 30, ...format }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }];
-  }
+  // Times in the unit of the step between them, which is a round one of it.
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1], ["ms", 0.001]];
+  const rounds = { ms: [1, 2, 5, 10, 20, 50, 100, 200, 500], s: [1, 2, 5, 10, 15, 30], min: [1, 2, 5, 10, 15, 30], h: [1, 2, 3, 6, 12], d: [1, 2, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8] };
+  const steps = [...units].reverse().flatMap(([unit, length]) => rounds[unit].map((count) => count * length));
+  const spans = { incrs: steps, values: (_, ticks, axis, space, step) => {
+    const [unit, length] = units.find(([, length]) => step >= length) || units.at(-1);
+    return ticks.map((tick) => (tick ? `${compact.format(tick / length)} ${unit}` : "0"));
+  } };
+  const numbers = { values: (_, ticks) => ticks.map((tick) => compact.format(tick)) };
 
-  // Where something was deployed, a line with its label.
+  const axes = (across, up) => jobdAxes.axes(30, across, 58, up);
+
+  // Deploys have their labels in rows above the chart, and a line from there.
+  const most = 3, tall = 16, apart = 4;
+  const above = (marks) => Math.min(most, marks.length) * tall;
+
   function deploys(plot, marks) {
     const { ctx, bbox } = plot;
     ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = css("--accent");
+    ctx.strokeStyle = css("--accent");
     ctx.setLineDash([5, 4]);
-    ctx.font = `${11 * devicePixelRatio}px system-ui`;
     for (const mark of marks) {
       const x = plot.valToPos(mark.at, "x", true);
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
+      ctx.moveTo(x, bbox.top - above(marks) * devicePixelRatio);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      // On the side with more room.
-      const left = x - bbox.left > bbox.width / 2;
-      ctx.textAlign = left ? "right" : "left";
-      const label = mark.label.length > 40 ? `${mark.label.slice(0, 39)}…` : mark.label;
-      ctx.fillText(label, left ? x - 4 : x + 4, bbox.top + 12 * devicePixelRatio);
     }
     ctx.restore();
   }
 
+  // The labels as far as they cover no other; a list has all of them.
+  function labels(plot, marks) {
+    for (const old of plot.over.querySelectorAll(".deploy")) old.remove();
+    const width = plot.over.clientWidth, ends = Array(most).fill(0);
+    for (const mark of marks) {
+      const x = plot.valToPos(mark.at, "x");
+      if (x < 0 || x > width) continue;
+      const label = document.createElement("span");
+      label.className = "deploy";
+      label.textContent = label.title = mark.label;
+      plot.over.append(label);
+      const long = label.offsetWidth;
+      // On the left of the line where the chart ends.
+      const left = Math.max(0, x + apart + long <= width ? x + apart : x - apart - long);
+      const row = ends.findIndex((end) => end <= left);
+      if (row < 0) { label.remove(); continue; }
+      ends[row] = left + long + apart;
+      label.style.left = `${left}px`;
+      label.style.top = `${row * tall - above(marks)}px`;
+    }
+  }
+
   function lines(place) {
-    const { times, series, marks } = JSON.parse(place.dataset.chart);
+    const { times, series, marks, unit } = JSON.parse(place.dataset.chart);
     const long = times.length > 1 && times[times.length - 1] - times[0] > 86400;
-    const format = { values: (_, ticks) => ticks.map((tick) => (long ? day : clock).format(tick * 1000)) };
-    const named = { failed: "--bad", executions: "--good" };
-    const colour = (one, at) => css(named[one.label] || colours[at % colours.length]);
+    const written = long ? day : clock;
+    const format = { space: long ? 110 : 70, values: (_, ticks) => ticks.map((tick) => written.format(tick * 1000)) };
+    const colour = (one, at) => css(one.tone ? `--${one.tone}` : colours[at % colours.length]);
     place.replaceChildren();
     new uPlot({
-      width: place.clientWidth, height: place.clientHeight, padding: [8, 8, 0, 0], legend: { show: false },
+      width: place.clientWidth, height: place.clientHeight, padding: [8 + above(marks), room(times, written), 0, 0], legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: axes(format),
+      axes: axes(format, unit === "s" ? spans : numbers),
       series: [{}, ...series.map((one, at) => ({ label: one.label, stroke: colour(one, at), width: 2, points: { show: false } }))],
-      hooks: { draw: [(plot) => deploys(plot, marks)] },
+      hooks: { draw: [(plot) => { deploys(plot, marks); labels(plot, marks); }] },
     }, [times, ...series.map((one) => one.values)], place);
     document.getElementById("metrics-legend").replaceChildren(...series.flatMap((one, at) => {
       const box = document.createElement("i");
@@ -66,7 +92,7 @@
     new uPlot({
       width: place.clientWidth, height: place.clientHeight, padding: [8, 8, 0, 0], legend: { show: false }, cursor: { show: false },
       scales: { x: { time: false, range: [-0.6, shown.length - 0.4] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: axes({ splits: () => shown.map((_, at) => at), values: (_, ticks) => ticks.map((at) => names[at]) }),
+      axes: axes({ splits: () => shown.map((_, at) => at), values: (_, ticks) => ticks.map((at) => names[at]) }, numbers),
       series: [{}, { fill: css("--accent"), paths: uPlot.paths.bars({ size: [0.8, 60], radius: 0.15 }), points: { show: false } }],
     }, [shown.map((_, at) => at), shown], place);
   }

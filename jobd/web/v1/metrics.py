@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -20,6 +21,9 @@ FRESH = 10.0
 """Seconds for which all callers share one look."""
 
 OPERATIONS = Table()
+
+
+Percentile = float | Literal["+Inf"] | None
 
 
 class Class(Struct, frozen=True):
@@ -56,12 +60,13 @@ class Bucket(Struct, frozen=True):
 
 
 class ClassDetail(Class, frozen=True):
-    """One class, by minute; of the percentiles (seconds) each is the bound of its bucket, null
-    where nothing ran, or the last one."""
+    """One class, by minute. Of the executions that succeeded the percentiles, in seconds: each is
+    the upper bound of its bucket, ``+Inf`` that of the last bucket, which has none; null where none
+    has succeeded."""
 
-    p50: float | None
-    p95: float | None
-    p99: float | None
+    p50: Percentile
+    p95: Percentile
+    p99: Percentile
     minutes: list[Minute]
     histogram: list[Bucket]
 
@@ -135,7 +140,12 @@ def deploys(call: Call, query: DeployDays) -> Deploys:
     return Deploys([Deploy(mark.at.timestamp(), mark.label) for mark in marks])
 
 
-@OPERATIONS.add("POST", "/deploys", "Mark a deploy, now.", Role.OPERATOR)
+@OPERATIONS.add(
+    "POST",
+    "/deploys",
+    "Mark a deploy, now: one mark a minute, the first one stays (else `changed` is 0).",
+    Role.OPERATOR,
+)
 def mark_deploy(call: Call, body: NewDeploy) -> shapes.Changed:
     return shapes.Changed(int(call.api.deploys.mark(body.label)))
 
@@ -147,9 +157,14 @@ def class_detail(metrics: JobMetrics, histogram: Histogram) -> ClassDetail:
         processed=metrics.processed,
         failed=metrics.failed,
         ms=metrics.ms,
-        p50=shapes.finite(histogram.percentile(0.5)),
-        p95=shapes.finite(histogram.percentile(0.95)),
-        p99=shapes.finite(histogram.percentile(0.99)),
+        p50=_percentile(histogram, 0.5),
+        p95=_percentile(histogram, 0.95),
+        p99=_percentile(histogram, 0.99),
         minutes=[Minute(each.at, each.processed, each.failed, each.ms) for each in metrics.series],
         histogram=[Bucket(*each) for each in zip(bounds, histogram.counts, strict=True)],
     )
+
+
+def _percentile(histogram: Histogram, share: float) -> Percentile:
+    found = histogram.percentile(share)
+    return "+Inf" if found is not None and math.isinf(found) else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta
@@ -30,7 +31,12 @@ Start = Annotated[int, Meta(ge=0, le=1_000_000_000, description="Place of the fi
 Many = Annotated[int, Meta(ge=1, le=MOST, description="How many.")]
 Name = Annotated[str, Meta(min_length=1, max_length=1000, description="Name of the queue.")]
 Match = Annotated[
-    str, Meta(max_length=1000, description="Text in the job's JSON; may hold * and ?, as in Redis.")
+    str,
+    Meta(
+        max_length=1000,
+        description="Text in the job's JSON; may hold * and, in parts of up to 32 bytes, "
+        "? and [...], as in Redis.",
+    ),
 ]
 Cursor = Annotated[
     str,
@@ -262,7 +268,8 @@ def find(call: Call, query: Wanted) -> shapes.FoundJobs:
 
 @OPERATIONS.add("GET", "/redis", "The Redis server, and what about it endangers jobs.")
 def redis_info(call: Call) -> RedisInfo:
-    return call.state.snapshots.get("info", 5.0, call.api.info)
+    found = call.state.snapshots.get("info", 5.0, call.api.info)
+    return replace(found, warnings=tuple(map(str, found.warnings)))
 
 
 @OPERATIONS.add("GET", "/audit", "Who did what, the last first.")

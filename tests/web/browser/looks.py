@@ -24,8 +24,13 @@ _REDRAWN = 2_000
 
 _TOO_WIDE = """() => {
   const most = document.documentElement.clientWidth;
+  const text = document.createRange();
+  const ends = (each) => {
+    text.selectNodeContents(each); // which may run out of a box that is narrow enough
+    return Math.max(each.getBoundingClientRect().right, text.getBoundingClientRect().right);
+  };
   return [...document.querySelectorAll("main *, .side > *")]
-    .filter((each) => each.getBoundingClientRect().right > most)
+    .filter((each) => ends(each) > most)
     .map((each) => `${each.tagName}.${each.className} ${each.textContent.slice(0, 40)}`);
 }"""
 
@@ -55,7 +60,7 @@ def too_wide(page: Page) -> list[str]:
     else:
         return []
     found: list[str] = page.evaluate(_TOO_WIDE)
-    return found
+    return found or ["something that is in no element of the page"]
 
 
 def is_dark(page: Page) -> bool:

@@ -173,7 +173,7 @@ CASES = {
         workers("/busy"), ("Stop all", "Stop"), "2 processes stop", told(ONE, TWO, what=b"TERM")
     ),
     "stacks": Case(
-        workers("/busy"), ("Stacks",), "Waiting for 1 processes", told(ONE, what=b"TTIN")
+        workers("/busy"), ("Stacks",), "Waiting for 1 process,", told(ONE, what=b"TTIN")
     ),
     "stacks of all": Case(
         workers("/busy"),
@@ -184,7 +184,7 @@ CASES = {
     "stacks, again": Case(
         workers(f"/busy/stacks?identity={ONE}"),
         ("Ask again",),
-        "Waiting for 1 processes",
+        "Waiting for 1 process,",
         told(ONE, what=b"TTIN"),
     ),
     "trash: restore": Case(deleted("/trash"), ("Restore",), "Restored 2 jobs", sizes(mail=2)),
@@ -251,7 +251,7 @@ def test_on_jobs_of_a_set(page_name: str, action: str, which: str, visit: Open, 
         expect(page.locator("h1")).to_contain_text(f"{act.text}: {count} jobs")
         assert looks.serious(page) == []
         press(page, act.text if action == "reschedule" else f"{act.text}: {count} jobs")
-    says(page, f"{act.done} {count} jobs.")
+    says(page, act.done(count))
     if action == "reschedule":
         assert len({entry.score for entry in jobs} - set(before)) >= 1
         assert jobs.size == 5

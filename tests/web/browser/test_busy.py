@@ -46,9 +46,9 @@ def test_stacks_of_a_real_worker_appear_by_themselves(
     redis.lpush("queue:default", b'{"class":"app.ponder","args":[],"jid":"0123456789abcdef"}')
     page = visit("/busy")
     page.get_by_role("button", name="Stacks", exact=True).click()
-    page.get_by_text("Waiting for 1 processes").wait_for()
+    page.get_by_text("Waiting for 1 process,").wait_for()
     page.locator("pre.trace .own", has_text="in ponder").wait_for(timeout=25_000)
-    assert page.get_by_text("Waiting for 1 processes").count() == 0
+    assert page.get_by_text("Waiting for 1 process,").count() == 0
 
     page.go_back()
     page.get_by_role("button", name="Quiet", exact=True).click()

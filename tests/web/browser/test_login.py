@@ -16,6 +16,7 @@ from tests.web.browser import looks
 from tests.web.browser.conftest import Open, Windows, dashboard_of
 
 PASSWORD = "correct horse battery staple"
+LONG = "bartholomew.featherstonehaugh@warehouse.example.com"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,7 @@ def address(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) ->
     """Where somebody has to say who he is."""
     entry = hash_password(PASSWORD)
     users = " ".join(f"{name}:{name}:{entry}" for name in ("viewer", "admin"))
+    users += f" {LONG}:operator:{entry}"
     directory = tmp_path_factory.mktemp("dashboard")
     with dashboard_of(directory, server.url, {"JOBD_WEB_USERS": users}) as found:
         yield found
@@ -76,3 +78,32 @@ def test_who_may_only_look_sees_no_buttons(visit: Open, redis: redis_py.Redis) -
     page.get_by_role("link", name="mail").click()
     expect(page.get_by_role("heading", name="mail")).to_be_visible()
     assert page.locator("main button").all_inner_texts() == ["Search"]
+
+
+_WHO = """() => {
+  const [dot, who, help] = ["#pulse", ".who", "#help"].map(
+    (one) => document.querySelector(one).getBoundingClientRect());
+  const line = parseFloat(getComputedStyle(document.querySelector(".who")).lineHeight);
+  return {lines: Math.round(who.height / line), ends: who.right, with: dot.top < who.bottom,
+    alone: help.top >= who.bottom};
+}"""
+
+
+def test_a_long_name_has_one_line_at_the_foot(
+    visit: Open, windows: Windows, redis: redis_py.Redis
+) -> None:
+    page = visit("/")
+    page.get_by_label("Name").fill(LONG)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    side = page.locator(".side").bounding_box()
+    assert side
+    found = page.evaluate(_WHO)
+    assert found["ends"] < side["x"] + side["width"]
+    assert (found["lines"], found["with"], found["alone"]) == (1, True, True)
+    assert page.locator(".who").get_attribute("title") == f"{LONG} · operator"
+    for width in (1280, 390, 320):
+        page.set_viewport_size({"width": width, "height": 850})
+        assert looks.too_wide(page) == [], f"{width} pixels"
+    assert looks.serious(page) == []

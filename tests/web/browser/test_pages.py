@@ -4,7 +4,7 @@ dashboard serves all tests of a world."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,15 @@ def look(windows: Windows, world: World, name: str, path: str) -> None:
     assert page.evaluate("window.hit") is None, "what somebody has written was run"
 
 
-@pytest.mark.parametrize("name", worlds.EVERYWHERE | worlds.OF_SHOP)
+def but_for(variants: Iterable[str], pages: Iterable[str]) -> list[Any]:
+    """The names of *pages*; those of the *variants* are for the long run."""
+    return [
+        pytest.param(name, marks=[pytest.mark.minutes] if name in variants else [])
+        for name in pages
+    ]
+
+
+@pytest.mark.parametrize("name", but_for(worlds.OF_SHOP_TOO, worlds.EVERYWHERE | worlds.OF_SHOP))
 def test_a_page_of_a_shop(shop: World, windows: Windows, name: str) -> None:
     look(windows, shop, name, (worlds.EVERYWHERE | worlds.OF_SHOP)[name])
 
@@ -105,12 +113,6 @@ def test_a_page_of_nothing(empty: World, windows: Windows, name: str) -> None:
     look(windows, empty, name, worlds.EVERYWHERE[name])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.minutes] if name in worlds.VARIANTS else [])
-        for name in worlds.EVERYWHERE | worlds.OF_HOSTILE
-    ],
-)
+@pytest.mark.parametrize("name", but_for(worlds.VARIANTS, worlds.EVERYWHERE | worlds.OF_HOSTILE))
 def test_a_page_of_somebody_hostile(hostile: World, windows: Windows, name: str) -> None:
     look(windows, hostile, name, (worlds.EVERYWHERE | worlds.OF_HOSTILE)[name])

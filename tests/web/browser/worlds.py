@@ -57,6 +57,14 @@ VARIANTS = (
 )
 """Those that show what others show, too, whatever is in it."""
 
+OF_SHOP_TOO = (
+    *("overview, half a year", "processes", "busy, searched", "queue, second page"),
+    *("queue, newest first", "retries, searched", "retries of a group", "scheduled, searched"),
+    *("dead, searched", "dead, grouped", "dead, oldest first", "metrics, three days"),
+    *("metrics, searched", "job with a time", "editor of a job with a time"),
+)
+"""Those of a shop that are made as another one of it is."""
+
 OF_SHOP = {
     "busy, searched": "/busy?q=charge",
     "busy, nothing found": "/busy?q=nothing",
@@ -109,6 +117,7 @@ OF_HOSTILE = {
     "job with a million keys": "/job?set=dead&key={keys}",
     "malformed job": "/job?set=dead&key={malformed}",
     "queued job": "/job?set=queue:{queue}&key={jid}",
+    "job in a queue of one word": "/job?set=queue:{word}&key={waiting}",
     "running job": "/job?set=work&key={jid}",
     "delete a job?": "/job/ask?set=retry&key={html}&action=delete",
     "editor": "/job/edit?set=retry&key={html}",
@@ -202,6 +211,8 @@ def hostile(api: Api) -> dict[str, Any]:
     many = json.dumps({"class": "Keys", "args": [dict.fromkeys(range(1_000_000), 1)], "jid": "m"})
     for name in (queue, "default", "\x00", "\u202e" + "ü" * 300):
         push(api, name, *HOSTILE, nasty)
+    word, now = "W" * 300, time.time()
+    push(api, word, job(2, queue=word, created_at=now, enqueued_at=now))
     for jobs in (api.retries, api.scheduled, api.dead):
         fill(api, _page(jobs), *HOSTILE, nasty, first=time.time() + 1000)
     api.redis.zadd(api.keys.dead, {many.encode(): time.time() + 5000})
@@ -216,6 +227,8 @@ def hostile(api: Api) -> dict[str, Any]:
     return {
         "one": ONE,
         "queue": queue,
+        "word": word,
+        "waiting": f"{2:024x}",
         "nasty": NASTY,
         "jid": JID,
         "group": max(api.retries.groups().run(1.0), key=lambda group: len(group.error_class)).key,
