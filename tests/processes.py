@@ -60,12 +60,26 @@ def reap(own: Collection[int] = ()) -> None:
 
     *own* are children that somebody else waits for; their status is left alone.
     """
+    while (ended := _first_ended()) is not None and ended not in own:
+        os.waitpid(ended, os.WNOHANG)
+    if ended is None:
+        return
+    # It hides those that ended after it. To find them, all processes of the machine are looked at.
     for process in psutil.Process().children():
         try:
             if process.pid not in own and process.status() == psutil.STATUS_ZOMBIE:
                 os.waitpid(process.pid, os.WNOHANG)
         except (psutil.NoSuchProcess, ChildProcessError):
             continue
+
+
+def _first_ended() -> int | None:
+    """A child whose exit status waits to be taken, which it still does afterwards."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 def describe(process: psutil.Process) -> str:

@@ -36,6 +36,14 @@ def mortal() -> Iterator[EmbeddedServer]:
         yield server
 
 
+def all_wait(running: Daemon) -> bool:
+    workers = json.loads(running.jobctl("status", "--json").stdout)["workers"]
+    # The first may wait before the master has begun to show the second.
+    return [worker["state"] for worker in workers] == ["booting"] * 2 and all(
+        "waiting for Redis" in worker["reason"] for worker in workers
+    )
+
+
 def comes_late(running: Daemon, mortal: EmbeddedServer, seconds: float) -> None:
     with redis_py.Redis.from_url(mortal.url) as client:
         client.lpush("queue:default", '{"class":"ok","args":[],"jid":"early"}')
@@ -44,11 +52,10 @@ def comes_late(running: Daemon, mortal: EmbeddedServer, seconds: float) -> None:
     running.write_app(APP)
     running.run("-w", "2")
     running.wait_for_log("child_waiting.*waiting for Redis")
+    running.wait(lambda: all_wait(running), 10, "both workers wait for Redis")
     assert running.state()["state"] == "starting"
     time.sleep(seconds)
-    status = json.loads(running.jobctl("status", "--json").stdout)
-    assert [worker["state"] for worker in status["workers"]] == ["booting"] * 2
-    assert all("waiting for Redis" in worker["reason"] for worker in status["workers"])
+    assert all_wait(running)
     assert running.log().count('"event":"child_forked"') == 3, "they wait, and do not die"
     mortal.start()
     running.wait_ready()
@@ -77,14 +84,14 @@ def test_26_redis_that_never_comes_ends_the_start(idle_daemon: Daemon, verb: str
     began = time.monotonic()
     code: int | None
     if verb == "start":
-        done = idle_daemon.start("--start-timeout", "1.5")
+        done = idle_daemon.start("--start-timeout", "4")
         code, said = done.returncode, done.stderr
     else:
-        idle_daemon.run("--start-timeout", "1.5")
+        idle_daemon.run("--start-timeout", "4")
         code, said = idle_daemon.wait_ended(), idle_daemon.output.read_text()
         idle_daemon.exit_codes = {69}
     assert code == 69
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30, "not the 60 s of the default"
     assert "waiting for Redis" in said
     assert not idle_daemon.pidfile.exists()
 
@@ -141,7 +148,12 @@ def test_28_a_slot_in_back_off_is_shown(daemon: StartDaemon) -> None:
         )
 
     running.wait(shown, 10, "the status shows the slot in back-off")
-    assert "has crashed and is started again in" in running.jobctl("status").stdout
+    # Between two looks it may have been started, and have crashed, again.
+    running.wait(
+        lambda: "has crashed and is started again in" in running.jobctl("status").stdout,
+        10,
+        "it is said in words",
+    )
     running.write_app(APP)
     running.wait(lambda: len(running.workers()) == 2, 15, "it converges")
     assert other in running.workers()
@@ -168,7 +180,7 @@ def test_29_an_application_that_never_imports_fails_the_start(
         idle_daemon.exit_codes = {66}
     assert code == 66
     assert re.fullmatch(r"jobd: .*nothing_of_that_name.*\n", said)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30, "it does not wait for a limit"
     forks = idle_daemon.log().count('"event":"child_forked","logger":"jobd.master","child":"w')
     assert 1 <= forks <= 3 * 3
     assert '"state":"failed"' in idle_daemon.log()

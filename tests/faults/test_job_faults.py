@@ -6,6 +6,7 @@ The worker bears it, or is replaced; the master does not even notice.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -139,6 +140,86 @@ def test_42_a_worker_bears_what_a_job_does_to_it(
     assert running.workers() == workers
     assert running.stop() == 0
     assert "child_killed" not in running.log()
+
+
+ODD = """
+from jobd import job
+
+class Quits(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+class Text(str):
+    def __getitem__(self, key):
+        raise ValueError
+    encode = __getitem__
+
+class Says(Exception):
+    def __str__(self):
+        return Text("something")
+
+class Sealed(Exception):
+    @property
+    def __traceback__(self):
+        return None
+
+class Hides(Exception):
+    @property
+    def __cause__(self):
+        raise ValueError
+
+class Meta(type):
+    def __getattribute__(self, name):
+        if name == "__qualname__":
+            raise ValueError
+        return super().__getattribute__(name)
+
+class Nameless(Exception, metaclass=Meta):
+    pass
+
+def clear(count, error, fields):
+    fields.clear()
+
+def tie(count, error, fields):
+    fields["args"].append(fields)
+
+def make(kind, *, is_async=False, retry_in=None):
+    def fail():
+        raise kind("x")
+    async def fail_later():
+        raise kind("x")
+    name = f"{type.__dict__['__name__'].__get__(kind)}.{getattr(retry_in, '__name__', is_async)}"
+    job(name=name, retry_in=retry_in)(fail_later if is_async else fail)
+
+for kind in (Quits, Says, Sealed, Hides, Nameless):
+    make(kind)
+    make(kind, is_async=True)
+make(ValueError, retry_in=clear)
+make(ValueError, retry_in=tie)
+
+@job(name="ok")
+def ok():
+    pass
+"""
+
+
+def test_42_errors_that_cannot_be_looked_at_cost_no_thread_and_no_job(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """Each kept its job in flight, and with it a thread's place, over restarts as well."""
+    running = daemon(ODD, "-c", "1")
+    running.expect_in_log("job_thread_failed")
+    kinds = ["Quits", "Says", "Sealed", "Hides", "Nameless"]
+    names = [f"{kind}.{how}" for kind in kinds for how in (False, True)]
+    names += ["ValueError.clear", "ValueError.tie"]
+    jids = {push(running, name) for name in names}
+    push(running, "ok")
+    running.wait(lambda: not redis.keys("queue:*"), 10, "all are taken")
+    running.wait(lambda: not redis.keys("jobd:inflight:*"), 10, "none is held")
+    kept: list[bytes] = [*redis.zrange("retry", 0, -1), *redis.zrange("dead", 0, -1)]
+    assert {json.loads(each)["jid"] for each in kept} == jids
+    assert all(json.loads(each)["error_class"] for each in kept)
+    assert redis.get("stat:processed") == str(len(names) + 1).encode()
 
 
 def test_42_a_worker_whose_descriptors_are_all_closed_is_replaced(

@@ -69,6 +69,18 @@ def ran(redis: redis_py.Redis) -> Counter[str]:
     return Counter(jid.decode() for jid in jids)
 
 
+def buried(redis: redis_py.Redis) -> set[str]:
+    """The jobs in the dead set, each because three processes died while they ran it."""
+    dead: Any = redis.zrange("dead", 0, -1)
+    jobs = [json.loads(raw) for raw in dead]
+    assert all(job["error_class"].endswith("PoisonPill") and job["crashes"] == 3 for job in jobs)
+    return {job["jid"] for job in jobs}
+
+
+def ended(redis: redis_py.Redis) -> set[str]:
+    return set(ran(redis)) | buried(redis)
+
+
 def nothing_held(redis: redis_py.Redis) -> bool:
     return not any(list(redis.scan_iter(f"jobd:{kind}:*")) for kind in ("inflight", "claim"))
 
@@ -182,14 +194,16 @@ def test_01_ten_thousand_jobs_while_workers_are_killed(
         progress = min(10_000, before + chance.randrange(50, 400))
         wait_for_executions(running, redis, progress)
     # Well below the length of a lease: every death must have been seen by the master.
-    running.wait(lambda: len(ran(redis)) == 10_000 and nothing_held(redis), 30, "all jobs ran")
+    running.wait(lambda: ended(redis) == set(jids) and nothing_held(redis), 30, "all jobs ended")
     assert kills >= 10
+    # About one time in a hundred, chance has three kills hit the same jobs: those of a worker.
+    pills = buried(redis)
+    assert len(pills) <= 8
     executions = ran(redis)
-    assert set(executions) == set(jids)
     # Only what was running at a kill (5 threads) may have run twice, and what ended in the last
     # moments before it.
     assert sum(executions.values()) - 10_000 <= kills * 4 + kills * 200
-    assert whereabouts(redis) == {}
+    assert whereabouts(redis) == {jid: ["dead"] for jid in pills}
     assert running.stop() == 0
 
 
@@ -236,7 +250,7 @@ def test_31_a_job_that_kills_its_worker_is_buried_after_three_deaths(
     assert buried.error_class == "jobd.keeper.recovery.PoisonPill"
     assert cause in buried.error_message
     assert f"on host {hostname()} (" in buried.error_message
-    assert whereabouts(redis) == {poison: [Keys().dead]}
+    running.wait(lambda: whereabouts(redis) == {poison: [Keys().dead]}, 10, "that one only is left")
     stack = "\n".join(buried.error_backtrace)
     if how == "segfault":
         assert stack.startswith("The thread of this job, which got the signal")

@@ -20,6 +20,7 @@ import pytest
 import redis as redis_py
 
 from jobd.master import procs
+from jobd.master.pidfile import state_path
 from jobd.testing import EmbeddedServer
 from tests import processes
 from tests.conftest import StartDaemon
@@ -375,3 +376,23 @@ def refused(
     assert why in sentence(done.stderr)
     assert str(path) in done.stderr
     assert not path.exists()
+
+
+def test_10_the_state_file_of_a_run_before_that_cannot_be_replaced(daemon: StartDaemon) -> None:
+    """A disk that is full at the start kept jobctl from the daemon, also when it had room again."""
+    running = daemon("")
+    running.leaves_files = True
+    running.signal(signal.SIGKILL)
+    running.wait_ended()
+    stale = running.state()
+    scratch = running.pidfile.with_name(state_path(running.pidfile).name + ".new")
+    scratch.mkdir()
+    running.leaves_files = False
+    running.run()
+    running.wait_for_log("state_not_written")
+    running.wait(lambda: running.jobctl("status").returncode == 0, 10, "it is known")
+    assert running.state()["pid"] == stale["pid"]
+    assert running.jobctl("threads").returncode == 0
+    scratch.rmdir()
+    running.wait(lambda: running.state()["pid"] == running.pid, 15, "it has been written")
+    assert running.log().count("state_not_written") == 1

@@ -179,6 +179,7 @@ def test_19_code_that_cannot_be_imported_aborts_the_roll(
     answer = json.loads(running.jobctl("status", "--json").stdout)
     assert answer["state"] == "running"
     assert "reload failed" in answer["cause"]
+    assert answer["reload_trouble"] == answer["cause"]
     assert [worker["state"] for worker in answer["workers"]] == ["ready", "ready"]
     Client(running.url).push({"class": "app.nothing", "args": []})
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the old code still runs")
@@ -191,7 +192,7 @@ def test_19_code_that_hangs_at_import_aborts_the_roll(daemon: StartDaemon) -> No
     began = time.monotonic()
     done = running.jobctl("reload", "--wait")
     assert done.returncode == 1
-    assert 4 <= time.monotonic() - began < 8
+    assert 4 <= time.monotonic() - began < 20, "not the minute that it hangs"
     assert "did not get ready in time" in done.stderr
     assert running.workers() == old
     assert "time.sleep(60)" in running.log() or "app.py" in running.log()
@@ -217,10 +218,23 @@ def test_20_the_stop_wins_over_a_reload(daemon: StartDaemon, seconds: float) -> 
     assert '"state":"reloading"' not in after_stop
 
 
-def test_20_a_hup_during_a_stop_is_refused(daemon: StartDaemon, redis: redis_py.Redis) -> None:
-    running = daemon(APP.replace("notes.rpush", "str"), "-t", "10")
-    Client(running.url).push({"class": "note", "args": [1500]})
-    running.wait(lambda: redis.llen("queue:default") == 0, 5, "the job is taken")
+def test_20_a_hup_during_a_stop_is_refused(daemon: StartDaemon) -> None:
+    running = daemon(
+        """
+        import time
+        from pathlib import Path
+        from jobd import job
+
+        @job(name="nap")
+        def nap():
+            Path("began").touch()
+            time.sleep(1.5)
+        """,
+        "-t",
+        "10",
+    )
+    Client(running.url).push({"class": "nap", "args": []})
+    running.wait((running.directory / "began").exists, 5, "the job runs")
     running.signal(signal.SIGTERM)
     running.wait_for_log('"state":"stopping"')
     running.signal(signal.SIGHUP)

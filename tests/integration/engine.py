@@ -139,7 +139,12 @@ class Engine:
         )
 
     def start(self) -> Engine:
-        self.pool.start(self.executor.execute, self.fetcher.finish, self.fetcher.settle)
+        self.pool.start(
+            self.executor.execute,
+            self.fetcher.finish,
+            self.fetcher.settle,
+            self.executor.give_up,
+        )
         self.fetcher.start()
         return self
 

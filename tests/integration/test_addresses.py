@@ -20,6 +20,7 @@ from jobd.testing.server import find_server
 from jobd.testing.tether import spawn
 from tests.integration.daemon import Daemon, wait
 from tests.integration.ledger import whereabouts
+from tests.web.serving import Served, get, serving
 
 SECRET = "pa55+w%C3%B6rd"
 APP = """
@@ -246,9 +247,26 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         made.close()
 
 
+def shows(dashboard: Served, port: int) -> bool:
+    """Whether it knows how many jobs the server at that port has seen."""
+    with redis_py.Redis(port=port) as server:
+        processed = int(server.get("stat:processed") or 0)
+    answer = get(dashboard.url + "api/v1/stats")
+    return answer.status_code == 200 and answer.json()["processed"] == processed > 0
+
+
 def test_sentinel_and_a_failover(tmp_path: Path, watched: Watched) -> None:
     (tmp_path / "app").mkdir()
     running = works(tmp_path / "app", watched.url)
+    with serving(tmp_path, settings={"JOBD_REDIS": watched.url}) as dashboard:
+        assert shows(dashboard, watched.ports[0])
+        goes_on_after_a_failover(running, watched)
+        with redis_py.Redis(port=watched.ports[1]) as second:
+            second.incr("stat:processed")
+        wait(lambda: shows(dashboard, watched.ports[1]), 20, "the dashboard shows the new master")
+
+
+def goes_on_after_a_failover(running: Daemon, watched: Watched) -> None:
     try:
         workers = running.workers()
         watched.first.kill()

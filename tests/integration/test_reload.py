@@ -26,12 +26,17 @@ def nothing():
 
 
 NAPS = """
-import time
+import os, time
 from jobd import current_job, job
 
 @job(queue="first")
 def first(seconds=0.0):
     time.sleep(seconds)
+
+@job
+def held():
+    while not os.path.exists("go"):
+        time.sleep(0.02)
 
 @job(queue="second")
 def second():
@@ -53,6 +58,11 @@ def with_settings(running: Daemon, **values: object) -> Daemon:
 
 def push(running: Daemon, name: str, queue: str, *args: object) -> None:
     Client(running.url).push({"class": f"app.{name}", "args": list(args), "queue": queue})
+
+
+def let_go(running: Daemon) -> None:
+    """Ends the jobs that are held."""
+    (running.directory / "go").touch()
 
 
 def processed(redis: redis_py.Redis, jobs: int) -> Callable[[], bool]:
@@ -93,9 +103,13 @@ def test_a_mistake_in_the_settings_changes_nothing(
     running.wait_for_log('"event":"reload_refused".*control socket.*timout is not a setting')
     running.signal(signal.SIGHUP)
     running.wait_for_log('"event":"reload_refused".*signal HUP.*timout is not a setting')
+    assert "! reload refused: the settings stay" in running.jobctl("status").stdout
     assert running.workers() == workers
     push(running, "first", "first")
     running.wait(processed(redis, 1), 10, "it works as before")
+    settings(running, queues=["first"])
+    assert running.jobctl("reload", "--wait").returncode == 0
+    assert "refused" not in running.jobctl("status").stdout
 
 
 def test_some_settings_cannot_change(idle_daemon: Daemon) -> None:
@@ -183,10 +197,11 @@ def test_a_reload_interrupts_no_job(daemon: StartDaemon, redis: redis_py.Redis) 
     running = daemon(NAPS, "-t", "0.2", "-w", "2", "-c", "2")
     old = set(running.workers())
     for _ in range(4):
-        push(running, "first", "default", 1.5)
+        push(running, "held", "default")
     running.wait(lambda: redis.llen("queue:default") == 0, 10, "four jobs run")
     assert running.jobctl("reload", "--wait").returncode == 0
     assert not redis.get("stat:processed"), "the new generation was ready before the jobs ended"
+    let_go(running)
     running.wait(processed(redis, 4), 10, "all four have ended")
     running.wait(lambda: not old & set(running.workers()), 10, "the old workers have left")
     assert "jobs_given_back" not in running.log()
@@ -195,9 +210,11 @@ def test_a_reload_interrupts_no_job(daemon: StartDaemon, redis: redis_py.Redis) 
 def test_max_extra_bounds_the_old_workers(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(NAPS, "-w", "3", "-c", "1", "--max-extra", "1")
     for _ in range(3):
-        push(running, "first", "default", 1.0)
+        push(running, "held", "default")
     running.wait(lambda: redis.llen("queue:default") == 0, 10, "three jobs run")
     running.jobctl("reload")
+    running.wait(lambda: len(running.workers()) == 4, 10, "one more has started")
+    let_go(running)
     most = 0
 
     def through() -> bool:
@@ -217,7 +234,7 @@ def test_the_next_keeper_finds_a_place_while_old_workers_leave(
 
     def occupy() -> None:
         for _ in range(2):
-            push(running, "first", "default", 6.0)
+            push(running, "held", "default")
         running.wait(lambda: redis.llen("queue:default") == 0, 5, "both workers are busy")
 
     def stages() -> list[str]:
@@ -235,6 +252,7 @@ def test_the_next_keeper_finds_a_place_while_old_workers_leave(
     os.kill(keeper, signal.SIGKILL)
     running.wait(lambda: running.keeper() not in (None, keeper), 3, "there is a new keeper")
     assert "generation 3 is complete" not in running.log()
+    let_go(running)
     running.wait(processed(redis, 4), 20, "no job was interrupted")
     running.wait(lambda: "generation 3 is complete" in running.log(), 20, "the reload is through")
 

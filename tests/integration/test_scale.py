@@ -93,6 +93,15 @@ def test_one_too_many_that_hangs_in_its_boot_is_not_waited_for_as_for_jobs(
     assert "child_hung" not in running.log()
 
 
+def test_a_number_beyond_all_bounds_is_refused(daemon: StartDaemon) -> None:
+    """It ended the master."""
+    running = daemon(APP)
+    done = running.jobctl("scale", "1" + 400 * "0")
+    assert done.returncode == 1
+    assert "must be at most" in done.stderr
+    assert running.alive()
+
+
 def test_a_worker_that_dies_while_it_leaves_is_not_replaced_and_loses_nothing(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:

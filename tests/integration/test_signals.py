@@ -57,14 +57,18 @@ def test_stop_gives_unfinished_jobs_back_at_the_deadline(
     assert redis.llen("queue:default") == 1
 
 
-def test_a_worker_that_does_not_leave_is_dumped_and_killed(
+def test_a_stopped_worker_is_killed_without_being_let_go(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
+    """It was let go for a last dump, ran on while that looked at its threads, and crashed."""
     running = daemon(APP, "-t", "0")
     (worker,) = running.workers()
     os.kill(worker, signal.SIGSTOP)
     running.signal(signal.SIGTERM)
     assert running.wait_ended(30) == 0
+    assert "killed by signal 9 (SIGKILL)" in running.log()
+    assert '"held":"it is stopped' in running.log()
+    assert "child_last_stacks" not in running.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTSTP])

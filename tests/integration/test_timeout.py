@@ -140,7 +140,7 @@ def test_nothing_is_left_of_a_limit_where_the_exception_comes_as_it_ends(
 
     monkeypatch.setattr(deadlines, "_end", end_late)
     pool = Pool(1, page)
-    pool.start(execute, lambda _job: None, lambda _settlement: None)
+    pool.start(execute, lambda *_: None, lambda *_: None, lambda *_: pytest.fail("it ended well"))
     pool.queue.put(Claimed(1, "default", b"{}"))
     assert looked.wait(10)
     pool._threads[0].join(10)

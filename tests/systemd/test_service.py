@@ -145,9 +145,14 @@ def test_reload_brings_new_code_or_fails_and_keeps_the_old(
     failed = running.box.run("systemctl", "reload", running.unit)
     assert failed.returncode != 0
     assert (running.show("ActiveState"), running.main_pid) == ("active", main)
-    assert "nothing_of_that_name" in running.show("StatusText")
+    # It stays beside what is told every few seconds, until another reload.
+    status = running.show("StatusText")
+    assert re.search("1/1 workers.*; reload failed: .*nothing_of_that_name", status), status
     push("count", 1)
     processed(redis, 2)
+    running.write_app(APP)
+    running.systemctl("reload", running.unit)
+    assert "reload failed" not in running.show("StatusText")
 
 
 def test_stop_lets_jobs_end(running: Service, push: Push, redis: redis_py.Redis) -> None:

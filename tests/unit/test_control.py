@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobd.master import control
+from jobd.master.commands import Commands
 from jobd.master.control import Client, ControlServer
+from jobd.master.master import Master
 
 
 class Loop:
@@ -180,3 +182,26 @@ def test_an_answer_that_is_too_long_is_called_so(loop: Loop) -> None:
         ["text", "failed"],
         ["text", "text", "failed"],
     )
+
+
+class Broken:
+    """In place of a master: whatever is asked of it fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"{name} was to fail")
+
+
+@pytest.mark.parametrize("command", ["quiet", "status", "reload"])
+def test_a_request_that_fails_in_an_unknown_way_costs_its_client_only(
+    loop: Loop, command: str
+) -> None:
+    commands = Commands(cast(Master, Broken()))
+    loop.answer = lambda client: commands.handle(client, loop.requests[-1])
+    sock = control.connect(loop.server.path)
+    sock.sendall(json.dumps({"command": command}).encode() + b"\n")
+    loop.turn()
+    loop.turn()
+    loop.turn()
+    (answer,) = everything(sock)
+    assert answer["error"] == f"{command}: internal error; the daemon goes on, see its log"
+    assert loop.clients() == 0

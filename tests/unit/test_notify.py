@@ -26,6 +26,13 @@ def test_ready_pings_the_watchdog_at_once(tmp_path: Path) -> None:
         assert 9 < notifier.next_deadline() - time.monotonic() <= 10
 
 
+def test_a_status_cannot_say_more_than_a_status(tmp_path: Path) -> None:
+    with listener(str(tmp_path / "n")) as sock:
+        notifier = Notifier(str(tmp_path / "n"))
+        notifier.failed("ImportError:\nWATCHDOG=trigger", 78)
+        assert sock.recv(4096) == b"STATUS=ImportError: WATCHDOG=trigger\nEXIT_STATUS=78"
+
+
 def test_an_abstract_address_and_a_reload_with_its_time() -> None:
     address = f"@jobd-test-{os.getpid()}"
     with listener(address) as sock:

@@ -58,3 +58,12 @@ def modules(requirements: Iterable[str]) -> set[str]:
 def foreign(sources: Iterable[Path]) -> set[str]:
     needed = {name for source in sources for name in imported(source)}
     return needed - sys.stdlib_module_names - {"jobd", "jobctl"}
+
+
+def test_no_advice_installs_a_stranger() -> None:
+    """Until it is published, what the index has under our name is another program."""
+    root = Path(__file__).parents[2]
+    files = [root / "README.md", *root.glob("docs/**/*.md")]
+    for package in ("jobd", "jobctl", "benchmarks"):
+        files += (root / package).rglob("*.py")
+    assert [str(file) for file in files if "install 'jobd[" in file.read_text()] == []

@@ -504,3 +504,22 @@ def test_the_dead_set_keeps_one_less_than_its_size_and_forgets_the_old(
         small.run(payload("retry.Fail", str(n), retry=0))
     kept = [json.loads(raw)["error_message"] for raw in small.dead]
     assert kept == ["3", "4", "5", "6"]
+
+
+# --- numbers that another program has written --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"retry_for": 10**310, "failed_at": 1700000000.0, "retry_count": 3}, "retry"),
+        ({"retry_for": -(10**310), "failed_at": 1700000000.0, "retry_count": 3}, "dead"),
+        ({"retry": 10**101, "retry_count": 10**100}, "retry"),
+        ({"retry": 10**101, "retry_count": -(10**100)}, "retry"),
+        ({"retry": 5, "retry_count": 10**400}, "dead"),
+        ({"failed_at": 10**400, "retry_for": 60, "retry_count": 1}, "dead"),
+    ],
+)
+def test_numbers_larger_than_any_time(bench: Bench, fields: dict[str, Any], outcome: str) -> None:
+    bench.fail(**{"retry": True, **fields})
+    assert bench.outcome == outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis as redis_py
@@ -92,3 +93,21 @@ def test_what_a_server_may_say_in_its_last_moments(
         wire.read()
     wire.close()
     thread.join()
+
+
+def test_what_no_reply_has_filled_takes_no_memory(server: EmbeddedServer) -> None:
+    """A worker has one for each of its queues."""
+    with connect(server.url) as client:
+        before = _private()
+        wires = [Wire(client) for _ in range(64)]
+        assert _private() - before < 4 * 1024, "less than 64 kB each"
+        for wire in wires:
+            wire.connect()
+            assert wire.ask("ECHO", "x" * 3_000_000) == b"x" * 3_000_000
+            wire.close()
+
+
+def _private() -> int:
+    """Memory that only this process has, in kB."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
