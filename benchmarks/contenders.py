@@ -44,7 +44,7 @@ class Contender:
         if self.name == "sidekiq":
             return _sidekiq_missing()
         if importlib.util.find_spec(self.module) is None:
-            return f"{self.module} is not installed (pip install 'jobd[bench]')"
+            return f"{self.module} is not installed (pip install '.[bench]')"
         return ""
 
     @property
