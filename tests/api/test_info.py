@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import redis as redis_py
 
-from jobd.api import Api
-from jobd.api.info import RedisInfo
+from jobd.api import Api, RedisInfo
 from jobd.testing import EmbeddedServer
 
 
