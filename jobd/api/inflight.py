@@ -14,6 +14,7 @@ from typing import Any
 from jobd.api.reading import MOST, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
+from jobd.redis.inflight import CLOCK_STEP
 
 _STEP = 100
 """Jobs that are read in one round trip."""
@@ -55,9 +56,12 @@ class InFlightSet:
         redis, keys = self._api.redis, self._api.keys
         with redis.pipeline(transaction=False) as pipe:
             pipe.time()
+            pipe.hmget(keys.clock, "reachable", "seen")
             pipe.zrange(keys.owners, 0, MOST - 1, withscores=True)
-            (seconds, micros), owners = pipe.execute()
+            (seconds, micros), (reachable, seen), owners = pipe.execute()
         now = seconds + micros / 1e6
+        if reachable is not None:  # as in lease_clock.lua
+            now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)
         for raw, ends in owners:
             owner = text(raw)
             found: Any = redis.hscan_iter(keys.inflight(owner), count=_STEP)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import redis
+
 from jobd.api.entries import SortedEntry
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError, PayloadError
@@ -122,7 +124,13 @@ class Steps:
         if not moves:
             return 0
         places = [self._key, keys.queues, keys.dead, *map(keys.queue, queues)]
-        moved: int = action.call(scripts.PROMOTE, places, [repr(now), len(queues), *queues, *moves])
+        moved: int
+        moved, *refused = action.call(
+            scripts.PROMOTE, places, [repr(now), len(queues), *queues, *moves]
+        )
+        if refused and not moved:
+            names = ", ".join(map(keys.queue, queues))
+            raise redis.ResponseError(f"WRONGTYPE not a list, so these jobs stay: {names}")
         return moved
 
 

@@ -10,10 +10,10 @@ import redis
 
 from jobd.background import Loop
 from jobd.redis import scripts
-from jobd.redis.inflight import LEASE
+from jobd.redis.inflight import CLOCK_STEP, LEASE
 from jobd.redis.keys import Keys
 
-INTERVAL = 10.0
+INTERVAL = CLOCK_STEP
 """Seconds between renewals. A lease survives five of them failing."""
 
 
@@ -23,16 +23,24 @@ class Leases(Loop):
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         super().__init__("leases", client)
         self._client = client
-        self._keys = keys
+        self._places = [keys.owners, keys.clock]
         self._alive: tuple[str, ...] = ()
 
     def vouch_for(self, identities: list[str]) -> None:
         """From now on these workers are alive, and no others."""
         self._alive = tuple(identities)
 
-    def turn(self) -> float:
+    def renew(self) -> None:
+        """Renew them now.
+
+        Raises:
+            redis.RedisError: the server refused, or did not answer.
+        """
         if alive := self._alive:
             # Who has none is not told here: a worker that boots has not registered yet, and one
             # that lost its lease learns it from its next claim.
-            scripts.RENEW(self._client, [self._keys.owners], [LEASE, *alive])
+            scripts.RENEW(self._client, self._places, [LEASE, *alive])
+
+    def turn(self) -> float:
+        self.renew()
         return INTERVAL

@@ -41,7 +41,7 @@ class Keeper(Child):
         client, keys = connect(config.redis), Keys(config.prefix)
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
-        self._recovery = Recovery(client, keys, self._on_recovered)
+        self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
         others = (Prune(client, keys), Eviction(client))
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._recovered: list[Message] = []

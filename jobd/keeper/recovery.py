@@ -21,14 +21,16 @@ import redis
 from jobd import payload
 from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
+from jobd.keeper.leases import Leases
 from jobd.redis import scripts
-from jobd.redis.inflight import split_tag
+from jobd.redis.inflight import CLOCK_STEP, LEASE, split_tag
 from jobd.redis.keys import Keys
 from jobd.redis.protocol import Argument
 from jobd.worker.waits import BLOCK
 
-INTERVAL = 10.0
-"""Seconds between looks for owners whose lease has ended."""
+INTERVAL = CLOCK_STEP
+"""Seconds between looks for owners whose lease has ended. Each of them moves the clock of the
+leases on, so that it stands still only while no keeper can reach the server."""
 
 BATCH = 200
 """Jobs that one script call returns."""
@@ -43,6 +45,14 @@ CRASHES = 3
 
 class PoisonPill(JobdError):
     """The job was running in several processes that died."""
+
+
+class BadTag(JobdError):
+    """A field of an in-flight hash does not say from which queue its job was."""
+
+
+class NoPlace(redis.ResponseError):
+    """The server has no place for some jobs of a dead worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +83,21 @@ class Recovery(Loop):
     """See the module.
 
     Args:
+        leases: of the workers that are known to live.
         on_recovered: told the identity of a dead worker, and how many jobs were returned.
     """
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, on_recovered: Callable[[str, int], None]
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        leases: Leases,
+        on_recovered: Callable[[str, int], None],
     ) -> None:
         super().__init__("recovery", client)
         self._client = client
         self._keys = keys
+        self._leases = leases
         self._on_recovered = on_recovered
         self._deaths: deque[Death] = deque()
         self._look_at = 0.0
@@ -122,43 +138,61 @@ class Recovery(Loop):
     def _look(self) -> redis.ResponseError | None:
         """Recover owners whose lease has ended, and finish with those condemned before."""
         refused = None
-        for identity in scripts.EXPIRED(self._client, [self._keys.owners], [100]):
+        # First of all: whatever the clock says, the workers of this host's master are alive.
+        self._leases.renew()
+        places = [self._keys.owners, self._keys.clock]
+        for identity in scripts.EXPIRED(self._client, places, [LEASE, 100]):
             # What had started on a host that is gone, nobody can say. Blaming no job is right:
             # most hosts do not die of a job.
             cause = "no sign of life from its host"
             try:
-                self._return_jobs(Death(identity.decode(), frozenset(), cause), "expired")
+                self._return_jobs(Death(_text(identity), frozenset(), cause), "expired")
             except redis.ResponseError as error:
                 refused = refused or error
         return refused
 
     def _return_jobs(self, death: Death, certainty: str) -> int:
-        """Returns how many jobs were moved."""
+        """Returns how many jobs were moved.
+
+        Raises:
+            NoPlace: some could not be; they are still in flight under the dead worker's name.
+        """
         total, state = 0, b"held"
         while state == b"held":
             held: Any = self._client.hkeys(self._keys.inflight(death.identity))
-            tags = sorted(map(split_tag, held), reverse=True)
+            tags = sorted(held, key=lambda tag: split_tag(tag) or (-1, ""), reverse=True)
             waiting: Any = self._client.smembers(self._keys.waits(death.identity))
-            waits = {name.decode() for name in waiting}
+            waits = set(map(_text, waiting))
+            before = total
             for first in range(0, max(1, len(tags)), BATCH):
                 batch = tags[first : first + BATCH]
                 state, moved = self._return_batch(death, certainty, batch, waits)
                 total += moved
+            if state == b"held" and total == before:
+                raise NoPlace(
+                    f"{len(tags)} jobs of {death.identity} stay in flight: their queues and "
+                    f"{self._keys.schedule}, or {self._keys.dead}, are keys of another type"
+                )
         if total:
             self.log.warning("jobs_recovered", jobs=total, owner=death.identity, cause=death.cause)
         return total
 
     def _return_batch(
-        self, death: Death, certainty: str, tags: list[tuple[int, str]], waits: set[str]
+        self, death: Death, certainty: str, tags: list[bytes], waits: set[str]
     ) -> tuple[bytes, int]:
         keys, identity = self._keys, death.identity
         jobs: list[Argument] = []
-        queues = sorted(waits | {queue for _, queue in tags})
-        for sequence, queue in tags:
-            position, changed = queues.index(queue) + 1, b""
-            if sequence in death.running:
-                position, changed = self._mark(death, sequence, queue, position)
-            jobs += (f"{sequence}:{queue}", position, changed)
+        places = {tag: split_tag(tag) for tag in tags}
+        queues = sorted(waits | {place[1] for place in places.values() if place})
+        for tag, place in places.items():
+            if place is None:
+                position, changed = 0, self._tagged_badly(identity, tag)
+            else:
+                sequence, queue = place
+                position, changed = queues.index(queue) + 1, b""
+                if sequence in death.running:
+                    position, changed = self._mark(death, sequence, queue, position)
+            jobs += (tag, position, changed)
         lists = [
             key for queue in queues for key in (keys.queue(queue), keys.claim(identity, queue))
         ]
@@ -166,16 +200,19 @@ class Recovery(Loop):
             self._client,
             [
                 keys.owners,
+                keys.clock,
                 keys.inflight(identity),
                 keys.waits(identity),
                 keys.queues,
                 keys.dead,
+                keys.schedule,
                 *lists,
             ],
             [
                 identity,
                 certainty,
                 FORGET_AFTER,
+                LEASE,
                 repr(time.time()),
                 len(queues),
                 *queues,
@@ -183,6 +220,24 @@ class Recovery(Loop):
             ],
         )
         return state, moved
+
+    def _tagged_badly(self, identity: str, tag: bytes) -> bytes:
+        """The payload of a job of which nobody knows the queue, for the dead set; "" for its own
+        bytes, where they are no JSON object."""
+        raw: Any = self._client.hget(self._keys.inflight(identity), tag)
+        error = BadTag(
+            f"the in-flight hash of {identity} had this job under {_text(tag)!r}, which is not "
+            "NUMBER:QUEUE; retry it to put it into the queue of its payload"
+        )
+        self.log.error("job_set_aside", owner=identity, error=str(error))
+        try:
+            return payload.encode_again(
+                payload.with_failure(
+                    raw or b"", error=error, queue="default", now=time.time(), backtrace=None
+                )
+            )
+        except JobdError:
+            return b""
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
         """Where a job goes that was running when its process died, and its new payload."""
@@ -214,3 +269,8 @@ class Recovery(Loop):
             buried.pop("error_backtrace", None)
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
         return payload.encode_again(buried)
+
+
+def _text(name: bytes) -> str:
+    """A name as it is in Redis. What is not UTF-8 none of us has written, and names nothing."""
+    return name.decode(errors="replace")

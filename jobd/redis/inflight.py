@@ -14,7 +14,11 @@ from jobd.redis.keys import Keys
 from jobd.redis.protocol import pack
 
 LEASE = 60.0
-"""Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered)."""
+"""Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered). Only time
+in which the server could be reached counts; see ``lua/lease_clock.lua``."""
+
+CLOCK_STEP = LEASE / 6
+"""Seconds that the clock of the leases advances at most between two looks at it."""
 
 DAY_TTL = 5 * 365 * 86400
 """Seconds that a day's counters are kept, as Sidekiq keeps them."""
@@ -37,13 +41,17 @@ class Claimed(NamedTuple):
         return f"{self.sequence}:{self.queue}"
 
 
-def split_tag(tag: bytes) -> tuple[int, str]:
+def split_tag(tag: bytes) -> tuple[int, str] | None:
+    """The sequence number and the queue; None for a field that no worker of ours has written.
+
+    >>> split_tag(b"7:low:er"), split_tag(b"7"), split_tag(b"7:\xff")
+    ((7, 'low:er'), None, None)
     """
-    >>> split_tag(b"7:low:er")
-    (7, 'low:er')
-    """
-    sequence, _, queue = tag.decode().partition(":")
-    return int(sequence), queue
+    sequence, _, queue = tag.partition(b":")
+    try:
+        return (int(sequence), queue.decode()) if queue and sequence.isdigit() else None
+    except ValueError:
+        return None
 
 
 class InFlight:
@@ -64,7 +72,7 @@ class InFlight:
         self._counters: list[str] = []
 
     def register(self) -> bytes:
-        keys = (self._keys.owners, self._waits)
+        keys = (self._keys.owners, self._keys.clock, self._waits)
         return scripts.REGISTER.pack(keys, (self._identity, LEASE, *self._queues))
 
     def release(self) -> bytes:
@@ -76,9 +84,9 @@ class InFlight:
         """Ask for the tags of everything in flight."""
         return pack("HKEYS", self._hash)
 
-    def payload(self, tag: bytes) -> bytes:
+    def payload(self, sequence: int, queue: str) -> bytes:
         """Ask for the payload of one of them."""
-        return pack("HGET", self._hash, tag)
+        return pack("HGET", self._hash, f"{sequence}:{queue}")
 
     def wait(self, queue: str, timeout: float) -> bytes:
         """Block until a job arrives in *queue*, or *timeout* seconds have passed."""
@@ -100,21 +108,18 @@ class InFlight:
             arguments += (queue, share)
         return scripts.CLAIM.pack(keys, arguments)
 
-    def file(self, first: int, queue: str) -> bytes:
-        """File what a blocking claim on *queue* has delivered."""
+    def file(self, first: int, queue: str, *, wanted: bool = True) -> bytes:
+        """File what a blocking claim on *queue* has delivered, numbered from *first*; or return it,
+        where nothing more is *wanted*."""
         keys = (
             self._keys.owners,
             self._hash,
             self._keys.claim(self._identity, queue),
             self._keys.paused,
             self._keys.queue(queue),
+            self._keys.schedule,
         )
-        return scripts.FILE.pack(keys, (self._identity, first, queue))
-
-    def unclaim(self, queue: str) -> bytes:
-        """Return what a blocking claim on *queue* has delivered, for a worker gone quiet."""
-        source, target = self._keys.claim(self._identity, queue), self._keys.queue(queue)
-        return pack("LMOVE", source, target, "LEFT", "RIGHT")
+        return scripts.FILE.pack(keys, (self._identity, first, queue, int(not wanted)))
 
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
         processed = self._stats()[:2]
@@ -151,7 +156,8 @@ class InFlight:
         arguments: list[str | int] = [DAY_TTL]
         for job in newest_first:
             arguments += (job.tag, queues.index(job.queue) + 1, int(job.sequence in started))
-        keys = (self._hash, *self._stats(), *map(self._keys.queue, queues))
+        stats, lists = self._stats(), map(self._keys.queue, queues)
+        keys = (self._hash, *stats, self._keys.schedule, *lists)
         return scripts.GIVE_BACK.pack(keys, arguments)
 
     def _stats(self) -> list[str]:

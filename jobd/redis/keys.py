@@ -32,9 +32,12 @@ it-JID                     hash    30 days     state of an iterable job; Sidekiq
 jobd's own:
 
 =========================  ======  ==========  ==================================================
-jobd:owners                zset    -           identity by end of its lease (Redis server time, s);
-                                               0 = condemned: being recovered. Workers enter it,
+jobd:owners                zset    -           identity by end of its lease (s of jobd:clock); 0 or
+                                               less = condemned: being recovered. Workers enter it,
                                                keepers renew and remove
+jobd:clock                 hash    -           the clock by which leases are measured: reachable
+                                               (s), and the server's time when that was written:
+                                               seen (s); workers, keepers
 jobd:inflight:IDENTITY     hash    -           tag (``sequence:queue``) to the payload's original
                                                bytes; workers, keepers
 jobd:waits:IDENTITY        set     -           queues that this owner waits on, so that a keeper
@@ -85,6 +88,7 @@ class Keys:
         self.failed = f"{prefix}stat:failed"
         self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
+        self.clock = f"{prefix}jobd:clock"
         self.audit = f"{prefix}jobd:audit"
         self.trash = f"{prefix}jobd:trash"
         self.web_ended = f"{prefix}jobd:web:ended"

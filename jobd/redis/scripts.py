@@ -28,6 +28,9 @@ def _read(name: str) -> str:
 _PRELUDES = {
     "count(": _read("counting"),
     "find_queued(": _read("find_queued"),
+    "fits(": _read("places"),
+    "lease_clock(": _read("lease_clock"),
+    "put_back(": _read("places"),
     "put_in_trash(": _read("trash"),
     "trim_dead(": _read("trimming"),
 }
@@ -47,7 +50,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         source = _read(name)
-        preludes = [text for call, text in _PRELUDES.items() if call in source]
+        preludes = dict.fromkeys(text for call, text in _PRELUDES.items() if call in source)
         self.name = name
         self._set_source("".join([*preludes, source]))
 

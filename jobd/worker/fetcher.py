@@ -358,13 +358,16 @@ class Fetcher(threading.Thread):
         self._intake.look_everywhere()
 
     def _reconcile(self) -> None:
-        there = {split_tag(tag)[0]: tag for tag in self._ask(self._inflight.held())}
+        # Of a field that is not ours, the keeper makes what it can when this worker has left.
+        tags = (split_tag(field) for field in self._ask(self._inflight.held()))
+        there = dict(tag for tag in tags if tag is not None)
         if gone := self._ledger.missing(there):
             self._intake.forget(gone)
         for sequence in self._ledger.unknown(there):
-            payload = self._ask(self._inflight.payload(there[sequence]))
+            queue = there[sequence]
+            payload = self._ask(self._inflight.payload(sequence, queue))
             if payload is not None:
-                self._intake.dispatch(sequence, split_tag(there[sequence])[1], [payload])
+                self._intake.dispatch(sequence, queue, [payload])
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)

@@ -120,7 +120,8 @@ class Heartbeat(Loop):
 
     def _renew(self) -> None:
         began = time.monotonic()
-        lost = scripts.RENEW(self._client, [self._keys.owners], [LEASE, self._identity])
+        places = [self._keys.owners, self._keys.clock]
+        lost = scripts.RENEW(self._client, places, [LEASE, self._identity])
         self._round_trip = time.monotonic() - began
         self._renew_at = began + RENEW
         self._warn_if_slow(self._round_trip)

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import Any
 
+from jobd import log
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
@@ -36,7 +37,7 @@ class Intake:
 
     Attributes:
         quiet: nothing more is wanted. Set by the main thread.
-        paused: the queues that were paused when a claim last looked.
+        paused: the queues that were paused when a claim last looked, or whose key was no list.
         asked_at: when a claim was last made (monotonic s).
         emptied: whether the newest claim took all that there was.
         more: whether it has brought as much as one claim may, and more is wanted.
@@ -50,6 +51,8 @@ class Intake:
         self._pool = pool
         self._stale = Stale(pool)
         self._next = 1
+        self._log = log.get("jobd.fetcher")
+        self._broken: frozenset[str] = frozenset()
         self.quiet = False
         self.paused: frozenset[str] = frozenset()
         self.asked_at = 0.0
@@ -99,7 +102,10 @@ class Intake:
     ) -> None:
         if portions is None:
             raise LeaseLost
-        self.paused = frozenset(queues[-head[0] - 1] for head in portions if head[0] < 0)
+        closed = {queues[-head - 1]: reason for head, *reason in portions if head < 0}
+        self.paused = frozenset(closed)
+        if closed or self._broken:
+            self._tell_broken({queue: reason[0] for queue, reason in closed.items() if reason})
         # Position 0: they were too large for one claim, so there may be more.
         cut = any(head[0] == 0 for head in portions)
         for position, *payloads in portions:
@@ -108,6 +114,13 @@ class Intake:
                 first += len(payloads)
         self.emptied = first < end and not cut
         self.more = (bounded or cut) and not self.emptied
+
+    def _tell_broken(self, broken: dict[str, bytes]) -> None:
+        """Say once of each queue why no job of it can be claimed."""
+        for queue in broken.keys() - self._broken:
+            error = broken[queue].decode(errors="replace")
+            self._log.error("queue_unusable", queue=queue, error=error)
+        self._broken = frozenset(broken)
 
     # -- what blocking claims deliver ------------------------------------------------------------
 
@@ -119,12 +132,9 @@ class Intake:
         """Calls that file what blocking claims have delivered, or return it when quiet."""
         calls: list[Call] = []
         for queue in self.delivered:
-            if self.quiet:
-                calls.append((self._inflight.unclaim(queue), partial(self._unclaimed, queue)))
-            else:
-                first = self.numbers(FILE_AT_MOST)
-                call = self._inflight.file(first, queue)
-                calls.append((call, partial(self._filed, queue, first)))
+            first = self.numbers(FILE_AT_MOST)
+            call = self._inflight.file(first, queue, wanted=not self.quiet)
+            calls.append((call, partial(self._filed, queue, first)))
         self.delivered = []
         return calls
 
@@ -143,10 +153,6 @@ class Intake:
         if payloads is None:
             raise LeaseLost
         self.dispatch(first, queue, payloads)
-
-    def _unclaimed(self, queue: str, payload: bytes | None) -> None:
-        if payload is not None:
-            self.delivered.append(queue)  # There may be more.
 
     # -- to the threads --------------------------------------------------------------------------
 

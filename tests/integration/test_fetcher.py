@@ -528,7 +528,7 @@ def test_full_memory_costs_no_job_and_no_lease(own_server: EmbeddedServer) -> No
         with pytest.raises(redis_py.exceptions.OutOfMemoryError):
             client.set("any", "thing")
         score: Any = client.zscore(KEYS.owners, ME)
-        assert scripts.RENEW(client, [KEYS.owners], [60, ME]) == []
+        assert scripts.RENEW(client, [KEYS.owners, KEYS.clock], [60, ME]) == []
         renewed: Any = client.zscore(KEYS.owners, ME)
         assert renewed >= score
         until(lambda: processed(client) == 600, "every job ran, with the memory full")
@@ -597,10 +597,11 @@ def recover(client: redis_py.Redis, identity: str, *, forget_after: float) -> An
     return scripts.RECOVER(
         client,
         [
-            *(KEYS.owners, KEYS.inflight(identity), KEYS.waits(identity), KEYS.queues, KEYS.dead),
+            *(KEYS.owners, KEYS.clock, KEYS.inflight(identity), KEYS.waits(identity)),
+            *(KEYS.queues, KEYS.dead, KEYS.schedule),
             *(KEYS.queue("default"), KEYS.claim(identity, "default")),
         ],
-        [identity, "dead", forget_after, "1.0", 1, "default", *jobs],
+        [identity, "dead", forget_after, 60, "1.0", 1, "default", *jobs],
     )
 
 

@@ -16,7 +16,7 @@ from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
 from jobd.redis.connection import connect
-from jobd.redis.inflight import Claimed, InFlight
+from jobd.redis.inflight import CLOCK_STEP, LEASE, Claimed, InFlight
 from jobd.redis.wire import Wire
 from jobd.testing import EmbeddedServer
 from tests.integration.engine import KEYS, payload, push, until, waiting
@@ -77,7 +77,8 @@ MakeOwner = Callable[..., Owner]
 class Told:
     def __init__(self, client: redis_py.Redis) -> None:
         self.recovered: list[tuple[str, int]] = []
-        self.loop = Recovery(client, KEYS, lambda *what: self.recovered.append(what))
+        self.leases = Leases(client, KEYS)
+        self.loop = Recovery(client, KEYS, self.leases, lambda *what: self.recovered.append(what))
 
     def die(self, identity: str = "host:1:dead", *running: int, cause: str = "signal 9") -> None:
         self.loop.recover(Death(identity, frozenset(running), cause))
@@ -211,9 +212,10 @@ def test_one_death_that_cannot_be_dealt_with_does_not_hold_up_the_others(
     broken.claim(1)
     fine.claim(1)
     redis.set(KEYS.queue("broken"), "no list")
+    redis.set(KEYS.schedule, "no set")
     told.die("host:1:broken")
     told.die("host:1:fine")
-    with pytest.raises(redis_py.ResponseError):
+    with pytest.raises(redis_py.ResponseError, match="stay in flight"):
         told.loop.turn()
     assert told.recovered == [("host:1:fine", 1)]
     redis.delete(KEYS.queue("broken"))
@@ -232,9 +234,51 @@ def test_an_expired_lease_that_cannot_be_dealt_with_does_not_hold_up_the_others(
         one.claim(1)
         expire(redis, one.identity)
     redis.set(KEYS.queue("a-broken"), "no list")
-    with pytest.raises(redis_py.ResponseError):
+    redis.set(KEYS.schedule, "no set")
+    with pytest.raises(redis_py.ResponseError, match="stay in flight"):
         told.loop.turn()
     assert waiting(redis, "b-fine") == notes(1)
+
+
+def test_a_job_whose_queue_cannot_take_it_goes_to_the_schedule(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    """There the scheduler finds out, and sets it aside with the reason."""
+    dead = owner(queues=("broken", "fine"))
+    push(redis, "broken", *notes(1))
+    push(redis, "fine", *notes(2))
+    assert len(dead.claim(2) or ()) == 2
+    redis.lpush(KEYS.claim(dead.identity, "broken"), *notes(3))
+    redis.set(KEYS.queue("broken"), "no list")
+    told.die()
+    told.loop.turn()
+    assert told.recovered == [(dead.identity, 3)]
+    assert redis.zrange(KEYS.schedule, 0, -1) == notes(1, 3)
+    assert waiting(redis, "fine") == notes(2)
+    assert not redis.exists(KEYS.inflight(dead.identity), KEYS.claim(dead.identity, "broken"))
+
+
+@pytest.mark.parametrize("tag", [b"7", b"x:default", b"", b"7:\xff", b":default", b"-1:default"])
+@pytest.mark.parametrize("raw", [payload("Note", "odd"), b"no json"])
+def test_a_field_that_no_worker_wrote_is_set_aside_with_the_reason(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told, tag: bytes, raw: bytes
+) -> None:
+    odd, fine = owner("host:1:odd", ("odd",)), owner("host:1:fine", ("fine",))
+    for one in (odd, fine):
+        push(redis, one.queues[0], *notes(1))
+        one.claim(1)
+        expire(redis, one.identity)
+    redis.hset(KEYS.inflight(odd.identity), tag, raw)
+    told.loop.turn()
+    assert waiting(redis, "odd") == waiting(redis, "fine") == notes(1)
+    assert not redis.exists(KEYS.inflight(odd.identity))
+    found: Any = redis.zrange(KEYS.dead, 0, -1)
+    [dead] = found
+    if raw == b"no json":
+        assert dead == raw
+    else:
+        assert "host:1:odd" in JobRecord(dead).error_message
+        assert JobRecord(dead).args == ["odd"]
 
 
 def test_what_is_delivered_after_the_condemnation_is_returned_and_only_then_forgotten(
@@ -296,12 +340,75 @@ def test_a_lease_renewed_at_the_last_moment_is_not_recovered(
     push(redis, "default", *notes(1))
     one.claim(1)
     expire(redis)
-    [identity] = scripts.EXPIRED(redis, [KEYS.owners], [10])
-    leases = Leases(redis, KEYS)
-    leases.vouch_for([one.identity])
-    leases.turn()
+    [identity] = scripts.EXPIRED(redis, [KEYS.owners, KEYS.clock], [LEASE, 10])
+    told.leases.vouch_for([one.identity])
+    told.leases.turn()
     assert told.loop._return_jobs(Death(identity.decode(), frozenset(), ""), "expired") == 0
     assert redis.hlen(KEYS.inflight(one.identity)) == 1
+    assert one.claim(1) == []
+
+
+def outage(client: redis_py.Redis, seconds: float) -> None:
+    """Nobody has heard of the server for so long, or its clock has been set forward."""
+    client.hincrbyfloat(KEYS.clock, "seen", -seconds)
+
+
+@pytest.mark.parametrize("seconds", [61.0, 1e6, -1e6])
+def test_time_in_which_nobody_could_reach_the_server_ends_no_lease(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told, seconds: float
+) -> None:
+    one = owner()
+    push(redis, "default", *notes(1))
+    one.claim(1)
+    for _ in range(3):
+        outage(redis, seconds)
+        told.loop._look_at = 0
+        told.loop.turn()
+    assert waiting(redis) == []
+    assert one.claim(1) == []
+
+
+def test_time_in_which_a_keeper_could_reach_the_server_ends_the_leases_of_the_silent(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    silent, alive = owner("host:1:silent"), owner("host:2:alive")
+    push(redis, "default", *notes(1, 2))
+    silent.claim(1)
+    alive.claim(1)
+    told.leases.vouch_for([alive.identity])
+    for _ in range(int(LEASE / CLOCK_STEP) + 1):
+        outage(redis, CLOCK_STEP)
+        told.loop._look_at = 0
+        told.loop.turn()
+    assert waiting(redis) == notes(1)
+    assert alive.claim(0) == []
+
+
+def test_a_clock_that_is_lost_ends_no_lease(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    """Say, by a failover to a server that had not heard of it; outages may have held it back."""
+    one = owner()
+    push(redis, "default", *notes(1))
+    one.claim(1)
+    redis.zincrby(KEYS.owners, -1e6, one.identity)
+    redis.delete(KEYS.clock)
+    told.loop.turn()
+    assert waiting(redis) == []
+    assert redis.hget(KEYS.clock, "reachable") is not None
+    assert one.claim(1) == []
+
+
+def test_a_keeper_never_takes_jobs_from_whom_its_master_vouches_for(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    one = owner()
+    push(redis, "default", *notes(1))
+    one.claim(1)
+    expire(redis)
+    told.leases.vouch_for([one.identity])
+    told.loop.turn()
+    assert waiting(redis) == []
     assert one.claim(1) == []
 
 
@@ -311,9 +418,8 @@ def test_the_keeper_does_not_renew_what_has_been_recovered(
     one = owner()
     told.die()
     told.loop.turn()
-    leases = Leases(redis, KEYS)
-    leases.vouch_for([one.identity, "host:9:never"])
-    leases.turn()
+    told.leases.vouch_for([one.identity, "host:9:never"])
+    told.leases.turn()
     assert one.claim(1) is None
     assert redis.zscore(KEYS.owners, "host:9:never") is None
 

@@ -137,6 +137,51 @@ def test_a_member_that_is_no_job_goes_to_the_dead_set(redis: redis_py.Redis, raw
     assert redis.zcard(KEYS.schedule) == 0
 
 
+@pytest.mark.parametrize("source", [KEYS.schedule, KEYS.retry])
+def test_a_job_whose_queue_cannot_take_it_is_set_aside_and_the_others_go_on(
+    redis: redis_py.Redis, source: str
+) -> None:
+    redis.hset(KEYS.queue("stats"), "a", 1)
+    redis.zadd(source, {member(1, "stats"): 1.0, member(2): 2.0, member(3, "stats"): 3.0})
+    promote_all(Scheduler(redis, KEYS, 1.0))
+    assert [json.loads(raw)["args"] for raw in waiting(redis)] == [[2]]
+    dead: Any = redis.zrange(KEYS.dead, 0, -1)
+    assert sorted(json.loads(raw)["args"] for raw in dead) == [[1], [3]]
+    for raw in map(json.loads, dead):
+        assert "queue:stats is not a list" in raw["error_message"]
+        assert raw["error_class"] == "jobd.keeper.scheduler.NoQueue"
+    assert not redis.exists(source)
+
+
+def test_a_job_that_even_the_dead_set_cannot_take_stays_behind_the_others(
+    redis: redis_py.Redis,
+) -> None:
+    redis.mset({KEYS.queue("stats"): "?", KEYS.dead: "?"})
+    jobs = {member(1, "stats"): 1.0, b"no json": 2.0, member(2): 3.0}
+    redis.zadd(KEYS.schedule, jobs)
+    promote_all(Scheduler(redis, KEYS, 1.0))
+    assert [json.loads(raw)["args"] for raw in waiting(redis)] == [[2]]
+    left: Any = redis.zrange(KEYS.schedule, 0, -1, withscores=True)
+    assert {raw for raw, _ in left} == {member(1, "stats"), b"no json"}
+    assert all(at > time.time() for _, at in left)
+
+
+@pytest.mark.parametrize("broken", [KEYS.schedule, KEYS.retry])
+def test_a_set_of_another_type_does_not_stop_the_other_one(
+    redis: redis_py.Redis, broken: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    [fine] = {KEYS.schedule, KEYS.retry} - {broken}
+    redis.set(broken, "?")
+    redis.zadd(fine, {member(n): 1.0 for n in range(2 * BATCH)})
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    promote_all(scheduler)
+    assert len(waiting(redis)) == 2 * BATCH
+    assert capfd.readouterr().err.count("set_unusable") == 1, "the reason is said once"
+    redis.set(fine, "?")
+    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        scheduler.turn()
+
+
 def test_schedulers_that_race_move_each_job_once(
     server: EmbeddedServer, redis: redis_py.Redis, loops: list[Scheduler]
 ) -> None:

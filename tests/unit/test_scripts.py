@@ -89,7 +89,9 @@ class Jobs(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.processed = 0
         self.failed = 0
-        self.recovery = Recovery(self.client, KEYS, lambda _identity, _jobs: None)
+        self.recovery = Recovery(
+            self.client, KEYS, Leases(self.client, KEYS), lambda _identity, _jobs: None
+        )
         self.scheduler = Scheduler(self.client, KEYS, 1.0)
 
     def teardown(self) -> None:
@@ -113,13 +115,12 @@ class Jobs(RuleBasedStateMachine):
     def lease(self, owner: Owner) -> float:
         return self.client.zscore(KEYS.owners, owner.identity) or 0.0
 
+    def clock(self) -> float:
+        return float(self.client.hget(KEYS.clock, "reachable") or 0)
+
     def really_held(self, owner: Owner) -> dict[int, tuple[str, bytes]]:
         held: Any = self.client.hgetall(KEYS.inflight(owner.identity))
-        return {
-            sequence: (queue, raw)
-            for tag, raw in held.items()
-            for sequence, queue in [split_tag(tag)]
-        }
+        return {place[0]: (place[1], raw) for tag, raw in held.items() if (place := split_tag(tag))}
 
     def some(self, owner: Owner, data: st.DataObject) -> list[Claimed]:
         """Some of the jobs that it was ever given; mostly, but not only, such as are its own."""
@@ -257,7 +258,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(identity=owners, name=queues, again=twice)
     def unclaim(self, identity: str, name: str, again: bool) -> None:
-        self.say(self.owners[identity].inflight.unclaim(name), again)
+        self.say(self.owners[identity].inflight.file(1, name, wanted=False), again)
 
     @rule(identity=owners)
     def adopt(self, identity: str) -> None:
@@ -351,12 +352,17 @@ class Jobs(RuleBasedStateMachine):
             if lease <= 0 or identity not in identities:
                 assert now == lease
             else:
-                assert now > time.time() + LEASE - 5
+                assert now == self.clock() + LEASE
 
     @rule(identity=owners)
     def expire(self, identity: str) -> None:
         if self.lease(self.owners[identity]) > 0:
             self.client.zadd(KEYS.owners, {identity: 1.0})
+
+    @rule(seconds=st.sampled_from([-1e6, -1.0, 5.0, 61.0, 1e6]))
+    def clock_is_set(self, seconds: float) -> None:
+        """The server's, or it was away for so long."""
+        self.client.hincrbyfloat(KEYS.clock, "seen", -seconds)
 
     @rule()
     def time_passes(self) -> None:
@@ -374,7 +380,7 @@ class Jobs(RuleBasedStateMachine):
         before = {name: self.queue(name) for name in QUEUES}
         for _ in range(1 + again):
             self.recovery._return_jobs(Death(identity, frozenset(), "test"), certainty)
-        if certainty == "expired" and lease > time.time():
+        if certainty == "expired" and lease > self.clock():
             assert self.really_held(owner) == held
             assert self.lease(owner) == lease
             return
@@ -477,28 +483,74 @@ def worker(redis: redis_py.Redis) -> Any:
     wire.close()
 
 
-@pytest.mark.parametrize("end", ["retry", "bury", "give_back", "recover", "promote"])
-def test_a_place_of_another_type_costs_no_job(redis: redis_py.Redis, worker: Any, end: str) -> None:
+@pytest.fixture
+def places_of_another_type(redis: redis_py.Redis) -> None:
+    """None of them can take a job."""
+    redis.mset(dict.fromkeys((KEYS.retry, KEYS.schedule, KEYS.dead, KEYS.queue("a")), "?"))
+
+
+RAW = b'{"queue":"a","class":"A","args":[]}'
+
+
+@pytest.mark.parametrize("end", ["retry", "bury", "give_back", "return", "recover"])
+def test_a_place_of_another_type_costs_no_job(
+    redis: redis_py.Redis, worker: Any, places_of_another_type: None, end: str
+) -> None:
     """A script that fails half way is not undone: the job had left its old place by then."""
     inflight = InFlight(KEYS, "host:1:x", ["a"])
-    job = Claimed(1, "a", b'{"queue":"a","class":"A","args":[]}')
+    worker(inflight.register())
+    job = Claimed(1, "a", RAW)
     redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
-    redis.zadd(KEYS.schedule, {job.payload: 1.0})
-    redis.mset({KEYS.retry: "?", KEYS.dead: "?", KEYS.queue("a"): "?"})
-    recovery, scheduler = Recovery(redis, KEYS, lambda *_: None), Scheduler(redis, KEYS, 1.0)
+    redis.lpush(KEYS.claim("host:1:x", "a"), b"delivered")
+    recovery = Recovery(redis, KEYS, Leases(redis, KEYS), lambda *_: None)
     bury = inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True)
     ends: dict[str, Callable[[], object]] = {
         "retry": lambda: worker(inflight.retry(job, b"new", 1.0)),
         "bury": lambda: worker(bury),
-        "give_back": lambda: worker(inflight.give_back([job], frozenset())),
+        "give_back": lambda: worker(inflight.give_back([job], frozenset())) or "0",
+        "return": lambda: worker(inflight.file(2, "a", wanted=False)),
         "recover": lambda: recovery._return_jobs(Death("host:1:x", frozenset(), ""), "dead"),
-        "promote": lambda: scheduler._promote(KEYS.schedule, [job.payload], 2.0),
     }
-    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
-        ends[end]()
+    if end in ("give_back", "return"):
+        assert ends[end]() in ("0", [])
+    else:
+        with pytest.raises(redis_py.ResponseError, match=r"WRONGTYPE|stay in flight"):
+            ends[end]()
     assert redis.hgetall(KEYS.inflight("host:1:x")) == {job.tag.encode(): job.payload}
-    assert redis.zrange(KEYS.schedule, 0, -1) == [job.payload]
+    assert redis.lrange(KEYS.claim("host:1:x", "a"), 0, -1) == [b"delivered"]
     assert not redis.exists(KEYS.processed)
+
+
+def test_what_its_queue_cannot_take_back_becomes_due_in_the_schedule(
+    redis: redis_py.Redis, worker: Any
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b"])
+    worker(inflight.register())
+    redis.set(KEYS.queue("a"), "?")
+    jobs = [Claimed(1, "a", b"1"), Claimed(2, "b", b"2"), Claimed(3, "a", b"3")]
+    for one in jobs:
+        redis.hset(KEYS.inflight("host:1:x"), one.tag, one.payload)
+    redis.lpush(KEYS.claim("host:1:x", "a"), b"4")
+    assert worker(inflight.give_back(jobs, frozenset([3]))) == 3
+    assert worker(inflight.file(4, "a", wanted=False)) == []
+    assert redis.lrange(KEYS.queue("b"), 0, -1) == [b"2"]
+    assert redis.zrange(KEYS.schedule, 0, -1) == [b"1", b"3", b"4"]
+    assert redis.zcount(KEYS.schedule, "-inf", time.time()) == 3
+    assert redis.get(KEYS.failed) == b"1"
+
+
+def test_a_queue_of_another_type_does_not_keep_a_claim_from_the_others(
+    redis: redis_py.Redis, worker: Any
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b", "c"])
+    worker(inflight.register())
+    redis.lpush(KEYS.queue("a"), b"1")
+    redis.set(KEYS.queue("b"), "?")
+    redis.lpush(KEYS.queue("c"), b"2")
+    first, broken, third = worker(inflight.claim(1, 9, [("a", 3), ("b", 3), ("c", 3)]))
+    assert (first, third) == ([1, b"1"], [3, b"2"])
+    assert broken[0] == -2
+    assert broken[1].startswith(b"WRONGTYPE")
 
 
 @pytest.mark.parametrize("jobs", [999, 1000, 1001, 2500, 5000])

@@ -6,8 +6,9 @@
 --       then for each queue: its name · how many of them it gives if every queue has enough
 -- Returns  false when the owner holds no lease (it must register again), else a list with an
 --       entry for each portion taken, in order of sequence: {position of the queue, payload, …}.
---       A paused queue is reported as {-position}. A last entry {0} says that the jobs were too
---       large for as many as asked for: there may be more.
+--       A paused queue is reported as {-position}, and so is one whose key is no list, with the
+--       server's words for it. A last entry {0} says that the jobs were too large for as many as
+--       asked for: there may be more.
 --
 -- Shares are taken first, then what is left is filled in the order given, so that a batch keeps
 -- the proportions of the weights and is full whenever there is work. RPOP comes before HSET: it
@@ -22,8 +23,8 @@ local BYTES, FIRST, DRAUGHT = 4194304, 10, 100
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
 
-local paused = {}
-for _, name in ipairs(redis.call('SMEMBERS', KEYS[3])) do paused[name] = true end
+local closed = {}
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[3])) do closed[name] = true end
 
 local sequence = tonumber(ARGV[2])
 local left, room = tonumber(ARGV[3]), BYTES
@@ -34,8 +35,13 @@ local taken = {}
 local function take(position, most, limit)
   local portion, jobs, bytes, draught = {position}, 0, 0, math.min(FIRST, most)
   repeat
-    local payloads = redis.call('RPOP', KEYS[position + 3], draught)
+    local payloads = redis.pcall('RPOP', KEYS[position + 3], draught)
     if not payloads then break end
+    if payloads.err then
+      closed[ARGV[2 * position + 2]] = true
+      taken[#taken + 1] = {-position, payloads.err}
+      return
+    end
     for i, payload in ipairs(payloads) do
       portion[jobs + i + 1] = payload
       bytes = bytes + #payload
@@ -63,7 +69,7 @@ local function take(position, most, limit)
 end
 
 for position = 1, queues do
-  if paused[ARGV[2 * position + 2]] then
+  if closed[ARGV[2 * position + 2]] then
     taken[#taken + 1] = {-position}
   elseif room > 0 then
     local share = tonumber(ARGV[2 * position + 3])
@@ -73,7 +79,7 @@ for position = 1, queues do
 end
 for position = 1, queues do
   if left <= 0 or room <= 0 then break end
-  if not paused[ARGV[2 * position + 2]] then take(position, left, room) end
+  if not closed[ARGV[2 * position + 2]] then take(position, left, room) end
 end
 if left > 0 and room <= 0 then taken[#taken + 1] = {0} end
 return taken

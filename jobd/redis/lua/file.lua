@@ -1,16 +1,21 @@
 -- Files what a blocking claim delivered: moves it from the owner's claim list to in flight.
 --
--- KEYS  1 owners · 2 in-flight hash · 3 claim list · 4 paused queues · 5 queue list
--- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue
+-- KEYS  1 owners · 2 in-flight hash · 3 claim list · 4 paused queues · 5 queue list · 6 schedule
+--       (see places.lua)
+-- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue · 4 '1' when the owner
+--       wants nothing more, else '0'
 -- Returns  false when the owner holds no lease, else the payloads filed, oldest first. Where the
---       queue has been paused meanwhile, they go back to its head and none is returned.
+--       queue has been paused meanwhile, or nothing more is wanted, they go back to its head and
+--       none is returned.
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
 if redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 
-if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
+if ARGV[4] == '1' or redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
+  redis.call('PERSIST', KEYS[3]) -- as in lease_clock.lua
   for _ = 1, redis.call('LLEN', KEYS[3]) do
-    redis.call('LMOVE', KEYS[3], KEYS[5], 'LEFT', 'RIGHT')
+    if not put_back(KEYS[5], KEYS[6], redis.call('LINDEX', KEYS[3], 0)) then break end
+    redis.call('LPOP', KEYS[3])
   end
   return {}
 end

@@ -5,55 +5,60 @@
 -- so much time has passed that no blocking claim of it can still be answered by the server. One
 -- that is not listed and holds nothing has left in good order, or was forgotten before.
 --
--- KEYS  1 owners · 2 in-flight hash · 3 names of its queues · 4 queues · 5 dead
---       6… for each queue concerned: queue list · claim list
+-- KEYS  1 owners · 2 lease clock (see lease_clock.lua) · 3 in-flight hash · 4 names of its queues
+--       5 queues · 6 dead · 7 schedule (see places.lua) · 8… for each queue concerned: queue list ·
+--       claim list
 -- ARGV  1 identity · 2 'dead' (certain) or 'expired' (only if its lease has ended)
---       3 seconds from the condemnation until the owner may be forgotten · 4 now (s), for the
---       dead set · 5 how many queues follow, then their names, in the order of KEYS
---       then for each job, the newest first: its tag · position of its queue, from 1, or 0 for
+--       3 seconds from the condemnation until the owner may be forgotten · 4 length of a lease (s)
+--       5 now (s), for the dead set · 6 how many queues follow, then their names, in the order of
+--       KEYS, then for each job, the newest first: its tag · position of its queue, from 1, or 0 for
 --       the dead set · new payload, or '' to keep the bytes
 -- Returns  {state, jobs moved}; state is 'alive' (nothing changed), 'held' (call again with what
 --       is still in flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
-local now = tonumber(redis.call('TIME')[1])
 local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not listed and redis.call('HLEN', KEYS[2]) == 0 then return {'forgotten', 0} end
+if not listed and redis.call('HLEN', KEYS[3]) == 0 then return {'forgotten', 0} end
+local now = lease_clock(KEYS[2], KEYS[1], ARGV[4])
 local lease = tonumber(listed or '0')
 if ARGV[2] == 'expired' and lease > now then return {'alive', 0} end
-redis.call('PERSIST', KEYS[1]) -- as in give_back.lua
 if lease >= 0 then
   lease = -now
   redis.call('ZADD', KEYS[1], lease, ARGV[1])
 end
 
 local moved = 0
-local queues = tonumber(ARGV[5])
+local queues = tonumber(ARGV[6])
 for i = 1, queues do
-  local list, claimed = KEYS[4 + 2 * i], KEYS[5 + 2 * i]
+  local list, claimed = KEYS[6 + 2 * i], KEYS[7 + 2 * i]
   for _ = 1, redis.call('LLEN', claimed) do
-    redis.call('LMOVE', claimed, list, 'LEFT', 'RIGHT')
-    redis.call('SADD', KEYS[4], ARGV[5 + i])
+    if not put_back(list, KEYS[7], redis.call('LINDEX', claimed, 0)) then break end
+    redis.call('LPOP', claimed)
+    redis.call('SADD', KEYS[5], ARGV[6 + i])
     moved = moved + 1
   end
 end
 
-for i = 6 + queues, #ARGV, 3 do
-  local payload = redis.call('HGET', KEYS[2], ARGV[i])
+for i = 7 + queues, #ARGV, 3 do
+  local payload = redis.call('HGET', KEYS[3], ARGV[i])
   if payload then
     if ARGV[i + 2] ~= '' then payload = ARGV[i + 2] end
     local position = tonumber(ARGV[i + 1])
-    if position == 0 then
-      redis.call('ZADD', KEYS[5], ARGV[4], payload)
+    local done
+    if position > 0 then
+      done = put_back(KEYS[6 + 2 * position], KEYS[7], payload)
+      if done then redis.call('SADD', KEYS[5], ARGV[6 + position]) end
     else
-      redis.call('RPUSH', KEYS[4 + 2 * position], payload)
-      redis.call('SADD', KEYS[4], ARGV[5 + position])
+      done = fits(KEYS[6], 'zset')
+      if done then redis.call('ZADD', KEYS[6], ARGV[5], payload) end
     end
-    redis.call('HDEL', KEYS[2], ARGV[i])
-    moved = moved + 1
+    if done then
+      redis.call('HDEL', KEYS[3], ARGV[i])
+      moved = moved + 1
+    end
   end
 end
 
-if redis.call('HLEN', KEYS[2]) > 0 then return {'held', moved} end
+if redis.call('HLEN', KEYS[3]) > 0 then return {'held', moved} end
 if now + lease < tonumber(ARGV[3]) then return {'condemned', moved} end
 redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[3])
+redis.call('DEL', KEYS[4])
 return {'forgotten', moved}

@@ -3,7 +3,7 @@
 -- KEYS  1…3 trash (see trash.lua) · 4 the set
 -- ARGV  1…6 trash · 7… members
 -- Returns  how many were still in the set.
-redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
+redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
 local removed = 0
 for i = 7, #ARGV do
   local score = redis.call('ZSCORE', KEYS[4], ARGV[i])

@@ -1,13 +1,10 @@
 -- Renews the leases of owners that are alive. Only an owner that still has one is renewed: what
 -- has been recovered must register again, so that it learns of its loss.
 --
--- KEYS  1 owners
+-- KEYS  1 owners · 2 lease clock (see lease_clock.lua)
 -- ARGV  1 length of the lease (s) · 2… identities
 -- Returns  the identities that have no lease.
--- PERSIST changes nothing. It is the first write because it is allowed when memory is full, and
--- after a script's first write the rest of it is as well: a full server must not cost leases.
-redis.call('PERSIST', KEYS[1])
-local till = redis.call('TIME')[1] + ARGV[1]
+local till = lease_clock(KEYS[2], KEYS[1], ARGV[1]) + ARGV[1]
 local lost = {}
 for i = 2, #ARGV do
   local lease = redis.call('ZSCORE', KEYS[1], ARGV[i])

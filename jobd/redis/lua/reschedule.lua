@@ -3,7 +3,7 @@
 -- KEYS  1 the set
 -- ARGV  1 the new time (s) · 2… members
 -- Returns  how many were still in the set.
-redis.call('PERSIST', KEYS[1]) -- as in renew.lua
+redis.call('PERSIST', KEYS[1]) -- as in lease_clock.lua
 local found = 0
 for i = 2, #ARGV do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) then

@@ -4,7 +4,7 @@
 -- ARGV  1…6 trash · then for each job, the next to run first: '1' to delete it, else '0' · payload
 -- Returns  how many were deleted · how many were put at the other end. What a worker has taken
 --       meanwhile is neither.
-redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
+redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
 local deleted, kept = 0, 0
 for i = 7, #ARGV, 2 do
   if redis.call('LINDEX', KEYS[4], -1) == ARGV[i + 1] then

@@ -11,7 +11,7 @@
 -- marked, and all marks are removed together, from the end that is nearer to them; the script ends
 -- before anybody could see one.
 local head = ARGV[8] == 'LEFT'
-redis.call('PERSIST', KEYS[4]) -- as in renew.lua: a full server can be emptied
+redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
 local length, moved, found, last = redis.call('LLEN', KEYS[4]), 0, 0, 0
 for i = 9, #ARGV, 2 do
   local payload = ARGV[i + 1]
