@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 from jobd import payload as wire
 from jobd.client import default_client
-from jobd.context import CurrentJob, reset_current, set_current
+from jobd.context import CurrentJob, set_current
 from jobd.errors import ArgumentError, JobdError
+from jobd.functions import awaited, finished
 from jobd.middleware import server_middleware
 from jobd.options import merged
 from jobd.registry import Definition
@@ -75,34 +77,31 @@ class Call:
             return None
         raw = wire.encode(ready, default_client().max_payload, self._names)
         job = CurrentJob(wire.parse(raw), raw, ready["queue"], self.definition)
-        token = set_current(job)
-        try:
-            return self._perform(job)
-        finally:
-            reset_current(token)
+        return Context().run(self._perform, job)
 
     def _perform(self, job: CurrentJob) -> Any:
+        set_current(job)
         result: Any = None
 
         def perform() -> Any:
             nonlocal result
             work = wire.parse(job.raw)
-            if self.definition.is_async:
-                result = self._run_coroutine(work)
-            else:
-                result = self.definition.call(work.args, work.kwargs)
+            returned = self.definition.call(work.args, work.kwargs)
+            result = finished(self.definition.name, returned, self._run_awaitable)
             return result
 
         server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
         return result
 
-    def _run_coroutine(self, work: wire.Work) -> Any:
+    def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
         import asyncio  # only those who have such jobs pay for it
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.definition.call(work.args, work.kwargs))
+            return asyncio.run(awaited(awaitable))
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()
         raise JobdError(
             f"{self.definition.name} is async and cannot run in place inside a running event loop; "
             "await the function itself"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from jobd import payload
@@ -81,11 +81,6 @@ def running_job() -> CurrentJob | None:
     return _current.get(None)
 
 
-def set_current(job: CurrentJob) -> Token[CurrentJob]:
-    """Called by what runs jobs, before each; the token undoes it."""
-    return _current.set(job)
-
-
-def reset_current(token: Token[CurrentJob]) -> None:
-    """Undo :func:`set_current`."""
-    _current.reset(token)
+def set_current(job: CurrentJob) -> None:
+    """Called by what runs jobs, in the context that it makes for each."""
+    _current.set(job)

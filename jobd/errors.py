@@ -73,6 +73,10 @@ class UnknownJobError(JobdError, LookupError):
     """No job with this name is registered in this process."""
 
 
+class NotRunError(JobdError, TypeError):
+    """What a function of the application returned is still to be run: it has done nothing yet."""
+
+
 class JobTimeout(BaseException):
     """Raised inside a job that has run longer than its ``timeout``; it counts as a failure.
 

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Callable, MutableSequence
+from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, overload
 
 from jobd.errors import ArgumentError
+from jobd.functions import refuse_lazy, refuse_unrun
 
 Event = Literal["startup", "quiet", "shutdown", "exit"]
 Hook = TypeVar("Hook", bound=Callable[[], object])
 
-error_handlers: list[Callable[[BaseException, dict[str, Any]], object]] = []
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Handlers(MutableSequence[Function], Generic[Function]):
+    """A list of functions that refuses what would not run when it is called.
+
+    Args:
+        what: one of them in messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._functions: list[Function] = []
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Function: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Function]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Function | list[Function]:
+        return self._functions[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            value = list(value)
+        for function in value if isinstance(index, slice) else [value]:
+            refuse_lazy(self._what, function)
+        self._functions[index] = value
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        del self._functions[index]
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def insert(self, index: SupportsIndex, value: Function) -> None:
+        refuse_lazy(self._what, value)
+        self._functions.insert(index, value)
+
+
+error_handlers = Handlers[Callable[[BaseException, dict[str, Any]], object]]("an error handler")
 """Each is called with every exception of a job or of jobd itself, and a dict of its context."""
 
-death_handlers: list[Callable[[dict[str, Any], BaseException], object]] = []
+death_handlers = Handlers[Callable[[dict[str, Any], BaseException], object]]("a death handler")
 """Each is called with the payload and the exception of a job that will not be tried again."""
 
 _hooks: dict[str, list[Callable[[], object]]] = {event: [] for event in get_args(Event)}
@@ -28,7 +68,7 @@ def on(event: Event) -> Callable[[Hook], Hook]:
     runs at most once.
 
     Raises:
-        ArgumentError: there is no such event.
+        ArgumentError: there is no such event, or the function is ``async`` or a generator.
 
     Example:
         >>> @on("startup")
@@ -39,6 +79,7 @@ def on(event: Event) -> Callable[[Hook], Hook]:
         raise ArgumentError(f"there is no event {event!r}; the events are {', '.join(_hooks)}")
 
     def register(function: Hook) -> Hook:
+        refuse_lazy(f"a hook for {event!r}", function)
         _hooks[event].append(function)
         return function
 
@@ -52,16 +93,16 @@ def fire(event: Event, on_error: Callable[[BaseException, dict[str, Any]], objec
         on_error: told the exception and its context, for all events but ``startup``.
 
     Raises:
-        Exception: whatever a ``startup`` function raised.
+        BaseException: whatever a ``startup`` function raised.
     """
     functions = _hooks[event]
     _hooks[event] = []
     if event == "startup":
         for function in functions:
-            function()
+            refuse_unrun("a startup hook", function())
         return
     for function in reversed(functions):
         try:
-            function()
-        except Exception as error:  # noqa: BLE001 - one broken hook must not keep others from running
+            refuse_unrun(f"a hook for {event!r}", function())
+        except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
             on_error(error, {"context": f"Exception in the {event} hook", "event": event})

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, overload
 
 from jobd.call import Call
 from jobd.errors import ArgumentError
+from jobd.functions import is_generator_function, refuse_lazy
 from jobd.options import DEFAULTS, check_seconds, merged
 from jobd.registry import Definition, origin_of, register
 from jobd.typed import (
@@ -139,7 +140,7 @@ def job(
         if isinstance(target, type) or not hasattr(target, "__qualname__"):
             raise ArgumentError(f"@job goes on a function, not on {target!r}; a class inherits Job")
         own = _options_of(target, DEFAULTS, options)
-        settings = _Settings(own, retry_in, on_exhausted, timeout)
+        settings = _settings(target, own, retry_in, on_exhausted, timeout)
         definition = _define(target, target, target, inspect.signature(target), name, settings)
         return FunctionJob(target, Call(definition))
 
@@ -154,6 +155,19 @@ class _Settings:
     retry_in: RetryIn | None = None
     on_exhausted: OnExhausted | None = None
     timeout: float | timedelta | None = None
+
+
+def _settings(
+    code: Callable[..., Any],
+    options: Mapping[str, Any],
+    retry_in: RetryIn | None,
+    on_exhausted: OnExhausted | None,
+    timeout: float | timedelta | None,
+) -> _Settings:
+    for name, function in (("retry_in", retry_in), ("on_exhausted", on_exhausted)):
+        if function is not None:
+            refuse_lazy(f"{code.__qualname__}: {name}", function)
+    return _Settings(options, retry_in, on_exhausted, timeout)
 
 
 def _options_of(
@@ -184,11 +198,7 @@ def _define(
     what = code.__qualname__
     if name is not None and (not isinstance(name, str) or not name):
         raise ArgumentError(f"{what}: name must be a non-empty string, not {name!r}")
-    for key in ("retry_in", "on_exhausted"):
-        handler = getattr(settings, key)
-        if handler is not None and not callable(handler):
-            raise ArgumentError(f"{what}: {key} must be a function, not {handler!r}")
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+    if is_generator_function(body):
         raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
     definition = Definition(
         name=name or origin,
@@ -198,7 +208,6 @@ def _define(
         retry_in=settings.retry_in,
         on_exhausted=settings.on_exhausted,
         timeout=_seconds(what, settings.timeout),
-        is_async=inspect.iscoroutinefunction(body),
         signature=signature,
         origin=origin,
     )
@@ -267,7 +276,8 @@ class Job:
             **extra,
         }
         base = cls._settings
-        cls._settings = _Settings(
+        cls._settings = _settings(
+            cls,
             _options_of(cls, base.options, options),
             retry_in or base.retry_in,
             on_exhausted or base.on_exhausted,

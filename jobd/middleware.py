@@ -3,7 +3,7 @@
 An entry is a function, or a class whose instances are called; a class gets a new instance for
 every job. Client entries are called with ``(name, payload, queue, call_next)`` and return what
 ``call_next()`` returned; a falsy value stops the push. Server entries get ``(job, payload, queue,
-call_next)``; one that does not call ``call_next`` ends the job as done.
+call_next)``; one that does not call ``call_next`` ends the job as done. None may be ``async``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from jobd.context import CurrentJob
+from jobd.functions import refuse_lazy, refuse_unrun
 
 Subject = TypeVar("Subject")
 Next = Callable[[], Any]
@@ -117,6 +118,7 @@ def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
         raise TypeError(f"middleware must be a class or a function, not {target!r}")
     if isinstance(target, type) and not any("__call__" in vars(base) for base in target.__mro__):
         raise TypeError(f"middleware class {target.__name__} needs a __call__ method")
+    refuse_lazy("middleware", target.__call__ if isinstance(target, type) else target)
     if args and not isinstance(target, type):
         raise TypeError("only a middleware class takes arguments; use functools.partial")
     return Entry(target, args)
@@ -125,7 +127,13 @@ def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
 def _bind(
     link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Next
 ) -> Next:
-    return lambda: link(subject, payload, queue, call_next)
+    def call() -> Any:
+        result = link(subject, payload, queue, call_next)
+        if result is not None:
+            refuse_unrun("middleware", result)
+        return result
+
+    return call
 
 
 client_middleware: Chain[str] = Chain()

@@ -15,12 +15,13 @@ import math
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from jobd.arguments import check_arguments, name_of
-from jobd.errors import ArgumentError, PayloadError, Shutdown
+from jobd.errors import ArgumentError, PayloadError
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
 
@@ -28,6 +29,9 @@ Payload = dict[str, Any]
 
 MAX_MESSAGE = 10_000
 """Characters of an exception's message that are kept."""
+
+MAX_CLASS = 500
+"""Characters of the name of its class."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -163,7 +167,11 @@ def encode_again(payload: Payload) -> bytes:
     Raises:
         ArgumentError: something in it is no JSON.
     """
-    return encode(as_ruby(payload))
+    try:
+        spelled = as_ruby(payload)
+    except RecursionError as error:
+        raise ArgumentError("the payload is nested too deeply") from error
+    return encode(spelled)
 
 
 def _too_large(payload: Payload, size: int, limit: int, names: Sequence[str] | None) -> str:
@@ -322,10 +330,8 @@ def message_of(error: BaseException) -> str:
     """What *error* says, as valid text of at most :data:`MAX_MESSAGE` characters."""
     try:
         text = str.__str__(str(error))  # which may be of a class of the application's own
-    except Shutdown:
-        raise
     except BaseException as second:  # noqa: BLE001 - the application's code, and it is broken
-        text = f"(no message: {type(error).__name__}.__str__ raised {type(second).__name__})"
+        text = f"(no message: {class_of(error)}.__str__ raised {class_of(second)})"
     return text[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
@@ -334,12 +340,22 @@ def class_of(error: BaseException) -> str:
     >>> class_of(KeyError()), class_of(PayloadError())
     ('KeyError', 'jobd.errors.PayloadError')
     """
+    # Neither the class nor its own class is asked: they may say anything, or raise.
     kind = type(error)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    module, name = _MODULE.__get__(kind), _QUALNAME.__get__(kind)
+    if module != "builtins" and type(module) is str:
+        name = f"{module}.{name}"
+    return str(name[:MAX_CLASS].encode(errors="replace").decode())
+
+
+_MODULE, _QUALNAME = type.__dict__["__module__"], type.__dict__["__qualname__"]
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Its traceback, also where its class has another idea of it."""
+    found: TracebackType | None = _TRACEBACK.__get__(error)
+    return found
 
 
 def pack_backtrace(lines: Iterable[str]) -> str:

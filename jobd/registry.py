@@ -28,7 +28,6 @@ class Definition:
         on_exhausted: told the payload and the exception after the last retry; DISCARD keeps the
             job out of the dead set.
         timeout: seconds that one execution may take; None for any time.
-        is_async: the function returns a coroutine.
         signature: of the call, without ``self``.
         origin: module and qualified name of the code.
     """
@@ -40,12 +39,11 @@ class Definition:
     retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
     on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None
     timeout: float | None
-    is_async: bool
     signature: inspect.Signature
     origin: str
 
     def call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Run it; returns the coroutine if the job is ``async``."""
+        """Call it; what it returns may have to be awaited (:func:`jobd.functions.finished`)."""
         return self.function(*args, **kwargs)
 
 

@@ -80,7 +80,9 @@ class Deadlines:
         except JobTimeout as error:
             # It may have come in the middle of that, in any line of it; it comes only once.
             self._end(limit)
-            error.args = (f"the job took longer than its timeout of {seconds:g} s",)
+            late = limit.raised_at or time.monotonic() >= limit.end
+            if late and type(error) is JobTimeout:  # else the job has raised it by itself
+                error.args = (f"the job took longer than its timeout of {seconds:g} s",)
             raise
 
     def _begin(self, limit: Limit) -> None:
@@ -99,6 +101,9 @@ class Deadlines:
             abandoned = limit.abandoned
         _show(0.0)
         if abandoned:
+            thread = threading.current_thread()
+            if isinstance(thread, JobThread):
+                thread.cut_short = True
             raise Shutdown
 
     @property

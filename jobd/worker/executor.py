@@ -7,18 +7,21 @@ middleware, the function. It says how the job is to be ended in Redis and sends 
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from contextvars import Context
+from functools import partial
 from typing import Any
 
 from jobd import context, hooks, log, payload, registry
 from jobd.config import Config
-from jobd.errors import PayloadError, Shutdown
+from jobd.errors import JobdError, PayloadError, Shutdown
+from jobd.functions import finished, refuse_unrun
 from jobd.middleware import server_middleware
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.metrics import Metrics
+from jobd.worker.pool import cut_short
 from jobd.worker.retry import Retry
 from jobd.worker.settlement import Settlement
 
@@ -47,7 +50,7 @@ class Executor:
         self._retry = Retry(config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
-        """Run *job*.
+        """Run *job*, in a context of its own: empty, and gone when it has ended.
 
         Returns:
             None when it is done, else the call that ends it.
@@ -55,6 +58,9 @@ class Executor:
         Raises:
             Shutdown: it was cut short at the stop deadline, after it had been given back.
         """
+        return Context().run(self._execute, job)
+
+    def _execute(self, job: Claimed) -> Settlement | None:
         try:
             work = payload.parse(job.payload)
         except PayloadError as error:
@@ -63,7 +69,7 @@ class Executor:
             return self._retry.malformed(job, error)
         definition = None
         current = context.CurrentJob(work, job.payload, job.queue, None)
-        token = context.set_current(current)
+        context.set_current(current)
         began = time.monotonic() if self._timed else 0.0
         if self._debug:
             self._log.debug("job_start")
@@ -75,10 +81,8 @@ class Executor:
                 )
             else:
                 self._perform(definition, work)
-        except Shutdown:
-            raise
         except BaseException as error:
-            if _cut_short(error):
+            if cut_short():
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
         else:
@@ -89,33 +93,32 @@ class Executor:
                 if self._verbose:
                     self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None
-        finally:
-            context.reset_current(token)
 
     def report(self, error: BaseException, about: dict[str, Any]) -> None:
         """Tell the application's error handlers."""
         for handler in hooks.error_handlers:
             try:
-                handler(error, about)
-            except Shutdown:
-                raise
-            except BaseException:  # noqa: BLE001 - the application's; logged, with its traceback
+                refuse_unrun("an error handler", handler(error, about))
+            except BaseException:
+                if cut_short():
+                    raise
                 self._log.exception("error_handler_failed")
 
     def _perform(self, definition: Definition, work: payload.Work) -> Any:
         if definition.timeout is not None:
             return self._perform_in_time(definition, work, definition.timeout)
         result = definition.call(work.args, work.kwargs)
-        if definition.is_async:
-            coroutine: Coroutine[Any, Any, Any] = result
-            return self._coroutines.run(coroutine)
-        return result
+        if result is None:
+            return None
+        return finished(definition.name, result, self._coroutines.run)
 
     def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
         def call() -> Any:
+            end = time.monotonic() + seconds
             result = definition.call(work.args, work.kwargs)
             # The exception would not reach a thread that waits for a coroutine.
-            return self._coroutines.run(result, seconds) if definition.is_async else result
+            left = end - time.monotonic()
+            return finished(definition.name, result, partial(self._coroutines.run, seconds=left))
 
         return self._deadlines.run(seconds, call)
 
@@ -125,13 +128,13 @@ class Executor:
         Args:
             began: when it did (monotonic s).
         """
+        return Context().run(self._fail, job, error, began)
+
+    def _fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
         work = payload.parse(job.payload)
         definition = registry.lookup(work.class_)
-        token = context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
-        try:
-            return self._failed(job, definition, error, began)
-        finally:
-            context.reset_current(token)
+        context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
+        return self._failed(job, definition, error, began)
 
     def give_up(self, job: Claimed, why: str) -> Settlement:
         """How *job* is to be ended, of which :meth:`execute` has raised an error called *why*."""
@@ -140,42 +143,49 @@ class Executor:
     def _failed(
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float
     ) -> Settlement:
-        tb = error.__traceback__
-        while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
-            tb = tb.tb_next
-        error.__traceback__ = tb
+        _leave_us_out(error)
+        about: dict[str, Any] = {}
         try:
             settlement = self._retry.failed(job, definition, error)
             about = payload.decode(job.payload)
-        except PayloadError as second:
+        except JobdError as second:
             # A field that no execution needs is broken, e.g. a number out of any range.
             self._log.error("job_malformed", queue=job.queue, error=str(second))
             settlement = self._retry.malformed(job, second)
-            about = {}
         # For an unknown one anybody could make up any number of names.
         if definition is not None and self._metrics is not None:
             self._metrics.failed(definition.name)
-        self._log.warning(
-            "job_failed",
-            error=f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
-            outcome=settlement.outcome,
+        said = {
+            "error": f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
+            "outcome": settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
-            exc_info=error,
-        )
+        }
+        try:
+            self._log.warning("job_failed", **said, exc_info=error)
+        except BaseException as second:
+            if cut_short():
+                raise
+            self._log.warning("job_failed", **said, unreadable=payload.class_of(second))
         self.report(error, {"context": "Job raised exception", "job": about})
         return settlement
 
 
-OUR_FILES = frozenset({__file__, registry.__file__, Deadlines.run.__code__.co_filename})
+OUR_FILES = frozenset(
+    code.co_filename
+    for code in (
+        Executor.execute.__code__,
+        Deadlines.run.__code__,
+        Definition.call.__code__,
+        Coroutines.run.__code__,
+        finished.__code__,
+    )
+)
 """What stands between a job's thread and its function, and says nothing about the job."""
 
 
-def _cut_short(error: BaseException | None) -> bool:
-    """Whether the stop is behind *error*: what a job raises because of it is no failure."""
-    seen = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, Shutdown):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+def _leave_us_out(error: BaseException) -> None:
+    """Have the traceback begin in the job."""
+    tb = payload.traceback_of(error)
+    while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
+        tb = tb.tb_next
+    BaseException.with_traceback(error, tb)  # the error's own class may say otherwise

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jobd import log
-from jobd.errors import Shutdown
+from jobd.errors import PayloadError, Shutdown
 from jobd.master.scoreboard import Page
+from jobd.payload import class_of, parse
 from jobd.redis.inflight import Claimed
 from jobd.worker.settlement import Settlement
 
@@ -49,8 +50,22 @@ class Working(NamedTuple):
     started: int
 
 
+def cut_short() -> bool:
+    """Whether this thread's job is somebody else's by now, so that what it raises is no failure.
+    Only that tells: a job may raise Shutdown, or anything else, by itself."""
+    thread = threading.current_thread()
+    return isinstance(thread, JobThread) and thread.cut_short
+
+
 class JobThread(threading.Thread):
-    """Runs jobs until it is interrupted or the process ends."""
+    """Runs jobs until it is interrupted or the process ends.
+
+    Attributes:
+        job: what it runs now.
+        cut_short: its job has been given back, or has failed by word of the main thread. Set
+            before the thread is told, and never unset: the process is about to leave.
+        lost: it has ended, and its job is settled.
+    """
 
     def __init__(
         self,
@@ -71,6 +86,8 @@ class JobThread(threading.Thread):
         self._words = page.words
         self._at = page.thread_offset(number)
         self.job: Claimed | None = None
+        self.cut_short = False
+        self.lost = False
 
     @property
     def busy(self) -> bool:
@@ -106,29 +123,42 @@ class JobThread(threading.Thread):
                     finish(job)
                 else:
                     settle(end)
-            except Shutdown:
-                # The job has been given back, and the process is about to leave.
-                return
             except BaseException as error:  # noqa: BLE001 - logged, and the thread goes on
+                if self.cut_short:
+                    return
                 try:
                     self._failed(error)
-                except Shutdown:
+                except BaseException:  # noqa: BLE001 - e.g. no memory; see Pool.replace_lost
                     return
 
     def _failed(self, error: BaseException) -> None:
         """No error of the job (`execute` deals with those), but ours, or one that cannot even be
-        looked at. The thread goes on, and so must the job: in flight it would keep its place for as
-        long as this process lives."""
-        job, self.job = self.job, None
-        self._words[self._at] = 0
-        logger = log.get("jobd.pool")
-        why = type(error).__name__
-        if job is not None:
-            self._settle(self._give_up(job, why))
+        looked at. The thread goes on, and so must the job."""
+        why = class_of(error)
+        job = self.abandon(why)
+        logger = log.get("jobd.pool").bind(**_named(job))
         try:
             logger.exception("job_thread_failed")
-        except Exception as second:  # noqa: BLE001 - a property of the job's own error
-            logger.error("job_thread_failed", error=why, unreadable=type(second).__name__)
+        except BaseException as second:  # noqa: BLE001 - a property of the job's own error
+            logger.error("job_thread_failed", error=why, unreadable=class_of(second))
+
+    def abandon(self, why: str) -> Claimed | None:
+        """Have the job that it runs, if any, end in the dead set: in flight it would keep its place
+        for as long as this process lives."""
+        if (job := self.job) is not None:
+            self._settle(self._give_up(job, why))
+        self.job = None
+        self._words[self._at] = 0
+        return job
+
+
+def _named(job: Claimed | None) -> dict[str, str]:
+    """Fields of a log line about *job* that is written outside it."""
+    try:
+        work = parse(job.payload) if job is not None else None
+    except PayloadError:
+        work = None
+    return {} if work is None else {"class": work.class_, "jid": work.jid}
 
 
 class Pool:
@@ -139,6 +169,7 @@ class Pool:
         self.queue: queue.SimpleQueue[Claimed] = queue.SimpleQueue()
         self._page = page
         self._threads: list[JobThread] = []
+        self._make: Callable[[int], JobThread]
 
     def start(self, execute: Execute, finish: Finish, settle: Settle, give_up: GiveUp) -> None:
         """Start the threads.
@@ -152,12 +183,40 @@ class Pool:
         """
         global _copied
         _copied = False  # the zygote has forked this process, but this is the worker
-        self._threads = [
-            JobThread(number, self.queue, self._page, execute, finish, settle, give_up)
-            for number in range(self.size)
-        ]
+
+        def make(number: int) -> JobThread:
+            return JobThread(number, self.queue, self._page, execute, finish, settle, give_up)
+
+        self._make = make
+        self._threads = [make(number) for number in range(self.size)]
         for thread in self._threads:
             thread.start()
+
+    def replace_lost(self, *, start: bool) -> None:
+        """Notice threads that have ended, which none should: settle their jobs, and start others
+        in their place.
+
+        Args:
+            start: False where no thread is to be started any more.
+        """
+        alive = set(os.listdir("/proc/self/task"))  # noqa: PTH208 - many names, and no paths
+        logger = log.get("jobd.pool")
+        for number, thread in enumerate(self._threads):
+            # A thread that C code has ended is alive to Python.
+            if (thread.is_alive() and str(thread.native_id) in alive) or thread.cut_short:
+                continue
+            if not thread.lost:
+                thread.lost = True
+                job = thread.abandon("its thread has ended")
+                logger.error("job_thread_ended", lost=thread.name, **_named(job))
+            if start:
+                new = self._make(number)
+                try:
+                    new.start()
+                except RuntimeError as error:
+                    logger.error("job_thread_not_started", error=str(error))
+                    return
+                self._threads[number] = new
 
     @property
     def names(self) -> frozenset[str]:
@@ -182,22 +241,29 @@ class Pool:
                 return taken
             taken.append(job)
 
-    def interrupt(self, timeout: float) -> bool:
-        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job.
+    def interrupt(self) -> None:
+        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job: all that there are
+        have been given back.
 
         A thread that is inside a C call gets it when that call returns.
+        """
+        for thread in self._threads:
+            thread.cut_short = True
+        for thread in self._threads:
+            if thread.job is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Shutdown)
+                )
+
+    def ended(self, timeout: float) -> bool:
+        """Wait until no thread runs a job any more.
 
         Returns:
-            Whether all of them ended within *timeout* seconds.
+            Whether that was so within *timeout* seconds.
         """
-        busy = [thread for thread in self._threads if thread.job is not None]
-        for thread in busy:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Shutdown)
-            )
         deadline = time.monotonic() + timeout
-        for thread in busy:
+        for thread in self._threads:
             # One whose job ended just before sleeps until there is another job: it is done, too.
             while thread.busy and (left := deadline - time.monotonic()) > 0:
                 thread.join(min(left, LOOK))
-        return not any(thread.busy for thread in busy)
+        return not any(thread.busy for thread in self._threads)

@@ -128,10 +128,11 @@ class Worker(Child):
             return
         try:
             hooks.fire("startup", self._executor.report)
-        except Exception as error:
+        except BaseException as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
-                f"a startup hook of the application raised {type(error).__name__}: {error}"
+                "a startup hook of the application raised "
+                f"{payload.class_of(error)}: {payload.message_of(error)}"
             ) from error
         # The application, or what it imports, may have taken some of them.
         self.seat.listen()
@@ -234,6 +235,8 @@ class Worker(Child):
         if now >= self._fold_at:
             self._fold_at = now + TURN
             self._metrics.fold()
+            if self._working:
+                self._pool.replace_lost(start=self._deadline is None)
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
         while self._remote:
@@ -332,8 +335,9 @@ class Worker(Child):
         self.log.warning("jobs_cut_short", running=running, overdue=failed)
         returned = self._fetcher.surrender(GIVE_BACK)
         self._tell_interrupted()
+        self._pool.interrupt()
         self._coroutines.cancel_all()
-        if not self._pool.interrupt(CLEAN_UP):
+        if not self._pool.ended(CLEAN_UP):
             self.log.warning("jobs_do_not_end", running=len(self._pool.working()))
         if not returned and (left := self._fetcher.holding):
             self.log.error("jobs_not_given_back", jobs=left)

@@ -15,10 +15,12 @@ from typing import Any
 
 from jobd import hooks, payload
 from jobd.config import Config
-from jobd.errors import ArgumentError, JobdError, PayloadError, Shutdown
+from jobd.errors import ArgumentError, JobdError
+from jobd.functions import refuse_unrun
 from jobd.job import DISCARD, KILL
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
+from jobd.worker.pool import cut_short
 from jobd.worker.settlement import Settlement
 
 MILLISECONDS_FROM = 100_000_000_000
@@ -59,7 +61,7 @@ def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
     """
     if wanted is not True and (type(wanted) is not int or wanted <= 0):
         return None
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(payload.traceback_of(error))
     lines = [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in reversed(frames)]
     return lines if wanted is True else lines[: int(wanted)]
 
@@ -76,7 +78,7 @@ class Retry:
         self._inflight = inflight
         self._on_error = on_error
 
-    def malformed(self, job: Claimed, error: PayloadError) -> Settlement:
+    def malformed(self, job: Claimed, error: JobdError) -> Settlement:
         """For bytes that are no job: the dead set, with the error noted where there is a place."""
         return self._bury(job, self._noted(job, error), counted=False)
 
@@ -97,7 +99,7 @@ class Retry:
                     job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
                 )
             )
-        except JobdError:
+        except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
             return job.payload
 
     def failed(
@@ -152,17 +154,11 @@ class Retry:
     ) -> Any:
         """Seconds, or one of the sentinels."""
         if definition is not None and definition.retry_in is not None:
-            try:
-                delay = definition.retry_in(count, error, fields)
-            except Shutdown:
-                raise
-            except BaseException as broken:  # noqa: BLE001 - the application's; the job goes on
-                self._on_error(broken, {"context": "retry_in", "job": fields})
-            else:
-                if delay is DISCARD or delay is KILL:
-                    return delay
-                if type(delay) in (int, float) and 0 < delay <= LONGEST_DELAY:
-                    return delay
+            delay = self._ask("retry_in", fields, definition.retry_in, count, error, fields)
+            if delay is DISCARD or delay is KILL:
+                return delay
+            if type(delay) in (int, float) and 0 < delay <= LONGEST_DELAY:
+                return delay
         return default_delay(count)
 
     def _die(
@@ -176,12 +172,8 @@ class Retry:
         options = definition.options if definition is not None else {}
         keep = _option("dead", fields, options, default=True) is not False
         if definition is not None and definition.on_exhausted is not None:
-            try:
-                keep = definition.on_exhausted(fields, error) is not DISCARD and keep
-            except Shutdown:
-                raise
-            except BaseException as broken:  # noqa: BLE001 - as above
-                self._on_error(broken, {"context": "on_exhausted", "job": fields})
+            answer = self._ask("on_exhausted", fields, definition.on_exhausted, fields, error)
+            keep = answer is not DISCARD and keep
         if not keep:
             return self._discard(job, fields, error)
         self._tell_death(fields, error)
@@ -205,12 +197,22 @@ class Retry:
 
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
         for handler in hooks.death_handlers:
-            try:
-                handler(fields, error)
-            except Shutdown:
+            self._ask("death handler", fields, handler, fields, error)
+
+    def _ask(
+        self, what: str, fields: dict[str, Any], function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """What a *function* of the application answers; None where it raises, which is reported:
+        whatever it is, the job goes on."""
+        try:
+            answer = function(*args)
+            refuse_unrun(what, answer)
+        except BaseException as broken:
+            if cut_short():
                 raise
-            except BaseException as broken:  # noqa: BLE001 - as above
-                self._on_error(broken, {"context": "death handler", "job": fields})
+            self._on_error(broken, {"context": what, "job": fields})
+            return None
+        return answer
 
 
 def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:

@@ -16,7 +16,6 @@ from typing import Any
 import redis as redis_py
 
 from jobd.config import Config, QueueSpec
-from jobd.errors import Shutdown
 from jobd.job import job
 from jobd.master.workplace import Workplace
 from jobd.redis.connection import connect
@@ -27,7 +26,7 @@ from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
 from jobd.worker.fetcher import Fetcher
 from jobd.worker.metrics import Metrics
-from jobd.worker.pool import Pool
+from jobd.worker.pool import JobThread, Pool
 from jobd.worker.queues import QueueOrder
 
 KEYS = Keys()
@@ -72,7 +71,10 @@ def nap(value: Any, seconds: float) -> None:
 @job(name="engine.End")
 def end() -> None:
     """End the job thread that runs it."""
-    raise Shutdown
+    thread = threading.current_thread()
+    assert isinstance(thread, JobThread)
+    thread.cut_short = True
+    raise RuntimeError
 
 
 def gate(name: str) -> threading.Event:

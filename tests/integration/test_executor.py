@@ -12,7 +12,6 @@ import pytest
 import redis as redis_py
 
 from jobd import context, hooks, registry
-from jobd.errors import Shutdown
 from jobd.job import Job, job
 from jobd.middleware import server_middleware
 from jobd.redis.inflight import Claimed
@@ -135,28 +134,6 @@ def test_an_error_in_middleware_is_a_failure_of_the_job(execute: Run) -> None:
     assert not ran
 
 
-@pytest.mark.parametrize("how", ["itself", "cause", "context"])
-def test_what_the_stop_brings_about_is_no_failure(execute: Run, how: str) -> None:
-    reported: list[Any] = []
-    hooks.error_handlers.append(lambda *what: reported.append(what))
-
-    @job(name="engine.Cut")
-    def cut() -> None:
-        try:
-            raise Shutdown
-        except Shutdown as error:
-            if how == "itself":
-                raise
-            if how == "cause":
-                raise ValueError from error
-            raise KeyError  # noqa: B904 - the context is what is tested
-
-    with pytest.raises(Shutdown):
-        execute(payload("Cut"))
-    assert not reported
-    assert context.running_job() is None
-
-
 def test_errors_are_reported_after_the_decision_with_their_job(execute: Run) -> None:
     told: list[Any] = []
     hooks.error_handlers.append(lambda error, about: told.append((str(error), about)))
@@ -270,8 +247,9 @@ def test_jobs_that_do_not_end_are_interrupted_after_they_were_given_back(
         push(redis, "default", *raws)
         until(lambda: len(held) == 2, "both run")
         assert one.fetcher.surrender(5)
+        one.pool.interrupt()
         one.executor._coroutines.cancel_all()
-        assert one.pool.interrupt(5)
+        assert one.pool.ended(5)
         assert cleaned.is_set()
         assert not ran
     assert waiting(redis) == raws
@@ -295,6 +273,7 @@ def test_interrupting_a_thread_whose_job_has_just_ended_does_not_wait_for_it(
         timer = threading.Timer(0.05, lambda: setattr(thread, "job", None))
         timer.start()
         began = time.monotonic()
-        assert one.pool.interrupt(10)
+        one.pool.interrupt()
+        assert one.pool.ended(10)
         assert time.monotonic() - began < 5
         timer.join()

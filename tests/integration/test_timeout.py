@@ -136,6 +136,7 @@ def test_nothing_is_left_of_a_limit_where_the_exception_comes_as_it_ends(
         except JobTimeout as error:
             outcome.append((str(error), page.running()[0].deadline))
         looked.set()
+        pool.interrupt()
         raise Shutdown
 
     monkeypatch.setattr(deadlines, "_end", end_late)

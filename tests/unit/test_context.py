@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from jobd import context, payload
-from jobd.context import CurrentJob, current_job, reset_current, set_current
+from jobd.context import CurrentJob, current_job, set_current
 from jobd.errors import JobdError
 
 RAW = b'{"class":"A","args":[1],"jid":"ab","queue":"q","tags":["x"]}'
@@ -25,8 +25,9 @@ def test_outside_a_job() -> None:
 
 def test_inside_a_job() -> None:
     job = made()
-    token = set_current(job)
-    try:
+
+    def inside() -> None:
+        set_current(job)
         assert current_job() is job
         copied = contextvars.copy_context()
         seen: list[CurrentJob] = []
@@ -34,8 +35,8 @@ def test_inside_a_job() -> None:
         thread.start()
         thread.join()
         assert seen == [job]
-    finally:
-        reset_current(token)
+
+    contextvars.Context().run(inside)
     with pytest.raises(JobdError):
         current_job()
 

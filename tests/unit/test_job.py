@@ -116,11 +116,7 @@ def test_a_job_is_still_the_function() -> None:
 def test_default_options() -> None:
     definition = lookup("tests.unit.test_job.add")
     assert definition.options == {"retry": True, "queue": "default"}
-    assert (definition.retry_in, definition.on_exhausted, definition.is_async) == (
-        None,
-        None,
-        False,
-    )
+    assert (definition.retry_in, definition.on_exhausted) == (None, None)
     assert definition.call([1], {"b": 5}) == 6
     assert definition in all_jobs()
 

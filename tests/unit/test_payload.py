@@ -340,7 +340,10 @@ class BrokenError(Exception):
     [
         (ValueError("x" * 20_000), "x" * 10_000),
         (ValueError("a\ud800b"), "a?b"),
-        (BrokenError(), "(no message: BrokenError.__str__ raised ZeroDivisionError)"),
+        (
+            BrokenError(),
+            "(no message: tests.unit.test_payload.BrokenError.__str__ raised ZeroDivisionError)",
+        ),
         (ValueError(), ""),
     ],
 )
