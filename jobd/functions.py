@@ -38,8 +38,11 @@ _LAZY: tuple[tuple[str, tuple[type, ...]], ...] = (
 )
 
 
-def refuse_lazy(what: str, function: object) -> None:
+def refuse_lazy(what: str, function: object, *, awaits: bool = False) -> None:
     """Refuse a function of which a call would run nothing; *what* is its name in the message.
+
+    Args:
+        awaits: coroutine functions are right: what they return is awaited there.
 
     Raises:
         ArgumentError: it is a coroutine function or a generator function, also as a method, in a
@@ -48,7 +51,7 @@ def refuse_lazy(what: str, function: object) -> None:
     if not callable(function):
         raise ArgumentError(f"{what} must be a function, not {function!r}")
     while True:
-        if inspect.iscoroutinefunction(function):
+        if not awaits and inspect.iscoroutinefunction(function):
             raise ArgumentError(
                 f"{what} must be a plain function, but it is async: called in a thread without an "
                 "event loop it would not run. Make it def, and call asyncio.run() in it"

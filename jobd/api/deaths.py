@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobd import hooks
 from jobd.errors import PayloadError
+from jobd.functions import refuse_unrun
 from jobd.payload import decode
 
 
@@ -16,7 +17,8 @@ def tell_death(raw: bytes, ex: BaseException | None) -> None:
     error = ex or RuntimeError("the job was killed by hand")
     for handler in hooks.death_handlers:
         try:
-            handler(fields, error)
+            refuse_unrun("a death handler", handler(fields, error))
         except Exception as broken:  # noqa: BLE001 - the application's; the others must run
             for report in hooks.error_handlers:
-                report(broken, {"context": "death handler", "job": fields})
+                about = {"context": "death handler", "job": fields}
+                refuse_unrun("an error handler", report(broken, about))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobd.api.glob import matcher, whole
 from jobd.api.reading import BATCH, Stride
 from jobd.api.records import JobRecord
-from jobd.api.scans import Scan, Sweep, position
+from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
 from jobd.redis import scripts
 
@@ -42,7 +42,7 @@ class QueueScan(Scan[JobRecord]):
         self._redis = session.redis
         self._key = session.keys.queue(queue.name)
         self._api = session
-        self._where = where
+        self._where = predicate(where)
         self._hint = hint
         self._pattern = matcher(whole(match)) if match else None
         self._stride = Stride()
@@ -83,7 +83,7 @@ class QueueScan(Scan[JobRecord]):
         """Whether this is what is searched for."""
         if self._pattern is not None and not job.matches(self._pattern):
             return False
-        return self._where is None or self._where(job)
+        return self._where(job)
 
     def _relocate(self) -> None:
         """Find out by how much what comes next has moved, by the last job that was read."""

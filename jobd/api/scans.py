@@ -14,8 +14,27 @@ from typing import Generic, TypeVar
 
 from jobd.api.reading import unsigned
 from jobd.errors import ArgumentError
+from jobd.functions import refuse_lazy, refuse_unrun
 
 T = TypeVar("T")
+
+
+def predicate(where: Callable[[T], object] | None) -> Callable[[T], bool]:
+    """*where* as a test of each job, or one that all jobs pass.
+
+    Raises:
+        ArgumentError: every job would pass it, as it is a coroutine function or a generator.
+    """
+    if where is None:
+        return lambda _: True
+    refuse_lazy("where", where)
+
+    def passes(job: T) -> bool:
+        answer = where(job)
+        refuse_unrun("where", answer)
+        return bool(answer)
+
+    return passes
 
 
 def position(cursor: str) -> int:

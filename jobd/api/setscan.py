@@ -9,7 +9,7 @@ from jobd.api.entries import SortedEntry
 from jobd.api.glob import matcher, sent, whole
 from jobd.api.reading import Stride, batches
 from jobd.api.records import weight
-from jobd.api.scans import Scan, Sweep, position
+from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SetScan(Scan[SortedEntry]):
         self._key = jobs._key
         self._match = sent(whole(match)) if match else None
         self._pattern = matcher(whole(match)) if match else None
-        self._where = where
+        self._where = predicate(where)
         self._cursor = position(cursor)
         self._stride = Stride()
 
@@ -65,7 +65,7 @@ class SetScan(Scan[SortedEntry]):
         # Redis has compared only a part of the pattern, and with all that is stored.
         if self._pattern is not None and not entry.matches(self._pattern):
             return False
-        return self._where is None or self._where(entry)
+        return self._where(entry)
 
 
 class SetSweep(Sweep):

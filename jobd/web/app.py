@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jobd.api import Api
 from jobd.api.session import Source
 from jobd.errors import ConfigError
+from jobd.functions import refuse_lazy
 from jobd.web import health, live, metrics, pages, v1
 from jobd.web.attempts import Attempts
 from jobd.web.ended import Ended
@@ -121,6 +122,7 @@ def dashboard(
     Raises:
         ConfigError: an entry of *users* or *tokens* is not of that form, *secret* is too short,
             nothing says who may look, or *translations* cannot be read.
+        ArgumentError: *login* is no function, or a generator.
 
     Example:
         >>> app = dashboard("redis://127.0.0.1:6379/0", login=lambda request: None)
@@ -133,6 +135,8 @@ def dashboard(
             "nothing says who may see the dashboard: give it users, tokens or login "
             "(or local=True, for development)"
         )
+    if login is not None:
+        refuse_lazy("login", login, awaits=True)
     if secret and len(secret) < LEAST_SECRET:
         raise ConfigError(
             f"the secret of the dashboard must have at least {LEAST_SECRET} characters"

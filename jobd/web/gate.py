@@ -8,9 +8,9 @@ only our forms carry.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobd.functions import awaited
 from jobd.texts import Text
 from jobd.web import session
 from jobd.web.attempts import Attempts
@@ -175,11 +176,10 @@ class Gate:
         try:
             # In a thread, for it may look into a database; a coroutine function only begins there.
             found: Any = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
-            if inspect.isawaitable(found):
-                found = await found
-        except (HTTPException, Refusal):
+            found = await awaited(found)
+        except (HTTPException, Refusal, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit would end the server
             raise LoginError("the login of the application has failed") from error
         if found is None:
             return None

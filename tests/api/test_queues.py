@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobd.api import Api, Queue
-from jobd.errors import ArgumentError
-from tests.api.conftest import HOSTILE, job, push, waiting
+from jobd.errors import ArgumentError, NotRunError
+from tests.api.conftest import HOSTILE, NOW, job, push, waiting
 
 
 def jids(numbers: range | list[int]) -> list[str]:
@@ -259,3 +259,23 @@ def test_no_command_of_a_search_goes_through_the_whole_queue(api: Api) -> None:
     api.redis.rpop(api.keys.queue("default"), 3)
     assert queue.move("low", *page) == 5
     assert "cmdstat_lpos" not in api.redis.info("commandstats")
+
+
+def test_a_test_that_would_never_run_deletes_nothing(api: Api) -> None:
+    """A coroutine is as good as true."""
+    push(api, "default", job(1))
+    api.redis.zadd(api.keys.dead, {job(2): NOW})
+
+    async def test(_: object) -> bool:
+        return False
+
+    queue, dead = api.queue("default"), api.dead
+    with pytest.raises(ArgumentError, match="where must be a plain function"):
+        queue.scan(where=test)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="where must be a plain function"):
+        dead.scan(where=test)  # type: ignore[arg-type]
+    with pytest.raises(NotRunError, match="where returned an awaitable"):
+        queue.sweep(where=lambda one: test(one)).run()  # type: ignore[arg-type,return-value]
+    with pytest.raises(NotRunError, match="where returned an awaitable"):
+        dead.sweep("delete", where=lambda one: test(one)).run()  # type: ignore[arg-type,return-value]
+    assert (queue.size, dead.size) == (1, 1)

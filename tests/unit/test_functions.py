@@ -169,7 +169,8 @@ def test_lazy_results_are_refused(call: Callable[[], Any]) -> None:
 
 
 def test_awaitables_are_refused_where_nobody_awaits_and_do_not_complain() -> None:
-    for result in (coroutine(), Awaitable(), asyncio.Future(loop=asyncio.new_event_loop())):
+    results: list[Any] = [coroutine(), Awaitable(), asyncio.Future(loop=asyncio.new_event_loop())]
+    for result in results:
         if isinstance(result, asyncio.Future):
             result.get_loop().close()
         with pytest.raises(NotRunError, match="cannot be awaited here"):
@@ -324,7 +325,7 @@ def test_disguised_handlers_are_reported_and_change_nothing(
 def test_disguised_hooks_are_reported_or_keep_the_worker_from_starting(function: Any) -> None:
     reported: list[BaseException] = []
     for event in ("startup", "quiet"):
-        hooks.on(event)(function)  # type: ignore[arg-type]
+        hooks.on(event)(function)
     with pytest.raises(NotRunError):
         hooks.fire("startup", lambda *_: None)
     hooks.fire("quiet", lambda error, _: reported.append(error))

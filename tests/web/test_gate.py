@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from jobd.api import Api
-from jobd.errors import ConfigError
+from jobd.errors import ArgumentError, ConfigError, JobTimeout, Shutdown
 from jobd.web import Role, User, dashboard
 from tests.web.frame import (
     PASSWORDS,
@@ -248,6 +249,27 @@ def test_what_the_login_raises_refuses(
 
     sent = browser(dashboard(redis, login=elsewhere)).get("/")
     assert (sent.status_code, sent.headers["location"]) == (303, "https://app.example/login")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Shutdown(), JobTimeout()])
+def test_nothing_that_the_login_raises_ends_the_server(
+    redis: redis_py.Redis, error: BaseException
+) -> None:
+    def broken(request: Request) -> User | None:
+        raise error
+
+    client = browser(dashboard(redis, login=broken))
+    assert client.get("/").status_code == 500
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_login_that_would_never_run_is_refused(redis: redis_py.Redis) -> None:
+    def by_yield(request: Request) -> Any:
+        yield None
+
+    for login in (by_yield, functools.partial(by_yield), "ada"):
+        with pytest.raises(ArgumentError, match="login"):
+            dashboard(redis, login=login)  # type: ignore[arg-type]
 
 
 def test_a_change_by_name_and_password_is_told_what_it_takes(redis: redis_py.Redis) -> None:
