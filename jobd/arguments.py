@@ -12,6 +12,7 @@ from typing import Any
 
 from jobd.errors import ArgumentError
 from jobd.floats import LARGE, SMALL
+from jobd.pushed import LISTS, TEXTS, Jid
 
 MAX_DEPTH = 97
 """Nesting of one argument: Ruby's parser stops at 100, of which ``{``, ``[`` and one are used."""
@@ -112,12 +113,14 @@ def _fault(value: Any, depth: int) -> tuple[str, str] | None:
         return _SPELLING if math.isfinite(value) else ("", f"is {value}, which JSON cannot carry")
     if kind is bool or value is None:
         return None
-    if kind is not list and kind is not dict:
+    if kind is Jid:
+        return None
+    if kind is not dict and kind not in LISTS:
         return "", _foreign(value)
     if depth <= 0:
         return "", f"is nested more than {MAX_DEPTH} levels deep"
     verdict = None
-    if kind is list:
+    if kind is not dict:
         for index, item in enumerate(value):
             fault = _fault(item, depth - 1)
             if fault is _SPELLING:
@@ -149,8 +152,8 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _key_fault(key: object) -> str:
-    if type(key) is not str:
+def _key_fault(key: Any) -> str:
+    if type(key) not in TEXTS:
         return f"has the key {key!r}, but JSON has only strings as keys; pass str(key)"
     return "" if key.isascii() or _is_text(key) else f"has a key that {_LONE_SURROGATE}"
 

@@ -19,6 +19,7 @@ from jobd.errors import ArgumentError
 from jobd.floats import as_ruby
 from jobd.middleware import Chain, client_middleware
 from jobd.options import DEFAULTS
+from jobd.pushed import answer, answers
 from jobd.when import Times, When, due_at
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Client:
                 ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``.
 
         Returns:
-            The job's id; None if client middleware stopped the push.
+            The job's id; None if client middleware stopped the push. Where an event loop runs, it
+            is a ``str`` that may be awaited; awaited or not, the push has blocked the loop.
 
         Raises:
             ArgumentError: the item, or one of the arguments, is not acceptable.
@@ -173,8 +175,7 @@ class Client:
             self._transport.enqueue({ready["queue"]: [raw]})
         else:
             self._transport.schedule([(at, raw)])
-        jid: str = ready["jid"]
-        return jid
+        return answer(ready["jid"])
 
     def send_bulk(
         self,
@@ -204,7 +205,7 @@ class Client:
                 if not jids:
                     raise
                 raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
-        return jids
+        return answers(jids)
 
     @staticmethod
     def _one_of_bulk(

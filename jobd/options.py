@@ -10,6 +10,7 @@ from typing import Any
 
 from jobd.arguments import refuse_foreign
 from jobd.errors import ArgumentError
+from jobd.pushed import TEXTS
 
 DEFAULT_QUEUE = "default"
 
@@ -93,7 +94,7 @@ def check_seconds(key: str, value: object) -> float:
 
 
 def _check_tags(key: str, value: object) -> None:
-    if type(value) is not list or not all(type(tag) is str for tag in value):
+    if type(value) is not list or not all(type(tag) in TEXTS for tag in value):
         raise ArgumentError(f"{key} must be a list of strings, not {value!r}")
     refuse_foreign(f"option {key}", value)
 

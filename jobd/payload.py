@@ -24,6 +24,7 @@ from jobd.arguments import check_arguments, name_of
 from jobd.errors import ArgumentError, PayloadError
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
+from jobd.pushed import LISTS, TEXTS, Jid
 
 Payload = dict[str, Any]
 
@@ -34,7 +35,13 @@ MAX_CLASS = 500
 """Characters of the name of its class."""
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(value: object) -> str:
+    if type(value) is Jid:
+        return str(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -52,7 +59,18 @@ class Work(msgspec.Struct, gc=False):
     retry: Any = msgspec.UNSET
 
 
+class _Loose(msgspec.Struct, gc=False):
+    """The same of what other programs write: Sidekiq itself looks at none of these types."""
+
+    class_: str = msgspec.field(name="class")
+    args: Any = None
+    kwargs: Any = None
+    jid: Any = None
+    retry: Any = msgspec.UNSET
+
+
 _decode_work = msgspec.json.Decoder(Work).decode
+_decode_loose = msgspec.json.Decoder(_Loose).decode
 
 
 def new_jid() -> str:
@@ -121,11 +139,11 @@ def validate(item: Mapping[str, Any]) -> None:
     name, args, kwargs = item["class"], item["args"], item.get("kwargs", {})
     if type(name) is not str or not name:
         raise ArgumentError(f"'class' must be the name of a job, not {name!r}")
-    if type(args) is not list:
+    if type(args) not in LISTS:
         raise ArgumentError(f"'args' of {name} must be a list, not {type(args).__name__}")
     if type(kwargs) is not dict:
         raise ArgumentError(f"'kwargs' of {name} must be a dict, not {type(kwargs).__name__}")
-    if "jid" in item and (type(item["jid"]) is not str or not item["jid"]):
+    if "jid" in item and (type(item["jid"]) not in TEXTS or not item["jid"]):
         raise ArgumentError(f"'jid' of {name} must be a non-empty string, not {item['jid']!r}")
     if "at" in item and not _is_time(item["at"]):
         raise ArgumentError(f"'at' of {name} must be a number of seconds, not {item['at']!r}")
@@ -201,12 +219,37 @@ def parse(raw: bytes) -> Work:
     """What running the job needs.
 
     Raises:
-        PayloadError: *raw* is no JSON object, or its class or args are missing or of a wrong type.
+        PayloadError: *raw* is no JSON object, its class is no text, or its kwargs are no object.
     """
     try:
         return _decode_work(raw)
+    except msgspec.ValidationError:
+        return _parse_loose(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise PayloadError(f"Invalid JSON for job: {_reason(error)}") from error
+
+
+def _parse_loose(raw: bytes) -> Work:
+    """A job that has something else where text or a list belongs, as Sidekiq would run it.
+
+    Null is absent, a single argument needs no list, and an object is the list of its pairs: what
+    ``perform(*args)`` makes of them in Ruby. A jid may be anything; here it is its JSON.
+    """
+    try:
+        loose = _decode_loose(raw)
+        jid = "" if loose.jid is None else loose.jid
+        jid = jid if type(jid) is str else _encode(jid).decode()
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"Invalid JSON for job: {_reason(error)}") from error
+    args = [] if loose.args is None else loose.args
+    if type(args) is dict:
+        args = [[key, value] for key, value in args.items()]
+    elif type(args) is not list:
+        args = [args]
+    kwargs = loose.kwargs or {}  # PHP writes an empty object as []
+    if type(kwargs) is not dict:
+        raise PayloadError(f"the kwargs of a job must be an object, not {type(kwargs).__name__}")
+    return Work(loose.class_, args, kwargs, jid, loose.retry)
 
 
 def _reason(error: Exception) -> str:
@@ -236,6 +279,8 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
     """
     fields = _raw_fields(raw)
     queue = _field(fields, "queue", DEFAULT_QUEUE)
+    if type(queue) is int:
+        queue = str(queue)  # as in Ruby, where the name of a key is text in any case
     if type(queue) is not str or not queue:
         raise PayloadError(f"the queue of a job must be a non-empty string, not {queue!r}")
     fields["enqueued_at"] = now
@@ -290,7 +335,8 @@ def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:
 
 def _field(fields: Mapping[str, Any], key: str, default: Any) -> Any:
     raw = fields.get(key)
-    return default if raw is None else msgspec.json.decode(raw)
+    value = None if raw is None else msgspec.json.decode(raw)
+    return default if value is None else value
 
 
 def with_failure(

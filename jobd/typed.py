@@ -62,7 +62,8 @@ class Pushable(Generic[P, R_co]):
         """Push a call.
 
         Returns:
-            The job's id; None if client middleware stopped the push.
+            The job's id; None if client middleware stopped the push. See
+            :meth:`jobd.Client.push` for what it is where an event loop runs.
 
         Raises:
             ArgumentError: the arguments do not fit the signature, or JSON cannot carry them.

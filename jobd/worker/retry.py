@@ -136,6 +136,8 @@ class Retry:
         window = fields.get("retry_for")
         if isinstance(window, int | float) and not isinstance(window, bool):
             first = fields.get("failed_at")
+            if first is None:
+                return False
             if not isinstance(first, int | float) or not abs(first) < LAST_TIME:
                 return True  # What another program wrote there is no time.
             if first > MILLISECONDS_FROM:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import decimal
+import gc
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 import redis as redis_py
+import structlog
 
-from jobd import context, hooks, registry
+from jobd import client_middleware, context, hooks, registry
+from jobd.errors import JobTimeout
 from jobd.job import Job, job
 from jobd.middleware import server_middleware
 from jobd.redis.inflight import Claimed
@@ -173,6 +181,153 @@ def test_an_exception_that_cannot_be_shown_is_logged(
 
     assert execute(payload("Mute")).outcome == "retry"
     assert "job_failed" in capfd.readouterr().err
+
+
+# --- the context -----------------------------------------------------------------------------------
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+def touch(fails: bool) -> None:
+    tenant.set("acme")
+    decimal.getcontext().prec = 3
+    structlog.contextvars.bind_contextvars(customer="acme")
+    if fails:
+        raise ValueError
+
+
+async def touch_later(fails: bool) -> None:
+    touch(fails)
+
+
+def look() -> list[Any]:
+    return [tenant.get(), str(1 / decimal.Decimal(3)), structlog.contextvars.get_contextvars()]
+
+
+CLEAN: list[Any] = ["nobody", "0.3333333333333333333333333333", {}]
+DIRTY: list[Any] = ["acme", "0.333", {"customer": "acme"}]
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize("function", [touch, touch_later])
+def test_a_context_is_of_one_job(
+    execute: Run, function: Any, timeout: float | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def around(current: Any, fields: Any, queue: str, call_next: Callable[[], Any]) -> Any:
+        tenant.set("middleware")
+        try:
+            return call_next()
+        finally:
+            seen["middleware"] = look()
+
+    made = job(name="engine.Touch", timeout=timeout)(function)
+    job(name="engine.Look", timeout=timeout)(lambda: ran.append(look()))
+
+    async def look_later() -> None:
+        ran.append(look())
+
+    job(name="engine.LookLater", timeout=timeout)(look_later)
+    hooks.error_handlers.append(lambda *_: seen.update(handler=look()))
+    server_middleware.add(around)
+    for fails in (False, True):
+        execute(payload("Touch", fails, jid=f"touch-{fails}"))
+        server_middleware.clear()
+        execute(payload("Look"))
+        execute(payload("LookLater"))
+        server_middleware.add(around)
+    assert list(ran) == [CLEAN] * 4
+    assert seen == {"middleware": DIRTY, "handler": DIRTY}
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "job_failed" in line]
+    assert "customer=acme" in line
+    made.perform_inline(False)
+    with pytest.raises(ValueError, match="^$"):
+        made.perform_inline(True)
+    assert look() == CLEAN
+
+
+def test_in_place_a_job_does_not_see_the_context_of_its_caller_but_client_middleware_does() -> None:
+    def carry(name: str, fields: dict[str, Any], queue: str, call_next: Callable[[], Any]) -> Any:
+        ran.append(tenant.get())
+        return call_next()
+
+    def inside() -> None:
+        touch(False)
+        assert job(name="engine.Look")(look).perform_inline() == CLEAN
+        assert look() == DIRTY
+
+    client_middleware.add(carry)
+    try:
+        contextvars.Context().run(inside)
+    finally:
+        client_middleware.clear()
+    assert list(ran) == ["acme"]
+
+
+# --- what a job leaves ---------------------------------------------------------------------------
+
+
+class Large:
+    """What a job has in its hands."""
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize(
+    "how", ["raise", "return", "cause", "group", "timeout", "future", "task", "exit", "cancel"]
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_nothing_of_a_job_that_has_ended_stays(
+    execute: Run, no_collector: None, how: str, is_async: bool, timeout: float | None
+) -> None:
+    left: list[weakref.ref[Large]] = []
+
+    def body() -> Any:
+        data = Large()
+        left.append(weakref.ref(data))
+        match how:
+            case "raise":
+                raise ValueError
+            case "cause":
+                try:
+                    raise KeyError
+                except KeyError as error:
+                    raise ValueError from error
+            case "group":
+                raise ExceptionGroup("group", [ValueError()])
+            case "timeout":
+                raise JobTimeout
+            case "exit":
+                raise SystemExit
+            case "cancel":
+                raise asyncio.CancelledError
+        return data
+
+    async def later() -> Any:
+        data = Large()
+        left.append(weakref.ref(data))
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        if how == "task":
+            task = loop.create_task(asyncio.sleep(0))
+            await task
+        if how == "future":
+            return loop.create_future().set_result(data)
+        return body()
+
+    job(name="engine.Large", timeout=timeout, backtrace=True)(later if is_async else body)
+    execute(payload("Large", retry=5))
+    assert left
+    assert [each() for each in left] == [None] * len(left)
+    assert not hasattr(sys, "last_exc")
 
 
 # --- the threads --------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ RAISED: dict[str, Callable[[], BaseException]] = {
         "group", [ValueError()]
     ),
     "timeout is odd": lambda: kind("Late", errors.JobTimeout, args=broken(SystemExit))(),
-    "syntax error is odd": lambda: SyntaxError("x", (5, 6, 7, 8)),
+    "syntax error is odd": lambda: SyntaxError("x", (None, -6, 10**9, "\ud83d")),
     "unicode error": lambda: UnicodeDecodeError("\ud83d", b"\xff", 0, 1, "\ud83d"),
 }
 """Each makes an exception that a job may raise."""
@@ -252,7 +252,7 @@ def test_no_exception_ends_a_thread(
     extra = {"retry": 0} if how is in_on_exhausted else {}
     threads_live([payload(name, jid=name, **extra) for name in RAISED])
     assert failed(redis) == len(RAISED)
-    kept: Any = redis.zrange(KEYS.retry, 0, -1) + redis.zrange(KEYS.dead, 0, -1)
+    kept: list[Any] = [*redis.zrange(KEYS.retry, 0, -1), *redis.zrange(KEYS.dead, 0, -1)]
     assert {json.loads(raw)["jid"] for raw in kept} == set(RAISED)
     assert all(json.loads(raw)["error_class"] for raw in kept)
     assert redis.zcard(KEYS.dead) == (len(RAISED) if how is in_on_exhausted else 0)
@@ -347,7 +347,8 @@ def test_a_thread_that_has_ended_is_replaced_and_its_job_settled(
     jid = jobd.Client(running.url).push({"class": "app.vanish", "args": []})
     jobd.Client(running.url).push({"class": "app.ok", "args": []})
     running.wait(lambda: processed(redis) == 2, 20, "both have ended")
-    [kept] = redis.zrange("dead", 0, -1)  # type: ignore[misc]
+    dead: Any = redis.zrange("dead", 0, -1)
+    [kept] = dead
     assert json.loads(kept)["jid"] == jid
     assert "its thread has ended" in json.loads(kept)["error_message"]
     [said] = [record for record in running.records() if record["event"] == "job_thread_ended"]

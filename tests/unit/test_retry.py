@@ -455,9 +455,10 @@ def test_what_is_no_object_goes_to_the_dead_set_as_it_is(bench: Bench, raw: byte
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"class": "A", "args": {"a": 1}}, "args"),
-        ({"class": "A"}, "args"),
+        ({"class": "A", "args": [], "kwargs": 5}, "kwargs"),
+        ({"class": "A", "args": [], "kwargs": [1]}, "kwargs"),
         ({"args": []}, "class"),
+        ({"class": None, "args": []}, "class"),
         ({"class": 5, "args": []}, "class"),
     ],
 )
@@ -504,6 +505,25 @@ def test_the_dead_set_keeps_one_less_than_its_size_and_forgets_the_old(
         small.run(payload("retry.Fail", str(n), retry=0))
     kept = [json.loads(raw)["error_message"] for raw in small.dead]
     assert kept == ["3", "4", "5", "6"]
+
+
+NULLS = (
+    *("retry", "queue", "dead", "backtrace", "retry_queue", "retry_for", "tags", "wrapped", "at"),
+    *("created_at", "enqueued_at", "failed_at", "retried_at", "retry_count", "crashes", "kwargs"),
+    *("error_message", "error_class", "error_backtrace", "recovered_from", "jid", "cattr", "bid"),
+)
+
+
+def test_null_is_absent(bench: Bench) -> None:
+    nulls = dict.fromkeys(NULLS)
+    bench.run(json.dumps({"class": "retry.Fine", "args": None, **nulls}).encode())
+    assert bench.outcome == "done"
+    bench.run(json.dumps({"class": "retry.Fail", "args": None, **nulls}).encode())
+    [(kept, _)] = bench.retries
+    assert (kept["args"], kept["jid"], kept["retry_for"]) == (None, None, None)
+    assert (kept["queue"], kept["retry_count"], kept["error_message"]) == ("default", 0, "boom")
+    bench.run(json.dumps({**kept, "retry_for": 60, "failed_at": None}).encode())
+    assert bench.outcome == "retry"
 
 
 # --- numbers that another program has written --------------------------------------------------
