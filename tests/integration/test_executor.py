@@ -183,7 +183,7 @@ def test_an_exception_that_cannot_be_shown_is_logged(
     assert "job_failed" in capfd.readouterr().err
 
 
-# --- the context -----------------------------------------------------------------------------------
+# --- the context ---------------------------------------------------------------------------------
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -242,7 +242,7 @@ def test_a_context_is_of_one_job(
     [line] = [line for line in capfd.readouterr().err.splitlines() if "job_failed" in line]
     assert "customer=acme" in line
     made.perform_inline(False)
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         made.perform_inline(True)
     assert look() == CLEAN
 
