@@ -30,7 +30,16 @@ _OF_JOBCTL = frozenset(
 
 # The settings that the dashboard has from the daemon's: where the data is, how to log, and the
 # application, by whose type hints it makes forms.
-_SHARED = ("redis", "prefix", "environment", "log_level", "log_format", "require", "directory")
+_SHARED = (
+    "redis",
+    "prefix",
+    "environment",
+    "log_level",
+    "log_format",
+    "log_max_value",
+    "require",
+    "directory",
+)
 _LEAST_PASSWORD = 8
 
 

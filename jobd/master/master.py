@@ -210,7 +210,9 @@ class Master:
         """Go on with other settings; children that live keep theirs."""
         self.config = config
         self.staff.slots.configure(config)
-        log.configure(self.logfile, config.log_level, config.log_format, "master")
+        log.configure(
+            self.logfile, config.log_level, config.log_format, "master", config.log_max_value
+        )
 
     def line(self) -> str:
         """The daemon in one line."""

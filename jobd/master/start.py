@@ -60,7 +60,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         return _refuse(error)
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
-    log.configure(logfile, config.log_level, config.log_format, "master")
+    log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
     _warn_of_root(config)
     allowance.warn_of_short_stop(config, extends=notifier.connected)
     if lock is None:
@@ -190,7 +190,7 @@ def _become_daemon(
         atexit.unregister(context.close)
         lock.adopt()
         logfile = _DaemonLog.open(config.logfile)
-        log.configure(logfile, config.log_level, config.log_format, "master")
+        log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
         _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         allowance.warn_of_short_stop(config, extends=False)

@@ -41,7 +41,9 @@ def serve(config: Config, web: WebConfig) -> int:
         ConfigError: the settings would let strangers in, or name no address.
         UnavailableError: the address is taken.
     """
-    log.configure(LogFile(STDERR, ""), config.log_level, config.log_format, "web")
+    log.configure(
+        LogFile(STDERR, ""), config.log_level, config.log_format, "web", config.log_max_value
+    )
     api = Api(
         config.redis,
         config.prefix,
