@@ -9,7 +9,9 @@ here.
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -110,6 +112,13 @@ def paragraph(text: str) -> str:
     """
     first, *rest = shown(text, lines=True).split("\n")
     return "\n".join([first, *(line if line[:1].isspace() else f"  {line}" for line in rest)])
+
+
+def any_text_prints() -> None:
+    """Have the standard streams take text that their encoding does not know, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def harmless(value: Any) -> Any:

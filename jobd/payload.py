@@ -23,11 +23,18 @@ from jobd.arguments import check_arguments, name_of
 from jobd.errors import ArgumentError, PayloadError, Shutdown
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
+from jobd.outward import cut, kind_of, valid
 
 Payload = dict[str, Any]
 
 MAX_MESSAGE = 10_000
 """Characters of an exception's message that are kept."""
+
+MAX_NAME = 500
+"""Characters of the name of an exception's class that are kept."""
+
+MAX_LINE = 1000
+"""Characters of a line of a backtrace that are kept."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -335,14 +342,14 @@ def class_of(error: BaseException) -> str:
     ('KeyError', 'jobd.errors.PayloadError')
     """
     kind = type(error)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    try:
+        inside = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        return valid(cut(f"{inside}{kind.__qualname__}", MAX_NAME))
+    except Exception:  # noqa: BLE001 - a metaclass of the application's
+        return kind_of(error)
 
 
 def pack_backtrace(lines: Iterable[str]) -> str:
     """Base64 of the deflated JSON array of *lines*, as dashboards read it."""
-    clean = [line.encode(errors="replace").decode() for line in lines]
+    clean = [cut(line, MAX_LINE).encode(errors="replace").decode() for line in lines]
     return base64.b64encode(zlib.compress(_encode(clean))).decode("ascii")

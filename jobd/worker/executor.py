@@ -14,6 +14,7 @@ from jobd import context, hooks, log, payload, registry
 from jobd.config import Config
 from jobd.errors import PayloadError, Shutdown
 from jobd.middleware import server_middleware
+from jobd.outward import cut
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
 from jobd.worker.coroutines import Coroutines
@@ -157,7 +158,7 @@ class Executor:
             self._metrics.failed(definition.name)
         self._log.warning(
             "job_failed",
-            error=f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
+            error=f"{payload.class_of(error)}: {cut(payload.message_of(error), 500)}",
             outcome=settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
             exc_info=error,

@@ -23,6 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
+from jobd.outward import cut, kind_of, text_of
 from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
@@ -131,7 +132,7 @@ class Worker(Child):
         except Exception as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
-                f"a startup hook of the application raised {type(error).__name__}: {error}"
+                f"a startup hook of the application raised {kind_of(error)}: {text_of(error)}"
             ) from error
         # The application, or what it imports, may have taken some of them.
         self.seat.listen()
@@ -371,7 +372,7 @@ class Worker(Child):
         now = time.monotonic_ns()
         idents = {thread.name: thread.ident for thread in threading.enumerate()}
         notes = {
-            ident: f"{_describe(work.job.payload)} from {work.job.queue}, "
+            ident: f"{_describe(work.job.payload)} from {cut(work.job.queue, 200)}, "
             f"for {(now - work.started) / 1e9:.1f} s"
             for work in self._pool.working()
             if (ident := idents.get(work.thread)) is not None
@@ -393,7 +394,7 @@ def _describe(raw: bytes) -> str:
         work = payload.parse(raw)
     except JobdError:
         return "a malformed job"
-    return f"{work.class_} {work.jid}"
+    return f"{cut(work.class_, 200)} {cut(work.jid, 100)}"
 
 
 def _running_job() -> dict[str, object]:
