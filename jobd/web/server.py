@@ -20,6 +20,7 @@ from jobd.errors import ConfigError, Exit, UnavailableError
 from jobd.master.logfile import LogFile
 from jobd.master.notify import Notifier
 from jobd.master.outlet import STDERR
+from jobd.outward import shown
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.crowd import ACCEPTED_AT_ONCE
 from jobd.web.place import is_loopback
