@@ -166,8 +166,9 @@ class Room:
         return value
 
     def _bytes(self, value: bytes | bytearray) -> Shown:
-        kept = repr(bytes(value[: self._limit]))
-        if len(value) > self._limit:
+        most = self._limit // 4  # what stands for one of them has up to four characters
+        kept = repr(bytes(value[:most]))
+        if len(value) > most:
             kept = f"{cut_end(kept[:-1])}… {len(value):,} bytes in all"
         return Shown(self._taken(kept))
 

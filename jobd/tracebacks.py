@@ -24,7 +24,7 @@ _CAUSES = 10
 def formatted(error: BaseException, most: int) -> str:
     """The traceback of *error* in at most about *most* characters, whatever its own code does."""
     try:
-        if sum(1 for _ in _related(error)) <= _EXCEPTIONS:
+        if _related(error) <= _EXCEPTIONS:
             shown = TracebackException(
                 type(error), error, error.__traceback__, limit=-FRAMES, compact=True
             )
@@ -49,17 +49,17 @@ def _newest(parts: Iterable[str], most: int) -> str:
     return "\n".join(reversed(kept))
 
 
-def _related(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what would be shown with it; of very many, some more than are of interest."""
+def _related(error: BaseException) -> int:
+    """How many exceptions would be shown with *error*; of very many, some are not counted."""
     waiting, seen = [error], {id(error)}
-    while waiting and len(seen) <= 2 * _EXCEPTIONS:
+    while waiting and len(seen) <= _EXCEPTIONS:
         one = waiting.pop()
-        yield one
         members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
         for other in (one.__cause__, one.__context__, *members[: 2 * _EXCEPTIONS]):
             if other is not None and id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)
+    return len(seen)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

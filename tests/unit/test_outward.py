@@ -46,8 +46,8 @@ TEXTS = {
     "separators": "a\u2028b\u2029c\x0bd\x0ce\rf",
     "newline": "x\n2026-01-01T00:00:00.000Z ERROR   master[1] forged",
     "delete": "\x7f" * 10,
-    "long": "x" * 30_000_000,
-    "long and hostile": "\udce9\x1b\n" * 1_000_000,
+    "long": "x" * 2_000_000,
+    "long and hostile": "\udce9\x1b\n" * 100_000,
     "tags": "a\U000e0041b",
 }
 EVERY = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
@@ -55,7 +55,8 @@ EVERY = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 
 def _stack_dump(text: str) -> str:
     thread = threading.Thread(target=(ended := threading.Event()).wait, name=text)
-    code = compile("def f(wait):\n    wait()\n", text.replace("\0", "0")[:5000], "exec")
+    name = os.fsdecode(text[:5000].encode("utf-8", "surrogatepass").replace(b"\0", b"0"))
+    code = compile("def f(wait):\n    wait()\n", name, "exec")
     space: dict[str, Any] = {}
     exec(code, space)
     inside = threading.Thread(target=space["f"], args=(ended.wait,))
@@ -152,7 +153,7 @@ def test_what_leaves_the_process_is_valid_and_bounded(way: str, text: str) -> No
 def test_what_people_read_is_harmless(way: str, text: str) -> None:
     out = HARMLESS[way](text)
     assert not HARMFUL.search(out), ascii(HARMFUL.findall(out)[:3])
-    assert not re.search(r"^2026.*forged", out, re.MULTILINE)
+    assert not re.search(r"^2026-01-01", out, re.MULTILINE)
 
 
 @EVERY
@@ -204,7 +205,7 @@ class BrokenError(Exception):
 def _changing() -> dict[Any, Any]:
     class Adds:
         def __repr__(self) -> str:
-            changing[len(changing)] = Adds()
+            changing[len(changing)] = "new"
             return "added"
 
     changing: dict[Any, Any] = {"a": Adds(), "b": Adds()}
@@ -213,7 +214,7 @@ def _changing() -> dict[Any, Any]:
 
 def _deep() -> list[Any]:
     value: list[Any] = []
-    for _ in range(100_000):
+    for _ in range(10_000):
         value = [value]
     return value
 
@@ -234,10 +235,10 @@ VALUES: dict[str, Callable[[], Any]] = {
     "deep": _deep,
     "circle": _circle,
     "keys": lambda: {1: 2, None: 3, (1, 2): 4, b"x": 5, "\udce9": 6},
-    "huge": lambda: "x" * 30_000_000,
-    "huge bytes": lambda: b"\xff" * 30_000_000,
-    "huge list": lambda: list(range(1_000_000)),
-    "huge dict": lambda: {str(number): number for number in range(300_000)},
+    "huge": lambda: "x" * 2_000_000,
+    "huge bytes": lambda: b"\xff" * 2_000_000,
+    "huge list": lambda: list(range(100_000)),
+    "huge dict": lambda: {str(number): number for number in range(30_000)},
     "huge number": lambda: 1 << 10_000_000,
     "in a list": lambda: [Broken(), {"a": Broken()}, {Path("x")}],
 }
