@@ -131,7 +131,8 @@ def uses() -> Iterator[tuple[str, re.Pattern[Any], str]]:
                 continue
             if owner.id == "re" and function.attr in METHODS:
                 assert isinstance(call.args[0], ast.Constant), f"{name}:{call.lineno}"
-                pattern = re.compile(call.args[0].value)
+                source: Any = call.args[0].value
+                pattern: Any = re.compile(source)
                 yield f"{name}:{call.lineno}", pattern, function.attr
             elif owner.id.isupper() and function.attr in METHODS:
                 pattern = getattr(importlib.import_module(name), owner.id, None)
@@ -146,8 +147,9 @@ def test_every_pattern_of_the_source_is_tried() -> None:
     tried = {where.rpartition(".")[0] for (where, _), _ in USES}
     for name, tree in sources():
         for node in ast.walk(tree):
-            made = isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile"
-            if made and name not in MADE_LATER:
+            if not isinstance(node, ast.Call) or name in MADE_LATER:
+                continue
+            if ast.unparse(node.func) == "re.compile":
                 assert name in tried, f"{name}:{node.lineno}"
                 at_top = any(
                     node in ast.walk(one) for one in tree.body if isinstance(one, ast.Assign)
@@ -193,7 +195,8 @@ def _logged(made: Json | Console) -> Callable[[str], object]:
 
 def _error_called(name: str) -> BaseException:
     plain = name.replace("\0", "").encode("ascii", "replace").decode()
-    return type(plain, (OSError,), {})()
+    made: type[OSError] = type(plain, (OSError,), {})
+    return made()
 
 
 def _record(**fields: str) -> JobRecord:
