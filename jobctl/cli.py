@@ -16,6 +16,7 @@ from jobctl import display, lookup, rawstacks
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon, NoAnswer
 from jobd.errors import ConfigError
+from jobd.outward import any_text_prints, harmless, paragraph, shown
 
 _LONGEST = 86400  # s, as for the setting
 _BY_SIGNAL = 60.0  # s beyond the timeout, for a stop whose limit the master could not tell
@@ -56,7 +57,7 @@ Finder = Callable[[], Daemon]
 def status(find: Finder, as_json: bool) -> None:
     """Show what the daemon and its workers are doing."""
     answer = find().result("status")["status"]
-    click.echo(json.dumps(answer, indent=2) if as_json else display.status(answer))
+    click.echo(json.dumps(answer, indent=2) if as_json else display.status(harmless(answer)))
 
 
 @jobctl.command()
@@ -72,7 +73,7 @@ def quiet(find: Finder) -> None:
         raise Problem(
             Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
         ) from None
-    click.echo(answer.get("text", "quiet"))
+    click.echo(paragraph(answer.get("text", "quiet")))
 
 
 @jobctl.command()
@@ -109,7 +110,7 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     try:
         daemon = find()
     except NotRunning as problem:
-        click.echo(problem)
+        click.echo(paragraph(str(problem)))
         return Code.DONE
     code, text, returned = _stop(daemon, timeout, kill)
     if text:
@@ -166,18 +167,17 @@ def threads(find: Finder) -> int:
         return _answered(daemon.ask("threads"))
     except NoAnswer as problem:
         for part in rawstacks.collect(daemon):
-            click.echo(part)
+            click.echo(shown(part, lines=True))
         raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
 
 
 def _answered(answers: Iterator[dict[str, Any]]) -> int:
     for message in answers:
         if message["type"] == "text":
-            click.echo(message["text"])
+            click.echo(shown(message["text"], lines=True))
         elif message["type"] == "done":
             if message["raw"]:
-                names = ", ".join(message["raw"])
-                click.echo(f"jobctl: no answer, hence raw or no stacks: {names}", err=True)
+                _say(f"no answer, hence raw or no stacks: {', '.join(message['raw'])}")
                 return Code.PARTIAL
             return Code.DONE
         elif message["type"] == "failed":
@@ -240,7 +240,7 @@ def retire(find: Finder, slot: int) -> None:
     ready. Returns when that has been noted; `jobctl status` shows the rest.
     """
     answer = find().result("retire", slot=slot)
-    click.echo(f"worker.{slot}, pid {answer['pid']}, will be replaced")
+    click.echo(shown(f"worker.{slot}, pid {answer['pid']}, will be replaced"))
 
 
 @jobctl.command(short_help="Go on with so many workers.")
@@ -254,9 +254,9 @@ def scale(find: Finder, workers: int) -> None:
     """
     answer = find().result("scale", workers=workers)
     before, leaving = answer["before"], answer["leaving"]
-    click.echo(f"{before} -> {workers} workers")
+    click.echo(shown(f"{before} -> {workers} workers"))
     for role, pid in leaving.items():
-        click.echo(f"{role}, pid {pid}, leaves when its jobs have ended")
+        click.echo(shown(f"{role}, pid {pid}, leaves when its jobs have ended"))
 
 
 def _reload(daemon: Daemon, wait: bool) -> None:
@@ -265,14 +265,14 @@ def _reload(daemon: Daemon, wait: bool) -> None:
             click.echo("reloading")
             return
         if message["type"] == "progress":
-            click.echo(message["text"])
+            click.echo(paragraph(message["text"]))
         elif message["type"] == "done" and message.get("postponed"):
             if wait:
                 raise Problem(Code.PARTIAL, f"reload: {_POSTPONED}")
             click.echo(_POSTPONED)
             return
         elif message["type"] == "done":
-            click.echo(f"reloaded: generation {message['generation']} is complete")
+            click.echo(shown(f"reloaded: generation {message['generation']} is complete"))
             return
         elif message["type"] == "failed":
             raise Problem(Code.FAILED, f"reload: {message['error']}")
@@ -281,6 +281,7 @@ def _reload(daemon: Daemon, wait: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    any_text_prints()
     try:
         result: Any = jobctl.main(args=argv, prog_name="jobctl", standalone_mode=False)
         return int(result or Code.DONE)
@@ -309,7 +310,7 @@ def _complain(text: str, code: int) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"jobctl: {text}", err=True)
+    click.echo(f"jobctl: {paragraph(text)}", err=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from types import ModuleType
 
 from jobd import onethread
 from jobd.errors import ApplicationError
+from jobd.outward import encode, kind_of, text_of
+
+_ANSWER = 60_000  # bytes, which a pipe takes at once
 
 
 def load(require: Iterable[str], directory: str = "") -> None:
@@ -156,14 +159,11 @@ def _reason(name: str, base: Path, error: BaseException) -> str:
             "start jobd in the application's directory or set directory"
         )
     if isinstance(error, SystemExit):
-        return f"{what}it called sys.exit({error.code!r}){_place(error)}"
+        return f"{what}it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
     if isinstance(error, SyntaxError):
-        return f"{what}{error.msg} ({error.filename}, line {error.lineno})"
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        text = "(its text cannot be shown)"
-    return f"{what}{type(error).__name__}: {text}{_place(error)}"
+        return f"{what}{text_of(error.msg)} ({text_of(error.filename)}, line {error.lineno})"
+    text = " ".join(text_of(error).split())
+    return f"{what}{kind_of(error)}: {text}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
@@ -186,14 +186,14 @@ def _child(arguments: list[str]) -> None:
     try:
         with onethread.Starts() as starts:
             load(require, directory)
-        trial["threads"] = onethread.others(starts)[:10_000]
+        trial["threads"] = onethread.others(starts)
     except ApplicationError as error:
-        trial["error"] = str(error)[:10_000]  # what a pipe takes at once
+        trial["error"] = str(error)
     registry = sys.modules.get("jobd.registry")  # absent: the application does not use jobd
     if registry is not None:
         trial["jobs"] = len(registry.all_jobs())
         trial["queues"] = registry.unserved(())[:100]
-    os.write(int(answer_to), json.dumps(trial).encode())
+    os.write(int(answer_to), encode(trial, _ANSWER))
     os._exit(0)  # not through atexit handlers or threads of the application
 
 

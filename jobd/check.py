@@ -20,6 +20,7 @@ from jobd import workdir
 from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import ConfigError, Exit, JobdError
+from jobd.outward import paragraph, shown
 from jobd.settings import Setting, redact, show
 from jobd.sources import Reading, read, read_web
 from jobd.webconfig import WEB_SETTINGS
@@ -61,12 +62,12 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
     """
     report = check(file, environment, flags)
     for text in report.warnings:
-        print(f"warning: {text}", file=sys.stderr)
+        print(f"warning: {paragraph(text)}", file=sys.stderr)
     if report.problems:
         count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
         print(f"jobd: {count}:", file=sys.stderr)
         for _, text in report.problems:
-            print(f"  - {text}", file=sys.stderr)
+            print(f"  - {shown(text)}", file=sys.stderr)
         return report.code
     print(summary(report, file))
     return Exit.OK
@@ -97,7 +98,7 @@ def summary(report: Report, file: str | None) -> str:
         text = f"  {one.name:<18} {_shown(one, reading.config)}"
         lines.append(f"{text:<50} ({source})" if source else text)
     verdict = "it can start; mind the warnings" if report.warnings else "everything is fine"
-    return "\n".join([*lines, *report.facts, verdict])
+    return "\n".join(map(shown, [*lines, *report.facts, verdict]))
 
 
 def _shown(one: Setting, config: Config) -> str:

@@ -16,6 +16,7 @@ from jobd import log
 from jobd.bell import Bell
 from jobd.master.channel import ChannelClosed, Message
 from jobd.master.scoreboard import MAIN_BEAT
+from jobd.outward import kind_of
 
 if TYPE_CHECKING:
     from jobd.master.seat import Seat
@@ -117,6 +118,14 @@ class Child:
             self._outage_told = error
             self.tell({"type": "outage", "error": error})
 
+    def _stacks(self) -> str:
+        """Those, or why there are none: what has a look at everything must not end for anything."""
+        try:
+            return self.stacks()
+        except Exception as error:
+            self.log.exception("stacks_unreadable")
+            return f"the stacks cannot be shown: {kind_of(error)}\n"
+
     def _flush(self) -> None:
         try:
             self.seat.channel.flush()
@@ -135,7 +144,7 @@ class Child:
                 case "reopen":
                     self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
                 case "dump":
-                    self.tell({"type": "dump", "id": message["id"], "text": self.stacks()})
+                    self.tell({"type": "dump", "id": message["id"], "text": self._stacks()})
                 case "welcome":
                     pass  # what a worker of the zygote's has waited for
                 case _:
@@ -147,7 +156,7 @@ class Child:
                 self.seat.logfile.reopen()
             case Signals.SIGTTIN:
                 self.seat.dump()
-                self.log.warning("thread_dump", stack=self.stacks())
+                self.log.warning("thread_dump", stack=self._stacks())
             case _:
                 self.on_signal(signal)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
+from jobd.outward import any_text_prints, paragraph
 
 if TYPE_CHECKING:
     from jobd.config import Config
@@ -30,7 +31,16 @@ _OF_JOBCTL = frozenset(
 
 # The settings that the dashboard has from the daemon's: where the data is, how to log, and the
 # application, by whose type hints it makes forms.
-_SHARED = ("redis", "prefix", "environment", "log_level", "log_format", "require", "directory")
+_SHARED = (
+    "redis",
+    "prefix",
+    "environment",
+    "log_level",
+    "log_format",
+    "log_max_value",
+    "require",
+    "directory",
+)
 _LEAST_PASSWORD = 8
 
 
@@ -269,6 +279,7 @@ def _version() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code (supervisors rely on it: errors.Exit)."""
+    any_text_prints()
     return _guarded(lambda: jobd.main(args=argv, prog_name="jobd", standalone_mode=False))
 
 
@@ -292,7 +303,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 
 def _complain(text: str) -> None:
-    click.echo(f"jobd: {text}", err=True)
+    click.echo(f"jobd: {paragraph(text)}", err=True)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,13 @@ class Config:
     log_format: str = setting(
         "console", "Lines for people, or one JSON object a line.", choices=("console", "json")
     )
+    log_max_value: int = setting(
+        65_536,
+        "Longest value, message or traceback that is logged whole; four times that for a record.",
+        unit="characters",
+        minimum=1000,
+        maximum=16_777_216,
+    )
     redis: str = setting(
         "redis://127.0.0.1:6379/0",
         "Address of the Redis or Valkey server: redis://, rediss:// (TLS), unix:// or a Sentinel.",

@@ -9,10 +9,12 @@ import os
 import secrets
 import socket
 
+from jobd.outward import valid
+
 
 def hostname() -> str:
     """The host part: ``$DYNO`` where a platform sets it, else the machine's name."""
-    return os.environ.get("DYNO") or socket.gethostname()
+    return valid(os.environ.get("DYNO") or socket.gethostname())
 
 
 def new_nonce() -> str:

@@ -6,6 +6,9 @@ Loggers made before :func:`configure`, or before a fork, follow the newest confi
 they share its processor list and class; a level that is switched off costs one empty call.
 
 Passwords inside URLs are masked in the finished line, so no way of formatting one leaks it.
+
+A call that logs never raises, whatever it is given: a job that has done its work does not fail for
+what it says about it. Only what interrupts a job from outside goes through.
 """
 
 from __future__ import annotations
@@ -13,24 +16,46 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
 from jobd.logformat import Console, Json, Renderer
+from jobd.logvalues import DEFAULT_MOST
 from jobd.master.logfile import LogFile
 from jobd.master.outlet import STDERR
+from jobd.outward import INTERRUPTIONS, kind_of, shown, text_of
 
 __all__ = ["add_context", "configure", "flush", "get", "get_held"]
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LONGEST_LEVEL = 20
+_OURS = {"method_name", "event"}
+_ALIASES = {"msg": "info", "warn": "warning", "fatal": "critical"}
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_METHODS = {**{name: name for name in _LEVELS}, **_ALIASES}
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class _Logger(structlog.BoundLoggerBase):
     """The class of every logger; :func:`configure` gives it the methods of the level in force."""
+
+    def exception(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+        """An error with the traceback of the exception that is being dealt with."""
+        self._write("error", event, args, {"exc_info": True, **fields})
+
+    def _write(self, level: str, event: object, args: tuple[Any, ...], fields: EventDict) -> None:
+        try:
+            if args:
+                event = _interpolated(event, args, fields)
+            if "event" in fields or "method_name" in fields:
+                fields = {f"{name}_" if name in _OURS else name: fields[name] for name in fields}
+            self._proxy_to_logger(level, cast(str, event), **fields)
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a processor of the application's
+            _sink.logfile.write(_unreadable(error))
 
 
 class _Sink:
@@ -39,10 +64,11 @@ class _Sink:
     def __init__(self) -> None:
         self.logfile = LogFile(STDERR, "")
         self.format: type[Console | Json] = Console
+        self.most = DEFAULT_MOST
         self.render: Renderer = Console("jobd", self.logfile.fd)
 
-    def __getattr__(self, level: str) -> Callable[[bytes], None]:
-        return self.logfile.write
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda *args, **fields: self.logfile.write(_finished(level, args, fields))
 
 
 class _Holding:
@@ -67,8 +93,39 @@ def _contextual(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _rendered(_logger: object, method: str, event: EventDict) -> bytes:
-    event["exc_info"] = _exception(event.pop("exc_info", None))
-    return _sink.render(method, event)
+    try:
+        event["exc_info"] = _exception(event.pop("exc_info", None))
+        return _sink.render(method, event)
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a value whose class is broken in a new way
+        return _unreadable(error)
+
+
+def _unreadable(error: BaseException) -> bytes:
+    fields = {"event": "log_record_unreadable", "logger": __name__, "error": kind_of(error)}
+    return _sink.render("error", fields)
+
+
+def _finished(level: str, args: tuple[Any, ...], fields: EventDict) -> bytes:
+    """The line that :func:`_rendered` has made, or one of what the application's own processors
+    have made of their event."""
+    if len(args) == 1 and type(args[0]) is bytes and args[0].endswith(b"\n"):
+        return args[0]
+    event = args[0] if len(args) == 1 else args
+    return _rendered(None, level, {**fields, "event": event})
+
+
+def _interpolated(event: object, args: tuple[Any, ...], fields: EventDict) -> object:
+    """*event* with its *args*, or as it is where they do not fit, with a note of that."""
+    named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
+    try:
+        return cast(Any, event) % (args[0] if named else args)
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a foreign __str__ may raise anything
+        fields["format_error"] = f"{kind_of(error)}: {text_of(error)}"
+        return event
 
 
 _processors: list[Any] = [_contextual, _rendered]
@@ -103,7 +160,9 @@ def add_context(context: Callable[[], Mapping[str, object]]) -> None:
         _contexts.append(context)
 
 
-def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
+def configure(
+    logfile: LogFile, level: str, format: str, role: str, most: int = DEFAULT_MOST
+) -> None:
     """Send everything that is logged in this process to *logfile*. Call it again after a fork.
 
     Args:
@@ -111,9 +170,11 @@ def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
         level: least level that is logged: debug, info, warning or error.
         format: console or json.
         role: who writes, e.g. ``master`` or ``worker.0``; part of every record.
+        most: characters of one value, message or traceback.
     """
     _sink.logfile = logfile
     _sink.format = Json if format == "json" else Console
+    _sink.most = most
     rename(role)
     logfile.render = lambda text: _sink.render(
         "warning", {"event": "log_file", "logger": __name__, "note": text}
@@ -136,22 +197,54 @@ def configure(logfile: LogFile, level: str, format: str, role: str) -> None:
 def rename(role: str) -> None:
     """Write as *role* from now on, and leave all else as :func:`configure` and the application have
     set it up: for the fork of a process that has imported the application."""
-    _sink.render = _sink.format(role, _sink.logfile.fd)
+    _sink.render = _sink.format(role, _sink.logfile.fd, _sink.most)
 
 
 def _set_level(level: int) -> None:
     chosen = structlog.make_filtering_bound_logger(level)
     for name, method in vars(chosen).items():
-        if not name.startswith("__"):
+        if not name.startswith("__") and name != "exception":
             setattr(_Logger, name, method)
+    for name, method in _METHODS.items():
+        if _LEVELS[method] >= level:
+            setattr(_Logger, name, _method(method))
+            setattr(_Logger, f"a{name}", _coroutine(name))
+
+    def log(self: _Logger, number: object, event: object = None, *args: Any, **fields: Any) -> None:
+        known = number if type(number) is int else _LEVELS["info"]
+        if known >= level:
+            name = next((name for name, least in _LEVELS.items() if least >= known), "critical")
+            self._write(name, event, args, fields)
+
+    for name, one in {
+        "log": log,
+        "alog": _coroutine("log"),
+        "aexception": _coroutine("exception"),
+    }.items():
+        setattr(_Logger, name, one)
+
+
+def _method(level: str) -> Callable[..., None]:
+    def method(self: _Logger, event: object = None, /, *args: Any, **fields: Any) -> None:
+        self._write(level, event, args, fields)
+
+    return method
+
+
+def _coroutine(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def coroutine(self: _Logger, /, *args: Any, **fields: Any) -> None:
+        getattr(self, name)(*args, **fields)
+
+    return coroutine
 
 
 def _exception(given: object) -> BaseException | None:
     if isinstance(given, BaseException):
         return given
-    if isinstance(given, tuple):
-        return cast("BaseException | None", given[1])
-    return sys.exc_info()[1] if given else None
+    if type(given) is tuple:
+        return next((one for one in given[1:2] if isinstance(one, BaseException)), None)
+    none = given is None or given is False or (type(given) is int and given == 0)
+    return None if none else sys.exc_info()[1]
 
 
 class _Handler(logging.Handler):
@@ -161,25 +254,35 @@ class _Handler(logging.Handler):
     """
 
     def handle(self, record: logging.LogRecord) -> bool:
-        passed: object = self.filter(record)  # from Python 3.12 on it may be another record
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
+        try:
+            passed: object = self.filter(record)  # from Python 3.12 on it may be another record
+            if passed:
+                self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+            return bool(passed)
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a filter of the application's
+            _sink.logfile.write(_unreadable(error))
+            return False
 
     def emit(self, record: logging.LogRecord) -> None:
         event: EventDict = {
-            name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES
+            name: value
+            for name, value in vars(record).items()
+            if type(name) is not str or name not in _OWN_ATTRIBUTES
         }
         try:
             event["event"] = record.getMessage()
-        except Exception as error:  # noqa: BLE001 - a foreign __str__ may raise anything
-            event["event"] = str(record.msg)
-            event["format_error"] = repr(error)
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a foreign __str__ may raise anything
+            event["event"] = text_of(record.msg)
+            event["format_error"] = f"{kind_of(error)}: {text_of(error)}"
         event["logger"] = record.name
         event["exc_info"] = record.exc_info
         if record.stack_info:
             event["stack"] = record.stack_info
-        level = record.levelname.lower()
+        level = shown(text_of(record.levelname, _LONGEST_LEVEL)).lower()
         _sink.logfile.write(_rendered(None, level, _contextual(None, level, event)))
 
 

@@ -1,8 +1,8 @@
 """How one log record becomes bytes: a line for people, or a JSON object.
 
-Whatever an application logs must come out as exactly one record: control characters are escaped
-(no forged lines, no terminal tricks), values that JSON does not know are shown by ``repr``, and
-passwords inside URLs are masked.
+Whatever an application logs must come out as exactly one record of bounded length: values are first
+made small and plain (:mod:`jobd.logvalues`), those that JSON does not know by ``repr``; then what
+could forge a line or control a terminal is escaped, and passwords inside URLs are masked.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ import os
 import re
 import threading
 import time
-import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-Renderer = Callable[[str, MutableMapping[str, Any]], bytes]
+from jobd.logvalues import DEFAULT_MOST, Event, reduced
+from jobd.masking import mask
+from jobd.outward import cut, encode, harmless_json, shown, valid
+
+Renderer = Callable[[str, Event], bytes]
 
 _PRIORITIES = {"critical": 2, "fatal": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _COLOURS = {"critical": "1;31", "error": "31", "warning": "33", "info": "32", "debug": "2"}
-_PASSWORD = re.compile(rb"(sentinel://|://[^\s:/@\"']*:)[^\s\"']+@")
-_QUERY_PASSWORD = re.compile(rb"(?i)([?&][a-z_]*password)=[^\s&\"'#]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CONTROL_IN_BLOCK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_PLAIN_VALUE = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
-_encode = msgspec.json.Encoder(enc_hook=lambda value: _text(value)).encode
+_LONGEST_NAME = 200
+_CONTINUED = "\n    "
+_PLAIN_VALUE = re.compile(r"[^\s\"'=]+")
+_encode = msgspec.json.Encoder(enc_hook=str.__str__).encode
 
 
 def under_journal(fd: int) -> bool:
@@ -40,10 +41,11 @@ def under_journal(fd: int) -> bool:
 
 
 class _Format:
-    """What both formats share: who writes, and where to."""
+    """What both formats share: who writes, where to, and how much of a value is written."""
 
-    def __init__(self, role: str, fd: int) -> None:
+    def __init__(self, role: str, fd: int, most: int = DEFAULT_MOST) -> None:
         self._role = role
+        self._most = most
         self._journal = under_journal(fd)
         self._second = (0, "")
 
@@ -61,124 +63,89 @@ class Console(_Format):
     """``2026-11-23T09:00:00.123Z INFO    worker.0[4711] job-3: event  key=value``
 
     On a terminal in colours; in the journal without the time, with the priority it understands.
+    What takes more than a line goes on indented.
     """
 
-    def __init__(self, role: str, fd: int) -> None:
-        super().__init__(role, fd)
+    def __init__(self, role: str, fd: int, most: int = DEFAULT_MOST) -> None:
+        super().__init__(role, fd, most)
         self._colours = (
             os.isatty(fd) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         )
 
-    def __call__(self, level: str, event: MutableMapping[str, Any]) -> bytes:
-        text = _one_line(_text(event.pop("event", "")))
-        error = event.pop("exc_info", None)
-        stack = event.pop("stack", None)
-        logger = str(event.pop("logger", ""))
-        if logger and not logger.startswith("jobd"):
-            event["logger"] = logger
-        thread = threading.current_thread().name
+    def __call__(self, level: str, event: Event) -> bytes:
+        record = reduced(event, self._most, for_json=False)
+        logger = record.fields.pop("logger", "")
+        if not str(logger).startswith("jobd") and logger != "":
+            record.fields["logger"] = logger
+        thread = shown(_thread())
         who = f"{self._role}[{os.getpid()}]" + ("" if thread == "MainThread" else f" {thread}")
-        fields = " ".join(f"{_name(name)}={_value(value)}" for name, value in event.items())
+        fields = " ".join(f"{_name(name)}={_value(one)}" for name, one in record.fields.items())
         head = f"{level.upper():<7}"
         if self._colours:
             head = f"\x1b[{_COLOURS.get(level, '0')}m{head}\x1b[0m"
             fields = f"\x1b[2m{fields}\x1b[0m" if fields else ""
-        line = f"{head} {who:<22} {text}" + (f"  {fields}" if fields else "")
-        if error is not None:
-            line += "\n" + _traceback(error)
-        if stack:
-            line += "\n" + _CONTROL_IN_BLOCK.sub(_escape, str(stack))
+        line = f"{head} {who:<22} {shown(record.text)}" + (f"  {fields}" if fields else "")
+        for block in (record.traceback, record.dump):
+            if block is not None:
+                line += "\n" + shown(block, lines=True)
+        line = line.replace("\n", _CONTINUED)
         line = _prioritised(level, line) if self._journal else f"{self._now()} {line}"
-        return _mask(_bytes(line) + b"\n")
+        return mask(line).encode() + b"\n"
 
 
 class Json(_Format):
     """One object a line, beginning with timestamp, level, role, pid, thread and event."""
 
-    def __call__(self, level: str, event: MutableMapping[str, Any]) -> bytes:
+    def __call__(self, level: str, event: Event) -> bytes:
+        content = reduced(event, self._most, for_json=True)
         record: dict[str, Any] = {
             "timestamp": self._now(),
             "level": level,
             "role": self._role,
             "pid": os.getpid(),
-            "thread": threading.current_thread().name,
-            "event": _text(event.pop("event", "")),
+            "thread": _thread(),
+            "event": content.text,
         }
         if self._journal:
             del record["timestamp"]
-        error = event.pop("exc_info", None)
-        for name, value in event.items():
+        for name, value in content.fields.items():
             # A field that an application happens to call "level" must not replace ours.
             record[f"{name}_" if name in record else name] = value
-        if error is not None:
-            record["exception"] = _traceback(error)
+        if content.dump is not None:
+            record["stack"] = content.dump
+        if content.traceback is not None:
+            record["exception"] = content.traceback
         try:
             line = _encode(record)
-        except (ValueError, TypeError, RecursionError, OverflowError):
-            line = _encode({name: _encodable(value) for name, value in record.items()})
+        except UnicodeEncodeError:
+            line = encode(record)
         if self._journal:
             line = b"<%d>" % _PRIORITIES.get(level, 6) + line
-        return _mask(line + b"\n")
+        if b"://" in line:
+            line = mask(line.decode()).encode()
+        return harmless_json(line) + b"\n"
 
 
-def _encodable(value: object) -> object:
-    if isinstance(value, int | float | None):
-        return value if not isinstance(value, int) or value.bit_length() < 64 else str(value)
-    return _bytes(_text(value)).decode()
+def _thread() -> str:
+    return valid(cut(threading.current_thread().name, _LONGEST_NAME))
 
 
-def _text(value: object) -> str:
-    """*value* as text, whatever its own ``__str__`` does."""
-    if isinstance(value, str):
-        return value
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - a foreign __repr__ may raise anything
-        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
-
-
-def _value(value: object) -> str:
+def _value(value: Any) -> str:
     if type(value) is float:
         return f"{value:.6g}"
-    text = _text(value)
-    if _PLAIN_VALUE.fullmatch(text):
+    text = value if isinstance(value, str) else repr(value)
+    if _PLAIN_VALUE.fullmatch(text) and text.isprintable():
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"') if isinstance(value, str) else text
-    return f'"{_one_line(escaped)}"' if isinstance(value, str) else _one_line(escaped)
+    if type(value) is not str:
+        return shown(text)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{shown(escaped)}"'
 
 
 def _name(name: str) -> str:
     return name if name.isidentifier() else _value(name)
 
 
-def _one_line(text: str) -> str:
-    return _CONTROL.sub(_escape, text) if not text.isprintable() else text
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        text = "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception as second:  # noqa: BLE001 - a foreign __str__ may raise anything
-        text = f"{type(error).__name__} (its traceback cannot be shown: {type(second).__name__})"
-    return _CONTROL_IN_BLOCK.sub(_escape, text)
-
-
 def _prioritised(level: str, text: str) -> str:
     prefix = f"<{_PRIORITIES.get(level, 6)}>"
     return "\n".join(prefix + line for line in text.split("\n"))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _mask(line: bytes) -> bytes:
-    if b"://" not in line:
-        return line
-    if b"@" in line:
-        line = _PASSWORD.sub(rb"\1***@", line)
-    return _QUERY_PASSWORD.sub(rb"\1=***", line) if b"assword=" in line.lower() else line

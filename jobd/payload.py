@@ -24,6 +24,7 @@ from jobd.arguments import check_arguments, name_of
 from jobd.errors import ArgumentError, PayloadError
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
+from jobd.outward import cut, valid
 from jobd.pushed import LISTS, TEXTS, Jid
 
 Payload = dict[str, Any]
@@ -33,6 +34,9 @@ MAX_MESSAGE = 10_000
 
 MAX_CLASS = 500
 """Characters of the name of its class."""
+
+MAX_LINE = 1000
+"""Characters of a line of a backtrace that are kept."""
 
 
 def _plain(value: object) -> str:
@@ -391,7 +395,7 @@ def class_of(error: BaseException) -> str:
     module, name = _MODULE.__get__(kind), _QUALNAME.__get__(kind)
     if module != "builtins" and type(module) is str:
         name = f"{module}.{name}"
-    return str(name[:MAX_CLASS].encode(errors="replace").decode())
+    return valid(cut(name, MAX_CLASS))
 
 
 _MODULE, _QUALNAME = type.__dict__["__module__"], type.__dict__["__qualname__"]
@@ -406,5 +410,5 @@ def traceback_of(error: BaseException) -> TracebackType | None:
 
 def pack_backtrace(lines: Iterable[str]) -> str:
     """Base64 of the deflated JSON array of *lines*, as dashboards read it."""
-    clean = [line.encode(errors="replace").decode() for line in lines]
+    clean = [cut(line, MAX_LINE).encode(errors="replace").decode() for line in lines]
     return base64.b64encode(zlib.compress(_encode(clean))).decode("ascii")

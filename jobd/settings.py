@@ -13,6 +13,9 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobd.masking import mask_url
+from jobd.outward import shown
+
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -101,7 +104,9 @@ class Setting:
     def _read_text(self, raw: object) -> str:
         if not isinstance(raw, str):
             raise Invalid(f"must be text in quotes, not {show(raw)}")
-        if any(ord(character) < 32 or ord(character) == 127 for character in raw):
+        if not _is_text(raw):
+            raise Invalid(f"is not valid UTF-8 text: {show(raw)}")
+        if shown(raw) != raw:
             raise Invalid(f"must not contain control characters: {show(raw)}")
         if self.choices and raw not in self.choices:
             raise Invalid(f"must be one of {', '.join(self.choices)}, not {show(raw)}")
@@ -236,6 +241,16 @@ def redis_url(url: str) -> None:
         raise Invalid("must name a socket: unix:///run/redis/redis.sock")
 
 
+def _is_text(raw: str) -> bool:
+    """Whether it can be encoded: bytes of a variable or flag that are not UTF-8 come as halves of
+    characters, which nothing takes."""
+    try:
+        raw.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def not_empty(text: str) -> None:
     if not text.strip():
         raise Invalid("must not hold an empty text")
@@ -259,9 +274,7 @@ def redact(url: str) -> str:
         >>> redact("redis://app:secret@db:6379/0")
         'redis://app:***@db:6379/0'
     """
-    # A Sentinel's URL may hold a password without a name, so all of it is masked there.
-    url = re.sub(r"(sentinel://|://[^:/@]*:).*@", r"\1***@", url)
-    return re.sub(r"([?&][^=&]*password)=[^&#]*", r"\1=***", url, flags=re.IGNORECASE)
+    return mask_url(url)
 
 
 def show(value: object) -> str:

@@ -136,7 +136,7 @@ def _compiled(part: list[_Word]) -> re.Pattern[bytes]:
 def _parts(match: str) -> list[list[_Word]]:
     """What is between the stars."""
     parts: list[list[_Word]] = [[]]
-    raw, at = match.encode(), 0
+    raw, at = match.encode(errors="surrogatepass"), 0  # no stored text has halves of characters
     while at < len(raw):
         if raw[at] == ord("*"):
             parts.append([])

@@ -31,8 +31,12 @@ SAMPLES = 5
 _LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib/python\d|/gems/|/lib/ruby/|<(?:frozen|internal|string)"
 )
-_LINE = re.compile(r"^(?P<file>.*?):\d+(?::in [`'\"]?(?P<function>.*?)['\"]?)?$", re.DOTALL)
-_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]*\d[0-9a-fA-F]*(?:-[0-9a-fA-F]{4,})*")
+# Nobody knows how long a text is: each of these goes through it once. Without what looks behind and
+# what gives nothing back, they would begin anew at each character.
+_NUMBER = re.compile(r":\d++(?=:in |\Z)")
+_VARIABLE = re.compile(
+    r"0x[0-9a-fA-F]++|(?<![0-9a-fA-F])[a-fA-F]*+[0-9][0-9a-fA-F]*+(?:-[0-9a-fA-F]{4,}+)*+"
+)
 _LONGEST = 200
 _REMEMBERED = 8 * 1024
 """Characters of a packed backtrace that is remembered."""
@@ -77,11 +81,12 @@ def _place(lines: Sequence[str]) -> str:
     top = next((line for line in lines if not is_library(line)), lines[0] if lines else "")
     if not top:
         return ""
-    parts = _LINE.match(top[:1000])
-    if parts is None:
+    number = _NUMBER.search(top, 0, 1000)
+    if number is None:
         return top[:_LONGEST]
-    function = parts["function"]
-    return f"{parts['file']} in {function}"[:_LONGEST] if function else parts["file"][:_LONGEST]
+    file, rest = top[: number.start()], top[number.end() : 1000]
+    function = rest.removeprefix(":in ").lstrip("`'\"").rstrip("'\"")
+    return f"{file} in {function}"[:_LONGEST] if function else file[:_LONGEST]
 
 
 def group_key(record: JobRecord) -> str:

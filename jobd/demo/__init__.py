@@ -12,6 +12,7 @@ import time
 
 from jobd.demo.stage import Ending, Stage
 from jobd.errors import Exit, JobdError, UnavailableError
+from jobd.outward import paragraph
 
 ENDINGS: frozenset[Ending] = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 SECONDS = 25.0
@@ -55,7 +56,7 @@ def main(redis: str | None, seconds: float = SECONDS, stay: float = STAY) -> int
     except _Told:
         print("\nended everything that the demo started; nothing is left behind")
     except JobdError as error:
-        print(f"jobd demo: {error}", file=sys.stderr)
+        print(f"jobd demo: {paragraph(str(error))}", file=sys.stderr)
         return error.exit_code
     finally:
         # What arrived while we were ending has been obeyed.

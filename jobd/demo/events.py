@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobd.demo.scene import Event
+from jobd.outward import shown
 
 _EVENTS = 10
 _OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}
@@ -56,4 +57,4 @@ def _event(record: dict[str, Any]) -> Event:
         text = f"{name} {outcome}: {message}"
     else:
         text = what.replace("_", " ")
-    return Event(record["timestamp"][11:19], record["role"], text, record["level"])
+    return Event(record["timestamp"][11:19], record["role"], shown(text), record["level"])

@@ -33,7 +33,7 @@ _UNITS = {
     "month": 2629800.0,
     "y": 31557600.0,
 }
-_PART = re.compile(f"([0-9.]+)({'|'.join(_UNITS)})")
+_PART = re.compile(f"(?<![0-9.])([0-9.]++)({'|'.join(_UNITS)})")
 
 logger = log.get("jobd.master")
 

@@ -94,7 +94,13 @@ class Birth:
         _close_stdin()
         _prefer_for_oom()
         seat = self._seat(master)
-        log.configure(self.logfile, self.config.log_level, self.config.log_format, self.role)
+        log.configure(
+            self.logfile,
+            self.config.log_level,
+            self.config.log_format,
+            self.role,
+            self.config.log_max_value,
+        )
         return seat
 
     def _adopted(self, master: int, intermediate: int) -> Seat:

@@ -2,7 +2,8 @@
 
 Both ends are non-blocking. A message that does not fit into the socket's buffer waits in memory
 until the peer reads; a peer that reads nothing for long enough to fill the bound is treated as
-gone, so that a stopped child can never block the master.
+gone, so that a stopped child can never block the master. What a message says of jobs and errors
+may be anything; it is made valid, and so short that the message fits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import socket
 from typing import Any
 
 import msgspec
+
+from jobd.outward import encode
 
 BACKLOG_BYTES = 8 * 1024 * 1024
 _CHUNK = 65536
@@ -65,7 +68,7 @@ class Channel:
         """
         if len(self._outgoing) > BACKLOG_BYTES:
             raise ChannelClosed("the other end reads nothing")
-        self._outgoing += msgspec.json.encode(message) + b"\n"
+        self._outgoing += encode(message, BACKLOG_BYTES) + b"\n"
         self.flush()
 
     def flush(self) -> None:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobd.outward import encode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -105,7 +107,7 @@ class Client:
             return
         if not self._outgoing:
             self._since = time.monotonic()
-        line = msgspec.json.encode({"type": kind, **fields}) + b"\n"
+        line = encode({"type": kind, **fields}) + b"\n"
         if len(self._outgoing) + len(line) > ANSWER_BYTES:
             line = b'{"type":"failed","error":"the answer is too long, or is not read"}\n'
             self._finished = True

@@ -9,6 +9,9 @@ import time
 import msgspec
 
 from jobd.errors import Exit
+from jobd.outward import encode
+
+_MOST = 32_768  # bytes, which a pipe takes at once
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ class Launch:
         """Say how it went, once."""
         if self._fd >= 0:
             try:
-                os.write(self._fd, msgspec.json.encode(verdict))
+                os.write(self._fd, encode(verdict, _MOST))
             except OSError:
                 pass  # the launcher was interrupted; the daemon goes on without it
             self.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from jobd.errors import Exit, JobdError
 from jobd.master.outlet import STDERR, Outlet
+from jobd.outward import paragraph
 
 _MODE = 0o640
 _COMPLAIN_EVERY = 10.0  # seconds
@@ -38,7 +39,7 @@ class LogFileError(JobdError):
 
 
 def _plain(text: str) -> bytes:
-    return f"jobd: {text}\n".encode("utf-8", "backslashreplace")
+    return f"jobd: {paragraph(text)}\n".encode()
 
 
 class LogFile:

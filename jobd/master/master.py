@@ -37,6 +37,7 @@ from jobd.master.staff import Staff
 from jobd.master.state import State
 from jobd.master.stop import Stop
 from jobd.master.title import set_title
+from jobd.outward import text_of
 from jobd.version import VERSION
 
 _TICK = 1.0
@@ -123,7 +124,7 @@ class Master:
             self.verdict = Verdict(error.exit_code, str(error))
         except Exception as error:
             logger.exception("internal_error")
-            self.verdict = Verdict(Exit.SOFTWARE, f"internal error: {error}; see the log")
+            self.verdict = Verdict(Exit.SOFTWARE, f"internal error: {text_of(error)}; see the log")
         finally:
             self._close()
         return self.verdict
@@ -210,7 +211,9 @@ class Master:
         """Go on with other settings; children that live keep theirs."""
         self.config = config
         self.staff.slots.configure(config)
-        log.configure(self.logfile, config.log_level, config.log_format, "master")
+        log.configure(
+            self.logfile, config.log_level, config.log_format, "master", config.log_max_value
+        )
 
     def line(self) -> str:
         """The daemon in one line."""

@@ -12,6 +12,9 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from jobd.outward import cut, shown
+
+_LONGEST = 500  # characters of a status: what is too long is not sent at all, READY with it
 _STATUS_EVERY = 5.0
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _ACTIVATION = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
@@ -24,7 +27,7 @@ def _status(text: str) -> str:
     >>> _status("reload failed:\\nWATCHDOG=trigger")
     'STATUS=reload failed: WATCHDOG=trigger'
     """
-    return f"STATUS={' '.join(text.split())}"
+    return f"STATUS={shown(cut(' '.join(text.split()), _LONGEST))}"
 
 
 class Notifier:
@@ -93,6 +96,6 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
                 line.setblocking(False)
-                line.sendto(message.encode(), self._address)
+                line.sendto(message.encode("utf-8", "backslashreplace"), self._address)
         except OSError:
             pass  # systemd going away or its queue being full must not hurt the jobs

@@ -22,6 +22,7 @@ from jobd.master.child import Child
 from jobd.master.fork import ZYGOTE, Forked, Forker, adopt
 from jobd.master.seat import Seat
 from jobd.master.workplace import Workplace
+from jobd.outward import encode
 
 BORN_WITHIN = 10.0
 """Seconds after which a zygote that has not delivered is taken to hang."""
@@ -107,7 +108,7 @@ class Nursery:
         request = Request(role, index, zygote.generation, nonce)
         ours, theirs = Channel.pair()
         try:
-            packet = msgspec.json.encode(request)
+            packet = encode(request)
             descriptors = [theirs.fileno(), *workplace.descriptors]
             socket.send_fds(zygote.requests, [packet], descriptors)
         except OSError:

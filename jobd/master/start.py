@@ -28,6 +28,7 @@ from jobd.master.master import Master
 from jobd.master.notify import Notifier
 from jobd.master.signals import MASTER_SIGNALS
 from jobd.master.stop import AFTERWARDS
+from jobd.outward import paragraph, text_of
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
@@ -60,7 +61,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         return _refuse(error)
     notifier = Notifier.take(os.environ)
     os.chdir(config.directory or Path.cwd())
-    log.configure(logfile, config.log_level, config.log_format, "master")
+    log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
     _warn_of_root(config)
     allowance.warn_of_short_stop(config, extends=notifier.connected)
     if lock is None:
@@ -82,7 +83,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     # make a failure of a stop that has gone well.
     signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     if verdict.code:
-        logfile.complain(f"jobd: {verdict.text}\n".encode())
+        logfile.complain(f"jobd: {paragraph(verdict.text)}\n".encode())
     return verdict.code
 
 
@@ -131,7 +132,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
     except KeyboardInterrupt:
         verdict = Verdict(Exit.INTERRUPTED, "interrupted; the daemon goes on starting")
     if verdict.code:
-        print(f"jobd: {verdict.text}", file=sys.stderr)
+        print(f"jobd: {paragraph(verdict.text)}", file=sys.stderr)
     else:
         _say(
             f"jobd: {'started' if wait else 'starting'}, pid {verdict.pid}, "
@@ -143,7 +144,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
 def _say(text: str) -> None:
     """Print a line; that nobody can read it must not make a failure of a start that went well."""
     try:
-        print(text, flush=True)
+        print(paragraph(text), flush=True)
     except OSError:
         # What could not be written is tried once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -190,7 +191,7 @@ def _become_daemon(
         atexit.unregister(context.close)
         lock.adopt()
         logfile = _DaemonLog.open(config.logfile)
-        log.configure(logfile, config.log_level, config.log_format, "master")
+        log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
         _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
         allowance.warn_of_short_stop(config, extends=False)
@@ -218,7 +219,7 @@ def _why_not(error: Exception) -> Verdict:
         return Verdict(error.exit_code, str(error))
     if isinstance(error, (OSError, daemon.daemon.DaemonError)):
         return Verdict(Exit.OS_ERROR, f"cannot detach: {error}")
-    return Verdict(Exit.SOFTWARE, f"cannot detach: {type(error).__name__}: {error}")
+    return Verdict(Exit.SOFTWARE, f"cannot detach: {type(error).__name__}: {text_of(error)}")
 
 
 def _leave(code: int) -> NoReturn:
@@ -228,7 +229,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _refuse(error: JobdError) -> int:
-    print(f"jobd: {error}", file=sys.stderr)
+    print(f"jobd: {paragraph(str(error))}", file=sys.stderr)
     return error.exit_code
 
 

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from jobd.outward import encode
+
 SCHEMA = 1
+_MOST = 1 << 20
+"""Bytes of the file that are read."""
 
 
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ def load(path: Path) -> State | None:
         return None
     with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         try:
-            state = msgspec.json.decode(file.read(1 << 20), type=State)
+            state = msgspec.json.decode(file.read(_MOST), type=State)
         except (OSError, ValueError, RecursionError):
             return None
     return state if state.schema == SCHEMA else None
@@ -101,7 +105,7 @@ def save(path: Path, state: State) -> None:
         0o644,
     )
     try:
-        content = msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
+        content = msgspec.json.format(encode(state, _MOST // 2), indent=2) + b"\n"
         if os.write(fd, content) < len(content):  # the disk is full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from setproctitle import setproctitle
 
+from jobd.outward import shown
+
 
 def set_title(role: str, tag: str, note: str = "") -> None:
     """Show ``jobd ROLE [TAG] NOTE``."""
     parts = ["jobd", role, f"[{tag}]" if tag else "", note]
-    setproctitle(" ".join(part for part in parts if part))
+    setproctitle(shown(" ".join(part for part in parts if part)))

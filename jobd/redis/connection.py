@@ -62,10 +62,12 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
         if scheme == "rediss":
             options["redis_connect_func"] = _greet
         return redis.Redis.from_url(url, **options)
-    except ValueError as error:
+    except ValueError:
+        # What the library says names the part that it cannot read, which may be of the password.
         raise ConfigError(
-            f"{redact(url)} is not a Redis URL ({error}); write redis://HOST:PORT/DB, "
-            "rediss://…, unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB"
+            f"{redact(url)} is not a Redis URL; write redis://HOST:PORT/DB, rediss://…, "
+            "unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB, and in a password %2F "
+            "for /, %3F for ?, %23 for # and %40 for @"
         ) from None
 
 

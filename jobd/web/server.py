@@ -20,6 +20,7 @@ from jobd.errors import ConfigError, Exit, UnavailableError
 from jobd.master.logfile import LogFile
 from jobd.master.notify import Notifier
 from jobd.master.outlet import STDERR
+from jobd.outward import shown
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.crowd import ACCEPTED_AT_ONCE
 from jobd.web.place import is_loopback
@@ -41,7 +42,9 @@ def serve(config: Config, web: WebConfig) -> int:
         ConfigError: the settings would let strangers in, or name no address.
         UnavailableError: the address is taken.
     """
-    log.configure(LogFile(STDERR, ""), config.log_level, config.log_format, "web")
+    log.configure(
+        LogFile(STDERR, ""), config.log_level, config.log_format, "web", config.log_max_value
+    )
     api = Api(
         config.redis,
         config.prefix,
@@ -66,8 +69,8 @@ def serve(config: Config, web: WebConfig) -> int:
     with _listen(web.bind, web.port, only_loopback=local) as listening:
         host, port = listening.getsockname()[:2]
         # An address that stands for all of them is none that a browser elsewhere can open.
-        shown = socket.gethostname() if ip_address(host).is_unspecified else host
-        shown = f"[{shown}]" if ":" in shown else shown
+        name = socket.gethostname() if ip_address(host).is_unspecified else host
+        name = f"[{name}]" if ":" in name else name
         server = _Server(
             uvicorn.Config(
                 served,
@@ -87,8 +90,8 @@ def serve(config: Config, web: WebConfig) -> int:
         # From here on: uvicorn takes them over when it runs, and gives them back at the end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, server.handle_exit)
-        where = f"http://{shown}:{port}{path}/"
-        click.echo(f"jobd web: {where} (Redis: {config.redacted().redis})")
+        where = f"http://{name}:{port}{path}/"
+        click.echo(shown(f"jobd web: {where} (Redis: {config.redacted().redis})"))
         Notifier.take(os.environ).ready(f"serving {where}")
         server.run([listening])
     return Exit.OK

@@ -16,6 +16,7 @@ from jobd.config import Config
 from jobd.errors import JobdError, PayloadError, Shutdown
 from jobd.functions import finished, refuse_unrun
 from jobd.middleware import server_middleware
+from jobd.outward import cut
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.registry import Definition
 from jobd.worker.coroutines import Coroutines
@@ -156,7 +157,7 @@ class Executor:
         if definition is not None and self._metrics is not None:
             self._metrics.failed(definition.name)
         said = {
-            "error": f"{payload.class_of(error)}: {payload.message_of(error)[:500]}",
+            "error": f"{payload.class_of(error)}: {cut(payload.message_of(error), 500)}",
             "outcome": settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
         }

@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import psutil
 import redis
 
 from jobd.background import Loop
 from jobd.config import Config
 from jobd.identity import hostname
+from jobd.outward import encode, valid
 from jobd.redis import scripts
 from jobd.redis.inflight import LEASE
 from jobd.redis.keys import Keys
@@ -45,8 +45,6 @@ MOST_STACKS = 500_000
 
 SLOW = 0.05
 """Seconds; a round trip that takes longer, five times in a row, is worth a warning."""
-
-_encode = msgspec.json.encode
 
 
 class Heartbeat(Loop):
@@ -81,7 +79,7 @@ class Heartbeat(Loop):
         self._on_lease_lost = on_lease_lost
         self._on_seen = on_seen
         self._process = psutil.Process()
-        self._info = _encode(self._describe())
+        self._info = encode(self._describe())
         self._slow_beats = 0
         self._renew_at = 0.0
         self._round_trip = 0.0
@@ -162,13 +160,13 @@ class Heartbeat(Loop):
         pipeline.expire(key, TTL)
         pipeline.rpop(signals)
         signal: bytes | None = pipeline.execute()[-1]
-        return signal.decode() if signal else None
+        return signal.decode(errors="replace") if signal else None
 
     def _write_work(self) -> None:
         """Write the running jobs, under the names that new and old Sidekiqs read."""
         offset = time.time() - time.monotonic()
         entries: dict[Any, Any] = {
-            work.thread: _encode(
+            work.thread: encode(
                 {
                     "queue": work.job.queue,
                     "payload": work.job.payload.decode("utf-8", "replace"),
@@ -198,8 +196,7 @@ class Heartbeat(Loop):
             # Whatever is there: a key of another type would keep this from being written for ever.
             pipeline.unlink(key)
             # A frame may name a file whose name is no text.
-            raw = text.encode(errors="replace")
-            pipeline.hset(key, mapping={"at": repr(at), "text": raw})
+            pipeline.hset(key, mapping={"at": repr(at), "text": valid(text)})
             pipeline.expire(key, STACKS_TTL)
             pipeline.execute()
             self._stacks.popleft()

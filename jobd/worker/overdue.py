@@ -16,6 +16,7 @@ from types import TracebackType
 
 from jobd import log, payload
 from jobd.errors import JobTimeout
+from jobd.outward import cut
 from jobd.worker.deadlines import Deadlines, Limit
 from jobd.worker.executor import OUR_FILES, Executor
 from jobd.worker.fetcher import Fetcher
@@ -70,7 +71,7 @@ class Overdue:
         for limit in self._deadlines.overdue(time.monotonic()):
             if limit.job is not None:
                 work = payload.parse(limit.job.payload)
-                names[str(limit.job.sequence)] = (work.class_, work.jid)
+                names[str(limit.job.sequence)] = (cut(work.class_, 200), cut(work.jid, 100))
         return names
 
     def fail(self) -> int:

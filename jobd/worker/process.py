@@ -23,6 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
+from jobd.outward import cut
 from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
@@ -375,7 +376,7 @@ class Worker(Child):
         now = time.monotonic_ns()
         idents = {thread.name: thread.ident for thread in threading.enumerate()}
         notes = {
-            ident: f"{_describe(work.job.payload)} from {work.job.queue}, "
+            ident: f"{_describe(work.job.payload)} from {cut(work.job.queue, 200)}, "
             f"for {(now - work.started) / 1e9:.1f} s"
             for work in self._pool.working()
             if (ident := idents.get(work.thread)) is not None
@@ -397,7 +398,7 @@ def _describe(raw: bytes) -> str:
         work = payload.parse(raw)
     except JobdError:
         return "a malformed job"
-    return f"{work.class_} {work.jid}"
+    return f"{cut(work.class_, 200)} {cut(work.jid, 100)}"
 
 
 def _running_job() -> dict[str, object]:

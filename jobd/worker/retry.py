@@ -36,6 +36,9 @@ SLOWEST_COUNT = 200
 """Retries after which the delay, then of half a century, grows no more. What another program has
 written as their number may be larger than any time."""
 
+MOST_FRAMES = 1000
+"""Lines of a backtrace that are kept of a job that wants all; the innermost."""
+
 OnError = Callable[[BaseException, dict[str, Any]], None]
 
 
@@ -61,7 +64,7 @@ def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
     """
     if wanted is not True and (type(wanted) is not int or wanted <= 0):
         return None
-    frames = traceback.extract_tb(payload.traceback_of(error))
+    frames = traceback.extract_tb(payload.traceback_of(error), limit=-MOST_FRAMES)
     lines = [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in reversed(frames)]
     return lines if wanted is True else lines[: int(wanted)]
 

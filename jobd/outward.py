@@ -1,0 +1,180 @@
+"""Text on its way out of the process: always valid, bounded, and harmless to whoever reads it.
+
+What jobs, threads, errors and other programs say may be anything: a file name that is not UTF-8 (a
+lone surrogate, which no encoder takes), thirty megabytes, an escape sequence for a terminal, a line
+break with a forged line behind it, or an object whose ``__str__`` raises. None of that may end a
+process, lose a message or reach a terminal, so whatever is sent, logged or printed goes through
+here.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from jobd.errors import JobTimeout, Shutdown
+
+INTERRUPTIONS = (JobTimeout, Shutdown)
+"""Raised from outside in a thread that runs a job, wherever it is: never to be swallowed."""
+
+# Controls, marks that change the direction of text, separators of lines other than "\n", invisible
+# marks and tags, and surrogates, which are halves of characters.
+_HARMFUL = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
+)
+_IN_LINE = re.compile(f"[\t\n{_HARMFUL}]")
+_IN_BLOCK = re.compile(f"[{_HARMFUL}]")
+_UNBROKEN = re.compile(r"[^\s\"']*")
+_LEAST = 100
+_MOST = 10_000
+_json = msgspec.json.Encoder(enc_hook=lambda value: text_of(value)).encode
+
+
+def valid(text: str) -> str:
+    """*text* as a plain ``str`` that UTF-8 can hold.
+
+    >>> valid("caf\\udce9"), valid("café")
+    ('caf\\\\udce9', 'café')
+    """
+    plain = text if type(text) is str else str.__str__(text)
+    if plain.isascii():
+        return plain
+    return plain.encode("utf-8", "backslashreplace").decode()
+
+
+def text_of(value: object, most: int = _MOST, render: Callable[[Any], str] = str) -> str:
+    """*value* as valid text, :func:`cut` after *most* characters, whatever its own ``__str__`` (or
+    ``__repr__``, by *render*) does."""
+    try:
+        return valid(cut(render(value), most))
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the application's code, and it is broken
+        return f"<{kind_of(value)} whose {render.__name__}() raises {kind_of(error)}>"
+
+
+def kind_of(value: object) -> str:
+    """The name of the class of *value*, whatever its metaclass says."""
+    return valid(cut(type.__dict__["__name__"].__get__(type(value)), _LEAST))
+
+
+def cut(text: str, most: int) -> str:
+    """*text*, or if it is longer than *most* characters its beginning and a note of its length.
+
+    No password is cut in two: a URL that reaches over the cut is kept without what might be one.
+
+    >>> cut("abcdef", 3), cut("at redis://me:secret@db:6379", 19)
+    ('abc… 6 characters in all', 'at redis://***… 28 characters in all')
+    """
+    plain = text if type(text) is str else str.__str__(text)
+    if len(plain) <= most:
+        return plain
+    return f"{cut_end(plain[:most])}… {len(plain):,} characters in all"
+
+
+def cut_end(beginning: str) -> str:
+    """*beginning*, which is all that is left of a text, without a part of a password at its end."""
+    # From behind: from the front it would look for the end anew behind each space.
+    unbroken = _UNBROKEN.match(beginning[::-1])
+    at = beginning.find("://", len(beginning) - (unbroken.end() if unbroken else 0))
+    return beginning if at < 0 else f"{beginning[: at + 3]}***"
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """*text* as it may be shown to a person: what would control a terminal, hide something or turn
+    it round is escaped.
+
+    Args:
+        lines: it is laid out, so that line breaks and tabs stay.
+
+    >>> shown("a\\nb\\x1b[31m\\x9b\\u202e")
+    'a\\\\nb\\\\x1b[31m\\\\x9b\\\\u202e'
+    """
+    plain = text if type(text) is str else str.__str__(text)
+    if plain.isprintable():
+        return plain
+    return (_IN_BLOCK if lines else _IN_LINE).sub(_escaped, plain)
+
+
+def paragraph(text: str) -> str:
+    """*text* for a person, every line but the first indented, so that none can pass for another
+    message.
+
+    >>> paragraph("failed:\\njobctl: done")
+    'failed:\\n  jobctl: done'
+    """
+    first, *rest = shown(text, lines=True).split("\n")
+    return "\n".join([first, *(line if line[:1].isspace() else f"  {line}" for line in rest)])
+
+
+def any_text_prints() -> None:
+    """Have the standard streams take text that their encoding does not know, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def harmless(value: Any) -> Any:
+    """What has been read as JSON, each text in it fit for one line on a terminal."""
+    return _each(value, shown)
+
+
+def harmless_json(raw: bytes) -> bytes:
+    """The same JSON, ``\\uXXXX`` in place of what :func:`shown` escapes."""
+    if raw.isascii() and b"\x7f" not in raw:
+        return raw  # the encoder has escaped the other controls
+    return _IN_BLOCK.sub(_json_escaped, raw.decode()).encode()
+
+
+def encode(value: object, most: int | None = None) -> bytes:
+    """*value*, a message of ours, as JSON of at most *most* bytes: texts in it are made valid, and
+    the long ones cut, for they come from anywhere.
+
+    >>> encode({"type": "failed", "reason": "no caf\\udce9.csv"})
+    b'{"type":"failed","reason":"no caf\\\\\\\\udce9.csv"}'
+    """
+    try:
+        raw = _json(value)
+    except UnicodeEncodeError:
+        raw = _json(_each(value, valid))
+    share = most or 0
+    while most and len(raw) > most and share > _LEAST:
+        share //= 4
+        raw = _json(_each(value, partial(_part, share)))
+    return raw
+
+
+def _part(most: int, text: str) -> str:
+    return valid(cut(text, most))
+
+
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy of *value*, as JSON knows it, with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {
+            change(key) if isinstance(key, str) else key: _each(one, change)
+            for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_each(one, change) for one in value]
+    if isinstance(value, msgspec.Struct):
+        return _each(msgspec.structs.asdict(value), change)
+    return value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
