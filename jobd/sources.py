@@ -47,7 +47,7 @@ def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # reading it says why: without the users in it everybody here would be an administrator
+        pass  # reading it says why: without its users everybody here would be an administrator
     return "jobd.toml"
 
 

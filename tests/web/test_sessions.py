@@ -69,8 +69,9 @@ def test_with_tls_the_cookie_goes_nowhere_else(redis: redis_py.Redis) -> None:
     assert answer.headers["set-cookie"].endswith("; Secure")
     app = Starlette(routes=[Mount("/jobs", guarded(redis))])
     answer = log_in(browser(app, url="https://jobs.example"), under="/jobs")
-    assert answer.headers["set-cookie"].startswith("__Secure-jobd_")
-    assert "; Path=/jobs;" in answer.headers["set-cookie"]
+    assert answer.headers["set-cookie"].startswith("__Host-jobd_")
+    assert "; Path=/;" in answer.headers["set-cookie"]
+    assert answer.headers["set-cookie"].endswith("; Secure")
 
 
 def test_two_dashboards_on_one_host_have_a_session_each(redis: redis_py.Redis) -> None:
