@@ -113,8 +113,8 @@ def cookie_name(scope: Scope) -> str:
     """Another one for every dashboard of a host: browsers send cookies to all its ports, and those
     of ``/`` to all paths.
 
-    With TLS the name begins with ``__Host-``: no other host, not even a subdomain, and no connection
-    without TLS can set it. For that its path must be ``/``.
+    With TLS the name begins with ``__Host-``: no other host, not even a subdomain, and no
+    connection without TLS can set it. For that its path must be ``/``.
     """
     host = header(scope, b"host") or ""
     port = host.rpartition(":")[2]

@@ -1,4 +1,4 @@
-"""Requests that read jobs take turns: so many at once, and of one address no more than half of them.
+"""Requests that read jobs take turns: so many at once, and of one address half of them at most.
 
 Each may hold some megabytes of jobs and a thread; without turns, forty large pages at once would be
 gigabytes, and whoever asks for slow ones would keep all threads from the others. Who must wait,
@@ -20,8 +20,8 @@ from jobd.web.place import network, path_within
 from jobd.web.refusals import NotNow
 
 AT_ONCE = 16
-"""Requests that work at once: with what one may read (:data:`jobd.api.reading.BYTES`), some 64 MB of
-jobs. Python runs one at a time anyway, so more would only wait for each other."""
+"""Requests that work at once: with what one may read (:data:`jobd.api.reading.BYTES`), some 64 MB
+of jobs. Python runs one at a time anyway, so more would only wait for each other."""
 
 OF_ADDRESS = AT_ONCE // 2
 """The same of one address (of IPv6, one network), of which a trusted proxy says which it is."""

@@ -42,7 +42,7 @@ def test_one_address_takes_half_of_the_turns_and_all_take_no_more_than_there_are
         work = Work()
         app = Turns(work)
         async with anyio.create_task_group() as group:
-            for number in range(60):
+            for _ in range(60):
                 group.start_soon(app, asked("192.0.2.66"), ignored, ignored)
             await anyio.wait_all_tasks_blocked()
             assert work.working == ["192.0.2.66"] * OF_ADDRESS
