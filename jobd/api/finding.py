@@ -18,6 +18,7 @@ from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
+from jobd.texts import Text
 
 if TYPE_CHECKING:
     from jobd.api.entries import SortedEntry
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 NEAR = 2_000
 """Jobs that workers may have taken since a page of a queue was read, without a long search."""
+
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of the jobs that are found at once by their keys."""
 
 _KEY = re.compile(r"(-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?))-(.+)", re.DOTALL)
 
@@ -48,7 +52,18 @@ def entries(
     jobs: JobSet, session: Session, keys: Iterable[str], seconds: float | None
 ) -> list[SortedEntry]:
     """See :meth:`JobSet.find_all`."""
-    return list(scored(jobs, session, {_parsed(key) for key in keys}, seconds))
+    found, room = [], MOST_HELD
+    for entry in scored(jobs, session, {_parsed(key) for key in keys}, seconds):
+        found.append(entry)
+        room -= len(entry.value)
+        if room < 0:
+            raise ArgumentError(
+                Text(
+                    "these jobs have more than %(most)s MB together; choose fewer of them",
+                    most=MOST_HELD // 1024**2,
+                )
+            )
+    return found
 
 
 def scored(

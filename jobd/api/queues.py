@@ -15,7 +15,16 @@ from jobd.api import finding
 from jobd.api.entries import is_plain
 from jobd.api.finding import QueuedKey
 from jobd.api.queuescan import QueueScan, QueueSweep
-from jobd.api.reading import BATCH, Page, answers, check_bounds, members, portion, text
+from jobd.api.reading import (
+    BATCH,
+    STEP,
+    STEP_BYTES,
+    Page,
+    check_bounds,
+    members,
+    portion,
+    text,
+)
 from jobd.api.records import JobRecord, all_of, by_place, delete_queued, in_order
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError
@@ -68,6 +77,10 @@ class Queue:
         return [cls(name, session) for name in names]
 
     # -- looking -------------------------------------------------------------------------------
+
+    def summary(self) -> QueueSummary:
+        """Size, latency and pause; three commands."""
+        return QueueSummary(self.name, self.size, self.latency, self.paused)
 
     @property
     def size(self) -> int:
@@ -284,24 +297,18 @@ def _records(jobs: Iterable[JobRecord | bytes]) -> list[JobRecord]:
     return [job if isinstance(job, JobRecord) else JobRecord(job) for job in jobs]
 
 
-def summaries(session: Session) -> list[QueueSummary]:
-    """All known and all paused queues by name, in two round trips (and one more for each 1,000
-    queues)."""
-    now = time.time()
-    paused = {text(name) for name in members(session.redis, session.keys.paused)}
+def summaries(session: Session, most: int | None = None) -> list[QueueSummary]:
+    """See :meth:`jobd.api.Api.queues`."""
+    paused = {text(name) for name in members(session.redis, session.keys.paused, most)}
+    known = (text(name) for name in members(session.redis, session.keys.queues, most))
     # A pause may come before the first job, and nobody but people ends it.
-    names = sorted({*paused, *(queue.name for queue in Queue.all(session))})
-    with session.redis.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.llen(session.keys.queue(name))
-            pipe.lindex(session.keys.queue(name), -1)
-        found = answers(pipe) if names else []
-    return [
-        QueueSummary(
-            name=name,
-            size=size or 0,
-            latency=JobRecord(oldest).waited(now) if oldest is not None else 0.0,
-            paused=name in paused,
-        )
-        for name, size, oldest in zip(names, found[::2], found[1::2], strict=True)
-    ]
+    names = sorted({*paused, *known})[:most]
+    now = time.time()
+    found: list[QueueSummary] = []
+    while len(found) < len(names):
+        part = names[len(found) : len(found) + STEP]
+        looked = scripts.OLDEST(session.redis, [*map(session.keys.queue, part)], [STEP_BYTES])
+        for name, size, oldest in zip(part, looked[::2], looked[1::2], strict=False):
+            latency = JobRecord(oldest).waited(now) if oldest else 0.0
+            found.append(QueueSummary(name, size, latency, name in paused))
+    return found

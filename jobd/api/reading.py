@@ -16,6 +16,7 @@ import redis as redis_py
 
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
+from jobd.redis.protocol import Argument
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ MOST = 1_000
 """Entries of one page, or of one step through everything."""
 
 BYTES = 4 * 1024 * 1024
-"""About what one page has, or one step of an action. No command tells the size of a job before it is
-read, so each draught is as large as the one before it promises."""
+"""About what one page has, or one step of an action. No command tells the size of a job before it
+is read, so each draught is as large as the one before it promises."""
 
 STEP, STEP_BYTES = 250, 1024 * 1024
 """Entries that a script reads, and about the bytes of them. Everybody else waits meanwhile: with
@@ -100,6 +101,26 @@ def portion(
         read += len(part) // width
         room -= sum(map(len, part))
     return size, found
+
+
+def scanned(client: redis_py.Redis, key: str) -> Iterator[tuple[bytes, bytes]]:
+    """The fields and values of a hash, in bounded steps."""
+    cursor: Any = "0"
+    while cursor != b"0":
+        how: list[Argument] = ["HSCAN", cursor, STEP, STEP_BYTES, "", ""]
+        cursor, _, *words = scripts.SCAN(client, [key], how)
+        yield from zip(words[::2], words[1::2], strict=True)
+
+
+def hashes(client: redis_py.Redis, keys: Sequence[str]) -> Iterator[dict[bytes, bytes]]:
+    """The hashes of these keys, in their order, in bounded steps; of one that is larger than a step
+    some fields. See ``hashes.lua``."""
+    done = 0
+    while done < len(keys):
+        found = scripts.HASHES(client, keys[done : done + STEP], [STEP_BYTES])
+        for words in found:
+            yield dict(zip(words[::2], words[1::2], strict=True))
+        done += len(found)
 
 
 class Stride:

@@ -25,8 +25,8 @@ _DIRECT = frozenset(
     x-requested-with
     """.split()
 )
-"""Headers that browsers and scripts send to a server that they talk to; besides them ``Sec-…``, which is
-the browser's own."""
+"""Headers that browsers and scripts send to a server that they talk to. Besides them there are
+``Sec-…``, which are the browser's own."""
 _FOR_PROGRAMS = frozenset({"/metrics", "/healthz", "/readyz", "/live"})
 
 
