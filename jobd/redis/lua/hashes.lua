@@ -3,7 +3,7 @@
 -- KEYS  hashes
 -- ARGV  1 bytes after which it ends; of the first hash something is always read
 -- Returns  for each hash that was looked at a list: its fields, each followed by its value. Of one
---       that is too large for the room that was left, some. A key of another type is an empty hash.
+--       that is larger than all of that, some. A key of another type is an empty hash.
 -- Draughts grow as in portion.lua.
 local room, found, draught = tonumber(ARGV[1]), {}, 1
 for i, key in ipairs(KEYS) do
@@ -19,6 +19,7 @@ for i, key in ipairs(KEYS) do
     end
     draught = math.min(2 * draught, 16)
   until cursor == '0' or room <= 0
+  if cursor ~= '0' and room <= 0 and i > 1 then break end -- it is the first of the next call
   found[i] = fields
   room = room - 1000 -- a look is work as well
 end

@@ -31,6 +31,9 @@ ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
 """What the queues may be sorted by."""
 
 
+LONGEST_NAME = 1_000
+"""Characters of the name of a queue that something is done to: the audit log keeps it."""
+
 MOST_WATCHED = 500
 """Queues whose rates are known, the largest ones."""
 
@@ -89,7 +92,7 @@ def act(request: Request) -> Response:
             )
         )
     name = str(form.get("name", ""))
-    if not name:
+    if not 0 < len(name) <= LONGEST_NAME:
         raise Refusal(Text("which queue? The form does not say it."))
     return steps[action](request, form, name)
 
