@@ -31,7 +31,7 @@ ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
 """What the queues may be sorted by."""
 
 
-LONGEST_NAME = 1_000
+LONGEST_NAME = 10_000
 """Characters of the name of a queue that something is done to: the audit log keeps it."""
 
 MOST_WATCHED = 500

@@ -314,12 +314,12 @@ def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
     search = _search(part)
     scan = found.scan(search.match, search.where)
     entries: list[SortedEntry] = []
-    found_so_far, end = 0, time.monotonic() + _COUNTING
+    count_so_far, end = 0, time.monotonic() + _COUNTING
     while not scan.done and time.monotonic() < end:
         step = scan.next()
-        found_so_far += len(step)
+        count_so_far += len(step)
         entries += step[: 5 - len(entries)]
-    count = jobs(found_so_far)
+    count = jobs(count_so_far)
     return count if scan.done else Text("at least %(jobs)s", jobs=count), entries
 
 
