@@ -52,7 +52,13 @@ def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
     named = given or environment.get("JOBD_CONFIG")
     if named:
         return named
-    return "jobd.toml" if Path("jobd.toml").exists() else None
+    try:
+        os.lstat("jobd.toml")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # reading it says why: without its users everybody here would be an administrator
+    return "jobd.toml"
 
 
 def load(

@@ -73,8 +73,9 @@ class WebConfig:
         check=_path,
     )
     proxies: tuple[str, ...] = setting(
-        ("127.0.0.1", "::1"),
-        "Addresses of proxies that are believed whom they speak for (X-Forwarded-For and -Proto).",
+        (),
+        "Addresses of proxies that are believed whom they speak for (X-Forwarded-For and -Proto). "
+        "Without them nobody is; whoever is believed can evade the limits of an address.",
         "--proxy",
         env=("JOBD_WEB_PROXIES",),
         metavar="ADDRESS",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from jobd.api.reading import text
+from jobd.api.reading import hashes, text
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
@@ -17,6 +16,9 @@ KEPT = 90 * 86_400
 """Seconds that a deploy is remembered, from the last one of its day."""
 
 MOST_DAYS = 90
+
+MOST_MARKS, MOST_LABEL = 2_000, 1_000
+"""Deploys of one look, and bytes of a label."""
 
 _TOLD = 200
 """Characters of a label in the audit log."""
@@ -73,7 +75,8 @@ class Deploys:
         return bool(action.call(scripts.DEPLOY, keys, arguments))
 
     def fetch(self, days: int = 1, last: datetime.date | None = None) -> list[Mark]:
-        """The deploys of some UTC days, oldest first; one round trip, O(deploys).
+        """The deploys of some UTC days, oldest first, the last 2,000 of them; a script for each
+        megabyte.
 
         Args:
             days: how many, from 1 to 90.
@@ -86,17 +89,15 @@ class Deploys:
             raise ArgumentError(f"days must be between 1 and {MOST_DAYS}, not {days}")
         last = last or datetime.datetime.now(datetime.UTC).date()
         midnight = datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for back in range(days):
-                pipe.hgetall(self._api.keys.marks(midnight - back * 86_400))
-            found: list[Any] = pipe.execute()
-        marks = [
-            Mark(at, text(label))
-            for day in found
-            for stamp, label in day.items()
-            if (at := _time(text(stamp))) is not None
-        ]
-        return sorted(marks, key=lambda mark: mark.at)
+        keys = [self._api.keys.marks(midnight - back * 86_400) for back in range(days)]
+        marks: list[Mark] = []
+        for day in hashes(self._api.redis, keys):
+            for stamp, label in day.items():
+                if (at := _time(text(stamp))) is not None:
+                    marks.append(Mark(at, text(label[:MOST_LABEL])))
+            if len(marks) > MOST_MARKS:
+                break
+        return sorted(marks, key=lambda mark: mark.at)[-MOST_MARKS:]
 
 
 def _time(stamp: str) -> datetime.datetime | None:

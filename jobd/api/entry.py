@@ -42,9 +42,13 @@ class Api(Session):
         """
         return stats.counters(self)
 
-    def stats(self) -> Stats:
-        """All counters. Cost: about four round trips; O(queues + processes)."""
-        return stats.stats(self)
+    def stats(self, most: int | None = None) -> Stats:
+        """All counters. Cost: O(queues + processes), in steps of 1,000.
+
+        Args:
+            most: queues and processes that are looked at, any of them where there are more.
+        """
+        return stats.stats(self, most)
 
     def reset_stats(self, *names: Counter) -> None:
         """Set totals to zero, those of the days excepted; one script.
@@ -75,10 +79,14 @@ class Api(Session):
         """The queue of that name; nothing is sent."""
         return Queue(name, self)
 
-    def queues(self) -> list[QueueSummary]:
+    def queues(self, most: int | None = None) -> list[QueueSummary]:
         """All known queues by name, with size, latency and pause; also those that are paused and
-        have never had a job. Cost: three round trips; O(queues)."""
-        return queues.summaries(self)
+        have never had a job. Cost: O(queues), a script for each 250 or megabyte of oldest jobs.
+
+        Args:
+            most: of more queues than so many, any so many of them.
+        """
+        return queues.summaries(self, most)
 
     # -- sets ------------------------------------------------------------------------------------
 

@@ -13,13 +13,15 @@ from jobd.api.glob import escaped
 from jobd.api.inflight import InFlightSet
 from jobd.api.queues import Queue
 from jobd.api.queuescan import QueueScan
+from jobd.api.reading import STEP, STEP_BYTES, text
 from jobd.api.records import JobRecord
-from jobd.api.scans import Scan
+from jobd.api.scans import Scan, position
 from jobd.api.session import Session
 from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.setscan import SetScan
 from jobd.api.work import WorkSet
 from jobd.errors import ArgumentError
+from jobd.redis import scripts
 
 _SETS = {"retry": RetrySet, "schedule": ScheduledSet, "dead": DeadSet}
 _WORK = "work"
@@ -57,14 +59,18 @@ class JobSearch(Scan[Found]):
             raise ArgumentError("a job is found by its id; give one")
         self._api = session
         self._jid = jid
-        queues = [f"queue:{queue.name}" for queue in Queue.all(session)]
-        self._places = [_WORK, *_SETS, *queues]
-        inner, _, place = cursor.partition("@")
-        if place:
-            # A queue that has gone meanwhile: on with the one after it.
-            later = [each for each in self._places if each == place or place < each in queues]
-            self._places = self._places[self._places.index(later[0]) :] if later else []
-        self._inner = inner
+        self._places = [_WORK, *_SETS]
+        # Where the queues begin that are in self._places, and those after them, for SSCAN: there
+        # may be a hundred thousand. None before the first and after the last of them.
+        self._here: str | None = None
+        self._after: str | None = "0"
+        numbers, _, place = cursor.partition("@")
+        self._inner, _, here = numbers.partition(".")
+        if place in self._places:
+            self._places = self._places[self._places.index(place) :]
+        elif place:
+            self._places = []
+            self._list_queues(str(position(here)), place)
         self._scan: Scan[SortedEntry] | Scan[JobRecord] | None = None
         self.done = not self._places
 
@@ -72,7 +78,9 @@ class JobSearch(Scan[Found]):
     def cursor(self) -> str:
         if self.done:
             return ""
-        return f"{self._inner if self._scan is None else self._scan.cursor}@{self._places[0]}"
+        inner = self._inner if self._scan is None else self._scan.cursor
+        here = "" if self._here is None else f".{self._here}"
+        return f"{inner}{here}@{self._places[0]}"
 
     @property
     def place(self) -> str:
@@ -94,8 +102,29 @@ class JobSearch(Scan[Found]):
                 return found
         self._places.pop(0)
         self._scan, self._inner = None, ""
+        if not self._places and self._after is not None:
+            self._list_queues(self._after)
         self.done = not self._places
         return found
+
+    def _list_queues(self, here: str, since: str = "") -> None:
+        """Go on with the queues that SSCAN lists at *here*.
+
+        Args:
+            since: of a search that goes on; those before are done. One that has gone meanwhile: on
+                with the one after it.
+        """
+        key, after = self._api.keys.queues, here
+        while not self._places and self._after is not None:
+            here = after
+            cursor, _, *names = scripts.SCAN(
+                self._api.redis, [key], ["SSCAN", here, STEP, STEP_BYTES, "", ""]
+            )
+            after = text(cursor)
+            self._here, self._after = here, None if after == "0" else after
+            places = sorted(f"queue:{text(name)}" for name in names)
+            self._places = [place for place in places if place >= since]
+            since = ""
 
     def _running(self) -> list[Found]:
         work = WorkSet(self._api).find_work(self._jid)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobd.api.entries import is_plain
 from jobd.api.queuescan import QueueScan
-from jobd.api.reading import MOST
+from jobd.api.reading import MOST, STEP_BYTES, Stride
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.errors import ArgumentError
+from jobd.redis import scripts
+from jobd.texts import Text
 
 if TYPE_CHECKING:
     from jobd.api.entries import SortedEntry
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 NEAR = 2_000
 """Jobs that workers may have taken since a page of a queue was read, without a long search."""
 
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of the jobs that are found at once by their keys."""
+
 _KEY = re.compile(r"(-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?))-(.+)", re.DOTALL)
-_SCORES = 20
-"""Times whose entries are read in one round trip."""
 
 
 class QueuedKey(NamedTuple):
@@ -49,30 +52,44 @@ def entries(
     jobs: JobSet, session: Session, keys: Iterable[str], seconds: float | None
 ) -> list[SortedEntry]:
     """See :meth:`JobSet.find_all`."""
-    wanted = {_parsed(key) for key in keys}
-    found: list[SortedEntry] = []
-
-    def take(entry: SortedEntry) -> bool:
-        for name in (entry.jid, f"~{entry.digest}"):
-            if (entry.score, name) in wanted:
-                wanted.discard((entry.score, name))
-                return True
-        return False
-
-    scores, crowded = sorted({score for score, _ in wanted}), False
-    for first in range(0, len(scores), _SCORES):
-        with session.redis.pipeline(transaction=False) as pipe:
-            for score in scores[first : first + _SCORES]:
-                exact = repr(score)
-                pipe.zrangebyscore(jobs._key, exact, exact, start=0, num=MOST, withscores=True)
-            for raws in pipe.execute():
-                found += filter(take, (jobs._entry(raw, score) for raw, score in raws))
-                crowded = crowded or len(raws) == MOST
-    if wanted and crowded:
-        scan, end = jobs.scan(), _end(seconds)
-        while wanted and not scan.done and time.monotonic() < end:
-            found += filter(take, scan.next())
+    found, room = [], MOST_HELD
+    for entry in scored(jobs, session, {_parsed(key) for key in keys}, seconds):
+        found.append(entry)
+        room -= len(entry.value)
+        if room < 0:
+            raise ArgumentError(
+                Text(
+                    "these jobs have more than %(most)s MB together; choose fewer of them",
+                    most=MOST_HELD // 1024**2,
+                )
+            )
     return found
+
+
+def scored(
+    jobs: JobSet, session: Session, wanted: set[tuple[float, str]], seconds: float | None
+) -> Iterator[SortedEntry]:
+    """The entries with these scores and these ids (or ``~`` and their digests), step by step."""
+    left, offset, end = sorted(wanted), 0, _end(seconds)
+    while left and time.monotonic() < end:
+        words = [
+            word
+            for score, name in left[:MOST]
+            # JSON may write other ids in other ways.
+            for word in (repr(score), name if is_plain(name) else "")
+        ]
+        done, offset, *found = scripts.FIND_ENTRIES(
+            session.redis, [jobs._key], [STEP_BYTES, offset, *words]
+        )
+        for entry in jobs._entries(found):
+            for name in (entry.jid, f"~{entry.digest}"):
+                if (entry.score, name) in wanted:
+                    wanted.discard((entry.score, name))
+                    yield entry
+        left = left[done:]
+        # What has been found needs no further look.
+        while left and left[0] not in wanted:
+            left, offset = left[1:], 0
 
 
 def queued(
@@ -82,10 +99,15 @@ def queued(
     wanted = {key.digest: key for key in keys}
     found: list[JobRecord] = []
     placed = [key for key in wanted.values() if key.place is not None]
-    with session.redis.pipeline(transaction=False) as pipe:
-        for key in placed:
-            pipe.lindex(queue._key, -1 - (key.place or 0))
-        raws: list[Any] = pipe.execute() if placed else []
+    raws: list[Any] = []
+    stride = Stride()
+    while len(raws) < len(placed):
+        with session.redis.pipeline(transaction=False) as pipe:
+            for key in placed[len(raws) : len(raws) + stride.entries]:
+                pipe.lindex(queue._key, -1 - (key.place or 0))
+            part: list[Any] = pipe.execute()
+        stride.took([raw or b"" for raw in part])
+        raws += part
     for key, raw in zip(placed, raws, strict=True):
         record = JobRecord(raw or b"", queue.name, session, place=key.place)
         if record.digest == key.digest:

@@ -1,8 +1,8 @@
 """Patterns as Redis has them (``*``, ``?``, ``[a-c]``, ``[^a]`` and a backslash), in bounded time.
 
-Redis searches only its sets by itself, and while it compares a long pattern with a long text
-everybody else waits. So it is asked for one short part of a pattern (:func:`sent`), and what that
-finds is compared here, as are lists.
+While Redis compares a pattern with a long text everybody else waits, and some patterns take it a
+thousand times as long as others. So it is asked for a short plain text that is a part of the
+pattern (:func:`plain_part`), in its sets, and what that finds is compared here, as are lists.
 
 Here, between two stars the leftmost match is as good as any, so that a text is gone through once.
 Plain text is found in a time that grows with the length of the text alone. What has a ``?`` or a
@@ -23,26 +23,25 @@ MOST_OPEN = 32
 """Bytes that a part of a pattern between two stars stands for, if it has a ``?`` or a class."""
 
 MOST_SENT = 32
-"""Bytes of a pattern that Redis compares. It may have to do that anew at each byte of a job."""
-
-_SPECIAL = b"*?[]\\^"
+"""Bytes of a text that Redis searches for."""
 
 
 class _Word(NamedTuple):
     """What stands for one byte.
 
     Attributes:
-        source: in a pattern of Redis.
         expression: in a regular expression.
         plain: whether it stands for itself only.
+        letter: what it stands for, or the small letter if it stands for that and its capital;
+            empty for anything else.
     """
 
-    source: bytes
     expression: bytes
     plain: bool = False
+    letter: bytes = b""
 
 
-_ANY = _Word(b"?", b".")
+_ANY = _Word(b".")
 
 
 def whole(match: str) -> str:
@@ -63,31 +62,25 @@ def escaped(plain: str) -> str:
     return re.sub(r"([*?\[\]\\^])", r"\\\1", plain)
 
 
-def sent(match: str) -> bytes | None:
-    """The pattern that Redis compares for *match*: it finds all that *match* does, and maybe more.
-    None if that is everything.
+def plain_part(match: str) -> tuple[bytes, bool]:
+    """The longest plain text that all have in them that *match* finds, as far as it is sent to
+    Redis; empty if there is none. And whether its small letters stand for capitals as well.
 
-    >>> sent("order*timeout?[0-9]*"), sent("*??*")
-    (b'*timeout?[0-9]*', None)
+    >>> plain_part("order*timeout?[0-9]*"), plain_part("*[aA][bB]c*"), plain_part("*??*")
+    ((b'timeout', False), (b'abc', True), (b'', False))
     """
-    best = max(map(_beginning, _parts(match)), key=len)
-    return b"*" + b"".join(word.source for word in best) + b"*" if best else None
-
-
-def _beginning(part: list[_Word]) -> list[_Word]:
-    """As much of *part* as Redis compares, without what stands for any byte at its ends."""
-    room = MOST_SENT
-    taken: list[_Word] = []
-    for word in part:
-        if word.source == _ANY.source and not taken:
-            continue
-        room -= len(word.source)
-        if room < 0:
-            break
-        taken.append(word)
-    while taken and taken[-1].source == _ANY.source:
-        taken.pop()
-    return taken
+    best, folds = b"", False
+    for part in _parts(match):
+        text, folding = b"", False
+        for word in [*part, _ANY]:
+            letter = word.letter
+            if letter and len(text) < MOST_SENT:
+                text, folding = text + letter, folding or not word.plain
+                continue
+            if len(text) > len(best):
+                best, folds = text, folding
+            text, folding = letter, bool(letter) and not word.plain
+    return (best.lower(), True) if folds else (best, False)
 
 
 def matcher(match: str) -> Callable[[bytes], bool]:
@@ -156,14 +149,13 @@ def _word(raw: bytes, at: int) -> tuple[_Word, int]:
     if raw[at] == ord("\\") and at + 1 < len(raw):
         at += 1
     byte = raw[at : at + 1]
-    source = b"\\" + byte if byte in _SPECIAL else byte
-    return _Word(source, re.escape(byte), plain=True), at + 1
+    return _Word(re.escape(byte), plain=True, letter=byte), at + 1
 
 
 def _class(raw: bytes, at: int) -> tuple[_Word, int]:
     """The class that begins at *at*, as Redis reads it: one without an end goes to the end of the
     pattern, a range may be the wrong way round, and an empty one matches nothing."""
-    first, members = at, set()
+    members = set()
     negated = raw[at + 1 : at + 2] == b"^"
     at += 2 if negated else 1
     while at < len(raw) and raw[at] != ord("]"):
@@ -182,8 +174,6 @@ def _class(raw: bytes, at: int) -> tuple[_Word, int]:
         expression = b"[^" * negated + b"[" * (not negated) + inner + b"]"
     else:
         expression = b"." if negated else b"(?!)"
-    # Where the end is missing, nothing may be put behind it; and whether a byte beyond ASCII is
-    # more or less than another one depends on the machine that Redis is on.
-    source = raw[first : at + 1]
-    same = at < len(raw) and source.isascii()
-    return _Word(source if same else _ANY.source, expression), at + 1
+    cases = {bytes([member]).lower() for member in members}
+    both = not negated and len(members) == 2 and len(cases) == 1
+    return _Word(expression, letter=cases.pop() if both else b""), at + 1

@@ -127,7 +127,7 @@ class FailureGroup:
 
     def _add(self, record: JobRecord) -> None:
         self.count += 1
-        name = record.display_class
+        name = record.display_class[:_LONGEST]
         if name in self.classes or len(self.classes) < SAMPLES:
             self.classes[name] = self.classes.get(name, 0) + 1
         first, last = record.failed_at, record.retried_at or record.failed_at
@@ -136,7 +136,7 @@ class FailureGroup:
         if last is not None:
             self.last_seen = max(last, self.last_seen if self.last_seen is not None else last)
         if len(self.jids) < SAMPLES and record.jid and record.jid not in self.jids:
-            self.jids.append(record.jid)
+            self.jids.append(record.jid[:_LONGEST])
 
 
 class FailureGroups:
@@ -182,7 +182,7 @@ class FailureGroups:
                     self.other += 1
                     continue
                 group = self._groups[key] = FailureGroup(
-                    key, entry.error_class, place(entry), entry.error_message[:_LONGEST]
+                    key, entry.error_class[:_LONGEST], place(entry), entry.error_message[:_LONGEST]
                 )
             group._add(entry)
 

@@ -9,15 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from jobd.api.reading import MOST, text
+from jobd.api.reading import MOST, scanned, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
 from jobd.redis.inflight import CLOCK_STEP
-
-_STEP = 100
-"""Jobs that are read in one round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +60,7 @@ class InFlightSet:
             now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)
         for raw, ends in owners:
             owner = text(raw)
-            found: Any = redis.hscan_iter(keys.inflight(owner), count=_STEP)
-            for tag, payload in found:
+            for tag, payload in scanned(redis, keys.inflight(owner)):
                 queue = text(tag).partition(":")[2]
                 # Zero or less marks an owner whose jobs are being recovered.
                 lease = min(ends - now, -0.001) if ends <= 0 else ends - now

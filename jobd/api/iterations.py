@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jobd.api.reading import answers, batches, decoded, integer, number
+from jobd.api.reading import decoded, hashes, integer, number
 from jobd.api.session import Session
 
 
@@ -30,20 +30,14 @@ class IterableState:
 def iterable_states(session: Session, jids: Iterable[str]) -> dict[str, IterableState]:
     """The states of those of these jobs that are iterable and have begun, by their ids.
 
-    Cost: a round trip for each 100 of them.
+    Cost: a script for each 250 of them or megabyte.
 
     Raises:
         redis.RedisError: the server does not answer.
     """
-    found: dict[str, IterableState] = {}
-    for batch in batches(jid for jid in dict.fromkeys(jids) if jid):
-        with session.redis.pipeline(transaction=False) as pipe:
-            for jid in batch:
-                pipe.hgetall(session.keys.iteration(jid))
-            for jid, fields in zip(batch, answers(pipe), strict=True):
-                if fields:
-                    found[jid] = _state(fields)
-    return found
+    asked = [jid for jid in dict.fromkeys(jids) if jid]
+    read = hashes(session.redis, list(map(session.keys.iteration, asked)))
+    return {jid: _state(fields) for jid, fields in zip(asked, read, strict=True) if fields}
 
 
 def _state(fields: dict[bytes, bytes]) -> IterableState:

@@ -16,7 +16,7 @@ from jobd.api.deaths import tell_death
 from jobd.api.entries import SortedEntry
 from jobd.api.glob import escaped
 from jobd.api.groups import FailureGroups
-from jobd.api.reading import MOST, Page, batches, check_bounds
+from jobd.api.reading import Page, batches, check_bounds, portion
 from jobd.api.records import weight
 from jobd.api.session import Action, Session, session_or_default
 from jobd.api.setscan import SetScan, SetSweep, Where
@@ -65,7 +65,8 @@ class JobSet:
     ) -> Page[SortedEntry]:
         """Some of the entries by their scores: next one first, but of the dead the last one.
 
-        Cost: one round trip; O(log n + *count*).
+        Cost: one script; O(log n + *count*). Where the entries are large it ends after about 4 MB,
+        so the page is shorter.
 
         Args:
             start: rank of the first one, from 0.
@@ -77,24 +78,23 @@ class JobSet:
         """
         check_bounds(start, count)
         order = self._highest_first if highest_first is None else highest_first
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.zcard(self._key)
-            pipe.zrange(self._key, start, start + count - 1, desc=order, withscores=True)
-            size, found = pipe.execute()
-        return Page(tuple(self._entry(raw, score) for raw, score in found), start, size)
+        kind = "down" if order else "up"
+        size, found = portion(self._api.redis, self._key, kind, start, count)
+        return Page(tuple(self._entries(found)), start, size)
 
     def scan(
         self, match: str | None = None, where: Where | None = None, *, cursor: str = ""
     ) -> SetScan:
         """A search that goes on step by step, in no particular order.
 
-        Cost of a step: one command, which looks at 10 to 1,000 entries or about 4 MB. Entries that
+        Cost of a step: one command, which looks at at most 250 entries or about 1 MB. Entries that
         are there all the time are found at least once, and seldom twice.
 
         Args:
             match: a pattern of Redis for the JSON text, in upper and lower case as it is; without
                 a ``*``, anywhere in it. Between two stars, what has a ``?`` or ``[...]`` may be 32
-                bytes long. Redis itself compares one part of the pattern, up to 32 bytes of it.
+                bytes long. Redis itself looks for one plain text of the pattern, up to 32
+                bytes.
                 What is encrypted is not searched.
             where: tested on each entry that matches.
             cursor: of an earlier search with the same *match*, to go on with it.
@@ -114,19 +114,9 @@ class JobSet:
     def fetch(self, score: float, jid: str) -> SortedEntry | None:
         """The entry with this score and this id, None if there is none.
 
-        Cost: one command that reads up to 1,000 entries with that score; only where there are more
-        of them, a search as for :meth:`find_job`.
+        Cost: a script that looks at the entries with that score; another one for each 4 MB of them.
         """
-        found: Any = self._api.redis.zrangebyscore(
-            self._key, repr(score), repr(score), start=0, num=MOST, withscores=True
-        )
-        for raw, exact in found:
-            entry = self._entry(raw, exact)
-            if entry.jid == jid:
-                return entry
-        if len(found) < MOST:
-            return None
-        return self._search(escaped(jid), lambda e: e.jid == jid and e.score == score)
+        return next(finding.scored(self, self._api, {(score, jid)}, None), None)
 
     def find(self, key: str) -> SortedEntry | None:
         """The entry that :attr:`SortedEntry.key` stands for; costs as :meth:`fetch`.
@@ -139,8 +129,8 @@ class JobSet:
     def find_all(self, keys: Iterable[str], *, seconds: float | None = 1.0) -> list[SortedEntry]:
         """The entries that these keys stand for, as far as they are still there.
 
-        Cost: a command for each time that occurs in the keys, which reads up to 1,000 entries;
-        where more of them have the same time, also a search through the set.
+        Cost: a script that looks at the entries with the times in the keys; another one for each
+        4 MB of them.
 
         Args:
             keys: of :attr:`SortedEntry.key`.
@@ -161,6 +151,10 @@ class JobSet:
 
     def _search(self, match: str, where: Where) -> SortedEntry | None:
         return next(iter(self.scan(match, where)), None)
+
+    def _entries(self, found: list[bytes]) -> Iterator[SortedEntry]:
+        """Entries and their scores, in turn, as scripts tell them."""
+        return map(self._entry, found[::2], found[1::2])
 
     def _entry(self, raw: bytes, score: Any) -> SortedEntry:
         return SortedEntry(raw, float(score), self, self._api)

@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from jobd.api.reading import integer, text
+from jobd.api.reading import hashes, integer, text
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.redis.metrics import BOUNDS
+
+MOST_CLASSES = 2_000
+LONGEST_NAME = 1_000
+MOST_BYTES = 16 * 1024 * 1024
+"""Classes of one look, bytes of their names, and about the bytes of counts that are read for it:
+whoever can push jobs can make up classes."""
 
 MOST_MINUTES = 480
 MOST_HOURS = 72
@@ -118,9 +124,10 @@ class Metrics:
     def top_jobs(
         self, *, minutes: int | None = None, hours: int | None = None, match: str = ""
     ) -> list[JobMetrics]:
-        """All jobs that ran, those that took most time in all first.
+        """The jobs that ran, those that took most time in all first: of more than about 2,000
+        classes the ones that ran last, and only as far back as 16 MB of counts go.
 
-        Cost: one round trip; a command for each minute (or ten minutes), O(jobs that ran in it).
+        Cost: a script for each megabyte of counts; O(jobs that ran in each minute).
 
         Args:
             minutes: of the last so many minutes, up to 480; 60 by default.
@@ -131,19 +138,23 @@ class Metrics:
             ArgumentError: the period is out of bounds, or there are two.
         """
         times, key = self._period(minutes, hours)
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for at in times:
-                pipe.hgetall(key(at))
-            found: list[Any] = pipe.execute()
         # There may be a hundred thousand counts, but only three fields for each job.
         nothing = [0] * len(times)
         columns: dict[bytes, list[int]] = {}
-        for at, fields in enumerate(found):
+        room = MOST_BYTES
+        # Where there is too much, it is the past that is left out.
+        newest_first = hashes(self._api.redis, [key(at) for at in reversed(times)])
+        for back, fields in enumerate(newest_first):
             for spelled, value in fields.items():
                 column = columns.get(spelled)
                 if column is None:
+                    if len(spelled) > LONGEST_NAME or len(columns) >= len(_LETTERS) * MOST_CLASSES:
+                        continue
                     column = columns[spelled] = nothing.copy()
-                column[at] = integer(value)
+                column[-1 - back] = integer(value)
+            room -= sum(len(spelled) + len(value) for spelled, value in fields.items())
+            if room < 0:
+                break
         counts = {text(spelled).rpartition("|")[::2]: column for spelled, column in columns.items()}
         jobs = [
             _job(name, times, *(counts.get((name, letter), nothing) for letter in _LETTERS))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from jobd.api.reading import (
     MOST,
+    STEP,
     answers,
     batches,
     decoded,
@@ -141,15 +142,18 @@ class ProcessSet:
         size: Any = self._api.redis.scard(self._api.keys.processes)
         return int(size)
 
-    def all(self) -> list[Process]:
+    def all(self, most: int | None = None) -> list[Process]:
         """All that live, by identity.
 
-        Cost: a round trip for each 1,000 processes, and one for their list; O(processes).
+        Cost: a round trip for each 250 processes, and some for their list; O(processes).
+
+        Args:
+            most: of more processes than so many, any so many of them.
         """
         redis, keys = self._api.redis, self._api.keys
-        identities = sorted(text(member) for member in members(redis, keys.processes))
+        identities = sorted(text(member) for member in members(redis, keys.processes, most))
         return [
-            process for batch in batches(identities, size=MOST) for process in self._read(batch)
+            process for batch in batches(identities, size=STEP) for process in self._read(batch)
         ]
 
     def __iter__(self) -> Iterator[Process]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobd.api.glob import matcher, whole
-from jobd.api.reading import BATCH, Stride
+from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord
 from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
@@ -23,7 +23,7 @@ _BACK = 20
 class QueueScan(Scan[JobRecord]):
     """A search through a queue, the next to run first, step by step.
 
-    A step reads at most 1,000 jobs or about 4 MB. While workers take jobs none is skipped, except
+    A step reads at most 250 jobs or about 1 MB. While workers take jobs none is skipped, except
     after :attr:`~jobd.api.scans.Scan.cursor` went through a URL and jobs were taken meanwhile.
     """
 
@@ -45,7 +45,7 @@ class QueueScan(Scan[JobRecord]):
         self._where = predicate(where)
         self._hint = hint
         self._pattern = matcher(whole(match)) if match else None
-        self._stride = Stride()
+        self._width = STEP
         self._offset = position(cursor)
         # The last job that was read; by it the next one is found again.
         self._anchor: bytes | None = None
@@ -61,12 +61,10 @@ class QueueScan(Scan[JobRecord]):
         if self._left is None:
             self._left = max(0, self._queue.size - self._offset)
         self._relocate()
-        count = min(self._stride.entries, self._left)
-        raws: Any = []
-        if count > 0:
-            raws = self._redis.lrange(self._key, -(self._offset + count), -(self._offset + 1))
-            raws.reverse()
-        self._stride.took(raws)
+        raws: list[bytes] = []
+        if self._left > 0:
+            raws = self._read(self._offset, min(STEP, self._left))
+        self._width = len(raws) or self._width
         self.scanned += len(raws)
         records = [
             JobRecord(raw, self._queue.name, self._api, place=self._offset + at)
@@ -93,7 +91,7 @@ class QueueScan(Scan[JobRecord]):
             return
         # Workers have taken jobs, so it is nearer to their end; seldom have some been put back.
         # A search by the server would go through all the rest, while everybody else waits.
-        end, width = self._offset, self._stride.entries
+        end, width = self._offset, self._width
         if self._found_in(end - width, end) or self._found_in(end, end + width):
             return
         for _ in range(_BACK):
@@ -106,11 +104,13 @@ class QueueScan(Scan[JobRecord]):
         # Rather twice than never.
         self._left, self._offset = (self._left or 0) + self._offset, 0
 
+    def _read(self, start: int, count: int) -> list[bytes]:
+        return portion(self._redis, self._key, "tail", start, count)[1]
+
     def _found_in(self, first: int, end: int) -> bool:
         """Look for that job in the places from *first* to before *end*."""
         first = max(0, first)
-        raws: Any = self._redis.lrange(self._key, -end, -(first + 1))
-        raws.reverse()
+        raws = self._read(first, end - first)
         if self._anchor not in raws:
             return False
         behind = raws[::-1].index(self._anchor)
@@ -143,7 +143,6 @@ class QueueSweep(Sweep):
         self._queue = queue
         self._redis = session.redis
         self._key = session.keys.queue(queue.name)
-        self._stride = Stride()
         self._left = 0
         self._first_kept: bytes | None = None
         self._scanned = 0
@@ -161,10 +160,7 @@ class QueueSweep(Sweep):
         if self._looking is not None:
             self._look(self._looking)
             return 0
-        count = min(self._stride.entries, self._left, BATCH)
-        raws: Any = self._redis.lrange(self._key, -count, -1)
-        raws.reverse()
-        self._stride.took(raws)
+        _, raws = portion(self._redis, self._key, "tail", 0, min(self._left, BATCH))
         if self._first_kept in raws:
             # Once around; the count does not know of jobs that workers have taken.
             raws = raws[: raws.index(self._first_kept)]

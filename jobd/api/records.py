@@ -294,10 +294,21 @@ def delete_queued(session: Session, action: Action, queue: str, records: list[Jo
         records: at most :data:`~jobd.api.reading.BATCH`, all read from the same end of the queue,
             in their order.
     """
-    deleted: int = action.call_undoable(
-        scripts.UNQUEUE, [session.keys.queue(queue)], by_place(action, records)
+    keys = [session.keys.queue(queue)]
+    return all_of(
+        records,
+        lambda rest: action.call_undoable(scripts.UNQUEUE, keys, by_place(action, rest)),
     )
-    return deleted
+
+
+def all_of(records: list[JobRecord], call: Callable[[list[JobRecord]], Any]) -> int:
+    """Call a script that says how many jobs it has changed and how many it has looked for, until it
+    has looked for all; how many it has changed."""
+    total = 0
+    while records:
+        changed, handled = call(records)
+        total, records = total + changed, records[handled:]
+    return total
 
 
 def by_place(action: Action, records: list[JobRecord]) -> list[Argument]:

@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from jobd.api.reading import unsigned
+from jobd.api.reading import BYTES, unsigned
+from jobd.api.records import JobRecord
 from jobd.errors import ArgumentError
 from jobd.functions import refuse_lazy, refuse_unrun
 
@@ -93,15 +94,18 @@ class Scan(ABC, Generic[T]):
         """
 
     def first(self, count: int, *, seconds: float = 0.25) -> list[T]:
-        """Take steps until there are *count* finds, nothing is left or the time is over.
+        """Take steps until there are *count* finds, or about 4 MB of them, nothing is left or the
+        time is over.
 
         Returns:
             What was found, which can be more than *count*.
         """
         found: list[T] = []
-        end = time.monotonic() + seconds
-        while not self.done and len(found) < count:
-            found += self.next()
+        end, room = time.monotonic() + seconds, BYTES
+        while not self.done and len(found) < count and room > 0:
+            step = self.next()
+            found += step
+            room -= sum(len(one.value) for one in step if isinstance(one, JobRecord))
             if time.monotonic() >= end:
                 break
         return found

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobd.api.entries import SortedEntry
-from jobd.api.glob import matcher, sent, whole
-from jobd.api.reading import Stride, batches
+from jobd.api.glob import matcher, plain_part, whole
+from jobd.api.reading import STEP, STEP_BYTES, batches
 from jobd.api.records import weight
 from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
+from jobd.redis import scripts
+from jobd.redis.protocol import Argument
 
 if TYPE_CHECKING:
     from jobd.api.jobset import JobSet
     from jobd.api.setsteps import Step
 
 Where = Callable[[SortedEntry], bool]
-
-MOST_MATCHED = 250
-"""Entries that one command compares with a pattern. The server reads each of them to its end, while
-everybody else waits: 1,000 large ones would take it more than 10 ms."""
 
 
 class SetScan(Scan[SortedEntry]):
@@ -33,11 +31,10 @@ class SetScan(Scan[SortedEntry]):
         self._jobs = jobs
         self._redis = session.redis
         self._key = jobs._key
-        self._match = sent(whole(match)) if match else None
+        self._text, self._folds = plain_part(whole(match)) if match else (b"", False)
         self._pattern = matcher(whole(match)) if match else None
         self._where = predicate(where)
         self._cursor = position(cursor)
-        self._stride = Stride()
 
     @property
     def cursor(self) -> str:
@@ -46,23 +43,19 @@ class SetScan(Scan[SortedEntry]):
     def next(self) -> list[SortedEntry]:
         if self.done:
             return []
-        answer: Any = self._redis.zscan(
-            self._key, self._cursor, match=self._match, count=self._stride.entries
-        )
-        cursor, found = answer
-        # With a pattern only finds are sent, and what is not sent says nothing of its size.
-        self.scanned += len(found) if self._match is None else self._stride.entries
-        if found or self._match is not None:
-            self._stride.took([raw for raw, _ in found] or [b""])
-        if self._match is not None:
-            self._stride.entries = min(self._stride.entries, MOST_MATCHED)
+        fold = "fold" if self._folds else ""
+        how: list[Argument] = ["ZSCAN", self._cursor, STEP, STEP_BYTES, self._text, fold]
+        cursor, scanned, *found = scripts.SCAN(self._redis, [self._key], how)
+        self.scanned += scanned
         self._cursor = int(cursor)
         self.done = self._cursor == 0
-        entries = (self._jobs._entry(raw, score) for raw, score in found)
-        return list(filter(self._matches, entries))
+        return list(filter(self._matches, self._jobs._entries(found)))
 
     def _matches(self, entry: SortedEntry) -> bool:
-        # Redis has compared only a part of the pattern, and with all that is stored.
+        # Redis has compared only a part of the pattern, and what is large not at all.
+        value = entry.value.lower() if self._folds else entry.value
+        if self._text not in value:
+            return False
         if self._pattern is not None and not entry.matches(self._pattern):
             return False
         return self._where(entry)

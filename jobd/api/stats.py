@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from jobd.api.queues import Queue
-from jobd.api.reading import MOST, answers, integer, members, text
+from jobd.api.reading import MOST, answers, batches, integer, members, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError
@@ -87,21 +86,25 @@ def counters(session: Session) -> Counters:
     return Counters(processed, failed, scheduled, retries, dead, processes, latency)
 
 
-def stats(session: Session) -> Stats:
+def stats(session: Session, most: int | None = None) -> Stats:
     """See :meth:`jobd.api.Api.stats`."""
     fast, keys, redis = counters(session), session.keys, session.redis
-    names = [queue.name for queue in Queue.all(session)]
-    identities = members(redis, keys.processes)
+    names = [text(name) for name in members(redis, keys.queues, most)]
+    identities = members(redis, keys.processes, most)
     # As many as there are workers; those beyond hold nothing that could be seen on a page.
     owners: Any = redis.zrange(keys.owners, 0, MOST - 1)
-    with redis.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.llen(keys.queue(name))
-        for identity in identities:
-            pipe.hget(keys.process(text(identity)), "busy")
-        for owner in owners:
-            pipe.hlen(keys.inflight(text(owner)))
-        sizes = list(map(integer, answers(pipe))) if names or identities or owners else []
+    asked = [
+        *(("LLEN", keys.queue(name)) for name in names),
+        *(("HGET", keys.process(text(identity)), "busy") for identity in identities),
+        *(("HLEN", keys.inflight(text(owner))) for owner in owners),
+    ]
+    sizes: list[int] = []
+    for batch in batches(asked, size=MOST):
+        pipe: Any
+        with redis.pipeline(transaction=False) as pipe:
+            for command in batch:
+                pipe.execute_command(*command)
+            sizes += map(integer, answers(pipe))
     queues = dict(zip(names, sizes, strict=False))
     running = len(names) + len(identities)
     return Stats(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobd.api.reading import BATCH, MOST, Page, check_bounds, integer, number, text
+from jobd.api.reading import BATCH, MOST, Page, check_bounds, integer, number, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError, ConflictError
@@ -56,15 +56,10 @@ class Deletion:
             ArgumentError: *start* or *count* is out of bounds.
         """
         check_bounds(start, count)
-        key, last = self._api.keys.trashed_jobs(self.ref), start + count - 1
-        with self._api.redis.pipeline(transaction=True) as pipe:
-            if self._queue:
-                pipe.llen(key)
-                pipe.lrange(key, start, last)
-            else:
-                pipe.zcard(key)
-                pipe.zrange(key, start, last)
-            size, raws = pipe.execute()
+        key, kind = self._api.keys.trashed_jobs(self.ref), "head" if self._queue else "up"
+        size, raws = portion(self._api.redis, key, kind, start, count)
+        if not self._queue:
+            raws = raws[::2]
         records = (JobRecord(raw, self._queue or None, self._api) for raw in raws)
         return Page(tuple(records), start, size)
 

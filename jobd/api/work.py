@@ -9,12 +9,23 @@ from typing import Any
 import msgspec
 
 from jobd.api.entries import is_plain
-from jobd.api.reading import answers, batches, decoded, integer, mapping, members, number, text
+from jobd.api.reading import (
+    MOST,
+    answers,
+    batches,
+    decoded,
+    hashes,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
+)
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
 
-MOST_PROCESSES = 100
-"""Processes whose jobs are read in one round trip."""
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of running jobs that are read for a list; those beyond are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +65,40 @@ class WorkSet:
         """How many there are, as the processes say; two round trips, O(processes)."""
         keys = self._api.keys
         identities = members(self._api.redis, keys.processes)
-        if not identities:
-            return 0
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for identity in identities:
-                pipe.hget(keys.process(text(identity)), "busy")
-            return sum(map(integer, answers(pipe)))
+        total = 0
+        for batch in batches(identities, size=MOST):
+            with self._api.redis.pipeline(transaction=False) as pipe:
+                for identity in batch:
+                    pipe.hget(keys.process(text(identity)), "busy")
+                total += sum(map(integer, answers(pipe)))
+        return total
 
-    def all(self) -> list[Work]:
-        """All of them, the longest running first.
+    def all(self, most: int | None = None) -> list[Work]:
+        """All of them, the longest running first; of large ones about 64 MB.
 
-        Cost: a round trip for each 100 processes, or two where some of them run nothing or are
-        Sidekiqs up to 6.4, and one for their list; O(running jobs), of which there are at most as
-        many as there are threads.
+        Cost: a script for each 250 processes or megabyte, or two where some of them run nothing or
+        are Sidekiqs up to 6.4, and some for their list; O(running jobs), of which there are at most
+        as many as there are threads.
+
+        Args:
+            most: processes that are looked at, any of them where there are more.
         """
-        identities = [text(one) for one in members(self._api.redis, self._api.keys.processes)]
-        return self.of(*identities)
+        found = members(self._api.redis, self._api.keys.processes, most)
+        return self.of(*map(text, found))
 
     def of(self, *identities: str) -> list[Work]:
-        """Those of these processes, the longest running first; a round trip or two for each 100."""
-        return sorted(self._read(identities), key=lambda work: work.run_at)
+        """Those of these processes, the longest running first; costs as :meth:`all`."""
+        return sorted(self.each(identities), key=lambda work: work.run_at)
+
+    def each(self, identities: Sequence[str]) -> Iterator[Work]:
+        """Those of these processes in no particular order, read as they are needed; of large ones
+        about 64 MB."""
+        room = MOST_HELD
+        for work in self._read(identities):
+            if room <= 0:
+                return
+            room -= len(work.job.value)
+            yield work
 
     def __iter__(self) -> Iterator[Work]:
         return iter(self.all())
@@ -87,27 +112,19 @@ class WorkSet:
 
     def _read(self, identities: Sequence[str], hint: bytes = b"") -> Iterator[Work]:
         """Those of these processes whose entries hold *hint*."""
-        for batch in batches(sorted(identities), size=MOST_PROCESSES):
-            for identity, threads in self._threads(batch).items():
-                for thread, entry in threads.items():
-                    if hint not in entry:
-                        continue
-                    work = self._work(identity, text(thread), entry)
-                    if work is not None:
-                        yield work
-
-    def _threads(self, identities: list[str]) -> dict[str, dict[bytes, bytes]]:
-        """The busy threads by process, as they are stored."""
-        keys = self._api.keys
-        found: dict[str, Any] = {}
+        keys, redis = self._api.keys, self._api.redis
+        missing = sorted(identities)
         # One name since Sidekiq 6.5, the other one before; jobd writes both.
         for name in (keys.work, keys.workers):
-            missing = [identity for identity in identities if not found.get(identity)]
-            with self._api.redis.pipeline(transaction=False) as pipe:
-                for identity in missing:
-                    pipe.hgetall(name(identity))
-                found |= dict(zip(missing, answers(pipe) if missing else (), strict=True))
-        return {identity: found[identity] or {} for identity in identities}
+            asked, missing = missing, []
+            found = hashes(redis, list(map(name, asked)))
+            for identity, threads in zip(asked, found, strict=True):
+                if not threads:
+                    missing.append(identity)
+                for thread, entry in threads.items():
+                    work = self._work(identity, text(thread), entry) if hint in entry else None
+                    if work is not None:
+                        yield work
 
     def _work(self, identity: str, thread: str, entry: bytes) -> Work | None:
         fields: dict[str, Any] = mapping(decoded(entry))

@@ -30,6 +30,7 @@ from jobd.web.place import path_within, prefix, root, whole_path
 from jobd.web.render import digest
 from jobd.web.session import Sessions
 from jobd.web.state import State
+from jobd.web.turns import Turns
 from jobd.web.users import Users
 from jobd.webconfig import LEAST_SECRET
 
@@ -167,6 +168,7 @@ def dashboard(
             Middleware(
                 Gate, users=people, login=login, local=local, attempts=attempts, ended=ended
             ),
+            Middleware(Turns),
         ],
         exception_handlers={HTTPException: _passed_on},
     )

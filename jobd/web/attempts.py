@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from jobd.api import Session
+from jobd.api.reading import integer
 from jobd.texts import Text
 from jobd.web.place import network
 from jobd.web.proven import Proven
@@ -123,7 +124,8 @@ class Attempts:
             pipe.get(key)
             pipe.ttl(key)
             answers: list[Any] = pipe.execute()
-        count, left = int(answers[0] or 0), int(answers[1])
+        # What is no number keeps people out, as every doubt about the count does.
+        count, left = integer(answers[0] or 0, MOST_OF_ADDRESS), int(answers[1])
         if count >= MOST_OF_ADDRESS:
             self._refuse(source, left)
         return count

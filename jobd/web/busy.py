@@ -123,9 +123,9 @@ def read(state: State) -> Reading:
 def _read(api: Api, processes: Iterable[Process]) -> Mapping[str, tuple[Running, ...]]:
     """The running jobs of these processes, in the order of :class:`Reading`."""
     jobs: dict[str, list[Running]] = {}
-    for work in api.work.of(*(process.identity for process in processes)):
+    for work in api.work.each([process.identity for process in processes]):
         jobs.setdefault(work.process, []).append(_running(work))
-    return {name: tuple(found) for name, found in jobs.items()}
+    return {name: tuple(sorted(found, key=lambda job: job.since)) for name, found in jobs.items()}
 
 
 def _running(work: Work) -> Running:

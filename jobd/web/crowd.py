@@ -18,6 +18,10 @@ from starlette.types import Receive, Scope, Send
 MOST = 1_000
 """Connections, where the system allows that many open files."""
 
+SHARE = 4
+"""The part of them, one in so many, that one address may have, unless it is that of a proxy that is
+believed: what comes through that is counted by :mod:`jobd.web.turns`."""
+
 SPARE = 32
 """Connections beyond, which are there to be told so; of few a quarter. What comes on top of these
 is closed."""
@@ -39,6 +43,24 @@ _SAID_EVERY = 60.0
 _log = logging.getLogger("jobd.web")
 
 
+def beyond(open_now: int, from_address: int | None) -> int:
+    """By how many connections the limit is exceeded, that of all or that of one address; zero or
+    less if it is not. Counts the new one.
+
+    Args:
+        open_now: how many there are.
+        from_address: how many of them are from where the new one comes from; None for no limit.
+    """
+    most = most_connections()
+    alone = 0 if from_address is None else from_address - share(most)
+    return max(open_now - most, alone)
+
+
+def share(most: int) -> int:
+    """How many of so many connections one address may have."""
+    return max(1, most // SHARE)
+
+
 def most_connections() -> int:
     """How many there may be now, as the limit of open files is."""
     try:
@@ -53,8 +75,8 @@ def most_connections() -> int:
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """The application that a connection beyond gets instead of the dashboard."""
     text = (
-        "Not now: the dashboard has as many connections as it may have. Try again in some seconds; "
-        "its log says more.\n"
+        "Not now: the dashboard has as many connections as it may have, in all or from your "
+        "address. Try again in some seconds; its log says more.\n"
     )
     headers = {"Retry-After": str(AGAIN), "Connection": "close", "Cache-Control": "no-store"}
     await PlainTextResponse(text, 503, headers)(scope, receive, send)
@@ -66,11 +88,10 @@ class Report:
     def __init__(self) -> None:
         self._said = float("-inf")
 
-    def say(self, most: int, addresses: Iterable[str]) -> None:
+    def say(self, addresses: Iterable[str]) -> None:
         """There are.
 
         Args:
-            most: how many there may be.
             addresses: from where those come that are open.
         """
         now = time.monotonic()
@@ -79,8 +100,10 @@ class Report:
         self._said = now
         found = Counter(addresses)
         ((address, count),) = found.most_common(1)
+        most = most_connections()
         _log.warning(
             "%d connections are open, %d of them from %s; there may be %d (at most %d, and fewer "
-            "where LimitNOFILE or ulimit -n is below %d), so new ones are answered with 503",
-            *(found.total(), count, address or "a socket", most, MOST, MOST + _OWN),
+            "where LimitNOFILE or ulimit -n is below %d), and %d from one address unless it is a "
+            "proxy that [web] proxies names, so new ones are answered with 503",
+            *(found.total(), count, address or "a socket", most, MOST, MOST + _OWN, share(most)),
         )

@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import redis as redis_py
-
 from jobd.api import Session
 from jobd.web.session import LASTS
 from jobd.web.snapshots import Snapshots
@@ -59,12 +57,10 @@ class Ended:
     def has(self, name: str, ident: str, until: float) -> bool:
         """Whether it has. One command every five seconds, for everybody.
 
-        Without Redis nobody can see or change anything, so then it does not matter.
+        Raises:
+            redis.RedisError: nobody knows, so the session must not be used.
         """
-        try:
-            ended = self._snapshots.get("ended", SEEN_WITHIN, self._read)
-        except redis_py.RedisError:
-            return False
+        ended = self._snapshots.get("ended", SEEN_WITHIN, self._read)
         return f"{ident}:{name}" in ended or until <= ended.get(f":{name}", 0.0)
 
     def _mark(self, name: str) -> None:

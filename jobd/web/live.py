@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from jobd.texts import Text
+from jobd.web.place import network
 from jobd.web.refusals import NotNow
 from jobd.web.state import State, state_of
 
@@ -41,7 +42,7 @@ async def live(request: Request) -> Response:
         # Each stream would keep a thread of the server. At this a browser asks no more, and polls.
         return Response(status_code=204)
     state = state_of(request)
-    if state.streams.full:
+    if state.streams.full(network(request.scope)):
         raise NotNow(Text("Too many pages are open; this one polls."))
     return _Stream(state)
 
@@ -58,7 +59,7 @@ class _Stream(StreamingResponse):
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._state.streams.one() as end:
+        with self._state.streams.one(network(scope)) as end:
             self.body_iterator = _events(self._state, end)
             await super().__call__(scope, receive, send)
 

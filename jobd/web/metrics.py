@@ -45,12 +45,13 @@ class _Collector(Collector):
     def __init__(self, state: State) -> None:
         self._stats = state.stats()
         self._queues = state.queues()
+        self._known = state.known_queues()
         self._processes = state.processes()
         self._info = state.snapshots.get("info", _FRESH, state.api.info)
 
     def collect(self) -> Iterable[Metric]:
         yield from _jobs(self._stats)
-        yield from _queues(self._queues)
+        yield from _queues(self._queues, self._known)
         yield from _workers(self._processes)
         yield from _server(self._info)
 
@@ -70,7 +71,7 @@ def _jobs(stats: Stats) -> Iterable[Metric]:
     yield jobs
 
 
-def _queues(queues: list[QueueSummary]) -> Iterable[Metric]:
+def _queues(queues: list[QueueSummary], known: int) -> Iterable[Metric]:
     size = GaugeMetricFamily("jobd_queue_jobs", "Jobs that wait in a queue.", labels=["queue"])
     latency = GaugeMetricFamily(
         "jobd_queue_latency_seconds", "How long its oldest job has waited.", labels=["queue"]
@@ -84,7 +85,7 @@ def _queues(queues: list[QueueSummary]) -> Iterable[Metric]:
         latency.add_metric([queue.name], queue.latency)
         paused.add_metric([queue.name], queue.paused)
     yield from (size, latency, paused)
-    yield GaugeMetricFamily("jobd_queues", "Known queues.", value=len(queues))
+    yield GaugeMetricFamily("jobd_queues", "Known queues.", value=known)
 
 
 def _workers(processes: list[Process]) -> Iterable[Metric]:

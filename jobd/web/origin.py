@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from jobd.texts import Text
-from jobd.web.place import address, is_loopback, is_proxied
+from jobd.web.place import address, is_loopback, sign_of_proxy
 from jobd.web.refusals import Forbidden
 
 _FOREIGN = Text("this came from another site")
@@ -29,9 +29,13 @@ def check_local(request: Request) -> None:
                 host=repr(host[:100]),
             )
         )
-    if is_proxied(request.scope):
+    if sign := sign_of_proxy(request.scope):
         raise Forbidden(
-            Text("without users the dashboard answers to no proxy; set up users: docs/dashboard.md")
+            Text(
+                "without users the dashboard answers to no proxy, and %(sign)s looks like one; "
+                "set up users: docs/dashboard.md",
+                sign=sign[:60],
+            )
         )
     if not is_loopback(address(request.scope)):
         raise Forbidden(

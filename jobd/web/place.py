@@ -14,9 +14,19 @@ from starlette.types import Scope
 
 # Without those that end a path in a cookie.
 _SAFE = "/!$&'()*+=:@~"
-_FORWARDED = frozenset(
-    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
+_DIRECT = frozenset(
+    b"""
+    accept accept-charset accept-encoding accept-language accept-datetime alt-used authorization
+    cache-control connection content-encoding content-language content-length content-type cookie
+    date device-memory dnt downlink dpr ect expect from host http2-settings if-match
+    if-modified-since if-none-match if-range if-unmodified-since keep-alive last-event-id origin
+    pragma priority purpose range referer rtt save-data service-worker te trailer
+    transfer-encoding upgrade upgrade-insecure-requests user-agent viewport-width width x-csrf-token
+    x-requested-with
+    """.split()
 )
+"""Headers that browsers and scripts send to a server that they talk to. Besides them there are
+``Sec-…``, which are the browser's own."""
 _FOR_PROGRAMS = frozenset({"/metrics", "/healthz", "/readyz", "/live"})
 
 
@@ -107,6 +117,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_proxied(scope: Scope) -> bool:
-    """Whether a proxy has passed it on, as far as proxies say so."""
-    return any(name in _FORWARDED for name, _ in scope["headers"])
+def sign_of_proxy(scope: Scope) -> str | None:
+    """What shows that a proxy has passed it on: a header that none but a proxy need send, or a
+    version of HTTP that only proxies speak; None if nothing does.
+
+    Proxies have hundreds of headers, and new ones every year, so the known ones are those of
+    browsers.
+
+    >>> sign_of_proxy({"http_version": "1.1", "headers": [(b"host", b"h"), (b"sec-gpc", b"1")]})
+    >>> sign_of_proxy({"http_version": "1.1", "headers": [(b"cf-connecting-ip", b"::1")]})
+    'cf-connecting-ip'
+    >>> sign_of_proxy({"http_version": "1.0", "headers": []})
+    'HTTP/1.0'
+    """
+    version = str(scope.get("http_version", "1.1"))
+    if version in ("0.9", "1.0"):
+        return f"HTTP/{version}"
+    names = (name.lower() for name, _ in scope["headers"])
+    found = next((n for n in names if n not in _DIRECT and not n.startswith(b"sec-")), None)
+    return None if found is None else found.decode("latin-1")

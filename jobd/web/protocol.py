@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Callable
 
 import h11
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jobd.web import crowd
+from jobd.web.place import network
 
 HEADERS_WITHIN = 15.0
 """Seconds within which the headers of a request must have come."""
@@ -40,14 +42,16 @@ class Protocol(H11Protocol):
         self._rest = _Deadline(self.loop, self._close_without_rest)
         self._taking = _Deadline(self.loop, self._abort_unless_taken)
         self._left = 0
+        self.address = ""
+        """Who is at the other end, as it is counted; maybe a proxy."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        most = crowd.most_connections()
-        beyond = len(self.connections) - most
+        self.address = network({"client": self.client})
+        beyond = crowd.beyond(len(self.connections), self._from_here())
         if beyond > 0:
-            _report.say(most, (getattr(one, "address", "") for one in self.connections))
-        if beyond > min(crowd.SPARE, most // 4):
+            _report.say(getattr(one, "address", "") for one in self.connections)
+        if beyond > min(crowd.SPARE, crowd.most_connections() // 4):
             transport.abort()
             return
         # So that we hear of each byte that is not taken, also of the last ones before the end.
@@ -93,10 +97,13 @@ class Protocol(H11Protocol):
             deadline.stop()
         super().connection_lost(exc)
 
-    @property
-    def address(self) -> str:
-        """Who is at the other end; maybe a proxy."""
-        return self.client[0] if self.client else ""
+    def _from_here(self) -> int | None:
+        """How many connections are from this address; None if it is a proxy that is believed."""
+        app = self.config.loaded_app
+        proxies = app.trusted_hosts if isinstance(app, ProxyHeadersMiddleware) else ()
+        if self.client and self.client[0] in proxies:
+            return None
+        return sum(1 for one in self.connections if getattr(one, "address", "") == self.address)
 
     @property
     def _owes_rest(self) -> bool:

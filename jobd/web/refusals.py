@@ -138,6 +138,9 @@ class NotNow(Refusal):
     status = 503
     title = Text("Not now")
 
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(AGAIN)}
+
 
 class Answered(Refusal):
     """A refusal that Starlette or the login of the application around us has made."""

@@ -26,6 +26,7 @@ from jobd.web.crowd import ACCEPTED_AT_ONCE
 from jobd.web.place import is_loopback
 from jobd.web.prefixed import Prefixed
 from jobd.web.protocol import Protocol
+from jobd.web.unnamed import UnnamedProxy
 from jobd.webconfig import WebConfig
 
 ENDS_WITHIN = 3
@@ -66,6 +67,8 @@ def serve(config: Config, web: WebConfig) -> int:
     if path:
         _check_path(app, path)
         served = Prefixed(app, path)
+    if not web.proxies:
+        served = UnnamedProxy(served)
     with _listen(web.bind, web.port, only_loopback=local) as listening:
         host, port = listening.getsockname()[:2]
         # An address that stands for all of them is none that a browser elsewhere can open.
@@ -82,6 +85,7 @@ def serve(config: Config, web: WebConfig) -> int:
                 access_log=False,
                 server_header=False,
                 backlog=ACCEPTED_AT_ONCE,
+                proxy_headers=bool(web.proxies),
                 forwarded_allow_ips=list(web.proxies),
                 timeout_graceful_shutdown=ENDS_WITHIN,
             ),

@@ -103,8 +103,9 @@ class Sessions:
             text = base64.urlsafe_b64encode(msgspec.json.encode(content))
             value = self._signer.sign(text).decode()
             age = max(0, round(content.until - time.time()))
-        secure = "; Secure" if scope.get("scheme") == "https" else ""
-        place = prefix(scope) or "/"
+        # A name that begins with __Host- is only taken with these two.
+        tls = scope.get("scheme") == "https"
+        secure, place = ("; Secure", "/") if tls else ("", prefix(scope) or "/")
         return f"{name}={value}; Path={place}; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
 
 
@@ -112,15 +113,14 @@ def cookie_name(scope: Scope) -> str:
     """Another one for every dashboard of a host: browsers send cookies to all its ports, and those
     of ``/`` to all paths.
 
-    With TLS the name begins as no other host and no connection without TLS can set it.
+    With TLS the name begins with ``__Host-``: no other host, not even a subdomain, and no
+    connection without TLS can set it. For that its path must be ``/``.
     """
     host = header(scope, b"host") or ""
     port = host.rpartition(":")[2]
     which = f"{port if port.isascii() and port.isdigit() else ''}{prefix(scope)}"
     name = "jobd_" + (hashlib.sha256(which.encode()).hexdigest()[:8] if which else "session")
-    if scope.get("scheme") != "https":
-        return name
-    return ("__Secure-" if prefix(scope) else "__Host-") + name
+    return f"__Host-{name}" if scope.get("scheme") == "https" else name
 
 
 def session_of(request: HTTPConnection) -> Session:

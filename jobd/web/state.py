@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import Request
 
@@ -28,6 +29,10 @@ each of which costs a command or two, they are read less often."""
 
 OLDEST = 30.0
 """Seconds after which they are read again, however many they are."""
+
+MOST_LOOKED_AT = 5_000
+"""Queues, and processes, of which pages and totals know. Of more, any so many: whoever can push
+jobs can make up names, and a hundred thousand would keep everybody waiting."""
 
 RECENT = 300
 """Counters that are remembered, ten minutes of them, so that a chart need not begin anew."""
@@ -88,13 +93,30 @@ class State:
         return counters
 
     def queues(self) -> list[QueueSummary]:
-        """All queues, :data:`SHARED` seconds old or, where they are many, some more."""
-        return self.snapshots.get("queues", lambda found: lasts(2 * len(found)), self.api.queues)
+        """The queues, at most :data:`MOST_LOOKED_AT` of them; :data:`SHARED` seconds old or, where
+        they are many, some more."""
+        return self.snapshots.get(
+            "queues",
+            lambda found: lasts(2 * len(found)),
+            lambda: self.api.queues(MOST_LOOKED_AT),
+        )
+
+    def known_queues(self) -> int:
+        """How many queues there are."""
+        looked_at = len(self.queues())
+        if looked_at < MOST_LOOKED_AT:
+            return looked_at
+        count: Any = self.snapshots.get(
+            "known queues", OLDEST, lambda: self.api.redis.scard(self.api.keys.queues)
+        )
+        return max(looked_at, int(count))
 
     def processes(self) -> list[Process]:
-        """All processes, as old as the queues."""
+        """The processes, as many and as old as the queues."""
         return self.snapshots.get(
-            "processes", lambda found: lasts(len(found)), self.api.processes.all
+            "processes",
+            lambda found: lasts(len(found)),
+            lambda: self.api.processes.all(MOST_LOOKED_AT),
         )
 
     def classes(self, hours: int) -> list[JobMetrics]:
@@ -117,7 +139,7 @@ class State:
         return self.snapshots.get(
             "stats",
             lambda found: lasts(len(found.queues) + 2 * found.processes_size),
-            self.api.stats,
+            lambda: self.api.stats(MOST_LOOKED_AT),
         )
 
     def _read(self) -> Live:

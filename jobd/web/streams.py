@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from anyio import Event
 
 MOST = 500
-"""Streams of one process; further pages poll."""
+OF_ADDRESS = 100
+"""Streams of one process, and of one address; further pages poll."""
 
 
 class Streams:
@@ -16,26 +17,26 @@ class Streams:
 
     def __init__(self) -> None:
         # Each has an event of its own: they may be in different event loops.
-        self._open: set[Event] = set()
+        self._open: dict[Event, str] = {}
         self.closing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def full(self) -> bool:
-        """Whether there should be no more."""
-        return self.closing or len(self._open) >= MOST
+    def full(self, source: str) -> bool:
+        """Whether there should be no more, or none from there."""
+        sources = list(self._open.values())
+        return self.closing or len(sources) >= MOST or sources.count(source) >= OF_ADDRESS
 
     @contextmanager
-    def one(self) -> Iterator[Event]:
-        """A stream, as long as it is open; the event is set when it should end."""
+    def one(self, source: str) -> Iterator[Event]:
+        """A stream to there, as long as it is open; the event is set when it should end."""
         end = Event()
-        self._open.add(end)
+        self._open[end] = source
         try:
             yield end
         finally:
-            self._open.discard(end)
+            del self._open[end]
 
     def close(self) -> None:
         """Let all end; from the thread of their event loop."""

@@ -68,7 +68,11 @@ def test_hostile_jobs_are_listed_and_can_be_deleted(api: Api) -> None:
     for place in (3, 0):
         assert queue.page(place, 1).entries[0].delete()
     assert waiting(api) == [raw for at, raw in enumerate(HOSTILE) if at not in (0, 3)]
-    assert queue.delete(*queue.page(0, 100, newest_first=True)) == len(HOSTILE) - 2
+    left = len(HOSTILE) - 2
+    while page := list(queue.page(0, 100, newest_first=True)):  # large jobs make it short
+        assert queue.delete(*page) == len(page)
+        left -= len(page)
+    assert left == 0
     assert waiting(api) == []
 
 

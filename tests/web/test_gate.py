@@ -182,6 +182,45 @@ def test_roles_are_checked_where_things_are_done(redis: redis_py.Redis) -> None:
         ("localhost", "127.0.0.1", {"Forwarded": "for=127.0.0.1"}, 403),
         ("localhost", "127.0.0.1", {"X-Real-IP": "192.0.2.7"}, 403),
         ("localhost", "127.0.0.1", {"Via": "1.1 proxy"}, 403),
+        *(
+            ("localhost", "127.0.0.1", {name: "127.0.0.1"}, 403)
+            for name in (
+                *(
+                    "X-Forwarded-Proto",
+                    "X-Forwarded-Server",
+                    "X-Forwarded-Host",
+                    "X-Forwarded-Port",
+                ),
+                *("X-Forwarded", "Forwarded-For", "X-Forwarded-By", "X-Original-Forwarded-For"),
+                *("CF-Connecting-IP", "CF-Ray", "CF-IPCountry", "CDN-Loop", "True-Client-IP"),
+                *("X-Client-IP", "X-Cluster-Client-IP", "Client-IP", "Remote-Addr", "Remote-User"),
+                *("Fly-Client-IP", "Fastly-Client-IP", "X-Envoy-External-Address", "X-Azure-Ref"),
+                *(
+                    "X-Appengine-User-Ip",
+                    "X-Amzn-Trace-Id",
+                    "X-Scheme",
+                    "X-Original-URL",
+                    "X-ARR-SSL",
+                ),
+                *("Front-End-Https", "WL-Proxy-Client-IP", "Proxy-Connection", "Max-Forwards"),
+                *("Client-Cert", "X-SSL-Client-Cert", "X-Request-ID", "X-A-New-One-Of-Next-Year"),
+            )
+        ),
+        (
+            "localhost",
+            "127.0.0.1",
+            {
+                "Accept-Language": "de",
+                "DNT": "1",
+                "Priority": "u=0, i",
+                "Sec-Fetch-Site": "none",
+                "Sec-CH-UA": '"x"',
+                "Upgrade-Insecure-Requests": "1",
+                "X-Requested-With": "fetch",
+                "Last-Event-ID": "1",
+            },
+            200,
+        ),
     ],
 )
 def test_without_users_only_this_machine_is_trusted(
@@ -190,6 +229,22 @@ def test_without_users_only_this_machine_is_trusted(
     client = browser(dashboard(redis, local=True), address=address)
     answer = client.get("/api/v1/stats", headers={"Host": host, **header})
     assert answer.status_code == status
+
+
+def test_an_old_http_is_that_of_a_proxy(redis: redis_py.Redis) -> None:
+    app = dashboard(redis, local=True)
+
+    def older(version: str) -> Any:
+        async def asked(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "http_version": version}, receive, send)
+
+        return browser(asked)
+
+    refused = older("1.0").get("/api/v1/stats")
+    assert refused.status_code == 403
+    assert "HTTP/1.0 looks like one" in refused.json()["detail"]
+    assert older("1.0").get("/healthz").status_code == 200
+    assert older("2").get("/api/v1/stats").status_code == 200
 
 
 # -- the login of the application around us --------------------------------------------------------

@@ -238,8 +238,8 @@ def test_whatever_is_in_redis(site: Site, api: Api) -> None:
     places = [("dead", {raw: 1795416000.0 + n for n, raw in enumerate(raws)})]
     api.redis.zadd(api.keys.dead, places[0][1])
     push(api, "q", *raws)
-    addresses = [("dead", entry.key) for entry in api.dead.page(0, 100)]
-    for before, record in enumerate(api.queue("q").page(0, 100)):
+    addresses = [("dead", entry.key) for entry in api.dead]
+    for before, record in enumerate(api.queue("q")):
         addresses.append(("queue:q", f"~{record.digest}@{before}"))
     process(api, ONE)
     run(api, ONE, *raws)

@@ -325,8 +325,27 @@ def test_behind_a_proxy_under_a_path(tmp_path: Path, guarded: dict[str, str], st
         assert client.get(f"{outside}").status_code == 200
 
 
-def test_a_proxy_is_believed_whom_it_speaks_for(tmp_path: Path, guarded: dict[str, str]) -> None:
+def test_nobody_is_believed_whom_he_speaks_for_unless_a_setting_says_so(
+    tmp_path: Path, guarded: dict[str, str]
+) -> None:
+    guarded = guarded | {"FORWARDED_ALLOW_IPS": "*"}  # uvicorn's own
     with serving(tmp_path, settings=guarded) as served:
+        text = base64.b64encode(b"vera:wrong password").decode()
+        for number in range(12):
+            headers = {"Authorization": f"Basic {text}", "X-Forwarded-For": f"192.0.2.{number}"}
+            answer = get(served.url + "api/v1/stats", headers=headers)
+            assert answer.status_code == (401 if number < 10 else 429)
+        assert (
+            "secure"
+            not in get(served.url + "login", headers={"X-Forwarded-Proto": "https"})
+            .headers["set-cookie"]
+            .lower()
+        )
+        assert served.said.count("put its address into proxies") == 1
+
+
+def test_a_proxy_is_believed_whom_it_speaks_for(tmp_path: Path, guarded: dict[str, str]) -> None:
+    with serving(tmp_path, "--proxy", "127.0.0.1", settings=guarded) as served:
         text = base64.b64encode(b"vera:wrong password").decode()
         for number in range(11):
             headers = {"Authorization": f"Basic {text}", "X-Forwarded-For": f"192.0.2.{number}"}

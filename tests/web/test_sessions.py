@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +26,16 @@ from jobd.web.ended import SEEN_WITHIN, Ended
 from jobd.web.session import LASTS, cookie_name
 from jobd.web.snapshots import Snapshots
 from jobd.web.users import hash_password
-from tests.web.frame import PASSWORDS, browser, guarded, log_in, token_of, users, with_form
+from tests.web.frame import (
+    PASSWORDS,
+    bearer,
+    browser,
+    guarded,
+    log_in,
+    token_of,
+    users,
+    with_form,
+)
 
 SECRET = "of the tests, long enough"
 
@@ -59,8 +69,9 @@ def test_with_tls_the_cookie_goes_nowhere_else(redis: redis_py.Redis) -> None:
     assert answer.headers["set-cookie"].endswith("; Secure")
     app = Starlette(routes=[Mount("/jobs", guarded(redis))])
     answer = log_in(browser(app, url="https://jobs.example"), under="/jobs")
-    assert answer.headers["set-cookie"].startswith("__Secure-jobd_")
-    assert "; Path=/jobs;" in answer.headers["set-cookie"]
+    assert answer.headers["set-cookie"].startswith("__Host-jobd_")
+    assert "; Path=/;" in answer.headers["set-cookie"]
+    assert answer.headers["set-cookie"].endswith("; Secure")
 
 
 def test_two_dashboards_on_one_host_have_a_session_each(redis: redis_py.Redis) -> None:
@@ -236,3 +247,114 @@ def test_the_token_of_the_forms_never_looks_the_same(redis: redis_py.Redis) -> N
     assert len(tokens) == 5
     for token in sorted(tokens)[:4]:
         assert client.post("/api/v1/none", headers={"X-CSRF-Token": token}).status_code == 404
+
+
+# -- where Redis refuses, what decides about security is not known ---------------------------------
+
+
+@pytest.fixture
+def rules(redis: redis_py.Redis) -> Iterator[Callable[..., Any]]:
+    """Sets what a user of Redis may do, and gives a client that is him."""
+    path = redis.connection_pool.connection_kwargs["path"]
+
+    def may(*rules: str) -> redis_py.Redis:
+        redis.execute_command("ACL", "SETUSER", "web", "reset", "on", ">x", "~*", "+@all", *rules)
+        return redis_py.Redis(unix_socket_path=path, username="web", password="x")
+
+    yield may
+    redis.execute_command("ACL", "DELUSER", "web")
+
+
+def stale(app: Dashboard) -> None:
+    """What was read a moment ago is forgotten."""
+    app.shared.snapshots.changed()
+
+
+@pytest.mark.parametrize("trouble", ["NOPERM", "WRONGTYPE", "away"])
+def test_a_session_is_not_believed_where_nobody_knows_whether_it_has_ended(
+    redis: redis_py.Redis, rules: Callable[..., redis_py.Redis], trouble: str
+) -> None:
+    away = "/nowhere/redis.sock"
+    app = guarded(Api(rules()), secret=SECRET)
+    client = browser(app)
+    log_in(client)
+    copied = cookies(client)
+    client.post("/logout", data={"csrf": token_of(client.get("/"))})
+    key = Api(redis).keys.web_ended
+    if trouble == "WRONGTYPE":
+        redis.delete(key)
+        redis.set(key, "x")
+    elif trouble == "NOPERM":
+        rules("-zrange")
+    else:
+        app = guarded(Api(redis_py.Redis(unix_socket_path=away)), secret=SECRET)
+    stale(app)
+    stolen = with_cookies(app, copied)
+    for path in ("/", "/api/v1/openapi.json", "/live", "/queues"):
+        answer = stolen.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5"), path
+    refused = stolen.post("/queues/act", data={"action": "pause", "name": "mail"})
+    assert refused.status_code == 503
+    # Where no session decides, nothing has changed.
+    assert stolen.get("/api/v1/openapi.json", headers=bearer()).status_code == 200
+
+
+@pytest.mark.parametrize("rule", ["-zadd", "-zcard", "-expire"])
+def test_who_could_not_be_logged_out_can_try_again(
+    redis: redis_py.Redis, rules: Callable[..., redis_py.Redis], rule: str
+) -> None:
+    app = guarded(Api(rules(rule)), secret=SECRET)
+    client = browser(app)
+    log_in(client)
+    copied, token = cookies(client), token_of(client.get("/"))
+    assert client.post("/logout", data={"csrf": token}).status_code == 503
+    rules()
+    assert client.post("/logout", data={"csrf": token}).status_code == 303
+    stale(app)
+    assert not knows(with_cookies(app, copied))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("set", "x"), ("set", "9" * 30), ("lpush", "x"), ("set", "-")]
+)
+@pytest.mark.parametrize("proven", [True, False])
+def test_nobody_is_let_in_while_the_wrong_passwords_cannot_be_counted(
+    redis: redis_py.Redis, key: str, value: str, proven: bool
+) -> None:
+    client = browser(guarded(redis))
+    text = base64.b64encode(f"vera:{PASSWORDS['vera']}".encode()).decode()
+    sent = {"Authorization": f"Basic {text}"}
+    if proven:
+        assert client.get("/api/v1/stats", headers=sent).status_code == 200
+    count = Api(redis).keys.web_attempts("address:127.0.0.1")
+    redis.delete(count)
+    getattr(redis, key)(count, value)
+    refused = client.get("/api/v1/stats", headers=sent)
+    assert refused.status_code in (429, 503)
+    assert log_in(client, "vera").status_code in (429, 503)
+    assert not knows(client)
+
+
+@pytest.mark.parametrize("rule", ["-set", "-incrby", "-ttl", "-decrby", "-get"])
+def test_nor_where_redis_refuses_a_part_of_it(
+    rules: Callable[..., redis_py.Redis], rule: str
+) -> None:
+    client = browser(guarded(Api(rules(rule))))
+    assert log_in(client, "vera").status_code == 503
+    assert not knows(client)
+
+
+@pytest.mark.parametrize("rule", ["-xadd", "-xdel", "-xrevrange"])
+def test_without_its_entry_in_the_audit_log_nothing_is_changed(
+    redis: redis_py.Redis, rules: Callable[..., redis_py.Redis], rule: str
+) -> None:
+    redis.lpush("queue:mail", '{"class":"A","args":[],"jid":"a"}')
+    client = browser(guarded(Api(rules(rule))))
+    for method, path in (("POST", "/api/v1/queues/pause"), ("DELETE", "/api/v1/queues?queue=mail")):
+        body = {"json": {"queue": "mail"}} if method == "POST" else {}
+        refused = client.request(method, path, headers=bearer(), **body)
+        assert refused.status_code == 503
+        assert "audit log" in refused.json()["detail"]
+    assert (redis.llen("queue:mail"), redis.scard("paused")) == (1, 0)
+    rules()
+    assert client.delete("/api/v1/queues?queue=mail", headers=bearer()).json()["changed"] == 1

@@ -46,7 +46,7 @@ def test_who_guesses_learns_nothing_of_those_who_are_logged_in(
     tmp_path: Path, guarded: dict[str, str]
 ) -> None:
     right, stranger, known = PASSWORDS["alice"], "203.0.113.66", "192.0.2.1"
-    with serving(tmp_path, settings=guarded) as served:
+    with serving(tmp_path, "--proxy", "127.0.0.1", settings=guarded) as served:
         assert ask(served, known, "alice", right) == 200
         guesses = [ask(served, stranger, "alice", f"wrong {n}") for n in range(20)]
         assert guesses == [401] * attempts.MOST_OF_ADDRESS + [429] * 10
@@ -217,15 +217,28 @@ def test_a_stolen_cookie_stays_worthless_however_often_somebody_logs_out(
             assert knows(dict(client.cookies))
 
 
+def from_address(served: Served, address: str) -> socket.socket:
+    """A connection from there: all of 127.0.0.0/8 is this machine."""
+    url = httpx2.URL(served.url)
+    return socket.create_connection((url.host, url.port or 0), 20, (address, 0))
+
+
+LIMITED = QUICK.format("resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
+"""128 connections in all, and 32 from one address."""
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 def test_connections_beyond_the_limit_are_told_so(tmp_path: Path, guarded: dict[str, str]) -> None:
-    code = QUICK.format("resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
-    asked = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with serving(tmp_path, settings=guarded, code=code) as served, ExitStack() as stack:
+    with serving(tmp_path, settings=guarded, code=LIMITED) as served, ExitStack() as stack:
         friend = stack.enter_context(connected(served))
-        friend.sendall(asked)
+        friend.sendall(HEALTH)
         assert answer(friend).startswith(b"HTTP/1.1 200")
         with ExitStack() as strangers:
-            many = [strangers.enter_context(connected(served)) for _ in range(400)]
+            many = [
+                strangers.enter_context(from_address(served, f"127.0.0.{10 + number % 20}"))
+                for number in range(400)
+            ]
             # All are heard: 127 wait for a request, some are told, and most are closed.
             wait(lambda: sockets(served.process.pid) == 1 + 128, 10, "as many as there may be")
             refused = get(served.url)
@@ -234,12 +247,46 @@ def test_connections_beyond_the_limit_are_told_so(tmp_path: Path, guarded: dict[
             assert "as many connections as it may have" in refused.text
             # Those who are there are served, with files and with what needs Redis.
             for path in (b"/login", f"/{LARGEST}".encode(), b"/readyz"):
-                many[0].sendall(asked.replace(b"/healthz", path))
+                many[0].sendall(HEALTH.replace(b"/healthz", path))
                 assert answer(many[0]).startswith(b"HTTP/1.1 200")
             assert len(descriptors(served.process.pid)) < 200
         wait(lambda: get(served.url + "login").status_code == 200, 10, "they have gone")
         assert served.said.count("so new ones are answered with 503") == 1
-        assert (
-            "129 connections are open, 129 of them from 127.0.0.1; there may be 128" in served.said
-        )
+        assert re.search(r"129 connections are open, \d+ of them from 127[.]0[.]0", served.said)
+        assert "there may be 128" in served.said
         assert "out of system resource" not in served.said
+
+
+def test_one_address_has_a_share_of_the_connections(
+    tmp_path: Path, guarded: dict[str, str]
+) -> None:
+    with serving(tmp_path, settings=guarded, code=LIMITED) as served, ExitStack() as stack:
+        assert served.url
+        pid = served.process.pid
+        first = stack.enter_context(from_address(served, "127.0.0.66"))
+        for _ in range(400):
+            stack.enter_context(from_address(served, "127.0.0.66"))
+        wait(lambda: sockets(pid) == 1 + 32, 10, "his share is left")
+        first.sendall(HEALTH)
+        assert answer(first).startswith(b"HTTP/1.1 200")
+        last = stack.enter_context(from_address(served, "127.0.0.66"))
+        last.sendall(HEALTH)
+        assert b"503" in last.recv(100)
+        # Others do not notice.
+        for address in ("127.0.0.1", "127.0.0.67"):
+            other = stack.enter_context(from_address(served, address))
+            other.sendall(HEALTH)
+            assert answer(other).startswith(b"HTTP/1.1 200")
+        assert "33 connections are open, 33 of them from 127.0.0.66" in served.said
+        assert "32 from one address" in served.said
+
+
+def test_a_proxy_that_is_believed_may_have_all(tmp_path: Path, guarded: dict[str, str]) -> None:
+    flags = ("--proxy", "127.0.0.66")
+    with serving(tmp_path, *flags, settings=guarded, code=LIMITED) as served, ExitStack() as stack:
+        assert served.url
+        for _ in range(100):
+            stack.enter_context(from_address(served, "127.0.0.66"))
+        wait(lambda: sockets(served.process.pid) == 1 + 100, 10, "all are open")
+        assert get(served.url + "login").status_code == 200
+        assert "connections are open" not in served.said

@@ -10,6 +10,12 @@ local audit = table.remove(KEYS)
 local target, action = table.remove(ARGV), table.remove(ARGV)
 local who, id = table.remove(ARGV), table.remove(ARGV)
 redis.call('XLEN', audit) -- a key of another type is found out before anything is changed
+-- So is a user of Redis who may change jobs and not write the log (servers before 7.0 cannot tell).
+for _, command in ipairs({'XADD', 'XDEL', 'XREVRANGE'}) do
+  if redis.acl_check_cmd and not redis.acl_check_cmd(command, audit, '1-1', 'a', 'b') then
+    error('NOPERM this user may not write the audit log with ' .. command .. '; nothing was changed')
+  end
+end
 
 local function act()
 -- (the script itself)

@@ -6,12 +6,12 @@
 --       3 'set' if the jobs went to another set: what is not there any more has run or been deleted
 --       meanwhile, and does not come back · 'queue' if a changed job was put into a queue: what it
 --       was comes back in place of that, and stays in the trash if that is not there any more · ''
---       4 how many at most
+--       4 how many at most; of large ones fewer, about 4 MB
 -- Returns  how many were restored · how many are left. That is 0 and more than 0 only of a changed
 --       job that is not in its queue any more.
 -- The jobs of a queue become the next ones to run, in their old order.
 redis.call('PERSIST', KEYS[4])
-local restored, left, most = 0, 0, tonumber(ARGV[4])
+local restored, left, most, room = 0, 0, tonumber(ARGV[4]), 4194304
 
 -- Whether a job may come back; what it was changed into is not there from now on.
 local function may_return(job)
@@ -23,22 +23,28 @@ end
 
 if ARGV[2] ~= '' then
   redis.call('LLEN', KEYS[4]) -- a key of another type is found out before anything is changed
-  while restored < most and redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT') do
-    restored = restored + 1
+  while restored < most and room > 0 do
+    local job = redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT')
+    if not job then break end
+    restored, room = restored + 1, room - #job
   end
   if restored > 0 then redis.call('SADD', KEYS[5], ARGV[2]) end
   left = redis.call('LLEN', KEYS[3])
 else
   redis.call('ZCARD', KEYS[4]) -- as above
-  local found = redis.call('ZRANGE', KEYS[3], 0, most - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    local returns = may_return(found[i])
+  for _ = 1, most do
+    local job, score = unpack(redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES'))
+    if not job or room <= 0 then break end
+    local returns = may_return(job)
     if returns then
-      redis.call('ZADD', KEYS[4], 'NX', found[i + 1], found[i])
-      if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], found[i]) end
+      redis.call('ZADD', KEYS[4], 'NX', score, job)
+      if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], job) end
       restored = restored + 1
+    elseif ARGV[3] == 'queue' then
+      break -- it stays
     end
-    if returns or ARGV[3] ~= 'queue' then redis.call('ZREM', KEYS[3], found[i]) end
+    redis.call('ZREM', KEYS[3], job)
+    room = room - #job
   end
   left = redis.call('ZCARD', KEYS[3])
 end

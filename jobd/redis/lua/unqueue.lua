@@ -4,7 +4,8 @@
 -- ARGV  1…6 trash · 7 a text that is in no queue · 8 'LEFT' if the places count from the head (the
 --       newest job), 'RIGHT' if from the tail · then for each job, in the order from that end: its
 --       place, from 0, as far as known · its payload
--- Returns  how many were still in the queue.
+-- Returns  how many were still in the queue · how many jobs it has looked for: fewer than all, and
+--       one at least, if it had to search the whole queue for the last of them.
 --
 -- Where a job is in its place, nothing is searched for. If workers have taken jobs meanwhile, it is
 -- a little nearer to the tail; one search says by how much all places have moved. What is found is
@@ -12,8 +13,10 @@
 -- before anybody could see one.
 local head = ARGV[8] == 'LEFT'
 redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
-local length, moved, found, last = redis.call('LLEN', KEYS[4]), 0, 0, 0
+local length, moved, found, last, handled = redis.call('LLEN', KEYS[4]), 0, 0, 0, 0
 for i = 9, #ARGV, 2 do
+  if spent then break end
+  handled = handled + 1
   local payload = ARGV[i + 1]
   local place = find_queued(KEYS[4], head, math.max(0, ARGV[i] + moved), payload)
   if place then
@@ -28,4 +31,4 @@ if found > 0 then
   redis.call('LREM', KEYS[4], near == head and found or -found, ARGV[7])
 end
 put_in_trash(found)
-return found
+return {found, handled}

@@ -70,7 +70,7 @@ def page(request: Request) -> Response:
         lineage=jobview.lineage(job),
         progress=job.iterable_state(),
         units=UNIT_NAMES,
-        queues=[one.name for one in queues if one.name != queue],
+        queues=[one.name for one in queues if one.name != queue][:200],
         failures=None if not job.error_class else (job.retry_count or 0) + 1,
     )
 

@@ -51,10 +51,12 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[Route]:
 
     async def log_out(request: Request) -> Response:
         content = session.session_of(request).content
-        session.log_out(request)
         if content.ident:
+            # The cookie goes last: until the end is noted, copies of it are good, and the user must
+            # be able to try again.
             await run_in_threadpool(ended.add, content.user, content.ident, content.until)
             _log.info("%s logged out from %s", content.user, address(request.scope))
+        session.log_out(request)
         return RedirectResponse(url(request, "login"), 303)
 
     return [

@@ -45,6 +45,7 @@ def overview(request: Request) -> Response:
         queues=sorted(queues, key=lambda queue: -queue.latency),
         oldest=max((queue.latency for queue in queues), default=0.0),
         waiting=sum(queue.size for queue in queues),
+        known=state.known_queues(),
         filled=sum(queue.size > 0 for queue in queues),
         slow=SLOW,
         info=info,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from jobd.api import JobRecord, QueueSummary
+from jobd.api import JobRecord
 from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import Question, ask
@@ -37,7 +37,7 @@ def queue(request: Request) -> Response:
     summary = next((one for one in known if one.name == name), None) or state.snapshots.get(
         ("unknown queue", name),
         SHARED,
-        lambda: QueueSummary(name, jobs.size, jobs.latency, jobs.paused),
+        jobs.summary,
     )
     page = finds = None
     if part.searching:

@@ -20,7 +20,7 @@ from jobd.web.lists import Part
 from jobd.web.present import clip
 from jobd.web.refusals import Refusal
 from jobd.web.render import render, url
-from jobd.web.state import State, acting, lasts, state_of
+from jobd.web.state import SHARED, State, acting, lasts, state_of
 from jobd.web.users import Role
 
 ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
@@ -31,13 +31,21 @@ ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
 """What the queues may be sorted by."""
 
 
+LONGEST_NAME = 10_000
+"""Characters of the name of a queue that something is done to: the audit log keeps it."""
+
+MOST_WATCHED = 500
+"""Queues whose rates are known, the largest ones."""
+
+
 def rates(state: State) -> dict[str, Rates]:
     """How fast each of them goes."""
     queues = state.queues()
+    largest = sorted(queues, key=lambda queue: -queue.size)[:MOST_WATCHED]
     return state.snapshots.get(
         "flows",
         lambda found: max(EVERY, lasts(3 * len(found), PACE)),
-        lambda: state.flows.look(state.api, queues),
+        lambda: state.flows.look(state.api, largest),
     )
 
 
@@ -47,6 +55,12 @@ def queues(request: Request) -> Response:
     found = state.queues()
     order = request.query_params.get("sort", "name")
     shown = [queue for queue in found if part.q.lower() in queue.name.lower()]
+    known = state.known_queues()
+    if known > len(found) and part.q and part.q not in {queue.name for queue in shown}:
+        # Those that are not looked at are found by their whole names.
+        jobs = state.api.queue(part.q)
+        summary = state.snapshots.get(("unknown queue", part.q), SHARED, jobs.summary)
+        shown += [summary] if summary.size or summary.paused else []
     shown.sort(key=ORDERS.get(order, ORDERS["name"]))
     page = Page(tuple(shown[part.start : part.start + part.count]), part.start, len(shown))
     return render(
@@ -59,7 +73,8 @@ def queues(request: Request) -> Response:
         rates=rates(state),
         unknown=Rates(),
         total=sum(queue.size for queue in found),
-        known=len(found),
+        known=known,
+        looked_at=len(found),
     )
 
 
@@ -77,7 +92,7 @@ def act(request: Request) -> Response:
             )
         )
     name = str(form.get("name", ""))
-    if not name:
+    if not 0 < len(name) <= LONGEST_NAME:
         raise Refusal(Text("which queue? The form does not say it."))
     return steps[action](request, form, name)
 

@@ -4,6 +4,7 @@ all that match a search, step by step."""
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -312,8 +313,13 @@ def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
         return jobs(page.size), list(page)
     search = _search(part)
     scan = found.scan(search.match, search.where)
-    entries = scan.first(10**9, seconds=_COUNTING)
-    count = jobs(len(entries))
+    entries: list[SortedEntry] = []
+    count_so_far, end = 0, time.monotonic() + _COUNTING
+    while not scan.done and time.monotonic() < end:
+        step = scan.next()
+        count_so_far += len(step)
+        entries += step[: 5 - len(entries)]
+    count = jobs(count_so_far)
     return count if scan.done else Text("at least %(jobs)s", jobs=count), entries
 
 

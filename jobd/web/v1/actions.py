@@ -207,8 +207,7 @@ def _sweep(call: Call, query: OfSet | Living, body: Matching, name: SetAction) -
 
 def _named(call: Call, query: OfSet | Living, body: Some) -> list[SortedEntry]:
     """Those of the keys that are still there."""
-    jobs = set_of(call, query)
-    return [found for key in dict.fromkeys(body.keys) if (found := jobs.find(key)) is not None]
+    return set_of(call, query).find_all(body.keys, seconds=SWEEPING)
 
 
 # -- processes -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from msgspec import Meta
 from jobd.api import JobRecord, JobSet, RedisInfo, SortedEntry, in_group
 from jobd.api.stats import MOST_DAYS
 from jobd.web.refusals import NotFound
-from jobd.web.state import Live
+from jobd.web.state import MOST_LOOKED_AT, Live
 from jobd.web.v1 import shapes
 from jobd.web.v1.operations import Call, Query, Table
 
@@ -63,6 +63,11 @@ class Days(Query, frozen=True):
     days: Annotated[int, Meta(ge=1, le=MOST_DAYS, description="How many.")] = 30
 
 
+class Listed(Query, frozen=True):
+    start: Start = 0
+    count: Annotated[int, Meta(ge=1, le=1000, description="How many.")] = 1000
+
+
 class QueuePage(Query, frozen=True):
     queue: Name
     start: Start = 0
@@ -112,7 +117,7 @@ class Wanted(Query, frozen=True):
         str,
         Meta(
             max_length=1100,
-            pattern=f"^([0-9]{{0,18}}@[^\n]+)?{END}",
+            pattern=f"^([0-9]{{0,20}}([.][0-9]{{1,20}})?@[^\n]+)?{END}",
             description="Of the call before, to go on with its search.",
         ),
     ] = ""
@@ -160,9 +165,11 @@ def history(call: Call, query: Days) -> shapes.History:
     return shapes.History(found)
 
 
-@OPERATIONS.add("GET", "/queues", "All queues.")
-def queues(call: Call) -> shapes.Queues:
-    return shapes.Queues(call.state.queues())
+@OPERATIONS.add("GET", "/queues", "The queues by name.")
+def queues(call: Call, query: Listed) -> shapes.Queues:
+    found = call.state.queues()
+    page = found[query.start : query.start + query.count]
+    return shapes.Queues(page, len(found), call.state.known_queues())
 
 
 @OPERATIONS.add("GET", "/jobs", "Jobs of a queue, the next to run first.")
@@ -237,15 +244,20 @@ def find_entry(call: Call, query: SetJob) -> SortedEntry:
     return found
 
 
-@OPERATIONS.add("GET", "/processes", "The worker processes.")
-def processes(call: Call) -> shapes.Processes:
-    return shapes.Processes(list(map(shapes.process, call.state.processes())))
+@OPERATIONS.add("GET", "/processes", "The worker processes by identity.")
+def processes(call: Call, query: Listed) -> shapes.Processes:
+    found = call.state.processes()
+    page = found[query.start : query.start + query.count]
+    return shapes.Processes(list(map(shapes.process, page)), len(found))
 
 
-@OPERATIONS.add("GET", "/work", "The jobs that run now.")
-def work(call: Call) -> shapes.RunningJobs:
-    found = call.state.snapshots.get("work", 2.0, call.api.work.all)
-    return shapes.RunningJobs(list(map(shapes.running, found)))
+@OPERATIONS.add("GET", "/work", "The jobs that run now, the longest running first.")
+def work(call: Call, query: Listed) -> shapes.RunningJobs:
+    def make() -> list[shapes.Running]:
+        return list(map(shapes.running, call.api.work.all(MOST_LOOKED_AT)))
+
+    found = call.state.snapshots.get("work", 2.0, make)
+    return shapes.RunningJobs(found[query.start : query.start + query.count], len(found))
 
 
 @OPERATIONS.add("GET", "/process/stacks", "What a process told when it was asked.", finds=True)

@@ -116,9 +116,11 @@ class History(Struct, frozen=True):
 
 
 class Queues(Struct, frozen=True):
-    """All known queues by name."""
+    """Some of the queues that are looked at, by name: ``size`` of them, of ``known`` ones."""
 
     queues: list[QueueSummary]
+    size: Count
+    known: Count
 
 
 class Groups(Struct, frozen=True):
@@ -153,9 +155,11 @@ class ProcessState(Struct, frozen=True):
 
 
 class Processes(Struct, frozen=True):
-    """The worker processes by identity; the numbers of their queues are weights."""
+    """Some of the ``size`` worker processes, by identity; the numbers of their queues are
+    weights."""
 
     processes: list[ProcessState]
+    size: Count
 
 
 class Running(Struct, frozen=True):
@@ -168,9 +172,10 @@ class Running(Struct, frozen=True):
 
 
 class RunningJobs(Struct, frozen=True):
-    """The jobs that run, the longest running first."""
+    """Some of the ``size`` jobs that run, the longest running first."""
 
     work: list[Running]
+    size: Count
 
 
 class Found(Struct, frozen=True):

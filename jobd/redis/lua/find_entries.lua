@@ -1,0 +1,30 @@
+-- Finds entries of a sorted set by their times and ids, one step.
+--
+-- KEYS  1 sorted set
+-- ARGV  1 bytes after which it ends · 2 entries with the first of the scores that have been looked at
+--       already · then for each entry wanted: its score · its id, or '' for all with that score
+-- Returns  how many of those wanted are done · how many entries with the score of the next one have
+--       been looked at · the payloads that hold the ids, each followed by its score.
+local room, offset, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
+local found, draught = {0, 0}, 1 -- grows as in portion.lua
+while at < #ARGV and room > 0 do
+  local score, id = ARGV[at], ARGV[at + 1]
+  local before = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. score)
+  local all = redis.call('ZCOUNT', KEYS[1], score, score)
+  while offset < all and room > 0 do
+    local first = before + offset
+    local part = redis.call('ZRANGE', KEYS[1], first, first + math.min(draught, all - offset) - 1)
+    for _, payload in ipairs(part) do
+      room = room - #payload
+      if id == '' or string.find(payload, id, 1, true) then
+        found[#found + 1] = payload
+        found[#found + 1] = score
+      end
+    end
+    offset, draught = offset + #part, math.min(2 * draught, 10)
+  end
+  room = room - 1000 -- a look is work as well
+  if offset >= all then at, offset = at + 2, 0 end
+end
+found[1], found[2] = (at - 3) / 2, offset
+return found

@@ -1,0 +1,41 @@
+-- Reads a part of a queue or of a sorted set, as much of it as fits.
+--
+-- KEYS  1 list or sorted set
+-- ARGV  1 'head' or 'tail': places of a list, from that end · 'up' or 'down': ranks of a sorted set,
+--       in that order of the scores · 2 the first place or rank, from 0 · 3 how many at most
+--       4 bytes after which it ends; the first entry is always read
+-- Returns  how many entries there are in all · then the payloads, in that order, each followed by its
+--       score if it is a sorted set.
+-- Everybody waits while a script runs, and no command tells how large an entry is before it is read.
+-- So the first draught is one entry, and the others grow as those before them promise.
+local DRAUGHT = 16
+
+local kind, first, left, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local is_list = kind == 'head' or kind == 'tail'
+local found = {redis.call(is_list and 'LLEN' or 'ZCARD', KEYS[1])}
+left = math.min(left, found[1] - first)
+local read, bytes, draught = 0, 0, 1
+
+local function take(payload, score)
+  bytes = bytes + #payload
+  found[#found + 1] = payload
+  if score then found[#found + 1] = score end
+end
+
+while left > 0 and bytes < room do
+  local many = math.min(draught, left)
+  local last = first + many - 1
+  if kind == 'tail' then
+    local part = redis.call('LRANGE', KEYS[1], -1 - last, -1 - first)
+    for i = #part, 1, -1 do take(part[i]) end
+  elseif kind == 'head' then
+    for _, payload in ipairs(redis.call('LRANGE', KEYS[1], first, last)) do take(payload) end
+  else
+    local part = redis.call(kind == 'up' and 'ZRANGE' or 'ZREVRANGE', KEYS[1], first, last, 'WITHSCORES')
+    for i = 1, #part, 2 do take(part[i], part[i + 1]) end
+  end
+  first, left, read = first + many, left - many, read + many
+  local fitting = math.floor((room - bytes) * read / (bytes + 1))
+  draught = math.max(1, math.min(2 * draught, DRAUGHT, fitting))
+end
+return found
