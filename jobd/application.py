@@ -15,10 +15,11 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import _exit
 from pathlib import Path
 from types import ModuleType
 
-from jobd import onethread
+from jobd import copies, onethread
 from jobd.errors import ApplicationError
 
 
@@ -43,9 +44,11 @@ def load(require: Iterable[str], directory: str = "") -> None:
                 _import_file(name, base)
             else:
                 importlib.import_module(name)
+            copies.end()
         except ApplicationError:
             raise
         except (Exception, SystemExit) as error:
+            copies.end(error)
             raise ApplicationError(_reason(name, base, error)) from error
 
 
@@ -183,6 +186,7 @@ def _place(error: BaseException) -> str:
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
     trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": ""}
+    copies.guard()
     try:
         with onethread.Starts() as starts:
             load(require, directory)
@@ -194,7 +198,7 @@ def _child(arguments: list[str]) -> None:
         trial["jobs"] = len(registry.all_jobs())
         trial["queues"] = registry.unserved(())[:100]
     os.write(int(answer_to), json.dumps(trial).encode())
-    os._exit(0)  # not through atexit handlers or threads of the application
+    _exit(0)  # not through atexit handlers or threads of the application
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
 
+from jobd import copies
 from jobd.errors import ArgumentError
 
 Event = Literal["startup", "quiet", "shutdown", "exit"]
@@ -59,9 +60,11 @@ def fire(event: Event, on_error: Callable[[BaseException, dict[str, Any]], objec
     if event == "startup":
         for function in functions:
             function()
+            copies.end()
         return
     for function in reversed(functions):
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - one broken hook must not keep others from running
+            copies.end()
+        except BaseException as error:  # noqa: BLE001 - one broken hook must not keep others from running
             on_error(error, {"context": f"Exception in the {event} hook", "event": event})

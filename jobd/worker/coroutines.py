@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
-from jobd.errors import JobTimeout, Shutdown
+from jobd import copies
+from jobd.errors import JobdError, JobTimeout, Shutdown
 
 
 class Coroutines:
@@ -22,6 +24,8 @@ class Coroutines:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
+        self._thread = 0
+        copies.on_copy(self._copied)
 
     def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float | None = None) -> Any:
         """Run it to its end, with the context variables of the caller.
@@ -64,20 +68,35 @@ class Coroutines:
             with self._lock:
                 if self._loop is None:
                     loop = asyncio.new_event_loop()
-                    threading.Thread(
-                        target=self._run, args=(loop,), name="asyncio", daemon=True
-                    ).start()
+                    try:
+                        threading.Thread(
+                            target=self._run, args=(loop,), name="asyncio", daemon=True
+                        ).start()
+                    except BaseException:
+                        loop.close()
+                        raise
                     self._loop = loop
         return self._loop
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until the worker stops: a job that leaves by ``sys.exit``, or stops the loop, must not
         end it for the others."""
+        self._thread = threading.get_ident()
         while not self._stopping:
             try:
                 loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                continue  # it is in the result of the coroutine as well
+            except (SystemExit, KeyboardInterrupt) as error:
+                copies.end(error)  # else it is in the result of the coroutine as well
+
+    def _copied(self) -> None:
+        """A coroutine has forked, perhaps, and this is the copy. It may finish its step, but none
+        of the other coroutines may go on in it: they do in the worker."""
+        loop = self._loop
+        if loop is not None and threading.get_ident() == self._thread:
+            task = asyncio.current_task(loop)
+            # The standard library's loops have it, and no other way to what is due in this turn.
+            getattr(loop, "_ready", deque()).clear()
+            loop.call_soon(_end_copy, task)
 
 
 async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
@@ -88,6 +107,12 @@ async def _limited(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
         if limit.expired():
             raise JobTimeout from error
         raise
+
+
+def _end_copy(task: asyncio.Task[Any] | None) -> None:
+    if task is not None and not task.done():
+        copies.end(JobdError("what an async job forks cannot await: the loop is the worker's"))
+    copies.end(task.exception() if task is not None and not task.cancelled() else None)
 
 
 def _cancel_tasks() -> None:

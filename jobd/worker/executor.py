@@ -10,7 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from jobd import context, hooks, log, payload, registry
+from jobd import context, copies, hooks, log, payload, registry
 from jobd.config import Config
 from jobd.errors import PayloadError, Shutdown
 from jobd.middleware import server_middleware
@@ -78,6 +78,7 @@ class Executor:
         except Shutdown:
             raise
         except BaseException as error:
+            copies.end(error)
             if _cut_short(error):
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
@@ -94,30 +95,35 @@ class Executor:
 
     def report(self, error: BaseException, about: dict[str, Any]) -> None:
         """Tell the application's error handlers."""
+        copies.end(error)
         for handler in hooks.error_handlers:
             try:
                 handler(error, about)
             except Shutdown:
                 raise
-            except BaseException:  # noqa: BLE001 - the application's; logged, with its traceback
+            except BaseException as second:  # noqa: BLE001 - the application's; logged, with its traceback
+                copies.end(second)
                 self._log.exception("error_handler_failed")
 
     def _perform(self, definition: Definition, work: payload.Work) -> Any:
-        if definition.timeout is not None:
-            return self._perform_in_time(definition, work, definition.timeout)
-        result = definition.call(work.args, work.kwargs)
-        if definition.is_async:
-            coroutine: Coroutine[Any, Any, Any] = result
-            return self._coroutines.run(coroutine)
-        return result
+        seconds = definition.timeout
+        if seconds is None:
+            return self._call(definition, work)
+        return self._deadlines.run(seconds, lambda: self._call(definition, work))
 
-    def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
-        def call() -> Any:
+    def _call(self, definition: Definition, work: payload.Work) -> Any:
+        try:
             result = definition.call(work.args, work.kwargs)
-            # The exception would not reach a thread that waits for a coroutine.
-            return self._coroutines.run(result, seconds) if definition.is_async else result
-
-        return self._deadlines.run(seconds, call)
+        except BaseException as error:
+            copies.end(error)
+            raise
+        if copies.copied:
+            copies.end()
+        if definition.is_async:
+            # The exception of a deadline would not reach a thread that waits for a coroutine.
+            coroutine: Coroutine[Any, Any, Any] = result
+            return self._coroutines.run(coroutine, definition.timeout)
+        return result
 
     def fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
         """How *job* is to be ended, which *error* befell and whose own thread does not say so.

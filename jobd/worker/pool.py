@@ -7,14 +7,13 @@ runs, so that the master can tell after a crash which jobs had started.
 from __future__ import annotations
 
 import ctypes
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jobd import log
+from jobd import copies, log
 from jobd.errors import Shutdown
 from jobd.master.scoreboard import Page
 from jobd.redis.inflight import Claimed
@@ -28,17 +27,6 @@ GiveUp = Callable[[Claimed, str], Settlement]
 
 LOOK = 0.02
 """Seconds between looks whether an interrupted thread is done."""
-
-
-_copied = False
-
-
-def _note_copy() -> None:
-    global _copied
-    _copied = True
-
-
-os.register_at_fork(after_in_child=_note_copy)
 
 
 class Working(NamedTuple):
@@ -96,10 +84,8 @@ class JobThread(threading.Thread):
                 words[at] = job[0]
                 self.job = job
                 end = execute(job)
-                if _copied:
-                    # The job has forked, and this is its child, back from the job's function: a
-                    # copy of a worker, which must not go on as a second one.
-                    os._exit(0)
+                if copies.copied:
+                    copies.end()
                 words[at] = 0
                 self.job = None
                 if end is None:
@@ -110,6 +96,7 @@ class JobThread(threading.Thread):
                 # The job has been given back, and the process is about to leave.
                 return
             except BaseException as error:  # noqa: BLE001 - logged, and the thread goes on
+                copies.end(error)
                 try:
                     self._failed(error)
                 except Shutdown:
@@ -150,8 +137,6 @@ class Pool:
             give_up: how a job is to be ended whose execution ended with an error of our own; told
                 the name of that.
         """
-        global _copied
-        _copied = False  # the zygote has forked this process, but this is the worker
         self._threads = [
             JobThread(number, self.queue, self._page, execute, finish, settle, give_up)
             for number in range(self.size)
