@@ -53,12 +53,13 @@ class Seat:
 
     def give_up(self) -> None:
         """In a copy of this process: take signals as any process does, and let go of the line to
-        the master and of the dump memory."""
+        the master and of what both share."""
         faulthandler.unregister(RAW_DUMP)
         faulthandler.disable()
         give_back(self.signals)
         self.channel.close()
         os.close(self.dump_fd)
+        self.page.close()
         set_title(f"child of {self.role}", self.config.tag)
 
     def dump(self) -> None:
