@@ -50,6 +50,33 @@ def load(require: Iterable[str], directory: str = "") -> None:
         except (Exception, SystemExit) as error:
             copies.end(error)
             raise ApplicationError(_reason(name, base, error)) from error
+    require_threads()
+
+
+def require_threads() -> None:
+    """Return if threads, sockets and locks are still those of the operating system.
+
+    Raises:
+        ApplicationError: gevent or eventlet has put its own in their place.
+    """
+    if patched := _patched():
+        raise ApplicationError(
+            f"{patched}, and jobd runs jobs in real threads, which that takes away: leave the "
+            "monkey patching out of what the workers import (jobs that wait a lot can be async def "
+            "or get more threads by concurrency)"
+        )
+
+
+def _patched() -> str:
+    """Who has patched the standard library in this process, and what; "" if nobody has."""
+    by_gevent = getattr(sys.modules.get("gevent.monkey"), "saved", None)
+    if by_gevent:
+        modules = sorted(name for name in by_gevent if not name.startswith("_gevent"))
+        return f"gevent's monkey patching has replaced {', '.join(modules)}"
+    by_eventlet = getattr(sys.modules.get("eventlet.patcher"), "already_patched", None)
+    if by_eventlet:
+        return f"eventlet's monkey patching has replaced {', '.join(sorted(by_eventlet))}"
+    return ""
 
 
 def unforkable(threads: str) -> ApplicationError:

@@ -24,7 +24,7 @@ from pathlib import Path
 from time import sleep as _sleep  # the application may put another one in its place
 from typing import NoReturn
 
-from jobd import copies, ending, log
+from jobd import copies, ending, log, workdir
 from jobd.config import Config
 from jobd.errors import Exit, JobdError
 from jobd.master.channel import Channel, ChannelClosed
@@ -48,7 +48,8 @@ class Birth:
     """What a child is to be, and what it gets on its way; see :class:`jobd.master.seat.Seat`.
 
     *leave_behind* closes, in the child, every descriptor that belongs to others. *main* is the rest
-    of its life and returns the exit code.
+    of its life and returns the exit code. One that *imports* the application does it in the
+    directory, which it enters by its path.
     """
 
     config: Config
@@ -62,6 +63,7 @@ class Birth:
     dump_fd: int
     leave_behind: Callable[[], None]
     main: Callable[[Seat], int]
+    imports: bool = False
 
     def live(self, master: int, intermediate: int = 0) -> NoReturn:
         """The child's whole life. *intermediate* is its parent if that is not *master* yet."""
@@ -97,6 +99,8 @@ class Birth:
         _prefer_for_oom()
         seat = self._seat(master)
         log.configure(self.logfile, self.config.log_level, self.config.log_format, self.role)
+        if self.imports:
+            workdir.enter(self.config.directory)
         return seat
 
     def _adopted(self, master: int, intermediate: int) -> Seat:

@@ -49,6 +49,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     try:
         _guarantee_stdio()
         privileges.assume(config)
+        workdir.remember()
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=bool(config.pidfile))
@@ -104,6 +105,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
         privileges.assume(config)
+        workdir.remember()
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=True)

@@ -74,7 +74,7 @@ class Zygote(Child):
         # What a job pushes goes where the job came from, unless the application says otherwise.
         configure(config.redis, config.prefix, max_payload=config.max_payload)
         with onethread.Starts() as starts:
-            application.load(config.require, config.directory)
+            application.load(config.require)
         # The application, or what it imports, may have taken some of the signals.
         self.seat.listen()
         if others := onethread.others(starts):

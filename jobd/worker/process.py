@@ -129,7 +129,7 @@ class Worker(Child):
         if not config.preload:  # else the zygote, whose fork this is, has done the same
             # What a job pushes goes where the job came from, unless the application says otherwise.
             configure(config.redis, config.prefix, max_payload=config.max_payload)
-            application.load(config.require, config.directory)
+            application.load(config.require)
         self._wait_for_redis()
         if self.ended():
             return
@@ -140,6 +140,7 @@ class Worker(Child):
             raise ApplicationError(
                 f"a startup hook of the application raised {type(error).__name__}: {error}"
             ) from error
+        application.require_threads()
         # The application, or what it imports, may have taken some of them.
         self.seat.listen()
         self._start_threads()
