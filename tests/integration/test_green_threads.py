@@ -42,8 +42,9 @@ def test_the_check_refuses_them(idle_daemon: Daemon, patch: str) -> None:
     assert refused(done.stderr)
 
 
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["", "preload"])
-@pytest.mark.parametrize("where", ["import", "startup"])
+@pytest.mark.parametrize(
+    ("where", "flags"), [("import", ()), ("import", ("--preload",)), ("startup", ())]
+)
 def test_the_start_refuses_them(
     idle_daemon: Daemon, patch: str, where: str, flags: tuple[str, ...]
 ) -> None:
