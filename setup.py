@@ -46,7 +46,10 @@ TEST = [
     "fastapi>=0.110",
     "django>=5",
     "flask>=3",
-    # The catalogue of its texts.
+    # What the daemon refuses to work with.
+    "gevent>=24.11",
+    "eventlet>=0.38",
+    # The catalogue of the dashboard's texts.
     "babel>=2.14",
 ]
 

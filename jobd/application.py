@@ -15,10 +15,11 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import _exit
 from pathlib import Path
 from types import ModuleType
 
-from jobd import onethread
+from jobd import copies, onethread
 from jobd.errors import ApplicationError
 from jobd.outward import encode, kind_of, text_of
 
@@ -46,10 +47,39 @@ def load(require: Iterable[str], directory: str = "") -> None:
                 _import_file(name, base)
             else:
                 importlib.import_module(name)
+            copies.end()
         except ApplicationError:
             raise
         except (Exception, SystemExit) as error:
+            copies.end(error)
             raise ApplicationError(_reason(name, base, error)) from error
+    require_threads()
+
+
+def require_threads() -> None:
+    """Return if threads, sockets and locks are still those of the operating system.
+
+    Raises:
+        ApplicationError: gevent or eventlet has put its own in their place.
+    """
+    if patched := _patched():
+        raise ApplicationError(
+            f"{patched}, and jobd runs jobs in real threads, which that takes away: leave the "
+            "monkey patching out of what the workers import (jobs that wait a lot can be async def "
+            "or get more threads by concurrency)"
+        )
+
+
+def _patched() -> str:
+    """Who has patched the standard library in this process, and what; "" if nobody has."""
+    by_gevent = getattr(sys.modules.get("gevent.monkey"), "saved", None)
+    if by_gevent:
+        modules = sorted(name for name in by_gevent if not name.startswith("_gevent"))
+        return f"gevent's monkey patching has replaced {', '.join(modules)}"
+    by_eventlet = getattr(sys.modules.get("eventlet.patcher"), "already_patched", None)
+    if by_eventlet:
+        return f"eventlet's monkey patching has replaced {', '.join(sorted(by_eventlet))}"
+    return ""
 
 
 def unforkable(threads: str) -> ApplicationError:
@@ -183,6 +213,7 @@ def _place(error: BaseException) -> str:
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
     trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": ""}
+    copies.guard()
     try:
         with onethread.Starts() as starts:
             load(require, directory)
@@ -194,7 +225,7 @@ def _child(arguments: list[str]) -> None:
         trial["jobs"] = len(registry.all_jobs())
         trial["queues"] = registry.unserved(())[:100]
     os.write(int(answer_to), encode(trial, _ANSWER))
-    os._exit(0)  # not through atexit handlers or threads of the application
+    _exit(0)  # not through atexit handlers or threads of the application
 
 
 if __name__ == "__main__":

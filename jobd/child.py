@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from jobd import log
+from jobd import copies, log
 from jobd.bell import Bell
 from jobd.master.channel import ChannelClosed, Message
 from jobd.master.scoreboard import MAIN_BEAT
@@ -61,6 +61,8 @@ class Child:
         self._selector = selectors.DefaultSelector()
         for source in (seat.signals, seat.channel, self.bell):
             self._selector.register(source, selectors.EVENT_READ, source)
+        for ours in (self.bell, self._selector):
+            copies.on_copy(ours.close)
         self._log_looked_at = time.monotonic()
         self._outage_told = ""
 

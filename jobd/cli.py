@@ -253,13 +253,15 @@ def _file(config: str | None) -> str | None:
 
 def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and what reads them again from the same places, wherever it is called."""
+    from jobd import workdir
     from jobd.sources import find_file
 
     environment = dict(os.environ)
     file = find_file(config, environment)
     settings = _settings(file, environment, flags)
     base = Path.cwd()
-    again = str(base / file) if file else None
+    # By its path: it may be part of a release that a symbolic link leads to.
+    again = str(workdir.here() / file) if file else None
     return settings, lambda: _settings(again, environment, flags, base)
 
 

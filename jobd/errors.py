@@ -55,6 +55,12 @@ class UnavailableError(JobdError):
     exit_code = Exit.UNAVAILABLE
 
 
+class ThreadsError(JobdError):
+    """A worker cannot start the threads that it needs."""
+
+    exit_code = Exit.OS_ERROR
+
+
 class ArgumentError(JobdError, ValueError):
     """A push was refused: the arguments or options of the job are not acceptable."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence
 from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, overload
 
+from jobd import copies
 from jobd.errors import ArgumentError
 from jobd.functions import refuse_lazy, refuse_unrun
 
@@ -100,9 +101,11 @@ def fire(event: Event, on_error: Callable[[BaseException, dict[str, Any]], objec
     if event == "startup":
         for function in functions:
             refuse_unrun("a startup hook", function())
+            copies.end()
         return
     for function in reversed(functions):
         try:
             refuse_unrun(f"a hook for {event!r}", function())
+            copies.end()
         except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
             on_error(error, {"context": f"Exception in the {event} hook", "event": event})

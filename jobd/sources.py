@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jobd import workdir
 from jobd.config import SETTINGS, Config
 from jobd.errors import ConfigError
 from jobd.settings import Invalid, Setting
@@ -299,6 +300,7 @@ def content(file: str) -> bytes:
 def _absolute(config: Config, base: Path | None) -> Config:
     """Paths made independent of the directory that a daemon works in later."""
     try:
+        directory = workdir.here() / _from_home(config.directory)
         base = (base or Path.cwd()) / _from_home(config.directory)
     except FileNotFoundError:
         raise ConfigError(
@@ -310,7 +312,7 @@ def _absolute(config: Config, base: Path | None) -> Config:
         if one.path and (value := getattr(config, one.name))
     }
     if config.directory:
-        paths["directory"] = str(base)
+        paths["directory"] = str(directory)
     return replace(config, **paths)
 
 

@@ -2,7 +2,8 @@
 
 It gives up everything that was its parent's before it does anything else, and leaves by
 ``os._exit`` whatever happens: it must never return into the stack of the process that forked it, or
-run that one's exit hooks.
+run that one's exit hooks. Nor does anything get past that end which the application has done to
+the process by then (:mod:`jobd.ending`).
 
 The master forks a child itself, or the zygote does (:mod:`jobd.master.zygote`). The zygote's is at
 first the child of an intermediate process, which leaves at once, so that the kernel hands the
@@ -16,14 +17,14 @@ import ctypes
 import os
 import select
 import signal
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import _exit
 from pathlib import Path
+from time import sleep as _sleep  # the application may put another one in its place
 from typing import NoReturn
 
-from jobd import log
+from jobd import copies, ending, log, workdir
 from jobd.config import Config
 from jobd.errors import Exit, JobdError
 from jobd.master.channel import Channel, ChannelClosed
@@ -47,7 +48,8 @@ class Birth:
     """What a child is to be, and what it gets on its way; see :class:`jobd.master.seat.Seat`.
 
     *leave_behind* closes, in the child, every descriptor that belongs to others. *main* is the rest
-    of its life and returns the exit code.
+    of its life and returns the exit code. One that *imports* the application does it in the
+    directory, which it enters by its path.
     """
 
     config: Config
@@ -61,16 +63,21 @@ class Birth:
     dump_fd: int
     leave_behind: Callable[[], None]
     main: Callable[[Seat], int]
+    imports: bool = False
 
     def live(self, master: int, intermediate: int = 0) -> NoReturn:
         """The child's whole life. *intermediate* is its parent if that is not *master* yet."""
         code = int(Exit.SOFTWARE)
+        last_words = None
         try:
             signal.set_wakeup_fd(-1)
             self.leave_behind()
             seat = self._adopted(master, intermediate) if intermediate else self._forked(master)
             code = int(self.main(seat))
+            if seat.is_worker:
+                last_words = ending.run_exit_handlers
         except JobdError as error:
+            copies.end(error)
             code = int(error.exit_code)
             log.get("jobd.master").error(
                 "process_cannot_start", role=self.role, error=str(error), exc_info=error.__cause__
@@ -78,18 +85,15 @@ class Birth:
             self.channel.send(
                 {"type": "failed", "code": code, "permanent": True, "reason": str(error)}
             )
-        except BaseException:  # noqa: BLE001 - nothing may return into the other stack
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the other stack
+            copies.end(error)
             log.get("jobd.master").exception("process_failed", role=self.role)
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                try:
-                    stream.flush()
-                except (OSError, ValueError):
-                    pass  # a terminal that has gone: there is nobody left to read it
-            os._exit(code)
+            ending.leave(code, last_words)
 
     def _forked(self, master: int) -> Seat:
         """As a fork of the master's."""
+        ending.forget_exit_handlers()
         os.setpgid(0, 0)
         _close_stdin()
         _prefer_for_oom()
@@ -101,13 +105,15 @@ class Birth:
             self.role,
             self.config.log_max_value,
         )
+        if self.imports:
+            workdir.enter(self.config.directory)
         return seat
 
     def _adopted(self, master: int, intermediate: int) -> Seat:
         """As a fork of the zygote's, which has been through the above."""
         os.setpgid(0, 0)
         while os.getppid() == intermediate:
-            time.sleep(_PAUSE)
+            _sleep(_PAUSE)
         seat = self._seat(master)
         # Not configured anew: what the application has set up at its import stays.
         log.rename(self.role)
@@ -132,6 +138,7 @@ class Birth:
             logfile=self.logfile,
         )
         seat.listen()
+        copies.guard(seat.give_up)
         return seat
 
     def _introduce(self) -> None:
@@ -141,10 +148,10 @@ class Birth:
         try:
             self.channel.send({"type": "born", "pid": os.getpid()})
         except ChannelClosed:
-            os._exit(Exit.OK)
+            _exit(Exit.OK)
         # It is left to the main thread's loop to read it, with whatever comes behind it.
         if any(event & select.POLLHUP for _, event in answer.poll()):
-            os._exit(Exit.OK)
+            _exit(Exit.OK)
 
 
 def become_subreaper() -> None:
@@ -176,4 +183,4 @@ def _die_with(master: int) -> None:
     """Get a TERM when the master dies; it may have died before that was asked for."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != master:
-        os._exit(Exit.OK)
+        _exit(Exit.OK)

@@ -98,6 +98,7 @@ class Forker:
                     workplace.dump.fd,
                     leave_behind,
                     main or main_of(role),
+                    imports=role != KEEPER,
                 ).live(master)
         except OSError:
             ours.close()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobd import log
+from jobd import log, workdir
 from jobd.config import Config, fixed_changes
 from jobd.errors import ConfigError
 from jobd.master import descriptors
@@ -112,6 +112,7 @@ class Reload:
         try:
             config = self._reread()
             descriptors.provide(config.concurrency, config.workers)
+            workdir.require(config.directory)
         except ConfigError as error:
             return f"the settings stay as they were: {error}"
         except Exception as error:

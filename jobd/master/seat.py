@@ -11,7 +11,8 @@ from jobd.identity import identity
 from jobd.master.channel import Channel
 from jobd.master.logfile import LogFile
 from jobd.master.scoreboard import Page
-from jobd.master.signals import RAW_DUMP, SignalInbox
+from jobd.master.signals import RAW_DUMP, SignalInbox, give_back
+from jobd.master.title import set_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,24 @@ class Seat:
         faulthandler.unregister(RAW_DUMP)
         faulthandler.register(RAW_DUMP, file=self.dump_fd, all_threads=True)
 
+    def give_up(self) -> None:
+        """In a copy of this process: take signals as any process does, and let go of the line to
+        the master and of what both share."""
+        faulthandler.unregister(RAW_DUMP)
+        faulthandler.disable()
+        give_back(self.signals)
+        self.channel.close()
+        os.close(self.dump_fd)
+        self.page.close()
+        set_title(f"child of {self.role}", self.config.tag)
+
     def dump(self) -> None:
         """Leave the stacks of this moment where the master finds them after the end."""
         faulthandler.dump_traceback(file=self.dump_fd, all_threads=True)
+
+    @property
+    def is_worker(self) -> bool:
+        return self.role.startswith("worker.")
 
     @property
     def identity(self) -> str:

@@ -137,3 +137,16 @@ def install_for_child() -> SignalInbox:
     for signum in CHILD_DEAF_TO:
         signal.signal(signum, _flag_only)
     return SignalInbox(CHILD_SIGNALS)
+
+
+def give_back(inbox: SignalInbox) -> None:
+    """Undo :func:`install_for_child` in a process that is no child of the master's any more; what
+    the application handles itself stays."""
+    inbox.close()
+    usual = {Signals.SIGINT: signal.default_int_handler}
+    for signum in CHILD_DEAF_TO:
+        if signal.getsignal(signum) is _flag_only:
+            signal.signal(signum, usual.get(signum, signal.SIG_DFL))
+    for signum in (Signals.SIGTTOU, RAW_DUMP):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)

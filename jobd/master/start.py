@@ -52,6 +52,7 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
     try:
         _guarantee_stdio()
         privileges.assume(config, file)
+        workdir.remember()
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=bool(config.pidfile))
@@ -110,6 +111,7 @@ def start(
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
         privileges.assume(config, file)
+        workdir.remember()
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=True)

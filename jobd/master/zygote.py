@@ -16,12 +16,14 @@ import os
 import selectors
 import signal
 import socket
+from os import _exit
+from os import fork as _fork  # the application may put another one in its place
 from signal import Signals
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from jobd import application, onethread, stacks
+from jobd import application, copies, onethread, stacks
 from jobd.child import Child
 from jobd.client import configure
 from jobd.master.birth import Birth
@@ -58,6 +60,7 @@ class Zygote(Child):
         self._requests = requests
         requests.setblocking(False)
         self._selector.register(requests, selectors.EVENT_READ, requests)
+        copies.on_copy(requests.close)
 
     def run(self) -> int:
         self._load()
@@ -71,7 +74,7 @@ class Zygote(Child):
         # What a job pushes goes where the job came from, unless the application says otherwise.
         configure(config.redis, config.prefix, max_payload=config.max_payload)
         with onethread.Starts() as starts:
-            application.load(config.require, config.directory)
+            application.load(config.require)
         # The application, or what it imports, may have taken some of the signals.
         self.seat.listen()
         if others := onethread.others(starts):
@@ -127,9 +130,10 @@ class Zygote(Child):
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
-            intermediate = os.fork()
-            if intermediate == 0:
-                self._fork_and_leave(request, line, page_fd, dump_fd)
+            with copies.ours():
+                intermediate = _fork()
+                if intermediate == 0:
+                    self._fork_and_leave(request, line, page_fd, dump_fd)
         except OSError as error:
             self._stillborn(line, os.strerror(error.errno or 0))
             return
@@ -155,13 +159,13 @@ class Zygote(Child):
         code = 1
         try:
             intermediate = os.getpid()
-            if os.fork() == 0:
+            if _fork() == 0:
                 self._birth(request, line, page_fd, dump_fd).live(self._master, intermediate)
             code = 0
         except OSError as error:
             code = error.errno or 1
         finally:
-            os._exit(code)
+            _exit(code)
 
     def _birth(self, request: Request, line: Channel, page_fd: int, dump_fd: int) -> Birth:
         page = Page.attach(page_fd)

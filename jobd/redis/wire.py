@@ -14,6 +14,7 @@ from typing import Any
 import hiredis
 import redis
 
+from jobd import copies
 from jobd.redis.protocol import Argument, pack
 from jobd.redis.scripts import Script
 
@@ -42,6 +43,7 @@ class Wire:
         self._connection: Any = None
         self._socket: Any = None
         self._reader: Any = None
+        copies.on_copy(self._abandon)
         # A bytearray would be written with zeros: a megabyte for each queue that is waited for. Of
         # this, what no read has reached is not there.
         self._buffer = mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -73,6 +75,11 @@ class Wire:
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = self._socket = self._reader = None
+
+    def _abandon(self) -> None:
+        # The server would think that the worker waits for jobs for as long as its copy lives.
+        if self._socket is not None:
+            self._socket.close()
 
     def fileno(self) -> int:
         """For a selector: readable when a reply has arrived, or the server has closed."""

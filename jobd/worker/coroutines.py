@@ -10,10 +10,12 @@ import asyncio
 import contextvars
 import threading
 import types
+from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
-from jobd.errors import JobTimeout
+from jobd import copies
+from jobd.errors import JobdError, JobTimeout
 from jobd.functions import awaited
 
 
@@ -24,6 +26,8 @@ class Coroutines:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
+        self._thread = 0
+        copies.on_copy(self._copied)
 
     def run(self, awaitable: Awaitable[Any], seconds: float | None = None) -> Any:
         """Run it to its end, with the context variables of the caller, who finds there afterwards
@@ -73,20 +77,35 @@ class Coroutines:
             with self._lock:
                 if self._loop is None:
                     loop = asyncio.new_event_loop()
-                    threading.Thread(
-                        target=self._run, args=(loop,), name="asyncio", daemon=True
-                    ).start()
+                    try:
+                        threading.Thread(
+                            target=self._run, args=(loop,), name="asyncio", daemon=True
+                        ).start()
+                    except BaseException:
+                        loop.close()
+                        raise
                     self._loop = loop
         return self._loop
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until the worker stops: a job whose tasks leave by ``sys.exit``, or which stops the loop,
         must not end it for the others."""
+        self._thread = threading.get_ident()
         while not self._stopping:
             try:
                 loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                continue  # it is in the result of that task as well
+            except (SystemExit, KeyboardInterrupt) as error:
+                copies.end(error)  # else it is in the result of that task as well
+
+    def _copied(self) -> None:
+        """A coroutine has forked, perhaps, and this is the copy. It may finish its step, but none
+        of the other coroutines may go on in it: they do in the worker."""
+        loop = self._loop
+        if loop is not None and threading.get_ident() == self._thread:
+            task = asyncio.current_task(loop)
+            # The standard library's loops have it, and no other way to what is due in this turn.
+            getattr(loop, "_ready", deque()).clear()
+            loop.call_soon(_end_copy, task)
 
 
 class _Run:
@@ -115,7 +134,9 @@ class _Run:
             if self._seconds is not None:
                 result = _limited(result, self._seconds)
             self.value = await result
+            copies.end()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the job
+            copies.end(error)
             self.error = error
         finally:
             self._task = None
@@ -138,6 +159,12 @@ def _innermost(coroutine: Any) -> types.FrameType | None:
         coroutine = inner
     frame: types.FrameType | None = getattr(coroutine, "cr_frame", None)
     return frame
+
+
+def _end_copy(task: asyncio.Task[Any] | None) -> None:
+    if task is not None and not task.done():
+        copies.end(JobdError("what an async job forks cannot await: the loop is the worker's"))
+    copies.end(task.exception() if task is not None and not task.cancelled() else None)
 
 
 def _cancel_tasks() -> None:

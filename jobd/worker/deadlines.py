@@ -11,13 +11,13 @@ thread does so no more. Which of the two it is, is decided under one lock.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from jobd import copies
 from jobd.errors import JobTimeout, Shutdown
 from jobd.redis.inflight import Claimed
 from jobd.worker.pool import JobThread
@@ -59,7 +59,7 @@ class Deadlines:
         self._on_earlier = on_earlier
         self._lock = threading.Lock()
         self._limits: dict[int, Limit] = {}
-        os.register_at_fork(after_in_child=self._renew)
+        copies.on_copy(self._renew)
 
     def run(self, seconds: float, function: Callable[[], R]) -> R:
         """Call *function* in this thread, and raise JobTimeout if it takes more than *seconds*.

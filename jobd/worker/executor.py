@@ -11,7 +11,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from jobd import context, hooks, log, payload, registry
+from jobd import context, copies, hooks, log, payload, registry
 from jobd.config import Config
 from jobd.errors import JobdError, PayloadError, Shutdown
 from jobd.functions import finished, refuse_unrun
@@ -83,6 +83,7 @@ class Executor:
             else:
                 self._perform(definition, work)
         except BaseException as error:
+            copies.end(error)
             if cut_short():
                 raise Shutdown from error
             return self._failed(job, definition, error, began)
@@ -97,10 +98,12 @@ class Executor:
 
     def report(self, error: BaseException, about: dict[str, Any]) -> None:
         """Tell the application's error handlers."""
+        copies.end(error)
         for handler in hooks.error_handlers:
             try:
                 refuse_unrun("an error handler", handler(error, about))
-            except BaseException:
+            except BaseException as second:
+                copies.end(second)
                 if cut_short():
                     raise
                 self._log.exception("error_handler_failed")
@@ -108,7 +111,7 @@ class Executor:
     def _perform(self, definition: Definition, work: payload.Work) -> Any:
         if definition.timeout is not None:
             return self._perform_in_time(definition, work, definition.timeout)
-        result = definition.call(work.args, work.kwargs)
+        result = self._call(definition, work)
         if result is None:
             return None
         return finished(definition.name, result, self._coroutines.run)
@@ -116,12 +119,22 @@ class Executor:
     def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
         def call() -> Any:
             end = time.monotonic() + seconds
-            result = definition.call(work.args, work.kwargs)
+            result = self._call(definition, work)
             # The exception would not reach a thread that waits for a coroutine.
             left = end - time.monotonic()
             return finished(definition.name, result, partial(self._coroutines.run, seconds=left))
 
         return self._deadlines.run(seconds, call)
+
+    def _call(self, definition: Definition, work: payload.Work) -> Any:
+        try:
+            result = definition.call(work.args, work.kwargs)
+        except BaseException as error:
+            copies.end(error)
+            raise
+        if copies.copied:
+            copies.end()
+        return result
 
     def fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
         """How *job* is to be ended, which *error* befell and whose own thread does not say so.

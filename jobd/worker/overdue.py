@@ -10,13 +10,13 @@ it run again, then not beside itself.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from types import TracebackType
 
 from jobd import log, payload
 from jobd.errors import JobTimeout
 from jobd.outward import cut
+from jobd.worker.beside import Beside
 from jobd.worker.deadlines import Deadlines, Limit
 from jobd.worker.executor import OUR_FILES, Executor
 from jobd.worker.fetcher import Fetcher
@@ -36,6 +36,7 @@ class Overdue:
         pool: whose threads run them.
         executor: says what becomes of a job that has failed.
         fetcher: is told.
+        beside: does what runs code of the application.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Overdue:
         pool: Pool,
         executor: Executor,
         fetcher: Fetcher,
+        beside: Beside,
     ) -> None:
         self._grace = grace
         self._deadlines = deadlines
         self._pool = pool
         self._executor = executor
         self._fetcher = fetcher
+        self._beside = beside
         self._log = log.get("jobd.worker")
 
     @property
@@ -83,12 +86,8 @@ class Overdue:
         limits = self._deadlines.abandon(time.monotonic())
         if limits:
             # Code of the application runs in it, for which the main thread cannot wait long.
-            thread = threading.Thread(
-                target=self._settle, args=(limits,), name="overdue", daemon=True
-            )
-            thread.start()
-            thread.join(DECIDE)
-            if thread.is_alive():
+            self._beside.do(lambda: self._settle(limits))
+            if not self._beside.wait(DECIDE):
                 self._log.error("overdue_jobs_undecided", seconds=DECIDE)
         return len(limits)
 

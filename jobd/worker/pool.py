@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jobd import log
+from jobd import copies, log
 from jobd.errors import PayloadError, Shutdown
 from jobd.master.scoreboard import Page
 from jobd.payload import class_of, parse
@@ -29,17 +29,6 @@ GiveUp = Callable[[Claimed, str], Settlement]
 
 LOOK = 0.02
 """Seconds between looks whether an interrupted thread is done."""
-
-
-_copied = False
-
-
-def _note_copy() -> None:
-    global _copied
-    _copied = True
-
-
-os.register_at_fork(after_in_child=_note_copy)
 
 
 class Working(NamedTuple):
@@ -113,10 +102,8 @@ class JobThread(threading.Thread):
                 words[at] = job[0]
                 self.job = job
                 end = execute(job)
-                if _copied:
-                    # The job has forked, and this is its child, back from the job's function: a
-                    # copy of a worker, which must not go on as a second one.
-                    os._exit(0)
+                if copies.copied:
+                    copies.end()
                 words[at] = 0
                 self.job = None
                 if end is None:
@@ -124,6 +111,7 @@ class JobThread(threading.Thread):
                 else:
                     settle(end)
             except BaseException as error:  # noqa: BLE001 - logged, and the thread goes on
+                copies.end(error)
                 if self.cut_short:
                     return
                 try:
@@ -181,8 +169,6 @@ class Pool:
             give_up: how a job is to be ended whose execution ended with an error of our own; told
                 the name of that.
         """
-        global _copied
-        _copied = False  # the zygote has forked this process, but this is the worker
 
         def make(number: int) -> JobThread:
             return JobThread(number, self.queue, self._page, execute, finish, settle, give_up)

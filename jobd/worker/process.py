@@ -20,13 +20,14 @@ from jobd import application, context, hooks, log, payload, registry, stacks
 from jobd.background import Outage
 from jobd.child import TURN, Child, signals_blocked
 from jobd.client import configure
-from jobd.errors import ApplicationError, Exit, JobdError, UnavailableError
+from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
 from jobd.outward import cut
 from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
+from jobd.worker.beside import Beside
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
@@ -83,8 +84,15 @@ class Worker(Child):
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
         )
+        self._hooks = Beside("hooks", self.bell.ring)
+        self._decisions = Beside("overdue")
         self._overdue = Overdue(
-            config.job_kill_grace, self._deadlines, self._pool, self._executor, self._fetcher
+            config.job_kill_grace,
+            self._deadlines,
+            self._pool,
+            self._executor,
+            self._fetcher,
+            self._decisions,
         )
         self._heartbeat = Heartbeat(
             self._client,
@@ -102,7 +110,6 @@ class Worker(Child):
         self._quiet = False
         self._idle_told = False
         self._deadline: float | None = None
-        self._hooks: threading.Thread | None = None
         self._interrupted_told = 0
 
     def run(self) -> int:
@@ -123,7 +130,7 @@ class Worker(Child):
         if not config.preload:  # else the zygote, whose fork this is, has done the same
             # What a job pushes goes where the job came from, unless the application says otherwise.
             configure(config.redis, config.prefix, max_payload=config.max_payload)
-            application.load(config.require, config.directory)
+            application.load(config.require)
         self._wait_for_redis()
         if self.ended():
             return
@@ -135,18 +142,10 @@ class Worker(Child):
                 "a startup hook of the application raised "
                 f"{payload.class_of(error)}: {payload.message_of(error)}"
             ) from error
+        application.require_threads()
         # The application, or what it imports, may have taken some of them.
         self.seat.listen()
-        self._pool.start(
-            self._executor.execute,
-            self._fetcher.finish,
-            self._fetcher.settle,
-            self._executor.give_up,
-        )
-        with signals_blocked():
-            self._fetcher.quiet()
-            self._fetcher.start()
-            self._heartbeat.start()
+        self._start_threads()
         self._working = True
         while not (self._fetcher.registered and self._heartbeat.seen) and not self.ended():
             self.turn()
@@ -164,6 +163,27 @@ class Worker(Child):
         missing = registry.unserved([queue.name for queue in config.queues])
         if missing and self.seat.index == 0:
             self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
+
+    def _start_threads(self) -> None:
+        """All that this process will ever need of its own, so that a stop needs none."""
+        self._fetcher.quiet()
+        try:
+            self._pool.start(
+                self._executor.execute,
+                self._fetcher.finish,
+                self._fetcher.settle,
+                self._executor.give_up,
+            )
+            self._hooks.start()
+            self._decisions.start()
+            with signals_blocked():
+                self._fetcher.start()
+                self._heartbeat.start()
+        except RuntimeError as error:
+            raise ThreadsError(
+                f"concurrency {self._pool.size}: not all threads of the worker can be started "
+                f"({error}); raise their limit (ulimit -u, TasksMax), or lower it"
+            ) from None
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master decides how long that may take."""
@@ -248,7 +268,7 @@ class Worker(Child):
             self.tell({"type": "idle"})
         if self._deadline is None or self.exit_code is not None:
             return
-        busy = self._hooks is not None and self._hooks.is_alive()
+        busy = self._hooks.busy
         if idle and not busy:
             self.exit_code = self._leave()
         elif time.monotonic() >= self._deadline or (not busy and self._overdue.alone):
@@ -317,16 +337,7 @@ class Worker(Child):
 
     def _fire(self, event: Any) -> None:
         """Run the application's hooks beside the main thread, which must keep listening."""
-        earlier = self._hooks
-
-        def run() -> None:
-            if earlier is not None:
-                earlier.join()
-            hooks.fire(event, self._executor.report)
-            self.bell.ring()
-
-        self._hooks = threading.Thread(target=run, name=f"hooks-{event}", daemon=True)
-        self._hooks.start()
+        self._hooks.do(lambda: hooks.fire(event, self._executor.report))
 
     def _cut_short(self) -> int:
         """The deadline has passed: give the unfinished jobs back, then interrupt them. Those past
@@ -366,8 +377,7 @@ class Worker(Child):
         except redis.RedisError as error:
             self.log.warning("worker_not_unlisted", error=str(error))
         self._fire("exit")
-        if self._hooks is not None:
-            self._hooks.join(CLEAN_UP)
+        self._hooks.wait(CLEAN_UP)
         log.flush()  # of jobs that the fetcher could not acknowledge any more
         self.log.info("worker_stopped")
         return int(code)
@@ -385,10 +395,11 @@ class Worker(Child):
             f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
             f"{self._fetcher.holding} jobs in flight"
         )
+        waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
         idle = [
             ident
             for name, ident in idents.items()
-            if name in self._pool.names and ident is not None and ident not in notes
+            if name in self._pool.names | waiting and ident is not None and ident not in notes
         ]
         return stacks.dump(heading, notes, idle, self._coroutines.stacks())
 

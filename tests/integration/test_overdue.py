@@ -16,6 +16,7 @@ from jobd.errors import JobTimeout, Shutdown
 from jobd.job import job
 from jobd.testing import EmbeddedServer
 from jobd.worker import overdue as overdue_module
+from jobd.worker.beside import Beside
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.overdue import Overdue
 from tests.integration.engine import (
@@ -63,7 +64,9 @@ def jobs() -> Iterator[None]:
 
 
 def overdue_of(one: Engine, grace: float = 0.0) -> Overdue:
-    return Overdue(grace, one.executor._deadlines, one.pool, one.executor, one.fetcher)
+    beside = Beside("overdue")
+    beside.start()
+    return Overdue(grace, one.executor._deadlines, one.pool, one.executor, one.fetcher, beside)
 
 
 def late(one: Engine, redis: redis_py.Redis, *names: str) -> None:

@@ -1,0 +1,56 @@
+"""A thread for code of the application that the main thread must not wait for without limit.
+
+It is started when the worker boots: on the way to a stop there may be no thread to be had, and a
+worker that fails then takes the jobs along that run beside.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from jobd import log
+
+
+class Beside(threading.Thread):
+    """Does one thing after the other.
+
+    Args:
+        on_done: called by this thread after each of them.
+    """
+
+    def __init__(self, name: str, on_done: Callable[[], None] = lambda: None) -> None:
+        super().__init__(name=name, daemon=True)
+        self._on_done = on_done
+        self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._idle = threading.Condition()
+        self._open = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be done."""
+        return self._open > 0
+
+    def do(self, task: Callable[[], object]) -> None:
+        """Have *task* done."""
+        with self._idle:
+            self._open += 1
+        self._due.put(task)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most *timeout* seconds until nothing is to be done; returns whether it is so."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._open, timeout)
+
+    def run(self) -> None:
+        while True:
+            task = self._due.get()
+            try:
+                task()
+            except BaseException:  # noqa: BLE001 - logged, and there is more to do
+                log.get("jobd.worker").exception("background_task_failed", thread=self.name)
+            with self._idle:
+                self._open -= 1
+                self._idle.notify_all()
+            self._on_done()
