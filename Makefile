@@ -11,6 +11,7 @@ REDIS  ?=
 KILLS  ?= 1000
 SEED   ?=
 BENCH  ?=
+AGAINST ?=
 CYCLES ?= 10000
 
 .PHONY: help demo test chaos faults bench images texts lint clean FORCE
@@ -23,6 +24,7 @@ help:
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
+	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (25 minutes; BENCH=--quick)'
 	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
 	@echo 'make clean   remove the virtual environments and caches'
@@ -67,7 +69,8 @@ texts: $(VENV)/.test
 		--project jobd --copyright-holder 'the authors of jobd' -o jobd/web/locale/jobd-web.pot .
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks $(if $(REDIS),--redis $(REDIS)) $(BENCH)
+	$(BIN)/python -m $(if $(AGAINST),benchmarks.against '$(AGAINST)',benchmarks \
+		$(if $(REDIS),--redis $(REDIS))) $(BENCH)
 
 clean:
 	rm -rf $(VENV) .venv .venv-* build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
