@@ -24,7 +24,7 @@ help:
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
-	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (25 minutes; BENCH=--quick)'
+	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (half an hour; BENCH=--quick)'
 	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
 	@echo 'make clean   remove the virtual environments and caches'
@@ -52,6 +52,7 @@ lint: $(VENV)/.test
 # What fails is run once more, alone: tests/again.py.
 test: lint
 	@sh tests/install-debian-packages.sh
+	@$(BIN)/python -m tests.interpreters
 	$(BIN)/pytest -n 4 --again
 
 chaos: $(VENV)/.test
@@ -68,7 +69,7 @@ texts: $(VENV)/.test
 	$(BIN)/pybabel extract -F pyproject.toml -k Text -k counted:1,2 --add-location file \
 		--project jobd --copyright-holder 'the authors of jobd' -o jobd/web/locale/jobd-web.pot .
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.$(if $(AGAINST),dev,bench)
 	$(BIN)/python -m $(if $(AGAINST),benchmarks.against '$(AGAINST)',benchmarks \
 		$(if $(REDIS),--redis $(REDIS))) $(BENCH)
 

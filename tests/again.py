@@ -156,10 +156,10 @@ class Main:
         """Below the closing line, for that is where people look."""
         yield
         terminal = session.config.pluginmanager.getplugin("terminalreporter")
-        cache = session.config.cache
-        if not session.config.option.again or terminal is None or cache is None:
+        if not session.config.option.again or terminal is None:
             return
-        cache.set(UNSTEADY, self._unsteady)
+        assert session.config.cache is not None
+        session.config.cache.set(UNSTEADY, self._unsteady)
         if self._remark:
             terminal.write_line(self._remark, red=True)
         for name in self._unsteady:
