@@ -64,8 +64,7 @@ def test_rounds_are_paired() -> None:
     new: list[compare.Rows] = [{"x": 10.0}, {"x": 5.0}, {"x": 10.0}]
     old: list[compare.Rows] = [{"x": 10.0}, {"x": 5.0}, {"x": None}]
     (row,) = compare.compare(new, old)
-    assert row.ratios == [1, 1, None]
-    assert row.interval == (1, 1)
+    assert list(row.ratios) == [1, 1, None]
     assert row.verdict == "ok"
     (turned,) = compare.compare(old, new)
     assert turned.verdict == "FAILED", "the new one fails at what the old one can"
