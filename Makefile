@@ -33,6 +33,8 @@ help:
 $(VENV)/.python: FORCE
 	@test -n '$(IS)' || { $(PYTHON) -c ''; \
 		echo >&2 'PYTHON=$(PYTHON) does not run: give the name or the path of a Python'; exit 1; }
+	@$(lastword $(subst :, ,$(IS))) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"jobd needs Python 3.11 or newer; PYTHON=$(PYTHON) is " + sys.version)'
 	@test "$$(cat $@ 2>/dev/null)" = '$(IS)' || \
 		{ $(lastword $(subst :, ,$(IS))) -m venv --clear $(VENV) && echo '$(IS)' >$@; }
 
