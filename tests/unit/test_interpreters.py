@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +60,31 @@ def test_a_program_that_is_not_what_it_is_called_is_not_taken(
     kept.write_text(f"#!/bin/sh\necho {version}\n")
     kept.chmod(0o755)
     assert interpreters.find(version) == kept
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    # Those of a `make test` around it come with the environment.
+    around = ("MAKE", "PYTHON", "VENV")
+    environment = {name: each for name, each in os.environ.items() if not name.startswith(around)}
+    command = ["make", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_each_has_an_environment_of_its_own(tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.symlink_to(sys.executable)
+    told = make("-n", "lint", f"PYTHON={other}").stdout
+    assert f"\n.venv-{platform.python_version()}/bin/mypy" in told
+    assert "\n.venv/bin/mypy" in make("-n", "lint").stdout
+
+
+def test_what_does_not_run_is_refused_by_name(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho of another system >&2; exit 127\n")
+    python.chmod(0o755)
+    refused = make("lint", f"PYTHON={python}", f"VENV={tmp_path}/venv")
+    assert refused.returncode == 2
+    assert f"of another system\nPYTHON={python} does not run" in refused.stderr
+    assert not (tmp_path / "venv").exists()
