@@ -1,36 +1,46 @@
 # Two commands matter: `make demo` and `make test`. Both need git, make, python3 and python3-venv.
 PYTHON ?= python3
-VENV   ?= .venv
+# Its version and its path, also where pyenv has it and not PATH; empty where it does not run.
+IS     := $(firstword $(foreach each,$(PYTHON) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/$(PYTHON)),\
+	$(shell $(each) -c 'import os, platform, sys; print(platform.python_version() + sys.abiflags, \
+	os.path.realpath(sys._base_executable), sep=":")' 2>/dev/null)))
+# Each interpreter has an environment of its own; .venv is that of python3.
+VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(firstword $(subst :, ,$(IS))))
 BIN    := $(VENV)/bin
 REDIS  ?=
 KILLS  ?= 1000
 SEED   ?=
 BENCH  ?=
+AGAINST ?=
 CYCLES ?= 10000
 
-.PHONY: help demo test chaos faults bench images texts lint clean
+.PHONY: help demo test chaos faults bench images texts lint clean FORCE
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
-	@echo 'make test    lint, types and all tests'
+	@echo 'make test    lint, types and all tests (PYTHON=python3.13 or a path: with another Python)'
 	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
+	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (half an hour; BENCH=--quick)'
 	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
-	@echo 'make clean   remove the virtual environment and caches'
+	@echo 'make clean   remove the virtual environments and caches'
+
+# A new interpreter under an old name gets a new environment: a mixture of two has no modules.
+$(VENV)/.python: FORCE
+	@test -n '$(IS)' || { $(PYTHON) -c ''; \
+		echo >&2 'PYTHON=$(PYTHON) does not run: give the name or the path of a Python'; exit 1; }
+	@$(lastword $(subst :, ,$(IS))) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"jobd needs Python 3.11 or newer; PYTHON=$(PYTHON) is " + sys.version)'
+	@test "$$(cat $@ 2>/dev/null)" = '$(IS)' || \
+		{ $(lastword $(subst :, ,$(IS))) -m venv --clear $(VENV) && echo '$(IS)' >$@; }
 
 # The stamps make a second run start at once, and a changed setup.py install again.
-$(VENV)/.dev: setup.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
-
-$(VENV)/.test: setup.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/.dev $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.python setup.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 demo: $(VENV)/.dev
@@ -41,11 +51,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Figures are measured when nothing else is at work.
+# What fails is run once more, alone: tests/again.py.
 test: lint
 	@sh tests/install-debian-packages.sh
-	$(BIN)/pytest -n 4 --ignore=tests/faults/test_figures.py
-	$(BIN)/pytest tests/faults/test_figures.py
+	@$(BIN)/python -m tests.interpreters
+	$(BIN)/pytest -n 4 --again
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
@@ -61,13 +71,9 @@ texts: $(VENV)/.test
 	$(BIN)/pybabel extract -F pyproject.toml -k Text -k counted:1,2 --add-location file \
 		--project jobd --copyright-holder 'the authors of jobd' -o jobd/web/locale/jobd-web.pot .
 
-$(VENV)/.bench: setup.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
-
-bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks $(if $(REDIS),--redis $(REDIS)) $(BENCH)
+bench: $(VENV)/.$(if $(AGAINST),dev,bench)
+	$(BIN)/python -m $(if $(AGAINST),benchmarks.against '$(AGAINST)',benchmarks \
+		$(if $(REDIS),--redis $(REDIS))) $(BENCH)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv .venv-* build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -28,6 +28,8 @@ DEV = [
 
 TEST = [
     *DEV,
+    # New environments have none, and the tests read this file.
+    "setuptools>=64",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "pytest-timeout>=2.3",

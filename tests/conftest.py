@@ -15,12 +15,22 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from jobd.testing import EmbeddedServer
-from tests import processes
+from tests import again, processes
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import assert_orderly
 from tests.integration.others import Nobody
 
 processes.become_subreaper()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Of `make test`."""
+    parser.addoption("--again", action="store_true", help="run once more, alone, what failed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    again.configure(config)
+
 
 _TOGETHER = ("tests/web/browser/test_pages.py::", "tests/web/browser/", "tests/systemd/")
 """Tests that one process runs one after the other: a browser for each would be too many, and the

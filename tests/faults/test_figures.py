@@ -26,6 +26,8 @@ APP = noting("""
         notes.rpush("test:ended", f"{current_job().jid} {time.monotonic()}")
 """)
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 5
 WINDOW = 0.25
 

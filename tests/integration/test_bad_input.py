@@ -105,9 +105,9 @@ REFUSED = {
     "configuration that does not exist": (["-C", "none.toml"], 78, r".* none\.toml: .*"),
     "address that is no address": (["--redis", "ftp://x"], 78, "--redis .*redis://.*"),
     "nothing listens there": (
-        ["--redis", "redis://127.0.0.1:1/0", "--start-timeout", "1"],
+        ["--redis", "redis://127.0.0.1:1/0", "--start-timeout", "5"],
         69,
-        r"not ready within 1 seconds .*waiting for Redis: .*refused.*",
+        r"not ready within 5 seconds .*waiting for Redis: .*refused.*",
     ),
 }
 
