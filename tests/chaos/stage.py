@@ -376,8 +376,8 @@ class Stage:
                 trouble.append(f"{daemon.directory.name}: {error}"[:4000])
             if tracebacks := daemon.unexpected():
                 trouble.append(f"{daemon.directory.name} logged:\n{tracebacks[:4000]}")
-        keys = [str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)]
-        if keys:
+        left = {str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)}
+        if keys := sorted(left - {"jobd:clock"}):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")
         trouble += [f"a job left {line}, which SIGTERM did not end" for line in self._strays()]
         return trouble
