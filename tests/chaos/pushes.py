@@ -27,6 +27,10 @@ class Fate(enum.Enum):
     EITHER = "executed to its end and gone, or in the dead set"
 
 
+Odd = tuple[Fate, dict[str, Any] | bytes]
+"""How it is to end, and what is pushed: by our client, or as it is."""
+
+
 class Push(NamedTuple):
     """One push.
 
@@ -53,14 +57,18 @@ def token(producer: int, number: int) -> str:
 
 
 def pushes(seed: int, producer: int) -> Iterator[Push]:
-    """The endless sequence of one producer.
+    """The endless sequence of one producer; the first one begins with every odd job once.
 
     >>> from itertools import islice
     >>> list(islice(pushes(7, 0), 99)) == list(islice(pushes(7, 0), 99))
     True
     """
     chance = random.Random(f"{seed}.{producer}")
-    for number in itertools.count():
+    numbers = itertools.count()
+    if not producer:
+        for odd in itertools.chain(*ODD):
+            yield _odd(odd, token(producer, next(numbers)), chance.choice(QUEUES), chance)
+    for number in numbers:
         yield _one(chance, token(producer, number))
 
 
@@ -72,7 +80,7 @@ def _one(chance: random.Random, token: str) -> Push:
         calls = [[chance.choice([0, 1, 5, 20])] for _ in range(chance.randrange(2, 60))]
         return Push("", queue, item={"class": "work", "args": calls, "queue": queue})
     if kind < 0.35:
-        return _odd(chance, token, queue)
+        return _odd(chance.choice(chance.choice(ODD)), token, queue, chance)
     fate, delay = Fate.DONE, None
     item: dict[str, Any] = {"class": "work", "args": [duration], "queue": queue, "jid": token}
     if kind < 0.53:
@@ -88,39 +96,13 @@ def _one(chance: random.Random, token: str) -> Push:
     return Push(token, queue, fate, item, delay=delay)
 
 
-def _odd(chance: random.Random, token: str, queue: str) -> Push:
-    """A job that does what it should not, or that no client of ours has made."""
-    item: dict[str, Any] = {"queue": queue, "jid": token}
-    fate = Fate.DONE
-    match chance.choice(["forks", "raises", "returns", "speaks", "carries", "foreign", "foreign"]):
-        case "forks":
-            item |= {"class": "forks", "args": [chance.choice(list(STARTED))]}
-        case "raises":
-            name = chance.choice(["raises", "raises_async"])
-            item |= {"class": name, "args": [_pick(chance, list(RAISED))]}
-            if chance.random() < 0.5:
-                item["retry"] = 0
-                fate = Fate.DEAD
-        case "returns" if chance.random() < 0.5:
-            item |= {"class": "awaits", "args": []}
-        case "returns":
-            item |= {"class": "lazy", "args": [], "retry": 0}
-            fate = Fate.DEAD
-        case "speaks":
-            item |= {"class": "speaks", "args": [_pick(chance, list(TEXTS))]}
-        case "carries":
-            item |= {"class": "swallow", "args": [TEXTS[_pick(chance, list(VALID))]]}
-        case _:
-            fate, text = FOREIGN[chance.choice(list(FOREIGN))]
-            raw = text.replace(b"TOKEN", token.encode()).replace(b"QUEUE", queue.encode())
-            delay = chance.uniform(0.2, 8) if chance.random() < 0.3 else None
-            return Push(token, queue, fate, raw=raw, delay=delay)
-    return Push(token, queue, fate, item)
-
-
-def _pick(chance: random.Random, names: list[str]) -> str:
-    """One of *names*, seldom one of a megabyte."""
-    return chance.choices(names, [0.2 if "long" in name else 1 for name in names])[0]
+def _odd(odd: Odd, token: str, queue: str, chance: random.Random) -> Push:
+    fate, what = odd
+    if isinstance(what, dict):
+        return Push(token, queue, fate, {**what, "queue": queue, "jid": token})
+    raw = what.replace(b"TOKEN", token.encode()).replace(b"QUEUE", queue.encode())
+    delay = chance.uniform(0.2, 8) if chance.random() < 0.3 else None
+    return Push(token, queue, fate, raw=raw, delay=delay)
 
 
 def _nested(depth: int) -> bytes:
@@ -128,7 +110,7 @@ def _nested(depth: int) -> bytes:
     return b'{"jid":"TOKEN","class":"swallow","retry":0,"args":' + args + b"}"
 
 
-FOREIGN: dict[str, tuple[Fate, bytes]] = {
+FOREIGN: dict[str, Odd] = {
     "of Sidekiq 6": (
         Fate.DONE,
         b'{"retry":true,"queue":"QUEUE","class":"work","args":[5],"jid":"TOKEN",'
@@ -168,3 +150,23 @@ FOREIGN: dict[str, tuple[Fate, bytes]] = {
     "no UTF-8": (Fate.UNREAD, b'\xff\xfe\x00 {"jid":"TOKEN"}'),
 }
 """Bytes that others may push, and what is to become of them, by name."""
+
+_RAISES = [
+    {"class": name, "args": [what]} for name in ("raises", "raises_async") for what in RAISED
+]
+
+ODD: list[list[Odd]] = [
+    [(Fate.DONE, {"class": "forks", "args": [how]}) for how in STARTED],
+    [(Fate.DONE, item) for item in _RAISES],
+    [(Fate.DEAD, {**item, "retry": 0}) for item in _RAISES],
+    [
+        (Fate.DONE, {"class": "awaits", "args": []}),
+        (Fate.DEAD, {"class": "lazy", "args": [], "retry": 0}),
+    ],
+    [
+        *((Fate.DONE, {"class": "speaks", "args": [text]}) for text in TEXTS),
+        *((Fate.DONE, {"class": "swallow", "args": [TEXTS[text]]}) for text in VALID),
+    ],
+    list(FOREIGN.values()),
+]
+"""Jobs that do what they should not, or that no client of ours has made, by kind."""
