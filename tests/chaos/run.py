@@ -26,6 +26,9 @@ LAST_FAULTS = 60.0
 DRAIN = 240.0
 """Seconds for all jobs to end when the faults are over. It outlasts a lease and a few retries."""
 
+SHORT_DRAIN = 100.0
+"""The same where no fault outlasts a lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -158,10 +161,11 @@ class Run:
                 _show(f"{shown - began:4.0f} s  {killed}/{self._kills} kills, {stage.counts()}")
 
     def _drain(self, stage: Stage, live: bool, began: float) -> list[str]:
-        give_up = time.monotonic() + DRAIN
+        most = DRAIN if self._long else SHORT_DRAIN
+        give_up = time.monotonic() + most
         while left := stage.left():
             if time.monotonic() > give_up:
-                return [f"not drained within {DRAIN:g} s: {left[:10]}"]
+                return [f"not drained within {most:g} s: {left[:10]}"]
             stage.play(time.monotonic() + 1.0)
             if live:
                 _show(f"{time.monotonic() - began:4.0f} s  draining, {stage.counts()}")
