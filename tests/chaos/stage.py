@@ -44,7 +44,7 @@ WITNESSES = 6
 """Jobs that run while an ordeal lasts, and a little longer."""
 
 AT_WORK = 10.0
-"""Seconds for witnesses to begin, and for what jobs have started to end."""
+"""Seconds for all to be at work before an ordeal, and for what jobs have started to end."""
 
 
 @dataclass(slots=True)
@@ -204,11 +204,19 @@ class Stage:
 
     def undergo(self, ordeal: Fault) -> None:
         """Inject it while jobs run that outlast it, and let time pass until it is over."""
-        self._play_while(lambda: self.server.down, 10)
+        self._play_while(lambda: self.server.down or not self._all_run(), AT_WORK)
         witnesses = self._push_witnesses(ordeal.seconds + 2)
         self._play_while(lambda: witnesses - journal.read(self.journal).keys(), AT_WORK)
         self.inject(ordeal)
         self.play(time.monotonic() + ordeal.seconds + ordeal.pause)
+
+    def _all_run(self) -> bool:
+        """Whether every daemon has started: one that cannot gives up, and ends what it has."""
+        states = [(daemon, daemon.state()) for daemon in self._daemons]
+        return all(
+            state.get("pid") == daemon.pid and state.get("state") == "running"
+            for daemon, state in states
+        )
 
     def _push_witnesses(self, seconds: float) -> set[str]:
         """They are the next to run."""
