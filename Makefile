@@ -20,7 +20,8 @@ CYCLES ?= 10000
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
 	@echo 'make test    lint, types and all tests (PYTHON=python3.13 or a path: with another Python)'
-	@echo 'make chaos   kill KILLS=1000 processes at random while jobs run (again with SEED=...)'
+	@echo 'make chaos   kill KILLS=1000 processes, and take the server away, while jobs of every kind run'
+	@echo '             (20 minutes; again with SEED=...)'
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -79,6 +80,7 @@ class EmbeddedServer:
     Args:
         tcp: listen on a free TCP port of 127.0.0.1, too.
         options: more options of the server, e.g. ``{"appendonly": "no"}``.
+        environment: its environment; ours when None.
 
     Example:
         >>> with EmbeddedServer() as server:
@@ -86,9 +88,16 @@ class EmbeddedServer:
         True
     """
 
-    def __init__(self, *, tcp: bool = False, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tcp: bool = False,
+        options: dict[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._tcp = tcp
         self._options = options or {}
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
         self._port = 0
@@ -121,7 +130,9 @@ class EmbeddedServer:
         }
         arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
         with self.log.open("ab") as output:
-            self._process = spawn([str(program), *arguments], output=output)
+            self._process = spawn(
+                [str(program), *arguments], output=output, environment=self._environment
+            )
         try:
             self._wait_until_it_answers()
         except BaseException:

@@ -20,6 +20,7 @@ def main() -> int:
     options = parser.parse_args()
     processes.become_subreaper()
     run = Run(options.seed, options.kills, options.masters, options.workers)
+    print(f"seed {options.seed}: about {max(1, round(run.expected / 60))} minutes", flush=True)
     outcome = run.play(live=True, keep=options.keep)
     print(outcome.summary())
     return 0 if outcome.good else 1

@@ -1,17 +1,24 @@
 """The application that the daemons of a chaos run load: jobs that note their executions.
 
 A note is one ``write`` to a file opened for appending, so that it is whole and in the kernel's
-hands before the job goes on; no kill of the process can take it back.
+hands before the job goes on; no kill of the process can take it back. ``b`` is the beginning, ``e``
+the end, ``f`` a failure that was intended, ``x`` that something was not as the job has a right to
+expect.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from jobd import DISCARD, current_job, job, on
+from tests.chaos.history import token_of
+from tests.chaos.misdeeds import RAISED, STARTED, TEXTS, Unwritable
 
 _notes = -1
 
@@ -25,7 +32,7 @@ def _open_journal() -> None:
 
 
 def _note(what: str) -> None:
-    os.write(_notes, f"{what} {current_job().jid} {time.monotonic_ns()}\n".encode())
+    os.write(_notes, f"{what} {token_of(current_job().raw)} {time.monotonic_ns()}\n".encode())
 
 
 def _soon(_count: int, _error: BaseException, _payload: dict[str, Any]) -> float:
@@ -70,3 +77,76 @@ def unwanted(milliseconds: int) -> None:
     time.sleep(milliseconds / 1000)
     _note("f")
     raise RuntimeError("this job was to be discarded")
+
+
+@job(name="swallow")
+def swallow(*_anything: Any) -> None:
+    """Takes whatever somebody else has pushed."""
+    _note("b")
+    _note("e")
+
+
+# Jobs that raise what they should not
+
+
+@job(name="raises", retry_in=_soon)
+def raises(what: str) -> None:
+    """Raises in its first attempt."""
+    _note("b")
+    if current_job().attempt == 1:
+        _note("f")
+        raise RAISED[what]()
+    _note("e")
+
+
+@job(name="raises_async", retry_in=_soon)
+async def raises_async(what: str) -> None:
+    """The same on the event loop."""
+    await asyncio.sleep(0)
+    raises(what)
+
+
+# Jobs that return what has not run
+
+
+async def _later() -> None:
+    _note("b")
+    await asyncio.sleep(0.01)
+    _note("e")
+
+
+@job(name="awaits")
+def awaits() -> Any:
+    """What it returns is the work, and must be awaited."""
+    return _later()
+
+
+@job(name="lazy", retry=0)
+def lazy() -> Any:
+    """What it returns can run no more, and must be refused."""
+    _note("b")
+    _note("f")
+    return (number for number in range(3))
+
+
+# Jobs that write hostile text
+
+
+@job(name="speaks")
+def speaks(what: str) -> None:
+    _note("b")
+    log = logging.getLogger("chaos")
+    log.warning("%s", TEXTS[what])
+    log.warning(TEXTS[what], extra={"about": TEXTS[what]})
+    log.warning("%s", Unwritable())
+    print(TEXTS[what][:1000], file=sys.stderr)
+    _note("e")
+
+
+# Jobs that start processes
+
+
+@job(name="forks")
+def forks(how: str) -> None:
+    _note("b")
+    _note("e" if STARTED[how]() else "x")

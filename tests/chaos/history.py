@@ -20,7 +20,7 @@ import hiredis
 CLOCK = b"chaos:clock"
 """Set to the number of a tick every few moments, which dates what stands before and after."""
 
-_JID = re.compile(rb'"jid":"([^"]+)"')
+_TOKEN = re.compile(rb"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
 _SETS = (b"schedule", b"retry", b"dead")
 _CHUNK = 1 << 20
 
@@ -33,18 +33,20 @@ class Life:
         places: keys that hold it, after the last change.
         claims: by process id of the worker, how often it was filed as in flight there.
         ended: number of the last tick before it left Redis; None while it is there.
+        raw: its bytes, after the last change.
     """
 
     places: list[bytes] = field(default_factory=list)
     claims: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     ended: int | None = None
+    raw: bytes = b""
 
 
 class History:
     """Replays an append-only file.
 
     Attributes:
-        lives: every job that ever was in Redis, by jid.
+        lives: every job that ever was in Redis, by token.
         faults: what must never happen, in words.
     """
 
@@ -124,7 +126,7 @@ class History:
         self._hashes[key][tag] = raw
         self._add(raw, key)
         owner = key.decode().split(":")
-        self.lives[_jid(raw)].claims[int(owner[-2])] += 1
+        self.lives[token_of(raw)].claims[int(owner[-2])] += 1
 
     def _delete(self, key: bytes) -> None:
         if _is_list(key):
@@ -139,12 +141,14 @@ class History:
             self._sets[key] = {}
 
     def _add(self, raw: bytes, key: bytes) -> None:
-        jid = _jid(raw)
-        self.lives[jid].places.append(key)
+        jid = token_of(raw)
+        life = self.lives[jid]
+        life.places.append(key)
+        life.raw = raw
         self._touched.add(jid)
 
     def _remove(self, raw: bytes, key: bytes) -> None:
-        jid = _jid(raw)
+        jid = token_of(raw)
         self.lives[jid].places.remove(key)
         self._touched.add(jid)
 
@@ -161,11 +165,17 @@ class History:
         self._touched.clear()
 
 
-def _jid(raw: bytes) -> str:
-    found = _JID.search(raw)
+def token_of(raw: bytes) -> str:
+    """What tells the job with these bytes from all others: its jid, or what stands for one in bytes
+    that have none.
+
+    Raises:
+        ValueError: there is nothing of the kind.
+    """
+    found = _TOKEN.search(raw)
     if found is None:
-        raise ValueError(f"no jid in {raw!r}")
-    return found[1].decode()
+        raise ValueError(f"no token in {raw[:200]!r}")
+    return found[0].decode()
 
 
 def _is_list(key: bytes) -> bool:

@@ -6,12 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+_OUTCOMES = {"e": "done", "f": "failed", "x": "wronged"}
+
 
 @dataclass(slots=True)
 class Execution:
     """One execution of a job. Times are monotonic seconds.
 
-    *outcome* is ``done``, ``failed`` (it was to fail), or "" when its end was not reached.
+    *outcome* is ``done``, ``failed`` (it was to fail), ``wronged`` (something was not as the job
+    has a right to expect), or "" when its end was not reached.
     """
 
     jid: str
@@ -22,7 +25,7 @@ class Execution:
 
 
 def read(directory: Path) -> dict[str, list[Execution]]:
-    """All executions by jid, in the order of their beginnings."""
+    """All executions by token (here called jid), in the order of their beginnings."""
     found: dict[str, list[Execution]] = defaultdict(list)
     for file in directory.iterdir():
         pid = int(file.name.partition(".")[0])
@@ -35,7 +38,7 @@ def read(directory: Path) -> dict[str, list[Execution]]:
                 found[jid].append(running[jid])
             else:
                 running[jid].ended = at
-                running[jid].outcome = "done" if what == "e" else "failed"
+                running[jid].outcome = _OUTCOMES[what]
     for executions in found.values():
         executions.sort(key=lambda execution: execution.began)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import ChainMap, Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,15 @@ PRODUCERS = 2
 PATIENCE = 1.0
 """Seconds to wait for jobs to be done between faults."""
 
+SECONDS_PER_KILL = 0.42
+LAST_FAULTS = 60.0
+"""Seconds until faults that outlast a lease are over, and all jobs are done, on average."""
+
 DRAIN = 240.0
 """Seconds for all jobs to end when the faults are over. It outlasts a lease and a few retries."""
+
+SHORT_DRAIN = 100.0
+"""The same where no fault outlasts a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,13 @@ class Run:
         self._size = (masters, workers)
         self._long = long
 
+    @property
+    def expected(self) -> float:
+        """About how long it will take on a quiet machine of two cores (s)."""
+        ordeals = plan.ordeals(self._seed, self._kills, long=self._long)
+        ordeal = sum(fault.seconds + fault.pause for _, fault in ordeals)
+        return self._kills * SECONDS_PER_KILL + ordeal + (LAST_FAULTS if self._long else 0)
+
     def play(self, *, live: bool = False, keep: bool = False) -> Outcome:
         """Returns when every job has ended, or will not."""
         began = time.monotonic()
@@ -111,6 +125,7 @@ class Run:
                     journal.read(stage.journal),
                     stage.record,
                     [jid for producer in producers for jid in producer.stored],
+                    dict(ChainMap(*(producer.fates for producer in producers))),
                 ),
                 trouble=trouble,
                 refused=sum(producer.refused for producer in producers),
@@ -125,7 +140,13 @@ class Run:
 
     def _break(self, stage: Stage, live: bool, began: float) -> None:
         shown = 0.0
+        ordeals = deque(plan.ordeals(self._seed, self._kills, long=self._long))
         for fault in plan.faults(self._seed, long=self._long):
+            if ordeals and sum(stage.record.killed.values()) >= ordeals[0][0]:
+                ordeal = ordeals.popleft()[1]
+                if live:
+                    _show(f"{ordeal.kind} for {ordeal.seconds:.0f} s")
+                stage.undergo(ordeal)
             stage.inject(fault)
             stage.play(time.monotonic() + fault.pause)
             # Faults often come in a quick row, and else when work goes on again: on a slow machine
@@ -140,10 +161,11 @@ class Run:
                 _show(f"{shown - began:4.0f} s  {killed}/{self._kills} kills, {stage.counts()}")
 
     def _drain(self, stage: Stage, live: bool, began: float) -> list[str]:
-        give_up = time.monotonic() + DRAIN
+        most = DRAIN if self._long else SHORT_DRAIN
+        give_up = time.monotonic() + most
         while left := stage.left():
             if time.monotonic() > give_up:
-                return [f"not drained within {DRAIN:g} s: {left[:10]}"]
+                return [f"not drained within {most:g} s: {left[:10]}"]
             stage.play(time.monotonic() + 1.0)
             if live:
                 _show(f"{time.monotonic() - began:4.0f} s  draining, {stage.counts()}")

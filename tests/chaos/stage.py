@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -20,15 +21,30 @@ from datetime import datetime
 from pathlib import Path
 from signal import Signals
 
+import psutil
 import redis as redis_py
 
-from jobd.testing import EmbeddedServer
 from tests import processes
+from tests.chaos import journal, server
 from tests.chaos.history import CLOCK
 from tests.chaos.plan import Fault, Kind
+from tests.chaos.pushes import token
+from tests.chaos.server import Server
 from tests.integration.daemon import Daemon
 
 QUEUES = ("-q", "high,3", "-q", "default,2", "-q", "low,1")
+
+NOTICED = 15.0
+"""Seconds until all of a daemon has noticed that its network is back."""
+
+_WITNESS = 999
+"""Number of the producer of witnesses."""
+
+WITNESSES = 6
+"""Jobs that run while an ordeal lasts, and a little longer."""
+
+AT_WORK = 10.0
+"""Seconds for all to be at work before an ordeal, and for what jobs have started to end."""
 
 
 @dataclass(slots=True)
@@ -67,21 +83,16 @@ class Stage:
         self.directory = Path(tempfile.mkdtemp(prefix="jobd-chaos-"))
         self.journal = self.directory / "journal"
         self.journal.mkdir()
-        # A server that syncs once a second may by design forget the last one when it is killed;
-        # here each answer is to be a promise. And the file is read in the end, so it must hold
-        # everything from the beginning.
-        self.server = EmbeddedServer(
-            options={"appendfsync": "always", "auto-aof-rewrite-percentage": "0"}
-        ).start()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.server = Server(self.directory, self._after)
         self.redis = redis_py.Redis.from_url(self.server.url, protocol=2, socket_timeout=5)
         self.record = Record()
         self._workers = workers
         self._daemons = [self._daemon(number) for number in range(masters)]
-        self._later: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
         self._frozen: Daemon | None = None  # left alone, so that it is what wakes up again
         self._awaited: list[Daemon] = []  # to be started by a fault that is not over
-        self._server_down = False
+        self._witness = itertools.count()
         self._tick = itertools.count(1)
         self._next_tick = 0.0
         for daemon in self._daemons:
@@ -90,7 +101,8 @@ class Stage:
     def _daemon(self, number: int) -> Daemon:
         directory = self.directory / f"daemon{number}"
         directory.mkdir()
-        daemon = Daemon(directory, self.server.url)
+        # The first one has a network between the server and itself.
+        daemon = Daemon(directory, self.server.url if number else self.server.network.url)
         daemon.leaves_files = True
         return daemon
 
@@ -112,15 +124,18 @@ class Stage:
             self._tend()
             time.sleep(max(0.0, min(0.02, until - now)))
 
-    def play_until_progress(self, most: float) -> None:
-        """Let time pass until another job has been done, at most *most* seconds."""
+    def _play_while(self, condition: Callable[[], object], most: float) -> None:
         give_up = time.monotonic() + most
-        before = self._processed()
-        while time.monotonic() < give_up and self._processed() <= before:
+        while condition() and time.monotonic() < give_up:
             self.play(time.monotonic() + 0.05)
 
+    def play_until_progress(self, most: float) -> None:
+        """Let time pass until another job has been done, at most *most* seconds."""
+        before = self._processed()
+        self._play_while(lambda: self._processed() <= before, most)
+
     def _processed(self) -> int:
-        if self._server_down:
+        if self.server.down:
             return 0
         try:
             return int(self.redis.get("stat:processed") or 0)
@@ -137,7 +152,7 @@ class Stage:
 
     def _mark(self, now: float) -> None:
         """Let the clock in the data tick."""
-        if now < self._next_tick or self._server_down:
+        if now < self._next_tick or self.server.down:
             return
         self._next_tick = now + 0.05
         tick = next(self._tick)
@@ -174,8 +189,10 @@ class Stage:
     def inject(self, fault: Fault) -> None:
         """Do it; undoing it follows by itself."""
         kind = fault.kind
-        if kind in (Kind.SERVER_KILL, Kind.SERVER_SHUTDOWN, Kind.SERVER_STOP):
-            done = self._break_server(fault)
+        if kind in server.KINDS:
+            done = self.server.suffer(fault)
+        elif kind in (Kind.NETWORK_CUT, Kind.LONG_NETWORK_CUT):
+            done = self._break_network(fault)
         elif kind in (Kind.CONNECTION_KILL, Kind.ALL_CONNECTIONS_KILL):
             done = self._break_connections(fault)
         elif kind in (Kind.WORKER_KILL, Kind.WORKER_STOP, Kind.KEEPER_KILL, Kind.KEEPER_STOP):
@@ -184,6 +201,30 @@ class Stage:
             done = self._break_master(fault)
         if done:
             self.record.faults[kind] += 1
+
+    def undergo(self, ordeal: Fault) -> None:
+        """Inject it while jobs run that outlast it, and let time pass until it is over."""
+        self._play_while(lambda: self.server.down or not self._all_run(), AT_WORK)
+        witnesses = self._push_witnesses(ordeal.seconds + 2)
+        self._play_while(lambda: witnesses - journal.read(self.journal).keys(), AT_WORK)
+        self.inject(ordeal)
+        self.play(time.monotonic() + ordeal.seconds + ordeal.pause)
+
+    def _all_run(self) -> bool:
+        """Whether every daemon has started: one that cannot gives up, and ends what it has."""
+        states = [(daemon, daemon.state()) for daemon in self._daemons]
+        return all(
+            state.get("pid") == daemon.pid and state.get("state") == "running"
+            for daemon, state in states
+        )
+
+    def _push_witnesses(self, seconds: float) -> set[str]:
+        """They are the next to run."""
+        found = {token(_WITNESS, next(self._witness)) for _ in range(WITNESSES)}
+        jobs = [{"class": "work", "args": [int(seconds * 1000)], "jid": jid} for jid in found]
+        self.redis.ping()  # what kills connections has killed this one: a push is not tried again
+        self.redis.rpush("queue:high", *map(json.dumps, jobs))
+        return found
 
     def _break_child(self, fault: Fault) -> bool:
         keepers = fault.kind in (Kind.KEEPER_KILL, Kind.KEEPER_STOP)
@@ -203,24 +244,19 @@ class Stage:
         if not living or frozen:
             return False
         daemon = living[int(fault.victim * len(living))]
-        children = [child.pid for child in daemon.children()]
         if fault.kind is Kind.MASTER_STOP:
             self._stop([daemon.pid], fault)
             return True
+        family = _family(daemon)
         if fault.kind is Kind.DAEMON_STOP:
-            self._stop([daemon.pid, *children], fault)
+            self._stop([daemon.pid, *family], fault)
             self._frozen = daemon
             self._after(fault.seconds, self._thaw)
             return True
-        if fault.kind is Kind.DAEMON_KILL:
-            # Stopped first, so that none sees another die.
-            for pid in (daemon.pid, *children):
-                _send(pid, signal.SIGSTOP)
-            keeper = _children(daemon, keepers=True)
-            for pid in children:
-                self._kill(pid, fault.kind, "keepers" if pid in keeper else "workers")
-        for pid in children:
+        for pid in family:
             self._injure(pid, fault.kind)
+        if fault.kind is Kind.DAEMON_KILL:
+            self._kill_family(daemon, family)
         if fault.kind is Kind.MASTER_HUP:
             return _send(daemon.pid, signal.SIGHUP)
         if fault.kind is Kind.MASTER_TERM:
@@ -231,38 +267,44 @@ class Stage:
         self._after(fault.seconds, lambda: self._awaited.remove(daemon))
         return True
 
+    def _kill_family(self, daemon: Daemon, family: list[int]) -> None:
+        """All but the master."""
+        workers, keepers = (_children(daemon, keepers=keepers) for keepers in (False, True))
+        # Stopped first, so that none sees another die.
+        for pid in (daemon.pid, *family):
+            _send(pid, signal.SIGSTOP)
+        for pid in family:
+            if _send(pid, signal.SIGKILL) and pid in (*workers, *keepers):
+                self.record.killed["keepers" if pid in keepers else "workers"] += 1
+
     def _thaw(self) -> None:
         self._frozen = None
 
     def _moving(self) -> list[Daemon]:
         return [daemon for daemon in self._daemons if daemon.alive() and daemon != self._frozen]
 
-    def _break_server(self, fault: Fault) -> bool:
-        if self._server_down:
+    def _break_network(self, fault: Fault) -> bool:
+        """Cut the first daemon off."""
+        if self.server.network.dark or (fault.kind is Kind.LONG_NETWORK_CUT and self._frozen):
             return False
-        self._server_down = True
-        if fault.kind is Kind.SERVER_STOP:
-            self.server.send(signal.SIGSTOP)
-            self._after(fault.seconds, self._server_goes_on)
-            return True
-        if fault.kind is Kind.SERVER_KILL:
-            self.server.kill()
-            self.record.killed["servers"] += 1
-        else:
-            self.server.stop()
-        self._after(fault.seconds, self._server_starts)
+        daemon = self._daemons[0]
+        injuries = [self._injure(pid, fault.kind) for pid in daemon.workers()]
+        self.server.go_dark()
+        if fault.kind is Kind.LONG_NETWORK_CUT:
+            self._frozen = daemon
+
+        def light_up() -> None:
+            self.server.light_up()
+            for injury in injuries:
+                injury.ended = time.monotonic() + NOTICED
+            if self._frozen is daemon:
+                self._thaw()
+
+        self._after(fault.seconds, light_up)
         return True
 
-    def _server_goes_on(self) -> None:
-        self.server.send(signal.SIGCONT)
-        self._server_down = False
-
-    def _server_starts(self) -> None:
-        self.server.start()
-        self._server_down = False
-
     def _break_connections(self, fault: Fault) -> bool:
-        if self._server_down:
+        if self.server.down:
             return False
         try:
             if fault.kind is Kind.ALL_CONNECTIONS_KILL:
@@ -342,16 +384,33 @@ class Stage:
                 trouble.append(f"{daemon.directory.name}: {error}"[:4000])
             if tracebacks := daemon.unexpected():
                 trouble.append(f"{daemon.directory.name} logged:\n{tracebacks[:4000]}")
-        keys = [str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)]
-        if keys:
+        left = {str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)}
+        if keys := sorted(left - {"jobd:clock"}):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")
+        trouble += [f"a job left {line}, which SIGTERM did not end" for line in self._strays()]
         return trouble
+
+    def _strays(self) -> list[str]:
+        """What jobs have started and cannot be ended, a line each."""
+
+        def left() -> list[psutil.Process]:
+            processes.reap(own=[self.server.pid or 0])
+            return [
+                process for process in processes.descendants() if process.pid != self.server.pid
+            ]
+
+        for process in left():
+            _send(process.pid, signal.SIGTERM)
+        give_up = time.monotonic() + AT_WORK
+        while (found := left()) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        return [processes.describe(process) for process in found]
 
     def close(self, *, keep: bool) -> None:
         """End everything; *keep* leaves the files for a look at them."""
         for daemon in self._daemons:
-            for process in daemon.children():
-                _send(process.pid, signal.SIGKILL)
+            for pid in _family(daemon):
+                _send(pid, signal.SIGKILL)
             if daemon.alive():
                 _send(daemon.pid, signal.SIGKILL)
         self.redis.close()
@@ -368,11 +427,19 @@ class Stage:
 
 
 def _children(daemon: Daemon, *, keepers: bool) -> list[int]:
-    """Process ids of living children: the state file knows the keeper, the others are workers."""
+    """Process ids of living workers or keepers. The master has other children, too: what jobs have
+    started comes to it when their worker dies."""
     if not daemon.alive():
         return []
-    keeper = (daemon.state().get("keeper") or {}).get("pid")
-    return [child.pid for child in daemon.children() if (child.pid == keeper) == keepers]
+    return list(filter(None, [daemon.keeper()])) if keepers else daemon.workers()
+
+
+def _family(daemon: Daemon) -> list[int]:
+    """Process ids of everything below the master."""
+    try:
+        return [child.pid for child in psutil.Process(daemon.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _send(pid: int, number: Signals) -> bool:

@@ -2,13 +2,17 @@
 
 - A job that Redis took is known to the history, and there never was a step after which it was in
   two places, or back after its end (:mod:`tests.chaos.history`).
-- At the end it is nowhere in Redis, having been executed, or in the dead set. Otherwise it is lost.
+- It ends as it should (:class:`tests.chaos.pushes.Fate`): nowhere in Redis, having been executed to
+  its end, or in the dead set, having failed. Otherwise it is lost. The exception is a job that was
+  running in several processes that died: the dead set has it as a poison pill.
+- Nothing was other than the job has a right to expect.
 - It was not executed in a process more often than that process had claimed it.
 - An execution that follows another one of the same job, and not because that one failed, is a
   duplicate. It needs a reason: after the first one began, and before the second one did, its
   process was killed, or its master was, or told to stop or to restart its workers (which cuts
-  long jobs short), or it was stopped for longer than its lease.
-- No execution begins after the job has ended, unless its process was stopped meanwhile.
+  long jobs short), or it was stopped or cut off from the server for longer than its lease. What
+  happens to the server itself is no reason.
+- No execution begins after the job has ended, unless its process was stopped or cut off meanwhile.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from tests.chaos.history import History
+from tests.chaos.history import History, Life
 from tests.chaos.journal import Execution
 from tests.chaos.plan import Kind
+from tests.chaos.pushes import Fate
 from tests.chaos.stage import Injury, Record
 
 LEASE = 50.0
@@ -37,6 +43,10 @@ _ENDS = frozenset(
         Kind.MASTER_HUP,
     }
 )
+
+_CUT_OFF = (Kind.DAEMON_STOP, Kind.LONG_NETWORK_CUT)
+
+_POISON = b"PoisonPill"
 
 
 @dataclass(slots=True)
@@ -58,8 +68,14 @@ def judge(
     journal: dict[str, list[Execution]],
     record: Record,
     stored: Collection[str],
+    fates: Mapping[str, Fate] = MappingProxyType({}),
 ) -> Verdict:
-    """Hold all that is known against each other."""
+    """Hold all that is known against each other.
+
+    Args:
+        stored: jobs that were certainly pushed, by token.
+        fates: how jobs are to end, by token; for others :attr:`Fate.DONE`.
+    """
     verdict = Verdict(jobs=len(history.lives), wrong=list(history.faults))
     verdict.lost += [
         f"{jid}: stored, but not in the history" for jid in stored if jid not in history.lives
@@ -67,14 +83,14 @@ def judge(
     for jid, life in history.lives.items():
         executions = journal.get(jid, [])
         verdict.executions += len(executions)
-        if life.places == [b"dead"] and executions:
-            verdict.dead += 1
+        if problem := _wrong_end(life, executions, fates.get(jid, Fate.DONE)):
+            verdict.lost.append(f"{jid}: {problem}; its bytes: {life.raw[:300]!r}")
         elif life.places:
-            verdict.lost.append(f"{jid}: left in {life.places}, executed {len(executions)} times")
-        elif not any(execution.outcome for execution in executions):
-            verdict.lost.append(f"{jid}: gone, and never executed to its end")
+            verdict.dead += 1
         else:
             verdict.executed += 1
+        if any(execution.outcome == "wronged" for execution in executions):
+            verdict.wrong.append(f"{jid}: found something wrong; its bytes: {life.raw[:300]!r}")
         for pid, times in Counter(execution.pid for execution in executions).items():
             if times > life.claims[pid]:
                 verdict.wrong.append(
@@ -91,6 +107,23 @@ def judge(
     unknown = journal.keys() - history.lives.keys()
     verdict.wrong += [f"{jid}: executed, but never in Redis" for jid in unknown]
     return verdict
+
+
+def _wrong_end(life: Life, executions: list[Execution], fate: Fate) -> str:
+    """What is wrong with how a job has ended, or ""."""
+    outcomes = {execution.outcome for execution in executions} - {""}
+    if life.places not in ([], [b"dead"]):
+        return f"left in {life.places}, executed {len(executions)} times"
+    if not life.places:
+        ended = outcomes - {"failed"} if fate is not Fate.DISCARDED else outcomes
+        good = bool(ended) and fate not in (Fate.DEAD, Fate.UNREAD)
+    elif fate is Fate.UNREAD:
+        good = not executions
+    else:
+        failed = fate is Fate.DEAD and "failed" in outcomes
+        good = failed or fate is Fate.EITHER or _POISON in life.raw
+    where = "in the dead set" if life.places else "gone"
+    return "" if good else f"{where} after {sorted(outcomes) or 'no execution'}, not {fate.value}"
 
 
 def _judge_pair(
@@ -113,14 +146,14 @@ def _reason(injuries: list[Injury], after: float, before: float) -> Injury | Non
     """The last injury in between that explains a second execution."""
     for injury in reversed(injuries):
         ends = injury.kind in _ENDS
-        lost_lease = injury.kind is Kind.DAEMON_STOP and injury.ended - injury.began > LEASE
+        lost_lease = injury.kind in _CUT_OFF and injury.ended - injury.began > LEASE
         if (ends or lost_lease) and after <= injury.ended and injury.began <= before:
             return injury
     return None
 
 
 def _stopped(record: Record, pid: int) -> bool:
-    return any(injury.kind is Kind.DAEMON_STOP for injury in record.injuries.get(pid, []))
+    return any(injury.kind in _CUT_OFF for injury in record.injuries.get(pid, []))
 
 
 def _time_of(tick: int | None, record: Record) -> float:

@@ -16,6 +16,7 @@ class Proxy:
 
     Attributes:
         delay: seconds that everything takes in each direction; half a round trip.
+        dark: new connections are taken, and nothing on them is forwarded, then or later.
 
     Example:
         >>> with Proxy(6379) as proxy:  # doctest: +SKIP
@@ -25,6 +26,7 @@ class Proxy:
 
     def __init__(self, target: int, delay: float = 0.0) -> None:
         self.delay = delay
+        self.dark = False
         self.connections = 0
         self._target = target
         self._port = 0
@@ -41,7 +43,7 @@ class Proxy:
     def cut(self, after: int = 0) -> None:
         """Forward nothing more on the connections of now, or no more than so many bytes, and do not
         close them."""
-        self._room = dict.fromkeys(range(self.connections), after)
+        self._room |= dict.fromkeys(range(self.connections), after)
 
     def __enter__(self) -> Proxy:
         self._thread.start()
@@ -79,6 +81,8 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = self.connections
         self.connections += 1
+        if self.dark:
+            self._room[number] = 0
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:

@@ -1,17 +1,8 @@
-"""Row 40: the clock on the wall jumps. Everything that waits goes by the other one.
-
-No test may set the clock of the machine it runs on. So a small library, compiled on the spot, is
-loaded before the C library into every process of the daemon, and adds to the time of day what a
-page of shared memory says; the monotonic clock is the kernel's.
-"""
+"""Row 40: the clock on the wall jumps. Everything that waits goes by the other one."""
 
 from __future__ import annotations
 
-import mmap
-import shutil
 import signal
-import struct
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,53 +14,9 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
+from tests.faults.clock import Clock, NoClock
 from tests.integration.daemon import Daemon
 from tests.integration.ledger import whereabouts
-
-LIBRARY = r"""
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-static volatile long long *offset;
-
-__attribute__((constructor)) static void look(void) {
-    const char *path = getenv("CLOCK_OFFSET");
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0) return;
-    void *page = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (page != MAP_FAILED) offset = page;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    int result = (int)syscall(SYS_clock_gettime, clock, now);
-    if (result == 0 && offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        now->tv_sec += *offset;
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    struct timespec precise;
-    (void)zone;
-    clock_gettime(CLOCK_REALTIME, &precise);
-    now->tv_sec = precise.tv_sec;
-    now->tv_usec = precise.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *where) {
-    struct timespec precise;
-    clock_gettime(CLOCK_REALTIME, &precise);
-    if (where) *where = precise.tv_sec;
-    return precise.tv_sec;
-}
-"""
 
 APP = """
     import time
@@ -89,39 +36,12 @@ APP = """
 """
 
 
-class Clock:
-    """The wall clock of a daemon."""
-
-    def __init__(self, directory: Path) -> None:
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            pytest.skip("a clock that can be set needs a C compiler (cc)")
-        source, library = directory / "clock.c", directory / "clock.so"
-        source.write_text(LIBRARY)
-        built = subprocess.run(
-            [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)],
-            capture_output=True,
-            text=True,
-        )
-        if built.returncode:
-            pytest.skip(f"the C compiler does not work: {built.stderr.strip()[:200]}")
-        page = directory / "offset"
-        page.write_bytes(bytes(8))
-        with page.open("r+b") as file:
-            self._page = mmap.mmap(file.fileno(), 8)
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(page)}
-
-    def step(self, seconds: int) -> None:
-        """Have the clock differ from the real one by *seconds*."""
-        self._page[:8] = struct.pack("q", seconds)
-
-    def close(self) -> None:
-        self._page.close()
-
-
 @pytest.fixture
 def clock(tmp_path: Path) -> Iterator[Clock]:
-    made = Clock(tmp_path)
+    try:
+        made = Clock(tmp_path)
+    except NoClock as reason:
+        pytest.skip(str(reason))
     yield made
     made.close()
 
