@@ -4,7 +4,7 @@ Redis and whatever is searched for."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ def size_of(answer: Any) -> int:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Each call of a script, with the bytes of its answer."""
     made: list[tuple[str, int]] = []
     call = Script.__call__

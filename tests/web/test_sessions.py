@@ -254,15 +254,16 @@ def test_the_token_of_the_forms_never_looks_the_same(redis: redis_py.Redis) -> N
 
 @pytest.fixture
 def rules(redis: redis_py.Redis) -> Iterator[Callable[..., Any]]:
-    """Sets what a user of Redis may do, and gives a client that is him."""
+    """Sets what a user of Redis may do, and gives a client that is that user."""
+    acl: Any = redis.execute_command
     path = redis.connection_pool.connection_kwargs["path"]
 
     def may(*rules: str) -> redis_py.Redis:
-        redis.execute_command("ACL", "SETUSER", "web", "reset", "on", ">x", "~*", "+@all", *rules)
+        acl("ACL", "SETUSER", "web", "reset", "on", ">x", "~*", "+@all", *rules)
         return redis_py.Redis(unix_socket_path=path, username="web", password="x")
 
     yield may
-    redis.execute_command("ACL", "DELUSER", "web")
+    acl("ACL", "DELUSER", "web")
 
 
 def stale(app: Dashboard) -> None:
@@ -351,8 +352,8 @@ def test_without_its_entry_in_the_audit_log_nothing_is_changed(
     redis.lpush("queue:mail", '{"class":"A","args":[],"jid":"a"}')
     client = browser(guarded(Api(rules(rule))))
     for method, path in (("POST", "/api/v1/queues/pause"), ("DELETE", "/api/v1/queues?queue=mail")):
-        body = {"json": {"queue": "mail"}} if method == "POST" else {}
-        refused = client.request(method, path, headers=bearer(), **body)
+        body = {"queue": "mail"} if method == "POST" else None
+        refused = client.request(method, path, headers=bearer(), json=body)
         assert refused.status_code == 503
         assert "audit log" in refused.json()["detail"]
     assert (redis.llen("queue:mail"), redis.scard("paused")) == (1, 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.types import Message, Scope
 
 from jobd.web import turns
 from jobd.web.refusals import NotNow
@@ -30,11 +31,15 @@ class Work:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-def asked(source: str, path: str = "/queues") -> dict[str, Any]:
+def asked(source: str, path: str = "/queues") -> Scope:
     return {"type": "http", "path": path, "headers": [], "client": (source, 1)}
 
 
-async def ignored(*_: Any) -> None: ...
+async def nothing() -> Message:
+    return {}
+
+
+async def ignored(_: Message) -> None: ...
 
 
 def test_one_address_takes_half_of_the_turns_and_all_take_no_more_than_there_are() -> None:
@@ -43,17 +48,17 @@ def test_one_address_takes_half_of_the_turns_and_all_take_no_more_than_there_are
         app = Turns(work)
         async with anyio.create_task_group() as group:
             for _ in range(60):
-                group.start_soon(app, asked("192.0.2.66"), ignored, ignored)
+                group.start_soon(app, asked("192.0.2.66"), nothing, ignored)
             await anyio.wait_all_tasks_blocked()
             assert work.working == ["192.0.2.66"] * OF_ADDRESS
             for number in range(30):
-                group.start_soon(app, asked(f"192.0.2.{number}"), ignored, ignored)
+                group.start_soon(app, asked(f"192.0.2.{number}"), nothing, ignored)
             await anyio.wait_all_tasks_blocked()
             assert len(work.working) == AT_ONCE
             assert len(set(work.working)) == 1 + AT_ONCE - OF_ADDRESS
             # These need no turn.
             for path in ("/healthz", "/live", "/static/app.css", "/login"):
-                group.start_soon(app, asked("192.0.2.66", path), ignored, ignored)
+                group.start_soon(app, asked("192.0.2.66", path), nothing, ignored)
             await anyio.wait_all_tasks_blocked()
             assert len(work.working) == AT_ONCE + 4
             work.go_on.set()
@@ -78,13 +83,13 @@ def test_an_answer_that_nobody_takes_keeps_its_turn_where_it_is_large(
 
         async def one_more() -> None:
             try:
-                await app(asked("192.0.2.66"), ignored, ignored)
+                await app(asked("192.0.2.66"), nothing, ignored)
             except NotNow as error:
                 found.append(error.headers())
 
         async with anyio.create_task_group() as group:
             for _ in range(OF_ADDRESS):
-                group.start_soon(app, asked("192.0.2.66"), ignored, stuck)
+                group.start_soon(app, asked("192.0.2.66"), nothing, stuck)
             await anyio.wait_all_tasks_blocked()
             await one_more()
             never.set()
@@ -100,7 +105,7 @@ def test_no_more_wait_than_a_share() -> None:
 
         async def one() -> None:
             try:
-                await app(asked("192.0.2.66"), ignored, ignored)
+                await app(asked("192.0.2.66"), nothing, ignored)
             except NotNow:
                 refused.append(1)
 
