@@ -13,6 +13,8 @@ import os
 import time
 from pathlib import Path
 
+from jobd.master.state import create
+
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
 
@@ -74,9 +76,7 @@ class DumpFile(StackDump):
     """
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self.fd = os.open(path, flags, 0o600)
+        self.fd = create(path, os.O_RDWR | os.O_APPEND, 0o600)
         self._path = path
 
     def remove(self) -> None:

@@ -6,6 +6,7 @@ two generations must not be about under one pidfile.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -19,7 +20,7 @@ logger = log.get("jobd.master")
 
 
 def sweep(previous: State) -> list[Unrecovered]:
-    """End every process of the previous run that still lives.
+    """End every process of the previous run that still lives, and is this user's.
 
     Returns:
         its workers, all of them proven dead now, for the keeper to recover their jobs.
@@ -46,4 +47,11 @@ def sweep(previous: State) -> list[Unrecovered]:
 
 def _open(records: list[ChildRecord]) -> list[procs.Process]:
     found = (procs.Process.open(record.pid, record.ticks) for record in records)
-    return [process for process in found if process is not None]
+    return [process for process in found if process is not None and _is_ours(process)]
+
+
+def _is_ours(process: procs.Process) -> bool:
+    if procs.owner(process.pid) == os.geteuid():
+        return True
+    process.close()
+    return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -71,11 +72,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     unrecovered: tuple[Unrecovered, ...] = ()
 
 
-def load(path: Path) -> State | None:
+def load(path: Path, owner: int | None = None) -> State | None:
     """The state in *path*, or None when there is none that can be believed.
 
     A damaged file is treated as a missing one: everything in it is proven again before use, and
-    what it would have told is found out later by other means (leases that run out).
+    what it would have told is found out later by other means (leases that run out). So is one that
+    somebody else than *owner* and root could have put there.
+
+    Args:
+        owner: uid of the master, None for this process's.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,10 +88,39 @@ def load(path: Path) -> State | None:
         return None
     with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         try:
+            if not _believed(path, fd, os.geteuid() if owner is None else owner):
+                return None
             state = msgspec.json.decode(file.read(_MOST), type=State)
         except (OSError, ValueError, RecursionError):
             return None
     return state if state.schema == SCHEMA else None
+
+
+def _believed(path: Path, fd: int, owner: int) -> bool:
+    """Whether only *owner* and root can have written what is open, and put it at *path*."""
+    file, directory = os.fstat(fd), path.parent.stat()
+    writable = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if directory.st_mode & stat.S_ISVTX:
+        writable = 0
+    elif directory.st_gid == file.st_gid:  # the daemon's own group, which it may work by
+        writable &= stat.S_IWOTH
+    return (
+        stat.S_ISREG(file.st_mode)
+        and file.st_nlink == 1
+        and not file.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        and {file.st_uid, directory.st_uid} <= {owner, 0}
+        and not writable
+    )
+
+
+def create(path: Path, flags: int, mode: int) -> int:
+    """A descriptor of a new file at *path*; what was there is removed, and was never opened.
+
+    Raises:
+        OSError: the directory refuses, or somebody else is making that file, too.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def save(path: Path, state: State) -> None:
@@ -99,11 +133,7 @@ def save(path: Path, state: State) -> None:
         OSError: the directory or the disk refuses.
     """
     scratch = path.with_name(path.name + ".new")
-    fd = os.open(
-        scratch,
-        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o644,
-    )
+    fd = create(scratch, os.O_WRONLY, 0o644)
     try:
         content = msgspec.json.format(encode(state, _MOST // 2), indent=2) + b"\n"
         if os.write(fd, content) < len(content):  # the disk is full
