@@ -80,7 +80,7 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     config = reading.config
     _check_variables(report, environment)
     _check_web(report, file, environment)
-    _check_user(report, config)
+    _check_user(report, config, file)
     if _check_directory(report, config):
         _check_application(report, config)
     _check_logfile(report, config)
@@ -137,16 +137,20 @@ def _check_web(report: Report, file: str | None, environment: Mapping[str, str])
         report.problem(error.exit_code, f"web: {error}")
 
 
-def _check_user(report: Report, config: Config) -> None:
+def _check_user(report: Report, config: Config, file: str | None) -> None:
     from jobd.master import privileges
 
+    try:
+        privileges.require_roots(file, config, report.reading.origins)
+    except JobdError as error:
+        report.problem(error.exit_code, str(error))
     try:
         user = privileges.service_user(config)
         if user is None:
             if os.geteuid() == 0 and not config.user:
                 report.facts.append("user: root, and so are the jobs; the setting user changes it")
             return
-        steps = privileges.handovers(config, user)
+        steps = privileges.handovers(config, user, file)
         privileges.become(user)
     except JobdError as error:
         report.problem(error.exit_code, str(error))
@@ -213,10 +217,17 @@ def _check_logfile(report: Report, config: Config) -> None:
 
 
 def _check_pidfile(report: Report, config: Config) -> None:
+    from jobd.master import pidfile
+
     file = Path(config.pidfile or DEFAULT_PIDFILE)
     if "pidfile" in report.reading.wrong or _prepared(report, file):
         return
     reason = _unwritable(file, must_be_regular=True)
+    if not reason:
+        try:
+            pidfile.check_directory(file)
+        except JobdError as error:
+            reason = str(error)
     if not reason and not os.access(file.parent, os.W_OK | os.X_OK):
         reason = f"{file.parent} is not writable, which the files beside it need"
     if not reason:
@@ -236,8 +247,7 @@ def _check_pidfile(report: Report, config: Config) -> None:
 
 
 def _prepared(report: Report, file: Path) -> bool:
-    directory = file.parent.resolve()
-    return bool(report.prepared & {directory, directory / file.name})
+    return bool(report.prepared & {file.parent, file})
 
 
 def _unwritable(file: Path, *, must_be_regular: bool) -> str:

@@ -133,7 +133,7 @@ def start(no_wait: bool, config: str | None, **flags: Any) -> int:
     settings, reread = _load(config, flags)
     from jobd.master.start import start as start_daemon
 
-    return start_daemon(settings, reread, wait=not no_wait)
+    return start_daemon(settings, reread, _file(config), wait=not no_wait)
 
 
 @jobd.command(cls=_SettingsCommand)
@@ -142,7 +142,7 @@ def run(config: str | None, **flags: Any) -> int:
     settings, reread = _load(config, flags)
     from jobd.master.start import run as run_daemon
 
-    return run_daemon(settings, reread)
+    return run_daemon(settings, reread, _file(config))
 
 
 @jobd.command(cls=_SettingsCommand)
@@ -245,19 +245,36 @@ def version() -> int:
     return Exit.OK
 
 
+def _file(config: str | None) -> str | None:
+    from jobd.sources import find_file
+
+    return find_file(config, os.environ)
+
+
 def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and what reads them again from the same places, wherever it is called."""
-    from jobd.sources import find_file, load
+    from jobd.sources import find_file
 
     environment = dict(os.environ)
     file = find_file(config, environment)
-    settings = _with_application(load(file, environment, flags))
+    settings = _settings(file, environment, flags)
     base = Path.cwd()
     again = str(base / file) if file else None
-    return settings, lambda: _with_application(load(again, environment, flags, base))
+    return settings, lambda: _settings(again, environment, flags, base)
 
 
-def _with_application(settings: Config) -> Config:
+def _settings(
+    file: str | None,
+    environment: dict[str, str],
+    flags: dict[str, Any],
+    base: Path | None = None,
+) -> Config:
+    from jobd.master.privileges import require_roots
+    from jobd.sources import read
+
+    reading = read(file, environment, flags, base)
+    require_roots(file, reading.config, reading.origins)
+    settings = reading.settings()
     if not settings.require:
         raise ConfigError(
             "no application is given: name its module or file with -r, e.g. -r shop.jobs, "

@@ -36,6 +36,16 @@ class Reading:
     problems: list[str]
     wrong: set[str]
 
+    def settings(self) -> Config:
+        """The settings, if nothing is wrong.
+
+        Raises:
+            ConfigError: something is; the text names every problem with its place.
+        """
+        if self.problems:
+            raise ConfigError(_sentence(self.problems))
+        return self.config
+
 
 def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
     """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it is there, or None."""
@@ -66,10 +76,7 @@ def load(
         >>> load(None, {"JOBD_CONCURRENCY": "5"}, {"workers": "2"}).concurrency
         5
     """
-    reading = read(file, environment, flags, base)
-    if reading.problems:
-        raise ConfigError(_sentence(reading.problems))
-    return reading.config
+    return read(file, environment, flags, base).settings()
 
 
 def read(

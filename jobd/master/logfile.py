@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -21,10 +22,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobd.errors import Exit, JobdError
+from jobd.master import safepath
 from jobd.master.outlet import STDERR, Outlet
 from jobd.outward import paragraph
 
 _MODE = 0o640
+_DEVICES = {"/dev", "/dev/fd", "/proc/self/fd"}
 _COMPLAIN_EVERY = 10.0  # seconds
 
 _TOGETHER = 4096
@@ -217,7 +220,17 @@ def _cut_off(records: list[bytes], missing: int) -> int:
 def _open(path: str) -> int:
     # Not blocking: a FIFO that nobody reads is an error, not a daemon that hangs in open().
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    return os.open(path, flags, _MODE)
+    if os.geteuid() != 0 or str(Path(path).parent) in _DEVICES:
+        return os.open(path, flags, _MODE)
+    # Root follows no link that somebody else could have put there.
+    with safepath.entry(Path(path), follow=True) as place:
+        fd = place.open(flags, _MODE)
+        found = os.fstat(fd)
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if (place.weak or place.shared) and not plain:
+            os.close(fd)
+            raise OSError(errno.EPERM, "others could have put there what is no plain file")
+        return fd
 
 
 def _cannot_open(path: str, error: OSError) -> str:

@@ -1,9 +1,14 @@
 """The pidfile: exactly one master per file, and no harm to anything else.
 
-The lock (flock, on this very inode) says whether a master lives; the number in the file is for
-people and tools. The lock belongs to the open file description, so it survives the forks of
-detaching, and is free at the moment the master dies provided that every child has closed the
-descriptor.
+A lock (flock) says whether a master lives; the number in the pidfile is for people and tools. Who
+may open a file may lock it, also one that they may only read. So the lock that counts is that of a
+file beside the pidfile which only its owner can open (``jobd.lock``). The master locks the pidfile
+as well, for versions that know no other lock, and in the same way one of those is noticed: a locked
+pidfile that names a process of its owner's. Any other lock on it is somebody else's, and the file
+is replaced.
+
+A lock belongs to the open file description, so it survives the forks of detaching, and is free at
+the moment the master dies provided that every child has closed the descriptor.
 """
 
 from __future__ import annotations
@@ -14,15 +19,20 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from jobd.errors import PidfileError
-from jobd.master import procs, state
+from jobd.master import procs, safepath, state
+from jobd.master.state import create
 
 DEFAULT = Path("/run/jobd/jobd.pid")
 
 _CONTENT = re.compile(rb"[0-9]{1,10}\n?\Z")
 _LOCK_PATIENCE = 1.0  # s: a jobctl that tests the lock holds it for a moment
+_PAUSE = 0.05
+_MODE = 0o644
+_LOCK_MODE = 0o600
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -39,6 +49,23 @@ def socket_path(path: Path) -> Path:
 def dump_path(path: Path) -> Path:
     """The file for the master's raw stacks that belongs to the pidfile *path*."""
     return _beside(path, ".dump")
+
+
+def lock_path(path: Path) -> Path:
+    """The file that is locked for the pidfile *path*."""
+    return _beside(path, ".lock")
+
+
+def company(path: Path) -> frozenset[str]:
+    """The names of all files that a master makes for the pidfile *path*, itself included."""
+    files = [path, lock_path(path), state_path(path)]
+    names = [*files, *map(scratch_path, files), socket_path(path), dump_path(path)]
+    return frozenset(one.name for one in names)
+
+
+def scratch_path(path: Path) -> Path:
+    """Where the successor of *path* is written before it takes its place."""
+    return path.with_name(path.name + ".new")
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -77,6 +104,30 @@ def is_locked(fd: int) -> bool:
     return False
 
 
+def is_held(path: Path, fd: int) -> bool:
+    """Whether a master lives behind the pidfile *path*, which is open as *fd*.
+
+    Raises:
+        PermissionError: the lock is another user's.
+    """
+    owner = os.fstat(fd).st_uid
+    try:
+        lock = os.open(lock_path(path), os.O_RDONLY | _OPEN)
+    except PermissionError:
+        raise
+    except OSError:
+        pass  # that of an older version has none
+    else:
+        try:
+            found = os.fstat(lock)
+            private = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077
+            if private and found.st_uid in (owner, 0) and is_locked(lock):
+                return True
+        finally:
+            os.close(lock)
+    return is_locked(fd) and _is_owners(fd)
+
+
 def holder(path: Path) -> str | None:
     """Who holds the lock of *path*, in a sentence; None if nobody does or nothing is there."""
     try:
@@ -84,7 +135,9 @@ def holder(path: Path) -> str | None:
     except OSError:
         return None
     try:
-        return _holder(path, fd) if is_locked(fd) else None
+        return _holder(path, fd) if is_held(path, fd) else None
+    except PermissionError:
+        return None  # it is for its owner to see
     finally:
         os.close(fd)
 
@@ -97,9 +150,10 @@ class Pidfile:
         previous: the PID of a run that did not end cleanly, None after a clean one.
     """
 
-    def __init__(self, path: Path, fd: int, previous: int | None) -> None:
+    def __init__(self, path: Path, lock: int, fd: int, previous: int | None) -> None:
         self.path = path
         self.previous = previous
+        self._lock = lock
         self._fd = fd
         self._owner = os.getpid()
 
@@ -112,36 +166,21 @@ class Pidfile:
                 message says which, and what to do.
         """
         path = path.absolute()
-        _check_directory(path)
+        check_directory(path)
         give_up = time.monotonic() + _LOCK_PATIENCE
-        while True:
-            fd = _open(path)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    reason = _holder(path, fd)
-                    os.close(fd)
-                    raise PidfileError(reason) from None
-                os.close(fd)
-                time.sleep(0.05)
-                continue
-            # The previous owner may have removed the file between our open and our lock.
-            if _same_file(path, fd):
-                break
-            os.close(fd)
+        lock = _take(path, give_up)
         try:
-            previous = read(fd)
-        except PidfileError as error:
-            os.close(fd)
-            raise PidfileError(
-                f"{path} is not a pidfile: {error}; remove it yourself if it may go, "
-                "or give another --pidfile"
-            ) from None
-        return cls(path, fd, previous)
+            return cls(path, lock, *_claim(path, give_up))
+        except (OSError, PidfileError) as error:
+            lock_path(path).unlink(missing_ok=True)
+            os.close(lock)
+            if isinstance(error, PidfileError):
+                raise
+            raise PidfileError(f"cannot replace the pidfile {path}: {error.strerror}") from None
 
-    def fileno(self) -> int:
-        return self._fd
+    def filenos(self) -> list[int]:
+        """The descriptors that hold the locks."""
+        return [self._lock, self._fd]
 
     def adopt(self) -> None:
         """Make the calling process the owner: it has been forked from the one that locked."""
@@ -155,45 +194,41 @@ class Pidfile:
         os.fchmod(self._fd, 0o644)
 
     def restore(self) -> bool:
-        """Make the file anew if somebody has removed it; returns whether that was so.
-
-        The lock goes with it, to a new inode, and that before the name is there: nobody finds the
-        file unlocked or empty. A file that somebody has put in its place is left alone.
+        """Make the file and that of the lock again if somebody has removed them; returns whether
+        that was so. A file that somebody has put in its place is left alone.
 
         Raises:
             OSError: the directory refuses.
         """
-        if os.path.lexists(self.path):
-            return False
-        scratch = self.path.with_name(self.path.name + ".new")
-        fd = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _OPEN, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(fd, f"{self._owner}\n".encode(), 0)
-            os.fchmod(fd, 0o644)
-            os.link(scratch, self.path)
-            os.dup2(fd, self._fd, inheritable=False)
-        except FileExistsError:
-            return False  # a start was faster; it will learn from the socket that we live
-        finally:
-            os.close(fd)
-            scratch.unlink(missing_ok=True)
-        return True
+        lock = lock_path(self.path)
+        lost = [
+            _restore(lock, self._lock, _LOCK_MODE),
+            _restore(self.path, self._fd, _MODE, f"{self._owner}\n".encode()),
+        ]
+        return any(lost)
 
     def remove(self) -> None:
-        """Remove the file if it is still ours, then let the lock go."""
-        if os.getpid() == self._owner and _same_file(self.path, self._fd):
-            self.path.unlink()
+        """Remove the file and that of the lock if they are still ours, then let the lock go."""
+        if os.getpid() == self._owner:
+            for file, fd in ((self.path, self._fd), (lock_path(self.path), self._lock)):
+                if _same_file(file, fd):
+                    file.unlink()
         self.close()
 
     def close(self) -> None:
-        """Close the descriptor only: for children, which must not keep the lock alive."""
+        """Close the descriptors only: for children, which must not keep the lock alive."""
         if self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+            os.close(self._lock)
+            self._fd = self._lock = -1
 
 
-def _check_directory(path: Path) -> None:
+def check_directory(path: Path) -> None:
+    """Whether a pidfile and its company may be at *path*.
+
+    Raises:
+        PidfileError: they may not.
+    """
     directory = path.parent
     try:
         found = directory.stat()
@@ -211,11 +246,122 @@ def _check_directory(path: Path) -> None:
             f"{directory} may be written by everybody, so a pidfile there proves nothing; "
             f"chmod o-w {directory}, or give another --pidfile"
         )
+    if os.geteuid() == 0 and (weak := _weakness(path)):
+        raise PidfileError(
+            f"root makes no pidfile {path}: {weak}; give another --pidfile, or --user"
+        )
 
 
-def _open(path: Path) -> int:
+def _weakness(path: Path) -> str:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _OPEN, 0o644)
+        with safepath.entry(path) as place:
+            return place.weak
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _take(path: Path, give_up: float) -> int:
+    """Lock the file of the lock; returns its descriptor."""
+    file = lock_path(path)
+    while True:
+        fd = _open(file, _LOCK_MODE, f"lock {file} of the pidfile {path}")
+        if not _locks(fd):
+            os.close(fd)
+            if time.monotonic() >= give_up:
+                raise PidfileError(_described_holder(path))
+            time.sleep(_PAUSE)
+        # The previous owner may have removed the file between our open and our lock.
+        elif _same_file(file, fd):
+            return fd
+        else:
+            os.close(fd)
+
+
+def _claim(path: Path, give_up: float) -> tuple[int, int | None]:
+    """Lock the pidfile, too; returns its descriptor, and the PID that was in it."""
+    while True:
+        fd = _open(path, _MODE, f"pidfile {path}")
+        try:
+            locked = _locks(fd)
+            if locked and not _same_file(path, fd):
+                continue
+            if not locked and time.monotonic() < give_up:
+                time.sleep(_PAUSE)  # a jobctl of an older version tests it
+                continue
+            previous = _previous(path, fd)
+            if locked:
+                kept, fd = fd, -1
+                return kept, previous
+            if _is_owners(fd):
+                raise PidfileError(_holder(path, fd))
+            return _made(path, _MODE, b"", lambda scratch: scratch.replace(path)), previous
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def _locks(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _previous(path: Path, fd: int) -> int | None:
+    try:
+        return read(fd)
+    except PidfileError as error:
+        raise PidfileError(
+            f"{path} is not a pidfile: {error}; remove it yourself if it may go, "
+            "or give another --pidfile"
+        ) from None
+
+
+def _is_owners(fd: int) -> bool:
+    """Whether the pidfile names a living process of its owner's, and not just this one."""
+    try:
+        pid = read(fd)
+    except PidfileError:
+        return True  # what it is is not known
+    if pid is None or pid == os.getpid():
+        return False
+    return procs.owner(pid) == os.fstat(fd).st_uid
+
+
+def _restore(path: Path, fd: int, mode: int, content: bytes = b"") -> bool:
+    """Make *path* again, with the lock, if it is missing; *fd* is that of the new one then."""
+    if os.path.lexists(path):
+        return False
+    try:
+        new = _made(path, mode, content, path.hardlink_to)
+    except FileExistsError:
+        return False  # a start was faster; it will learn from the socket that we live
+    os.dup2(new, fd, inheritable=False)
+    os.close(new)
+    return True
+
+
+def _made(path: Path, mode: int, content: bytes, publish: Callable[[Path], object]) -> int:
+    """A new file with the lock, before it has its name: nobody finds it unlocked or empty."""
+    scratch = scratch_path(path)
+    fd = create(scratch, os.O_RDWR, _LOCK_MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(fd, content, 0)
+        os.fchmod(fd, mode)
+        publish(scratch)
+    except BaseException:
+        os.close(fd)
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+    return fd
+
+
+def _open(path: Path, mode: int, what: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _OPEN, mode)
     except OSError as error:
         reason = {
             errno.ELOOP: "it is a symbolic link; remove it",
@@ -225,19 +371,25 @@ def _open(path: Path) -> int:
             errno.EROFS: "the file system is read-only",
         }.get(error.errno or 0, error.strerror)
         raise PidfileError(
-            f"cannot open the pidfile {path}: {reason}; put it right or give another --pidfile"
+            f"cannot open the {what}: {reason}; put it right or give another --pidfile"
         ) from None
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         problem = "it is not a regular file"
+    elif found.st_nlink > 1:
+        problem = "it has another name as well (a hard link)"
     elif found.st_uid not in (os.geteuid(), 0):
         problem = f"it belongs to uid {found.st_uid}"
     elif found.st_mode & stat.S_IWOTH:
         problem = "everybody may write to it"
+    elif found.st_mode & stat.S_IWGRP:
+        problem = f"group {found.st_gid} may write to it"
+    elif found.st_mode & 0o066 & ~mode:
+        problem = f"others may open it (mode {found.st_mode & 0o777:o})"
     else:
         return fd
     os.close(fd)
-    raise PidfileError(f"{path} cannot be the pidfile: {problem}; remove it or give another one")
+    raise PidfileError(f"{path} cannot be the {what}: {problem}; remove it or give another one")
 
 
 def _same_file(path: Path, fd: int) -> bool:
@@ -247,6 +399,17 @@ def _same_file(path: Path, fd: int) -> bool:
     except OSError:
         return False
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _described_holder(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | _OPEN)
+    except OSError:
+        return f"another jobd is starting with the pidfile {path}"
+    try:
+        return _holder(path, fd)
+    finally:
+        os.close(fd)
 
 
 def _holder(path: Path, fd: int) -> str:

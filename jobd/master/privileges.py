@@ -7,8 +7,9 @@ fork. So everything made from then on, also by a rotation months later, belongs 
 user; and the signal for the master's death, which a change of user would clear, is armed in the
 children of a process that does not change any more.
 
-Root touches nothing at the end of a path of which somebody else could change a part: a symbolic
-link put there in time would hand over any file of the system.
+Root touches nothing at the end of a path of which somebody else could change a part (see
+:mod:`jobd.master.safepath`), hands over nothing but files that jobd itself makes, and goes by no
+configuration that somebody else could write: it could say whose rights the daemon keeps.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import ctypes
 import grp
 import os
 import pwd
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobd.config import DEFAULT_PIDFILE, Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import pidfile
+from jobd.master import pidfile, safepath, session
 
 _DIRECTORY_MODE = 0o750
 _LOG_MODE = 0o640
@@ -32,6 +34,9 @@ _PR_SET_DUMPABLE = 4
 
 # Directories like /srv are not handed over, whatever is in them.
 _LEAST_DEPTH = 3
+
+# How a line of a log of ours begins, in both formats.
+_OURS = re.compile(rb'(\x1b\[[0-9;]*m)?(\{"timestamp":"\d{4}-|\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ )')
 
 
 class PrivilegeError(JobdError):
@@ -42,12 +47,13 @@ class PrivilegeError(JobdError):
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """Whom the daemon works as; *name* and *home* are "" for a number without an account."""
+    """Whom the daemon works as; *name* is "" for a number without an account."""
 
     uid: int
     gid: int
-    name: str
-    home: str
+    name: str = ""
+    home: str = "/"
+    shell: str = "/bin/sh"
 
     def __str__(self) -> str:
         return f"user {self.name or self.uid} (uid {self.uid}, gid {self.gid})"
@@ -64,8 +70,43 @@ class Handover:
         return f"make the {self.make} {self.path}" if self.make else f"hand over {self.path}"
 
 
-def assume(config: Config) -> None:
+def require_roots(file: str | None, config: Config, origins: Mapping[str, str]) -> None:
+    """Return unless this is root and somebody else could change the configuration *file*.
+
+    Then it goes only where ``--user root`` (or the variable) says that root is meant.
+
+    Args:
+        origins: where the settings come from, by name.
+
+    Raises:
+        ConfigError: somebody could.
+    """
+    if os.geteuid() != 0 or file is None:
+        return
+    outside = not origins.get("user", file).startswith(file)
+    try:
+        if outside and config.user and _look_up(config.user, config.group).uid == 0:
+            return
+        path = Path(file).absolute()
+        with safepath.entry(path, follow=True) as place:
+            weak = place.weak or safepath.weakness(path, place.stat())
+            if place.shared and not weak:
+                weak = f"others may put files into {path.parent}"
+    except OSError as error:
+        weak = error.strerror or str(error)
+    if weak:
+        raise ConfigError(
+            f"root does not go by the configuration {file}: {weak}, and it can say as whom the "
+            "daemon works; let only root change it and the directories that it is in, or start "
+            "jobd as that user (--user root says that its jobs may be root's)"
+        )
+
+
+def assume(config: Config, file: str | None = None) -> None:
     """Become the service user, if this is root and the settings name one.
+
+    Args:
+        file: the configuration in use, which is never handed over.
 
     Raises:
         ConfigError: there is no such user.
@@ -75,16 +116,26 @@ def assume(config: Config) -> None:
     user = service_user(config)
     if user is None:
         return
-    if text := pidfile.holder(_pidfile(config)):
+    if text := _running(config):
         raise PidfileError(text)
-    for one in handovers(config, user):
+    for one in handovers(config, user, file):
         _do(one, user)
     become(user)
-    for file in (os.__file__, __file__):
-        if not os.access(file, os.R_OK):
+    for code in (os.__file__, __file__):
+        if not os.access(code, os.R_OK):
             raise PrivilegeError(
-                f"{user} may not read {file}: install Python and jobd where everybody can read them"
+                f"{user} may not read {code}: install Python and jobd where everybody can read them"
             )
+
+
+def _running(config: Config) -> str | None:
+    """The daemon that runs where root looks; elsewhere its own user sees it."""
+    path = _pidfile(config)
+    try:
+        with safepath.entry(path) as place:
+            return None if place.weak else pidfile.holder(path)
+    except OSError:
+        return None
 
 
 def service_user(config: Config) -> ServiceUser | None:
@@ -123,9 +174,10 @@ def _look_up(user: str, group: str) -> ServiceUser:
             raise ConfigError(
                 f"user: number {user} has no account on this machine, so it needs a group beside it"
             ) from None
-        return ServiceUser(number, _group_id(group), "", "")
+        return ServiceUser(number, _group_id(group))
     gid = _group_id(group) if group else account.pw_gid
-    return ServiceUser(account.pw_uid, gid, account.pw_name, account.pw_dir)
+    home, shell = account.pw_dir or "/", account.pw_shell or "/bin/sh"
+    return ServiceUser(account.pw_uid, gid, account.pw_name, home, shell)
 
 
 def _group_id(group: str) -> int:
@@ -138,12 +190,13 @@ def _group_id(group: str) -> int:
 
 
 def become(user: ServiceUser) -> None:
-    """Give up every right of root, and prove it.
+    """Give up every right of root and what its session would lend, and prove it.
 
     Raises:
         PrivilegeError: the kernel refuses, or the rights could be had back.
     """
     try:
+        session.leave()
         if user.name:
             os.initgroups(user.name, user.gid)
         else:
@@ -164,100 +217,156 @@ def become(user: ServiceUser) -> None:
     # The change has closed /proc/PID to the service user itself, so that neither jobctl could
     # verify the master nor the master adjust its children. A service manager's exec opens it again.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-    if user.name:
-        os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
+    session.arm()
+    session.reduce(os.environ, user.name, user.home, user.shell)
 
 
 # What root does before -------------------------------------------------------------------------
 
 
-def handovers(config: Config, user: ServiceUser) -> list[Handover]:
-    """What root does for *user*, in order.
+def handovers(config: Config, user: ServiceUser, file: str | None = None) -> list[Handover]:
+    """What root does for *user*, in order; nothing where somebody else could change the path.
 
-    A missing directory is made. One of root's that holds nothing but files of this daemon, left
+    A missing directory is made. One of root's that holds nothing but files that jobd makes, left
     by a start without a user, is handed over with them; any other stays as it is. There the log,
     which alone needs no neighbours, is made or handed over by itself.
+
+    Args:
+        file: the configuration in use; neither it nor its directory changes hands.
+
+    Raises:
+        ConfigError: the log is the configuration.
     """
-    file = _pidfile(config)
-    names = {file.parent: [file.name.removesuffix(".pid")]}
+    config_file = _identity(file)
+    path = _pidfile(config)
+    names = {path.parent: pidfile.company(path)}
     log = Path(config.logfile) if config.logfile else None
     if log is not None:
-        log = log.parent.resolve() / log.name
-        names.setdefault(log.parent, []).append(log.name)
+        if config_file and _identity(config.logfile) == config_file:
+            raise ConfigError(f"logfile: {log} is the configuration; give another --logfile")
+        names[log.parent] = names.get(log.parent, frozenset()) | {log.name}
     found: list[Handover] = []
-    for directory, beginnings in names.items():
-        whole = list(_directory(directory, tuple(beginnings), user))
+    for directory, ours in names.items():
+        whole = list(_directory(directory, ours, user, config_file))
         if not whole and log is not None and log.parent == directory:
             whole = list(_log(log))
         found += whole
     return found
 
 
+def _identity(file: str | None) -> tuple[int, int] | None:
+    try:
+        found = Path(file).stat() if file else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
 def _pidfile(config: Config) -> Path:
-    path = Path(config.pidfile or DEFAULT_PIDFILE)
-    return path.parent.resolve() / path.name
+    return Path(config.pidfile or DEFAULT_PIDFILE)
 
 
 def _directory(
-    directory: Path, beginnings: tuple[str, ...], user: ServiceUser
+    directory: Path, ours: frozenset[str], user: ServiceUser, config_file: tuple[int, int] | None
 ) -> Iterator[Handover]:
-    if not directory.exists():
-        if _is_roots(directory.parent):
-            yield Handover(directory, "directory")
+    try:
+        with safepath.entry(directory, follow=True) as place:
+            if place.weak:
+                return
+            try:
+                fd = place.open(os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                yield Handover(directory, "directory")
+                return
+            shared = place.shared
+    except OSError:
         return
-    if not _is_roots(directory) or len(directory.parts) < _LEAST_DEPTH:
+    try:
+        found = os.fstat(fd)
+        if shared or found.st_uid != 0 or len(directory.resolve().parts) < _LEAST_DEPTH:
+            return
+        usable = stat.S_IWGRP | stat.S_IXGRP
+        if found.st_gid == user.gid and found.st_mode & usable == usable:
+            return
+        if safepath.weakness(directory, found) or found.st_mode & stat.S_ISVTX:
+            return
+        names = os.listdir(fd)  # noqa: PTH208 - of a descriptor
+        inside = {name: os.stat(name, dir_fd=fd, follow_symlinks=False) for name in names}
+    except OSError:
         return
-    found = directory.stat()
-    writable = stat.S_IWGRP | stat.S_IXGRP
-    if found.st_gid == user.gid and found.st_mode & writable == writable:
-        return
-    inside = list(directory.iterdir())
-    if found.st_mode & stat.S_IWOTH or not all(file.name.startswith(beginnings) for file in inside):
+    finally:
+        os.close(fd)
+    if not all(
+        name in ours and _is_plain(one) and (one.st_dev, one.st_ino) != config_file
+        for name, one in inside.items()
+    ):
         return
     # The files first: once the directory is the user's, other files can stand there.
-    yield from (Handover(file) for file in inside if _is_roots_file(file))
+    for name, one in inside.items():
+        if one.st_uid == 0 and stat.S_ISREG(one.st_mode):
+            yield Handover(directory / name)
     yield Handover(directory)
 
 
+def _is_plain(found: os.stat_result) -> bool:
+    """Whether it is of a kind that jobd makes: a socket, or a file with one name."""
+    return stat.S_ISSOCK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+
+
 def _log(log: Path) -> Iterator[Handover]:
-    if not _is_roots(log.parent):
+    try:
+        with safepath.entry(log) as place:
+            if place.weak:
+                return
+            try:
+                found = place.stat()
+            except FileNotFoundError:
+                yield Handover(log, "file")
+                return
+            if found.st_uid == 0 and not place.shared and _is_our_log(place, found):
+                yield Handover(log)
+    except OSError:
         return
-    if not os.path.lexists(log):
-        yield Handover(log, "file")
-    elif _is_roots_file(log):
-        yield Handover(log)
 
 
-def _is_roots(directory: Path) -> bool:
-    """Whether nobody but root can put anything else at this place (a path without links)."""
-    for part in (directory, *directory.parents):
-        try:
-            found = part.stat(follow_symlinks=False)
-        except OSError:
-            return False
-        others = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
-        if found.st_uid != 0 or others or not stat.S_ISDIR(found.st_mode):
-            return False
-    return True
-
-
-def _is_roots_file(file: Path) -> bool:
-    found = file.stat(follow_symlinks=False)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1
+def _is_our_log(place: safepath.Entry, found: os.stat_result) -> bool:
+    """Whether it is a log of ours, or empty: a log in /var/log may be another program's."""
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        return False
+    fd = place.open(os.O_RDONLY)
+    try:
+        return not found.st_size or bool(_OURS.match(os.pread(fd, 100, 0)))
+    finally:
+        os.close(fd)
 
 
 def _do(one: Handover, user: ServiceUser) -> None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        if one.make == "directory":
-            one.path.mkdir(_DIRECTORY_MODE)
-        elif one.make == "file":
-            flags |= os.O_CREAT | os.O_EXCL
-        fd = os.open(one.path, flags, _LOG_MODE)
+        # A directory may be named by a link of root's; a file is never.
+        with safepath.entry(one.path, follow=one.make != "file") as place:
+            if place.weak:
+                raise PrivilegeError(f"cannot {one} for {user}: {place.weak}")
+            flags = os.O_RDONLY
+            if one.make == "directory":
+                os.mkdir(place.name, 0o700, dir_fd=place.directory)
+                flags |= os.O_DIRECTORY
+            elif one.make == "file":
+                flags |= os.O_CREAT | os.O_EXCL
+            fd = place.open(flags, 0o600)
         try:
-            if os.fstat(fd).st_uid == 0:
-                os.fchown(fd, user.uid, user.gid)
+            _give(fd, one, user)
         finally:
             os.close(fd)
     except OSError as error:
         raise PrivilegeError(f"cannot {one} for {user}: {error.strerror}") from None
+
+
+def _give(fd: int, one: Handover, user: ServiceUser) -> None:
+    """Make what is open the user's, if it still is what was planned for."""
+    found = os.fstat(fd)
+    kind = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+    if found.st_uid != 0 or not kind:
+        raise PrivilegeError(f"cannot {one} for {user}: it has changed meanwhile")
+    if one.make:
+        os.fchmod(fd, _DIRECTORY_MODE if one.make == "directory" else _LOG_MODE)
+    os.fchown(fd, user.uid, user.gid)

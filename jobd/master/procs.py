@@ -41,7 +41,7 @@ def boot_id() -> str:
         return ""
 
 
-def _stat_fields(pid: int) -> list[str] | None:
+def _stat_fields(pid: int | str) -> list[str] | None:
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -79,6 +79,12 @@ def run_state(pid: int) -> str:
     """The kernel's letter: R, S, D (uninterruptible), T (stopped), Z ...; "" when it is gone."""
     fields = _stat_fields(pid)
     return fields[0] if fields else ""
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    fields = _stat_fields("self")
+    return fields is not None and fields[4] != "0"
 
 
 def tracer(pid: int) -> int:

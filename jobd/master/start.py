@@ -37,19 +37,21 @@ _ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 logger = log.get("jobd.master")
 
 
-def run(config: Config, reread: Callable[[], Config]) -> int:
+def run(config: Config, reread: Callable[[], Config], file: str | None = None) -> int:
     """Serve in the foreground until stopped; returns the exit code.
 
     Args:
-        reread: reads the settings anew for a reload, and raises ConfigError.
+        reread: reads the settings again for a reload, and raises ConfigError.
+        file: the configuration that they come from.
     """
     lock = None
+    terminal = os.isatty(0)
     # As soon as there is a pidfile there is something to tidy up. What arrives before there are
     # handlers waits for them, and is then a stop like any other.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     try:
         _guarantee_stdio()
-        privileges.assume(config)
+        privileges.assume(config, file)
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=bool(config.pidfile))
@@ -75,7 +77,7 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
         logfile=logfile,
         lock=lock,
         foreground=True,
-        terminal=os.isatty(0),
+        terminal=terminal,
         notifier=notifier,
         reread=reread,
     ).run()
@@ -87,11 +89,14 @@ def run(config: Config, reread: Callable[[], Config]) -> int:
     return verdict.code
 
 
-def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) -> int:
+def start(
+    config: Config, reread: Callable[[], Config], file: str | None = None, *, wait: bool = True
+) -> int:
     """Detach, and return when all workers are ready (``wait=False``: when the daemon exists).
 
     Args:
         reread: as for :func:`run`.
+        file: as for :func:`run`.
 
     Returns:
         the exit code for the launcher, 0 or what the daemon failed with.
@@ -104,7 +109,7 @@ def start(config: Config, reread: Callable[[], Config], *, wait: bool = True) ->
                 "a detached daemon has no terminal to log to: give --logfile "
                 "(or logfile in the configuration), or stay in the foreground with jobd run"
             )
-        privileges.assume(config)
+        privileges.assume(config, file)
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
         lock = _lock(config, required=True)
@@ -182,7 +187,7 @@ def _become_daemon(
             working_directory=directory,
             umask=_UMASK,
             prevent_core=False,
-            files_preserve=[lock.fileno(), launch.fileno()],
+            files_preserve=[*lock.filenos(), launch.fileno()],
             signal_map={},
             pidfile=None,
         )
