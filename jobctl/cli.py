@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
-from jobctl import display, lookup, rawstacks
+from jobctl import display, limit, lookup, rawstacks
+from jobctl.answers import LAST_ANSWER, LONGEST, Answers, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
-from jobctl.daemon import Daemon, NoAnswer
+from jobctl.daemon import Daemon
 from jobd.errors import ConfigError
 from jobd.outward import any_text_prints, harmless, paragraph, shown
 
-_LONGEST = 86400  # s, as for the setting
 _BY_SIGNAL = 60.0  # s beyond the timeout, for a stop whose limit the master could not tell
 _AFTER_QUIT = 15.0
 _MARGIN = 5.0
@@ -45,10 +45,15 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(Code.USAGE)
-    context.obj = lambda: Daemon.find(lookup.pidfile(pidfile, config, os.environ, _say))
+    context.obj = lambda: _find(pidfile, config)
 
 
 Finder = Callable[[], Daemon]
+
+
+def _find(pidfile: str | None, config: str | None) -> Daemon:
+    with limit.within(limit.FILES, "the configuration, or what is beside the pidfile, hangs"):
+        return Daemon.find(lookup.pidfile(pidfile, config, os.environ, _say))
 
 
 @jobctl.command()
@@ -57,7 +62,11 @@ Finder = Callable[[], Daemon]
 def status(find: Finder, as_json: bool) -> None:
     """Show what the daemon and its workers are doing."""
     answer = find().result("status")["status"]
-    click.echo(json.dumps(answer, indent=2) if as_json else display.status(harmless(answer)))
+    try:
+        text = json.dumps(answer, indent=2) if as_json else display.status(harmless(answer))
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
+        raise Problem(Code.FAILED, "status: the answer is malformed") from None
+    click.echo(text)
 
 
 @jobctl.command()
@@ -73,7 +82,7 @@ def quiet(find: Finder) -> None:
         raise Problem(
             Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
         ) from None
-    click.echo(paragraph(answer.get("text", "quiet")))
+    click.echo(paragraph(answer["text"] or "quiet"))
 
 
 @jobctl.command()
@@ -87,8 +96,8 @@ def resume(find: Finder) -> None:
 def _seconds(
     _context: click.Context, _option: click.Parameter, given: float | None
 ) -> float | None:
-    if given is not None and not 0 <= given <= _LONGEST:  # also what is no number
-        raise click.BadParameter(f"{given:g} is not a number of seconds from 0 to {_LONGEST}")
+    if given is not None and not 0 <= given <= LONGEST:  # also what is no number
+        raise click.BadParameter(f"{given:g} is not a number of seconds from 0 to {LONGEST:g}")
     return given
 
 
@@ -125,19 +134,20 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str,
     returned."""
     fields = {} if timeout is None else {"timeout": timeout}
     began = time.monotonic()
+    answers: Answers | None = None
     try:
-        answers = daemon.ask("stop", **fields)
+        answers = daemon.ask("stop", limit=LONGEST, **fields)
         first = next(answers, None)
         if first is None:
             raise NoAnswer("the connection was closed")
         if first["type"] == "failed":
             raise Problem(Code.FAILED, f"stop: {first['error']}")
-        limit = first.get("limit", 0.0) + _MARGIN
+        limit = min(max(first["limit"], 0.0), LONGEST) + _MARGIN
     except NoAnswer:
         # A mute master still gets the signal; a stopped one would not take it.
         daemon.signal(Signals.SIGTERM)
         daemon.signal(Signals.SIGCONT)
-        answers = iter(())
+        answers = None
         known = daemon.state()
         limit = (known.timeout if known else 0.0) + _BY_SIGNAL
     if not daemon.process.wait(limit - (time.monotonic() - began)):
@@ -152,7 +162,10 @@ def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str,
             daemon.kill()
             text = "it did not stop and was killed; the next start recovers its jobs"
             return Code.PARTIAL, text, 0
-    last = next((message for message in answers if message["type"] == "done"), {})
+    last: dict[str, Any] = {}
+    if answers is not None:
+        answers.hurry(_MARGIN)
+        last = next((message for message in answers if message["type"] == "done"), {})
     # A daemon of an older version does not count them.
     returned = last.get("returned", 0)
     return (Code.PARTIAL, last["text"], returned) if last.get("code") else (Code.DONE, "", returned)
@@ -166,8 +179,9 @@ def threads(find: Finder) -> int:
     try:
         return _answered(daemon.ask("threads"))
     except NoAnswer as problem:
-        for part in rawstacks.collect(daemon):
-            click.echo(shown(part, lines=True))
+        with limit.within(limit.FILES, "the files of the daemon cannot be read"):
+            for part in rawstacks.collect(daemon):
+                click.echo(shown(part, lines=True))
         raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
 
 
@@ -260,7 +274,7 @@ def scale(find: Finder, workers: int) -> None:
 
 
 def _reload(daemon: Daemon, wait: bool) -> None:
-    for message in daemon.ask("reload"):
+    for message in daemon.ask("reload", limit=LONGEST if wait else LAST_ANSWER):
         if message["type"] == "accepted" and not wait:
             click.echo("reloading")
             return

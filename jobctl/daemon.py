@@ -12,25 +12,19 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 import msgspec
 
+from jobctl import limit as limits
+from jobctl.answers import LAST_ANSWER, Answers, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
 from jobd.errors import PidfileError
 from jobd.master import control, pidfile, procs, state
 
-FIRST_ANSWER = 3.0
-"""Seconds in which a healthy master takes a request."""
-
 _LOOK = 0.05  # s between looks at the lock of a master that has no pidfd here
-
-
-class NoAnswer(Exception):
-    """The control socket is missing or mute."""
 
 
 class Elsewhere:
@@ -57,7 +51,7 @@ class Elsewhere:
         except OSError:
             return pidfile.socket_path(self._path).exists()
         try:
-            return pidfile.is_locked(fd)
+            return pidfile.is_held(self._path, fd)
         finally:
             os.close(fd)
 
@@ -138,39 +132,18 @@ class Daemon:
             )
         return cls(path, process)
 
-    def ask(self, command: str, **fields: Any) -> Iterator[dict[str, Any]]:
-        """Send a request and yield the answers until the daemon closes the connection.
+    def ask(self, command: str, *, limit: float = LAST_ANSWER, **fields: Any) -> Answers:
+        """Send a request; returns the answers until the daemon closes the connection.
+
+        Args:
+            limit: seconds in which it has to be done.
 
         Raises:
-            NoAnswer: the first answer does not come within :data:`FIRST_ANSWER` seconds.
+            NoAnswer: nobody listens, or the request is not taken.
             Problem: permission is refused.
         """
-        sock = self._connect()
-        with sock:
-            sock.settimeout(FIRST_ANSWER)
-            request = msgspec.json.encode({"command": command, **fields}) + b"\n"
-            try:
-                try:
-                    sock.sendall(request)
-                except OSError as error:
-                    if error.errno not in (errno.ECONNRESET, errno.EPIPE):
-                        raise
-                    # It has closed already, and before that it may have said why.
-                with sock.makefile("rb") as lines:
-                    for line in lines:
-                        if not line.endswith(b"\n"):
-                            return  # the master died in the middle of it
-                        # The master does not wait for anything without a limit of its own.
-                        sock.settimeout(None)
-                        message = msgspec.json.decode(line, type=dict[str, Any])
-                        if message["type"] == "busy":
-                            raise NoAnswer(message["error"])
-                        yield message
-            except TimeoutError:
-                raise NoAnswer("the master does not answer") from None
-            except OSError as error:
-                if error.errno not in (errno.ECONNRESET, errno.EPIPE):
-                    raise
+        request = msgspec.json.encode({"command": command, **fields}) + b"\n"
+        return Answers(self._connect(), command, request, limit)
 
     def _connect(self) -> socket.socket:
         try:
@@ -203,7 +176,9 @@ class Daemon:
 
     def state(self) -> state.State | None:
         """What the state file says now; None if it is not this master's."""
-        known = state.load(pidfile.state_path(self.pidfile))
+        owner = procs.owner(self.process.pid)
+        with limits.within(limits.FILES, f"the files beside {self.pidfile} cannot be read"):
+            known = state.load(pidfile.state_path(self.pidfile), owner)
         return known if known is not None and known.pid == self.process.pid else None
 
     def kill(self) -> None:
@@ -233,19 +208,25 @@ def _cannot_read(path: Path, error: OSError) -> Problem:
 
 
 def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: it is not a regular file")
+    if found.st_nlink > 1:
+        raise Problem(Code.REFUSED, f"{path} is not a pidfile: it has another name (a hard link)")
     try:
         pid = pidfile.read(fd)
     except PidfileError as error:
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}") from None
-    if not pidfile.is_locked(fd):
-        raise NotRunning(f"not running (stale pidfile {path})")
+    try:
+        if not pidfile.is_held(path, fd):
+            raise NotRunning(f"not running (stale pidfile {path})")
+    except PermissionError as error:
+        raise _cannot_read(pidfile.lock_path(path), error) from None
     if pid is None:
         raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
-    process = _identified(path, pid)
+    process = _identified(path, pid, found.st_uid)
     if isinstance(process, procs.Process):
-        _check_owner(path, os.fstat(fd).st_uid, process)
+        _check_owner(path, found.st_uid, process)
     # Had it ended and another started meanwhile, the file would now say something else.
     if _now(path) != pid:
         process.close()
@@ -266,17 +247,23 @@ def _check_owner(path: Path, owner: int, process: procs.Process) -> None:
 
 def _now(path: Path) -> int | None:
     try:
-        return pidfile.parse(path.read_bytes())
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return pidfile.read(fd)
     except (OSError, PidfileError):
         return None
+    finally:
+        os.close(fd)
 
 
-def _identified(path: Path, pid: int) -> procs.Process | Elsewhere:
-    known = state.load(pidfile.state_path(path))
+def _identified(path: Path, pid: int, owner: int) -> procs.Process | Elsewhere:
+    known = state.load(pidfile.state_path(path), owner)
     if known is None or known.pid != pid:
         # The master writes the state file a moment after its pidfile.
         time.sleep(0.1)
-        known = state.load(pidfile.state_path(path))
+        known = state.load(pidfile.state_path(path), owner)
     if known is not None and known.pid == pid and known.boot_id in ("", procs.boot_id()):
         process = procs.Process.open(pid, known.ticks)
         if process is not None:

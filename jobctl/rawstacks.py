@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobctl.answers import FIRST_ANSWER
 from jobctl.codes import Code, Problem
-from jobctl.daemon import FIRST_ANSWER, Daemon, Elsewhere
+from jobctl.daemon import Daemon, Elsewhere
 from jobd.master import pidfile, procs
 from jobd.master.dump import MEMORY
 from jobd.master.signals import RAW_DUMP
@@ -144,6 +145,9 @@ def _child(known: State, role: str, record: ChildRecord, owner: int | None) -> _
             patient.why = "the master has let go of its memory"
         else:
             patient.fd = os.open(path, _READ)
+            # It may have become another file between the two looks.
+            if os.fstat(patient.fd).st_uid != owner:
+                patient.why = "its memory is not its own"
     except PermissionError:
         patient.why = "permission to read its memory is refused; use sudo"
     except OSError as error:

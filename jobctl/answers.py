@@ -1,0 +1,151 @@
+"""What a master answers, read with a limit of time and of size, and looked at before it is used.
+
+Who listens at the socket may be root's, or the service user's, or a job that has put itself in the
+master's place: it must not be able to hold up root's jobctl, fill its memory, or make it fail with
+a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from jobctl.codes import Code, Problem
+from jobd.master.control import ANSWER_BYTES
+
+FIRST_ANSWER = 3.0
+"""Seconds in which a healthy master takes a request."""
+
+LAST_ANSWER = 30.0
+"""Seconds in which it has done what takes no longer: it waits up to 5 for its children."""
+
+LONGEST = 86400.0
+"""Seconds that anything may take (a stop, a reload)."""
+
+_GONE = (errno.ECONNRESET, errno.EPIPE)
+
+
+class NoAnswer(Exception):
+    """The control socket is missing or mute."""
+
+
+class _Answer(msgspec.Struct):
+    """Types of what jobctl looks at; there may be more."""
+
+    type: str
+    error: str = ""
+    text: str = ""
+    limit: float = 0.0
+    code: int = 0
+    returned: int = 0
+    generation: int = 0
+    pid: int = 0
+    before: int = 0
+    leaving: dict[str, int] = {}
+    raw: list[str] = []
+    status: dict[str, Any] = {}
+
+
+class Answers(Iterator[dict[str, Any]]):
+    """The answers to *request*, a JSON object, until the master closes the connection.
+
+    Args:
+        sock: connected.
+        command: for messages.
+        limit: seconds until the last one; the first is due within :data:`FIRST_ANSWER`.
+
+    Iterating raises:
+        NoAnswer: the first does not come in time, or it has no time for us.
+        Problem: a later one does not come in time, or is none that a master gives.
+    """
+
+    def __init__(self, sock: socket.socket, command: str, request: bytes, limit: float) -> None:
+        self._sock = sock
+        self._command = command
+        self._limit = limit
+        self._began = time.monotonic()
+        self._give_up = self._began + FIRST_ANSWER
+        self._taken = False
+        self._received = 0
+        self._buffer = bytearray()
+        self._send(request)
+
+    def hurry(self, seconds: float) -> None:
+        """Wait for so long from now on: the master has ended."""
+        self._give_up = time.monotonic() + seconds
+
+    def __next__(self) -> dict[str, Any]:
+        line = self._line()
+        try:
+            answer = msgspec.json.decode(line, type=dict[str, Any])
+            known = msgspec.structs.asdict(msgspec.convert(answer, _Answer))
+        except (ValueError, RecursionError):
+            raise self._malformed() from None
+        if not self._taken:
+            self._taken = True
+            self._give_up = self._began + self._limit
+        if known["type"] == "busy":
+            raise NoAnswer(known["error"])
+        return {**known, **answer}
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _send(self, request: bytes) -> None:
+        self._sock.settimeout(FIRST_ANSWER)
+        try:
+            self._sock.sendall(request)
+        except TimeoutError:
+            raise NoAnswer("the master does not answer") from None
+        except OSError as error:
+            # It may have closed already, and before that it may have said why.
+            if error.errno not in _GONE:
+                raise
+
+    def _line(self) -> bytes:
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            chunk = self._receive()
+            if not chunk:  # the master has closed it, or died in the middle of a line
+                self.close()
+                raise StopIteration
+            self._received += len(chunk)
+            if self._received > 2 * ANSWER_BYTES:
+                raise self._malformed()
+            before = len(self._buffer)
+            self._buffer += chunk
+            end = self._buffer.find(b"\n", before)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _receive(self) -> bytes:
+        left = self._give_up - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            return self._sock.recv(1 << 20)
+        except TimeoutError:
+            if not self._taken:
+                raise NoAnswer("the master does not answer") from None
+            waited = time.monotonic() - self._began
+            raise Problem(
+                Code.TIMED_OUT,
+                f"{self._command}: the master has taken it, and has not said within {waited:.0f} s "
+                "what came of it",
+            ) from None
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return b""
+
+    def _malformed(self) -> Problem:
+        return Problem(
+            Code.FAILED, f"{self._command}: the answer is malformed; is it a jobd that listens?"
+        )
