@@ -326,7 +326,7 @@ def _is_owners(fd: int) -> bool:
         return True  # what it is is not known
     if pid is None or pid == os.getpid():
         return False
-    return procs.owner(pid) == os.fstat(fd).st_uid
+    return procs.owner(pid) == os.fstat(fd).st_uid and procs.run_state(pid) not in ("", "Z", "X")
 
 
 def _restore(path: Path, fd: int, mode: int, content: bytes = b"") -> bool:

@@ -247,9 +247,10 @@ def handovers(config: Config, user: ServiceUser, file: str | None = None) -> lis
         names[log.parent] = names.get(log.parent, frozenset()) | {log.name}
     found: list[Handover] = []
     for directory, ours in names.items():
-        whole = list(_directory(directory, ours, user, config_file))
-        if not whole and log is not None and log.parent == directory:
-            whole = list(_log(log))
+        here = log if log is not None and log.parent == directory else None
+        whole = list(_directory(directory, ours, here, user, config_file))
+        if not whole and here is not None:
+            whole = list(_log(here))
         found += whole
     return found
 
@@ -267,7 +268,11 @@ def _pidfile(config: Config) -> Path:
 
 
 def _directory(
-    directory: Path, ours: frozenset[str], user: ServiceUser, config_file: tuple[int, int] | None
+    directory: Path,
+    ours: frozenset[str],
+    log: Path | None,
+    user: ServiceUser,
+    config_file: tuple[int, int] | None,
 ) -> Iterator[Handover]:
     try:
         with safepath.entry(directory, follow=True) as place:
@@ -301,6 +306,9 @@ def _directory(
         for name, one in inside.items()
     ):
         return
+    if log is not None and log.name in inside:
+        if inside[log.name].st_uid == 0 and not list(_log(log)):
+            return
     # The files first: once the directory is the user's, other files can stand there.
     for name, one in inside.items():
         if one.st_uid == 0 and stat.S_ISREG(one.st_mode):
