@@ -306,9 +306,9 @@ def _directory(
         for name, one in inside.items()
     ):
         return
-    if log is not None and log.name in inside:
-        if inside[log.name].st_uid == 0 and not list(_log(log)):
-            return
+    roots_log = log is not None and log.name in inside and inside[log.name].st_uid == 0
+    if log is not None and roots_log and not list(_log(log)):
+        return
     # The files first: once the directory is the user's, other files can stand there.
     for name, one in inside.items():
         if one.st_uid == 0 and stat.S_ISREG(one.st_mode):
