@@ -4,7 +4,7 @@ Whoever can change a directory on the way to a file can have root make, open or 
 one: by a symbolic link, or by a rename between the look and the act. So a path is walked one
 component after the other, each relative to the open directory before it; the answer is a descriptor
 of the last directory, and what is done there is done relative to that. A symbolic link is followed
-only where it is root's and nobody else can write to its directory (``/var/run``).
+only where it is root's and nobody else can change the way to it (``/var/run``).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def entry(path: Path, *, follow: bool = False) -> Iterator[Entry]:
             shared = found.st_uid != 0 or bool(found.st_mode & _WRITABLE)
             if not todo and not follow:
                 break
-            target = _link(directory, name, here / name, shared)
+            target = _link(directory, name, here / name, trusted=not (shared or weak))
             if target is not None:
                 links += 1
                 if links > _MOST_LINKS:
@@ -116,7 +116,7 @@ def weakness(path: Path, found: os.stat_result) -> str:
     return ""
 
 
-def _link(directory: int, name: str, path: Path, shared: bool) -> Path | None:
+def _link(directory: int, name: str, path: Path, *, trusted: bool) -> Path | None:
     """Where the link *name* leads; None if it is none, or nothing."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -124,6 +124,6 @@ def _link(directory: int, name: str, path: Path, shared: bool) -> Path | None:
         return None  # whoever opens it says so
     if not stat.S_ISLNK(found.st_mode):
         return None
-    if shared or found.st_uid != 0:
+    if not trusted or found.st_uid != 0:
         raise OSError(errno.ELOOP, f"{path} is a symbolic link that others than root can change")
     return Path(os.readlink(name, dir_fd=directory))

@@ -36,6 +36,12 @@ def theirs_link(root: Path) -> Path:
     return root / "theirs/way/file"
 
 
+def roots_link_below_theirs(root: Path) -> Path:
+    (root / "theirs/moved").mkdir()
+    (root / "theirs/moved/way").symlink_to(root / "real")
+    return root / "theirs/moved/way/file"
+
+
 def their_link_in_roots(root: Path) -> Path:
     (root / "way").symlink_to(root / "real")
     os.chown(root / "way", NOBODY, NOBODY, follow_symlinks=False)
@@ -65,6 +71,7 @@ def loop(root: Path) -> Path:
     "made",
     [
         theirs_link,
+        roots_link_below_theirs,
         their_link_in_roots,
         link_in_a_sticky_directory,
         link_to_a_link,
