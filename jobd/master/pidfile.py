@@ -319,14 +319,16 @@ def _previous(path: Path, fd: int) -> int | None:
 
 
 def _is_owners(fd: int) -> bool:
-    """Whether the pidfile names a living process of its owner's, and not just this one."""
+    """Whether the pidfile names a living process of its owner's or root's, and not just this one."""
     try:
         pid = read(fd)
     except PidfileError:
         return True  # what it is is not known
     if pid is None or pid == os.getpid():
         return False
-    return procs.owner(pid) == os.fstat(fd).st_uid and procs.run_state(pid) not in ("", "Z", "X")
+    # One of root's is for people to look at; others could make one of their own with that number.
+    of_theirs = procs.owner(pid) in (os.fstat(fd).st_uid, 0)
+    return of_theirs and procs.run_state(pid) not in ("", "Z", "X")
 
 
 def _restore(path: Path, fd: int, mode: int, content: bytes = b"") -> bool:
