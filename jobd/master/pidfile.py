@@ -319,7 +319,7 @@ def _previous(path: Path, fd: int) -> int | None:
 
 
 def _is_owners(fd: int) -> bool:
-    """Whether the pidfile names a living process of its owner's or root's, and not just this one."""
+    """Whether the pidfile names a living process of its owner's or root's, but not this one."""
     try:
         pid = read(fd)
     except PidfileError:
