@@ -1,7 +1,7 @@
 """Row 54: what others have prepared for a daemon that root starts as somebody else.
 
 Nothing of root's changes hands, nothing of root's is read or run, and nobody types into root's
-terminal. Each of these had worked once.
+terminal.
 """
 
 from __future__ import annotations
