@@ -16,29 +16,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
+from signal import Signals
 
 from jobd.ending import leave
-from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS
 
 copied = False
 """Whether this process is a copy."""
 
 _guarded = False
+_taken: Set[Signals] = frozenset()
 _to_give_up: list[Callable[[], object]] = []
 _masks = threading.local()
 
 
-def guard(*give_up: Callable[[], object]) -> None:
+def guard(*give_up: Callable[[], object], taken: Set[Signals] = frozenset()) -> None:
     """From now on what is forked from this process, other than inside :func:`ours`, is a copy.
 
     Args:
+        taken: signals with a handler of ours.
         give_up: called in it, in this order, to give up what is this process's; an error of one
             does not keep the others from it.
     """
-    global _guarded
-    _guarded = True
+    global _guarded, _taken
+    _guarded, _taken = True, taken
     _to_give_up[:] = give_up
 
 
@@ -86,8 +88,7 @@ def _exit_code(error: BaseException | None) -> int:
 def _hold_signals() -> None:
     # A signal that is meant for the copy must not reach it before it has given up our handlers.
     if _guarded:
-        taken = MASTER_SIGNALS | CHILD_DEAF_TO
-        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _taken)
 
 
 def _let_signals_through() -> None:

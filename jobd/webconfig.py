@@ -74,8 +74,7 @@ class WebConfig:
     )
     proxies: tuple[str, ...] = setting(
         (),
-        "Addresses of proxies that are believed whom they speak for (X-Forwarded-For and -Proto). "
-        "Without them nobody is; whoever is believed can evade the limits of an address.",
+        "Addresses of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
         "--proxy",
         env=("JOBD_WEB_PROXIES",),
         metavar="ADDRESS",

@@ -31,7 +31,7 @@ from jobd.master.channel import Channel, ChannelClosed
 from jobd.master.logfile import LogFile
 from jobd.master.scoreboard import Page
 from jobd.master.seat import Seat
-from jobd.master.signals import install_for_child
+from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS, install_for_child
 from jobd.master.title import set_title
 
 _PR_SET_PDEATHSIG = 1
@@ -138,7 +138,7 @@ class Birth:
             logfile=self.logfile,
         )
         seat.listen()
-        copies.guard(seat.give_up)
+        copies.guard(seat.give_up, taken=MASTER_SIGNALS | CHILD_DEAF_TO)
         return seat
 
     def _introduce(self) -> None:

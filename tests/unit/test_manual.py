@@ -51,6 +51,7 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 # Of `python -m benchmarks`, which is no part of the package.
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
+FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars"}
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {"jobd_jobs_processed_total", "jobd_jobs_failed_total"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
