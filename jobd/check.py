@@ -20,6 +20,7 @@ from jobd import workdir
 from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import ConfigError, Exit, JobdError
+from jobd.masking import mask
 from jobd.outward import paragraph, shown
 from jobd.settings import Setting, redact, show
 from jobd.sources import Reading, read, read_web
@@ -297,7 +298,7 @@ def _check_redis(report: Report, config: Config) -> None:
         finally:
             client.close()
     except (RedisError, JobdError, OSError, ValueError) as error:
-        text = redact(" ".join(reason(error).split()))
+        text = mask(" ".join(reason(error).split()))
         report.problem(Exit.UNAVAILABLE, f"Redis at {where} does not answer: {text}")
         return
     version = str(info.get("redis_version", "0"))

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobd.errors import ArgumentError, ConflictError
-from jobd.settings import redact
+from jobd.masking import mask
 from jobd.texts import Text
 from jobd.web.refusals import (
     Answered,
@@ -123,7 +123,7 @@ def _refusal(request: Request, error: Exception) -> Refusal:
 
 
 def _unavailable(error: redis_py.RedisError) -> Refusal:
-    refusal = Unavailable(Text("%(detail)s.", detail=redact(str(error)).rstrip(".")))
+    refusal = Unavailable(Text("%(detail)s.", detail=mask(str(error)).rstrip(".")))
     # A wrong password is one of the first kind, too, in redis-py.
     unheard = isinstance(error, NoConnection | NoAnswer)
     if isinstance(error, AuthenticationError) or not unheard:

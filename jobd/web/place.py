@@ -117,6 +117,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_BROWSERS = (b"sec-", b"hx-")
+"""How further headers of browsers begin, and those that the script of our own pages sends."""
+
+
 def sign_of_proxy(scope: Scope) -> str | None:
     """What shows that a proxy has passed it on: a header that none but a proxy need send, or a
     version of HTTP that only proxies speak; None if nothing does.
@@ -134,5 +138,5 @@ def sign_of_proxy(scope: Scope) -> str | None:
     if version in ("0.9", "1.0"):
         return f"HTTP/{version}"
     names = (name.lower() for name, _ in scope["headers"])
-    found = next((n for n in names if n not in _DIRECT and not n.startswith(b"sec-")), None)
+    found = next((n for n in names if n not in _DIRECT and not n.startswith(_BROWSERS)), None)
     return None if found is None else found.decode("latin-1")

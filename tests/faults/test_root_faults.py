@@ -1,4 +1,4 @@
-"""Row 54: what others have prepared for a daemon that root starts as somebody else.
+"""Row 53: what others have prepared for a daemon that root starts as somebody else.
 
 Nothing of root's changes hands, nothing of root's is read or run, and nobody types into root's
 terminal.
@@ -150,7 +150,7 @@ def files_of_other_kinds(world: World) -> None:
         files_of_other_kinds,
     ],
 )
-def test_54_nothing_of_roots_changes_hands(world: World, attack: Callable[[World], None]) -> None:
+def test_53_nothing_of_roots_changes_hands(world: World, attack: Callable[[World], None]) -> None:
     attack(world)
     before = sorted(world.precious.iterdir())
     checked = world.jobd("check", "--user", "nobody")
@@ -161,7 +161,7 @@ def test_54_nothing_of_roots_changes_hands(world: World, attack: Callable[[World
     assert str(world.precious) not in checked.stdout
 
 
-def test_54_a_way_that_is_exchanged_while_root_goes_it(world: World) -> None:
+def test_53_a_way_that_is_exchanged_while_root_goes_it(world: World) -> None:
     """The service user has the directory on the way to the log come and go."""
     world.logfile = world.theirs / "way/log/jobd.log"
     script = (
@@ -188,7 +188,7 @@ def settings(world: World, path: Path, *lines: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["jobd.toml", "jobd.state", "jobd.pid.new"])
-def test_54_the_configuration_in_use_is_never_handed_over(world: World, name: str) -> None:
+def test_53_the_configuration_in_use_is_never_handed_over(world: World, name: str) -> None:
     world.pidfile = world.precious / "jobd.pid"
     file = settings(world, world.precious / name, 'user = "nobody"')
     done = world.jobd("start", "-C", str(file))
@@ -196,7 +196,7 @@ def test_54_the_configuration_in_use_is_never_handed_over(world: World, name: st
     assert world.of_root(world.precious, file)
 
 
-def test_54_the_configuration_is_no_log(world: World) -> None:
+def test_53_the_configuration_is_no_log(world: World) -> None:
     file = settings(world, world.precious / "jobd.toml", 'user = "nobody"')
     world.logfile = file
     for verb in VERBS:
@@ -251,7 +251,7 @@ def in_a_shared_directory(world: World) -> Path:
     ],
 )
 @pytest.mark.parametrize("flags", [(), ("--user", "nobody")])
-def test_54_root_goes_by_no_configuration_that_others_can_write(
+def test_53_root_goes_by_no_configuration_that_others_can_write(
     world: World, made: Callable[[World], Path], flags: tuple[str, ...]
 ) -> None:
     file = made(world)
@@ -262,7 +262,7 @@ def test_54_root_goes_by_no_configuration_that_others_can_write(
     assert not world.pidfile.parent.exists()
 
 
-def test_54_who_says_that_root_is_meant_may_have_any_configuration(world: World) -> None:
+def test_53_who_says_that_root_is_meant_may_have_any_configuration(world: World) -> None:
     for made in (world.pidfile, world.logfile):
         made.parent.mkdir()
     done = world.jobd("start", "-C", str(in_a_directory_of_theirs(world)), "--user", "root")
@@ -297,7 +297,7 @@ def forged_state(victim: int) -> str:
 
 
 @pytest.mark.parametrize("owner", ["theirs", "linked", "writable"])
-def test_54_a_forged_state_file_ends_nobody(world: World, owner: str) -> None:
+def test_53_a_forged_state_file_ends_nobody(world: World, owner: str) -> None:
     """In a directory such as /tmp, where others may put files."""
     world.precious.chmod(0o1777)
     world.pidfile, world.logfile = world.precious / "jobd.pid", world.directory / "jobd.log"
@@ -317,7 +317,7 @@ def test_54_a_forged_state_file_ends_nobody(world: World, owner: str) -> None:
     assert world.of_root(state)
 
 
-def test_54_only_processes_of_its_own_user_are_ended(world: World, nobody: Nobody) -> None:
+def test_53_only_processes_of_its_own_user_are_ended(world: World, nobody: Nobody) -> None:
     world.pidfile, world.logfile = world.theirs / "jobd.pid", world.theirs / "jobd.log"
     with subprocess.Popen(["sleep", "60"]) as victim:
         state = world.theirs / "jobd.state"
@@ -331,7 +331,7 @@ def test_54_only_processes_of_its_own_user_are_ended(world: World, nobody: Nobod
 
 
 @pytest.mark.parametrize("name", ["jobd.dump", "jobd.state.new", "jobd.state", "jobd.sock"])
-def test_54_what_was_prepared_is_not_used(world: World, name: str) -> None:
+def test_53_what_was_prepared_is_not_used(world: World, name: str) -> None:
     world.precious.chmod(0o1777)
     world.pidfile, world.logfile = world.precious / "jobd.pid", world.directory / "jobd.log"
     prepared = world.precious / name
@@ -346,7 +346,7 @@ def test_54_what_was_prepared_is_not_used(world: World, name: str) -> None:
         assert world.of_root(prepared)
 
 
-def test_54_a_link_in_place_of_the_log_is_not_followed_by_root_either(world: World) -> None:
+def test_53_a_link_in_place_of_the_log_is_not_followed_by_root_either(world: World) -> None:
     """A daemon whose jobs are root's, with a log where others may put files."""
     for made in (world.pidfile.parent, world.theirs / "log"):
         made.mkdir()
@@ -370,7 +370,7 @@ with open(sys.argv[1]) as file:
 """
 
 
-def test_54_who_may_only_read_the_pidfile_cannot_keep_the_daemon_from_starting(
+def test_53_who_may_only_read_the_pidfile_cannot_keep_the_daemon_from_starting(
     world: World, nobody: Nobody
 ) -> None:
     daemon = Daemon(world.directory, world.url)
@@ -399,7 +399,7 @@ def test_54_who_may_only_read_the_pidfile_cannot_keep_the_daemon_from_starting(
     assert not lock.exists()
 
 
-def test_54_others_may_read_the_number_and_learn_no_more(world: World, nobody: Nobody) -> None:
+def test_53_others_may_read_the_number_and_learn_no_more(world: World, nobody: Nobody) -> None:
     daemon = Daemon(world.directory, world.url)
     world.pidfile, world.logfile = daemon.pidfile, daemon.log_file
     assert world.jobd("start").returncode == 0
@@ -410,7 +410,7 @@ def test_54_others_may_read_the_number_and_learn_no_more(world: World, nobody: N
     assert "permission denied" in done.stderr
 
 
-def test_54_a_daemon_of_an_older_version_still_counts(world: World) -> None:
+def test_53_a_daemon_of_an_older_version_still_counts(world: World) -> None:
     """It locks the pidfile, and knows no other lock."""
     world.pidfile.parent.mkdir()
     world.logfile.parent.mkdir()
@@ -548,7 +548,7 @@ def running(world: World) -> int:
     return int(json.loads(state.read_text())["pid"])
 
 
-def test_54_a_job_does_not_type_into_roots_terminal(
+def test_53_a_job_does_not_type_into_roots_terminal(
     world: World, at_terminal: Callable[..., Terminal]
 ) -> None:
     terminal = at_terminal("run")
@@ -561,7 +561,7 @@ def test_54_a_job_does_not_type_into_roots_terminal(
     assert "SIGINT" in terminal.said or "signal INT" in terminal.said
 
 
-def test_54_nor_while_root_waits_for_the_start_or_the_check(
+def test_53_nor_while_root_waits_for_the_start_or_the_check(
     world: World, at_terminal: Callable[..., Terminal]
 ) -> None:
     for verb in ("check", "start"):
@@ -576,7 +576,7 @@ def test_54_nor_while_root_waits_for_the_start_or_the_check(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_54_signals_reach_the_daemon_behind_its_guardian(
+def test_53_signals_reach_the_daemon_behind_its_guardian(
     world: World, at_terminal: Callable[..., Terminal], signum: signal.Signals
 ) -> None:
     terminal = at_terminal("run")
@@ -585,7 +585,7 @@ def test_54_signals_reach_the_daemon_behind_its_guardian(
     assert terminal.wait() == 0, terminal.said
 
 
-def test_54_the_daemon_ends_with_its_guardian(
+def test_53_the_daemon_ends_with_its_guardian(
     world: World, at_terminal: Callable[..., Terminal]
 ) -> None:
     terminal = at_terminal("run")
@@ -595,7 +595,7 @@ def test_54_the_daemon_ends_with_its_guardian(
     wait(lambda: procs.run_state(master) in ("", "Z"), 20, "the daemon has stopped")
 
 
-def test_54_a_daemon_that_is_killed_says_so_at_the_terminal(
+def test_53_a_daemon_that_is_killed_says_so_at_the_terminal(
     world: World, at_terminal: Callable[..., Terminal]
 ) -> None:
     terminal = at_terminal("run")

@@ -173,8 +173,13 @@ HOPELESS: dict[str, tuple[bytes, str, dict[str, Any]]] = {
     ),
     "arguments are an object": (
         b'{"class":"ok","args":{"a":1},"jid":"a5"}',
+        "retry",  # its pairs are the arguments, as in Ruby, and do not fit
+        {"error_class": "TypeError", "args": {"a": 1}},
+    ),
+    "class is a number": (
+        b'{"class":5,"args":[],"jid":"a7"}',
         "dead",
-        {"error_class": "jobd.errors.PayloadError", "args": {"a": 1}},
+        {"error_class": "jobd.errors.PayloadError", "class": 5},
     ),
     "no class": (b'{"args":[],"jid":"a6"}', "dead", {"jid": "a6"}),
     "no object": (b'["ok"]', "dead", {}),

@@ -185,7 +185,7 @@ def test_stacks_are_shown_for_some_minutes(redis: redis_py.Redis, still: Beating
     still.loop.turn()
     told: Any = redis.hgetall(KEYS.stacks(ME))
     assert before <= float(told[b"at"]) <= time.time()
-    assert told[b"text"].startswith(b"job ? xx")
+    assert told[b"text"].startswith(b"job \\ud800 xx")
     assert told[b"text"].endswith("x\n… the rest is in the log\n".encode())
     assert 290 < redis.ttl(KEYS.stacks(ME)) <= heartbeat.STACKS_TTL
     redis.delete(KEYS.stacks(ME))

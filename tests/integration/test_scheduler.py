@@ -124,7 +124,7 @@ def test_jobs_larger_than_any_bound_move_one_by_one(
     assert [promoted(scheduler, redis, KEYS.retry) for _ in range(4)] == [FIRST, 1, 1, 1]
 
 
-@pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"queue":5,"class":"A","args":[]}'])
+@pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"queue":[5],"class":"A","args":[]}'])
 def test_a_member_that_is_no_job_goes_to_the_dead_set(redis: redis_py.Redis, raw: bytes) -> None:
     redis.zadd(KEYS.schedule, {raw: 1.0, member(1): 2.0})
     before = time.time()
