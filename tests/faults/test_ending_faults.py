@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import textwrap
 import time
 
 import pytest
 import redis as redis_py
 
 from jobd import Client
-from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon
-from tests.integration.others import NOBODY, Nobody
 
 APP = """
-import atexit, builtins, gc, logging, os, signal, subprocess, sys, threading, time
+import atexit, builtins, logging, os, resource, signal, subprocess, sys, threading, time
 from pathlib import Path
 import jobd
 from jobd import job
 
-HERE = Path.cwd()
+HERE = Path()
+HERE.chmod(0o777)
 
 @job(name="ok")
 def ok():
@@ -38,7 +36,7 @@ def nap(seconds):
 
 @job(name="late", timeout=0.2, retry=0)
 def late():
-    (HERE / "napping").touch()
+    note("late")
     while not (HERE / "over").exists():
         try:
             time.sleep(0.05)
@@ -52,17 +50,23 @@ def note(word):
 def refuse(*_args, **_kwargs):
     raise RuntimeError("can't start new thread")
 
+def limit_threads():
+    if os.geteuid() == 0:  # which has no limit
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    try:
+        threading.Thread(target=print).start()
+    except RuntimeError:
+        note("limit")
+
 @job(name="no_threads")
 def no_threads(how):
     if how == "patched":
         threading.Thread.start = refuse
     else:
-        import resource
-        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-        try:
-            threading.Thread(target=print).start()
-        except RuntimeError:
-            note("limit")
+        limit_threads()
 
 @jobd.on("quiet")
 def quieted():
@@ -238,53 +242,32 @@ def test_no_exit_handler_does_harm(
 @pytest.mark.parametrize("words", ["quiet", "stop"])
 @pytest.mark.parametrize("how", ["patched", "limit"])
 def test_where_there_is_no_thread_to_be_had_a_stop_harms_no_job(
-    open_directory: object,
-    server: EmbeddedServer,
-    redis: redis_py.Redis,
-    nobody: Nobody,
-    how: str,
-    words: str,
+    daemon: StartDaemon, redis: redis_py.Redis, how: str, words: str
 ) -> None:
-    running = Daemon(open_directory, server.tcp_url)  # type: ignore[arg-type]
-    running.write_app(APP)
-    os.chown(running.directory, NOBODY, NOBODY)
-    running.prefix = nobody.prefix
-    running.run("-c", "4", "-t", "20", env=nobody.environment)
-    running.wait_ready()
-    try:
-        push(running, "no_threads", how)
-        running.wait(lambda: redis.get("stat:processed") == b"1", 10, "there are no more threads")
-        if how == "limit":
-            assert [word for _pid, word in notes(running)] == ["limit"]
-        push(running, "nap", 1)
-        push(running, "late")
-        running.wait((running.directory / "napping").exists, 10, "the jobs run")
-        if words == "quiet":
-            assert running.jobctl("quiet").returncode == 0
-            running.wait(lambda: "quiet" in [word for _, word in notes(running)], 10, "the hook")
-        assert running.jobctl("stop", "--timeout", "3").returncode == 0
-        assert running.wait_ended() == 0
-    finally:
-        running.check()
+    running = daemon(APP, "-c", "4", "-t", "20")
+    push(running, "no_threads", how)
+    running.wait(lambda: redis.get("stat:processed") == b"1", 10, "there are no more threads")
+    if how == "limit":
+        assert [word for _pid, word in notes(running)] == ["limit"]
+    push(running, "nap", 1)
+    push(running, "late")
+    running.wait(lambda: "late" in [word for _, word in notes(running)], 10, "the jobs run")
+    if words == "quiet":
+        assert running.jobctl("quiet").returncode == 0
+        running.wait(lambda: "quiet" in [word for _, word in notes(running)], 10, "the hook")
+    assert running.jobctl("stop", "--timeout", "3").returncode == 0
+    assert running.wait_ended() == 0
     log = running.log()
     assert "child_died" not in log
     assert "process_failed" not in log
-    assert redis.get("stat:processed") in (b"2", b"3")
+    assert redis.llen("queue:default") == 0  # the one has ended, the other has failed
+    assert redis.get("stat:processed") == b"3"
+    assert redis.get("stat:failed") == b"1"
     assert [word for _, word in notes(running)][-2:] == ["quiet", "exit"]
 
 
-def test_a_worker_that_gets_no_threads_says_so(
-    open_directory: object, server: EmbeddedServer, redis: redis_py.Redis, nobody: Nobody
-) -> None:
-    running = Daemon(open_directory, server.tcp_url)  # type: ignore[arg-type]
+def test_a_worker_that_gets_no_threads_says_so(daemon: StartDaemon) -> None:
+    running = daemon(f'{APP}\njobd.on("startup")(limit_threads)\n', ready=False)
     running.exit_codes = {71}
-    limit = "\nimport resource\nresource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\n"
-    running.write_app(textwrap.dedent(APP) + limit)
-    os.chown(running.directory, NOBODY, NOBODY)
-    running.prefix = nobody.prefix
-    running.run(env=nobody.environment)
-    try:
-        assert running.wait_ended() == 71
-        assert "concurrency 10: not all threads of the worker can be started" in running.log()
-    finally:
-        running.check()
+    assert running.wait_ended() == 71
+    assert "concurrency 10: not all threads of the worker can be started" in running.log()
