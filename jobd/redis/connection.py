@@ -126,7 +126,9 @@ def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
     user, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
-        raise ValueError("the name of the Sentinel service is missing after the hosts")
+        raise ConfigError(
+            f"{redact(url)} names no Sentinel service; write redis+sentinel://HOST:PORT/SERVICE/DB"
+        )
     addresses = []
     for host in hosts.split(","):
         name, _, port = host.partition(":")
