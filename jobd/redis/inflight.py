@@ -77,7 +77,7 @@ class InFlight:
 
     def release(self) -> bytes:
         claims = (self._keys.claim(self._identity, queue) for queue in self._queues)
-        keys = (self._keys.owners, self._hash, self._waits, *claims)
+        keys = (self._keys.owners, self._keys.clock, self._hash, self._waits, *claims)
         return scripts.RELEASE.pack(keys, (self._identity,))
 
     def held(self) -> bytes:

@@ -29,6 +29,7 @@ _PRELUDES = {
     "count(": _read("counting"),
     "find_queued(": _read("find_queued"),
     "fits(": _read("places"),
+    "forget_owner(": _read("lease_clock"),
     "lease_clock(": _read("lease_clock"),
     "put_back(": _read("places"),
     "put_in_trash(": _read("trash"),

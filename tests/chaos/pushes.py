@@ -141,7 +141,7 @@ FOREIGN: dict[str, Odd] = {
     ),
     "class unknown": (Fate.UNREAD, b'{"jid":"TOKEN","class":"Nothing","args":[],"retry":0}'),
     "class a number": (Fate.UNREAD, b'{"jid":"TOKEN","class":7,"args":[],"retry":0}'),
-    "args an object": (Fate.UNREAD, b'{"jid":"TOKEN","class":"swallow","args":{},"retry":0}'),
+    "args an object": (Fate.DONE, b'{"jid":"TOKEN","class":"swallow","args":{},"retry":0}'),
     "list": (Fate.UNREAD, b'["TOKEN"]'),
     "text": (Fate.UNREAD, b'"TOKEN"'),
     "number": (Fate.UNREAD, b"TOKEN"),

@@ -6,6 +6,8 @@
 -- or its clock was set), and no owner could renew its lease. That time ends no lease, and a clock
 -- that is set back makes none longer.
 --
+-- Without owners there is no clock: it goes with the last of them.
+--
 -- clock  key of the clock: a hash of `reachable` (this clock) and `seen` (the server's, at the call)
 -- owners  where there is no clock yet, it begins so that the lease that ends first is a whole one
 -- lease  length of a lease (s)
@@ -25,5 +27,11 @@ local function lease_clock(clock, owners, lease)
   end
   redis.call('HSET', clock, 'reachable', reachable, 'seen', now)
   return reachable
+end
+
+-- Takes an owner off the list.
+local function forget_owner(clock, owners, identity)
+  redis.call('ZREM', owners, identity)
+  if redis.call('EXISTS', owners) == 0 then redis.call('DEL', clock) end
 end
 

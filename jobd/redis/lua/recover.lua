@@ -59,6 +59,6 @@ end
 
 if redis.call('HLEN', KEYS[3]) > 0 then return {'held', moved} end
 if now + lease < tonumber(ARGV[3]) then return {'condemned', moved} end
-redis.call('ZREM', KEYS[1], ARGV[1])
+forget_owner(KEYS[2], KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[4])
 return {'forgotten', moved}

@@ -4,6 +4,7 @@
 -- KEYS  1 owners · 2 lease clock (see lease_clock.lua)
 -- ARGV  1 length of the lease (s) · 2… identities
 -- Returns  the identities that have no lease.
+if redis.call('EXISTS', KEYS[1]) == 0 then return {unpack(ARGV, 2)} end
 local till = lease_clock(KEYS[2], KEYS[1], ARGV[1]) + ARGV[1]
 local lost = {}
 for i = 2, #ARGV do
