@@ -86,7 +86,7 @@ class Call:
         def perform() -> Any:
             nonlocal result
             work = wire.parse(job.raw)
-            returned = self.definition.call(work.args, work.kwargs)
+            returned = self.definition.function(*work.args, **work.kwargs)
             result = finished(self.definition.name, returned, self._run_awaitable)
             return result
 

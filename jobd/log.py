@@ -74,8 +74,10 @@ class _Sink:
 class _Holding:
     """The same for loggers whose records are held."""
 
-    def __getattr__(self, level: str) -> Callable[[bytes], None]:
-        return _sink.logfile.hold
+    def hold(self, record: bytes) -> None:
+        _sink.logfile.hold(record)
+
+    debug = info = warning = error = critical = hold
 
 
 _sink = _Sink()
@@ -94,7 +96,8 @@ def _contextual(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 def _rendered(_logger: object, method: str, event: EventDict) -> bytes:
     try:
-        event["exc_info"] = _exception(event.pop("exc_info", None))
+        if "exc_info" in event and (error := _exception(event.pop("exc_info"))) is not None:
+            event["exc_info"] = error
         return _sink.render(method, event)
     except INTERRUPTIONS:
         raise
@@ -226,7 +229,15 @@ def _set_level(level: int) -> None:
 
 def _method(level: str) -> Callable[..., None]:
     def method(self: _Logger, event: object = None, /, *args: Any, **fields: Any) -> None:
-        self._write(level, event, args, fields)
+        if args or "event" in fields or "method_name" in fields:
+            self._write(level, event, args, fields)
+            return
+        try:  # nearly all of them, without one call more
+            self._proxy_to_logger(level, cast(str, event), **fields)
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            _sink.logfile.write(_unreadable(error))
 
     return method
 

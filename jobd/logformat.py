@@ -26,6 +26,7 @@ _PRIORITIES = {"critical": 2, "fatal": 2, "error": 3, "warning": 4, "info": 6, "
 _COLOURS = {"critical": "1;31", "error": "31", "warning": "33", "info": "32", "debug": "2"}
 _LONGEST_NAME = 200
 _CONTINUED = "\n    "
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _PLAIN_VALUE = re.compile(r"[^\s\"'=]+")
 _encode = msgspec.json.Encoder(enc_hook=str.__str__).encode
 
@@ -38,6 +39,17 @@ def under_journal(fd: int) -> bool:
     except OSError:
         return False
     return stream == f"{status.st_dev}:{status.st_ino}"
+
+
+_pid = os.getpid()
+
+
+def _note_pid() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_pid)
 
 
 class _Format:
@@ -78,7 +90,7 @@ class Console(_Format):
         if not str(logger).startswith("jobd") and logger != "":
             record.fields["logger"] = logger
         thread = shown(_thread())
-        who = f"{self._role}[{os.getpid()}]" + ("" if thread == "MainThread" else f" {thread}")
+        who = f"{self._role}[{_pid}]" + ("" if thread == "MainThread" else f" {thread}")
         fields = " ".join(f"{_name(name)}={_value(one)}" for name, one in record.fields.items())
         head = f"{level.upper():<7}"
         if self._colours:
@@ -97,17 +109,40 @@ class Json(_Format):
     """One object a line, beginning with timestamp, level, role, pid, thread and event."""
 
     def __call__(self, level: str, event: Event) -> bytes:
-        content = reduced(event, self._most, for_json=True)
         record: dict[str, Any] = {
             "timestamp": self._now(),
             "level": level,
             "role": self._role,
-            "pid": os.getpid(),
+            "pid": _pid,
             "thread": _thread(),
-            "event": content.text,
+            "event": "",
         }
         if self._journal:
             del record["timestamp"]
+        line = self._plain(record, event) or self._any(record, event)
+        if self._journal:
+            line = b"<%d>" % _PRIORITIES.get(level, 6) + line
+        if b"://" in line:
+            line = mask(line.decode()).encode()
+        return harmless_json(line) + b"\n"
+
+    def _plain(self, record: dict[str, Any], event: Event) -> bytes | None:
+        """The short way for nearly all records, of which there is one for each job; None where
+        something in *event* is large, or anything but plain."""
+        if not _PLAIN.issuperset(map(type, event.values())):
+            return None
+        whole: dict[str, Any] = {**record, **event}
+        if len(whole) != len(record) + len(event) - ("event" in event) or "stack" in event:
+            return None
+        try:
+            line = _encode(whole)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return line if len(line) <= self._most and type(whole["event"]) is str else None
+
+    def _any(self, record: dict[str, Any], event: Event) -> bytes:
+        content = reduced(event, self._most, for_json=True)
+        record["event"] = content.text
         for name, value in content.fields.items():
             # A field that an application happens to call "level" must not replace ours.
             record[f"{name}_" if name in record else name] = value
@@ -116,18 +151,16 @@ class Json(_Format):
         if content.traceback is not None:
             record["exception"] = content.traceback
         try:
-            line = _encode(record)
+            return _encode(record)
         except UnicodeEncodeError:
-            line = encode(record)
-        if self._journal:
-            line = b"<%d>" % _PRIORITIES.get(level, 6) + line
-        if b"://" in line:
-            line = mask(line.decode()).encode()
-        return harmless_json(line) + b"\n"
+            return encode(record)
 
 
 def _thread() -> str:
-    return valid(cut(threading.current_thread().name, _LONGEST_NAME))
+    name = threading.current_thread().name
+    if type(name) is str and len(name) <= _LONGEST_NAME and name.isascii():
+        return name
+    return valid(cut(name, _LONGEST_NAME))
 
 
 def _value(value: Any) -> str:

@@ -42,10 +42,6 @@ class Definition:
     signature: inspect.Signature
     origin: str
 
-    def call(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Call it; what it returns may have to be awaited (:func:`jobd.functions.finished`)."""
-        return self.function(*args, **kwargs)
-
 
 _definitions: dict[str, Definition] = {}
 

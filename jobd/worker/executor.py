@@ -128,7 +128,7 @@ class Executor:
 
     def _call(self, definition: Definition, work: payload.Work) -> Any:
         try:
-            result = definition.call(work.args, work.kwargs)
+            result = definition.function(*work.args, **work.kwargs)
         except BaseException as error:
             copies.end(error)
             raise
@@ -189,7 +189,7 @@ OUR_FILES = frozenset(
     for code in (
         Executor.execute.__code__,
         Deadlines.run.__code__,
-        Definition.call.__code__,
+        registry.lookup.__code__,
         Coroutines.run.__code__,
         finished.__code__,
     )

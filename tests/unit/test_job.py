@@ -117,7 +117,7 @@ def test_default_options() -> None:
     definition = lookup("tests.unit.test_job.add")
     assert definition.options == {"retry": True, "queue": "default"}
     assert (definition.retry_in, definition.on_exhausted) == (None, None)
-    assert definition.call([1], {"b": 5}) == 6
+    assert definition.function(1, b=5) == 6
     assert definition in all_jobs()
 
 
@@ -152,8 +152,8 @@ def test_classes(redis: redis_py.Redis) -> None:
     assert (payload["class"], payload["retry"]) == ("tests.unit.test_job.Resize", False)
     assert (payload["args"], payload["kwargs"]) == (["a.png"], {"width": 5})
     definition = lookup("tests.unit.test_job.Resize")
-    assert definition.call(["b.png"], {}) == ["b.png", 640, 1]
-    assert definition.call(["b.png"], {}) == ["b.png", 640, 1], "every call makes an instance"
+    assert definition.function("b.png") == ["b.png", 640, 1]
+    assert definition.function("b.png") == ["b.png", 640, 1], "every call makes an instance"
 
 
 def test_class_options_are_inherited() -> None:
