@@ -64,7 +64,15 @@ def status(find: Finder, as_json: bool) -> None:
     answer = find().result("status")["status"]
     try:
         text = json.dumps(answer, indent=2) if as_json else display.status(harmless(answer))
-    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):
         raise Problem(Code.FAILED, "status: the answer is malformed") from None
     click.echo(text)
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
+from jobd.outward import cut
+
 _COLOURS = {"running": "green", "ready": "green", "quiet": "yellow", "quieting": "yellow"}
 _TROUBLE = {"failed", "stopping", "stopped", "back-off", "none"}
 _QUIET = {"quiet", "quieting"}
 _COLUMNS = ("PROCESS", "PID", "STATE", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY", "")
+_WIDEST = 200  # characters of a cell
 _RIGHT = {"PID", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY"}
 
 
@@ -127,6 +130,8 @@ def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
 def _table(rows: list[dict[str, str]]) -> Iterable[str]:
     if not rows:
         return
+    # All cells of a column are as wide as its widest, and there may be very many rows.
+    rows = [{name: cut(text, _WIDEST) for name, text in row.items()} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
 
     def cell(name: str, text: str) -> str:

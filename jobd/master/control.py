@@ -12,6 +12,7 @@ import errno
 import os
 import selectors
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ Request = Callable[["Client", Message], None]
 
 @contextmanager
 def address(path: Path) -> Iterator[str]:
-    """The address of the socket at *path*, for bind and connect.
+    """The address of the socket at *path*, for bind.
 
     The kernel takes 107 bytes; a longer path is reached through a descriptor of its directory.
     """
@@ -66,19 +67,29 @@ def peer(sock: socket.socket) -> tuple[int, int]:
 def connect(path: Path) -> socket.socket:
     """A connection to the master behind *path*.
 
+    Whoever may write to the run directory could put a link there to the socket of another program,
+    which would then be taken for the master: the socket has to be a file of whoever listens at it.
+
     Raises:
         BlockingIOError: somebody listens and takes no connection any more: the master hangs.
-        OSError: nobody listens there, or permission is refused.
+        OSError: nobody listens there, not at a socket of their own, or permission is refused.
     """
+    file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Without it the kernel would have us wait as long as the queue of a master that hangs is full.
     sock.settimeout(CONNECT)
     try:
-        with address(path) as where:
-            sock.connect(where)
+        found = os.fstat(file)
+        if not stat.S_ISSOCK(found.st_mode):
+            raise OSError(errno.ENOTSOCK, f"{path} is no socket")
+        sock.connect(f"/proc/self/fd/{file}")  # a path may be longer than the kernel takes
+        if found.st_nlink != 1 or found.st_uid != peer(sock)[1]:
+            raise OSError(errno.ECONNREFUSED, f"{path} is not a socket of whoever listens there")
     except OSError:
         sock.close()
         raise
+    finally:
+        os.close(file)
     return sock
 
 

@@ -111,6 +111,11 @@ MALFORMED = {
     "no status": answer(type="done"),
     "a status that is no object": answer(type="done", status=[1]),
     "an empty status": answer(type="done", status={}),
+    "a status that is too deep": b'{"type":"done","status":'
+    + b'{"a":' * 900
+    + b"1"
+    + b"}" * 902
+    + b"\n",
     "half a status": answer(type="done", status={"state": "running", "version": {}, "pid": []}),
 }
 
@@ -119,6 +124,21 @@ MALFORMED = {
 def test_38_a_malformed_answer_is_a_sentence(impostor: Impostor, content: bytes) -> None:
     impostor.behave(lambda sock: sock.sendall(content))
     said(impostor.jobctl("status"), 1, "the answer is malformed")
+
+
+def test_38_a_table_takes_memory_only_for_what_is_in_it(impostor: Impostor) -> None:
+    """Not for the widest cell in every row."""
+    child = {"role": "worker.0", "state": "ready", "reason": "", "pid": 1, "generation": 1}
+    child |= dict.fromkeys(["uptime", "busy", "processed", "failed", "memory", "rss"], 0)
+    status = {"state": "running", "version": "0", "pid": 1, "uptime": 0, "generation": 1, "rss": 0}
+    status |= {"cause": "", "redis": "", "queues": [], "concurrency": 1, "logfile": ""}
+    status |= {"keeper": None, "backing_off": [], "degraded": False, "unrecovered": 0}
+    workers = [child] * 999 + [{**child, "state": "x" * 1_000_000}]
+    content = answer(type="done", status={**status, "workers": workers})
+    impostor.behave(lambda sock: sock.sendall(content))
+    done = impostor.jobctl("status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout) < 1_000_000
 
 
 @pytest.mark.parametrize("behaviour", [endless, deep])

@@ -85,6 +85,25 @@ def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+def test_a_link_to_the_socket_of_another_program_is_no_master(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "link.sock").symlink_to(loop.server.path)
+    with pytest.raises(OSError, match="no socket"):
+        control.connect(tmp_path / "link.sock")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_socket_at_which_its_owner_does_not_listen_is_no_master(loop: Loop) -> None:
+    os.chown(loop.server.path, 65534, 65534)
+    with pytest.raises(ConnectionRefusedError):
+        control.connect(loop.server.path)
+
+
+def test_a_second_name_of_a_socket_is_no_master(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "other.sock").hardlink_to(loop.server.path)
+    with pytest.raises(ConnectionRefusedError):
+        control.connect(tmp_path / "other.sock")
+
+
 @pytest.mark.parametrize(
     "request_line", [b"[1]\n", b"\xff\xfe\n", b"hello\n", b"x" * control.REQUEST_BYTES]
 )
