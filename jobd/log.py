@@ -31,7 +31,7 @@ from jobd.outward import INTERRUPTIONS, kind_of, shown, text_of
 __all__ = ["add_context", "configure", "flush", "get", "get_held"]
 
 _LONGEST_LEVEL = 20
-_OURS = {"method_name", "event"}
+_OURS = {"self", "method_name", "event"}
 _ALIASES = {"msg": "info", "warn": "warning", "fatal": "critical"}
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _METHODS = {**{name: name for name in _LEVELS}, **_ALIASES}
@@ -49,7 +49,7 @@ class _Logger(structlog.BoundLoggerBase):
         try:
             if args:
                 event = _interpolated(event, args, fields)
-            if "event" in fields or "method_name" in fields:
+            if not _OURS.isdisjoint(fields):
                 fields = {f"{name}_" if name in _OURS else name: fields[name] for name in fields}
             self._proxy_to_logger(level, cast(str, event), **fields)
         except INTERRUPTIONS:
@@ -121,8 +121,8 @@ def _finished(level: str, args: tuple[Any, ...], fields: EventDict) -> bytes:
 
 def _interpolated(event: object, args: tuple[Any, ...], fields: EventDict) -> object:
     """*event* with its *args*, or as it is where they do not fit, with a note of that."""
-    named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
     try:
+        named = len(args) == 1 and issubclass(type(args[0]), Mapping) and args[0]
         return cast(Any, event) % (args[0] if named else args)
     except INTERRUPTIONS:
         raise
@@ -250,10 +250,10 @@ def _coroutine(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
 
 
 def _exception(given: object) -> BaseException | None:
-    if isinstance(given, BaseException):
-        return given
+    if issubclass(type(given), BaseException):
+        return cast(BaseException, given)
     if type(given) is tuple:
-        return next((one for one in given[1:2] if isinstance(one, BaseException)), None)
+        return next((one for one in given[1:2] if issubclass(type(one), BaseException)), None)
     none = given is None or given is False or (type(given) is int and given == 0)
     return None if none else sys.exc_info()[1]
 

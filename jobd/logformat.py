@@ -18,7 +18,7 @@ import msgspec
 
 from jobd.logvalues import DEFAULT_MOST, Event, reduced
 from jobd.masking import mask
-from jobd.outward import cut, encode, harmless_json, shown, valid
+from jobd.outward import encode, harmless_json, name_of, shown
 
 Renderer = Callable[[str, Event], bytes]
 
@@ -157,10 +157,12 @@ class Json(_Format):
 
 
 def _thread() -> str:
-    name = threading.current_thread().name
-    if type(name) is str and len(name) <= _LONGEST_NAME and name.isascii():
-        return name
-    return valid(cut(name, _LONGEST_NAME))
+    thread = threading.current_thread()
+    if type(thread).name is threading.Thread.name:  # of another class, it may be anything
+        name = thread.name
+        if type(name) is str and len(name) <= _LONGEST_NAME and name.isascii():
+            return name
+    return name_of(thread, _LONGEST_NAME)
 
 
 def _value(value: Any) -> str:

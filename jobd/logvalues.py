@@ -116,8 +116,8 @@ class Room:
 
     def text(self, value: object) -> str:
         """*value* as text: itself if it is some, else its ``repr()``."""
-        if isinstance(value, str):
-            return self._taken(value)
+        if issubclass(type(value), str):  # isinstance() asks a lazy object for its class, too
+            return self._taken(value)  # type: ignore[arg-type]
         return self._taken(text_of(value, self._limit, repr))
 
     def traceback(self, error: BaseException) -> str:
@@ -134,7 +134,7 @@ class Room:
             return self._many(value, depth) if depth and not self.full else Shown("…")
         if kind in (bytes, bytearray):
             return self._bytes(value)  # type: ignore[arg-type]
-        if self._for_json and isinstance(value, _KNOWN_TO_JSON):
+        if self._for_json and issubclass(kind, _KNOWN_TO_JSON):
             value = self._as_json(value)
             if type(value) in (str, *_NUMBERS):
                 return self.value(value)

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
+from jobd.outward import name_of
+
 _TASKS = Path("/proc/self/task")
 _ENDING = 1.0  # s; a thread that has been joined is still there for a moment
 _PAUSE = 0.001
@@ -73,7 +75,8 @@ def _described(known: list[threading.Thread], unknown: int, starts: Starts | Non
     parts = []
     for thread in known:
         place = starts.place(thread) if starts else ""
-        parts.append(f"{thread.name}, started in {place}" if place else thread.name)
+        name = name_of(thread, 200)
+        parts.append(f"{name}, started in {place}" if place else name)
     if unknown > 0:
         count = "one thread" if unknown == 1 else f"{unknown} threads"
         parts.append(f"{count} of libraries in C; {_ADVICE}")

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -63,6 +64,16 @@ def text_of(value: object, most: int = _MOST, render: Callable[[Any], str] = str
 def kind_of(value: object) -> str:
     """The name of the class of *value*, whatever its metaclass says."""
     return valid(cut(type.__dict__["__name__"].__get__(type(value)), _LEAST))
+
+
+def name_of(thread: Thread, most: int) -> str:
+    """The name of *thread* as valid text of at most *most* characters, before a note of its length;
+    a class of the application's may have made anything of ``name``."""
+    return text_of(thread, most, _name)
+
+
+def _name(thread: Thread) -> str:
+    return thread.name
 
 
 def cut(text: str, most: int) -> str:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Collection, Iterable, Mapping
 from types import FrameType, MappingProxyType
 
-from jobd.outward import cut, shown
+from jobd.outward import cut, name_of, shown
 
 _STARTERS = ("/jobd/master/birth.py", "/jobd/master/start.py")
 _THREADING = "/threading.py"
@@ -34,7 +34,7 @@ def dump(
         idle: idents of threads that wait for work; they are only named.
         others: lines for what is no thread, such as coroutines.
     """
-    names = {thread.ident: _line(thread.name) for thread in threading.enumerate()}
+    names = {thread.ident: shown(name_of(thread, _LONGEST)) for thread in threading.enumerate()}
     lines = [_line(heading)] if heading else []
     for ident, frame in sorted(sys._current_frames().items()):
         if ident in idle:

@@ -23,7 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
-from jobd.outward import cut
+from jobd.outward import cut, name_of
 from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
@@ -384,7 +384,7 @@ class Worker(Child):
 
     def stacks(self) -> str:
         now = time.monotonic_ns()
-        idents = {thread.name: thread.ident for thread in threading.enumerate()}
+        idents = {name_of(thread, 200): thread.ident for thread in threading.enumerate()}
         notes = {
             ident: f"{_describe(work.job.payload)} from {cut(work.job.queue, 200)}, "
             f"for {(now - work.started) / 1e9:.1f} s"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from jobd import log
+from jobd import log, stacks
 from jobd.master.logfile import LogFile
 
 
@@ -226,6 +226,26 @@ class Nasty:
         raise RuntimeError("no")
 
 
+class Lazy:
+    """As those of web frameworks, whose class is another one's, and takes a query."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("no")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+class Nameless(threading.Thread):
+    @property  # type: ignore[misc]
+    def name(self) -> str:  # type: ignore[override]
+        raise RuntimeError("no")
+
+    @name.setter
+    def name(self, value: str) -> None: ...
+
+
 class NastyError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -265,6 +285,44 @@ def test_any_value_can_be_logged(output: Output, format: str, value: object) -> 
     assert "strange" in line
     if format == "json":
         json.loads(line)
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_lazy_object_that_breaks_costs_no_record(output: Output, format: str) -> None:
+    output.configure(format)
+    _early.info(Lazy())  # type: ignore[arg-type]
+    _early.info("read %s", Lazy())
+    _early.error("read", exc_info=Lazy())
+    logging.getLogger("shop").warning(Lazy())
+    assert len(output.lines()) == 4
+    assert "log_record_unreadable" not in output.text()
+
+
+def test_any_name_of_a_field_is_one(output: Output) -> None:
+    output.configure("json")
+    names = ["self", "event", "method_name", "level", "thread", "name", "cls", "args", "fields"]
+    _early.info("strange", **dict.fromkeys(names, 5))
+    (record,) = output.records()
+    assert record["event"] == "strange"
+    assert list(record.values()).count(5) == len(names)
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_thread_whose_name_cannot_be_had_can_log(output: Output, format: str) -> None:
+    output.configure(format)
+
+    def work() -> None:
+        _early.info("strange")
+        seen.append(stacks.dump())
+
+    seen: list[str] = []
+    thread = Nameless(target=work)
+    thread.start()
+    thread.join()
+    (line,) = output.lines()
+    assert "strange" in line
+    assert "Nameless" in line
+    assert "Nameless" in seen[0]
 
 
 @pytest.mark.parametrize("format", ["console", "json"])
