@@ -230,7 +230,7 @@ class Lazy:
     """As those of web frameworks, whose class is another one's, and takes a query."""
 
     @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:
         raise RuntimeError("no")
 
     @__class__.setter
@@ -238,8 +238,8 @@ class Lazy:
 
 
 class Nameless(threading.Thread):
-    @property  # type: ignore[misc]
-    def name(self) -> str:  # type: ignore[override]
+    @property
+    def name(self) -> str:
         raise RuntimeError("no")
 
     @name.setter
