@@ -115,6 +115,12 @@ class Daemon:
             raise Problem(
                 Code.TIMED_OUT, f"there is no pidfile {path}, and the master does not answer"
             ) from None
+        except control.NotTheirs as error:
+            raise Problem(
+                Code.REFUSED,
+                f"there is no pidfile {path}, and uid {error.uid} listens at its socket as "
+                f"pid {error.pid}, which is not their file; nothing was signalled",
+            ) from None
         except OSError:
             raise NotRunning(f"not running (there is no pidfile {path})") from None
         if pid == 0:

@@ -64,6 +64,15 @@ def peer(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
+class NotTheirs(ConnectionRefusedError):
+    """The socket is not a file of the process *pid* that listens there, which *uid* has started."""
+
+    def __init__(self, path: Path, pid: int, uid: int) -> None:
+        super().__init__(errno.ECONNREFUSED, f"{path} is not a socket of whoever listens there")
+        self.pid = pid
+        self.uid = uid
+
+
 def connect(path: Path) -> socket.socket:
     """A connection to the master behind *path*.
 
@@ -72,7 +81,8 @@ def connect(path: Path) -> socket.socket:
 
     Raises:
         BlockingIOError: somebody listens and takes no connection any more: the master hangs.
-        OSError: nobody listens there, not at a socket of their own, or permission is refused.
+        NotTheirs: the socket is not a file of whoever listens at it.
+        OSError: nobody listens there, or permission is refused.
     """
     file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -83,8 +93,9 @@ def connect(path: Path) -> socket.socket:
         if not stat.S_ISSOCK(found.st_mode):
             raise OSError(errno.ENOTSOCK, f"{path} is no socket")
         sock.connect(f"/proc/self/fd/{file}")  # a path may be longer than the kernel takes
-        if found.st_nlink != 1 or found.st_uid != peer(sock)[1]:
-            raise OSError(errno.ECONNREFUSED, f"{path} is not a socket of whoever listens there")
+        pid, uid = peer(sock)
+        if found.st_nlink != 1 or found.st_uid != uid:
+            raise NotTheirs(path, pid, uid)
     except OSError:
         sock.close()
         raise
