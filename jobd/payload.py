@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from jobd.arguments import check_arguments, name_of
-from jobd.errors import ArgumentError, PayloadError
+from jobd.errors import ArgumentError, JobdError, PayloadError
 from jobd.floats import as_ruby
 from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
 from jobd.outward import cut, valid
@@ -374,6 +374,15 @@ def with_failure(
     if backtrace is not None:
         payload["error_backtrace"] = pack_backtrace(backtrace)
     return payload
+
+
+def noted(raw: bytes, *, error: JobdError, queue: str, now: float) -> bytes:
+    """The bytes for the dead set with an *error* of ours; as they are where there is no place for
+    one, for whatever reason: a job that cannot be read must be kept all the same."""
+    try:
+        return encode_again(with_failure(raw, error=error, queue=queue, now=now, backtrace=None))
+    except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
+        return raw
 
 
 def message_of(error: BaseException) -> str:

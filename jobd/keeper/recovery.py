@@ -222,22 +222,14 @@ class Recovery(Loop):
         return state, moved
 
     def _tagged_badly(self, identity: str, tag: bytes) -> bytes:
-        """The payload of a job of which nobody knows the queue, for the dead set; "" for its own
-        bytes, where they are no JSON object."""
+        """The payload for the dead set of a job of which no one knows the queue."""
         raw: Any = self._client.hget(self._keys.inflight(identity), tag)
         error = BadTag(
             f"the in-flight hash of {identity} had this job under {_text(tag)!r}, which is not "
             "NUMBER:QUEUE; retry it to put it into the queue of its payload"
         )
         self.log.error("job_set_aside", owner=identity, error=str(error))
-        try:
-            return payload.encode_again(
-                payload.with_failure(
-                    raw or b"", error=error, queue="default", now=time.time(), backtrace=None
-                )
-            )
-        except JobdError:
-            return b""
+        return payload.noted(raw or b"", error=error, queue="default", now=time.time())
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
         """Where a job goes that was running when its process died, and its new payload."""

@@ -151,17 +151,9 @@ class Scheduler(Loop):
                 f"queue; delete or rename that key, then retry the job"
             )
             self.log.error("job_set_aside", source=source, queue=queue, error=str(error))
-            burials.append(Move(member, None, _noted(member, error, queue, now)))
+            burials.append(
+                Move(member, None, payload.noted(member, error=error, queue=queue, now=now))
+            )
         if left := self._move(source, burials, now):
             self.log.error("jobs_have_no_place", source=source, jobs=len(left))
             scripts.RESCHEDULE(self._client, [source], [repr(now + SET_ASIDE), *left])
-
-
-def _noted(member: bytes, error: NoQueue, queue: str, now: float) -> bytes:
-    """The payload with *error*, or as it is where there is no place for one."""
-    try:
-        return payload.encode_again(
-            payload.with_failure(member, error=error, queue=queue, now=now, backtrace=None)
-        )
-    except JobdError:
-        return member

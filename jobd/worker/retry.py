@@ -83,7 +83,11 @@ class Retry:
 
     def malformed(self, job: Claimed, error: JobdError) -> Settlement:
         """For bytes that are no job: the dead set, with the error noted where there is a place."""
-        return self._bury(job, self._noted(job, error), counted=False)
+        return self._bury(
+            job,
+            payload.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            counted=False,
+        )
 
     def unexplained(self, job: Claimed, why: str) -> Settlement:
         """For a job whose failure could not be dealt with: the dead set, for a person to look at.
@@ -92,18 +96,11 @@ class Retry:
             why: what kept us from it.
         """
         error = JobdError(f"how it failed could not be noted: {why}; the worker's log has it")
-        return self._bury(job, self._noted(job, error), counted=True)
-
-    def _noted(self, job: Claimed, error: JobdError) -> bytes:
-        """The payload with *error*, or as it is where there is no place for one."""
-        try:
-            return payload.encode_again(
-                payload.with_failure(
-                    job.payload, error=error, queue=job.queue, now=time.time(), backtrace=None
-                )
-            )
-        except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
-            return job.payload
+        return self._bury(
+            job,
+            payload.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            counted=True,
+        )
 
     def failed(
         self, job: Claimed, definition: Definition | None, error: BaseException
