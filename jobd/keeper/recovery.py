@@ -138,15 +138,13 @@ class Recovery(Loop):
     def _look(self) -> redis.ResponseError | None:
         """Recover owners whose lease has ended, and finish with those condemned before."""
         refused = None
-        # First of all: whatever the clock says, the workers of this host's master are alive.
-        self._leases.renew()
-        places = [self._keys.owners, self._keys.clock]
-        for identity in scripts.EXPIRED(self._client, places, [LEASE, 100]):
+        # In the same step: whatever the clock says, the workers of this host's master are alive.
+        for identity in self._leases.renew():
             # What had started on a host that is gone, nobody can say. Blaming no job is right:
             # most hosts do not die of a job.
             cause = "no sign of life from its host"
             try:
-                self._return_jobs(Death(_text(identity), frozenset(), cause), "expired")
+                self._return_jobs(Death(identity, frozenset(), cause), "expired")
             except redis.ResponseError as error:
                 refused = refused or error
         return refused

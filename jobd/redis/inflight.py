@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from jobd.redis import scripts
 from jobd.redis.keys import Keys
@@ -24,7 +25,7 @@ DAY_TTL = 5 * 365 * 86400
 """Seconds that a day's counters are kept, as Sidekiq keeps them."""
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
     """A job in flight: its number in the order of claims, its queue, its original bytes."""
 
     sequence: int
@@ -125,7 +126,7 @@ class InFlight:
         processed = self._stats()[:2]
         return scripts.ACKNOWLEDGE.pack(
             (self._hash, *processed),
-            [DAY_TTL, *(f"{sequence}:{queue}" for sequence, queue, _ in jobs)],
+            [DAY_TTL, *[f"{job.sequence}:{job.queue}" for job in jobs]],
         )
 
     def retry(self, job: Claimed, payload: bytes, at: float) -> bytes:

@@ -100,7 +100,6 @@ GIVE_BACK = Script("give_back")
 REGISTER = Script("register")
 RELEASE = Script("release")
 RENEW = Script("renew")
-EXPIRED = Script("expired")
 RECOVER = Script("recover")
 PROMOTE = Script("promote")
 

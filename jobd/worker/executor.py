@@ -51,7 +51,7 @@ class Executor:
         self._retry = Retry(config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
-        """Run *job*, in a context of its own: empty, and gone when it has ended.
+        """Run *job*. To be called in a context of its own, which is gone when it has ended.
 
         Returns:
             None when it is done, else the call that ends it.
@@ -59,9 +59,6 @@ class Executor:
         Raises:
             Shutdown: it was cut short at the stop deadline, after it had been given back.
         """
-        return Context().run(self._execute, job)
-
-    def _execute(self, job: Claimed) -> Settlement | None:
         try:
             work = payload.parse(job.payload)
         except PayloadError as error:

@@ -119,7 +119,7 @@ class Heartbeat(Loop):
     def _renew(self) -> None:
         began = time.monotonic()
         places = [self._keys.owners, self._keys.clock]
-        lost = scripts.RENEW(self._client, places, [LEASE, self._identity])
+        lost, _ = scripts.RENEW(self._client, places, [LEASE, 0, self._identity])
         self._round_trip = time.monotonic() - began
         self._renew_at = began + RENEW
         self._warn_if_slow(self._round_trip)

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import NamedTuple
 
 from jobd import copies, log
@@ -99,9 +100,9 @@ class JobThread(threading.Thread):
             try:
                 job = take()
                 words[at + 1] = time.monotonic_ns()
-                words[at] = job[0]
+                words[at] = job.sequence
                 self.job = job
-                end = execute(job)
+                end = Context().run(execute, job)
                 if copies.copied:
                     copies.end()
                 words[at] = 0

@@ -134,7 +134,7 @@ def test_the_owner_that_comes_back_last_still_has_its_lease(
     client.hincrbyfloat(KEYS.clock, "seen", -1e6)
     began = clock(client)
     until(lambda: clock(client) > began + LEASE / 2, "half of a lease passes")
-    scripts.RENEW(client, [KEYS.owners, KEYS.clock], [LEASE, late.worker])
+    scripts.RENEW(client, [KEYS.owners, KEYS.clock], [LEASE, 0, late.worker])
     wait_began = clock(client)
     until(lambda: clock(client) > wait_began + LEASE / 2, "and half of another")
     assert client.hlen(KEYS.inflight(late.worker)) == 1

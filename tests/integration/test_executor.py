@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
@@ -61,7 +61,7 @@ Run = Callable[..., Any]
 def execute(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Run]:
     """Execute one payload in this thread; returns how it is to be ended."""
     bench = Engine(server.url)
-    yield lambda raw, queue="default": bench.executor.execute(Claimed(1, queue, raw))
+    yield lambda raw, queue="default": Context().run(bench.executor.execute, Claimed(1, queue, raw))
     bench.release()
 
 

@@ -528,7 +528,7 @@ def test_full_memory_costs_no_job_and_no_lease(own_server: EmbeddedServer) -> No
         with pytest.raises(redis_py.exceptions.OutOfMemoryError):
             client.set("any", "thing")
         score: Any = client.zscore(KEYS.owners, ME)
-        assert scripts.RENEW(client, [KEYS.owners, KEYS.clock], [60, ME]) == []
+        assert scripts.RENEW(client, [KEYS.owners, KEYS.clock], [60, 0, ME]) == [[], []]
         renewed: Any = client.zscore(KEYS.owners, ME)
         assert renewed >= score
         until(lambda: processed(client) == 600, "every job ran, with the memory full")

@@ -312,4 +312,5 @@ def test_five_slow_round_trips_are_worth_one_warning(
 
 def test_the_renewal_of_two_does_not_hide_the_loss_of_one(redis: redis_py.Redis) -> None:
     redis.zadd(KEYS.owners, {"a": time.time() + 9})
-    assert scripts.RENEW(redis, [KEYS.owners, KEYS.clock], [LEASE, "a", "b"]) == [b"b"]
+    keys = [KEYS.owners, KEYS.clock]
+    assert scripts.RENEW(redis, keys, [LEASE, 0, "a", "b"]) == [[b"b"], []]

@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd.api import JobRecord
+from jobd.keeper import leases
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
 from jobd.redis import scripts
@@ -340,10 +341,10 @@ def test_a_lease_renewed_at_the_last_moment_is_not_recovered(
     push(redis, "default", *notes(1))
     one.claim(1)
     expire(redis)
-    [identity] = scripts.EXPIRED(redis, [KEYS.owners, KEYS.clock], [LEASE, 10])
+    [identity] = told.leases.renew()
     told.leases.vouch_for([one.identity])
-    told.leases.turn()
-    assert told.loop._return_jobs(Death(identity.decode(), frozenset(), ""), "expired") == 0
+    told.leases.renew()
+    assert told.loop._return_jobs(Death(identity, frozenset(), ""), "expired") == 0
     assert redis.hlen(KEYS.inflight(one.identity)) == 1
     assert one.claim(1) == []
 
@@ -419,7 +420,7 @@ def test_the_keeper_does_not_renew_what_has_been_recovered(
     told.die()
     told.loop.turn()
     told.leases.vouch_for([one.identity, "host:9:never"])
-    told.leases.turn()
+    told.leases.renew()
     assert one.claim(1) is None
     assert redis.zscore(KEYS.owners, "host:9:never") is None
 
@@ -530,3 +531,21 @@ def test_full_memory_does_not_keep_jobs_from_coming_back(
         assert len(waiting(redis)) == 2
     finally:
         redis.config_set("maxmemory", "0")
+
+
+def test_leases_are_renewed_once_by_a_look_and_by_the_loop_only_without_one(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    one = owner()
+    told.leases.vouch_for([one.identity])
+    expire(redis)
+    told.loop.turn()
+    assert one.claim(0) == []
+    redis.config_resetstat()
+    assert told.leases.turn() > 0
+    assert "cmdstat_evalsha" not in redis.info("commandstats")
+    told.leases._renewed -= leases.INTERVAL
+    expire(redis)
+    expired = redis.zscore(KEYS.owners, one.identity)
+    assert told.leases.turn() > 0
+    assert redis.zscore(KEYS.owners, one.identity) != expired

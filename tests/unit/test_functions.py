@@ -7,6 +7,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -195,7 +196,8 @@ def outcome(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Callable[
     def execute(name: str, **fields: Any) -> str:
         from jobd.redis.inflight import Claimed
 
-        end = bench.executor.execute(Claimed(1, "default", payload(name, **fields)))
+        claimed = Claimed(1, "default", payload(name, **fields))
+        end = Context().run(bench.executor.execute, claimed)
         return end.outcome if end else "done"
 
     yield execute

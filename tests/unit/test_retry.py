@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ class Bench:
         self._next += 1
         claimed = Claimed(self._next, queue, raw)
         self.client.hset(KEYS.inflight(ME), claimed.tag, raw)
-        end = self.executor.execute(claimed)
+        end = Context().run(self.executor.execute, claimed)
         self.outcome = end.outcome if end else "done"
         self.send(end.call if end else self.inflight.acknowledge([claimed]))
         assert not self.client.exists(KEYS.inflight(ME))

@@ -346,7 +346,7 @@ class Jobs(RuleBasedStateMachine):
         before = {identity: self.lease(self.owners[identity]) for identity in OWNERS}
         leases = Leases(self.client, KEYS)
         leases.vouch_for(sorted(identities))
-        leases.turn()
+        leases.renew()
         for identity, lease in before.items():
             now = self.lease(self.owners[identity])
             if lease <= 0 or identity not in identities:
@@ -637,7 +637,7 @@ def test_numbers_beyond_a_billion_are_written_out(redis: redis_py.Redis, worker:
 def test_every_script_names_its_keys_and_what_it_returns() -> None:
     for script in (
         *scripts.OF_A_WORKER,
-        *(scripts.RENEW, scripts.EXPIRED, scripts.RECOVER, scripts.PROMOTE),
+        *(scripts.RENEW, scripts.RECOVER, scripts.PROMOTE),
     ):
         for heading in ("-- KEYS", "-- ARGV", "-- Returns"):
             assert heading in script.source, script.name

@@ -6,11 +6,14 @@
 -- or its clock was set), and no owner could renew its lease. That time ends no lease, and a clock
 -- that is set back makes none longer.
 --
--- Without owners there is no clock: it goes with the last of them.
+-- Without owners there is no clock: it goes with the last of them. It begins with a call that finds
+-- a lease, so that the lease that ends first is a whole one.
 --
 -- clock  key of the clock: a hash of `reachable` (this clock) and `seen` (the server's, at the call)
--- owners  where there is no clock yet, it begins so that the lease that ends first is a whole one
+-- owners  key of the owners, with the ends of their leases
 -- lease  length of a lease (s)
+-- Returns  what it says now; the server's time where there is none.
+--
 -- PERSIST changes nothing. It is the first write because it is allowed when memory is full, and
 -- after a script's first write the rest of it is as well: a full server must not cost leases.
 local function lease_clock(clock, owners, lease)
@@ -18,12 +21,13 @@ local function lease_clock(clock, owners, lease)
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000
   local known = redis.call('HMGET', clock, 'reachable', 'seen')
-  local reachable = now
+  local reachable
   if known[1] and known[2] then
     reachable = known[1] + math.min(math.max(0, now - known[2]), lease / 6)
   else
     local first = redis.call('ZRANGEBYSCORE', owners, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if first[2] then reachable = math.min(now, first[2] - lease) end
+    if not first[2] then return now end
+    reachable = math.min(now, first[2] - lease)
   end
   redis.call('HSET', clock, 'reachable', reachable, 'seen', now)
   return reachable

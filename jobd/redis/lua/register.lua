@@ -7,5 +7,6 @@
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if lease and tonumber(lease) <= 0 then return 0 end
 redis.call('ZADD', KEYS[1], lease_clock(KEYS[2], KEYS[1], ARGV[2]) + ARGV[2], ARGV[1])
+lease_clock(KEYS[2], KEYS[1], ARGV[2])  -- which begins with the first owner
 redis.call('SADD', KEYS[3], unpack(ARGV, 3))
 return 1
