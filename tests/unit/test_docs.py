@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import redis as redis_py
 import jobd
 from jobd import hooks
 from jobd.testing import EmbeddedServer
+from tests.integration.daemon import environment
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(?:python|pycon)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -34,7 +37,12 @@ def clean(
     jobd.death_handlers.clear()
 
 
-@pytest.mark.parametrize("page", ["jobs.md", "guarantees.md", "api.md", "../README.md"])
+PAGES = ["jobs", "guarantees", "api", "limits", "from-celery", "from-rq", "from-sidekiq"]
+"""The blocks of Python on each run one after the other, as one program. What is marked ``py`` or
+``rb`` is code of other tools."""
+
+
+@pytest.mark.parametrize("page", [*(f"{name}.md" for name in PAGES), "../README.md"])
 def test_blocks_are_true(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = (DOCS / page).read_text()
     names: dict[str, Any] = {"__name__": "app"}
@@ -53,3 +61,21 @@ def test_blocks_are_true(page: str, capsys: pytest.CaptureFixture[str]) -> None:
             source = "\n" * line + block[1]
             exec(compile(source, str(DOCS / page), "exec", dont_inherit=True), names)
     assert runner.failures == 0, capsys.readouterr().out
+
+
+def test_the_tests_of_a_page_pass(tmp_path: Path) -> None:
+    """docs/testing.md is a file of tests."""
+    blocks = BLOCK.findall((DOCS / "testing.md").read_text())
+    (tmp_path / "test_shop.py").write_text("\n\n".join(blocks))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = "".join(blocks).count("def test_")
+    assert tests > 5
+    assert f"{tests} passed" in done.stdout

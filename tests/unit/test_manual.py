@@ -52,6 +52,17 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars"}
+# Of Django and Celery, of RQ, of Sidekiq.
+_OF_OTHERS = (
+    "on_commit acks_late before_task_publish default_retry_delay dont_autoretry_for on_failure "
+    "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "
+    "task_reject_on_worker_lost task_routes time_limit worker_max_memory_per_child "
+    "worker_max_tasks_per_child worker_prefetch_multiplier worker_process_init worker_shutdown "
+    "at_front depends_on enqueue_at enqueue_many failure_ttl get_current_job is_async job_id "
+    "send_stop_job_command reliable_scheduler sidekiq_retries_exhausted super_fetch"
+)
+FOREIGN_WORDS |= set(_OF_OTHERS.split())
+FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps"}
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {"jobd_jobs_processed_total", "jobd_jobs_failed_total"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
