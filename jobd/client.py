@@ -98,7 +98,8 @@ class Client:
 
         Args:
             item: ``class`` and ``args``; optionally ``kwargs``, ``jid``, ``at`` (a time as for
-                ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``.
+                ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``; fields
+                that jobd does not know, in ``extra`` or beside the others.
 
         Returns:
             The job's id; None if client middleware stopped the push. Where an event loop runs, it
@@ -108,9 +109,9 @@ class Client:
             ArgumentError: the item, or one of the arguments, is not acceptable.
             UnavailableError: Redis did not take it.
         """
-        wire.validate(item)
+        fields = wire.fields(item)
         now = time.time()
-        made = wire.complete(item, DEFAULTS, now=now)
+        made = wire.complete(fields, DEFAULTS, now=now)
         return self.send(made, at=due_at(made.pop("at", 0), now))
 
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
@@ -131,7 +132,7 @@ class Client:
         if "jid" in fields:
             raise ArgumentError("push_bulk gives every job an id of its own; leave 'jid' out")
         at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
-        wire.validate({**fields, "args": []})
+        fields = wire.fields({**fields, "args": []})
         return self.send_bulk(fields, DEFAULTS, calls, at=at, spread=spread)
 
     # --- for jobd.call, which has the class's code ----------------------------------------------
@@ -158,8 +159,8 @@ class Client:
             spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
         except ArgumentError as error:
             raise ArgumentError(f"{made['class']}: {error}") from None
-        if spelling:
-            made.update(as_ruby({key: made[key] for key in ("args", "kwargs") if key in made}))
+        if spelling or len(made) > _USUAL:
+            made.update(as_ruby(made if spelling else _beside_arguments(made)))
 
     def send(
         self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
@@ -251,6 +252,14 @@ class Client:
         if scheduled:
             self._transport.schedule(scheduled)
         return jids
+
+
+_USUAL = 6
+"""Fields that hold no numbers of the application: retry, queue, args, class, jid, created_at."""
+
+
+def _beside_arguments(made: wire.Payload) -> wire.Payload:
+    return {key: value for key, value in made.items() if key not in ("args", "kwargs")}
 
 
 def _times(at: Times, spread: float | None) -> Iterator[When] | None:

@@ -1,26 +1,33 @@
 """Floats as Ruby writes them.
 
-Dashboards find a member of a set by its bytes, and Sidekiq writes a payload anew before it looks
-for it. So the bytes must be those that Ruby would write: ``1.0e+15`` and ``1.0e-05``, where the
-JSON encoder writes ``1000000000000000.0`` and ``0.00001``. In between both agree.
+Sidekiq's dashboard finds a member of a set by its bytes, and rewrites a payload before it looks for
+it. So the bytes must be those that Ruby's json writes from version 2.15 on: ``1e+15`` and
+``0.000001``, where the JSON encoder writes ``1000000000000000.0`` and ``1e-6``.
 """
 
 from __future__ import annotations
 
+from decimal import Context, Decimal
 from typing import Any
 
 import msgspec
 
-SMALL, LARGE = 1e-4, 1e15
+SMALL, LARGE = 1e-5, 1e15
 """Both writers agree on zero, and on magnitudes from *SMALL* to just below *LARGE*."""
+
+_EXACT = Context(prec=20, Emin=-400, Emax=400, clamp=0, traps=[])
+"""Not that of the thread, which belongs to the application."""
+
+_LEAST_PLAIN = -9
+"""Power of ten of the smallest numbers that are written without one."""
 
 
 def as_ruby(value: Any) -> Any:
     """*value*, plain JSON, with such floats as the encoder would write otherwise as ready bytes.
 
     Example:
-        >>> msgspec.json.encode(as_ruby([1e16, {"n": 0.00001}, 1.5]))
-        b'[1.0e+16,{"n":1.0e-05},1.5]'
+        >>> msgspec.json.encode(as_ruby([1e16, {"n": 0.000001}, 1.5]))
+        b'[1e+16,{"n":0.000001},1.5]'
     """
     kind = type(value)
     if kind is float:
@@ -32,14 +39,8 @@ def as_ruby(value: Any) -> Any:
     return value
 
 
-def _spelled(number: float) -> float | msgspec.Raw:
-    mantissa, _, exponent = repr(number).partition("e")
-    if not exponent:
-        # Up to 1e16 Ruby looks for a fraction: 2510318718492553.5, but 2.510318718492553e+15.
-        if not number.is_integer():
-            return number
-        sign, digits = "-" * (number < 0), mantissa.lstrip("-").removesuffix(".0")
-        mantissa, exponent = f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}", "+15"
-    elif "." not in mantissa:
-        mantissa += ".0"
-    return msgspec.Raw(f"{mantissa}e{exponent}".encode())
+def _spelled(number: float) -> msgspec.Raw:
+    exact = _EXACT.normalize(Decimal(repr(number)))
+    has_fraction = not number.is_integer()
+    form = "f" if has_fraction and exact.adjusted() >= _LEAST_PLAIN else "e"
+    return msgspec.Raw(f"{exact:{form}}".encode())

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Any, ClassVar, ParamSpec, TypeVar, overload
+from types import MethodType
+from typing import Any, ClassVar, Never, ParamSpec, TypeVar, overload
 
 from jobd.call import Call
 from jobd.errors import ArgumentError
@@ -95,7 +96,7 @@ def job(
     on_exhausted: OnExhausted | None = None,
     timeout: float | timedelta | None = None,
     tags: Sequence[str] | None = None,
-    **extra: Any,
+    extra: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
 def job(
     function: Callable[..., Any] | None = None,
@@ -124,10 +125,11 @@ def job(
         timeout: seconds that one execution may take; then JobTimeout is raised in it, which is a
             failure like any other.
         tags: strings that dashboards show and filter by.
-        extra: any further key travels in the payload.
+        extra: further fields of the payload, which middleware can read.
 
     Raises:
-        ArgumentError: an option holds what it may not hold, or the name is taken.
+        ArgumentError: an option holds what it may not hold, there is none of that name, the name
+            is taken, or no worker could find the function.
 
     Example:
         >>> @job(queue="mail", retry=5)
@@ -137,14 +139,40 @@ def job(
     """
 
     def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
-        if isinstance(target, type) or not hasattr(target, "__qualname__"):
-            raise ArgumentError(f"@job goes on a function, not on {target!r}; a class inherits Job")
+        if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
+            raise ArgumentError(f"@job goes on a function, not on {target!r}; {_AS_A_CLASS}")
         own = _options_of(target, DEFAULTS, options)
         settings = _settings(target, own, retry_in, on_exhausted, timeout)
         definition = _define(target, target, target, inspect.signature(target), name, settings)
         return FunctionJob(target, Call(definition))
 
     return decorate if function is None else decorate(function)
+
+
+_NO_FUNCTIONS = (type, staticmethod, classmethod, MethodType)
+_AS_A_CLASS = "write a function in the module itself, or a class that inherits Job, with perform"
+
+
+def _refuse_hidden(code: Callable[..., Any], name: str | None) -> None:
+    """Refuse code that a worker would not find by importing its module.
+
+    Raises:
+        ArgumentError: it is a method, or it is made inside a function and has no *name*. With one
+            it may be made there, by a function that the module itself calls.
+    """
+    path = code.__qualname__
+    owner, _, own = path.rpartition(".")
+    if owner and not owner.endswith("<locals>") and not isinstance(code, type):
+        raise ArgumentError(
+            f"{path} is a method, and a worker would have no object to call it on: {_AS_A_CLASS}"
+        )
+    if name is None and "<" in path:
+        what = "is a lambda" if own == "<lambda>" else f"is defined inside {owner[:-9]}()"
+        raise ArgumentError(
+            f"{path} {what}, so a worker that imports {code.__module__} would not know it: "
+            f"{_AS_A_CLASS}. If it is a decorator's, use functools.wraps there; if the module "
+            "makes it whenever it is imported, give it a name=..."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +228,7 @@ def _define(
         raise ArgumentError(f"{what}: name must be a non-empty string, not {name!r}")
     if is_generator_function(body):
         raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
+    _refuse_hidden(code, name)
     definition = Definition(
         name=name or origin,
         function=function,
@@ -262,7 +291,8 @@ class Job:
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
         tags: Sequence[str] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
         super().__init_subclass__()
         options = {
@@ -273,7 +303,8 @@ class Job:
             "retry_queue": retry_queue,
             "retry_for": retry_for,
             "tags": tags,
-            **extra,
+            "extra": extra,
+            **unknown,
         }
         base = cls._settings
         cls._settings = _settings(

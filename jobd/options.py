@@ -11,6 +11,7 @@ from typing import Any
 from jobd.arguments import refuse_foreign
 from jobd.errors import ArgumentError
 from jobd.pushed import TEXTS
+from jobd.spelling import LOOSE, NEAR, meant
 
 DEFAULT_QUEUE = "default"
 
@@ -28,6 +29,23 @@ CALL_FIELDS = frozenset(
     }
 )
 """Fields that belong to one call or its history, hence no options."""
+
+EXTRA = "extra"
+"""What holds the fields that jobd does not know: those of the application and of middleware."""
+
+_ELSEWHERE = {
+    "name": "it is how the job is registered; give it to @job or to the class",
+    "timeout": "it is part of the job, not of its payload; give it to @job or to the class",
+    "retry_in": "it is a function, which no payload carries; give it to @job or to the class",
+    "on_exhausted": "it is a function, which no payload carries; give it to @job or to the class",
+    "at": "use perform_at or perform_in; with Client.push it is a field of the item",
+    "spread": "perform_bulk takes it; with Client.push_bulk it is called spread_interval",
+    "spread_interval": "Client.push_bulk takes it",
+}
+"""Names that are given in another place, and what to say where they are not."""
+
+_WRONG_WORDS = {"retries": "retry", "max_retries": "retry", "queue_name": "queue"}
+"""What people write who think of another tool, beside mere slips."""
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
@@ -54,7 +72,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         if type(key) is not str:
             raise ArgumentError(f"option {key!r} must have a string as its name")
         if key in CALL_FIELDS:
-            raise ArgumentError(f"{key!r} is no option: jobd writes this field of the payload")
+            why = _ELSEWHERE.get(key, "jobd writes this field of the payload")
+            raise ArgumentError(f"{key!r} is not an option: {why}")
         rule = _OPTION_RULES.get(key)
         if rule is not None:
             rule(key, value)
@@ -110,13 +129,23 @@ _OPTION_RULES = {
 }
 
 
+_OPTIONS = frozenset(_OPTION_RULES)
+_NAMES = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
+_ITEM = (*_NAMES, "class", "args", "kwargs", "spread_interval")
+"""What people may have meant, in a call and in a push by name. The shorter ones of an item are not
+among them: they are like too many names."""
+
+
 def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """*given* over *options*, in their wire forms; None means not given.
 
     Raises:
-        ArgumentError: an option holds what it may not hold.
+        ArgumentError: an option holds what it may not hold, or there is none of that name.
     """
     new = {key: value for key, value in given.items() if value is not None}
+    extra = _extra(new.pop(EXTRA, {}))
+    for name in new.keys() - _OPTIONS - CALL_FIELDS:
+        raise ArgumentError(_unknown(name, _meant(name, _NAMES, LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
     window = new.get("retry_for")
@@ -126,5 +155,46 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         window = math.ceil(window)
     if window is not None:
         new["retry_for"] = window
+    new.update(extra)
     check_options(new)
     return {**options, **new}
+
+
+def opened(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload fields that a push by name gives: those of its ``extra`` beside the others.
+
+    A field that jobd does not know passes, as in Sidekiq, unless it looks like a slip.
+
+    Raises:
+        ArgumentError: one of them does, or belongs into another place.
+    """
+    fields = dict(item)
+    extra = _extra(fields.pop(EXTRA, {}))
+    for name in fields.keys() - _OPTIONS - CALL_FIELDS:
+        close = _meant(name, _ITEM, NEAR) if type(name) is str else None
+        if close is not None or name in _ELSEWHERE:
+            raise ArgumentError(_unknown(name, close))
+    return {**fields, **extra}
+
+
+def _extra(extra: object) -> Mapping[str, Any]:
+    if not isinstance(extra, Mapping):
+        raise ArgumentError(f"{EXTRA} must be a dict of payload fields, not {extra!r}")
+    for name in extra:
+        if name in CALL_FIELDS or name in _NAMES:
+            raise ArgumentError(
+                f"{EXTRA} is for fields that jobd does not know, and {name!r} is not one of them"
+            )
+    return extra
+
+
+def _meant(name: str, known: tuple[str, ...], alike: float) -> str | None:
+    close = meant(name, (*known, *_WRONG_WORDS), alike)
+    return _WRONG_WORDS.get(close, close) if close is not None else None
+
+
+def _unknown(name: str, close: str | None) -> str:
+    if name in _ELSEWHERE:
+        return f"{name!r} cannot be given here: {_ELSEWHERE[name]}"
+    guess = "" if close is None else f"; did you mean {close!r}?"
+    return f"{name!r} is not an option{guess or '.'} A field of your own goes into {EXTRA}={{...}}"

@@ -1,8 +1,8 @@
 """The payload: the JSON object that stands for one job in Redis.
 
 The only module that knows the payload's fields, their order and their rules, so that a Ruby
-Sidekiq and jobd can read each other's jobs. Fields that nobody here knows survive everything:
-promotion to a queue leaves their very bytes alone, and a failure keeps their values.
+Sidekiq and jobd can read each other's jobs. What is not to be changed keeps its very bytes, whoever
+has written it: Sidekiq's dashboard would not find a job again whose numbers are spelled otherwise.
 
 Times are float seconds since the epoch, always written with a fraction: new Sidekiqs read an
 integer as milliseconds.
@@ -23,7 +23,7 @@ import msgspec
 from jobd.arguments import check_arguments, name_of
 from jobd.errors import ArgumentError, JobdError, PayloadError
 from jobd.floats import as_ruby
-from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options
+from jobd.options import CALL_FIELDS, DEFAULT_QUEUE, check_options, opened
 from jobd.outward import cut, valid
 from jobd.pushed import LISTS, TEXTS, Jid
 
@@ -61,6 +61,7 @@ class Work(msgspec.Struct, gc=False):
     kwargs: dict[str, Any] = {}
     jid: str = ""
     retry: Any = msgspec.UNSET
+    wrapped: Any = None
 
 
 class _Loose(msgspec.Struct, gc=False):
@@ -71,6 +72,7 @@ class _Loose(msgspec.Struct, gc=False):
     kwargs: Any = None
     jid: Any = None
     retry: Any = msgspec.UNSET
+    wrapped: Any = None
 
 
 _decode_work = msgspec.json.Decoder(Work).decode
@@ -128,8 +130,23 @@ def stamp(payload: Payload, now: float) -> None:
 # --- checking -------------------------------------------------------------------------------
 
 
+def fields(item: Mapping[str, Any]) -> Payload:
+    """What a push by name says, as fields of a payload.
+
+    Raises:
+        ArgumentError: as :func:`validate`; or a field is misspelt.
+    """
+    if isinstance(item, Mapping):
+        try:
+            item = opened(item)
+        except ArgumentError as error:
+            raise ArgumentError(f"{item.get('class')}: {error}") from None
+    validate(item)
+    return dict(item)
+
+
 def validate(item: Mapping[str, Any]) -> None:
-    """Refuse what a push by name may not contain.
+    """Refuse what a push may not contain.
 
     Raises:
         ArgumentError: names the field and what it may hold.
@@ -253,11 +270,32 @@ def _parse_loose(raw: bytes) -> Work:
     kwargs = loose.kwargs or {}  # PHP writes an empty object as []
     if type(kwargs) is not dict:
         raise PayloadError(f"the kwargs of a job must be an object, not {type(kwargs).__name__}")
-    return Work(loose.class_, args, kwargs, jid, loose.retry)
+    return Work(loose.class_, args, kwargs, jid, loose.retry, loose.wrapped)
 
 
 def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def rewritten(raw: bytes, payload: Payload) -> bytes:
+    """The bytes of *payload*, in which each value that is as it was in *raw* keeps its bytes.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object.
+        ArgumentError: something in *payload* is no JSON.
+    """
+    before = _raw_fields(raw)
+    return encode({key: _kept(before.get(key), value) for key, value in payload.items()})
+
+
+def _kept(before: Any, value: Any) -> Any:
+    """*value* for the encoder: its bytes *before*, if they say the same."""
+    try:
+        if before is not None and _encode(msgspec.json.decode(before)) == _encode(value):
+            return before
+        return as_ruby(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"the payload is not JSON: {error}") from error
 
 
 def _raw_fields(raw: bytes) -> dict[str, Any]:
@@ -291,6 +329,15 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
     return queue, _encode(fields)
 
 
+def with_queue(raw: bytes, queue: str) -> bytes:
+    """The payload of a job that goes to another queue; what is no job stays as it is."""
+    try:
+        fields = _raw_fields(raw)
+    except PayloadError:
+        return raw
+    return _encode({**fields, "queue": queue})
+
+
 def with_retry_by_hand(
     raw: bytes, now: float, changes: Mapping[str, Any] | None = None
 ) -> tuple[str, bytes]:
@@ -311,9 +358,12 @@ def with_retry_by_hand(
     if type(count) is int:
         fields["retry_count"] = count - 1
     if changes:
-        validate({"class": "the job", "args": [], **changes})
-        check_arguments(changes.get("args", []), changes.get("kwargs", {}), None)
-        fields.update(as_ruby(dict(changes)))
+        # A field that it has already is not misspelt.
+        new = opened({key: value for key, value in changes.items() if key not in fields})
+        new |= {key: value for key, value in changes.items() if key in fields}
+        validate({"class": "the job", "args": [], **new})
+        check_arguments(new.get("args", []), new.get("kwargs", {}), None)
+        fields.update((key, _kept(fields.get(key), value)) for key, value in new.items())
     return with_enqueued(_encode(fields), now)
 
 
@@ -351,7 +401,7 @@ def with_failure(
     now: float,
     backtrace: Iterable[str] | None,
 ) -> Payload:
-    """The payload of a job that has just failed.
+    """The payload of a job that has just failed; see :func:`rewritten`.
 
     Args:
         queue: where it was fetched from; its ``retry_queue`` goes first.
@@ -376,13 +426,33 @@ def with_failure(
     return payload
 
 
+NOT_A_JOB = "NotAJob"
+"""The class of the payload that is put around JSON that is not an object. Nothing runs it."""
+
+
 def noted(raw: bytes, *, error: JobdError, queue: str, now: float) -> bytes:
     """The bytes for the dead set with an *error* of ours; as they are where there is no place for
-    one, for whatever reason: a job that cannot be read must be kept all the same."""
+    one, for whatever reason: a job that cannot be read must be kept all the same.
+
+    JSON that is not an object becomes the argument of one, for Sidekiq's page of the dead cannot
+    show it. What is not JSON at all it can.
+    """
     try:
-        return encode_again(with_failure(raw, error=error, queue=queue, now=now, backtrace=None))
+        if not _is_object(raw):
+            wrapped = {"retry": 0, "queue": queue, "args": [msgspec.Raw(raw)], "class": NOT_A_JOB}
+            raw = _encode({**wrapped, "jid": new_jid(), "created_at": now})
+        failed = with_failure(raw, error=error, queue=queue, now=now, backtrace=None)
+        return rewritten(raw, failed)
     except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
         return raw
+
+
+def _is_object(raw: bytes) -> bool:
+    """
+    Raises:
+        msgspec.DecodeError: it is not JSON at all.
+    """
+    return type(msgspec.json.decode(raw)) is dict
 
 
 def message_of(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from jobd import workdir
 from jobd.config import SETTINGS, Config
 from jobd.errors import ConfigError
 from jobd.settings import Invalid, Setting
+from jobd.spelling import meant
 from jobd.webconfig import WEB_SETTINGS, WebConfig
 
 _ENVIRONMENTS = "environments"
@@ -269,10 +270,8 @@ class _Layer:
 
 
 def _guess(key: str, known: list[str]) -> str:
-    from difflib import get_close_matches  # only those who mistype pay for it
-
-    close = get_close_matches(key.lower().replace("-", "_"), known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = meant(key, known)
+    return f"; did you mean {close}?" if close else ""
 
 
 class NotReadable(Exception):

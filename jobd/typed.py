@@ -6,9 +6,9 @@ class methods of :class:`~jobd.Job`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, Never, ParamSpec, Protocol, TypeVar, cast, overload
 
 from jobd.call import Call
 from jobd.errors import ArgumentError
@@ -36,12 +36,13 @@ class Pushable(Generic[P, R_co]):
         retry_queue: str | None = None,
         retry_for: float | timedelta | None = None,
         tags: Sequence[str] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> Pushable[P, R_co]:
         """The same job with other options; the job itself does not change.
 
         Raises:
-            ArgumentError: an option holds what it may not hold.
+            ArgumentError: an option holds what it may not hold, or is none that one call can have.
         """
         return Pushable(
             self._call.with_options(
@@ -53,7 +54,8 @@ class Pushable(Generic[P, R_co]):
                     "retry_queue": retry_queue,
                     "retry_for": retry_for,
                     "tags": tags,
-                    **extra,
+                    "extra": extra,
+                    **unknown,
                 }
             )
         )
@@ -142,7 +144,8 @@ class SetOptions(Protocol[P, R_co]):
         retry_queue: str | None = None,
         retry_for: float | timedelta | None = None,
         tags: Sequence[str] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> Pushable[P, R_co]: ...
 
 

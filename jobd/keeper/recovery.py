@@ -258,7 +258,7 @@ class Recovery(Loop):
             # That of an earlier failure says nothing about these deaths.
             buried.pop("error_backtrace", None)
         self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
-        return payload.encode_again(buried)
+        return payload.rewritten(marked, buried)
 
 
 def _text(name: bytes) -> str:

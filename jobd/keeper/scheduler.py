@@ -16,6 +16,7 @@ import redis
 from jobd import payload
 from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
+from jobd.options import DEFAULT_QUEUE
 from jobd.redis import scripts
 from jobd.redis.keys import Keys
 from jobd.redis.protocol import Argument
@@ -116,7 +117,8 @@ class Scheduler(Loop):
                 queue, pushed = payload.with_enqueued(member, now)
             except PayloadError as error:
                 self.log.error("job_malformed", source=source, error=str(error))
-                moves.append(Move(member, None, member))
+                buried = payload.noted(member, error=error, queue=DEFAULT_QUEUE, now=now)
+                moves.append(Move(member, None, buried))
             else:
                 moves.append(Move(member, queue, pushed))
         if refused := self._move(source, moves, now):

@@ -118,7 +118,7 @@ class Retry:
             now=time.time(),
             backtrace=backtrace_lines(error, _option("backtrace", fields, options)),
         )
-        noted = payload.encode(fields)
+        noted = payload.rewritten(job.payload, fields)
         if self._exhausted(fields, retry):
             return self._die(job, definition, fields, noted, error)
         count = min(max(0, fields["retry_count"]), SLOWEST_COUNT)
@@ -227,11 +227,11 @@ def _option(name: str, fields: dict[str, Any], options: Any, default: object = N
 
 
 def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
-    """*fields* as bytes; as they were *noted* where the application has put into them what is no
-    JSON, or has left no job of them."""
+    """*fields* as bytes, with what the application may have changed in them; as they were *noted*
+    where it has put into them what is not JSON, or has left no job of them."""
     if not isinstance(fields.get("class"), str) or not isinstance(fields.get("args"), list):
         return noted
     try:
-        return payload.encode_again(fields)
+        return payload.rewritten(noted, fields)
     except ArgumentError:
         return noted

@@ -270,7 +270,7 @@ def test_rescheduling_through_ruby_makes_no_second_entry(
     "number",
     [
         *(0.0, -0.0, 1.0, 0.1, 1e-4, 123456789012345.6, 1795416072.920344),
-        # Ruby writes 1e15 as 1.0e+15 and 0.00001 as 1.0e-05.
+        # json before 2.15 writes 1e15 as 1.0e+15 and 0.00001 as 1.0e-05.
         *(
             1e15,
             9999999999999998.0,
@@ -287,6 +287,9 @@ def test_rescheduling_through_ruby_makes_no_second_entry(
 def test_ruby_writes_our_numbers_as_we_do(
     console: Console, redis: redis_py.Redis, python: Python, number: float
 ) -> None:
+    version = [int(part) for part in console("JSON::VERSION").split(".")[:2]]
+    if version < [2, 15] and number and not 1e-4 <= abs(number) < 1e10:
+        pytest.skip("this version of Ruby's json spells it otherwise")
     jobs.greet.perform_async(number, {"n": number})
     raw = redis.lindex("queue:default", 0)
     assert raw is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from jobd import (
     job,
     server_middleware,
 )
+from jobd.client import default_client
 from jobd.registry import all_jobs, lookup
 from jobd.testing import EmbeddedServer
 
@@ -68,7 +70,7 @@ def later(count: int, error: Exception, payload: dict[str, Any]) -> int:
     retry_in=later,
     on_exhausted=lambda payload, error: DISCARD,
     tags=("a", "b"),
-    locale="de",
+    extra={"locale": "de"},
 )
 def send(*recipients: str, subject: str) -> None: ...
 
@@ -202,8 +204,15 @@ def test_the_same_code_may_be_imported_again() -> None:
         ({"retry_in": 60}, "retry_in must be a function, not 60"),
         ({"on_exhausted": []}, "on_exhausted must be a function"),
         ({"name": ""}, "name must be a non-empty string"),
-        ({"jid": "x"}, "'jid' is no option"),
-        ({"anything": {1}}, "option anything is of type set"),
+        ({"jid": "x"}, "'jid' is not an option"),
+        ({"at": 60}, "'at' is not an option: use perform_at"),
+        ({"extra": {"anything": {1}}}, "option anything is of type set"),
+        ({"extra": {5: 1}}, "option 5 must have a string as its name"),
+        ({"extra": "tenant"}, "extra must be a dict of payload fields, not 'tenant'"),
+        ({"extra": {"queue": "low"}}, "extra is for fields that jobd does not know, and 'queue'"),
+        ({"extra": {"timeout": 2}}, "and 'timeout' is not one of them"),
+        ({"extra": {"jid": "x"}}, "and 'jid' is not one of them"),
+        ({"tenant": "acme"}, "'tenant' is not an option. A field of your own goes into extra="),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
@@ -214,24 +223,191 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
     assert message in str(refused.value)
 
 
+MISSPELT = {
+    "queu": "queue",
+    "qeueu": "queue",
+    "Queue": "queue",
+    "queue_name": "queue",
+    "rety": "retry",
+    "retires": "retry",
+    "retries": "retry",
+    "max_retries": "retry",
+    "retry-for": "retry_for",
+    "retryqueue": "retry_queue",
+    "back_trace": "backtrace",
+    "ded": "dead",
+    "tag": "tags",
+    "timout": "timeout",
+    "exhausted": "on_exhausted",
+    "extras": "extra",
+}
+
+
+@pytest.mark.parametrize(("wrong", "right"), MISSPELT.items())
+def test_misspelt_options(wrong: str, right: str, redis: redis_py.Redis) -> None:
+    """In every place that takes their names."""
+
+    def define() -> None:
+        class Misspelt(Job, name="Misspelt", **{wrong: "x"}):
+            def perform(self) -> None: ...
+
+    item = {"class": "A", "args": [], wrong: "x"}
+    places: list[Callable[[], Any]] = [
+        lambda: job(**{wrong: "x"})(later),  # type: ignore[call-overload]
+        lambda: add.set(**{wrong: "x"}),  # type: ignore[arg-type]
+        lambda: Resize.set(**{wrong: "x"}),  # type: ignore[arg-type]
+        define,
+        lambda: default_client().push(item),
+        lambda: default_client().push_bulk({**item, "args": [[]]}),
+    ]
+    for place in places:
+        with pytest.raises(ArgumentError, match=f"'{wrong}' is not .*did you mean '{right}'"):
+            place()
+    assert redis.keys() == []
+
+
+@pytest.mark.parametrize("name", ["name", "timeout", "retry_in", "on_exhausted"])
+def test_what_one_call_cannot_change(name: str, redis: redis_py.Redis) -> None:
+    for push in (
+        lambda: add.set(**{name: 2}),  # type: ignore[arg-type]
+        lambda: Resize.set(**{name: 2}),  # type: ignore[arg-type]
+        lambda: default_client().push({"class": "A", "args": [], name: 2}),
+        lambda: default_client().push_bulk({"class": "A", "args": [[]], name: 2}),
+    ):
+        with pytest.raises(ArgumentError, match=f"'{name}' cannot be given here: .*to @job"):
+            push()
+    assert redis.keys() == []
+
+
+def test_extras_travel_with_every_kind_of_push(redis: redis_py.Redis) -> None:
+    extra = {"tenant": "acme", "queu": "odd, but meant", "note": None}
+    add.set(extra=extra).perform_async(1)
+    default_client().push({"class": "A", "args": [], "extra": extra, "lock": "until_executed"})
+    default_client().push_bulk({"class": "A", "args": [[]], "extra": extra})
+    first, second, third = queued(redis)
+    for payload in (first, second, third):
+        assert {key: payload[key] for key in extra} == extra
+        assert "extra" not in payload
+    assert second["lock"] == "until_executed"
+
+
+def test_extras_are_inherited() -> None:
+    class Tenant(Job, extra={"tenant": "a", "plan": 1}):
+        """Options only."""
+
+    class Bill(Tenant, name="Tenant.Bill", extra={"tenant": "b"}):
+        def perform(self) -> None: ...
+
+    options = lookup("Tenant.Bill").options
+    assert (options["tenant"], options["plan"]) == ("b", 1)
+
+
+RUBYS = (
+    "wrapped display_class cattr cattr_1 locale profile profiler_options log_level encrypt bid id "
+    "tid overrated expires_in expiry unique_for unique_until lock lock_args lock_digest "
+    "lock_timeout lock_ttl lock_limit on_conflict unique_digest unique_args status_expiration "
+    "traceparent cron trace_propagation_headers apartment original_queue queued_at priority "
+    "user_id _aj_symbol_keys"
+)
+
+
+def test_fields_of_sidekiq_and_of_its_gems_pass(redis: redis_py.Redis) -> None:
+    fields = dict.fromkeys(RUBYS.split(), 7)
+    default_client().push({"class": "A", "args": [], **fields})
+    [payload] = queued(redis)
+    assert {key: payload[key] for key in fields} == fields
+
+
+class Holder:
+    def method(self) -> None: ...
+
+    @classmethod
+    def of_class(cls) -> None: ...
+
+    @staticmethod
+    def alone() -> None: ...
+
+
+def undisguised(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+def nested() -> Callable[..., Any]:
+    def inner() -> None: ...
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (Holder.method, r"Holder\.method is a method, and a worker would have no object"),
+        (Holder.alone, r"Holder\.alone is a method"),
+        (Holder().method, "@job goes on a function, not on <bound method"),
+        (Holder.of_class, "@job goes on a function, not on <bound method"),
+        (Holder.__dict__["of_class"], "@job goes on a function, not on <classmethod"),
+        (Holder.__dict__["alone"], "@job goes on a function, not on <staticmethod"),
+        (functools.partial(later, 1), "@job goes on a function, not on functools.partial"),
+        (lambda: None, "<lambda> is a lambda, so a worker that imports tests.unit.test_job would"),
+        (nested(), r"inner is defined inside nested\(\), so a worker .* give it a name="),
+        (undisguised(later), r"call is defined inside undisguised\(\).*use functools\.wraps"),
+        (dict, "@job goes on a function, not on <class 'dict'>"),
+        (Holder(), "@job goes on a function, not on <tests"),
+        (5, "@job goes on a function, not on 5"),
+    ],
+)
+def test_what_no_worker_could_call_is_refused_where_it_is_written(target: Any, why: str) -> None:
+    before = all_jobs()
+    for decorate in (job, job(queue="low")):
+        with pytest.raises(ArgumentError, match=why) as refused:
+            decorate(target)
+        assert "a class that inherits Job" in str(refused.value)
+    assert all_jobs() == before
+
+
+def test_a_class_inside_a_function_is_refused_too() -> None:
+    with pytest.raises(ArgumentError, match=r"Hidden is defined inside .*would not know it"):
+
+        class Hidden(Job):
+            def perform(self) -> None: ...
+
+
+def test_a_module_may_make_its_jobs_by_a_function() -> None:
+    """Whenever it is imported; their names say that it means it."""
+
+    def make(name: str) -> Any:
+        @job(name=name)
+        def made() -> str:
+            return name
+
+        return made
+
+    assert make("made.one").name == "made.one"
+
+    @job(name="made.wrapped")
+    @functools.wraps(later)
+    def wrapper(*args: Any) -> Any: ...
+
+    assert lookup("made.wrapped").origin.endswith("test_job.later")
+
+
 def test_bad_shapes() -> None:
     def generator() -> Iterator[int]:
         yield 1
 
     with pytest.raises(ArgumentError, match="is a generator: calling it would run none"):
         job(generator)
-    things: list[Any] = [dict, 5]
-    for thing in things:
-        with pytest.raises(ArgumentError, match=r"@job goes on a function, not on .*; a class inh"):
-            job(thing)
     with pytest.raises(ArgumentError, match=r"Static\.perform must be a method, with self"):
 
-        class Static(Job):
+        class Static(Job, name="Static"):
             perform = 5
 
 
 def test_retry_for_is_whole_seconds() -> None:
-    @job(retry_for=1.2)
+    @job(name="Patient", retry_for=1.2)
     def patient() -> None: ...
 
     assert lookup(patient.name).options["retry_for"] == 2
@@ -246,6 +422,7 @@ def work(): ...
 class Works(Job):
     def perform(self): ...
 
+from jobd.client import default_client
 from jobd.registry import all_jobs
 print(*[each.name for each in all_jobs()])
 """
@@ -339,7 +516,7 @@ def test_bulk(redis: redis_py.Redis) -> None:
 
 
 def test_set_changes_one_call(redis: redis_py.Redis) -> None:
-    add.set(queue="high", retry=0, note=[1]).perform_async(1)
+    add.set(queue="high", retry=0, extra={"note": [1]}).perform_async(1)
     Resize.set(tags=["now"]).set(queue="high").perform_async("a.png")
     add.perform_async(2)
     high = queued(redis, "high")
@@ -363,7 +540,7 @@ def test_inline_returns_the_result() -> None:
 
 
 def test_inline_gives_the_job_copies() -> None:
-    @job
+    @job(name="Change")
     def change(items: list[int]) -> list[int]:
         items.append(1)
         return items
@@ -405,7 +582,7 @@ def test_inline_stopped_by_middleware() -> None:
 
 
 def test_inline_errors_reach_the_caller() -> None:
-    @job
+    @job(name="Broken")
     def broken() -> None:
         raise ZeroDivisionError
 
@@ -416,7 +593,7 @@ def test_inline_errors_reach_the_caller() -> None:
 
 
 def test_inline_async_inside_a_loop_says_what_to_do() -> None:
-    @job
+    @job(name="Outer")
     async def outer() -> None:
         shout.perform_inline("a")
 

@@ -198,7 +198,7 @@ def test_validate_accepts(queue: str) -> None:
 
 def test_options_may_not_overwrite_the_call() -> None:
     for key in ("class", "args", "jid", "at", "retry_count"):
-        with pytest.raises(ArgumentError, match=f"'{key}' is no option"):
+        with pytest.raises(ArgumentError, match=f"'{key}' is not an option"):
             check_options({key: 1})
 
 
@@ -334,6 +334,24 @@ def test_enqueueing_without_a_queue_goes_to_default() -> None:
     for queue in (b"7.5", b'""', b"[]", b"true"):
         with pytest.raises(PayloadError, match="queue of a job"):
             payload.with_enqueued(b'{"queue":' + queue + b"}", NOW)
+
+
+@pytest.mark.parametrize("raw", [b"[1,2]", b"42", b"null", b'"text"', b"true", b"1.0e-05", b"[]"])
+def test_json_that_is_no_object_is_wrapped_for_the_dead_set(raw: bytes) -> None:
+    """Sidekiq's page of the dead would raise otherwise."""
+    error = PayloadError("no object")
+    buried = payload.noted(raw, error=error, queue="low", now=1.5)
+    assert b'"args":[' + raw + b"]" in buried
+    made = payload.decode(buried)
+    assert (made["class"], made["retry"], made["queue"]) == ("NotAJob", 0, "low")
+    assert (made["error_class"], made["error_message"]) == ("jobd.errors.PayloadError", "no object")
+    assert (made["failed_at"], made["retry_count"], len(made["jid"])) == (1.5, 0, 24)
+    assert payload.parse(buried).jid == made["jid"], "it can be retried and looked at"
+
+
+@pytest.mark.parametrize("raw", [b"", b"not json", b"[1", b"NaN", b"\xff", b'["\xff"]', b"[1] x"])
+def test_what_is_not_json_is_buried_as_it_is(raw: bytes) -> None:
+    assert payload.noted(raw, error=PayloadError(), queue="low", now=1.5) == raw
 
 
 def test_second_failure_counts_on() -> None:

@@ -89,7 +89,7 @@ def test_it_is_text_to_everybody(f: Any, redis: redis_py.Redis) -> None:
         redis.flushall()
         value: Any = {"jid": jid, "jids": jids, jid: [jid]}
         f.perform_async(value)
-        f.set(parent=jid, tags=[jid]).perform_async(value=jid)
+        f.set(extra={"parent": jid}, tags=[jid]).perform_async(value=jid)
         Client(default_client().url).push({"class": "A", "args": jids, "jid": jid})
         f.perform_bulk([[jid], [jids]])
         first, second, third, fourth, fifth = queued(redis)

@@ -444,9 +444,14 @@ def test_an_unknown_class_is_retried(bench: Bench, fields: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("raw", [b"not json", b"[1,2]", b"\xff\xfe", b"", b'"text"', b"7"])
-def test_what_is_no_object_goes_to_the_dead_set_as_it_is(bench: Bench, raw: bytes) -> None:
+def test_what_is_no_object_goes_to_the_dead_set(bench: Bench, raw: bytes) -> None:
     bench.run(raw)
-    assert bench.dead == [raw]
+    if raw in (b"[1,2]", b'"text"', b"7"):
+        (buried,) = map(json.loads, bench.dead)
+        assert (buried["class"], buried["args"]) == ("NotAJob", [json.loads(raw)])
+        assert buried["error_class"] == "jobd.errors.PayloadError"
+    else:
+        assert bench.dead == [raw], "as it is"
     assert bench.counters == (0, 0)
     assert not bench.died
     [(_, about)] = bench.reported

@@ -54,5 +54,15 @@ Resize.set(queue=5)  # type: ignore[arg-type]
 Resize.set(queue="x").perform_async(3)  # type: ignore[arg-type]
 Unfinished.perform_async()  # type: ignore[arg-type]
 
+plain.set(queu="x")  # type: ignore[arg-type]
+plain.set(timeout=5)  # type: ignore[arg-type]
+Resize.set(retires=5)  # type: ignore[arg-type]
+
+
+class Misspelt(Job, queu="x"):  # type: ignore[arg-type]
+    def perform(self) -> None: ...
+
+
+job(queu="x")  # type: ignore[call-overload]
 job(queue=5)  # type: ignore[call-overload]
 job(retry_in=60)  # type: ignore[call-overload]

@@ -13,7 +13,13 @@ def plain(user_id: int, subject: str = "hello") -> bool:
     return user_id > 0 and bool(subject)
 
 
-@job(queue="low", retry=3, tags=["mail"], unique_for=60, retry_in=lambda count, error, payload: 10)
+@job(
+    queue="low",
+    retry=3,
+    tags=["mail"],
+    extra={"unique_for": 60},
+    retry_in=lambda count, error, payload: 10,
+)
 def configured(path: str, *, width: int) -> None: ...
 
 
@@ -26,7 +32,7 @@ def backoff(count: int, error: Exception, payload: dict[str, object]) -> int:
     return count * 60
 
 
-class Resize(Job, queue="images", retry=5, retry_in=backoff, locale="de"):
+class Resize(Job, queue="images", retry=5, retry_in=backoff, extra={"locale": "de"}):
     def perform(self, path: str, width: int = 640) -> float:
         Resize.perform_async(path, width)
         self.perform_async(path)
@@ -51,7 +57,7 @@ plain.perform_in(timedelta(minutes=1), 1, subject="x")
 plain.perform_at(datetime.now(UTC), 1)
 assert_type(plain.perform_bulk([(1,), (2, "x")], at=[60, 120]), list[str | None])
 assert_type(plain.perform_inline(1), bool)
-plain.set(queue="high", retry=False, anything={"goes": 1}).perform_in(5, 1, "x")
+plain.set(queue="high", retry=False, extra={"anything": "goes"}).perform_in(5, 1, "x")
 assert_type(plain.set(queue="high").set(retry=1).perform_inline(1), bool)
 configured.perform_async("a.png", width=3)
 assert_type(fetch.perform_inline("http://localhost"), bytes)
