@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobd.api.entries import SortedEntry, is_plain
-from jobd.api.glob import escaped
 from jobd.api.inflight import InFlightSet
 from jobd.api.queues import Queue
 from jobd.api.queuescan import QueueScan
@@ -137,7 +136,8 @@ class JobSearch(Scan[Found]):
         jid = self._jid
         if place in _SETS:
             jobs = _SETS[place](self._api)
-            return jobs.scan(escaped(jid), lambda entry: entry.jid == jid, cursor=self._inner)
+            match = jid if is_plain(jid) else None  # JSON may write other ids in other ways
+            return jobs.scan(match, lambda entry: entry.jid == jid, cursor=self._inner)
         queue = Queue(place.partition(":")[2], self._api)
         hint = jid.encode() if is_plain(jid) else b""
-        return QueueScan(queue, self._api, None, lambda job: job.jid == jid, self._inner, hint=hint)
+        return QueueScan(queue, self._api, [], lambda job: job.jid == jid, self._inner, hint=hint)

@@ -120,7 +120,7 @@ def queued(
         # An id among the bytes is seen faster than a digest of all of them is made.
         jid = next(iter(wanted.values())).jid if len(wanted) == 1 else ""
         hint = jid.encode() if is_plain(jid) else b""
-        scan = QueueScan(queue, session, None, None, str(cursor), hint=hint)
+        scan = QueueScan(queue, session, [], None, str(cursor), hint=hint)
         while wanted and not scan.done and time.monotonic() < end:
             for job in scan.next():
                 if wanted.pop(job.digest, None) is not None:

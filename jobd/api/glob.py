@@ -53,6 +53,16 @@ def whole(match: str) -> str:
     return match if "*" in match else f"*{match}*"
 
 
+def sought(match: str | None, pattern: str | None) -> list[str]:
+    """The patterns of a search for a text *match*, for a *pattern*, for both or for anything.
+
+    >>> sought("[17]", None), sought(None, "mail*")
+    (['*\\\\[17\\\\]*'], ['mail*'])
+    """
+    text = [f"*{escaped(match)}*"] if match else []
+    return text + ([whole(pattern)] if pattern else [])
+
+
 def escaped(plain: str) -> str:
     """A pattern for exactly this text.
 

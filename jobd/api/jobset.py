@@ -13,8 +13,8 @@ from typing import Any
 from jobd import hooks
 from jobd.api import finding
 from jobd.api.deaths import tell_death
-from jobd.api.entries import SortedEntry
-from jobd.api.glob import escaped
+from jobd.api.entries import SortedEntry, is_plain
+from jobd.api.glob import sought
 from jobd.api.groups import FailureGroups
 from jobd.api.reading import Page, batches, check_bounds, portion
 from jobd.api.records import weight
@@ -83,7 +83,12 @@ class JobSet:
         return Page(tuple(self._entries(found)), start, size)
 
     def scan(
-        self, match: str | None = None, where: Where | None = None, *, cursor: str = ""
+        self,
+        match: str | None = None,
+        where: Where | None = None,
+        *,
+        pattern: str | None = None,
+        cursor: str = "",
     ) -> SetScan:
         """A search that goes on step by step, in no particular order.
 
@@ -91,13 +96,13 @@ class JobSet:
         are there all the time are found at least once, and seldom twice.
 
         Args:
-            match: a pattern of Redis for the JSON text, in upper and lower case as it is; without
-                a ``*``, anywhere in it. Between two stars, what has a ``?`` or ``[...]`` may be 32
-                bytes long. Redis itself looks for one plain text of the pattern, up to 32
-                bytes.
+            match: text that is somewhere in the JSON text, in upper and lower case as it is.
                 What is encrypted is not searched.
             where: tested on each entry that matches.
-            cursor: of an earlier search with the same *match*, to go on with it.
+            pattern: a pattern of Redis (``*``, ``?``, ``[a-c]``) for the JSON text; without a
+                ``*``, anywhere in it. Between two stars, what has a ``?`` or ``[...]`` may be 32
+                bytes long. Redis itself looks for one plain text of the pattern, up to 32 bytes.
+            cursor: of an earlier search for the same, to go on with it.
 
         Raises:
             ArgumentError: the cursor is none, or the pattern is too long.
@@ -105,7 +110,7 @@ class JobSet:
         Example:
             >>> api.dead.scan("Timeout").first(25)  # doctest: +SKIP
         """
-        return SetScan(self, self._api, match, where, cursor)
+        return SetScan(self, self._api, sought(match, pattern), where, cursor)
 
     def __iter__(self) -> Iterator[SortedEntry]:
         """All entries in no particular order, read in bounded steps as they are needed."""
@@ -143,13 +148,14 @@ class JobSet:
 
     def find_job(self, jid: str) -> SortedEntry | None:
         """An entry with this id, None if there is none. Cost: O(n), in steps as :meth:`scan`."""
-        return self._search(escaped(jid), lambda entry: entry.jid == jid)
+        # JSON may write other ids in other ways.
+        return self._search(jid if is_plain(jid) else None, lambda entry: entry.jid == jid)
 
     def groups(self) -> FailureGroups:
         """The entries grouped by what went wrong, step by step; see :class:`FailureGroups`."""
         return FailureGroups(self.scan())
 
-    def _search(self, match: str, where: Where) -> SortedEntry | None:
+    def _search(self, match: str | None, where: Where) -> SortedEntry | None:
         return next(iter(self.scan(match, where)), None)
 
     def _entries(self, found: list[bytes]) -> Iterator[SortedEntry]:
@@ -261,6 +267,7 @@ class JobSet:
         match: str | None = None,
         where: Where | None = None,
         *,
+        pattern: str | None = None,
         when: When | None = None,
         cursor: str = "",
         ref: str | None = None,
@@ -269,7 +276,7 @@ class JobSet:
 
         Args:
             action: what to do with them.
-            match, where, cursor: as for :meth:`scan`.
+            match, where, pattern, cursor: as for :meth:`scan`.
             when: the new time for ``reschedule``, as for ``perform_at``.
             ref: of the sweep that is continued. Its steps raise a ConflictError if that was
                 somebody else's, another action's or another set's.
@@ -282,7 +289,7 @@ class JobSet:
             >>> api.dead.sweep("retry", where=in_group(group.key)).run()  # doctest: +SKIP
             412
         """
-        scan = self.scan(match, where, cursor=cursor)
+        scan = self.scan(match, where, pattern=pattern, cursor=cursor)
         step = self._steps.named(action, when)
         return SetSweep(scan, step, self._action(action, ref))
 

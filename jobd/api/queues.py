@@ -14,6 +14,7 @@ from typing import Any
 from jobd.api import finding
 from jobd.api.entries import is_plain
 from jobd.api.finding import QueuedKey
+from jobd.api.glob import sought
 from jobd.api.queuescan import QueueScan, QueueSweep
 from jobd.api.reading import (
     BATCH,
@@ -29,6 +30,7 @@ from jobd.api.records import JobRecord, all_of, by_place, delete_queued, in_orde
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.options import check_queue
+from jobd.payload import with_queue
 from jobd.redis import scripts
 
 
@@ -39,7 +41,7 @@ class QueueSummary:
     Attributes:
         size: jobs that wait.
         latency: seconds that the oldest of them has waited; 0.0 for an empty queue.
-        paused: no worker takes jobs from it.
+        paused: no worker of jobd takes jobs from it, and none of Sidekiq Pro.
     """
 
     name: str
@@ -139,14 +141,18 @@ class Queue:
         match: str | None = None,
         where: Callable[[JobRecord], bool] | None = None,
         *,
+        pattern: str | None = None,
         cursor: str = "",
     ) -> QueueScan:
         """A search that goes on step by step, the next to run first; see :class:`QueueScan`.
 
+        Args:
+            match, where, pattern, cursor: as for :meth:`JobSet.scan`.
+
         Raises:
             ArgumentError: as for :meth:`JobSet.scan`.
         """
-        return QueueScan(self, self._api, match, where, cursor)
+        return QueueScan(self, self._api, sought(match, pattern), where, cursor)
 
     def find_job(self, jid: str) -> JobRecord | None:
         """The job with this id, None if it is not here.
@@ -155,7 +161,7 @@ class Queue:
         """
         # JSON may write other ids in other ways.
         hint = jid.encode() if is_plain(jid) else b""
-        scan = QueueScan(self, self._api, None, lambda job: job.jid == jid, "", hint=hint)
+        scan = QueueScan(self, self._api, [], lambda job: job.jid == jid, "", hint=hint)
         while not scan.done:
             for job in scan.next():
                 return job
@@ -180,7 +186,8 @@ class Queue:
         """Let no worker take jobs from it any more; one script.
 
         Workers of jobd and of Sidekiq Pro obey from their next claim on; jobs that they have
-        already claimed run.
+        already claimed run. Those of the free Sidekiq do not: quiet them as well
+        (:meth:`Process.quiet`).
 
         Returns:
             Whether that is new.
@@ -220,13 +227,18 @@ class Queue:
         return self.sweep(where=lambda job: name in (job.klass, job.display_class)).run()
 
     def sweep(
-        self, match: str | None = None, where: Callable[[JobRecord], bool] | None = None
+        self,
+        match: str | None = None,
+        where: Callable[[JobRecord], bool] | None = None,
+        *,
+        pattern: str | None = None,
     ) -> QueueSweep:
-        """Delete all jobs that match, step by step; see :class:`QueueSweep`."""
-        return QueueSweep(self, self._api, match, where)
+        """Delete all jobs that match as in :meth:`scan`, step by step; see :class:`QueueSweep`."""
+        return QueueSweep(self, self._api, sought(match, pattern), where)
 
     def move(self, target: str, *jobs: JobRecord | bytes) -> int:
-        """Move these jobs behind all others in queue *target*; the bytes stay as they are.
+        """Move these jobs behind all others in queue *target*, which their payloads name then; all
+        other bytes stay as they are.
 
         Cost: as for :meth:`delete`.
 
@@ -265,10 +277,12 @@ class Queue:
         # Not more than there are now: clients may push as fast as this moves.
         total, left = 0, self.size
         while left > 0:
-            moved, _ = action.call(scripts.MOVE_ALL, keys, [target, min(left, BATCH)])
-            if not moved:
+            _, raws = portion(self._api.redis, self._key, "tail", 0, min(left, BATCH))
+            if not raws:
                 break
-            total, left = total + moved, left - moved
+            pairs = [word for raw in raws for word in (raw, with_queue(raw, target))]
+            total += action.call(scripts.MOVE_ALL, keys, [target, *pairs])
+            left -= len(raws)
         return total
 
     def _target(self, name: str) -> Queue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobd.api.glob import matcher, whole
+from jobd.api.glob import matcher
 from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord
 from jobd.api.scans import Scan, Sweep, position, predicate
@@ -25,13 +25,16 @@ class QueueScan(Scan[JobRecord]):
 
     A step reads at most 250 jobs or about 1 MB. While workers take jobs none is skipped, except
     after :attr:`~jobd.api.scans.Scan.cursor` went through a URL and jobs were taken meanwhile.
+
+    Args:
+        patterns: as for :class:`~jobd.api.setscan.SetScan`.
     """
 
     def __init__(
         self,
         queue: Queue,
         session: Session,
-        match: str | None,
+        patterns: list[str],
         where: Callable[[JobRecord], bool] | None,
         cursor: str,
         *,
@@ -44,7 +47,7 @@ class QueueScan(Scan[JobRecord]):
         self._api = session
         self._where = predicate(where)
         self._hint = hint
-        self._pattern = matcher(whole(match)) if match else None
+        self._patterns = list(map(matcher, patterns))
         self._width = STEP
         self._offset = position(cursor)
         # The last job that was read; by it the next one is found again.
@@ -79,9 +82,7 @@ class QueueScan(Scan[JobRecord]):
 
     def matches(self, job: JobRecord) -> bool:
         """Whether this is what is searched for."""
-        if self._pattern is not None and not job.matches(self._pattern):
-            return False
-        return self._where(job)
+        return all(map(job.matches, self._patterns)) and self._where(job)
 
     def _relocate(self) -> None:
         """Find out by how much what comes next has moved, by the last job that was read."""
@@ -134,10 +135,10 @@ class QueueSweep(Sweep):
         self,
         queue: Queue,
         session: Session,
-        match: str | None,
+        patterns: list[str],
         where: Callable[[JobRecord], bool] | None,
     ) -> None:
-        self._looking: QueueScan | None = QueueScan(queue, session, match, where, "")
+        self._looking: QueueScan | None = QueueScan(queue, session, patterns, where, "")
         self._matches = self._looking.matches
         self._action = Action(session, "delete", f"queue:{queue.name}")
         self._queue = queue

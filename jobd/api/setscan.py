@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jobd.api.entries import SortedEntry
-from jobd.api.glob import matcher, plain_part, whole
+from jobd.api.glob import matcher, plain_part
 from jobd.api.reading import STEP, STEP_BYTES, batches
 from jobd.api.records import weight
 from jobd.api.scans import Scan, Sweep, position, predicate
@@ -22,17 +22,27 @@ Where = Callable[[SortedEntry], bool]
 
 
 class SetScan(Scan[SortedEntry]):
-    """A search through a sorted set, in no particular order; see :meth:`JobSet.scan`."""
+    """A search through a sorted set, in no particular order; see :meth:`JobSet.scan`.
+
+    Args:
+        patterns: for the whole of the JSON text, all of which must match.
+    """
 
     def __init__(
-        self, jobs: JobSet, session: Session, match: str | None, where: Where | None, cursor: str
+        self,
+        jobs: JobSet,
+        session: Session,
+        patterns: list[str],
+        where: Where | None,
+        cursor: str,
     ) -> None:
         super().__init__()
         self._jobs = jobs
         self._redis = session.redis
         self._key = jobs._key
-        self._text, self._folds = plain_part(whole(match)) if match else (b"", False)
-        self._pattern = matcher(whole(match)) if match else None
+        parts = map(plain_part, patterns)
+        self._text, self._folds = max(parts, key=lambda part: len(part[0]), default=(b"", False))
+        self._patterns = list(map(matcher, patterns))
         self._where = predicate(where)
         self._cursor = position(cursor)
 
@@ -56,9 +66,7 @@ class SetScan(Scan[SortedEntry]):
         value = entry.value.lower() if self._folds else entry.value
         if self._text not in value:
             return False
-        if self._pattern is not None and not entry.matches(self._pattern):
-            return False
-        return self._where(entry)
+        return all(map(entry.matches, self._patterns)) and self._where(entry)
 
 
 class SetSweep(Sweep):

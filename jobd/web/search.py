@@ -1,9 +1,11 @@
 """The search box: what somebody types, as a pattern for Redis and a test for what that finds.
 
 Words with a field before them (``class:``, ``error:``, ``tag:``, ``jid:``, ``queue:``) look into
-that field; the rest is looked for as it is in the stored text. A ``*`` stands for anything. What is
-typed in small letters finds capitals as well. Redis compares the longest part that every encoder
-writes in the same way; only what passes that is sent, decoded and tested in full.
+that field; the rest is looked for as it is in the stored text. What is typed in small letters finds
+capitals as well. Only after ``pattern:`` a ``*``, ``?`` or ``[`` means something else than itself:
+what looks like a text must not match everything, of all that may be deleted. Redis compares the
+longest part that every encoder writes in the same way; only what passes that is sent, decoded and
+tested in full.
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ import msgspec
 from jobd.api import JobRecord, in_group
 from jobd.api.glob import MOST_OPEN, escaped, matcher
 
-FIELDS = ("class", "error", "tag", "jid", "queue")
+FIELDS = ("class", "error", "tag", "jid", "queue", "pattern")
 
 MOST = 1_000
 """Characters of a search."""
 
 _FIELD = re.compile(rf"(?:^|(?<=\s))({'|'.join(FIELDS)}):(?:\"([^\"]*)\"|(\S+))")
-_PLAIN = re.compile(r"[A-Za-z0-9 _.,:;!@#$%()+=\[\]{}^?|~-]+")
-"""Characters that all writers of JSON leave as they are."""
+_PLAIN = re.compile(r"[A-Za-z0-9 _.,:;!@$%()*+=\[\]{}^?|~-]+")
+"""Characters that all writers of JSON leave as they are; a # may not be there at all: what is shown
+as UserMailer#welcome is stored in two parts."""
 
 Test = Callable[[JobRecord], bool]
 
@@ -60,16 +63,20 @@ def parse(text: str, group: str = "", error: str = "") -> Search:
     """
     tests: list[Test] = []
     hints: list[str] = []
+    patterns: list[str] = []
     text = text[:MOST]
     for field, quoted, plain in _FIELD.findall(text):
         value = quoted or plain
         tests.append(_field_test(field, value))
-        hints += _hints(value)
+        if field == "pattern":
+            patterns.append(f"*{value}*")
+        else:
+            hints += _PLAIN.findall(value)
     free = " ".join(_FIELD.sub(" ", text).split())
     if free:
-        hints += _hints(free)
+        hints += _PLAIN.findall(free)
         simple = _PLAIN.fullmatch(free) is not None and len(free) <= MOST_OPEN
-        if tests or group or {"*", "#"} & set(free) or not simple:
+        if tests or group or not simple:
             tests.append(_text_test(free))
     if group:
         tests.append(in_group(group))
@@ -78,11 +85,8 @@ def parse(text: str, group: str = "", error: str = "") -> Search:
         if len(exact) > len(max(hints, key=len, default="")):
             return Search(f"*{escaped(exact)}*", _all(tests))
     hint = max(hints, key=len, default="")
-    return Search(f"*{_either_case(hint)}*" if hint else None, _all(tests) if tests else None)
-
-
-def _hints(value: str) -> list[str]:
-    return _PLAIN.findall(value.replace("#", "*"))  # UserMailer#welcome is stored in two parts
+    match = f"*{_either_case(hint)}*" if hint else next(iter(patterns), None)
+    return Search(match, _all(tests) if tests else None)
 
 
 def _all(tests: list[Test]) -> Test:
@@ -90,15 +94,17 @@ def _all(tests: list[Test]) -> Test:
 
 
 def _field_test(field: str, value: str) -> Test:
-    if field in ("tag", "queue"):
-        whole = _tester(value)
-        if field == "tag":
-            return lambda job: any(map(whole, job.tags))
-        return lambda job: whole(job.queue)
+    if field == "pattern":
+        found = matcher(f"*{value}*")
+        return lambda job: job.matches(found)
+    folded = _folding(value)
+    if field == "tag":
+        return lambda job: any(folded(tag) == value for tag in job.tags)
+    if field == "queue":
+        return lambda job: folded(job.queue) == value
     if field == "jid":
-        begins = _tester(f"{value}*")
-        return lambda job: begins(job.jid)
-    within = _tester(f"*{value}*")
+        return lambda job: folded(job.jid).startswith(value)
+    within = _within(value)
     if field == "class":
         return lambda job: within(job.display_class) or within(job.klass)
     return lambda job: within(job.error_class) or within(job.error_message)
@@ -107,8 +113,8 @@ def _field_test(field: str, value: str) -> Test:
 def _text_test(value: str) -> Test:
     """Tests the stored text: as it was written, and as it would be written without escapes; of what
     is encrypted, only what is shown."""
-    within = _tester(f"*{value}*")
-    in_json = _tester(f"*{json.dumps(value, ensure_ascii=False)[1:-1]}*")
+    within = _within(value)
+    in_json = _within(json.dumps(value, ensure_ascii=False)[1:-1])
 
     def test(job: JobRecord) -> bool:
         if within(job.display_raw) or within(job.display_class):
@@ -124,14 +130,15 @@ def _text_test(value: str) -> Test:
     return test
 
 
-def _tester(pattern: str) -> Callable[[str], bool]:
-    """Tests text against *pattern*, in which only a ``*`` means something else than itself."""
-    folds = pattern == pattern.lower()
-    parts = "*".join(escaped(part) for part in pattern.split("*"))
-    matches = matcher(parts)
-    if folds:
-        return lambda text: matches(text.lower().encode(errors="replace"))
-    return lambda text: matches(text.encode(errors="replace"))
+def _within(value: str) -> Callable[[str], bool]:
+    """Tests whether *value* is in a text."""
+    folded = _folding(value)
+    return lambda text: value in folded(text)
+
+
+def _folding(value: str) -> Callable[[str], str]:
+    """What makes a text comparable with *value*, which finds capitals if it has none itself."""
+    return str.lower if value == value.lower() else str
 
 
 def _either_case(plain: str) -> str:

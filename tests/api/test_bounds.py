@@ -62,7 +62,7 @@ READINGS: dict[str, Callable[[Api], object]] = {
     "newest of a queue": lambda api: api.queue("default").page(0, 100, newest_first=True),
     "all of a set": lambda api: sum(1 for _ in api.retries),
     "all of a queue": lambda api: sum(1 for _ in api.queue("default")),
-    "a search": lambda api: api.dead.scan("*[tT][tT][tT]*x*").first(25, seconds=60),
+    "a search": lambda api: api.dead.scan(pattern="*[tT][tT][tT]*x*").first(25, seconds=60),
     "a search that finds": lambda api: api.dead.scan("Ok").first(100, seconds=60),
     "a crowded time": lambda api: api.dead.find(f"7.0-{20:024x}"),
     "an id": lambda api: list(api.find("nowhere")),
@@ -127,7 +127,7 @@ def test_no_pattern_costs_the_server_more_than_reading(redis: redis_py.Redis, pa
     def cost(search: str | None) -> float:
         before = redis.info("cpu")["used_cpu_user"] + redis.info("cpu")["used_cpu_sys"]
         for _ in range(3):
-            scan = api.retries.scan(search)
+            scan = api.retries.scan(pattern=search)
             while not scan.done:
                 scan.next()
         after = redis.info("cpu")["used_cpu_user"] + redis.info("cpu")["used_cpu_sys"]

@@ -83,7 +83,7 @@ def test_a_part_that_would_be_slow_is_refused(redis: redis_py.Redis, part: str) 
     for search in (api.dead.scan, api.queue("default").scan):
         for pattern in (part, f"class*{part}*b", f"*{part}"):
             with pytest.raises(ArgumentError, match="32 characters long, and one has"):
-                search(pattern)
+                search(pattern=pattern)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_no_search_keeps_the_server_busy(redis: redis_py.Redis, pattern: str) ->
     args = ["a" * 2_000]
     redis.zadd("dead", {job(n, args=args): n for n in range(2_000)})
     began = redis.info("cpu")["used_cpu_user"]
-    assert list(api.dead.scan(pattern)) == []
+    assert list(api.dead.scan(pattern=pattern)) == []
     assert redis.info("cpu")["used_cpu_user"] - began < 0.6
 
 
@@ -135,4 +135,4 @@ def test_a_set_and_a_queue_find_the_same(
     push(api, "default", *raws)
     redis.zadd("dead", dict.fromkeys(raws, 1.0))
     for jobs in (api.dead, api.queue("default")):
-        assert {job.args[0] for job in jobs.scan(pattern)} == found
+        assert {job.args[0] for job in jobs.scan(pattern=pattern)} == found

@@ -89,7 +89,7 @@ def test_search_by_text_and_by_predicate(api: Api) -> None:
     push(api, "default", *(job(n, "Mail" if n % 3 else "Bill") for n in range(2000)))
     queue = api.queue("default")
     assert len(list(queue.scan("Bill"))) == 667
-    assert len(list(queue.scan(r'*"args":\[1?\]*'))) == 10
+    assert len(list(queue.scan(pattern=r'*"args":\[1?\]*'))) == 10
     assert [one.args for one in queue.scan("Bill", lambda one: one.args[0] > 1990)] == [
         [1992],
         [1995],
@@ -197,7 +197,7 @@ def test_moving_all_jobs_keeps_their_order(api: Api) -> None:
     push(api, "low", b"first")
     assert api.queue("default").move_all("low") == 450
     assert waiting(api) == []
-    assert waiting(api, "low") == [b"first", *raws]
+    assert waiting(api, "low") == [b"first", *(job(n, queue="low") for n in range(450))]
     assert api.queue("default").move_all("low") == 0
 
 

@@ -93,6 +93,31 @@ def test_search_by_pattern_and_predicate(api: Api) -> None:
         api.dead.scan(cursor="-1")
 
 
+@pytest.mark.parametrize("text", ["[17]", "*", "?", "[", "\\\\", "1*7", "[^a]", '":[17],"'])
+def test_a_text_is_no_pattern(text: str, api: Api) -> None:
+    """Neither for those who look, nor for those who act on all that is found."""
+    raws = [job(n, name="A\\b", odd="1*7 * ? [^a]" if n == 17 else "") for n in range(50)]
+    within = {raw for raw in raws if text.encode() in raw}
+    assert within
+    fill(api.dead, *raws)
+    push(api, "default", *raws)
+    assert {entry.value for entry in api.dead.scan(text)} == within
+    assert {record.value for record in api.queue("default").scan(text)} == within
+    assert api.dead.sweep("delete", text).run() == len(within)
+    assert api.queue("default").sweep(text).run() == len(within)
+    assert api.dead.size == api.queue("default").size == 50 - len(within)
+
+
+def test_a_pattern_is_asked_for(api: Api) -> None:
+    fill(api.dead, *(job(n) for n in range(50)))
+    push(api, "default", *(job(n) for n in range(50)))
+    for jobs in (api.dead, api.queue("default")):
+        assert {one.args[0] for one in jobs.scan(pattern=r"\[[17]\]")} == {1, 7}
+        assert {one.args[0] for one in jobs.scan("[7]", pattern=r"\[[17]\]")} == {7}, "both"
+    assert api.dead.sweep("delete", pattern=r"\[4?\]").run() == 10
+    assert api.queue("default").sweep(pattern=r"\[4?\]").run() == 10
+
+
 def test_a_search_does_not_tell_what_is_encrypted(api: Api) -> None:
     secret = job(1, "Mail", args=["plain", "SECRET"], encrypt=True)
     fill(api.dead, secret, job(2, "Mail", args=["SECRET"]))
@@ -139,7 +164,7 @@ def test_an_edited_retry(api: Api) -> None:
     assert api.dead.size == 1
     assert entry.retry({"args": [1e16, "new"], "queue": "low", "kwargs": {"k": 1}})
     (raw,) = waiting(api, "low")
-    assert b'"args":[1.0e+16,"new"]' in raw
+    assert b'"args":[1e+16,"new"]' in raw
     made = json.loads(raw)
     assert (made["args"], made["kwargs"], made["odd"]) == ([1e16, "new"], {"k": 1}, [1])
     assert (made["jid"], made["retry_count"]) == (entry.jid, -1)
@@ -180,7 +205,7 @@ def test_scheduling_by_hand(api: Api) -> None:
     api.scheduled.schedule(2_000_000_000, {"class": "A", "args": [1e16], "queue": "low"})
     api.scheduled.schedule(2_000_000_001, job(1))
     first, second = api.scheduled.page()
-    assert first.value == b'{"class":"A","args":[1.0e+16],"queue":"low"}'
+    assert first.value == b'{"class":"A","args":[1e+16],"queue":"low"}'
     assert (second.value, second.score) == (job(1), 2_000_000_001.0)
 
 

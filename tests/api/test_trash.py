@@ -288,7 +288,7 @@ def test_a_deletion_is_not_described_anew(api: Api) -> None:
     alice, bob = api.acting_as("alice"), api.acting_as("bob")
     fill(alice.retries, *(job(n) for n in range(4)))
     fill(alice.dead, job(4))
-    first = alice.retries.sweep("delete", r"\[[01]\]")
+    first = alice.retries.sweep("delete", pattern=r"\[[01]\]")
     assert first.run() == 2
     before = (list(alice.trash), told(api), alice.redis.dbsize())
     others: list[tuple[JobSet, SetAction]] = [

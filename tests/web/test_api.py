@@ -56,6 +56,25 @@ def beat(api: Api, identity: str = IDENTITY) -> None:
     )
 
 
+def test_a_text_is_no_pattern(api: Api, ask: Ask) -> None:
+    for number in range(50):
+        push(api, "mail", job(number, queue="mail"))
+        fail(api, "retry", number)
+    found = ask("GET", "/jobs/search", queue="mail", match="[17]")
+    assert [one["args"] for one in found["jobs"]] == [[17]]
+    assert [one["args"] for one in ask("GET", "/sets/retries/search", match="[17]")["jobs"]] == [
+        [17]
+    ]
+    assert ask("GET", "/jobs/search", queue="mail", match="*")["jobs"] == []
+    found = ask("GET", "/jobs/search", queue="mail", pattern=r"\[[17]\]")
+    assert [one["args"] for one in found["jobs"]] == [[1], [7]]
+    assert ask("POST", "/sets/retries/delete-all", {"match": "*"})["changed"] == 0
+    assert ask("POST", "/sets/retries/delete-all", {"match": "[17]"})["changed"] == 1
+    assert ask("POST", "/sets/retries/kill-all", {"pattern": r"\[[17]\]"})["changed"] == 2
+    assert ask("POST", "/sets/retries/retry-all", {"match": "a", "pattern": "ZZ"})["changed"] == 0
+    assert api.retries.size == 47
+
+
 def test_what_it_tells(api: Api, ask: Ask) -> None:
     push(api, "mail", job(1, queue="mail"), job(2, "Other", queue="mail"))
     fail(api, "retry", 3, error_backtrace=["app.py:7:in 'f'"])
@@ -216,8 +235,8 @@ def test_totals_are_reset(api: Api, ask: Ask) -> None:
         ("POST", "/sets/retries/delete", {"keys": ["1.5-a"] * 1001}, {}, 400),
         ("POST", "/sets/retries/delete", {"keys": ["1.5-a"], "match": "x"}, {}, 400),
         ("POST", "/sets/retries/delete-all", {"ref": "x:y"}, {}, 400),
-        ("POST", "/sets/retries/delete-all", {"match": "?" * 990 + "Q"}, {}, 400),
-        ("GET", "/jobs/search", None, {"queue": "q", "match": "?" * 990 + "Q"}, 400),
+        ("POST", "/sets/retries/delete-all", {"pattern": "?" * 990 + "Q"}, {}, 400),
+        ("GET", "/jobs/search", None, {"queue": "q", "pattern": "?" * 990 + "Q"}, 400),
         ("POST", "/sets/retries/delete-all", {"ref": "018f5a5a-0123abcd\n"}, {}, 400),
         ("POST", "/sets/retries/delete-all", {"cursor": "-1"}, {}, 400),
         ("POST", "/sets/dead/kill", {"keys": ["1.5-a"]}, {}, 404),

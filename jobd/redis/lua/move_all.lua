@@ -1,15 +1,18 @@
 -- Moves the jobs of a queue that are next to run to another queue, behind those that are there.
 --
 -- KEYS  1 queue list · 2 the other one · 3 queues
--- ARGV  1 name of the other queue · 2 how many at most; of large ones fewer, about 4 MB
--- Returns  how many were moved · how many are left.
+-- ARGV  1 name of the other queue · then for each job, the next to run first: its payload · what it
+--       becomes, which names the other queue
+-- Returns  how many were moved; what a worker has taken meanwhile is not.
 redis.call('LLEN', KEYS[2]) -- a key of another type is found out before anything is changed
 redis.call('PERSIST', KEYS[1])
-local moved, most, room = 0, tonumber(ARGV[2]), 4194304
-while moved < most and room > 0 do
-  local job = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
-  if not job then break end
-  moved, room = moved + 1, room - #job
+local moved = 0
+for i = 2, #ARGV, 2 do
+  if redis.call('LINDEX', KEYS[1], -1) == ARGV[i] then
+    redis.call('LPUSH', KEYS[2], ARGV[i + 1])
+    redis.call('RPOP', KEYS[1])
+    moved = moved + 1
+  end
 end
 if moved > 0 then redis.call('SADD', KEYS[3], ARGV[1]) end
-return {moved, redis.call('LLEN', KEYS[1])}
+return moved

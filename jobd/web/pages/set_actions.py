@@ -232,8 +232,8 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     search, given = _search(part), str(form.get("ref", ""))
     sweep = found.sweep(
         action.name,
-        search.match,
-        search.where,
+        where=search.where,
+        pattern=search.match,
         when=when_of(form) if action.name == "reschedule" else None,
         cursor=part.cursor,
         ref=given if _REF.fullmatch(given) else None,
@@ -312,7 +312,7 @@ def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
         page = found.page(0, 5)
         return jobs(page.size), list(page)
     search = _search(part)
-    scan = found.scan(search.match, search.where)
+    scan = found.scan(where=search.where, pattern=search.match)
     entries: list[SortedEntry] = []
     count_so_far, end = 0, time.monotonic() + _COUNTING
     while not scan.done and time.monotonic() < end:

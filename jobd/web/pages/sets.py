@@ -57,7 +57,7 @@ def page(request: Request, kind: Kind) -> Response:
     shown = finds = None
     if part.searching:
         search = parse(part.q, part.group, part.error)
-        scan = jobs.scan(search.match, search.where, cursor=part.cursor)
+        scan = jobs.scan(where=search.where, pattern=search.match, cursor=part.cursor)
         finds = lists.search(scan, part, jobs.size, rows.of_entry)
     else:
         shown = lists.remembered(

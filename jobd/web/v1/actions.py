@@ -22,6 +22,7 @@ from jobd.web.v1.reading import (
     Match,
     Name,
     OfSet,
+    Pattern,
     QueuedJob,
     SetJob,
     find_entry,
@@ -69,6 +70,7 @@ class Matching(Body, frozen=True):
     """Those that match and are in the group; all, where neither is said."""
 
     match: Match = ""
+    pattern: Pattern = ""
     group: Group = ""
     cursor: Cursor = ""
     ref: Ref = ""
@@ -103,7 +105,12 @@ OPERATIONS = Table()
 # -- queues --------------------------------------------------------------------------------------
 
 
-@OPERATIONS.add("POST", "/queues/pause", "Let no worker take jobs from a queue.", Role.OPERATOR)
+@OPERATIONS.add(
+    "POST",
+    "/queues/pause",
+    "Let no worker of jobd or Sidekiq Pro take jobs from a queue.",
+    Role.OPERATOR,
+)
 def pause(call: Call, body: OneQueue) -> Changed:
     return Changed(int(call.api.queue(body.queue).pause()))
 
@@ -199,7 +206,12 @@ def clear_set(call: Call, query: OfSet) -> Changed:
 def _sweep(call: Call, query: OfSet | Living, body: Matching, name: SetAction) -> Changed:
     where = in_group(body.group) if body.group else None
     sweep = set_of(call, query).sweep(
-        name, body.match or None, where, cursor=body.cursor, ref=body.ref or None
+        name,
+        body.match,
+        where,
+        pattern=body.pattern,
+        cursor=body.cursor,
+        ref=body.ref or None,
     )
     changed = sweep.run(SWEEPING)
     return Changed(changed, sweep.done, "" if sweep.done else sweep.cursor, sweep.ref)

@@ -34,7 +34,14 @@ Match = Annotated[
     str,
     Meta(
         max_length=1000,
-        description="Text in the job's JSON; may hold * and, in parts of up to 32 bytes, "
+        description="Text in the job's JSON.",
+    ),
+]
+Pattern = Annotated[
+    str,
+    Meta(
+        max_length=1000,
+        description="Pattern for the job's JSON: it may hold * and, in parts of up to 32 bytes, "
         "? and [...], as in Redis.",
     ),
 ]
@@ -78,6 +85,7 @@ class QueuePage(Query, frozen=True):
 class QueueSearch(Query, frozen=True):
     queue: Name
     match: Match = ""
+    pattern: Pattern = ""
     cursor: Cursor = ""
     count: Many = 25
 
@@ -98,6 +106,7 @@ class SetPage(OfSet, frozen=True):
 
 class SetSearch(OfSet, frozen=True):
     match: Match = ""
+    pattern: Pattern = ""
     group: Group = ""
     cursor: Cursor = ""
     count: Many = 25
@@ -181,7 +190,7 @@ def jobs(call: Call, query: QueuePage) -> shapes.QueuedJobs:
 
 @OPERATIONS.add("GET", "/jobs/search", "Search a queue, step by step.")
 def search_jobs(call: Call, query: QueueSearch) -> shapes.FoundQueued:
-    scan = call.api.queue(query.queue).scan(query.match or None, cursor=query.cursor)
+    scan = call.api.queue(query.queue).scan(query.match, pattern=query.pattern, cursor=query.cursor)
     found = list(map(shapes.job, scan.first(query.count, seconds=SEARCH)))
     return shapes.FoundQueued(found, scan.scanned, "" if scan.done else scan.cursor, scan.done)
 
@@ -212,7 +221,7 @@ def entries(call: Call, query: SetPage) -> shapes.Entries:
 @OPERATIONS.add("GET", "/sets/{set}/search", "Search a set, step by step, in no particular order.")
 def search_entries(call: Call, query: SetSearch) -> shapes.FoundEntries:
     where = in_group(query.group) if query.group else None
-    scan = set_of(call, query).scan(query.match or None, where, cursor=query.cursor)
+    scan = set_of(call, query).scan(query.match, where, pattern=query.pattern, cursor=query.cursor)
     found = list(map(shapes.entry, scan.first(query.count, seconds=SEARCH)))
     return shapes.FoundEntries(found, scan.scanned, "" if scan.done else scan.cursor, scan.done)
 
