@@ -49,7 +49,7 @@ class Process:
         rss: resident memory, KB.
         rtt_us: its last round trip to Redis, µs.
         beat, started_at: seconds since 1970.
-        version: of Sidekiq or jobd; empty before Sidekiq 7.0.2.
+        version: of Sidekiq or jobd, without its name; empty before Sidekiq 7.0.2.
         is_jobd: it is a worker of jobd, and no Sidekiq.
     """
 
@@ -282,7 +282,8 @@ def _process(session: Session, identity: str, beat: list[bytes | None], leader: 
         labels=texts(info.get("labels")),
         queues=tuple(weights),
         weights=weights,
-        version=str(info.get("version") or ""),
+        # Ours has our name before it, for Sidekiq's page, which says nothing else of us.
+        version=str(info.get("version") or "").removeprefix("jobd "),
         is_jobd=info.get("implementation") == "jobd",
         # A field since Sidekiq 8.1.2, a part of `info` before.
         concurrency=integer(info.get("concurrency") if concurrency is None else concurrency),

@@ -36,9 +36,9 @@ class Reason:
     """One reason.
 
     Attributes:
-        kind: for programs: ``paused``, ``no_process``, ``not_served``, ``all_quiet``, ``busy``,
-            ``order``, ``position``, ``scheduled``, ``retry``, ``late``, ``dead``, ``claimed``,
-            ``orphaned``, ``silent``, ``running``, ``ended``, ``next``.
+        kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
+            ``all_quiet``, ``busy``, ``order``, ``position``, ``scheduled``, ``retry``, ``late``,
+            ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``, ``ended``, ``next``.
         text: a sentence for people.
         advice: what to do about it; empty where there is nothing to do but wait.
         at: when that ends, or when it happened, seconds since 1970; None if nobody knows.
@@ -155,7 +155,9 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
         return reasons
     if claim is not None:
         text = Text(
-            "%(process)s has claimed it. It starts within a quarter of a second, or goes back.",
+            "%(process)s has claimed it: it runs there, or starts within a quarter of a second, "
+            "or goes back. Which it is, the process tells with its next heartbeat, within ten "
+            "seconds.",
             process=owner,
         )
         return [Reason("claimed", text)]
@@ -164,19 +166,22 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
 
 def _obstacles(session: Session, queue: str) -> list[Reason]:
     """What keeps the jobs of a queue waiting, whichever they are."""
-    reasons = []
-    if Queue(queue, session).paused:
-        reasons.append(
-            Reason(
-                "paused",
-                Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=queue),
-                Text("Resume it on the page of the queues."),
-                blocks=True,
-            )
-        )
     processes = ProcessSet(session).all()
     serving = [process for process in processes if queue in process.queues]
     active = [process for process in serving if not process.stopping]
+    reasons = []
+    if Queue(queue, session).paused:
+        others = taking_anyway(processes, queue)
+        text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=queue)
+        if others:
+            text = Text(
+                "Queue %(queue)s is paused: no worker of jobd takes jobs from it.", queue=queue
+            )
+        advice = Text("Resume it on the page of the queues.")
+        reasons.append(Reason("paused", text, advice, blocks=not others))
+        if others:
+            advice = Text("To stop them as well, quiet them on the page Busy.")
+            reasons.append(Reason("not_obeyed", not_obeyed(others), advice))
     if not processes:
         text = Text("No worker process runs: none has been heard of in the last minute.")
         reasons.append(Reason("no_process", text, Text("Start one: jobd start."), blocks=True))
@@ -198,12 +203,37 @@ def _obstacles(session: Session, queue: str) -> list[Reason]:
             len(serving),
             queue=queue,
         )
-        advice = Text("On its host: jobctl resume; or start another one.")
+        if any(process.is_jobd for process in serving):
+            advice = Text("On its host: jobctl resume; or start another one.")
+        else:
+            advice = Text("A quiet Sidekiq stays so: restart it, or start another one.")
         reasons.append(Reason("all_quiet", text, advice, blocks=True))
     else:
         reasons += _load(session, active)
         reasons += _order(session, active, queue)
     return reasons
+
+
+def taking_anyway(processes: Iterable[Process], queue: str) -> list[Process]:
+    """The processes that go on taking jobs from *queue* while it is paused: the free edition of
+    Sidekiq does not know of it. That of Pro does, but does not tell which one it is."""
+    return [
+        process
+        for process in processes
+        if queue in process.queues and not process.is_jobd and not process.stopping
+    ]
+
+
+def not_obeyed(others: list[Process]) -> Text:
+    """That *others* go on taking jobs."""
+    return Text.counted(
+        "A process of Sidekiq serves it, too, and takes jobs all the same, unless it is Sidekiq "
+        "Pro: %(processes)s.",
+        "%(count)s processes of Sidekiq serve it, too, and take jobs all the same, unless they are "
+        "Sidekiq Pro: %(processes)s.",
+        len(others),
+        processes=_names(process.identity for process in others),
+    )
 
 
 def _load(session: Session, active: list[Process]) -> list[Reason]:
@@ -227,7 +257,10 @@ def _load(session: Session, active: list[Process]) -> list[Reason]:
             job=longest.job.display_class[:200],
         )
         since = longest.run_at
-    advice = Text("Wait, or give it more threads: jobctl scale, or another host.")
+    if any(process.is_jobd for process in active):
+        advice = Text("Wait, or give it more threads: jobctl scale, or another host.")
+    else:
+        advice = Text("Wait, or give it more threads: Sidekiq's concurrency (-c), or another host.")
     return [Reason("busy", text, advice, since)]
 
 
@@ -307,7 +340,8 @@ def _attempt(entry: SortedEntry) -> Reason:
 
 
 def _lateness(session: Session, entry: SortedEntry) -> Reason:
-    if not ProcessSet(session).all():
+    processes = ProcessSet(session).all()
+    if not processes:
         return Reason(
             "late",
             Text("Its time has passed, but no process runs that would put it into its queue."),
@@ -315,11 +349,21 @@ def _lateness(session: Session, entry: SortedEntry) -> Reason:
             entry.score,
             blocks=True,
         )
+    if not any(process.is_jobd for process in processes):
+        return Reason(
+            "late",
+            Text(
+                "Its time has passed, but no process has put it into its queue. Either very many "
+                "jobs are due at once, or the pollers of the Sidekiqs here are stuck."
+            ),
+            Text("Look at the logs of the Sidekiqs, or add it to its queue by hand."),
+            entry.score,
+        )
     return Reason(
         "late",
         Text(
-            "Its time has passed, but nobody has put it into its queue. Either very many jobs are "
-            "due at once, or the keeper of every jobd here is missing."
+            "Its time has passed, but no process has put it into its queue. Either very many jobs "
+            "are due at once, or the keeper of every jobd here is missing."
         ),
         Text("Look at jobctl status, or add it to its queue by hand."),
         entry.score,

@@ -91,6 +91,10 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
         text = Text("Failure number %(number)s, the last", number=failures)
         events.append(Event(text, job.retried_at, "bad", error))
     if started is not None:
+        # Told in whole seconds: it began in the second of its push, but not before that.
+        pushed = enqueued if enqueued is not None else created
+        if pushed is not None and started < pushed < started + 1:
+            started = pushed
         events.append(Event(Text("Started"), started, "good"))
     if isinstance(job, SortedEntry):
         texts = {

@@ -88,7 +88,7 @@ class Executor:
             if self._timed:
                 elapsed = time.monotonic() - began
                 if self._metrics is not None:
-                    self._metrics.done(work.class_, elapsed)
+                    self._metrics.done(_counted_as(work.class_, work.wrapped), elapsed)
                 if self._verbose:
                     self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None
@@ -165,7 +165,7 @@ class Executor:
             settlement = self._retry.malformed(job, second)
         # For an unknown one anybody could make up any number of names.
         if definition is not None and self._metrics is not None:
-            self._metrics.failed(definition.name)
+            self._metrics.failed(_counted_as(definition.name, about.get("wrapped")))
         said = {
             "error": f"{payload.class_of(error)}: {cut(payload.message_of(error), 500)}",
             "outcome": settlement.outcome,
@@ -179,6 +179,12 @@ class Executor:
             self._log.warning("job_failed", **said, unreadable=payload.class_of(second))
         self.report(error, {"context": "Job raised exception", "job": about})
         return settlement
+
+
+def _counted_as(name: str, wrapped: object) -> str:
+    """The name under which an execution of the job *name* is counted: as in Sidekiq, that of the
+    job that it wraps, if the payload says one."""
+    return wrapped if type(wrapped) is str and 0 < len(wrapped) <= payload.MAX_CLASS else name
 
 
 OUR_FILES = frozenset(

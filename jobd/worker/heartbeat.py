@@ -218,7 +218,7 @@ class Heartbeat(Loop):
             "weights": [weights],
             "labels": list(config.labels),
             "identity": self._identity,
-            "version": VERSION,
+            "version": f"jobd {VERSION}",
             "implementation": "jobd",
             "embedded": False,
             "capsules": {

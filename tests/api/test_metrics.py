@@ -179,14 +179,18 @@ def test_a_daemon_counts(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(APP, "-c", "2")
     api = Api(redis)
     push(api, "default", *(job(40, "Nap") for _ in range(5)), job(1, "Boom"), job(1, "Unknown"))
-    running.wait(lambda: api.counters().processed == 7, 10, "all have run")
+    wrapped = {"wrapped": "Inner::Job", "queue": "default"}
+    push(api, "default", job(1, "Nap", **wrapped), job(1, "Boom", **wrapped))
+    push(api, "default", job(1, "Nap", wrapped=7), job(1, "Unknown", **wrapped))
+    running.wait(lambda: api.counters().processed == 11, 10, "all have run")
     running.stop()
     found = {one.name: one for one in api.metrics.top_jobs(minutes=5)}
-    assert found.keys() == {"Nap", "Boom"}
-    assert (found["Nap"].processed, found["Nap"].failed) == (5, 0)
+    assert found.keys() == {"Nap", "Boom", "Inner::Job"}
+    assert (found["Inner::Job"].processed, found["Inner::Job"].failed) == (2, 1)
+    assert (found["Nap"].processed, found["Nap"].failed) == (6, 0)
     assert 200 <= found["Nap"].ms < 5000
     assert (found["Boom"].processed, found["Boom"].failed) == (1, 1)
-    assert sum(api.metrics.histogram("Nap").counts) == 5
+    assert sum(api.metrics.histogram("Nap").counts) == 6
 
 
 def test_it_can_be_switched_off(daemon: StartDaemon, redis: redis_py.Redis) -> None:

@@ -13,10 +13,13 @@ from tests.api.test_processes import WORK, beat
 ME = "vm:7:n"
 
 
-def serve(api: Api, *queues: str, name: str = ME, weight: int = 0, **fields: Any) -> None:
-    info = {"capsules": {"default": {"weights": dict.fromkeys(queues, weight)}}}
+def serve(
+    api: Api, *queues: str, name: str = ME, weight: int = 0, ruby: bool = False, **fields: Any
+) -> None:
+    info: dict[str, Any] = {"capsules": {"default": {"weights": dict.fromkeys(queues, weight)}}}
     beating = {"concurrency": 5, "busy": 1, "beat": repr(time.time()), "quiet": "false"}
-    beat(api, name, {**info, "implementation": "jobd"}, **{**beating, **fields})
+    info |= {} if ruby else {"implementation": "jobd"}
+    beat(api, name, info, **{**beating, **fields})
 
 
 def queued(api: Api, ahead: int | None = None) -> list[Reason]:
@@ -61,6 +64,39 @@ def test_quiet_and_paused(api: Api) -> None:
     serve(api, "default", name="vm:9:n")
     api.queue("default").unpause()
     assert kinds(queued(api)) == ["next"]
+
+
+def test_a_pause_that_the_free_sidekiq_does_not_know(api: Api) -> None:
+    push(api, "default", job(1))
+    api.queue("default").pause()
+    serve(api, "default")
+    serve(api, "default", "mail", name="ruby:1:a", ruby=True)
+    paused, ignored = queued(api)[:2]
+    assert (paused.kind, paused.blocks) == ("paused", False)
+    assert "no worker of jobd takes jobs from it" in paused.text
+    assert ignored.kind == "not_obeyed"
+    assert "takes jobs all the same, unless it is Sidekiq Pro: ruby:1:a." in ignored.text
+    assert "quiet them" in ignored.advice
+    serve(api, "default", name="ruby:1:a", ruby=True, quiet="true")
+    serve(api, "mail", name="ruby:2:b", ruby=True)
+    assert [reason.blocks for reason in queued(api) if reason.kind == "paused"] == [True]
+
+
+def test_advice_for_sidekiqs_names_nothing_of_jobd(api: Api) -> None:
+    push(api, "default", job(1))
+    for load in ({"quiet": "true"}, {"busy": 5}):
+        serve(api, "default", ruby=True, **load)
+        (reason,) = queued(api)
+        assert "Sidekiq" in reason.advice
+        assert "jobctl" not in reason.advice
+        serve(api, "default", name="vm:9:n", **load)
+        (reason,) = queued(api)
+        assert "jobctl" in reason.advice
+        api.redis.srem(api.keys.processes, "vm:9:n")
+    (late,) = why_waiting(api, entry(api, "schedule", time.time() - 600))
+    assert "Sidekiq" in late.text + late.advice
+    assert "jobctl" not in late.text + late.advice
+    assert "keeper" not in late.text
 
 
 def test_all_threads_are_busy(api: Api) -> None:

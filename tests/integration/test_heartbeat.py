@@ -110,7 +110,7 @@ def test_the_process_hash_holds_what_old_and_new_dashboards_read(
         "weights": [weights],
         "labels": ["a", "b"],
         "identity": ME,
-        "version": VERSION,
+        "version": f"jobd {VERSION}",
         "implementation": "jobd",
         "embedded": False,
         "capsules": {"default": {"concurrency": 7, "mode": "weighted", "weights": weights}},

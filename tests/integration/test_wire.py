@@ -290,7 +290,7 @@ def test_processes_and_work(daemon: StartDaemon, redis: redis_py.Redis, began: f
         "weights": [weights],
         "labels": ["blue", "fast"],
         "identity": identity,
-        "version": VERSION,
+        "version": f"jobd {VERSION}",
         "implementation": "jobd",
         "embedded": False,
         "capsules": {"default": {"concurrency": 3, "mode": "weighted", "weights": weights}},

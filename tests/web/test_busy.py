@@ -26,7 +26,7 @@ def process(api: Api, identity: str, **facts: Any) -> None:
         "pid": int(pid),
         "tag": "shop",
         "labels": ["blue"],
-        "version": "0.1.0",
+        "version": "jobd 0.1.0",
         "implementation": "jobd",
         "embedded": False,
         "started_at": time.time() - 7200,

@@ -11,8 +11,10 @@ import pytest
 
 from jobd import Job, job, registry
 from jobd.api import Api
+from jobd.web import Role
 from tests.api.conftest import job as payload
-from tests.web.site import TOKEN, Page, Site
+from tests.web.site import TOKEN, Page, Site, as_role
+from tests.web.test_busy import ONE, process
 
 JID = f"{1:024x}"
 
@@ -142,6 +144,31 @@ def test_what_was_typed_is_what_runs(site: Site, api: Api) -> None:
     site.press(page, "Undo")
     assert api.dead.page().entries[0].args == [7, "hello", 1.5, True]
     assert api.queue("low").size == 0
+
+
+def test_a_job_of_ruby_has_no_keyword_arguments(site: Site, api: Api) -> None:
+    key = put(api, "HardWorker", [1])
+    process(api, ONE)
+    for ruby in (False, True):
+        if ruby:
+            process(api, ONE, info={"implementation": None})
+            site = as_role(api, Role.ADMIN)
+        page = form(site, key)
+        assert ("Sidekiq runs it, in Ruby" in page.text) is ruby
+        assert ("jobd web -r" in page.text) is not ruby
+        assert ("Keyword arguments" in page.text) is not ruby
+    page = run(site, page, {"args": "[2]", "queue": "default"})
+    assert queued(api, "default").args == [2]
+    assert "kwargs" not in queued(api, "default").item
+
+
+def test_what_is_not_changed_keeps_its_bytes(site: Site, api: Api) -> None:
+    """Ruby would not find it again otherwise."""
+    raw = payload(1, "HardWorker", args=["N"]).replace(b'"N"', b"1.0e-05,1E+20")
+    api.redis.zadd(api.keys.dead, {raw: 1.5})
+    page = form(site, f"1.5-{JID}")
+    run(site, page, {"args": "[0.00001, 1e20]", "queue": "low"})
+    assert b'"args":[1.0e-05,1E+20]' in queued(api, "low").value
 
 
 def test_what_runs_already_is_not_undone(site: Site, api: Api) -> None:

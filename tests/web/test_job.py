@@ -103,6 +103,38 @@ def test_a_running_one(site: Site, api: Api) -> None:
     assert (refused.status, "cannot be changed" in refused.text) == (400, True)
 
 
+@pytest.mark.parametrize(("later", "order"), [(0.7, 1), (0.0, 1), (-5.0, 1), (5.0, -1)])
+def test_it_does_not_start_before_its_push(later: float, order: int, site: Site, api: Api) -> None:
+    """When it was started is told in whole seconds."""
+    second = float(int(time.time()) - 60)
+    at: dict[str, Any] = {"created_at": second + later, "enqueued_at": second + later}
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge", **at), since=time.time() - second - 0.5)
+    text = look(site, "work", JID).text
+    pushed, begun = text.index("Pushed into queue"), text.index("Started")
+    assert (begun > pushed) is (order > 0)
+
+
+def test_one_that_a_worker_has_taken_may_have_run_for_seconds(site: Site, api: Api) -> None:
+    """Processes tell only every ten seconds what they run."""
+    process(api, ONE)
+    api.redis.hset(api.keys.inflight(ONE), "1:mail", job(1, "shop.Charge"))
+    api.redis.zadd(api.keys.owners, {ONE: time.time() + 60})
+    text = look(site, "work", JID).text
+    assert f"{ONE} has claimed it: it runs there, or starts within a quarter of a second" in text
+    assert "tells with its next heartbeat" in text
+
+
+def test_one_that_ruby_has_cancelled(site: Site, api: Api) -> None:
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge"))
+    api.redis.hset(api.keys.iteration(JID), "cancelled", int(time.time()))
+    for page in (look(site, "work", JID), site.get("/busy")):
+        assert "to be cancelled, which only iterable jobs of Sidekiq obey" in page.text
+        assert "started 0×" not in page.text
+        assert "None" not in page.text
+
+
 def test_one_that_is_not_there_any_more_is_looked_for(site: Site, api: Api) -> None:
     key = put(api, "retry")
     page = look(site, "retry", key)

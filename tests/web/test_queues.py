@@ -11,6 +11,7 @@ from jobd.web import Role
 from jobd.web.flow import FORGOTTEN, Flows
 from tests.api.conftest import HOSTILE, job, push, waiting
 from tests.web.site import TOKEN, Site, as_role
+from tests.web.test_busy import ONE, TWO, process
 
 NAMES = ["<script>alert(1)</script>", "a b&c=d/../?#%", "long" * 2000, "naïve 😀", "\x00\x1b[31m"]
 
@@ -56,6 +57,35 @@ def test_any_name_can_be_looked_at_paused_and_cleared(name: str, site: Site, api
         *("restore", "clear", "unpause", "pause")
     ]
     assert {entry.who for entry in api.audit.page()} == {"admin"}
+
+
+def test_a_pause_tells_who_does_not_obey_it(site: Site, api: Api) -> None:
+    push(api, "mail", job(1))
+    process(api, ONE)
+    page = site.press(site.get("/queue", name="mail"), "Pause")
+    assert "Queue mail is paused: no worker takes jobs from it." in page.text
+    assert "Sidekiq" not in page.text
+    site.press(page, "Resume")
+    process(api, TWO, info={"implementation": None})
+    page = site.press(site.get("/queue", name="mail"), "Pause")
+    assert "no worker of jobd takes jobs from it. A process of Sidekiq serves it, too" in page.text
+    assert f"unless it is Sidekiq Pro: {TWO}." in page.text
+    again = site.get("/queue", name="mail")
+    assert f"unless it is Sidekiq Pro: {TWO}." in again.text, "as long as it is paused"
+    assert "Busy" in again.links
+
+
+def test_what_is_pushed_into_an_empty_queue(site: Site, api: Api) -> None:
+    process(api, ONE)
+    assert "taken by a worker at once" in site.get("/queue", name="mail").text
+    api.queue("mail").pause()
+    site = as_role(api, Role.ADMIN)
+    paused = site.get("/queue", name="mail").text
+    assert "waits here until the queue is resumed" in paused
+    assert "at once" not in paused
+    process(api, TWO, info={"implementation": None})
+    site = as_role(api, Role.ADMIN)
+    assert "taken by a worker at once" in site.get("/queue", name="mail").text
 
 
 def test_a_queue_that_is_paused_before_its_first_job(site: Site, api: Api) -> None:

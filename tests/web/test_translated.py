@@ -32,7 +32,7 @@ DATA = "|".join(
     (
         r"\b(?:jobd|web[12](?::\d:\w\w)?|shop(?:\.\w+)?|default|mail|paused|old|alice|local)\b",
         r"\b(?:Ok|Bill|Net::ReadTimeout|ConnectionError|nothing|order|x|[0-9a-f]{24})\b",
-        r"\b(?:class|error|tag|jid|queue):|'\w+'|\b(?:quiet|pause|retry)(?:, [a-z_]+)+",
+        r"\b(?:class|error|tag|jid|queue|pattern):|'\w+'|\b(?:quiet|pause|retry)(?:, [a-z_]+)+",
     )
 )
 """What is in the shop, and what somebody types, wherever it may stand."""

@@ -38,6 +38,7 @@ class Editor:
         form: the fields; None where JSON is edited.
         note: why it is JSON.
         args, kwargs, queue: what is in those fields.
+        by_ruby: only Sidekiq serves its queue, so there are no keyword arguments.
         errors: what is wrong, by the name of the field.
     """
 
@@ -46,6 +47,7 @@ class Editor:
     args: str
     kwargs: str
     queue: str
+    by_ruby: bool
     errors: dict[str, str]
 
 
@@ -55,7 +57,7 @@ def page(request: Request) -> Response:
     query = request.query_params
     place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
     entry = _entry(state_of(request).api, place)
-    editor = _editor(entry, as_json="json" in query)
+    editor = _editor(request, entry, as_json="json" in query)
     return _show(request, place, entry, editor)
 
 
@@ -68,7 +70,7 @@ def save(request: Request) -> Response:
     entry = _entry(api, place)
     if entry.digest != given.get("digest"):
         raise NotFound(Text("The job has changed since the form was made; load it again."))
-    editor = _editor(entry, as_json="args" in given)
+    editor = _editor(request, entry, as_json="args" in given)
     try:
         changes = _changes(entry, editor, given)
         done = entry.replace(changes)
@@ -109,7 +111,7 @@ def _entry(api: Api, place: Place) -> SortedEntry:
     return entry
 
 
-def _editor(entry: SortedEntry, *, as_json: bool) -> Editor:
+def _editor(request: Request, entry: SortedEntry, *, as_json: bool) -> Editor:
     args, kwargs = _visible(entry)
     try:
         shown, named = jobview.as_json(args), jobview.as_json(kwargs) if kwargs else ""
@@ -117,16 +119,23 @@ def _editor(entry: SortedEntry, *, as_json: bool) -> Editor:
         raise Refusal(
             Text("its arguments cannot be written as JSON: %(detail)s", detail=str(error))
         ) from None
-    editor = Editor(None, "", shown, named, entry.queue, {})
+    processes = state_of(request).processes()
+    serving = [process for process in processes if entry.queue in process.queues]
+    by_ruby = bool(serving) and not any(process.is_jobd for process in serving)
+    editor = Editor(None, "", shown, named, entry.queue, by_ruby, {})
     if entry["encrypt"]:
         editor.note = Text("Its encrypted arguments are not shown, and stay as they are.")
     elif not as_json:
         try:
             editor.form = Form(registry.lookup(entry.klass), args, kwargs)
         except UnknownJobError:
-            editor.note = Text(
-                "This process does not know the job's code, so the types of its arguments are not "
-                "known either; with jobd web -r your.module they would be."
+            editor.note = (
+                Text("Sidekiq runs it, in Ruby, so the types of its arguments are not known.")
+                if by_ruby
+                else Text(
+                    "This process does not know the job's code, so the types of its arguments are "
+                    "not known either; with jobd web -r your.module they would be."
+                )
             )
         except ArgumentError as error:
             editor.note = Text("As JSON, because %(reason)s.", reason=said_by(error))

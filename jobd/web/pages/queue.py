@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import JobRecord
+from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import Question, ask
@@ -39,10 +40,11 @@ def queue(request: Request) -> Response:
         SHARED,
         jobs.summary,
     )
+    others = taking_anyway(state.processes(), name) if summary.paused else []
     page = finds = None
     if part.searching:
         search = parse(part.q)
-        scan = jobs.scan(search.match, search.where, cursor=part.cursor)
+        scan = jobs.scan(where=search.where, pattern=search.match, cursor=part.cursor)
         # Its places are counted from the job that runs next.
         finds = lists.search(scan, part, jobs.size, rows.of_queued)
     else:
@@ -57,6 +59,7 @@ def queue(request: Request) -> Response:
         here="queues",
         name=name,
         summary=summary,
+        not_obeyed=not_obeyed(others) if others else None,
         rates=rates(state).get(name, Rates()),
         others=[one.name for one in known if one.name != name][:200],
         page=page,

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
+from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.texts import Text
 from jobd.web import session
 from jobd.web.asking import Question, ask
@@ -100,7 +101,16 @@ def act(request: Request) -> Response:
 def _pause(request: Request, form: FormData, name: str) -> Response:
     require(request, Role.OPERATOR)
     acting(request).queue(name).pause()
-    text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=clip(name))
+    others = taking_anyway(state_of(request).processes(), name)
+    if not others:
+        text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=clip(name))
+        return _done(request, form, text)
+    text = Text(
+        "Queue %(queue)s is paused: no worker of jobd takes jobs from it. %(others)s To stop them "
+        "as well, quiet them on the page Busy.",
+        queue=clip(name),
+        others=not_obeyed(others),
+    )
     return _done(request, form, text)
 
 
