@@ -223,7 +223,9 @@ def test_jobs_that_cannot_work_are_kept_and_hinder_nobody(
             (found,) = (m for m in map(fields, members) if m.get("jid") == fields(raw).get("jid"))
             assert {name: found.get(name) for name in noted} == noted, case
         else:
-            assert raw in members, f"{case}: the bytes are kept as they were"
+            wrapped = b'"args":[' + raw + b'],"class":"NotAJob"'  # JSON, but not an object
+            kept_as = [one for one in members if raw == one or wrapped in one]
+            assert len(kept_as) == 1, f"{case}: the bytes are kept as they were"
     assert running.workers() == workers, "no worker had to be replaced"
     assert int(redis.get("stat:failed") or 0) == kept["retry"] + 1
     assert running.stop() == 0

@@ -276,7 +276,8 @@ def test_whatever_is_in_redis(site: Site, api: Api) -> None:
     process(api, ONE)
     run(api, ONE, *raws)
     addresses += [("work", work.job.jid) for work in api.work if work.job.jid]
-    assert len(addresses) > 2 * len(raws)
+    # Of a hash this large a page reads some fields, and which the server decides.
+    assert len(addresses) >= 2 * len(raws)
     for name, key in addresses:
         page = look(site, name, key)
         assert "<script>window" not in page.html
