@@ -145,7 +145,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     new = {key: value for key, value in given.items() if value is not None}
     extra = _extra(new.pop(EXTRA, {}))
     for name in new.keys() - _OPTIONS - CALL_FIELDS:
-        raise ArgumentError(_unknown(name, _meant(name, _NAMES, LOOSE)))
+        raise ArgumentError(_unknown(name, _meant(name, (*_NAMES, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
     window = new.get("retry_for")

@@ -140,7 +140,7 @@ def fields(item: Mapping[str, Any]) -> Payload:
         try:
             item = opened(item)
         except ArgumentError as error:
-            raise ArgumentError(f"{item.get('class')}: {error}") from None
+            raise ArgumentError(f"{item.get('class', 'a push')}: {error}") from None
     validate(item)
     return dict(item)
 

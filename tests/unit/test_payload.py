@@ -336,6 +336,21 @@ def test_enqueueing_without_a_queue_goes_to_default() -> None:
             payload.with_enqueued(b'{"queue":' + queue + b"}", NOW)
 
 
+def test_a_change_by_hand_is_spelled_as_a_push_by_name() -> None:
+    raw = b'{"class":"A","args":[],"queu":"of others"}'
+    for changes in ({"retires": 1}, {"timeout": 5}, {"extra": {"queue": "x"}}):
+        with pytest.raises(ArgumentError):
+            payload.with_retry_by_hand(raw, NOW, changes)
+    _, after = payload.with_retry_by_hand(raw, NOW, {"queu": 1, "extra": {"retires": 2}})
+    assert payload.decode(after) == {
+        "class": "A",
+        "args": [],
+        "queu": 1,
+        "retires": 2,
+        "enqueued_at": NOW,
+    }
+
+
 @pytest.mark.parametrize("raw", [b"[1,2]", b"42", b"null", b'"text"', b"true", b"1.0e-05", b"[]"])
 def test_json_that_is_no_object_is_wrapped_for_the_dead_set(raw: bytes) -> None:
     """Sidekiq's page of the dead would raise otherwise."""
