@@ -63,6 +63,18 @@ def shown(page: Page) -> list[str]:
     return [text for text, address in page.links.items() if address.startswith("/job?")]
 
 
+def test_what_is_said_before_a_stop_fits_the_kind_of_process(site: Site, api: Api) -> None:
+    process(api, ONE)
+    process(api, TWO, info={"implementation": None})
+    for do, of_jobd, of_sidekiq in (
+        ("quiet", "jobctl resume", "A Sidekiq stays quiet until it is restarted."),
+        ("stop", "jobctl stop", "A Sidekiq stays stopped."),
+    ):
+        for identity, ours, theirs in ((ONE, True, False), (TWO, False, True), ("all", True, True)):
+            text = site.get("/busy/ask", do=do, identity=identity).text
+            assert (of_jobd in text, of_sidekiq in text) == (ours, theirs), identity
+
+
 def test_nobody_works(site: Site) -> None:
     page = site.get("/busy")
     assert "No worker process runs" in page.text

@@ -78,7 +78,8 @@ def ask(request: Request) -> Response:
     """Whether he is sure."""
     do, identity = request.query_params.get("do", ""), request.query_params.get("identity", "")
     require(request, _role(do))
-    count = len(_processes(request, identity))
+    found = _processes(request, identity)
+    count, kinds = len(found), {process.is_jobd for process in found}
     one = clip(identity, 250)
     if do == "quiet":
         heading = (
@@ -88,8 +89,10 @@ def ask(request: Request) -> Response:
         )
         text = Text(
             "Running jobs go on to their end; no new ones are taken, so queues grow. From here it "
-            "cannot be undone: jobctl resume on each host ends it, or new processes."
+            "cannot be undone."
         )
+        ours = Text("For jobd, jobctl resume on each host ends it, or new processes.")
+        theirs = Text("A Sidekiq stays quiet until it is restarted.")
     else:
         heading = (
             Text.counted("Stop all %(count)s process?", "Stop all %(count)s processes?", count)
@@ -97,10 +100,17 @@ def ask(request: Request) -> Response:
             else Text("Stop process %(process)s?", process=one)
         )
         text = Text(
-            "Running jobs get the time that the daemon's timeout allows; what has not ended then "
-            "goes back to its queue. The master of a jobd worker starts a new one at once; to stop "
-            "a daemon use jobctl stop on its host. A Sidekiq stays stopped."
+            "Running jobs get the time that its timeout allows; what has not ended then goes back "
+            "to its queue."
         )
+        ours = Text(
+            "The master of a jobd worker starts a new one at once; to stop a daemon use jobctl "
+            "stop on its host."
+        )
+        theirs = Text("A Sidekiq stays stopped.")
+    for is_jobd, more in ((True, ours), (False, theirs)):
+        if is_jobd in kinds:
+            text = Text("%(text)s %(more)s", text=text, more=more)
     question = Question(
         heading=heading,
         text=text,
