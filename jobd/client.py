@@ -18,7 +18,7 @@ from jobd.arguments import check_arguments
 from jobd.errors import ArgumentError
 from jobd.floats import as_ruby
 from jobd.middleware import Chain, client_middleware
-from jobd.options import DEFAULTS
+from jobd.options import DEFAULTS, KNOWN
 from jobd.pushed import answer, answers
 from jobd.when import Times, When, due_at
 
@@ -159,8 +159,11 @@ class Client:
             spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
         except ArgumentError as error:
             raise ArgumentError(f"{made['class']}: {error}") from None
-        if spelling or len(made) > _USUAL:
-            made.update(as_ruby(made if spelling else _beside_arguments(made)))
+        odd = made.keys() - KNOWN if len(made) > _USUAL else set()
+        if spelling:
+            odd |= made.keys() & {"args", "kwargs"}
+        if odd:
+            made.update(as_ruby({key: made[key] for key in odd}))
 
     def send(
         self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
@@ -255,11 +258,7 @@ class Client:
 
 
 _USUAL = 6
-"""Fields that hold no numbers of the application: retry, queue, args, class, jid, created_at."""
-
-
-def _beside_arguments(made: wire.Payload) -> wire.Payload:
-    return {key: value for key, value in made.items() if key not in ("args", "kwargs")}
+"""Fields of a payload without options: retry, queue, args, class, jid, created_at."""
 
 
 def _times(at: Times, spread: float | None) -> Iterator[When] | None:

@@ -129,7 +129,9 @@ _OPTION_RULES = {
 }
 
 
-_OPTIONS = frozenset(_OPTION_RULES)
+KNOWN = CALL_FIELDS | _OPTION_RULES.keys()
+"""The fields of a payload that are not the application's own."""
+
 _NAMES = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
 _ITEM = (*_NAMES, "class", "args", "kwargs", "spread_interval")
 """What people may have meant, in a call and in a push by name. The shorter ones of an item are not
@@ -144,7 +146,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     """
     new = {key: value for key, value in given.items() if value is not None}
     extra = _extra(new.pop(EXTRA, {}))
-    for name in new.keys() - _OPTIONS - CALL_FIELDS:
+    for name in new.keys() - KNOWN:
         raise ArgumentError(_unknown(name, _meant(name, (*_NAMES, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
@@ -170,7 +172,7 @@ def opened(item: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = dict(item)
     extra = _extra(fields.pop(EXTRA, {}))
-    for name in fields.keys() - _OPTIONS - CALL_FIELDS:
+    for name in fields.keys() - KNOWN:
         close = _meant(name, _ITEM, NEAR) if type(name) is str else None
         if close is not None or name in _ELSEWHERE:
             raise ArgumentError(_unknown(name, close))
