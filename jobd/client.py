@@ -10,7 +10,8 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobd import payload as wire
@@ -34,6 +35,10 @@ MAX_PAYLOAD = 1_048_576
 BATCH = 1_000
 SCHEDULED_BATCH = 100
 """Jobs in one round trip of a bulk push."""
+
+BATCH_BYTES = 1_048_576
+"""Bytes of payloads after which a round trip of a bulk push carries no further job: the server, and
+with it everybody else, waits until it has read all of them."""
 
 MIN_SPREAD = 5.0
 """Seconds; a shorter spread would not take the edge off a thundering herd."""
@@ -192,24 +197,34 @@ class Client:
         check: Callable[[Sequence[Any]], None] | None = None,
         names: Sequence[str] | None = None,
     ) -> list[str | None]:
-        """Send *calls* in batches; *check* compares one call with the job's signature."""
+        """Send *calls* in batches, bounded in number and in bytes, each made as its turn comes;
+        *check* compares one call with the job's signature."""
         if isinstance(at, Sequence):
-            calls = list(calls)
+            calls = calls if isinstance(calls, Sized) else list(calls)
             if len(at) != len(calls):
                 raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
         times = _times(at, spread)
-        size = BATCH if times is None else SCHEDULED_BATCH
         jids: list[str | None] = []
         remaining = iter(calls)
-        while batch := list(itertools.islice(remaining, size)):
+        while True:
+            batch = _Batch()
             try:
-                made = [self._one_of_bulk(fields, options, call, check) for call in batch]
-                jids += self._send_batch(made, times, names)
+                for call in remaining:
+                    made = self._one_of_bulk(fields, options, call, check)
+                    self._add(batch, made, times, names)
+                    if batch.full:
+                        break
             except ArgumentError as error:
                 if not jids:
                     raise
                 raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
-        return answers(jids)
+            if not batch.jids:
+                return answers(jids)
+            if batch.queued:
+                self._transport.enqueue(batch.queued)
+            if batch.scheduled:
+                self._transport.schedule(batch.scheduled)
+            jids += batch.jids
 
     @staticmethod
     def _one_of_bulk(
@@ -227,34 +242,43 @@ class Client:
             check(call)
         return wire.complete({**fields, "args": list(call)}, options, now=time.time())
 
-    def _send_batch(
+    def _add(
         self,
-        batch: list[wire.Payload],
+        batch: _Batch,
+        made: wire.Payload,
         times: Iterator[When] | None,
         names: Sequence[str] | None,
-    ) -> list[str | None]:
+    ) -> None:
         now = time.time()
-        jids: list[str | None] = []
-        queued: dict[str, list[bytes]] = {}
-        scheduled: list[tuple[float, bytes]] = []
-        for made in batch:
-            at = None if times is None else due_at(next(times), now)
-            ready = self.prepare(made, at=at, names=names)
-            if ready is None:
-                jids.append(None)
-                continue
-            jids.append(ready["jid"])
-            if at is None:
-                wire.stamp(ready, now)
-                raw = wire.encode(ready, self.max_payload, names)
-                queued.setdefault(ready["queue"], []).append(raw)
-            else:
-                scheduled.append((at, wire.encode(ready, self.max_payload, names)))
-        if queued:
-            self._transport.enqueue(queued)
-        if scheduled:
-            self._transport.schedule(scheduled)
-        return jids
+        at = None if times is None else due_at(next(times), now)
+        ready = self.prepare(made, at=at, names=names)
+        if ready is None:
+            batch.jids.append(None)
+            return
+        if at is None:
+            wire.stamp(ready, now)
+        raw = wire.encode(ready, self.max_payload, names)
+        if at is None:
+            batch.queued.setdefault(ready["queue"], []).append(raw)
+        else:
+            batch.scheduled.append((at, raw))
+        batch.jids.append(ready["jid"])
+        batch.bytes += len(raw)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one round trip of a bulk push carries."""
+
+    jids: list[str | None] = field(default_factory=list)
+    queued: dict[str, list[bytes]] = field(default_factory=dict)
+    scheduled: list[tuple[float, bytes]] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        most = SCHEDULED_BATCH if self.scheduled else BATCH
+        return len(self.jids) >= most or self.bytes >= BATCH_BYTES
 
 
 _USUAL = 6

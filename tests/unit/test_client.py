@@ -17,6 +17,8 @@ import pytest
 import redis as redis_py
 
 from jobd import ArgumentError, Client, UnavailableError, client_middleware
+from jobd.client import BATCH_BYTES
+from jobd.redis.push import Transport
 from jobd.testing import EmbeddedServer
 
 Next = Callable[[], Any]
@@ -205,9 +207,43 @@ def test_bulk_in_batches_and_in_order(client: Client, redis: redis_py.Redis) -> 
     assert [each["args"] for each in payloads] == [[n] for n in range(2_500)]
     assert [each["jid"] for each in payloads] == jids
     assert len(set(jids)) == 2_500
-    assert len({each["enqueued_at"] for each in payloads}) == 3, "one time for each batch"
     calls = [each.get("cmdstat_lpush", {"calls": 0})["calls"] for each in (before, after)]
     assert calls[1] - calls[0] == 3
+
+
+@pytest.mark.parametrize("fields", [{}, {"at": 3600}, {"spread_interval": 60}])
+def test_bulk_of_large_jobs_is_bounded_in_bytes(
+    client: Client,
+    redis: redis_py.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+) -> None:
+    """In what is sent at once, and in what is taken from a generator before that."""
+    size, jobs = 100_000, 60
+    sent: list[int] = []
+    made: list[int] = []
+    send = Transport._send
+
+    def recorded(self: Transport, packed: bytes, replies: int) -> None:
+        sent.append(len(packed))
+        made.append(len(taken))
+        send(self, packed, replies)
+
+    monkeypatch.setattr(Transport, "_send", recorded)
+    taken: list[int] = []
+
+    def calls() -> Iterator[list[Any]]:
+        for number in range(jobs):
+            taken.append(number)
+            yield [number, "x" * size]
+
+    jids = client.push_bulk({"class": "A", "args": calls(), **fields})
+    assert max(sent) < BATCH_BYTES + size + 10_000
+    assert len(sent) == 6
+    assert made[0] == len(taken) / 5 - 1 == 11
+    found = [one for one, _ in scheduled(redis)] if fields else queued(redis)
+    assert sorted(each["jid"] for each in found) == sorted(map(str, jids))
+    assert fields or [each["args"][0] for each in found] == list(range(jobs))
 
 
 def test_scheduled_bulk(client: Client, redis: redis_py.Redis) -> None:
