@@ -123,10 +123,12 @@ class Steps:
             moves += (entry.value, queues.setdefault(queue, len(queues) + 1), pushed)
         if not moves:
             return 0
-        places = [self._key, keys.queues, keys.dead, *map(keys.queue, queues)]
+        places = [self._key, keys.queues, keys.dead, keys.promoting(self._key)]
         moved: int
-        moved, *refused = action.call(
-            scripts.PROMOTE, places, [repr(now), len(queues), *queues, *moves]
+        moved, refused, _, _ = action.call(
+            scripts.PROMOTE,
+            [*places, *map(keys.queue, queues)],
+            [repr(now), "", 0, 0, 0, len(queues), *queues, *moves],
         )
         if refused and not moved:
             names = ", ".join(map(keys.queue, queues))

@@ -1,13 +1,16 @@
 """The scheduler: moves jobs that are due from ``retry`` and ``schedule`` to their queues.
 
-It reads a bounded batch, writes the new payloads, and one script moves those that are still in the
-set, so that several keepers may race and a crash at any point loses nothing. It takes turns between
-the two sets, so that a flood of retries does not hold up scheduled jobs. Client middleware does not
-run again here.
+It is handed a bounded batch, writes the new payloads, and one script moves those that are still in
+the set and hands it the next batch. Other keepers are handed other jobs meanwhile, so that each is
+promoted once, however many keepers there are, and none of them leads. The batch of a keeper that
+has died is handed to another one after a second at most. That is a hint only: several keepers may
+race all the same, and a crash at any point loses nothing. It takes turns between the two sets, so
+that a flood of retries does not hold up scheduled jobs. Client middleware does not run again here.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any, NamedTuple
 
@@ -28,11 +31,10 @@ BATCH = 200
 """Jobs that one script call moves. It bounds the time for which everybody else must wait."""
 
 BYTES = 4 * 1024 * 1024
-"""About what they have together. No command tells the size of a job before it is read, so each
-batch is as large as the one before it promises."""
+"""About what they have together."""
 
-FIRST = 10
-"""Jobs of a batch when nothing is known about their size."""
+RESERVED = 1.0
+"""Seconds for which the jobs of a batch are handed to no other keeper; longer than it takes."""
 
 
 class NoQueue(JobdError):
@@ -59,21 +61,21 @@ class Scheduler(Loop):
         self._client = client
         self._keys = keys
         self._poll = poll
-        self._most: dict[str, int] = {}
+        self._me = secrets.token_hex(6)
+        self._handed: dict[str, list[bytes]] = {}
         self._broken: frozenset[str] = frozenset()
         self.quiet = False
 
     def turn(self) -> float | None:
         if self.quiet:
+            self._handed.clear()
             return None
         now = time.time()
-        first = self._first_times()
-        due = [source for source, at in first.items() if at <= now]
-        for source in due:
-            self._promote(source, self._due(source, now), now)
-        if due:
-            return 0.0  # There may be more, and what comes after them is not known yet.
-        return max(0.0, min([self._poll, *(at - now for at in first.values())]))
+        waits = [
+            self._promote(source, now) if at <= now else at - now
+            for source, at in self._first_times().items()
+        ]
+        return max(0.0, min([self._poll, *waits]))
 
     def _first_times(self) -> dict[str, float]:
         """When the first job of each set that has one is due, in one round trip.
@@ -100,17 +102,13 @@ class Scheduler(Loop):
             if first and source not in broken
         }
 
-    def _due(self, source: str, now: float) -> list[bytes]:
-        """The first jobs of *source* that are due."""
-        most = self._most.pop(source, FIRST)
-        members: Any = self._client.zrangebyscore(source, "-inf", repr(now), start=0, num=most)
-        # Where there are no more, the next ones may be of another kind.
-        if len(members) == most:
-            fitting = BYTES * most // (sum(map(len, members)) + 1)
-            self._most[source] = max(1, min(BATCH, fitting))
-        return list(members)
-
-    def _promote(self, source: str, members: list[bytes], now: float) -> None:
+    def _promote(self, source: str, now: float) -> float:
+        """Promote the next batch; returns the seconds until there may be another one."""
+        members = self._handed.pop(source, [])
+        if not members:
+            _, members, wait = self._move(source, [], now, BATCH)
+            if not members:
+                return wait
         moves: list[Move] = []
         for member in members:
             try:
@@ -121,24 +119,32 @@ class Scheduler(Loop):
                 moves.append(Move(member, None, buried))
             else:
                 moves.append(Move(member, queue, pushed))
-        if refused := self._move(source, moves, now):
+        refused, self._handed[source], _ = self._move(source, moves, now, BATCH)
+        if refused:
             targets = {move.member: move.queue for move in moves}
             self._set_aside(source, [(member, targets[member]) for member in refused], now)
+        return 0.0
 
-    def _move(self, source: str, moves: list[Move], now: float) -> list[bytes]:
-        """Returns the members that stay because their place is a key of another type."""
+    def _move(
+        self, source: str, moves: list[Move], now: float, most: int
+    ) -> tuple[list[bytes], list[bytes], float]:
+        """Returns the members that stay because their place is a key of another type, at most
+        *most* members that are next, and for how many seconds others have reserved all of them."""
         queues: dict[str, int] = {}
         arguments: list[Argument] = []
         for member, queue, pushed in moves:
             place = 0 if queue is None else queues.setdefault(queue, len(queues) + 1)
             arguments += (member, place, pushed)
-        keys = [source, self._keys.queues, self._keys.dead, *map(self._keys.queue, queues)]
-        refused: list[bytes]
-        moved, *refused = scripts.PROMOTE(
-            self._client, keys, [repr(now), len(queues), *queues, *arguments]
+        keys = self._keys
+        places = [source, keys.queues, keys.dead, keys.promoting(source), *map(keys.queue, queues)]
+        me = self._me if most else ""
+        wanted: list[Argument] = [repr(now), me, most, BYTES, min(self._poll, RESERVED)]
+        moved, refused, members, wait = scripts.PROMOTE(
+            self._client, places, [*wanted, len(queues), *queues, *arguments]
         )
-        self.log.debug("jobs_promoted", source=source, jobs=moved)
-        return refused
+        if moved:
+            self.log.debug("jobs_promoted", source=source, jobs=moved)
+        return refused, members, float(wait)
 
     def _set_aside(self, source: str, refused: list[tuple[bytes, str | None]], now: float) -> None:
         """Send jobs that no queue can take to the dead set with the reason; where that cannot take
@@ -156,6 +162,6 @@ class Scheduler(Loop):
             burials.append(
                 Move(member, None, payload.noted(member, error=error, queue=queue, now=now))
             )
-        if left := self._move(source, burials, now):
+        if left := self._move(source, burials, now, 0)[0]:
             self.log.error("jobs_have_no_place", source=source, jobs=len(left))
             scripts.RESCHEDULE(self._client, [source], [repr(now + SET_ASIDE), *left])

@@ -46,6 +46,9 @@ jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered a
                                                not filed yet; workers
 jobd:stacks:IDENTITY       hash    5 min       what its threads were doing when a dashboard asked:
                                                at (s), text; workers
+jobd:promoting:SET         hash    60 s        how many jobs of ``schedule`` or ``retry`` each
+                                               keeper promotes now, and until when they are its
+                                               own (server time, s); keepers
 jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
 jobd:trash                 zset    -           id of each deletion by its end (server time, s);
                                                jobd.api
@@ -129,6 +132,14 @@ class Keys:
 
     def claim(self, identity: str, queue: str) -> str:
         return f"{self.prefix}jobd:claim:{identity}:{queue}"
+
+    def promoting(self, source: str) -> str:
+        """How many jobs of the set with the key *source* each keeper promotes now.
+
+        >>> Keys("app:").promoting("app:retry")
+        'app:jobd:promoting:retry'
+        """
+        return f"{self.prefix}jobd:promoting:{source.removeprefix(self.prefix)}"
 
     def metrics_minute(self, at: float) -> str:
         """*at* is a time in seconds since 1970, here and below.

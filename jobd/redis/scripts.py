@@ -33,6 +33,7 @@ _PRELUDES = {
     "lease_clock(": _read("lease_clock"),
     "put_back(": _read("places"),
     "put_in_trash(": _read("trash"),
+    "reserve(": _read("reserve"),
     "trim_dead(": _read("trimming"),
 }
 """What is put before a script that calls such a function."""

@@ -14,7 +14,7 @@ import redis as redis_py
 
 from jobd.keeper import scheduler as scheduler_module
 from jobd.keeper.prune import Prune
-from jobd.keeper.scheduler import BATCH, FIRST, Scheduler
+from jobd.keeper.scheduler import BATCH, Scheduler
 from jobd.redis.connection import connect
 from jobd.testing import EmbeddedServer
 from tests.integration.engine import KEYS, until, waiting
@@ -95,33 +95,118 @@ def large(number: int) -> bytes:
     return b'{"class":"A","args":[%d,"%b"]}' % (number, b"x" * 2**20)
 
 
-def test_batches_of_small_jobs_grow_at_once_to_their_full_size(redis: redis_py.Redis) -> None:
-    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(2 * BATCH + FIRST)})
+def test_batches_of_small_jobs_have_their_full_size_at_once(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(2 * BATCH + 7)})
     scheduler = Scheduler(redis, KEYS, 1.0)
-    moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(3)]
-    assert moved == [FIRST, BATCH, BATCH]
+    moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(4)]
+    assert moved == [BATCH, BATCH, 7, 0]
 
 
 def test_batches_of_large_jobs_are_bounded_in_bytes(redis: redis_py.Redis) -> None:
     scheduler = Scheduler(redis, KEYS, 1.0)
     for _ in range(2):  # What was learned of small ones before does not count.
-        redis.zadd(KEYS.retry, {large(n): 1.0 for n in range(25)})
+        redis.zadd(KEYS.retry, {large(n): 1.0 for n in range(18)})
         redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(2 * BATCH)})
-        moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(7)]
-        assert moved == [FIRST, 3, 3, 3, 3, 3, 0]
+        moved = [promoted(scheduler, redis, KEYS.retry) for _ in range(6)]
+        assert sum(moved) == 18
+        assert max(moved) == 4
         assert redis.zcard(KEYS.schedule) == 0, "each set has its own measure"
         redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(BATCH)})
         promote_all(scheduler)
-    assert len(waiting(redis)) == 2 * (25 + 2 * BATCH + BATCH)
+    assert len(waiting(redis)) == 2 * (18 + 2 * BATCH + BATCH)
 
 
 def test_jobs_larger_than_any_bound_move_one_by_one(
     redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler_module, "BYTES", 10)
-    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(FIRST + 3)})
+    redis.zadd(KEYS.retry, {member(n): 1.0 for n in range(4)})
     scheduler = Scheduler(redis, KEYS, 1.0)
-    assert [promoted(scheduler, redis, KEYS.retry) for _ in range(4)] == [FIRST, 1, 1, 1]
+    assert [promoted(scheduler, redis, KEYS.retry) for _ in range(5)] == [1, 1, 1, 1, 0]
+
+
+def promotions(client: redis_py.Redis) -> int:
+    found: Any = client.info("commandstats")
+    return int(found["cmdstat_evalsha"]["calls"])
+
+
+def test_keepers_are_handed_different_jobs(redis: redis_py.Redis) -> None:
+    """However they take turns, there is a call for each batch, and a first one for each keeper."""
+    redis.zadd(KEYS.schedule, {member(n): 1.0 + n for n in range(12 * BATCH)})
+    keepers = [Scheduler(redis, KEYS, 1.0) for _ in range(4)]
+    Scheduler(redis, KEYS, 1.0)._move(KEYS.schedule, [], time.time(), 0)  # the script is loaded
+    redis.config_resetstat()
+    for _ in range(3):
+        for keeper in keepers:
+            assert promoted(keeper, redis, KEYS.schedule) == BATCH
+    assert promotions(redis) == 12 + 4
+    assert Counter(json.loads(raw)["args"][0] for raw in waiting(redis)) == Counter(
+        range(12 * BATCH)
+    )
+    assert [keeper.turn() for keeper in keepers] == [1.0] * 4
+
+
+def test_a_keeper_waits_for_what_others_promote_and_takes_over_from_the_dead(
+    redis: redis_py.Redis,
+) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(3)})
+    dead, alive = Scheduler(redis, KEYS, 60.0), Scheduler(redis, KEYS, 60.0)
+    _, handed, _ = dead._move(KEYS.schedule, [], time.time(), BATCH)
+    assert len(handed) == 3
+    wait = alive.turn()
+    assert wait is not None
+    assert 0.0 < wait <= scheduler_module.RESERVED == 1.0
+    assert waiting(redis) == []
+    time.sleep(wait)
+    assert alive.turn() == 0.0
+    assert len(waiting(redis)) == 3
+
+
+def test_what_comes_in_front_of_reserved_jobs_is_not_passed_over(redis: redis_py.Redis) -> None:
+    """While others promote without end, it is handed out when a reservation has ended."""
+    redis.zadd(KEYS.schedule, {member(n): 1000.0 + n for n in range(20 * BATCH)})
+    first, second = Scheduler(redis, KEYS, 1.0), Scheduler(redis, KEYS, 1.0)
+    first.turn()
+    second.turn()
+    redis.zadd(KEYS.schedule, {member(-1, "early"): 1.0})
+    first.turn()
+    second.turn()
+    assert waiting(redis, "early") == [], "it is where reserved jobs are"
+    key = KEYS.promoting(KEYS.schedule)
+    assert redis.hget(key, "front") is not None
+    redis.hset(key, "front", "0 1.0")  # as after a second
+    first.turn()
+    first.turn()
+    assert len(waiting(redis, "early")) == 1
+
+
+def test_a_keeper_that_becomes_quiet_forgets_what_it_was_handed(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(3 * BATCH)})
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    scheduler.turn()
+    scheduler.quiet = True
+    scheduler.turn()
+    assert not any(scheduler._handed.values())
+    scheduler.quiet = False
+    promote_all(scheduler)
+    assert redis.zcard(KEYS.schedule) == 0
+
+
+def test_a_key_of_another_type_for_the_reservations_stops_nothing(redis: redis_py.Redis) -> None:
+    redis.set(KEYS.promoting(KEYS.schedule), "?")
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(2 * BATCH)})
+    promote_all(Scheduler(redis, KEYS, 1.0))
+    assert len(waiting(redis)) == 2 * BATCH
+
+
+def test_a_full_server_still_promotes(redis: redis_py.Redis) -> None:
+    redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(2 * BATCH)})
+    redis.config_set("maxmemory", "1")
+    try:
+        promote_all(Scheduler(redis, KEYS, 1.0))
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert len(waiting(redis)) == 2 * BATCH
 
 
 @pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"queue":[5],"class":"A","args":[]}'])
@@ -229,13 +314,15 @@ def test_a_crash_between_reading_and_moving_loses_nothing(
 ) -> None:
     redis.zadd(KEYS.schedule, {member(n): 1.0 for n in range(10)})
     loop = Scheduler(redis, KEYS, 1.0)
-    due = loop._due(KEYS.schedule, time.time())
+    _, due, _ = loop._move(KEYS.schedule, [], time.time(), BATCH)
     # Between the two steps a person deletes one and another keeper takes one.
     redis.zrem(KEYS.schedule, member(3))
     other = Scheduler(redis, KEYS, 1.0)
-    other._promote(KEYS.schedule, [member(4)], time.time())
+    other._handed[KEYS.schedule] = [member(4)]
+    other._promote(KEYS.schedule, time.time())
     for _ in range(2):
-        loop._promote(KEYS.schedule, due, time.time())
+        loop._handed[KEYS.schedule] = list(due)
+        loop._promote(KEYS.schedule, time.time())
     numbers = sorted(json.loads(raw)["args"][0] for raw in waiting(redis))
     assert numbers == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 

@@ -223,6 +223,7 @@ def test_the_keys_are_those_of_the_code() -> None:
         "ref": "ID",
         "label": "LABEL",
         "of": "OF",
+        "source": "SET",
         "at": at,
     }
     times = {"261123|6:41": "YYMMDD|H:MM", "261123|6:4": "YYMMDD|H:M", "20261123": "YYYYMMDD"}

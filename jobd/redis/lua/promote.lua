@@ -1,35 +1,44 @@
--- Moves due jobs from a sorted set to their queues (and members that are no jobs to the dead set).
+-- Moves due jobs from a sorted set to their queues (and members that are no jobs to the dead set),
+-- and hands the keeper that calls it the next ones.
 --
--- KEYS  1 schedule or retry · 2 queues · 3 dead · 4… queue lists
--- ARGV  1 now (s), for the dead set · 2 how many queues follow, then their names, in the order of
---       KEYS, then for each job: the member as it is in the set · position of its queue, from 1,
---       or 0 for the dead set · payload to push
--- Returns  {how many were still in the set and have been moved, the members that stay because the
---       key of their place is of another type …}; others were taken by another keeper or by a
---       person meanwhile.
+-- KEYS  1 schedule or retry · 2 queues · 3 dead · 4 reservations (see reserve.lua) · 5… queue lists
+-- ARGV  1 now (s): what is due, and for the dead set · 2 keeper, '' for a caller that wants no further
+--       jobs · 3 how many at most · 4 bytes after which they end · 5 for how long they are its own (s)
+--       6 how many queues follow, then their names, in the order of KEYS, then for each job: the
+--       member as it is in the set · position of its queue, from 1, or 0 for the dead set · payload
+--       to push
+-- Returns  {how many were still in the set and have been moved, {the members that stay because the
+--       key of their place is of another type …}, {the next members …}, for how long all that are
+--       due are reserved by others (s, as text; '0' if none is due)}; what was not in the set any
+--       more has been taken by another keeper or by a person meanwhile.
 -- The job is written to its new place before it leaves the old one: a script that fails half way
 -- is not rolled back. PERSIST changes nothing; it lets the writes after it happen when memory is
 -- full.
 redis.call('PERSIST', KEYS[1])
-local queues = tonumber(ARGV[2])
+local queues = tonumber(ARGV[6])
 local open = {[0] = fits(KEYS[3], 'zset')}
-for position = 1, queues do open[position] = fits(KEYS[3 + position], 'list') end
-local result = {0}
-for i = 3 + queues, #ARGV, 3 do
+for position = 1, queues do open[position] = fits(KEYS[4 + position], 'list') end
+local moved, refused = 0, {}
+for i = 7 + queues, #ARGV, 3 do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
     local position = tonumber(ARGV[i + 1])
     if not open[position] then
-      result[#result + 1] = ARGV[i]
+      refused[#refused + 1] = ARGV[i]
     else
       if position == 0 then
         redis.call('ZADD', KEYS[3], ARGV[1], ARGV[i + 2])
       else
-        redis.call('SADD', KEYS[2], ARGV[2 + position])
-        redis.call('LPUSH', KEYS[3 + position], ARGV[i + 2])
+        redis.call('SADD', KEYS[2], ARGV[6 + position])
+        redis.call('LPUSH', KEYS[4 + position], ARGV[i + 2])
       end
       redis.call('ZREM', KEYS[1], ARGV[i])
-      result[1] = result[1] + 1
+      moved = moved + 1
     end
   end
 end
-return result
+local members, wait = {}, 0
+if ARGV[2] ~= '' then
+  members, wait = reserve(KEYS[1], KEYS[4], ARGV[2], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]),
+    tonumber(ARGV[5]))
+end
+return {moved, refused, members, tostring(wait)}

@@ -1,0 +1,56 @@
+-- Prelude of promote.lua: shares the due jobs out, so that keepers do not all promote the same.
+--
+-- A reservation says how many jobs a keeper has been handed and until when they are its own; those of
+-- all keepers are the first ones of the set, so the next keeper gets what comes after so many. It is
+-- a hint, by which no job can be lost or doubled: what is promoted must still be in the set. The
+-- reservation of a keeper that has died ends by itself. Jobs that have come in front of reserved
+-- ones meanwhile are not passed over for long: as often as a reservation ends, one keeper is handed
+-- the very first ones. That is what FRONT says, a reservation of no jobs.
+local FRONT = 'front'
+
+-- Returns what *keeper* gets of the members with a score up to *now* · if all of them are reserved by
+-- others, for how long.
+local function reserve(source, reservations, keeper, now, most, room, seconds)
+  local keeps = fits(reservations, 'hash')
+  local time = redis.call('TIME')
+  local clock = time[1] + time[2] / 1000000
+  local first, next_end, front = 0, math.huge, false
+  if keeps then
+    redis.call('HDEL', reservations, keeper)
+    local held = redis.call('HGETALL', reservations)
+    for i = 1, #held, 2 do
+      local jobs, till = string.match(held[i + 1], '^(%d+) (%d+%.?%d*)$')
+      if till and tonumber(till) > clock then
+        first, next_end = first + jobs, math.min(next_end, tonumber(till))
+        front = front or held[i] == FRONT
+      else
+        redis.call('HDEL', reservations, held[i])
+      end
+    end
+  end
+  if not front then first = 0 end
+
+  local due = redis.call('ZCOUNT', source, '-inf', now)
+  if due == 0 then return {}, 0 end
+  if first >= due then return {}, next_end - clock end
+  local members, draught = {}, 1 -- grows as in portion.lua
+  local bytes = 0
+  while #members < most and first < due and bytes < room do
+    local last = math.min(first + draught, due, first + most - #members) - 1
+    for _, member in ipairs(redis.call('ZRANGE', source, first, last)) do
+      bytes = bytes + #member
+      members[#members + 1] = member
+    end
+    first = last + 1
+    local fitting = math.floor((room - bytes) * #members / (bytes + 1))
+    draught = math.max(1, math.min(2 * draught, 16, fitting))
+  end
+  if keeps then
+    local till = string.format('%.6f', clock + seconds)
+    redis.call('HSET', reservations, keeper, #members .. ' ' .. till)
+    if not front then redis.call('HSET', reservations, FRONT, '0 ' .. till) end
+    redis.call('EXPIRE', reservations, 60)
+  end
+  return members, 0
+end
+
