@@ -103,6 +103,7 @@ RELEASE = Script("release")
 RENEW = Script("renew")
 RECOVER = Script("recover")
 PROMOTE = Script("promote")
+LIST_WORK = Script("list_work")
 
 # What people do to jobs and workers.
 REMOVE = Script("remove")

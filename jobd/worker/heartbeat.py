@@ -1,8 +1,8 @@
 """The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
 
-Every ten seconds it writes the process hash, the set of running jobs and what the metrics have
-counted, and takes at most one remote signal; every other time it renews the lease, as the keeper
-does (for a worker too busy to).
+Every ten seconds it writes the process hash, what has changed among the running jobs and what the
+metrics have counted, and takes at most one remote signal; every other time it renews the lease, as
+the keeper does (for a worker too busy to).
 The keys are Sidekiq's, in the forms of old and new versions at once.
 """
 
@@ -26,13 +26,16 @@ from jobd.redis.inflight import LEASE
 from jobd.redis.keys import Keys
 from jobd.version import VERSION
 from jobd.worker.metrics import Metrics
-from jobd.worker.pool import Pool
+from jobd.worker.pool import Pool, Working
 
 BEAT = 10.0
 """Seconds between beats."""
 
 RENEW = 1.5 * BEAT
 """Seconds between renewals of the lease, hence every other beat: the keeper renews it as well."""
+
+WORK_BYTES = 1_048_576
+"""Bytes of running jobs after which a call of the script that lists them carries no further one."""
 
 TTL = 60
 """Seconds after which a worker that does not beat is forgotten by dashboards."""
@@ -83,7 +86,7 @@ class Heartbeat(Loop):
         self._slow_beats = 0
         self._renew_at = 0.0
         self._round_trip = 0.0
-        self._work_listed = False
+        self._listed: dict[str, tuple[int, int]] | None = None
         self._stacks: deque[tuple[float, str]] = deque()
         self._due = 0.0
         self.quiet = False
@@ -163,28 +166,43 @@ class Heartbeat(Loop):
         return signal.decode(errors="replace") if signal else None
 
     def _write_work(self) -> None:
-        """Write the running jobs, under the names that new and old Sidekiqs read."""
-        offset = time.time() - time.monotonic()
-        entries: dict[Any, Any] = {
-            work.thread: encode(
-                {
-                    "queue": work.job.queue,
-                    "payload": work.job.payload.decode("utf-8", "replace"),
-                    "run_at": int(work.started / 1e9 + offset),
-                }
-            )
-            for work in self._pool.working()
-        }
-        if not entries and not self._work_listed:
-            return
-        pipeline = self._client.pipeline()
-        for key in (self._keys.work(self._identity), self._keys.workers(self._identity)):
-            pipeline.unlink(key)
-            if entries:
-                pipeline.hset(key, mapping=entries)
-                pipeline.expire(key, TTL)
-        pipeline.execute()
-        self._work_listed = bool(entries)
+        """List the running jobs. Each is sent once, however long it runs, unless the lists are
+        lost."""
+        working = self._pool.working()
+        listed, self._listed = self._listed, None  # should this fail, all are sent the next time
+        if listed is None or self._list_work(working, listed) != len(working):
+            self._list_work(working, None)
+        self._listed = {work.thread: (work.job.sequence, work.started) for work in working}
+
+    def _list_work(self, working: list[Working], listed: dict[str, tuple[int, int]] | None) -> int:
+        """Make *working* of what is *listed*, whatever that is if None; returns how many are."""
+        if not working and listed == {}:
+            return 0
+        keys = [self._keys.work(self._identity), self._keys.workers(self._identity)]
+        known, threads = listed or {}, {work.thread for work in working}
+        ended = known.keys() - threads
+        call: list[Any] = [TTL, int(listed is None), len(ended), *ended]
+        room = WORK_BYTES
+        for work in working:
+            if known.get(work.thread) == (work.job.sequence, work.started):
+                continue
+            if room <= 0:
+                scripts.LIST_WORK(self._client, keys, call)
+                call, room = [TTL, 0, 0], WORK_BYTES
+            entry = self._entry(work)
+            call += (work.thread, entry)
+            room -= len(entry)
+        return int(scripts.LIST_WORK(self._client, keys, call))
+
+    @staticmethod
+    def _entry(work: Working) -> bytes:
+        return encode(
+            {
+                "queue": work.job.queue,
+                "payload": work.job.payload.decode("utf-8", "replace"),
+                "run_at": int(time.time() - time.monotonic() + work.started / 1e9),
+            }
+        )
 
     def _write_stacks(self) -> None:
         while self._stacks:

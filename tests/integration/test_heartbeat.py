@@ -166,6 +166,86 @@ def test_running_jobs_are_listed_for_old_and_new_dashboards(
         assert fields(redis)["busy"] == "0"
 
 
+def received(client: redis_py.Redis) -> int:
+    """Bytes that the server has been sent."""
+    found: Any = client.info("stats")
+    return int(found["total_net_input_bytes"])
+
+
+def test_a_running_job_is_sent_once(server: EmbeddedServer, redis: redis_py.Redis) -> None:
+    opened = gate("once")
+    raws = [payload("Hold", "once", note="n" * 700_000, jid=f"j{n}") for n in range(3)]
+    keys = (KEYS.work(ME), KEYS.workers(ME))
+
+    def listed() -> list[list[bytes]]:
+        found: Any = [redis.hvals(key) for key in keys]
+        return [sorted(one) for one in found]
+
+    with engine(server.url, threads=3) as one, connect(server.url) as client:
+        beating = Beating(one, client)
+        push(redis, "default", *raws)
+        until(lambda: len(held) == 3, "they run")
+        before = received(redis)
+        beating.loop.turn()
+        assert 2_100_000 < received(redis) - before < 2_300_000
+        entries = listed()
+        assert [len(one) for one in entries] == [3, 3]
+        assert {json.loads(entry)["payload"] for entry in entries[0]} == set(
+            map(bytes.decode, raws)
+        )
+        assert entries[0] == entries[1]
+        redis.expire(keys[0], 5)
+        before = received(redis)
+        beating.loop.turn()
+        assert received(redis) - before < 100_000
+        assert redis.ttl(keys[0]) > 50
+        # What has been lost is sent again: the server was emptied, or somebody has removed a part.
+        redis.delete(keys[1])
+        beating.loop.turn()
+        assert listed() == entries
+        redis.hdel(keys[0], next(iter(redis.hkeys(keys[0]))))
+        beating.loop.turn()
+        assert listed() == entries
+        opened.set()
+        until(lambda: processed(redis) == 3 and not one.pool.working(), "they ended")
+        beating.loop.turn()
+        assert not redis.exists(*keys)
+
+
+def test_the_next_job_of_a_thread_takes_the_place_of_the_one_before(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    first, second = gate("first"), gate("second")
+    with engine(server.url, threads=1) as one, connect(server.url) as client:
+        beating = Beating(one, client)
+        for name in ("first", "second"):
+            push(redis, "default", payload("Hold", name))
+            until(lambda name=name: name in held, "it runs")  # type: ignore[misc]
+            beating.loop.turn()
+            [entry] = redis.hvals(KEYS.work(ME))
+            assert json.loads(json.loads(entry)["payload"])["args"] == [name]
+            first.set()
+        second.set()
+        until(lambda: not one.pool.working(), "it ended")
+    assert processed(redis) == 2
+
+
+def test_lists_of_another_type_are_replaced(server: EmbeddedServer, redis: redis_py.Redis) -> None:
+    opened = gate("typed")
+    with engine(server.url, threads=1) as one, connect(server.url) as client:
+        beating = Beating(one, client)
+        push(redis, "default", payload("Hold", "typed"))
+        until(lambda: held, "it runs")
+        beating.loop.turn()
+        redis.delete(KEYS.work(ME))
+        redis.set(KEYS.work(ME), "of another program")
+        with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+            beating.loop.turn()
+        beating.loop.turn()
+        assert redis.hlen(KEYS.work(ME)) == redis.hlen(KEYS.workers(ME)) == 1
+        opened.set()
+
+
 def test_one_remote_signal_a_beat_oldest_first(redis: redis_py.Redis, still: Beating) -> None:
     for name in ("TSTP", "TTIN", "TERM"):
         redis.lpush(KEYS.signals(ME), name)
