@@ -145,6 +145,8 @@ def _table(rows: list[dict[str, str]]) -> Iterable[str]:
 
 
 def _warnings(answer: dict[str, Any]) -> Iterable[str]:
+    if short := answer.get("memory_short"):  # a daemon of an older version does not look
+        yield click.style(f"! {short}", fg="yellow")
     if answer["degraded"]:
         text = "DEGRADED: processes crash again and again; the log says why"
         yield click.style(f"! {text}", fg="red", bold=True)

@@ -289,6 +289,7 @@ def _check_redis(report: Report, config: Config) -> None:
     from redis.exceptions import RedisError
 
     from jobd.redis.connection import connect, reason
+    from jobd.redis.health import memory_short
 
     where = redact(config.redis)
     try:
@@ -314,6 +315,8 @@ def _check_redis(report: Report, config: Config) -> None:
             f"the server at {where} has maxmemory-policy {policy}: it deletes jobs when its "
             "memory is full; set it to noeviction"
         )
+    if short := memory_short(info):
+        report.warnings.append(f"the server at {where}: {short}")
     valkey = info.get("valkey_version")
     report.facts.append(
         f"server: {f'Valkey {valkey}' if valkey else f'Redis {version}'} at {where}"

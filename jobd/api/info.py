@@ -10,11 +10,8 @@ import redis as redis_py
 
 from jobd.api.reading import integer
 from jobd.api.session import Session
-from jobd.redis.health import EVICTION_ADVICE, may_evict
+from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
 from jobd.texts import Text
-
-NEARLY_FULL = 0.8
-"""Share of ``maxmemory`` from which on there is a warning."""
 
 SLOW = 0.05
 """Seconds; a round trip that takes longer is worth a warning."""
@@ -30,6 +27,7 @@ class RedisInfo:
         latency: seconds that a PING took, there and back.
         clients: open connections.
         used_memory, peak_memory, max_memory: bytes; a maximum of 0 is none.
+        memory_short: a warning that the server is nearly full, or None; one of the *warnings*.
         eviction_policy: what a full server does.
         keys: keys in this database.
         commands_per_second: all that it does, for everybody.
@@ -50,6 +48,7 @@ class RedisInfo:
     used_memory: int
     peak_memory: int
     max_memory: int
+    memory_short: str | None
     eviction_policy: str
     keys: int
     commands_per_second: int
@@ -79,6 +78,7 @@ def info(session: Session) -> RedisInfo:
         "used_memory": integer(found.get("used_memory")),
         "peak_memory": integer(found.get("used_memory_peak")),
         "max_memory": integer(found.get("maxmemory")),
+        "memory_short": memory_short(found),
         "eviction_policy": str(found.get("maxmemory_policy", "noeviction")),
         "keys": integer(keys),
         "commands_per_second": integer(found.get("instantaneous_ops_per_sec")),
@@ -103,7 +103,7 @@ def _snapshots(redis: redis_py.Redis) -> bool | None:
 
 
 def _warnings(facts: dict[str, Any]) -> list[Text]:
-    warnings = []
+    warnings: list[Text] = []
     if may_evict(facts["eviction_policy"]):
         warnings.append(
             Text(
@@ -112,15 +112,8 @@ def _warnings(facts: dict[str, Any]) -> list[Text]:
                 advice=EVICTION_ADVICE,
             )
         )
-    most, used = facts["max_memory"], facts["used_memory"]
-    if most and used >= NEARLY_FULL * most:
-        warnings.append(
-            Text(
-                "Redis uses %(share)s of the memory it may have; when it is full no job can be "
-                "pushed. Raise maxmemory, or find out what fills it.",
-                share=f"{used / most:.0%}",
-            )
-        )
+    if short := facts["memory_short"]:
+        warnings.append(short)
     if facts["snapshots"] is False and not facts["append_only"]:
         warnings.append(
             Text(

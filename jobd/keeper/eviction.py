@@ -1,29 +1,36 @@
-"""Warns when the server may throw jobs away.
+"""Warns when the server may throw jobs away, or is about to take no more.
 
 With any ``maxmemory-policy`` but ``noeviction``, a server that runs full evicts keys, queues with
-all their jobs among them, without an error for anybody.
+all their jobs among them, without an error for anybody. With it, it refuses pushes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
 
 from jobd.background import Loop
-from jobd.redis.health import EVICTION_ADVICE, may_evict
+from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
 
-INTERVAL = 3600.0
-"""Seconds between looks; the policy can be changed at any time."""
+INTERVAL = 10.0
+"""Seconds between looks: a flood of pushes can fill a server in minutes."""
 
 
 class Eviction(Loop):
-    """Looks at the policy at the start and every hour. Once a server is told off it is enough."""
+    """Looks at the policy and at the memory, and logs what endangers jobs once, when it begins.
 
-    def __init__(self, client: redis.Redis) -> None:
+    Args:
+        on_short: told, when that changes, why memory is short; "" when it is not.
+    """
+
+    def __init__(self, client: redis.Redis, on_short: Callable[[str], None]) -> None:
         super().__init__("eviction", client)
         self._client = client
+        self._on_short = on_short
         self._warned_of = ""
+        self._short = False
 
     def turn(self) -> float:
         info: Any = self._client.info("memory")
@@ -35,4 +42,9 @@ class Eviction(Loop):
                 advice=EVICTION_ADVICE,
             )
         self._warned_of = policy
+        short = memory_short(info)
+        if short and not self._short:
+            self.log.warning("redis_nearly_full", advice=str(short))
+        self._short = bool(short)
+        self._on_short(str(short or ""))
         return INTERVAL

@@ -42,9 +42,10 @@ class Keeper(Child):
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
-        others = (Prune(client, keys), Eviction(client))
+        others = (Prune(client, keys), Eviction(client, self._on_short))
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._recovered: list[Message] = []
+        self._short = self._short_told = ""
         self._deadline: float | None = None
 
     def run(self) -> int:
@@ -88,6 +89,9 @@ class Keeper(Child):
         # The scheduler asks most often; quiet, it does not ask at all.
         missed = "" if self._scheduler.quiet else self._scheduler.outage
         self.tell_outage(missed or self._recovery.outage)
+        if (short := self._short) != self._short_told:
+            self._short_told = short
+            self.tell({"type": "memory_short", "why": short})
         while self._recovered:
             self.tell(self._recovered.pop(0))
         if self._deadline is None or self.exit_code is not None:
@@ -107,6 +111,10 @@ class Keeper(Child):
         """Called by the recovery's thread."""
         self._recovered.append({"type": "recovered", "identity": identity, "jobs": jobs})
         self.bell.ring()
+
+    def _on_short(self, why: str) -> None:
+        """Called by the thread that looks at the server's memory."""
+        self._short = why
 
     def stacks(self) -> str:
         return stacks.dump(f"{self.seat.role} {self.seat.identity}", {})

@@ -60,7 +60,8 @@ class Child:
     *slot* is the one for which it was made, whoever is in it now. *requests* is where a zygote is
     asked for workers. *trouble* is what the watch sees in it, in words; *memory* its share in bytes
     when it was last measured. *outage* is what keeps it from Redis, in its own words, "" if nothing
-    does; *outage_since* is when it said so first.
+    does; *outage_since* is when it said so first. *memory_short* is what the keeper says of a
+    server that is nearly full.
     """
 
     slot: Slot
@@ -85,6 +86,7 @@ class Child:
     memory: int = 0
     outage: str = ""
     outage_since: float = 0.0
+    memory_short: str = ""
     kill_at: float = float("inf")
     dumped: bool = False
     requests: socket.socket | None = None

@@ -73,6 +73,8 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str) -> st
     notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
         notes.append(f"Redis unavailable: {missing['error']}")
+    elif short := memory_short(staff):
+        notes.append(short)
     troubles = [
         f"{child.role} {child.trouble}" for child in staff.slots.children() if child.trouble
     ]
@@ -92,6 +94,12 @@ def outage(staff: Staff, now: float) -> dict[str, Any] | None:
         "seconds": round(now - missing[0].outage_since, 1),
         "error": missing[-1].outage,
     }
+
+
+def memory_short(staff: Staff) -> str:
+    """What the keeper says of a server that is nearly full."""
+    keeper = staff.slots.keeper.child
+    return keeper.memory_short if keeper else ""
 
 
 def _condition(child: Child) -> str:
@@ -162,6 +170,7 @@ def status(
         "tag": config.tag,
         "redis": config.redacted().redis,
         "outage": outage(staff, now),
+        "memory_short": memory_short(staff),
         "logfile": config.logfile,
         "concurrency": config.concurrency,
         "queues": [queue.name for queue in config.queues],

@@ -34,6 +34,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "quieting": {"cause": str},
     "stopping": {"cause": str},
     "outage": {"error": str},
+    "memory_short": {"why": str},
     "interrupted": {"jobs": int},
     "recovered": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
@@ -96,6 +97,7 @@ class Staff:
             "resumed": self._on_resumed,
             "stopping": self._on_stopping,
             "outage": self._on_outage,
+            "memory_short": self._on_memory_short,
             "interrupted": self._on_interrupted,
             "recovered": self._on_recovered,
             "reopened": self._on_reopened,
@@ -214,6 +216,9 @@ class Staff:
         if not child.outage:
             child.outage_since = time.monotonic()
         child.outage = message["error"]
+
+    def _on_memory_short(self, keeper: Child, message: Message) -> None:
+        keeper.memory_short = message["why"]
 
     def _on_interrupted(self, _child: Child, message: Message) -> None:
         self.returned += message["jobs"]

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -135,6 +136,20 @@ def test_a_server_that_may_evict_jobs_is_warned_about(
         redis.config_set("maxmemory-policy", "noeviction")
     assert not report.problems
     assert any("maxmemory-policy allkeys-lru" in text for text in report.warnings)
+
+
+def test_a_server_that_is_nearly_full_is_warned_about(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    memory: Any = redis.info("memory")
+    redis.config_set("maxmemory", int(memory["used_memory"] * 1.1))
+    try:
+        report = look(server.url)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert not report.problems
+    assert any("of the memory it may have" in text for text in report.warnings)
+    assert not any("of the memory" in text for text in look(server.url).warnings)
 
 
 def test_a_mistyped_variable_and_an_empty_application_are_warned_about(
