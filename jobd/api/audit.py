@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobd.api.reading import check_bounds, integer, text, unsigned
+from jobd.api.reading import BYTES, Stride, check_bounds, integer, text, unsigned
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
 
@@ -59,7 +59,8 @@ class Audit:
         return int(size)
 
     def page(self, count: int = 25, *, before: str = "") -> list[AuditEntry]:
-        """The last entries; one command, O(*count*).
+        """The last entries; some commands, O(*count*). Where entries are large it ends after about
+        4 MB, so the page is shorter.
 
         The steps of one long action are one entry, if they are on the page together: what has the
         same id, and was done by the same one to the same target.
@@ -79,9 +80,8 @@ class Audit:
         if before and place == (0, 0):
             return []  # there is nothing before the first one, and Redis refuses to look
         end = f"({before}" if before else "+"
-        found: Any = self._api.redis.xrevrange(self._api.keys.audit, end, "-", count=count)
         merged: dict[tuple[str, ...], AuditEntry] = {}
-        for entry in (_entry(text(ident), fields) for ident, fields in found):
+        for entry in (_entry(text(ident), fields) for ident, fields in self._read(end, count)):
             action = (entry.ref, entry.who, entry.action, entry.target)
             newer = merged.get(action)
             if newer is not None:
@@ -89,6 +89,20 @@ class Audit:
                 entry = replace(entry, jobs=newer.jobs + entry.jobs, at=newer.at)
             merged[action] = entry
         return list(merged.values())
+
+    def _read(self, end: str, count: int) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+        """The entries before *end*, about :data:`BYTES` of them."""
+        stride, room = Stride(), BYTES
+        while count > 0 and room > 0:
+            found: Any = self._api.redis.xrevrange(
+                self._api.keys.audit, end, "-", count=min(count, stride.entries)
+            )
+            if not found:
+                break
+            yield from found
+            sizes = [sum(map(len, fields.values())) for _, fields in found]
+            stride.took(sizes)
+            end, count, room = f"({text(found[-1][0])}", count - len(found), room - sum(sizes)
 
     def __iter__(self) -> Iterator[AuditEntry]:
         """All entries, the last one first, read in bounded steps as they are needed."""

@@ -35,7 +35,7 @@ class Api(Session):
     # -- counters --------------------------------------------------------------------------------
 
     def counters(self) -> Counters:
-        """Totals and sizes of the sets. Cost: one round trip of seven commands, each O(1).
+        """Totals and sizes of the sets. Cost: two round trips of seven commands, each O(1).
 
         Raises:
             redis.RedisError: the server does not answer, as for everything here.

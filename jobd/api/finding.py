@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobd.api.entries import is_plain
 from jobd.api.queuescan import QueueScan
-from jobd.api.reading import MOST, STEP_BYTES, Stride
+from jobd.api.reading import MOST, MOST_HELD, STEP_BYTES, Stride
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.errors import ArgumentError
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 NEAR = 2_000
 """Jobs that workers may have taken since a page of a queue was read, without a long search."""
-
-MOST_HELD = 64 * 1024 * 1024
-"""Bytes of the jobs that are found at once by their keys."""
 
 _KEY = re.compile(r"(-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?))-(.+)", re.DOTALL)
 
@@ -52,18 +49,21 @@ def entries(
     jobs: JobSet, session: Session, keys: Iterable[str], seconds: float | None
 ) -> list[SortedEntry]:
     """See :meth:`JobSet.find_all`."""
-    found, room = [], MOST_HELD
+    found: list[SortedEntry] = []
     for entry in scored(jobs, session, {_parsed(key) for key in keys}, seconds):
         found.append(entry)
-        room -= len(entry.value)
-        if room < 0:
-            raise ArgumentError(
-                Text(
-                    "these jobs have more than %(most)s MB together; choose fewer of them",
-                    most=MOST_HELD // 1024**2,
-                )
-            )
+        _require_room(found)
     return found
+
+
+def _require_room(found: Sequence[JobRecord]) -> None:
+    if sum(len(one.value) for one in found) > MOST_HELD:
+        raise ArgumentError(
+            Text(
+                "these jobs have more than %(most)s MB together; choose fewer of them",
+                most=MOST_HELD // 1024**2,
+            )
+        )
 
 
 def scored(
@@ -99,20 +99,20 @@ def queued(
     wanted = {key.digest: key for key in keys}
     found: list[JobRecord] = []
     placed = [key for key in wanted.values() if key.place is not None]
-    raws: list[Any] = []
-    stride = Stride()
-    while len(raws) < len(placed):
+    stride, looked = Stride(), 0
+    while part := placed[looked : looked + stride.entries]:
         with session.redis.pipeline(transaction=False) as pipe:
-            for key in placed[len(raws) : len(raws) + stride.entries]:
+            for key in part:
                 pipe.lindex(queue._key, -1 - (key.place or 0))
-            part: list[Any] = pipe.execute()
-        stride.took([raw or b"" for raw in part])
-        raws += part
-    for key, raw in zip(placed, raws, strict=True):
-        record = JobRecord(raw or b"", queue.name, session, place=key.place)
-        if record.digest == key.digest:
-            found.append(record)
-            del wanted[key.digest]
+            raws = [raw or b"" for raw in pipe.execute()]
+        stride.took([len(raw) for raw in raws])
+        looked += len(part)
+        for key, raw in zip(part, raws, strict=True):
+            record = JobRecord(raw, queue.name, session, place=key.place)
+            if record.digest == key.digest:
+                found.append(record)
+                del wanted[key.digest]
+        _require_room(found)
     end = _end(seconds)
     near = min((key.place or 0 for key in wanted.values()), default=0) - NEAR
     # Those before it can only have been taken: it is now nearer to the end than it was.
@@ -125,6 +125,7 @@ def queued(
             for job in scan.next():
                 if wanted.pop(job.digest, None) is not None:
                     found.append(job)
+            _require_room(found)
             if most is not None and scan.scanned > most:
                 break
     return found

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from jobd.api.reading import (
     MOST,
-    STEP,
+    MOST_HELD,
     answers,
     batches,
     decoded,
+    hashes,
     integer,
     mapping,
     members,
@@ -145,22 +146,21 @@ class ProcessSet:
     def all(self, most: int | None = None) -> list[Process]:
         """All that live, by identity.
 
-        Cost: a round trip for each 250 processes, and some for their list; O(processes).
+        Cost: a script for each 250 processes or megabyte of what they tell, and some for their
+        list; O(processes). Of more than about 64 MB, some are not in it.
 
         Args:
             most: of more processes than so many, any so many of them.
         """
         redis, keys = self._api.redis, self._api.keys
         identities = sorted(text(member) for member in members(redis, keys.processes, most))
-        return [
-            process for batch in batches(identities, size=STEP) for process in self._read(batch)
-        ]
+        return self._read(identities)
 
     def __iter__(self) -> Iterator[Process]:
         return iter(self.all())
 
     def __getitem__(self, identity: str) -> Process:
-        """The process of that identity; one round trip.
+        """The process of that identity; two commands.
 
         Raises:
             KeyError: there is none, or it has died.
@@ -206,7 +206,7 @@ class ProcessSet:
 
     def stacks(self, identities: Sequence[str]) -> dict[str, Stacks]:
         """The stacks of these processes by identity, as far as they have told them; see
-        :meth:`Process.stacks`. A round trip for each 20."""
+        :meth:`Process.stacks`. A script for each megabyte."""
         return read_stacks(self._api, identities)
 
     def _send_all(self, name: str, signal: Signal) -> int:
@@ -241,21 +241,19 @@ class ProcessSet:
         return gone
 
     def _read(self, identities: list[str]) -> list[Process]:
-        keys = self._api.keys
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.get(keys.leader)
-            for identity in identities:
-                pipe.hmget(keys.process(identity), _FIELDS)
-            leader, *beats = answers(pipe)
-        return [
-            _process(self._api, identity, beat, leader == identity.encode())
-            for identity, beat in zip(identities, beats, strict=True)
+        redis, keys = self._api.redis, self._api.keys
+        leader = self.leader if identities else ""
+        found, room = [], MOST_HELD
+        for identity, beat in zip(
+            identities, hashes(redis, [keys.process(one) for one in identities]), strict=False
+        ):
             # Without its hash a process is dead; without `info` it never began.
-            if beat is not None and beat[0] is not None
-        ]
-
-
-_FIELDS = ["info", "concurrency", "busy", "beat", "quiet", "rss", "rtt_us"]
+            if b"info" in beat:
+                found.append(_process(self._api, identity, beat, leader == identity))
+                room -= len(beat[b"info"])
+            if room <= 0:
+                break
+        return found
 
 
 def send(session: Session, action: Action, signal: Signal, processes: list[Process]) -> int:
@@ -270,9 +268,8 @@ def send(session: Session, action: Action, signal: Signal, processes: list[Proce
     return told
 
 
-def _process(session: Session, identity: str, beat: list[bytes | None], leader: bool) -> Process:
-    info_raw, concurrency, busy, at, quiet, rss, rtt = beat
-    info = mapping(decoded(info_raw or b""))
+def _process(session: Session, identity: str, beat: dict[bytes, bytes], leader: bool) -> Process:
+    info = mapping(decoded(beat[b"info"]))
     weights = _weights(info)
     return Process(
         identity=identity,
@@ -286,14 +283,14 @@ def _process(session: Session, identity: str, beat: list[bytes | None], leader: 
         version=str(info.get("version") or "").removeprefix("jobd "),
         is_jobd=info.get("implementation") == "jobd",
         # A field since Sidekiq 8.1.2, a part of `info` before.
-        concurrency=integer(info.get("concurrency") if concurrency is None else concurrency),
-        busy=integer(busy),
-        stopping=quiet == b"true",
+        concurrency=integer(beat.get(b"concurrency", info.get("concurrency"))),
+        busy=integer(beat.get(b"busy")),
+        stopping=beat.get(b"quiet") == b"true",
         embedded=info.get("embedded") is True,
         leader=leader,
-        rss=integer(rss),
-        rtt_us=integer(rtt),
-        beat=number(at),
+        rss=integer(beat.get(b"rss")),
+        rtt_us=integer(beat.get(b"rtt_us")),
+        beat=number(beat.get(b"beat")),
         started_at=number(info.get("started_at")),
         _api=session,
     )

@@ -27,6 +27,9 @@ BYTES = 4 * 1024 * 1024
 """About what one page has, or one step of an action. No command tells the size of a job before it
 is read, so each draught is as large as the one before it promises."""
 
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes that are held at once where all of something is wanted, however large it is."""
+
 STEP, STEP_BYTES = 250, 1024 * 1024
 """Entries that a script reads, and about the bytes of them. Everybody else waits meanwhile: with
 four times as many, some calls took more than 10 ms."""
@@ -129,10 +132,10 @@ class Stride:
     def __init__(self) -> None:
         self.entries = FIRST
 
-    def took(self, raws: Sequence[bytes]) -> None:
-        """Learn from what a step has brought."""
-        if raws:
-            fitting = BYTES * len(raws) // (sum(map(len, raws)) + 1)
+    def took(self, sizes: Sequence[int]) -> None:
+        """Learn from what a step has brought: the bytes of each item."""
+        if sizes:
+            fitting = BYTES * len(sizes) // (sum(sizes) + 1)
             self.entries = max(1, min(MOST, 4 * self.entries, fitting))
 
 

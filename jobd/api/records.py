@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +20,8 @@ import msgspec
 
 from jobd.api import display
 from jobd.api.iterations import IterableState, iterable_states
-from jobd.api.reading import batches, decoded, mapping, number, text, texts
+from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Action, Session, session_or_default
-from jobd.redis import scripts
-from jobd.redis.protocol import Argument
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -94,9 +92,9 @@ class JobRecord:
 
     @property
     def before(self) -> int | None:
-        """Jobs of its queue that were to run before it when it was read; None if it was read from
-        the other end, or not from a queue."""
-        return self._place if self._place is not None and self._place >= 0 else None
+        """Jobs of its queue that were to run before it when it was read; None if it was not read
+        from a queue."""
+        return self._place
 
     @property
     def malformed(self) -> bool:
@@ -254,9 +252,8 @@ class JobRecord:
 
     @property
     def ahead(self) -> int | None:
-        """Jobs of its queue that were to run before it when it was read; None where nobody looked,
-        or it was read from the other end."""
-        return self._place if self._place is not None and self._place >= 0 else None
+        """The same as :attr:`before`."""
+        return self._place
 
     # -- asking and changing ---------------------------------------------------------------------
 
@@ -270,13 +267,13 @@ class JobRecord:
         return found.get(self.jid)
 
     def delete(self) -> bool:
-        """Take it out of its queue; one script.
-
-        Cost: nothing is searched if it is where it was read; else O(n) of the queue.
+        """Take it out of its queue; costs as :meth:`jobd.api.Queue.delete`.
 
         Returns:
             Whether it was still there.
         """
+        from jobd.api.queued import delete_queued  # which has records itself
+
         session = session_or_default(self._api)
         action = Action(session, "delete", f"queue:{self.queue}")
         return delete_queued(session, action, self.queue, [self]) == 1
@@ -285,53 +282,6 @@ class JobRecord:
 def weight(record: JobRecord) -> int:
     """Its bytes."""
     return len(record.value)
-
-
-def delete_queued(session: Session, action: Action, queue: str, records: list[JobRecord]) -> int:
-    """One step of *action*: delete jobs from a queue.
-
-    Args:
-        records: at most :data:`~jobd.api.reading.BATCH`, all read from the same end of the queue,
-            in their order.
-    """
-    keys = [session.keys.queue(queue)]
-    return all_of(
-        records,
-        lambda rest: action.call_undoable(scripts.UNQUEUE, keys, by_place(action, rest)),
-    )
-
-
-def all_of(records: list[JobRecord], call: Callable[[list[JobRecord]], Any]) -> int:
-    """Call a script that says how many jobs it has changed and how many it has looked for, until it
-    has looked for all; how many it has changed."""
-    total = 0
-    while records:
-        changed, handled = call(records)
-        total, records = total + changed, records[handled:]
-    return total
-
-
-def by_place(action: Action, records: list[JobRecord]) -> list[Argument]:
-    """The arguments of a script that finds jobs of a queue by their places: a mark, the end from
-    which they count, and the jobs, which are as for :func:`delete_queued`."""
-    from_head = bool(records) and (records[0]._place or 0) < 0
-    # No payload begins with a byte that no text has.
-    arguments: list[Argument] = [
-        b"\xff" + action.ref.encode(),
-        "LEFT" if from_head else "RIGHT",
-    ]
-    for record in records:
-        place = record._place or 0
-        arguments += (-1 - place if from_head else place, record.value)
-    return arguments
-
-
-def in_order(records: list[JobRecord]) -> Iterator[list[JobRecord]]:
-    """Jobs of a queue in batches as :func:`delete_queued` takes them."""
-    for from_head in (True, False):
-        mine = [record for record in records if ((record._place or 0) < 0) == from_head]
-        mine.sort(key=lambda record: (record._place is None, abs(record._place or 0)))
-        yield from batches(mine, weight)
 
 
 def unpacked(packed: str) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import time
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from jobd.api.queues import waits
 from jobd.api.reading import MOST, answers, batches, integer, members, text
-from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError
 from jobd.options import DEFAULT_QUEUE
@@ -79,9 +78,8 @@ def counters(session: Session) -> Counters:
         pipe.zcard(keys.retry)
         pipe.zcard(keys.dead)
         pipe.scard(keys.processes)
-        pipe.lindex(keys.queue(DEFAULT_QUEUE), -1)
-        *numbers, oldest = answers(pipe)
-    latency = 0.0 if oldest is None else JobRecord(oldest).waited(time.time())
+        numbers = answers(pipe)
+    [(_, latency)] = waits(session, [DEFAULT_QUEUE])
     processed, failed, scheduled, retries, dead, processes = map(integer, numbers)
     return Counters(processed, failed, scheduled, retries, dead, processes, latency)
 

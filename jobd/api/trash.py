@@ -8,12 +8,14 @@ Redis forgets it.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobd.api.reading import BATCH, MOST, Page, check_bounds, integer, number, portion, text
+from jobd.api.queued import located, mark
+from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, number, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError, ConflictError
@@ -70,8 +72,9 @@ class Deletion:
         times. Killed jobs come back only as far as they are still dead. A job that was edited
         leaves its queue, and is again what it was.
 
-        Cost: a script for each 100 jobs, each O(100 log n). After a crash in between every job is
-        in one of the two places, and calling it again goes on.
+        Cost: a script for each 100 jobs, each O(100 log n); for an edited job a search through its
+        queue, O(n), in bounded steps. After a crash in between every job is in one of the two
+        places, and calling it again goes on.
 
         Args:
             seconds: stop after about so long; call it again for the rest.
@@ -95,34 +98,41 @@ class Deletion:
             *(keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)),
             *(home, keys.queues, away),
         ]
-        arguments: list[Argument] = [self.ref, queue, kind, BATCH]
         action = Action(self._api, "restore", self.origin)
+        arguments: list[Argument] = [self.ref, queue, kind, BATCH]
+        if edited:
+            return self._restore_edited(edited, action, places, arguments)
         end = None if seconds is None else time.monotonic() + seconds
         total, left = 0, 1
         while left:
-            restored, left = action.call(scripts.RESTORE, places, arguments)
-            if edited and left:
-                raise ConflictError(
-                    Text(
-                        "The job as it was edited is not in queue %(queue)s any more: a worker has "
-                        "taken it, or somebody has moved or deleted it. Nothing was restored; what "
-                        "it was stays in the trash.",
-                        queue=edited,
-                    )
-                )
+            restored, left = action.call(scripts.RESTORE, places, [*arguments, 0, ""])
             total += restored
             if end is not None and time.monotonic() >= end:
                 break
         return total
 
+    def _restore_edited(
+        self, queue: str, action: Action, keys: list[str], arguments: list[Argument]
+    ) -> int:
+        pushed: Any = self._api.redis.hget(self._api.keys.trashed(self.ref), "pushed")
+        edited = [] if pushed is None else [JobRecord(pushed)]
+        places = (job.before or 0 for [job] in located(self._api, queue, edited))
+        for place in itertools.chain(places, [0]):
+            restored, left = action.call(scripts.RESTORE, keys, [*arguments, place, mark(action)])
+            if not left:
+                return int(restored)
+        raise ConflictError(
+            Text(
+                "The job as it was edited is not in queue %(queue)s any more: a worker has "
+                "taken it, or somebody has moved or deleted it. Nothing was restored; what "
+                "it was stays in the trash.",
+                queue=queue,
+            )
+        )
+
     def purge(self) -> int:
         """Delete the jobs for good, now; one script, O(1). Returns how many they were."""
-        keys = self._api.keys
-        places = [keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)]
-        purged: int = Action(self._api, "purge", self.origin).call(
-            scripts.PURGE, places, [self.ref]
-        )
-        return purged
+        return _purge(self._api, Action(self._api, "purge", self.origin), self.ref)
 
     @property
     def _queue(self) -> str:
@@ -136,6 +146,12 @@ class Deletion:
                 f"deletion {self.ref} was made from {name!r}, which this version does not know"
             )
         return sets[name]
+
+
+def _purge(session: Session, action: Action, ref: str) -> int:
+    keys = session.keys
+    places = [keys.trash, keys.trashed(ref), keys.trashed_jobs(ref)]
+    return int(action.call(scripts.PURGE, places, [ref]))
 
 
 def _queue_of(place: str) -> str:
@@ -162,14 +178,14 @@ class Trash:
         self._api = session_or_default(api)
 
     def page(self, start: int = 0, count: int = 25) -> Page[Deletion]:
-        """Some of the deletions, the last one first; two round trips, O(log n + *count*).
+        """Some of the deletions, the last one first; some round trips, O(log n + *count*).
 
         Raises:
             ArgumentError: *start* or *count* is out of bounds.
         """
         check_bounds(start, count)
         redis, keys = self._api.redis, self._api.keys
-        with redis.pipeline(transaction=True) as pipe:
+        with redis.pipeline(transaction=False) as pipe:  # a full server refuses MULTI
             pipe.zcount(keys.trash, repr(time.time()), "+inf")
             pipe.zrange(keys.trash, start, start + count - 1, desc=True, withscores=True)
             size, found = pipe.execute()
@@ -189,7 +205,7 @@ class Trash:
         return self.find_all([ref])[ref]
 
     def find_all(self, refs: Iterable[str]) -> dict[str, Deletion]:
-        """Those of these deletions that can still be undone, by their ids; two round trips."""
+        """Those of these deletions that can still be undone, by their ids."""
         wanted = list(dict.fromkeys(refs))
         if not wanted:
             return {}
@@ -201,27 +217,55 @@ class Trash:
         ]
         return {deletion.ref: deletion for deletion in self._read(known)}
 
+    def empty(self, seconds: float | None = None) -> int:
+        """Delete everything in it for good: on a full server, that frees memory at once.
+
+        Cost: a script for each deletion, O(1).
+
+        Args:
+            seconds: stop after about so long; call it again for the rest.
+
+        Returns:
+            How many jobs there were.
+        """
+        action, total = Action(self._api, "purge", "trash"), 0
+        end = None if seconds is None else time.monotonic() + seconds
+        while refs := self._refs():
+            for ref in refs:
+                total += _purge(self._api, action, ref)
+                if end is not None and time.monotonic() >= end:
+                    return total
+        return total
+
+    def _refs(self) -> list[str]:
+        found: Any = self._api.redis.zrange(self._api.keys.trash, 0, BATCH - 1)
+        return list(map(text, found))
+
     def _read(self, refs: list[tuple[str, float]]) -> list[Deletion]:
-        if not refs:
-            return []
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for ref, _ in refs:
-                pipe.hmget(self._api.keys.trashed(ref), _FIELDS)
-            described = pipe.execute()
-        return [
-            Deletion(
-                ref=ref,
-                who=text(who or b""),
-                action=text(action or b""),
-                origin=text(origin or b""),
-                went_to=text(went_to or b""),
-                jobs=integer(jobs),
-                at=number(at),
-                until=until,
-                _api=self._api,
-            )
-            for (ref, until), (who, action, origin, went_to, jobs, at) in zip(
-                refs, described, strict=True
-            )
-            if origin is not None  # else it has expired just now
-        ]
+        found: list[Deletion] = []
+        stride, done = Stride(), 0
+        while part := refs[done : done + stride.entries]:
+            done += len(part)
+            with self._api.redis.pipeline(transaction=False) as pipe:
+                for ref, _ in part:
+                    pipe.hmget(self._api.keys.trashed(ref), _FIELDS)
+                described = pipe.execute()
+            stride.took([sum(len(word or b"") for word in words) for words in described])
+            found += [
+                Deletion(
+                    ref=ref,
+                    who=text(who or b""),
+                    action=text(action or b""),
+                    origin=text(origin or b""),
+                    went_to=text(went_to or b""),
+                    jobs=integer(jobs),
+                    at=number(at),
+                    until=until,
+                    _api=self._api,
+                )
+                for (ref, until), (who, action, origin, went_to, jobs, at) in zip(
+                    part, described, strict=True
+                )
+                if origin is not None  # else it has expired just now
+            ]
+        return found

@@ -11,6 +11,7 @@ import msgspec
 from jobd.api.entries import is_plain
 from jobd.api.reading import (
     MOST,
+    MOST_HELD,
     answers,
     batches,
     decoded,
@@ -23,9 +24,6 @@ from jobd.api.reading import (
 )
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
-
-MOST_HELD = 64 * 1024 * 1024
-"""Bytes of running jobs that are read for a list; those beyond are not in it."""
 
 
 @dataclass(frozen=True, slots=True)

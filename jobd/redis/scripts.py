@@ -123,9 +123,12 @@ SIGNAL = Script("signal")
 PORTION = Script("portion")
 SCAN = Script("scan")
 OLDEST = Script("oldest")
+NEWEST = Script("newest")
 HASHES = Script("hashes")
 FIND_ENTRIES = Script("find_entries")
+LOCATE = Script("locate")
 RESET = Script("reset")
+ATTEMPT = Script("attempt")
 DEPLOY = Script("deploy")
 
 # What a worker sends on its pinned connection; it loads them all when it connects.

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from jobd.texts import Text
 from jobd.web.render import render
 from jobd.web.rows import Row
+from jobd.web.state import state_of
 
 STEP = 0.8
 """Seconds for which one request of a long action works."""
@@ -34,6 +36,7 @@ class Question:
         back: the address of the page that it was asked from.
         danger: whether it takes something away.
         restorable: whether the trash keeps it.
+        deletes: whether jobs are deleted, which can be for good.
         asks_when: whether the form asks for a time.
         rows: some of the jobs.
     """
@@ -46,6 +49,7 @@ class Question:
     back: str
     danger: bool = True
     restorable: bool = False
+    deletes: bool = False
     asks_when: bool = False
     rows: tuple[Row, ...] = ()
 
@@ -58,7 +62,15 @@ def ask(request: Request, question: Question, *, here: str = "", wrong: str = ""
         wrong: what was wrong with the answer.
     """
     status = 422 if wrong else 200
-    return render(request, "confirm.html", status, question=question, here=here, wrong=wrong)
+    short = state_of(request).info().memory_short if question.deletes else None
+    return render(
+        request, "confirm.html", status, question=question, here=here, wrong=wrong, short=short
+    )
+
+
+def is_permanent(form: FormData) -> bool:
+    """Whether the answer was that the trash shall not keep the jobs."""
+    return bool(form.get("permanent"))
 
 
 def go_on(

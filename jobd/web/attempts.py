@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from jobd.api import Session
 from jobd.api.reading import integer
+from jobd.redis import scripts
 from jobd.texts import Text
 from jobd.web.place import network
 from jobd.web.proven import Proven
@@ -103,12 +104,8 @@ class Attempts:
             who = name if self._users.knows(name) else "an unknown user"
             _log.warning("wrong password for %s from %s", who, source)
             raise Unauthorized(Text("name or password is wrong"))
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for key in (of_address, of_name):
-                # It may have expired: then this makes it anew, with an end.
-                pipe.set(key, 0, ex=WITHIN, nx=True)
-                pipe.decr(key)
-            pipe.execute()
+        for key in (of_address, of_name):
+            scripts.ATTEMPT(self._api.redis, [key], [-1, WITHIN])
         self._proven.add(source, name, password, user)
         _log.info("%s logged in from %s", user.name, source)
         return user
@@ -131,12 +128,7 @@ class Attempts:
         return count
 
     def _count(self, key: str, most: int, source: str) -> None:
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.set(key, 0, ex=WITHIN, nx=True)
-            pipe.incr(key)
-            pipe.ttl(key)
-            answers: list[Any] = pipe.execute()
-        _, count, left = answers
+        count, left = scripts.ATTEMPT(self._api.redis, [key], [1, WITHIN])
         if count > most:
             self._refuse(source, int(left))
 

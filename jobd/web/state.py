@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from jobd.api import Api, JobMetrics, Process, QueueSummary, Stats
+from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats
 from jobd.web.flow import Flows
 from jobd.web.gate import user_of
 from jobd.web.grouping import Grouping
@@ -142,6 +142,10 @@ class State:
             lambda: self.api.stats(MOST_LOOKED_AT),
         )
 
+    def info(self) -> RedisInfo:
+        """How Redis is, some seconds old."""
+        return self.snapshots.get("info", 5.0, self.api.info)
+
     def _read(self) -> Live:
         now = self.api.counters()
         return Live(
@@ -174,6 +178,7 @@ def state_of(request: Request) -> State:
     return state
 
 
-def acting(request: Request) -> Api:
-    """The data API on behalf of who asks: what he does is in the audit log, and can be undone."""
-    return state_of(request).api.acting_as(user_of(request).name)
+def acting(request: Request, *, permanent: bool = False) -> Api:
+    """The data API on behalf of the user who asks: what they do is in the audit log, and can be
+    undone unless it is *permanent*."""
+    return state_of(request).api.acting_as(user_of(request).name, trash=not permanent)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd.api import Api
+from jobd.api import Api, QueuedKey
 from jobd.api.metrics import MOST_CLASSES
 from jobd.api.reading import BYTES, STEP_BYTES
 from jobd.errors import ArgumentError
 from jobd.redis.scripts import Script
+from jobd.web.flow import Flows
 from tests.api.conftest import job, push
 
 MB = 1024 * 1024
@@ -54,6 +55,11 @@ def everything(redis: redis_py.Redis, api: Api) -> None:
     redis.sadd(api.keys.processes, "h:1:a")
     work = {n: json.dumps({"queue": "d", "payload": raw.decode()}) for n, raw in enumerate(LARGE)}
     redis.hset(api.keys.work("h:1:a"), mapping=work)  # type: ignore[arg-type]
+    for n in range(60):
+        redis.sadd(api.keys.processes, f"h:{n}:a")
+        redis.hset(api.keys.process(f"h:{n}:a"), "info", json.dumps({"tag": "t" * 500_000}))
+        redis.hset(api.keys.stacks(f"h:{n}:a"), mapping={"at": 1.5, "text": "t" * 500_000})
+        push(api, f"large{n}", LARGE[n])
 
 
 READINGS: dict[str, Callable[[Api], object]] = {
@@ -70,6 +76,10 @@ READINGS: dict[str, Callable[[Api], object]] = {
     "running": lambda api: api.work.all(),
     "in flight": lambda api: list(api.in_flight),
     "queues": lambda api: api.queues(),
+    "processes": lambda api: api.processes.all(),
+    "stacks": lambda api: api.processes.stacks([f"h:{n}:a" for n in range(60)]),
+    "counters": lambda api: api.counters(),
+    "rates": lambda api: Flows().look(api, api.queues()),
 }
 
 
@@ -102,6 +112,33 @@ def test_a_search_ends_when_it_holds_enough(api: Api) -> None:
     everything(api.redis, api)
     found = api.dead.scan(where=lambda one: len(one.value) > MB // 4).first(100, seconds=60)
     assert 0 < sum(len(one.value) for one in found) <= BYTES + STEP_BYTES + 16 * 500_000
+
+
+def test_the_audit_log_is_read_in_bounded_steps(redis: redis_py.Redis) -> None:
+    api = Api(redis)
+    for n in range(60):
+        redis.xadd(api.keys.audit, {"id": f"{n}-a", "who": "w" * 500_000, "jobs": 1})
+    steps, found, before = 0, [], ""
+    while page := api.audit.page(1000, before=before):
+        assert sum(len(one.who) for one in page) < BYTES + 10 * 500_000
+        found += page
+        before, steps = page[-1].id, steps + 1
+    assert [one.ref for one in found] == [f"{n}-a" for n in reversed(range(60))]
+    assert steps > 5
+    assert list(api.audit) == found
+
+
+def test_jobs_of_a_queue_by_their_keys_are_too_many_at_last(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.api.finding.MOST_HELD", 5 * MB)
+    push(api, "default", *LARGE)
+    queue = api.queue("default")
+    placed = [QueuedKey(one.digest, one.jid, one.before) for one in queue]
+    for keys in (placed, [QueuedKey(key.digest, key.jid) for key in placed]):
+        with pytest.raises(ArgumentError, match="more than 5 MB together"):
+            queue.find_all(keys, seconds=None)
+        assert len(queue.find_all(keys[:5], seconds=None)) == 5
 
 
 def test_jobs_by_their_keys_are_too_many_at_last(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,19 +186,6 @@ def test_moving_and_restoring_large_jobs_takes_several_steps(
     assert sum(name == "restore" for name, _ in calls) > 5
     redis: Any = api.redis
     assert redis.llen(api.keys.queue("other")) == 60
-
-
-def test_jobs_that_are_gone_are_searched_for_one_a_call(
-    api: Api, calls: list[tuple[str, int]]
-) -> None:
-    push(api, "default", *SMALL)
-    jobs = list(api.queue("default").page(0, 50))
-    gone = SMALL[:40:2]
-    for raw in gone:
-        api.redis.lrem(api.keys.queue("default"), 1, raw)  # type: ignore[arg-type]
-    assert api.queue("default").delete(*jobs) == 50 - len(gone)
-    assert sum(name == "unqueue" for name, _ in calls) == len(gone) + 1
-    assert api.queue("default").size == len(SMALL) - 50
 
 
 def test_of_a_hundred_thousand_queues_some_are_looked_at(

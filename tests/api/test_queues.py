@@ -183,7 +183,7 @@ def test_moving_jobs(api: Api) -> None:
     queue = api.queue("default")
     assert queue.move("low", *queue.page(0, 2), job(5), b"not there") == 3
     assert waiting(api) == [job(n) for n in (2, 3, 4)]
-    assert waiting(api, "low") == [job(100, queue="low"), job(0), job(1), job(5)]
+    assert waiting(api, "low") == [job(n, queue="low") for n in (100, 0, 1, 5)]
     assert queue.move("fresh", *queue.page(0, 1, newest_first=True)) == 1
     assert [one.name for one in Queue.all(api)] == ["default", "fresh", "low"]
     for wrong in ("default", "with space", ""):

@@ -196,6 +196,20 @@ def test_the_trash_is_optional_and_can_be_emptied(api: Api) -> None:
         api.acting_as("")
 
 
+def test_the_trash_is_emptied_step_by_step(alice: Api) -> None:
+    fill(alice.retries, *(job(n) for n in range(250)))
+    for entry in alice.retries.page(0, 250):
+        assert entry.delete()
+    alice.redis.delete(alice.keys.trashed(next(iter(alice.trash)).ref))
+    assert alice.trash.empty(seconds=0.0) == 1
+    assert alice.redis.zcard(alice.keys.trash) == 249
+    assert alice.trash.empty() == 249
+    assert alice.trash.empty() == 0
+    assert not alice.redis.keys(f"{alice.keys.trash}*")
+    told = alice.audit.page()[0]
+    assert (told.who, told.action, told.target, told.jobs) == ("alice", "purge", "trash", 249)
+
+
 def test_what_has_expired_is_gone(alice: Api) -> None:
     push(alice, "default", job(1))
     alice.queue("default").clear()
@@ -335,7 +349,19 @@ def test_a_full_server_can_be_emptied(redis: redis_py.Redis) -> None:
         assert api.retries.delete(*api.retries.page(0, 10)) == 10
         assert api.retries.retry_all() == 30
         assert api.queue("low").clear() == 40
+        assert [one.value for one in api.trash.page().entries[-1].page()] == [
+            job(n) for n in range(9, -1, -1)
+        ]
         assert sum(deletion.restore() for deletion in api.trash) == 70
+        # For good, by either way.
+        assert api.queue("low").clear() == 40
+        assert next(iter(api.trash)).purge() == 40
+        final = api.acting_as("alice", trash=False)
+        assert final.queue("default").delete(*api.queue("default").page(0, 3)) == 3
+        assert api.dead.clear() == 0
+        assert api.queue("default").clear() == 37
+        assert api.trash.empty() == 37
+        assert list(api.trash) == []
     finally:
         redis.config_set("maxmemory", "0")
 

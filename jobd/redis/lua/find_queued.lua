@@ -1,24 +1,77 @@
--- The place of a job in a queue, counted from its head (the newest job) or from its tail, or nil.
--- Where workers have taken a few jobs since somebody saw it, it is found nearby; only else is the
--- whole queue searched, and that once in a call of a script: `spent` says that it has been, and the
--- caller ends then. Put before scripts that act on jobs by their places.
-local spent = false
-local function find_queued(list, head, place, payload)
-  if redis.call('LINDEX', list, head and place or -1 - place) == payload then return place end
-  local room = 1000000
-  for first = math.max(0, place - 100), place + 100, 10 do
-    local last = first + 9
-    local part = head and redis.call('LRANGE', list, first, last)
-      or redis.call('LRANGE', list, -1 - last, -1 - first)
-    for i, found in ipairs(part) do
-      if found == payload then return first + (head and i - 1 or #part - i) end
-      room = room - #found
-    end
-    if room < 0 then break end
+-- Prelude of the scripts that act on jobs of a queue by their places, which count from its tail: the
+-- job that is next to run has place 0.
+--
+-- A job is looked for where it was seen, and if it is not there, in the NEAR places on either side:
+-- workers may have taken a few meanwhile, or given some back. What is farther away is not searched
+-- for here: the caller does that, in steps (see locate.lua). What has been read once is remembered,
+-- so that jobs in a row need one look, and those that have gone cost no more than the others.
+--
+-- What is found is marked, and all marks are removed together, from the end that is nearer to them;
+-- the script ends before a client could see one. In a list there is no other way to the middle, and
+-- every way there costs time: a script looks for jobs until it has gone through WORK nodes, or read
+-- as much as takes that long (some milliseconds).
+local NEAR, AHEAD, ROOM, WORK = 50, 64, 1048576, 400000
+
+local work = 0
+local shift, from, to = 0, 0, 0
+local at, near = {}, {} -- payloads by their places, and places by payloads
+local marked, lowest, highest = 0, math.huge, 0
+
+-- The index of a place, counted from the end that is nearer. A node holds 8 kB, or one job.
+local function walk_to(place, length, payload)
+  work = work + math.min(place, math.abs(length - place)) * math.min(1, #payload / 8192)
+  return (2 * place < length or place >= length) and -1 - place or length - 1 - place
+end
+
+-- Reads the places from *first* to before *past*; returns how many bytes they have.
+local function read(list, first, past, payload)
+  walk_to(first, redis.call('LLEN', list), payload)
+  local part, bytes = redis.call('LRANGE', list, -past, -1 - first), 0
+  for place = first, past - 1 do at[place] = false end
+  for i, found in ipairs(part) do
+    local place = first + #part - i
+    at[place], near[found] = found, place
+    bytes = bytes + #found
   end
-  spent = true
-  local index = redis.call('LPOS', list, payload, 'RANK', head and 1 or -1)
-  if not index then return nil end
-  return head and index or redis.call('LLEN', list) - 1 - index
+  work = work + 10 * #part + bytes / 100
+  return bytes
+end
+
+local function read_around(list, place, payload)
+  local around = math.min(NEAR, math.floor(ROOM / 2 / (#payload + 1)))
+  local room = ROOM
+  from, to = math.max(0, place - around), place + around + 1
+  for first = from, to - 1, 10 do
+    if room < 0 then break end
+    room = room - read(list, first, math.min(first + 10, to), payload)
+  end
+end
+
+-- The place of a job that was at *place*; nil if it is not near that any more.
+local function find_queued(list, place, payload)
+  place = math.max(0, place + shift)
+  if at[place] == nil then
+    read(list, place, place + math.min(AHEAD, 1 + math.floor(ROOM / 16 / (#payload + 1))), payload)
+  end
+  if at[place] ~= payload then
+    if not near[payload] and (place < from or place >= to) then read_around(list, place, payload) end
+    local found = near[payload]
+    if not found then return nil end
+    shift, place = shift + found - place, found
+  end
+  at[place], near[payload] = false, nil
+  return place
+end
+
+-- *mark* is a text that is in no queue.
+local function mark_queued(list, place, payload, mark)
+  redis.call('LSET', list, walk_to(place, redis.call('LLEN', list), payload), mark)
+  marked, lowest, highest = marked + 1, math.min(lowest, place), math.max(highest, place)
+end
+
+local function remove_marked(list, mark)
+  if marked == 0 then return end
+  local from_tail = highest < redis.call('LLEN', list) - lowest
+  redis.call('LREM', list, from_tail and -marked or marked, mark)
 end
 

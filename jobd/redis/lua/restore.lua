@@ -7,6 +7,8 @@
 --       meanwhile, and does not come back · 'queue' if a changed job was put into a queue: what it
 --       was comes back in place of that, and stays in the trash if that is not there any more · ''
 --       4 how many at most; of large ones fewer, about 4 MB
+--       5 the place of the changed job in its queue, as far as known (see find_queued.lua) · 6 a text
+--       that is in no queue
 -- Returns  how many were restored · how many are left. That is 0 and more than 0 only of a changed
 --       job that is not in its queue any more.
 -- The jobs of a queue become the next ones to run, in their old order.
@@ -18,7 +20,12 @@ local function may_return(job)
   if ARGV[3] == 'set' then return redis.call('ZSCORE', KEYS[6], job) end
   if ARGV[3] ~= 'queue' then return true end
   local pushed = redis.call('HGET', KEYS[2], 'pushed')
-  return pushed and redis.call('LREM', KEYS[6], 1, pushed) == 1
+  local place = pushed and find_queued(KEYS[6], tonumber(ARGV[5]), pushed)
+  if place then
+    mark_queued(KEYS[6], place, pushed, ARGV[6])
+    remove_marked(KEYS[6], ARGV[6])
+  end
+  return place
 end
 
 if ARGV[2] ~= '' then

@@ -110,6 +110,7 @@ def ask(request: Request) -> Response:
         button=button,
         back=places.job_url(request, place),
         restorable=True,
+        deletes=action == "delete",
     )
     return asking.ask(request, question, here=_tab(place))
 
@@ -125,7 +126,7 @@ def do(request: Request) -> Response:
     place = jobview.parse_place(str(form.get("set", "")), str(form.get("key", "")))
     action = str(form.get("action", ""))
     _check(request, action)
-    api = acting(request)
+    api = acting(request, permanent=action == "delete" and asking.is_permanent(form))
     job = _here(api, place)
     text, undo = _act(api, job, action, {key: str(value) for key, value in form.items()})
     state_of(request).changed()
@@ -167,7 +168,7 @@ def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[T
             if job.malformed
             else Text("Nothing was done: the job is not here any more, somebody was faster.")
         )
-    return text, api.last_ref if action in ("delete", "kill") else ""
+    return text, api.last_ref if action in ("delete", "kill") and api.keeps_deleted else ""
 
 
 def _after(request: Request, place: Place, job: JobRecord, action: str) -> Response:

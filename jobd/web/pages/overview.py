@@ -29,7 +29,7 @@ def overview(request: Request) -> Response:
     chosen = int(days) if days in map(str, DAYS) else 30
     history = state.snapshots.get(("history", chosen), 30.0, lambda: state.api.history(chosen))
     queues = state.queues()
-    info = state.snapshots.get("info", 5.0, state.api.info)
+    info = state.info()
     counters = state.counters()
     return render(
         request,

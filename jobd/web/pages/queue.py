@@ -13,7 +13,7 @@ from jobd.api import JobRecord
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.texts import Text
 from jobd.web import lists, rows, session
-from jobd.web.asking import Question, ask
+from jobd.web.asking import Question, ask, is_permanent
 from jobd.web.flow import Rates
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
@@ -85,12 +85,12 @@ def act(request: Request) -> Response:
     keys = lists.chosen_keys(form)
     if not keys:
         return _done(request, form, Text("No job was chosen."))
-    jobs = acting(request).queue(name).find_all(queued_keys(keys))
+    api = acting(request, permanent=is_permanent(form))
+    jobs = api.queue(name).find_all(queued_keys(keys))
     if action == "move":
         return _move(request, form, jobs, len(keys))
     if not form.get("sure"):
         return _ask(request, form, keys, jobs)
-    api = acting(request)
     deleted = api.queue(name).delete(*jobs)
     text = Text.counted(
         "Deleted %(count)s job of queue %(queue)s.",
@@ -99,7 +99,7 @@ def act(request: Request) -> Response:
         queue=clip(name),
     )
     text = _with_gone(text, len(keys) - deleted)
-    return _done(request, form, text, undo=api.last_ref if deleted else "")
+    return _done(request, form, text, undo=api.last_ref if deleted and api.keeps_deleted else "")
 
 
 def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) -> Response:
@@ -130,6 +130,7 @@ def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord
         button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", len(jobs)),
         back=_back(request, form),
         restorable=True,
+        deletes=True,
         rows=tuple(rows.of_queued(job) for job in jobs[:5]),
     )
     return ask(request, question, here="queues")

@@ -14,7 +14,7 @@ from jobd.api import Page, QueueSummary
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.texts import Text
 from jobd.web import session
-from jobd.web.asking import Question, ask
+from jobd.web.asking import Question, ask, is_permanent
 from jobd.web.flow import EVERY, PACE, Rates
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
@@ -122,7 +122,7 @@ def _resume(request: Request, form: FormData, name: str) -> Response:
 
 def _clear(request: Request, form: FormData, name: str) -> Response:
     require(request, Role.ADMIN)
-    api = acting(request)
+    api = acting(request, permanent=is_permanent(form))
     queue = api.queue(name)
     if not form.get("sure"):
         size = queue.size
@@ -138,6 +138,7 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
             button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", size),
             back=_back(request, form, name),
             restorable=True,
+            deletes=True,
         )
         return ask(request, question, here="queues")
     cleared = queue.clear()
@@ -147,7 +148,7 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
         cleared,
         queue=clip(name),
     )
-    return _done(request, form, text, undo=api.last_ref if cleared else "")
+    return _done(request, form, text, undo=api.last_ref if cleared and api.keeps_deleted else "")
 
 
 def _done(request: Request, form: FormData, text: Text, *, undo: str = "") -> Response:

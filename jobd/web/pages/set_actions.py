@@ -13,12 +13,12 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from jobd.api import JobSet, SortedEntry
+from jobd.api import Api, JobSet, SortedEntry
 from jobd.api.setsteps import SetAction
 from jobd.errors import ArgumentError
 from jobd.texts import Text
 from jobd.web import lists, rows, session
-from jobd.web.asking import STEP, Question, ask, go_on
+from jobd.web.asking import STEP, Question, ask, go_on, is_permanent
 from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.places import set_named
@@ -192,7 +192,7 @@ def act(request: Request, kind: Kind) -> Response:
 
 
 def _some(request: Request, kind: Kind, action: Act, form: FormData, keys: list[str]) -> Response:
-    api = acting(request)
+    api = _acting(request, action, form)
     found = set_named(api, kind.set)
     entries = found.find_all(keys)
     changed = _change(found, action.name, entries, form)
@@ -203,8 +203,12 @@ def _some(request: Request, kind: Kind, action: Act, form: FormData, keys: list[
             text=text,
             gone=number(len(keys) - changed),
         )
-    undo = api.last_ref if action.undoable and changed else ""
+    undo = api.last_ref if action.undoable and api.keeps_deleted and changed else ""
     return _done(request, kind, form, text, undo=undo)
+
+
+def _acting(request: Request, action: Act, form: FormData) -> Api:
+    return acting(request, permanent=action.name == "delete" and is_permanent(form))
 
 
 def _change(
@@ -223,11 +227,11 @@ def _change(
 
 def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     """One step of an action on all that match."""
-    api, part = acting(request), Part.of(form)
+    api, part = _acting(request, action, form), Part.of(form)
     found = set_named(api, kind.set)
     if action.name == "delete" and not part.searching:
         cleared = found.clear()
-        undo = api.last_ref if cleared else ""
+        undo = api.last_ref if cleared and api.keeps_deleted else ""
         return _done(request, kind, form, action.done(cleared), undo=undo)
     search, given = _search(part), str(form.get("ref", ""))
     sweep = found.sweep(
@@ -242,13 +246,14 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     sweep.run(STEP)
     changed = lists.number_of(form.get("changed")) + sweep.changed
     if sweep.done:
-        undo = sweep.ref if action.undoable and changed else ""
+        undo = sweep.ref if action.undoable and api.keeps_deleted and changed else ""
         return _done(request, kind, form, action.done(changed), undo=undo)
     state_of(request).changed()
     scanned = part.scanned + sweep.scanned
     fields = [
         *_fields(action, form, None),
         *((name, str(form.get(name, ""))) for name in ("kind", "amount", "unit", "at", "zone")),
+        *((("permanent", "1"),) if is_permanent(form) else ()),
         *(("sure", "1"), ("cursor", sweep.cursor), ("ref", sweep.ref)),
         *(("changed", changed), ("scanned", scanned), ("size", size)),
     ]
@@ -300,6 +305,7 @@ def _ask(
         back=_back(request, kind, form),
         danger=action.undoable,
         restorable=action.undoable,
+        deletes=action.name == "delete",
         asks_when=action.name == "reschedule",
         rows=tuple(map(rows.of_entry, entries[:5])),
     )

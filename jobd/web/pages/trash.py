@@ -26,7 +26,8 @@ def trash(request: Request) -> Response:
     page = state.snapshots.get(
         ("trash", part.start, part.count), 5.0, lambda: state.api.trash.page(part.start, part.count)
     )
-    return render(request, "trash.html", here="audit", page=page, part=part)
+    short = state.info().memory_short
+    return render(request, "trash.html", here="audit", page=page, part=part, short=short)
 
 
 def deletion(request: Request) -> Response:
@@ -127,9 +128,51 @@ def purge(request: Request) -> Response:
     return RedirectResponse(url(request, "trash"), 303)
 
 
+def empty(request: Request) -> Response:
+    """Delete everything in the trash for good; one step."""
+    require(request, Role.ADMIN)
+    form, api = form_of(request), acting(request)
+    deletions = api.trash.page(0, 1).size
+    if deletions and not form.get("sure"):
+        question = Question(
+            heading=Text("Empty the trash?"),
+            text=Text.counted(
+                "%(count)s deletion cannot be undone afterwards. Its memory is free at once.",
+                "%(count)s deletions cannot be undone afterwards. Their memory is free at once.",
+                deletions,
+            ),
+            action=url(request, "trash_empty"),
+            fields=[],
+            button=Text("Empty the trash"),
+            back=url(request, "trash"),
+        )
+        return ask(request, question, here="audit")
+    purged = number_of(form.get("changed")) + api.trash.empty(STEP)
+    state_of(request).changed()
+    if left := api.trash.page(0, 1).size:
+        size = max(number_of(form.get("size")), deletions)
+        return go_on(
+            request,
+            Text("Emptying the trash"),
+            action=url(request, "trash_empty"),
+            fields=[("sure", "1"), ("changed", purged), ("size", size)],
+            scanned=size - left,
+            size=size,
+            changed=purged,
+            back=url(request, "trash"),
+            here="audit",
+        )
+    session.flash(
+        request,
+        Text.counted("Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", purged),
+    )
+    return RedirectResponse(url(request, "trash"), 303)
+
+
 routes = [
     Route("/trash", trash, name="trash"),
     Route("/trash/jobs", deletion, name="trash_jobs"),
     Route("/trash/purge", purge, methods=["POST"], name="trash_purge"),
+    Route("/trash/empty", empty, methods=["POST"], name="trash_empty"),
     Route("/undo", undo, methods=["POST"], name="undo"),
 ]

@@ -3,6 +3,7 @@ restored for a day."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -39,8 +40,26 @@ Ref = Annotated[
 ]
 
 
-class OfQueue(Query, frozen=True):
+Permanent = Annotated[
+    bool, Meta(description="Not into the trash: it cannot be undone, and frees memory at once.")
+]
+
+
+class ClearedQueue(Query, frozen=True):
     queue: Name
+    permanent: Permanent = False
+
+
+class DeletedJob(QueuedJob, frozen=True):
+    permanent: Permanent = False
+
+
+class ClearedSet(OfSet, frozen=True):
+    permanent: Permanent = False
+
+
+class DeletedEntry(SetJob, frozen=True):
+    permanent: Permanent = False
 
 
 class OneQueue(Body, frozen=True):
@@ -74,6 +93,14 @@ class Matching(Body, frozen=True):
     group: Group = ""
     cursor: Cursor = ""
     ref: Ref = ""
+
+
+class Delete(Some, frozen=True):
+    permanent: Permanent = False
+
+
+class DeleteMatching(Matching, frozen=True):
+    permanent: Permanent = False
 
 
 class Reschedule(Some, frozen=True):
@@ -140,12 +167,14 @@ def _from(call: Call, body: Move) -> Queue:
 
 
 @OPERATIONS.add("DELETE", "/queues", "Delete all jobs of a queue.", Role.ADMIN)
-def clear_queue(call: Call, query: OfQueue) -> Changed:
+def clear_queue(call: Call, query: ClearedQueue) -> Changed:
+    call = _deleting(call, query.permanent)
     return Changed(call.api.queue(query.queue).clear())
 
 
 @OPERATIONS.add("DELETE", "/job", "Delete a job of a queue.", Role.ADMIN, finds=True)
-def delete_job(call: Call, query: QueuedJob) -> Changed:
+def delete_job(call: Call, query: DeletedJob) -> Changed:
+    call = _deleting(call, query.permanent)
     return Changed(int(find_queued(call, query.queue, query.jid).delete()))
 
 
@@ -184,23 +213,32 @@ def kill_all(call: Call, query: Living, body: Matching) -> Changed:
 
 
 @OPERATIONS.add("POST", "/sets/{set}/delete", "Delete jobs.", Role.ADMIN)
-def delete_entries(call: Call, query: OfSet, body: Some) -> Changed:
+def delete_entries(call: Call, query: OfSet, body: Delete) -> Changed:
+    call = _deleting(call, body.permanent)
     return Changed(set_of(call, query).delete(*_named(call, query, body)))
 
 
 @OPERATIONS.add("POST", "/sets/{set}/delete-all", "Delete all jobs that match.", Role.ADMIN)
-def delete_all(call: Call, query: OfSet, body: Matching) -> Changed:
+def delete_all(call: Call, query: OfSet, body: DeleteMatching) -> Changed:
+    call = _deleting(call, body.permanent)
     return _sweep(call, query, body, "delete")
 
 
 @OPERATIONS.add("DELETE", "/sets/{set}/job", "Delete a job of a set.", Role.ADMIN, finds=True)
-def delete_entry(call: Call, query: SetJob) -> Changed:
+def delete_entry(call: Call, query: DeletedEntry) -> Changed:
+    call = _deleting(call, query.permanent)
     return Changed(int(find_entry(call, query).delete()))
 
 
 @OPERATIONS.add("DELETE", "/sets/{set}", "Delete all jobs of a set at once.", Role.ADMIN)
-def clear_set(call: Call, query: OfSet) -> Changed:
+def clear_set(call: Call, query: ClearedSet) -> Changed:
+    call = _deleting(call, query.permanent)
     return Changed(set_of(call, query).clear())
+
+
+def _deleting(call: Call, permanent: bool) -> Call:
+    """*call*, with or without the trash."""
+    return replace(call, api=call.api.acting_as(call.api.who, trash=not permanent))
 
 
 def _sweep(call: Call, query: OfSet | Living, body: Matching, name: SetAction) -> Changed:
@@ -282,6 +320,12 @@ def restore(call: Call, body: OneDeletion) -> Changed:
 @OPERATIONS.add("DELETE", "/trash", "Make a deletion final.", Role.ADMIN, finds=True)
 def purge(call: Call, query: OfDeletion) -> Changed:
     return Changed(_deletion(call, query.ref).purge())
+
+
+@OPERATIONS.add("POST", "/trash/empty", "Make all deletions final.", Role.ADMIN)
+def empty_trash(call: Call) -> Changed:
+    purged = call.api.trash.empty(SWEEPING)
+    return Changed(purged, done=not call.api.trash.page(0, 1).size)
 
 
 @OPERATIONS.add("POST", "/stats/reset", "Set totals to zero.", Role.ADMIN)

@@ -289,8 +289,9 @@ def find(call: Call, query: Wanted) -> shapes.FoundJobs:
 
 @OPERATIONS.add("GET", "/redis", "The Redis server, and what about it endangers jobs.")
 def redis_info(call: Call) -> RedisInfo:
-    found = call.state.snapshots.get("info", 5.0, call.api.info)
-    return replace(found, warnings=tuple(map(str, found.warnings)))
+    found = call.state.info()
+    short = found.memory_short and str(found.memory_short)
+    return replace(found, memory_short=short, warnings=tuple(map(str, found.warnings)))
 
 
 @OPERATIONS.add("GET", "/audit", "Who did what, the last first.")
