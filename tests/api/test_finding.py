@@ -48,7 +48,7 @@ def test_jobs_of_a_queue_that_workers_take_from(api: Api) -> None:
     assert [one.args for one in queue.find_all(keys)] == [[4000], [4001], [4002]]
     api.redis.rpop(api.keys.queue("default"), 2501)
     assert queue.move("low", *queue.find_all(keys)) == 2
-    assert waiting(api, "low") == [job(4001), job(4002)]
+    assert waiting(api, "low") == [job(4001, queue="low"), job(4002, queue="low")]
     assert queue.find_all(keys) == []
 
 

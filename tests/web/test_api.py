@@ -123,7 +123,7 @@ def test_queues_are_paused_moved_and_cleared(api: Api, ask: Ask) -> None:
     assert ask("POST", "/queues/unpause", {"queue": "mail"})["changed"] == 1
     one = {"queue": "mail", "target": "low", "jid": f"{2:024x}"}
     assert ask("POST", "/job/move", one)["changed"] == 1
-    assert waiting(api, "low") == [job(2, queue="mail")]
+    assert waiting(api, "low") == [job(2, queue="low")]
     assert ask("DELETE", "/job", queue="mail", jid=f"{0:024x}")["changed"] == 1
     assert ask("POST", "/queues/move", {"queue": "mail", "target": "low"})["changed"] == 2
     assert ask("DELETE", "/queues", queue="low")["changed"] == 3

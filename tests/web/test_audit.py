@@ -148,7 +148,7 @@ def test_an_operator_is_offered_no_undo(api: Api) -> None:
         assert not operator.press(page, button, ("key", page.keys[0])).has_button("Undo")
     page = operator.get("/queue", name="mail")
     moved = operator.press(page, "Move", ("key", page.keys[0]), ("target", "low"))
-    assert waiting(api, "low") == [job(4)]
+    assert waiting(api, "low") == [job(4, queue="low")]
     assert not moved.has_button("Undo")
     assert api.trash.page().size == 0
     assert not operator.get("/audit").has_button("Undo")

@@ -201,7 +201,7 @@ def test_moving_to_another_queue(site: Site, api: Api) -> None:
     page = site.get("/queue", name="default")
     chosen = [("key", key) for key in page.keys[:2]]
     assert "Moved 2 jobs to queue low" in site.press(page, "Move", *chosen, ("target", "low")).text
-    assert waiting(api, "low") == [job(0), job(1)]
+    assert waiting(api, "low") == [job(0, queue="low"), job(1, queue="low")]
     refused = site.press(page, "Move", *chosen, ("target", "not a name"))
     assert refused.status == 400
     assert "not a name" in refused.text
