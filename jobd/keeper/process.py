@@ -16,6 +16,7 @@ from jobd.keeper.leases import Leases
 from jobd.keeper.prune import Prune
 from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
+from jobd.keeper.takeover import Takeover
 from jobd.master.channel import Message
 from jobd.redis.connection import connect
 from jobd.redis.keys import Keys
@@ -42,9 +43,10 @@ class Keeper(Child):
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
-        others = (Prune(client, keys), Eviction(client, self._on_short))
+        self._takeover = Takeover(client, keys, self._on_taken_over)
+        others = (self._takeover, Prune(client, keys), Eviction(client, self._on_short))
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
-        self._recovered: list[Message] = []
+        self._done: list[Message] = []
         self._short = self._short_told = ""
         self._deadline: float | None = None
 
@@ -75,6 +77,8 @@ class Keeper(Child):
                         dict(message["stacks"]),
                     )
                 )
+            case "take over":
+                self._takeover.take_over(message["identity"], message["waits"])
             case "quiet":
                 self._scheduler.quiet = True
             case "resume":
@@ -92,8 +96,8 @@ class Keeper(Child):
         if (short := self._short) != self._short_told:
             self._short_told = short
             self.tell({"type": "memory_short", "why": short})
-        while self._recovered:
-            self.tell(self._recovered.pop(0))
+        while self._done:
+            self.tell(self._done.pop(0))
         if self._deadline is None or self.exit_code is not None:
             return
         if not self._recovery.pending:
@@ -109,7 +113,12 @@ class Keeper(Child):
 
     def _on_recovered(self, identity: str, jobs: int) -> None:
         """Called by the recovery's thread."""
-        self._recovered.append({"type": "recovered", "identity": identity, "jobs": jobs})
+        self._done.append({"type": "recovered", "identity": identity, "jobs": jobs})
+        self.bell.ring()
+
+    def _on_taken_over(self, identity: str, jobs: int) -> None:
+        """Called by the takeover's thread."""
+        self._done.append({"type": "taken over", "identity": identity, "jobs": jobs})
         self.bell.ring()
 
     def _on_short(self, why: str) -> None:

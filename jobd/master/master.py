@@ -146,6 +146,7 @@ class Master:
     def _patience(self) -> float:
         deadlines = [
             time.monotonic() + _TICK,
+            self.oversight.rescue.next_look,
             self.staff.slots.next_deadline(),
             self.staff.gatherings.next_deadline(),
             self.notifier.next_deadline(),
@@ -269,6 +270,9 @@ class Master:
         self.oversight.child_gone(child, cause, time.monotonic())
         if self.phase is Phase.STARTING:
             self.boot.child_gone(child, cause)
+
+    def taken_over(self, identity: str, jobs: int) -> None:
+        self.oversight.rescue.taken_over(identity, jobs, time.monotonic())
 
     def changed(self) -> None:
         self._unsaved = True

@@ -1,8 +1,8 @@
 """What the master keeps an eye on while the daemon runs: hangs, jobs past their
-deadlines, memory, limits, crashes.
+deadlines, memory, limits, crashes, deliveries that cannot start.
 
-Each of them is a module of its own; this one calls them once a second, and sees to it that none
-takes a pause of the whole machine for a fault of the children.
+Each of them is a module of its own; this one calls them, most of them once a second, and sees to it
+that none takes a pause of the whole machine for a fault of the children.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jobd.master.crashloop import CrashLoop
 from jobd.master.memory import Memory
 from jobd.master.overdue import Overdue
 from jobd.master.recycle import Recycle
+from jobd.master.rescue import Rescue
 from jobd.master.threaddump import ThreadDump
 from jobd.master.watch import Watch
 
@@ -40,6 +41,7 @@ class Oversight:
         self._overdue = Overdue(master, self._dump, self.recycle)
         self._memory = Memory(master, self._dump, self.recycle)
         self._crashes = CrashLoop(master)
+        self.rescue = Rescue(master)
         self._last_turn = 0.0
         self._next_look = 0.0
 
@@ -49,6 +51,7 @@ class Oversight:
         if pause > PAUSE:
             self._paused(pause, now)
         self.recycle.advance(now)
+        self.rescue.turn(now)
         if now < self._next_look:
             return
         self._next_look = now + EVERY
@@ -84,3 +87,4 @@ class Oversight:
         """A child has been reaped."""
         self.recycle.exited(child, cause)
         self._crashes.child_gone(child, cause, now)
+        self.rescue.child_gone(child, now)

@@ -1,9 +1,9 @@
 """Shared memory in which each child shows what it is doing, readable even after its death.
 
-One page per child, made for it and gone with it, written by that child only and read by the master
-without a system call. The words are 64-bit and aligned, so a reader never sees half of one. All
-times are CLOCK_MONOTONIC nanoseconds, which all processes of a machine share and no clock
-correction moves.
+One page per child, made for it and gone with it, written by that child only (and one word by the
+master), and read by the master without a system call. The words are 64-bit and aligned, so a reader
+never sees half of one. All times are CLOCK_MONOTONIC nanoseconds, which all processes of a machine
+share and no clock correction moves.
 
 =========  ==================================================================
 word       content
@@ -14,10 +14,14 @@ word       content
 3          jobs that raised
 4          jobs in flight (claimed and not yet acknowledged)
 5          jobs running
-16 + 4 t   job thread *t*: sequence number of the running job, 0 when idle
-17 + 4 t   job thread *t*: start of the running job
-18 + 4 t   job thread *t*: thread ident, to find it in a raw stack dump
-19 + 4 t   job thread *t*: deadline of the running job, 0 when it may take any time
+6          not 0 while others take what has been delivered and not read: written by the
+           master only (see rescue.py there)
+16 + w     blocking claim *w*: first of the sequence numbers set aside for what it
+           delivers, 0 when it is over and that has been read
+32 + 4 t   job thread *t*: sequence number of the running job, 0 when idle
+33 + 4 t   job thread *t*: start of the running job
+34 + 4 t   job thread *t*: thread ident, to find it in a raw stack dump
+35 + 4 t   job thread *t*: deadline of the running job, 0 when it may take any time
 =========  ==================================================================
 """
 
@@ -30,14 +34,18 @@ import time
 from dataclasses import dataclass
 
 WORD = 8
-_HEADER = 16
+_WAITS = 16
+MOST_WAITS = 16
+"""Blocking claims of one worker that there may be at a time."""
+
+_HEADER = _WAITS + MOST_WAITS
 _PER_THREAD = 4
 
 # It stays as large as it is, whatever a job does to descriptors that are not its own: to read
 # memory that a file has no more is death.
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
-MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY = range(6)
+MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY, RESCUE = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,14 @@ class Page:
     def thread_offset(self, thread: int) -> int:
         """Index of the first word of job thread *thread*."""
         return _HEADER + _PER_THREAD * thread
+
+    def show_wait(self, wait: int, first: int) -> None:
+        """A blocking claim has begun; with *first* 0 it has ended."""
+        self.words[_WAITS + wait] = first
+
+    def waits(self) -> list[int]:
+        """First sequence numbers of the blocking claims that have not been seen to end."""
+        return [first for first in self.words[_WAITS:_HEADER] if first]
 
     def running(self) -> list[Running]:
         """The jobs that have started and not ended."""

@@ -37,6 +37,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "memory_short": {"why": str},
     "interrupted": {"jobs": int},
     "recovered": {"identity": str, "jobs": int},
+    "taken over": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
     "jobs": {"id": int, "jobs": dict},
 }
@@ -53,6 +54,9 @@ class Events(Protocol):
 
     def child_gone(self, child: Child, cause: str) -> None:
         """It has been reaped; *cause* says in words how it ended."""
+
+    def taken_over(self, identity: str, jobs: int) -> None:
+        """The keeper has put deliveries that a worker has not read back into their queues."""
 
     def changed(self) -> None:
         """Something that the state file shows has changed."""
@@ -100,6 +104,7 @@ class Staff:
             "memory_short": self._on_memory_short,
             "interrupted": self._on_interrupted,
             "recovered": self._on_recovered,
+            "taken over": self._on_taken_over,
             "reopened": self._on_reopened,
             # Answers to questions, and nothing else.
             "dump": lambda _child, _message: None,
@@ -229,6 +234,9 @@ class Staff:
         logger.info("recovery_complete", owner=message["identity"], jobs=message["jobs"])
         self._events.changed()
 
+    def _on_taken_over(self, _keeper: Child, message: Message) -> None:
+        self._events.taken_over(message["identity"], message["jobs"])
+
     def _on_reopened(self, child: Child, message: Message) -> None:
         if error := message.get("error"):
             logger.error("log_not_reopened", child=child.role, error=error)
@@ -293,10 +301,14 @@ class Staff:
 
     # The keeper --------------------------------------------------------------------------------
 
-    def _tell_keeper(self, message: Message) -> None:
+    def take_over(self, child: Child, waits: list[int]) -> bool:
+        """Have the keeper put back what was delivered under the numbers of these *waits* of a
+        worker's; returns whether there is a keeper to answer."""
+        return self._tell_keeper({"type": "take over", "identity": child.identity, "waits": waits})
+
+    def _tell_keeper(self, message: Message) -> bool:
         keeper = self.slots.keeper.child
-        if keeper is not None:
-            keeper.tell(message)
+        return keeper is not None and keeper.tell(message)
 
     def _workers_message(self) -> Message:
         identities = [child.identity for child in self.slots.worker_children()]

@@ -12,7 +12,7 @@ import msgspec
 
 from jobd.redis import scripts
 from jobd.redis.keys import Keys
-from jobd.redis.protocol import pack
+from jobd.redis.protocol import Argument, pack
 
 LEASE = 60.0
 """Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered). Only time
@@ -23,6 +23,10 @@ CLOCK_STEP = LEASE / 6
 
 DAY_TTL = 5 * 365 * 86400
 """Seconds that a day's counters are kept, as Sidekiq keeps them."""
+
+
+ScriptCall = tuple[list[str], list[Argument]]
+"""KEYS and ARGV of a script."""
 
 
 class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -100,10 +104,25 @@ class InFlight:
             timeout,
         )
 
-    def claim(self, first: int, most: int, shares: Iterable[tuple[str, int]]) -> bytes:
-        """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try."""
+    def place(self, queue: str) -> str:
+        """The key of a queue."""
+        return self._keys.queue(queue)
+
+    def look(self, queues: Iterable[str]) -> bytes:
+        """Ask how many of these have jobs."""
+        return pack("EXISTS", *map(self._keys.queue, queues))
+
+    def claim(
+        self, first: int, most: int, shares: Iterable[tuple[str, int]], *, limits: bool = False
+    ) -> bytes:
+        """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try.
+
+        Args:
+            limits: the shares say how many jobs there may be in all when that queue has given.
+        """
         keys = [self._keys.owners, self._hash, self._keys.paused]
-        arguments: list[str | int] = [self._identity, first, most]
+        kind = "limits" if limits else "shares"
+        arguments: list[str | int] = [self._identity, first, most, kind]
         for queue, share in shares:
             keys.append(self._keys.queue(queue))
             arguments += (queue, share)
@@ -112,15 +131,22 @@ class InFlight:
     def file(self, first: int, queue: str, *, wanted: bool = True) -> bytes:
         """File what a blocking claim on *queue* has delivered, numbered from *first*; or return it,
         where nothing more is *wanted*."""
-        keys = (
+        return scripts.FILE.pack(*self._filing(first, queue, wanted=wanted))
+
+    def return_delivered(self) -> list[ScriptCall]:
+        """Calls of FILE that return all that blocking claims have delivered and none has filed."""
+        return [self._filing(0, queue, wanted=False) for queue in self._queues]
+
+    def _filing(self, first: int, queue: str, *, wanted: bool) -> ScriptCall:
+        keys = [
             self._keys.owners,
             self._hash,
             self._keys.claim(self._identity, queue),
             self._keys.paused,
             self._keys.queue(queue),
             self._keys.schedule,
-        )
-        return scripts.FILE.pack(keys, (self._identity, first, queue, int(not wanted)))
+        ]
+        return keys, [self._identity, first, queue, int(not wanted)]
 
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
         processed = self._stats()[:2]
@@ -152,14 +178,19 @@ class InFlight:
 
     def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
         """Return *jobs* to the head of their queues; those in *started* have been cut short."""
+        return scripts.GIVE_BACK.pack(*self.giving_back(jobs, started))
+
+    def giving_back(
+        self, jobs: Iterable[Claimed], started: frozenset[int] = frozenset()
+    ) -> ScriptCall:
+        """The call of GIVE_BACK for that."""
         newest_first = sorted(jobs, reverse=True)
         queues = sorted({job.queue for job in newest_first})
-        arguments: list[str | int] = [DAY_TTL]
+        arguments: list[Argument] = [DAY_TTL]
         for job in newest_first:
             arguments += (job.tag, queues.index(job.queue) + 1, int(job.sequence in started))
-        stats, lists = self._stats(), map(self._keys.queue, queues)
-        keys = (self._hash, *stats, self._keys.schedule, *lists)
-        return scripts.GIVE_BACK.pack(keys, arguments)
+        lists = map(self._keys.queue, queues)
+        return [self._hash, *self._stats(), self._keys.schedule, *lists], arguments
 
     def _stats(self) -> list[str]:
         """Keys of the counters: processed, processed today, failed, failed today (UTC)."""

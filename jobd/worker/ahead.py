@@ -3,7 +3,8 @@
 The rule is about time, not about a number: what is claimed should start within
 :data:`HORIZON` seconds at the pace of the last moments. Jobs of ten microseconds are claimed by
 the thousand, jobs of a second only for a thread that is free, so that a long job never holds short
-ones hostage.
+ones hostage. Where other queues come first, a few milliseconds are all that their jobs may have to
+wait for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import time
 
 HORIZON = 0.1
 """Seconds of work to hold. Well below the quarter of a second after which jobs are returned."""
+
+BEHIND = 0.01
+"""The same, of queues that have others before them in strict order."""
 
 AT_MOST = 10_000
 """Most jobs to hold, whatever the pace: so many must be returned if this worker dies."""
@@ -48,4 +52,12 @@ class Ahead:
     def jobs(self) -> int:
         """What to hold for threads that are busy now. None where a thread ends at most one job
         within the horizon: then the next job may well have to wait longer than that."""
-        return max(0, min(AT_MOST, int(self._pace * HORIZON) - self._threads))
+        return self._within(HORIZON)
+
+    @property
+    def behind(self) -> int:
+        """The same of queues that have others before them in strict order."""
+        return self._within(BEHIND)
+
+    def _within(self, seconds: float) -> int:
+        return max(0, min(AT_MOST, int(self._pace * seconds) - self._threads))

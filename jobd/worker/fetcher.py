@@ -3,8 +3,9 @@
 Every turn is one round trip on one connection: first the ends of jobs (acknowledgements, retries,
 deaths, jobs given back), then the claim of new ones. Because all of them travel in order on that
 connection, a job's end can never overtake its claim. When the queues are empty, one more connection
-per queue blocks in the server, so that an idle worker costs next to nothing and starts a job the
-moment it is pushed.
+per queue blocks in the server, or with many queues one for all watches them, so that an idle worker
+costs next to nothing and starts a job the moment it is pushed. Where neither is granted the queues
+are polled.
 
 What was sent and not answered when a connection broke is sent again on the next one: every script
 does nothing the second time. What a lost reply had claimed is found in the in-flight hash.
@@ -24,6 +25,7 @@ import redis
 
 from jobd import log
 from jobd.background import Outage
+from jobd.bell import Bell
 from jobd.master.scoreboard import FETCHER_BEAT, Page
 from jobd.redis.inflight import Claimed, InFlight, split_tag
 from jobd.redis.scripts import OF_A_WORKER
@@ -34,7 +36,8 @@ from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 from jobd.worker.settlement import Settlement
-from jobd.worker.waits import BLOCK, Arrival, Waits
+from jobd.worker.waiting import Waiting
+from jobd.worker.waits import BLOCK, Arrival
 
 NAP = 0.005
 """Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
@@ -80,7 +83,8 @@ class Fetcher(threading.Thread):
         self._outage = Outage(self._log, client)
         self._ahead = Ahead(pool.size)
         self._wire = Wire(client)
-        self._waits = Waits(client, inflight, order.names, Outage(self._log, client))
+        self._bell = Bell()
+        self._waits = Waiting(client, inflight, order.names, self._bell, page)
 
         # Job threads append, the fetcher takes; both ends of a deque are atomic.
         self._finished: deque[Claimed] = deque()
@@ -99,7 +103,7 @@ class Fetcher(threading.Thread):
 
         # The fetcher's own.
         self._ledger = Ledger(inflight, page, self._log)
-        self._intake = Intake(inflight, order, self._ledger, pool)
+        self._intake = Intake(inflight, order, self._ledger, pool, page)
         self._claiming = False
         # Whether replies are still to be read; and whether, because some never came, Redis may hold
         # jobs for us that we do not know of.
@@ -118,12 +122,12 @@ class Fetcher(threading.Thread):
         self._finished.append(job)
         if self._asleep and (not self._napping or self._pool.queue.empty()):
             self._asleep = False
-            self._waits.bell.ring()
+            self._bell.ring()
 
     def settle(self, settlement: Settlement) -> None:
         """A job ended otherwise: send the call that says so."""
         self._settled.append(settlement)
-        self._waits.bell.ring()
+        self._bell.ring()
 
     # -- for the main thread -------------------------------------------------------------------
 
@@ -154,17 +158,17 @@ class Fetcher(threading.Thread):
     def quiet(self) -> None:
         """Claim nothing more, and give back what has not started."""
         self._intake.quiet = True
-        self._waits.bell.ring()
+        self._bell.ring()
 
     def resume(self) -> None:
         """Claim again."""
         self._intake.quiet = False
-        self._waits.bell.ring()
+        self._bell.ring()
 
     def doubt_lease(self) -> None:
         """Somebody saw that this worker has no lease any more: register again."""
         self._lease_in_doubt = True
-        self._waits.bell.ring()
+        self._bell.ring()
 
     def surrender(self, timeout: float) -> bool:
         """Return every unfinished job to the head of its queue.
@@ -176,7 +180,7 @@ class Fetcher(threading.Thread):
             Whether Redis confirmed it within *timeout* seconds.
         """
         self._intake.quiet = self._surrendering = True
-        self._waits.bell.ring()
+        self._bell.ring()
         return self._surrendered.wait(timeout)
 
     def close(self, timeout: float) -> bool:
@@ -187,7 +191,7 @@ class Fetcher(threading.Thread):
         """
         self._intake.quiet = True
         self._ending.set()
-        self._waits.bell.ring()
+        self._bell.ring()
         self.join(timeout)
         return self._released
 
@@ -250,13 +254,15 @@ class Fetcher(threading.Thread):
         if self._waits.armed and (self._intake.quiet or self._intake.free <= 0):
             self._hear(partial(self._waits.disarm, self._wire))
         calls = self._ends() + self._intake.filings()
-        wanted = self._intake.free + self._ahead.jobs
+        free = self._intake.free
+        wanted = free + self._ahead.jobs
         claiming = wanted > 0 and not self._intake.quiet and self._worth_asking
         if claiming:
-            calls.append(self._intake.claim(wanted))
+            calls.append(self._intake.claim(wanted, free + self._ahead.behind))
         if calls:
             self._exchange(calls)
-            self._outage.over()
+        # Not when it has connected: a server may grant that, and refuse the rest again and again.
+        self._outage.over()
         self._claiming = False
         if self._look_again_at == math.inf:  # by now it has been looked what there is
             self._unsure = False
@@ -302,9 +308,11 @@ class Fetcher(threading.Thread):
         elif free > 0 and not emptied and not self._waits.covers(self._intake.paused):
             return
         else:
+            seconds = PAUSED_POLL if self._intake.paused else BLOCK
             if free > 0:
-                self._waits.arm(self._intake.paused, self._intake.numbers)
-            seconds = PAUSED_POLL if self._intake.paused or self._waits.refused else BLOCK
+                paused, numbers = self._intake.paused, self._intake.numbers
+                busy = self._ledger.unfinished > 0
+                seconds = min(seconds, self._waits.arm(paused, numbers, busy=busy))
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True
@@ -320,6 +328,7 @@ class Fetcher(threading.Thread):
         """Take what the waits have brought; returns whether they have."""
         self._hearing = self._waits.armed
         arrivals = waits()
+        self._page.beat(FETCHER_BEAT)
         self._asleep = False
         self._intake.arrived(arrivals)
         self._hearing = False
@@ -350,12 +359,11 @@ class Fetcher(threading.Thread):
         if not self.registered:
             self.registered = True
             self._notify()
-        self._outage.over()
 
     def _compare_notes(self) -> None:
         """Learn what claims whose answer was lost have taken, and what is ours no more."""
         self._reconcile()
-        self._intake.look_everywhere()
+        self._intake.look_everywhere(self._waits.queues)
 
     def _reconcile(self) -> None:
         # Of a field that is not ours, the keeper makes what it can when this worker has left.
@@ -367,7 +375,7 @@ class Fetcher(threading.Thread):
             queue = there[sequence]
             payload = self._ask(self._inflight.payload(sequence, queue))
             if payload is not None:
-                self._intake.dispatch(sequence, queue, [payload])
+                self._intake.deliver(sequence, queue, [payload])
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)

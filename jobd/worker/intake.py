@@ -6,11 +6,14 @@ quiet or has no thread for them, it gives them back. Belongs to the fetcher's th
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from jobd import log
+from jobd.master.scoreboard import RESCUE, Page
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.worker.ledger import Call, Ledger
 from jobd.worker.pool import Pool
@@ -34,6 +37,7 @@ class Intake:
         order: plans the claims.
         ledger: is told every job that comes.
         pool: the job threads.
+        page: where the master says that others take what has been delivered.
 
     Attributes:
         quiet: nothing more is wanted. Set by the main thread.
@@ -44,7 +48,10 @@ class Intake:
         delivered: queues whose claim list may hold something that has not been filed.
     """
 
-    def __init__(self, inflight: InFlight, order: QueueOrder, ledger: Ledger, pool: Pool) -> None:
+    def __init__(
+        self, inflight: InFlight, order: QueueOrder, ledger: Ledger, pool: Pool, page: Page
+    ) -> None:
+        self._page = page
         self._inflight = inflight
         self._order = order
         self._ledger = ledger
@@ -79,25 +86,30 @@ class Intake:
 
     # -- claims --------------------------------------------------------------------------------
 
-    def claim(self, wanted: int) -> Call:
-        """A call that claims up to *wanted* jobs, within the bound."""
+    def claim(self, wanted: int, behind: int) -> Call:
+        """A call that claims up to *wanted* jobs, within the bound; of queues that have others
+        before them in strict order only up to *behind*."""
         self.asked_at = time.monotonic()
         self.emptied = False
         self.more = False
         bounded = wanted > CLAIM_AT_MOST
         wanted = min(wanted, CLAIM_AT_MOST)
-        shares = self._order.shares(wanted)
+        limits = self._order.strict
+        shares = self._order.shares(wanted, min(behind, wanted))
         first = self.numbers(wanted)
-        call = self._inflight.claim(first, wanted, shares)
+        call = self._inflight.claim(first, wanted, shares, limits=limits)
         names = [name for name, _ in shares]
-        return call, partial(self._claimed, names, first, first + wanted, bounded)
+        # Every queue would have given as many.
+        enough = min(share for _, share in shares) if limits else wanted
+        full = first + wanted if bounded else math.inf
+        return call, partial(self._claimed, names, first, first + enough, full)
 
     def _claimed(
         self,
         queues: list[str],
         first: int,
-        end: int,
-        bounded: bool,
+        enough: int,
+        full: float,
         portions: list[list[Any]] | None,
     ) -> None:
         if portions is None:
@@ -112,8 +124,8 @@ class Intake:
             if position > 0:
                 self.dispatch(first, queues[position - 1], payloads)
                 first += len(payloads)
-        self.emptied = first < end and not cut
-        self.more = (bounded or cut) and not self.emptied
+        self.emptied = first < enough and not cut
+        self.more = first >= full or cut
 
     def _tell_broken(self, broken: dict[str, bytes]) -> None:
         """Say once of each queue why no job of it can be claimed."""
@@ -124,9 +136,9 @@ class Intake:
 
     # -- what blocking claims deliver ------------------------------------------------------------
 
-    def look_everywhere(self) -> None:
-        """Any claim list may hold something: a connection that broke tells nothing."""
-        self.delivered = list(self._order.names)
+    def look_everywhere(self, queues: Iterable[str]) -> None:
+        """Any of their claim lists may hold something: a connection that broke tells nothing."""
+        self.delivered = list(queues)
 
     def filings(self) -> list[Call]:
         """Calls that file what blocking claims have delivered, or return it when quiet."""
@@ -139,7 +151,8 @@ class Intake:
         return calls
 
     def arrived(self, arrivals: list[Arrival]) -> None:
-        """Take what blocking claims have brought, or give it back where no thread is free for it.
+        """Take what blocking claims have brought, or give it back where no thread is free for it,
+        or where it may be too late.
 
         Its numbers were set aside when the wait began. Who looks for jobs that wait too long would
         take it for one that has started, so it must not have to wait.
@@ -147,7 +160,12 @@ class Intake:
         for queue, first, payloads in arrivals:
             if payloads is None:
                 raise LeaseLost
-            self.dispatch(first, queue, payloads, room=self.free >= len(payloads))
+            self.deliver(first, queue, payloads, room=self.free >= len(payloads))
+
+    def deliver(self, first: int, queue: str, payloads: list[bytes], *, room: bool = True) -> None:
+        """Dispatch what may have been delivered long ago. Others may be taking it just now: then
+        that it is still ours would be known only from Redis, so it goes back."""
+        self.dispatch(first, queue, payloads, room=room and not self._page.words[RESCUE])
 
     def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
         if payloads is None:

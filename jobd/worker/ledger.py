@@ -141,7 +141,8 @@ class Ledger:
             del self._held[sequence]
             del self._returning[sequence]
         lost = len(sequences) - changed
-        self._lost(lost)
+        if self._cut_short:  # what has not started may have been taken over; it does no harm
+            self._lost(lost)
         self.interrupted += max(0, len(self._cut_short.intersection(sequences)) - lost)
         level = "info" if self._cut_short else "debug"
         getattr(self._log, level)("jobs_given_back", jobs=changed, started=len(self._cut_short))

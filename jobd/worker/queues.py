@@ -16,31 +16,43 @@ from jobd.config import QueueSpec
 class QueueOrder:
     """Plans claims.
 
+    Attributes:
+        strict: whether the shares are limits.
+
     Example:
         >>> strict = QueueOrder([QueueSpec("high", 0), QueueSpec("low", 0)], "strict")
-        >>> strict.shares(10)
-        [('high', 10), ('low', 10)]
+        >>> strict.shares(10, 3)
+        [('high', 10), ('low', 3)]
     """
 
     def __init__(self, queues: Sequence[QueueSpec], mode: str) -> None:
         self.names = tuple(queue.name for queue in queues)
-        self._strict = mode == "strict" or len(queues) == 1
+        self.strict = mode == "strict" or len(queues) == 1
         self._weights = [max(queue.weight, 1) for queue in queues]
         self._total = sum(self._weights)
 
-    def shares(self, jobs: int) -> list[tuple[str, int]]:
+    def shares(self, jobs: int, behind: int) -> list[tuple[str, int]]:
         """Queues in the order to try, each with its share of a claim of *jobs* jobs.
 
-        Shares of a weighted claim add up to *jobs*; what one queue lacks, the others fill.
+        Shares of a weighted claim add up to *jobs*; what one queue lacks, the others fill. Those of
+        a strict one are limits: so many jobs there may be in all when that queue has given.
+
+        Args:
+            behind: the limit of a strict queue that has others before it. What is held of it makes
+                those wait.
         """
-        if self._strict:
-            return [(name, jobs) for name in self.names]
-        exact = [jobs * weight / self._total for weight in self._weights]
-        shares = [int(share) for share in exact]
-        # What rounding left over is drawn by lot, so that small claims are fair on average.
-        for _ in range(jobs - sum(shares)):
-            missing = [max(e - s, 0.0) for e, s in zip(exact, shares, strict=True)]
-            shares[random.choices(range(len(shares)), missing)[0]] += 1
+        if self.strict:
+            first, *others = self.names
+            return [(first, jobs), *((name, behind) for name in others)]
+        shares = [jobs * weight // self._total for weight in self._weights]
+        # What rounding left over is drawn by lot, so that small claims are fair on average: as if
+        # the rests lay in a row, and marks at equal distances were put on it, the first by lot.
+        mark = random.randrange(self._total)
+        for at, weight in enumerate(self._weights):
+            mark -= jobs * weight % self._total
+            if mark < 0:
+                shares[at] += 1
+                mark += self._total
         order = sorted(
             range(len(shares)),
             key=lambda at: random.random() ** (1 / self._weights[at]),

@@ -5,6 +5,9 @@ other at every moment; the server wakes exactly one of all idle workers anywhere
 it. The call that files it as in flight is sent right behind: the server runs it the moment that the
 wait is over, which saves a round trip between a push and the start of its job.
 
+A connection that cannot be opened leaves its queue to be polled. Each wait is shown on the
+scoreboard until the fetcher has read what it brought.
+
 Belongs to the fetcher's thread.
 """
 
@@ -18,10 +21,12 @@ from typing import Any, NamedTuple
 
 import redis
 
-from jobd.background import Outage
 from jobd.bell import Bell
+from jobd.master.scoreboard import Page
 from jobd.redis.inflight import InFlight
+from jobd.redis.protocol import pack
 from jobd.redis.wire import Closed, Wire
+from jobd.worker.refusal import Refusal
 
 BLOCK = 5.0
 """Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has
@@ -39,8 +44,9 @@ UNBLOCK_AGAIN = 0.02
 LAST_WORDS = 0.1
 """Seconds in which the ends of all connections arrive, when the server dies and one has."""
 
-REFUSED = 1.0
-"""Seconds without blocking claims after the server has refused one."""
+
+class CannotBeCalledBack(Exception):
+    """The server would not let this user call a blocking claim back (``CLIENT UNBLOCK``)."""
 
 
 class Arrival(NamedTuple):
@@ -56,7 +62,8 @@ class Arrival(NamedTuple):
 
 
 class _Wait:
-    def __init__(self, queue: str, wire: Wire) -> None:
+    def __init__(self, number: int, queue: str, wire: Wire) -> None:
+        self.number = number
         self.queue = queue
         self.wire = wire
         self.client_id = 0
@@ -68,52 +75,64 @@ class _Wait:
 class Waits:
     """All blocking claims of one worker, and the bell that wakes its fetcher.
 
-    A full server refuses them and still grants ordinary claims. So a refusal is no reason to
-    connect again: for a moment there are none, and the fetcher looks by itself.
+    Attributes:
+        refusal: why some could not be begun.
     """
 
     def __init__(
-        self, client: redis.Redis, inflight: InFlight, queues: Sequence[str], outage: Outage
+        self,
+        client: redis.Redis,
+        inflight: InFlight,
+        queues: Sequence[str],
+        bell: Bell,
+        page: Page,
     ) -> None:
         self._inflight = inflight
-        self._outage = outage
-        self._refused_until = 0.0
+        self._page = page
+        self.refusal = Refusal()
+        self._refused: _Wait | None = None
         self._lost = False
-        self._waits = [_Wait(queue, Wire(client)) for queue in queues]
+        self._waits = [_Wait(number, name, Wire(client)) for number, name in enumerate(queues)]
         self._selector = selectors.DefaultSelector()
-        self.bell = Bell()
-        self._selector.register(self.bell, selectors.EVENT_READ)
+        self._bell = bell
+        self._selector.register(bell, selectors.EVENT_READ)
 
     @property
     def armed(self) -> bool:
         """Whether any of them waits."""
         return any(wait.armed_at for wait in self._waits)
 
-    @property
-    def refused(self) -> bool:
-        """Whether the server has just refused one."""
-        return time.monotonic() < self._refused_until
-
     def covers(self, paused: Collection[str]) -> bool:
         """Whether every queue that is not paused is waited on: then they are all empty."""
         return all(wait.armed_at or wait.queue in paused for wait in self._waits)
 
+    def open(self, paused: Collection[str]) -> bool:
+        """Connect for every queue that is not paused; False if that is not granted.
+
+        Raises:
+            CannotBeCalledBack: they must not be used.
+        """
+        return all(
+            wait.registered is not None or wait.queue in paused or self._open(wait)
+            for wait in self._waits
+        )
+
     def arm(self, paused: Collection[str], numbers: Callable[[int], int]) -> None:
-        """Wait on every queue that is not paused.
+        """Wait on every queue that is not paused, as far as that is granted.
 
         Args:
             numbers: sets so many sequence numbers aside for what may arrive; returns the first.
 
         Raises:
+            CannotBeCalledBack: they must not be used.
             redis.RedisError: a connection failed.
         """
-        if self.refused:
-            return
+        self.open(paused)
         for wait in self._waits:
-            if wait.armed_at or wait.queue in paused:
+            if wait.armed_at or wait.queue in paused or wait.registered is None:
                 continue
-            if wait.registered is None:
-                self._connect(wait)
+            if wait is self._refused and self.refusal.active:
+                continue
             wait.first = numbers(FILE_AT_MOST)
             self._send(wait)
 
@@ -130,12 +149,12 @@ class Waits:
 
     @staticmethod
     def _call_back(waiting: list[_Wait], command: Wire) -> None:
-        for wait in waiting:
+        while waiting:
+            command.send(b"".join(pack("CLIENT", "UNBLOCK", wait.client_id) for wait in waiting))
             # Nobody is unblocked when the answer is on its way, or when the server has not read
             # the claim yet: connections are not ordered among each other. Then it may block still.
-            while not command.ask("CLIENT", "UNBLOCK", wait.client_id):
-                if wait.wire.readable(UNBLOCK_AGAIN):
-                    break
+            doubtful = [wait for wait in waiting if not command.read()]
+            waiting = [wait for wait in doubtful if not wait.wire.readable(UNBLOCK_AGAIN)]
 
     def sleep(self, seconds: float) -> list[Arrival]:
         """Sleep until the bell rings, a job arrives or *seconds* have passed.
@@ -151,10 +170,10 @@ class Waits:
                 if isinstance(key.data, _Wait):
                     if arrival := self._arrival(key.data):
                         arrivals.append(arrival)
-                    elif not self.refused:
+                    elif key.data is not self._refused:
                         self._send(key.data)
                 else:
-                    self.bell.silence()
+                    self._bell.silence()
             now = time.monotonic()
             for wait in self._waits:
                 if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
@@ -187,6 +206,7 @@ class Waits:
                 wait.registered = None
             wait.wire.close()
             wait.armed_at = 0.0
+            self._page.show_wait(wait.number, 0)
         self._lost = False
         return certain
 
@@ -203,27 +223,46 @@ class Waits:
             return not self._lost
         return bool(payloads == [])
 
-    def _connect(self, wait: _Wait) -> None:
-        wait.wire.connect()
-        wait.client_id = wait.wire.ask("CLIENT", "ID")
+    def _open(self, wait: _Wait) -> bool:
+        """Connect; False if that is not granted."""
+        if self.refusal.active:
+            return False
+        try:
+            wait.wire.connect()
+            try:
+                wait.client_id = wait.wire.ask("CLIENT", "ID")
+                wait.wire.ask("CLIENT", "UNBLOCK", wait.client_id)
+            except redis.ResponseError as error:
+                wait.wire.close()
+                raise CannotBeCalledBack(str(error)) from error
+        except redis.RedisError as error:
+            wait.wire.close()
+            self._refuse(wait, error)
+            return False
         wait.registered = wait.wire.fileno()
         self._selector.register(wait.registered, selectors.EVENT_READ, wait)
+        return True
+
+    def _refuse(self, wait: _Wait, error: redis.RedisError) -> None:
+        self._refused = wait
+        self.refusal.note(error)
 
     def _send(self, wait: _Wait) -> None:
         blocking = self._inflight.wait(wait.queue, BLOCK)
         # Before it is sent: if that fails, some of it may have been.
         wait.armed_at = time.monotonic()
+        self._page.show_wait(wait.number, wait.first)
         wait.wire.send(blocking + self._inflight.file(wait.first, wait.queue))
 
     def _arrival(self, wait: _Wait) -> Arrival | None:
         """Read the answers to the wait and to the filing; None if nothing arrived."""
         delivered, payloads = self._answers(wait)
         if isinstance(delivered, redis.ResponseError):
-            self._refused_until = time.monotonic() + REFUSED
-            self._outage.failed(delivered)
+            self._refuse(wait, delivered)
             delivered = None
-        else:
-            self._outage.over()
+        elif wait is self._refused:
+            self._refused = None
+            self.refusal.over()
         if delivered is None and payloads == []:
             return None
         return Arrival(wait.queue, wait.first, payloads)
@@ -249,3 +288,5 @@ class Waits:
             if not known or isinstance(delivered, bytes):
                 self._lost = True
             raise
+        finally:
+            self._page.show_wait(wait.number, 0)

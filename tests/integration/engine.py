@@ -163,8 +163,9 @@ class Engine:
 
     def release(self) -> None:
         """Close what the end of the process would."""
-        self.fetcher._waits._selector.close()
-        self.fetcher._waits.bell.close()
+        self.fetcher._waits._waits._selector.close()
+        self.fetcher._waits._watch._selector.close()
+        self.fetcher._bell.close()
         self._client.close()
         if (loop := self.executor._coroutines._loop) is not None:
             self.executor._coroutines.cancel_all()

@@ -14,9 +14,10 @@ import pytest
 import redis as redis_py
 
 from jobd import log
-from jobd.background import Outage
+from jobd.bell import Bell
 from jobd.master.logfile import LogFile
 from jobd.master.scoreboard import FETCHER_BEAT
+from jobd.master.workplace import Workplace
 from jobd.redis import scripts
 from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
@@ -223,7 +224,7 @@ def test_a_claimed_job_that_cannot_start_goes_back_at_once(
         # As if it had been claimed when the pace was higher.
         one.fetcher._ahead._pace = 1e9
         push(redis, "default", stuck)
-        one.fetcher._waits.bell.ring()
+        one.fetcher._bell.ring()
         until(lambda: one.fetcher.holding == 2 or ran, "the second job is claimed")
         began = time.monotonic()
         until(lambda: waiting(redis) == [stuck], "it is back in its queue, byte by byte")
@@ -269,7 +270,7 @@ def test_quiet_returns_everything_that_blocking_claims_delivered(
     with one as running:
         running.fetcher.quiet()
         running.fetcher._intake.delivered.append("default")
-        running.fetcher._waits.bell.ring()
+        running.fetcher._bell.ring()
     assert sorted([*waiting(redis), *(payload("Note", n) for n in ran)]) == sorted(raws)
     assert not redis.exists(KEYS.claim(ME, "default"))
     assert not redis.zcard(KEYS.owners)
@@ -386,7 +387,7 @@ def test_it_is_not_idle_while_a_claim_is_to_be_answered(own_server: EmbeddedServ
         own_server.send(_signal("SIGSTOP"))
         try:
             one.fetcher._intake.delivered.append("default")
-            one.fetcher._waits.bell.ring()
+            one.fetcher._bell.ring()
             assert claiming.wait(5)
             one.fetcher.quiet()
             assert one.fetcher.holding == 0
@@ -688,15 +689,17 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
 ) -> None:
     """Connections are not ordered: the call to end it came first, and it blocked for 5 s."""
     client = connect(server.url)
-    waits = Waits(
-        client, InFlight(KEYS, ME, ["default"]), ["default"], Outage(log.get("test"), client)
-    )
+    workplace, bell = Workplace(1, "test"), Bell()
+    inflight = InFlight(KEYS, ME, ["default"])
+    waits = Waits(client, inflight, ["default"], bell, workplace.page)
     command = Wire(client)
     command.connect(OF_A_WORKER)
     command.send(waits._inflight.register())
     assert command.read()
     waits.arm((), lambda _most: 1)
+    assert workplace.page.waits() == [1]
     assert waits.disarm(command) == []
+    assert workplace.page.waits() == []
     [wait] = waits._waits
     wait.armed_at = time.monotonic()
     packed = waits._inflight.wait("default", waits_module.BLOCK)
@@ -707,7 +710,8 @@ def test_calling_back_a_claim_that_the_server_has_not_read_yet(
     assert waits.disarm(command) == []
     assert 0.2 < time.monotonic() - began < 2.0
     waits.close()
-    waits.bell.close()
+    bell.close()
     waits._selector.close()
     command.close()
     client.close()
+    workplace.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobd.config import Config
-from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, watch
+from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, rescue, watch
 from jobd.master.child import Child, Reason, Stage
 from jobd.master.gathering import Gatherings
 from jobd.master.phase import Phase
@@ -17,7 +17,7 @@ from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED
 from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
-_MODULES = (crashloop, memory, oversight, overdue, recycle, watch)
+_MODULES = (crashloop, memory, oversight, overdue, recycle, rescue, watch)
 
 
 class Log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobd.worker import ahead
-from jobd.worker.ahead import AT_MOST, HORIZON, Ahead
+from jobd.worker.ahead import AT_MOST, BEHIND, HORIZON, Ahead
 
 
 class Clock:
@@ -39,6 +39,13 @@ def test_it_holds_what_starts_within_the_horizon(clock: Clock, pace: int) -> Non
     made = Ahead(10)
     go(made, clock, pace)
     assert made.jobs == pytest.approx(pace * HORIZON - 10, rel=0.02, abs=2)
+
+
+@pytest.mark.parametrize("pace", [5000, 20_000])
+def test_of_later_queues_it_holds_milliseconds(clock: Clock, pace: int) -> None:
+    made = Ahead(10)
+    go(made, clock, pace)
+    assert made.behind == pytest.approx(pace * BEHIND - 10, rel=0.02, abs=2)
 
 
 def test_slow_jobs_are_not_claimed_ahead(clock: Clock) -> None:

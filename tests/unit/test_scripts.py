@@ -553,6 +553,41 @@ def test_a_queue_of_another_type_does_not_keep_a_claim_from_the_others(
     assert broken[1].startswith(b"WRONGTYPE")
 
 
+@pytest.mark.parametrize(
+    ("high", "mid", "low", "taken"),
+    [
+        (0, 20, 20, [0, 4, 0]),
+        (0, 3, 20, [0, 3, 1]),
+        (2, 20, 20, [2, 2, 0]),
+        (7, 20, 20, [7, 0, 0]),
+        (20, 20, 20, [10, 0, 0]),
+        (1, 1, 1, [1, 1, 1]),
+    ],
+)
+def test_limits_say_how_much_there_may_be_in_all(
+    redis: redis_py.Redis, worker: Any, high: int, mid: int, low: int, taken: list[int]
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b", "c"])
+    worker(inflight.register())
+    for name, jobs in zip("abc", (high, mid, low), strict=True):
+        for number in range(jobs):
+            redis.lpush(KEYS.queue(name), b"%d" % number)
+    portions = worker(inflight.claim(1, 10, [("a", 10), ("b", 4), ("c", 4)], limits=True))
+    found = {position: len(payloads) for position, *payloads in portions}
+    assert [found.get(position, 0) for position in (1, 2, 3)] == taken
+
+
+def test_large_jobs_of_a_later_queue_are_not_taken_for_all_that_there_is(
+    redis: redis_py.Redis, worker: Any
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b"])
+    worker(inflight.register())
+    redis.lpush(KEYS.queue("b"), *large(*range(25)))
+    [[_, *payloads], mark] = worker(inflight.claim(1, 500, [("a", 500), ("b", 20)], limits=True))
+    assert len(payloads) == FIRST
+    assert mark == [0], "there may be more"
+
+
 @pytest.mark.parametrize("jobs", [999, 1000, 1001, 2500, 5000])
 def test_large_claims_and_acknowledgements(redis: redis_py.Redis, worker: Any, jobs: int) -> None:
     inflight = InFlight(KEYS, "host:1:x", ["a"])

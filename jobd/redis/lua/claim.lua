@@ -3,7 +3,8 @@
 -- KEYS  1 owners · 2 in-flight hash of the owner · 3 paused queues · 4… queue lists, in the order
 --       in which they are tried
 -- ARGV  1 identity of the owner · 2 sequence number of the first job · 3 how many jobs in all
---       then for each queue: its name · how many of them it gives if every queue has enough
+--       4 'shares' or 'limits', then for each queue: its name · how many of them it gives if every
+--       queue has enough, or how many there may be in all when it has given
 -- Returns  false when the owner holds no lease (it must register again), else a list with an
 --       entry for each portion taken, in order of sequence: {position of the queue, payload, …}.
 --       A paused queue is reported as {-position}, and so is one whose key is no list, with the
@@ -11,8 +12,9 @@
 --       asked for: there may be more.
 --
 -- Shares are taken first, then what is left is filled in the order given, so that a batch keeps
--- the proportions of the weights and is full whenever there is work. RPOP comes before HSET: it
--- is allowed when memory is full, and after a script's first write the rest of it is as well.
+-- the proportions of the weights and is full whenever there is work. Limits are for strict order: a
+-- queue adds only to what those before it have given. RPOP comes before HSET: it is allowed when
+-- memory is full, and after a script's first write the rest of it is as well.
 --
 -- Everybody waits while a script runs, so a claim ends at about 4 MB, of which each queue gives
 -- its share as well. No command tells how large a job is before it has been taken. So the first
@@ -27,18 +29,20 @@ local closed = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[3])) do closed[name] = true end
 
 local sequence = tonumber(ARGV[2])
-local left, room = tonumber(ARGV[3]), BYTES
+local wanted, limits = tonumber(ARGV[3]), ARGV[4] == 'limits'
+local left, room = wanted, BYTES
 local queues = #KEYS - 3
-local taken = {}
+local taken, empty = {}, {}
 
 -- Up to `most` jobs of one queue; beyond `limit` bytes by one draught at most.
 local function take(position, most, limit)
   local portion, jobs, bytes, draught = {position}, 0, 0, math.min(FIRST, most)
   repeat
     local payloads = redis.pcall('RPOP', KEYS[position + 3], draught)
+    empty[position] = not payloads or (not payloads.err and #payloads < draught)
     if not payloads then break end
     if payloads.err then
-      closed[ARGV[2 * position + 2]] = true
+      closed[ARGV[2 * position + 3]] = true
       taken[#taken + 1] = {-position, payloads.err}
       return
     end
@@ -47,13 +51,13 @@ local function take(position, most, limit)
       bytes = bytes + #payload
     end
     jobs = jobs + #payloads
-    if jobs == most or #payloads < draught then break end
+    if jobs == most or empty[position] then break end
     local fitting = math.max(1, math.floor((limit - bytes) * jobs / bytes))
     draught = math.min(fitting, DRAUGHT, most - jobs)
   until bytes >= limit
   if jobs == 0 then return end
   left, room = left - jobs, room - bytes
-  local name = ARGV[2 * position + 2]
+  local name = ARGV[2 * position + 3]
   local filing, words = {}, 0
   for i = 1, jobs do
     filing[words + 1] = string.format('%.0f:%s', sequence, name)
@@ -68,18 +72,23 @@ local function take(position, most, limit)
   taken[#taken + 1] = portion
 end
 
+-- One look at many queues is cheaper than one at each, and mostly finds that all are empty.
+local many = queues > 8 and queues < 1000
+if many and redis.call('EXISTS', unpack(KEYS, 4)) == 0 then left = 0 end
+
 for position = 1, queues do
-  if closed[ARGV[2 * position + 2]] then
+  if closed[ARGV[2 * position + 3]] then
     taken[#taken + 1] = {-position}
   elseif room > 0 then
-    local share = tonumber(ARGV[2 * position + 3])
-    local most = math.min(share, left)
-    if most > 0 then take(position, most, math.min(room, BYTES * share / ARGV[3])) end
+    local share = tonumber(ARGV[2 * position + 4])
+    local most = math.min(limits and share - (wanted - left) or share, left)
+    local limit = limits and room or math.min(room, BYTES * share / wanted)
+    if most > 0 then take(position, most, limit) end
   end
 end
 for position = 1, queues do
-  if left <= 0 or room <= 0 then break end
-  if not closed[ARGV[2 * position + 2]] then take(position, left, room) end
+  if limits or left <= 0 or room <= 0 then break end
+  if not (empty[position] or closed[ARGV[2 * position + 3]]) then take(position, left, room) end
 end
 if left > 0 and room <= 0 then taken[#taken + 1] = {0} end
 return taken
