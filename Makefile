@@ -4,8 +4,12 @@ PYTHON ?= python3
 IS     := $(firstword $(foreach each,$(PYTHON) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/$(PYTHON)),\
 	$(shell $(each) -c 'import os, platform, sys; print(platform.python_version() + sys.abiflags, \
 	os.path.realpath(sys._base_executable), sep=":")' 2>/dev/null)))
-# Each interpreter has an environment of its own; .venv is that of python3.
-VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(firstword $(subst :, ,$(IS))))
+# Empty: the newest versions of what jobd needs. lowest: the lowest that setup.py allows.
+DEPS   ?=
+$(if $(filter-out lowest,$(DEPS)),$(error DEPS=$(DEPS) is unknown: use DEPS=lowest))
+# Each interpreter has an environment of its own, and so have the lowest versions; .venv is that of
+# python3.
+VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(firstword $(subst :, ,$(IS))))$(DEPS:%=-%)
 BIN    := $(VENV)/bin
 REDIS  ?=
 KILLS  ?= 1000
@@ -19,7 +23,8 @@ CYCLES ?= 10000
 
 help:
 	@echo 'make demo    see jobd run real jobs (Ctrl-C ends everything)'
-	@echo 'make test    lint, types and all tests (PYTHON=python3.13 or a path: with another Python)'
+	@echo 'make test    lint, types and all tests (PYTHON=python3.13 or a path: with another Python;'
+	@echo '             DEPS=lowest: with the lowest versions of what users install)'
 	@echo 'make chaos   kill KILLS=1000 processes, and take the server away, while jobs of every kind run'
 	@echo '             (20 minutes; again with SEED=...)'
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
@@ -39,9 +44,17 @@ $(VENV)/.python: FORCE
 	@test "$$(cat $@ 2>/dev/null)" = '$(IS)' || \
 		{ $(lastword $(subst :, ,$(IS))) -m venv --clear $(VENV) && echo '$(IS)' >$@; }
 
-# The stamps make a second run start at once, and a changed setup.py install again.
-$(VENV)/.dev $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.python setup.py
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/lowest.txt: $(VENV)/.python setup.py tests/lowest.py
+	$(PIP) --no-deps --editable .
+	$(BIN)/python -m tests.lowest >$@
+
+# The stamps make a second run start at once, and a changed setup.py install again. The lowest versions
+# come last: tools of the tests ask for newer ones of some. A framework that fits Starlette is found.
+$(VENV)/.dev $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.python setup.py $(DEPS:%=$(VENV)/%.txt)
+	$(PIP) --editable '.[$*]' $(if $(DEPS),"$$(grep ^starlette= $(VENV)/lowest.txt)")
+	$(if $(DEPS),$(PIP) --no-warn-conflicts --requirement $(VENV)/lowest.txt)
 	@touch $@
 
 demo: $(VENV)/.dev
@@ -52,11 +65,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What fails is run once more, alone: tests/again.py.
-test: lint
+# What fails is run once more, alone: tests/again.py. Types are those of the newest versions.
+test: $(if $(DEPS),$(VENV)/.test,lint)
 	@sh tests/install-debian-packages.sh
 	@$(BIN)/python -m tests.interpreters
-	$(BIN)/pytest -n 4 --again
+	$(BIN)/pytest -n 4 --again $(DEPS:%=-rs)
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

@@ -8,15 +8,15 @@ HERE = Path(__file__).parent
 
 # The dashboard: `jobd web`, or mounted in another application.
 WEB = [
-    "starlette>=1.2",
+    "starlette>=0.46",
     "jinja2>=3.1",
     "uvicorn>=0.34",
-    "itsdangerous>=2.2",
-    "prometheus-client>=0.21",
+    "itsdangerous>=2.1",
+    "prometheus-client>=0.17",
     # What these bring along and jobd imports, too.
     "anyio>=4",
     "h11>=0.14",
-    "markupsafe>=2",
+    "markupsafe>=2.1.1",
 ]
 
 DEV = [
@@ -41,6 +41,7 @@ TEST = [
     "types-psutil",
     # The dashboard: with a client, with a browser (Chromium itself is the system's), and mounted.
     "httpx2>=2.16",
+    "httpx>=0.28",  # which the test client of Starlette before 1.2 wants
     "playwright>=1.49",
     "axe-playwright-python>=0.1.4",
     "schemathesis>=4",
@@ -94,11 +95,13 @@ setup(
         "jobctl": ["py.typed"],
     },
     install_requires=[
-        "redis[hiredis]>=6,<9",
-        "psutil>=7",
-        "python-daemon>=3.1",
+        "redis[hiredis]>=5.2,<9",
+        # What redis brings along and jobd imports, too.
+        "hiredis>=3",
+        "psutil>=5.9",
+        "python-daemon>=3.0.1",
         "click>=8.1",
-        "structlog>=24.1",
+        "structlog>=22.2",
         "msgspec>=0.19",
         # Ten processes that are all called "python" are no help to whoever looks at `ps`, and the
         # kernel's own way (prctl) has room for 15 characters.

@@ -84,7 +84,7 @@ class Answers(Iterator[dict[str, Any]]):
         try:
             answer = msgspec.json.decode(line, type=dict[str, Any])
             known = msgspec.structs.asdict(msgspec.convert(answer, _Answer))
-        except (ValueError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._malformed() from None
         if not self._taken:
             self._taken = True

@@ -301,7 +301,7 @@ def _kept(before: Any, value: Any) -> Any:
         if before is not None and _encode(msgspec.json.decode(before)) == _encode(value):
             return before
         return as_ruby(value)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"the payload is not JSON: {error}") from error
 
 

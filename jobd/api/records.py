@@ -121,7 +121,7 @@ class JobRecord:
             return display.ENCRYPTED
         try:
             return text(msgspec.json.encode(display.hidden(self.item)))
-        except (ValueError, OverflowError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             return display.ENCRYPTED
 
     def matches(self, pattern: Callable[[bytes], object]) -> bool:

@@ -118,7 +118,7 @@ class Channel:
 def _decode(line: bytearray) -> Message:
     try:
         message = msgspec.json.decode(line, type=Message)
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Nonsense(f"{bytes(line[:60])!r}: {error}") from None
     if type(message.get("type")) is not str:
         raise Nonsense(f"{bytes(line[:60])!r}: there is no type")

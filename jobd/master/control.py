@@ -195,7 +195,7 @@ class Client:
         self._incoming.clear()
         try:
             return msgspec.json.decode(bytes(line), type=Message)
-        except (ValueError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self.failed(f"the request is not a JSON object: {error}")
             return None
 

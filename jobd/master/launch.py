@@ -63,5 +63,5 @@ def await_verdict(fd: int, timeout: float) -> Verdict:
         content += chunk
     try:
         return msgspec.json.decode(content, type=Verdict)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError):
         return Verdict(Exit.SOFTWARE, "the daemon died while it was starting; look into its log")

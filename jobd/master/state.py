@@ -91,7 +91,7 @@ def load(path: Path, owner: int | None = None) -> State | None:
             if not _believed(path, fd, os.geteuid() if owner is None else owner):
                 return None
             state = msgspec.json.decode(file.read(_MOST), type=State)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             return None
     return state if state.schema == SCHEMA else None
 

@@ -21,6 +21,10 @@ from jobd.redis.keys import Keys
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
+_NAMELESS: Any = (5, 3)
+_FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
+"""The command that a connection is taken for: the library wants it before 5.3, and warns since."""
+
 
 class Transport:
     """Stores payloads, one round trip a call. Safe to share between threads."""
@@ -74,7 +78,7 @@ class Transport:
     def _attempt(self, packed: bytes, replies: int) -> None:
         pool: Any = self._client.connection_pool
         try:
-            connection = pool.get_connection()
+            connection = pool.get_connection(*_FOR)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise _NothingWrittenError(f"{reason(error)}{_advice(error)}") from error
         try:

@@ -41,6 +41,8 @@ class _Static(StaticFiles):
     """Files whose address changes with their content, so that browsers need not ask again."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if "\0" in path:  # which Starlette before 1.0 takes for a name of a file
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         # Only where it is that content: another version of jobd may be asked in a rolling restart.
         current = Request(scope).query_params.get("v") == digest(path)

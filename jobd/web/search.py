@@ -123,7 +123,7 @@ def _text_test(value: str) -> Test:
             return False
         try:
             text = msgspec.json.encode(job.item).decode(errors="replace")
-        except (OverflowError, ValueError, RecursionError, TypeError):
+        except (msgspec.MsgspecError, OverflowError, ValueError, RecursionError, TypeError):
             return False  # numbers that no JSON of ours may hold
         return within(text) or in_json(text)
 

@@ -64,7 +64,7 @@ def test_a_program_that_is_not_what_it_is_called_is_not_taken(
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
     # Those of a `make test` around it come with the environment.
-    around = ("MAKE", "PYTHON", "VENV")
+    around = ("MAKE", "PYTHON", "VENV", "DEPS")
     environment = {name: each for name, each in os.environ.items() if not name.startswith(around)}
     command = ["make", *words]
     return subprocess.run(
@@ -78,6 +78,13 @@ def test_each_has_an_environment_of_its_own(tmp_path: Path) -> None:
     told = make("-n", "lint", f"PYTHON={other}").stdout
     assert f"\n.venv-{platform.python_version()}/bin/mypy" in told
     assert "\n.venv/bin/mypy" in make("-n", "lint").stdout
+    assert "\n.venv-lowest/bin/pytest" in make("-n", "test", "DEPS=lowest").stdout
+
+
+def test_other_versions_than_the_lowest_have_no_name() -> None:
+    told = make("-n", "test", "DEPS=oldest")
+    assert told.returncode == 2
+    assert "use DEPS=lowest" in told.stderr
 
 
 def test_what_does_not_run_is_refused_by_name(tmp_path: Path) -> None:

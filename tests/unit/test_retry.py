@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from contextvars import Context
 from typing import Any
 
@@ -23,6 +24,7 @@ from jobd.job import job
 from jobd.redis import scripts
 from jobd.redis.inflight import Claimed, InFlight
 from jobd.redis.keys import Keys
+from jobd.redis.wire import Wire
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
 from jobd.worker.executor import Executor
@@ -63,12 +65,10 @@ class Bench:
         assert not self.client.exists(KEYS.inflight(ME))
 
     def send(self, call: bytes) -> Any:
-        connection: Any = self.client.connection_pool.get_connection()
-        try:
-            connection.send_packed_command([call], check_health=False)
-            return connection.read_response()
-        finally:
-            self.client.connection_pool.release(connection)
+        with closing(Wire(self.client)) as wire:
+            wire.connect()
+            wire.send(call)
+            return wire.read()
 
     def fail(self, name: str = "retry.Fail", *args: Any, **fields: Any) -> None:
         self.run(payload(name, *args, **fields))

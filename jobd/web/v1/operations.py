@@ -169,5 +169,5 @@ def _body(kind: type[Body], request: Request) -> Any:
         raise WrongType(f"the body must be {_JSON}")
     try:
         return msgspec.json.decode(body_of(request), type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Refusal(f"the body cannot be read: {error}") from None
