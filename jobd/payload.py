@@ -437,29 +437,27 @@ NOT_A_JOB = "NotAJob"
 """The class of the payload that is put around JSON that is not an object. Nothing runs it."""
 
 
+def as_object(raw: bytes, *, queue: str, now: float) -> bytes:
+    """*raw* for the dead set: JSON that is not an object becomes the argument of one, for Sidekiq's
+    page of the dead cannot show it. What is not JSON at all it can."""
+    try:
+        if type(msgspec.json.decode(raw)) is dict:
+            return raw
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return raw
+    around = {"retry": 0, "queue": queue, "args": [msgspec.Raw(raw)], "class": NOT_A_JOB}
+    return _encode({**around, "jid": new_jid(), "created_at": now})
+
+
 def noted(raw: bytes, *, error: JobdError, queue: str, now: float) -> bytes:
     """The bytes for the dead set with an *error* of ours; as they are where there is no place for
-    one, for whatever reason: a job that cannot be read must be kept all the same.
-
-    JSON that is not an object becomes the argument of one, for Sidekiq's page of the dead cannot
-    show it. What is not JSON at all it can.
-    """
+    one, for whatever reason: a job that cannot be read must be kept all the same."""
     try:
-        if not _is_object(raw):
-            wrapped = {"retry": 0, "queue": queue, "args": [msgspec.Raw(raw)], "class": NOT_A_JOB}
-            raw = _encode({**wrapped, "jid": new_jid(), "created_at": now})
+        raw = as_object(raw, queue=queue, now=now)
         failed = with_failure(raw, error=error, queue=queue, now=now, backtrace=None)
         return rewritten(raw, failed)
     except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
         return raw
-
-
-def _is_object(raw: bytes) -> bool:
-    """
-    Raises:
-        msgspec.DecodeError: it is not JSON at all.
-    """
-    return type(msgspec.json.decode(raw)) is dict
 
 
 def message_of(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from jobd.api.deaths import tell_death
 from jobd.api.jobset import JobSet
-from jobd.payload import encode_again
+from jobd.options import DEFAULT_QUEUE
+from jobd.payload import as_object, encode_again
 from jobd.redis import scripts
 
 
@@ -58,7 +59,7 @@ class DeadSet(JobSet):
         """Put a job that is in no other set into this one: Sidekiq's ``DeadSet#kill``; one script.
 
         Args:
-            job: the payload, or its bytes.
+            job: the payload, or its bytes; other JSON than an object becomes the argument of one.
             notify_failure: call the death handlers of this process.
             trim: remove what is too old or too much.
             ex: the exception for the death handlers.
@@ -70,6 +71,7 @@ class DeadSet(JobSet):
             ArgumentError: the payload is no JSON.
         """
         raw = job if isinstance(job, bytes) else encode_again(dict(job))
+        raw = as_object(raw, queue=DEFAULT_QUEUE, now=time.time())
         added, _ = self._add([raw], trim=trim)
         if notify_failure:
             tell_death(raw, ex)

@@ -270,6 +270,9 @@ def test_death_handlers_hear_of_killed_jobs(api: Api, deaths: list[tuple[str, st
 
 
 def test_burying_by_hand(api: Api, deaths: list[tuple[str, str]]) -> None:
+    assert api.dead.bury(b"[1.0]", notify_failure=False)
+    (buried,) = api.dead
+    assert (buried.klass, buried.args, buried.delete()) == ("NotAJob", [[1.0]], True)
     assert api.dead.bury({"class": "A", "args": [], "jid": "x"})
     assert not api.dead.bury(b'{"class":"A","args":[],"jid":"x"}', notify_failure=False)
     assert deaths == [("x", "the job was killed by hand")]
