@@ -59,6 +59,7 @@ class Watch:
         self._names = {inflight.place(queue).encode(): queue for queue in queues}
         self._wire = Wire(client)
         self._registered: int | None = None
+        self._answers = False
         self.refusal = Refusal()
         self._selector = selectors.DefaultSelector()
         self._bell = bell
@@ -86,9 +87,6 @@ class Watch:
 
         Args:
             busy: jobs are running here, so idle workers may go first.
-
-        Raises:
-            redis.RedisError: the connection failed.
         """
         if self._registered is None and not self._open():
             return
@@ -111,7 +109,7 @@ class Watch:
         """Sleep until the bell rings, a queue has a job or *seconds* have passed.
 
         Raises:
-            redis.RedisError: the connection failed.
+            redis.RedisError: the server does not answer.
         """
         until = time.monotonic() + seconds
         awake = False
@@ -126,6 +124,7 @@ class Watch:
             now = time.monotonic()
             if self.armed and not self._found and now >= self._look_at:
                 self._look(now)
+                awake = awake or not self.armed  # the connection has ended
             awake = awake or now >= until
 
     def close(self) -> None:
@@ -153,6 +152,7 @@ class Watch:
             self._wire.close()
             self.refusal.note(error)
             return False
+        self._answers = False
         self._registered = self._wire.fileno()
         self._selector.register(self._registered, selectors.EVENT_READ, self._wire)
         return True
@@ -176,7 +176,10 @@ class Watch:
         if asked := self._unknown - self._paused:
             self._asked = asked
             self._look_at = now + GRACE
-            self._wire.send(self._inflight.look(asked))
+            try:
+                self._wire.send(self._inflight.look(asked))
+            except redis.RedisError as error:
+                self._fail(error)
         else:
             self._look_at = now + BLOCK
 
@@ -186,9 +189,8 @@ class Watch:
         while True:
             try:
                 said = self._wire.read()
-            except redis.ResponseError as error:
-                self.close()
-                self.refusal.note(error)
+            except redis.RedisError as error:
+                self._fail(error)
                 return True
             if isinstance(said, hiredis.PushNotification):
                 self._changed(said)
@@ -196,6 +198,13 @@ class Watch:
                 self._answered(said)
             if not self._wire.readable(0.0):
                 return self._found and not found
+
+    def _fail(self, error: redis.RedisError) -> None:
+        """The connection has ended, for the server closes what it sees idle for long, or a look was
+        refused. Nothing is lost with it: if the server is away, the other connection tells."""
+        self.close()
+        if isinstance(error, redis.ResponseError) or not self._answers:
+            self.refusal.note(error)
 
     def _changed(self, said: list[Any]) -> None:
         """Queues have changed, or the whole database: then they are None."""
@@ -208,6 +217,7 @@ class Watch:
 
     def _answered(self, jobs: int) -> None:
         asked, self._asked = self._asked, set()
+        self._answers = True
         self.refusal.over()
         if jobs:
             self._found = self.armed

@@ -144,6 +144,31 @@ def test_connections_killed_again_and_again(server: EmbeddedServer, redis: redis
     assert Counter(ran) == Counter(range(jobs))
 
 
+@pytest.mark.parametrize("when", ["idle", "busy"])
+def test_a_connection_that_the_server_closes_is_no_outage(
+    server: EmbeddedServer, redis: redis_py.Redis, when: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It does so with what says nothing for long, where it has a timeout for that."""
+    opened = gate("timeout")
+    with engine(server.url, queues=MANY[:30], threads=1) as one:
+        for number in range(3):
+            until(lambda: watching(one), "it watches them")
+            if when == "busy":
+                push(redis, "q3", payload("Hold", "timeout"))
+                until(lambda: len(held) == number + 1, "the thread is busy")  # noqa: B023
+                until(lambda: not one.fetcher._waits.armed, "it has stopped watching")
+            clients: Any = redis.client_list()
+            [watch] = (client["id"] for client in clients if "t" in client["flags"])
+            redis.client_kill_filter(_id=watch)
+            push(redis, "q7", payload("Note", number))
+            opened.set()
+            until(lambda: len(ran) == number + 1, "the job runs")  # noqa: B023
+            opened.clear()
+    said = capfd.readouterr().err
+    assert "redis_unavailable" not in said
+    assert "queues_polled" not in said
+
+
 def test_a_database_that_is_emptied_is_looked_at_again(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
