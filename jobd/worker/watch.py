@@ -22,7 +22,6 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import hiredis
 import redis
 
 from jobd.bell import Bell
@@ -192,10 +191,10 @@ class Watch:
             except redis.RedisError as error:
                 self._fail(error)
                 return True
-            if isinstance(said, hiredis.PushNotification):
-                self._changed(said)
-            else:
+            if isinstance(said, int):
                 self._answered(said)
+            else:
+                self._changed(said)
             if not self._wire.readable(0.0):
                 return self._found and not found
 
