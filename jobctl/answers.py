@@ -15,14 +15,15 @@ from typing import Any
 
 import msgspec
 
-from jobctl.codes import Code, Problem
+from jobctl.codes import Code, Problem, Silence
 from jobd.master.control import ANSWER_BYTES
 
 FIRST_ANSWER = 3.0
 """Seconds in which a healthy master takes a request."""
 
 LAST_ANSWER = 30.0
-"""Seconds in which it has done what takes no longer: it waits up to 5 for its children."""
+"""Seconds in which it has done what takes no longer (it waits up to 5 for its children), or has
+said what it waits for: it does that every 5."""
 
 LONGEST = 86400.0
 """Seconds that anything may take (a stop, a reload)."""
@@ -41,6 +42,7 @@ class _Answer(msgspec.Struct):
     error: str = ""
     text: str = ""
     limit: float = 0.0
+    seconds: float = 0.0
     code: int = 0
     returned: int = 0
     generation: int = 0
@@ -57,27 +59,34 @@ class Answers(Iterator[dict[str, Any]]):
     Args:
         sock: connected.
         command: for messages.
-        limit: seconds until the last one; the first is due within :data:`FIRST_ANSWER`.
+        limit: seconds until the last one. The first is due within :data:`FIRST_ANSWER`, each other
+            one :data:`LAST_ANSWER` after the one before.
+
+    Attributes:
+        awaited: what the master has said that it waits for.
 
     Iterating raises:
         NoAnswer: the first does not come in time, or it has no time for us.
-        Problem: a later one does not come in time, or is none that a master gives.
+        Silence: a later one does not come in time.
+        Problem: one is none that a master gives.
     """
 
     def __init__(self, sock: socket.socket, command: str, request: bytes, limit: float) -> None:
         self._sock = sock
         self._command = command
-        self._limit = limit
+        self.awaited = ""
         self._began = time.monotonic()
+        self._end = self._began + limit
         self._give_up = self._began + FIRST_ANSWER
         self._taken = False
         self._received = 0
         self._buffer = bytearray()
         self._send(request)
 
-    def hurry(self, seconds: float) -> None:
-        """Wait for so long from now on: the master has ended."""
-        self._give_up = time.monotonic() + seconds
+    def end_within(self, seconds: float) -> None:
+        """The last one is due after so many seconds from now, if not before."""
+        self._end = min(self._end, time.monotonic() + seconds)
+        self._give_up = min(self._give_up, self._end)
 
     def __next__(self) -> dict[str, Any]:
         line = self._line()
@@ -86,11 +95,12 @@ class Answers(Iterator[dict[str, Any]]):
             known = msgspec.structs.asdict(msgspec.convert(answer, _Answer))
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._malformed() from None
-        if not self._taken:
-            self._taken = True
-            self._give_up = self._began + self._limit
+        self._taken = True
+        self._give_up = min(time.monotonic() + LAST_ANSWER, self._end)
         if known["type"] == "busy":
             raise NoAnswer(known["error"])
+        if known["type"] == "waiting":
+            self.awaited = known["text"]
         return {**known, **answer}
 
     def close(self) -> None:
@@ -134,16 +144,20 @@ class Answers(Iterator[dict[str, Any]]):
         except TimeoutError:
             if not self._taken:
                 raise NoAnswer("the master does not answer") from None
-            waited = time.monotonic() - self._began
-            raise Problem(
-                Code.TIMED_OUT,
-                f"{self._command}: the master has taken it, and has not said within {waited:.0f} s "
-                "what came of it",
-            ) from None
+            raise self._silence() from None
         except OSError as error:
             if error.errno not in _GONE:
                 raise
             return b""
+
+    def _silence(self) -> Silence:
+        now = time.monotonic()
+        waited, over = f"{now - self._began:.0f} s", now >= self._end
+        if over and self.awaited:
+            text = f"not done within {waited}; it goes on, and waits for {self.awaited}"
+        else:
+            text = f"the master has taken it, and has not said within {waited} what came of it"
+        return Silence(f"{self._command}: {text}", over=over)
 
     def _malformed(self) -> Problem:
         return Problem(

@@ -5,30 +5,31 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from signal import Signals
 from typing import Any
 
 import click
 
-from jobctl import display, limit, lookup, rawstacks
-from jobctl.answers import LAST_ANSWER, LONGEST, Answers, NoAnswer
+from jobctl import display, health, hints, limit, lookup, rawstacks, unlisted
+from jobctl.answers import LAST_ANSWER, LONGEST, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon
+from jobctl.progress import Progress, say
+from jobctl.stop import Stop
 from jobd.errors import ConfigError
 from jobd.outward import any_text_prints, harmless, paragraph, shown
+from jobd.sources import find_file
 
-_BY_SIGNAL = 60.0  # s beyond the timeout, for a stop whose limit the master could not tell
-_AFTER_QUIT = 15.0
-_MARGIN = 5.0
 _INTERRUPTED = 130
 _POSTPONED = "the daemon is quiet: it has read the settings, and replaces its workers at the resume"
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_HELP, no_args_is_help=False, invoke_without_command=True)
+@click.group(
+    cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
+)
 @click.version_option(None, "-V", "--version", package_name="jobd", message="jobctl %(version)s")
 @click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
 @click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
@@ -40,7 +41,8 @@ def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> N
     configuration names (-C, $JOBD_CONFIG, ./jobd.toml), else by /run/jobd/jobd.pid.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or done in part,
-    5 timed out, 6 refused because the pidfile does not belong to a jobd.
+    5 timed out, 6 refused because the pidfile does not belong to a jobd; those of status --check
+    are 7 to 10.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -53,17 +55,33 @@ Finder = Callable[[], Daemon]
 
 def _find(pidfile: str | None, config: str | None) -> Daemon:
     with limit.within(limit.FILES, "the configuration, or what is beside the pidfile, hangs"):
-        return Daemon.find(lookup.pidfile(pidfile, config, os.environ, _say))
+        path = lookup.pidfile(pidfile, config, os.environ, say)
+        try:
+            return Daemon.find(path)
+        except NotRunning:
+            unlisted.refuse(path, find_file(config, os.environ), os.environ)
+            raise
 
 
-@jobctl.command()
+@jobctl.command(short_help="Show what the daemon and its workers are doing.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--check", is_flag=True, help="Whether all is well: in a line, and by the exit code.")
 @click.pass_obj
-def status(find: Finder, as_json: bool) -> None:
-    """Show what the daemon and its workers are doing."""
+def status(find: Finder, as_json: bool, check: bool) -> int:
+    """Show what the daemon and its workers are doing.
+
+    For monitoring there is --check. It prints one line, and its exit code is 0 when all is well, 7
+    in a crash loop, 8 without Redis, 9 when the daemon takes no jobs (it starts, stops, is quiet),
+    10 when something is wrong with a process; the first that applies. Without it, the exit code is
+    0 whenever the daemon answers.
+    """
     answer = find().result("status")["status"]
     try:
-        text = json.dumps(answer, indent=2) if as_json else display.status(harmless(answer))
+        code, verdict = health.verdict(harmless(answer)) if check else (Code.DONE, "")
+        if as_json:
+            text = json.dumps(answer, indent=2)
+        else:
+            text = verdict or display.status(harmless(answer))
     except (
         ArithmeticError,
         AttributeError,
@@ -75,6 +93,7 @@ def status(find: Finder, as_json: bool) -> None:
     ):
         raise Problem(Code.FAILED, "status: the answer is malformed") from None
     click.echo(text)
+    return code
 
 
 @jobctl.command()
@@ -101,18 +120,21 @@ def resume(find: Finder) -> None:
     click.echo("resumed")
 
 
-def _seconds(
-    _context: click.Context, _option: click.Parameter, given: float | None
-) -> float | None:
-    if given is not None and not 0 <= given <= LONGEST:  # also what is no number
-        raise click.BadParameter(f"{given:g} is not a number of seconds from 0 to {LONGEST:g}")
-    return given
+def _seconds(_context: click.Context, _option: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST:  # also what is no number
+        raise click.BadParameter(f"{given} is not a number of seconds from 0 to {LONGEST:g}")
+    return seconds
 
 
 @jobctl.command()
 @click.option(
     "--timeout",
-    type=float,
     callback=_seconds,
     metavar="SECONDS",
     help="How long running jobs may go on.  [default: the daemon's timeout]",
@@ -129,77 +151,48 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     except NotRunning as problem:
         click.echo(paragraph(str(problem)))
         return Code.DONE
-    code, text, returned = _stop(daemon, timeout, kill)
+    stopping = Stop(daemon, timeout, kill=kill)
+    code, text = stopping.run()
+    returned = stopping.returned
     if text:
-        _say(text)
+        say(text)
     jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
     click.echo(f"stopped; {jobs} went back to Redis" if returned else "stopped")
     return code
 
 
-def _stop(daemon: Daemon, timeout: float | None, kill: bool) -> tuple[Code, str, int]:
-    """The code, what there is to say about it, and how many jobs the daemon says to have
-    returned."""
-    fields = {} if timeout is None else {"timeout": timeout}
-    began = time.monotonic()
-    answers: Answers | None = None
-    try:
-        answers = daemon.ask("stop", limit=LONGEST, **fields)
-        first = next(answers, None)
-        if first is None:
-            raise NoAnswer("the connection was closed")
-        if first["type"] == "failed":
-            raise Problem(Code.FAILED, f"stop: {first['error']}")
-        limit = min(max(first["limit"], 0.0), LONGEST) + _MARGIN
-    except NoAnswer:
-        # A mute master still gets the signal; a stopped one would not take it.
-        daemon.signal(Signals.SIGTERM)
-        daemon.signal(Signals.SIGCONT)
-        answers = None
-        known = daemon.state()
-        limit = (known.timeout if known else 0.0) + _BY_SIGNAL
-    if not daemon.process.wait(limit - (time.monotonic() - began)):
-        daemon.signal(Signals.SIGQUIT)
-        if not daemon.process.wait(_AFTER_QUIT):
-            if not kill:
-                raise Problem(
-                    Code.TIMED_OUT,
-                    f"pid {daemon.process.pid} has not stopped; --kill would kill it, and the "
-                    "next start would recover its jobs",
-                )
-            daemon.kill()
-            text = "it did not stop and was killed; the next start recovers its jobs"
-            return Code.PARTIAL, text, 0
-    last: dict[str, Any] = {}
-    if answers is not None:
-        answers.hurry(_MARGIN)
-        last = next((message for message in answers if message["type"] == "done"), {})
-    # A daemon of an older version does not count them.
-    returned = last.get("returned", 0)
-    return (Code.PARTIAL, last["text"], returned) if last.get("code") else (Code.DONE, "", returned)
-
-
 @jobctl.command(short_help="Print what every thread is doing, and with which job.")
+@click.argument("processes", nargs=-1, metavar="[PROCESS]...")
+@click.option("--busy", is_flag=True, help="Only the threads that run jobs.")
 @click.pass_obj
-def threads(find: Finder) -> int:
-    """Print what every thread of every process is doing, and with which job."""
+def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
+    """Print what every thread of every process is doing, with which job and its arguments.
+
+    With PROCESS only those of this one: worker.0 (or 0), keeper, zygote, master, or a process id.
+    """
     daemon = find()
+    # As for retire; process ids as small as that are the system's own.
+    of = [f"worker.{one}" if one.isdecimal() and int(one) < 256 else one for one in processes]
     try:
-        return _answered(daemon.ask("threads"))
+        return _answered(daemon.ask("threads", of=of, busy=busy))
     except NoAnswer as problem:
         with limit.within(limit.FILES, "the files of the daemon cannot be read"):
-            for part in rawstacks.collect(daemon):
+            for part in rawstacks.collect(daemon, of):
                 click.echo(shown(part, lines=True))
         raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
 
 
 def _answered(answers: Iterator[dict[str, Any]]) -> int:
+    printed = False
     for message in answers:
         if message["type"] == "text":
+            printed = True
             click.echo(shown(message["text"], lines=True))
         elif message["type"] == "done":
+            if not printed:
+                click.echo("no job runs")
             if message["raw"]:
-                _say(f"no answer, hence raw or no stacks: {', '.join(message['raw'])}")
+                say(f"no answer, hence raw or no stacks: {', '.join(message['raw'])}")
                 return Code.PARTIAL
             return Code.DONE
         elif message["type"] == "failed":
@@ -224,8 +217,14 @@ def reopen_logs(find: Finder) -> None:
 
 @jobctl.command(short_help="Read the settings again and replace all workers.")
 @click.option("--wait", is_flag=True, help="Return when the last new worker is ready.")
+@click.option(
+    "--timeout",
+    callback=_seconds,
+    metavar="SECONDS",
+    help="With --wait: how long to wait; the reload goes on.  [default: a day]",
+)
 @click.pass_obj
-def reload(find: Finder, wait: bool) -> None:
+def reload(find: Finder, wait: bool, timeout: float | None) -> None:
     """Read the settings again and replace all workers by new ones with fresh code.
 
     One after the other, beside the old ones, which finish their jobs. If a new worker cannot boot,
@@ -234,9 +233,11 @@ def reload(find: Finder, wait: bool) -> None:
     A quiet daemon takes the settings and makes the new workers when it is resumed; that is not
     waited for, and the exit code of --wait is 4 then.
     """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout says how long --wait waits: give both")
     daemon = find()
     try:
-        _reload(daemon, wait)
+        _reload(daemon, wait, timeout)
     except NoAnswer as problem:
         daemon.signal(Signals.SIGHUP)
         raise Problem(
@@ -246,9 +247,11 @@ def reload(find: Finder, wait: bool) -> None:
 
 def _slot(_context: click.Context, _argument: click.Parameter, given: str) -> int:
     """A worker's number, also out of its name as ``jobctl status`` shows it."""
-    number = given.removeprefix("worker.")
+    number = given.lower().removeprefix("worker").removeprefix(".")
     if not (number.isascii() and number.isdecimal()):
-        raise click.BadParameter(f"{given} is no worker: give its number, or worker.0")
+        raise click.BadParameter(
+            f"{given} is not a worker: give one as jobctl status names it, such as worker.0 or 0"
+        )
     return int(number)
 
 
@@ -281,8 +284,11 @@ def scale(find: Finder, workers: int) -> None:
         click.echo(shown(f"{role}, pid {pid}, leaves when its jobs have ended"))
 
 
-def _reload(daemon: Daemon, wait: bool) -> None:
-    for message in daemon.ask("reload", limit=LONGEST if wait else LAST_ANSWER):
+def _reload(daemon: Daemon, wait: bool, timeout: float | None) -> None:
+    limit = LAST_ANSWER if not wait else LONGEST if timeout is None else timeout
+    progress = Progress("reload")
+    for message in daemon.ask("reload", limit=limit):
+        progress.show(message)
         if message["type"] == "accepted" and not wait:
             click.echo("reloading")
             return
@@ -314,12 +320,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(f"{error} (with -P PIDFILE no configuration is read)", Code.USAGE)
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"; see {context.command_path} --help" if context is not None else ""
-        return _complain(error.format_message().rstrip(".") + hint, Code.USAGE)
+        return _complain(hints.explained(error), Code.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        # What was asked for goes on: it is the daemon that does it.
-        return _INTERRUPTED
+        return _complain("interrupted; what the daemon has been asked for goes on", _INTERRUPTED)
     except BrokenPipeError:
         # The reader (`| head`) has had enough; nothing is left to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -327,12 +330,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    _say(text)
+    say(text)
     return code
-
-
-def _say(text: str) -> None:
-    click.echo(f"jobctl: {paragraph(text)}", err=True)
 
 
 if __name__ == "__main__":

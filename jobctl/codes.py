@@ -15,6 +15,11 @@ class Code(IntEnum):
     PARTIAL = 4
     TIMED_OUT = 5
     REFUSED = 6
+    # Of `jobctl status --check`.
+    DEGRADED = 7
+    NO_REDIS = 8
+    NOT_SERVING = 9
+    TROUBLE = 10
 
 
 class Problem(Exception):
@@ -23,6 +28,15 @@ class Problem(Exception):
     def __init__(self, code: Code, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Silence(Problem):
+    """The master has taken a request, and has not said in time what came of it: it says nothing
+    any more, or all the time for it is *over*."""
+
+    def __init__(self, text: str, *, over: bool) -> None:
+        super().__init__(Code.TIMED_OUT, text)
+        self.over = over
 
 
 class NotRunning(Problem):

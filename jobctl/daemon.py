@@ -22,7 +22,7 @@ from jobctl import limit as limits
 from jobctl.answers import LAST_ANSWER, Answers, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
 from jobd.errors import PidfileError
-from jobd.master import control, pidfile, procs, state
+from jobd.master import control, pidfile, procs, safepath, state
 
 _LOOK = 0.05  # s between looks at the lock of a master that has no pidfd here
 
@@ -32,8 +32,9 @@ class Elsewhere:
     here: it can be asked, but its number is here that of nobody, or of somebody else.
     """
 
-    def __init__(self, path: Path, pid: int) -> None:
+    def __init__(self, path: Path, pid: int, uid: int) -> None:
         self.pid = pid
+        self.uid = uid
         self._path = path
 
     def wait(self, timeout: float) -> bool:
@@ -92,6 +93,16 @@ class Daemon:
             Problem: something is there that is not, or not provably, this daemon.
         """
         path = path.absolute()
+        daemon = cls._find(path)
+        try:
+            _check_way(path, daemon)
+        except Problem:
+            daemon.process.close()
+            raise
+        return daemon
+
+    @classmethod
+    def _find(cls, path: Path) -> Daemon:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -122,9 +133,12 @@ class Daemon:
                 f"pid {error.pid}, which is not their file; nothing was signalled",
             ) from None
         except OSError:
-            raise NotRunning(f"not running (there is no pidfile {path})") from None
+            raise NotRunning(
+                f"not running (there is no pidfile {path}; if the daemon has another one, name it "
+                "with -P, or its configuration with -C)"
+            ) from None
         if pid == 0:
-            return cls(path, Elsewhere(path, pid))
+            return cls(path, Elsewhere(path, pid, uid))
         process = procs.Process.open(pid, None)
         if process is None:
             raise NotRunning("not running (it has just ended)")
@@ -240,6 +254,26 @@ def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
     return process
 
 
+def _check_way(path: Path, daemon: Daemon) -> None:
+    """Who can change the way to the run directory must not lead root to the daemon of another."""
+    if os.geteuid() != 0:
+        return  # nobody can do more to a daemon than its own user
+    try:
+        uids, weak = safepath.masters(path)
+    except OSError as error:
+        raise _cannot_read(path, error) from None
+    process = daemon.process
+    own = process.uid if isinstance(process, Elsewhere) else procs.owner(process.pid)
+    others = uids - {own}
+    if weak or others:
+        why = weak or f"uid {min(others)} can change the way to it"
+        raise Problem(
+            Code.REFUSED,
+            f"root does not go by {path}: {why}, and could lead it to another daemon. Nothing was "
+            f"signalled; run jobctl as the user of the daemon, uid {own}",
+        )
+
+
 def _check_owner(path: Path, owner: int, process: procs.Process) -> None:
     """Who may write to the run directory must not have root signal whatever process they name."""
     if owner not in (0, procs.owner(process.pid)):
@@ -275,7 +309,7 @@ def _identified(path: Path, pid: int, owner: int) -> procs.Process | Elsewhere:
         if process is not None:
             return process
         if _answers_elsewhere(path, pid):
-            return Elsewhere(path, pid)
+            return Elsewhere(path, pid, owner)
     elif _answers_as(path, pid) and (process := procs.Process.open(pid, None)):
         # The state file may be missing, or an earlier master's where the disk is full.
         return process

@@ -62,7 +62,7 @@ def status(answer: dict[str, Any]) -> str:
         f"generation {answer['generation']}",
         memory(answer["rss"]),
     ]
-    lines = [" · ".join(head)]
+    lines = [*_degraded(answer), " · ".join(head)]
     lines.append(_since(state, answer["cause"], answer.get("since")))
     lines.append(f"redis   {answer['redis']}{_outage(outage) if outage else ''}")
     lines.append(
@@ -76,6 +76,14 @@ def status(answer: dict[str, Any]) -> str:
     lines.extend(_table(sorted([*rows, *_nobody(answer)], key=_place)))
     lines.extend(_warnings(answer))
     return "\n".join(lines)
+
+
+def _degraded(answer: dict[str, Any]) -> Iterator[str]:
+    """What must not be missed, before everything else."""
+    if answer["degraded"]:
+        # A daemon of an older version does not say why.
+        why = answer.get("crash_loop") or "processes crash again and again; the log says why"
+        yield click.style(f"DEGRADED: {why}", fg="red", bold=True)
 
 
 def _since(state: str, cause: str, since: float | None) -> str:
@@ -101,6 +109,8 @@ def _nobody(answer: dict[str, Any]) -> Iterator[dict[str, str]]:
     """Rows for the places in which there is no process."""
     for slot in answer["backing_off"]:
         text = f"has crashed and is started again in {slot['seconds']:g} s"
+        if cause := slot.get("cause"):
+            text += f": {cause}"
         yield _empty(slot["role"], "back-off", text)
     why = "to be started at the resume" if answer["state"] in _QUIET else "to be started"
     for role in answer.get("empty", []):
@@ -147,9 +157,6 @@ def _table(rows: list[dict[str, str]]) -> Iterable[str]:
 def _warnings(answer: dict[str, Any]) -> Iterable[str]:
     if short := answer.get("memory_short"):  # a daemon of an older version does not look
         yield click.style(f"! {short}", fg="yellow")
-    if answer["degraded"]:
-        text = "DEGRADED: processes crash again and again; the log says why"
-        yield click.style(f"! {text}", fg="red", bold=True)
     trouble = answer.get("reload_trouble")
     if trouble and trouble != answer["cause"]:
         yield click.style(f"! {trouble}", fg="red")

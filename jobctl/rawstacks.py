@@ -32,6 +32,8 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 class _Patient:
     """One process: *fd* is where it writes, *before* what was in it, *why* there is nothing."""
 
+    role: str
+    pid: int
     title: str
     process: procs.Process | None = None
     fd: int = -1
@@ -73,8 +75,9 @@ class _Patient:
             os.close(self.fd)
 
 
-def collect(daemon: Daemon) -> Iterator[str]:
-    """What can be had: a heading, then a part for the master and each child of the state file.
+def collect(daemon: Daemon, of: list[str]) -> Iterator[str]:
+    """What can be had: a heading, then a part for the master and each child of the state file, or
+    only for those whose role or process id is in *of*.
 
     Raises:
         Problem: the processes are out of reach.
@@ -84,7 +87,11 @@ def collect(daemon: Daemon) -> Iterator[str]:
             Code.TIMED_OUT,
             "the master does not answer, and runs in another process namespace; run jobctl there",
         )
-    patients = [_master(daemon, daemon.process), *_children(daemon)]
+    patients = [
+        patient
+        for patient in (_master(daemon, daemon.process), *_children(daemon))
+        if not of or {patient.role, str(patient.pid)} & set(of)
+    ]
     about = procs.UNABLE.get(procs.run_state(daemon.process.pid), "it hangs, or is very busy")
     yield (
         f"The master has not answered within {FIRST_ANSWER:g} s: {about}.\n"
@@ -105,7 +112,8 @@ def collect(daemon: Daemon) -> Iterator[str]:
 
 
 def _master(daemon: Daemon, process: procs.Process) -> _Patient:
-    patient = _Patient(f"== master, pid {process.pid} ==", process)
+    title = f"== master, pid {process.pid} =="
+    patient = _Patient("master", process.pid, title, process)
     path = pidfile.dump_path(daemon.pidfile)
     try:
         patient.fd = os.open(path, _READ | os.O_NOFOLLOW)
@@ -133,7 +141,7 @@ def _children(daemon: Daemon) -> Iterator[_Patient]:
 
 def _child(known: State, role: str, record: ChildRecord, owner: int | None) -> _Patient:
     title = f"== {role}, pid {record.pid}, {record.state}, generation {record.generation} =="
-    patient = _Patient(title, procs.Process.open(record.pid, record.ticks))
+    patient = _Patient(role, record.pid, title, procs.Process.open(record.pid, record.ticks))
     if patient.process is None or procs.owner(record.pid) != owner:
         patient.why = "it has ended"
         return patient

@@ -19,7 +19,7 @@ from os import _exit
 from pathlib import Path
 from types import ModuleType
 
-from jobd import copies, onethread
+from jobd import copies, meant, onethread
 from jobd.errors import ApplicationError
 from jobd.outward import encode, kind_of, text_of
 
@@ -162,7 +162,8 @@ def _look_first_in(directory: Path) -> None:
 def _import_file(name: str, base: Path) -> ModuleType:
     file = (base / Path(name).expanduser()).resolve()
     if not file.is_file():
-        raise ApplicationError(f"cannot import the application {name}: there is no file {file}")
+        what = f"cannot import the application {name}: "
+        raise ApplicationError(f"{what}{meant.file(name, base, file)}")
     parts = [file.stem]
     root = file.parent
     while (root / "__init__.py").is_file():
@@ -183,11 +184,10 @@ def _import_file(name: str, base: Path) -> ModuleType:
 
 def _reason(name: str, base: Path, error: BaseException) -> str:
     what = f"cannot import the application {name}: "
-    if isinstance(error, ModuleNotFoundError) and error.name in (name, name.split(".")[0]):
-        return (
-            f"{what}there is no module {error.name} in {base} or elsewhere on the import path; "
-            "start jobd in the application's directory or set directory"
-        )
+    if name.startswith("."):
+        return f"{what}a module has no dot in front of it, and a file is given as ./NAME.py"
+    if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+        return f"{what}{meant.module(name, base, str(error.name))}"
     if isinstance(error, SystemExit):
         return f"{what}it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
     if isinstance(error, SyntaxError):

@@ -80,13 +80,19 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
     config = reading.config
     _check_variables(report, environment)
-    _check_web(report, file, environment)
+    # In the order of a start, whose exit code is that of the first of them.
+    if not config.require and "require" not in reading.wrong:
+        text = "no application is given: name its module or file with -r or as require"
+        report.problem(Exit.CONFIG, text)
     _check_user(report, config, file)
-    if _check_directory(report, config):
-        _check_application(report, config)
-    _check_logfile(report, config)
+    there = _check_directory(report, config)
+    _check_descriptors(report, config)
     _check_pidfile(report, config)
+    _check_logfile(report, config)
+    if there:
+        _check_application(report, config)
     _check_redis(report, config)
+    _check_web(report, file, environment)
     return report
 
 
@@ -172,12 +178,19 @@ def _check_directory(report: Report, config: Config) -> bool:
     return True
 
 
-def _check_application(report: Report, config: Config) -> None:
-    if "require" in report.reading.wrong:
+def _check_descriptors(report: Report, config: Config) -> None:
+    from jobd.master import descriptors
+
+    if {"concurrency", "workers"} & report.reading.wrong:
         return
-    if not config.require:
-        text = "no application is given: name its module or file with -r or as require"
-        report.problem(Exit.CONFIG, text)
+    try:
+        descriptors.provide(config.concurrency, config.workers)
+    except ConfigError as error:
+        report.problem(error.exit_code, str(error))
+
+
+def _check_application(report: Report, config: Config) -> None:
+    if "require" in report.reading.wrong or not config.require:
         return
     from jobd.application import attempt, unforkable
 
@@ -219,9 +232,17 @@ def _check_logfile(report: Report, config: Config) -> None:
 
 def _check_pidfile(report: Report, config: Config) -> None:
     from jobd.master import pidfile
+    from jobd.master.start import listening
 
     file = Path(config.pidfile or DEFAULT_PIDFILE)
-    if "pidfile" in report.reading.wrong or _prepared(report, file):
+    if "pidfile" in report.reading.wrong:
+        return
+    # Without the setting, a start goes on without a pidfile where it could not make one.
+    wanted = bool(config.pidfile) or os.access(file.parent, os.W_OK | os.X_OK)
+    if wanted and (running := pidfile.holder(file) or listening(file)):
+        report.problem(Exit.CANNOT_CREATE, running)
+        return
+    if _prepared(report, file):
         return
     reason = _unwritable(file, must_be_regular=True)
     if not reason:

@@ -85,8 +85,9 @@ class Child:
     def tick(self) -> None:
         """Called after every turn."""
 
-    def stacks(self) -> str:
-        """What every thread does."""
+    def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
+        """What every thread does; with *busy* only those that run jobs, with the *arguments* of
+        these if they are wanted."""
         raise NotImplementedError(f"{type(self).__name__} must say what its threads do")
 
     # -- the loop ------------------------------------------------------------------------------
@@ -120,10 +121,10 @@ class Child:
             self._outage_told = error
             self.tell({"type": "outage", "error": error})
 
-    def _stacks(self) -> str:
+    def _stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         """Those, or why there are none: what has a look at everything must not end for anything."""
         try:
-            return self.stacks()
+            return self.stacks(busy=busy, arguments=arguments)
         except Exception as error:
             self.log.exception("stacks_unreadable")
             return f"the stacks cannot be shown: {kind_of(error)}\n"
@@ -146,7 +147,8 @@ class Child:
                 case "reopen":
                     self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
                 case "dump":
-                    self.tell({"type": "dump", "id": message["id"], "text": self._stacks()})
+                    text = self._stacks(busy=message["busy"], arguments=message["arguments"])
+                    self.tell({"type": "dump", "id": message["id"], "text": text})
                 case "welcome":
                     pass  # what a worker of the zygote's has waited for
                 case _:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobctl import hints
 from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
 from jobd.outward import any_text_prints, paragraph
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from jobd.settings import Setting
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-_OF_JOBCTL = frozenset(
-    {"status", "quiet", "resume", "stop", "threads", "reload", "retire", "reopen-logs"}
-)
 
 
 # The settings that the dashboard has from the daemon's: where the data is, how to log, and the
@@ -97,21 +93,8 @@ class _WebCommand(click.Command):
         return super().get_params(ctx)
 
 
-class _Commands(click.Group):
-    """Points those who look here for a command of ``jobctl`` to it."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] in _OF_JOBCTL:
-            raise click.UsageError(
-                f"a running daemon is controlled by jobctl: jobctl {args[0]}", ctx
-            )
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=_Commands, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
+    cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
 )
 @click.option("-V", "--version", "show_version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
@@ -306,9 +289,7 @@ def _guarded(command: Callable[[], Any]) -> int:
     try:
         return int(command() or Exit.OK)
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"; see {context.command_path} --help" if context is not None else ""
-        _complain(error.format_message().rstrip(".") + hint)
+        _complain(hints.explained(error))
         return Exit.USAGE
     except JobdError as error:
         _complain(str(error))

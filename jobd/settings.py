@@ -188,16 +188,39 @@ def read_queue(raw: object) -> QueueSpec:
         return raw
     if isinstance(raw, str):
         name, comma, weight = raw.rpartition(",")
+        words = raw.replace(",", " ").split()
+        if len(words) > 2 or (len(words) == 2 and not _number_like(words[1])):
+            raise Invalid(_several(raw, words))
         if not comma:
             return QueueSpec(queue_name(raw))
         if not _WHOLE.fullmatch(weight.strip()):
-            raise Invalid(f"has {show(weight)} as a weight in {show(raw)}; write name,weight")
+            raise Invalid(f"has {show(weight)} as a weight in {show(raw)}; it is a whole number")
         return _weighted(name, int(weight))
     if isinstance(raw, list | tuple) and len(raw) == 2 and isinstance(raw[0], str):
         if not isinstance(raw[1], int) or isinstance(raw[1], bool):
             raise Invalid(f"has {show(raw[1])} as the weight of {show(raw[0])}")
         return _weighted(raw[0], raw[1])
     raise Invalid(f'must hold "name", "name,weight" or ["name", weight], not {show(raw)}')
+
+
+def _number_like(word: str) -> bool:
+    return word.lstrip("+-").replace(".", "", 1).isdecimal()
+
+
+def _several(raw: str, words: list[str]) -> str:
+    """Why *raw*, which holds several queues or weights, is no queue, and how it is written."""
+    entries: list[str] = []
+    for word in words:
+        if _number_like(word) and entries and "," not in entries[-1]:
+            entries[-1] += f",{word}"
+        else:
+            entries.append(word)
+    flags = " ".join(f"-q {entry}" for entry in entries)
+    items = ", ".join(f'"{entry}"' for entry in entries)
+    return shown(
+        f"has several queues in one entry, {show(raw)}: give each its own, {flags}, "
+        f'JOBD_QUEUES="{" ".join(entries)}" or queues = [{items}]'
+    )
 
 
 def _read_switch(raw: object, *, text: bool) -> bool:
@@ -218,7 +241,7 @@ def queue_name(name: str) -> str:
     if not _QUEUE_NAME.fullmatch(name):
         raise Invalid(
             f"has the queue name {show(name)}; a name may hold only the letters a-z and A-Z, "
-            "digits and the signs _ : . -"
+            "digits and the signs _ : . - (a weight follows a comma: mail,2)"
         )
     return name
 

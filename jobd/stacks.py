@@ -25,6 +25,7 @@ def dump(
     notes: Mapping[int, str] = MappingProxyType({}),
     idle: Collection[int] = (),
     others: Iterable[str] = (),
+    only: Collection[int] | None = None,
 ) -> str:
     """The stacks of all threads, innermost call last.
 
@@ -33,11 +34,12 @@ def dump(
         notes: what to add to a thread's line, by its ident (the job that it runs).
         idle: idents of threads that wait for work; they are only named.
         others: lines for what is no thread, such as coroutines.
+        only: idents of the threads that are wanted; None for all.
     """
     names = {thread.ident: shown(name_of(thread, _LONGEST)) for thread in threading.enumerate()}
     lines = [_line(heading)] if heading else []
     for ident, frame in sorted(sys._current_frames().items()):
-        if ident in idle:
+        if ident in idle or (only is not None and ident not in only):
             continue
         note = f": {_line(notes[ident])}" if ident in notes else ""
         lines.append(f"\nThread {names.get(ident, '?')} ({ident:#x}){note}")

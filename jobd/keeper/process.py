@@ -125,5 +125,5 @@ class Keeper(Child):
         """Called by the thread that looks at the server's memory."""
         self._short = why
 
-    def stacks(self) -> str:
+    def stacks(self, **_which: bool) -> str:
         return stacks.dump(f"{self.seat.role} {self.seat.identity}", {})

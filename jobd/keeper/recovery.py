@@ -18,7 +18,7 @@ from typing import Any
 
 import redis
 
-from jobd import payload
+from jobd import naming, payload
 from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
 from jobd.keeper.leases import Leases
@@ -156,11 +156,13 @@ class Recovery(Loop):
             NoPlace: some could not be; they are still in flight under the dead worker's name.
         """
         total, state = 0, b"held"
+        named: dict[str, str] = {}
         while state == b"held":
             held: Any = self._client.hkeys(self._keys.inflight(death.identity))
             tags = sorted(held, key=lambda tag: split_tag(tag) or (-1, ""), reverse=True)
             waiting: Any = self._client.smembers(self._keys.waits(death.identity))
             waits = set(map(_text, waiting))
+            named = named or self._named(death, tags)
             before = total
             for first in range(0, max(1, len(tags)), BATCH):
                 batch = tags[first : first + BATCH]
@@ -172,8 +174,22 @@ class Recovery(Loop):
                     f"{self._keys.schedule}, or {self._keys.dead}, are keys of another type"
                 )
         if total:
-            self.log.warning("jobs_recovered", jobs=total, owner=death.identity, cause=death.cause)
+            self.log.warning(
+                "jobs_recovered", jobs=total, owner=death.identity, cause=death.cause, **named
+            )
         return total
+
+    def _named(self, death: Death, tags: list[bytes]) -> dict[str, str]:
+        """A field of the log that says which jobs those are: all that had started, if that is
+        known, else those that were claimed first."""
+        started = [tag for tag in tags if (place := split_tag(tag)) and place[0] in death.running]
+        wanted = (started or tags)[::-1]
+        if not wanted:
+            return {}
+        key = self._keys.inflight(death.identity)
+        found: Any = self._client.hmget(key, *wanted[: naming.MOST])
+        names = naming.listed([naming.job_name(raw or b"") for raw in found], len(wanted))
+        return {"running" if started else "oldest": names}
 
     def _return_batch(
         self, death: Death, certainty: str, tags: list[bytes], waits: set[str]
@@ -226,7 +242,9 @@ class Recovery(Loop):
             f"the in-flight hash of {identity} had this job under {_text(tag)!r}, which is not "
             "NUMBER:QUEUE; retry it to put it into the queue of its payload"
         )
-        self.log.error("job_set_aside", owner=identity, error=str(error))
+        self.log.error(
+            "job_set_aside", owner=identity, error=str(error), **naming.log_fields(raw or b"")
+        )
         return payload.noted(raw or b"", error=error, queue="default", now=time.time())
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
@@ -257,7 +275,13 @@ class Recovery(Loop):
         if lines is None:
             # That of an earlier failure says nothing about these deaths.
             buried.pop("error_backtrace", None)
-        self.log.error("job_buried_as_poison_pill", jid=buried.get("jid"), cause=death.cause)
+        self.log.error(
+            "job_buried_as_poison_pill",
+            **naming.log_fields(marked),
+            queue=queue,
+            crashes=crashes,
+            cause=death.cause,
+        )
         return payload.rewritten(marked, buried)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from jobd import payload
+from jobd import naming, payload
 from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
 from jobd.options import DEFAULT_QUEUE
@@ -114,7 +114,8 @@ class Scheduler(Loop):
             try:
                 queue, pushed = payload.with_enqueued(member, now)
             except PayloadError as error:
-                self.log.error("job_malformed", source=source, error=str(error))
+                fields = naming.log_fields(member)
+                self.log.error("job_malformed", source=source, error=str(error), **fields)
                 buried = payload.noted(member, error=error, queue=DEFAULT_QUEUE, now=now)
                 moves.append(Move(member, None, buried))
             else:
@@ -158,7 +159,13 @@ class Scheduler(Loop):
                 f"{self._keys.queue(queue)} is not a list, so this job cannot be put into its "
                 f"queue; delete or rename that key, then retry the job"
             )
-            self.log.error("job_set_aside", source=source, queue=queue, error=str(error))
+            self.log.error(
+                "job_set_aside",
+                source=source,
+                queue=queue,
+                error=str(error),
+                **naming.log_fields(member),
+            )
             burials.append(
                 Move(member, None, payload.noted(member, error=error, queue=queue, now=now))
             )

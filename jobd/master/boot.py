@@ -26,6 +26,7 @@ class Boot:
         self._master = master
         self._failures = 0
         self._sound = False
+        self._last: Failure | None = None
         self._start_by = time.monotonic() + master.config.start_timeout
         self._next_extension = time.monotonic() + _EXTEND_EVERY
 
@@ -49,18 +50,21 @@ class Boot:
         text = f"not ready within {master.config.start_timeout:g} seconds (start_timeout)"
         if notes:
             master.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(notes)}")
+        elif self._last is not None:
+            master.ending.fail(self._last.code, f"{text}: {self._last.reason}")
         else:
             master.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
 
     def child_ready(self, child: Child) -> None:
-        """A child has booted; if it is a worker, the application can be loaded."""
-        self._sound = self._sound or child.role != KEEPER
+        """A child has booted; if it is a worker, the application works. That it can be imported,
+        as by a zygote, is not enough: a hook may fail in every worker."""
+        self._sound = self._sound or child.is_worker
 
     def child_gone(self, child: Child, cause: str) -> None:
         """A child has ended; unless that was planned, or it was ready before, it could not boot."""
         if child.planned or child.ready_at:
             return
-        failure = child.failure or self._explain(child, cause)
+        failure = self._last = child.failure or self._explain(child, cause)
         self._failures += 1
         too_many = self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
         # Where one could boot, the others may yet: they are tried again until the time is up.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from jobd import naming
 from jobd.identity import identity
 from jobd.master.channel import Channel, ChannelClosed, Message
 from jobd.master.fork import KEEPER, ZYGOTE
@@ -118,6 +119,11 @@ class Child:
     def processed(self) -> int:
         """Jobs that it has finished."""
         return self.workplace.page.words[PROCESSED]
+
+    @property
+    def jobs(self) -> str:
+        """The jobs that it runs, or ran when it died, in words; "" if there are none."""
+        return naming.listed([job.name for job in self.workplace.page.running()])
 
     @property
     def serving(self) -> bool:

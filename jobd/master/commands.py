@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ class Commands:
                 master.config,
                 postponed=master.reload.postponed,
                 reload_trouble=master.reload.trouble,
+                crash_loop=master.oversight.crash_loop,
             )
         )
 
@@ -133,7 +135,7 @@ class Commands:
             client.failed(f"timeout must be a number of seconds from 0 to {_LONGEST_STOP}")
             return
         self._master.ending.gracefully(client.who, timeout)
-        client.send("accepted", limit=self._master.ending.limit)
+        client.accept(self._master.ending.waits_for, limit=self._master.ending.limit)
         self._stopping.append(client)
 
     def _reload(self, client: Client, _request: Message) -> None:
@@ -142,13 +144,13 @@ class Commands:
         elif self._master.reload.postponed:
             client.done(postponed=True)
         else:
-            client.send("accepted")
+            client.accept(self._master.reload.waits_for)
 
     def _retire(self, client: Client, request: Message) -> None:
         master, number = self._master, request.get("slot")
         slots = master.staff.slots.workers
         if type(number) is not int or not 0 <= number < len(slots):
-            client.failed(f"slot must be a number from 0 to {len(slots) - 1}")
+            client.failed(self._no_worker(number))
         elif master.phase.quiet:
             client.failed("the daemon is quiet, and replaces nobody before the resume")
         elif master.phase is not Phase.RUNNING:
@@ -158,6 +160,16 @@ class Commands:
         else:
             master.oversight.recycle.want(child, f"asked for by {client.who}")
             client.done(pid=child.pid)
+
+    def _no_worker(self, number: object) -> str:
+        """Why *number* is not that of a worker."""
+        slots = self._master.staff.slots
+        for child in slots.worker_children():
+            if child.pid == number:
+                return f"{number} is the process id of {child.role}: give {child.role}"
+        last = len(slots.workers) - 1
+        there = f"there are worker.0 to worker.{last}" if last else "there is only worker.0"
+        return f"there is no worker.{number}: {there}"
 
     def _scale(self, client: Client, request: Message) -> None:
         try:
@@ -205,12 +217,29 @@ class Commands:
         deadline = time.monotonic() + _REOPEN_WITHIN
         staff.gatherings.ask(Gathering("reopened", awaited, deadline, finish))
 
-    def _threads(self, client: Client, _request: Message) -> None:
+    def _threads(self, client: Client, request: Message) -> None:
+        children = self._master.staff.slots.children()
+        # By role and by process id, for both are in `jobctl status`.
+        names: dict[str, Child | None] = {"master": None, str(os.getpid()): None}
+        names |= {str(key): child for child in children for key in (child.pid, child.role)}
+        asked = request.get("of")
+        of = [str(one) for one in asked] if isinstance(asked, list) else []
+        wanted = of or ["master", *(str(child.pid) for child in children)]
+        if missing := [name for name in wanted if name not in names]:
+            there = ", ".join(["master", *dict.fromkeys(child.role for child in children)])
+            client.failed(f"there is no process {missing[0]}; there are {there}")
+            return
+        chosen = list(dict.fromkeys(names[name] for name in wanted))
+        busy = request.get("busy") is True
         client.send("accepted")
         ThreadDump(
             self._master.staff,
             lambda _role, text: client.send("text", text=text),
             lambda mute: client.done(raw=mute),
+            [one for one in chosen if one and (not busy or one.workplace.page.sequences())],
+            master=None in chosen and not busy,
+            busy=busy,
+            arguments=True,
         )
 
     def dump_to_log(self, _cause: str) -> None:
@@ -219,4 +248,6 @@ class Commands:
             self._master.staff,
             lambda role, text: logger.info("thread_dump", of=role, stack=text),
             lambda mute: logger.info("thread_dump_complete", raw=mute),
+            self._master.staff.slots.children(),
+            master=True,
         )

@@ -2,7 +2,9 @@
 
 A client sends one request, a JSON object on one line, and gets lines back until the connection is
 closed: ``accepted``, any number of ``progress`` and ``text``, and at last ``done`` or ``failed``.
-That is what lets jobctl wait for what it asked for. A client can cost the master memory only up to
+That is what lets jobctl wait for what it asked for. Where that may take long it gets ``waiting``
+every few seconds, with what is waited for: so it can show that, and knows that the master lives. A
+client can cost the master memory only up to
 fixed bounds, and never time: one that does not read is dropped.
 """
 
@@ -32,6 +34,8 @@ ANSWER_BYTES = 32 * 1024 * 1024  # the stacks of 64 workers with 100 threads are
 CLIENTS = 16
 CONNECT = 3.0  # s
 DEAF = 1.0  # s without new clients while there are no descriptors for them
+REMIND_FIRST = 1.0  # s after which a client that waits is told what for, and then every so often
+REMIND_EVERY = 5.0
 IDLE = 5.0  # s in which a client has to send its request, and to read on when it stopped reading
 
 _SUN_PATH = 107
@@ -117,6 +121,8 @@ class Client:
         self._outgoing = bytearray()
         self._finished = False
         self._since = now  # the last sign of life that was due from it
+        self._waits_for: Callable[[], Message] | None = None
+        self._remind_at = 0.0
 
     @property
     def who(self) -> str:
@@ -135,6 +141,23 @@ class Client:
             self._finished = True
         self._outgoing += line
         self.flush()
+
+    def accept(self, waits_for: Callable[[], Message], **fields: Any) -> None:
+        """It is begun, and may take long.
+
+        Args:
+            waits_for: called every few seconds for the fields of ``waiting``: a ``text``, and the
+                ``seconds`` that it may still take, if that is known.
+        """
+        self._waits_for = waits_for
+        self._remind_at = time.monotonic() + REMIND_FIRST
+        self.send("accepted", **fields)
+
+    def remind(self, now: float) -> None:
+        """Say what it waits for, if that is due."""
+        if self._waits_for is not None and now >= self._remind_at:
+            self._remind_at = now + REMIND_EVERY
+            self.send("waiting", **self._waits_for())
 
     def done(self, **fields: Any) -> None:
         """The last line: it has been done."""
@@ -276,6 +299,7 @@ class ControlServer:
             if client.closed or client.overdue(now):
                 self._drop(client)
                 continue
+            client.remind(now)
             events = selectors.EVENT_READ
             if client.wants_write:
                 events |= selectors.EVENT_WRITE

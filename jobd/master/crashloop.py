@@ -10,8 +10,8 @@ back at once.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobd import log
 from jobd.errors import Exit
@@ -19,6 +19,7 @@ from jobd.master.child import Child
 from jobd.master.phase import Phase
 from jobd.master.slot import BACKOFF_CAP
 from jobd.master.slots import Slots
+from jobd.naming import JobName
 
 if TYPE_CHECKING:
     from jobd.master.master import Master
@@ -27,6 +28,9 @@ WITHIN = 60.0
 """Seconds in which so many crashes are a loop, and without any after which it is over."""
 
 REPORT_EVERY = 60.0
+
+_CLASSES = 3
+"""Kinds of jobs that are named as the probable cause."""
 
 logger = log.get("jobd.master")
 
@@ -41,12 +45,22 @@ def crashes_of_a_loop(workers: int) -> int:
     return 4 * workers + 2
 
 
+class _Crash(NamedTuple):
+    at: float
+    jobs: list[JobName]
+
+
 class CrashLoop:
-    """The crashes of one master's children."""
+    """The crashes of one master's children.
+
+    Attributes:
+        reason: what goes on, in words, and with which job; "" while there is no crash loop.
+    """
 
     def __init__(self, master: Master) -> None:
+        self.reason = ""
         self._master = master
-        self._times: deque[float] = deque()
+        self._crashes: deque[_Crash] = deque()
         self._last = ""
         self._next_report = 0.0
 
@@ -60,12 +74,28 @@ class CrashLoop:
             return
         if self._master.phase is Phase.STARTING or self._master.phase.ending:
             return
-        self._times.append(now)
+        running = child.workplace.page.running()
+        self._crashes.append(_Crash(now, [name for job in running if (name := job.name)]))
         self._last = f"{child.role} {cause}"
         self._forget(now)
         limit = crashes_of_a_loop(len(self._slots.workers))
-        if len(self._times) >= limit and not self._slots.degraded:
+        begins = len(self._crashes) >= limit and not self._slots.degraded
+        if begins or self._slots.degraded:
+            self.reason = self._explained()
+        if begins:
             self._enter(now)
+
+    def _explained(self) -> str:
+        total = len(self._crashes)
+        parts = [f"{total} crashes within {WITHIN:g} s"]
+        times = Counter(
+            class_ for crash in self._crashes for class_ in {job.class_ for job in crash.jobs}
+        )
+        # What was there most often has probably done it; what was there as often cannot be told.
+        if classes := [class_ for class_, count in times.items() if count == max(times.values())]:
+            often = f"{times[classes[0]]} of them" if times[classes[0]] < total else "all of them"
+            parts.append(f"{often} while {' and '.join(classes[:_CLASSES])} ran")
+        return f"{', '.join(parts)}; the last: {self._last}"
 
     def _enter(self, now: float) -> None:
         self._report(now)
@@ -75,8 +105,7 @@ class CrashLoop:
         if self._master.config.exit_on_crash_loop:
             self._master.ending.give_up(
                 Exit.SOFTWARE,
-                f"{len(self._times)} processes crashed within {WITHIN:g} s "
-                f"(exit_on_crash_loop), the last: {self._last}",
+                f"crash loop (exit_on_crash_loop): {self.reason}",
             )
 
     def look(self, now: float) -> None:
@@ -84,7 +113,8 @@ class CrashLoop:
         self._forget(now)
         if not self._slots.degraded:
             return
-        if not self._times:
+        if not self._crashes:
+            self.reason = ""
             self._slots.hold_back(0.0)
             self._master.retitle()
             logger.info("crash_loop_over")
@@ -92,9 +122,9 @@ class CrashLoop:
             self._report(now)
 
     def _forget(self, now: float) -> None:
-        while self._times and now - self._times[0] >= WITHIN:
-            self._times.popleft()
+        while self._crashes and now - self._crashes[0].at >= WITHIN:
+            self._crashes.popleft()
 
     def _report(self, now: float) -> None:
         self._next_report = now + REPORT_EVERY
-        logger.error("crash_loop", crashes=len(self._times), seconds=WITHIN, last=self._last)
+        logger.error("crash_loop", crashes=len(self._crashes), seconds=WITHIN, reason=self.reason)

@@ -36,7 +36,7 @@ from jobd.master.slot import Slot
 from jobd.master.staff import Staff
 from jobd.master.state import State
 from jobd.master.stop import Stop
-from jobd.master.title import set_title
+from jobd.master.title import WITHOUT_PIDFILE, set_title
 from jobd.outward import text_of
 from jobd.version import VERSION
 
@@ -54,6 +54,7 @@ class Master:
         lock: the locked pidfile, or None to do without it and without the control socket.
         foreground: whether Ctrl-C may insist (``jobd run``).
         terminal: whether a HUP means that the terminal has been closed.
+        place: what it is known by where there is no *lock*.
         launch: who waits for the daemon to be ready.
         wait: whether *launch* waits for that, or only for the daemon to exist.
         notifier: the line to systemd.
@@ -68,6 +69,7 @@ class Master:
         lock: pidfile.Pidfile | None,
         foreground: bool,
         terminal: bool = False,
+        place: str = "",
         launch: Launch | None = None,
         wait: bool = True,
         notifier: Notifier | None = None,
@@ -83,6 +85,7 @@ class Master:
         self.selector = selectors.DefaultSelector()
         self.notifier = notifier or Notifier()
         self._rundir = RunDirectory(lock)
+        self._note = f", {WITHOUT_PIDFILE}{place}" if lock is None else ""
         self._foreground = foreground
         self._terminal = terminal
         self._launch = launch or Launch()
@@ -130,7 +133,7 @@ class Master:
         return self.verdict
 
     def _open(self) -> None:
-        set_title("master", self.config.tag, self.phase)
+        self._entitle()
         if self.config.preload:
             # A zygote's workers are to be our children.
             become_subreaper()
@@ -204,9 +207,12 @@ class Master:
 
     def retitle(self) -> None:
         """Show the state where people look."""
-        degraded = " degraded" if self.staff.slots.degraded else ""
-        set_title("master", self.config.tag, f"{self.phase}{degraded}")
+        self._entitle()
         self.changed()
+
+    def _entitle(self) -> None:
+        degraded = " degraded" if self.staff.slots.degraded else ""
+        set_title("master", self.config.tag, f"{self.phase}{degraded}{self._note}")
 
     def configure(self, config: Config) -> None:
         """Go on with other settings; children that live keep theirs."""
@@ -218,7 +224,13 @@ class Master:
 
     def line(self) -> str:
         """The daemon in one line."""
-        return report.line(self.phase, self.generation, self.staff, self.reload.trouble)
+        return report.line(
+            self.phase,
+            self.generation,
+            self.staff,
+            self.reload.trouble,
+            self.oversight.crash_loop,
+        )
 
     def ready(self) -> None:
         """The start is complete."""

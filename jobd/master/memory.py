@@ -118,6 +118,7 @@ class Memory:
             child_pid=child.pid,
             megabytes=round(used),
             limit=self._master.config.memory_hard,
+            running=child.jobs,
         )
         self._dump(child)
         child.reason = child.reason or Reason.MEMORY

@@ -9,15 +9,12 @@ stuck ones are all that is left it fails those and leaves (jobd/worker/overdue.p
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jobd import log
-from jobd.master.channel import Message
 from jobd.master.child import Child, Stage
-from jobd.master.gathering import Gathering
 from jobd.master.recycle import Recycle
 from jobd.master.scoreboard import MAIN_BEAT, Running
 
@@ -28,20 +25,10 @@ HEALTHY = 5.0
 """Seconds since the last beat of a worker whose main thread is well. Only such a one can raise
 JobTimeout, and leave when it is asked to; to the others the watch sees."""
 
-ANSWER_WITHIN = 1.0
-"""Seconds that a worker has to say which jobs they are."""
-
 DUMP_AGAIN = 300.0
 """Seconds between two dumps of the same worker."""
 
 logger = log.get("jobd.master")
-
-_tokens = itertools.count(1)
-
-
-class _Name(NamedTuple):
-    jid: str
-    class_: str
 
 
 @dataclass(slots=True)
@@ -51,7 +38,6 @@ class _Case:
 
     excused: float = 0.0
     told: set[int] = field(default_factory=set)
-    names: dict[int, _Name | None] = field(default_factory=dict)
     trouble: str = ""
     dumped_at: float = float("-inf")
 
@@ -89,10 +75,12 @@ class Overdue:
         if not late:
             self._over(child, case)
             return
-        new = {job.sequence for job in late} - case.told
+        new = [job for job in late if job.sequence not in case.told]
+        for job in new:
+            case.told.add(job.sequence)
+            self._log(child, job, now)
         if new:
-            case.told |= new
-            self._ask(child, case, [job for job in late if job.sequence in new], now)
+            self._master.changed()
             if now - case.dumped_at >= DUMP_AGAIN:
                 case.dumped_at = now
                 self._dump(child)
@@ -111,23 +99,8 @@ class Overdue:
         ]
         return sorted(late, key=lambda job: job.deadline)
 
-    def _ask(self, child: Child, case: _Case, jobs: list[Running], now: float) -> None:
-        """Find out which jobs they are, which only the worker knows, and log it."""
-
-        def finish(gathering: Gathering) -> None:
-            answer = gathering.answers.get(child, {"jobs": {}})
-            for job in jobs:
-                name = case.names[job.sequence] = _name(answer, job.sequence)
-                self._log(child, job, name, now)
-            self._master.changed()
-
-        token = next(_tokens)
-        child.tell({"type": "jobs", "id": token})
-        self._master.staff.gatherings.ask(
-            Gathering("jobs", [child], now + ANSWER_WITHIN, finish, token)
-        )
-
-    def _log(self, child: Child, job: Running, name: _Name | None, now: float) -> None:
+    def _log(self, child: Child, job: Running, now: float) -> None:
+        name = job.name
         logger.error(
             "job_overdue",
             child=child.role,
@@ -140,8 +113,7 @@ class Overdue:
         if child.trouble not in ("", case.trouble):
             return  # the watch sees something in it that is worse
         first, others = late[0], len(late) - 1
-        name = case.names.get(first.sequence)
-        which = f"job {name.jid}" if name else "a job"
+        which = f"job {name.jid}" if (name := first.name) and name.jid else "a job"
         more = f", and {others} more" if others else ""
         seconds = now - first.deadline / 1e9
         if not child.trouble:
@@ -157,11 +129,3 @@ class Overdue:
                 child.trouble = ""
                 self._master.changed()
             case.trouble = ""
-
-
-def _name(answer: Message, sequence: int) -> _Name | None:
-    """What a worker says which job it is; any nonsense that a job of it has written is nothing."""
-    match answer["jobs"].get(str(sequence)):
-        case [str(class_), str(jid)]:
-            return _Name(jid, class_)
-    return None

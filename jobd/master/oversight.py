@@ -45,6 +45,11 @@ class Oversight:
         self._last_turn = 0.0
         self._next_look = 0.0
 
+    @property
+    def crash_loop(self) -> str:
+        """What crashes again and again, in words; "" if nothing does."""
+        return self._crashes.reason
+
     def turn(self, now: float) -> None:
         """Called by every turn of the loop, before anything that acts on deadlines."""
         pause, self._last_turn = now - (self._last_turn or now), now
@@ -76,7 +81,7 @@ class Oversight:
                 "child_stacks", child=role, child_pid=child.pid, stack=text
             ),
             lambda _mute: None,
-            child,
+            [child],
         )
 
     def child_ready(self, child: Child) -> None:

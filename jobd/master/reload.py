@@ -11,7 +11,7 @@ does by them, and owes the new workers until it is resumed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobd import log, workdir
 from jobd.config import Config, fixed_changes
@@ -134,6 +134,10 @@ class Reload:
         self._roll = Roll(master.staff, master.generation, config, self._progress)
         master.enter(Phase.RELOADING, cause)
         master.notifier.reloading()
+
+    def waits_for(self) -> dict[str, Any]:
+        """What keeps it from being complete, in a sentence."""
+        return {"text": self._roll.waits_for() if self._roll is not None else "the next turn"}
 
     def _progress(self, text: str) -> None:
         for client in self._clients:

@@ -58,18 +58,18 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
     )
 
 
-def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str) -> str:
+def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash_loop: str) -> str:
     """One line for systemd."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
     busy = sum(child.workplace.page.words[BUSY] for child in children)
-    degraded = " DEGRADED" if staff.slots.degraded else ""
+    degraded = " DEGRADED" if crash_loop else ""
     wanted = len(staff.slots.workers)
     text = f"{phase}{degraded} gen {generation}: {ready}/{wanted} workers, {busy} busy"
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"
-    notes = [reload_trouble] if reload_trouble else []
+    notes = [text for text in (crash_loop, reload_trouble) if text]
     notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
         notes.append(f"Redis unavailable: {missing['error']}")
@@ -143,6 +143,7 @@ def status(
     *,
     postponed: bool,
     reload_trouble: str,
+    crash_loop: str,
 ) -> dict[str, Any]:
     """The answer to ``jobctl status --json``; times in seconds, memory in bytes.
 
@@ -151,7 +152,7 @@ def status(
     """
     now = time.monotonic()
     backing_off = [
-        {"role": slot.role, "seconds": round(slot.start_at - now, 1)}
+        {"role": slot.role, "seconds": round(slot.start_at - now, 1), "cause": slot.crash}
         for slot in staff.slots.all()
         if slot.backing_off
     ]
@@ -162,6 +163,7 @@ def status(
         "cause": cause,
         "since": round(time.time() - (now - entered), 3),
         "degraded": staff.slots.degraded,
+        "crash_loop": crash_loop,
         "reload_postponed": postponed,
         "reload_trouble": reload_trouble,
         "uptime": round(now - started, 1),

@@ -70,7 +70,7 @@ class Rescue:
         for child in workers:
             self._look_at(child, child.workplace.page, now)
         pages = [child.workplace.page for child in workers]
-        busy = any(page.waits() and page.running() for page in pages)
+        busy = any(page.waits() and page.sequences() for page in pages)
         due = (case.due for case in self._cases.values() if not case.asked)
         self.next_look = min(now + (LIMIT if busy else EVERY), *due, math.inf)
 
@@ -122,4 +122,4 @@ def _held(page: Page, now: float) -> bool:
     """Whether the worker has not moved for so long that what is delivered to it lies about."""
     if (last := page.last(MAIN_BEAT)) and now - last > TURN + LIMIT:
         return True
-    return now - page.last(FETCHER_BEAT) > LIMIT and bool(page.running())
+    return now - page.last(FETCHER_BEAT) > LIMIT and bool(page.sequences())

@@ -19,6 +19,9 @@ from jobd.master.child import Child, Reason
 from jobd.master.slot import Slot
 from jobd.master.staff import Staff
 from jobd.master.succession import Outcome, Succession, leaving, may_begin
+from jobd.naming import listed
+
+_REPLACED = (Reason.ROLL, Reason.RECYCLE)
 
 
 class Roll:
@@ -80,14 +83,31 @@ class Roll:
         succession.take_over()
 
     def _next_slot(self, slot: Slot) -> None:
-        # Also those of an earlier roll.
-        still = leaving(self._slots, Reason.ROLL, Reason.RECYCLE)
-        crowded = 0 < self._config.max_extra <= still
-        if crowded or not may_begin(self._slots, slot):
+        if self._crowded or not may_begin(self._slots, slot):
             return
         self._waiting.remove(slot)
         timeout = 0.0 if slot is self._slots.zygote else self._config.reload_timeout
         self._now = Succession(self._slots, slot, self.generation, Reason.ROLL, timeout)
+
+    def waits_for(self) -> str:
+        """What the next step waits for, in words."""
+        if self._now is not None:
+            new = self._now.new
+            if new is None:
+                return f"the new {self._now.slot.role} to be forked"
+            return f"the new {new.role} (pid {new.pid}) to get ready" + (
+                f", which is {new.note}" if new.note else ""
+            )
+        if self._crowded:
+            old = [child for child in self._slots.worker_children() if child.reason in _REPLACED]
+            names = listed([f"{child.role} (pid {child.pid})" for child in old])
+            return f"{names} to finish (max_extra is {self._config.max_extra})"
+        return "other processes to boot"
+
+    @property
+    def _crowded(self) -> bool:
+        # Also those of an earlier roll.
+        return 0 < self._config.max_extra <= leaving(self._slots, *_REPLACED)
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""

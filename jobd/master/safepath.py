@@ -127,3 +127,51 @@ def _link(directory: int, name: str, path: Path, *, trusted: bool) -> Path | Non
     if not trusted or found.st_uid != 0:
         raise OSError(errno.ELOOP, f"{path} is a symbolic link that others than root can change")
     return Path(os.readlink(name, dir_fd=directory))
+
+
+def masters(path: Path) -> tuple[set[int], str]:
+    """Who can change where the directory of *path* (absolute) is, or what is in it.
+
+    Links are followed, whoever has made them; those who can change them count as well.
+
+    Returns:
+        The uids, without root's, and the first directory in which people who have no number here
+        can do it, in a clause ("" if there is none).
+
+    Raises:
+        OSError: it does not exist.
+    """
+    uids: set[int] = set()
+    weak = ""
+    todo, links = list(reversed(path.parts[1:-1])), 0
+    here = os.open("/", _SEARCH | os.O_DIRECTORY)
+    try:
+        while todo:
+            name = todo.pop()
+            step = os.open(name, _SEARCH | os.O_NOFOLLOW, dir_fd=here)
+            found = os.fstat(step)
+            uids.add(found.st_uid)
+            if stat.S_ISLNK(found.st_mode):
+                os.close(step)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, f"too many symbolic links in {path}")
+                target = Path(os.readlink(name, dir_fd=here))
+                todo += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+                if target.is_absolute():
+                    os.close(here)
+                    here = os.open("/", _SEARCH | os.O_DIRECTORY)
+                continue
+            os.close(here)
+            here = step
+            if not weak and found.st_mode & _WRITABLE and not found.st_mode & stat.S_ISVTX:
+                everyone = found.st_mode & stat.S_IWOTH
+                who = "everyone" if everyone else f"group {found.st_gid}"
+                weak = f"{who} may write to {_name(here)}"
+        return uids - {0}, weak
+    finally:
+        os.close(here)
+
+
+def _name(directory: int) -> str:
+    return str(Path(f"/proc/self/fd/{directory}").readlink())

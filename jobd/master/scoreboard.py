@@ -5,24 +5,27 @@ master), and read by the master without a system call. The words are 64-bit and 
 never sees half of one. All times are CLOCK_MONOTONIC nanoseconds, which all processes of a machine
 share and no clock correction moves.
 
-=========  ==================================================================
-word       content
-=========  ==================================================================
-0          last turn of the main thread's loop
-1          last turn of the fetcher's loop
-2          jobs finished
-3          jobs that raised
-4          jobs in flight (claimed and not yet acknowledged)
-5          jobs running
-6          not 0 while others take what has been delivered and not read: written by the
-           master only (see rescue.py there)
-16 + w     blocking claim *w*: first of the sequence numbers set aside for what it
-           delivers, 0 when it is over and that has been read
-32 + 4 t   job thread *t*: sequence number of the running job, 0 when idle
-33 + 4 t   job thread *t*: start of the running job
-34 + 4 t   job thread *t*: thread ident, to find it in a raw stack dump
-35 + 4 t   job thread *t*: deadline of the running job, 0 when it may take any time
-=========  ==================================================================
+==========  ==================================================================
+word        content
+==========  ==================================================================
+0           last turn of the main thread's loop
+1           last turn of the fetcher's loop
+2           jobs finished
+3           jobs that raised
+4           jobs in flight (claimed and not yet acknowledged)
+5           jobs running
+6           not 0 while others take what has been delivered and not read: written by the
+            master only (see rescue.py there)
+16 + w      blocking claim *w*: first of the sequence numbers set aside for what it
+            delivers, 0 when it is over and that has been read
+32          job thread 0: sequence number of the running job, 0 when idle
+33          start of the running job
+34          thread ident, to find it in a raw stack dump
+35          deadline of the running job, 0 when it may take any time
+36          length of its payload in bytes, or of the part of it that names it
+37 … 292    that payload, written while the sequence number is 0
+293 …       job thread 1, and so on
+==========  ==================================================================
 """
 
 from __future__ import annotations
@@ -33,13 +36,22 @@ import os
 import time
 from dataclasses import dataclass
 
+from jobd.naming import JobName, job_name
+
 WORD = 8
 _WAITS = 16
 MOST_WAITS = 16
 """Blocking claims of one worker that there may be at a time."""
 
 _HEADER = _WAITS + MOST_WAITS
-_PER_THREAD = 4
+
+PAYLOAD = 2048
+"""Bytes of a payload that a page has room for; longer ones are cut down to their names."""
+
+LENGTH, TEXT = 4, 5
+"""Places of a job's payload among the words of its thread: how long it is, and where it begins."""
+
+_PER_THREAD = TEXT + PAYLOAD // WORD
 
 # It stays as large as it is, whatever a job does to descriptors that are not its own: to read
 # memory that a file has no more is death.
@@ -51,19 +63,25 @@ MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY, RESCUE = range(7)
 @dataclass(frozen=True, slots=True)
 class Running:
     """One job that a thread has started: *sequence* as in its tag, *started* and *deadline* in
-    monotonic ns. Deadline 0: it may take any time."""
+    monotonic ns. Deadline 0: it may take any time. *payload* may have been cut down to its name."""
 
     sequence: int
     started: int
     thread_ident: int
     deadline: int = 0
+    payload: bytes = b""
+
+    @property
+    def name(self) -> JobName | None:
+        """What it is called, if that can be read."""
+        return job_name(self.payload)
 
 
 class Page:
-    """One child's page: a view of 64-bit words."""
+    """One child's page: its *memory*, and a view of 64-bit words of that."""
 
     def __init__(self, memory: mmap.mmap) -> None:
-        self._memory = memory
+        self.memory = memory
         self.words = memoryview(memory).cast("Q")
         self.threads = (len(self.words) - _HEADER) // _PER_THREAD
 
@@ -94,7 +112,7 @@ class Page:
         last = memoryview(bytes(self.words)).cast("Q")
         self.words.release()
         self.words = last
-        self._memory.close()
+        self.memory.close()
 
     def beat(self, word: int) -> None:
         self.words[word] = time.monotonic_ns()
@@ -120,12 +138,19 @@ class Page:
         """First sequence numbers of the blocking claims that have not been seen to end."""
         return [first for first in self.words[_WAITS:_HEADER] if first]
 
+    def sequences(self) -> list[int]:
+        """The sequence numbers of the jobs that have started and not ended."""
+        return [sequence for sequence in self.words[_HEADER::_PER_THREAD] if sequence]
+
     def running(self) -> list[Running]:
         """The jobs that have started and not ended."""
         found = []
         for thread in range(self.threads):
             at = self.thread_offset(thread)
             if sequence := self.words[at]:
-                started, ident, deadline = self.words[at + 1 : at + 4]
-                found.append(Running(sequence, started, ident, deadline))
+                started, ident, deadline, length = self.words[at + 1 : at + TEXT]
+                payload = self.words[at + TEXT : at + _PER_THREAD].tobytes()[:length]
+                if self.words[at] != sequence:
+                    payload = b""  # it is the next one's by now, or a bit of it
+                found.append(Running(sequence, started, ident, deadline, payload))
         return found

@@ -55,7 +55,8 @@ class Slot:
     """The place of one worker, of the keeper, or of the zygote.
 
     *child* is the one that serves; *replacement* boots beside it to take its place; *order* is
-    open. *start_at* is when an empty slot may be filled (monotonic seconds).
+    open. *start_at* is when an empty slot may be filled (monotonic seconds), and *crash* how the
+    last child has crashed, in words.
     """
 
     role: str
@@ -64,6 +65,7 @@ class Slot:
     replacement: Child | None = None
     order: Order | None = None
     start_at: float = 0.0
+    crash: str = ""
     backoff: Backoff = field(default_factory=Backoff)
 
     @property

@@ -319,6 +319,8 @@ class Slots:
         if child.reason is None:
             child.reason = Reason.MUTE
         known = {"child": child.role, "child_pid": child.pid, "reason": child.reason}
+        if jobs := child.jobs:
+            known["running"] = jobs
         if held := procs.STOPPED.get(procs.run_state(child.pid)):
             # To write its stacks it would have to be let go; its threads would run on meanwhile,
             # and it has been seen to crash of that.
@@ -379,9 +381,10 @@ class Slots:
             if child.stage is Stage.BOOTING and child.reason is None:
                 yield child.boot_by
 
-    def crashed(self, child: Child, now: float) -> float:
+    def crashed(self, child: Child, cause: str, now: float) -> float:
         """Set the slot's back-off after a crash; returns the seconds."""
         slot = child.slot
+        slot.crash = cause
         if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
             slot.backoff.healthy()
         delay = slot.backoff.crashed()

@@ -39,7 +39,6 @@ _FIELDS: dict[str, dict[str, type]] = {
     "recovered": {"identity": str, "jobs": int},
     "taken over": {"identity": str, "jobs": int},
     "dump": {"id": int, "text": str},
-    "jobs": {"id": int, "jobs": dict},
 }
 
 
@@ -106,9 +105,8 @@ class Staff:
             "recovered": self._on_recovered,
             "taken over": self._on_taken_over,
             "reopened": self._on_reopened,
-            # Answers to questions, and nothing else.
+            # An answer to a question, and nothing else.
             "dump": lambda _child, _message: None,
-            "jobs": lambda _child, _message: None,
         }
 
     def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:
@@ -252,7 +250,8 @@ class Staff:
         cause = ending(status)
         if child.reason is not None and not child.planned and status < 0:
             cause = f"{child.reason}, {cause}"
-        self._log_exit(child, status, cause)
+        jobs = child.jobs
+        self._log_exit(child, status, cause, jobs)
         if child.role == KEEPER:
             # What one left that was replaced, its successor has been told to recover.
             if child.reason is not Reason.ROLL:
@@ -263,19 +262,23 @@ class Staff:
             # But one that says why it cannot start has not come so far.
             if child.failure is None and not (child.planned and status == Exit.OK):
                 self._recover(child, cause, status)
+        if jobs:
+            cause = f"{cause} while it ran {jobs}"
         now = time.monotonic()
         if child.planned:
             child.slot.start_at = now
         elif not child.beside:
-            delay = self.slots.crashed(child, now)
+            delay = self.slots.crashed(child, cause, now)
             logger.info("child_backoff", child=child.role, seconds=round(delay, 1))
         self.gatherings.lost(child)
         self._events.child_gone(child, cause)
         self._events.changed()
         child.workplace.close()
 
-    def _log_exit(self, child: Child, status: int, cause: str) -> None:
+    def _log_exit(self, child: Child, status: int, cause: str, jobs: str) -> None:
         known = {"child": child.role, "child_pid": child.pid, "cause": cause}
+        if jobs:
+            known["running"] = jobs
         if child.planned and status == Exit.OK:
             logger.info("child_exited", **known, reason=child.reason)
             return

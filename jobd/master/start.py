@@ -28,6 +28,7 @@ from jobd.master.master import Master
 from jobd.master.notify import Notifier
 from jobd.master.signals import MASTER_SIGNALS
 from jobd.master.stop import AFTERWARDS
+from jobd.master.title import place
 from jobd.outward import paragraph, text_of
 
 _UMASK = 0o027
@@ -55,6 +56,7 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
         workdir.remember()
         workdir.require(config.directory)
         descriptors.provide(config.concurrency, config.workers)
+        where = place(file)
         lock = _lock(config, required=bool(config.pidfile))
         logfile = LogFile.open(config.logfile)
     except JobdError as error:
@@ -70,8 +72,7 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
     if lock is None:
         logger.warning(
             "no_pidfile",
-            reason=f"{pidfile.DEFAULT.parent} is missing or not writable, so there is no control "
-            "socket either; give --pidfile to have both",
+            reason=_without_pidfile(),
         )
     verdict = Master(
         config,
@@ -79,6 +80,7 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
         lock=lock,
         foreground=True,
         terminal=terminal,
+        place=where,
         notifier=notifier,
         reread=reread,
     ).run()
@@ -249,22 +251,44 @@ def _warn_of_root(config: Config) -> None:
         )
 
 
+def _without_pidfile() -> str:
+    """Why there is none, and what to do."""
+    directory = pidfile.DEFAULT.parent
+    why = (
+        f"uid {os.geteuid()} may not write to {directory}"
+        if directory.is_dir()
+        else f"the directory {directory} does not exist"
+    )
+    return (
+        f"{why}, so there is no pidfile and no control socket: jobctl cannot reach this daemon, "
+        f"signals can. Make the directory for uid {os.geteuid()}, or give --pidfile (in a "
+        "container: --pidfile /tmp/jobd.pid, and the same to jobctl)"
+    )
+
+
 def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
     """The locked pidfile; None where it is not required and its directory is not usable."""
     path = Path(config.pidfile) if config.pidfile else pidfile.DEFAULT
     if not required and not os.access(path.parent, os.W_OK | os.X_OK):
         return None
     lock = pidfile.Pidfile.lock(path)
-    # Somebody may have removed the pidfile of a running daemon: its socket still answers.
+    if why := listening(lock.path):
+        lock.remove()
+        raise PidfileError(why)
+    return lock
+
+
+def listening(path: Path) -> str:
+    """Whether a daemon runs whose pidfile *path* was removed, in a sentence: its socket still
+    answers. "" if there is none."""
     try:
-        with control.connect(pidfile.socket_path(lock.path)) as answering:
+        with control.connect(pidfile.socket_path(path)) as answering:
             pid, _uid = control.peer(answering)
     except (BlockingIOError, TimeoutError):
         pid = None  # it listens, but does not answer
     except OSError:
-        return lock
-    lock.remove()
-    raise PidfileError(
+        return ""
+    return (
         f"jobd is already running, {f'pid {pid}' if pid else 'and hangs'}, although its pidfile "
         f"{path} was removed; stop it first"
     )

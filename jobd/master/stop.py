@@ -8,7 +8,7 @@ the keeper recovers its jobs.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobd import log
 from jobd.errors import Exit
@@ -17,6 +17,7 @@ from jobd.master.launch import Verdict
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import BUSY
 from jobd.master.slots import GRACE, PUSH_BACK
+from jobd.naming import listed
 
 if TYPE_CHECKING:
     from jobd.master.master import Master
@@ -91,6 +92,20 @@ class Stop:
         """Seconds from now in which everything will have ended, one way or another."""
         rest = max(0.0, self._deadline - time.monotonic())
         return rest + AFTERWARDS
+
+    def waits_for(self) -> dict[str, Any]:
+        """What keeps it from having ended, in a sentence, and for how many seconds at most."""
+        staff, now = self._master.staff, time.monotonic()
+        workers = staff.slots.worker_children()
+        busy = [
+            f"{child.role} (pid {child.pid}), which runs {jobs}"
+            for child in workers
+            if (jobs := child.jobs)
+        ]
+        if busy:
+            return {"text": listed(busy), "seconds": self._deadline - now}
+        rest = [f"{child.role} (pid {child.pid})" for child in workers or staff.slots.children()]
+        return {"text": f"{listed(rest)} to leave", "seconds": self.limit}
 
     @property
     def returned(self) -> int:

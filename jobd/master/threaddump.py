@@ -17,6 +17,8 @@ from jobd.master.child import Child
 from jobd.master.gathering import Gathering
 from jobd.master.signals import RAW_DUMP
 from jobd.master.staff import Staff
+from jobd.naming import listed
+from jobd.outward import shown
 
 ANSWER_WITHIN = 1.0
 RAW_WITHIN = 0.5
@@ -25,10 +27,11 @@ _tokens = itertools.count(1)
 
 
 class ThreadDump:
-    """Collects the stacks: of *only* this child, else of the master and all children.
+    """Collects the stacks of *children*, and those of the master if it is wanted.
 
-    *emit* gets a child (None for the master) and its text as it comes in; *done* gets the roles
-    that did not answer by themselves.
+    *emit* gets a role and its text as it comes in; *done* gets the roles that did not answer by
+    themselves. With *busy*, of those that answer only the threads that run jobs are shown, and with
+    *arguments* what those have been called with.
     """
 
     def __init__(
@@ -36,17 +39,20 @@ class ThreadDump:
         staff: Staff,
         emit: Callable[[str, str], None],
         done: Callable[[list[str]], None],
-        only: Child | None = None,
+        children: list[Child],
+        *,
+        master: bool = False,
+        busy: bool = False,
+        arguments: bool = False,
     ) -> None:
         self._staff = staff
         self._emit = emit
         self._done = done
-        if only is None:
+        if master:
             emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
         token = next(_tokens)
-        children = staff.slots.children() if only is None else [only]
         for child in children:
-            child.tell({"type": "dump", "id": token})
+            child.tell({"type": "dump", "id": token, "busy": busy, "arguments": arguments})
         deadline = time.monotonic() + ANSWER_WITHIN
         staff.gatherings.ask(Gathering("dump", children, deadline, self._answered, token))
 
@@ -88,11 +94,10 @@ def _title(child: Child) -> str:
 
 
 def _running(child: Child) -> str:
-    """The jobs of one that does not answer. What they are called only Redis knows besides it."""
+    """The jobs of one that does not answer."""
     now = time.monotonic_ns()
     return "".join(
-        f"thread 0x{job.thread_ident:016x} has been running the job with sequence number "
-        f"{job.sequence} for {(now - job.started) / 1e9:.1f} s "
-        f"(HSCAN jobd:inflight:{child.identity} 0 MATCH {job.sequence}:*)\n"
+        f"thread 0x{job.thread_ident:016x} has been running "
+        f"{shown(listed([job.name]))} for {(now - job.started) / 1e9:.1f} s\n"
         for job in child.workplace.page.running()
     )

@@ -193,4 +193,10 @@ class Watch:
             self._recycle.want(child, "its fetcher does not react")
 
     def _log(self, child: Child, event: str, silence: float) -> None:
-        logger.error(event, child=child.role, child_pid=child.pid, seconds=round(silence, 1))
+        logger.error(
+            event,
+            child=child.role,
+            child_pid=child.pid,
+            seconds=round(silence, 1),
+            running=child.jobs,
+        )

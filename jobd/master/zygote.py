@@ -118,7 +118,7 @@ class Zygote(Child):
             os.close(page_fd)
             os.close(dump_fd)
 
-    def stacks(self) -> str:
+    def stacks(self, **_which: bool) -> str:
         return stacks.dump(f"{self.seat.role} {self.seat.identity}")
 
     # -- forking -------------------------------------------------------------------------------

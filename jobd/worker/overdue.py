@@ -13,9 +13,8 @@ import sys
 import time
 from types import TracebackType
 
-from jobd import log, payload
+from jobd import log
 from jobd.errors import JobTimeout
-from jobd.outward import cut
 from jobd.worker.beside import Beside
 from jobd.worker.deadlines import Deadlines, Limit
 from jobd.worker.executor import OUR_FILES, Executor
@@ -66,16 +65,6 @@ class Overdue:
         told = (limit.raised_at for limit in self._deadlines.overdue(now) if limit.raised_at)
         lost = sum(at + self._grace <= now for at in told)
         return 0 < lost == len(self._pool.working()) and self._fetcher.holds_at_most(lost)
-
-    def names(self) -> dict[str, tuple[str, str]]:
-        """Class and jid of the jobs whose deadline has passed, by their sequence numbers (as text:
-        JSON knows no other keys)."""
-        names = {}
-        for limit in self._deadlines.overdue(time.monotonic()):
-            if limit.job is not None:
-                work = payload.parse(limit.job.payload)
-                names[str(limit.job.sequence)] = (cut(work.class_, 200), cut(work.jid, 100))
-        return names
 
     def fail(self) -> int:
         """Have the jobs whose deadline has passed failed with JobTimeout; returns how many.

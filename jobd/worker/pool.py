@@ -15,10 +15,10 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import NamedTuple
 
-from jobd import copies, log
-from jobd.errors import PayloadError, Shutdown
-from jobd.master.scoreboard import Page
-from jobd.payload import class_of, parse
+from jobd import copies, log, naming
+from jobd.errors import Shutdown
+from jobd.master.scoreboard import LENGTH, PAYLOAD, TEXT, WORD, Page
+from jobd.payload import class_of
 from jobd.redis.inflight import Claimed
 from jobd.worker.settlement import Settlement
 
@@ -74,6 +74,7 @@ class JobThread(threading.Thread):
         self._settle = settle
         self._give_up = give_up
         self._words = page.words
+        self._memory = page.memory
         self._at = page.thread_offset(number)
         self.job: Claimed | None = None
         self.cut_short = False
@@ -93,15 +94,24 @@ class JobThread(threading.Thread):
         self._words[self._at + 3] = int(at * 1e9)
 
     def run(self) -> None:
-        words, at = self._words, self._at
+        words, at, memory = self._words, self._at, self._memory
+        started_at, length_at, text_at = at + 1, at + LENGTH, (at + TEXT) * WORD
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
+        now = time.monotonic_ns
         words[at + 2] = threading.get_ident()
         while True:
             try:
                 job = take()
-                words[at + 1] = time.monotonic_ns()
-                words[at] = job.sequence
                 self.job = job
+                words[started_at] = now()
+                payload = job.payload
+                length = len(payload)
+                if length > PAYLOAD:
+                    payload = naming.brief(payload)
+                    length = len(payload)
+                memory[text_at : text_at + length] = payload
+                words[length_at] = length
+                words[at] = job.sequence
                 end = Context().run(execute, job)
                 if copies.copied:
                     copies.end()
@@ -125,7 +135,7 @@ class JobThread(threading.Thread):
         looked at. The thread goes on, and so must the job."""
         why = class_of(error)
         job = self.abandon(why)
-        logger = log.get("jobd.pool").bind(**_named(job))
+        logger = log.get("jobd.pool").bind(**naming.log_fields(job.payload if job else b""))
         try:
             logger.exception("job_thread_failed")
         except BaseException as second:  # noqa: BLE001 - a property of the job's own error
@@ -139,15 +149,6 @@ class JobThread(threading.Thread):
         self.job = None
         self._words[self._at] = 0
         return job
-
-
-def _named(job: Claimed | None) -> dict[str, str]:
-    """Fields of a log line about *job* that is written outside it."""
-    try:
-        work = parse(job.payload) if job is not None else None
-    except PayloadError:
-        work = None
-    return {} if work is None else {"class": work.class_, "jid": work.jid}
 
 
 class Pool:
@@ -195,7 +196,8 @@ class Pool:
             if not thread.lost:
                 thread.lost = True
                 job = thread.abandon("its thread has ended")
-                logger.error("job_thread_ended", lost=thread.name, **_named(job))
+                fields = naming.log_fields(job.payload if job else b"")
+                logger.error("job_thread_ended", lost=thread.name, **fields)
             if start:
                 new = self._make(number)
                 try:
@@ -212,7 +214,7 @@ class Pool:
 
     def newest_started(self) -> int:
         """The highest sequence number among the running jobs, 0 when none runs."""
-        return max(job.sequence for job in running) if (running := self._page.running()) else 0
+        return max(self._page.sequences(), default=0)
 
     def working(self) -> list[Working]:
         """The jobs that run now."""

@@ -23,6 +23,7 @@ from jobd.client import configure
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
+from jobd.naming import job_name, shown_arguments
 from jobd.outward import cut, name_of
 from jobd.redis.connection import connect, reason, require_version
 from jobd.redis.inflight import InFlight
@@ -235,8 +236,6 @@ class Worker(Child):
                 self._resume()
             case "stop":
                 self._stop(message["deadline"])
-            case "jobs":
-                self.tell({"type": "jobs", "id": message["id"], "jobs": self._overdue.names()})
             case other:
                 self.log.warning("message_unknown", message=other)
 
@@ -382,12 +381,13 @@ class Worker(Child):
         self.log.info("worker_stopped")
         return int(code)
 
-    def stacks(self) -> str:
+    def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         now = time.monotonic_ns()
         idents = {name_of(thread, 200): thread.ident for thread in threading.enumerate()}
         notes = {
-            ident: f"{_describe(work.job.payload)} from {cut(work.job.queue, 200)}, "
-            f"for {(now - work.started) / 1e9:.1f} s"
+            ident: f"{job_name(work.job.payload) or 'a malformed job'} "
+            f"from {cut(work.job.queue, 200)}, for {(now - work.started) / 1e9:.1f} s"
+            + (f", with {shown_arguments(work.job.payload)}" if arguments else "")
             for work in self._pool.working()
             if (ident := idents.get(work.thread)) is not None
         }
@@ -401,15 +401,9 @@ class Worker(Child):
             for name, ident in idents.items()
             if name in self._pool.names | waiting and ident is not None and ident not in notes
         ]
+        if busy:
+            return stacks.dump(heading, notes, others=self._coroutines.stacks(), only=notes)
         return stacks.dump(heading, notes, idle, self._coroutines.stacks())
-
-
-def _describe(raw: bytes) -> str:
-    try:
-        work = payload.parse(raw)
-    except JobdError:
-        return "a malformed job"
-    return f"{cut(work.class_, 200)} {cut(work.jid, 100)}"
 
 
 def _running_job() -> dict[str, object]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
 import redis as redis_py
 
 from jobd import Client
@@ -26,6 +28,10 @@ APP = """
     @job(name="nap")
     def nap(seconds):
         time.sleep(seconds)
+
+    @job(name="die")
+    def die(padding):
+        os._exit(3)
 """
 
 
@@ -39,7 +45,8 @@ def test_30_a_crash_loop_is_shown_and_slowed_down(
     status = json.loads(running.jobctl("status", "--json").stdout)
     assert status["state"] == "running"
     assert status["degraded"]
-    assert "! DEGRADED" in running.jobctl("status").stdout
+    first = running.jobctl("status").stdout.splitlines()[0]
+    assert re.match(r"DEGRADED: 1\d crashes within 60 s; the last: worker\.\d exit code 3$", first)
     running.wait(lambda: running.state()["degraded"], 5, "the state file says so")
 
     def all_wait() -> bool:
@@ -71,3 +78,27 @@ def test_30_the_daemon_may_end_instead_and_gives_its_jobs_back(
     assert "exit_on_crash_loop" in running.log()
     assert redis.llen("queue:default") + redis.zcard("dead") == 1
     assert not list(redis.scan_iter("jobd:inflight:*"))
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 100_000], ids=["short", "long"])
+def test_30_everything_that_tells_of_a_crash_names_the_job(
+    daemon: StartDaemon, redis: redis_py.Redis, padding: str
+) -> None:
+    running = daemon(APP, "-w", "1", "-c", "2")
+    client = Client(running.url)
+    jids = [client.push({"class": "die", "args": [padding]}) for _ in range(2)]
+    running.wait_for_log('"event":"crash_loop"', 60)
+    records = running.records()
+    for event in ("child_died", "jobs_recovered"):
+        told = [record["running"] for record in records if record["event"] == event]
+        assert told
+        assert all(any(f"die {jid}" in text for jid in jids) for text in told), (event, told)
+    (pill, *_) = [one for one in records if one["event"] == "job_buried_as_poison_pill"]
+    assert (pill["class"], pill["queue"], pill["crashes"]) == ("die", "default", 3)
+    assert pill["jid"] in jids
+    status = running.jobctl("status").stdout
+    assert re.match(r"DEGRADED: \d+ crashes within 60 s, all of them while die ran; ", status)
+    assert re.search(
+        r"worker\.0 .* started again in .* exit code 3 while it ran die \w{24}", status
+    )
+    running.expect_in_log("poison")

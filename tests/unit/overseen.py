@@ -13,7 +13,7 @@ from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, r
 from jobd.master.child import Child, Reason, Stage
 from jobd.master.gathering import Gatherings
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, PROCESSED
+from jobd.master.scoreboard import FETCHER_BEAT, LENGTH, MAIN_BEAT, PROCESSED, TEXT, WORD
 from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
@@ -91,8 +91,7 @@ class Slots:
 class Scene:
     """A running daemon; *now* is its clock, on which all children beat with :meth:`pass_time`.
 
-    *silent* are children that do not, *fetched_at* the beats of fetchers that do not. *jobs* is
-    what a worker answers when it is asked for those past their deadlines, if it is not *mute*.
+    *silent* are children that do not, *fetched_at* the beats of fetchers that do not.
     *state* and *tracer* are what the kernel says of all processes, *resident* and *shared* their
     memory in megabytes.
     """
@@ -104,9 +103,6 @@ class Scene:
         self.dumped: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.silent: set[Child] = set()
-        self.mute: set[Child] = set()
-        self.jobs: dict[str, Any] = {}
-        self._answers: list[tuple[Child, dict[str, Any]]] = []
         self.fetched_at: dict[Child, float] = {}
         self.state = "S"
         self.tracer = 0
@@ -152,8 +148,6 @@ class Scene:
 
     def _tell(self, child: Child, message: dict[str, Any]) -> bool:
         self.told.append((child.role, message["type"]))
-        if message["type"] == "jobs" and child not in self.mute:
-            self._answers.append((child, {**message, "jobs": self.jobs}))
         return True
 
     def child(self, slot: Slot, generation: int) -> Child:
@@ -183,8 +177,6 @@ class Scene:
             self.now += 1.0
             self.beat()
             self.oversight.turn(self.now)
-            while self._answers:
-                self.gatherings.answer(*self._answers.pop())
             self.gatherings.turn(self.now)
 
     def beat(self) -> None:
@@ -197,10 +189,20 @@ class Scene:
     def done(self, child: Child, jobs: int) -> None:
         child.workplace.page.words[PROCESSED] = jobs
 
-    def runs(self, child: Child, sequence: int, deadline: float = 0.0, thread: int = 0) -> None:
+    def runs(
+        self,
+        child: Child,
+        sequence: int,
+        deadline: float = 0.0,
+        thread: int = 0,
+        payload: bytes = b"",
+    ) -> None:
         """A thread of *child* runs a job; sequence 0 ends it."""
         page = child.workplace.page
         at = page.thread_offset(thread)
+        begin = (at + TEXT) * WORD
+        page.memory[begin : begin + len(payload)] = payload
+        page.words[at + LENGTH] = len(payload)
         page.words[at], page.words[at + 3] = sequence, int(deadline * 1e9)
 
     def ready(self, slot: int = 0) -> None:

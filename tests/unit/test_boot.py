@@ -23,7 +23,8 @@ class Ending:
 
 def gone(**changes: object) -> Any:
     known = {"role": "worker.0", "planned": False, "ready_at": 0.0, "failure": None, "reason": None}
-    return SimpleNamespace(**(known | changes))
+    known |= changes
+    return SimpleNamespace(**known, is_worker=str(known["role"]).startswith("worker."))
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ def ending() -> Ending:
 
 @pytest.fixture
 def boot(ending: Ending) -> Boot:
-    master: Any = SimpleNamespace(config=Config(workers=2), ending=ending)
+    slots = SimpleNamespace(complete=lambda: False, children=list)
+    staff = SimpleNamespace(slots=slots)
+    master: Any = SimpleNamespace(config=Config(workers=2), ending=ending, staff=staff)
     return Boot(master)
 
 
@@ -73,3 +76,17 @@ def test_a_keeper_that_boots_says_nothing_about_the_application(boot: Boot, endi
     for _ in range(6):
         boot.child_gone(gone(), "exit code 1")
     assert len(ending.failures) == 1
+
+
+def test_nor_does_a_zygote_about_the_hooks_of_its_workers(boot: Boot, ending: Ending) -> None:
+    boot.child_ready(gone(role="zygote"))
+    boot.child_gone(gone(failure=Failure(Exit.NO_APPLICATION, True, "a hook")), "exit code 66")
+    assert ending.failures == ["a hook"]
+
+
+def test_the_last_reason_is_told_when_the_time_is_up(boot: Boot, ending: Ending) -> None:
+    boot.child_ready(gone())
+    boot.child_gone(gone(failure=Failure(Exit.NO_APPLICATION, True, "a hook")), "exit code 66")
+    assert ending.failures == []
+    boot.advance(float("inf"))
+    assert ending.failures == ["not ready within 60 seconds (start_timeout): a hook"]

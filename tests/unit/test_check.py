@@ -80,7 +80,7 @@ def test_every_problem_is_printed_at_once(capsys: pytest.CaptureFixture[str]) ->
     flags: dict[str, object] = {
         "require": ("nowhere",),
         "concurrency": "-1",
-        "queues": ("a b",),
+        "queues": ("a/b",),
         "logfile": "missing/a.log",
         "pidfile": "taken.pid",
         "redis": "redis://app:geheim@127.0.0.1:1/0",

@@ -88,10 +88,10 @@ def test_the_dashboards_settings_have_their_flags_but_for_secrets(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["strat"], "No such command 'strat'"),
+        (["strat"], "jobd has no command strat; did you mean start?"),
         (["run", "--bogus"], "No such option"),
         (["run", "-c"], "requires an argument"),
-        (["run", "stray"], "unexpected extra argument"),
+        (["run", "stray"], "unexpected extra argument (stray); the application is given with -r"),
         (["demo", "--redis"], "requires an argument"),
     ],
 )

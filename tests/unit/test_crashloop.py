@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from jobd.errors import Exit
@@ -16,10 +18,19 @@ def one(scene: MakeScene) -> Scene:
     return scene(workers=2)
 
 
-def crash(one: Scene, times: int, every: int = 1, reason: Reason | None = None) -> None:
+def crash(
+    one: Scene,
+    times: int,
+    every: int = 1,
+    reason: Reason | None = None,
+    jobs: Sequence[str] = (),
+) -> None:
     for _ in range(times):
         child = one.slots.born(one.slots.workers[0], 1)
         child.reason = reason
+        for thread, name in enumerate(jobs):
+            payload = b'{"class":"%s","jid":"3f"}' % name.encode()
+            one.runs(child, thread + 1, thread=thread, payload=payload)
         one.gone(child)
         one.pass_time(every)
 
@@ -100,5 +111,32 @@ def test_on_demand_the_daemon_ends(scene: MakeScene) -> None:
     crash(one, 10)
     [(code, text)] = one.given_up
     assert code == Exit.SOFTWARE
-    assert text.startswith("10 processes crashed within 60 s")
+    assert text.startswith("crash loop (exit_on_crash_loop): 10 crashes within 60 s")
     assert "worker.0 exit code 1" in text
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (
+            [(10, ["boom"])],
+            "10 crashes within 60 s, all of them while boom ran; the last: worker.0",
+        ),
+        ([(1, []), (9, ["boom"])], ", 9 of them while boom ran; "),
+        ([(4, ["boom", "nap"]), (6, ["boom"])], ", all of them while boom ran; "),
+        ([(10, ["boom", "nap"])], " while boom and nap ran; "),
+        ([(10, ["boom", "boom"])], ", all of them while boom ran; "),
+        ([(10, [])], "10 crashes within 60 s; the last: worker.0"),
+    ],
+)
+def test_it_names_what_ran_most_often(
+    one: Scene, seen: list[tuple[int, list[str]]], told: str
+) -> None:
+    for times, jobs in seen:
+        crash(one, times, jobs=jobs)
+    assert told in one.oversight.crash_loop
+    assert ("crash_loop", {"crashes": 10, "seconds": 60.0, "reason": one.oversight.crash_loop}) in (
+        one.log.events
+    )
+    one.pass_time(60)
+    assert one.oversight.crash_loop == ""

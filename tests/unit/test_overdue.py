@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,8 @@ from jobd.worker.ledger import Ledger
 from jobd.worker.settlement import Settlement
 from tests.unit.conftest import MakeScene
 
-FIRST = {"7": ["shop.crawl", "3f"]}
+FIRST = b'{"class":"shop.crawl","args":[],"jid":"3f"}'
+SECOND = b'{"class":"shop.crawl","args":[],"jid":"4e"}'
 
 
 def test_jobs_in_time_and_jobs_without_a_limit_are_left_alone(scene: MakeScene) -> None:
@@ -32,8 +32,7 @@ def test_jobs_in_time_and_jobs_without_a_limit_are_left_alone(scene: MakeScene) 
 def test_a_worker_with_an_overdue_job_is_replaced_after_the_grace(scene: MakeScene) -> None:
     one = scene(job_kill_grace=30.0)
     child = one.worker(0)
-    one.jobs = FIRST
-    one.runs(child, 7, deadline=one.now)
+    one.runs(child, 7, deadline=one.now, payload=FIRST)
     one.pass_time(29)
     assert one.log.events == []
     assert child.trouble == ""
@@ -50,15 +49,14 @@ def test_a_worker_with_an_overdue_job_is_replaced_after_the_grace(scene: MakeSce
     assert one.slots.stopped == [("worker.0", Reason.RECYCLE)]
     assert child.planned
     one.pass_time(1000)
-    assert one.log.count("job_overdue") == len(one.dumped) == len(one.told) == 1
+    assert one.log.count("job_overdue") == len(one.dumped) == 1
 
 
 def test_each_job_is_told_once_and_the_stacks_are_not_shown_for_each(scene: MakeScene) -> None:
     one = scene(job_kill_grace=30.0)
     child = one.worker(0)
-    one.jobs = {**FIRST, "8": ["shop.crawl", "4e"]}
-    one.runs(child, 8, deadline=one.now - 10, thread=2)
-    one.runs(child, 7, deadline=one.now - 20)
+    one.runs(child, 8, deadline=one.now - 10, thread=2, payload=SECOND)
+    one.runs(child, 7, deadline=one.now - 20, payload=FIRST)
     one.pass_time(30)
     assert [fields["jid"] for event, fields in one.log.events if event == "job_overdue"] == [
         "3f",
@@ -68,30 +66,19 @@ def test_each_job_is_told_once_and_the_stacks_are_not_shown_for_each(scene: Make
     assert one.dumped == ["worker.0"]
 
 
-@pytest.mark.parametrize(
-    "nonsense", [{}, {"7": "3f"}, {"7": [1, 2]}, {"8": ["shop.crawl", "3f"]}, {"7": None}]
-)
-def test_one_that_the_worker_does_not_name_is_told_without_its_name(
-    scene: MakeScene, nonsense: dict[str, Any]
+@pytest.mark.parametrize("nonsense", [b"", b"{}", b'{"class":1}', b'{"class":"shop.cr', b"\xff"])
+def test_one_whose_payload_has_no_name_is_told_without_it(
+    scene: MakeScene, nonsense: bytes
 ) -> None:
     one = scene(job_kill_grace=1.0)
     child = one.worker(0)
-    one.jobs = nonsense
-    one.runs(child, 7, deadline=one.now)
+    one.runs(child, 7, deadline=one.now, payload=nonsense)
     one.pass_time(1)
     assert (
         "job_overdue",
         {"child": "worker.0", "child_pid": child.pid, "seconds": 1.0, "sequence": 7},
     ) in one.log.events
     assert child.trouble == "a job is 1 s past its timeout"
-
-
-def test_one_that_does_not_answer_is_told_as_well(scene: MakeScene) -> None:
-    one = scene(job_kill_grace=1.0)
-    one.mute.add(one.worker(0))
-    one.runs(one.worker(0), 7, deadline=one.now)
-    one.pass_time(2)
-    assert one.log.count("job_overdue") == 1
 
 
 def test_a_job_that_ends_after_all_ends_the_trouble_and_the_hurry(scene: MakeScene) -> None:
