@@ -205,3 +205,33 @@ def test_29_systemd_does_not_start_again_what_cannot_start() -> None:
         prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)
         assert prevented is not None
         assert "66" in prevented[1].split()
+
+
+# -- a hook that fails -------------------------------------------------------------------------
+
+HOOKS = {
+    "raises": ("raise RuntimeError('no metrics here')", "RuntimeError: no metrics here"),
+    "exits": ("raise SystemExit('no')", "SystemExit: no"),
+    "patches": (
+        "import sys, types\n    gevent = types.ModuleType('gevent.monkey')\n"
+        "    gevent.saved = {'socket': {}}\n    sys.modules['gevent.monkey'] = gevent",
+        "gevent's monkey patching has replaced socket",
+    ),
+}
+
+
+@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["plain", "preload"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_29_a_startup_hook_that_fails_ends_the_start_at_once_with_its_reason(
+    idle_daemon: Daemon, hook: str, flags: tuple[str, ...]
+) -> None:
+    line, reason = HOOKS[hook]
+    idle_daemon.write_app(f"from jobd import on\n\n@on('startup')\ndef begin():\n    {line}\n")
+    idle_daemon.exit_codes = {66}
+    idle_daemon.expect_in_log("startup_hook_failed", "worker_cannot_start")
+    idle_daemon.run("-w", "2", "--start-timeout", "600", *flags)
+    assert idle_daemon.wait_ended(60) == 66
+    said = idle_daemon.output.read_text().splitlines()[-1]
+    assert said.startswith("jobd: ")
+    assert reason in said
+    assert "start_timeout" not in said

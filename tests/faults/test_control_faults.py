@@ -234,3 +234,29 @@ def test_38_from_another_pid_namespace_the_socket_works_and_signals_do_not(
     done = jobctl("stop")
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
     assert running.wait_ended(2) == 0
+
+
+# -- who could lead root's jobctl to another daemon --------------------------------------------
+
+
+def test_38_root_does_not_go_where_others_could_lead_it(
+    daemon: StartDaemon, open_directory: Path, nobody: Nobody
+) -> None:
+    """The service user of one daemon links its run directory to that of another."""
+    running = daemon(APP)
+    theirs = open_directory / "theirs"
+    theirs.mkdir()
+    (theirs / "run").symlink_to(running.directory)
+    os.chown(theirs, NOBODY, NOBODY)
+    for command in ("stop", "quiet", "status"):
+        done = subprocess.run(
+            [sys.executable, "-m", "jobctl", "-P", str(theirs / "run/jobd.pid"), command],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+        )
+        assert (done.returncode, done.stdout) == (6, ""), done.stderr
+        assert f"uid {NOBODY} can change the way to it" in done.stderr
+    assert running.state()["state"] == "running"
+    assert running.jobctl("status").returncode == 0

@@ -323,3 +323,50 @@ def test_retire_refuses_what_is_no_worker(daemon: StartDaemon) -> None:
         1,
         "jobctl: retire: the daemon is quiet, and replaces nobody before the resume\n",
     )
+
+
+def test_threads_of_some_processes_only(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    first, second = running.workers()
+    for asked, shown in {
+        ("worker.0",): [first],
+        ("1",): [second],
+        (str(second), "keeper"): [second, running.keeper()],
+        ("master",): [running.pid],
+    }.items():
+        done = running.jobctl("threads", *asked)
+        assert done.returncode == 0, done.stderr
+        assert [int(pid) for pid in re.findall(r"^== .*, pid (\d+)", done.stdout, re.M)] == shown
+    done = running.jobctl("threads", "worker.7")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no process worker.7; there are master, keeper, worker.0" in done.stderr
+    assert running.jobctl("threads", "--busy").stdout == "no job runs\n"
+
+
+def test_threads_that_are_busy_with_their_arguments(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2", "-c", "3", "-t", "0")
+    push(running, "nap", 600)
+    done = running.jobctl("threads", "--busy")
+    assert done.returncode == 0, done.stderr
+    (thread,) = re.findall(r"^Thread .*$", done.stdout, re.M)
+    assert re.search(r": app\.nap [0-9a-f]{24} from default, for [\d.]+ s, with \[600\]$", thread)
+    assert done.stdout.count("== worker.") == 1
+    assert "== master" not in done.stdout
+    assert "Waiting for work" not in done.stdout
+    running.signal(signal.SIGTTIN)
+    running.wait_for_log("thread_dump_complete")
+    assert "with [600]" not in running.log(), "a log is kept, and read by others"
+
+
+def test_stop_says_what_it_waits_for(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-t", "60")
+    push(running, "nap", 60)
+    (worker,) = running.workers()
+    done = running.jobctl("stop", "--timeout", "3")
+    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job went back to Redis\n")
+    first = done.stderr.splitlines()[0]
+    assert re.fullmatch(
+        rf"jobctl: stop: waiting for worker\.0 \(pid {worker}\), which runs app\.nap "
+        r"[0-9a-f]{24} \(for \d s at most\)",
+        first,
+    )

@@ -141,3 +141,51 @@ def test_a_place_without_a_process_is_shown_as_one(
     assert running.jobctl("resume").returncode == 0
     running.wait(lambda: len(running.workers()) == 2, 10, "it is replaced")
     assert answer(running)["empty"] == []
+
+
+def test_a_check_tells_by_its_code_how_things_are(here: Daemon, own_server: EmbeddedServer) -> None:
+    here.run("-w", "2")
+    here.wait_ready()
+
+    def check() -> int:
+        done = here.jobctl("status", "--check")
+        assert len(done.stdout.splitlines()) == 1, done.stderr
+        return done.returncode
+
+    assert here.jobctl("status", "--check").stdout == "ok: running, 2 of 2 workers ready\n"
+    assert check() == 0
+    os.kill(here.workers()[0], signal.SIGUSR1)
+    here.wait(lambda: check() == 10, 10, "one worker is quiet by itself")
+    assert here.jobctl("quiet").returncode == 0
+    assert check() == 9
+    shown = json.loads(here.jobctl("status", "--check", "--json").stdout)
+    assert shown["state"] in ("quieting", "quiet")
+    assert here.jobctl("resume").returncode == 0
+    here.wait(lambda: check() == 0, 10, "all is well")
+    own_server.stop()
+    here.wait(lambda: check() == 8, 20, "Redis is away")
+    assert here.jobctl("status").returncode == 0
+    own_server.start()
+    here.wait(lambda: check() == 0, 20, "Redis is back")
+    assert here.jobctl("stop").returncode == 0
+    assert here.jobctl("status", "--check").returncode == 3
+
+
+def test_a_reload_without_redis_says_what_it_waits_for_and_has_a_limit(
+    here: Daemon, own_server: EmbeddedServer
+) -> None:
+    here.run()
+    here.wait_ready()
+    (worker,) = here.workers()
+    own_server.stop()
+    done = here.jobctl("reload", "--wait", "--timeout", "4")
+    assert (done.returncode, done.stdout) == (5, "")
+    waiting, gave_up = done.stderr.splitlines()[-2:]
+    what = r"the new worker\.0 \(pid \d+\) to get ready"
+    assert re.match(rf"jobctl: reload: waiting for {what}, which is waiting for Redis: ", waiting)
+    assert re.match(
+        rf"jobctl: reload: not done within 4 s; it goes on, and waits for {what}", gave_up
+    )
+    assert answer(here)["state"] == "reloading"
+    own_server.start()
+    here.wait(lambda: worker not in here.workers(), 30, "the reload is complete")

@@ -155,3 +155,44 @@ def test_no_descriptor_is_left(root: Path) -> None:
         except OSError:
             pass
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names only
+
+
+@pytest.mark.parametrize(
+    ("way", "uids", "who"),
+    [
+        ("real/file", set(), ""),
+        ("missing/../real/file", None, ""),
+        ("theirs/file", {NOBODY}, ""),
+        ("theirs/of root/file", {NOBODY}, ""),
+        ("theirs/link/file", {NOBODY}, ""),
+        ("their link/file", {NOBODY}, ""),
+        ("link/file", set(), ""),
+        ("link to theirs/file", {NOBODY}, ""),
+        ("group/file", set(), "group 65534 may write to"),
+        ("all/file", set(), "everyone may write to"),
+        ("sticky/file", set(), ""),
+        ("loop/file", None, ""),
+    ],
+)
+def test_who_could_lead_root_elsewhere(
+    root: Path, way: str, uids: set[int] | None, who: str
+) -> None:
+    (root / "theirs/of root").mkdir()
+    (root / "theirs/link").symlink_to(root / "real")
+    (root / "link").symlink_to("real")
+    (root / "link to theirs").symlink_to(root / "theirs")
+    (root / "their link").symlink_to(root / "real")
+    os.chown(root / "their link", NOBODY, NOBODY, follow_symlinks=False)
+    (root / "loop").symlink_to("loop")
+    for name, mode in {"group": 0o770, "all": 0o777, "sticky": 0o1777}.items():
+        (root / name).mkdir()
+        os.chown(root / name, 0, NOBODY)
+        (root / name).chmod(mode)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
+    if uids is None:
+        with pytest.raises(OSError, match=r"symbolic links|No such file"):
+            safepath.masters(root / way)
+    else:
+        found, weak = safepath.masters(root / way)
+        assert (found, who in weak, bool(weak)) == (uids, True, bool(who))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names only
