@@ -109,8 +109,6 @@ def _nobody(answer: dict[str, Any]) -> Iterator[dict[str, str]]:
     """Rows for the places in which there is no process."""
     for slot in answer["backing_off"]:
         text = f"has crashed and is started again in {slot['seconds']:g} s"
-        if cause := slot.get("cause"):
-            text += f": {cause}"
         yield _empty(slot["role"], "back-off", text)
     why = "to be started at the resume" if answer["state"] in _QUIET else "to be started"
     for role in answer.get("empty", []):
@@ -155,6 +153,9 @@ def _table(rows: list[dict[str, str]]) -> Iterable[str]:
 
 
 def _warnings(answer: dict[str, Any]) -> Iterable[str]:
+    for slot in answer["backing_off"]:
+        if cause := slot.get("cause"):
+            yield click.style(f"! {slot['role']} has crashed: {cause}", fg="red")
     if short := answer.get("memory_short"):  # a daemon of an older version does not look
         yield click.style(f"! {short}", fg="yellow")
     trouble = answer.get("reload_trouble")
@@ -164,5 +165,10 @@ def _warnings(answer: dict[str, Any]) -> Iterable[str]:
         text = "a reload was asked for; it begins at the resume"
         yield click.style(f"! {text}", fg="yellow")
     if answer["unrecovered"]:
-        text = f"the jobs of {answer['unrecovered']} dead workers are still to be recovered"
+        dead = (
+            "1 dead worker"
+            if answer["unrecovered"] == 1
+            else f"{answer['unrecovered']} dead workers"
+        )
+        text = f"the jobs of {dead} are still to be recovered"
         yield click.style(f"! {text}", fg="yellow")
