@@ -89,7 +89,9 @@ class CrashLoop:
         total = len(self._crashes)
         parts = [f"{total} crashes within {WITHIN:g} s"]
         times = Counter(
-            class_ for crash in self._crashes for class_ in {job.class_ for job in crash.jobs}
+            class_
+            for crash in self._crashes
+            for class_ in dict.fromkeys(job.class_ for job in crash.jobs)
         )
         # What was there most often has probably done it; what was there as often cannot be told.
         if classes := [class_ for class_, count in times.items() if count == max(times.values())]:
