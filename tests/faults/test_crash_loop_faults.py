@@ -99,5 +99,5 @@ def test_30_everything_that_tells_of_a_crash_names_the_job(
     status = running.jobctl("status").stdout
     assert re.match(r"DEGRADED: \d+ crashes within 60 s, all of them while die ran; ", status)
     assert re.search(r"^worker\.0 .* is started again in ", status, re.M)
-    told = r"^! worker\.0 has crashed: exit code 3 while it ran die \w{24}"
-    assert re.search(told, status, re.M)
+    crash = r"^! worker\.0 has crashed: exit code 3 while it ran die \w{24}"
+    assert re.search(crash, status, re.M)
