@@ -12,7 +12,8 @@ from tests.chaos import journal, plan
 from tests.chaos.history import History
 from tests.chaos.plan import Kind
 from tests.chaos.producers import Producer
-from tests.chaos.stage import Record, Stage
+from tests.chaos.record import Record
+from tests.chaos.stage import Stage
 from tests.chaos.verdict import Verdict, judge
 
 PRODUCERS = 2

@@ -28,7 +28,7 @@ from tests.chaos.history import History, Life
 from tests.chaos.journal import Execution
 from tests.chaos.plan import Kind
 from tests.chaos.pushes import Fate
-from tests.chaos.stage import Injury, Record
+from tests.chaos.record import Injury, Record
 
 LEASE = 50.0
 """Seconds. A lease is renewed every ten seconds, so a stop of this length may outlast it."""

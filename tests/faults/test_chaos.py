@@ -13,8 +13,8 @@ from tests.chaos.history import History, token_of
 from tests.chaos.journal import Execution
 from tests.chaos.plan import Kind
 from tests.chaos.pushes import Fate, pushes, token
+from tests.chaos.record import Injury, Record
 from tests.chaos.run import Run
-from tests.chaos.stage import Injury, Record
 from tests.chaos.verdict import judge
 
 SEED = 20261123

@@ -24,7 +24,7 @@ from jobd.errors import UnavailableError
 from jobd.testing import EmbeddedServer
 from tests.chaos import journal
 from tests.chaos.history import History
-from tests.chaos.stage import Record
+from tests.chaos.record import Record
 from tests.chaos.verdict import judge
 from tests.faults.proxy import Proxy
 from tests.integration.daemon import Daemon, wait
