@@ -224,11 +224,15 @@ def _cannot_read(path: Path, error: OSError) -> Problem:
         return Problem(Code.PARTIAL, f"permission denied: {path}; use sudo")
     if error.errno == errno.ELOOP:
         return Problem(Code.REFUSED, f"{path} is a symbolic link, not a pidfile")
+    if error.errno == errno.ENXIO:
+        return Problem(Code.REFUSED, f"{path} is a socket, not a pidfile")
     return Problem(Code.REFUSED, f"cannot read the pidfile {path}: {error.strerror}")
 
 
 def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
     found = os.fstat(fd)
+    if stat.S_ISDIR(found.st_mode):
+        raise Problem(Code.REFUSED, f"{path} is a directory; name the pidfile in it: -P {path}/…")
     if not stat.S_ISREG(found.st_mode):
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: it is not a regular file")
     if found.st_nlink > 1:
@@ -236,7 +240,8 @@ def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
     try:
         pid = pidfile.read(fd)
     except PidfileError as error:
-        raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}") from None
+        hint = "; a configuration is given with -C" if path.suffix == ".toml" else ""
+        raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}{hint}") from None
     try:
         if not pidfile.is_held(path, fd):
             raise NotRunning(f"not running (stale pidfile {path})")

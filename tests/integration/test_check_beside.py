@@ -67,6 +67,7 @@ def test_of_several_faults_the_first_one_of_a_start_counts(idle_daemon: Daemon, 
         # The limit is this shell's, and its children's.
         idle_daemon.prefix = ["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh"]
     idle_daemon.write_app("from jobd import job\n\n@job\ndef ok(): ...\n")
+    idle_daemon.expect_in_log("worker_cannot_start")
     found = [
         ends(idle_daemon, verb, "--start-timeout", "5", *flags)[0] for verb in ("check", "run")
     ]

@@ -370,3 +370,15 @@ def test_stop_says_what_it_waits_for(daemon: StartDaemon) -> None:
         r"[0-9a-f]{24} \(for \d s at most\)",
         first,
     )
+
+
+def test_what_is_no_pidfile_is_named_for_what_it_is(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    (running.directory / "jobd.toml").write_text("workers = 1\n")
+    for name, text in {
+        "": "is a directory; name the pidfile in it",
+        "jobd.sock": "is a socket, not a pidfile",
+        "jobd.toml": "it does not hold a process id; a configuration is given with -C",
+    }.items():
+        done = jobctl(running.directory / name, "status")
+        assert (done.returncode, text in done.stderr) == (6, True), done.stderr

@@ -41,7 +41,7 @@ def test_each_line_of_the_procfile_starts(tmp_path: Path, shell: dict[str, str])
     running = []
     for name, line in lines().items():
         with (tmp_path / f"{name}.log").open("wb") as output:
-            command = ["sh", "-c", f"exec {line}"]
+            command = ["/bin/sh", "-c", f"exec {line}"]
             settings = {**shell, "JOBD_REQUIRE": "app", "PORT": "0"}
             running.append(spawn(command, output=output, directory=tmp_path, environment=settings))
 
