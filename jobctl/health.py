@@ -44,5 +44,7 @@ def _findings(answer: dict[str, Any]) -> Iterator[tuple[Code, str]]:
             yield Code.TROUBLE, f"{child['role']} (pid {child['pid']}) is quiet: {child['reason']}"
     if answer["reload_trouble"]:
         yield Code.TROUBLE, answer["reload_trouble"]
+    if answer["memory_short"]:
+        yield Code.TROUBLE, answer["memory_short"]
     if answer["unrecovered"]:
         yield Code.TROUBLE, f"jobs of {answer['unrecovered']} dead workers not yet recovered"

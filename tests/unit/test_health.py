@@ -15,6 +15,7 @@ def answer(**changes: Any) -> dict[str, Any]:
     keeper = {**child, "role": "keeper", "pid": 8}
     fine = {"state": "running", "cause": "started", "degraded": False, "crash_loop": ""}
     fine |= {"outage": None, "reload_trouble": "", "unrecovered": 0, "backing_off": []}
+    fine |= {"memory_short": ""}
     fine |= {"keeper": keeper, "zygotes": [], "workers": [child]}
     return {**fine, **changes}
 
@@ -54,6 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], Code, str]] = {
         Code.TROUBLE,
         "reload failed: no module",
     ),
+    "full": ({"memory_short": "nearly full"}, Code.TROUBLE, "nearly full"),
     "unrecovered": ({"unrecovered": 2}, Code.TROUBLE, "jobs of 2 dead workers"),
 }
 
