@@ -35,6 +35,9 @@ leases on, so that it stands still only while no keeper can reach the server."""
 BATCH = 200
 """Jobs that one script call returns."""
 
+BYTES = 4 * 1024 * 1024
+"""About what marked payloads have together that one call carries."""
+
 FORGET_AFTER = BLOCK + 1.0
 """Seconds for which a dead owner stays listed. Until then the server may still answer a blocking
 claim of its, if the connection's end is noticed late; what that delivers is returned as well."""
@@ -164,10 +167,13 @@ class Recovery(Loop):
             waits = set(map(_text, waiting))
             named = named or self._named(death, tags)
             before = total
-            for first in range(0, max(1, len(tags)), BATCH):
-                batch = tags[first : first + BATCH]
-                state, moved = self._return_batch(death, certainty, batch, waits)
-                total += moved
+            done = 0
+            while True:
+                batch = tags[done : done + BATCH]
+                state, moved, handled = self._return_batch(death, certainty, batch, waits)
+                total, done = total + moved, done + handled
+                if state != b"held" or done >= len(tags):
+                    break
             if state == b"held" and total == before:
                 raise NoPlace(
                     f"{len(tags)} jobs of {death.identity} stay in flight: their queues and "
@@ -193,12 +199,17 @@ class Recovery(Loop):
 
     def _return_batch(
         self, death: Death, certainty: str, tags: list[bytes], waits: set[str]
-    ) -> tuple[bytes, int]:
+    ) -> tuple[bytes, int, int]:
+        """Returns the state, how many jobs were moved, and of how many tags: where the jobs are
+        large, of fewer than all."""
         keys, identity = self._keys, death.identity
         jobs: list[Argument] = []
         places = {tag: split_tag(tag) for tag in tags}
         queues = sorted(waits | {place[1] for place in places.values() if place})
+        room = BYTES
         for tag, place in places.items():
+            if room <= 0:
+                break
             if place is None:
                 position, changed = 0, self._tagged_badly(identity, tag)
             else:
@@ -207,10 +218,11 @@ class Recovery(Loop):
                 if sequence in death.running:
                     position, changed = self._mark(death, sequence, queue, position)
             jobs += (tag, position, changed)
+            room -= len(changed)
         lists = [
             key for queue in queues for key in (keys.queue(queue), keys.claim(identity, queue))
         ]
-        state, moved = scripts.RECOVER(
+        state, moved, handled = scripts.RECOVER(
             self._client,
             [
                 keys.owners,
@@ -233,7 +245,7 @@ class Recovery(Loop):
                 *jobs,
             ],
         )
-        return state, moved
+        return state, moved, handled
 
     def _tagged_badly(self, identity: str, tag: bytes) -> bytes:
         """The payload for the dead set of a job of which no one knows the queue."""

@@ -13,7 +13,11 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
+from jobd.api import Api
+from jobd.redis.scripts import Script
 from jobd.testing import EmbeddedServer
+from tests.api.conftest import job, push
+from tests.api.test_sets import fill
 from tests.conftest import StartDaemon
 from tests.integration.ledger import whereabouts
 from tests.integration.notes import noting
@@ -57,6 +61,43 @@ def test_a_status_takes_less_than_a_third_of_a_second(daemon: StartDaemon) -> No
     print(f"jobctl status: {min(seconds):.3f} s at best, {statistics.median(seconds):.3f} median")
     # The start of an interpreter is what takes its time, and others may be at work here.
     assert min(seconds) < 0.3, seconds
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("change", ["delete", "move"])
+def test_no_script_holds_the_server_for_long_at_half_a_million_jobs(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Of the time of its processor, since others may be at work here."""
+    jobs, api = 500_000, Api(redis).acting_as("me")
+    for first in range(0, jobs, 5_000):
+        push(api, "default", *(job(n) for n in range(first, first + 5_000)))
+    longest: dict[str, float] = {}
+    call = Script.__call__
+
+    def used() -> float:
+        found: Any = redis.info("cpu")
+        return float(found["used_cpu_user_main_thread"] + found["used_cpu_sys_main_thread"])
+
+    def timed(self: Script, *given: Any) -> Any:
+        before = used()
+        answer = call(self, *given)
+        longest[self.name] = max(longest.get(self.name, 0.0), used() - before)
+        return answer
+
+    monkeypatch.setattr(Script, "__call__", timed)
+    queue = api.queue("default")
+    for start in (0, jobs // 2, jobs - 2_000):
+        page = queue.page(start, 100).entries
+        for left in (100, 0):  # the second time they have gone
+            done = queue.delete(*page) if change == "delete" else queue.move("low", *page)
+            assert done == left
+    fill(api.dead, job(jobs))
+    assert api.dead.page().entries[0].replace({"queue": "default"})
+    push(api, "default", *(job(n) for n in range(jobs, jobs + 1_000)))
+    assert api.trash.page(0, 1).entries[0].restore() == 1
+    print(f"{change}: " + ", ".join(f"{name} {s * 1000:.0f} ms" for name, s in longest.items()))
+    assert max(longest.values()) < 0.05, longest
 
 
 @pytest.mark.timeout(180)

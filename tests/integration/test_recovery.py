@@ -122,6 +122,38 @@ def test_jobs_of_a_dead_worker_are_back_at_the_head_in_order(
     assert told.loop.stop(10)
 
 
+@pytest.mark.parametrize("running", [(), tuple(range(1, 21))])
+def test_large_jobs_come_back_in_their_order_some_megabytes_at_a_time(
+    redis: redis_py.Redis,
+    owner: MakeOwner,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    running: tuple[int, ...],
+) -> None:
+    dead = owner()
+    raws = [payload("Note", n, text="x" * 1_000_000) for n in range(20)]
+    push(redis, "default", *raws)
+    taken = 0
+    while taken < 20:
+        taken += len(dead.claim(20) or ())
+    real, sent = scripts.RECOVER, []
+
+    def counted(client: redis_py.Redis, keys: Any, arguments: Any) -> Any:
+        before = redis.llen("queue:default")
+        answer = real(client, keys, arguments)
+        sent.append((redis.llen("queue:default") - before, sum(len(str(one)) for one in arguments)))
+        return answer
+
+    monkeypatch.setattr(scripts, "RECOVER", counted)
+    told.die("host:1:dead", *running)
+    told.loop.turn()
+    assert told.loop.pending == 0
+    assert len(sent) >= 4
+    assert max(moved for moved, _ in sent) <= 6
+    assert max(size for _, size in sent) < 6_000_000
+    assert [json.loads(raw)["args"][0] for raw in waiting(redis)] == list(range(20))
+
+
 def test_jobs_that_had_started_are_marked_and_all_others_are_untouched(
     redis: redis_py.Redis, owner: MakeOwner, told: Told
 ) -> None:

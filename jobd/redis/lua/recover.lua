@@ -13,13 +13,13 @@
 --       5 now (s), for the dead set · 6 how many queues follow, then their names, in the order of
 --       KEYS, then for each job, the newest first: its tag · position of its queue, from 1, or 0 for
 --       the dead set · new payload, or '' to keep the bytes
--- Returns  {state, jobs moved}; state is 'alive' (nothing changed), 'held' (call again with what
+-- Returns  {state, jobs moved, jobs looked at: of large ones fewer than all, about 4 MB}; state is 'alive' (nothing changed), 'held' (call again with what
 --       is still in flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
 local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not listed and redis.call('HLEN', KEYS[3]) == 0 then return {'forgotten', 0} end
+if not listed and redis.call('HLEN', KEYS[3]) == 0 then return {'forgotten', 0, 0} end
 local now = lease_clock(KEYS[2], KEYS[1], ARGV[4])
 local lease = tonumber(listed or '0')
-if ARGV[2] == 'expired' and lease > now then return {'alive', 0} end
+if ARGV[2] == 'expired' and lease > now then return {'alive', 0, 0} end
 if lease >= 0 then
   lease = -now
   redis.call('ZADD', KEYS[1], lease, ARGV[1])
@@ -37,9 +37,13 @@ for i = 1, queues do
   end
 end
 
+local handled, room = 0, 4194304
 for i = 7 + queues, #ARGV, 3 do
+  if room <= 0 then break end
+  handled = handled + 1
   local payload = redis.call('HGET', KEYS[3], ARGV[i])
   if payload then
+    room = room - #payload
     if ARGV[i + 2] ~= '' then payload = ARGV[i + 2] end
     local position = tonumber(ARGV[i + 1])
     local done
@@ -57,8 +61,8 @@ for i = 7 + queues, #ARGV, 3 do
   end
 end
 
-if redis.call('HLEN', KEYS[3]) > 0 then return {'held', moved} end
-if now + lease < tonumber(ARGV[3]) then return {'condemned', moved} end
+if redis.call('HLEN', KEYS[3]) > 0 then return {'held', moved, handled} end
+if now + lease < tonumber(ARGV[3]) then return {'condemned', moved, handled} end
 forget_owner(KEYS[2], KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[4])
-return {'forgotten', moved}
+return {'forgotten', moved, handled}
