@@ -129,6 +129,7 @@ FIND_ENTRIES = Script("find_entries")
 LOCATE = Script("locate")
 RESET = Script("reset")
 ATTEMPT = Script("attempt")
+END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
 
 # What a worker sends on its pinned connection; it loads them all when it connects.

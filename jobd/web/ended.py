@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobd.api import Session
+from jobd.redis import scripts
 from jobd.web.session import LASTS
 from jobd.web.snapshots import Snapshots
 
@@ -43,13 +44,11 @@ class Ended:
         Raises:
             redis.RedisError: the server does not answer.
         """
-        key = self._api.keys.web_ended
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(key, {f"{ident}:{name}": repr(until)})
-            pipe.zremrangebyscore(key, "-inf", repr(time.time() - _CLOCKS))
-            pipe.expire(key, LASTS + _CLOCKS)
-            pipe.zcard(key)
-            *_, size = pipe.execute()
+        size = scripts.END_SESSION(
+            self._api.redis,
+            [self._api.keys.web_ended],
+            [f"{ident}:{name}", repr(until), repr(time.time() - _CLOCKS), LASTS + _CLOCKS],
+        )
         if size > MOST_OF_USER:
             self._mark(name)
         self._snapshots.changed()

@@ -360,6 +360,35 @@ def test_the_keeper_is_killed_while_a_worker_dies(
     assert whereabouts(redis) == {}
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_keeper_is_gone_while_several_promote_and_its_jobs_are_promoted_once(
+    daemon: StartDaemon, redis: redis_py.Redis, how: signal.Signals
+) -> None:
+    """A stopped one as well, which goes on later with a batch that others have promoted."""
+    running = [daemon("", "-q", "other") for _ in range(3)]
+    jobs, queue, due = 40_000, "queue:default", time.time() + 1
+    for first in range(0, jobs, 5_000):
+        numbers = range(first, first + 5_000)
+        payloads = [json.dumps({"class": "A", "args": [n], "jid": f"{n}"}) for n in numbers]
+        redis.zadd("schedule", dict.fromkeys(payloads, due))
+    keepers = [one.keeper() for one in running[:2]]
+    running[0].wait(lambda: redis.llen(queue) > 0, 20, "they promote")
+    for keeper in keepers:
+        assert keeper is not None
+        os.kill(keeper, how)
+    running[0].wait(lambda: redis.zcard("schedule") == 0, 30, "all are promoted")
+    if how == signal.SIGSTOP:
+        for keeper in keepers:
+            assert keeper is not None
+            os.kill(keeper, signal.SIGCONT)
+    else:
+        for one in running[:2]:
+            one.wait(lambda one=one: one.keeper() not in (None, *keepers), 20, "a new keeper")  # type: ignore[misc]
+    found: Any = redis.lrange(queue, 0, -1)
+    assert Counter(json.loads(raw)["args"][0] for raw in found) == Counter(range(jobs))
+    redis.delete(queue, "queues")
+
+
 def test_a_worker_is_in_the_state_file_before_it_can_claim(daemon: StartDaemon) -> None:
     """Else its jobs wait for the end of a lease if it is killed together with its master."""
     # The application is loaded before Redis is asked for anything.
