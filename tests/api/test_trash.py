@@ -222,6 +222,15 @@ def test_what_has_expired_is_gone(alice: Api) -> None:
     push(alice, "default", job(2))
     alice.queue("default").clear()
     assert alice.redis.zscore(alice.keys.trash, "old") is None
+    # Of very many some at a time, and a page knows of none.
+    alice.redis.zadd(alice.keys.trash, {f"old{n}": time.time() - 10 for n in range(1_700)})
+    for left in (700, 0):
+        push(alice, "default", job(3))
+        alice.queue("default").clear()
+        assert alice.redis.zcount(alice.keys.trash, "-inf", time.time()) == left
+    newest, _ = alice.trash.page().entries[:2]
+    assert newest.purge() == 1
+    next(iter(alice.trash)).purge()
     assert alice.trash.page().size == 1
 
 

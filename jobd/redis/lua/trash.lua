@@ -25,6 +25,8 @@ local function put_in_trash(jobs)
   redis.call('EXPIRE', KEYS[2], ARGV[2])
   redis.call('EXPIRE', KEYS[3], ARGV[2])
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+  -- Of those that have ended some at a time, since everybody waits.
+  local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 1000)
+  if #ended > 0 then redis.call('ZREM', KEYS[1], unpack(ended)) end
 end
 
