@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobd import payload as wire
@@ -211,8 +210,7 @@ class Client:
             try:
                 for call in remaining:
                     made = self._one_of_bulk(fields, options, call, check)
-                    self._add(batch, made, times, names)
-                    if batch.full:
+                    if self._fills(batch, made, times, names):
                         break
             except ArgumentError as error:
                 if not jids:
@@ -242,43 +240,43 @@ class Client:
             check(call)
         return wire.complete({**fields, "args": list(call)}, options, now=time.time())
 
-    def _add(
+    def _fills(
         self,
         batch: _Batch,
         made: wire.Payload,
         times: Iterator[When] | None,
         names: Sequence[str] | None,
-    ) -> None:
+    ) -> bool:
+        """Put one more job into *batch*; returns whether it is full."""
         now = time.time()
         at = None if times is None else due_at(next(times), now)
         ready = self.prepare(made, at=at, names=names)
         if ready is None:
             batch.jids.append(None)
-            return
-        if at is None:
-            wire.stamp(ready, now)
-        raw = wire.encode(ready, self.max_payload, names)
-        if at is None:
-            batch.queued.setdefault(ready["queue"], []).append(raw)
         else:
-            batch.scheduled.append((at, raw))
-        batch.jids.append(ready["jid"])
-        batch.bytes += len(raw)
+            if at is None:
+                wire.stamp(ready, now)
+            raw = wire.encode(ready, self.max_payload, names)
+            if at is None:
+                batch.queued.setdefault(ready["queue"], []).append(raw)
+            else:
+                batch.scheduled.append((at, raw))
+            batch.jids.append(ready["jid"])
+            batch.room -= len(raw)
+        most = BATCH if times is None else SCHEDULED_BATCH
+        return batch.room <= 0 or len(batch.jids) >= most
 
 
-@dataclass(slots=True)
 class _Batch:
     """What one round trip of a bulk push carries."""
 
-    jids: list[str | None] = field(default_factory=list)
-    queued: dict[str, list[bytes]] = field(default_factory=dict)
-    scheduled: list[tuple[float, bytes]] = field(default_factory=list)
-    bytes: int = 0
+    __slots__ = ("jids", "queued", "room", "scheduled")
 
-    @property
-    def full(self) -> bool:
-        most = SCHEDULED_BATCH if self.scheduled else BATCH
-        return len(self.jids) >= most or self.bytes >= BATCH_BYTES
+    def __init__(self) -> None:
+        self.jids: list[str | None] = []
+        self.queued: dict[str, list[bytes]] = {}
+        self.scheduled: list[tuple[float, bytes]] = []
+        self.room = BATCH_BYTES
 
 
 _USUAL = 6
