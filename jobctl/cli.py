@@ -200,10 +200,10 @@ def _answered(answers: Iterator[dict[str, Any]]) -> int:
     raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
 
 
-@jobctl.command("reopen-logs", short_help="Open the log file anew in all processes.")
+@jobctl.command("reopen-logs", short_help="Open the log file again in all processes.")
 @click.pass_obj
 def reopen_logs(find: Finder) -> None:
-    """Have all processes open the log file anew; for logrotate, after the move."""
+    """Have all processes open the log file again; for logrotate, after the move."""
     daemon = find()
     try:
         daemon.result("reopen")
@@ -268,8 +268,18 @@ def retire(find: Finder, slot: int) -> None:
     click.echo(shown(f"worker.{slot}, pid {answer['pid']}, will be replaced"))
 
 
+def _count(_context: click.Context, _argument: click.Parameter, given: str) -> int:
+    if not (given.isascii() and given.isdecimal()):
+        raise click.BadParameter(f"{given} is not a number of workers, such as 4")
+    if int(given) == 0:
+        raise click.BadParameter(
+            "at least 1 worker stays; jobctl quiet has the daemon take no jobs, jobctl stop ends it"
+        )
+    return int(given)
+
+
 @jobctl.command(short_help="Go on with so many workers.")
-@click.argument("workers", type=click.IntRange(min=1))
+@click.argument("workers", callback=_count)
 @click.pass_obj
 def scale(find: Finder, workers: int) -> None:
     """Go on with so many WORKERS, until the end or a reload that says otherwise.

@@ -262,7 +262,7 @@ def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
 def _check_way(path: Path, daemon: Daemon) -> None:
     """Who can change the way to the run directory must not lead root to the daemon of another."""
     if os.geteuid() != 0:
-        return  # nobody can do more to a daemon than its own user
+        return  # other users can do nothing to a daemon that is not theirs
     try:
         uids, weak = safepath.masters(path)
     except OSError as error:

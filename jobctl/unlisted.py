@@ -54,7 +54,7 @@ def _users(file: str | None, environment: Mapping[str, str]) -> set[int]:
         user = read(file, environment, {}).config.user
         users.add(int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid)
     except (ConfigError, KeyError):
-        pass  # then there is nobody else
+        pass  # it names no one who has an account here
     return users
 
 
