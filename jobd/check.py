@@ -15,19 +15,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jobd import workdir
+from jobd.address import redact
 from jobd.amounts import amount
 from jobd.config import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.errors import ConfigError, Exit, JobdError
-from jobd.masking import mask
 from jobd.outward import paragraph, shown
-from jobd.settings import Setting, redact, show
+from jobd.settings import Setting, show
 from jobd.sources import Reading, read, read_web
 from jobd.webconfig import WEB_SETTINGS
 
 REDIS_SECONDS = 5.0
-OLDEST_REDIS = (6, 2)
 _SYSTEMD = Path("/run/systemd/system")
 """A directory that is there exactly while systemd runs this machine (as in sd_booted(3))."""
 _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
@@ -307,38 +307,39 @@ def _not_a_pidfile(file: Path) -> str:
 def _check_redis(report: Report, config: Config) -> None:
     if "redis" in report.reading.wrong:
         return
-    from redis.exceptions import RedisError
+    from redis.exceptions import NoPermissionError, RedisError
 
-    from jobd.redis.connection import connect, reason
+    from jobd.redis.connection import connect
     from jobd.redis.health import memory_short
+    from jobd.redis.server import identify
+    from jobd.redis.trouble import reason
 
     where = redact(config.redis)
     try:
-        client = connect(config.redis, timeout=REDIS_SECONDS)
-        try:
-            info: dict[str, object] = client.info()
-        finally:
-            client.close()
-    except (RedisError, JobdError, OSError, ValueError) as error:
-        text = mask(" ".join(reason(error).split()))
-        report.problem(Exit.UNAVAILABLE, f"Redis at {where} does not answer: {text}")
+        with connect(config.redis, timeout=REDIS_SECONDS) as client:
+            server = identify(client)
+            server.require()
+            memory: dict[str, Any] = {}
+            try:
+                memory = client.info("memory")
+            except NoPermissionError as error:
+                report.warnings.append(
+                    f"how the memory of the server at {where} is, and whether it may delete jobs "
+                    f"when that is full, is not known: {reason(error)}"
+                )
+    except (RedisError, OSError, ValueError) as error:
+        text = f"Redis at {where} does not answer: {reason(error)}"
+        report.problem(Exit.UNAVAILABLE, text)
         return
-    version = str(info.get("redis_version", "0"))
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
-        report.problem(
-            Exit.UNAVAILABLE,
-            f"the server at {where} speaks as Redis {version}; jobd needs Redis 6.2 or newer, "
-            "or Valkey",
-        )
-    policy = str(info.get("maxmemory_policy", "noeviction"))
+    except JobdError as error:
+        report.problem(error.exit_code, f"Redis at {where}: {error}")
+        return
+    policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         report.warnings.append(
             f"the server at {where} has maxmemory-policy {policy}: it deletes jobs when its "
             "memory is full; set it to noeviction"
         )
-    if short := memory_short(info):
+    if short := memory_short(memory):
         report.warnings.append(f"the server at {where}: {short}")
-    valkey = info.get("valkey_version")
-    report.facts.append(
-        f"server: {f'Valkey {valkey}' if valkey else f'Redis {version}'} at {where}"
-    )
+    report.facts.append(f"server: {server} at {where}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from jobd import address
 from jobd.settings import (
     QueueSpec,
     Setting,
@@ -12,8 +13,6 @@ from jobd.settings import (
     never_or_seconds,
     no_spaces,
     not_empty,
-    redact,
-    redis_url,
     setting,
 )
 
@@ -123,7 +122,7 @@ class Config:
         "redis://127.0.0.1:6379/0",
         "Address of the Redis or Valkey server: redis://, rediss:// (TLS), unix:// or a Sentinel.",
         env=("JOBD_REDIS", "REDIS_URL"),
-        check=redis_url,
+        check=address.read,
         metavar="URL",
         fixed=True,
     )
@@ -274,11 +273,13 @@ class Config:
 
     def redacted(self) -> Config:
         """A copy that may be shown: the Redis password is masked."""
-        return replace(self, redis=redact(self.redis))
+        return replace(self, redis=address.redact(self.redis))
 
     def __repr__(self) -> str:
         shown = ((one.name, getattr(self, one.name)) for one in SETTINGS)
-        text = ((name, redact(value) if name == "redis" else value) for name, value in shown)
+        text = (
+            (name, address.redact(value) if name == "redis" else value) for name, value in shown
+        )
         return f"Config({', '.join(f'{name}={value!r}' for name, value in text)})"
 
 

@@ -55,6 +55,10 @@ class UnavailableError(JobdError):
     exit_code = Exit.UNAVAILABLE
 
 
+class RefusedError(UnavailableError):
+    """Redis answers, and refuses: it is full, read-only, or the user has no permission."""
+
+
 class ThreadsError(JobdError):
     """A worker cannot start the threads that it needs."""
 

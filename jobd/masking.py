@@ -1,18 +1,19 @@
 """Passwords in URLs, wherever a text mentions them, replaced by ``***``.
 
 The texts are anybody's and of any length, so every one is gone through once: no pattern here
-begins anew where it has looked before.
+begins again where it has looked before. A URL that is one from its beginning to its end is better
+shown by :func:`jobd.address.redact`.
 """
 
 from __future__ import annotations
 
 import re
 
-_MASK = "***"
+MASK = "***"
 _END = re.compile(r"[\s\"']")
-# A Sentinel's URL may hold a password without a name, so all of it is masked there.
-_BEFORE_PASSWORD = re.compile(r"(?<=sentinel)://|://[^\s:\"']*:", re.IGNORECASE)
-_NAME_ALONE = re.compile(r"://[^\s/?#:@\"']+@")
+_REDIS = re.compile(r"(?:rediss?|unix|redis\+sentinel)\Z", re.IGNORECASE)
+_NAMED = re.compile(r"[^\s/?#:@\"']*:")
+_NAME_ALONE = re.compile(r"[^\s/?#:@\"']+@")
 _IN_QUERY = re.compile(r"([?&][a-z_]*password=)[^\s&\"'#]+", re.IGNORECASE)
 
 
@@ -27,21 +28,7 @@ def mask(text: str) -> str:
         return text
     if "@" in text:
         text = _without_userinfo(text, at)
-    return _IN_QUERY.sub(rf"\1{_MASK}", text) if "assword=" in text.lower() else text
-
-
-def mask_url(url: str) -> str:
-    """*url*, which is one from its beginning to its end, masked; also where it is malformed.
-
-    >>> mask_url("redis://app:sec ret@db:6379/0"), mask_url("redis://sec/ret@db")
-    ('redis://app:***@db:6379/0', 'redis://***@db')
-    """
-    start = url.find("://") + 3 if "://" in url else 0
-    at, last = url.find(":", start), url.rfind("@")
-    if last >= start:
-        named = start <= at < last and not url[:start].lower().endswith("sentinel://")
-        url = url[: at + 1 if named else start] + _MASK + url[last:]
-    return _IN_QUERY.sub(rf"\1{_MASK}", url)
+    return _IN_QUERY.sub(rf"\1{MASK}", text) if "assword=" in text.lower() else text
 
 
 def _without_userinfo(text: str, at: int) -> str:
@@ -52,12 +39,22 @@ def _without_userinfo(text: str, at: int) -> str:
         found = _END.search(text, at)
         end = found.start() if found else len(text)
         last = text.rfind("@", at, end)
-        if last >= 0:
-            before = _BEFORE_PASSWORD.search(text, at, last)
-            until = before.end() if before else end
-            parts += [text[done:at], _NAME_ALONE.sub(f"://{_MASK}@", text[at:until])]
-            if before:
-                parts.append(_MASK)
-            done = last if before else end
+        start = at + len("://")
+        if last >= 0 and (kept := _kept(text, start, last)) is not None:
+            parts += [text[done:kept], MASK]
+            done = last
         at = text.find("://", end)
     return "".join([*parts, text[done:]])
+
+
+def _kept(text: str, start: int, last: int) -> int | None:
+    """Up to where a URL is shown whose ``://`` ends at *start* and whose last ``@`` is at *last*;
+    None if all of it is. A name ends with a colon and holds nothing that must be escaped."""
+    scheme = text[max(0, start - 17) : start - 3]
+    if scheme.lower().endswith("sentinel"):
+        return start  # there a password alone has been written, too
+    if named := _NAMED.match(text, start, last):
+        return named.end()
+    if ":" in text[start:last] or _REDIS.search(scheme) or _NAME_ALONE.match(text, start, last + 1):
+        return start
+    return None

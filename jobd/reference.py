@@ -1,4 +1,4 @@
-"""Texts made from the settings: the annotated ``etc/jobd.toml`` and the table of the manual.
+"""Texts made from the settings: the annotated ``etc/jobd.toml`` and the tables of the manual.
 
 ``python -m jobd.reference``, at the top of the source tree, writes both anew after a setting has
 been added or changed.
@@ -10,6 +10,7 @@ import json
 import textwrap
 from pathlib import Path
 
+from jobd.address import OPTIONS
 from jobd.config import SETTINGS
 from jobd.settings import Setting
 from jobd.webconfig import WEB_FLAGS, WEB_SETTINGS
@@ -58,13 +59,27 @@ def table(settings: tuple[Setting, ...]) -> str:
 
 
 def manual(text: str) -> str:
-    """*text*, the manual's page, with its tables made anew."""
-    for name, settings in (("settings", SETTINGS), ("web settings", WEB_SETTINGS)):
+    """*text*, the manual's page, with its tables made again."""
+    tables = {
+        "settings": table(SETTINGS),
+        "url options": url_options(),
+        "web settings": table(WEB_SETTINGS),
+    }
+    for name, made in tables.items():
         begin, end = _BEGIN.format(name), _END.format(name)
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        text = before + begin + table(settings) + end + after
+        text = before + begin + made + end + after
     return text
+
+
+def url_options() -> str:
+    """The table of what a Redis URL may say after its ``?``."""
+    rows = "| option | value | only with | meaning |\n|---|---|---|---|\n"
+    for name, one in OPTIONS.items():
+        scheme = f"`{one.scheme}://`" if one.scheme else ""
+        rows += f"| `{name}` | {one.value} | {scheme} | {one.meaning} |\n"
+    return rows
 
 
 def literal(setting: Setting) -> str:

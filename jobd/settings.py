@@ -11,15 +11,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
 
-from jobd.masking import mask_url
 from jobd.outward import shown
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
 class Invalid(ValueError):
@@ -53,7 +50,7 @@ class Setting:
     maximum: float | None
     choices: tuple[str, ...]
     path: bool
-    check: Callable[[Any], None] | None
+    check: Callable[[Any], object] | None
     metavar: str
     fixed: bool
 
@@ -98,16 +95,17 @@ class Setting:
         if self.type == "str":
             return self._read_text(raw)
         if self.switch:
-            return _read_switch(raw, text=text)
+            return read_switch(raw, text=text)
         return self._read_number(raw, text=text)
 
     def _read_text(self, raw: object) -> str:
         if not isinstance(raw, str):
-            raise Invalid(f"must be text in quotes, not {show(raw)}")
+            raise Invalid(f"must be text in quotes, not {_kind(raw)}")
+        # What is there is not shown: it may be a password, or hold one.
         if not _is_text(raw):
-            raise Invalid(f"is not valid UTF-8 text: {show(raw)}")
+            raise Invalid("is not valid UTF-8 text")
         if shown(raw) != raw:
-            raise Invalid(f"must not contain control characters: {show(raw)}")
+            raise Invalid("must not contain control characters")
         if self.choices and raw not in self.choices:
             raise Invalid(f"must be one of {', '.join(self.choices)}, not {show(raw)}")
         if self.check is not None:
@@ -144,7 +142,7 @@ def setting(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     path: bool = False,
-    check: Callable[[Any], None] | None = None,
+    check: Callable[[Any], object] | None = None,
     metavar: str = "",
     fixed: bool = False,
 ) -> Any:
@@ -223,7 +221,8 @@ def _several(raw: str, words: list[str]) -> str:
     )
 
 
-def _read_switch(raw: object, *, text: bool) -> bool:
+def read_switch(raw: object, *, text: bool) -> bool:
+    """True or false, in one of their spellings if it is *text*."""
     value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
     if not isinstance(value, bool):
         raise Invalid(f"must be true or false, not {show(raw)}")
@@ -246,22 +245,9 @@ def queue_name(name: str) -> str:
     return name
 
 
-def redis_url(url: str) -> None:
-    """Refuse what is plainly no address of a Redis server; the text never shows a password."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("redis", "rediss"):
-            _ = parts.port  # reading it is what checks it
-    except ValueError:
-        raise Invalid("is not a URL that can be understood: check host and port") from None
-    if parts.scheme not in _REDIS_SCHEMES:
-        raise Invalid(
-            "must be a URL like redis://host:6379/0, rediss://host:6379/0, "
-            "unix:///run/redis.sock or redis+sentinel://host:26379/service/0, "
-            f"not {show(redact(url))}"
-        )
-    if parts.scheme == "unix" and not parts.path:
-        raise Invalid("must name a socket: unix:///run/redis/redis.sock")
+def _kind(raw: object) -> str:
+    """*raw*, which may hold a password if it holds anything."""
+    return f"a {type(raw).__name__}" if isinstance(raw, list | tuple | dict) else show(raw)
 
 
 def _is_text(raw: str) -> bool:
@@ -288,16 +274,6 @@ def never_or_seconds(value: float) -> None:
 def no_spaces(text: str) -> None:
     if not text or " " in text:
         raise Invalid(f"must be neither empty nor contain spaces: {show(text)}")
-
-
-def redact(url: str) -> str:
-    """*url* with its passwords masked, also where it is malformed.
-
-    Example:
-        >>> redact("redis://app:secret@db:6379/0")
-        'redis://app:***@db:6379/0'
-    """
-    return mask_url(url)
 
 
 def show(value: object) -> str:

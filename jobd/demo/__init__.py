@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from jobd.address import redact
 from jobd.demo.stage import Ending, Stage
 from jobd.errors import Exit, JobdError, UnavailableError
 from jobd.outward import paragraph
@@ -79,7 +80,10 @@ def _live(stage: Stage) -> None:
 
 def _plain(stage: Stage, stay: float) -> None:
     began = time.monotonic()
-    print(f"redis {stage.url}, pidfile {stage.pidfile}, dashboard {stage.dashboard}", flush=True)
+    print(
+        f"redis {redact(stage.url)}, pidfile {stage.pidfile}, dashboard {stage.dashboard}",
+        flush=True,
+    )
     while True:
         scene = stage.look()
         print(f"{time.monotonic() - began:5.1f} s  {scene.summary()}", flush=True)

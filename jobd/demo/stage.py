@@ -27,6 +27,7 @@ from jobd.demo.scene import Scene, Worker
 from jobd.errors import UnavailableError
 from jobd.master import control
 from jobd.redis.connection import connect
+from jobd.redis.trouble import unavailable
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
@@ -110,7 +111,7 @@ class Stage:
         try:
             self._redis.ping()
         except redis_py.RedisError as error:
-            raise UnavailableError(f"no Redis server answers at {self.url}: {error}") from error
+            raise unavailable(self._redis, error) from None
         if self.prefix:
             self._end.callback(self._remove_keys)
 
@@ -191,10 +192,7 @@ class Stage:
         Raises:
             UnavailableError: the server does not answer.
         """
-        try:
-            stats = self._api.stats()
-        except redis_py.RedisError as error:
-            raise UnavailableError(f"the Redis server does not answer: {error}") from error
+        stats = self._api.stats()
         said = (self.directory / "app.out").read_text(errors="replace").split()
         counts = [int(word) for word in said if word.isdecimal()]
         return Scene(

@@ -13,6 +13,7 @@ import redis
 
 from jobd.background import Loop
 from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
+from jobd.redis.trouble import reason
 
 INTERVAL = 10.0
 """Seconds between looks: a flood of pushes can fill a server in minutes."""
@@ -31,9 +32,16 @@ class Eviction(Loop):
         self._on_short = on_short
         self._warned_of = ""
         self._short = False
+        self._refused = False
 
     def turn(self) -> float:
-        info: Any = self._client.info("memory")
+        try:
+            info: Any = self._client.info("memory")
+        except redis.exceptions.NoPermissionError as error:
+            if not self._refused:
+                self._refused = True
+                self.log.warning("redis_policy_unknown", error=reason(error))
+            return INTERVAL
         policy = str(info.get("maxmemory_policy", "noeviction"))
         if may_evict(policy) and policy != self._warned_of:
             self.log.warning(

@@ -46,10 +46,13 @@ class Boot:
 
     def _not_in_time(self) -> None:
         master = self._master
-        notes = sorted({child.note for child in master.staff.slots.children() if child.note})
+        children = master.staff.slots.children()
+        notes = {child.note for child in children if child.note}
+        # One that has been at Redis may still be refused what it needs to begin.
+        notes |= {f"Redis: {child.outage}" for child in children if child.outage}
         text = f"not ready within {master.config.start_timeout:g} seconds (start_timeout)"
         if notes:
-            master.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(notes)}")
+            master.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(sorted(notes))}")
         elif self._last is not None:
             master.ending.fail(self._last.code, f"{text}: {self._last.reason}")
         else:

@@ -1,48 +1,60 @@
-"""Clients of Redis, made from a URL.
+"""Clients of Redis, made from a URL (see :mod:`jobd.address`).
 
 A client never sends a command twice. The client library's default would (up to eleven times,
-scripts included), and only the caller knows whether that is harmless.
-
-URLs: ``redis://``, ``rediss://`` (TLS), ``unix://``, and ``redis+sentinel://`` in the form
-``redis+sentinel://[[USER:]PASSWORD@]HOST:PORT[,HOST:PORT…]/SERVICE[/DB]``, where the password is
-the data server's.
+scripts included), and only the caller knows whether that is harmless. So that it need not be sent
+twice, a connection that has not been used for a while is tried first: a firewall may have forgotten
+it without a word.
 """
 
 from __future__ import annotations
 
 import inspect
+import socket
+import time
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import SentinelConnectionPool
 
-from jobd.errors import ConfigError, UnavailableError
-from jobd.settings import redact
+from jobd import address
+from jobd.errors import ConfigError
+from jobd.redis.sentinel import Sentinels
+from jobd.settings import Invalid
 
 TIMEOUT = 5.0
 """Seconds that a command may take before its connection is given up."""
 
-_SENTINEL = "redis+sentinel"
-_DEFAULT_SENTINEL_PORT = 26379
+IDLE = 4.0
+"""Seconds without use after which a connection is tried before it is used. Less than the pauses of
+what runs all the time: so no firewall sees its connections silent for longer than these."""
+
+PROOF = 0.5
+"""Seconds that it has for its answer."""
+
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+"""The kernel asks after 30 seconds of silence, which also keeps firewalls from forgetting."""
 
 
 def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
     """A client with a pool of connections; nothing is sent before its first command.
 
     Args:
-        url: one of the forms above.
-        timeout: seconds for connecting, and for each command.
+        url: see :mod:`jobd.address`.
+        timeout: seconds for connecting, and for each command, if *url* does not say otherwise.
 
     Raises:
-        ConfigError: *url* is none of the forms above.
+        ConfigError: *url* is not understood, or asks for what jobd does not do.
 
     Example:
         >>> connect("redis://127.0.0.1:6379/0").get_connection_kwargs()["protocol"]
         2
     """
+    try:
+        place = address.read(url)
+    except Invalid as error:
+        raise ConfigError(f"the URL of Redis, {address.redact(url)}, {error}") from None
     options: dict[str, Any] = {
         # The same reply shapes on every version of the client, and no HELLO to old servers.
         "protocol": 2,
@@ -52,23 +64,69 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         **_anonymous(),
+        **place.options,
     }
-    scheme = urlsplit(url).scheme
+    if place.scheme == "unix":
+        options |= {"connection_class": redis.UnixDomainSocketConnection, "path": place.path}
+        return _client(_Pool(**options))
+    options = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE, **options}
+    if place.scheme == address.SENTINEL:
+        return _by_sentinel(place, options)
+    if place.scheme == "rediss":
+        options |= {"connection_class": redis.SSLConnection, "redis_connect_func": _greet}
+    (host, port), *_ = place.hosts
+    return _client(_Pool(host=host, port=port, **options))
+
+
+class _Proving(redis.ConnectionPool):
+    """Tries a connection that was idle for long, and replaces it if it does not answer."""
+
+    def __init__(self, *args: Any, health_check_interval: float = IDLE, **options: Any) -> None:
+        self.idle_limit = float(health_check_interval)
+        super().__init__(*args, **options)
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super().get_connection(*args, **options)
+        idle_since = getattr(connection, "idle_since", None)
+        if idle_since is not None and 0 < self.idle_limit < time.monotonic() - idle_since:
+            try:
+                _prove(connection)
+            except BaseException:
+                self.release(connection)
+                raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        connection.idle_since = time.monotonic()
+        super().release(connection)
+
+
+class _Pool(_Proving):
+    pass
+
+
+class _SentinelPool(_Proving, SentinelConnectionPool):
+    pass
+
+
+def _prove(connection: Any) -> None:
+    """Have *connection* answer a PING in time, or connect again."""
     try:
-        if scheme == _SENTINEL:
-            return _by_sentinel(url, options)
-        if scheme != "unix":
-            options["socket_keepalive"] = True
-        if scheme == "rediss":
-            options["redis_connect_func"] = _greet
-        return redis.Redis.from_url(url, **options)
-    except ValueError:
-        # What the library says names the part that it cannot read, which may be of the password.
-        raise ConfigError(
-            f"{redact(url)} is not a Redis URL; write redis://HOST:PORT/DB, rediss://…, "
-            "unix:///PATH?db=0 or redis+sentinel://HOST:PORT/SERVICE/DB, and in a password %2F "
-            "for /, %3F for ?, %23 for # and %40 for @"
-        ) from None
+        connection.send_command("PING", check_health=False)
+        if connection.can_read(PROOF):
+            connection.read_response()
+            return
+    except redis.ResponseError:
+        return  # a user without the right to PING has got an answer as well
+    except (redis.ConnectionError, redis.TimeoutError):
+        pass
+    connection.disconnect()
+    connection.connect()
+
+
+def _client(pool: redis.ConnectionPool) -> redis.Redis:
+    made: redis.Redis = redis.Redis.from_pool(pool)
+    return made
 
 
 def _greet(connection: Any) -> None:
@@ -85,34 +143,6 @@ def _greet(connection: Any) -> None:
         pass  # a user without the right to PING has read a reply as well
 
 
-def reason(error: BaseException) -> str:
-    """What *error* of the client library says, as far as it is meant for people.
-
-    >>> reason(MasterNotFoundError("No master found for 'shop' : <redis.client.Redis(…)> - …"))
-    "No master found for 'shop'"
-    """
-    text = str(error)
-    if isinstance(error, MasterNotFoundError):
-        text = text.partition(" : ")[0]
-    return text or type(error).__name__
-
-
-OLDEST = (6, 2)
-"""Oldest Redis that knows all commands used (BLMOVE and LMOVE, RPOP with a count)."""
-
-
-def require_version(client: redis.Redis) -> None:
-    """Ask the server who it is.
-
-    Raises:
-        UnavailableError: it is too old.
-        redis.RedisError: it does not answer, or refuses.
-    """
-    version = str(client.info("server").get("redis_version", ""))
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
-        raise UnavailableError(f"the server is Redis {version}; jobd needs 6.2 or newer")
-
-
 def _anonymous() -> dict[str, Any]:
     """Options that stop the client from introducing itself, which old servers count as errors."""
     known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
@@ -121,26 +151,16 @@ def _anonymous() -> dict[str, Any]:
     return {"lib_name": None, "lib_version": None}
 
 
-def _by_sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
-    parts = urlsplit(url)
-    user, _, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ConfigError(
-            f"{redact(url)} names no Sentinel service; write redis+sentinel://HOST:PORT/SERVICE/DB"
-        )
-    addresses = []
-    for host in hosts.split(","):
-        name, _, port = host.partition(":")
-        addresses.append((name, int(port or _DEFAULT_SENTINEL_PORT)))
-    if user:
-        name, colon, password = user.rpartition(":")
-        options["password"] = unquote(password)
-        if colon and name:
-            options["username"] = unquote(name)
-    options["db"] = int(database or 0)
-    options |= dict(parse_qsl(parts.query))
-    asking = {key: options[key] for key in ("socket_timeout", "socket_connect_timeout", "protocol")}
-    sentinel: Any = Sentinel
-    client: redis.Redis = sentinel(addresses, sentinel_kwargs=asking).master_for(service, **options)
+def _by_sentinel(place: address.Address, options: dict[str, Any]) -> redis.Redis:
+    """A client that asks the Sentinels for the server whenever it connects."""
+    login = {
+        "username": options.pop("sentinel_username", None),
+        "password": options.pop("sentinel_password", None),
+    }
+    asking = {**options, **login, "db": 0}
+    pools = [_Pool(host=host, port=port, **asking) for host, port in place.hosts]
+    sentinels: Any = Sentinels([_client(pool) for pool in pools])
+    client: redis.Redis = sentinels.master_for(
+        place.service, connection_pool_class=_SentinelPool, **options
+    )
     return client

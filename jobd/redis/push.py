@@ -13,11 +13,10 @@ from typing import Any
 
 import hiredis
 import redis
-from redis.sentinel import SentinelConnectionPool
 
-from jobd.errors import UnavailableError
-from jobd.redis.connection import reason
+from jobd.errors import RefusedError, UnavailableError
 from jobd.redis.keys import Keys
+from jobd.redis.trouble import reason, where
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
@@ -63,16 +62,16 @@ class Transport:
             except _NothingWrittenError as error:
                 if last:
                     raise UnavailableError(
-                        f"Redis at {self._where()} did not take the job: {error}"
+                        f"Redis at {where(self._client)} did not take the job: {error}"
                     ) from None
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise UnavailableError(
-                    f"Redis at {self._where()} failed during a push, so the job may or may not be "
-                    f"stored: {reason(error)}"
+                    f"Redis at {where(self._client)} failed during a push, so the job may or may "
+                    f"not be stored: {reason(error)}"
                 ) from None
             except redis.ResponseError as error:
-                raise UnavailableError(
-                    f"Redis at {self._where()} refused the push: {error}"
+                raise RefusedError(
+                    f"Redis at {where(self._client)} refused the push: {reason(error)}"
                 ) from None
 
     def _attempt(self, packed: bytes, replies: int) -> None:
@@ -98,24 +97,13 @@ class Transport:
             raise _NothingWrittenError(str(refusals[0])) from refusals[0]
         raise refusals[0]
 
-    def _where(self) -> str:
-        pool = self._client.connection_pool
-        if isinstance(pool, SentinelConnectionPool):
-            return f"Sentinel's {pool.service_name}"
-        options = pool.connection_kwargs
-        if "path" in options:
-            return str(options["path"])
-        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-
 
 def _advice(error: Exception) -> str:
     """What to do about a connection that could not be made."""
-    if isinstance(error, redis.AuthenticationError):
-        return " (check the user and the password in its address)"
-    if isinstance(error, redis.exceptions.BusyLoadingError):
-        return ""
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.BusyLoadingError):
+        return ""  # that it runs is known
     return (
-        " Is it running, and at this address? It comes from configure() or Client(), else from "
+        ". Is it running, and at this address? It comes from configure() or Client(), else from "
         "$JOBD_REDIS or $REDIS_URL"
     )
 

@@ -25,9 +25,11 @@ from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
 from jobd.naming import job_name, shown_arguments
 from jobd.outward import cut, name_of
-from jobd.redis.connection import connect, reason, require_version
+from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
 from jobd.redis.keys import Keys
+from jobd.redis.server import identify
+from jobd.redis.trouble import reason
 from jobd.worker.beside import Beside
 from jobd.worker.coroutines import Coroutines
 from jobd.worker.deadlines import Deadlines
@@ -192,9 +194,9 @@ class Worker(Child):
         told = ""
         while not self.ended():
             try:
-                require_version(self._client)
+                identify(self._client).require()
             except redis.AuthenticationError as error:
-                raise UnavailableError(f"Redis refuses the password: {error}") from error
+                raise UnavailableError(f"Redis refuses the password: {reason(error)}") from error
             except redis.RedisError as error:
                 pause = outage.failed(error)
                 if (note := f"waiting for Redis: {reason(error)}") != told:

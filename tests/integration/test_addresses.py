@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import redis as redis_py
 
-from jobd import Client
+from jobd import Client, UnavailableError
+from jobd.api import Api
+from jobd.check import check
 from jobd.redis.connection import connect
 from jobd.testing import EmbeddedServer
 from jobd.testing.server import find_server
 from jobd.testing.tether import spawn
 from tests.integration.daemon import Daemon, wait
 from tests.integration.ledger import whereabouts
+from tests.unit.test_manual import rows
 from tests.web.serving import Served, get, serving
 
 SECRET = "pa55+w%C3%B6rd"
@@ -186,9 +191,13 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, tls: s
 
 
 class Watched:
-    """A master, a replica, and a Sentinel that watches them."""
+    """A master, a replica, and a Sentinel that watches them.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        more: lines for the Sentinel.
+    """
+
+    def __init__(self, directory: Path, *more: str) -> None:
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
         self.ports = [free_port() for _ in range(3)]
@@ -201,6 +210,7 @@ class Watched:
             f"sentinel monitor jobs 127.0.0.1 {first} 1",
             "sentinel down-after-milliseconds jobs 300",
             "sentinel failover-timeout jobs 3000",
+            *more,
             flags=["--sentinel"],
         )
         self.url = f"redis+sentinel://127.0.0.1:{sentinel}/jobs/0"
@@ -210,7 +220,7 @@ class Watched:
     ) -> subprocess.Popen[bytes]:
         home = self._directory / name
         home.mkdir()
-        general = ["bind 127.0.0.1", f"dir {home}", "daemonize no"]
+        general = ["bind 127.0.0.1 -::1", f"dir {home}", "daemonize no"]
         if not flags:
             general += ["appendonly no", 'save ""', "repl-diskless-sync-delay 0"]
         (home / "server.conf").write_text("\n".join([*general, *lines]) + "\n")
@@ -245,6 +255,120 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Watched]:
+    """One whose Sentinel wants a password, and listens on IPv6, too."""
+    made = Watched(tmp_path, "requirepass of-sentinel", "protected-mode no")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def refused(url: str) -> str:
+    """What a push says."""
+    with pytest.raises(UnavailableError) as raised:
+        Client(url).push({"class": "ok", "args": []})
+    return str(raised.value)
+
+
+def test_sentinels_that_want_a_password(tmp_path: Path, guarded: Watched) -> None:
+    port = guarded.ports[2]
+    plain = f"redis+sentinel://127.0.0.1:{port}/jobs/1"
+    wait(lambda: "Authentication required" in refused(plain), 20, "the Sentinel is there")
+    said = f"127.0.0.1:{port} says: Authentication required (the URL's sentinel_password is"
+    assert said in refused(plain)
+    assert "invalid username-password pair" in refused(f"{plain}?sentinel_password=Xs3cret")
+    assert "Xs3cret" not in refused(f"{plain}?sentinel_password=Xs3cret")
+    url = f"{plain}?sentinel_password=of-sentinel&socket_timeout=2&health_check_interval=30"
+    other = url.replace("/jobs/", "/shop/")
+    assert "it is not known there (known: jobs)" in refused(other)
+    (tmp_path / "app").mkdir()
+    works(tmp_path / "app", url).check()
+    with socket.socket(socket.AF_INET6) as probe:
+        if probe.connect_ex(("::1", port)) != 0:
+            pytest.skip("no IPv6 on this machine")
+    assert Client(url.replace("127.0.0.1", "[::1]")).push({"class": "ok", "args": []})
+
+
+def test_sentinels_that_are_not_there_do_not_hide_one_that_is(guarded: Watched) -> None:
+    first = f"127.0.0.1:{free_port()}"
+    url = f"redis+sentinel://{first},127.0.0.1:{guarded.ports[2]}/jobs"
+    wait(lambda: "Authentication" in refused(url), 20, "the Sentinel is there")
+    assert f"{first} says: Error 111 connecting" in refused(url)
+    assert Client(f"{url}?sentinel_password=of-sentinel").push({"class": "ok", "args": []})
+
+
+# -- the manual's forms and options ------------------------------------------------------------
+
+
+OPTION_VALUES = {
+    "db": "3",
+    "socket_timeout": "2.5",
+    "socket_connect_timeout": "2",
+    "socket_keepalive": "false",
+    "health_check_interval": "30",
+    "client_name": "shop",
+    "protocol": "2",
+}
+
+
+def test_every_form_and_option_of_the_manual(server: EmbeddedServer, redis: Any) -> None:
+    """Those of TLS and Sentinels have tests of their own."""
+    page = Path(__file__).parents[2] / "docs/configuration.md"
+    options = {name.strip("`"): only for name, _, only, _ in rows(page, "url options")}
+    assert {name for name, only in options.items() if not only} == {
+        *OPTION_VALUES,
+        "username",
+        "password",
+    }
+    redis.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all")
+    try:
+        for number, url in enumerate(urls_for(server, page), 1):
+            client = Client(url)
+            client.push({"class": "ok", "args": []})
+            assert Api(client).queue("default").size == number, url
+            report = check(None, {}, {"redis": url, "require": ("jobd",)})
+            assert [text for _, text in report.problems if "edis" in text] == []
+        assert "shop" in {client["name"] for client in redis.client_list()}
+    finally:
+        redis.execute_command("ACL", "DELUSER", "app")
+
+
+def urls_for(server: EmbeddedServer, page: Path) -> Iterator[str]:
+    """Each example of the page that needs neither TLS nor Sentinels, for *server*: in database 3;
+    then one with all options."""
+    host = server.tcp_url.removeprefix("redis://").partition("/")[0]
+    for *_, cell in rows(page, "url forms"):
+        for url in re.findall("`(.*?)`", cell):
+            if url.startswith("redis://"):
+                password = "app:secret@" if "secret" in url else ""
+                yield f"redis://{password}{host}/3"
+            elif url.startswith("unix://"):
+                password = "app:secret@" if "secret" in url else ""
+                yield f"unix://{password}{server.socket}?db=3"
+    pairs = "&".join(f"{name}={value}" for name, value in OPTION_VALUES.items())
+    yield f"redis://{host}?{pairs}&username=app&password=secret"
+
+
+def test_a_server_in_cluster_mode_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with EmbeddedServer(options={"cluster-enabled": "yes", "appendonly": "no"}) as server:
+        report = check(None, {}, {"redis": server.url, "require": ("jobd",)})
+        said = "is in cluster mode; jobd does not work with"
+        assert any(said in text for _, text in report.problems)
+        running = Daemon(tmp_path, server.url)
+        running.write_app(APP)
+        running.expect_in_log("worker_cannot_start")
+        started = running.start()
+        assert started.returncode == 69
+        assert "use a server whose cluster mode is off" in started.stderr
+        # Nobody serves the slots here: the server itself says no.
+        with pytest.raises(UnavailableError, match="use a server whose cluster mode is off"):
+            Client(server.url).push({"class": "ok", "args": []})
+        with pytest.raises(UnavailableError, match="use a server whose cluster mode is off"):
+            Api(server.url).stats()
 
 
 def shows(dashboard: Served, port: int) -> bool:

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from jobd import payload, tracebacks
+from jobd import address, payload, tracebacks
 from jobd.api import JobRecord
 from jobd.api.glob import matcher
 from jobd.api.groups import group_key, place
 from jobd.logformat import Console, Json
-from jobd.masking import mask, mask_url
+from jobd.masking import mask
 from jobd.master import laststacks
 from jobd.outward import cut, encode, harmless_json, paragraph, shown
-from jobd.settings import read_queue, redis_url
+from jobd.settings import read_queue
 from jobd.web import search, stacktext
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ _everything = search.parse("class:a*b error:c some text#here")
 
 SURFACES: dict[str, Callable[[str], object]] = {
     "mask": mask,
-    "mask_url": mask_url,
+    "a Redis URL that is shown": address.redact,
     "cut": lambda text: cut(text, len(text) - 1),
     "shown": shown,
     "paragraph": paragraph,
@@ -226,7 +226,7 @@ SURFACES: dict[str, Callable[[str], object]] = {
     "found by a search": lambda text: _everything.where and _everything.where(_record(b=text)),
     "a pattern": lambda text: matcher("*a*[ab]?:*//*@")(text.encode(errors="replace")),
     "a queue": quietly(read_queue),
-    "a Redis URL": quietly(redis_url),
+    "a Redis URL": quietly(address.read),
 }
 
 
