@@ -17,7 +17,8 @@ import redis
 from structlog.typing import FilteringBoundLogger
 
 from jobd import log
-from jobd.redis.connection import reason
+from jobd.errors import UnavailableError
+from jobd.redis.trouble import reason
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -38,6 +39,10 @@ _away: WeakKeyDictionary[redis.Redis, _Away] = WeakKeyDictionary()
 class Outage:
     """Remembers whether Redis is away, so that each outage is one line at its start and its end.
 
+    A connection that is lost is no outage if another one can be made at once: servers and proxies
+    close what was idle, or are about to restart. So the first failure is followed by an attempt
+    without a pause and a line, but not more often than every few seconds.
+
     Args:
         client: all loops that use it log an outage once together, and when one of them finds
             its connection broken, the idle ones are not used any more.
@@ -49,11 +54,22 @@ class Outage:
         self._away = _Away() if client is None else _away.setdefault(client, _Away())
         self._missing = False
         self._pause = FIRST_PAUSE
+        self._tried_at_once = float("-inf")
         self.error = ""
         """What Redis is missed for, in its own words or the client library's; "" when it is not."""
 
     def failed(self, error: BaseException) -> float:
-        """Note a failure; returns the seconds to pause (growing, jittered by half)."""
+        """Note a failure; returns the seconds to pause (growing, jittered by half; at first 0)."""
+        if isinstance(error, UnavailableError):  # of the data API
+            error = error.__context__ or error
+        lost = isinstance(error, redis.ConnectionError)
+        broken = lost or isinstance(error, redis.TimeoutError)
+        if broken and self._client is not None:
+            self._client.connection_pool.disconnect(inuse_connections=False)
+        now = time.monotonic()
+        if lost and not self._missing and now - self._tried_at_once >= LONGEST_PAUSE:
+            self._tried_at_once = now
+            return 0.0
         self.error = reason(error)
         if not self._missing:
             self._missing = True
@@ -61,12 +77,9 @@ class Outage:
                 first = not self._away.missing
                 self._away.missing.add(self)
                 if first:
-                    self._away.since = time.monotonic()
+                    self._away.since = now
             if first:
                 self._log.warning("redis_unavailable", error=self.error)
-        broken = isinstance(error, redis.ConnectionError | redis.TimeoutError)
-        if broken and self._client is not None:
-            self._client.connection_pool.disconnect(inuse_connections=False)
         pause = self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         return pause * random.uniform(0.5, 1.0)
@@ -131,7 +144,7 @@ class Loop(threading.Thread, ABC):
                 pause = self.turn()
                 if pause is not None:
                     self._outage.over()
-            except redis.RedisError as error:
+            except (redis.RedisError, UnavailableError) as error:
                 pause = self._outage.failed(error)
             except Exception:
                 self.log.exception("background_loop_failed")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import mmap
 import select
+import time
 from typing import Any
 
 import hiredis
 import redis
 
 from jobd import copies
+from jobd.redis.connection import IDLE, PROOF
 from jobd.redis.protocol import Argument, pack
 from jobd.redis.scripts import Script
 
@@ -22,7 +24,13 @@ _READ = 1 << 20
 """Bytes that one read of the socket takes at most. Between two reads other threads run, for some
 milliseconds each if they compute: the reply to a claim must not take many."""
 
+REST = 1.0
+"""Seconds without use after which the server may have closed it: that is the least that its
+``timeout`` can be."""
+
 _INCOMPLETE = object()
+
+_PING = pack("PING")
 
 Reply = Any
 
@@ -43,6 +51,8 @@ class Wire:
         self._connection: Any = None
         self._socket: Any = None
         self._reader: Any = None
+        self._idle_limit = getattr(self._pool, "idle_limit", IDLE)
+        self._used = 0.0
         copies.on_copy(self._abandon)
         # A bytearray would be written with zeros: a megabyte for each queue that is waited for. Of
         # this, what no read has reached is not there.
@@ -65,6 +75,7 @@ class Wire:
             replyError=connection._parser.parse_error,
             notEnoughData=_INCOMPLETE,
         )
+        self._used = time.monotonic()
         if scripts:
             self.send(b"".join(script.load() for script in scripts))
             for _ in scripts:
@@ -101,6 +112,33 @@ class Wire:
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         return bool(poller.poll(seconds * 1000))
+
+    def alive(self) -> bool:
+        """Whether the server is still there; to be asked when every reply has been read.
+
+        It is taken for granted of one that was used a moment ago. After a rest the server may have
+        closed it, and after a long one (see :data:`jobd.redis.connection.IDLE`) a firewall may have
+        forgotten it: then a PING must have its answer in time.
+        """
+        if self._connection is None:
+            return False
+        rested = time.monotonic() - self._used
+        if rested < REST:
+            return True
+        try:
+            if self.readable(0.0):  # the end, for nothing else was to come
+                return False
+            if not 0 < self._idle_limit < rested:
+                return True
+            self.send(_PING)
+            if not self.readable(PROOF):
+                return False
+            self.read()
+        except redis.ResponseError:
+            pass  # a user without the right to PING has got an answer as well
+        except redis.RedisError:
+            return False
+        return True
 
     def send(self, packed: bytes) -> None:
         """Write packed commands; they may be many.
@@ -147,6 +185,7 @@ class Wire:
             self.close()
             kind = redis.ConnectionError if cut_off else Closed
             raise kind("Redis closed the connection")
+        self._used = time.monotonic()
         self._reader.feed(self._buffer, 0, received)
 
     def _check(self) -> None:

@@ -14,7 +14,7 @@ import time
 import redis
 
 from jobd import log
-from jobd.redis.connection import reason
+from jobd.redis.trouble import reason
 
 POLL = 1.0
 """Seconds between looks at the queues meanwhile."""

@@ -127,6 +127,9 @@ class Waits:
             CannotBeCalledBack: they must not be used.
             redis.RedisError: a connection failed.
         """
+        for wait in self._waits:
+            if not (wait.armed_at or wait.registered is None or wait.wire.alive()):
+                self._drop(wait)  # idle for long, and closed or forgotten meanwhile
         self.open(paused)
         for wait in self._waits:
             if wait.armed_at or wait.queue in paused or wait.registered is None:
@@ -168,7 +171,9 @@ class Waits:
         with self._losing(arrivals):
             for key, _ in self._selector.select(seconds):
                 if isinstance(key.data, _Wait):
-                    if arrival := self._arrival(key.data):
+                    if not key.data.armed_at:
+                        self._drop(key.data)  # the server has closed what it saw idle for long
+                    elif arrival := self._arrival(key.data):
                         arrivals.append(arrival)
                     elif key.data is not self._refused:
                         self._send(key.data)
@@ -200,11 +205,7 @@ class Waits:
         for wait in self._waits:
             if wait.armed_at:
                 certain = self._brought_nothing(wait, until) and certain
-            # By its number: a connection that broke has closed itself, and knows it no more.
-            if wait.registered is not None:
-                self._selector.unregister(wait.registered)
-                wait.registered = None
-            wait.wire.close()
+            self._drop(wait)
             wait.armed_at = 0.0
             self._page.show_wait(wait.number, 0)
         self._lost = False
@@ -222,6 +223,13 @@ class Waits:
         except redis.RedisError:
             return not self._lost
         return bool(payloads == [])
+
+    def _drop(self, wait: _Wait) -> None:
+        # By its number: a connection that broke has closed itself, and knows it no more.
+        if wait.registered is not None:
+            self._selector.unregister(wait.registered)
+            wait.registered = None
+        wait.wire.close()
 
     def _open(self, wait: _Wait) -> bool:
         """Connect; False if that is not granted."""

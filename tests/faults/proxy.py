@@ -17,6 +17,9 @@ class Proxy:
     Attributes:
         delay: seconds that everything takes in each direction; half a round trip.
         dark: new connections are taken, and nothing on them is forwarded, then or later.
+        forgets: seconds of silence after which a connection is forgotten, as firewalls do: nothing
+            on it is forwarded any more, and nobody is told.
+        forgotten: how many have been.
 
     Example:
         >>> with Proxy(6379) as proxy:  # doctest: +SKIP
@@ -27,7 +30,10 @@ class Proxy:
     def __init__(self, target: int, delay: float = 0.0) -> None:
         self.delay = delay
         self.dark = False
+        self.forgets = float("inf")
+        self.forgotten = 0
         self.connections = 0
+        self._heard: dict[int, float] = {}
         self._target = target
         self._port = 0
         self._room: dict[int, int] = {}
@@ -107,6 +113,13 @@ class Proxy:
                 data = b""
             arriving.put_nowait((time.monotonic() + self.delay, data))
 
+    def _remember(self, number: int) -> None:
+        now = time.monotonic()
+        if now - self._heard.get(number, now) > self.forgets and number not in self._room:
+            self._room[number] = 0
+            self.forgotten += 1
+        self._heard[number] = now
+
     async def _write(
         self,
         number: int,
@@ -117,6 +130,7 @@ class Proxy:
             due, data = await arriving.get()
             if (left := due - time.monotonic()) > 0:
                 await asyncio.sleep(left)
+            self._remember(number)
             if number in self._room:
                 data = data[: self._room[number]]
                 self._room[number] -= len(data)

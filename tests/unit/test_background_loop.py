@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from jobd import background
+from jobd.api import Api
 from jobd.background import FIRST_PAUSE, LONGEST_PAUSE, Loop, Outage
 
 
@@ -107,6 +108,48 @@ def test_stopping_one_that_never_started() -> None:
     assert Turns(lambda n: 0.0).stop(1)
 
 
+def test_a_connection_that_is_replaced_at_once_is_no_outage(run: Run) -> None:
+    def act(n: int) -> float:
+        if n == 1:
+            raise redis.ConnectionError("closed")
+        return 60.0
+
+    loop = run(act)
+    loop.await_turns(2)
+    assert loop.stop(10)
+    assert loop.lines.events == []
+
+
+def test_connections_that_are_lost_again_and_again_are_an_outage_with_pauses() -> None:
+    """However often they can be made: else a worker would do nothing but connect."""
+    lines = Lines()
+    outage = Outage(lines)  # type: ignore[arg-type]
+    assert outage.failed(redis.ConnectionError("closed")) == 0
+    outage.over()
+    assert outage.failed(redis.ConnectionError("closed")) > 0
+    assert lines.events == ["redis_unavailable"]
+
+
+def test_a_server_that_is_silent_is_an_outage_at_once() -> None:
+    lines = Lines()
+    assert Outage(lines).failed(redis.TimeoutError("silent")) > 0  # type: ignore[arg-type]
+    assert lines.events == ["redis_unavailable"]
+
+
+def test_an_error_of_the_data_api_counts_as_what_it_was(run: Run) -> None:
+    api = Api("unix:///nonexistent/redis.sock")
+
+    def act(n: int) -> float:
+        if n <= 3:
+            api.stats()
+        return 60.0
+
+    loop = run(act)
+    loop.await_turns(4)
+    assert loop.stop(10)
+    assert loop.lines.events == ["redis_unavailable", "redis_back"]
+
+
 def test_an_outage_is_one_line_at_its_start_and_one_at_its_end(run: Run) -> None:
     back = threading.Event()
 
@@ -125,7 +168,7 @@ def test_an_outage_is_one_line_at_its_start_and_one_at_its_end(run: Run) -> None
 def test_a_turn_that_asked_nothing_does_not_end_an_outage(run: Run) -> None:
     def act(n: int) -> float | None:
         if n == 1:
-            raise redis.ConnectionError("gone")
+            raise redis.TimeoutError("silent")
         return None if n < 4 else 60.0
 
     loop = run(act)
@@ -148,6 +191,7 @@ def test_a_bug_is_logged_and_the_loop_goes_on(run: Run, monkeypatch: pytest.Monk
 
 def test_pauses_grow_are_jittered_and_bounded() -> None:
     outage = Outage(Lines())  # type: ignore[arg-type]
+    assert outage.failed(redis.ConnectionError("away")) == 0
     expected = FIRST_PAUSE
     for _ in range(12):
         pause = outage.failed(redis.ConnectionError("away"))
