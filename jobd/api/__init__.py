@@ -13,8 +13,8 @@ steps, whose size is bounded and whose number the caller decides (:class:`Scan`,
 What changes something is one script a step; its condition is the exact bytes of the job, so that
 nothing is lost or doubled whoever acts at the same time, or crashes.
 
-Everything may raise :class:`redis.RedisError` when the server does not answer. Nothing that another
-program has written to Redis makes reading it fail.
+Everything may raise :class:`jobd.UnavailableError` when the server does not answer. Nothing that
+another program has written to Redis makes reading it fail.
 """
 
 from jobd.api.audit import Audit, AuditEntry

@@ -38,7 +38,7 @@ class Api(Session):
         """Totals and sizes of the sets. Cost: two round trips of seven commands, each O(1).
 
         Raises:
-            redis.RedisError: the server does not answer, as for everything here.
+            UnavailableError: the server does not answer, as for everything here.
         """
         return stats.counters(self)
 

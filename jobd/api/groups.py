@@ -172,7 +172,7 @@ class FailureGroups:
         """Look at some more jobs; the cost is that of a step of the search.
 
         Raises:
-            redis.RedisError: the server does not answer; the step may be taken again.
+            UnavailableError: the server does not answer; the step may be taken again.
         """
         for entry in self._scan.next():
             key = group_key(entry)

@@ -10,6 +10,7 @@ import redis as redis_py
 
 from jobd.api.reading import integer
 from jobd.api.session import Session
+from jobd.errors import RefusedError
 from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
 from jobd.texts import Text
 
@@ -97,7 +98,7 @@ def _snapshots(redis: redis_py.Redis) -> bool | None:
     """Whether the server takes snapshots by itself; hosted ones do not tell."""
     try:
         found: Any = redis.config_get("save")
-    except redis_py.ResponseError:
+    except RefusedError:
         return None
     return bool(found["save"]) if "save" in found else None
 

@@ -33,7 +33,7 @@ def iterable_states(session: Session, jids: Iterable[str]) -> dict[str, Iterable
     Cost: a script for each 250 of them or megabyte.
 
     Raises:
-        redis.RedisError: the server does not answer.
+        UnavailableError: the server does not answer.
     """
     asked = [jid for jid in dict.fromkeys(jids) if jid]
     read = hashes(session.redis, list(map(session.keys.iteration, asked)))

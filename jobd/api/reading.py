@@ -17,6 +17,7 @@ import redis as redis_py
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
 from jobd.redis.protocol import Argument
+from jobd.redis.trouble import unavailable
 
 T = TypeVar("T")
 
@@ -235,12 +236,12 @@ def answers(pipeline: Any) -> list[Any]:
     """The answers of a pipeline; None for a key that somebody made one of another type.
 
     Raises:
-        redis.RedisError: the server refuses everything, or does not answer.
+        UnavailableError: the server refuses everything, or does not answer.
     """
     found = pipeline.execute(raise_on_error=False)
     for answer in found:
         if isinstance(answer, redis_py.RedisError) and "WRONGTYPE" not in str(answer):
-            raise answer
+            raise unavailable(pipeline, answer) from None
     return [None if isinstance(answer, redis_py.RedisError) else answer for answer in found]
 
 

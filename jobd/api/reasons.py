@@ -62,7 +62,7 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
         ahead: how many jobs run before it, as far as known.
 
     Raises:
-        redis.RedisError: the server does not answer.
+        UnavailableError: the server does not answer.
     """
     reasons = _obstacles(session, job.queue)
     if ahead is not None:

@@ -261,7 +261,7 @@ class JobRecord:
         """How far it has come, if it is an iterable job of Sidekiq that has begun; one command.
 
         Raises:
-            redis.RedisError: the server does not answer.
+            UnavailableError: the server does not answer.
         """
         found = iterable_states(session_or_default(self._api), [self.jid])
         return found.get(self.jid)

@@ -90,7 +90,7 @@ class Scan(ABC, Generic[T]):
         """Take one step: what it found, maybe nothing.
 
         Raises:
-            redis.RedisError: the server does not answer; the step may be taken again.
+            UnavailableError: the server does not answer; the step may be taken again.
         """
 
     def first(self, count: int, *, seconds: float = 0.25) -> list[T]:
@@ -154,7 +154,7 @@ class Sweep(ABC):
         """One step; returns how many entries it changed.
 
         Raises:
-            redis.RedisError: the server does not answer; what the step has found may be changed
+            UnavailableError: the server does not answer; what the step has found may be changed
                 or not.
         """
         changed = self._act()

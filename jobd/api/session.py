@@ -17,6 +17,7 @@ import redis as redis_py
 from jobd.client import Client, default_client
 from jobd.config import Config
 from jobd.errors import ArgumentError, ConflictError
+from jobd.redis.clear import ClearClient
 from jobd.redis.keys import Keys
 from jobd.redis.protocol import Argument
 from jobd.redis.scripts import Script
@@ -45,7 +46,7 @@ class Session:
 
     Raises:
         ArgumentError: the client of Redis decodes replies; jobs are bytes.
-        ConfigError: the URL is none.
+        ConfigError: the URL is not understood.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Session:
             client = Client(source, prefix)
         else:
             client = Client(None, prefix, source)
-        self.redis = client.redis
+        self.redis = ClearClient(client.redis)
         prefix = client.prefix if prefix is None else prefix
         if self.redis.get_connection_kwargs().get("decode_responses"):
             raise ArgumentError(

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import redis
-
 from jobd.api.entries import SortedEntry
 from jobd.api.session import Action, Session
-from jobd.errors import ArgumentError, PayloadError
+from jobd.errors import ArgumentError, PayloadError, RefusedError
 from jobd.payload import with_enqueued, with_retry_by_hand
 from jobd.redis import scripts
 from jobd.redis.protocol import Argument
@@ -132,7 +130,7 @@ class Steps:
         )
         if refused and not moved:
             names = ", ".join(map(keys.queue, queues))
-            raise redis.ResponseError(f"WRONGTYPE not a list, so these jobs stay: {names}")
+            raise RefusedError(f"WRONGTYPE not a list, so these jobs stay: {names}")
         return moved
 
 

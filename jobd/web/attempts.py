@@ -60,7 +60,7 @@ class Attempts:
         Raises:
             TooMany: too many passwords were wrong lately; this one has not been looked at.
             Unauthorized: it is wrong.
-            redis.RedisError: the server does not answer.
+            UnavailableError: the server does not answer.
         """
         source = network(request.scope)
         # Whoever has to wait learns nothing, not even whether a password was right a moment ago.

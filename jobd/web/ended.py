@@ -42,7 +42,7 @@ class Ended:
         """The session *ident* of user *name*, whose cookie is good until then, has ended.
 
         Raises:
-            redis.RedisError: the server does not answer.
+            UnavailableError: the server does not answer.
         """
         size = scripts.END_SESSION(
             self._api.redis,
@@ -57,7 +57,7 @@ class Ended:
         """Whether it has. One command every five seconds, for everybody.
 
         Raises:
-            redis.RedisError: nobody knows, so the session must not be used.
+            UnavailableError: nobody knows, so the session must not be used.
         """
         ended = self._snapshots.get("ended", SEEN_WITHIN, self._read)
         return f"{ident}:{name}" in ended or until <= ended.get(f":{name}", 0.0)

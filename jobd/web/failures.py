@@ -7,17 +7,13 @@ import logging
 import secrets
 import time
 
-import redis as redis_py
 from anyio import get_cancelled_exc_class
-from redis.exceptions import AuthenticationError
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import TimeoutError as NoAnswer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobd.errors import ArgumentError, ConflictError
+from jobd.errors import ArgumentError, ConflictError, RefusedError, UnavailableError
 from jobd.masking import mask
 from jobd.texts import Text
 from jobd.web.refusals import (
@@ -106,7 +102,7 @@ def _refusal(request: Request, error: Exception) -> Refusal:
         return Refusal(said_by(error))
     if isinstance(error, ConflictError):
         return Conflict(said_by(error))
-    if isinstance(error, redis_py.RedisError):
+    if isinstance(error, UnavailableError):
         return _unavailable(error)
     ref = secrets.token_hex(4)
     _log.error("error %s in %s %s", ref, request.method, request.scope["path"], exc_info=error)
@@ -122,10 +118,8 @@ def _refusal(request: Request, error: Exception) -> Refusal:
     )
 
 
-def _unavailable(error: redis_py.RedisError) -> Refusal:
+def _unavailable(error: UnavailableError) -> Refusal:
     refusal = Unavailable(Text("%(detail)s.", detail=mask(str(error)).rstrip(".")))
-    # A wrong password is one of the first kind, too, in redis-py.
-    unheard = isinstance(error, NoConnection | NoAnswer)
-    if isinstance(error, AuthenticationError) or not unheard:
+    if isinstance(error, RefusedError):
         refusal.title = Text("Redis refuses")
     return refusal

@@ -5,12 +5,12 @@ Both are public, and say nothing else.
 
 from __future__ import annotations
 
-import redis as redis_py
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from jobd.errors import UnavailableError
 from jobd.texts import Text
 from jobd.web.refusals import Unavailable
 from jobd.web.state import state_of
@@ -29,7 +29,7 @@ async def readyz(request: Request) -> Response:
     state = state_of(request)
     try:
         await run_in_threadpool(state.snapshots.get, "ping", FRESH, state.api.redis.ping)
-    except redis_py.RedisError:
+    except UnavailableError:
         raise Unavailable(Text("Redis does not answer.")) from None
     return PlainTextResponse("ok\n")
 

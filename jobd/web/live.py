@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator
 
 import msgspec
-import redis as redis_py
 from anyio import CapacityLimiter, Event, move_on_after, to_thread
 from anyio.lowlevel import RunVar
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from jobd.errors import UnavailableError
 from jobd.texts import Text
 from jobd.web.place import network
 from jobd.web.refusals import NotNow
@@ -88,7 +88,7 @@ async def _events(state: State, end: Event) -> AsyncIterator[bytes]:
 def _event(state: State) -> bytes:
     try:
         return b"event: stats\ndata: " + msgspec.json.encode(state.counters()) + b"\n\n"
-    except redis_py.RedisError:
+    except UnavailableError:
         trouble = {"error": "Redis does not answer."}
         return b"event: trouble\ndata: " + msgspec.json.encode(trouble) + b"\n\n"
 

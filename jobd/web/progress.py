@@ -44,7 +44,7 @@ class Progress:
             now: of a clock that never goes back.
 
         Raises:
-            redis.RedisError: the server does not answer.
+            UnavailableError: the server does not answer.
         """
         now = time.monotonic() if now is None else now
         with self._lock:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import TimeoutError as NoAnswer
+from jobd.errors import RefusedError, UnavailableError
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ class Snapshots:
             seconds: or what says for how long that very value is fresh.
 
         Raises:
-            redis.RedisError: the server does not answer, or did not a moment ago.
+            UnavailableError: the server does not answer, or did not a moment ago.
         """
         snapshot = self._find(key)
         with snapshot.reading:
@@ -61,8 +60,9 @@ class Snapshots:
             began = time.monotonic()
             try:
                 value = make()
-            except (NoConnection, NoAnswer) as error:
-                self._failure = (time.monotonic(), error)
+            except UnavailableError as error:
+                if not isinstance(error, RefusedError):
+                    self._failure = (time.monotonic(), error)
                 raise
             self._failure = None
             # What changed meanwhile may be in it or not: it is for those who asked before that.

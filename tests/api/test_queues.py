@@ -7,12 +7,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-import redis as redis_py
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobd.api import Api, Queue
-from jobd.errors import ArgumentError, NotRunError
+from jobd.errors import ArgumentError, NotRunError, RefusedError
 from tests.api.conftest import HOSTILE, NOW, job, push, waiting
 
 
@@ -228,7 +227,7 @@ def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
         "clear": queue.clear,
         "sweep": queue.sweep().run,
     }
-    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RefusedError, match="WRONGTYPE"):
         changes[change]()
     assert waiting(api) == raws
 

@@ -8,11 +8,10 @@ import time
 from typing import Any
 
 import pytest
-import redis as redis_py
 
 from jobd import hooks
 from jobd.api import Api, JobSet, SortedEntry
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, RefusedError
 from tests.api.conftest import HOSTILE, NOW, everything_in, job, push, waiting
 
 
@@ -323,7 +322,7 @@ def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
             api.redis.delete(api.keys.audit)
         jobs = who.retries
         entries = [] if change == "clear" else jobs.page().entries
-        with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+        with pytest.raises(RefusedError, match="WRONGTYPE"):
             getattr(jobs, change)(*entries)
         assert everything_in(api, api.keys.retry) == before
 

@@ -9,7 +9,7 @@ import redis as redis_py
 
 from jobd.api import Api, DeadSet, JobSet
 from jobd.api.setsteps import SetAction
-from jobd.errors import ArgumentError, ConflictError
+from jobd.errors import ArgumentError, ConflictError, RefusedError
 from tests.api.conftest import NOW, everything_in, job, push, waiting
 from tests.api.test_sets import fill
 
@@ -167,7 +167,7 @@ def test_an_edited_job_that_a_worker_has_is_not_doubled(alice: Api, edited: byte
 
 def test_nothing_is_taken_from_a_queue_for_a_set_that_is_none(alice: Api, edited: bytes) -> None:
     alice.redis.set(alice.keys.dead, "of another program")
-    with pytest.raises(redis_py.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RefusedError, match="WRONGTYPE"):
         next(iter(alice.trash)).restore()
     assert waiting(alice) == [job(1), edited, job(2)]
 

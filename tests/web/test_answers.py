@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 import pytest
 import redis as redis_py
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import ResponseError
 from starlette.testclient import TestClient
 
 from jobd.api import Api
+from jobd.errors import RefusedError, UnavailableError
 from jobd.testing import EmbeddedServer
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.headers import POLICY
@@ -187,7 +186,7 @@ def test_no_password_of_redis_is_shown(url: str, caplog: pytest.LogCaptureFixtur
     assert "hunter2" not in caplog.text
 
 
-@pytest.mark.parametrize("kind", [NoConnection, ResponseError])
+@pytest.mark.parametrize("kind", [UnavailableError, RefusedError])
 def test_no_password_in_an_error_of_redis_is_shown(
     alice: TestClient, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:

@@ -6,9 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import ResponseError
 
+from jobd.errors import RefusedError, UnavailableError
 from jobd.web import snapshots as module
 from jobd.web.snapshots import Snapshots
 
@@ -79,10 +78,10 @@ def test_a_server_that_does_not_answer_is_not_asked_by_everybody(clock: Clock) -
 
     def fails() -> None:
         asked.append(1)
-        raise NoConnection("refused")
+        raise UnavailableError("refused")
 
     for key in ("a", "a", "b"):
-        with pytest.raises(NoConnection, match="refused"):
+        with pytest.raises(UnavailableError, match="refused"):
             snapshots.get(key, 60.0, fails)
     assert asked == [1]
     clock.now += module.REST + 0.1
@@ -94,9 +93,9 @@ def test_other_errors_concern_their_own_key() -> None:
     snapshots = Snapshots()
 
     def refused() -> None:
-        raise ResponseError("WRONGTYPE")
+        raise RefusedError("WRONGTYPE")
 
-    with pytest.raises(ResponseError):
+    with pytest.raises(RefusedError):
         snapshots.get("a", 60.0, refused)
     assert snapshots.get("b", 60.0, lambda: 7) == 7
 
@@ -109,9 +108,9 @@ def test_it_keeps_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
         snapshots.get(number, 60.0, lambda: 2)
 
         def fails() -> None:
-            raise ResponseError("no")
+            raise RefusedError("no")
 
-        with pytest.raises(ResponseError):
+        with pytest.raises(RefusedError):
             snapshots.get(("fails", number), 60.0, fails)
     assert len(snapshots._known) == 10
     assert snapshots.get("often", 60.0, lambda: 3) == 1
