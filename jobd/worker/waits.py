@@ -182,7 +182,7 @@ class Waits:
             now = time.monotonic()
             for wait in self._waits:
                 if wait.armed_at and now - wait.armed_at > BLOCK + GRACE:
-                    raise redis.ConnectionError(f"no answer to BLMOVE on {wait.queue}")
+                    raise redis.TimeoutError(f"no answer to BLMOVE on {wait.queue}")
         return arrivals
 
     @contextmanager

@@ -183,6 +183,6 @@ def test_a_server_that_does_not_answer_is_named(scratch: dict[str, str], directo
         check=False,
     )
     assert done.returncode == 69
-    assert "redis://127.0.0.1:1/0" in done.stderr
+    assert "Redis at 127.0.0.1:1 does not answer" in done.stderr
     assert "Traceback" not in done.stderr
     assert left_in(directory) == []
