@@ -238,7 +238,7 @@ class Fetcher(threading.Thread):
         """Ends and claims in one round trip, then rest until there is something to do."""
         self._page.beat(FETCHER_BEAT)
         if not self._wire.alive():
-            self._wire.connect(OF_A_WORKER)
+            self._connect()
         if self._lease_in_doubt:
             self._lease_in_doubt = False
             raise LeaseLost
