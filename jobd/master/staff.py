@@ -277,10 +277,9 @@ class Staff:
 
     def _log_exit(self, child: Child, status: int, cause: str, jobs: str) -> None:
         known = {"child": child.role, "child_pid": child.pid, "cause": cause}
-        if jobs:
-            known["running"] = jobs
+        ran = {"running": jobs} if jobs else {}
         if child.planned and status == Exit.OK:
-            logger.info("child_exited", **known, reason=child.reason)
+            logger.info("child_exited", **known, reason=child.reason, **ran)
             return
         if child.failure is not None:
             known["reason"] = child.failure.reason
@@ -291,9 +290,9 @@ class Staff:
         elif status == -signal.SIGKILL:
             known["reason"] = "killed from outside, perhaps for want of memory"
         if crash := child.workplace.dump.crash():
-            logger.error("child_died", **known, stack=crash)
+            logger.error("child_died", **known, **ran, stack=crash)
         else:
-            logger.error("child_died", **known)
+            logger.error("child_died", **known, **ran)
 
     def _recover(self, child: Child, cause: str, status: int) -> None:
         running = child.workplace.page.running()
