@@ -228,7 +228,9 @@ class Stage:
             if tracebacks := daemon.unexpected():
                 trouble.append(f"{daemon.directory.name} logged:\n{tracebacks[:4000]}")
         left = {str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)}
-        if keys := sorted(left - {"jobd:clock"}):
+        # Reservations of due jobs end by themselves.
+        passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule"}
+        if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")
         trouble += [f"a job left {line}, which SIGTERM did not end" for line in self._strays()]
         return trouble

@@ -18,7 +18,8 @@ from pathlib import Path
 import jobd
 from jobd import job
 
-HERE = Path()
+HERE = Path("seen")  # by a job under another user, too
+HERE.mkdir(exist_ok=True)
 HERE.chmod(0o777)
 
 @job(name="ok")
@@ -167,7 +168,7 @@ def leaves_well(running: Daemon, redis: redis_py.Redis) -> None:
 
 
 def notes(running: Daemon) -> list[tuple[int, str]]:
-    file = running.directory / "notes"
+    file = running.directory / "seen" / "notes"
     lines = file.read_text().splitlines() if file.exists() else []
     return [(int(pid), word) for pid, word in (line.split() for line in lines)]
 
@@ -202,8 +203,9 @@ def test_exit_handlers_of_the_master_do_not_run_in_its_children(
         "sitecustomize",
     )
     path = os.pathsep.join([str(running.directory), os.environ.get("PYTHONPATH", "")])
-    file = str(running.directory / "notes")
-    running.run(env={"PYTHONPATH": path, "NOTES": file})
+    file = running.directory / "seen" / "notes"
+    file.parent.mkdir()
+    running.run(env={"PYTHONPATH": path, "NOTES": str(file)})
     running.wait_ready()
     pid = running.pid
     assert running.stop() == 0
@@ -229,7 +231,7 @@ def test_no_exit_handler_does_harm(
     running = daemon(f"{APP}\natexit.register({handler})\n", "-t", "0.5")
     running.expect_in_log("ZeroDivisionError", "SystemExit")
     push(running, "nap", 60)
-    running.wait((running.directory / "napping").exists, 10, "the job runs")
+    running.wait((running.directory / "seen" / "napping").exists, 10, "the job runs")
     began = time.monotonic()
     assert running.stop() == 0
     assert redis.llen("queue:default") == 1  # given back before

@@ -611,13 +611,13 @@ def test_a_condemned_worker_claims_nothing_until_it_is_forgotten(
 ) -> None:
     with engine(server.url):
         until(lambda: blocked(redis) == 1, "it waits")
-        state, _ = recover(redis, ME, forget_after=60)
+        state, *_ = recover(redis, ME, forget_after=60)
         assert state == b"condemned"
         push(redis, "default", payload("Note", 1))
         # The blocking claim takes it; a keeper must return it.
         until(lambda: redis.llen(KEYS.claim(ME, "default")), "the job is in the claim list")
         until(lambda: blocked(redis) == 0, "it has noticed")
-        state, moved = recover(redis, ME, forget_after=60)
+        state, moved, _ = recover(redis, ME, forget_after=60)
         assert (state, moved) == (b"condemned", 1)
         assert redis.llen(KEYS.queue("default")) == 1
         assert not ran

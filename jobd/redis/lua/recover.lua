@@ -13,8 +13,9 @@
 --       5 now (s), for the dead set · 6 how many queues follow, then their names, in the order of
 --       KEYS, then for each job, the newest first: its tag · position of its queue, from 1, or 0 for
 --       the dead set · new payload, or '' to keep the bytes
--- Returns  {state, jobs moved, jobs looked at: of large ones fewer than all, about 4 MB}; state is 'alive' (nothing changed), 'held' (call again with what
---       is still in flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
+-- Returns  {state, jobs moved, jobs looked at}; of large jobs it looks at about 4 MB, and not at the
+--       rest. The state is 'alive' (nothing changed), 'held' (call again with what is still in
+--       flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
 local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not listed and redis.call('HLEN', KEYS[3]) == 0 then return {'forgotten', 0, 0} end
 local now = lease_clock(KEYS[2], KEYS[1], ARGV[4])
