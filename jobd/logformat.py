@@ -136,7 +136,7 @@ class Json(_Format):
             return None
         try:
             line = _encode(whole)
-        except (TypeError, ValueError, OverflowError):
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             return None
         return line if len(line) <= self._most and type(whole["event"]) is str else None
 

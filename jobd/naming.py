@@ -58,7 +58,7 @@ def job_name(payload: bytes) -> JobName | None:
     """
     try:
         named = _decode(payload)
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     jid = "" if named.jid is None else text_of(named.jid, _LONGEST_JID)
     return JobName(cut(named.class_, _LONGEST_CLASS), jid)
@@ -95,7 +95,7 @@ def shown_arguments(payload: bytes) -> str:
     passwords of URLs, and nothing of what is encrypted."""
     try:
         given = _decode_given(payload)
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return "unreadable arguments"
     if given.encrypt:
         return "encrypted arguments"

@@ -193,7 +193,7 @@ def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | No
     """
     try:
         raw = _encode(payload)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"the payload of {payload.get('class')} is no JSON: {error}") from error
     if limit is not None and len(raw) > limit:
         raise ArgumentError(_too_large(payload, len(raw), limit, names))

@@ -60,9 +60,9 @@ def test_what_msgspec_raises_is_caught_by_its_name() -> None:
                 continue
             tried = "\n".join(map(ast.unparse, node.body))
             caught = ", ".join(ast.unparse(each.type) for each in node.handlers if each.type)
-            if re.search(r"msgspec\.(json\.(en|de)code|json\.format|convert)\(", tried) and (
-                "ValueError" in caught and "msgspec." not in caught
-            ):
+            if re.search(
+                r"(msgspec\.(json\.(en|de)code|json\.format|convert)|\b_(en|de)code\w*)\(", tried
+            ) and ("ValueError" in caught and "msgspec." not in caught):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {caught}")
     assert not wrong, "\n".join(wrong)
 
