@@ -126,7 +126,7 @@ class Room:
     def value(self, value: object, depth: int = _DEPTH) -> Any:
         """*value* as lists, dicts, text and numbers."""
         kind = type(value)
-        if kind is str:
+        if issubclass(kind, str):  # a member of a StrEnum as well
             return self._taken(value)  # type: ignore[arg-type]
         if kind in _NUMBERS:
             return self._number(value)

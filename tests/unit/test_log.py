@@ -19,6 +19,7 @@ import structlog
 
 from jobd import log, stacks
 from jobd.master.logfile import LogFile
+from jobd.master.phase import Phase
 
 
 class Output:
@@ -86,6 +87,15 @@ def test_a_console_line_is_aligned_and_readable(output: Output) -> None:
         line,
     )
     assert "\x1b" not in line
+
+
+def test_a_member_of_an_enumeration_of_texts_is_its_text(output: Output) -> None:
+    output.configure("console")
+    _early.info("state_changed", state=Phase.RUNNING)
+    assert output.lines()[0].endswith("state=running")
+    output.configure("json")
+    _early.info("state_changed", state=Phase.RUNNING)
+    assert json.loads(output.lines()[1])["state"] == "running"
 
 
 def test_a_terminal_gets_colours_unless_they_are_unwanted(
