@@ -19,12 +19,12 @@ word        content
 16 + w      blocking claim *w*: first of the sequence numbers set aside for what it
             delivers, 0 when it is over and that has been read
 32          job thread 0: sequence number of the running job, 0 when idle
-33          start of the running job
-34          thread ident, to find it in a raw stack dump
-35          deadline of the running job, 0 when it may take any time
-36          length of its payload in bytes, or of the part of it that names it
-37 … 292    that payload, written while the sequence number is 0
-293 …       job thread 1, and so on
+33          thread ident, to find it in a raw stack dump
+34          deadline of the running job, 0 when it may take any time
+35          start of the running job
+36 … 195    its payload, or the part of it that names it, and zeros; written with the start, while
+            the sequence number is 0
+196 …       job thread 1, and so on
 ==========  ==================================================================
 """
 
@@ -33,6 +33,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import struct
 import time
 from dataclasses import dataclass
 
@@ -45,13 +46,16 @@ MOST_WAITS = 16
 
 _HEADER = _WAITS + MOST_WAITS
 
-PAYLOAD = 2048
+PAYLOAD = 1280
 """Bytes of a payload that a page has room for; longer ones are cut down to their names."""
 
-LENGTH, TEXT = 4, 5
-"""Places of a job's payload among the words of its thread: how long it is, and where it begins."""
+SEQUENCE, IDENT, DEADLINE, STARTED = range(4)
+"""Places among the words of a job thread."""
 
-_PER_THREAD = TEXT + PAYLOAD // WORD
+START = struct.Struct(f"Q{PAYLOAD}s")
+"""What a job that starts writes from STARTED on, at once: when, and its payload."""
+
+_PER_THREAD = STARTED + START.size // WORD
 
 # It stays as large as it is, whatever a job does to descriptors that are not its own: to read
 # memory that a file has no more is death.
@@ -148,9 +152,9 @@ class Page:
         for thread in range(self.threads):
             at = self.thread_offset(thread)
             if sequence := self.words[at]:
-                started, ident, deadline, length = self.words[at + 1 : at + TEXT]
-                payload = self.words[at + TEXT : at + _PER_THREAD].tobytes()[:length]
-                if self.words[at] != sequence:
-                    payload = b""  # it is the next one's by now, or a bit of it
+                _, ident, deadline, started = self.words[at : at + STARTED + 1]
+                text = self.words[at + STARTED + 1 : at + _PER_THREAD].tobytes()
+                # It may be the next one's by now, or a bit of it.
+                payload = text.rstrip(b"\0") if self.words[at] == sequence else b""
                 found.append(Running(sequence, started, ident, deadline, payload))
         return found

@@ -88,7 +88,8 @@ class Executor:
             if self._timed:
                 elapsed = time.monotonic() - began
                 if self._metrics is not None:
-                    self._metrics.done(_counted_as(work.class_, work.wrapped), elapsed)
+                    name, wrapped = work.class_, work.wrapped
+                    self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
                 if self._verbose:
                     self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jobd import copies, log, naming
 from jobd.errors import Shutdown
-from jobd.master.scoreboard import LENGTH, PAYLOAD, TEXT, WORD, Page
+from jobd.master.scoreboard import DEADLINE, IDENT, PAYLOAD, START, STARTED, WORD, Page
 from jobd.payload import class_of
 from jobd.redis.inflight import Claimed
 from jobd.worker.settlement import Settlement
@@ -86,31 +86,26 @@ class JobThread(threading.Thread):
 
     @property
     def working(self) -> Working | None:
-        job, started = self.job, self._words[self._at + 1]
+        job, started = self.job, self._words[self._at + STARTED]
         return Working(self.name, job, started) if job is not None else None
 
     def show_deadline(self, at: float) -> None:
         """Show until when the running job may run (monotonic s); 0 for any time."""
-        self._words[self._at + 3] = int(at * 1e9)
+        self._words[self._at + DEADLINE] = int(at * 1e9)
 
     def run(self) -> None:
         words, at, memory = self._words, self._at, self._memory
-        started_at, length_at, text_at = at + 1, at + LENGTH, (at + TEXT) * WORD
+        show, offset, now = START.pack_into, (at + STARTED) * WORD, time.monotonic_ns
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
-        now = time.monotonic_ns
-        words[at + 2] = threading.get_ident()
+        words[at + IDENT] = threading.get_ident()
         while True:
             try:
                 job = take()
                 self.job = job
-                words[started_at] = now()
                 payload = job.payload
-                length = len(payload)
-                if length > PAYLOAD:
+                if len(payload) > PAYLOAD:
                     payload = naming.brief(payload)
-                    length = len(payload)
-                memory[text_at : text_at + length] = payload
-                words[length_at] = length
+                show(memory, offset, now(), payload)
                 words[at] = job.sequence
                 end = Context().run(execute, job)
                 if copies.copied:

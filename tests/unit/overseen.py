@@ -13,7 +13,15 @@ from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, r
 from jobd.master.child import Child, Reason, Stage
 from jobd.master.gathering import Gatherings
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import FETCHER_BEAT, LENGTH, MAIN_BEAT, PROCESSED, TEXT, WORD
+from jobd.master.scoreboard import (
+    DEADLINE,
+    FETCHER_BEAT,
+    MAIN_BEAT,
+    PROCESSED,
+    START,
+    STARTED,
+    WORD,
+)
 from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
@@ -200,10 +208,8 @@ class Scene:
         """A thread of *child* runs a job; sequence 0 ends it."""
         page = child.workplace.page
         at = page.thread_offset(thread)
-        begin = (at + TEXT) * WORD
-        page.memory[begin : begin + len(payload)] = payload
-        page.words[at + LENGTH] = len(payload)
-        page.words[at], page.words[at + 3] = sequence, int(deadline * 1e9)
+        START.pack_into(page.memory, (at + STARTED) * WORD, 0, payload)
+        page.words[at], page.words[at + DEADLINE] = sequence, int(deadline * 1e9)
 
     def ready(self, slot: int = 0) -> None:
         """The replacement of a slot has booted."""
