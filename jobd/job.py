@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -18,8 +19,8 @@ from typing import Any, ClassVar, Never, ParamSpec, TypeVar, overload
 from jobd.call import Call
 from jobd.errors import ArgumentError
 from jobd.functions import is_generator_function, refuse_lazy
-from jobd.options import DEFAULTS, check_seconds, merged
-from jobd.registry import Definition, origin_of, register
+from jobd.options import DEFAULTS, OPTIONS, check_seconds, merged
+from jobd.registry import Definition, module_of, origin_of, register
 from jobd.typed import (
     AsyncMethod,
     AtMethod,
@@ -139,6 +140,11 @@ def job(
     """
 
     def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
+        if isinstance(target, str):
+            raise ArgumentError(
+                f"@job goes on a function, not on {target!r}; options are given by their names, "
+                f"as in @job(queue={target!r}). Otherwise {_AS_A_CLASS}"
+            )
         if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
             raise ArgumentError(f"@job goes on a function, not on {target!r}; {_AS_A_CLASS}")
         own = _options_of(target, DEFAULTS, options)
@@ -169,7 +175,7 @@ def _refuse_hidden(code: Callable[..., Any], name: str | None) -> None:
     if name is None and "<" in path:
         what = "is a lambda" if own == "<lambda>" else f"is defined inside {owner[:-9]}()"
         raise ArgumentError(
-            f"{path} {what}, so a worker that imports {code.__module__} would not know it: "
+            f"{path} {what}, so a worker that imports {module_of(code)} would not know it: "
             f"{_AS_A_CLASS}. If it is a decorator's, use functools.wraps there; if the module "
             "makes it whenever it is imported, give it a name=..."
         )
@@ -251,6 +257,61 @@ def _seconds(what: str, timeout: float | timedelta | None) -> float | None:
     return float(check_seconds(f"{what}: timeout", seconds))
 
 
+_IN_BODY = (*OPTIONS, "name")
+_FUNCTIONS = ("retry_in", "on_exhausted")
+
+
+def _refuse_in_body(cls: type[Job]) -> None:
+    """Refuse options that are written as attributes of the class, where they have no effect.
+
+    A method or property may be called like an option that holds no function.
+
+    Raises:
+        ArgumentError: names the first, and where it goes.
+    """
+    for name in _IN_BODY:
+        value = vars(cls).get(name)
+        if value is None or (
+            name not in _FUNCTIONS and (callable(value) or hasattr(value, "__get__"))
+        ):
+            continue
+        raise ArgumentError(
+            f"{cls.__qualname__}: the option {name!r} has no effect in the body of the class; it "
+            f"goes into the class statement: class {cls.__name__}(Job, {name}=...)"
+        )
+
+
+def _signature_of(cls: type[Job], perform: Any) -> inspect.Signature:
+    """The signature of a call of *perform*, without the instance.
+
+    Raises:
+        ArgumentError: it does not take one.
+    """
+    if inspect.isfunction(perform) and inspect.isfunction(inspect.getattr_static(cls, "perform")):
+        with suppress(ValueError):  # it takes nothing at all
+            return inspect.signature(MethodType(perform, cls))
+    raise ArgumentError(f"{cls.__qualname__}.perform must be a method, with self")
+
+
+def _refuse_arguments(cls: type[Job]) -> None:
+    """Refuse a class of which no instance can be made without arguments.
+
+    Raises:
+        ArgumentError: its ``__init__`` requires some.
+    """
+    try:
+        signature = inspect.signature(cls)
+    except ValueError:
+        return  # it is written in C
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise ArgumentError(
+            f"{cls.__qualname__}: every execution makes an instance without arguments, but its "
+            f"__init__ wants some ({error}); what a call is about goes to perform"
+        ) from None
+
+
 class Job:
     """A job as a class: subclass it and write ``perform``. Options go into the class statement.
 
@@ -295,6 +356,7 @@ class Job:
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
+        _refuse_in_body(cls)
         options = {
             "retry": retry,
             "queue": queue,
@@ -317,14 +379,12 @@ class Job:
         perform = getattr(cls, "perform", None)
         if perform is None:
             return
-        if not inspect.isfunction(perform):
-            raise ArgumentError(f"{cls.__qualname__}.perform must be a method, with self")
+        signature = _signature_of(cls, perform)
+        _refuse_arguments(cls)
 
         made: Callable[[], Any] = cls
 
         def run(*args: Any, **kwargs: Any) -> Any:
             return made().perform(*args, **kwargs)
 
-        own = inspect.signature(perform)
-        signature = own.replace(parameters=list(own.parameters.values())[1:])
         cls._pushable = Pushable(Call(_define(cls, perform, run, signature, name, cls._settings)))

@@ -44,8 +44,29 @@ _ELSEWHERE = {
 }
 """Names that are given in another place, and what to say where they are not."""
 
-_WRONG_WORDS = {"retries": "retry", "max_retries": "retry", "queue_name": "queue"}
+_WRONG_WORDS = {
+    **dict.fromkeys(("retries", "max_retries", "max_attempts"), "retry"),
+    **dict.fromkeys(("retry_delay", "retry_backoff", "default_retry_delay"), "retry_in"),
+    **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout"), "timeout"),
+    "on_failure": "on_exhausted",
+    "queue_name": "queue",
+    "spread": "spread_interval",  # of an item only: it is called spread elsewhere
+}
 """What people write who think of another tool, beside mere slips."""
+
+_WHEN = frozenset({"countdown", "eta", "delay", "wait", "wait_until", "run_at"})
+"""What other tools call the time of a push. Refused by name too: such a job would run at once."""
+
+_LACKING = {
+    "priority": "a job has no priority, but its queue may have",
+    **dict.fromkeys(("expires", "expires_in", "ttl"), "a job that waits does not expire"),
+    **dict.fromkeys(("cron", "crontab", "every"), "there are no periodic jobs"),
+    **dict.fromkeys(("unique", "unique_for", "lock"), "there are no unique jobs"),
+    "rate_limit": "there are no rate limits",
+    "depends_on": "a job does not wait for another one",
+    **dict.fromkeys(("ignore_result", "store_result", "result_ttl"), "results are not kept"),
+}
+"""Options of other tools for what jobd does not do. Ruby's gems take some of them as fields."""
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
@@ -132,8 +153,9 @@ _OPTION_RULES = {
 KNOWN = CALL_FIELDS | _OPTION_RULES.keys()
 """The fields of a payload that are not the application's own."""
 
-_NAMES = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
-_ITEM = (*_NAMES, "class", "args", "kwargs", "spread_interval")
+OPTIONS = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
+"""Names of the options of a job, but for its ``name``."""
+_ITEM = (*OPTIONS, "class", "args", "kwargs", "spread_interval")
 """What people may have meant, in a call and in a push by name. The shorter ones of an item are not
 among them: they are like too many names."""
 
@@ -147,7 +169,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     new = {key: value for key, value in given.items() if value is not None}
     extra = _extra(new.pop(EXTRA, {}))
     for name in new.keys() - KNOWN:
-        raise ArgumentError(_unknown(name, _meant(name, (*_NAMES, "name"), LOOSE)))
+        raise ArgumentError(_unknown(name, _meant(name, (*OPTIONS, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
     window = new.get("retry_for")
@@ -174,7 +196,7 @@ def opened(item: Mapping[str, Any]) -> dict[str, Any]:
     extra = _extra(fields.pop(EXTRA, {}))
     for name in fields.keys() - KNOWN:
         close = _meant(name, _ITEM, NEAR) if type(name) is str else None
-        if close is not None or name in _ELSEWHERE:
+        if close is not None or name in _ELSEWHERE or name in _WHEN:
             raise ArgumentError(_unknown(name, close))
     return {**fields, **extra}
 
@@ -183,7 +205,7 @@ def _extra(extra: object) -> Mapping[str, Any]:
     if not isinstance(extra, Mapping):
         raise ArgumentError(f"{EXTRA} must be a dict of payload fields, not {extra!r}")
     for name in extra:
-        if name in CALL_FIELDS or name in _NAMES:
+        if name in CALL_FIELDS or name in OPTIONS:
             raise ArgumentError(
                 f"{EXTRA} is for fields that jobd does not know, and {name!r} is not one of them"
             )
@@ -191,12 +213,20 @@ def _extra(extra: object) -> Mapping[str, Any]:
 
 
 def _meant(name: str, known: tuple[str, ...], alike: float) -> str | None:
-    close = meant(name, (*known, *_WRONG_WORDS), alike)
+    words = [wrong for wrong, right in _WRONG_WORDS.items() if right in known]
+    close = meant(name, (*known, *words), alike)
     return _WRONG_WORDS.get(close, close) if close is not None else None
 
 
 def _unknown(name: str, close: str | None) -> str:
     if name in _ELSEWHERE:
         return f"{name!r} cannot be given here: {_ELSEWHERE[name]}"
-    guess = "" if close is None else f"; did you mean {close!r}?"
-    return f"{name!r} is not an option{guess or '.'} A field of your own goes into {EXTRA}={{...}}"
+    if name in _WHEN:
+        return (
+            f"{name!r} is not an option: perform_in and perform_at say when a job is due; with "
+            "Client.push, the field 'at' of the item does"
+        )
+    guess = "." if close is None else f"; did you mean {close!r}?"
+    if name in _LACKING:
+        guess = f": {_LACKING[name]}; docs/limits.md says what to do instead."
+    return f"{name!r} is not an option{guess} A field of your own goes into {EXTRA}={{...}}"

@@ -159,7 +159,8 @@ def validate(item: Mapping[str, Any]) -> None:
         )
     name, args, kwargs = item["class"], item["args"], item.get("kwargs", {})
     if type(name) is not str or not name:
-        raise ArgumentError(f"'class' must be the name of a job, not {name!r}")
+        advice = "; it pushes itself: perform_async" if hasattr(name, "perform_async") else ""
+        raise ArgumentError(f"'class' must be the name of a job, not {name!r}{advice}")
     if type(args) not in LISTS:
         raise ArgumentError(f"'args' of {name} must be a list, not {type(args).__name__}")
     if type(kwargs) is not dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobd.errors import ArgumentError, UnknownJobError
+from jobd.spelling import NEAR, meant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,9 @@ class Definition:
 
 _definitions: dict[str, Definition] = {}
 
+_LONGEST_GUESSED, _MOST_GUESSED = 200, 1000
+"""Characters of a name, and registered jobs, up to which an unknown name is compared with them."""
+
 
 def register(definition: Definition) -> None:
     """Make a job known. The same code may register again, as a reload does.
@@ -73,7 +77,20 @@ def lookup(name: str) -> Definition:
         raise UnknownJobError(
             f"no job called {name!r} is registered in this process: "
             "import the module that defines it (-r/--require), or check its name=..."
+            f"{_instead(name)}"
         ) from None
+
+
+def _instead(name: str) -> str:
+    """What is registered instead of *name*: the same code by another path, or a near spelling."""
+    if not _definitions:
+        return "; none at all is registered"
+    if len(name) > _LONGEST_GUESSED or len(_definitions) > _MOST_GUESSED:
+        return ""
+    last = name.rpartition(".")[2]
+    same = [known for known in _definitions if known.rpartition(".")[2] == last]
+    close = same[0] if len(same) == 1 else meant(name, _definitions, NEAR)
+    return "" if close is None else f"; {close!r} is registered"
 
 
 def all_jobs() -> list[Definition]:
@@ -87,12 +104,17 @@ def unserved(queues: Collection[str]) -> list[str]:
 
 
 def origin_of(code: Callable[..., Any]) -> str:
-    """Module and qualified name of a function or class, the same wherever it is imported.
+    """Module and qualified name of a function or class, the same wherever it is imported."""
+    return f"{module_of(code)}.{code.__qualname__}"
+
+
+def module_of(code: Callable[..., Any]) -> str:
+    """Name of the module of a function or class, by which a worker imports it.
 
     A program's own module is called ``__main__`` while it runs and something else when a worker
     imports it; the latter counts.
     """
-    module = code.__module__
+    module: str = code.__module__
     if module == "__main__":
         main = sys.modules["__main__"]
         spec = getattr(main, "__spec__", None)
@@ -101,4 +123,4 @@ def origin_of(code: Callable[..., Any]) -> str:
             module = spec.name
         elif not file.startswith("<"):
             module = Path(file).stem
-    return f"{module}.{code.__qualname__}"
+    return module

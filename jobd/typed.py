@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, Never, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from jobd.call import Call
 from jobd.errors import ArgumentError
@@ -18,6 +29,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+
+
+_PUSHES = frozenset(
+    {
+        *("delay", "apply_async", "s", "si", "send", "send_with_options", "enqueue", "enqueue_in"),
+        *("schedule", "defer", "kiq", "perform_later", "push"),
+    }
+)
+"""What a push is called in other tools."""
 
 
 class Pushable(Generic[P, R_co]):
@@ -72,6 +92,14 @@ class Pushable(Generic[P, R_co]):
             UnavailableError: Redis did not take it.
         """
         return self._call.push(args, kwargs)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _PUSHES:
+                text += "; perform_async pushes a call, perform_in and perform_at one for later"
+            raise AttributeError(text, name=name, obj=self)
 
     def perform_in(
         self, interval: float | timedelta, /, *args: P.args, **kwargs: P.kwargs

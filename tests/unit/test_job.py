@@ -232,6 +232,10 @@ MISSPELT = {
     "retires": "retry",
     "retries": "retry",
     "max_retries": "retry",
+    "retry_backoff": "retry_in",
+    "time_limit": "timeout",
+    "job_timeout": "timeout",
+    "on_failure": "on_exhausted",
     "retry-for": "retry_for",
     "retryqueue": "retry_queue",
     "back_trace": "backtrace",
@@ -264,6 +268,104 @@ def test_misspelt_options(wrong: str, right: str, redis: redis_py.Redis) -> None
         with pytest.raises(ArgumentError, match=f"'{wrong}' is not .*did you mean '{right}'"):
             place()
     assert redis.keys() == []
+
+
+def test_a_slip_in_what_only_an_item_has() -> None:
+    item = {"class": "A", "args": [[]], "spred": 60}
+    with pytest.raises(ArgumentError, match=r"'spred' is not .*did you mean 'spread_interval'"):
+        default_client().push_bulk(item)
+
+
+@pytest.mark.parametrize("name", ["countdown", "eta", "delay", "wait", "wait_until", "run_at"])
+def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.Redis) -> None:
+    """Taken for a field of the application, it would let the job run at once."""
+    for push in (
+        lambda: job(**{name: 60})(later),  # type: ignore[call-overload]
+        lambda: add.set(**{name: 60}),  # type: ignore[arg-type]
+        lambda: default_client().push({"class": "A", "args": [], name: 60}),
+        lambda: default_client().push_bulk({"class": "A", "args": [[]], name: 60}),
+    ):
+        with pytest.raises(ArgumentError, match=f"'{name}' is not .*perform_in .*'at' of the item"):
+            push()
+    assert redis.keys() == []
+    default_client().push({"class": "A", "args": [], "extra": {name: 60}})
+    assert queued(redis)[0][name] == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    {
+        "priority": "a job has no priority, but its queue may have",
+        "expires": "a job that waits does not expire",
+        "cron": "there are no periodic jobs",
+        "lock": "there are no unique jobs",
+        "rate_limit": "there are no rate limits",
+        "result_ttl": "results are not kept",
+    }.items(),
+)
+def test_options_for_what_jobd_does_not_do(name: str, why: str) -> None:
+    for place in (
+        lambda: job(**{name: 5})(later),  # type: ignore[call-overload]
+        lambda: Resize.set(**{name: 5}),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ArgumentError) as refused:
+            place()
+        assert f"'{name}' is not an option: {why}; docs/limits.md says" in str(refused.value)
+        assert "A field of your own goes into extra=" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("queue", "mail"),
+        ("retry", 5),
+        ("retry", False),
+        ("timeout", timedelta(seconds=5)),
+        ("name", "Invoice"),
+        ("tags", ["billing"]),
+        ("extra", {"tenant": "acme"}),
+        ("retry_in", lambda self, count, error, payload: 60),
+        ("on_exhausted", staticmethod(print)),
+    ],
+)
+def test_options_in_the_body_of_a_class(name: str, value: Any) -> None:
+    """They look as if they had an effect, so each is refused where it is written."""
+    before = all_jobs()
+    with pytest.raises(ArgumentError, match=rf"'{name}' has no effect .*\(Job, {name}=\.\.\.\)"):
+        type("Bodily", (Job,), {name: value, "__module__": __name__, "perform": lambda self: None})
+    assert all_jobs() == before
+
+
+def test_methods_may_be_called_like_an_option() -> None:
+    class Named(Job, name="Named", queue="low"):
+        def queue(self) -> str:
+            return "mine"
+
+        @property
+        def timeout(self) -> int:
+            return 5
+
+        def perform(self) -> str:
+            return f"{self.queue()} {self.timeout}"
+
+    assert Named.perform_inline() == "mine 5"
+    assert lookup("Named").options["queue"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("pushing", "advice"),
+    [
+        (lambda: add.delay, True),  # type: ignore[attr-defined]
+        (lambda: add.set(queue="low").apply_async, True),  # type: ignore[attr-defined]
+        (lambda: add.enqueue, True),  # type: ignore[attr-defined]
+        (lambda: add.jid, False),  # type: ignore[attr-defined]
+    ],
+)
+def test_a_push_under_its_name_elsewhere(pushing: Callable[[], Any], advice: bool) -> None:
+    with pytest.raises(AttributeError, match="object has no attribute") as refused:
+        pushing()
+    assert ("perform_async pushes a call" in str(refused.value)) is advice
+    assert not hasattr(add, "delay")
 
 
 @pytest.mark.parametrize("name", ["name", "timeout", "retry_in", "on_exhausted"])
@@ -400,10 +502,73 @@ def test_bad_shapes() -> None:
 
     with pytest.raises(ArgumentError, match="is a generator: calling it would run none"):
         job(generator)
-    with pytest.raises(ArgumentError, match=r"Static\.perform must be a method, with self"):
 
-        class Static(Job, name="Static"):
-            perform = 5
+
+@pytest.mark.parametrize(
+    "perform",
+    [5, staticmethod(lambda path: path), classmethod(lambda cls, path: path), lambda: None],
+)
+def test_perform_takes_the_instance(perform: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"Static\.perform must be a method, with self"):
+        type("Static", (Job,), {"perform": perform, "__module__": __name__})
+
+
+def test_perform_may_take_everything_together() -> None:
+    class Together(Job, name="Together"):
+        def perform(*args: Any) -> list[Any]:
+            return list(args[1:])
+
+    assert Together.perform_inline(1, 2) == [1, 2]
+
+
+def test_an_instance_is_made_without_arguments() -> None:
+    before = all_jobs()
+    with pytest.raises(ArgumentError, match=r"Eager: .* its __init__ wants some .*'path'"):
+
+        class Eager(Job, name="Eager"):
+            def __init__(self, path: str) -> None: ...
+
+            def perform(self) -> None: ...
+
+    assert all_jobs() == before
+
+    class Ready(Job, name="Ready"):
+        def __init__(self, path: str = "x") -> None:
+            self.path = path
+
+        def perform(self) -> str:
+            return self.path
+
+    assert Ready.perform_inline() == "x"
+
+
+def test_options_without_a_name() -> None:
+    for decorate in (job, job(retry=5)):
+        with pytest.raises(ArgumentError, match=r"not on 'mail'; .* as in @job\(queue='mail'\)"):
+            decorate("mail")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "instead"),
+    [
+        ("test_job.add", "'tests.unit.test_job.add' is registered"),
+        ("tests.unit.test_job.resise", "'tests.unit.test_job.Resize' is registered"),
+        ("Invoice", ""),
+        ("x" * 100_000, ""),
+    ],
+)
+def test_what_is_registered_instead(unknown: str, instead: str) -> None:
+    with pytest.raises(UnknownJobError) as refused:
+        lookup(unknown)
+    assert str(refused.value).endswith(f"name=...{'; ' * bool(instead)}{instead}")
+
+
+def test_an_item_with_the_job_instead_of_its_name() -> None:
+    for what in (add, Resize):
+        with pytest.raises(
+            ArgumentError, match=r"the name of a job, not .*; it pushes itself: perf"
+        ):
+            default_client().push({"class": what, "args": []})
 
 
 def test_retry_for_is_whole_seconds() -> None:

@@ -51,7 +51,7 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 # Of `python -m benchmarks`, which is no part of the package.
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
-FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source"}
+FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
 # Of Django and Celery, of RQ, of Sidekiq.
 _OF_OTHERS = (
     "on_commit acks_late before_task_publish default_retry_delay dont_autoretry_for on_failure "
