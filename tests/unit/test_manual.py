@@ -54,7 +54,8 @@ FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
 # Of Django and Celery, of RQ, of Sidekiq.
 _OF_OTHERS = (
-    "on_commit acks_late before_task_publish broker_url default_retry_delay dont_autoretry_for on_failure "
+    "on_commit acks_late before_task_publish broker_url "
+    "default_retry_delay dont_autoretry_for on_failure "
     "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "
     "task_reject_on_worker_lost task_routes time_limit worker_max_memory_per_child "
     "worker_max_tasks_per_child worker_prefetch_multiplier worker_process_init worker_shutdown "
