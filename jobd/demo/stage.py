@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis as redis_py
 
-import jobd
 from jobd import api
 from jobd.demo.events import Events
 from jobd.demo.scene import Scene, Worker
@@ -121,7 +121,7 @@ class Stage:
 
     @staticmethod
     def _examples() -> Path:
-        package = Path(jobd.__file__).parent
+        package = Path(str(files("jobd")))
         for place in (package / "examples", package.parent / "examples"):
             if (place / "app.py").exists():
                 return place

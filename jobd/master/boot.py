@@ -6,14 +6,12 @@ A bad deploy must fail at the prompt, with the worker's own words, instead of fo
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from jobd.errors import Exit
 from jobd.master.child import Child, Failure, Reason
+from jobd.master.daemon import Daemon
 from jobd.master.fork import KEEPER
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 _EXTEND_EVERY = 10.0
 _FAILURES_PER_WORKER = 3
@@ -22,41 +20,42 @@ _FAILURES_PER_WORKER = 3
 class Boot:
     """The breaker of one master's start."""
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, fail: Callable[[int, str], None]) -> None:
+        self._daemon = daemon
+        self._fail = fail
         self._failures = 0
         self._sound = False
         self._last: Failure | None = None
-        self._start_by = time.monotonic() + master.config.start_timeout
+        self._start_by = time.monotonic() + daemon.config.start_timeout
         self._next_extension = time.monotonic() + _EXTEND_EVERY
 
     def advance(self, now: float) -> None:
         """Called by every turn of the loop while the daemon starts."""
-        if self._master.staff.slots.complete():
-            self._master.ready()
+        if self._daemon.staff.slots.complete():
+            self._daemon.ready()
         elif now >= self._start_by:
             self._not_in_time()
         elif now >= self._next_extension:
             self._next_extension = now + _EXTEND_EVERY
-            self._master.notifier.extend(2 * _EXTEND_EVERY)
+            self._daemon.notifier.extend(2 * _EXTEND_EVERY)
 
     def postpone(self, seconds: float) -> None:
         """Nobody ran for so long."""
         self._start_by += seconds
 
     def _not_in_time(self) -> None:
-        master = self._master
-        children = master.staff.slots.children()
+        daemon = self._daemon
+        children = daemon.staff.slots.children()
         notes = {child.note for child in children if child.note}
         # One that has been at Redis may still be refused what it needs to begin.
         notes |= {f"Redis: {child.outage}" for child in children if child.outage}
-        text = f"not ready within {master.config.start_timeout:g} seconds (start_timeout)"
+        text = f"not ready within {daemon.config.start_timeout:g} seconds (start_timeout)"
         if notes:
-            master.ending.fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(sorted(notes))}")
+            self._fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(sorted(notes))}")
         elif self._last is not None:
-            master.ending.fail(self._last.code, f"{text}: {self._last.reason}")
+            self._fail(self._last.code, f"{text}: {self._last.reason}")
         else:
-            master.ending.fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
+            self._fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
 
     def child_ready(self, child: Child) -> None:
         """A child has booted; if it is a worker, the application works. That it can be imported,
@@ -69,17 +68,17 @@ class Boot:
             return
         failure = self._last = child.failure or self._explain(child, cause)
         self._failures += 1
-        too_many = self._failures >= _FAILURES_PER_WORKER * self._master.config.workers
+        too_many = self._failures >= _FAILURES_PER_WORKER * self._daemon.config.workers
         # Where one could boot, the others may yet: they are tried again until the time is up.
         if (failure.permanent or too_many) and not self._sound:
-            self._master.ending.fail(failure.code, failure.reason)
+            self._fail(failure.code, failure.reason)
 
     def _explain(self, child: Child, cause: str) -> Failure:
         if child.reason is Reason.LATE:
             return Failure(
                 Exit.NO_APPLICATION if child.role != KEEPER else Exit.SOFTWARE,
                 False,
-                f"{child.role} did not get ready within {self._master.config.boot_timeout:g} "
+                f"{child.role} did not get ready within {self._daemon.config.boot_timeout:g} "
                 "seconds (boot_timeout); its last stacks are in the log",
             )
         return Failure(Exit.SOFTWARE, False, f"{child.role} died while it was starting: {cause}")

@@ -123,3 +123,13 @@ def _decode(line: bytearray) -> Message:
     if type(message.get("type")) is not str:
         raise Nonsense(f"{bytes(line[:60])!r}: there is no type")
     return message
+
+
+class ForkRequest(msgspec.Struct, frozen=True):
+    """What the zygote is asked for. With it come the descriptors of the worker's end of the line,
+    of its page and of its dump memory."""
+
+    role: str
+    index: int
+    generation: int
+    nonce: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobd import log
 from jobd.errors import ConfigError
@@ -13,13 +13,15 @@ from jobd.master import report, scale
 from jobd.master.channel import Message
 from jobd.master.child import Child, Stage
 from jobd.master.control import Client
+from jobd.master.daemon import Daemon
 from jobd.master.gathering import Gathering
 from jobd.master.launch import Verdict
+from jobd.master.oversight import Oversight
+from jobd.master.ownlog import OwnLog
 from jobd.master.phase import Phase
+from jobd.master.reload import Reload
+from jobd.master.stop import Stop
 from jobd.master.threaddump import ThreadDump
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 _ANSWER_WITHIN = 5.0
 _LONGEST_STOP = 86400
@@ -35,8 +37,14 @@ def _names(children: Iterable[Child]) -> str:
 class Commands:
     """The requests of the control socket, and the signals that ask for the same."""
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def __init__(
+        self, daemon: Daemon, ending: Stop, reloads: Reload, own_log: OwnLog, oversight: Oversight
+    ) -> None:
+        self._daemon = daemon
+        self._ending = ending
+        self._reloads = reloads
+        self._own_log = own_log
+        self._oversight = oversight
         self._stopping: list[Client] = []
         self._actions: dict[str, Callable[[Client, Message], None]] = {
             "status": self._status,
@@ -69,50 +77,48 @@ class Commands:
     def farewell(self, verdict: Verdict) -> None:
         """Tell those who wait for the end that this is it."""
         for client in self._stopping:
-            client.done(
-                code=int(verdict.code), text=verdict.text, returned=self._master.ending.returned
-            )
+            client.done(code=int(verdict.code), text=verdict.text, returned=self._ending.returned)
 
     def _status(self, client: Client, _request: Message) -> None:
-        master = self._master
+        daemon = self._daemon
         client.done(
             status=report.status(
-                master.phase,
-                master.cause,
-                master.entered,
-                master.generation,
-                master.started,
-                master.staff,
-                master.config,
-                postponed=master.reload.postponed,
-                reload_trouble=master.reload.trouble,
-                crash_loop=master.oversight.crash_loop,
+                daemon.phase,
+                daemon.cause,
+                daemon.entered,
+                daemon.generation,
+                daemon.started,
+                daemon.staff,
+                daemon.config,
+                postponed=self._reloads.postponed,
+                reload_trouble=self._reloads.trouble,
+                crash_loop=self._oversight.crash_loop,
             )
         )
 
     def _quiet(self, client: Client, _request: Message) -> None:
-        master = self._master
-        if master.phase.ending:
+        daemon = self._daemon
+        if daemon.phase.ending:
             client.failed("it is stopping")
             return
         affected = self._workers(Stage.READY)
-        starting = master.phase is Phase.STARTING
-        master.quiet(client.who)
+        starting = daemon.phase is Phase.STARTING
+        daemon.quiet(client.who)
         if starting:
             client.done(text="it is starting and will be quiet as soon as it is ready")
             return
         self._await("quieted", affected, _ANSWER_WITHIN, client)
 
     def _resume(self, client: Client, _request: Message) -> None:
-        if self._master.phase.ending:
+        if self._daemon.phase.ending:
             client.failed("it is stopping; a stop cannot be taken back")
             return
         affected = self._workers(Stage.QUIET)
-        self._master.resume(client.who)
+        self._daemon.resume(client.who)
         self._await("resumed", affected, _ANSWER_WITHIN, client)
 
     def _workers(self, stage: Stage) -> list[Child]:
-        children = self._master.staff.slots.worker_children()
+        children = self._daemon.staff.slots.worker_children()
         return [child for child in children if child.stage is stage]
 
     def _await(self, kind: str, children: list[Child], seconds: float, client: Client) -> None:
@@ -123,7 +129,7 @@ class Commands:
                 client.done()
 
         client.send("accepted")
-        self._master.staff.gatherings.ask(
+        self._daemon.staff.gatherings.ask(
             Gathering(kind, children, time.monotonic() + seconds, finish)
         )
 
@@ -134,36 +140,36 @@ class Commands:
         ):
             client.failed(f"timeout must be a number of seconds from 0 to {_LONGEST_STOP}")
             return
-        self._master.ending.gracefully(client.who, timeout)
-        client.accept(self._master.ending.waits_for, limit=self._master.ending.limit)
+        self._ending.gracefully(client.who, timeout)
+        client.accept(self._ending.waits_for, limit=self._ending.limit)
         self._stopping.append(client)
 
     def _reload(self, client: Client, _request: Message) -> None:
-        if error := self._master.reload.request(client.who, client):
+        if error := self._reloads.request(client.who, client):
             client.failed(error)
-        elif self._master.reload.postponed:
+        elif self._reloads.postponed:
             client.done(postponed=True)
         else:
-            client.accept(self._master.reload.waits_for)
+            client.accept(self._reloads.waits_for)
 
     def _retire(self, client: Client, request: Message) -> None:
-        master, number = self._master, request.get("slot")
-        slots = master.staff.slots.workers
+        daemon, number = self._daemon, request.get("slot")
+        slots = daemon.staff.slots.workers
         if type(number) is not int or not 0 <= number < len(slots):
             client.failed(self._no_worker(number))
-        elif master.phase.quiet:
+        elif daemon.phase.quiet:
             client.failed("the daemon is quiet, and replaces nobody before the resume")
-        elif master.phase is not Phase.RUNNING:
-            client.failed(f"the daemon is {master.phase}")
+        elif daemon.phase is not Phase.RUNNING:
+            client.failed(f"the daemon is {daemon.phase}")
         elif (child := slots[number].child) is None or child.stage is not Stage.READY:
             client.failed(f"worker.{number} is not at work")
         else:
-            master.oversight.recycle.want(child, f"asked for by {client.who}")
+            self._oversight.recycle.want(child, f"asked for by {client.who}")
             client.done(pid=child.pid)
 
     def _no_worker(self, number: object) -> str:
         """Why *number* is not that of a worker."""
-        slots = self._master.staff.slots
+        slots = self._daemon.staff.slots
         for child in slots.worker_children():
             if child.pid == number:
                 return f"{number} is the process id of {child.role}: give {child.role}"
@@ -173,12 +179,12 @@ class Commands:
 
     def _scale(self, client: Client, request: Message) -> None:
         try:
-            count = scale.allowed(self._master, request.get("workers"))
+            count = scale.allowed(self._daemon, request.get("workers"))
         except ConfigError as error:
             client.failed(str(error))
             return
-        before = list(self._master.staff.slots.workers)
-        scale.scale(self._master, count, client.who)
+        before = list(self._daemon.staff.slots.workers)
+        scale.scale(self._daemon, count, client.who)
         leaving = {slot.role: slot.child.pid for slot in before[count:] if slot.child is not None}
         client.done(before=len(before), leaving=leaving)
 
@@ -195,8 +201,8 @@ class Commands:
 
     def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
         # The master first: the file then exists with the right owner.
-        problems = [error] if (error := self._master.own_log.reopen()) else []
-        staff = self._master.staff
+        problems = [error] if (error := self._own_log.reopen()) else []
+        staff = self._daemon.staff
         staff.tell({"type": "reopen"})
         # One that boots reads its messages when it has booted.
         awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
@@ -218,7 +224,7 @@ class Commands:
         staff.gatherings.ask(Gathering("reopened", awaited, deadline, finish))
 
     def _threads(self, client: Client, request: Message) -> None:
-        children = self._master.staff.slots.children()
+        children = self._daemon.staff.slots.children()
         # By role and by process id, for both are in `jobctl status`.
         names: dict[str, Child | None] = {"master": None, str(os.getpid()): None}
         names |= {str(key): child for child in children for key in (child.pid, child.role)}
@@ -233,7 +239,7 @@ class Commands:
         busy = request.get("busy") is True
         client.send("accepted")
         ThreadDump(
-            self._master.staff,
+            self._daemon.staff,
             lambda _role, text: client.send("text", text=text),
             lambda mute: client.done(raw=mute),
             [one for one in chosen if one and (not busy or one.workplace.page.sequences())],
@@ -245,9 +251,9 @@ class Commands:
     def dump_to_log(self, _cause: str) -> None:
         """TTIN: every thread's stack, in the log."""
         ThreadDump(
-            self._master.staff,
+            self._daemon.staff,
             lambda role, text: logger.info("thread_dump", of=role, stack=text),
             lambda mute: logger.info("thread_dump_complete", raw=mute),
-            self._master.staff.slots.children(),
+            self._daemon.staff.slots.children(),
             master=True,
         )

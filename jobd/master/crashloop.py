@@ -11,18 +11,16 @@ back at once.
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from jobd import log
 from jobd.errors import Exit
-from jobd.master.child import Child
+from jobd.master.child import BACKOFF_CAP, Child
+from jobd.master.daemon import Daemon
 from jobd.master.phase import Phase
-from jobd.master.slot import BACKOFF_CAP
 from jobd.master.slots import Slots
 from jobd.naming import JobName
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 WITHIN = 60.0
 """Seconds in which so many crashes are a loop, and without any after which it is over."""
@@ -57,22 +55,23 @@ class CrashLoop:
         reason: what goes on, in words, and with which job; "" while there is no crash loop.
     """
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, daemon: Daemon, give_up: Callable[[int, str], None]) -> None:
         self.reason = ""
-        self._master = master
+        self._daemon = daemon
+        self._give_up = give_up
         self._crashes: deque[_Crash] = deque()
         self._last = ""
         self._next_report = 0.0
 
     @property
     def _slots(self) -> Slots:
-        return self._master.staff.slots
+        return self._daemon.staff.slots
 
     def child_gone(self, child: Child, cause: str, now: float) -> None:
         """A child has been reaped."""
         if child.planned or child.beside:
             return
-        if self._master.phase is Phase.STARTING or self._master.phase.ending:
+        if self._daemon.phase is Phase.STARTING or self._daemon.phase.ending:
             return
         running = child.workplace.page.running()
         self._crashes.append(_Crash(now, [name for job in running if (name := job.name)]))
@@ -103,9 +102,9 @@ class CrashLoop:
         self._report(now)
         # Also those whose short back-off has just begun.
         self._slots.hold_back(BACKOFF_CAP)
-        self._master.retitle()
-        if self._master.config.exit_on_crash_loop:
-            self._master.ending.give_up(
+        self._daemon.retitle()
+        if self._daemon.config.exit_on_crash_loop:
+            self._give_up(
                 Exit.SOFTWARE,
                 f"crash loop (exit_on_crash_loop): {self.reason}",
             )
@@ -118,7 +117,7 @@ class CrashLoop:
         if not self._crashes:
             self.reason = ""
             self._slots.hold_back(0.0)
-            self._master.retitle()
+            self._daemon.retitle()
             logger.info("crash_loop_over")
         elif now >= self._next_report:
             self._report(now)

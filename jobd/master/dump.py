@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from jobd.master.state import create
+from jobd.master.safepath import create
 
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"

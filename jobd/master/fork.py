@@ -18,14 +18,11 @@ from jobd.master.birth import Birth
 from jobd.master.channel import Channel
 from jobd.master.logfile import LogFile
 from jobd.master.seat import Seat
-from jobd.master.signals import CHILD_DEAF_TO, MASTER_SIGNALS
+from jobd.master.signals import BLOCKED
 from jobd.master.workplace import Workplace
 
 KEEPER = "keeper"
 ZYGOTE = "zygote"
-
-BLOCKED = MASTER_SIGNALS | CHILD_DEAF_TO
-"""The signals that nobody may get around a fork."""
 
 Main = Callable[[Seat], int]
 """The life of a child; returns its exit code."""

@@ -20,7 +20,7 @@ from jobd.errors import Exit, JobdError
 from jobd.master import orphans, pidfile, report, signals
 from jobd.master.birth import become_subreaper
 from jobd.master.boot import Boot
-from jobd.master.child import Child, Reason
+from jobd.master.child import Child, Reason, Slot
 from jobd.master.commands import Commands
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.launch import Launch, Verdict
@@ -30,9 +30,9 @@ from jobd.master.oversight import Oversight
 from jobd.master.ownlog import OwnLog
 from jobd.master.phase import Phase
 from jobd.master.recoveries import Recoveries
+from jobd.master.recycle import Recycle
 from jobd.master.reload import Reload
 from jobd.master.rundir import RunDirectory
-from jobd.master.slot import Slot
 from jobd.master.staff import Staff
 from jobd.master.state import State
 from jobd.master.stop import Stop
@@ -92,12 +92,13 @@ class Master:
         self._wait = wait
         self._signals: signals.SignalInbox | None = None
         self.staff = Staff(config, Forker(config, logfile, self._leave_behind), self.selector, self)
-        self.ending = Stop(self)
-        self.reload = Reload(self, reread)
-        self._commands = Commands(self)
-        self.boot = Boot(self)
-        self.own_log = OwnLog(self, self._rundir.trim_dump)
-        self.oversight = Oversight(self)
+        recycle = Recycle(self)
+        self._reload = Reload(self, reread, recycle)
+        self._ending = Stop(self, self._reload.cancel)
+        self._boot = Boot(self, self._ending.fail)
+        self._oversight = Oversight(self, recycle, self._boot.postpone, self._ending.give_up)
+        self._own_log = OwnLog(self.staff, logfile, self._rundir.trim_dump)
+        self._commands = Commands(self, self._ending, self._reload, self._own_log, self._oversight)
         self._quiet_when_ready = ""
         self._reaper = os.getpid() == 1
         self._unsaved = True
@@ -149,7 +150,7 @@ class Master:
     def _patience(self) -> float:
         deadlines = [
             time.monotonic() + _TICK,
-            self.oversight.rescue.next_look,
+            self._oversight.rescue.next_look,
             self.staff.slots.next_deadline(),
             self.staff.gatherings.next_deadline(),
             self.notifier.next_deadline(),
@@ -165,25 +166,25 @@ class Master:
         slots = self.staff.slots
         if self._reaper:
             self.staff.reap_strangers()
-        self.oversight.turn(now)
+        self._oversight.turn(now)
         slots.tick(now)
         self.staff.gatherings.turn(now)
         if self.phase.ending:
-            self.ending.advance(now)
+            self._ending.advance(now)
         else:
             self._advance(now)
         slots.watch_writes()
         self._rundir.turn(now)
-        self.own_log.turn(now)
+        self._own_log.turn(now)
         self.notifier.turn(self.line())
         if self._unsaved and now >= self._rundir.next_save:
             self._save()
 
     def _advance(self, now: float) -> None:
         if self.phase is Phase.STARTING:
-            self.boot.advance(now)
+            self._boot.advance(now)
         elif self.phase is Phase.RELOADING:
-            self.reload.advance()
+            self._reload.advance()
         elif self.phase is Phase.QUIETING and all(
             child.idle for child in self.staff.slots.worker_children()
         ):
@@ -228,8 +229,8 @@ class Master:
             self.phase,
             self.generation,
             self.staff,
-            self.reload.trouble,
-            self.oversight.crash_loop,
+            self._reload.trouble,
+            self._oversight.crash_loop,
         )
 
     def ready(self) -> None:
@@ -248,7 +249,7 @@ class Master:
             logger.info("quiet_postponed", cause=cause)
         elif self.phase in (Phase.RUNNING, Phase.RELOADING):
             reloading = self.phase is Phase.RELOADING
-            self.reload.cancel("the daemon was told to be quiet")
+            self._reload.cancel("the daemon was told to be quiet")
             self.enter(Phase.QUIETING, cause)
             if reloading:  # else systemd would wait for the end of what it takes for a reload
                 self.notifier.ready(self.line())
@@ -260,7 +261,7 @@ class Master:
         if self.phase.quiet:
             self.enter(Phase.RUNNING, f"resumed: {cause}")
         self.staff.tell({"type": "resume"})
-        self.reload.resumed()
+        self._reload.resumed()
 
     # What children do --------------------------------------------------------------------------
 
@@ -272,19 +273,19 @@ class Master:
             self.staff.slots.stop(child, Reason.STOP, time.monotonic())
 
     def child_ready(self, child: Child) -> None:
-        self.boot.child_ready(child)
-        self.oversight.child_ready(child)
+        self._boot.child_ready(child)
+        self._oversight.child_ready(child)
         if self.phase.quiet:
             child.tell({"type": "quiet"})
 
     def child_gone(self, child: Child, cause: str) -> None:
-        self.reload.exited(child, cause)
-        self.oversight.child_gone(child, cause, time.monotonic())
+        self._reload.exited(child, cause)
+        self._oversight.child_gone(child, cause, time.monotonic())
         if self.phase is Phase.STARTING:
-            self.boot.child_gone(child, cause)
+            self._boot.child_gone(child, cause)
 
     def taken_over(self, identity: str, jobs: int) -> None:
-        self.oversight.rescue.taken_over(identity, jobs, time.monotonic())
+        self._oversight.rescue.taken_over(identity, jobs, time.monotonic())
 
     def changed(self) -> None:
         self._unsaved = True
@@ -295,8 +296,8 @@ class Master:
         cause = f"signal {signum.name.removeprefix('SIG')}"
         # SIGCHLD is only a wake-up.
         action: Callable[[str], None] | None = {
-            signal.SIGQUIT: self.ending.at_once,
-            signal.SIGTERM: self.ending.gracefully,
+            signal.SIGQUIT: self._ending.at_once,
+            signal.SIGTERM: self._ending.gracefully,
             signal.SIGINT: self._on_interrupt,
             signal.SIGUSR1: self.quiet,
             signal.SIGTSTP: self.quiet,
@@ -310,14 +311,14 @@ class Master:
 
     def _on_interrupt(self, cause: str) -> None:
         if self._foreground:
-            self.ending.insist(cause)
+            self._ending.insist(cause)
         else:
-            self.ending.gracefully(cause)
+            self._ending.gracefully(cause)
 
     def _on_hangup(self, cause: str) -> None:
         if self._terminal:
-            self.ending.gracefully(f"{cause}: the terminal was closed")
-        elif self.reload.request(cause):
+            self._ending.gracefully(f"{cause}: the terminal was closed")
+        elif self._reload.request(cause):
             # Under Type=notify-reload systemd waits for an answer to its HUP, whatever that is.
             if self.phase is Phase.RELOADING:
                 self.notifier.reloading()  # what goes on says that it is ready at its end

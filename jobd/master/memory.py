@@ -11,15 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.master import procs
 from jobd.master.child import Child, Reason, Stage
+from jobd.master.daemon import Daemon
 from jobd.master.recycle import Recycle
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 MEASURE_EVERY = 30.0
 GROWN = 1.25
@@ -46,8 +43,8 @@ class _Sample:
 class Memory:
     """The memory of one master's children."""
 
-    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, dump: Callable[[Child], None], recycle: Recycle) -> None:
+        self._daemon = daemon
         self._dump = dump
         self._recycle = recycle
         self._samples: dict[Child, _Sample] = {}
@@ -59,7 +56,7 @@ class Memory:
         if not child.is_worker:
             return
         used = self._at_start[child] = procs.proportional_bytes(child.pid) / _MEGABYTE
-        config = self._master.config
+        config = self._daemon.config
         for name in ("memory_soft", "memory_hard"):
             limit = getattr(config, name)
             if limit and used > limit:
@@ -78,7 +75,7 @@ class Memory:
         known = self._samples
         self._samples = {
             child: known.get(child) or _Sample(float("-inf"), 0)
-            for child in self._master.staff.slots.children()
+            for child in self._daemon.staff.slots.children()
             if child.stage is not Stage.BOOTING
         }
         self._at_start = {child: self._at_start.get(child, 0.0) for child in self._samples}
@@ -95,10 +92,10 @@ class Memory:
             sample.at = now
             sample.resident = resident
             child.memory = procs.proportional_bytes(child.pid)
-            self._master.changed()
+            self._daemon.changed()
 
     def _judge(self, child: Child, sample: _Sample, now: float) -> None:
-        config = self._master.config
+        config = self._daemon.config
         used = child.memory / _MEGABYTE
         start = self._at_start.get(child, 0.0)
         if config.memory_hard and start <= config.memory_hard < used and not sample.over:
@@ -109,7 +106,7 @@ class Memory:
                 child, f"it uses {used:.0f} MB (memory_soft is {config.memory_soft})"
             )
         if sample.over and child.idle and child.stage is not Stage.STOPPING:
-            self._master.staff.slots.stop(child, Reason.MEMORY, now)
+            self._daemon.staff.slots.stop(child, Reason.MEMORY, now)
 
     def _end(self, child: Child, used: float, now: float) -> None:
         logger.error(
@@ -117,7 +114,7 @@ class Memory:
             child=child.role,
             child_pid=child.pid,
             megabytes=round(used),
-            limit=self._master.config.memory_hard,
+            limit=self._daemon.config.memory_hard,
             running=child.jobs,
         )
         self._dump(child)

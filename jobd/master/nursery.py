@@ -15,9 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
-from jobd.master.channel import Channel, ChannelClosed, Message, Nonsense
+from jobd.master.channel import Channel, ChannelClosed, ForkRequest, Message, Nonsense
 from jobd.master.child import Child
 from jobd.master.fork import ZYGOTE, Forked, Forker, adopt
 from jobd.master.seat import Seat
@@ -26,16 +24,6 @@ from jobd.outward import encode
 
 BORN_WITHIN = 10.0
 """Seconds after which a zygote that has not delivered is taken to hang."""
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What the zygote is asked for. With it come the descriptors of the worker's end of the line,
-    of its page and of its dump memory."""
-
-    role: str
-    index: int
-    generation: int
-    nonce: str
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +93,7 @@ class Nursery:
         """
         if zygote.requests is None:
             raise AssertionError(f"{zygote.role} is no zygote")
-        request = Request(role, index, zygote.generation, nonce)
+        request = ForkRequest(role, index, zygote.generation, nonce)
         ours, theirs = Channel.pair()
         try:
             packet = encode(request)

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.master.child import Child, Stage
+from jobd.master.daemon import Daemon
 from jobd.master.recycle import Recycle
 from jobd.master.scoreboard import MAIN_BEAT, Running
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 HEALTHY = 5.0
 """Seconds since the last beat of a worker whose main thread is well. Only such a one can raise
@@ -45,8 +42,8 @@ class _Case:
 class Overdue:
     """The jobs of one master's workers that go on after their deadline."""
 
-    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, dump: Callable[[Child], None], recycle: Recycle) -> None:
+        self._daemon = daemon
         self._dump = dump
         self._recycle = recycle
         self._cases: dict[Child, _Case] = {}
@@ -61,7 +58,7 @@ class Overdue:
         known = self._cases
         self._cases = {
             child: known.get(child) or _Case()
-            for child in self._master.staff.slots.worker_children()
+            for child in self._daemon.staff.slots.worker_children()
             if child.stage is not Stage.BOOTING
         }
         for child, case in self._cases.items():
@@ -80,7 +77,7 @@ class Overdue:
             case.told.add(job.sequence)
             self._log(child, job, now)
         if new:
-            self._master.changed()
+            self._daemon.changed()
             if now - case.dumped_at >= DUMP_AGAIN:
                 case.dumped_at = now
                 self._dump(child)
@@ -89,7 +86,7 @@ class Overdue:
 
     def _late(self, child: Child, case: _Case, now: float) -> list[Running]:
         """The jobs to be acted upon, the longest overdue first."""
-        grace = self._master.config.job_kill_grace
+        grace = self._daemon.config.job_kill_grace
         if not grace:
             return []
         late = [
@@ -117,7 +114,7 @@ class Overdue:
         more = f", and {others} more" if others else ""
         seconds = now - first.deadline / 1e9
         if not child.trouble:
-            self._master.changed()
+            self._daemon.changed()
         # Not each time that it counts on: the state file would be written every second.
         child.trouble = case.trouble = f"{which} is {seconds:.0f} s past its timeout{more}"
 
@@ -127,5 +124,5 @@ class Overdue:
             logger.info("jobs_not_overdue", child=child.role, child_pid=child.pid)
             if child.trouble == case.trouble:
                 child.trouble = ""
-                self._master.changed()
+                self._daemon.changed()
             case.trouble = ""

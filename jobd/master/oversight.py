@@ -7,20 +7,18 @@ that none takes a pause of the whole machine for a fault of the children.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from jobd import log
 from jobd.master.child import Child
 from jobd.master.crashloop import CrashLoop
+from jobd.master.daemon import Daemon
 from jobd.master.memory import Memory
 from jobd.master.overdue import Overdue
 from jobd.master.recycle import Recycle
 from jobd.master.rescue import Rescue
 from jobd.master.threaddump import ThreadDump
 from jobd.master.watch import Watch
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 EVERY = 1.0
 
@@ -32,16 +30,28 @@ logger = log.get("jobd.master")
 
 
 class Oversight:
-    """The policies of one master."""
+    """The policies of one master.
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
-        self.recycle = Recycle(master)
-        self._watch = Watch(master, self._dump, self.recycle)
-        self._overdue = Overdue(master, self._dump, self.recycle)
-        self._memory = Memory(master, self._dump, self.recycle)
-        self._crashes = CrashLoop(master)
-        self.rescue = Rescue(master)
+    Args:
+        postpone: what else has a deadline gets so many seconds more.
+        give_up: ends the daemon, with an exit code and the reason.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        recycle: Recycle,
+        postpone: Callable[[float], None],
+        give_up: Callable[[int, str], None],
+    ) -> None:
+        self._daemon = daemon
+        self._postpone = postpone
+        self.recycle = recycle
+        self._watch = Watch(daemon, self._dump, self.recycle)
+        self._overdue = Overdue(daemon, self._dump, self.recycle)
+        self._memory = Memory(daemon, self._dump, self.recycle)
+        self._crashes = CrashLoop(daemon, give_up)
+        self.rescue = Rescue(daemon)
         self._last_turn = 0.0
         self._next_look = 0.0
 
@@ -70,13 +80,13 @@ class Oversight:
         logger.warning("master_was_paused", seconds=round(seconds, 1))
         self._watch.excuse(now)
         self._overdue.excuse(now)
-        self._master.staff.slots.postpone(seconds)
-        self._master.boot.postpone(seconds)
+        self._daemon.staff.slots.postpone(seconds)
+        self._postpone(seconds)
 
     def _dump(self, child: Child) -> None:
         """Have the stacks of one child in the log within two seconds."""
         ThreadDump(
-            self._master.staff,
+            self._daemon.staff,
             lambda role, text: logger.warning(
                 "child_stacks", child=role, child_pid=child.pid, stack=text
             ),

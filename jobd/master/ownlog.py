@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from jobd import log
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
+from jobd.master.logfile import LogFile
+from jobd.master.staff import Staff
 
 _LOOK_EVERY = 10.0
 
@@ -23,14 +21,15 @@ class OwnLog:
         trim: throws the master's own dump away if it is too large.
     """
 
-    def __init__(self, master: Master, trim: Callable[[], None]) -> None:
-        self._master = master
+    def __init__(self, staff: Staff, logfile: LogFile, trim: Callable[[], None]) -> None:
+        self._staff = staff
+        self._logfile = logfile
         self._trim = trim
         self._next_look = time.monotonic() + _LOOK_EVERY
 
     def reopen(self) -> str | None:
         """Open it anew; returns the error, if any. The master goes first: it creates the file."""
-        error = self._master.logfile.reopen()
+        error = self._logfile.reopen()
         self._next_look = time.monotonic() + _LOOK_EVERY
         if error is None:  # the log file itself reports a failure
             logger.info("log_reopened")
@@ -42,8 +41,7 @@ class OwnLog:
             return
         self._next_look = now + _LOOK_EVERY
         self._trim()
-        staff = self._master.staff
-        for child in staff.slots.children():
+        for child in self._staff.slots.children():
             child.workplace.dump.trim()
-        if self._master.logfile.moved() and self.reopen() is None:
-            staff.tell({"type": "reopen"})
+        if self._logfile.moved() and self.reopen() is None:
+            self._staff.tell({"type": "reopen"})

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from jobd.errors import PidfileError
 from jobd.master import procs, safepath, state
-from jobd.master.state import create
+from jobd.master.safepath import create
 
 DEFAULT = Path("/run/jobd/jobd.pid")
 

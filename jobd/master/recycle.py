@@ -13,15 +13,12 @@ many may be leaving is up to ``max_extra``, as in a reload.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.master.child import Child, Reason, Stage
+from jobd.master.daemon import Daemon
 from jobd.master.phase import Phase
 from jobd.master.succession import Outcome, Succession, leaving, may_begin
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 SPREAD = 0.2
 """Of a limit, by which it is larger or smaller for one worker."""
@@ -36,8 +33,8 @@ logger = log.get("jobd.master")
 class Recycle:
     """The recycling of one master's workers."""
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._wishes: dict[Child, str] = {}
         self._urgent: dict[Child, str] = {}
         self._spread: dict[Child, float] = {}
@@ -59,8 +56,8 @@ class Recycle:
 
     def look(self, now: float) -> None:
         """Look who has reached a limit; called once a second."""
-        config = self._master.config
-        workers = self._master.staff.slots.worker_children()
+        config = self._daemon.config
+        workers = self._daemon.staff.slots.worker_children()
         known = self._spread
         self._spread = {
             child: known.get(child) or random.uniform(1 - SPREAD, 1 + SPREAD) for child in workers
@@ -75,7 +72,7 @@ class Recycle:
 
     def advance(self, now: float) -> None:
         """Take the next step if it can be taken; called by every turn of the loop."""
-        if self._master.phase is not Phase.RUNNING:
+        if self._daemon.phase is not Phase.RUNNING:
             self._cancel()
         elif self._now is None:
             self._next(now)
@@ -83,7 +80,7 @@ class Recycle:
             self._go_on(self._now, now)
 
     def _next(self, now: float) -> None:
-        slots = self._master.staff.slots
+        slots = self._daemon.staff.slots
         self._wishes = self._still_possible(self._wishes)
         self._urgent = self._still_possible(self._urgent)
         # One that was made quiet by somebody is left alone meanwhile.
@@ -103,9 +100,9 @@ class Recycle:
         self._now = Succession(
             slots,
             child.slot,
-            self._master.generation,
+            self._daemon.generation,
             Reason.RECYCLE,
-            self._master.config.reload_timeout,
+            self._daemon.config.reload_timeout,
         )
 
     @staticmethod
@@ -118,13 +115,13 @@ class Recycle:
 
     def _crowded(self, child: Child) -> bool:
         """Whether it must wait until one that was replaced has left."""
-        slots, most = self._master.staff.slots, self._master.config.max_extra
+        slots, most = self._daemon.staff.slots, self._daemon.config.max_extra
         if child in self._urgent:
             return 0 < most <= leaving(slots, Reason.ROLL, Reason.RECYCLE)
         return leaving(slots, Reason.RECYCLE) > 0
 
     def _go_on(self, succession: Succession, now: float) -> None:
-        if succession.slot not in self._master.staff.slots.workers:
+        if succession.slot not in self._daemon.staff.slots.workers:
             self._now = None  # there are fewer by now, and both have been sent away
             return
         outcome = succession.advance()
@@ -150,5 +147,5 @@ class Recycle:
             return
         if self._now.advance() is Outcome.GOING_ON:
             self._now.cancel()
-            logger.info("recycle_cancelled", cause=self._master.phase)
+            logger.info("recycle_cancelled", cause=self._daemon.phase)
         self._now = None

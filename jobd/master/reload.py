@@ -17,7 +17,9 @@ from jobd import log, workdir
 from jobd.config import Config, fixed_changes
 from jobd.errors import ConfigError
 from jobd.master import descriptors
+from jobd.master.daemon import Daemon
 from jobd.master.phase import Phase
+from jobd.master.recycle import Recycle
 from jobd.master.roll import Roll
 from jobd.master.scale import scale
 from jobd.master.succession import Outcome
@@ -25,7 +27,6 @@ from jobd.master.succession import Outcome
 if TYPE_CHECKING:
     from jobd.master.child import Child
     from jobd.master.control import Client
-    from jobd.master.master import Master
 
 logger = log.get("jobd.master")
 
@@ -38,12 +39,13 @@ class Reload:
         reread: reads the settings anew, from where they came at the start.
     """
 
-    def __init__(self, master: Master, reread: Callable[[], Config]) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, reread: Callable[[], Config], recycle: Recycle) -> None:
+        self._daemon = daemon
         self._reread = reread
+        self._recycle = recycle
         # Those of the last reload that was completed, or of the start.
-        self._before = master.config
-        self._complete = master.generation
+        self._before = daemon.config
+        self._complete = daemon.generation
         self._roll: Roll | None = None
         self._owed = ""
         self._clients: list[Client] = []
@@ -68,7 +70,7 @@ class Reload:
         return error
 
     def _request(self, cause: str, client: Client | None) -> str:
-        phase = self._master.phase
+        phase = self._daemon.phase
         if phase is Phase.STARTING:
             return "it is still starting, and its workers load the newest code anyway"
         if phase.ending:
@@ -88,24 +90,24 @@ class Reload:
             self._roll.again = True
             logger.info("reload_postponed", cause=cause)
             # Also to this HUP systemd wants an answer, even if the settings cannot be read later.
-            self._master.notifier.reloading()
+            self._daemon.notifier.reloading()
         return ""
 
     def _owe(self, cause: str, config: Config) -> None:
-        master = self._master
+        daemon = self._daemon
         self._owed = cause
         self.trouble = ""
-        master.configure(config)
+        daemon.configure(config)
         logger.info("reload_postponed", cause=cause, until="the resume")
         # Whoever has sent a HUP by way of systemd waits to be told that it was taken.
-        master.notifier.reloading()
-        master.notifier.ready(master.line())
+        daemon.notifier.reloading()
+        daemon.notifier.ready(daemon.line())
 
     def resumed(self) -> None:
         """The daemon is no longer quiet: make the workers that are owed."""
         cause, self._owed = self._owed, ""
         if cause:
-            self._begin(f"{cause}, while it was quiet", self._master.config)
+            self._begin(f"{cause}, while it was quiet", self._daemon.config)
 
     def _read(self) -> Config | str:
         """The settings as they are now; or why they cannot be used."""
@@ -119,7 +121,7 @@ class Reload:
             # Whatever is wrong with a file, the workers that run must not pay for it.
             logger.exception("settings_unreadable")
             return f"the settings stay as they were: internal error: {error}; see the log"
-        if names := fixed_changes(self._master.config, config):
+        if names := fixed_changes(self._daemon.config, config):
             return (
                 f"{', '.join(names)} cannot change while the daemon runs: "
                 "stop it and start it again"
@@ -127,13 +129,13 @@ class Reload:
         return config
 
     def _begin(self, cause: str, config: Config) -> None:
-        master = self._master
-        master.configure(config)
+        daemon = self._daemon
+        daemon.configure(config)
         self.trouble = ""
-        master.generation += 1
-        self._roll = Roll(master.staff, master.generation, config, self._progress)
-        master.enter(Phase.RELOADING, cause)
-        master.notifier.reloading()
+        daemon.generation += 1
+        self._roll = Roll(daemon.staff, daemon.generation, config, self._progress)
+        daemon.enter(Phase.RELOADING, cause)
+        daemon.notifier.reloading()
 
     def waits_for(self) -> dict[str, Any]:
         """What keeps it from being complete, in a sentence."""
@@ -164,38 +166,38 @@ class Reload:
                 return
         if outcome is Outcome.FAILED:
             logger.error("reload_failed", reason=roll.error)
-            self._master.configure(self._before)
+            self._daemon.configure(self._before)
             self._take_back(roll)
         self._finish(roll, outcome)
 
     def _finish(self, roll: Roll, outcome: Outcome) -> None:
-        master = self._master
+        daemon = self._daemon
         if outcome is Outcome.DONE:
-            if master.config != self._before:
-                master.staff.replace_keeper()
-            if master.config.workers != self._before.workers:
-                scale(master, master.config.workers, "a reload with other settings")
-            self._before = master.config
+            if daemon.config != self._before:
+                daemon.staff.replace_keeper()
+            if daemon.config.workers != self._before.workers:
+                scale(daemon, daemon.config.workers, "a reload with other settings")
+            self._before = daemon.config
             self._complete = roll.generation
-            master.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
-            master.notifier.ready(master.line())
+            daemon.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
+            daemon.notifier.ready(daemon.line())
             for client in self._take_clients():
                 client.done(generation=roll.generation)
         else:
             self.trouble = f"reload failed: {roll.error}"
-            master.enter(Phase.RUNNING, self.trouble)
-            master.notifier.ready(master.line())
+            daemon.enter(Phase.RUNNING, self.trouble)
+            daemon.notifier.ready(daemon.line())
             for client in self._take_clients():
                 client.failed(f"{roll.error}; the workers that were not replaced stay")
 
     def _take_back(self, roll: Roll) -> None:
         """Where the old zygote still has the old code, replace those that were replaced already."""
-        master = self._master
-        if master.staff.slots.zygote is None:
+        daemon = self._daemon
+        if daemon.staff.slots.zygote is None:
             return
-        for child in master.staff.slots.worker_children():
+        for child in daemon.staff.slots.worker_children():
             if child.generation > self._complete and child.reason is None:
-                master.oversight.recycle.want(child, f"the reload failed: {roll.error}")
+                self._recycle.want(child, f"the reload failed: {roll.error}")
 
     def exited(self, child: Child, cause: str) -> None:
         """A child has been reaped."""
@@ -208,7 +210,7 @@ class Reload:
         if self._roll is not None:
             self._roll.cancel()
             self._roll = None
-            self._master.configure(self._before)
+            self._daemon.configure(self._before)
             logger.warning("reload_cancelled", reason=why)
             self.trouble = f"reload cancelled: {why}"
         for client in self._take_clients():

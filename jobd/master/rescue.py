@@ -17,16 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.child import TURN
 from jobd.master.child import Child
+from jobd.master.daemon import Daemon
 from jobd.master.fork import KEEPER
 from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT, RESCUE, Page
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 LIMIT = 0.25
 """Seconds within which a delivered job must have started."""
@@ -57,8 +54,8 @@ class Rescue:
         next_look: when the next look is due (monotonic s).
     """
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._cases: dict[Child, _Case] = {}
         self.next_look = 0.0
 
@@ -66,7 +63,7 @@ class Rescue:
         """Look at the workers, if that is due."""
         if now < self.next_look:
             return
-        workers = self._master.staff.slots.worker_children()
+        workers = self._daemon.staff.slots.worker_children()
         for child in workers:
             self._look_at(child, child.workplace.page, now)
         pages = [child.workplace.page for child in workers]
@@ -84,7 +81,7 @@ class Rescue:
         elif case.asked or now < case.due:
             pass
         elif late:
-            case.asked = self._master.staff.take_over(child, late)
+            case.asked = self._daemon.staff.take_over(child, late)
             case.due = now + LIMIT
         else:
             page.words[RESCUE] = 0

@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobd.config import Config
-from jobd.master.child import Child, Reason
-from jobd.master.slot import Slot
+from jobd.master.child import Child, Reason, Slot
 from jobd.master.staff import Staff
 from jobd.master.succession import Outcome, Succession, leaving, may_begin
 from jobd.naming import listed

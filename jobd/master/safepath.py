@@ -175,3 +175,13 @@ def masters(path: Path) -> tuple[set[int], str]:
 
 def _name(directory: int) -> str:
     return str(Path(f"/proc/self/fd/{directory}").readlink())
+
+
+def create(path: Path, flags: int, mode: int) -> int:
+    """A descriptor of a new file at *path*; what was there is removed, and was never opened.
+
+    Raises:
+        OSError: the directory refuses, or somebody else is making that file, too.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

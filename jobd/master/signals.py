@@ -47,6 +47,9 @@ that may be changing, and may crash of that: only for a process that does not an
 # nothing rather than SIG_IGN, which the programs that a job starts would inherit.
 CHILD_DEAF_TO = frozenset({Signals.SIGINT, Signals.SIGHUP})
 
+BLOCKED = MASTER_SIGNALS | CHILD_DEAF_TO
+"""The signals that nobody may get around a fork."""
+
 
 def _flag_only(_signum: int, _frame: FrameType | None) -> None:
     """The handler of a signal that has no effect."""

@@ -18,11 +18,10 @@ from jobd import log
 from jobd.config import Config
 from jobd.identity import new_nonce
 from jobd.master import procs
-from jobd.master.child import Child, Reason, Stage
+from jobd.master.child import Child, Order, Reason, Slot, Stage
 from jobd.master.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.nursery import Nursery, fork_zygote
 from jobd.master.signals import RAW_DUMP
-from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
 # Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond

@@ -18,11 +18,10 @@ from jobd.config import Config
 from jobd.errors import Exit
 from jobd.master import laststacks
 from jobd.master.channel import ChannelClosed, Message, Nonsense
-from jobd.master.child import Child, Failure, Reason, Stage
+from jobd.master.child import Child, Failure, Reason, Slot, Stage
 from jobd.master.fork import KEEPER, Forker
 from jobd.master.gathering import Gatherings
 from jobd.master.recoveries import Recoveries
-from jobd.master.slot import Slot
 from jobd.master.slots import Slots
 from jobd.master.state import Unrecovered
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from jobd.master.safepath import create
 from jobd.outward import encode
 
 SCHEMA = 1
@@ -111,16 +112,6 @@ def _believed(path: Path, fd: int, owner: int) -> bool:
         and {file.st_uid, directory.st_uid} <= {owner, 0}
         and not writable
     )
-
-
-def create(path: Path, flags: int, mode: int) -> int:
-    """A descriptor of a new file at *path*; what was there is removed, and was never opened.
-
-    Raises:
-        OSError: the directory refuses, or somebody else is making that file, too.
-    """
-    path.unlink(missing_ok=True)
-    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def save(path: Path, state: State) -> None:

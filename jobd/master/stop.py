@@ -8,19 +8,18 @@ the keeper recovers its jobs.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from jobd import log
 from jobd.errors import Exit
 from jobd.master.child import Reason
+from jobd.master.daemon import Daemon
 from jobd.master.launch import Verdict
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import BUSY
 from jobd.master.slots import GRACE, PUSH_BACK
 from jobd.naming import listed
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 AFTERWARDS = 2 * (PUSH_BACK + GRACE)
 """Seconds that a stop may take after its deadline: those of the workers, then the keeper's."""
@@ -34,8 +33,9 @@ logger = log.get("jobd.master")
 class Stop:
     """The stop protocol of one master."""
 
-    def __init__(self, master: Master) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, cancel_reload: Callable[[str], None]) -> None:
+        self._daemon = daemon
+        self._cancel_reload = cancel_reload
         self._began = 0.0
         self._deadline = 0.0
         self._insisted = 0
@@ -45,8 +45,8 @@ class Stop:
 
     def gracefully(self, cause: str, timeout: float | None = None) -> None:
         """Let jobs run on for *timeout* seconds (default: the configured timeout)."""
-        seconds = self._master.config.timeout if timeout is None else timeout
-        if not self._master.phase.ending:
+        seconds = self._daemon.config.timeout if timeout is None else timeout
+        if not self._daemon.phase.ending:
             self._begin(Phase.STOPPING, cause, seconds)
         elif timeout is not None:
             self._sooner(time.monotonic() + seconds, cause)
@@ -56,7 +56,7 @@ class Stop:
 
     def at_once(self, cause: str) -> None:
         """Give running jobs back now."""
-        if not self._master.phase.ending:
+        if not self._daemon.phase.ending:
             self._begin(Phase.STOPPING, cause, 0.0)
         else:
             self._sooner(time.monotonic(), cause)
@@ -64,7 +64,7 @@ class Stop:
     def insist(self, cause: str) -> None:
         """Ctrl-C: stop, then stop at once, then kill."""
         now = time.monotonic()
-        if not self._master.phase.ending:
+        if not self._daemon.phase.ending:
             self.gracefully(cause)
         elif now - self._began < _INSIST_AFTER:
             return
@@ -77,15 +77,15 @@ class Stop:
 
     def fail(self, code: int, text: str) -> None:
         """The daemon cannot start."""
-        if not self._master.phase.ending:
+        if not self._daemon.phase.ending:
             logger.error("start_failed", reason=text, code=int(code))
             self.give_up(code, text)
 
     def give_up(self, code: int, text: str) -> None:
         """It is of no use to go on."""
-        if not self._master.phase.ending:
-            self._master.verdict = Verdict(code, text)
-            self._begin(Phase.FAILED, text, self._master.config.timeout)
+        if not self._daemon.phase.ending:
+            self._daemon.verdict = Verdict(code, text)
+            self._begin(Phase.FAILED, text, self._daemon.config.timeout)
 
     @property
     def limit(self) -> float:
@@ -95,7 +95,7 @@ class Stop:
 
     def waits_for(self) -> dict[str, Any]:
         """What keeps it from having ended, in a sentence, and for how many seconds at most."""
-        staff, now = self._master.staff, time.monotonic()
+        staff, now = self._daemon.staff, time.monotonic()
         workers = staff.slots.worker_children()
         busy = [
             f"{child.role} (pid {child.pid}), which runs {jobs}"
@@ -110,17 +110,17 @@ class Stop:
     @property
     def returned(self) -> int:
         """Jobs that have gone back to Redis unfinished since it began, as far as it is known."""
-        return self._master.staff.returned - self._returned_before
+        return self._daemon.staff.returned - self._returned_before
 
     def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
-        master = self._master
-        master.reload.cancel("the daemon is stopping")
+        daemon = self._daemon
+        self._cancel_reload("the daemon is stopping")
         self._began = now = time.monotonic()
         self._deadline = now + timeout
         self._next_report = now + _REPORT_EVERY
-        self._returned_before = master.staff.returned
-        master.enter(phase, cause)
-        master.notifier.stopping(master.line(), self.limit)
+        self._returned_before = daemon.staff.returned
+        daemon.enter(phase, cause)
+        daemon.notifier.stopping(daemon.line(), self.limit)
         self._tell()
 
     def _sooner(self, deadline: float, cause: str) -> None:
@@ -131,23 +131,23 @@ class Stop:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        for child in self._master.staff.slots.worker_children():
-            self._master.staff.slots.stop(child, Reason.STOP, self._deadline)
-        for zygote in self._master.staff.slots.zygotes():
-            self._master.staff.slots.stop(zygote, Reason.STOP, now)
+        for child in self._daemon.staff.slots.worker_children():
+            self._daemon.staff.slots.stop(child, Reason.STOP, self._deadline)
+        for zygote in self._daemon.staff.slots.zygotes():
+            self._daemon.staff.slots.stop(zygote, Reason.STOP, now)
 
     def _kill_all(self, cause: str) -> None:
-        self._master.verdict = Verdict(
+        self._daemon.verdict = Verdict(
             Exit.INTERRUPTED,
             f"killed by {cause}: jobs that were running are recovered by the next start",
         )
-        for child in self._master.staff.slots.children():
+        for child in self._daemon.staff.slots.children():
             child.reason = child.reason or Reason.STOP
-            self._master.staff.slots.kill(child)
+            self._daemon.staff.slots.kill(child)
 
     def advance(self, now: float) -> None:
         """The next step, if it is due; called by every turn of the loop."""
-        staff = self._master.staff
+        staff = self._daemon.staff
         if staff.slots.worker_children() or staff.slots.zygotes() or staff.slots.unborn:
             if now >= self._next_report:
                 self._next_report = now + _REPORT_EVERY
@@ -163,18 +163,18 @@ class Stop:
     def _report(self, now: float) -> None:
         busy = {
             child.role: child.workplace.page.words[BUSY]
-            for child in self._master.staff.slots.worker_children()
+            for child in self._daemon.staff.slots.worker_children()
         }
         left = round(max(0.0, self._deadline - now), 1)
         logger.info("waiting_for_jobs", running=busy, seconds_left=left)
 
     def _finish(self) -> None:
-        master = self._master
-        left = len(master.staff.recoveries)
-        if (left or master.staff.jobs_left) and master.verdict.code == Exit.OK:
-            master.verdict = Verdict(
+        daemon = self._daemon
+        left = len(daemon.staff.recoveries)
+        if (left or daemon.staff.jobs_left) and daemon.verdict.code == Exit.OK:
+            daemon.verdict = Verdict(
                 Exit.JOBS_LEFT,
                 "jobs may be left in flight, which could not be given back to Redis; a keeper will "
                 "recover them as soon as one reaches Redis",
             )
-        master.enter(Phase.STOPPED, "all children have ended")
+        daemon.enter(Phase.STOPPED, "all children have ended")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from enum import Enum, auto
 
-from jobd.master.child import Child, Reason
-from jobd.master.slot import Slot
+from jobd.master.child import Child, Reason, Slot
 from jobd.master.slots import Slots
 
 

@@ -11,17 +11,14 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, auto
-from typing import TYPE_CHECKING
 
 from jobd import log
 from jobd.master import procs
 from jobd.master.child import Child, Reason, Stage
+from jobd.master.daemon import Daemon
 from jobd.master.recycle import Recycle
 from jobd.master.scoreboard import FETCHER_BEAT, MAIN_BEAT
 from jobd.master.slots import GRACE, PUSH_BACK
-
-if TYPE_CHECKING:
-    from jobd.master.master import Master
 
 ALARM = 15.0
 """Seconds of silence after which a process is dumped."""
@@ -72,8 +69,8 @@ class _Pulse:
 class Watch:
     """The watch over all children of one master."""
 
-    def __init__(self, master: Master, dump: Callable[[Child], None], recycle: Recycle) -> None:
-        self._master = master
+    def __init__(self, daemon: Daemon, dump: Callable[[Child], None], recycle: Recycle) -> None:
+        self._daemon = daemon
         self._dump = dump
         self._recycle = recycle
         self._pulses: dict[Child, _Pulse] = {}
@@ -88,7 +85,7 @@ class Watch:
         known = self._pulses
         self._pulses = {
             child: known.get(child) or _Pulse(now)
-            for child in self._master.staff.slots.children()
+            for child in self._daemon.staff.slots.children()
             if child.stage is not Stage.BOOTING  # for that there is a limit of its own
         }
         for child, pulse in self._pulses.items():
@@ -107,7 +104,7 @@ class Watch:
 
     @property
     def _alarm(self) -> float:
-        limit = self._master.config.worker_timeout
+        limit = self._daemon.config.worker_timeout
         return min(ALARM, max(LEAST_ALARM, limit / 4)) if limit else ALARM
 
     def _judge(self, child: Child, pulse: _Pulse, silence: float, now: float) -> None:
@@ -129,7 +126,7 @@ class Watch:
             if now - pulse.dumped_at >= DUMP_AGAIN:
                 pulse.dumped_at = now
                 self._dump(child)
-        limit = self._master.config.worker_timeout
+        limit = self._daemon.config.worker_timeout
         if not limit or silence < limit:
             return
         if state == procs.UNINTERRUPTIBLE and silence < 2 * limit:
@@ -168,18 +165,18 @@ class Watch:
         pulse.step = step
         pulse.since = now
         child.trouble = trouble
-        self._master.changed()
+        self._daemon.changed()
 
     def _reacts_again(self, child: Child, pulse: _Pulse, now: float) -> None:
         if pulse.step >= _Step.TERMINATED:
             # It has heard the TERM, and leaves as one that got it from outside.
-            within = self._master.config.timeout + PUSH_BACK + GRACE
+            within = self._daemon.config.timeout + PUSH_BACK + GRACE
             child.kill_at = min(child.kill_at, now + within)
         self._enter(child, pulse, _Step.FINE, "", now)
         logger.info("child_reacts_again", child=child.role, child_pid=child.pid)
 
     def _look_at_fetcher(self, child: Child, pulse: _Pulse, now: float) -> None:
-        limit = self._master.config.worker_timeout
+        limit = self._daemon.config.worker_timeout
         beat = child.workplace.page.last(FETCHER_BEAT)
         if not limit or not beat or child.stage is Stage.STOPPING:
             return

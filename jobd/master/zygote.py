@@ -27,13 +27,10 @@ from jobd import application, copies, onethread, stacks
 from jobd.child import Child
 from jobd.client import configure
 from jobd.master.birth import Birth
-from jobd.master.channel import Channel, ChannelClosed, Message
-from jobd.master.fork import BLOCKED, main_of
-from jobd.master.nursery import Request
+from jobd.master.channel import Channel, ChannelClosed, ForkRequest, Message
 from jobd.master.scoreboard import Page
-
-# Not needed here but by every worker, and so imported once for all of them.
-from jobd.worker import process as _process  # noqa: F401
+from jobd.master.signals import BLOCKED
+from jobd.worker import process as worker
 
 if TYPE_CHECKING:
     from jobd.master.seat import Seat
@@ -113,7 +110,7 @@ class Zygote(Child):
                 continue
             line_fd, page_fd, dump_fd = fds
             line = Channel(socket.socket(fileno=line_fd))
-            self._fork(msgspec.json.decode(packet, type=Request), line, page_fd, dump_fd)
+            self._fork(msgspec.json.decode(packet, type=ForkRequest), line, page_fd, dump_fd)
             line.close()
             os.close(page_fd)
             os.close(dump_fd)
@@ -123,7 +120,7 @@ class Zygote(Child):
 
     # -- forking -------------------------------------------------------------------------------
 
-    def _fork(self, request: Request, line: Channel, page_fd: int, dump_fd: int) -> None:
+    def _fork(self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int) -> None:
         """Fork a worker that becomes the master's child, by a process in between that leaves."""
         if others := onethread.others():
             self._stillborn(line, f"the zygote has threads by now ({others}) and must not fork")
@@ -154,7 +151,7 @@ class Zygote(Child):
             self.log.debug("master_unreachable", error=str(error))
 
     def _fork_and_leave(
-        self, request: Request, line: Channel, page_fd: int, dump_fd: int
+        self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int
     ) -> NoReturn:
         code = 1
         try:
@@ -167,7 +164,7 @@ class Zygote(Child):
         finally:
             _exit(code)
 
-    def _birth(self, request: Request, line: Channel, page_fd: int, dump_fd: int) -> Birth:
+    def _birth(self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int) -> Birth:
         page = Page.attach(page_fd)
         os.close(page_fd)
 
@@ -191,5 +188,5 @@ class Zygote(Child):
             page,
             dump_fd,
             leave_behind,
-            main_of(request.role),
+            worker.main,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from jobd.config import Config
 from jobd.master import crashloop, memory, overdue, oversight, procs, recycle, rescue, watch
-from jobd.master.child import Child, Reason, Stage
+from jobd.master.child import Child, Order, Reason, Slot, Stage
 from jobd.master.gathering import Gatherings
 from jobd.master.phase import Phase
 from jobd.master.scoreboard import (
@@ -22,7 +22,6 @@ from jobd.master.scoreboard import (
     STARTED,
     WORD,
 )
-from jobd.master.slot import Order, Slot
 from jobd.master.workplace import Workplace
 
 _MODULES = (crashloop, memory, oversight, overdue, recycle, rescue, watch)
@@ -127,8 +126,6 @@ class Scene:
             phase=Phase.RUNNING,
             generation=1,
             staff=SimpleNamespace(slots=self.slots, gatherings=self.gatherings),
-            boot=SimpleNamespace(postpone=lambda _seconds: None),
-            ending=SimpleNamespace(give_up=lambda *how: self.given_up.append(how)),
             changed=lambda: None,
             retitle=lambda: None,
         )
@@ -144,7 +141,12 @@ class Scene:
         monkeypatch.setattr(
             oversight.Oversight, "_dump", lambda _self, child: self.dumped.append(child.role)
         )
-        self.oversight = oversight.Oversight(master)
+        self.oversight = oversight.Oversight(
+            master,
+            recycle.Recycle(master),
+            lambda _seconds: None,
+            lambda *how: self.given_up.append(how),
+        )
         self.pass_time(0)
 
     def _measure(self, _pid: int) -> int:

@@ -17,7 +17,7 @@ class Ending:
     def __init__(self) -> None:
         self.failures: list[str] = []
 
-    def fail(self, code: Exit, reason: str) -> None:
+    def fail(self, code: int, reason: str) -> None:
         self.failures.append(reason)
 
 
@@ -36,8 +36,8 @@ def ending() -> Ending:
 def boot(ending: Ending) -> Boot:
     slots = SimpleNamespace(complete=lambda: False, children=list)
     staff = SimpleNamespace(slots=slots)
-    master: Any = SimpleNamespace(config=Config(workers=2), ending=ending, staff=staff)
-    return Boot(master)
+    daemon: Any = SimpleNamespace(config=Config(workers=2), staff=staff)
+    return Boot(daemon, ending.fail)
 
 
 def test_three_failures_for_each_worker_are_enough(boot: Boot, ending: Ending) -> None:

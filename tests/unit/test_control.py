@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from jobd.master import control
 from jobd.master.commands import Commands
 from jobd.master.control import Client, ControlServer
-from jobd.master.master import Master
 
 
 class Loop:
@@ -204,7 +203,7 @@ def test_an_answer_that_is_too_long_is_called_so(loop: Loop) -> None:
 
 
 class Broken:
-    """In place of a master: whatever is asked of it fails."""
+    """In place of a daemon and its parts: whatever is asked of it fails."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"{name} was to fail")
@@ -214,7 +213,8 @@ class Broken:
 def test_a_request_that_fails_in_an_unknown_way_costs_its_client_only(
     loop: Loop, command: str
 ) -> None:
-    commands = Commands(cast(Master, Broken()))
+    broken: Any = Broken()
+    commands = Commands(broken, broken, broken, broken, broken)
     loop.answer = lambda client: commands.handle(client, loop.requests[-1])
     sock = control.connect(loop.server.path)
     sock.sendall(json.dumps({"command": command}).encode() + b"\n")

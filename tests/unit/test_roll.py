@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from jobd.config import Config
-from jobd.master.child import Reason, Stage
+from jobd.master.child import Reason, Slot, Stage
 from jobd.master.roll import Roll
-from jobd.master.slot import Slot
 from jobd.master.succession import Outcome
 from tests.unit.conftest import MakeScene
 
