@@ -29,6 +29,7 @@ _FORMS = (
     "must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH?db=DB "
     "or redis+sentinel://HOST:PORT/SERVICE/DB"
 )
+_LOOPBACK = {"localhost": "127.0.0.1"}
 _ESCAPES = "%2F for /, %3F for ?, %23 for #, %40 for @ and %20 for a space"
 
 
@@ -202,6 +203,22 @@ def read(url: str) -> Address:
     servers = hosts.split(",") if service else [hosts]
     places = tuple(_read_host(each, _PORTS[scheme]) for each in servers)
     return Address(scheme, places, "", unquote(service), options)
+
+
+def target(url: str) -> str:
+    """The server and the database that *url* leads to, without what else it says.
+
+    Raises:
+        Invalid: as :func:`read`.
+
+    Example:
+        >>> target("redis://app:secret@db/2"), target("redis://localhost")
+        ('db:6379/2', '127.0.0.1:6379/0')
+    """
+    address = read(url)
+    hosts = ",".join(f"{_LOOPBACK.get(host, host)}:{port}" for host, port in address.hosts)
+    where = f"{address.service} at {hosts}" if address.service else hosts or address.path
+    return f"{where}/{address.options.get('db', 0)}"
 
 
 def redact(url: str) -> str:

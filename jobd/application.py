@@ -100,12 +100,14 @@ class Trial:
         jobs: how many it registers.
         queues: where they go, unless a call says otherwise.
         threads: which it has started, in words.
+        pushes: where its pushes go, if it has called ``jobd.configure``.
     """
 
     error: str
     jobs: int = 0
     queues: tuple[str, ...] = ()
     threads: str = ""
+    pushes: str = ""
 
 
 def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
@@ -138,7 +140,7 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
     if answer:
         found = json.loads(answer)
         queues = tuple(found["queues"])
-        return Trial(found["error"], found["jobs"], queues, found["threads"])
+        return Trial(found["error"], found["jobs"], queues, found["threads"], found["pushes"])
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Trial(f"importing {', '.join(require)} ended the process with {how}")
 
@@ -212,7 +214,7 @@ def _place(error: BaseException) -> str:
 
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
-    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": ""}
+    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": "", "pushes": ""}
     copies.guard()
     try:
         with onethread.Starts() as starts:
@@ -224,6 +226,7 @@ def _child(arguments: list[str]) -> None:
     if registry is not None:
         trial["jobs"] = len(registry.all_jobs())
         trial["queues"] = registry.unserved(())[:100]
+        trial["pushes"] = sys.modules["jobd.client"].configured()
     os.write(int(answer_to), encode(trial, _ANSWER))
     _exit(0)  # not through atexit handlers or threads of the application
 

@@ -193,6 +193,7 @@ def _check_application(report: Report, config: Config) -> None:
     if "require" in report.reading.wrong or not config.require:
         return
     from jobd.application import attempt, unforkable
+    from jobd.client import destination
 
     started = time.monotonic()
     trial = attempt(config.require, config.directory, config.boot_timeout)
@@ -205,6 +206,13 @@ def _check_application(report: Report, config: Config) -> None:
     names = ", ".join(config.require)
     if not trial.jobs:
         report.warnings.append(f"{names} registers no job: is it the right module?")
+    if trial.pushes and "redis" not in report.reading.wrong:
+        here = destination(config.redis, config.prefix)
+        if trial.pushes != here:
+            report.warnings.append(
+                f"{names} calls jobd.configure(), so what its jobs push goes to {trial.pushes}, "
+                f"but this daemon takes jobs from {here}: give both the same, as by $JOBD_REDIS"
+            )
     served = {queue.name for queue in config.queues}
     if missing := [queue for queue in trial.queues if queue not in served]:
         flags = " ".join(f"-q {queue}" for queue in [*sorted(served), *missing])

@@ -76,6 +76,7 @@ class Client:
         self.max_payload = max_payload
         self.middleware: Chain[str] = client_middleware
         self._redis = redis
+        self._given = redis is not None
         self._made: Transport | None = None
 
     @property
@@ -318,6 +319,30 @@ def configure(
     url, client = (redis, None) if isinstance(redis, str) else (None, redis)
     _default = Client(url, prefix, client, max_payload=max_payload)
     return _default
+
+
+def destination(url: str, prefix: str) -> str:
+    """Where pushes to *url* go, for people and for comparison; no secret is in it.
+
+    Raises:
+        Invalid: *url* is none.
+    """
+    from jobd.address import target  # a push needs it not
+
+    return f"{target(url)}{f' with the prefix {prefix}' if prefix else ''}"
+
+
+def configured() -> str:
+    """The :func:`destination` that :func:`configure` has set; "" if it was not called, or was given
+    a client or something that is no URL."""
+    if _default is None or _default._given:
+        return ""
+    from jobd.settings import Invalid
+
+    try:
+        return destination(_default.url, _default.prefix)
+    except Invalid:
+        return ""
 
 
 def default_client() -> Client:

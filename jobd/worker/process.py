@@ -19,7 +19,7 @@ import redis
 from jobd import application, context, hooks, log, payload, registry, stacks
 from jobd.background import Outage
 from jobd.child import TURN, Child, signals_blocked
-from jobd.client import configure
+from jobd.client import configure, configured, destination
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
@@ -42,6 +42,7 @@ from jobd.worker.pool import Pool
 from jobd.worker.queues import QueueOrder
 
 if TYPE_CHECKING:
+    from jobd.config import Config
     from jobd.master.seat import Seat
 
 GIVE_BACK = 5.0
@@ -57,6 +58,11 @@ LEAVE = 2.0
 """Seconds for the last words to Redis."""
 
 
+_NO_JOBS = "name the module that defines them, or one that imports it (-r); every job will fail"
+_ELSEWHERE = (
+    "the application calls jobd.configure(): what its jobs push does not come to this daemon; "
+    "give both the same server and prefix"
+)
 _UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
 
 
@@ -163,8 +169,18 @@ class Worker(Child):
             concurrency=config.concurrency,
             queues=",".join(queue.name for queue in config.queues),
         )
+        if self.seat.index == 0:
+            self._warn_of_the_application(config)
+
+    def _warn_of_the_application(self, config: Config) -> None:
+        """Of what is no fault by itself, and seldom meant."""
+        if not registry.all_jobs():
+            self.log.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
+        here, pushes = destination(config.redis, config.prefix), configured()
+        if pushes and pushes != here:
+            self.log.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
         missing = registry.unserved([queue.name for queue in config.queues])
-        if missing and self.seat.index == 0:
+        if missing:
             self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
 
     def _start_threads(self) -> None:

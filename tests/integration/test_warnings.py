@@ -57,3 +57,35 @@ def test_a_queue_that_is_not_served_is_warned_about(
     running = daemon(app, "-w", "2")
     running.wait_for_log('queues_not_served.*"queues":"mail"')
     assert sum(record["event"] == "queues_not_served" for record in running.records()) == 1
+
+
+def test_an_application_without_jobs_is_warned_about(daemon: StartDaemon) -> None:
+    running = daemon("x = 1", "-w", "2")
+    running.wait_for_log('no_jobs_registered.*"require"')
+    assert sum(record["event"] == "no_jobs_registered" for record in running.records()) == 1
+
+
+def test_pushes_to_another_server_are_warned_about(daemon: StartDaemon) -> None:
+    """Where jobs push is what the application says, and it may have said it by mistake."""
+    app = """
+        import jobd
+
+        jobd.configure("redis://:secret@127.0.0.1:1/5")
+
+        @jobd.job
+        def send(): ...
+    """
+    running = daemon(app, "-w", "2")
+    running.wait_for_log('pushes_go_elsewhere.*"to":"127.0.0.1:1/5"')
+    records = running.records()
+    assert [one["served"] for one in records if one["event"] == "pushes_go_elsewhere"] != []
+    assert sum(record["event"] == "pushes_go_elsewhere" for record in records) == 1
+    assert "secret" not in running.log()
+
+
+def test_nothing_is_warned_about_where_all_fits(daemon: StartDaemon) -> None:
+    running = daemon("import jobd\n@jobd.job\ndef send(): ...")
+    running.wait_for_log("worker_ready")
+    running.stop()
+    told = {record["event"] for record in running.records()}
+    assert not told & {"no_jobs_registered", "pushes_go_elsewhere", "queues_not_served"}

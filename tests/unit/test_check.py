@@ -75,6 +75,31 @@ def test_a_queue_that_nobody_here_serves_is_warned_about(
     assert "mind the warnings" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("call", "elsewhere"),
+    [
+        ("'redis://:secret@10.0.0.1/3'", "10.0.0.1:6379/3"),
+        ("'redis://10.0.0.1', 'shop:'", "10.0.0.1:6379/0 with the prefix shop:"),
+        ("", "127.0.0.1:6379/0"),
+        ("SERVER", ""),
+        ("SERVER, 'shop:'", "with the prefix shop:"),
+        ("redis=redis.Redis()", ""),
+        ("'no URL'", ""),
+    ],
+)
+def test_an_application_that_pushes_elsewhere_is_warned_about(
+    call: str, elsewhere: str, server: EmbeddedServer, app: Path
+) -> None:
+    source = f"import jobd, redis\nSERVER = {server.url!r}\njobd.configure({call})\n"
+    (app / "shop.py").write_text(source)
+    report = look(server.url, require=("app", "shop"))
+    assert not report.problems
+    found = [text for text in report.warnings if "jobd.configure()" in text]
+    assert len(found) == bool(elsewhere)
+    assert not found or f"{elsewhere}, but this daemon takes jobs from" in found[0]
+    assert "secret" not in "".join(found)
+
+
 def test_every_problem_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     Path("taken.pid").write_text("some text", encoding="utf-8")
     flags: dict[str, object] = {
