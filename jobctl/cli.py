@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from jobctl import display, health, hints, limit, lookup, rawstacks, unlisted
+from jobctl import completion, display, health, hints, limit, lookup, rawstacks, unlisted
 from jobctl.answers import LAST_ANSWER, LONGEST, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import Daemon
@@ -31,8 +31,20 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
 )
 @click.version_option(None, "-V", "--version", package_name="jobd", message="jobctl %(version)s")
-@click.option("-P", "--pidfile", metavar="FILE", help="The daemon's pidfile.")
-@click.option("-C", "--config", metavar="FILE", help="The daemon's configuration.")
+@click.option(
+    "-P",
+    "--pidfile",
+    metavar="FILE",
+    help="The daemon's pidfile.",
+    shell_complete=completion.files,
+)
+@click.option(
+    "-C",
+    "--config",
+    metavar="FILE",
+    help="The daemon's configuration.",
+    shell_complete=completion.files,
+)
 @click.pass_context
 def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> None:
     """Control a running jobd.

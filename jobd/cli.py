@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobctl import hints
+from jobctl import completion, hints
 from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
 from jobd.outward import any_text_prints, paragraph
 
@@ -56,6 +56,7 @@ def _config_option() -> click.Option:
         ["-C", "--config"],
         metavar="FILE",
         help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
+        shell_complete=completion.files,
     )
 
 
@@ -76,6 +77,7 @@ def _option(setting: Setting) -> click.Option:
         multiple=setting.repeatable,
         metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
         help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
+        shell_complete=completion.values(setting.metavar, setting.choices),
     )
 
 

@@ -65,6 +65,31 @@ def test_completion_works() -> None:
     assert "plain,check" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    {
+        "jobd run -C ": ["file,"],
+        "jobd web --config jo": ["file,jo"],
+        "jobd check -r ": ["file,"],
+        "jobd start --pidfile ": ["file,"],
+        "jobd run --directory /s": ["dir,/s"],
+        "jobd web --translations ": ["dir,"],
+        "jobd run --log-level ": ["plain,debug", "plain,info", "plain,warning", "plain,error"],
+        "jobd web --log-format j": ["plain,json"],
+        "jobd run --redis ": [],
+        "jobctl -P ": ["file,"],
+        "jobctl --config ": ["file,"],
+    }.items(),
+)
+def test_values_are_completed(words: str, answers: list[str]) -> None:
+    """As a shell asks: file and dir are for it to look up."""
+    program = words.partition(" ")[0]
+    code = f"import sys; from {program} import cli; sys.exit(cli.main())"
+    at = str(len(words.split(" ")) - 1)
+    asked = {f"_{program.upper()}_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": at}
+    assert python(code, **asked).stdout.split() == answers
+
+
 @pytest.mark.parametrize("command", ["start", "run", "check"])
 def test_every_setting_has_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == Exit.OK
