@@ -125,6 +125,21 @@ def test_one_that_a_worker_has_taken_may_have_run_for_seconds(site: Site, api: A
     assert "tells with its next heartbeat" in text
 
 
+def test_a_page_tells_of_one_moment(site: Site, api: Api) -> None:
+    """The process tells what it runs while somebody looks at the page again and again."""
+    process(api, ONE)
+    api.redis.hset(api.keys.inflight(ONE), "1:mail", job(1, "shop.Charge"))
+    api.redis.zadd(api.keys.owners, {ONE: time.time() + 60})
+    assert "has claimed it" in look(site, "work", JID).text
+    run(api, ONE, job(1, "shop.Charge"), since=7)
+    deadline = time.monotonic() + 30
+    while "It is running" not in (text := look(site, "work", JID).text):
+        assert "Started" not in text
+        assert time.monotonic() < deadline
+    assert "Started" in text
+    assert "has claimed it" not in text
+
+
 def test_one_that_ruby_has_cancelled(site: Site, api: Api) -> None:
     process(api, ONE)
     run(api, ONE, job(1, "shop.Charge"))

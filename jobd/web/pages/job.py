@@ -45,8 +45,12 @@ def page(request: Request) -> Response:
     job = places.find(state.api, place)
     if job is None:
         return _gone(request, place)
-    started = jobview.started(state.api, place)
-    reasons = state.snapshots.get(("why", place), 3.0, lambda: jobview.why(state.api, place, job))
+    # Of one moment: kept apart, one of them could tell of a start that the other does not know.
+    started, reasons = state.snapshots.get(
+        ("why", place),
+        3.0,
+        lambda: (jobview.started(state.api, place), jobview.why(state.api, place, job)),
+    )
     kind, _, queue = place.set.partition(":")
     in_queue = Text("in queue %(queue)s", queue=clip(queue, 70)), "accent"
     label, tone = in_queue if kind == "queue" else _STATES[place.set]
