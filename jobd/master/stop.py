@@ -17,7 +17,6 @@ from jobd.master.child import Reason
 from jobd.master.daemon import Daemon
 from jobd.master.launch import Verdict
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import BUSY
 from jobd.master.slots import GRACE, PUSH_BACK
 from jobd.naming import listed
 
@@ -25,6 +24,7 @@ AFTERWARDS = 2 * (PUSH_BACK + GRACE)
 """Seconds that a stop may take after its deadline: those of the workers, then the keeper's."""
 
 _REPORT_EVERY = 5.0
+_AGAIN = "press Ctrl-C again to stop at once; unfinished jobs go back to their queues"
 _INSIST_AFTER = 1.0  # s: a bouncing key is not insistence
 
 logger = log.get("jobd.master")
@@ -66,6 +66,7 @@ class Stop:
         now = time.monotonic()
         if not self._daemon.phase.ending:
             self.gracefully(cause)
+            self._report(now, advice=_AGAIN)
         elif now - self._began < _INSIST_AFTER:
             return
         elif self._insisted == 0:
@@ -160,13 +161,13 @@ class Stop:
             self._keeper_told = True
             staff.slots.stop(keeper, Reason.STOP, now)
 
-    def _report(self, now: float) -> None:
-        busy = {
-            child.role: child.workplace.page.words[BUSY]
-            for child in self._daemon.staff.slots.worker_children()
-        }
-        left = round(max(0.0, self._deadline - now), 1)
-        logger.info("waiting_for_jobs", running=busy, seconds_left=left)
+    def _report(self, now: float, **advice: str) -> None:
+        """Say which jobs it waits for, if there are any."""
+        workers = self._daemon.staff.slots.worker_children()
+        busy = [f"{child.role} runs {jobs}" for child in workers if (jobs := child.jobs)]
+        if busy:
+            left = round(max(0.0, self._deadline - now), 1)
+            logger.info("waiting_for_jobs", jobs=listed(busy), seconds_left=left, **advice)
 
     def _finish(self) -> None:
         daemon = self._daemon

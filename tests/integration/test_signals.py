@@ -38,6 +38,22 @@ def test_stop(daemon: StartDaemon, number: signal.Signals) -> None:
     assert running.wait_ended() == 0
 
 
+def test_ctrl_c_says_what_it_waits_for_and_what_another_one_does(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-t", "60")
+    push_nap(running, 60)
+    running.signal(signal.SIGINT)
+    running.wait_for_log("waiting_for_jobs.*worker.0 runs app.nap [0-9a-f]{24}.*Ctrl-C again")
+    running.signal(signal.SIGQUIT)
+    assert running.wait_ended() == 0
+
+
+def test_a_stop_without_jobs_waits_for_none(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    running.signal(signal.SIGINT)
+    assert running.wait_ended() == 0
+    assert "waiting_for_jobs" not in running.log()
+
+
 def test_stop_lets_jobs_end(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(APP)
     push_nap(running, 1.0)
