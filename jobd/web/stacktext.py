@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
 
-import jobd
 from jobd.api.groups import is_library
 
 _HEAD = re.compile(r"^(?:Thread|Coroutine) (?P<name>.*?)(?: \(0x[0-9a-f]+\))?(?:: (?P<note>.*))?$")
 _JOB = re.compile(r"^(?P<class>\S+) (?P<jid>[0-9A-Za-z_-]{1,64}) from (?P<queue>\S+), for .+$")
 _FRAME = re.compile(r'^ {2}File "(?P<file>.*)", line \d+')
-_OWN = f"{Path(jobd.__file__).parent}/"
+_OWN = f"{files('jobd')}/"
 
 _MOST_LINES = 500
 """Of one thread; a recursion fills thousands."""
