@@ -6,32 +6,17 @@ for a while, and longer while it is made anew.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from dataclasses import dataclass
 
 from jobd.api import FailureGroup, FailureGroups, JobSet
-from jobd.web.present import clip
 
 FRESH = 15.0
 """Seconds for which the groups of all jobs are shown before they are made anew."""
 
 _SHOWN = 50
-_TEXT = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One group as a page shows it; see :class:`jobd.api.FailureGroup`."""
-
-    key: str
-    error: str
-    place: str
-    sample: str
-    classes: tuple[tuple[str, int], ...]
-    count: int
-    first_seen: float | None
-    last_seen: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +30,7 @@ class Grouped:
         done: all have been.
     """
 
-    groups: tuple[Group, ...] = ()
+    groups: tuple[FailureGroup, ...] = ()
     more: int = 0
     scanned: int = 0
     size: int = 0
@@ -76,7 +61,8 @@ class Grouping:
             done = self._running.done
             if done or not self._shown.done:
                 self._shown = Grouped(
-                    groups=tuple(_group(one) for one in found[:_SHOWN]),
+                    # The search goes on with its own, in another thread.
+                    groups=copy.deepcopy(tuple(found[:_SHOWN])),
                     more=max(0, len(found) - _SHOWN),
                     scanned=min(self._running.scanned, self._size),
                     size=self._size,
@@ -92,16 +78,3 @@ class Grouping:
         """Somebody has changed the set, and wants to see it."""
         with self._lock:
             self._running, self._shown = None, Grouped()
-
-
-def _group(found: FailureGroup) -> Group:
-    return Group(
-        key=found.key,
-        error=clip(found.error_class, _TEXT),
-        place=clip(found.place, _TEXT),
-        sample=clip(found.sample, _TEXT),
-        classes=tuple((clip(name, _TEXT), count) for name, count in found.classes.items()),
-        count=found.count,
-        first_seen=found.first_seen,
-        last_seen=found.last_seen,
-    )
