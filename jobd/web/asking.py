@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from jobd.texts import Text
 from jobd.web.render import render
+from jobd.web.request import state_of
 from jobd.web.rows import Row
-from jobd.web.state import state_of
 
 STEP = 0.8
 """Seconds for which one request of a long action works."""

@@ -7,26 +7,32 @@ import logging
 import secrets
 import time
 
+import msgspec
 from anyio import get_cancelled_exc_class
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobd.errors import ArgumentError, ConflictError, RefusedError, UnavailableError
 from jobd.masking import mask
 from jobd.texts import Text
+from jobd.web.place import is_api, path_within
 from jobd.web.refusals import (
+    AGAIN,
+    PROBLEM,
     Answered,
     Conflict,
     Failed,
     LoginError,
     NotNow,
     Refusal,
+    Unauthorized,
     Unavailable,
-    refuse,
     said_by,
 )
+from jobd.web.render import render
+from jobd.web.request import url
 from jobd.web.streams import Streams
 
 _TELL_AGAIN = 60.0
@@ -89,7 +95,37 @@ class Failures:
             _log.warning("redis_unavailable: %s", why)
 
     def answer(self, request: Request, refusal: Refusal) -> Response:
-        return refuse(request, refusal, can_log_in=self._can_log_in)
+        """JSON (RFC 9457) to a program, a page to a person, who is sent to the login page if that
+        helps."""
+        headers = refusal.headers()
+        if is_api(request.scope):
+            problem = {
+                "type": "about:blank",
+                "title": str(refusal.title),
+                "status": refusal.status,
+                "detail": str(refusal),
+            }
+            return Response(
+                msgspec.json.encode(problem), refusal.status, headers, media_type=PROBLEM
+            )
+        by_page = request.method == "GET" and "authorization" not in request.headers
+        if isinstance(refusal, Unauthorized) and self._can_log_in and by_page:
+            wanted = path_within(request.scope)
+            query = request.url.query
+            after = wanted + (f"?{query}" if query else "")
+            return RedirectResponse(url(request, "login", next="" if after == "/" else after), 303)
+        again = isinstance(refusal, Unavailable) and request.method == "GET"
+        if again:
+            headers["Refresh"] = str(AGAIN)
+        return render(
+            request,
+            "problem.html",
+            refusal.status,
+            headers,
+            heading=refusal.title,
+            text=refusal.text,
+            again=again,
+        )
 
 
 def _refusal(request: Request, error: Exception) -> Refusal:

@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobd.functions import awaited
@@ -46,43 +45,6 @@ _MOST_BYTES = 4 * 1024 * 1024
 
 _MOST_PUBLIC = 16 * 1024
 """Of what strangers send."""
-
-
-def user_of(connection: HTTPConnection) -> User:
-    """Who sends this request."""
-    user = connection.scope["jobd.user"]
-    assert isinstance(user, User)
-    return user
-
-
-def require(request: Request, role: Role) -> User:
-    """Who sends this request, if he has *role* or one above it.
-
-    Raises:
-        Forbidden: he has not; the text says which role it takes.
-    """
-    user = user_of(request)
-    if user.role < role:
-        raise Forbidden(
-            Text(
-                "this takes the role %(role)s; %(user)s has %(has)s",
-                role=role.name.lower(),
-                user=user.name,
-                has=user.role.name.lower(),
-            )
-        )
-    return user
-
-
-def form_of(request: Request) -> FormData:
-    """The fields of the form that was sent; empty when none was."""
-    form = request.scope.get("jobd.form")
-    return form if isinstance(form, FormData) else FormData()
-
-
-def body_of(request: Request) -> bytes:
-    """The body of a request that changes something."""
-    return bytes(request.scope.get("jobd.body", b""))
 
 
 class Gate:

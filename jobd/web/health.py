@@ -13,7 +13,7 @@ from starlette.routing import Route
 from jobd.errors import UnavailableError
 from jobd.texts import Text
 from jobd.web.refusals import Unavailable
-from jobd.web.state import state_of
+from jobd.web.request import state_of
 
 FRESH = 1.0
 """Seconds for which an answer of Redis counts."""

@@ -14,8 +14,8 @@ from jobd.api.reading import unsigned
 from jobd.texts import Text
 from jobd.web.present import clip
 from jobd.web.refusals import Refusal
+from jobd.web.request import state_of
 from jobd.web.rows import Row
-from jobd.web.state import state_of
 
 COUNTS = (25, 50, 100)
 """Entries that a page may have."""

@@ -23,7 +23,8 @@ from jobd.errors import UnavailableError
 from jobd.texts import Text
 from jobd.web.place import network
 from jobd.web.refusals import NotNow
-from jobd.web.state import State, state_of
+from jobd.web.request import state_of
+from jobd.web.state import State
 
 EVERY = 2.0
 """Seconds between two events."""

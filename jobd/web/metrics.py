@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Process, QueueSummary, RedisInfo, Stats
-from jobd.web.gate import require
-from jobd.web.state import State, state_of
+from jobd.web.request import require, state_of
+from jobd.web.state import State
 from jobd.web.users import Role
 
 MOST_QUEUES = 1_000

@@ -17,7 +17,7 @@ from jobd.api import Api, JobRecord, JobSet, QueuedKey, SortedEntry
 from jobd.api.entries import is_plain
 from jobd.errors import ArgumentError
 from jobd.texts import Text
-from jobd.web.render import url
+from jobd.web.request import url
 
 PAGES = {"retry": "retries", "schedule": "scheduled", "dead": "dead"}
 """The pages of the sorted sets."""

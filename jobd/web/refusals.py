@@ -1,17 +1,12 @@
-"""What is not done, and how a browser or a script is told."""
+"""What is not done: the errors of HTTP, and their texts."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 
 from jobd.texts import Text
-from jobd.web.place import is_api, path_within
-from jobd.web.render import problem_page, url
 
 PROBLEM = "application/problem+json"
 """RFC 9457."""
@@ -175,34 +170,3 @@ def said_by(error: Exception) -> str:
     """The text of *error*, as a :class:`Text` where it is one."""
     text = error.args[0] if error.args else ""
     return text if isinstance(text, Text) else str(error)
-
-
-def problem(refusal: Refusal) -> Response:
-    """The answer that says no to a program, as of RFC 9457."""
-    content = {
-        "type": "about:blank",
-        "title": str(refusal.title),
-        "status": refusal.status,
-        "detail": str(refusal),
-    }
-    return Response(
-        msgspec.json.encode(content), refusal.status, refusal.headers(), media_type=PROBLEM
-    )
-
-
-def refuse(request: Request, refusal: Refusal, *, can_log_in: bool = False) -> Response:
-    """The answer that says no: JSON to a program, a page to a person, who is sent to the login page
-    if that helps."""
-    if is_api(request.scope):
-        return problem(refusal)
-    headers = refusal.headers()
-    by_page = request.method == "GET" and "authorization" not in request.headers
-    if isinstance(refusal, Unauthorized) and can_log_in and by_page:
-        wanted = path_within(request.scope)
-        query = request.url.query
-        after = wanted + (f"?{query}" if query else "")
-        return RedirectResponse(url(request, "login", next="" if after == "/" else after), 303)
-    again = isinstance(refusal, Unavailable) and request.method == "GET"
-    if again:
-        headers["Refresh"] = str(AGAIN)
-    return problem_page(request, refusal.title, refusal.text, refusal.status, headers, again=again)

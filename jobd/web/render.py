@@ -1,4 +1,4 @@
-"""From data to a page: the templates, what all of them know, and the addresses of other pages."""
+"""From data to a page: the templates, and what all of them know."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -17,10 +16,8 @@ from starlette.responses import HTMLResponse, Response
 from jobd.texts import Text
 from jobd.web import language, present, session
 from jobd.web.place import path_within, prefix
+from jobd.web.request import state_of, url
 from jobd.web.users import Role, User
-
-if TYPE_CHECKING:
-    from jobd.web.state import State
 
 _environment = Environment(
     loader=PackageLoader("jobd.web"),
@@ -32,14 +29,6 @@ _environment = Environment(
 _environment.filters.update(present.FILTERS)
 _environment.globals.update(_=language.gettext, ngettext=language.ngettext)
 _environment.globals["Role"] = Role
-
-
-def url(request: Request, name: str, /, **query: Any) -> str:
-    """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
-    in *query* is left out."""
-    paths: Mapping[str, str] = request.scope["jobd.paths"]
-    given = {key: value for key, value in query.items() if value not in (None, "")}
-    return prefix(request.scope) + paths[name] + (f"?{urlencode(given)}" if given else "")
 
 
 @cache
@@ -95,14 +84,14 @@ def render(
 ) -> Response:
     """The page that *template* makes of *context*, in which *here* may name the tab."""
     user: User | None = request.scope.get("jobd.user")
-    state: State | None = request.scope.get("jobd.state")
+    state = state_of(request)
     spoken = language.of(request)
     with language.speaking(spoken):
         text = _environment.get_template(template).render(
             request=request,
             user=user,
-            title=state.title if state else "",
-            back=state.back if state else "",
+            title=state.title,
+            back=state.back,
             language=spoken,
             tabs=TABS,
             here=context.pop("here", None) or _here(request),
@@ -119,16 +108,3 @@ def render(
     if language.is_chosen(request):
         response.headers.add_vary_header("Accept-Language")
     return response
-
-
-def problem_page(
-    request: Request,
-    title: str,
-    text: str,
-    status: int,
-    headers: Mapping[str, str] | None = None,
-    *,
-    again: bool = False,
-) -> Response:
-    """A page that says what went wrong; *again*: it will be asked for again by itself."""
-    return render(request, "problem.html", status, headers, heading=title, text=text, again=again)

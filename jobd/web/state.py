@@ -7,11 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import Request
-
 from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats
 from jobd.web.flow import Flows
-from jobd.web.gate import user_of
 from jobd.web.grouping import Grouping
 from jobd.web.progress import Progress
 from jobd.web.snapshots import Snapshots
@@ -169,16 +166,3 @@ def lasts(commands: int, pace: float = PACE) -> float:
     (2.0, 10.0, 30.0)
     """
     return min(OLDEST, max(SHARED, commands / pace))
-
-
-def state_of(request: Request) -> State:
-    """The dashboard that this request is for."""
-    state = request.scope["jobd.state"]
-    assert isinstance(state, State)
-    return state
-
-
-def acting(request: Request, *, permanent: bool = False) -> Api:
-    """The data API on behalf of the user who asks: what they do is in the audit log, and can be
-    undone unless it is *permanent*."""
-    return state_of(request).api.acting_as(user_of(request).name, trash=not permanent)

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from jobd.web import Role, User, bodies
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.gate import body_of, form_of
+from jobd.web.request import body_of, form_of
 from tests.web.frame import bearer, browser, guarded, log_in, token_of, with_form
 
 

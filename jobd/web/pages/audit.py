@@ -14,7 +14,8 @@ from jobd.web import places
 from jobd.web.lists import Part
 from jobd.web.present import clip, target
 from jobd.web.render import render
-from jobd.web.state import State, state_of
+from jobd.web.request import state_of
+from jobd.web.state import State
 
 _UNDOABLE = frozenset({"clear", "delete", "edit", "kill"})
 

@@ -15,11 +15,10 @@ from jobd.errors import ArgumentError, UnknownJobError
 from jobd.texts import Text
 from jobd.web import jobview, places, session
 from jobd.web.fields import Form, parse_json
-from jobd.web.gate import form_of, require
 from jobd.web.places import Place
 from jobd.web.refusals import NotFound, Refusal, said_by
-from jobd.web.render import render, url
-from jobd.web.state import acting, state_of
+from jobd.web.render import render
+from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.users import Role
 
 MOST_BYTES = 500_000

@@ -9,8 +9,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.web.lists import number_of
-from jobd.web.render import render, url
-from jobd.web.state import state_of
+from jobd.web.render import render
+from jobd.web.request import state_of, url
 
 NOWHERE = "find"
 """The page belongs to no tab."""

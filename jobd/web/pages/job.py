@@ -12,12 +12,11 @@ from jobd.errors import ArgumentError
 from jobd.texts import Text
 from jobd.web import asking, jobview, places, session
 from jobd.web.asking import Question
-from jobd.web.gate import form_of, require
 from jobd.web.places import Place
 from jobd.web.present import clip
 from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render, url
-from jobd.web.state import acting, state_of
+from jobd.web.render import render
+from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.times import UNIT_NAMES, UNITS
 from jobd.web.users import Role
 

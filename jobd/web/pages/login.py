@@ -14,10 +14,10 @@ from jobd.texts import Text
 from jobd.web import session
 from jobd.web.attempts import Attempts
 from jobd.web.ended import Ended
-from jobd.web.gate import form_of
 from jobd.web.place import address, prefix
 from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render, url
+from jobd.web.render import render
+from jobd.web.request import form_of, url
 from jobd.web.users import Users
 
 _log = logging.getLogger("jobd.web")

@@ -18,7 +18,8 @@ from jobd.texts import Text
 from jobd.web import language
 from jobd.web.language import Language
 from jobd.web.render import render
-from jobd.web.state import MOST_BY_MINUTE, State, state_of
+from jobd.web.request import state_of
+from jobd.web.state import MOST_BY_MINUTE, State
 
 PERIODS = (1, 2, 4, 8, 24, 48, 72)
 """Hours; of one class up to eight there are numbers by the minute, and histograms."""

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from jobd.api import Day
 from jobd.api.info import SLOW
 from jobd.web.render import render
-from jobd.web.state import Live, state_of
+from jobd.web.request import state_of
+from jobd.web.state import Live
 
 DAYS = (7, 30, 90, 180)
 """What the chart of the days may show."""

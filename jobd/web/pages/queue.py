@@ -15,15 +15,15 @@ from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import Question, ask, is_permanent
 from jobd.web.flow import Rates
-from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.pages.queues import rates
 from jobd.web.places import job_url, queued_keys
 from jobd.web.present import clip, number
 from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render, url
+from jobd.web.render import render
+from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.search import FIELDS, parse
-from jobd.web.state import SHARED, acting, state_of
+from jobd.web.state import SHARED
 from jobd.web.users import Role
 
 

@@ -16,12 +16,12 @@ from jobd.texts import Text
 from jobd.web import session
 from jobd.web.asking import Question, ask, is_permanent
 from jobd.web.flow import EVERY, PACE, Rates
-from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.present import clip
 from jobd.web.refusals import Refusal
-from jobd.web.render import render, url
-from jobd.web.state import SHARED, State, acting, lasts, state_of
+from jobd.web.render import render
+from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.state import SHARED, State, lasts
 from jobd.web.users import Role
 
 ORDERS: dict[str, Callable[[QueueSummary], Any]] = {

@@ -19,14 +19,12 @@ from jobd.errors import ArgumentError
 from jobd.texts import Text
 from jobd.web import lists, rows, session
 from jobd.web.asking import STEP, Question, ask, go_on, is_permanent
-from jobd.web.gate import form_of, require
 from jobd.web.lists import Part
 from jobd.web.places import set_named
 from jobd.web.present import clip, jobs, number
 from jobd.web.refusals import Refusal, said_by
-from jobd.web.render import url
+from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.search import Search, parse
-from jobd.web.state import acting, state_of
 from jobd.web.times import when_of
 from jobd.web.users import Role
 

@@ -15,8 +15,8 @@ from jobd.web.lists import Part
 from jobd.web.pages.set_actions import Kind, act
 from jobd.web.places import job_url, set_named
 from jobd.web.render import render
+from jobd.web.request import state_of
 from jobd.web.search import FIELDS, parse
-from jobd.web.state import state_of
 
 KINDS = (
     Kind(

@@ -13,7 +13,8 @@ from jobd.web import busy, stacktext
 from jobd.web.lists import number_of
 from jobd.web.pages.busy import ALL
 from jobd.web.render import render
-from jobd.web.state import State, state_of
+from jobd.web.request import state_of
+from jobd.web.state import State
 
 PATIENCE = 45.0
 """Seconds after a question during which the page looks for the answer by itself. A process answers

@@ -11,12 +11,11 @@ from jobd.errors import ConflictError
 from jobd.texts import Text
 from jobd.web import places, rows, session
 from jobd.web.asking import STEP, Question, ask, go_on
-from jobd.web.gate import form_of, require
 from jobd.web.lists import Part, number_of
 from jobd.web.present import clip, number, target
 from jobd.web.refusals import NotFound, said_by
-from jobd.web.render import render, url
-from jobd.web.state import acting, state_of
+from jobd.web.render import render
+from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.users import Role
 
 

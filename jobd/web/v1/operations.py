@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Api
-from jobd.web.gate import body_of, require
 from jobd.web.refusals import NotFound, Refusal
-from jobd.web.state import State, acting, state_of
+from jobd.web.request import acting, body_of, require, state_of
+from jobd.web.state import State
 from jobd.web.users import Role
 
 PATH = "/api/v1"

@@ -1,0 +1,75 @@
+"""What every page asks of a request: its user, its dashboard, what was sent, other addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+
+from jobd.api import Api
+from jobd.texts import Text
+from jobd.web.place import prefix
+from jobd.web.refusals import Forbidden
+from jobd.web.state import State
+from jobd.web.users import Role, User
+
+
+def user_of(request: Request) -> User:
+    """Who sends this request."""
+    user = request.scope["jobd.user"]
+    assert isinstance(user, User)
+    return user
+
+
+def require(request: Request, role: Role) -> User:
+    """Who sends this request, if he has *role* or one above it.
+
+    Raises:
+        Forbidden: he has not; the text says which role it takes.
+    """
+    user = user_of(request)
+    if user.role < role:
+        raise Forbidden(
+            Text(
+                "this takes the role %(role)s; %(user)s has %(has)s",
+                role=role.name.lower(),
+                user=user.name,
+                has=user.role.name.lower(),
+            )
+        )
+    return user
+
+
+def state_of(request: Request) -> State:
+    """The dashboard that this request is for."""
+    state = request.scope["jobd.state"]
+    assert isinstance(state, State)
+    return state
+
+
+def acting(request: Request, *, permanent: bool = False) -> Api:
+    """The data API on behalf of the user who asks: what they do is in the audit log, and can be
+    undone unless it is *permanent*."""
+    return state_of(request).api.acting_as(user_of(request).name, trash=not permanent)
+
+
+def form_of(request: Request) -> FormData:
+    """The fields of the form that was sent; empty when none was."""
+    form = request.scope.get("jobd.form")
+    return form if isinstance(form, FormData) else FormData()
+
+
+def body_of(request: Request) -> bytes:
+    """The body of a request that changes something."""
+    return bytes(request.scope.get("jobd.body", b""))
+
+
+def url(request: Request, name: str, /, **query: Any) -> str:
+    """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
+    in *query* is left out."""
+    paths: Mapping[str, str] = request.scope["jobd.paths"]
+    given = {key: value for key, value in query.items() if value not in (None, "")}
+    return prefix(request.scope) + paths[name] + (f"?{urlencode(given)}" if given else "")
