@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from jobd.api.reading import STEP_BYTES, batches
-from jobd.api.records import JobRecord, weight
 from jobd.api.session import Action, Session
 from jobd.redis import scripts
 
@@ -20,11 +20,17 @@ FARTHER = 10_000
 """Places that a job may be farther from the tail than where it was read: that is, the jobs that
 have been put in front of it meanwhile, given back or restored. Workers only bring it nearer."""
 
-Call = Callable[[list[tuple[int, bytes]]], Any]
+Job = tuple[int | None, bytes]
+"""Jobs of its queue that were to run before it when it was read, None if it was not; its bytes."""
+
+Placed = list[tuple[int, bytes]]
+"""Jobs whose places are known."""
+
+Call = Callable[[Placed], Any]
 """Calls a script that answers as ``unqueue.lua``, for jobs by their places and bytes."""
 
 
-def delete_queued(session: Session, action: Action, queue: str, jobs: Sequence[JobRecord]) -> int:
+def delete_queued(session: Session, action: Action, queue: str, jobs: Sequence[Job]) -> int:
     """Delete jobs from a queue; returns how many were still there."""
     keys = [session.keys.queue(queue)]
     return act_on_queued(
@@ -37,30 +43,27 @@ def delete_queued(session: Session, action: Action, queue: str, jobs: Sequence[J
     )
 
 
-def act_on_queued(session: Session, queue: str, jobs: Sequence[JobRecord], call: Call) -> int:
+def act_on_queued(session: Session, queue: str, jobs: Sequence[Job], call: Call) -> int:
     """Call a script for jobs of a queue, wherever they are; returns how many it has changed."""
-    missing = [job for job in jobs if job.before is None]
-    total = _act([job for job in jobs if job.before is not None], call, missing)
-    for batch in batches(missing, weight):
+    missing = [job for job in jobs if job[0] is None]
+    total = _act([(place, raw) for place, raw in jobs if place is not None], call, missing)
+    for batch in batches(missing, _weight):
         for found in located(session, queue, batch):
             total += _act(found, call, [])
     return total
 
 
-def located(session: Session, queue: str, jobs: list[JobRecord]) -> Iterator[list[JobRecord]]:
+def located(session: Session, queue: str, jobs: Sequence[Job]) -> Iterator[Placed]:
     """Search for jobs, a step at a time: those that a step has found, with their places."""
-    key, left = session.keys.queue(queue), [(len(job.value), _digest(job), job) for job in jobs]
-    known = [job.before for job in jobs if job.before is not None]
+    key, left = session.keys.queue(queue), [(len(raw), _digest(raw), raw) for _, raw in jobs]
+    known = [place for place, _ in jobs if place is not None]
     before = max(known, default=0) + FARTHER if len(known) == len(jobs) else -1
     while left and before:
         words = [word for size, digest, _ in left for word in (size, digest)]
         before, *found = scripts.LOCATE(session.redis, [key], [before, STEP_BYTES, *words])
         places = dict(zip(found[::2], found[1::2], strict=True))
         if places:
-            yield [
-                JobRecord(left[position - 1][2].value, queue, session, place=place)
-                for position, place in sorted(places.items(), key=lambda one: one[1])
-            ]
+            yield [(place, left[position - 1][2]) for position, place in places.items()]
         left = [one for position, one in enumerate(left, 1) if position not in places]
 
 
@@ -69,19 +72,23 @@ def mark(action: Action) -> bytes:
     return b"\xff" + action.ref.encode()
 
 
-def _act(jobs: list[JobRecord], call: Call, missing: list[JobRecord]) -> int:
+def _act(jobs: Placed, call: Call, missing: list[Job]) -> int:
     """Call the script for jobs where they were read; those that are not there are *missing*."""
     total = 0
-    for batch in batches(sorted(jobs, key=lambda job: job.before or 0), weight):
+    for batch in batches(sorted(jobs, key=itemgetter(0)), _weight):
         left = batch
         while left:
             # Those before them that have been removed have brought them nearer.
-            changed, handled, *gone = call([((job.before or 0) - total, job.value) for job in left])
+            changed, handled, *gone = call([(place - total, raw) for place, raw in left])
             total += changed
             missing += [left[position - 1] for position in gone]
             left = left[handled:]
     return total
 
 
-def _digest(job: JobRecord) -> str:
-    return hashlib.sha1(job.value, usedforsecurity=False).hexdigest()
+def _weight(job: Job) -> int:
+    return len(job[1])
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()

@@ -15,7 +15,7 @@ from jobd.api import finding
 from jobd.api.entries import is_plain
 from jobd.api.finding import QueuedKey
 from jobd.api.glob import sought
-from jobd.api.queued import act_on_queued, delete_queued, mark
+from jobd.api.queued import Job, act_on_queued, delete_queued, mark
 from jobd.api.queuescan import QueueScan, QueueSweep
 from jobd.api.reading import (
     BATCH,
@@ -215,7 +215,7 @@ class Queue:
         Returns:
             How many were still there.
         """
-        return delete_queued(self._api, self._action("delete"), self.name, _records(jobs))
+        return delete_queued(self._api, self._action("delete"), self.name, _jobs(jobs))
 
     def delete_by_class(self, name: str) -> int:
         """Delete all jobs of a class (as it is stored, or as it is shown).
@@ -259,7 +259,7 @@ class Queue:
             ]
             return action.call(scripts.MOVE, keys, [target, mark(action), *words])
 
-        return act_on_queued(self._api, self.name, _records(jobs), call)
+        return act_on_queued(self._api, self.name, _jobs(jobs), call)
 
     def move_all(self, target: str) -> int:
         """Move all jobs that are here now behind the others in queue *target*, in their order.
@@ -309,8 +309,8 @@ class Queue:
         return Action(self._api, name, f"queue:{self.name}")
 
 
-def _records(jobs: Iterable[JobRecord | bytes]) -> list[JobRecord]:
-    return [job if isinstance(job, JobRecord) else JobRecord(job) for job in jobs]
+def _jobs(jobs: Iterable[JobRecord | bytes]) -> list[Job]:
+    return [(job.before, job.value) if isinstance(job, JobRecord) else (None, job) for job in jobs]
 
 
 def summaries(session: Session, most: int | None = None) -> list[QueueSummary]:

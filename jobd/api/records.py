@@ -20,6 +20,7 @@ import msgspec
 
 from jobd.api import display
 from jobd.api.iterations import IterableState, iterable_states
+from jobd.api.queued import delete_queued
 from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Action, Session, session_or_default
 
@@ -272,11 +273,9 @@ class JobRecord:
         Returns:
             Whether it was still there.
         """
-        from jobd.api.queued import delete_queued  # which has records itself
-
         session = session_or_default(self._api)
         action = Action(session, "delete", f"queue:{self.queue}")
-        return delete_queued(session, action, self.queue, [self]) == 1
+        return delete_queued(session, action, self.queue, [(self.before, self.value)]) == 1
 
 
 def weight(record: JobRecord) -> int:

@@ -115,8 +115,8 @@ class Deletion:
         self, queue: str, action: Action, keys: list[str], arguments: list[Argument]
     ) -> int:
         pushed: Any = self._api.redis.hget(self._api.keys.trashed(self.ref), "pushed")
-        edited = [] if pushed is None else [JobRecord(pushed)]
-        places = (job.before or 0 for [job] in located(self._api, queue, edited))
+        edited = [] if pushed is None else [(None, pushed)]
+        places = (place for [(place, _)] in located(self._api, queue, edited))
         for place in itertools.chain(places, [0]):
             restored, left = action.call(scripts.RESTORE, keys, [*arguments, place, mark(action)])
             if not left:
