@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobd.api.entries import SortedEntry, is_plain
+from jobd.api.entries import SortedEntry
 from jobd.api.inflight import InFlightSet
-from jobd.api.queues import Queue
 from jobd.api.queuescan import QueueScan
 from jobd.api.reading import STEP, STEP_BYTES, text
-from jobd.api.records import JobRecord
+from jobd.api.records import JobRecord, is_plain
 from jobd.api.scans import Scan, position
 from jobd.api.session import Session
 from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
-from jobd.api.setscan import SetScan
 from jobd.api.work import WorkSet
 from jobd.errors import ArgumentError
 from jobd.redis import scripts
@@ -70,7 +68,7 @@ class JobSearch(Scan[Found]):
         elif place:
             self._places = []
             self._list_queues(str(position(here)), place)
-        self._scan: Scan[SortedEntry] | Scan[JobRecord] | None = None
+        self._scan: Scan[JobRecord] | None = None
         self.done = not self._places
 
     @property
@@ -132,12 +130,11 @@ class JobSearch(Scan[Found]):
         claim = InFlightSet(self._api).find_job(self._jid)
         return [] if claim is None else [Found(_WORK, claim.job)]
 
-    def _begin(self, place: str) -> SetScan | QueueScan:
+    def _begin(self, place: str) -> Scan[JobRecord]:
         jid = self._jid
         if place in _SETS:
             jobs = _SETS[place](self._api)
             match = jid if is_plain(jid) else None  # JSON may write other ids in other ways
             return jobs.scan(match, lambda entry: entry.jid == jid, cursor=self._inner)
-        queue = Queue(place.partition(":")[2], self._api)
-        hint = jid.encode() if is_plain(jid) else b""
-        return QueueScan(queue, self._api, [], lambda job: job.jid == jid, self._inner, hint=hint)
+        queue = place.partition(":")[2]
+        return QueueScan(queue, self._api, [], lambda job: job.jid == jid, self._inner, jid=jid)

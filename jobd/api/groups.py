@@ -13,14 +13,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from jobd.api.records import JobRecord, unpacked
-from jobd.api.scans import take_steps
-
-if TYPE_CHECKING:
-    from jobd.api.entries import SortedEntry
-    from jobd.api.scans import Scan
+from jobd.api.scans import Scan, take_steps
 
 MOST_GROUPS = 1_000
 """Groups that are told apart; jobs of further ones are only counted."""
@@ -153,7 +148,7 @@ class FailureGroups:
         (False, 4210)
     """
 
-    def __init__(self, scan: Scan[SortedEntry]) -> None:
+    def __init__(self, scan: Scan[JobRecord]) -> None:
         self._scan = scan
         self._groups: dict[str, FailureGroup] = {}
         self.other = 0

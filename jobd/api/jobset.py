@@ -10,24 +10,20 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jobd import hooks
-from jobd.api import finding
-from jobd.api.deaths import tell_death
-from jobd.api.entries import SortedEntry, is_plain
+from jobd.api.entries import SortedEntry, SortedSet, parsed
 from jobd.api.glob import sought
 from jobd.api.groups import FailureGroups
-from jobd.api.reading import Page, batches, check_bounds, portion
-from jobd.api.records import weight
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.reading import MOST, STEP_BYTES, Page, check_bounds, portion
+from jobd.api.records import is_plain
+from jobd.api.scans import end_of, require_room
 from jobd.api.setscan import SetScan, SetSweep, Where
-from jobd.api.setsteps import SetAction, Step, Steps, time_of
-from jobd.errors import ArgumentError, PayloadError
-from jobd.payload import encode_again, with_retry_by_hand
+from jobd.api.setsteps import SetAction, time_of
+from jobd.payload import encode_again
 from jobd.redis import scripts
 from jobd.when import When
 
 
-class JobSet:
+class JobSet(SortedSet):
     """One of the sorted sets; use one of its subclasses.
 
     Args:
@@ -39,18 +35,7 @@ class JobSet:
         (17, 17)
     """
 
-    name: str
-    """Of the key, without a prefix."""
-
     _highest_first = False
-
-    def __init__(self, api: Session | None = None) -> None:
-        self._api = session_or_default(api)
-        self._key: str = getattr(self._api.keys, self.name)
-        self._steps = Steps(self._api, self._key)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -121,7 +106,7 @@ class JobSet:
 
         Cost: a script that looks at the entries with that score; another one for each 4 MB of them.
         """
-        return next(finding.scored(self, self._api, {(score, jid)}, None), None)
+        return next(self._scored({(score, jid)}, None), None)
 
     def find(self, key: str) -> SortedEntry | None:
         """The entry that :attr:`SortedEntry.key` stands for; costs as :meth:`fetch`.
@@ -144,26 +129,46 @@ class JobSet:
         Raises:
             ArgumentError: one of the keys is none.
         """
-        return finding.entries(self, self._api, keys, seconds)
+        found: list[SortedEntry] = []
+        for entry in self._scored(set(map(parsed, keys)), seconds):
+            found.append(entry)
+            require_room(found)
+        return found
 
     def find_job(self, jid: str) -> SortedEntry | None:
         """An entry with this id, None if there is none. Cost: O(n), in steps as :meth:`scan`."""
         # JSON may write other ids in other ways.
-        return self._search(jid if is_plain(jid) else None, lambda entry: entry.jid == jid)
+        match = jid if is_plain(jid) else None
+        return next(iter(self.scan(match, lambda entry: entry.jid == jid)), None)
 
     def groups(self) -> FailureGroups:
         """The entries grouped by what went wrong, step by step; see :class:`FailureGroups`."""
         return FailureGroups(self.scan())
 
-    def _search(self, match: str | None, where: Where) -> SortedEntry | None:
-        return next(iter(self.scan(match, where)), None)
-
-    def _entries(self, found: list[bytes]) -> Iterator[SortedEntry]:
-        """Entries and their scores, in turn, as scripts tell them."""
-        return map(self._entry, found[::2], found[1::2])
-
-    def _entry(self, raw: bytes, score: Any) -> SortedEntry:
-        return SortedEntry(raw, float(score), self, self._api)
+    def _scored(
+        self, wanted: set[tuple[float, str]], seconds: float | None
+    ) -> Iterator[SortedEntry]:
+        """The entries with these scores and these ids (or ``~`` and digests), step by step."""
+        left, offset, end = sorted(wanted), 0, end_of(seconds)
+        while left and time.monotonic() < end:
+            words = [
+                word
+                for score, name in left[:MOST]
+                # JSON may write other ids in other ways.
+                for word in (repr(score), name if is_plain(name) else "")
+            ]
+            done, offset, *found = scripts.FIND_ENTRIES(
+                self._api.redis, [self._key], [STEP_BYTES, offset, *words]
+            )
+            for entry in self._entries(found):
+                for name in (entry.jid, f"~{entry.digest}"):
+                    if (entry.score, name) in wanted:
+                        wanted.discard((entry.score, name))
+                        yield entry
+            left = left[done:]
+            # What has been found needs no further look.
+            while left and left[0] not in wanted:
+                left, offset = left[1:], 0
 
     # -- changing ------------------------------------------------------------------------------
 
@@ -179,87 +184,6 @@ class JobSet:
         """
         raw = job if isinstance(job, bytes) else encode_again(dict(job))
         self._api.redis.zadd(self._key, {raw: repr(time_of(when))})
-
-    def delete(self, *entries: SortedEntry) -> int:
-        """Delete these entries; a script for each 100.
-
-        Returns:
-            How many were still there, as do all of these.
-        """
-        return self._in_batches("delete", entries, self._steps.delete)
-
-    def add_to_queue(self, *entries: SortedEntry) -> int:
-        """Put these into their queues now; a script for each 100. Malformed ones stay."""
-        return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)
-
-    def retry(self, *entries: SortedEntry, changes: Mapping[str, Any] | None = None) -> int:
-        """Put these into their queues now, without using up one of their retries.
-
-        Cost: a script for each 100. Malformed ones stay.
-
-        Args:
-            changes: fields of the payload to replace, as for a push by name.
-
-        Raises:
-            ArgumentError: a change is not acceptable.
-        """
-        return self._in_batches(
-            "retry", entries, lambda action, batch: self._steps.retry(action, batch, changes)
-        )
-
-    def replace(self, entry: SortedEntry, changes: Mapping[str, Any]) -> bool:
-        """Put this entry into its queue now, with changes; one script.
-
-        Otherwise as :meth:`retry`, but what it was goes into the trash
-        (:meth:`~jobd.api.session.Session.acting_as`).
-
-        Args:
-            changes: fields of the payload to replace, as for a push by name.
-
-        Returns:
-            Whether it was still there.
-
-        Raises:
-            ArgumentError: a change is not acceptable, or the entry is no JSON object.
-        """
-        try:
-            queue, pushed = with_retry_by_hand(entry.value, time.time(), changes)
-        except PayloadError as error:
-            raise ArgumentError(f"this entry cannot be changed: {error}") from error
-        keys = [self._key, self._api.keys.queues, self._api.keys.queue(queue)]
-        done = self._action("edit").call_undoable(
-            scripts.REPLACE, keys, [queue, entry.value, pushed], went_to=f"queue:{queue}"
-        )
-        return bool(done)
-
-    def reschedule(self, when: When, *entries: SortedEntry) -> int:
-        """Give these entries another time; a script for each 100.
-
-        Args:
-            when: as for ``perform_at``.
-        """
-        return self._in_batches("reschedule", entries, self._steps.rescheduling(when))
-
-    def kill(
-        self,
-        *entries: SortedEntry,
-        notify_failure: bool = True,
-        ex: BaseException | None = None,
-    ) -> int:
-        """Move these entries to the dead set; a script for each 100.
-
-        Args:
-            notify_failure: call the death handlers of this process; then it is a script for each.
-            ex: the exception for them; by default one that says that the job was killed by hand.
-        """
-        if not (notify_failure and hooks.death_handlers):
-            return self._in_batches("kill", entries, self._steps.kill)
-        action, killed = self._action("kill"), 0
-        for entry in entries:
-            if self._steps.kill(action, [entry]):
-                killed += 1
-                tell_death(entry.value, ex)
-        return killed
 
     def sweep(
         self,
@@ -306,15 +230,3 @@ class JobSet:
             scripts.CLEAR, [self._key, self._api.keys.queues], [""]
         )
         return cleared
-
-    def _action(self, name: str, ref: str | None = None) -> Action:
-        return Action(self._api, name, self.name, ref)
-
-    def _in_batches(
-        self,
-        name: str,
-        entries: Iterable[SortedEntry],
-        step: Step,
-    ) -> int:
-        action = self._action(name)
-        return sum(int(step(action, batch)) for batch in batches(entries, weight))

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobd.api import finding
-from jobd.api.entries import is_plain
-from jobd.api.finding import QueuedKey
+from jobd.api.finding import QueuedKey, find_queued
 from jobd.api.glob import sought
 from jobd.api.queued import Job, act_on_queued, delete_queued, mark
 from jobd.api.queuescan import QueueScan, QueueSweep
@@ -134,9 +132,7 @@ class Queue:
 
     def __iter__(self) -> Iterator[JobRecord]:
         """All its jobs, the next to run first, read in bounded steps as they are needed."""
-        scan = self.scan()
-        while not scan.done:
-            yield from scan.next()
+        return iter(self.scan())
 
     def scan(
         self,
@@ -154,20 +150,15 @@ class Queue:
         Raises:
             ArgumentError: as for :meth:`JobSet.scan`.
         """
-        return QueueScan(self, self._api, sought(match, pattern), where, cursor)
+        return QueueScan(self.name, self._api, sought(match, pattern), where, cursor)
 
     def find_job(self, jid: str) -> JobRecord | None:
         """The job with this id, None if it is not here.
 
         Cost: O(n) of the queue, in steps of at most 250 jobs or about 1 MB.
         """
-        # JSON may write other ids in other ways.
-        hint = jid.encode() if is_plain(jid) else b""
-        scan = QueueScan(self, self._api, [], lambda job: job.jid == jid, "", hint=hint)
-        while not scan.done:
-            for job in scan.next():
-                return job
-        return None
+        scan = QueueScan(self.name, self._api, [], lambda job: job.jid == jid, "", jid=jid)
+        return next(iter(scan), None)
 
     def find_all(
         self, keys: Iterable[QueuedKey], *, seconds: float | None = 1.0
@@ -180,7 +171,7 @@ class Queue:
             keys: what stands for them, e.g. in a URL.
             seconds: for which that search may last; None for as long as it takes.
         """
-        return finding.queued(self, self._api, keys, seconds)
+        return find_queued(self.name, self._api, keys, seconds)
 
     # -- changing ------------------------------------------------------------------------------
 
@@ -235,7 +226,7 @@ class Queue:
         pattern: str | None = None,
     ) -> QueueSweep:
         """Delete all jobs that match as in :meth:`scan`, step by step; see :class:`QueueSweep`."""
-        return QueueSweep(self, self._api, sought(match, pattern), where)
+        return QueueSweep(self.name, self._api, sought(match, pattern), where)
 
     def move(self, target: str, *jobs: JobRecord | bytes) -> int:
         """Move these jobs behind all others in queue *target*, which their payloads name then; all

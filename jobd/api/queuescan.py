@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jobd.api.glob import matcher
 from jobd.api.reading import BATCH, STEP, portion
-from jobd.api.records import JobRecord
+from jobd.api.records import JobRecord, is_plain
 from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
 from jobd.redis import scripts
-
-if TYPE_CHECKING:
-    from jobd.api.queues import Queue
-
 
 _BACK = 20
 """Steps that a search looks back for the last job it has read."""
@@ -28,25 +24,27 @@ class QueueScan(Scan[JobRecord]):
 
     Args:
         patterns: as for :class:`~jobd.api.setscan.SetScan`.
+        jid: the id of what is searched for, if that is known: jobs without it are left out.
     """
 
     def __init__(
         self,
-        queue: Queue,
+        queue: str,
         session: Session,
         patterns: list[str],
         where: Callable[[JobRecord], bool] | None,
         cursor: str,
         *,
-        hint: bytes = b"",
+        jid: str = "",
     ) -> None:
         super().__init__()
         self._queue = queue
         self._redis = session.redis
-        self._key = session.keys.queue(queue.name)
+        self._key = session.keys.queue(queue)
         self._api = session
         self._where = predicate(where)
-        self._hint = hint
+        # JSON may write other ids in other ways.
+        self._hint = jid.encode() if is_plain(jid) else b""
         self._patterns = list(map(matcher, patterns))
         self._width = STEP
         self._offset = position(cursor)
@@ -58,11 +56,17 @@ class QueueScan(Scan[JobRecord]):
     def cursor(self) -> str:
         return str(self._offset)
 
+    @property
+    def _size(self) -> int:
+        """Jobs that are in the queue now."""
+        size: Any = self._redis.llen(self._key)
+        return int(size)
+
     def next(self) -> list[JobRecord]:
         if self.done:
             return []
         if self._left is None:
-            self._left = max(0, self._queue.size - self._offset)
+            self._left = max(0, self._size - self._offset)
         self._relocate()
         raws: list[bytes] = []
         if self._left > 0:
@@ -70,7 +74,7 @@ class QueueScan(Scan[JobRecord]):
         self._width = len(raws) or self._width
         self.scanned += len(raws)
         records = [
-            JobRecord(raw, self._queue.name, self._api, place=self._offset + at)
+            JobRecord(raw, self._queue, self._api, place=self._offset + at)
             for at, raw in enumerate(raws)
             if self._hint in raw
         ]
@@ -133,17 +137,17 @@ class QueueSweep(Sweep):
 
     def __init__(
         self,
-        queue: Queue,
+        queue: str,
         session: Session,
         patterns: list[str],
         where: Callable[[JobRecord], bool] | None,
     ) -> None:
         self._looking: QueueScan | None = QueueScan(queue, session, patterns, where, "")
         self._matches = self._looking.matches
-        self._action = Action(session, "delete", f"queue:{queue.name}")
+        self._action = Action(session, "delete", f"queue:{queue}")
         self._queue = queue
         self._redis = session.redis
-        self._key = session.keys.queue(queue.name)
+        self._key = session.keys.queue(queue)
         self._left = 0
         self._first_kept: bytes | None = None
         self._scanned = 0
@@ -168,7 +172,7 @@ class QueueSweep(Sweep):
         if not raws:
             self._left = 0
             return 0
-        verdicts = [self._matches(JobRecord(raw, self._queue.name)) for raw in raws]
+        verdicts = [self._matches(JobRecord(raw, self._queue)) for raw in raws]
         if self._first_kept is None:
             kept = (raw for raw, matches in zip(raws, verdicts, strict=True) if not matches)
             # One without an id may be there twice, and says nothing.
@@ -186,6 +190,6 @@ class QueueSweep(Sweep):
     def _look(self, scan: QueueScan) -> None:
         """Look for a match, one step."""
         if scan.next():
-            self._looking, self._left = None, self._queue.size
+            self._looking, self._left = None, scan._size
         elif scan.done:
             self._looking = None

@@ -27,6 +27,19 @@ from jobd.api.session import Action, Session, session_or_default
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
 
+MOST_JID = 64
+"""Characters of an id that may stand for its job in a URL."""
+
+
+def is_plain(jid: str) -> bool:
+    """Whether *jid* is an id as everybody makes them, fit for a URL.
+
+    >>> is_plain("1befef82961e0772dce5ae4d"), is_plain("<b>"), is_plain("a" * 1000)
+    (True, False, False)
+    """
+    short = 0 < len(jid) <= MOST_JID and jid.isascii()
+    return short and jid.replace("-", "").replace("_", "").isalnum()
+
 
 def seconds(value: object) -> float | None:
     """A stored time as seconds since 1970: floats are seconds, integers are milliseconds.

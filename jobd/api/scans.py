@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from jobd.api.reading import BYTES, unsigned
-from jobd.api.records import JobRecord
+from jobd.api.reading import BYTES, MOST_HELD, unsigned
+from jobd.api.records import JobRecord, weight
 from jobd.errors import ArgumentError
 from jobd.functions import refuse_lazy, refuse_unrun
+from jobd.texts import Text
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 def predicate(where: Callable[[T], object] | None) -> Callable[[T], bool]:
@@ -55,14 +57,34 @@ def position(cursor: str) -> int:
 
 def take_steps(step: Callable[[], object], done: Callable[[], bool], seconds: float | None) -> None:
     """Call *step* until all is *done*, or for about so many seconds, but once at least."""
-    end = None if seconds is None else time.monotonic() + seconds
+    end = end_of(seconds)
     while not done():
         step()
-        if end is not None and time.monotonic() >= end:
+        if time.monotonic() >= end:
             break
 
 
-class Scan(ABC, Generic[T]):
+def end_of(seconds: float | None) -> float:
+    """When so many seconds are over, by the monotonic clock; never if that is None."""
+    return float("inf") if seconds is None else time.monotonic() + seconds
+
+
+def require_room(found: Sequence[JobRecord]) -> None:
+    """Refuse to hold more than :data:`MOST_HELD` bytes at once.
+
+    Raises:
+        ArgumentError: asks for fewer jobs.
+    """
+    if sum(map(weight, found)) > MOST_HELD:
+        raise ArgumentError(
+            Text(
+                "these jobs have more than %(most)s MB together; choose fewer of them",
+                most=MOST_HELD // 1024**2,
+            )
+        )
+
+
+class Scan(ABC, Generic[T_co]):
     """A search.
 
     Attributes:
@@ -86,21 +108,21 @@ class Scan(ABC, Generic[T]):
         """Where it is; give it to a new search to go on."""
 
     @abstractmethod
-    def next(self) -> list[T]:
+    def next(self) -> list[T_co]:
         """Take one step: what it found, maybe nothing.
 
         Raises:
             UnavailableError: the server does not answer; the step may be taken again.
         """
 
-    def first(self, count: int, *, seconds: float = 0.25) -> list[T]:
+    def first(self, count: int, *, seconds: float = 0.25) -> list[T_co]:
         """Take steps until there are *count* finds, or about 4 MB of them, nothing is left or the
         time is over.
 
         Returns:
             What was found, which can be more than *count*.
         """
-        found: list[T] = []
+        found: list[T_co] = []
         end, room = time.monotonic() + seconds, BYTES
         while not self.done and len(found) < count and room > 0:
             step = self.next()
@@ -110,7 +132,7 @@ class Scan(ABC, Generic[T]):
                 break
         return found
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[T_co]:
         """All that it finds, step by step."""
         while not self.done:
             yield from self.next()

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from jobd.api.entries import SortedEntry
+from jobd.api.entries import SortedEntry, SortedSet
 from jobd.api.glob import matcher, plain_part
 from jobd.api.reading import STEP, STEP_BYTES, batches
 from jobd.api.records import weight
 from jobd.api.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Action, Session
+from jobd.api.setsteps import Step
 from jobd.redis import scripts
 from jobd.redis.protocol import Argument
-
-if TYPE_CHECKING:
-    from jobd.api.jobset import JobSet
-    from jobd.api.setsteps import Step
 
 Where = Callable[[SortedEntry], bool]
 
@@ -30,7 +26,7 @@ class SetScan(Scan[SortedEntry]):
 
     def __init__(
         self,
-        jobs: JobSet,
+        jobs: SortedSet,
         session: Session,
         patterns: list[str],
         where: Where | None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from jobd.api.entries import SortedEntry
+from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError, PayloadError, RefusedError
 from jobd.payload import with_enqueued, with_retry_by_hand
@@ -16,7 +16,7 @@ from jobd.when import When, due_at
 
 SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
 
-Step = Callable[[Action, list[SortedEntry]], int]
+Step = Callable[[Action, Sequence[JobRecord]], int]
 """Does one step of an action to some entries; returns how many were still there."""
 
 
@@ -51,20 +51,20 @@ class Steps:
             raise ArgumentError(f"there is no action {name!r}; the actions are {known}")
         return steps[name]
 
-    def delete(self, action: Action, entries: list[SortedEntry]) -> int:
+    def delete(self, action: Action, entries: Sequence[JobRecord]) -> int:
         """Delete them."""
         values = [entry.value for entry in entries]
         deleted: int = action.call_undoable(scripts.REMOVE, [self._key], values)
         return deleted
 
-    def add_to_queue(self, action: Action, entries: list[SortedEntry]) -> int:
+    def add_to_queue(self, action: Action, entries: Sequence[JobRecord]) -> int:
         """Put them into their queues."""
         return self._enqueue(action, entries, with_enqueued)
 
     def retry(
         self,
         action: Action,
-        entries: list[SortedEntry],
+        entries: Sequence[JobRecord],
         changes: Mapping[str, Any] | None = None,
     ) -> int:
         """Put them into their queues, so that this attempt is none of their retries."""
@@ -72,7 +72,7 @@ class Steps:
             action, entries, lambda raw, now: with_retry_by_hand(raw, now, changes)
         )
 
-    def kill(self, action: Action, entries: list[SortedEntry]) -> int:
+    def kill(self, action: Action, entries: Sequence[JobRecord]) -> int:
         """Move them to the dead set.
 
         Raises:
@@ -95,7 +95,7 @@ class Steps:
         """A step that gives them this time."""
         at = repr(time_of(when))
 
-        def step(action: Action, entries: list[SortedEntry]) -> int:
+        def step(action: Action, entries: Sequence[JobRecord]) -> int:
             values = [entry.value for entry in entries]
             moved: int = action.call(scripts.RESCHEDULE, [self._key], [at, *values])
             return moved
@@ -105,7 +105,7 @@ class Steps:
     def _enqueue(
         self,
         action: Action,
-        entries: list[SortedEntry],
+        entries: Sequence[JobRecord],
         made: Callable[[bytes, float], tuple[str, bytes]],
     ) -> int:
         now, keys = time.time(), self._session.keys

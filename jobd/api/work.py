@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from jobd.api.entries import is_plain
 from jobd.api.reading import (
     MOST,
     MOST_HELD,
@@ -22,7 +21,7 @@ from jobd.api.reading import (
     number,
     text,
 )
-from jobd.api.records import JobRecord
+from jobd.api.records import JobRecord, is_plain
 from jobd.api.session import Session, session_or_default
 
 

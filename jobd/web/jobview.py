@@ -13,8 +13,8 @@ import msgspec
 from jobd import registry
 from jobd.api import Api, JobRecord, Reason, SortedEntry, why_in_flight, why_queued, why_waiting
 from jobd.api.display import hidden
-from jobd.api.entries import is_plain
 from jobd.api.groups import is_library
+from jobd.api.records import is_plain
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.options import CALL_FIELDS, DEFAULTS
 from jobd.texts import Text

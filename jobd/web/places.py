@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from jobd.api import Api, JobRecord, JobSet, QueuedKey, SortedEntry
-from jobd.api.entries import is_plain
+from jobd.api.records import is_plain
 from jobd.errors import ArgumentError
 from jobd.texts import Text
 from jobd.web.request import url

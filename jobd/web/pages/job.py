@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Api, JobRecord, SortedEntry
-from jobd.api.entries import is_plain
+from jobd.api.records import is_plain
 from jobd.errors import ArgumentError
 from jobd.texts import Text
 from jobd.web import asking, jobview, places, session
