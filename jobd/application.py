@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import _exit
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 
 from jobd import copies, meant, onethread
 from jobd.errors import ApplicationError
@@ -52,8 +52,23 @@ def load(require: Iterable[str], directory: str = "") -> None:
             raise
         except (Exception, SystemExit) as error:
             copies.end(error)
-            raise ApplicationError(_reason(name, base, error)) from error
+            reason = _reason(name, base, error)
+            error.__traceback__ = _from_application(error)
+            raise ApplicationError(reason) from error
     require_threads()
+
+
+def _from_application(error: BaseException) -> TracebackType | None:
+    """Its traceback from the first line of the application on: how an import came there, by five
+    frames of Python's own and ours, tells nobody anything."""
+    rest = error.__traceback__
+    while rest is not None and _loads(rest.tb_frame.f_code.co_filename):
+        rest = rest.tb_next
+    return rest
+
+
+def _loads(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen") or filename == importlib.__file__
 
 
 def require_threads() -> None:
@@ -201,11 +216,8 @@ def _reason(name: str, base: Path, error: BaseException) -> str:
 def _place(error: BaseException) -> str:
     """Where in the application it was raised: not in the import system, or in jobd if avoidable."""
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+        frame for frame in traceback.extract_tb(error.__traceback__) if not _loads(frame.filename)
     ]
-    frames = [one for one in frames if not one.filename.endswith("importlib/__init__.py")]
     own = str(Path(__file__).parent) + os.sep
     # A wrong @job(...) is raised in jobd, but it is the application's line that has to change.
     frames = [one for one in frames if not one.filename.startswith(own)] or frames

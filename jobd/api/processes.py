@@ -108,7 +108,7 @@ class Process:
             >>> process.dump_threads()  # doctest: +SKIP
             True
             >>> print(process.stacks().text)  # some seconds later  # doctest: +SKIP
-            worker web1:4711:c0ffee: 1 of 10 threads busy, 1 jobs in flight
+            worker web1:4711:c0ffee: 1 of 10 threads busy, 1 job in flight
             ...
         """
         return read_stacks(self._api, [self.identity]).get(self.identity)

@@ -409,9 +409,10 @@ class Worker(Child):
             for work in self._pool.working()
             if (ident := idents.get(work.thread)) is not None
         }
+        holding = self._fetcher.holding
         heading = (
             f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
-            f"{self._fetcher.holding} jobs in flight"
+            f"{holding} {'job' if holding == 1 else 'jobs'} in flight"
         )
         waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
         idle = [

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import redis as redis_py
 
+from jobd.errors import Exit
 from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
 
 
 def test_an_evicting_server_is_warned_about(daemon: StartDaemon, redis: redis_py.Redis) -> None:
@@ -81,6 +84,24 @@ def test_pushes_to_another_server_are_warned_about(daemon: StartDaemon) -> None:
     assert [one["served"] for one in records if one["event"] == "pushes_go_elsewhere"] != []
     assert sum(record["event"] == "pushes_go_elsewhere" for record in records) == 1
     assert "secret" not in running.log()
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)])
+def test_a_failed_import_shows_the_lines_of_the_application(
+    idle_daemon: Daemon, preload: tuple[str, ...]
+) -> None:
+    """And not how Python and jobd came to import it."""
+    (idle_daemon.directory / "inner.py").write_text("import not_installed\n")
+    idle_daemon.write_app("import inner")
+    idle_daemon.exit_codes = {Exit.NO_APPLICATION}
+    idle_daemon.run(*preload)
+    assert idle_daemon.wait_ended() == Exit.NO_APPLICATION
+    idle_daemon.expect_in_log("worker_cannot_start", "process_cannot_start")
+    [told] = [one for one in idle_daemon.records() if one["event"].endswith("cannot_start")]
+    assert "app.py" in told["exception"]
+    assert "inner.py" in told["exception"]
+    assert "importlib" not in told["exception"]
+    assert "jobd/application.py" not in told["exception"]
 
 
 def test_nothing_is_warned_about_where_all_fits(daemon: StartDaemon) -> None:

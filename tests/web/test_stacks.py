@@ -15,7 +15,7 @@ from tests.web.site import Page, Site, as_role
 from tests.web.test_busy import NASTY, ONE, TWO, process, signals
 
 TEXT = """\
-worker.0 web1:7:aa: 1 of 5 threads busy, 1 jobs in flight
+worker.0 web1:7:aa: 1 of 5 threads busy, 1 job in flight
 
 Thread MainThread (0x7fd57999b6c0)
   File "/usr/lib/python3.11/selectors.py", line 468, in select
