@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from redis.exceptions import OutOfMemoryError
+
 from jobd.api.reading import (
     MOST,
     MOST_HELD,
@@ -22,7 +24,7 @@ from jobd.api.reading import (
 )
 from jobd.api.session import Action, Session, session_or_default
 from jobd.api.stacks import Stacks, forget_stacks, read_stacks
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, RefusedError
 from jobd.redis import scripts
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
@@ -226,8 +228,15 @@ class ProcessSet:
             How many that were.
         """
         redis, keys = self._api.redis, self._api.keys
-        if not redis.set(keys.process_cleanup, "1", nx=True, ex=CLEANUP):
-            return 0
+        try:
+            if not redis.set(keys.process_cleanup, "1", nx=True, ex=CLEANUP):
+                return 0
+        except RefusedError as error:
+            if isinstance(error.__context__, OutOfMemoryError):
+                return (
+                    0  # readers leave out what has died; it stays on the list until there is room
+                )
+            raise
         gone = 0
         for batch in batches(members(redis, keys.processes), size=MOST):
             with redis.pipeline(transaction=False) as pipe:

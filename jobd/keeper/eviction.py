@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from jobd.background import Loop
-from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
+from jobd.redis.health import EVICTION_ADVICE, is_full, may_evict, memory_short
 from jobd.redis.trouble import reason
 
 INTERVAL = 10.0
@@ -31,7 +31,7 @@ class Eviction(Loop):
         self._client = client
         self._on_short = on_short
         self._warned_of = ""
-        self._short = False
+        self._told: set[str] = set()
         self._refused = False
 
     def turn(self) -> float:
@@ -51,8 +51,12 @@ class Eviction(Loop):
             )
         self._warned_of = policy
         short = memory_short(info)
-        if short and not self._short:
-            self.log.warning("redis_nearly_full", advice=str(short))
-        self._short = bool(short)
+        # Of each of the two once, until there is room again.
+        event = "redis_full" if short and is_full(info) else "redis_nearly_full"
+        if short and event not in self._told:
+            self.log.warning(event, advice=str(short))
+            self._told |= {event, "redis_nearly_full"}
+        if not short:
+            self._told = set()
         self._on_short(str(short or ""))
         return INTERVAL

@@ -123,6 +123,7 @@ class Recovery(Loop):
             death = self._deaths[0]
             try:
                 moved = self._return_jobs(death, "dead")
+                self._unlist(death.identity)
             except redis.ResponseError as error:
                 refused = refused or error
                 self._deaths.rotate(-1)
@@ -137,6 +138,15 @@ class Recovery(Loop):
         if refused is not None:
             raise refused
         return self._look_at - time.monotonic()
+
+    def _unlist(self, identity: str) -> None:
+        """Take a dead worker off the dashboards, which would show it as idle until its TTL has
+        passed: in a crash loop, many that do not exist."""
+        keys = self._keys
+        pipeline = self._client.pipeline(transaction=False)  # a full server refuses MULTI
+        pipeline.srem(keys.processes, identity)
+        pipeline.unlink(keys.process(identity), keys.work(identity), keys.workers(identity))
+        pipeline.execute()
 
     def _look(self) -> redis.ResponseError | None:
         """Recover owners whose lease has ended, and finish with those condemned before."""

@@ -1,9 +1,10 @@
 """The Lua scripts, one state transition each: their sources, their digests, and how to call them.
 
 Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
-but CLAIM and FILE may be sent twice: the second time they find nothing to do. Those two take more
-jobs, under numbers that must not have been used before. What a person does to jobs may carry an
-entry for the audit log, which is written in the same step (:attr:`Script.audited`).
+but CLAIM, FILE and BEAT may be sent twice: the second time they find nothing to do. The first two
+take more jobs, under numbers that must not have been used before; BEAT takes another signal. What a
+person does to jobs may carry an entry for the audit log, which is written in the same step
+(:attr:`Script.audited`).
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ RENEW = Script("renew")
 RECOVER = Script("recover")
 PROMOTE = Script("promote")
 LIST_WORK = Script("list_work")
+BEAT = Script("beat")
+SHOW_STACKS = Script("show_stacks")
 
 # What people do to jobs and workers.
 REMOVE = Script("remove")

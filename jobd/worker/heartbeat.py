@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import psutil
@@ -108,7 +109,7 @@ class Heartbeat(Loop):
             self.seen = True
             self._on_seen()
         # Last: should Redis refuse this, the worker is still seen, and keeps its lease.
-        self._metrics.send(self._client, self._keys)
+        self._send_metrics()
         return BEAT
 
     def show_stacks(self, text: str) -> None:
@@ -136,33 +137,34 @@ class Heartbeat(Loop):
         Raises:
             redis.RedisError: they will see it until the TTL has passed.
         """
-        pipeline = self._client.pipeline()
+        pipeline = self._client.pipeline(transaction=False)  # a full server refuses MULTI
         pipeline.srem(self._keys.processes, self._identity)
         pipeline.unlink(self._keys.work(self._identity), self._keys.workers(self._identity))
         pipeline.execute()
-        self._metrics.send(self._client, self._keys)
+        self._send_metrics()
+
+    def _send_metrics(self) -> None:
+        try:
+            self._metrics.send(self._client, self._keys)
+        except redis.exceptions.OutOfMemoryError:
+            pass  # they are kept until there is room; that there is none, the keeper says
 
     def _beat(self) -> str | None:
         """Write the process hash; returns the name of a remote signal, if one has come."""
         key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
-        # No transaction: every reader asks for the parts one by one anyway.
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.sadd(self._keys.processes, self._identity)
-        pipeline.hset(
-            key,
-            mapping={
-                "info": self._info,
-                "concurrency": self._config.concurrency,
-                "busy": len(self._pool.working()),
-                "beat": repr(time.time()),
-                "rtt_us": int(self._round_trip * 1e6),
-                "quiet": "true" if self.quiet else "false",
-                "rss": self._process.memory_info().rss // 1024,
-            },
+        fields = {
+            "info": self._info,
+            "concurrency": self._config.concurrency,
+            "busy": len(self._pool.working()),
+            "beat": repr(time.time()),
+            "rtt_us": int(self._round_trip * 1e6),
+            "quiet": "true" if self.quiet else "false",
+            "rss": self._process.memory_info().rss // 1024,
+        }
+        call: list[Any] = [self._identity, TTL, *chain.from_iterable(fields.items())]
+        signal: bytes | None = scripts.BEAT(
+            self._client, [self._keys.processes, key, signals], call
         )
-        pipeline.expire(key, TTL)
-        pipeline.rpop(signals)
-        signal: bytes | None = pipeline.execute()[-1]
         return signal.decode(errors="replace") if signal else None
 
     def _write_work(self) -> None:
@@ -210,13 +212,9 @@ class Heartbeat(Loop):
             if len(text) > MOST_STACKS:
                 text = f"{text[:MOST_STACKS]}\n… the rest is in the log\n"
             key = self._keys.stacks(self._identity)
-            pipeline = self._client.pipeline()
-            # Whatever is there: a key of another type would keep this from being written for ever.
-            pipeline.unlink(key)
             # A frame may name a file whose name is no text.
-            pipeline.hset(key, mapping={"at": repr(at), "text": valid(text)})
-            pipeline.expire(key, STACKS_TTL)
-            pipeline.execute()
+            fields: list[Any] = [STACKS_TTL, "at", repr(at), "text", valid(text)]
+            scripts.SHOW_STACKS(self._client, [key], fields)
             self._stacks.popleft()
 
     def _describe(self) -> dict[str, Any]:

@@ -283,7 +283,7 @@ def test_stacks_wait_for_redis(
     redis.set(KEYS.stacks(ME), "of another type")
     still.loop.show_stacks("text")
     with monkeypatch.context() as patch:
-        patch.setattr(redis_py.client.Pipeline, "execute", away)
+        patch.setattr(redis_py.Redis, "evalsha", away)
         with pytest.raises(redis_py.ConnectionError):
             still.loop._write_stacks()
     still.loop.turn()

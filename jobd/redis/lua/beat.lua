@@ -1,0 +1,10 @@
+-- Shows a worker to dashboards for another while, and takes what a dashboard asks of it.
+--
+-- KEYS  1 processes · 2 hash of the worker · 3 signals for it
+-- ARGV  1 identity · 2 TTL of the hash (s) · 3… fields and values of the hash
+-- Returns  the oldest signal; nil if there is none.
+redis.call('PERSIST', KEYS[2]) -- as in lease_clock.lua: a full server must not hide workers
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[2], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return redis.call('RPOP', KEYS[3])

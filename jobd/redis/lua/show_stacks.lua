@@ -1,0 +1,8 @@
+-- Puts the stacks of a worker where a dashboard that has asked for them finds them.
+--
+-- KEYS  1 hash of the stacks: whatever is there, it is replaced
+-- ARGV  1 TTL (s) · 2… fields and values
+-- Returns  1.
+redis.call('UNLINK', KEYS[1]) -- first, so that the rest is allowed when memory is full
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return redis.call('EXPIRE', KEYS[1], ARGV[1])

@@ -1,0 +1,106 @@
+"""A full Redis, in which daemons start, work, are seen and stop as ever: only they can empty it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd import Client
+from jobd.api import Api
+from jobd.redis.keys import Keys
+from jobd.testing import EmbeddedServer
+from tests.conftest import StartDaemon
+from tests.integration.daemon import Daemon
+
+APP = """
+    import time
+    from jobd import job
+
+    @job
+    def nap(seconds):
+        time.sleep(seconds)
+
+    @job
+    def broken():
+        raise ValueError("broken")
+"""
+
+
+@contextmanager
+def full(redis: redis_py.Redis) -> Iterator[None]:
+    """Nothing that needs memory is taken."""
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis_py.exceptions.OutOfMemoryError):
+            redis.set("any", "thing")
+        yield
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def _status(running: Daemon) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(running.jobctl("status", "--json").stdout)
+    return answer
+
+
+@pytest.fixture
+def api(redis: redis_py.Redis) -> Api:
+    return Api(redis)
+
+
+def _events(running: Daemon, event: str) -> int:
+    return sum(record["event"] == event for record in running.records())
+
+
+def test_a_daemon_starts_works_and_stops_while_redis_is_full(
+    daemon: StartDaemon, server: EmbeddedServer, redis: redis_py.Redis, api: Api
+) -> None:
+    client = Client(server.url)
+    for name, args in (*[("app.nap", [0])] * 50, ("app.broken", [])):
+        client.push({"class": name, "args": args, "queue": "default"})
+    with full(redis):
+        running = daemon(APP)
+        running.wait(lambda: redis.get("stat:processed") == b"51", 20, "all jobs have run")
+        assert api.retries.size == 1
+        (process,) = api.processes
+        assert process.dump_threads()
+        running.wait(lambda: process.stacks(), 30, "dashboards get the stacks")
+        assert api.processes.cleanup() == 0
+        running.wait(lambda: "Redis is full" in running.jobctl("status").stdout, 20, "it says so")
+        status = _status(running)
+        assert status["outage"] is None
+        assert all(not child["outage"] for child in [*status["workers"], status["keeper"]])
+        checked = running.jobctl("status", "--check")
+        assert checked.returncode == 10
+        assert checked.stdout.startswith("Redis is full: it uses ")
+        assert not _events(running, "redis_unavailable")
+        assert _events(running, "redis_full") == 1
+        assert running.jobctl("stop").returncode == 0
+        assert not _events(running, "worker_not_unlisted")
+        assert not redis.smembers(Keys("").processes)
+
+
+def test_a_worker_that_has_died_is_taken_off_the_dashboards_at_once(
+    daemon: StartDaemon, server: EmbeddedServer, redis: redis_py.Redis, api: Api
+) -> None:
+    running = daemon(APP, "-w", "1")
+    (before,) = api.processes
+    Client(server.url).push({"class": "app.nap", "args": [60], "queue": "default"})
+    running.wait(lambda: list(api.work) or None, 30, "dashboards see that it runs")
+    (worker,) = _status(running)["workers"]
+    os.kill(worker["pid"], signal.SIGKILL)
+    running.wait(
+        lambda: [one.identity for one in api.processes] not in ([], [before.identity]),
+        20,
+        "there is another one, and only that",
+    )
+    (after,) = api.processes
+    assert after.identity != before.identity
+    assert before.identity not in {work.process for work in api.work}
