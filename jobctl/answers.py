@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -59,6 +59,7 @@ class Answers(Iterator[dict[str, Any]]):
     Args:
         sock: connected.
         command: for messages.
+        why: asked, where there is no answer, what is known about the master.
         limit: seconds until the last one. The first is due within :data:`FIRST_ANSWER`, each other
             one :data:`LAST_ANSWER` after the one before.
 
@@ -71,7 +72,15 @@ class Answers(Iterator[dict[str, Any]]):
         Problem: one is none that a master gives.
     """
 
-    def __init__(self, sock: socket.socket, command: str, request: bytes, limit: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        command: str,
+        request: bytes,
+        limit: float,
+        why: Callable[[], str] = str,
+    ) -> None:
+        self._why = why
         self._sock = sock
         self._command = command
         self.awaited = ""
@@ -111,7 +120,7 @@ class Answers(Iterator[dict[str, Any]]):
         try:
             self._sock.sendall(request)
         except TimeoutError:
-            raise NoAnswer("the master does not answer") from None
+            raise self._mute() from None
         except OSError as error:
             # It may have closed already, and before that it may have said why.
             if error.errno not in _GONE:
@@ -143,12 +152,16 @@ class Answers(Iterator[dict[str, Any]]):
             return self._sock.recv(1 << 20)
         except TimeoutError:
             if not self._taken:
-                raise NoAnswer("the master does not answer") from None
+                raise self._mute() from None
             raise self._silence() from None
         except OSError as error:
             if error.errno not in _GONE:
                 raise
             return b""
+
+    def _mute(self) -> NoAnswer:
+        why = self._why()
+        return NoAnswer(f"the master does not answer{f': {why}' if why else ''}")
 
     def _silence(self) -> Silence:
         now = time.monotonic()

@@ -163,7 +163,13 @@ class Daemon:
             Problem: permission is refused.
         """
         request = msgspec.json.encode({"command": command, **fields}) + b"\n"
-        return Answers(self._connect(), command, request, limit)
+        return Answers(self._connect(), command, request, limit, self._unable)
+
+    def _unable(self) -> str:
+        """Why the master cannot answer now, where the kernel knows it."""
+        if isinstance(self.process, Elsewhere):
+            return ""
+        return procs.UNABLE.get(procs.run_state(self.process.pid), "")
 
     def _connect(self) -> socket.socket:
         try:
@@ -244,7 +250,7 @@ def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}{hint}") from None
     try:
         if not pidfile.is_held(path, fd):
-            raise NotRunning(f"not running (stale pidfile {path})")
+            raise NotRunning(f"not running (stale pidfile {path}{_left_behind(path, pid, found)})")
     except PermissionError as error:
         raise _cannot_read(pidfile.lock_path(path), error) from None
     if pid is None:
@@ -257,6 +263,26 @@ def _verified(path: Path, fd: int) -> procs.Process | Elsewhere:
         process.close()
         raise Problem(Code.FAILED, f"the daemon of {path} is changing; try again")
     return process
+
+
+def _left_behind(path: Path, pid: int | None, found: os.stat_result) -> str:
+    """What is known of the master that has left its pidfile, and of its children."""
+    known = state.load(pidfile.state_path(path), found.st_uid)
+    if known is None or known.pid != pid or known.boot_id not in ("", procs.boot_id()):
+        return ""
+    keeper = [("keeper", known.keeper)] if known.keeper else []
+    workers = [(f"worker.{record.slot}", record) for record in known.workers]
+    left = [f"{role} (pid {one.pid})" for role, one in [*workers, *keeper] if _lives(one)]
+    text = f": its master, pid {pid}, has ended without a stop; the next start recovers its jobs"
+    return f"{text}. {', '.join(left)} of it will leave within half a minute" if left else text
+
+
+def _lives(record: state.ChildRecord) -> bool:
+    process = procs.Process.open(record.pid, record.ticks)
+    if process is None:
+        return False
+    process.close()
+    return True
 
 
 def _check_way(path: Path, daemon: Daemon) -> None:

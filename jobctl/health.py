@@ -17,11 +17,21 @@ def verdict(answer: dict[str, Any]) -> tuple[Code, str]:
         answer: that of the master to ``status``.
     """
     found = sorted(_findings(answer), key=lambda one: one[0])
-    ready = sum(child["state"] == "ready" for child in answer["workers"])
-    what = f"{answer['state']}, {ready} of {len(answer['workers'])} workers ready"
+    what = f"{answer['state']}, {_ready(answer)} workers ready"
     if not found:
         return Code.DONE, f"ok: {what}"
     return found[0][0], f"{'; '.join(text for _, text in found)} ({what})"
+
+
+def _ready(answer: dict[str, Any]) -> str:
+    """Of how many workers that there are to be, so many are ready: a replaced one that still ends
+    its jobs is no further one, and one that has crashed is one that is missing."""
+    ready = {child["role"] for child in answer["workers"] if child["state"] == "ready"}
+    missing = [*(slot["role"] for slot in answer["backing_off"]), *answer.get("empty", [])]
+    wanted = {child["role"] for child in answer["workers"]} | {
+        role for role in missing if role.startswith("worker.")
+    }
+    return f"{len(ready)} of {len(wanted)}"
 
 
 def _findings(answer: dict[str, Any]) -> Iterator[tuple[Code, str]]:

@@ -22,6 +22,10 @@ _AGAIN = (
 )
 _DATA = "what is in Redis is shown and changed in the dashboard, jobd web, and by jobd.api"
 _LOG = "jobctl status shows where the log is; under systemd, journalctl -u jobd"
+_PAUSE = (
+    "jobctl quiet has it take no new jobs, whatever the queue; a queue is paused in the dashboard, "
+    "jobd web"
+)
 _WEB = "the dashboard is served by jobd web"
 
 _MEANT = {
@@ -34,8 +38,11 @@ _MEANT = {
     ),
     **dict.fromkeys(("log", "logs", "tail"), _LOG),
     **dict.fromkeys(("dashboard", "ui", "server"), _WEB),
-    **dict.fromkeys(("pause", "tstp", "drain"), "jobctl quiet has it take no new jobs"),
-    **dict.fromkeys(("unpause", "continue", "cont"), "jobctl resume has it take jobs again"),
+    **dict.fromkeys(("pause", "tstp", "drain"), _PAUSE),
+    **dict.fromkeys(
+        ("unpause", "continue", "cont"),
+        "jobctl resume has it take jobs again; a queue that was paused is resumed in the dashboard",
+    ),
     **dict.fromkeys(
         ("stacks", "stack", "dump", "backtrace", "traceback", "ttin"),
         "jobctl threads prints what every thread is doing",
@@ -47,6 +54,32 @@ _MEANT = {
         "jobd run works in the foreground, jobd start detaches",
     ),
 }
+
+_AT_ONCE = "--timeout 0 stops at once, and --kill kills what does not stop"
+_OPTIONS = {
+    ("stop", "--force"): _AT_ONCE,
+    ("stop", "--now"): _AT_ONCE,
+    ("stop", "-f"): _AT_ONCE,
+    ("stop", "-9"): _AT_ONCE,
+    ("stop", "-t"): "--timeout SECONDS says how long jobs may run on",
+    ("reload", "-t"): "--wait --timeout SECONDS says how long to wait",
+    ("status", "--watch"): "watch -n 1 jobctl status shows it again and again",
+    ("status", "-w"): "watch -n 1 jobctl status shows it again and again",
+    ("status", "-f"): "watch -n 1 jobctl status shows it again and again",
+    ("status", "--quiet"): "--check answers in a line and by the exit code",
+    ("status", "-q"): "--check answers in a line and by the exit code",
+}
+_BESIDE = {
+    "stop": "it stops the whole daemon; --timeout SECONDS says how long jobs may run on, and "
+    "jobctl retire worker.0 replaces one worker",
+    "quiet": "it quiets the whole daemon; USR1 to its process id quiets one worker, and a queue is "
+    "paused in the dashboard",
+    "resume": "it resumes the whole daemon; a queue that was paused is resumed in the dashboard",
+    "reload": "it replaces all workers; jobctl retire worker.0 replaces one",
+    "status": "it shows all processes; jobctl threads worker.0 shows what one of them does",
+    "reopen-logs": "it is done by all processes",
+}
+"""What is to be said of an argument that a command does not take."""
 
 _OF_THE_GROUP = {"jobctl": ("-P", "--pidfile", "-C", "--config")}
 
@@ -96,6 +129,10 @@ def explained(error: click.ClickException) -> str:
         return text
     if isinstance(error, click.NoSuchOption):
         text += _misplaced(error.option_name, context)
+        if meant := _OPTIONS.get((str(context.info_name), error.option_name)):
+            text += f": {meant}"
+    elif "unexpected extra argument" in text and (meant := _BESIDE.get(str(context.info_name))):
+        text += f": {meant}"
     elif "unexpected extra argument" in text and _has(context.command, "-r", context):
         text += "; the application is given with -r"
     return f"{text}; see {context.command_path} --help"

@@ -43,7 +43,7 @@ def load(require: Iterable[str], directory: str = "") -> None:
     _look_first_in(base)
     for name in require:
         try:
-            if "/" in name or name.endswith(".py"):
+            if _is_file(name):
                 _import_file(name, base)
             else:
                 importlib.import_module(name)
@@ -176,6 +176,11 @@ def _look_first_in(directory: Path) -> None:
     sys.path.insert(0, text)
 
 
+def _is_file(name: str) -> bool:
+    """Whether *name* stands for a file, and not for a module."""
+    return "/" in name or name.endswith(".py")
+
+
 def _import_file(name: str, base: Path) -> ModuleType:
     file = (base / Path(name).expanduser()).resolve()
     if not file.is_file():
@@ -201,7 +206,7 @@ def _import_file(name: str, base: Path) -> ModuleType:
 
 def _reason(name: str, base: Path, error: BaseException) -> str:
     what = f"cannot import the application {name}: "
-    if name.startswith("."):
+    if name.startswith(".") and not _is_file(name):
         return f"{what}a module has no dot in front of it, and a file is given as ./NAME.py"
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"{what}{meant.module(name, base, str(error.name))}"

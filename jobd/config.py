@@ -80,6 +80,8 @@ class Config:
     pidfile: str = setting(
         "",
         f"File that holds the master's process id. Empty: {DEFAULT_PIDFILE}.",
+        "-P",
+        "--pidfile",
         path=True,
         metavar="FILE",
         fixed=True,

@@ -191,6 +191,11 @@ def read_queue(raw: object) -> QueueSpec:
             raise Invalid(_several(raw, words))
         if not comma:
             return QueueSpec(queue_name(raw))
+        if not weight.strip():
+            raise Invalid(
+                f"has nothing after the comma in {show(raw)}: a weight belongs there, as in "
+                'mail,2, and a space between queues, as in JOBD_QUEUES="mail low"'
+            )
         if not _WHOLE.fullmatch(weight.strip()):
             raise Invalid(f"has {show(weight)} as a weight in {show(raw)}; it is a whole number")
         return _weighted(name, int(weight))

@@ -48,7 +48,11 @@ class Boot:
         children = daemon.staff.slots.children()
         notes = {child.note for child in children if child.note}
         # One that has been at Redis may still be refused what it needs to begin.
-        notes |= {f"Redis: {child.outage}" for child in children if child.outage}
+        notes |= {
+            f"Redis: {child.outage}"
+            for child in children
+            if child.outage and not any(child.outage in note for note in notes)
+        }
         text = f"not ready within {daemon.config.start_timeout:g} seconds (start_timeout)"
         if notes:
             self._fail(Exit.UNAVAILABLE, f"{text}: {'; '.join(sorted(notes))}")

@@ -11,7 +11,7 @@ from jobd import log
 from jobd.errors import ConfigError
 from jobd.master import report, scale
 from jobd.master.channel import Message
-from jobd.master.child import Child, Stage
+from jobd.master.child import Child, Slot, Stage
 from jobd.master.control import Client
 from jobd.master.daemon import Daemon
 from jobd.master.gathering import Gathering
@@ -162,10 +162,31 @@ class Commands:
         elif daemon.phase is not Phase.RUNNING:
             client.failed(f"the daemon is {daemon.phase}")
         elif (child := slots[number].child) is None or child.stage is not Stage.READY:
-            client.failed(f"worker.{number} is not at work")
+            client.failed(self._not_at_work(slots[number]))
         else:
             self._oversight.recycle.want(child, f"asked for by {client.who}")
             client.done(pid=child.pid)
+
+    def _not_at_work(self, slot: Slot) -> str:
+        """Why the worker of *slot* cannot be replaced now."""
+        if slot.child is not None:
+            return f"{slot.role} (pid {slot.child.pid}) is {slot.child.stage}, not ready"
+        return self._vacant(slot)
+
+    def _vacant(self, slot: Slot) -> str:
+        """What there is to say about a slot without a process."""
+        if slot.backing_off:
+            left = max(0.0, slot.start_at - time.monotonic())
+            return f"{slot.role} has crashed ({slot.crash}) and is started again in {left:.0f} s"
+        return f"{slot.role} has no process now"
+
+    def _no_process(self, name: str, children: list[Child]) -> str:
+        """Why there is no process *name*."""
+        for slot in self._daemon.staff.slots.all():
+            if slot.role == name:
+                return self._vacant(slot)
+        there = ", ".join(["master", *dict.fromkeys(child.role for child in children)])
+        return f"there is no process {name}; there are {there}"
 
     def _no_worker(self, number: object) -> str:
         """Why *number* is not that of a worker."""
@@ -201,22 +222,24 @@ class Commands:
 
     def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
         # The master first: the file then exists with the right owner.
-        problems = [error] if (error := self._own_log.reopen()) else []
+        problems: dict[str, list[str]] = {}
+        if error := self._own_log.reopen():
+            problems[error] = [f"master (pid {os.getpid()})"]
         staff = self._daemon.staff
         staff.tell({"type": "reopen"})
         # One that boots reads its messages when it has booted.
         awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
 
         def finish(gathering: Gathering) -> None:
-            problems.extend(
-                f"{child.role} (pid {child.pid}): {message['error']}"
-                for child, message in gathering.answers.items()
-                if message.get("error")
-            )
+            for child, message in gathering.answers.items():
+                if message.get("error"):
+                    problems.setdefault(message["error"], []).append(_names([child]))
+            # Mostly it is the same for all of them.
+            said = [f"{why} ({', '.join(who)})" for why, who in problems.items()]
             if gathering.missing:
-                problems.append(f"no answer from {_names(gathering.missing)}")
-            if problems:
-                failed("; ".join(problems))
+                said.append(f"no answer from {_names(gathering.missing)}")
+            if said:
+                failed("; ".join(said))
             else:
                 done()
 
@@ -232,8 +255,7 @@ class Commands:
         of = [str(one) for one in asked] if isinstance(asked, list) else []
         wanted = of or ["master", *(str(child.pid) for child in children)]
         if missing := [name for name in wanted if name not in names]:
-            there = ", ".join(["master", *dict.fromkeys(child.role for child in children)])
-            client.failed(f"there is no process {missing[0]}; there are {there}")
+            client.failed(self._no_process(missing[0], children))
             return
         chosen = list(dict.fromkeys(names[name] for name in wanted))
         busy = request.get("busy") is True

@@ -123,6 +123,8 @@ class Client:
         self._since = now  # the last sign of life that was due from it
         self._waits_for: Callable[[], Message] | None = None
         self._remind_at = 0.0
+        self._look_at = 0.0
+        self._told = ""
 
     @property
     def who(self) -> str:
@@ -154,10 +156,16 @@ class Client:
         self.send("accepted", **fields)
 
     def remind(self, now: float) -> None:
-        """Say what it waits for, if that is due."""
-        if self._waits_for is not None and now >= self._remind_at:
-            self._remind_at = now + REMIND_EVERY
-            self.send("waiting", **self._waits_for())
+        """Say what it waits for, if that is due, or has changed since it was said."""
+        if self._waits_for is None or now < min(self._look_at, self._remind_at):
+            return
+        self._look_at = now + REMIND_FIRST
+        message = self._waits_for()
+        if now < self._remind_at and (not self._told or message["text"] == self._told):
+            return
+        self._remind_at = now + REMIND_EVERY
+        self._told = message["text"]
+        self.send("waiting", **message)
 
     def done(self, **fields: Any) -> None:
         """The last line: it has been done."""

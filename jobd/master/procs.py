@@ -122,10 +122,18 @@ def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only, no Path objects
 
 
+def _command(pid: int) -> str:
+    """What a process calls itself: of ours the title, of others the name, which is shorter."""
+    title = (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0 ").decode(errors="replace")
+    if title.startswith("jobd "):
+        return title.partition(":")[0].partition(",")[0]
+    return (_PROC / str(pid) / "comm").read_text().strip()
+
+
 def describe(pid: int) -> str:
     """A process in words, for messages: ``pid 812 (nginx, uid 33)``."""
     try:
-        command = (_PROC / str(pid) / "comm").read_text().strip()
+        command = _command(pid)
         uid = (_PROC / str(pid)).stat().st_uid
     except OSError:
         return f"pid {pid} (no longer there)"

@@ -10,7 +10,7 @@ from jobd.config import Config
 from jobd.master import procs
 from jobd.master.child import Child
 from jobd.master.phase import Phase
-from jobd.master.scoreboard import BUSY, FAILED, IN_FLIGHT, MAIN_BEAT
+from jobd.master.scoreboard import FAILED, IN_FLIGHT, MAIN_BEAT
 from jobd.master.staff import Staff
 from jobd.master.state import ChildRecord, State
 from jobd.version import VERSION
@@ -62,7 +62,7 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash
     """One line for systemd."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
-    busy = sum(child.workplace.page.words[BUSY] for child in children)
+    busy = sum(len(child.workplace.page.sequences()) for child in children)
     degraded = " DEGRADED" if crash_loop else ""
     wanted = len(staff.slots.workers)
     text = f"{phase}{degraded} gen {generation}: {ready}/{wanted} workers, {busy} busy"
@@ -122,7 +122,8 @@ def _child(child: Child, now: float) -> dict[str, Any]:
         "outage": child.outage,
         "generation": child.generation,
         "uptime": round(now - child.forked_at, 1),
-        "busy": page.words[BUSY],
+        # As the jobs themselves write it: a worker whose interpreter is held counts nothing.
+        "busy": len(page.sequences()),
         "in_flight": page.words[IN_FLIGHT],
         "processed": child.processed,
         "failed": page.words[FAILED],

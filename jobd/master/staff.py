@@ -287,7 +287,10 @@ class Staff:
         elif child.reason is not None:
             known["reason"] = child.reason
         elif status == -signal.SIGKILL:
-            known["reason"] = "killed from outside, perhaps for want of memory"
+            known["reason"] = (
+                "by the kernel, perhaps for want of memory (dmesg tells), or by a process, perhaps "
+                "the job itself"
+            )
         if crash := child.workplace.dump.crash():
             logger.error("child_died", **known, **ran, stack=crash)
         else:

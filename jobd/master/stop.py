@@ -103,8 +103,11 @@ class Stop:
             for child in workers
             if (jobs := child.jobs)
         ]
-        if busy:
+        if busy and now < self._deadline:
             return {"text": listed(busy), "seconds": self._deadline - now}
+        if busy:
+            late = f"{listed(busy)}, whose time is over: it is killed if it does not leave"
+            return {"text": late, "seconds": max(0.0, self._deadline + PUSH_BACK + GRACE - now)}
         rest = [f"{child.role} (pid {child.pid})" for child in workers or staff.slots.children()]
         return {"text": f"{listed(rest)} to leave", "seconds": self.limit}
 

@@ -15,6 +15,7 @@ from jobd import stacks
 from jobd.master import procs
 from jobd.master.child import Child
 from jobd.master.gathering import Gathering
+from jobd.master.scoreboard import Running
 from jobd.master.signals import RAW_DUMP
 from jobd.master.staff import Staff
 from jobd.naming import listed
@@ -30,8 +31,8 @@ class ThreadDump:
     """Collects the stacks of *children*, and those of the master if it is wanted.
 
     *emit* gets a role and its text as it comes in; *done* gets the roles that did not answer by
-    themselves. With *busy*, of those that answer only the threads that run jobs are shown, and with
-    *arguments* what those have been called with.
+    themselves. With *busy* only the threads that run jobs are shown, and with
+    *arguments* what those have been called with, of those that answer.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ThreadDump:
         self._staff = staff
         self._emit = emit
         self._done = done
+        self._busy = busy
         if master:
             emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
         token = next(_tokens)
@@ -64,7 +66,7 @@ class ThreadDump:
             self._done([])
             return
         # As it is now: by the time that the stacks have been read, a job may have ended.
-        running = {child.role: _running(child) for child in mute}
+        running = {child.role: child.workplace.page.running() for child in mute}
         for child in mute:
             child.workplace.dump.clear()
             if procs.run_state(child.pid) not in procs.UNABLE:
@@ -75,16 +77,18 @@ class ThreadDump:
             Gathering("raw", mute, deadline, lambda _gathering: self._raw(mute, running))
         )
 
-    def _raw(self, mute: list[Child], running: dict[str, str]) -> None:
+    def _raw(self, mute: list[Child], running: dict[str, list[Running]]) -> None:
         for child in mute:
             state = procs.run_state(child.pid)
             text = child.workplace.dump.read().rstrip()
+            if self._busy:
+                text = _only(text, {job.thread_ident for job in running[child.role]})
             if not text:
                 text = f"no stacks: {procs.UNABLE.get(state, 'it did not react')}"
             self._emit(
                 child.role,
                 f"{_title(child)}\nraw dump: the process did not answer within "
-                f"{ANSWER_WITHIN:g} s\n{running[child.role]}{text}\n",
+                f"{ANSWER_WITHIN:g} s\n{_named(running[child.role])}{text}\n",
             )
         self._done([child.role for child in mute])
 
@@ -93,11 +97,19 @@ def _title(child: Child) -> str:
     return f"== {child.role}, pid {child.pid}, {child.stage}, generation {child.generation} =="
 
 
-def _running(child: Child) -> str:
+def _only(dump: str, threads: set[int]) -> str:
+    """The parts of a raw dump that are about *threads*; all of it, if none is."""
+    parts = dump.split("\n\n")
+    wanted = [f"0x{ident:016x} " for ident in threads]
+    chosen = [part for part in parts if any(one in part.partition("\n")[0] for one in wanted)]
+    return "\n\n".join(chosen) or dump
+
+
+def _named(running: list[Running]) -> str:
     """The jobs of one that does not answer."""
     now = time.monotonic_ns()
     return "".join(
         f"thread 0x{job.thread_ident:016x} has been running "
         f"{shown(listed([job.name]))} for {(now - job.started) / 1e9:.1f} s\n"
-        for job in child.workplace.page.running()
+        for job in running
     )

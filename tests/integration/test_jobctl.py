@@ -20,6 +20,7 @@ from tests.conftest import StartDaemon
 from tests.integration.daemon import Daemon, environment
 
 APP = """
+import os
 import time
 from pathlib import Path
 from jobd import job
@@ -28,6 +29,10 @@ from jobd import job
 def nap(seconds):
     Path("napping").touch()
     time.sleep(seconds)
+
+@job
+def die():
+    os.kill(os.getpid(), 9)
 
 @job
 def hog():
@@ -202,8 +207,84 @@ def test_threads_of_a_worker_that_holds_the_interpreter(
     assert "raw dump" in done.stdout
     assert "in hog" in done.stdout
     assert re.search(r"has been running app\.hog [0-9a-f]{24} for \d", done.stdout)
+    busy = running.jobctl("threads", "--busy")
+    assert busy.returncode == 4
+    assert "in hog" in busy.stdout
+    assert (done.stdout.count("\nThread 0x") > 1, busy.stdout.count("Thread 0x")) == (True, 1)
+    (child,) = json.loads(running.jobctl("status", "--json").stdout)["workers"]
+    assert child["busy"] == 1
     running.signal(signal.SIGQUIT)
     running.wait_ended(30)
+
+
+def test_a_stop_says_for_whom_it_waits_beyond_the_time_of_the_jobs(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    push(running, "hog")
+    stopped = running.jobctl("stop", "--timeout", "0")
+    assert stopped.returncode == 0
+    assert re.search(
+        r"which runs app\.hog [0-9a-f]{24}, whose time is over: it is killed if it does not leave "
+        r"\(for \d+ s at most\)",
+        stopped.stderr,
+    )
+
+
+def test_a_worker_that_has_crashed_is_not_called_unknown(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "1")
+    for _ in range(4):
+        Client(running.url).push({"class": "app.die", "args": []})
+    for command in ("retire", "threads"):
+        said = (
+            rf"jobctl: {command}: worker\.0 has crashed \(killed by signal 9 \(SIGKILL\) "
+            r"while it ran app\.die [0-9a-f]{24}\) and is started again in \d+ s\n"
+        )
+
+        def is_said(command: str = command, said: str = said) -> bool:
+            done = running.jobctl(command, "worker.0")
+            return done.returncode == 1 and bool(re.fullmatch(said, done.stderr))
+
+        running.wait(is_said, 30, f"{command} says so")
+    running.wait(
+        lambda: "(running, 0 of 1 workers ready)" in running.jobctl("status", "--check").stdout,
+        30,
+        "it counts as one that is missing",
+    )
+
+
+def test_a_master_that_is_stopped_is_called_so(daemon: StartDaemon) -> None:
+    running = daemon(APP)
+    assert re.search(r"pid \d+ \(jobd master[^,]* running, ", procs.describe(running.pid))
+    running.signal(signal.SIGSTOP)
+    running.wait(lambda: procs.run_state(running.pid) == "T", 5, "it is stopped")
+    try:
+        for command, code in {"status": 5, "reload": 4}.items():
+            done = running.jobctl(command)
+            assert done.returncode == code
+            assert "the master does not answer: it is stopped (SIGSTOP" in done.stderr
+    finally:
+        running.signal(signal.SIGCONT)
+
+
+def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "1", "-t", "3")
+    push(running, "nap", 60)
+    running.wait(
+        lambda: json.loads(running.jobctl("status", "--json").stdout)["workers"][0]["busy"],
+        10,
+        "it runs",
+    )
+    (worker,) = running.workers()
+    running.exit_codes, running.leaves_files = None, True
+    running.signal(signal.SIGKILL)
+    running.wait_ended()
+    done = running.jobctl("status")
+    said = f"(stale pidfile {running.pidfile}: its master, pid {running.pid}, has ended without a "
+    said += "stop; the next start recovers its jobs"
+    assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+    assert f". worker.0 (pid {worker}) of it will leave within half a minute)" in done.stderr
+    running.wait(lambda: procs.start_ticks(worker) is None, 30, "the worker has left")
+    done = running.jobctl("status")
+    assert f"{said})" in done.stderr
 
 
 def test_threads_of_a_stopped_worker_says_so(daemon: StartDaemon) -> None:
@@ -229,6 +310,18 @@ def test_reopen_logs_waits_for_all_and_names_the_missing(daemon: StartDaemon) ->
     os.kill(worker, signal.SIGCONT)
     assert done.returncode == 1
     assert f"pid {worker}" in done.stderr
+
+
+def test_reopen_logs_says_once_what_is_wrong_for_all(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "2")
+    running.log_file.rename(running.log_file.with_suffix(".log.1"))
+    running.log_file.mkdir()
+    done = running.jobctl("reopen-logs")
+    assert done.returncode == 1
+    assert done.stderr.count("it is a directory") == 1
+    assert all(f"(pid {pid})" in done.stderr for pid in [running.pid, *running.workers()])
+    running.log_file.rmdir()
+    assert running.jobctl("reopen-logs").returncode == 0
 
 
 def test_reload_with_wait_returns_when_the_new_generation_is_ready(daemon: StartDaemon) -> None:

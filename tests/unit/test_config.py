@@ -150,7 +150,7 @@ def test_a_switch_is_read_from_every_source() -> None:
         ('queues = "a,3,b,1"', '-q a,3 -q b,1, JOBD_QUEUES="a,3 b,1" or queues = ["a,3", "b,1"]'),
         ('queues = "a, b, c"', "-q a -q b -q c, JOBD"),
         ('queues = ["a,1.5"]', 'has "1.5" as a weight in "a,1.5"; it is a whole number'),
-        ('queues = ["a,"]', 'has "" as a weight in "a,"; it is a whole number'),
+        ('queues = ["a,"]', 'has nothing after the comma in "a,": a weight belongs there'),
         ('queues = ["a\\u0000"]', "queues has the queue name"),
         ('queues = [""]', "queues has an empty queue name"),
         ("queues = []", "queues must not be empty"),

@@ -167,6 +167,27 @@ def test_a_client_that_waits_for_a_long_command_is_kept(loop: Loop) -> None:
     assert loop.clients() == 0
 
 
+def test_what_is_waited_for_is_said_again_as_soon_as_it_changes(loop: Loop) -> None:
+    awaited = ["worker.0 to get ready"]
+    with control.connect(loop.server.path) as sock:
+        sock.sendall(b"{}\n")
+        loop.answer = lambda client: client.accept(lambda: {"text": awaited[0]})
+        loop.turn()
+        loop.turn()
+        began = time.monotonic()
+        for second in range(2, 5):
+            loop.turn(at=began + second)
+        awaited[0] = "Redis"
+        for second in range(5, 7):
+            loop.turn(at=began + second)
+        for _ in range(2):
+            loop.turn(at=began + 13)
+        sock.shutdown(socket.SHUT_WR)
+        said = sock.recv(1 << 16).splitlines()
+    texts = [json.loads(line).get("text") for line in said]
+    assert texts == [None, "worker.0 to get ready", "Redis", "Redis"]
+
+
 def test_more_clients_than_allowed_are_turned_away(loop: Loop) -> None:
     socks = [control.connect(loop.server.path) for _ in range(control.CLIENTS)]
     for _ in range(control.CLIENTS):

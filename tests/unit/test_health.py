@@ -42,7 +42,17 @@ CASES: dict[str, tuple[dict[str, Any], Code, str]] = {
     "back-off": (
         {"backing_off": [{"role": "worker.1", "seconds": 3.0, "cause": "exit code 1"}]},
         Code.TROUBLE,
-        "worker.1 has crashed: exit code 1",
+        "worker.1 has crashed: exit code 1 (running, 1 of 2 workers ready)",
+    ),
+    "to be started": (
+        {"empty": ["worker.1", "keeper"]},
+        Code.DONE,
+        "ok: running, 1 of 2 workers ready",
+    ),
+    "replaced": (
+        {"workers": [*worker(state="booting"), *worker(), *worker(state="stopping")]},
+        Code.DONE,
+        "ok: running, 1 of 1 workers ready",
     ),
     "hung": ({"workers": worker(trouble="hung")}, Code.TROUBLE, "worker.0 (pid 7) hung"),
     "one is quiet": (

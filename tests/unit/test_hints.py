@@ -27,6 +27,15 @@ MISTAKES = {
     "jobctl queues": "dashboard, jobd web",
     "jobctl logs": "jobctl status shows where the log is",
     "jobctl pause": "jobctl quiet",
+    "jobctl pause mail": "a queue is paused in the dashboard, jobd web",
+    "jobctl stop --force": "--timeout 0 stops at once, and --kill kills what does not stop",
+    "jobctl stop -t 5": "--timeout SECONDS says how long jobs may run on",
+    "jobctl stop 5": "--timeout SECONDS says how long jobs may run on",
+    "jobctl stop worker.0": "jobctl retire worker.0 replaces one worker",
+    "jobctl reload worker.0": "jobctl retire worker.0 replaces one",
+    "jobctl quiet mail": "it quiets the whole daemon",
+    "jobctl status worker.0": "jobctl threads worker.0 shows what one of them does",
+    "jobctl status --watch": "watch -n 1 jobctl status shows it again and again",
     "jobctl xyzzy": "jobctl has no command xyzzy; see jobctl --help",
     "jobctl status -P jobd.pid": "it goes before the command, jobctl -P … status",
     "jobctl stop -C jobd.toml": "it goes before the command, jobctl -C … stop",
@@ -49,6 +58,7 @@ MISTAKES = {
     "jobd -r app": "it goes behind it, jobd start -r …",
     "jobd -C jobd.toml run": "it goes behind it, jobd start -C …",
     "jobd run app": "unexpected extra argument (app); the application is given with -r",
+    "jobd run -r app -q mail,": "a weight belongs there, as in mail,2",
     "jobd run -r app -q mail,low": "give each its own, -q mail -q low, ",
 }
 
@@ -89,6 +99,7 @@ REQUIRED = {
     "./orders": "./orders is a directory; give a module of it, -r orders.NAME, or a file",
     "orders.jobs.py": "did you mean orders/jobs.py, or orders.jobs?",
     "orders.nothing": "there is no module orders.nothing in ",
+    "./lost.py": "ModuleNotFoundError: No module named 'missing' (",
     ".shop": "a module has no dot in front of it",
     "nothing.py": "there is no file ",
     "elsewhere": "start jobd in the application's directory or set directory",
@@ -100,6 +111,7 @@ def test_what_was_meant_by_require_is_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shop.py").write_text("PRICE = 3\ndef welcome(): ...\n")
+    (tmp_path / "lost.py").write_text("import missing\n")
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders" / "__init__.py").touch()
     (tmp_path / "orders" / "jobs.py").touch()
