@@ -17,6 +17,7 @@ from jobd.master.safepath import create
 
 _LIMIT = 1 << 20
 _FATAL = b"Fatal Python error"
+_CRASHED = "Current thread "
 
 
 MEMORY = "jobd-dump-"
@@ -52,10 +53,14 @@ class StackDump:
         return os.pread(self.fd, _LIMIT, 0).decode(errors="replace")
 
     def crash(self) -> str:
-        """The stacks that a crash in C code left, "" when there was none."""
+        """The stacks that a crash in C code left, "" when there was none; first the thread that
+        crashed, which Python writes where it comes, in the middle of those that wait."""
         content = os.pread(self.fd, _LIMIT, 0)
         at = content.rfind(_FATAL)
-        return content[at:].decode(errors="replace").rstrip() if at >= 0 else ""
+        if at < 0:
+            return ""
+        head, *parts = content[at:].decode(errors="replace").rstrip().split("\n\n")
+        return "\n\n".join([head, *sorted(parts, key=lambda one: not one.startswith(_CRASHED))])
 
     def trim(self) -> None:
         """Throw a dump away that nobody fetched once it is too large."""

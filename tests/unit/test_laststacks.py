@@ -124,6 +124,17 @@ def test_a_crash_shows_each_job_its_own_thread_and_the_one_that_died(dump: Stack
     assert "in culprit" in cause
 
 
+def test_the_thread_that_crashed_comes_first(dump: StackDump) -> None:
+    crash(dump)
+    raw = os.pread(dump.fd, 1 << 20, 0).decode()
+    head, first, *others = dump.crash().split("\n\n")
+    assert head == "Fatal Python error: Segmentation fault"
+    assert first.startswith("Current thread ")
+    assert "in culprit" in first
+    assert any("in bystander" in one for one in others)
+    assert sorted(dump.crash().splitlines()) == sorted(raw.rstrip().splitlines())
+
+
 def test_a_crash_in_a_thread_of_no_job_is_told_to_a_job_without_a_stack(dump: StackDump) -> None:
     status, _, _ = crash(dump)
     stack = of_jobs(dump, [Running(1, time.monotonic_ns(), 5)], status)[1]
