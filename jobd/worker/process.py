@@ -23,7 +23,7 @@ from jobd.client import configure, configured, destination
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.master.channel import Message
 from jobd.master.scoreboard import BUSY
-from jobd.naming import job_name, shown_arguments
+from jobd.naming import MOST, job_name, listed, shown_arguments
 from jobd.outward import cut, name_of
 from jobd.redis.connection import connect
 from jobd.redis.inflight import InFlight
@@ -356,18 +356,25 @@ class Worker(Child):
         """Run the application's hooks beside the main thread, which must keep listening."""
         self._hooks.do(lambda: hooks.fire(event, self._executor.report))
 
+    def _running(self) -> tuple[int, str]:
+        """How many jobs run now, and which, in words."""
+        working = self._pool.working()
+        names = [job_name(work.job.payload) for work in working[:MOST]]
+        return len(working), listed(names, len(working))
+
     def _cut_short(self) -> int:
         """The deadline has passed: give the unfinished jobs back, then interrupt them. Those past
         a deadline of their own have failed instead: they would be cut short again and again."""
-        running = len(self._pool.working())
+        running, jobs = self._running()
         failed = self._overdue.fail()
-        self.log.warning("jobs_cut_short", running=running, overdue=failed)
+        self.log.warning("jobs_cut_short", running=running, overdue=failed, jobs=jobs)
         returned = self._fetcher.surrender(GIVE_BACK)
         self._tell_interrupted()
         self._pool.interrupt()
         self._coroutines.cancel_all()
         if not self._pool.ended(CLEAN_UP):
-            self.log.warning("jobs_do_not_end", running=len(self._pool.working()))
+            running, jobs = self._running()
+            self.log.warning("jobs_do_not_end", running=running, jobs=jobs)
         if not returned and (left := self._fetcher.holding):
             self.log.error("jobs_not_given_back", jobs=left)
         return self._leave()

@@ -463,6 +463,9 @@ def test_stop_says_what_it_waits_for(daemon: StartDaemon) -> None:
         r"[0-9a-f]{24} \(for \d s at most\)",
         first,
     )
+    said = {record["event"]: record.get("jobs") for record in running.records()}
+    for event in ("jobs_cut_short", "jobs_do_not_end"):
+        assert re.fullmatch(r"app\.nap [0-9a-f]{24}", str(said[event])), event
 
 
 def test_what_is_no_pidfile_is_named_for_what_it_is(daemon: StartDaemon) -> None:
