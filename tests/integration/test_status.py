@@ -100,12 +100,13 @@ def test_systemd_is_told_of_an_outage(here: Daemon, own_server: EmbeddedServer) 
 
 def test_a_refusal_of_the_server_is_shown_as_well(daemon: StartDaemon, redis: Any) -> None:
     running = daemon("", "--poll-interval", "0.1")
-    redis.config_set("maxmemory", "1")
+    # A full server refuses nothing that a daemon needs: test_full_server.py.
+    redis.execute_command("ACL", "SETUSER", "default", "-evalsha")
     try:
         running.wait(lambda: answer(running)["outage"], 20, "the refusal")
-        assert "maxmemory" in running.jobctl("status").stdout
+        assert "no permissions to run the 'evalsha' command" in running.jobctl("status").stdout
     finally:
-        redis.config_set("maxmemory", "0")
+        redis.execute_command("ACL", "SETUSER", "default", "+@all")
     running.wait(lambda: not missing(running), WITHIN, "all is well again")
 
 
