@@ -249,10 +249,10 @@ def test_27_the_memory_is_full(scene: StartScene, load: str) -> None:
     if load == "idle":
         here.be_idle()
     here.redis.config_set("maxmemory", "1")
-    here.wait_until_noticed()
+    here.daemon.wait_for_log("redis_full", 20)  # which is no outage
     here.redis.config_set("maxmemory", "0")
     here.assert_back()
-    here.finish()
+    here.finish(outages=0)
 
 
 @pytest.mark.parametrize("load", ["idle", "busy"])
