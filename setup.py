@@ -91,7 +91,7 @@ setup(
             "locale/*.pot",
             "locale/*/LC_MESSAGES/*",
         ],
-        "jobd.redis": ["lua/*.lua"],
+        "jobd.store": ["lua/*.lua"],
         "jobctl": ["py.typed"],
     },
     install_requires=[
@@ -110,7 +110,7 @@ setup(
     extras_require={"web": WEB, "dev": DEV, "test": TEST, "bench": BENCH},
     entry_points={
         "console_scripts": [
-            "jobd = jobd.cli:main",
+            "jobd = jobd.cli.main:main",
             "jobctl = jobctl.cli:main",
         ]
     },

@@ -21,8 +21,8 @@ from typing import Any
 import redis as redis_py
 
 from jobd.api import Api
-from jobd.redis.keys import Keys
-from jobd.redis.metrics import BOUNDS
+from jobd.store.keys import Keys
+from jobd.wire.histogram import BOUNDS
 
 QUEUE = "default"
 """The queue with most of the jobs; the others are ``mail-00``, ``mail-01`` …"""

@@ -11,12 +11,12 @@ import time
 
 from benchmarks import work
 from benchmarks.apps import URL
-from jobd import payload
-from jobd.redis.connection import connect
-from jobd.redis.inflight import Claimed, InFlight
-from jobd.redis.keys import Keys
-from jobd.redis.scripts import OF_A_WORKER
-from jobd.redis.wire import Wire
+from jobd.store.connection import connect
+from jobd.store.inflight import Claimed, InFlight
+from jobd.store.keys import Keys
+from jobd.store.pipeline import Wire
+from jobd.store.scripts import OF_A_WORKER
+from jobd.wire import payload
 
 BATCH = 1000
 """Jobs of one claim; larger ones were not faster."""

@@ -78,7 +78,7 @@ def _ruby(program: str) -> subprocess.CompletedProcess[str]:
 def _jobd(processes: int, quiet: bool) -> Commands:
     level = ["--log-level", "warning"] if quiet else []
     app = ["-r", "benchmarks.apps.jobd_app"]
-    command = [sys.executable, "-m", "jobd.cli", "run", *app, "-c", str(THREADS)]
+    command = [sys.executable, "-m", "jobd", "run", *app, "-c", str(THREADS)]
     return [[*command, "-w", str(processes), *level]]
 
 

@@ -18,8 +18,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from jobd import KILL, Job, job
-from jobd.job import Verdict
+from jobd import KILL, Job, Verdict, job
 
 TIMEOUT = 5.0
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from jobctl import completion, display, health, hints, limit, lookup, rawstacks, unlisted
-from jobctl.answers import LAST_ANSWER, LONGEST, NoAnswer
 from jobctl.codes import Code, NotRunning, Problem
-from jobctl.daemon import Daemon
-from jobctl.progress import Progress, say
-from jobctl.stop import Stop
+from jobctl.daemon import display, health, limit, lookup, rawstacks, unlisted
+from jobctl.daemon.answers import LAST_ANSWER, LONGEST, NoAnswer
+from jobctl.daemon.pidfile import Daemon
+from jobctl.daemon.progress import Progress, say
+from jobctl.daemon.stop import Stop
+from jobd.cli import completion, hints
 from jobd.errors import ConfigError
-from jobd.outward import any_text_prints, harmless, paragraph, shown
-from jobd.sources import find_file
+from jobd.settings.load import find_file
+from jobd.text.printable import any_text_prints, harmless, paragraph, shown
 
 _INTERRUPTED = 130
 _POSTPONED = "the daemon is quiet: it has read the settings, and replaces its workers at the resume"

@@ -19,7 +19,7 @@ from copy import copy
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests import processes
+from tests.support import processes
 
 MOST = 20
 

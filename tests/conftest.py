@@ -15,10 +15,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from jobd.testing import EmbeddedServer
-from tests import again, processes
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import assert_orderly
-from tests.integration.others import Nobody
+from tests import again
+from tests.support import processes
+from tests.support.daemon import Daemon
+from tests.support.ledger import assert_orderly
+from tests.support.others import Nobody
 
 processes.become_subreaper()
 

@@ -9,8 +9,8 @@ import redis
 from benchmarks import work
 from benchmarks.apps import URL
 from benchmarks.waiter import QUEUE
-from jobd import payload
-from jobd.options import DEFAULTS
+from jobd.wire import payload
+from jobd.wire.options import DEFAULTS
 
 _redis = redis.Redis.from_url(URL)
 _AT_ONCE = 1000

@@ -26,7 +26,7 @@ from benchmarks.backlog import QUEUE, SMALL, Sizes
 from benchmarks.bench import Bench
 from benchmarks.plan import Plan, Result, percentile
 from benchmarks.visitor import Answer, OpenPage, Visitor, first_visit
-from jobd.redis import scripts
+from jobd.store import scripts
 
 PAGES_OPEN = 50
 

@@ -13,9 +13,9 @@ import time
 from benchmarks.bench import Bench
 from benchmarks.contenders import JOBD
 from benchmarks.plan import Plan, Result, Samples, medians, note, percentile
-from jobd import payload
-from jobd.client import Client
-from jobd.options import DEFAULTS
+from jobd.jobs.client import Client
+from jobd.wire import payload
+from jobd.wire.options import DEFAULTS
 
 _EVERY = 0.02
 """Seconds between fresh jobs."""

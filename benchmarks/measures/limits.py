@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from benchmarks.bench import Bench
 from benchmarks.plan import Plan, Result, Samples, medians, note
-from jobd.redis.connection import connect
-from jobd.redis.protocol import pack
-from jobd.redis.wire import Wire
+from jobd.store.connection import connect
+from jobd.store.pipeline import Wire
+from jobd.store.protocol import pack
 
 _PIPELINE = 100
 _BYTES = 200

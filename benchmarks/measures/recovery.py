@@ -12,7 +12,7 @@ from statistics import median
 from benchmarks.bench import Bench
 from benchmarks.contenders import JOBD
 from benchmarks.plan import Plan, Result, percentile
-from jobd.client import Client
+from jobd.jobs.client import Client
 
 _WORKERS = 4
 _JOBS = 6

@@ -19,26 +19,26 @@ another program has written to Redis makes reading it fail.
 
 from jobd.api.audit import Audit, AuditEntry
 from jobd.api.deploys import Deploys, Mark
-from jobd.api.entries import SortedEntry
 from jobd.api.entry import Api
 from jobd.api.find import Found, JobSearch
-from jobd.api.finding import QueuedKey
-from jobd.api.groups import FailureGroup, FailureGroups, group_key, in_group
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.info import RedisInfo
 from jobd.api.iterations import IterableState, iterable_states
-from jobd.api.jobset import JobSet
 from jobd.api.metrics import Histogram, JobMetrics, Metrics, Point
 from jobd.api.processes import Process, ProcessSet
-from jobd.api.queues import Queue, QueueSummary
-from jobd.api.queuescan import QueueScan, QueueSweep
+from jobd.api.queues.finding import QueuedKey
+from jobd.api.queues.queues import Queue, QueueSummary
+from jobd.api.queues.scan import QueueScan, QueueSweep
 from jobd.api.reading import Page
 from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
 from jobd.api.records import JobRecord
-from jobd.api.scans import Scan, Sweep
+from jobd.api.search.groups import FailureGroup, FailureGroups, group_key, in_group
+from jobd.api.search.scans import Scan, Sweep
 from jobd.api.session import Session
-from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
-from jobd.api.setscan import SetScan, SetSweep
+from jobd.api.sets.entries import SortedEntry
+from jobd.api.sets.jobset import JobSet
+from jobd.api.sets.scan import SetScan, SetSweep
+from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from jobd.api.reading import hashes, text
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError
-from jobd.redis import scripts
-from jobd.redis.protocol import Argument
+from jobd.store import scripts
+from jobd.store.protocol import Argument
 
 KEPT = 90 * 86_400
 """Seconds that a deploy is remembered, from the last one of its day."""

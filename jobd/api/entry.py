@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from jobd.api import info as server
-from jobd.api import queues, stats
+from jobd.api import stats
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
 from jobd.api.find import JobSearch
@@ -13,9 +13,10 @@ from jobd.api.inflight import InFlightSet
 from jobd.api.info import RedisInfo
 from jobd.api.metrics import Metrics
 from jobd.api.processes import ProcessSet
-from jobd.api.queues import Queue, QueueSummary
+from jobd.api.queues import queues
+from jobd.api.queues.queues import Queue, QueueSummary
 from jobd.api.session import Session
-from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.stats import Counter, Counters, Day, Stats
 from jobd.api.trash import Trash
 from jobd.api.work import WorkSet

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobd.api.entries import SortedEntry
 from jobd.api.inflight import InFlightSet
-from jobd.api.queuescan import QueueScan
+from jobd.api.queues.scan import QueueScan
 from jobd.api.reading import STEP, STEP_BYTES, text
 from jobd.api.records import JobRecord, is_plain
-from jobd.api.scans import Scan, position
+from jobd.api.search.scans import Scan, position
 from jobd.api.session import Session
-from jobd.api.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.sets.entries import SortedEntry
+from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.work import WorkSet
 from jobd.errors import ArgumentError
-from jobd.redis import scripts
+from jobd.store import scripts
 
 _SETS = {"retry": RetrySet, "schedule": ScheduledSet, "dead": DeadSet}
 _WORK = "work"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from jobd.api.reading import MOST, scanned, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
-from jobd.redis.inflight import CLOCK_STEP
+from jobd.store.inflight import CLOCK_STEP
 
 
 @dataclass(frozen=True, slots=True)

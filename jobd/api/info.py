@@ -11,8 +11,8 @@ import redis as redis_py
 from jobd.api.reading import integer
 from jobd.api.session import Session
 from jobd.errors import RefusedError
-from jobd.redis.health import EVICTION_ADVICE, may_evict, memory_short
-from jobd.texts import Text
+from jobd.store.health import EVICTION_ADVICE, may_evict, memory_short
+from jobd.text.translatable import Text
 
 SLOW = 0.05
 """Seconds; a round trip that takes longer is worth a warning."""

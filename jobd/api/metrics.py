@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobd.api.reading import hashes, integer, text
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
-from jobd.redis.metrics import BOUNDS
+from jobd.wire.histogram import BOUNDS
 
 MOST_CLASSES = 2_000
 LONGEST_NAME = 1_000

@@ -25,7 +25,7 @@ from jobd.api.reading import (
 from jobd.api.session import Action, Session, session_or_default
 from jobd.api.stacks import Stacks, forget_stacks, read_stacks
 from jobd.errors import ArgumentError, RefusedError
-from jobd.redis import scripts
+from jobd.store import scripts
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from jobd.api.reading import STEP_BYTES, batches
 from jobd.api.session import Action, Session
-from jobd.redis import scripts
+from jobd.store import scripts
 
 FARTHER = 10_000
 """Places that a job may be farther from the tail than where it was read: that is, the jobs that

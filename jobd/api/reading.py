@@ -15,9 +15,9 @@ import msgspec
 import redis as redis_py
 
 from jobd.errors import ArgumentError
-from jobd.redis import scripts
-from jobd.redis.protocol import Argument
-from jobd.redis.trouble import unavailable
+from jobd.store import scripts
+from jobd.store.protocol import Argument
+from jobd.store.trouble import unavailable
 
 T = TypeVar("T")
 

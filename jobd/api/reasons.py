@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from jobd.api.entries import SortedEntry
 from jobd.api.inflight import InFlightSet
 from jobd.api.processes import Process, ProcessSet
-from jobd.api.queues import Queue
+from jobd.api.queues.queues import Queue
 from jobd.api.reading import answers, integer
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
+from jobd.api.sets.entries import SortedEntry
 from jobd.api.work import WorkSet
-from jobd.texts import Text
+from jobd.text.translatable import Text
 
 LATE = 10.0
 """Seconds after its time from which on it is strange that a job is still in its set; Sidekiq's

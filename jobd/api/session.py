@@ -14,14 +14,14 @@ from typing import Any, Self
 
 import redis as redis_py
 
-from jobd.client import Client, default_client
-from jobd.config import Config
 from jobd.errors import ArgumentError, ConflictError
-from jobd.redis.clear import ClearClient
-from jobd.redis.keys import Keys
-from jobd.redis.protocol import Argument
-from jobd.redis.scripts import Script
-from jobd.texts import Text
+from jobd.jobs.client import Client, default_client
+from jobd.settings.daemon import Config
+from jobd.store.clear import ClearClient
+from jobd.store.keys import Keys
+from jobd.store.protocol import Argument
+from jobd.store.scripts import Script
+from jobd.text.translatable import Text
 
 KEPT = 86_400
 """Seconds that the trash keeps what was deleted."""

@@ -6,12 +6,12 @@ import datetime
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from jobd.api.queues import waits
+from jobd.api.queues.queues import waits
 from jobd.api.reading import MOST, answers, batches, integer, members, text
 from jobd.api.session import Action, Session
 from jobd.errors import ArgumentError
-from jobd.options import DEFAULT_QUEUE
-from jobd.redis import scripts
+from jobd.store import scripts
+from jobd.wire.options import DEFAULT_QUEUE
 
 MOST_DAYS = 5 * 365
 """Days of history; the counts of a day are kept for five years."""

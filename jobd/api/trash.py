@@ -19,9 +19,9 @@ from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, n
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session, session_or_default
 from jobd.errors import ArgumentError, ConflictError
-from jobd.redis import scripts
-from jobd.redis.protocol import Argument
-from jobd.texts import Text
+from jobd.store import scripts
+from jobd.store.protocol import Argument
+from jobd.text.translatable import Text
 
 _FIELDS = ("who", "action", "origin", "went_to", "jobs", "at")
 """Of a description; another one can be as large as a job (see ``replace.lua``)."""

@@ -10,10 +10,10 @@ import signal
 import sys
 import time
 
-from jobd.address import redact
 from jobd.demo.stage import Ending, Stage
 from jobd.errors import Exit, JobdError, UnavailableError
-from jobd.outward import paragraph
+from jobd.settings.redis_url import redact
+from jobd.text.printable import paragraph
 
 ENDINGS: frozenset[Ending] = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 SECONDS = 25.0

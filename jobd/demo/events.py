@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobd.demo.scene import Event
-from jobd.outward import shown
+from jobd.text.printable import shown
 
 _EVENTS = 10
 _OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}

@@ -25,9 +25,9 @@ from jobd import api
 from jobd.demo.events import Events
 from jobd.demo.scene import Scene, Worker
 from jobd.errors import UnavailableError
-from jobd.master import control
-from jobd.redis.connection import connect
-from jobd.redis.trouble import unavailable
+from jobd.master.control import control_socket
+from jobd.store.connection import connect
+from jobd.store.trouble import unavailable
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
@@ -154,7 +154,7 @@ class Stage:
 
     def _start(self, command: str, *options: str, output: str) -> subprocess.Popen[bytes]:
         given = [command, "-C", str(self.directory / _FILE), *options]
-        return self._spawn([sys.executable, "-m", "jobd.cli", *given], output)
+        return self._spawn([sys.executable, "-m", "jobd", *given], output)
 
     def _wait_until_ready(self, pause: Pause) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -207,7 +207,7 @@ class Stage:
     def _status(self) -> dict[str, Any]:
         """What the master says about itself; empty when it does not answer."""
         try:
-            with control.connect(self.pidfile.with_suffix(".sock")) as line:
+            with control_socket.connect(self.pidfile.with_suffix(".sock")) as line:
                 line.settimeout(_ANSWER_SECONDS)
                 line.sendall(b'{"command":"status"}\n')
                 answer = json.loads(line.makefile("rb").readline())

@@ -11,9 +11,9 @@ from typing import Any
 
 import redis
 
-from jobd.background import Loop
-from jobd.redis.health import EVICTION_ADVICE, is_full, may_evict, memory_short
-from jobd.redis.trouble import reason
+from jobd.store.health import EVICTION_ADVICE, is_full, may_evict, memory_short
+from jobd.store.loops import Loop
+from jobd.store.trouble import reason
 
 INTERVAL = 10.0
 """Seconds between looks: a flood of pushes can fill a server in minutes."""

@@ -11,10 +11,10 @@ import time
 
 import redis
 
-from jobd.background import Loop
-from jobd.redis import scripts
-from jobd.redis.inflight import CLOCK_STEP, LEASE
-from jobd.redis.keys import Keys
+from jobd.store import scripts
+from jobd.store.inflight import CLOCK_STEP, LEASE
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
 
 INTERVAL = 1.5 * CLOCK_STEP
 """Seconds without a renewal after which this loop makes one. The recovery renews them with each of

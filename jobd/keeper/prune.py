@@ -6,8 +6,8 @@ import redis
 
 from jobd.api.processes import CLEANUP, ProcessSet
 from jobd.api.session import Session
-from jobd.background import Loop
-from jobd.redis.keys import Keys
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
 
 
 class Prune(Loop):

@@ -18,15 +18,15 @@ from typing import Any
 
 import redis
 
-from jobd import naming, payload
-from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
 from jobd.keeper.leases import Leases
-from jobd.redis import scripts
-from jobd.redis.inflight import CLOCK_STEP, LEASE, split_tag
-from jobd.redis.keys import Keys
-from jobd.redis.protocol import Argument
-from jobd.worker.waits import BLOCK
+from jobd.store import scripts
+from jobd.store.inflight import CLOCK_STEP, LEASE, split_tag
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
+from jobd.store.protocol import Argument
+from jobd.wire import job_name, payload
+from jobd.worker.fetch.blocking import BLOCK
 
 INTERVAL = CLOCK_STEP
 """Seconds between looks for owners whose lease has ended. Each of them moves the clock of the
@@ -203,8 +203,8 @@ class Recovery(Loop):
         if not wanted:
             return {}
         key = self._keys.inflight(death.identity)
-        found: Any = self._client.hmget(key, *wanted[: naming.MOST])
-        names = naming.listed([naming.job_name(raw or b"") for raw in found], len(wanted))
+        found: Any = self._client.hmget(key, *wanted[: job_name.MOST])
+        names = job_name.listed([job_name.job_name(raw or b"") for raw in found], len(wanted))
         return {"running" if started else "oldest": names}
 
     def _return_batch(
@@ -265,7 +265,7 @@ class Recovery(Loop):
             "NUMBER:QUEUE; retry it to put it into the queue of its payload"
         )
         self.log.error(
-            "job_set_aside", owner=identity, error=str(error), **naming.log_fields(raw or b"")
+            "job_set_aside", owner=identity, error=str(error), **job_name.log_fields(raw or b"")
         )
         return payload.noted(raw or b"", error=error, queue="default", now=time.time())
 
@@ -299,7 +299,7 @@ class Recovery(Loop):
             buried.pop("error_backtrace", None)
         self.log.error(
             "job_buried_as_poison_pill",
-            **naming.log_fields(marked),
+            **job_name.log_fields(marked),
             queue=queue,
             crashes=crashes,
             cause=death.cause,

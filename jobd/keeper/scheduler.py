@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import redis
 
-from jobd import naming, payload
-from jobd.background import Loop
 from jobd.errors import JobdError, PayloadError
-from jobd.options import DEFAULT_QUEUE
-from jobd.redis import scripts
-from jobd.redis.keys import Keys
-from jobd.redis.protocol import Argument
+from jobd.store import scripts
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
+from jobd.store.protocol import Argument
+from jobd.wire import job_name, payload
+from jobd.wire.options import DEFAULT_QUEUE
 
 SET_ASIDE = 300.0
 """Seconds for which a job stays in its set that has no place to go to, not even the dead set."""
@@ -114,7 +114,7 @@ class Scheduler(Loop):
             try:
                 queue, pushed = payload.with_enqueued(member, now)
             except PayloadError as error:
-                fields = naming.log_fields(member)
+                fields = job_name.log_fields(member)
                 self.log.error("job_malformed", source=source, error=str(error), **fields)
                 buried = payload.noted(member, error=error, queue=DEFAULT_QUEUE, now=now)
                 moves.append(Move(member, None, buried))
@@ -164,7 +164,7 @@ class Scheduler(Loop):
                 source=source,
                 queue=queue,
                 error=str(error),
-                **naming.log_fields(member),
+                **job_name.log_fields(member),
             )
             burials.append(
                 Move(member, None, payload.noted(member, error=error, queue=queue, now=now))

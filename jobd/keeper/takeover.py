@@ -1,8 +1,9 @@
 """Takeover: returns what was delivered to a worker that does not move to the head of its queue.
 
-The master tells which of its blocking claims the worker has not read (see jobd/master/rescue.py).
-What they delivered is in flight under the numbers set aside for them, or still in a claim list. No
-other job of the worker is touched: it may have started, or have ended without Redis being told.
+The master tells which of its blocking claims the worker has not read (see
+jobd/master/health/rescue.py). What they delivered is in flight under the numbers set aside for
+them, or still in a claim list. No other job of the worker is touched: it may have started, or have
+ended without Redis being told.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 
 import redis
 
-from jobd.background import Loop
-from jobd.redis import scripts
-from jobd.redis.inflight import Claimed, InFlight, split_tag
-from jobd.redis.keys import Keys
-from jobd.worker.waits import FILE_AT_MOST
+from jobd.store import scripts
+from jobd.store.inflight import Claimed, InFlight, split_tag
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
+from jobd.worker.fetch.blocking import FILE_AT_MOST
 
 IDLE = 3600.0
 """Seconds until the next turn when there is nothing to do; it is woken before."""

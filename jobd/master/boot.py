@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from jobd.errors import Exit
-from jobd.master.child import Child, Failure, Reason
+from jobd.master.children.child import Child, Failure, Reason
+from jobd.master.children.fork import KEEPER
 from jobd.master.daemon import Daemon
-from jobd.master.fork import KEEPER
 
 _EXTEND_EVERY = 10.0
 _FAILURES_PER_WORKER = 3

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobd.config import Config
-from jobd.master.launch import Verdict
-from jobd.master.notify import Notifier
+from jobd.master.children.child_events import Staff
 from jobd.master.phase import Phase
-from jobd.master.staff import Staff
+from jobd.runtime.ipc.launch import Verdict
+from jobd.runtime.process.sdnotify import Notifier
+from jobd.settings.daemon import Config
 
 
 class Daemon(Protocol):

@@ -8,8 +8,9 @@ user; and the signal for the master's death, which a change of user would clear,
 children of a process that does not change any more.
 
 Root touches nothing at the end of a path of which somebody else could change a part (see
-:mod:`jobd.master.safepath`), hands over nothing but files that jobd itself makes, and goes by no
-configuration that somebody else could write: it could say whose rights the daemon keeps.
+:mod:`jobd.runtime.process.safe_path`), hands over nothing but files that jobd itself
+makes, and goes by no configuration that somebody else could write: it could say whose rights the
+daemon keeps.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobd.config import DEFAULT_PIDFILE, Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import pidfile, safepath, session
+from jobd.master import session
+from jobd.master.files import pidfile
+from jobd.runtime.process import safe_path
+from jobd.settings.daemon import DEFAULT_PIDFILE, Config
 
 _DIRECTORY_MODE = 0o750
 _LOG_MODE = 0o640
@@ -88,8 +91,8 @@ def require_roots(file: str | None, config: Config, origins: Mapping[str, str]) 
         if outside and config.user and _look_up(config.user, config.group).uid == 0:
             return
         path = Path(file).absolute()
-        with safepath.entry(path, follow=True) as place:
-            weak = place.weak or safepath.weakness(path, place.stat())
+        with safe_path.entry(path, follow=True) as place:
+            weak = place.weak or safe_path.weakness(path, place.stat())
             if place.shared and not weak:
                 weak = f"others may put files into {path.parent}"
     except OSError as error:
@@ -132,7 +135,7 @@ def _running(config: Config) -> str | None:
     """The daemon that runs where root looks; elsewhere its own user sees it."""
     path = _pidfile(config)
     try:
-        with safepath.entry(path) as place:
+        with safe_path.entry(path) as place:
             return None if place.weak else pidfile.holder(path)
     except OSError:
         return None
@@ -275,7 +278,7 @@ def _directory(
     config_file: tuple[int, int] | None,
 ) -> Iterator[Handover]:
     try:
-        with safepath.entry(directory, follow=True) as place:
+        with safe_path.entry(directory, follow=True) as place:
             if place.weak:
                 return
             try:
@@ -293,7 +296,7 @@ def _directory(
         usable = stat.S_IWGRP | stat.S_IXGRP
         if found.st_gid == user.gid and found.st_mode & usable == usable:
             return
-        if safepath.weakness(directory, found) or found.st_mode & stat.S_ISVTX:
+        if safe_path.weakness(directory, found) or found.st_mode & stat.S_ISVTX:
             return
         names = os.listdir(fd)  # noqa: PTH208 - of a descriptor
         inside = {name: os.stat(name, dir_fd=fd, follow_symlinks=False) for name in names}
@@ -323,7 +326,7 @@ def _is_plain(found: os.stat_result) -> bool:
 
 def _log(log: Path) -> Iterator[Handover]:
     try:
-        with safepath.entry(log) as place:
+        with safe_path.entry(log) as place:
             if place.weak:
                 return
             try:
@@ -337,7 +340,7 @@ def _log(log: Path) -> Iterator[Handover]:
         return
 
 
-def _is_our_log(place: safepath.Entry, found: os.stat_result) -> bool:
+def _is_our_log(place: safe_path.Entry, found: os.stat_result) -> bool:
     """Whether it is a log of ours, or empty: a log in /var/log may be another program's."""
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         return False
@@ -351,7 +354,7 @@ def _is_our_log(place: safepath.Entry, found: os.stat_result) -> bool:
 def _do(one: Handover, user: ServiceUser) -> None:
     try:
         # A directory may be named by a link of root's; a file is never.
-        with safepath.entry(one.path, follow=one.make != "file") as place:
+        with safe_path.entry(one.path, follow=one.make != "file") as place:
             if place.weak:
                 raise PrivilegeError(f"cannot {one} for {user}: {place.weak}")
             flags = os.O_RDONLY

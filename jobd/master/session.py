@@ -16,8 +16,8 @@ import signal
 from collections.abc import MutableMapping
 from typing import NoReturn
 
-from jobd.master import procs
-from jobd.master.signals import MASTER_SIGNALS
+from jobd.runtime.process import processes
+from jobd.runtime.process.signals import MASTER_SIGNALS
 
 _PR_SET_PDEATHSIG = 1
 _STREAMS = (0, 1, 2)
@@ -44,7 +44,7 @@ def leave() -> None:
         OSError: the kernel refuses.
     """
     global _guardian
-    if procs.has_terminal():
+    if processes.has_terminal():
         guardian = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -18,18 +18,23 @@ from typing import NoReturn
 
 import daemon
 
-from jobd import log, workdir
-from jobd.config import Config
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
-from jobd.master import allowance, control, descriptors, pidfile, privileges
-from jobd.master.launch import Launch, Verdict, await_verdict
-from jobd.master.logfile import LogFile
-from jobd.master.master import Master
-from jobd.master.notify import Notifier
-from jobd.master.signals import MASTER_SIGNALS
+from jobd.master import privileges
+from jobd.master.control import control_socket
+from jobd.master.files import pidfile
+from jobd.master.health import stop_timeout_check
+from jobd.master.main import Master
 from jobd.master.stop import AFTERWARDS
-from jobd.master.title import place
-from jobd.outward import paragraph, text_of
+from jobd.runtime.ipc.launch import Launch, Verdict, await_verdict
+from jobd.runtime.log import log
+from jobd.runtime.log.file import LogFile
+from jobd.runtime.process import descriptors
+from jobd.runtime.process.sdnotify import Notifier
+from jobd.runtime.process.signals import MASTER_SIGNALS
+from jobd.runtime.process.titles import place
+from jobd.settings import workdir
+from jobd.settings.daemon import Config
+from jobd.text.printable import paragraph, text_of
 
 _UMASK = 0o027
 _LAUNCHER_EXTRA = 10.0
@@ -68,7 +73,7 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
     os.chdir(config.directory or Path.cwd())
     log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
     _warn_of_root(config)
-    allowance.warn_of_short_stop(config, extends=notifier.connected)
+    stop_timeout_check.warn_of_short_stop(config, extends=notifier.connected)
     if lock is None:
         logger.warning(
             "no_pidfile",
@@ -203,7 +208,7 @@ def _become_daemon(
         log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
         _warn_of_root(config)
         Notifier.take(os.environ)  # whoever started the launcher does not wait for us
-        allowance.warn_of_short_stop(config, extends=False)
+        stop_timeout_check.warn_of_short_stop(config, extends=False)
         master = Master(
             config,
             logfile=logfile,
@@ -282,8 +287,8 @@ def listening(path: Path) -> str:
     """Whether a daemon runs whose pidfile *path* was removed, in a sentence: its socket still
     answers. "" if there is none."""
     try:
-        with control.connect(pidfile.socket_path(path)) as answering:
-            pid, _uid = control.peer(answering)
+        with control_socket.connect(pidfile.socket_path(path)) as answering:
+            pid, _uid = control_socket.peer(answering)
     except (BlockingIOError, TimeoutError):
         pid = None  # it listens, but does not answer
     except OSError:

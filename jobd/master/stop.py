@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobd import log
 from jobd.errors import Exit
-from jobd.master.child import Reason
+from jobd.master.children.child import Reason
+from jobd.master.children.slots import GRACE, PUSH_BACK
 from jobd.master.daemon import Daemon
-from jobd.master.launch import Verdict
 from jobd.master.phase import Phase
-from jobd.master.slots import GRACE, PUSH_BACK
-from jobd.naming import listed
+from jobd.runtime.ipc.launch import Verdict
+from jobd.runtime.log import log
+from jobd.wire.job_name import listed
 
 AFTERWARDS = 2 * (PUSH_BACK + GRACE)
 """Seconds that a stop may take after its deadline: those of the workers, then the keeper's."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobd.web.users import Role, User
+from jobd.web.access.users import Role, User
 
 if TYPE_CHECKING:
     from jobd.web.app import dashboard

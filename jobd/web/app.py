@@ -18,21 +18,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jobd.api import Api
 from jobd.api.session import Source
 from jobd.errors import ConfigError
-from jobd.functions import refuse_lazy
-from jobd.web import health, live, metrics, pages, v1
-from jobd.web.attempts import Attempts
-from jobd.web.ended import Ended
-from jobd.web.failures import Failures
-from jobd.web.gate import Gate, Login
-from jobd.web.headers import SecurityHeaders
+from jobd.jobs.functions import refuse_lazy
+from jobd.settings.dashboard import LEAST_SECRET
+from jobd.web import health, live, pages, prometheus, v1
+from jobd.web.access.attempts import Attempts
+from jobd.web.access.gate import Gate, Login
+from jobd.web.access.headers import SecurityHeaders
+from jobd.web.access.revoked import Ended
+from jobd.web.access.session import Sessions
+from jobd.web.access.turns import Turns
+from jobd.web.access.users import Users
+from jobd.web.error_pages import Failures
 from jobd.web.language import Languages
-from jobd.web.place import path_within, prefix, root, whole_path
-from jobd.web.render import digest
-from jobd.web.session import Sessions
-from jobd.web.state import State
-from jobd.web.turns import Turns
-from jobd.web.users import Users
-from jobd.webconfig import LEAST_SECRET
+from jobd.web.mount import path_within, prefix, root, whole_path
+from jobd.web.shared.state import State
+from jobd.web.views.render import digest
 
 _KEEP = 365 * 86400
 
@@ -151,7 +151,7 @@ def dashboard(
         *pages.routes(people, attempts, ended),
         *v1.routes,
         *health.routes,
-        *metrics.routes,
+        *prometheus.routes,
         *live.routes,
         Mount("/static", _Static(packages=[("jobd.web", "static")]), name="static"),
     ]

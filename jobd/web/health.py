@@ -11,8 +11,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from jobd.errors import UnavailableError
-from jobd.texts import Text
-from jobd.web.refusals import Unavailable
+from jobd.text.translatable import Text
+from jobd.web.http_errors import Unavailable
 from jobd.web.request import state_of
 
 FRESH = 1.0

@@ -6,7 +6,8 @@ read when the dashboard starts.
 
 Texts are translated while a page is rendered, and nowhere before: what is kept for all readers, and
 what programs and logs are told, stays English. Templates call :func:`gettext` (as ``_``) and
-:func:`ngettext`; code makes a :class:`~jobd.texts.Text`, which a template gives to ``_``.
+:func:`ngettext`; code makes a :class:`~jobd.text.translatable.Text`, which a template gives to
+``_``.
 
 A translation is text, too: it is escaped like everything else. Markup within a sentence comes as
 one of its values.
@@ -30,8 +31,8 @@ from markupsafe import escape
 from starlette.requests import HTTPConnection
 
 from jobd.errors import ConfigError
-from jobd.texts import Text
-from jobd.web.place import header
+from jobd.text.translatable import Text
+from jobd.web.mount import header
 
 DOMAIN = "jobd-web"
 """The name of the catalogues."""

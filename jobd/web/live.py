@@ -20,11 +20,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from jobd.errors import UnavailableError
-from jobd.texts import Text
-from jobd.web.place import network
-from jobd.web.refusals import NotNow
+from jobd.text.translatable import Text
+from jobd.web.http_errors import NotNow
+from jobd.web.mount import network
 from jobd.web.request import state_of
-from jobd.web.state import State
+from jobd.web.shared.state import State
 
 EVERY = 2.0
 """Seconds between two events."""

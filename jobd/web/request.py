@@ -10,11 +10,11 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from jobd.api import Api
-from jobd.texts import Text
-from jobd.web.place import prefix
-from jobd.web.refusals import Forbidden
-from jobd.web.state import State
-from jobd.web.users import Role, User
+from jobd.text.translatable import Text
+from jobd.web.access.users import Role, User
+from jobd.web.http_errors import Forbidden
+from jobd.web.mount import prefix
+from jobd.web.shared.state import State
 
 
 def user_of(request: Request) -> User:

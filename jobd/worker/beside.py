@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from jobd import log
+from jobd.runtime.log import log
 
 
 class Beside(threading.Thread):

@@ -18,16 +18,16 @@ from typing import Any
 import psutil
 import redis
 
-from jobd.background import Loop
-from jobd.config import Config
-from jobd.identity import hostname
-from jobd.outward import encode, valid
-from jobd.redis import scripts
-from jobd.redis.inflight import LEASE
-from jobd.redis.keys import Keys
+from jobd.runtime.process.identity import hostname
+from jobd.settings.daemon import Config
+from jobd.store import scripts
+from jobd.store.inflight import LEASE
+from jobd.store.keys import Keys
+from jobd.store.loops import Loop
+from jobd.text.printable import encode, valid
 from jobd.version import VERSION
 from jobd.worker.metrics import Metrics
-from jobd.worker.pool import Pool, Working
+from jobd.worker.run.pool import Pool, Working
 
 BEAT = 10.0
 """Seconds between beats."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import redis
 
-from jobd.redis.keys import Keys
-from jobd.redis.metrics import BOUNDS, LONG, SHORT
+from jobd.store.keys import Keys
+from jobd.wire.histogram import BOUNDS, LONG, SHORT
 
 CHUNK = 2_000
 """Numbers that are put together at a time: 0.3 ms, in which no other thread can run."""

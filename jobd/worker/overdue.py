@@ -13,13 +13,13 @@ import sys
 import time
 from types import TracebackType
 
-from jobd import log
 from jobd.errors import JobTimeout
+from jobd.runtime.log import log
 from jobd.worker.beside import Beside
-from jobd.worker.deadlines import Deadlines, Limit
-from jobd.worker.executor import OUR_FILES, Executor
-from jobd.worker.fetcher import Fetcher
-from jobd.worker.pool import Pool
+from jobd.worker.fetch.fetcher import Fetcher
+from jobd.worker.run.deadlines import Deadlines, Limit
+from jobd.worker.run.executor import OUR_FILES, Executor
+from jobd.worker.run.pool import Pool
 
 DECIDE = 2.0
 """Seconds that the application's own code has to say what becomes of such jobs (``retry_in``,

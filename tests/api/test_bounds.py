@@ -14,8 +14,8 @@ from jobd.api import Api, QueuedKey
 from jobd.api.metrics import MOST_CLASSES
 from jobd.api.reading import BYTES, STEP_BYTES
 from jobd.errors import ArgumentError
-from jobd.redis.scripts import Script
-from jobd.web.flow import Flows
+from jobd.store.scripts import Script
+from jobd.web.shared.queue_rates import Flows
 from tests.api.conftest import job, push
 
 MB = 1024 * 1024
@@ -131,7 +131,7 @@ def test_the_audit_log_is_read_in_bounded_steps(redis: redis_py.Redis) -> None:
 def test_jobs_of_a_queue_by_their_keys_are_too_many_at_last(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobd.api.scans.MOST_HELD", 5 * MB)
+    monkeypatch.setattr("jobd.api.search.scans.MOST_HELD", 5 * MB)
     push(api, "default", *LARGE)
     queue = api.queue("default")
     placed = [QueuedKey(one.digest, one.jid, one.before) for one in queue]
@@ -142,7 +142,7 @@ def test_jobs_of_a_queue_by_their_keys_are_too_many_at_last(
 
 
 def test_jobs_by_their_keys_are_too_many_at_last(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobd.api.scans.MOST_HELD", 5 * MB)
+    monkeypatch.setattr("jobd.api.search.scans.MOST_HELD", 5 * MB)
     everything(api.redis, api)
     keys = [entry.key for entry in api.retries]
     with pytest.raises(ArgumentError, match="more than 5 MB together"):

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobd.api import Api
-from jobd.api.glob import MOST_OPEN, MOST_SENT, escaped, matcher, plain_part, whole
+from jobd.api.search.glob import MOST_OPEN, MOST_SENT, escaped, matcher, plain_part, whole
 from jobd.errors import ArgumentError
-from jobd.payload import encode_again
+from jobd.wire.payload import encode_again
 from tests.api.conftest import job, push
 
 patterns = st.text("ab*?[]^-\\é", max_size=8)

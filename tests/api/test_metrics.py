@@ -13,7 +13,7 @@ from time_machine import travel
 from jobd import Client
 from jobd.api import Api, Mark
 from jobd.errors import ArgumentError
-from jobd.redis.metrics import BOUNDS
+from jobd.wire.histogram import BOUNDS
 from jobd.worker.metrics import Metrics
 from tests.api.conftest import NOW, job, push
 from tests.conftest import StartDaemon

@@ -25,8 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobd.api import Api, Deletion, JobSet, Sweep, queues, trash
-from jobd.api.setsteps import SetAction
+from jobd.api import Api, Deletion, JobSet, Sweep, trash
+from jobd.api.queues import queues
+from jobd.api.sets.steps import SetAction
 from jobd.keeper.scheduler import Scheduler
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import job, push

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobd import hooks
 from jobd.api import Api, JobSet, SortedEntry
 from jobd.errors import ArgumentError, RefusedError
+from jobd.jobs import hooks
 from tests.api.conftest import HOSTILE, NOW, everything_in, job, push, waiting
 
 

@@ -9,9 +9,9 @@ import redis as redis_py
 from time_machine import travel
 
 import jobd
-from jobd import client
 from jobd.api import Api, Day, Queue, QueueSummary, RetrySet, Stats
 from jobd.errors import ArgumentError
+from jobd.jobs import client
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import NOW, PLAIN, push
 
@@ -105,7 +105,7 @@ def test_the_parts_use_the_client_that_pushes(
 ) -> None:
     monkeypatch.setattr(client, "_default", None)
     jobd.configure(server.url, prefix="shop:")
-    jobd.client.default_client().push({"class": "A", "args": []})
+    client.default_client().push({"class": "A", "args": []})
     assert redis.llen("shop:queue:default") == 1
     assert Queue("default").size == 1
     assert RetrySet().size == 0

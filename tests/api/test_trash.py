@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from jobd.api import Api, DeadSet, JobSet
-from jobd.api.setsteps import SetAction
+from jobd.api.sets.steps import SetAction
 from jobd.errors import ArgumentError, ConflictError, RefusedError
 from tests.api.conftest import NOW, everything_in, job, push, waiting
 from tests.api.test_sets import fill

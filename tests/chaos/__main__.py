@@ -6,8 +6,8 @@ import argparse
 import random
 import sys
 
-from tests import processes
 from tests.chaos.run import Run
+from tests.support import processes
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from tests.chaos import server as servers
 from tests.chaos.plan import Fault, Kind
 from tests.chaos.record import Injury, Record
 from tests.chaos.server import Server
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 NOTICED = 15.0
 """Seconds until all of a daemon has noticed that its network is back."""

@@ -10,8 +10,8 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobd.client import Client
 from jobd.errors import UnavailableError
+from jobd.jobs.client import Client
 from tests.chaos.pushes import QUEUES, Fate, Push, pushes
 
 BACKLOG = 1500

@@ -20,7 +20,6 @@ from pathlib import Path
 import psutil
 import redis as redis_py
 
-from tests import processes
 from tests.chaos import journal
 from tests.chaos.hand import Hand, below, children, send
 from tests.chaos.history import CLOCK
@@ -28,7 +27,8 @@ from tests.chaos.plan import Fault, Kind
 from tests.chaos.pushes import token
 from tests.chaos.record import Record
 from tests.chaos.server import Server
-from tests.integration.daemon import Daemon
+from tests.support import processes
+from tests.support.daemon import Daemon
 
 QUEUES = ("-q", "high,3", "-q", "default,2", "-q", "low,1")
 

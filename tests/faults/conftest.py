@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
 from tests.faults.deaddisk import DeadDisk
 from tests.faults.memorygroup import MemoryGroup, NoMemoryGroup
+from tests.support import processes
 
 
 @pytest.fixture

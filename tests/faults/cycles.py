@@ -20,10 +20,10 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.errors import Exit
-from tests import processes
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import assert_conserved, whereabouts
-from tests.integration.notes import noting
+from tests.support import processes
+from tests.support.daemon import Daemon
+from tests.support.ledger import assert_conserved, whereabouts
+from tests.support.notes import noting
 
 APP = noting("""
     @job(name="note")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jobd import cli
-from jobd.master.notify import Notifier
-from tests.integration.daemon import Daemon
+from jobd.cli import main as cli
+from jobd.runtime.process.sdnotify import Notifier
+from tests.support.daemon import Daemon
 
 
 class Stuckable(Daemon):
@@ -19,7 +19,7 @@ class Stuckable(Daemon):
 
     def command(self, verb: str, *flags: str) -> list[str]:
         return [
-            "tests.faults.stuck" if part == "jobd.cli" else part
+            "tests.faults.stuck" if part == "jobd" else part
             for part in super().command(verb, *flags)
         ]
 

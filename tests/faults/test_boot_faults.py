@@ -15,7 +15,7 @@ import redis as redis_py
 
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 APP = """
     from jobd import job

@@ -15,8 +15,8 @@ import redis as redis_py
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.faults.clock import Clock, NoClock
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import whereabouts
+from tests.support.daemon import Daemon
+from tests.support.ledger import whereabouts
 
 APP = """
     import time

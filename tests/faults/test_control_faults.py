@@ -24,8 +24,8 @@ import redis as redis_py
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment, wait
-from tests.integration.others import NOBODY, Nobody
+from tests.support.daemon import Daemon, environment, wait
+from tests.support.others import NOBODY, Nobody
 
 APP = """
     from jobd import job

@@ -1,7 +1,7 @@
 """The surroundings that a daemon is started in, each as hostile as somebody's really is.
 
 A working directory that has been deleted is in tests/integration/test_hostile.py, NOTIFY_SOCKET's
-messages in detail in tests/unit/test_notify.py.
+messages in detail in tests/unit/runtime/test_sdnotify.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import READY_SECONDS, Daemon, environment
+from tests.support.daemon import READY_SECONDS, Daemon, environment
 
 APP = """
 import subprocess

@@ -14,13 +14,13 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.api import Api
-from jobd.redis.scripts import Script
+from jobd.store.scripts import Script
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import job, push
 from tests.api.test_sets import fill
 from tests.conftest import StartDaemon
-from tests.integration.ledger import whereabouts
-from tests.integration.notes import noting
+from tests.support.ledger import whereabouts
+from tests.support.notes import noting
 
 # Each job notes when it has ended, by a clock that is the same in all processes.
 APP = noting("""

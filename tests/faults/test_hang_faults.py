@@ -16,7 +16,7 @@ import redis as redis_py
 from jobd import Client
 from tests.conftest import StartDaemon
 from tests.faults.deaddisk import READ, DeadDisk, waiting
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 LIMIT = 4.0
 """``worker_timeout`` of these daemons."""

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from jobctl.answers import FIRST_ANSWER, LAST_ANSWER
-from jobd.master import procs
-from jobd.master.pidfile import lock_path, socket_path, state_path
-from tests.integration.daemon import environment
+from jobctl.daemon.answers import FIRST_ANSWER, LAST_ANSWER
+from jobd.master.files.pidfile import lock_path, socket_path, state_path
+from jobd.runtime.process import processes
+from tests.support.daemon import environment
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -37,8 +37,8 @@ class Impostor:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         known = {
             "pid": os.getpid(),
-            "ticks": procs.start_ticks(os.getpid()),
-            "boot_id": procs.boot_id(),
+            "ticks": processes.start_ticks(os.getpid()),
+            "boot_id": processes.boot_id(),
             "uid": os.geteuid(),
             "version": "0",
             "state": "running",
@@ -206,7 +206,7 @@ import jobctl.daemon
 from jobctl.cli import main
 
 reader, _writer = os.pipe()
-jobctl.daemon.Daemon.find = lambda path: os.read(reader, 1)
+jobctl.daemon.pidfile.Daemon.find = lambda path: os.read(reader, 1)
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -18,12 +18,12 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
-from jobd.master import procs
-from jobd.master.dump import DumpFile
+from jobd.runtime.process import processes
+from jobd.runtime.process.dumps import DumpFile
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.faults.stuck import Stuckable
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 APP = """
 import time
@@ -61,7 +61,7 @@ def test_36_threads_of_a_hung_master(stuckable: Stuckable) -> None:
     Client(stuckable.url).push({"class": "app.nap", "args": []})
     stuckable.wait((stuckable.directory / "napping").exists, 10, "the job runs")
     stuckable.hang()
-    stuckable.wait(lambda: procs.run_state(stuckable.pid) == "R", 10, "it hangs")
+    stuckable.wait(lambda: processes.run_state(stuckable.pid) == "R", 10, "it hangs")
     began = time.monotonic()
     done = stuckable.jobctl("threads")
     took = time.monotonic() - began
@@ -84,7 +84,7 @@ def test_36_threads_of_a_stopped_master_say_so_and_show_the_children(daemon: Sta
     stopped = (running.pid, worker)
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    running.wait(lambda: {*map(procs.run_state, stopped)} == {"T"}, 5, "they are stopped")
+    running.wait(lambda: {*map(processes.run_state, stopped)} == {"T"}, 5, "they are stopped")
     done = running.jobctl("threads")
     for pid in (worker, running.pid):
         os.kill(pid, signal.SIGCONT)
@@ -130,7 +130,7 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
 def test_36_threads_of_a_stopped_master_show_its_zygote(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload")
     running.signal(signal.SIGSTOP)
-    running.wait(lambda: procs.run_state(running.pid) == "T", 5, "it is stopped")
+    running.wait(lambda: processes.run_state(running.pid) == "T", 5, "it is stopped")
     done = running.jobctl("threads")
     running.signal(signal.SIGCONT)
     assert done.returncode == 4
@@ -194,7 +194,7 @@ def falls_silent(line: socket.socket) -> bool:
 
 
 def lives(process: psutil.Process) -> bool:
-    return procs.run_state(process.pid) not in ("", "Z")
+    return processes.run_state(process.pid) not in ("", "Z")
 
 
 def test_standard_error_that_nobody_reads_stops_nobody(

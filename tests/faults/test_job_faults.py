@@ -17,10 +17,10 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.notes import noting
+from tests.support import processes
+from tests.support.daemon import Daemon
+from tests.support.notes import noting
 
 APP = noting("""
     import asyncio, signal, subprocess, sys

@@ -17,14 +17,14 @@ import pytest
 import redis as redis_py
 
 from jobd.api import JobRecord
-from jobd.client import Client
-from jobd.identity import hostname
-from jobd.redis.keys import Keys
+from jobd.jobs.client import Client
+from jobd.runtime.process.identity import hostname
+from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import assert_conserved, whereabouts
-from tests.integration.notes import noting
+from tests.support.daemon import Daemon
+from tests.support.ledger import assert_conserved, whereabouts
+from tests.support.notes import noting
 
 # Writes down each execution by jid, from a connection of its own.
 APP = noting("""

@@ -20,8 +20,8 @@ import redis as redis_py
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, descriptors
-from tests.integration.others import Nobody, mounts
+from tests.support.daemon import Daemon, descriptors
+from tests.support.others import Nobody, mounts
 
 APP = """
     from jobd import job

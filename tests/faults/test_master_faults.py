@@ -15,12 +15,12 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import assert_conserved, whereabouts
-from tests.integration.notes import noting
-from tests.integration.others import Nobody
+from tests.support import processes
+from tests.support.daemon import Daemon
+from tests.support.ledger import assert_conserved, whereabouts
+from tests.support.notes import noting
+from tests.support.others import Nobody
 
 # Each execution is noted by the identity of its worker: who fetches under which name.
 APP = noting("""

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from jobd.client import Client
+from jobd.jobs.client import Client
 from jobd.keeper import leases as leases_module
 from jobd.keeper import recovery as recovery_module
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import Recovery
-from jobd.redis import inflight as inflight_module
-from jobd.redis import scripts
-from jobd.redis.connection import connect
+from jobd.store import inflight as inflight_module
+from jobd.store import scripts
+from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import Daemon
-from tests.integration.engine import KEYS, payload, until
+from tests.support.daemon import Daemon
+from tests.support.engine import KEYS, payload, until
 
 LEASE = 2.0
 

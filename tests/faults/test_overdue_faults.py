@@ -14,8 +14,8 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import whereabouts
+from tests.support.daemon import Daemon
+from tests.support.ledger import whereabouts
 
 APP = """
     import asyncio, ctypes, os, time

@@ -19,13 +19,13 @@ import psutil
 import pytest
 import redis as redis_py
 
-from jobd.master import procs
-from jobd.master.pidfile import state_path
+from jobd.master.files.pidfile import state_path
+from jobd.runtime.process import processes as procs
 from jobd.testing import EmbeddedServer
-from tests import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment
-from tests.integration.others import NOBODY, Nobody, mounts
+from tests.support import processes
+from tests.support.daemon import Daemon, environment
+from tests.support.others import NOBODY, Nobody, mounts
 
 COMMANDS = ("status", "quiet", "stop", "threads", "reopen-logs", "reload")
 

@@ -15,13 +15,13 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.api import Api
-from jobd.redis import wire as module
-from jobd.redis.connection import PROOF, TIMEOUT, connect
-from jobd.redis.scripts import OF_A_WORKER
-from jobd.redis.wire import Wire
+from jobd.store import pipeline as module
+from jobd.store.connection import PROOF, TIMEOUT, connect
+from jobd.store.pipeline import Wire
+from jobd.store.scripts import OF_A_WORKER
 from jobd.testing import EmbeddedServer
 from tests.faults.proxy import Proxy
-from tests.integration.daemon import Daemon, wait
+from tests.support.daemon import Daemon, wait
 
 APP = """
     import os

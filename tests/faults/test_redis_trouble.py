@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 import pytest
 import redis as redis_py
 
-from jobd.client import Client
 from jobd.errors import UnavailableError
+from jobd.jobs.client import Client
 from jobd.testing import EmbeddedServer
 from tests.chaos import journal
 from tests.chaos.history import History
 from tests.chaos.record import Record
 from tests.chaos.verdict import judge
 from tests.faults.proxy import Proxy
-from tests.integration.daemon import Daemon, wait
+from tests.support.daemon import Daemon, wait
 
 BACK_WITHIN = 8.0
 """Seconds; the longest pause between attempts is five."""

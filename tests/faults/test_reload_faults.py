@@ -22,9 +22,9 @@ import redis as redis_py
 from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
-from tests.integration.ledger import whereabouts
-from tests.integration.notes import noting
+from tests.support.daemon import Daemon
+from tests.support.ledger import whereabouts
+from tests.support.notes import noting
 
 APP = noting("""
     @job

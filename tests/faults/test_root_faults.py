@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from jobd.master import procs
+from jobd.runtime.process import processes
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import Daemon, wait
-from tests.integration.others import NOBODY, Nobody
+from tests.support.daemon import Daemon, wait
+from tests.support.others import NOBODY, Nobody
 
 VERBS = ("start", "run", "check")
 
@@ -50,7 +50,7 @@ class World:
 
     def command(self, verb: str, *flags: str) -> list[str]:
         return [
-            *(sys.executable, "-m", "jobd.cli", verb, "-r", "app", "--redis", self.url),
+            *(sys.executable, "-m", "jobd", verb, "-r", "app", "--redis", self.url),
             *("--pidfile", str(self.pidfile), "--logfile", str(self.logfile), *flags),
         ]
 
@@ -276,7 +276,7 @@ def forged_state(victim: int) -> str:
     child = {
         "slot": 0,
         "pid": victim,
-        "ticks": procs.start_ticks(victim),
+        "ticks": processes.start_ticks(victim),
         "identity": f"host:{victim}:0123456789ab",
         "generation": 1,
         "state": "ready",
@@ -286,7 +286,7 @@ def forged_state(victim: int) -> str:
             "schema": 1,
             "pid": 4194304,  # above every pid
             "ticks": 1,
-            "boot_id": procs.boot_id(),
+            "boot_id": processes.boot_id(),
             "uid": 0,
             "version": "0",
             "state": "running",
@@ -592,7 +592,7 @@ def test_53_the_daemon_ends_with_its_guardian(
     master = running(world)
     os.kill(terminal.pid, signal.SIGKILL)
     assert terminal.wait() == -signal.SIGKILL
-    wait(lambda: procs.run_state(master) in ("", "Z"), 20, "the daemon has stopped")
+    wait(lambda: processes.run_state(master) in ("", "Z"), 20, "the daemon has stopped")
 
 
 def test_53_a_daemon_that_is_killed_says_so_at_the_terminal(

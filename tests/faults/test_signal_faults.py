@@ -13,7 +13,7 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 APP = """
     import time

@@ -19,8 +19,8 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.faults.deaddisk import READ, DeadDisk, waiting
 from tests.faults.proxy import Proxy
-from tests.integration.daemon import Daemon, environment
-from tests.integration.ledger import whereabouts
+from tests.support.daemon import Daemon, environment
+from tests.support.ledger import whereabouts
 
 APP = """
     import os, time

@@ -16,10 +16,10 @@ import pytest
 
 from jobd import Client, UnavailableError
 from jobd.api import Api
-from jobd.check import check
-from jobd.redis import scripts
+from jobd.cli.check import check
+from jobd.store import scripts
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import Daemon, environment, wait
+from tests.support.daemon import Daemon, environment, wait
 from tests.web.serving import get, serving
 
 ROOT = Path(__file__).parents[2]

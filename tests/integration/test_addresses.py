@@ -17,14 +17,14 @@ import redis as redis_py
 
 from jobd import Client, UnavailableError
 from jobd.api import Api
-from jobd.check import check
-from jobd.redis.connection import connect
+from jobd.cli.check import check
+from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
 from jobd.testing.server import find_server
 from jobd.testing.tether import spawn
-from tests.integration.daemon import Daemon, wait
-from tests.integration.ledger import whereabouts
-from tests.unit.test_manual import rows
+from tests.support.daemon import Daemon, wait
+from tests.support.ledger import whereabouts
+from tests.unit.project.test_manual import rows
 from tests.web.serving import Served, get, serving
 
 SECRET = "pa55+w%C3%B6rd"

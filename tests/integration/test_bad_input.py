@@ -18,13 +18,14 @@ import psutil
 import pytest
 import redis as redis_py
 
-from jobd import Client, payload
+from jobd import Client
 from jobd.errors import PayloadError
 from jobd.testing import EmbeddedServer
+from jobd.wire import payload
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment, wait
-from tests.integration.ledger import whereabouts
-from tests.integration.others import NOBODY, Nobody
+from tests.support.daemon import Daemon, environment, wait
+from tests.support.ledger import whereabouts
+from tests.support.others import NOBODY, Nobody
 
 APP = """
     import time

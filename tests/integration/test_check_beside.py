@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 
 def ends(running: Daemon, verb: str, *flags: str) -> tuple[int, str]:

@@ -12,9 +12,9 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
-from tests import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, descriptors
+from tests.support import processes
+from tests.support.daemon import Daemon, descriptors
 
 APP = """
 import asyncio, concurrent.futures, faulthandler, json, multiprocessing, os, signal, sys, time

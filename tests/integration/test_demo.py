@@ -18,8 +18,8 @@ import pytest
 import redis as redis_py
 
 from jobd.testing import EmbeddedServer
-from tests import processes
-from tests.integration.daemon import environment, wait
+from tests.support import processes
+from tests.support.daemon import environment, wait
 
 DEMO = "import sys; from jobd.demo import main; sys.exit(main({redis!r}, {seconds}, {stay}))"
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")

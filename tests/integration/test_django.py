@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 pytest.importorskip("django")
 

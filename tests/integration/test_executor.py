@@ -18,13 +18,14 @@ import pytest
 import redis as redis_py
 import structlog
 
-from jobd import client_middleware, context, hooks, registry
+from jobd import client_middleware
 from jobd.errors import JobTimeout
-from jobd.job import Job, job
-from jobd.middleware import server_middleware
-from jobd.redis.inflight import Claimed
+from jobd.jobs import context, hooks, registry
+from jobd.jobs.decorators import Job, job
+from jobd.jobs.middleware import server_middleware
+from jobd.store.inflight import Claimed
 from jobd.testing import EmbeddedServer
-from tests.integration.engine import (
+from tests.support.engine import (
     KEYS,
     Engine,
     engine,

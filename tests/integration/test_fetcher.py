@@ -13,24 +13,24 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd import log
-from jobd.bell import Bell
-from jobd.master.logfile import LogFile
-from jobd.master.scoreboard import FETCHER_BEAT
-from jobd.master.workplace import Workplace
-from jobd.redis import scripts
-from jobd.redis.connection import connect
-from jobd.redis.inflight import InFlight
-from jobd.redis.scripts import OF_A_WORKER
-from jobd.redis.wire import Wire
+from jobd.runtime.ipc.scoreboard import FETCHER_BEAT
+from jobd.runtime.ipc.shared_memory import Workplace
+from jobd.runtime.log import log
+from jobd.runtime.log.file import LogFile
+from jobd.runtime.process.wakeup import Bell
+from jobd.store import scripts
+from jobd.store.connection import connect
+from jobd.store.inflight import InFlight
+from jobd.store.pipeline import Wire
+from jobd.store.scripts import OF_A_WORKER
 from jobd.testing import EmbeddedServer
-from jobd.worker import fetcher as fetcher_module
-from jobd.worker import stale as stale_module
-from jobd.worker import waits as waits_module
-from jobd.worker.fetcher import Fetcher
-from jobd.worker.waits import Waits
-from tests import processes
-from tests.integration.engine import (
+from jobd.worker.fetch import blocking as waits_module
+from jobd.worker.fetch import fetcher as fetcher_module
+from jobd.worker.fetch import stale as stale_module
+from jobd.worker.fetch.blocking import Waits
+from jobd.worker.fetch.fetcher import Fetcher
+from tests.support import processes
+from tests.support.engine import (
     KEYS,
     blocked,
     engine,

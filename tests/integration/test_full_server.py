@@ -14,10 +14,10 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.api import Api
-from jobd.redis.keys import Keys
+from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 APP = """
     import time

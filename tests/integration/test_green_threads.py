@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.integration.daemon import READY_SECONDS, Daemon, environment
+from tests.support.daemon import READY_SECONDS, Daemon, environment
 
 PATCHES = {
     "gevent": "from gevent import monkey; monkey.patch_all()",

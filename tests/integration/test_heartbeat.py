@@ -14,14 +14,14 @@ import psutil
 import pytest
 import redis as redis_py
 
-from jobd.redis import scripts
-from jobd.redis.connection import connect
-from jobd.redis.inflight import LEASE
+from jobd.store import scripts
+from jobd.store.connection import connect
+from jobd.store.inflight import LEASE
 from jobd.testing import EmbeddedServer
 from jobd.version import VERSION
 from jobd.worker import heartbeat
 from jobd.worker.heartbeat import BEAT, TTL, Heartbeat
-from tests.integration.engine import (
+from tests.support.engine import (
     KEYS,
     Engine,
     blocked,

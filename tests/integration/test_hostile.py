@@ -16,9 +16,9 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
-from jobd.master import procs
+from jobd.runtime.process import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 APP = """
 import asyncio, os, subprocess, sys, time
@@ -59,7 +59,7 @@ async def wait_a_moment():
 
 def channel():
     import gc
-    from jobd.master.channel import Channel
+    from jobd.runtime.ipc.channel import Channel
     return next(one for one in gc.get_objects() if isinstance(one, Channel) and one.fileno() > 0)
 
 @job(retry=False)
@@ -182,8 +182,8 @@ def test_a_pidfile_of_a_user_cannot_name_a_process_of_another(tmp_path: Path) ->
     with subprocess.Popen(["sleep", "60"]) as victim:
         known = {
             "pid": victim.pid,
-            "ticks": procs.start_ticks(victim.pid),
-            "boot_id": procs.boot_id(),
+            "ticks": processes.start_ticks(victim.pid),
+            "boot_id": processes.boot_id(),
             "uid": 0,
             "version": "0",
             "state": "running",

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from jobctl import daemon as control
+from jobctl.daemon import pidfile as control
 from jobd import Client
-from jobd.master import procs, state
+from jobd.master.files import statefile
+from jobd.runtime.process import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon, environment
+from tests.support.daemon import Daemon, environment
 
 APP = """
 import os
@@ -94,8 +95,8 @@ def test_quiet_waits_until_no_worker_takes_jobs(daemon: StartDaemon, redis: redi
     push(running, "nap", 2)
     assert running.jobctl("quiet").stdout == "quiet\n"
     Client(running.url).push({"class": "app.nap", "args": [0]})
-    state = json.loads(running.jobctl("status", "--json").stdout)["state"]
-    assert state in ("quieting", "quiet")  # the second once the nap is over
+    statefile = json.loads(running.jobctl("status", "--json").stdout)["state"]
+    assert statefile in ("quieting", "quiet")  # the second once the nap is over
     assert redis.llen("queue:default") == 1
     assert running.jobctl("resume").returncode == 0
     running.wait(lambda: redis.get("stat:processed") == b"2", 10, "both jobs have run")
@@ -152,19 +153,19 @@ def test_stop_kills_a_master_that_does_not_answer(daemon: StartDaemon) -> None:
 def test_a_kill_spares_no_process_of_the_state_file(tmp_path: Path) -> None:
     """Not even one that would not notice its master's end."""
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
-    ticks = {one.pid: procs.start_ticks(one.pid) or 0 for one in sleepers}
+    ticks = {one.pid: processes.start_ticks(one.pid) or 0 for one in sleepers}
     master, *children = ticks
 
-    def record(pid: int) -> state.ChildRecord:
-        return state.ChildRecord(
+    def record(pid: int) -> statefile.ChildRecord:
+        return statefile.ChildRecord(
             slot=0, pid=pid, ticks=ticks[pid], identity="", generation=1, state="ready"
         )
 
     keeper, zygote, worker = map(record, children)
-    written = state.State(
+    written = statefile.State(
         pid=master,
         ticks=ticks[master],
-        boot_id=procs.boot_id(),
+        boot_id=processes.boot_id(),
         uid=os.geteuid(),
         version="",
         state="running",
@@ -173,8 +174,8 @@ def test_a_kill_spares_no_process_of_the_state_file(tmp_path: Path) -> None:
         zygotes=(zygote,),
         workers=(worker,),
     )
-    state.save(tmp_path / "jobd.state", written)
-    process = procs.Process.open(master, ticks[master])
+    statefile.save(tmp_path / "jobd.state", written)
+    process = processes.Process.open(master, ticks[master])
     assert process is not None
     try:
         control.Daemon(tmp_path / "jobd.pid", process).kill()
@@ -253,9 +254,9 @@ def test_a_worker_that_has_crashed_is_not_called_unknown(daemon: StartDaemon) ->
 
 def test_a_master_that_is_stopped_is_called_so(daemon: StartDaemon) -> None:
     running = daemon(APP)
-    assert re.search(r"pid \d+ \(jobd master[^,]* running, ", procs.describe(running.pid))
+    assert re.search(r"pid \d+ \(jobd master[^,]* running, ", processes.describe(running.pid))
     running.signal(signal.SIGSTOP)
-    running.wait(lambda: procs.run_state(running.pid) == "T", 5, "it is stopped")
+    running.wait(lambda: processes.run_state(running.pid) == "T", 5, "it is stopped")
     try:
         for command, code in {"status": 5, "reload": 4}.items():
             done = running.jobctl(command)
@@ -282,7 +283,7 @@ def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
     said += "stop; the next start recovers its jobs"
     assert (done.returncode, said in done.stderr) == (3, True), done.stderr
     assert f". worker.0 (pid {worker}) of it will leave within half a minute)" in done.stderr
-    running.wait(lambda: procs.start_ticks(worker) is None, 30, "the worker has left")
+    running.wait(lambda: processes.start_ticks(worker) is None, 30, "the worker has left")
     done = running.jobctl("status")
     assert f"{said})" in done.stderr
 
@@ -291,7 +292,7 @@ def test_threads_of_a_stopped_worker_says_so(daemon: StartDaemon) -> None:
     running = daemon(APP)
     (worker,) = running.workers()
     os.kill(worker, signal.SIGSTOP)
-    running.wait(lambda: procs.run_state(worker) == "T", 5, "it is stopped")
+    running.wait(lambda: processes.run_state(worker) == "T", 5, "it is stopped")
     done = running.jobctl("threads")
     os.kill(worker, signal.SIGCONT)
     assert done.returncode == 4

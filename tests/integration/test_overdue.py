@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import pytest
 import redis as redis_py
 
-from jobd import registry
 from jobd.errors import JobTimeout, Shutdown
-from jobd.job import job
+from jobd.jobs import registry
+from jobd.jobs.decorators import job
 from jobd.testing import EmbeddedServer
 from jobd.worker import overdue as overdue_module
 from jobd.worker.beside import Beside
-from jobd.worker.deadlines import Deadlines
 from jobd.worker.overdue import Overdue
-from tests.integration.engine import (
+from jobd.worker.run.deadlines import Deadlines
+from tests.support.engine import (
     KEYS,
     Engine,
     engine,
@@ -35,7 +35,7 @@ from tests.integration.engine import (
     until,
     waiting,
 )
-from tests.integration.ledger import whereabouts
+from tests.support.ledger import whereabouts
 
 LIMIT = 0.001
 

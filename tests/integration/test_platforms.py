@@ -12,7 +12,7 @@ import pytest
 
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
-from tests.integration.daemon import environment, wait
+from tests.support.daemon import environment, wait
 
 ROOT = Path(__file__).parents[2]
 COMMAND = '#!/bin/sh\nexec "{python}" -m {module} "$@"\n'

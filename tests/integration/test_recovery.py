@@ -15,12 +15,12 @@ from jobd.api import JobRecord
 from jobd.keeper import leases
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import FORGET_AFTER, Death, PoisonPill, Recovery
-from jobd.redis import scripts
-from jobd.redis.connection import connect
-from jobd.redis.inflight import CLOCK_STEP, LEASE, Claimed, InFlight
-from jobd.redis.wire import Wire
+from jobd.store import scripts
+from jobd.store.connection import connect
+from jobd.store.inflight import CLOCK_STEP, LEASE, Claimed, InFlight
+from jobd.store.pipeline import Wire
 from jobd.testing import EmbeddedServer
-from tests.integration.engine import KEYS, payload, push, until, waiting
+from tests.support.engine import KEYS, payload, push, until, waiting
 
 
 class Owner:
@@ -342,7 +342,7 @@ def test_what_is_delivered_after_the_condemnation_is_returned_and_only_then_forg
 
 
 def test_an_owner_is_forgotten_no_sooner_than_the_server_may_still_deliver() -> None:
-    from jobd.worker.waits import BLOCK
+    from jobd.worker.fetch.blocking import BLOCK
 
     # Server time has whole seconds here: one is lost to rounding at worst.
     assert FORGET_AFTER - 1.0 >= BLOCK

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd.redis.connection import connect
+from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
-from jobd.worker import refusal
-from jobd.worker.watch import Watch
-from tests import processes
-from tests.integration.engine import (
+from jobd.worker.fetch import refusal
+from jobd.worker.fetch.tracking import Watch
+from tests.integration.test_fetcher import watch_bugs
+from tests.support import processes
+from tests.support.engine import (
     KEYS,
     Engine,
     blocked,
@@ -27,7 +28,6 @@ from tests.integration.engine import (
     ran,
     until,
 )
-from tests.integration.test_fetcher import watch_bugs
 
 FEW = [("a", 0), ("b", 0), ("c", 0)]
 MANY = [(f"q{n}", 0) for n in range(50)]

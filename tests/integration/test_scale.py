@@ -11,8 +11,8 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
 from tests.integration.test_reload import processed, settings
+from tests.support.daemon import Daemon
 
 APP = """
 import os, time

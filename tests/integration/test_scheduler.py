@@ -15,9 +15,9 @@ import redis as redis_py
 from jobd.keeper import scheduler as scheduler_module
 from jobd.keeper.prune import Prune
 from jobd.keeper.scheduler import BATCH, Scheduler
-from jobd.redis.connection import connect
+from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
-from tests.integration.engine import KEYS, until, waiting
+from tests.support.engine import KEYS, until, waiting
 
 
 @pytest.fixture

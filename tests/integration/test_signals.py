@@ -11,7 +11,7 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 APP = """
 import time

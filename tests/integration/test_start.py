@@ -13,7 +13,7 @@ import pytest
 
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import READY_SECONDS, Daemon, environment
+from tests.support.daemon import READY_SECONDS, Daemon, environment
 
 APP = """
 from jobd import job

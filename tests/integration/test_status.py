@@ -17,7 +17,7 @@ import redis as redis_py
 
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 WITHIN = 8.0
 """Seconds; the longest pause between attempts to reach Redis is five."""

@@ -12,9 +12,9 @@ import redis as redis_py
 from jobd.keeper.leases import Leases
 from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.takeover import Takeover
-from jobd.master.scoreboard import RESCUE
+from jobd.runtime.ipc.scoreboard import RESCUE
 from jobd.testing import EmbeddedServer
-from tests.integration.engine import (
+from tests.support.engine import (
     KEYS,
     Engine,
     blocked,

@@ -14,12 +14,13 @@ import pytest
 import redis as redis_py
 
 import jobd
-from jobd import errors, hooks, registry
-from jobd.job import Job, job
-from jobd.middleware import server_middleware
+from jobd import errors
+from jobd.jobs import hooks, registry
+from jobd.jobs.decorators import Job, job
+from jobd.jobs.middleware import server_middleware
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
-from tests.integration.engine import KEYS, engine, failed, payload, processed, push, ran, until
+from tests.support.engine import KEYS, engine, failed, payload, processed, push, ran, until
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,12 @@ import redis as redis_py
 
 from jobd import Client, job
 from jobd.errors import ArgumentError, JobTimeout, Shutdown
-from jobd.master.workplace import Workplace
-from jobd.redis.inflight import Claimed
-from jobd.worker.deadlines import Deadlines, Limit
-from jobd.worker.pool import Pool
+from jobd.runtime.ipc.shared_memory import Workplace
+from jobd.store.inflight import Claimed
+from jobd.worker.run.deadlines import Deadlines, Limit
+from jobd.worker.run.pool import Pool
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 APP = """
 import asyncio, os, time

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from jobd.master.pidfile import DEFAULT
-from tests.integration.daemon import Daemon, environment
-from tests.integration.others import Nobody
+from jobd.master.files.pidfile import DEFAULT
+from tests.support.daemon import Daemon, environment
+from tests.support.others import Nobody
 
 
 def jobctl(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import redis as redis_py
 
 from jobd.errors import Exit
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 
 def test_an_evicting_server_is_warned_about(daemon: StartDaemon, redis: redis_py.Redis) -> None:
@@ -101,7 +101,7 @@ def test_a_failed_import_shows_the_lines_of_the_application(
     assert "app.py" in told["exception"]
     assert "inner.py" in told["exception"]
     assert "importlib" not in told["exception"]
-    assert "jobd/application.py" not in told["exception"]
+    assert "jobd/jobs/loading.py" not in told["exception"]
 
 
 def test_nothing_is_warned_about_where_all_fits(daemon: StartDaemon) -> None:

@@ -13,9 +13,10 @@ import pytest
 import redis as redis_py
 
 from jobd.testing import EmbeddedServer
-from jobd.worker import fetcher as fetcher_module
-from jobd.worker.watch import Watch
-from tests.integration.engine import (
+from jobd.worker.fetch import fetcher as fetcher_module
+from jobd.worker.fetch.tracking import Watch
+from tests.integration.test_fetcher import watch_bugs
+from tests.support.engine import (
     KEYS,
     Engine,
     blocked,
@@ -31,7 +32,6 @@ from tests.integration.engine import (
     settled,
     until,
 )
-from tests.integration.test_fetcher import watch_bugs
 
 MANY = [(f"q{n}", 0) for n in range(200)]
 A_DOZEN = 12
@@ -258,8 +258,8 @@ def test_a_silent_server_is_noticed(
     server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection of a watch says nothing for long: whether it is there must be asked."""
-    monkeypatch.setattr("jobd.worker.watch.BLOCK", 0.3)
-    monkeypatch.setattr("jobd.worker.watch.GRACE", 0.3)
+    monkeypatch.setattr("jobd.worker.fetch.tracking.BLOCK", 0.3)
+    monkeypatch.setattr("jobd.worker.fetch.tracking.GRACE", 0.3)
     monkeypatch.setattr(fetcher_module, "BLOCK", 0.1)
     with engine(server.url, queues=MANY[:30]) as one:
         until(lambda: watching(one), "it watches them")

@@ -22,7 +22,7 @@ import redis as redis_py
 from jobd import Client
 from jobd.version import VERSION
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
+from tests.support.daemon import Daemon
 
 APP = """
     from pathlib import Path

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from jobd import client
+from jobd.jobs import client
 from jobd.testing import EmbeddedServer
-from tests import processes
 from tests.conftest import StartDaemon
-from tests.integration.daemon import Daemon
 from tests.interop.sidekiq import Console, Sidekiq, missing
+from tests.support import processes
+from tests.support.daemon import Daemon
 
 Python = Callable[..., Daemon]
 Ruby = Callable[..., Sidekiq]

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from jobd.testing.tether import spawn
-from tests.integration.daemon import WaitFailed, environment, wait
+from tests.support.daemon import WaitFailed, environment, wait
 
 RUBY = Path(__file__).parent / "ruby"
 _ANSWER_SECONDS = 20.0
@@ -116,7 +116,7 @@ class Sidekiq:
         return self._log.read_text(errors="replace")
 
     def wait(self, condition: Callable[[], Any], timeout: float, what: str) -> Any:
-        """As :func:`tests.integration.daemon.wait`, and the failure shows Sidekiq's log."""
+        """As :func:`tests.support.daemon.wait`, and the failure shows Sidekiq's log."""
         try:
             return wait(condition, timeout, what)
         except WaitFailed as failure:

@@ -10,8 +10,8 @@ import pytest
 
 import jobd
 from jobd.testing.tether import spawn
-from tests.integration.daemon import Daemon, environment
 from tests.interop.sidekiq import missing
+from tests.support.daemon import Daemon, environment
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

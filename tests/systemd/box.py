@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tests import processes
-from tests.integration.daemon import wait
+from tests.support import processes
+from tests.support.daemon import wait
 
 CHECKOUT = Path(__file__).parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import wait
+from tests.support.daemon import wait
 from tests.systemd.box import Box, CannotBoot
 
 UNITS = Path(__file__).parents[2] / "systemd"

@@ -16,7 +16,7 @@ from jobd import Client
 from jobd.testing import EmbeddedServer
 from jobd.testing.server import find_server
 from tests.faults.memorygroup import MemoryGroup, NoMemoryGroup
-from tests.integration.daemon import wait
+from tests.support.daemon import wait
 from tests.systemd.box import Box
 from tests.systemd.conftest import UNITS, Service
 

@@ -14,7 +14,7 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests.integration.daemon import wait
+from tests.support.daemon import wait
 from tests.systemd.box import Box
 
 APP = """

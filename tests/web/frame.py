@@ -14,9 +14,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jobd.web import session
+from jobd.web.access import session
+from jobd.web.access.users import hash_password, hash_token
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.users import hash_password, hash_token
 
 PASSWORDS = {
     "alice": "correct horse battery",

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from jobd.testing.tether import spawn
-from tests.integration.daemon import environment, wait
+from tests.support.daemon import environment, wait
 
 STARTED = re.compile(r"jobd web: (http://\S+) \(Redis: (\S+)\)")
 

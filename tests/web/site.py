@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from jobd.api import Api
 from jobd.web import Role, User, dashboard
-from jobd.web.users import hash_token
+from jobd.web.access.users import hash_token
 
 Fields = list[tuple[str, str]]
 

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from jobd.api import Api
 from jobd.errors import RefusedError, UnavailableError
 from jobd.testing import EmbeddedServer
+from jobd.web.access.headers import POLICY
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.headers import POLICY
-from jobd.web.state import State
+from jobd.web.shared.state import State
 from tests.web.frame import bearer, browser, guarded, log_in
 
 

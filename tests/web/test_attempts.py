@@ -17,11 +17,11 @@ from starlette.requests import Request
 
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from jobd.web import attempts as limits
-from jobd.web import proven
-from jobd.web import users as hashing
+from jobd.web.access import attempts as limits
+from jobd.web.access import password_cache
+from jobd.web.access import users as hashing
 from jobd.web.app import Dashboard
-from jobd.web.refusals import TooMany, Unauthorized
+from jobd.web.http_errors import TooMany, Unauthorized
 from tests.web.frame import PASSWORDS, browser, guarded, log_in, users
 
 
@@ -189,19 +189,19 @@ def test_a_password_is_known_for_some_time_only(
     app = guarded(redis)
     monkeypatch.setattr(hashing, "_scrypt", counted)
     now = time.monotonic()
-    monkeypatch.setattr(proven, "time", SimpleNamespace(monotonic=lambda: now))
-    for after in (0, proven.LASTS - 1, proven.LASTS - 1, proven.LASTS + 1):
+    monkeypatch.setattr(password_cache, "time", SimpleNamespace(monotonic=lambda: now))
+    for after in (0, password_cache.LASTS - 1, password_cache.LASTS - 1, password_cache.LASTS + 1):
         now += after
         assert asks(app, basic("vera")) == 200
     assert len(hashed) == 2
 
 
 def test_only_so_many_are_known() -> None:
-    known, user = proven.Proven(), hashing.User("vera", hashing.Role.VIEWER)
-    for number in range(proven.MOST + 10):
+    known, user = password_cache.Proven(), hashing.User("vera", hashing.Role.VIEWER)
+    for number in range(password_cache.MOST + 10):
         known.add(f"192.0.2.{number}", "vera", "password", user)
         assert known.get("192.0.2.0", "vera", "password") == user  # used, therefore kept
-    found = [known.get(f"192.0.2.{n}", "vera", "password") for n in range(proven.MOST + 10)]
+    found = [known.get(f"192.0.2.{n}", "vera", "password") for n in range(password_cache.MOST + 10)]
     assert found.count(None) == 10
     assert found[0] == found[-1] == user
 

@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jobd.web import Role, User, bodies
+from jobd.web import Role, User
+from jobd.web.access import bodies
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.request import body_of, form_of
 from tests.web.frame import bearer, browser, guarded, log_in, token_of, with_form

@@ -9,7 +9,7 @@ import redis as redis_py
 from starlette.testclient import TestClient
 
 from jobd.api import Api
-from jobd.redis.keys import Keys
+from jobd.store.keys import Keys
 from jobd.web import Role, User, dashboard
 from jobd.worker.metrics import Metrics
 from tests.web.site import Page

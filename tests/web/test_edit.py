@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import pytest
 
-from jobd import Job, job, registry
+from jobd import Job, job
 from jobd.api import Api
+from jobd.jobs import registry
 from jobd.web import Role
 from tests.api.conftest import job as payload
 from tests.web.site import TOKEN, Page, Site, as_role

@@ -8,7 +8,7 @@ import pytest
 
 from jobd.api import Api
 from jobd.web import Role
-from jobd.web.grouping import Grouping
+from jobd.web.shared.grouping import Grouping
 from tests.web.site import Site, as_role
 from tests.web.test_lists import failed, fill
 

@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po
 
 from jobd.api import Api
 from jobd.errors import ConfigError
-from jobd.texts import Text
+from jobd.text.translatable import Text
 from jobd.web import Role, User, dashboard
 from jobd.web.language import DOMAIN, PACKAGED, Languages, gettext, ngettext, speaking
 from tests.web.frame import browser

@@ -26,8 +26,8 @@ import uvicorn
 from jobd.testing import EmbeddedServer
 from jobd.web import live
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.state import State
-from tests.integration.daemon import wait
+from jobd.web.shared.state import State
+from tests.support.daemon import wait
 from tests.web.frame import bearer, guarded
 from tests.web.serving import get, serving
 
@@ -187,7 +187,7 @@ def test_a_page_that_takes_nothing_piles_nothing_up(
 def test_too_many_pages_poll(
     redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from jobd.web import streams
+    from jobd.web.shared import streams
 
     monkeypatch.setattr(streams, "MOST", 1)
     app = guarded(redis)
@@ -238,7 +238,7 @@ def test_numbers_of_a_large_installation_are_read_less_often(
     populate(redis, processes=400, queues=100)
     state = dashboard(redis, local=True).shared
     now = time.monotonic()
-    monkeypatch.setattr("jobd.web.snapshots.time.monotonic", lambda: now)
+    monkeypatch.setattr("jobd.web.shared.snapshots.time.monotonic", lambda: now)
 
     def spent() -> int:
         before = commands(redis)

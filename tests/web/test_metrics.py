@@ -10,7 +10,7 @@ import redis as redis_py
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobd.api import Api
-from jobd.web import metrics
+from jobd.web import prometheus
 from tests.api.conftest import job, push
 from tests.web.frame import VIEWING, bearer, browser, guarded
 
@@ -67,7 +67,7 @@ def test_everything_that_alerts_are_made_of(redis: redis_py.Redis) -> None:
 def test_nobody_fills_prometheus_with_queues(
     redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "MOST_QUEUES", 3)
+    monkeypatch.setattr(prometheus, "MOST_QUEUES", 3)
     api = Api(redis)
     for number in range(9):
         push(api, f"q{number}", *(job(n) for n in range(number + 1)))

@@ -30,7 +30,7 @@ from werkzeug.test import Client
 
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
-from tests.integration.daemon import environment, wait
+from tests.support.daemon import environment, wait
 from tests.web.frame import bearer, browser, guarded, log_in, token_of
 
 MANUAL = Path(__file__).parents[2] / "docs/dashboard.md"

@@ -15,7 +15,7 @@ import redis as redis_py
 
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
-from tests.integration.daemon import wait
+from tests.support.daemon import wait
 from tests.web.frame import PASSWORDS, users
 from tests.web.serving import serving
 

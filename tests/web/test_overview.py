@@ -14,7 +14,7 @@ import redis as redis_py
 import jobd
 from jobd.api import Api
 from jobd.web import Role
-from jobd.web.render import TABS, Tab
+from jobd.web.views.render import TABS, Tab
 from tests.api.conftest import job, push
 from tests.web.site import Page, Site, as_role
 from tests.web.test_busy import NASTY, ONE, process

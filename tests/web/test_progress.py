@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from jobd.api import Api
-from jobd.web.progress import AT_ONCE, EVERY, PACE, Progress
+from jobd.web.shared.progress import AT_ONCE, EVERY, PACE, Progress
 
 
 def test_iterable_jobs_are_asked_about_first_and_others_in_their_turn(api: Api) -> None:

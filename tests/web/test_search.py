@@ -7,8 +7,8 @@ import json
 import pytest
 
 from jobd.api import JobRecord, group_key
-from jobd.api.glob import matcher
-from jobd.web.search import parse
+from jobd.api.search.glob import matcher
+from jobd.web.views.search import parse
 
 
 def _stored(**fields: object) -> JobRecord:

@@ -19,8 +19,8 @@ import redis as redis_py
 
 from jobd.errors import Exit
 from jobd.testing import EmbeddedServer
-from jobd.web.users import Role, Users
-from tests.integration.daemon import environment, wait
+from jobd.web.access.users import Role, Users
+from tests.support.daemon import environment, wait
 from tests.web.frame import PASSWORDS, TOKEN, TOKENS, bearer, token_of, users
 from tests.web.serving import get, proxy, serving
 
@@ -172,7 +172,7 @@ def test_without_its_packages_it_says_which_one_is_missing(here: dict[str, str])
 
 def test_users_and_checks_need_none_of_its_packages() -> None:
     blocked = "import sys; sys.modules.update(dict.fromkeys(('starlette', 'jinja2', 'uvicorn')));"
-    code = f"{blocked} from jobd.cli import main; sys.exit(main())"
+    code = f"{blocked} from jobd.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "web-password", "alice"],
         input="correct horse\n",

@@ -19,23 +19,14 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from jobd.api import Api
-from jobd.web import ended as ended_sessions
-from jobd.web import session
+from jobd.web.access import revoked as ended_sessions
+from jobd.web.access import session
+from jobd.web.access.revoked import SEEN_WITHIN, Ended
+from jobd.web.access.session import LASTS, cookie_name
+from jobd.web.access.users import hash_password
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.ended import SEEN_WITHIN, Ended
-from jobd.web.session import LASTS, cookie_name
-from jobd.web.snapshots import Snapshots
-from jobd.web.users import hash_password
-from tests.web.frame import (
-    PASSWORDS,
-    bearer,
-    browser,
-    guarded,
-    log_in,
-    token_of,
-    users,
-    with_form,
-)
+from jobd.web.shared.snapshots import Snapshots
+from tests.web.frame import PASSWORDS, bearer, browser, guarded, log_in, token_of, users, with_form
 
 SECRET = "of the tests, long enough"
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobd.errors import RefusedError, UnavailableError
-from jobd.web import snapshots as module
-from jobd.web.snapshots import Snapshots
+from jobd.web.shared import snapshots as module
+from jobd.web.shared.snapshots import Snapshots
 
 
 class Clock:

@@ -10,7 +10,7 @@ import redis as redis_py
 from jobd.api import Api
 from jobd.web import Role
 from tests.conftest import StartDaemon
-from tests.integration.daemon import wait
+from tests.support.daemon import wait
 from tests.web.site import Page, Site, as_role
 from tests.web.test_busy import NASTY, ONE, TWO, process, signals
 

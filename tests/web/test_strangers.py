@@ -19,8 +19,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
 from jobd.testing import EmbeddedServer
-from jobd.web import attempts, crowd, protocol
-from tests.integration.daemon import descriptors, wait
+from jobd.web.access import attempts
+from jobd.web.serving import crowd, protocol
+from tests.support.daemon import descriptors, wait
 from tests.web.frame import PASSWORDS, TOKENS, bearer, token_of, users
 from tests.web.serving import Served, get, serving
 

@@ -18,8 +18,8 @@ from jinja2 import Environment
 
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from jobd.web.users import hash_password
-from tests import processes
+from jobd.web.access.users import hash_password
+from tests.support import processes
 from tests.web import pseudo
 from tests.web.browser import worlds
 from tests.web.browser.worlds import EVERYWHERE, OF_SHOP

@@ -8,9 +8,9 @@ import anyio
 import pytest
 from starlette.types import Message, Scope
 
-from jobd.web import turns
-from jobd.web.refusals import NotNow
-from jobd.web.turns import AT_ONCE, OF_ADDRESS, WAITING, Turns
+from jobd.web.access import turns
+from jobd.web.access.turns import AT_ONCE, OF_ADDRESS, WAITING, Turns
+from jobd.web.http_errors import NotNow
 
 
 class Work:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
 from jobd.errors import ConfigError
-from jobd.web.place import is_loopback, network, path_within, prefix
-from jobd.web.users import Role, User, Users, hash_password, hash_token
+from jobd.web.access.users import Role, User, Users, hash_password, hash_token
+from jobd.web.mount import is_loopback, network, path_within, prefix
 
 DIGEST = hash_token("a token")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from jobd.web.attempts import Attempts
-from jobd.web.ended import Ended
+from jobd.web.access.attempts import Attempts
+from jobd.web.access.revoked import Ended
+from jobd.web.access.users import Users
 from jobd.web.pages import (
     audit,
     busy,
@@ -21,7 +22,6 @@ from jobd.web.pages import (
     stacks,
     trash,
 )
-from jobd.web.users import Users
 
 
 def routes(users: Users, attempts: Attempts, ended: Ended) -> list[BaseRoute]:

@@ -9,13 +9,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import AuditEntry
-from jobd.texts import Text
-from jobd.web import places
-from jobd.web.lists import Part
-from jobd.web.present import clip, target
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web import job_address
 from jobd.web.request import state_of
-from jobd.web.state import State
+from jobd.web.shared.state import State
+from jobd.web.views.lists import Part
+from jobd.web.views.present import clip, target
+from jobd.web.views.render import render
 
 _UNDOABLE = frozenset({"clear", "delete", "edit", "kill"})
 
@@ -95,8 +95,8 @@ def _row(request: Request, entry: AuditEntry) -> _Row:
         shown = Text.counted("%(count)s process", "%(count)s processes", entry.jobs)
     elif name == "stats":
         shown = Text("the totals")
-    elif name in places.PAGES or name.startswith("queue:"):
-        href = places.list_url(request, name)
+    elif name in job_address.PAGES or name.startswith("queue:"):
+        href = job_address.list_url(request, name)
     done, queue = DONE.get(action), ""
     if action.startswith(_MOVED):
         done, queue = Text("moved jobs of %(target)s to queue %(queue)s"), action[len(_MOVED) :]

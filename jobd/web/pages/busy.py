@@ -11,15 +11,16 @@ from starlette.routing import Route
 
 from jobd.api import Process
 from jobd.errors import ArgumentError
-from jobd.texts import Text
-from jobd.web import asking, busy, session
-from jobd.web.asking import Question
-from jobd.web.lists import number_of
-from jobd.web.present import clip
-from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.users import Role
+from jobd.web.views import busy, confirm
+from jobd.web.views.confirm import Question
+from jobd.web.views.lists import number_of
+from jobd.web.views.present import clip
+from jobd.web.views.render import render
 
 ALL = "all"
 """Stands for all processes where an identity is expected."""
@@ -118,7 +119,7 @@ def ask(request: Request) -> Response:
         button=Text("Stop") if do == "stop" else Text("Quiet"),
         back=url(request, "busy"),
     )
-    return asking.ask(request, question, here="busy")
+    return confirm.ask(request, question, here="busy")
 
 
 def do(request: Request) -> Response:

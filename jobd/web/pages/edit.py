@@ -9,17 +9,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from jobd import registry
 from jobd.api import Api, SortedEntry
 from jobd.errors import ArgumentError, UnknownJobError
-from jobd.texts import Text
-from jobd.web import jobview, places, session
-from jobd.web.fields import Form, parse_json
-from jobd.web.places import Place
-from jobd.web.refusals import NotFound, Refusal, said_by
-from jobd.web.render import render
+from jobd.jobs import registry
+from jobd.text.translatable import Text
+from jobd.web import job_address
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, Refusal, said_by
+from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.users import Role
+from jobd.web.views import jobview
+from jobd.web.views.fields import Form, parse_json
+from jobd.web.views.render import render
 
 MOST_BYTES = 500_000
 """Of a payload that can be edited here; as a form it becomes up to six times as long."""
@@ -94,11 +96,11 @@ def _entry(api: Api, place: Place) -> SortedEntry:
         NotFound: it is not there any more.
         Refusal: it cannot be edited.
     """
-    if place.set not in places.PAGES:
+    if place.set not in job_address.PAGES:
         raise Refusal(
             Text("only a job that is scheduled, waits for a retry or is dead can be changed")
         )
-    entry = places.find(api, place)
+    entry = job_address.find(api, place)
     if not isinstance(entry, SortedEntry):
         raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))
     if not entry.item:
@@ -215,7 +217,7 @@ def _show(
         request,
         "edit.html",
         status,
-        here=places.PAGES[place.set],
+        here=job_address.PAGES[place.set],
         place=place,
         job=entry,
         editor=editor,

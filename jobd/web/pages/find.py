@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from jobd.web.lists import number_of
-from jobd.web.render import render
 from jobd.web.request import state_of, url
+from jobd.web.views.lists import number_of
+from jobd.web.views.render import render
 
 NOWHERE = "find"
 """The page belongs to no tab."""

@@ -9,16 +9,18 @@ from starlette.routing import Route
 from jobd.api import Api, JobRecord, SortedEntry
 from jobd.api.records import is_plain
 from jobd.errors import ArgumentError
-from jobd.texts import Text
-from jobd.web import asking, jobview, places, session
-from jobd.web.asking import Question
-from jobd.web.places import Place
-from jobd.web.present import clip
-from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web import job_address
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, Refusal
+from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.times import UNIT_NAMES, UNITS
-from jobd.web.users import Role
+from jobd.web.views import confirm, jobview
+from jobd.web.views.confirm import Question
+from jobd.web.views.present import clip
+from jobd.web.views.render import render
+from jobd.web.views.times import UNIT_NAMES, UNITS
 
 _ROLES = {
     "retry": Role.OPERATOR,
@@ -41,7 +43,7 @@ def page(request: Request) -> Response:
     """The page of the job at ``?set=…&key=…``; where that is empty, where it is now."""
     state, query = state_of(request), request.query_params
     place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
-    job = places.find(state.api, place)
+    job = job_address.find(state.api, place)
     if job is None:
         return _gone(request, place)
     # Of one moment: kept apart, one of them could tell of a start that the other does not know.
@@ -111,16 +113,16 @@ def ask(request: Request) -> Response:
         action=url(request, "job_do"),
         fields=[("set", place.set), ("key", place.key), ("action", action)],
         button=button,
-        back=places.job_url(request, place),
+        back=job_address.job_url(request, place),
         restorable=True,
         deletes=action == "delete",
     )
-    return asking.ask(request, question, here=_tab(place))
+    return confirm.ask(request, question, here=_tab(place))
 
 
 def _tab(place: Place) -> str:
     """The tab that a job there belongs to."""
-    return "busy" if place.set == "work" else places.PAGES.get(place.set, "queues")
+    return "busy" if place.set == "work" else job_address.PAGES.get(place.set, "queues")
 
 
 def do(request: Request) -> Response:
@@ -129,7 +131,7 @@ def do(request: Request) -> Response:
     place = jobview.parse_place(str(form.get("set", "")), str(form.get("key", "")))
     action = str(form.get("action", ""))
     _check(request, action)
-    api = acting(request, permanent=action == "delete" and asking.is_permanent(form))
+    api = acting(request, permanent=action == "delete" and confirm.is_permanent(form))
     job = _here(api, place)
     text, undo = _act(api, job, action, {key: str(value) for key, value in form.items()})
     state_of(request).changed()
@@ -177,7 +179,7 @@ def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[T
 def _after(request: Request, place: Place, job: JobRecord, action: str) -> Response:
     """Where the job is now; where it was if it is nowhere, or cannot be found."""
     if action == "delete" or not is_plain(job.jid):
-        return RedirectResponse(places.list_url(request, place.set), 303)
+        return RedirectResponse(job_address.list_url(request, place.set), 303)
     return RedirectResponse(url(request, "find", jid=job.jid), 303)
 
 
@@ -217,7 +219,7 @@ def _here(api: Api, place: Place) -> JobRecord:
         raise Refusal(
             Text("A job that runs cannot be changed. Wait for its end, or stop its process.")
         )
-    job = places.find(api, place)
+    job = job_address.find(api, place)
     if job is None:
         raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))
     return job

@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from jobd.texts import Text
-from jobd.web import session
-from jobd.web.attempts import Attempts
-from jobd.web.ended import Ended
-from jobd.web.place import address, prefix
-from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web.access import session
+from jobd.web.access.attempts import Attempts
+from jobd.web.access.revoked import Ended
+from jobd.web.access.users import Users
+from jobd.web.http_errors import NotFound, Refusal
+from jobd.web.mount import address, prefix
 from jobd.web.request import form_of, url
-from jobd.web.users import Users
+from jobd.web.views.render import render
 
 _log = logging.getLogger("jobd.web")
 

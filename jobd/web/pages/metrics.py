@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Histogram, JobMetrics, Mark
-from jobd.redis.metrics import BOUNDS
-from jobd.texts import Text
+from jobd.text.translatable import Text
 from jobd.web import language
 from jobd.web.language import Language
-from jobd.web.render import render
 from jobd.web.request import state_of
-from jobd.web.state import MOST_BY_MINUTE, State
+from jobd.web.shared.state import MOST_BY_MINUTE, State
+from jobd.web.views.render import render
+from jobd.wire.histogram import BOUNDS
 
 PERIODS = (1, 2, 4, 8, 24, 48, 72)
 """Hours; of one class up to eight there are numbers by the minute, and histograms."""

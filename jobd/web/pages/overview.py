@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from jobd.api import Day
 from jobd.api.info import SLOW
-from jobd.web.render import render
 from jobd.web.request import state_of
-from jobd.web.state import Live
+from jobd.web.shared.state import Live
+from jobd.web.views.render import render
 
 DAYS = (7, 30, 90, 180)
 """What the chart of the days may show."""

@@ -11,20 +11,21 @@ from starlette.routing import Route
 
 from jobd.api import JobRecord
 from jobd.api.reasons import not_obeyed, taking_anyway
-from jobd.texts import Text
-from jobd.web import lists, rows, session
-from jobd.web.asking import Question, ask, is_permanent
-from jobd.web.flow import Rates
-from jobd.web.lists import Part
+from jobd.text.translatable import Text
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, Refusal
+from jobd.web.job_address import job_url, queued_keys
 from jobd.web.pages.queues import rates
-from jobd.web.places import job_url, queued_keys
-from jobd.web.present import clip, number
-from jobd.web.refusals import NotFound, Refusal
-from jobd.web.render import render
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.search import FIELDS, parse
-from jobd.web.state import SHARED
-from jobd.web.users import Role
+from jobd.web.shared.queue_rates import Rates
+from jobd.web.shared.state import SHARED
+from jobd.web.views import lists, rows
+from jobd.web.views.confirm import Question, ask, is_permanent
+from jobd.web.views.lists import Part
+from jobd.web.views.present import clip, number
+from jobd.web.views.render import render
+from jobd.web.views.search import FIELDS, parse
 
 
 def queue(request: Request) -> Response:

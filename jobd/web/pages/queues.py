@@ -12,17 +12,17 @@ from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
 from jobd.api.reasons import not_obeyed, taking_anyway
-from jobd.texts import Text
-from jobd.web import session
-from jobd.web.asking import Question, ask, is_permanent
-from jobd.web.flow import EVERY, PACE, Rates
-from jobd.web.lists import Part
-from jobd.web.present import clip
-from jobd.web.refusals import Refusal
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.state import SHARED, State, lasts
-from jobd.web.users import Role
+from jobd.web.shared.queue_rates import EVERY, PACE, Rates
+from jobd.web.shared.state import SHARED, State, lasts
+from jobd.web.views.confirm import Question, ask, is_permanent
+from jobd.web.views.lists import Part
+from jobd.web.views.present import clip
+from jobd.web.views.render import render
 
 ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
     "name": lambda queue: queue.name,

@@ -14,19 +14,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from jobd.api import Api, JobSet, SortedEntry
-from jobd.api.setsteps import SetAction
+from jobd.api.sets.steps import SetAction
 from jobd.errors import ArgumentError
-from jobd.texts import Text
-from jobd.web import lists, rows, session
-from jobd.web.asking import STEP, Question, ask, go_on, is_permanent
-from jobd.web.lists import Part
-from jobd.web.places import set_named
-from jobd.web.present import clip, jobs, number
-from jobd.web.refusals import Refusal, said_by
+from jobd.text.translatable import Text
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import Refusal, said_by
+from jobd.web.job_address import set_named
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.search import Search, parse
-from jobd.web.times import when_of
-from jobd.web.users import Role
+from jobd.web.views import lists, rows
+from jobd.web.views.confirm import STEP, Question, ask, go_on, is_permanent
+from jobd.web.views.lists import Part
+from jobd.web.views.present import clip, jobs, number
+from jobd.web.views.search import Search, parse
+from jobd.web.views.times import when_of
 
 _REF = re.compile(r"[0-9a-f]{1,16}-[0-9a-f]{8}")
 _COUNTING = 0.12

@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobd.texts import Text
-from jobd.web import lists, rows
-from jobd.web.grouping import Grouped
-from jobd.web.lists import Part
+from jobd.text.translatable import Text
+from jobd.web.job_address import job_url, set_named
 from jobd.web.pages.set_actions import Kind, act
-from jobd.web.places import job_url, set_named
-from jobd.web.render import render
 from jobd.web.request import state_of
-from jobd.web.search import FIELDS, parse
+from jobd.web.shared.grouping import Grouped
+from jobd.web.views import lists, rows
+from jobd.web.views.lists import Part
+from jobd.web.views.render import render
+from jobd.web.views.search import FIELDS, parse
 
 KINDS = (
     Kind(

@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Page, Process, Stacks
-from jobd.web import busy, stacktext
-from jobd.web.lists import number_of
 from jobd.web.pages.busy import ALL
-from jobd.web.render import render
 from jobd.web.request import state_of
-from jobd.web.state import State
+from jobd.web.shared.state import State
+from jobd.web.views import busy, stacktext
+from jobd.web.views.lists import number_of
+from jobd.web.views.render import render
 
 PATIENCE = 45.0
 """Seconds after a question during which the page looks for the answer by itself. A process answers

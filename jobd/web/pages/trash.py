@@ -8,15 +8,17 @@ from starlette.routing import Route
 
 from jobd.api import Page
 from jobd.errors import ConflictError
-from jobd.texts import Text
-from jobd.web import places, rows, session
-from jobd.web.asking import STEP, Question, ask, go_on
-from jobd.web.lists import Part, number_of
-from jobd.web.present import clip, number, target
-from jobd.web.refusals import NotFound, said_by
-from jobd.web.render import render
+from jobd.text.translatable import Text
+from jobd.web import job_address
+from jobd.web.access import session
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, said_by
 from jobd.web.request import acting, form_of, require, state_of, url
-from jobd.web.users import Role
+from jobd.web.views import rows
+from jobd.web.views.confirm import STEP, Question, ask, go_on
+from jobd.web.views.lists import Part, number_of
+from jobd.web.views.present import clip, number, target
+from jobd.web.views.render import render
 
 
 def trash(request: Request) -> Response:
@@ -39,7 +41,7 @@ def deletion(request: Request) -> Response:
         raise NotFound(Text("This deletion is a day old, or has been undone or purged.")) from None
     page = found.page(part.start, part.count)
     # Nothing stands for a job in the trash: it is in no set.
-    place = places.Place("", "")
+    place = job_address.Place("", "")
     shown = tuple(rows.row_of(job, place, None) for job in page)
     return render(
         request,
@@ -66,7 +68,7 @@ def undo(request: Request) -> Response:
         session.flash(request, said_by(error))
         return RedirectResponse(url(request, "trash"), 303)
     state_of(request).changed()
-    back = places.list_url(request, found.origin)
+    back = job_address.list_url(request, found.origin)
     if api.trash.find_all([ref]):
         return go_on(
             request,
@@ -114,7 +116,9 @@ def purge(request: Request) -> Response:
                 "Delete %(count)s job for good", "Delete %(count)s jobs for good", found.jobs
             ),
             back=url(request, "trash"),
-            rows=tuple(rows.row_of(job, places.Place("", ""), None) for job in found.page(0, 5)),
+            rows=tuple(
+                rows.row_of(job, job_address.Place("", ""), None) for job in found.page(0, 5)
+            ),
         )
         return ask(request, question, here="audit")
     else:

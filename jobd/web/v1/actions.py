@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from jobd.api import Deletion, Process, Queue, SortedEntry, in_group
-from jobd.api.setsteps import SetAction
+from jobd.api.sets.steps import SetAction
 from jobd.api.stats import Counter
-from jobd.web.refusals import Conflict, NotFound
-from jobd.web.users import Role
+from jobd.web.access.users import Role
+from jobd.web.http_errors import Conflict, NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
 from jobd.web.v1.reading import (
     END,

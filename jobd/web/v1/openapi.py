@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobd.web.place import prefix
-from jobd.web.refusals import PROBLEM
+from jobd.web.http_errors import PROBLEM
+from jobd.web.mount import prefix
 from jobd.web.v1.operations import PATH, Operation
 
 _ABOUT = (

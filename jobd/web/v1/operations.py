@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Api
-from jobd.web.refusals import NotFound, Refusal
+from jobd.web.access.users import Role
+from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, body_of, require, state_of
-from jobd.web.state import State
-from jobd.web.users import Role
+from jobd.web.shared.state import State
 
 PATH = "/api/v1"
 _JSON = "application/json"

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from jobd.api import JobRecord, JobSet, RedisInfo, SortedEntry, in_group
 from jobd.api.stats import MOST_DAYS
-from jobd.web.refusals import NotFound
-from jobd.web.state import MOST_LOOKED_AT, Live
+from jobd.web.http_errors import NotFound
+from jobd.web.shared.state import MOST_LOOKED_AT, Live
 from jobd.web.v1 import shapes
 from jobd.web.v1.operations import Call, Query, Table
 

@@ -32,7 +32,7 @@ from playwright.sync_api import (
 
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from tests import processes
+from tests.support import processes
 from tests.web.serving import serving
 
 CHROMIUM = os.environ.get("JOBD_CHROMIUM") or next(

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from jobd.web.users import hash_password
+from jobd.web.access.users import hash_password
 from tests.api.conftest import job, push
 from tests.web.browser import looks
 from tests.web.browser.conftest import Open, Windows, dashboard_of

@@ -16,7 +16,7 @@ import redis as redis_py
 
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from tests import processes
+from tests.support import processes
 from tests.web.browser import looks, worlds
 from tests.web.browser.conftest import Windows, dashboard_of
 

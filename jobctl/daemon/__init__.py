@@ -1,0 +1,1 @@
+"""What jobctl says to a daemon, found by its pidfile."""

@@ -1,0 +1,178 @@
+"""What a master answers, read with a limit of time and of size, and looked at before it is used.
+
+Who listens at the socket may be root's, or the service user's, or a job that has put itself in the
+master's place: it must not be able to hold up root's jobctl, fill its memory, or make it fail with
+a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from jobctl.codes import Code, Problem, Silence
+from jobd.master.control.control_socket import ANSWER_BYTES
+
+FIRST_ANSWER = 3.0
+"""Seconds in which a healthy master takes a request."""
+
+LAST_ANSWER = 30.0
+"""Seconds in which it has done what takes no longer (it waits up to 5 for its children), or has
+said what it waits for: it does that every 5."""
+
+LONGEST = 86400.0
+"""Seconds that anything may take (a stop, a reload)."""
+
+_GONE = (errno.ECONNRESET, errno.EPIPE)
+
+
+class NoAnswer(Exception):
+    """The control socket is missing or mute."""
+
+
+class _Answer(msgspec.Struct):
+    """Types of what jobctl looks at; there may be more."""
+
+    type: str
+    error: str = ""
+    text: str = ""
+    limit: float = 0.0
+    seconds: float = 0.0
+    code: int = 0
+    returned: int = 0
+    generation: int = 0
+    pid: int = 0
+    before: int = 0
+    leaving: dict[str, int] = {}
+    raw: list[str] = []
+    status: dict[str, Any] = {}
+
+
+class Answers(Iterator[dict[str, Any]]):
+    """The answers to *request*, a JSON object, until the master closes the connection.
+
+    Args:
+        sock: connected.
+        command: for messages.
+        why: asked, where there is no answer, what is known about the master.
+        limit: seconds until the last one. The first is due within :data:`FIRST_ANSWER`, each other
+            one :data:`LAST_ANSWER` after the one before.
+
+    Attributes:
+        awaited: what the master has said that it waits for.
+
+    Iterating raises:
+        NoAnswer: the first does not come in time, or it has no time for us.
+        Silence: a later one does not come in time.
+        Problem: one is none that a master gives.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        command: str,
+        request: bytes,
+        limit: float,
+        why: Callable[[], str] = str,
+    ) -> None:
+        self._why = why
+        self._sock = sock
+        self._command = command
+        self.awaited = ""
+        self._began = time.monotonic()
+        self._end = self._began + limit
+        self._give_up = self._began + FIRST_ANSWER
+        self._taken = False
+        self._received = 0
+        self._buffer = bytearray()
+        self._send(request)
+
+    def end_within(self, seconds: float) -> None:
+        """The last one is due after so many seconds from now, if not before."""
+        self._end = min(self._end, time.monotonic() + seconds)
+        self._give_up = min(self._give_up, self._end)
+
+    def __next__(self) -> dict[str, Any]:
+        line = self._line()
+        try:
+            answer = msgspec.json.decode(line, type=dict[str, Any])
+            known = msgspec.structs.asdict(msgspec.convert(answer, _Answer))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise self._malformed() from None
+        self._taken = True
+        self._give_up = min(time.monotonic() + LAST_ANSWER, self._end)
+        if known["type"] == "busy":
+            raise NoAnswer(known["error"])
+        if known["type"] == "waiting":
+            self.awaited = known["text"]
+        return {**known, **answer}
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _send(self, request: bytes) -> None:
+        self._sock.settimeout(FIRST_ANSWER)
+        try:
+            self._sock.sendall(request)
+        except TimeoutError:
+            raise self._mute() from None
+        except OSError as error:
+            # It may have closed already, and before that it may have said why.
+            if error.errno not in _GONE:
+                raise
+
+    def _line(self) -> bytes:
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            chunk = self._receive()
+            if not chunk:  # the master has closed it, or died in the middle of a line
+                self.close()
+                raise StopIteration
+            self._received += len(chunk)
+            if self._received > 2 * ANSWER_BYTES:
+                raise self._malformed()
+            before = len(self._buffer)
+            self._buffer += chunk
+            end = self._buffer.find(b"\n", before)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _receive(self) -> bytes:
+        left = self._give_up - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            return self._sock.recv(1 << 20)
+        except TimeoutError:
+            if not self._taken:
+                raise self._mute() from None
+            raise self._silence() from None
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return b""
+
+    def _mute(self) -> NoAnswer:
+        why = self._why()
+        return NoAnswer(f"the master does not answer{f': {why}' if why else ''}")
+
+    def _silence(self) -> Silence:
+        now = time.monotonic()
+        waited, over = f"{now - self._began:.0f} s", now >= self._end
+        if over and self.awaited:
+            text = f"not done within {waited}; it goes on, and waits for {self.awaited}"
+        else:
+            text = f"the master has taken it, and has not said within {waited} what came of it"
+        return Silence(f"{self._command}: {text}", over=over)
+
+    def _malformed(self) -> Problem:
+        return Problem(
+            Code.FAILED, f"{self._command}: the answer is malformed; is it a jobd that listens?"
+        )

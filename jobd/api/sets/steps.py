@@ -1,0 +1,140 @@
+"""What one step of each action does to some entries of a sorted set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from jobd.api.records import JobRecord
+from jobd.api.session import Action, Session
+from jobd.errors import ArgumentError, PayloadError, RefusedError
+from jobd.jobs.times import When, due_at
+from jobd.store import scripts
+from jobd.store.protocol import Argument
+from jobd.wire.payload import with_enqueued, with_retry_by_hand
+
+SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
+
+Step = Callable[[Action, Sequence[JobRecord]], int]
+"""Does one step of an action to some entries; returns how many were still there."""
+
+
+class Steps:
+    """The steps for the set at *key*. Each is one script."""
+
+    def __init__(self, session: Session, key: str) -> None:
+        self._session = session
+        self._key = key
+
+    def named(self, name: SetAction, when: When | None) -> Step:
+        """The one of that name.
+
+        Args:
+            when: the new time for ``reschedule``.
+
+        Raises:
+            ArgumentError: there is none, or it needs a time.
+        """
+        if name == "reschedule":
+            if when is None:
+                raise ArgumentError("rescheduling needs a time: sweep('reschedule', when=...)")
+            return self.rescheduling(when)
+        steps: dict[str, Step] = {
+            "delete": self.delete,
+            "kill": self.kill,
+            "retry": self.retry,
+            "add_to_queue": self.add_to_queue,
+        }
+        if name not in steps:
+            known = ", ".join([*steps, "reschedule"])
+            raise ArgumentError(f"there is no action {name!r}; the actions are {known}")
+        return steps[name]
+
+    def delete(self, action: Action, entries: Sequence[JobRecord]) -> int:
+        """Delete them."""
+        values = [entry.value for entry in entries]
+        deleted: int = action.call_undoable(scripts.REMOVE, [self._key], values)
+        return deleted
+
+    def add_to_queue(self, action: Action, entries: Sequence[JobRecord]) -> int:
+        """Put them into their queues."""
+        return self._enqueue(action, entries, with_enqueued)
+
+    def retry(
+        self,
+        action: Action,
+        entries: Sequence[JobRecord],
+        changes: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put them into their queues, so that this attempt is none of their retries."""
+        return self._enqueue(
+            action, entries, lambda raw, now: with_retry_by_hand(raw, now, changes)
+        )
+
+    def kill(self, action: Action, entries: Sequence[JobRecord]) -> int:
+        """Move them to the dead set.
+
+        Raises:
+            ArgumentError: they are there.
+        """
+        session, now = self._session, time.time()
+        if self._key == session.keys.dead:
+            raise ArgumentError("these jobs are dead already")
+        bounds = (repr(now), repr(now - session.dead_timeout), session.dead_max_jobs)
+        values = [entry.value for entry in entries]
+        killed: int = action.call_undoable(
+            scripts.KILL,
+            [self._key, session.keys.dead],
+            [*bounds, *values],
+            went_to="dead",
+        )
+        return killed
+
+    def rescheduling(self, when: When) -> Step:
+        """A step that gives them this time."""
+        at = repr(time_of(when))
+
+        def step(action: Action, entries: Sequence[JobRecord]) -> int:
+            values = [entry.value for entry in entries]
+            moved: int = action.call(scripts.RESCHEDULE, [self._key], [at, *values])
+            return moved
+
+        return step
+
+    def _enqueue(
+        self,
+        action: Action,
+        entries: Sequence[JobRecord],
+        made: Callable[[bytes, float], tuple[str, bytes]],
+    ) -> int:
+        now, keys = time.time(), self._session.keys
+        queues: dict[str, int] = {}
+        moves: list[Argument] = []
+        for entry in entries:
+            if entry.malformed:
+                continue
+            try:
+                queue, pushed = made(entry.value, now)
+            except PayloadError:
+                continue
+            moves += (entry.value, queues.setdefault(queue, len(queues) + 1), pushed)
+        if not moves:
+            return 0
+        places = [self._key, keys.queues, keys.dead, keys.promoting(self._key)]
+        moved: int
+        moved, refused, _, _ = action.call(
+            scripts.PROMOTE,
+            [*places, *map(keys.queue, queues)],
+            [repr(now), "", 0, 0, 0, len(queues), *queues, *moves],
+        )
+        if refused and not moved:
+            names = ", ".join(map(keys.queue, queues))
+            raise RefusedError(f"WRONGTYPE not a list, so these jobs stay: {names}")
+        return moved
+
+
+def time_of(when: When) -> float:
+    """Seconds since 1970; now for what has passed."""
+    now = time.time()
+    return due_at(when, now) or now

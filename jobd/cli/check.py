@@ -1,0 +1,353 @@
+"""``jobd check``: everything that could keep the daemon from working, found without starting it.
+
+Nothing is created or changed: a log file that root's check had made could not be written by the
+daemon's user afterwards. Where root's start would become another user, the check becomes that user
+before it looks, so that it sees what the daemon will see.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobd.cli.units import amount
+from jobd.errors import ConfigError, Exit, JobdError
+from jobd.settings import workdir
+from jobd.settings.daemon import DEFAULT_PIDFILE, SETTINGS, Config
+from jobd.settings.dashboard import WEB_SETTINGS
+from jobd.settings.load import Reading, read, read_web
+from jobd.settings.redis_url import redact
+from jobd.settings.schema import Setting, show
+from jobd.text.printable import paragraph, shown
+
+REDIS_SECONDS = 5.0
+_SYSTEMD = Path("/run/systemd/system")
+"""A directory that is there exactly while systemd runs this machine (as in sd_booted(3))."""
+_OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found.
+
+    *problems* hold the exit code that each would lead to at a start; *prepared* is what root would
+    have made or handed over before it becomes the service user.
+    """
+
+    reading: Reading
+    problems: list[tuple[Exit, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    prepared: set[Path] = field(default_factory=set)
+
+    @property
+    def code(self) -> Exit:
+        return self.problems[0][0] if self.problems else Exit.OK
+
+    def problem(self, code: Exit, text: str) -> None:
+        self.problems.append((code, text))
+
+
+def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> int:
+    """Check and print: problems to standard error, or a summary to standard output.
+
+    Returns:
+        0, or the exit code that ``jobd run`` would have left with at the first problem.
+    """
+    report = check(file, environment, flags)
+    for text in report.warnings:
+        print(f"warning: {paragraph(text)}", file=sys.stderr)
+    if report.problems:
+        count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
+        print(f"jobd: {count}:", file=sys.stderr)
+        for _, text in report.problems:
+            print(f"  - {shown(text)}", file=sys.stderr)
+        return report.code
+    print(summary(report, file))
+    return Exit.OK
+
+
+def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
+    """Look at everything; a wrong setting does not hide what else is wrong."""
+    reading = read(file, environment, flags)
+    report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
+    config = reading.config
+    _check_variables(report, environment)
+    # In the order of a start, whose exit code is that of the first of them.
+    if not config.require and "require" not in reading.wrong:
+        text = "no application is given: name its module or file with -r or as require"
+        report.problem(Exit.CONFIG, text)
+    _check_user(report, config, file)
+    there = _check_directory(report, config)
+    _check_descriptors(report, config)
+    _check_pidfile(report, config)
+    _check_logfile(report, config)
+    if there:
+        _check_application(report, config)
+    _check_redis(report, config)
+    _check_web(report, file, environment)
+    return report
+
+
+def summary(report: Report, file: str | None) -> str:
+    """The effective settings, each with its source where that is not the default."""
+    reading = report.reading
+    lines = [f"configuration: {file or 'no file'}"]
+    for one in SETTINGS:
+        source = reading.origins.get(one.name)
+        text = f"  {one.name:<18} {_shown(one, reading.config)}"
+        lines.append(f"{text:<50} ({source})" if source else text)
+    verdict = "it can start; mind the warnings" if report.warnings else "everything is fine"
+    return "\n".join(map(shown, [*lines, *report.facts, verdict]))
+
+
+def _shown(one: Setting, config: Config) -> str:
+    value = getattr(config, one.name)
+    if one.name == "redis":
+        return redact(value)
+    if one.name == "pidfile":
+        return value or DEFAULT_PIDFILE
+    if one.repeatable:
+        return " ".join(map(str, value)) or "-"
+    if one.switch:
+        return show(value)
+    if isinstance(value, float | int):
+        return amount(value, one.unit)
+    return value or "-"
+
+
+def _check_variables(report: Report, environment: Mapping[str, str]) -> None:
+    settings = (*SETTINGS, *WEB_SETTINGS)
+    known = {name for one in settings for name in one.env} | set(_OTHER_VARIABLES)
+    for name in sorted(environment):
+        if name.startswith("JOBD_") and name not in known:
+            report.warnings.append(f"the variable ${name} is not one that jobd knows")
+
+
+def _check_web(report: Report, file: str | None, environment: Mapping[str, str]) -> None:
+    """The settings of the dashboard, whether it is served here or not."""
+    from jobd.web.access.users import Users
+
+    web, problems = read_web(file, environment, {}, report.reading.config.environment)
+    for text in problems:
+        report.problem(Exit.CONFIG, text)
+    try:
+        Users(web.users, web.tokens)
+    except JobdError as error:
+        report.problem(error.exit_code, f"web: {error}")
+
+
+def _check_user(report: Report, config: Config, file: str | None) -> None:
+    from jobd.master import privileges
+
+    try:
+        privileges.require_roots(file, config, report.reading.origins)
+    except JobdError as error:
+        report.problem(error.exit_code, str(error))
+    try:
+        user = privileges.service_user(config)
+        if user is None:
+            if os.geteuid() == 0 and not config.user:
+                report.facts.append("user: root, and so are the jobs; the setting user changes it")
+            return
+        steps = privileges.handovers(config, user, file)
+        privileges.become(user)
+    except JobdError as error:
+        report.problem(error.exit_code, str(error))
+        return
+    report.prepared = {step.path for step in steps}
+    first = f"{', '.join(map(str, steps))}, and " if steps else ""
+    report.facts.append(f"user: root's start would {first}become {user}")
+
+
+def _check_directory(report: Report, config: Config) -> bool:
+    if "directory" in report.reading.wrong:
+        return False
+    try:
+        workdir.require(config.directory)
+    except ConfigError as error:
+        report.problem(error.exit_code, str(error))
+        return False
+    return True
+
+
+def _check_descriptors(report: Report, config: Config) -> None:
+    from jobd.runtime.process import descriptors
+
+    if {"concurrency", "workers"} & report.reading.wrong:
+        return
+    try:
+        descriptors.provide(config.concurrency, config.workers)
+    except ConfigError as error:
+        report.problem(error.exit_code, str(error))
+
+
+def _check_application(report: Report, config: Config) -> None:
+    if "require" in report.reading.wrong or not config.require:
+        return
+    from jobd.jobs.client import destination
+    from jobd.jobs.loading import attempt, unforkable
+
+    started = time.monotonic()
+    trial = attempt(config.require, config.directory, config.boot_timeout)
+    took = time.monotonic() - started
+    if trial.error:
+        report.problem(Exit.NO_APPLICATION, trial.error)
+        return
+    if config.preload and trial.threads:
+        report.problem(Exit.NO_APPLICATION, str(unforkable(trial.threads)))
+    names = ", ".join(config.require)
+    if not trial.jobs:
+        report.warnings.append(f"{names} registers no job: is it the right module?")
+    if trial.pushes and "redis" not in report.reading.wrong:
+        here = destination(config.redis, config.prefix)
+        if trial.pushes != here:
+            report.warnings.append(
+                f"{names} calls jobd.configure(), so what its jobs push goes to {trial.pushes}, "
+                f"but this daemon takes jobs from {here}: give both the same, as by $JOBD_REDIS"
+            )
+    served = {queue.name for queue in config.queues}
+    if missing := [queue for queue in trial.queues if queue not in served]:
+        flags = " ".join(f"-q {queue}" for queue in [*sorted(served), *missing])
+        report.warnings.append(
+            f"jobs of {names} go to {_listed(missing)}, which this daemon does not serve: "
+            f"give it {flags}, or have another daemon for that"
+        )
+    count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
+    report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
+
+
+def _listed(queues: list[str]) -> str:
+    return ("the queue " if len(queues) == 1 else "the queues ") + ", ".join(queues)
+
+
+def _check_logfile(report: Report, config: Config) -> None:
+    if "logfile" in report.reading.wrong:
+        return
+    if config.logfile and not _prepared(report, Path(config.logfile)):
+        reason = _unwritable(Path(config.logfile), must_be_regular=False)
+        if reason:
+            text = f"cannot open the log file {config.logfile}: {reason}"
+            report.problem(Exit.CANNOT_CREATE, text)
+
+
+def _check_pidfile(report: Report, config: Config) -> None:
+    from jobd.master.files import pidfile
+    from jobd.master.start import listening
+
+    file = Path(config.pidfile or DEFAULT_PIDFILE)
+    if "pidfile" in report.reading.wrong:
+        return
+    # Without the setting, a start goes on without a pidfile where it could not make one.
+    wanted = bool(config.pidfile) or os.access(file.parent, os.W_OK | os.X_OK)
+    if wanted and (running := pidfile.holder(file) or listening(file)):
+        report.problem(Exit.CANNOT_CREATE, running)
+        return
+    if _prepared(report, file):
+        return
+    reason = _unwritable(file, must_be_regular=True)
+    if not reason:
+        try:
+            pidfile.check_directory(file)
+        except JobdError as error:
+            reason = str(error)
+    if not reason and not os.access(file.parent, os.W_OK | os.X_OK):
+        reason = f"{file.parent} is not writable, which the files beside it need"
+    if not reason:
+        reason = _not_a_pidfile(file)
+    if reason and not config.pidfile and _SYSTEMD.is_dir() and not file.parent.exists():
+        report.facts.append(
+            f"pidfile: {file.parent} is not there yet; systemd makes it for the service "
+            "(RuntimeDirectory), while `jobd start` by hand needs --pidfile"
+        )
+    elif reason and config.pidfile:
+        report.problem(Exit.CANNOT_CREATE, f"cannot create the pidfile {file}: {reason}")
+    elif reason:
+        report.warnings.append(
+            f"cannot create the pidfile {file}: {reason}; `jobd start` needs one (--pidfile), "
+            "`jobd run` goes on without it and without jobctl"
+        )
+
+
+def _prepared(report: Report, file: Path) -> bool:
+    return bool(report.prepared & {file.parent, file})
+
+
+def _unwritable(file: Path, *, must_be_regular: bool) -> str:
+    """Why *file* could not be opened for writing, or ""; found out without creating it."""
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "it is a directory"
+        if must_be_regular and not stat.S_ISREG(mode):
+            return "it is not a regular file"
+        os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        if not file.parent.is_dir():
+            return f"there is no directory {file.parent}; create it first"
+        if not os.access(file.parent, os.W_OK | os.X_OK):
+            return f"the directory {file.parent} is not writable for this user"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _not_a_pidfile(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            start = content.read(32)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    if re.fullmatch(rb"([0-9]{1,10}\n?)?", start):
+        return ""
+    return "it exists and is not a pidfile; remove it yourself if nothing needs it"
+
+
+def _check_redis(report: Report, config: Config) -> None:
+    if "redis" in report.reading.wrong:
+        return
+    from redis.exceptions import NoPermissionError, RedisError
+
+    from jobd.store.connection import connect
+    from jobd.store.health import memory_short
+    from jobd.store.server import identify
+    from jobd.store.trouble import reason
+
+    where = redact(config.redis)
+    try:
+        with connect(config.redis, timeout=REDIS_SECONDS) as client:
+            server = identify(client)
+            server.require()
+            memory: dict[str, Any] = {}
+            try:
+                memory = client.info("memory")
+            except NoPermissionError as error:
+                report.warnings.append(
+                    f"how the memory of the server at {where} is, and whether it may delete jobs "
+                    f"when that is full, is not known: {reason(error)}"
+                )
+    except (RedisError, OSError, ValueError) as error:
+        text = f"Redis at {where} does not answer: {reason(error)}"
+        report.problem(Exit.UNAVAILABLE, text)
+        return
+    except JobdError as error:
+        report.problem(error.exit_code, f"Redis at {where}: {error}")
+        return
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        report.warnings.append(
+            f"the server at {where} has maxmemory-policy {policy}: it deletes jobs when its "
+            "memory is full; set it to noeviction"
+        )
+    if short := memory_short(memory):
+        report.warnings.append(f"the server at {where}: {short}")
+    report.facts.append(f"server: {server} at {where}")

@@ -1,0 +1,312 @@
+"""The command ``jobd``.
+
+``jobd --help`` and shell completion import click and nothing else: options are made from the
+settings, and everything heavy is imported, when a command really runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobd.cli import completion, hints
+from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
+from jobd.text.printable import any_text_prints, paragraph
+
+if TYPE_CHECKING:
+    from jobd.settings.daemon import Config
+    from jobd.settings.schema import Setting
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+# The settings that the dashboard has from the daemon's: where the data is, how to log, and the
+# application, by whose type hints it makes forms.
+_SHARED = (
+    "redis",
+    "prefix",
+    "environment",
+    "log_level",
+    "log_format",
+    "log_max_value",
+    "require",
+    "directory",
+)
+_LEAST_PASSWORD = 8
+
+
+class _SettingsCommand(click.Command):
+    """A command that takes ``-C`` and one option for every setting."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not any(param.name == "config" for param in self.params):
+            from jobd.settings.daemon import SETTINGS
+
+            self.params = [_config_option(), *map(_option, SETTINGS), *self.params]
+        return super().get_params(ctx)
+
+
+def _config_option() -> click.Option:
+    return click.Option(
+        ["-C", "--config"],
+        metavar="FILE",
+        help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
+        shell_complete=completion.files,
+    )
+
+
+def _option(setting: Setting) -> click.Option:
+    # Values stay text here: the settings read them, and so report all that are wrong at once.
+    notes = ["repeatable"] if setting.repeatable else []
+    if setting.default_text:
+        notes.append(f"default: {setting.default_text}")
+    if setting.switch:
+        (flag,) = setting.flags
+        return click.Option(
+            [f"{flag}/--no-{flag.removeprefix('--')}", setting.name],
+            default=None,
+            help=f"{setting.help}  [{'; '.join(notes)}]",
+        )
+    return click.Option(
+        [*setting.flags, setting.name],
+        multiple=setting.repeatable,
+        metavar="|".join(setting.choices) or setting.metavar or setting.unit.upper() or "TEXT",
+        help=setting.help + (f"  [{'; '.join(notes)}]" if notes else ""),
+        shell_complete=completion.values(setting.metavar, setting.choices),
+    )
+
+
+class _WebCommand(click.Command):
+    """A command that takes ``-C``, some settings of the daemon, and the flags of the dashboard."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not self.params:
+            from jobd.settings.daemon import SETTINGS
+            from jobd.settings.dashboard import WEB_FLAGS, WEB_SETTINGS
+
+            wanted = [one for one in WEB_SETTINGS if one.name in WEB_FLAGS]
+            wanted += [one for one in SETTINGS if one.name in _SHARED]
+            self.params = [_config_option(), *map(_option, wanted)]
+        return super().get_params(ctx)
+
+
+@click.group(
+    cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
+)
+@click.option("-V", "--version", "show_version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def jobd(ctx: click.Context, show_version: bool) -> int:
+    """Run background jobs: a daemon that is compatible with Sidekiq and loses nothing."""
+    if show_version:
+        click.echo(_version())
+        ctx.exit(Exit.OK)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(Exit.USAGE)
+    return Exit.OK
+
+
+@jobd.command(cls=_SettingsCommand)
+@click.option("--no-wait", is_flag=True, help="Do not wait until the workers are ready.")
+def start(no_wait: bool, config: str | None, **flags: Any) -> int:
+    """Start the daemon and wait until it is ready."""
+    settings, reread = _load(config, flags)
+    from jobd.master.start import start as start_daemon
+
+    return start_daemon(settings, reread, _file(config), wait=not no_wait)
+
+
+@jobd.command(cls=_SettingsCommand)
+def run(config: str | None, **flags: Any) -> int:
+    """Run in the foreground (systemd, containers)."""
+    settings, reread = _load(config, flags)
+    from jobd.master.start import run as run_daemon
+
+    return run_daemon(settings, reread, _file(config))
+
+
+@jobd.command(cls=_SettingsCommand)
+def check(config: str | None, **flags: Any) -> int:
+    """Print every problem that a start would meet.
+
+    Checks the settings, imports the application in a process of its own, and looks at the log
+    file, the pidfile and Redis. Nothing is started or changed.
+    """
+    from jobd.cli import check as checks
+    from jobd.settings.load import find_file
+
+    return checks.main(find_file(config, os.environ), os.environ, flags)
+
+
+@jobd.command(cls=_WebCommand)
+def web(config: str | None, **flags: Any) -> int:
+    """Serve the dashboard."""
+    from jobd.settings.load import find_file, load, load_web
+
+    environment = dict(os.environ)
+    file = find_file(config, environment)
+    shared = {name: flags.pop(name) for name in _SHARED}
+    settings = load(file, environment, shared)
+    of_web = load_web(file, environment, flags, settings.environment)
+    if settings.require:
+        _load_application(settings)
+    try:
+        from jobd.web.serving.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
+            "in the source of jobd, pip install '.[web]'"
+        ) from None
+    return serve(settings, of_web)
+
+
+def _load_application(settings: Config) -> None:
+    """For the forms that edit jobs; the dashboard works without."""
+    from jobd.jobs import loading
+
+    try:
+        loading.load(settings.require, settings.directory)
+    except ApplicationError as error:
+        _complain(f"{error}. Jobs are edited as JSON, since the types of arguments are not known")
+
+
+@jobd.command(name="web-password")
+@click.argument("name")
+@click.option("--role", default="viewer", help="viewer, operator or admin.  [default: viewer]")
+@click.option("--token", is_flag=True, help="Make a token for a script instead.")
+def web_password(name: str, role: str, token: bool) -> int:
+    """Make the line that lets NAME into the dashboard.
+
+    Asks for a password, or reads it from standard input if that is no terminal. Only the line goes
+    to standard output.
+    """
+    from jobd.web.access.users import Role, hash_password, hash_token
+
+    if not name.isprintable() or ":" in name or " " in name or not 0 < len(name) <= 100:
+        raise click.UsageError("NAME may have up to 100 characters, but no spaces and no colons")
+    role = Role.of(role).name.lower()
+    if token:
+        import secrets
+
+        secret = secrets.token_urlsafe(32)
+        click.echo(f"The token, which is not stored anywhere: {secret}", err=True)
+        entry = f"{name}:{role}:{hash_token(secret)}"
+    else:
+        entry = f"{name}:{role}:{hash_password(_password())}"
+    where = "tokens" if token else "users"
+    click.echo(f"For the list {where} in the section [web], in quotes, with a comma:", err=True)
+    click.echo(entry)
+    return Exit.OK
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        given = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    if len(given) < _LEAST_PASSWORD:
+        raise click.UsageError(f"a password has at least {_LEAST_PASSWORD} characters")
+    return str(given)
+
+
+@jobd.command()
+@click.option("--redis", metavar="URL", help="Server to use.  [default: one of its own]")
+def demo(redis: str | None) -> int:
+    """Show jobs at work; Ctrl-C ends it all."""
+    from jobd.demo import main as show
+
+    return show(redis)
+
+
+@jobd.command()
+def version() -> int:
+    """Print the version."""
+    click.echo(_version())
+    return Exit.OK
+
+
+def _file(config: str | None) -> str | None:
+    from jobd.settings.load import find_file
+
+    return find_file(config, os.environ)
+
+
+def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
+    """The settings, and what reads them again from the same places, wherever it is called."""
+    from jobd.settings import workdir
+    from jobd.settings.load import find_file
+
+    environment = dict(os.environ)
+    file = find_file(config, environment)
+    settings = _settings(file, environment, flags)
+    base = Path.cwd()
+    # By its path: it may be part of a release that a symbolic link leads to.
+    again = str(workdir.here() / file) if file else None
+    return settings, lambda: _settings(again, environment, flags, base)
+
+
+def _settings(
+    file: str | None,
+    environment: dict[str, str],
+    flags: dict[str, Any],
+    base: Path | None = None,
+) -> Config:
+    from jobd.master.privileges import require_roots
+    from jobd.settings.load import read
+
+    reading = read(file, environment, flags, base)
+    require_roots(file, reading.config, reading.origins)
+    settings = reading.settings()
+    if not settings.require:
+        raise ConfigError(
+            "no application is given: name its module or file with -r, e.g. -r shop.jobs, "
+            "or as require in the configuration file"
+        )
+    return settings
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        number = installed("jobd")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    return f"jobd {number} (Python {sys.version.split()[0]})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code (supervisors rely on it: errors.Exit)."""
+    any_text_prints()
+    return _guarded(lambda: jobd.main(args=argv, prog_name="jobd", standalone_mode=False))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        return int(command() or Exit.OK)
+    except click.ClickException as error:
+        _complain(hints.explained(error))
+        return Exit.USAGE
+    except JobdError as error:
+        _complain(str(error))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (| head). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.OS_ERROR
+
+
+def _complain(text: str) -> None:
+    click.echo(f"jobd: {paragraph(text)}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""One job with the options of one call: what ``job.py`` gives its types to."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import Context
+from typing import Any
+
+from jobd.errors import ArgumentError, JobdError
+from jobd.jobs.client import default_client
+from jobd.jobs.context import CurrentJob, set_current
+from jobd.jobs.functions import awaited, finished
+from jobd.jobs.middleware import server_middleware
+from jobd.jobs.registry import Definition
+from jobd.jobs.times import When, due_at
+from jobd.wire import payload as wire
+from jobd.wire.options import merged
+
+_NOTHING: Mapping[str, Any] = {}
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Call:
+    """Pushes one job with one set of options, or runs it here."""
+
+    __slots__ = ("_least", "_most", "_names", "definition", "options")
+
+    def __init__(self, definition: Definition, options: Mapping[str, Any] | None = None) -> None:
+        self.definition = definition
+        self.options = definition.options if options is None else options
+        parameters = definition.signature.parameters.values()
+        positional = [each for each in parameters if each.kind in _POSITIONAL]
+        self._names = [each.name for each in positional]
+        self._least: float = sum(each.default is each.empty for each in positional)
+        self._most: float = len(positional)
+        if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+            self._most = math.inf
+        if any(
+            each.kind is each.KEYWORD_ONLY and each.default is each.empty for each in parameters
+        ):
+            self._least = math.inf  # positional arguments alone are never enough
+
+    def with_options(self, given: Mapping[str, Any]) -> Call:
+        """The same job with *given* options over its own."""
+        try:
+            return Call(self.definition, merged(self.options, given))
+        except ArgumentError as error:
+            raise ArgumentError(f"{self.definition.name}.set: {error}") from None
+
+    def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        return default_client().send(self._payload(args, kwargs), at=None, names=self._names)
+
+    def push_at(self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        at = due_at(when, time.time())
+        return default_client().send(self._payload(args, kwargs), at=at, names=self._names)
+
+    def push_bulk(
+        self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
+    ) -> list[str | None]:
+        return default_client().send_bulk(
+            {"class": self.definition.name},
+            self.options,
+            calls,
+            at=at,
+            spread=spread,
+            check=self._check_call,
+            names=self._names,
+        )
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Everything that a push and an execution do, but Redis; returns the job's result."""
+        ready = default_client().prepare(self._payload(args, kwargs), names=self._names)
+        if ready is None:
+            return None
+        raw = wire.encode(ready, default_client().max_payload, self._names)
+        job = CurrentJob(wire.parse(raw), raw, ready["queue"], self.definition)
+        return Context().run(self._perform, job)
+
+    def _perform(self, job: CurrentJob) -> Any:
+        set_current(job)
+        result: Any = None
+
+        def perform() -> Any:
+            nonlocal result
+            work = wire.parse(job.raw)
+            returned = self.definition.function(*work.args, **work.kwargs)
+            result = finished(self.definition.name, returned, self._run_awaitable)
+            return result
+
+        server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
+        return result
+
+    def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
+        import asyncio  # only those who have such jobs pay for it
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(awaited(awaitable))
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()
+        raise JobdError(
+            f"{self.definition.name} is async and cannot run in place inside a running event loop; "
+            "await the function itself"
+        )
+
+    def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Payload:
+        self._check_call(args, kwargs)
+        return wire.create(
+            self.definition.name,
+            list(args),
+            kwargs,
+            self.options,
+            jid=wire.new_jid(),
+            now=time.time(),
+        )
+
+    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any] = _NOTHING) -> None:
+        if not kwargs and self._least <= len(args) <= self._most:
+            return  # binding would take ten times as long to say the same
+        try:
+            self.definition.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{self.definition.name}: {error}; its signature is {self.definition.signature}"
+            ) from None

@@ -1,0 +1,353 @@
+"""Pushing jobs to Redis: one round trip a push, one a batch.
+
+The order is always the same: middleware, strict check, encoding, Redis. Nothing is sent twice
+unless it is certain that the first time did nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+from jobd.errors import ArgumentError
+from jobd.jobs.middleware import Chain, client_middleware
+from jobd.jobs.times import Times, When, due_at
+from jobd.wire import payload as wire
+from jobd.wire.arguments import check_arguments
+from jobd.wire.options import DEFAULTS, KNOWN
+from jobd.wire.pushed import answer, answers
+from jobd.wire.ruby_json import as_ruby
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from jobd.store.enqueue import Transport
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+MAX_PAYLOAD = 1_048_576
+"""Bytes of one payload, unless told otherwise."""
+
+BATCH = 1_000
+SCHEDULED_BATCH = 100
+"""Jobs in one round trip of a bulk push."""
+
+BATCH_BYTES = 1_048_576
+"""Bytes of payloads after which a round trip of a bulk push carries no further job: the server, and
+with it everybody else, waits until it has read all of them."""
+
+MIN_SPREAD = 5.0
+"""Seconds; a shorter spread would not take the edge off a thundering herd."""
+
+
+class Client:
+    """Pushes jobs. Safe to share between threads, and to carry across a fork.
+
+    Args:
+        url: of Redis; default ``$JOBD_REDIS``, then ``$REDIS_URL``, then this machine's.
+        prefix: of every key; default ``$JOBD_PREFIX``, then none.
+        redis: an existing client to use instead of *url*.
+        max_payload: bytes allowed for one payload.
+
+    Attributes:
+        middleware: the chain around every push; replace it by a copy to have one of your own.
+
+    Example:
+        >>> client = Client("redis://127.0.0.1:6379/0")
+        >>> client.push({"class": "Reports::Monthly", "args": [2026, 11]})  # doctest: +SKIP
+        '1befef82961e0772dce5ae4d'
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        prefix: str | None = None,
+        redis: Redis | None = None,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+    ) -> None:
+        if url is not None and redis is not None:
+            raise ArgumentError("give Client either a url or a redis client, not both")
+        self.url = url or os.environ.get("JOBD_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_URL
+        self.prefix = os.environ.get("JOBD_PREFIX", "") if prefix is None else prefix
+        self.max_payload = max_payload
+        self.middleware: Chain[str] = client_middleware
+        self._redis = redis
+        self._given = redis is not None
+        self._made: Transport | None = None
+
+    @property
+    def redis(self) -> Redis:
+        """The client of Redis that it uses: the given one, or one made from the URL."""
+        # Two threads may both make one at first; the spare has no connection and is dropped.
+        if self._redis is None:
+            # Imported now: an application that only defines jobs starts without it.
+            from jobd.store.connection import connect
+
+            self._redis = connect(self.url)
+        return self._redis
+
+    @property
+    def _transport(self) -> Transport:
+        if self._made is None:
+            from jobd.store.enqueue import Transport
+
+            self._made = Transport(self.redis, self.prefix)
+        return self._made
+
+    def push(self, item: Mapping[str, Any]) -> str | None:
+        """Push one job by the name of its class, without having its code.
+
+        Args:
+            item: ``class`` and ``args``; optionally ``kwargs``, ``jid``, ``at`` (a time as for
+                ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``; fields
+                that jobd does not know, in ``extra`` or beside the others.
+
+        Returns:
+            The job's id; None if client middleware stopped the push. Where an event loop runs, it
+            is a ``str`` that may be awaited; awaited or not, the push has blocked the loop.
+
+        Raises:
+            ArgumentError: the item, or one of the arguments, is not acceptable.
+            UnavailableError: Redis did not take it.
+        """
+        fields = wire.fields(item)
+        now = time.time()
+        made = wire.complete(fields, DEFAULTS, now=now)
+        return self.send(made, at=due_at(made.pop("at", 0), now))
+
+    def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
+        """Push many jobs of one class by name; see :meth:`push`.
+
+        Args:
+            item: as for :meth:`push`, but ``args`` is an iterable of argument lists. ``at`` may
+                be a list of as many times. ``spread_interval`` spreads the jobs at random over
+                so many seconds (at least 5).
+
+        Returns:
+            One entry a job: its id, or None if client middleware stopped it.
+        """
+        fields = dict(item)
+        calls = fields.pop("args", None)
+        if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
+            raise ArgumentError("push_bulk needs 'args' to be a list of argument lists")
+        if "jid" in fields:
+            raise ArgumentError("push_bulk gives every job an id of its own; leave 'jid' out")
+        at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
+        fields = wire.fields({**fields, "args": []})
+        return self.send_bulk(fields, DEFAULTS, calls, at=at, spread=spread)
+
+    # --- for bound_job, which has the class's code ----------------------------------------------
+
+    def prepare(
+        self, made: wire.Payload, *, at: float | None = None, names: Sequence[str] | None = None
+    ) -> wire.Payload | None:
+        """Run the middleware and check what it left; None if it stopped the push."""
+        if not self.middleware:
+            self._check(made, names)
+            return made
+        if at is not None:
+            made["at"] = at
+        if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
+            return None
+        made.pop("at", None)
+        wire.validate(made)
+        self._check(made, names)
+        return made
+
+    @staticmethod
+    def _check(made: wire.Payload, names: Sequence[str] | None) -> None:
+        try:
+            spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
+        except ArgumentError as error:
+            raise ArgumentError(f"{made['class']}: {error}") from None
+        odd = made.keys() - KNOWN if len(made) > _USUAL else set()
+        if spelling:
+            odd |= made.keys() & {"args", "kwargs"}
+        if odd:
+            made.update(as_ruby({key: made[key] for key in odd}))
+
+    def send(
+        self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
+    ) -> str | None:
+        """Prepare, encode and store one payload; returns its jid or None."""
+        ready = self.prepare(made, at=at, names=names)
+        if ready is None:
+            return None
+        if at is None:
+            wire.stamp(ready, time.time())
+        raw = wire.encode(ready, self.max_payload, names)
+        if at is None:
+            self._transport.enqueue({ready["queue"]: [raw]})
+        else:
+            self._transport.schedule([(at, raw)])
+        return answer(ready["jid"])
+
+    def send_bulk(
+        self,
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        calls: Iterable[Any],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+        check: Callable[[Sequence[Any]], None] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[str | None]:
+        """Send *calls* in batches, bounded in number and in bytes, each made as its turn comes;
+        *check* compares one call with the job's signature."""
+        if isinstance(at, Sequence):
+            calls = calls if isinstance(calls, Sized) else list(calls)
+            if len(at) != len(calls):
+                raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
+        times = _times(at, spread)
+        jids: list[str | None] = []
+        remaining = iter(calls)
+        while True:
+            batch = _Batch()
+            try:
+                for call in remaining:
+                    made = self._one_of_bulk(fields, options, call, check)
+                    if self._fills(batch, made, times, names):
+                        break
+            except ArgumentError as error:
+                if not jids:
+                    raise
+                raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
+            if not batch.jids:
+                return answers(jids)
+            if batch.queued:
+                self._transport.enqueue(batch.queued)
+            if batch.scheduled:
+                self._transport.schedule(batch.scheduled)
+            jids += batch.jids
+
+    @staticmethod
+    def _one_of_bulk(
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        call: Any,
+        check: Callable[[Sequence[Any]], None] | None,
+    ) -> wire.Payload:
+        if not isinstance(call, list | tuple):
+            raise ArgumentError(
+                f"{fields['class']}: every call of a bulk must be a list of arguments, "
+                f"not {repr(call)[:100]}"
+            )
+        if check is not None:
+            check(call)
+        return wire.complete({**fields, "args": list(call)}, options, now=time.time())
+
+    def _fills(
+        self,
+        batch: _Batch,
+        made: wire.Payload,
+        times: Iterator[When] | None,
+        names: Sequence[str] | None,
+    ) -> bool:
+        """Put one more job into *batch*; returns whether it is full."""
+        now = time.time()
+        at = None if times is None else due_at(next(times), now)
+        ready = self.prepare(made, at=at, names=names)
+        if ready is None:
+            batch.jids.append(None)
+        else:
+            if at is None:
+                wire.stamp(ready, now)
+            raw = wire.encode(ready, self.max_payload, names)
+            if at is None:
+                batch.queued.setdefault(ready["queue"], []).append(raw)
+            else:
+                batch.scheduled.append((at, raw))
+            batch.jids.append(ready["jid"])
+            batch.room -= len(raw)
+        most = BATCH if times is None else SCHEDULED_BATCH
+        return batch.room <= 0 or len(batch.jids) >= most
+
+
+class _Batch:
+    """What one round trip of a bulk push carries."""
+
+    __slots__ = ("jids", "queued", "room", "scheduled")
+
+    def __init__(self) -> None:
+        self.jids: list[str | None] = []
+        self.queued: dict[str, list[bytes]] = {}
+        self.scheduled: list[tuple[float, bytes]] = []
+        self.room = BATCH_BYTES
+
+
+_USUAL = 6
+"""Fields of a payload without options: retry, queue, args, class, jid, created_at."""
+
+
+def _times(at: Times, spread: float | None) -> Iterator[When] | None:
+    if spread is not None:
+        if at is not None:
+            raise ArgumentError("give a bulk push either 'at' or a spread, not both")
+        width = max(float(spread), MIN_SPREAD)
+        return (random.random() * width for _ in itertools.count())
+    if at is None:
+        return None
+    return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)
+
+
+_default: Client | None = None
+
+
+def configure(
+    redis: str | Redis | None = None,
+    prefix: str | None = None,
+    *,
+    max_payload: int = MAX_PAYLOAD,
+) -> Client:
+    """Set up the client that ``perform_async`` and its kin use in this process.
+
+    Args:
+        redis: a URL or a client; default as for :class:`Client`.
+        prefix: of every key; default as for :class:`Client`.
+        max_payload: bytes allowed for one payload.
+
+    Example:
+        >>> configure("redis://127.0.0.1:6379/1", prefix="shop:").prefix
+        'shop:'
+    """
+    global _default
+    url, client = (redis, None) if isinstance(redis, str) else (None, redis)
+    _default = Client(url, prefix, client, max_payload=max_payload)
+    return _default
+
+
+def destination(url: str, prefix: str) -> str:
+    """Where pushes to *url* go, for people and for comparison; no secret is in it.
+
+    Raises:
+        Invalid: *url* is none.
+    """
+    from jobd.settings.redis_url import target  # a push needs it not
+
+    return f"{target(url)}{f' with the prefix {prefix}' if prefix else ''}"
+
+
+def configured() -> str:
+    """The :func:`destination` that :func:`configure` has set; "" if it was not called, or was given
+    a client or something that is no URL."""
+    if _default is None or _default._given:
+        return ""
+    from jobd.settings.schema import Invalid
+
+    try:
+        return destination(_default.url, _default.prefix)
+    except Invalid:
+        return ""
+
+
+def default_client() -> Client:
+    """The process-wide client, made from the environment unless :func:`configure` was called."""
+    global _default
+    if _default is None:
+        _default = Client()
+    return _default

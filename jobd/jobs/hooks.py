@@ -1,0 +1,111 @@
+"""Code of the application that runs at moments in a worker's life, and when jobs fail or die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableSequence
+from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, overload
+
+from jobd.errors import ArgumentError
+from jobd.jobs.functions import refuse_lazy, refuse_unrun
+from jobd.runtime.process import forks
+
+Event = Literal["startup", "quiet", "shutdown", "exit"]
+Hook = TypeVar("Hook", bound=Callable[[], object])
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Handlers(MutableSequence[Function], Generic[Function]):
+    """A list of functions that refuses what would not run when it is called.
+
+    Args:
+        what: one of them in messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._functions: list[Function] = []
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Function: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Function]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Function | list[Function]:
+        return self._functions[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            value = list(value)
+        for function in value if isinstance(index, slice) else [value]:
+            refuse_lazy(self._what, function)
+        self._functions[index] = value
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        del self._functions[index]
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def insert(self, index: SupportsIndex, value: Function) -> None:
+        refuse_lazy(self._what, value)
+        self._functions.insert(index, value)
+
+
+error_handlers = Handlers[Callable[[BaseException, dict[str, Any]], object]]("an error handler")
+"""Each is called with every exception of a job or of jobd itself, and a dict of its context."""
+
+death_handlers = Handlers[Callable[[dict[str, Any], BaseException], object]]("a death handler")
+"""Each is called with the payload and the exception of a job that will not be tried again."""
+
+_hooks: dict[str, list[Callable[[], object]]] = {event: [] for event in get_args(Event)}
+
+
+def on(event: Event) -> Callable[[Hook], Hook]:
+    """Register a function for a moment in the life of each worker process.
+
+    ``startup`` runs before the first job, in the order of registration, and an exception in it
+    keeps the worker from starting. ``quiet`` (no more jobs are taken), ``shutdown`` (stopping
+    begins) and ``exit`` (all jobs are done or given back) run in reverse order. Each function
+    runs at most once.
+
+    Raises:
+        ArgumentError: there is no such event, or the function is ``async`` or a generator.
+
+    Example:
+        >>> @on("startup")
+        ... def warm_up() -> None:
+        ...     print("loading")
+    """
+    if event not in _hooks:
+        raise ArgumentError(f"there is no event {event!r}; the events are {', '.join(_hooks)}")
+
+    def register(function: Hook) -> Hook:
+        refuse_lazy(f"a hook for {event!r}", function)
+        _hooks[event].append(function)
+        return function
+
+    return register
+
+
+def fire(event: Event, on_error: Callable[[BaseException, dict[str, Any]], object]) -> None:
+    """Run the functions registered for *event*, each once in the life of the process.
+
+    Args:
+        on_error: told the exception and its context, for all events but ``startup``.
+
+    Raises:
+        BaseException: whatever a ``startup`` function raised.
+    """
+    functions = _hooks[event]
+    _hooks[event] = []
+    if event == "startup":
+        for function in functions:
+            refuse_unrun("a startup hook", function())
+            forks.end()
+        return
+    for function in reversed(functions):
+        try:
+            refuse_unrun(f"a hook for {event!r}", function())
+            forks.end()
+        except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
+            on_error(error, {"context": f"Exception in the {event} hook", "event": event})

@@ -1,0 +1,253 @@
+"""Loads the application: the modules or files named by ``require``, whose import registers jobs.
+
+Workers do it for good; ``jobd check`` does it in a child process that it throws away, because an
+import may start threads, open connections or end the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import _exit
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from jobd.errors import ApplicationError
+from jobd.runtime.process import forks, single_thread
+from jobd.text import meant
+from jobd.text.printable import encode, kind_of, text_of
+
+_ANSWER = 60_000  # bytes, which a pipe takes at once
+
+
+def load(require: Iterable[str], directory: str = "") -> None:
+    """Import every module or file of *require*.
+
+    *directory* ("" = the current one) is put first on ``sys.path``. A file inside a package is
+    imported under its full dotted name, so that its jobs are called as they are when the module
+    is imported elsewhere.
+
+    Raises:
+        ApplicationError: one cannot be imported; the text says which, why and where.
+
+    Example:
+        >>> load(["shop.jobs", "./reports/jobs.py"], "/srv/shop")  # doctest: +SKIP
+    """
+    base = Path(directory).absolute()
+    _look_first_in(base)
+    for name in require:
+        try:
+            if _is_file(name):
+                _import_file(name, base)
+            else:
+                importlib.import_module(name)
+            forks.end()
+        except ApplicationError:
+            raise
+        except (Exception, SystemExit) as error:
+            forks.end(error)
+            reason = _reason(name, base, error)
+            error.__traceback__ = _from_application(error)
+            raise ApplicationError(reason) from error
+    require_threads()
+
+
+def _from_application(error: BaseException) -> TracebackType | None:
+    """Its traceback from the first line of the application on: how an import came there, by five
+    frames of Python's own and ours, tells nobody anything."""
+    rest = error.__traceback__
+    while rest is not None and _loads(rest.tb_frame.f_code.co_filename):
+        rest = rest.tb_next
+    return rest
+
+
+def _loads(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen") or filename == importlib.__file__
+
+
+def require_threads() -> None:
+    """Return if threads, sockets and locks are still those of the operating system.
+
+    Raises:
+        ApplicationError: gevent or eventlet has put its own in their place.
+    """
+    if patched := _patched():
+        raise ApplicationError(
+            f"{patched}, and jobd runs jobs in real threads, which that takes away: leave the "
+            "monkey patching out of what the workers import (jobs that wait a lot can be async def "
+            "or get more threads by concurrency)"
+        )
+
+
+def _patched() -> str:
+    """Who has patched the standard library in this process, and what; "" if nobody has."""
+    by_gevent = getattr(sys.modules.get("gevent.monkey"), "saved", None)
+    if by_gevent:
+        modules = sorted(name for name in by_gevent if not name.startswith("_gevent"))
+        return f"gevent's monkey patching has replaced {', '.join(modules)}"
+    by_eventlet = getattr(sys.modules.get("eventlet.patcher"), "already_patched", None)
+    if by_eventlet:
+        return f"eventlet's monkey patching has replaced {', '.join(sorted(by_eventlet))}"
+    return ""
+
+
+def unforkable(threads: str) -> ApplicationError:
+    """Why an application cannot be preloaded that has started *threads* at its import."""
+    return ApplicationError(
+        f"preload: the application has started threads at its import ({threads}); a forked worker "
+        "would not have them, and their locks could stay locked in it: start them in a hook, "
+        '@on("startup"), or set preload = false'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What importing the application in a child process came to.
+
+    Attributes:
+        error: "" if it worked.
+        jobs: how many it registers.
+        queues: where they go, unless a call says otherwise.
+        threads: which it has started, in words.
+        pushes: where its pushes go, if it has called ``jobd.configure``.
+    """
+
+    error: str
+    jobs: int = 0
+    queues: tuple[str, ...] = ()
+    threads: str = ""
+    pushes: str = ""
+
+
+def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
+    """Load the application in a child process, which may take *timeout* seconds."""
+    reading, writing = os.pipe()
+    # -P: a file in the current directory must not stand in for a module of the standard library.
+    command = [sys.executable, "-P", "-m", __name__, str(writing), directory, *require]
+    with os.fdopen(reading, "rb") as pipe:
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=directory or None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writing],
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s")
+        finally:
+            _end(child)
+        # Whatever the import started may hold the pipe open, so only what is there is read.
+        os.set_blocking(reading, False)
+        answer = pipe.read() or b""
+    if answer:
+        found = json.loads(answer)
+        queues = tuple(found["queues"])
+        return Trial(found["error"], found["jobs"], queues, found["threads"], found["pushes"])
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Trial(f"importing {', '.join(require)} ended the process with {how}")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child's whole session: also what the import started, unless it left the session."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of it has ended by itself
+    child.wait()
+
+
+def _look_first_in(directory: Path) -> None:
+    text = str(directory)
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
+def _is_file(name: str) -> bool:
+    """Whether *name* stands for a file, and not for a module."""
+    return "/" in name or name.endswith(".py")
+
+
+def _import_file(name: str, base: Path) -> ModuleType:
+    file = (base / Path(name).expanduser()).resolve()
+    if not file.is_file():
+        what = f"cannot import the application {name}: "
+        raise ApplicationError(f"{what}{meant.file(name, base, file)}")
+    parts = [file.stem]
+    root = file.parent
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    if any("." in part for part in parts):
+        raise ApplicationError(f"cannot import {file}: a module's name must not contain a dot")
+    _look_first_in(root)
+    module = importlib.import_module(".".join(parts))
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != file:
+        raise ApplicationError(
+            f"cannot import {file}: the module name {module.__name__} already belongs to "
+            f"{found or 'a built-in module'}; rename the file"
+        )
+    return module
+
+
+def _reason(name: str, base: Path, error: BaseException) -> str:
+    what = f"cannot import the application {name}: "
+    if name.startswith(".") and not _is_file(name):
+        return f"{what}a module has no dot in front of it, and a file is given as ./NAME.py"
+    if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+        return f"{what}{meant.module(name, base, str(error.name))}"
+    if isinstance(error, SystemExit):
+        return f"{what}it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
+    if isinstance(error, SyntaxError):
+        return f"{what}{text_of(error.msg)} ({text_of(error.filename)}, line {error.lineno})"
+    text = " ".join(text_of(error).split())
+    return f"{what}{kind_of(error)}: {text}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Where in the application it was raised: not in the import system, or in jobd if avoidable."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not _loads(frame.filename)
+    ]
+    own = str(Path(__file__).parents[1]) + os.sep
+    # A wrong @job(...) is raised in jobd, but it is the application's line that has to change.
+    frames = [one for one in frames if not one.filename.startswith(own)] or frames
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _child(arguments: list[str]) -> None:
+    answer_to, directory, *require = arguments
+    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": "", "pushes": ""}
+    forks.guard()
+    try:
+        with single_thread.Starts() as starts:
+            load(require, directory)
+        trial["threads"] = single_thread.others(starts)
+    except ApplicationError as error:
+        trial["error"] = str(error)
+    registry = sys.modules.get("jobd.jobs.registry")  # absent: the application does not use jobd
+    if registry is not None:
+        trial["jobs"] = len(registry.all_jobs())
+        trial["queues"] = registry.unserved(())[:100]
+        trial["pushes"] = sys.modules["jobd.jobs.client"].configured()
+    os.write(int(answer_to), encode(trial, _ANSWER))
+    _exit(0)  # not through atexit handlers or threads of the application
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1:])

@@ -1,0 +1,240 @@
+"""The types of a job's methods: what lets mypy and pyright check a push like a plain call.
+
+``Pushable`` carries the signature of a function. The descriptors carry that of ``perform`` to the
+class methods of :class:`~jobd.Job`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from jobd.errors import ArgumentError
+from jobd.jobs.bound_job import Call
+from jobd.jobs.times import Times, When
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+_PUSHES = frozenset(
+    {
+        *("delay", "apply_async", "s", "si", "send", "send_with_options", "enqueue", "enqueue_in"),
+        *("schedule", "defer", "kiq", "perform_later", "push"),
+    }
+)
+"""What a push is called in other tools."""
+
+
+class Pushable(Generic[P, R_co]):
+    """A job and the options for its next calls."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def set(
+        self,
+        *,
+        queue: str | None = None,
+        retry: bool | int | None = None,
+        dead: bool | None = None,
+        backtrace: bool | int | None = None,
+        retry_queue: str | None = None,
+        retry_for: float | timedelta | None = None,
+        tags: Sequence[str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
+    ) -> Pushable[P, R_co]:
+        """The same job with other options; the job itself does not change.
+
+        Raises:
+            ArgumentError: an option holds what it may not hold, or is none that one call can have.
+        """
+        return Pushable(
+            self._call.with_options(
+                {
+                    "retry": retry,
+                    "queue": queue,
+                    "dead": dead,
+                    "backtrace": backtrace,
+                    "retry_queue": retry_queue,
+                    "retry_for": retry_for,
+                    "tags": tags,
+                    "extra": extra,
+                    **unknown,
+                }
+            )
+        )
+
+    def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call.
+
+        Returns:
+            The job's id; None if client middleware stopped the push. See
+            :meth:`jobd.Client.push` for what it is where an event loop runs.
+
+        Raises:
+            ArgumentError: the arguments do not fit the signature, or JSON cannot carry them.
+            UnavailableError: Redis did not take it.
+        """
+        return self._call.push(args, kwargs)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _PUSHES:
+                text += "; perform_async pushes a call, perform_in and perform_at one for later"
+            raise AttributeError(text, name=name, obj=self)
+
+    def perform_in(
+        self, interval: float | timedelta, /, *args: P.args, **kwargs: P.kwargs
+    ) -> str | None:
+        """Push a call that is due in *interval* seconds; see :meth:`perform_at`."""
+        return self._call.push_at(interval, args, kwargs)
+
+    def perform_at(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call that is due at *when*; at once, if that has passed.
+
+        Args:
+            when: an aware datetime; a timedelta from now; or a number of seconds, from now below
+                1,000,000,000 and since 1970 from there on.
+
+        Raises:
+            ArgumentError: also for a datetime without a time zone.
+        """
+        return self._call.push_at(when, args, kwargs)
+
+    def perform_bulk(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+    ) -> list[str | None]:
+        """Push many calls in few round trips.
+
+        Args:
+            calls: the positional arguments of each.
+            at: when all of them are due, or a time for each.
+            spread: seconds (at least 5) over which they become due, at random.
+
+        Returns:
+            One entry a call, as of :meth:`perform_async`.
+        """
+        return self._call.push_bulk(calls, at, spread)
+
+    @overload
+    def perform_inline(
+        self: Pushable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run a call here and now, through middleware and JSON as a worker would.
+
+        Returns:
+            What the job returned; None if middleware stopped it.
+        """
+        return self._call.run(args, kwargs)
+
+
+class Performs(Protocol[P, R_co]):
+    """Anything with a ``perform`` method."""
+
+    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class SetOptions(Protocol[P, R_co]):
+    """The type of ``set`` on a :class:`Job`; see :meth:`Pushable.set`."""
+
+    def __call__(
+        self,
+        *,
+        queue: str | None = None,
+        retry: bool | int | None = None,
+        dead: bool | None = None,
+        backtrace: bool | int | None = None,
+        retry_queue: str | None = None,
+        retry_for: float | timedelta | None = None,
+        tags: Sequence[str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
+    ) -> Pushable[P, R_co]: ...
+
+
+class Bulk(Protocol):
+    """The type of ``perform_bulk`` on a :class:`Job`; see :meth:`Pushable.perform_bulk`."""
+
+    def __call__(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+    ) -> list[str | None]: ...
+
+
+# The class methods of Job take their types from the subclass's perform. A class method cannot
+# say that, but a descriptor can: it is given the class, and that class performs P.
+
+
+def _pushable(owner: type[Any]) -> Pushable[..., Any]:
+    found: Pushable[..., Any] | None = owner._pushable
+    if found is None:
+        raise ArgumentError(f"{owner.__qualname__} has no perform method, so it cannot be pushed")
+    return found
+
+
+class AsyncMethod:
+    def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
+        return _pushable(owner).perform_async
+
+
+class InMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Any]]
+    ) -> Callable[Concatenate[float | timedelta, P], str | None]:
+        return _pushable(owner).perform_in
+
+
+class AtMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Any]]
+    ) -> Callable[Concatenate[When, P], str | None]:
+        return _pushable(owner).perform_at
+
+
+class BulkMethod:
+    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Bulk:
+        return _pushable(owner).perform_bulk
+
+
+class InlineMethod:
+    @overload
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Coroutine[Any, Any, T]]]
+    ) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Performs[P, R]]) -> Callable[P, R]: ...
+    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Any:
+        return _pushable(owner).perform_inline
+
+
+class SetMethod:
+    def __get__(self, instance: object, owner: type[Performs[P, R]]) -> SetOptions[P, R]:
+        return cast("SetOptions[P, R]", _pushable(owner).set)

@@ -1,0 +1,129 @@
+"""The keeper process, seen from its main thread: it starts the loops and passes on what the master
+says.
+"""
+
+from __future__ import annotations
+
+import time
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from jobd.errors import Exit
+from jobd.keeper.eviction import Eviction
+from jobd.keeper.leases import Leases
+from jobd.keeper.prune import Prune
+from jobd.keeper.recovery import Death, Recovery
+from jobd.keeper.scheduler import Scheduler
+from jobd.keeper.takeover import Takeover
+from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
+from jobd.runtime.ipc.channel import Message
+from jobd.runtime.process import stacks
+from jobd.store.connection import connect
+from jobd.store.keys import Keys
+
+if TYPE_CHECKING:
+    from jobd.runtime.child.seat import Seat
+
+FINISH = 5.0
+"""Seconds for the last recoveries when it is told to stop."""
+
+
+def main(seat: Seat) -> int:
+    """The whole life of the keeper; returns its exit code."""
+    return Keeper(seat).run()
+
+
+class Keeper(Child):
+    """The main thread and the loops."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        config = seat.config
+        client, keys = connect(config.redis), Keys(config.prefix)
+        self._scheduler = Scheduler(client, keys, config.poll_interval)
+        self._leases = Leases(client, keys)
+        self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
+        self._takeover = Takeover(client, keys, self._on_taken_over)
+        others = (self._takeover, Prune(client, keys), Eviction(client, self._on_short))
+        self._loops = (self._scheduler, self._leases, self._recovery, *others)
+        self._done: list[Message] = []
+        self._short = self._short_told = ""
+        self._deadline: float | None = None
+
+    def run(self) -> int:
+        with signals_blocked():
+            for loop in self._loops:
+                loop.start()
+        # Ready whether or not Redis is there: it has nothing to boot, and waits by itself.
+        self.tell({"type": "ready"})
+        while self.exit_code is None:
+            self.turn(TURN if self._deadline is None else self._deadline - time.monotonic())
+        return self.exit_code
+
+    def on_signal(self, signal: Signals) -> None:
+        if signal in (Signals.SIGTERM, Signals.SIGQUIT):
+            self._stop()
+
+    def on_message(self, message: Message) -> None:
+        match message["type"]:
+            case "workers":
+                self._leases.vouch_for(message["identities"])
+            case "recover":
+                self._recovery.recover(
+                    Death(
+                        message["identity"],
+                        frozenset(message["running"]),
+                        message["cause"],
+                        dict(message["stacks"]),
+                    )
+                )
+            case "take over":
+                self._takeover.take_over(message["identity"], message["waits"])
+            case "quiet":
+                self._scheduler.quiet = True
+            case "resume":
+                self._scheduler.quiet = False
+                self._scheduler.wake()
+            case "stop":
+                self._stop()
+            case other:
+                self.log.warning("message_unknown", message=other)
+
+    def tick(self) -> None:
+        # The scheduler asks most often; quiet, it does not ask at all.
+        missed = "" if self._scheduler.quiet else self._scheduler.outage
+        self.tell_outage(missed or self._recovery.outage)
+        if (short := self._short) != self._short_told:
+            self._short_told = short
+            self.tell({"type": "memory_short", "why": short})
+        while self._done:
+            self.tell(self._done.pop(0))
+        if self._deadline is None or self.exit_code is not None:
+            return
+        if not self._recovery.pending:
+            self.exit_code = int(Exit.OK)
+        elif time.monotonic() >= self._deadline:
+            self.log.error("jobs_left_in_flight", workers=self._recovery.pending)
+            self.exit_code = int(Exit.JOBS_LEFT)
+
+    def _stop(self) -> None:
+        if self._deadline is None:
+            self._deadline = time.monotonic() + FINISH
+            self._scheduler.quiet = True
+
+    def _on_recovered(self, identity: str, jobs: int) -> None:
+        """Called by the recovery's thread."""
+        self._done.append({"type": "recovered", "identity": identity, "jobs": jobs})
+        self.bell.ring()
+
+    def _on_taken_over(self, identity: str, jobs: int) -> None:
+        """Called by the takeover's thread."""
+        self._done.append({"type": "taken over", "identity": identity, "jobs": jobs})
+        self.bell.ring()
+
+    def _on_short(self, why: str) -> None:
+        """Called by the thread that looks at the server's memory."""
+        self._short = why
+
+    def stacks(self, **_which: bool) -> str:
+        return stacks.dump(f"{self.seat.role} {self.seat.identity}", {})

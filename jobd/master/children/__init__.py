@@ -1,0 +1,1 @@
+"""The master's children: forking them, hearing them, reaping them."""

@@ -1,0 +1,334 @@
+"""The master's side of its children's lives: what they say, how they end, and what follows.
+
+Decisions that concern the daemon as a whole are left to the master, which is told through
+:class:`Events`.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from jobd.errors import Exit
+from jobd.master.children import laststacks
+from jobd.master.children.child import Child, Failure, Reason, Slot, Stage
+from jobd.master.children.fork import KEEPER, Forker
+from jobd.master.children.recoveries import Recoveries
+from jobd.master.children.replies import Gatherings
+from jobd.master.children.slots import Slots
+from jobd.master.files.statefile import Unrecovered
+from jobd.runtime.ipc.channel import ChannelClosed, Message, Nonsense
+from jobd.runtime.log import log
+from jobd.settings.daemon import Config
+
+logger = log.get("jobd.master")
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "booting": {"note": str},
+    "failed": {"code": int, "permanent": bool, "reason": str},
+    "quieting": {"cause": str},
+    "stopping": {"cause": str},
+    "outage": {"error": str},
+    "memory_short": {"why": str},
+    "interrupted": {"jobs": int},
+    "recovered": {"identity": str, "jobs": int},
+    "taken over": {"identity": str, "jobs": int},
+    "dump": {"id": int, "text": str},
+}
+
+
+class Events(Protocol):
+    """What the master wants to hear of."""
+
+    def child_forked(self, child: Child) -> None:
+        """There is one more."""
+
+    def child_ready(self, child: Child) -> None:
+        """It has booted."""
+
+    def child_gone(self, child: Child, cause: str) -> None:
+        """It has been reaped; *cause* says in words how it ended."""
+
+    def taken_over(self, identity: str, jobs: int) -> None:
+        """The keeper has put deliveries that a worker has not read back into their queues."""
+
+    def changed(self) -> None:
+        """Something that the state file shows has changed."""
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words; *status* is negative for a signal.
+
+    >>> ending(-9)
+    'killed by signal 9 (SIGKILL)'
+    """
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+class Staff:
+    """All children and what is open with them."""
+
+    def __init__(
+        self, config: Config, forker: Forker, selector: selectors.BaseSelector, events: Events
+    ) -> None:
+        self.recoveries = Recoveries()
+        self.gatherings = Gatherings()
+        self.jobs_left = False
+        self.returned = 0
+        """Jobs that have gone back to Redis unfinished: given back at a deadline, or recovered."""
+        self.slots = Slots(
+            config, forker, selector, self._on_entered, self._on_channel, self._on_exit
+        )
+        self._events = events
+        self._actions: dict[str, Callable[[Child, Message], None]] = {
+            "booting": self._on_booting,
+            "ready": self._on_ready,
+            "failed": self._on_failed,
+            "quieting": self._on_quieting,
+            "quieted": self._on_quieted,
+            "idle": self._on_idle,
+            "resumed": self._on_resumed,
+            "stopping": self._on_stopping,
+            "outage": self._on_outage,
+            "memory_short": self._on_memory_short,
+            "interrupted": self._on_interrupted,
+            "recovered": self._on_recovered,
+            "taken over": self._on_taken_over,
+            "reopened": self._on_reopened,
+            # An answer to a question, and nothing else.
+            "dump": lambda _child, _message: None,
+        }
+
+    def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:
+        """Fill the empty slots that are wanted and whose back-off is over."""
+        now = time.monotonic()
+        for slot in self.slots.all():
+            due = slot.empty and now >= slot.start_at and wanted(slot)
+            if due and self.slots.may_fork(slot):
+                self.slots.fork(slot, generation)
+
+    def _on_entered(self, child: Child) -> None:
+        """A child has been forked: tell the keeper, or the new keeper all that it must know."""
+        self._tell_keeper(self._workers_message())
+        if child.role == KEEPER:
+            for message in self.recoveries.messages():
+                self._tell_keeper(message)
+        self._events.child_forked(child)
+
+    def replace_keeper(self) -> None:
+        """Have a keeper with the present settings; the slot is filled again as it leaves."""
+        if (keeper := self.slots.keeper.child) is not None:
+            self.slots.stop(keeper, Reason.ROLL, time.monotonic())
+
+    def tell(self, message: Message) -> None:
+        """Tell every child."""
+        for child in self.slots.children():
+            child.tell(message)
+
+    # The channel -------------------------------------------------------------------------------
+
+    def _on_channel(self, child: Child, events: int) -> None:
+        if child.channel is None:
+            return
+        try:
+            if events & selectors.EVENT_WRITE:
+                child.channel.flush()
+            if events & selectors.EVENT_READ:
+                for message in child.channel.receive():
+                    self._on_message(child, message)
+        except ChannelClosed:
+            self.slots.hang_up(child)
+        except Nonsense as error:
+            # A job of it writes to a descriptor that is not the job's, or it is beyond help.
+            logger.error(
+                "child_talks_nonsense", child=child.role, child_pid=child.pid, said=str(error)
+            )
+            self.slots.hang_up(child)
+
+    def _on_message(self, child: Child, message: Message) -> None:
+        action = self._actions.get(message["type"])
+        if action is None:
+            logger.error("message_unknown", child=child.role, message=message["type"])
+            return
+        for name, kind in _FIELDS.get(message["type"], {}).items():
+            if type(message.get(name)) is not kind:
+                raise Nonsense(f"{message['type']} with {name} {message.get(name)!r}")
+        action(child, message)
+        self.gatherings.answer(child, message)
+
+    def _on_booting(self, child: Child, message: Message) -> None:
+        self.slots.waits(child, message.get("note", ""))
+        if child.note:
+            logger.info("child_waiting", child=child.role, child_pid=child.pid, waiting=child.note)
+
+    def _on_ready(self, child: Child, _message: Message) -> None:
+        child.note = ""
+        child.ready_at = time.monotonic()
+        if child.stage is Stage.BOOTING:
+            child.stage = Stage.READY
+        seconds = round(child.ready_at - child.forked_at, 3)
+        logger.info("child_ready", child=child.role, child_pid=child.pid, seconds=seconds)
+        self._events.child_ready(child)
+        self._events.changed()
+
+    def _on_failed(self, child: Child, message: Message) -> None:
+        child.failure = Failure(message["code"], message["permanent"], message["reason"])
+
+    def _on_quieting(self, child: Child, message: Message) -> None:
+        child.cause = message["cause"]
+        self._quiet(child)
+        logger.info("child_quiet", child=child.role, child_pid=child.pid, cause=child.cause)
+
+    def _on_quieted(self, child: Child, _message: Message) -> None:
+        self._quiet(child)
+
+    def _quiet(self, child: Child) -> None:
+        if child.stage is Stage.READY:
+            child.stage = Stage.QUIET
+            self._events.changed()
+
+    def _on_idle(self, child: Child, _message: Message) -> None:
+        child.idle = True
+
+    def _on_resumed(self, child: Child, _message: Message) -> None:
+        child.idle = False
+        if child.stage is Stage.QUIET:
+            child.stage = Stage.READY
+            child.cause = ""
+            self._events.changed()
+
+    def _on_stopping(self, child: Child, message: Message) -> None:
+        if child.reason is None:
+            child.reason = Reason.EXTERNAL
+            child.cause = message["cause"]
+            logger.info("child_leaving", child=child.role, child_pid=child.pid, cause=child.cause)
+        child.stage = Stage.STOPPING
+        self._events.changed()
+
+    def _on_outage(self, child: Child, message: Message) -> None:
+        if not child.outage:
+            child.outage_since = time.monotonic()
+        child.outage = message["error"]
+
+    def _on_memory_short(self, keeper: Child, message: Message) -> None:
+        keeper.memory_short = message["why"]
+
+    def _on_interrupted(self, _child: Child, message: Message) -> None:
+        self.returned += message["jobs"]
+
+    def _on_recovered(self, _keeper: Child, message: Message) -> None:
+        self.recoveries.done(message["identity"])
+        self.returned += message["jobs"]
+        logger.info("recovery_complete", owner=message["identity"], jobs=message["jobs"])
+        self._events.changed()
+
+    def _on_taken_over(self, _keeper: Child, message: Message) -> None:
+        self._events.taken_over(message["identity"], message["jobs"])
+
+    def _on_reopened(self, child: Child, message: Message) -> None:
+        if error := message.get("error"):
+            logger.error("log_not_reopened", child=child.role, error=error)
+
+    # The end of a child ------------------------------------------------------------------------
+
+    def _on_exit(self, child: Child) -> None:
+        # Its last words first: a worker that cannot boot says why, and leaves.
+        self._on_channel(child, selectors.EVENT_READ)
+        status = self.slots.reap(child)
+        if status is None:
+            return
+        cause = ending(status)
+        if child.reason is not None and not child.planned and status < 0:
+            cause = f"{child.reason}, {cause}"
+        jobs = child.jobs
+        self._log_exit(child, status, cause, jobs)
+        if child.role == KEEPER:
+            # What one left that was replaced, its successor has been told to recover.
+            if child.reason is not Reason.ROLL:
+                self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
+        elif child.is_worker:
+            self._tell_keeper(self._workers_message())
+            # Also one that never was ready: it claims its first jobs a moment before it says so.
+            # But one that says why it cannot start has not come so far.
+            if child.failure is None and not (child.planned and status == Exit.OK):
+                self._recover(child, cause, status)
+        if jobs:
+            cause = f"{cause} while it ran {jobs}"
+        now = time.monotonic()
+        if child.planned:
+            child.slot.start_at = now
+        elif not child.beside:
+            delay = self.slots.crashed(child, cause, now)
+            logger.info("child_backoff", child=child.role, seconds=round(delay, 1))
+        self.gatherings.lost(child)
+        self._events.child_gone(child, cause)
+        self._events.changed()
+        child.workplace.close()
+
+    def _log_exit(self, child: Child, status: int, cause: str, jobs: str) -> None:
+        known = {"child": child.role, "child_pid": child.pid, "cause": cause}
+        ran = {"running": jobs} if jobs else {}
+        if child.planned and status == Exit.OK:
+            logger.info("child_exited", **known, reason=child.reason, **ran)
+            return
+        if child.failure is not None:
+            known["reason"] = child.failure.reason
+        elif child.dumped and status == -signal.SIGSEGV:
+            known["reason"] = f"{child.reason}; it crashed of its last dump, just before its KILL"
+        elif child.reason is not None:
+            known["reason"] = child.reason
+        elif status == -signal.SIGKILL:
+            known["reason"] = (
+                "by the kernel, perhaps for want of memory (dmesg tells), or by a process, perhaps "
+                "the job itself"
+            )
+        if crash := child.workplace.dump.crash():
+            logger.error("child_died", **known, **ran, stack=crash)
+        else:
+            logger.error("child_died", **known, **ran)
+
+    def _recover(self, child: Child, cause: str, status: int) -> None:
+        running = child.workplace.page.running()
+        stacks = laststacks.of_jobs(child.workplace.dump, running, status)
+        sequences = tuple(job.sequence for job in running)
+        entry = Unrecovered(child.identity, sequences, cause)
+        self._tell_keeper(self.recoveries.add(entry, stacks))
+
+    # The keeper --------------------------------------------------------------------------------
+
+    def take_over(self, child: Child, waits: list[int]) -> bool:
+        """Have the keeper put back what was delivered under the numbers of these *waits* of a
+        worker's; returns whether there is a keeper to answer."""
+        return self._tell_keeper({"type": "take over", "identity": child.identity, "waits": waits})
+
+    def _tell_keeper(self, message: Message) -> bool:
+        keeper = self.slots.keeper.child
+        return keeper is not None and keeper.tell(message)
+
+    def _workers_message(self) -> Message:
+        identities = [child.identity for child in self.slots.worker_children()]
+        return {"type": "workers", "identities": identities}
+
+    def reap_strangers(self) -> None:
+        """As the reaper of orphans (PID 1, or for a zygote): collect those of the jobs' own
+        children, and nobody else's exit codes."""
+        if self.slots.unborn:
+            return  # it may be one that has died before its process id is known
+        ours = {child.pid for child in self.slots.children()}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None or ended.si_pid in ours:
+                return  # our own are collected by their pidfd, in this very turn of the loop
+            os.waitpid(ended.si_pid, 0)

@@ -1,0 +1,145 @@
+"""Forking one child from the master.
+
+Signals are blocked around the fork, for a child inherits the master's handlers and its wake-up
+descriptor: without the mask a TERM meant for the child would be handled by the master's handler, or
+show up in the master's own loop. What the child does first is in :mod:`jobd.runtime.child.birth`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobd.runtime.child.birth import Birth
+from jobd.runtime.child.seat import Seat
+from jobd.runtime.ipc.channel import Channel
+from jobd.runtime.ipc.shared_memory import Workplace
+from jobd.runtime.log.file import LogFile
+from jobd.runtime.process import processes
+from jobd.runtime.process.signals import BLOCKED
+from jobd.settings.daemon import Config
+
+KEEPER = "keeper"
+ZYGOTE = "zygote"
+
+Main = Callable[[Seat], int]
+"""The life of a child; returns its exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The master's side of a new child."""
+
+    pid: int
+    pidfd: int
+    ticks: int
+    nonce: str
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Forker:
+    """What all children of one master have in common.
+
+    *leave_behind* closes, in the child, every descriptor that belongs to the master alone or to
+    another child.
+    """
+
+    config: Config
+    logfile: LogFile
+    leave_behind: Callable[[], None]
+
+    def fork(
+        self,
+        role: str,
+        index: int,
+        generation: int,
+        nonce: str,
+        workplace: Workplace,
+        main: Main | None = None,
+    ) -> Forked:
+        """Fork one child; returns in the master only.
+
+        Args:
+            main: its life, where that is not the usual one of its role.
+
+        Raises:
+            OSError: the kernel gives no process or no descriptor now.
+            RuntimeError: the master has threads, whose locks a child would inherit for ever.
+        """
+        if processes.thread_count() != 1:
+            raise RuntimeError("the master has more than one thread and must not fork")
+        master = os.getpid()
+        ours, theirs = Channel.pair()
+
+        def leave_behind() -> None:
+            ours.close()
+            workplace.taken()
+            self.leave_behind()
+
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                Birth(
+                    self.config,
+                    self.logfile,
+                    role,
+                    index,
+                    generation,
+                    nonce,
+                    theirs,
+                    workplace.page,
+                    workplace.dump.fd,
+                    leave_behind,
+                    main or main_of(role),
+                    imports=role != KEEPER,
+                ).live(master)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            return adopt(pid, nonce, ours)
+        except OSError:
+            os.waitpid(pid, 0)
+            raise
+
+
+def adopt(pid: int, nonce: str, channel: Channel) -> Forked:
+    """Take hold of a new child, which nobody but this process can reap.
+
+    Raises:
+        OSError: there is no descriptor left. It could not be supervised and has been killed.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        channel.close()
+        os.kill(pid, signal.SIGKILL)
+        raise
+    return Forked(pid, pidfd, processes.start_ticks(pid) or 0, nonce, channel)
+
+
+def main_of(role: str) -> Main:
+    """What a child of this role does; looked up when it does it.
+
+    Imported in the child: the master has neither a Redis client nor an application.
+    """
+    return _keep if role == KEEPER else _work
+
+
+def _keep(seat: Seat) -> int:
+    from jobd.keeper.main import main
+
+    return main(seat)
+
+
+def _work(seat: Seat) -> int:
+    from jobd.worker.main import main
+
+    return main(seat)

@@ -1,0 +1,71 @@
+"""Dead workers whose jobs the keeper still has to put back.
+
+An entry goes in when a worker is certainly dead (reaped) and comes out when the keeper says that it
+is done, so that a keeper that dies in between is told again, and so is the next run's. Only the
+stacks are not told to the next run: they are kept in memory, as the state file must stay small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from jobd.master.files.statefile import Unrecovered
+from jobd.runtime.ipc.channel import Message
+
+WITH_STACKS = 50
+"""Deaths whose stacks are kept at most, so that all of them fit into a keeper's channel at once."""
+
+_NONE: Mapping[int, str] = MappingProxyType({})
+
+
+class Recoveries:
+    """
+    >>> owed = Recoveries()
+    >>> message = owed.add(Unrecovered("host:1:abc", (4,), "killed by signal 9 (SIGKILL)"))
+    >>> message["running"], message["stacks"]
+    ([4], [])
+    >>> owed.done("host:1:abc")
+    >>> bool(owed)
+    False
+    """
+
+    def __init__(self, entries: Iterable[Unrecovered] = ()) -> None:
+        self._pending = {entry.identity: entry for entry in entries}
+        self._stacks: dict[str, Mapping[int, str]] = {}
+
+    def add(self, entry: Unrecovered, stacks: Mapping[int, str] = _NONE) -> Message:
+        """Note a death; returns what the keeper is to be told.
+
+        Args:
+            stacks: what its jobs were doing last, by sequence number, where it is known.
+        """
+        self._pending[entry.identity] = entry
+        if stacks and len(self._stacks) < WITH_STACKS:
+            self._stacks[entry.identity] = stacks
+        return self._message(entry)
+
+    def done(self, identity: str) -> None:
+        self._pending.pop(identity, None)
+        self._stacks.pop(identity, None)
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def entries(self) -> tuple[Unrecovered, ...]:
+        return tuple(self._pending.values())
+
+    def messages(self) -> list[Message]:
+        return [self._message(entry) for entry in self._pending.values()]
+
+    def _message(self, entry: Unrecovered) -> Message:
+        return {
+            "type": "recover",
+            "identity": entry.identity,
+            "running": list(entry.running),
+            "cause": entry.cause,
+            "stacks": list(self._stacks.get(entry.identity, _NONE).items()),
+        }

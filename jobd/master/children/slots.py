@@ -1,0 +1,412 @@
+"""The slots: which children there should be, and the forking, ending and reaping of them.
+
+A slot stays when its child goes. This module knows how to get a child and how to get rid of one;
+when to do either is the master's decision.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from jobd.master.children.child import Child, Order, Reason, Slot, Stage
+from jobd.master.children.fork import KEEPER, ZYGOTE, Forked, Forker
+from jobd.master.children.zygote_client import Nursery, fork_zygote
+from jobd.runtime.ipc.shared_memory import Workplace
+from jobd.runtime.log import log
+from jobd.runtime.process import processes
+from jobd.runtime.process.identity import new_nonce
+from jobd.runtime.process.signals import RAW_DUMP
+from jobd.settings.daemon import Config
+
+# Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
+# that for finally blocks and its last words, before it is dumped and killed.
+PUSH_BACK = 5.0
+GRACE = 6.0
+_DUMP_TIME = 0.3  # s between asking for the dump and the KILL
+
+_FORK_SPACING = 0.05
+_HEALTHY_AFTER = 60.0
+
+# A child is taken to be at work on its boot without limit while it says what it waits for.
+_NEVER = float("inf")
+
+logger = log.get("jobd.master")
+
+
+class Slots:
+    """All slots and all living children, those included that are leaving."""
+
+    def __init__(
+        self,
+        config: Config,
+        forker: Forker,
+        selector: selectors.BaseSelector,
+        on_entered: Callable[[Child], None],
+        on_channel: Callable[[Child, int], None],
+        on_exit: Callable[[Child], None],
+    ) -> None:
+        self.keeper = Slot(KEEPER, 0)
+        self.zygote = Slot(ZYGOTE, 0) if config.preload else None
+        self.workers = [_worker_slot(index) for index in range(config.workers)]
+        self._config = config
+        self._forker = forker
+        self._selector = selector
+        self._nursery = Nursery(selector)
+        self._on_entered = on_entered
+        self._on_channel = on_channel
+        self._on_exit = on_exit
+        self._living: list[Child] = []
+        self._next_fork = 0.0
+        self._least_wait = 0.0
+
+    def scale(self, count: int, deadline: float) -> None:
+        """From now on there are *count* workers. The slots of new ones are empty; those beyond are
+        gone at once, and their workers leave when their jobs have ended, by *deadline* (monotonic
+        s) at the latest."""
+        first = len(self.workers)
+        self.workers += [_worker_slot(index) for index in range(first, count)]
+        superfluous = self.workers[count:]
+        del self.workers[count:]
+        for slot in superfluous:
+            if slot.order is not None:
+                self.dismiss(slot.order, Reason.SCALE)
+            for child in (slot.child, slot.replacement):
+                if child is not None:
+                    self.stop(child, Reason.SCALE, deadline)
+
+    def configure(self, config: Config) -> None:
+        """Children that are forked from now on get these settings."""
+        self._config = config
+        self._forker = replace(self._forker, config=config)
+
+    # Looking -----------------------------------------------------------------------------------
+
+    def all(self) -> list[Slot]:
+        return [self.keeper, *([self.zygote] if self.zygote else []), *self.workers]
+
+    def children(self) -> list[Child]:
+        """Every living child, keeper and zygotes included."""
+        return list(self._living)
+
+    def worker_children(self) -> list[Child]:
+        return [child for child in self._living if child.is_worker]
+
+    def zygotes(self) -> list[Child]:
+        return [child for child in self._living if child.role == ZYGOTE]
+
+    @property
+    def unborn(self) -> int:
+        """How many workers a zygote has been asked for that are not there yet."""
+        return len(self._nursery)
+
+    def complete(self) -> bool:
+        """Whether every slot has a child that is ready."""
+        return all(slot.child is not None and slot.child.serving for slot in self.all())
+
+    @property
+    def degraded(self) -> bool:
+        """Whether crashes are so many that the slots are held back."""
+        return self._least_wait > 0
+
+    # Forking -----------------------------------------------------------------------------------
+
+    def may_fork(self, slot: Slot) -> bool:
+        """Pacing: not more boots at a time than processors, and not all in the same moment."""
+        return self._may_boot(slot) and time.monotonic() >= self._next_fork
+
+    def fork_at(self, slot: Slot) -> float:
+        """When an empty slot may be filled (monotonic s), if not too many children boot by then,
+        and there is a zygote if it needs one: that these are ready wakes the loop by itself."""
+        return max(slot.start_at, self._next_fork) if self._may_boot(slot) else _NEVER
+
+    def _may_boot(self, slot: Slot) -> bool:
+        booting = sum(child.stage is Stage.BOOTING for child in self._living) + self.unborn
+        if self._crowded(slot) or booting >= max(2, os.cpu_count() or 1):
+            return False
+        return not self._is_preloaded(slot) or self._source() is not None
+
+    def _crowded(self, slot: Slot) -> bool:
+        # Where the jobs of those that have been replaced take long, only the dead are replaced.
+        wanted = 2 * len(self.all())
+        return not slot.empty and len(self._living) + self.unborn >= wanted
+
+    def _is_preloaded(self, slot: Slot) -> bool:
+        return self.zygote is not None and slot in self.workers
+
+    def _source(self) -> Child | None:
+        """The zygote of which workers are made now: in a reload the new one."""
+        if self.zygote is not None:
+            for child in (self.zygote.replacement, self.zygote.child):
+                if child is not None and child.serving:
+                    return child
+        return None
+
+    def fork(self, slot: Slot, generation: int, *, beside: bool = False) -> Order:
+        """Get a new child for *slot*; a worker of a zygote is of the zygote's generation.
+
+        Args:
+            beside: it is to be the slot's replacement.
+
+        Returns:
+            what has come of it, or will: an error is in it, is logged, and sets the back-off.
+        """
+        order = slot.order = Order(beside)
+        self._next_fork = time.monotonic() + _FORK_SPACING
+        source = self._source() if self._is_preloaded(slot) else None
+        nonce = new_nonce()
+        # One of a zygote has the settings of that.
+        threads = source.workplace.page.threads if source else self._config.concurrency
+        workplace = None
+        try:
+            workplace = Workplace(threads, nonce)
+            self._fork(slot, source, generation, nonce, workplace)
+        except OSError as error:
+            self._lose(slot, workplace, error.strerror or str(error))
+        return order
+
+    def _fork(
+        self, slot: Slot, source: Child | None, generation: int, nonce: str, workplace: Workplace
+    ) -> None:
+        if source is not None:
+            self._nursery.ask(
+                source,
+                slot.role,
+                slot.index,
+                nonce,
+                workplace,
+                lambda forked: self._enter(slot, source.generation, workplace, forked),
+                lambda reason: self._lose(slot, workplace, reason),
+            )
+        elif slot is self.zygote:
+            forked, requests = fork_zygote(self._forker, generation, nonce, workplace)
+            self._enter(slot, generation, workplace, forked, requests)
+        else:
+            forked = self._forker.fork(slot.role, slot.index, generation, nonce, workplace)
+            self._enter(slot, generation, workplace, forked)
+
+    def _lose(self, slot: Slot, workplace: Workplace | None, reason: str) -> None:
+        order, slot.order = slot.order, None
+        if workplace is not None:
+            workplace.close()
+        slot.start_at = time.monotonic() + slot.backoff.crashed()
+        logger.error("fork_failed", child=slot.role, error=reason)
+        if order is not None:
+            order.error = f"{slot.role}: cannot fork: {reason}"
+
+    def _enter(
+        self,
+        slot: Slot,
+        generation: int,
+        workplace: Workplace,
+        forked: Forked,
+        requests: socket.socket | None = None,
+    ) -> None:
+        now = time.monotonic()
+        workplace.taken()
+        child = Child(
+            slot=slot,
+            generation=generation,
+            nonce=forked.nonce,
+            pid=forked.pid,
+            pidfd=forked.pidfd,
+            ticks=forked.ticks,
+            channel=forked.channel,
+            workplace=workplace,
+            forked_at=now,
+            boot_by=now + self._config.boot_timeout,
+            requests=requests,
+        )
+        self._living.append(child)
+        self._selector.register(
+            forked.channel, selectors.EVENT_READ, lambda events: self._on_channel(child, events)
+        )
+        self._selector.register(
+            forked.pidfd, selectors.EVENT_READ, lambda _events: self._on_exit(child)
+        )
+        logger.info("child_forked", child=child.role, child_pid=child.pid, generation=generation)
+        order, slot.order = slot.order, None
+        if order is not None and order.beside:
+            slot.replacement = child
+        else:
+            slot.child = child
+        self._on_entered(child)
+        if order is not None:
+            order.child = child
+            if order.unwanted is not None:
+                self.stop(child, order.unwanted, now)
+
+    def leave_behind(self) -> None:
+        """In a new child: close all that belongs to the other children, on either side."""
+        self._nursery.leave_behind()
+        for child in self._living:
+            child.workplace.close()
+            os.close(child.pidfd)
+            for end in (child.channel, child.requests):
+                if end is not None:
+                    end.close()
+
+    # Talking -----------------------------------------------------------------------------------
+
+    def watch_writes(self) -> None:
+        """Wait for a channel to become writable exactly while something waits to be written."""
+        for child in self._living:
+            if child.channel is None:
+                continue
+            key = self._selector.get_key(child.channel)
+            events = selectors.EVENT_READ
+            if child.channel.wants_write:
+                events |= selectors.EVENT_WRITE
+            if key.events != events:
+                self._selector.modify(child.channel, events, key.data)
+
+    def waits(self, child: Child, note: str) -> None:
+        """The child says what its boot waits for; "" means that it goes on."""
+        child.note = note
+        child.boot_by = _NEVER if note else time.monotonic() + self._config.boot_timeout
+
+    def hang_up(self, child: Child) -> None:
+        """Its channel is of no use any more; without one it cannot stay."""
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            child.channel = None
+            # Where the line is cut on our side only, or its end there is not seen.
+            child.send_signal(signal.SIGTERM)
+        within = self._config.timeout + PUSH_BACK + GRACE
+        child.kill_at = min(child.kill_at, time.monotonic() + within)
+
+    # Ending ------------------------------------------------------------------------------------
+
+    def dismiss(self, order: Order, reason: Reason) -> None:
+        """Send away what was ordered, now or as soon as it is there."""
+        order.unwanted = reason
+        if order.child is not None:
+            self.stop(order.child, reason, time.monotonic())
+
+    def stop(self, child: Child, reason: Reason, deadline: float) -> None:
+        """Ask a child to end its jobs until *deadline* (monotonic), to give the rest back, to go.
+        One that boots has none to wait for, and may never hear it.
+
+        Asking again can only bring the end nearer.
+        """
+        if child.stage is Stage.BOOTING:
+            deadline = min(deadline, time.monotonic())
+        if child.reason is None:
+            child.reason = reason
+        child.stage = Stage.STOPPING
+        child.kill_at = min(child.kill_at, deadline + PUSH_BACK + GRACE)
+        if not child.tell({"type": "stop", "deadline": deadline}):
+            child.send_signal(signal.SIGTERM)
+
+    def tick(self, now: float) -> None:
+        """Act on the births, boots and ends that take too long."""
+        self._nursery.tick(now)
+        for child in self._living:
+            if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
+                child.reason = Reason.LATE
+                child.kill_at = now
+            if now >= child.kill_at:
+                self._end(child, now)
+
+    def _end(self, child: Child, now: float) -> None:
+        if child.reason is None:
+            child.reason = Reason.MUTE
+        known = {"child": child.role, "child_pid": child.pid, "reason": child.reason}
+        if jobs := child.jobs:
+            known["running"] = jobs
+        if held := processes.STOPPED.get(processes.run_state(child.pid)):
+            # To write its stacks it would have to be let go; its threads would run on meanwhile,
+            # and it has been seen to crash of that.
+            logger.error("child_killed", **known, held=held)
+            self.kill(child)
+        elif child.dumped:
+            logger.error("child_killed", **known)
+            self._log_dump(child)
+            self.kill(child)
+        else:
+            child.dumped = True
+            child.workplace.dump.clear()
+            child.send_signal(RAW_DUMP)
+            child.kill_at = now + _DUMP_TIME
+
+    def kill(self, child: Child) -> None:
+        """End it now; its jobs come back by recovery."""
+        child.send_signal(signal.SIGKILL)
+        child.kill_at = _NEVER
+
+    def _log_dump(self, child: Child) -> None:
+        text = child.workplace.dump.read()
+        if text:
+            logger.error("child_last_stacks", child=child.role, child_pid=child.pid, stack=text)
+
+    def reap(self, child: Child) -> int | None:
+        """Collect an ended child: its exit code, negative for a signal; None if it still runs.
+
+        Its workplace stays open for what there is to be read."""
+        ended = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+        if ended is None:
+            return None
+        self._living.remove(child)
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            child.channel = None
+        if child.requests is not None:
+            child.requests.close()
+        self._selector.unregister(child.pidfd)
+        os.close(child.pidfd)
+        slot = child.slot
+        if slot.child is child:
+            slot.child = None
+        if slot.replacement is child:
+            slot.replacement = None
+            child.beside = True
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    def next_deadline(self) -> float:
+        """When :meth:`tick` has something to do (monotonic seconds)."""
+        return min(self._deadlines(), default=_NEVER)
+
+    def _deadlines(self) -> Iterator[float]:
+        yield self._nursery.next_deadline()
+        for child in self._living:
+            yield child.kill_at
+            if child.stage is Stage.BOOTING and child.reason is None:
+                yield child.boot_by
+
+    def crashed(self, child: Child, cause: str, now: float) -> float:
+        """Set the slot's back-off after a crash; returns the seconds."""
+        slot = child.slot
+        slot.crash = cause
+        if child.ready_at and now - child.ready_at >= _HEALTHY_AFTER:
+            slot.backoff.healthy()
+        delay = slot.backoff.crashed()
+        if child.is_worker:
+            delay = max(delay, self._least_wait)
+        slot.start_at = now + delay
+        return delay
+
+    def hold_back(self, seconds: float) -> None:
+        """From now on the slot of a worker that has crashed stays empty for so long at least. Not
+        those of the keeper and the zygote, which the others need."""
+        self._least_wait = seconds
+        for slot in self.workers:
+            if slot.empty:
+                slot.start_at = max(slot.start_at, time.monotonic() + seconds)
+
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long: give the births, boots and ends that go on as much more time."""
+        self._nursery.postpone(seconds)
+        for child in self._living:
+            child.boot_by += seconds
+            child.kill_at += seconds
+
+
+def _worker_slot(index: int) -> Slot:
+    return Slot(f"worker.{index}", index)

@@ -1,0 +1,166 @@
+"""The master's side of the zygote: workers that it has been asked for and that are not born yet.
+
+The master makes the line to the new worker and sends the worker's end with the request, and its
+workplace, so the first thing that it hears on its own end are the worker's first words: its process
+id. Nothing is waited for meanwhile. A line that ends without a word, or says nothing for too long,
+is a fork that has failed.
+"""
+
+from __future__ import annotations
+
+import functools
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobd.master.children.child import Child
+from jobd.master.children.fork import ZYGOTE, Forked, Forker, adopt
+from jobd.runtime.child.seat import Seat
+from jobd.runtime.ipc.channel import Channel, ChannelClosed, ForkRequest, Message, Nonsense
+from jobd.runtime.ipc.shared_memory import Workplace
+from jobd.text.printable import encode
+
+BORN_WITHIN = 10.0
+"""Seconds after which a zygote that has not delivered is taken to hang."""
+
+
+@dataclass(slots=True, eq=False)
+class _Unborn:
+    zygote: Child
+    nonce: str
+    workplace: Workplace
+    line: Channel
+    give_up_at: float
+    born: Callable[[Forked], None]
+    lost: Callable[[str], None]
+
+
+def fork_zygote(
+    forker: Forker, generation: int, nonce: str, workplace: Workplace
+) -> tuple[Forked, socket.socket]:
+    """Fork a zygote; returns it, and where to put requests.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    # Packets, so that a request and the descriptor that comes with it stay together.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            main = functools.partial(_incubate, ours, theirs)
+            forked = forker.fork(ZYGOTE, 0, generation, nonce, workplace, main)
+        except OSError:
+            ours.close()
+            raise
+    ours.setblocking(False)
+    return forked, ours
+
+
+def _incubate(masters_end: socket.socket, requests: socket.socket, seat: Seat) -> int:
+    masters_end.close()
+    # Imported in the child: the master has no application.
+    from jobd.zygote.main import main
+
+    return main(seat, requests)
+
+
+class Nursery:
+    """All that is asked for at the moment."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
+        self._unborn: list[_Unborn] = []
+
+    def __len__(self) -> int:
+        return len(self._unborn)
+
+    def ask(
+        self,
+        zygote: Child,
+        role: str,
+        index: int,
+        nonce: str,
+        workplace: Workplace,
+        born: Callable[[Forked], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """Ask *zygote* for one worker. One of *born* and *lost* (with the reason) is called later.
+
+        Raises:
+            OSError: the kernel gives no descriptor, or the zygote reads nothing any more.
+        """
+        if zygote.requests is None:
+            raise AssertionError(f"{zygote.role} is no zygote")
+        request = ForkRequest(role, index, zygote.generation, nonce)
+        ours, theirs = Channel.pair()
+        try:
+            packet = encode(request)
+            descriptors = [theirs.fileno(), *workplace.descriptors]
+            socket.send_fds(zygote.requests, [packet], descriptors)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        give_up_at = time.monotonic() + BORN_WITHIN
+        unborn = _Unborn(zygote, nonce, workplace, ours, give_up_at, born, lost)
+        self._unborn.append(unborn)
+        self._selector.register(ours, selectors.EVENT_READ, lambda _events: self._hear(unborn))
+
+    def _hear(self, unborn: _Unborn) -> None:
+        try:
+            messages = unborn.line.receive()
+        except (ChannelClosed, Nonsense):
+            self._lose(unborn, "it died before its first word")
+            return
+        if messages:  # it says no more before it is answered
+            self._first_word(unborn, messages[0])
+
+    def _first_word(self, unborn: _Unborn, message: Message) -> None:
+        pid = message.get("pid")
+        if message["type"] != "born" or type(pid) is not int:
+            self._lose(unborn, str(message.get("error", f"it said {message}")))
+            return
+        try:
+            forked = adopt(pid, unborn.nonce, unborn.line)
+        except OSError as error:
+            self._lose(unborn, error.strerror or str(error))
+            return
+        self._forget(unborn)
+        unborn.born(forked)
+        try:
+            unborn.line.send({"type": "welcome"})
+        except ChannelClosed:
+            pass  # its end will be read from the pidfd in a moment
+
+    def _lose(self, unborn: _Unborn, reason: str) -> None:
+        self._forget(unborn)
+        # Should it come to life yet, it finds the line cut and leaves.
+        unborn.line.close()
+        unborn.lost(reason)
+
+    def _forget(self, unborn: _Unborn) -> None:
+        self._unborn.remove(unborn)
+        self._selector.unregister(unborn.line)
+
+    def tick(self, now: float) -> None:
+        """Give up what takes too long, and the zygote with it."""
+        for unborn in [one for one in self._unborn if now >= one.give_up_at]:
+            unborn.zygote.kill_at = now
+            self._lose(unborn, f"the zygote did not answer within {BORN_WITHIN:g} seconds")
+
+    def postpone(self, seconds: float) -> None:
+        """Nobody ran for so long: give as much more time."""
+        for unborn in self._unborn:
+            unborn.give_up_at += seconds
+
+    def next_deadline(self) -> float:
+        return min((one.give_up_at for one in self._unborn), default=float("inf"))
+
+    def leave_behind(self) -> None:
+        """In a forked child: close what belongs to the unborn."""
+        for unborn in self._unborn:
+            unborn.line.close()
+            unborn.workplace.close()

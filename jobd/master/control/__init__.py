@@ -1,0 +1,1 @@
+"""The control socket: what jobctl asks for."""

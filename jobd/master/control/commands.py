@@ -1,0 +1,282 @@
+"""What jobctl may ask for, and when each of it counts as done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jobd.errors import ConfigError
+from jobd.master.children.child import Child, Slot, Stage
+from jobd.master.children.replies import Gathering
+from jobd.master.children.threaddump import ThreadDump
+from jobd.master.control import status
+from jobd.master.control.control_socket import Client
+from jobd.master.daemon import Daemon
+from jobd.master.health.policies import Oversight
+from jobd.master.log_care import OwnLog
+from jobd.master.phase import Phase
+from jobd.master.rollout import scale
+from jobd.master.rollout.reload import Reload
+from jobd.master.stop import Stop
+from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc.launch import Verdict
+from jobd.runtime.log import log
+
+_ANSWER_WITHIN = 5.0
+_LONGEST_STOP = 86400
+_REOPEN_WITHIN = 2.0
+
+logger = log.get("jobd.master")
+
+
+def _names(children: Iterable[Child]) -> str:
+    return ", ".join(f"{child.role} (pid {child.pid})" for child in children)
+
+
+class Commands:
+    """The requests of the control socket, and the signals that ask for the same."""
+
+    def __init__(
+        self, daemon: Daemon, ending: Stop, reloads: Reload, own_log: OwnLog, oversight: Oversight
+    ) -> None:
+        self._daemon = daemon
+        self._ending = ending
+        self._reloads = reloads
+        self._own_log = own_log
+        self._oversight = oversight
+        self._stopping: list[Client] = []
+        self._actions: dict[str, Callable[[Client, Message], None]] = {
+            "status": self._status,
+            "quiet": self._quiet,
+            "resume": self._resume,
+            "stop": self._stop,
+            "reload": self._reload,
+            "retire": self._retire,
+            "scale": self._scale,
+            "reopen": self._reopen,
+            "threads": self._threads,
+        }
+
+    def handle(self, client: Client, request: Message) -> None:
+        """Take one request."""
+        name = request.get("command")
+        action = self._actions.get(name) if isinstance(name, str) else None
+        if action is None:
+            client.failed(f"unknown command {name!r}; known are {', '.join(self._actions)}")
+            return
+        if name != "status":
+            logger.info("command_received", command=name, by=client.who)
+        try:
+            action(client, request)
+        except Exception:
+            # Whatever is wrong with a request, the jobs that run must not pay for it.
+            logger.exception("command_failed", command=name)
+            client.failed(f"{name}: internal error; the daemon goes on, see its log")
+
+    def farewell(self, verdict: Verdict) -> None:
+        """Tell those who wait for the end that this is it."""
+        for client in self._stopping:
+            client.done(code=int(verdict.code), text=verdict.text, returned=self._ending.returned)
+
+    def _status(self, client: Client, _request: Message) -> None:
+        daemon = self._daemon
+        client.done(
+            status=status.status(
+                daemon.phase,
+                daemon.cause,
+                daemon.entered,
+                daemon.generation,
+                daemon.started,
+                daemon.staff,
+                daemon.config,
+                postponed=self._reloads.postponed,
+                reload_trouble=self._reloads.trouble,
+                crash_loop=self._oversight.crash_loop,
+            )
+        )
+
+    def _quiet(self, client: Client, _request: Message) -> None:
+        daemon = self._daemon
+        if daemon.phase.ending:
+            client.failed("it is stopping")
+            return
+        affected = self._workers(Stage.READY)
+        starting = daemon.phase is Phase.STARTING
+        daemon.quiet(client.who)
+        if starting:
+            client.done(text="it is starting and will be quiet as soon as it is ready")
+            return
+        self._await("quieted", affected, _ANSWER_WITHIN, client)
+
+    def _resume(self, client: Client, _request: Message) -> None:
+        if self._daemon.phase.ending:
+            client.failed("it is stopping; a stop cannot be taken back")
+            return
+        affected = self._workers(Stage.QUIET)
+        self._daemon.resume(client.who)
+        self._await("resumed", affected, _ANSWER_WITHIN, client)
+
+    def _workers(self, stage: Stage) -> list[Child]:
+        children = self._daemon.staff.slots.worker_children()
+        return [child for child in children if child.stage is stage]
+
+    def _await(self, kind: str, children: list[Child], seconds: float, client: Client) -> None:
+        def finish(gathering: Gathering) -> None:
+            if gathering.missing:
+                client.failed(f"no answer from {_names(gathering.missing)}")
+            else:
+                client.done()
+
+        client.send("accepted")
+        self._daemon.staff.gatherings.ask(
+            Gathering(kind, children, time.monotonic() + seconds, finish)
+        )
+
+    def _stop(self, client: Client, request: Message) -> None:
+        timeout = request.get("timeout")
+        if timeout is not None and not (
+            type(timeout) in (int, float) and 0 <= timeout <= _LONGEST_STOP
+        ):
+            client.failed(f"timeout must be a number of seconds from 0 to {_LONGEST_STOP}")
+            return
+        self._ending.gracefully(client.who, timeout)
+        client.accept(self._ending.waits_for, limit=self._ending.limit)
+        self._stopping.append(client)
+
+    def _reload(self, client: Client, _request: Message) -> None:
+        if error := self._reloads.request(client.who, client):
+            client.failed(error)
+        elif self._reloads.postponed:
+            client.done(postponed=True)
+        else:
+            client.accept(self._reloads.waits_for)
+
+    def _retire(self, client: Client, request: Message) -> None:
+        daemon, number = self._daemon, request.get("slot")
+        slots = daemon.staff.slots.workers
+        if type(number) is not int or not 0 <= number < len(slots):
+            client.failed(self._no_worker(number))
+        elif daemon.phase.quiet:
+            client.failed("the daemon is quiet, and replaces nobody before the resume")
+        elif daemon.phase is not Phase.RUNNING:
+            client.failed(f"the daemon is {daemon.phase}")
+        elif (child := slots[number].child) is None or child.stage is not Stage.READY:
+            client.failed(self._not_at_work(slots[number]))
+        else:
+            self._oversight.recycle.want(child, f"asked for by {client.who}")
+            client.done(pid=child.pid)
+
+    def _not_at_work(self, slot: Slot) -> str:
+        """Why the worker of *slot* cannot be replaced now."""
+        if slot.child is not None:
+            return f"{slot.role} (pid {slot.child.pid}) is {slot.child.stage}, not ready"
+        return self._vacant(slot)
+
+    def _vacant(self, slot: Slot) -> str:
+        """What there is to say about a slot without a process."""
+        if slot.backing_off:
+            left = max(0.0, slot.start_at - time.monotonic())
+            return f"{slot.role} has crashed ({slot.crash}) and is started again in {left:.0f} s"
+        return f"{slot.role} has no process now"
+
+    def _no_process(self, name: str, children: list[Child]) -> str:
+        """Why there is no process *name*."""
+        for slot in self._daemon.staff.slots.all():
+            if slot.role == name:
+                return self._vacant(slot)
+        there = ", ".join(["master", *dict.fromkeys(child.role for child in children)])
+        return f"there is no process {name}; there are {there}"
+
+    def _no_worker(self, number: object) -> str:
+        """Why *number* is not that of a worker."""
+        slots = self._daemon.staff.slots
+        for child in slots.worker_children():
+            if child.pid == number:
+                return f"{number} is the process id of {child.role}: give {child.role}"
+        last = len(slots.workers) - 1
+        there = f"there are worker.0 to worker.{last}" if last else "there is only worker.0"
+        return f"there is no worker.{number}: {there}"
+
+    def _scale(self, client: Client, request: Message) -> None:
+        try:
+            count = scale.allowed(self._daemon, request.get("workers"))
+        except ConfigError as error:
+            client.failed(str(error))
+            return
+        before = list(self._daemon.staff.slots.workers)
+        scale.scale(self._daemon, count, client.who)
+        leaving = {slot.role: slot.child.pid for slot in before[count:] if slot.child is not None}
+        client.done(before=len(before), leaving=leaving)
+
+    def _reopen(self, client: Client, _request: Message) -> None:
+        client.send("accepted")
+        self._reopen_all(client.done, client.failed)
+
+    def reopen_quietly(self, _cause: str) -> None:
+        """USR2: nobody waits for the answer, so problems go to the log."""
+        self._reopen_all(
+            lambda: logger.info("logs_reopened"),
+            lambda error: logger.error("logs_not_reopened", reason=error),
+        )
+
+    def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
+        # The master first: the file then exists with the right owner.
+        problems: dict[str, list[str]] = {}
+        if error := self._own_log.reopen():
+            problems[error] = [f"master (pid {os.getpid()})"]
+        staff = self._daemon.staff
+        staff.tell({"type": "reopen"})
+        # One that boots reads its messages when it has booted.
+        awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
+
+        def finish(gathering: Gathering) -> None:
+            for child, message in gathering.answers.items():
+                if message.get("error"):
+                    problems.setdefault(message["error"], []).append(_names([child]))
+            # Mostly it is the same for all of them.
+            said = [f"{why} ({', '.join(who)})" for why, who in problems.items()]
+            if gathering.missing:
+                said.append(f"no answer from {_names(gathering.missing)}")
+            if said:
+                failed("; ".join(said))
+            else:
+                done()
+
+        deadline = time.monotonic() + _REOPEN_WITHIN
+        staff.gatherings.ask(Gathering("reopened", awaited, deadline, finish))
+
+    def _threads(self, client: Client, request: Message) -> None:
+        children = self._daemon.staff.slots.children()
+        # By role and by process id, for both are in `jobctl status`.
+        names: dict[str, Child | None] = {"master": None, str(os.getpid()): None}
+        names |= {str(key): child for child in children for key in (child.pid, child.role)}
+        asked = request.get("of")
+        of = [str(one) for one in asked] if isinstance(asked, list) else []
+        wanted = of or ["master", *(str(child.pid) for child in children)]
+        if missing := [name for name in wanted if name not in names]:
+            client.failed(self._no_process(missing[0], children))
+            return
+        chosen = list(dict.fromkeys(names[name] for name in wanted))
+        busy = request.get("busy") is True
+        client.send("accepted")
+        ThreadDump(
+            self._daemon.staff,
+            lambda _role, text: client.send("text", text=text),
+            lambda mute: client.done(raw=mute),
+            [one for one in chosen if one and (not busy or one.workplace.page.sequences())],
+            master=None in chosen and not busy,
+            busy=busy,
+            arguments=True,
+        )
+
+    def dump_to_log(self, _cause: str) -> None:
+        """TTIN: every thread's stack, in the log."""
+        ThreadDump(
+            self._daemon.staff,
+            lambda role, text: logger.info("thread_dump", of=role, stack=text),
+            lambda mute: logger.info("thread_dump_complete", raw=mute),
+            self._daemon.staff.slots.children(),
+            master=True,
+        )

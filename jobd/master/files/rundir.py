@@ -1,0 +1,123 @@
+"""The files beside the pidfile, while the daemon lives: state file, control socket, raw stacks."""
+
+from __future__ import annotations
+
+import faulthandler
+import selectors
+import time
+
+from jobd.errors import PidfileError
+from jobd.master.control.control_socket import ControlServer, Request
+from jobd.master.files import pidfile, statefile
+from jobd.master.files.statefile import State
+from jobd.runtime.log import log
+from jobd.runtime.process.dumps import DumpFile
+from jobd.runtime.process.signals import RAW_DUMP
+
+_SAVE_EVERY = 0.5
+
+logger = log.get("jobd.master")
+
+
+class RunDirectory:
+    """Pidfile and company of one master; without *lock* it does nothing."""
+
+    def __init__(self, lock: pidfile.Pidfile | None) -> None:
+        self._lock = lock
+        self._control: ControlServer | None = None
+        self._dump: DumpFile | None = None
+        self._opened = False
+        self._next_save = 0.0
+        self._save_error: int | None = None
+
+    @property
+    def socket(self) -> str:
+        """Path of the control socket, "" when there is none."""
+        return str(self._control.path) if self._control else ""
+
+    def open(self, selector: selectors.BaseSelector, on_request: Request) -> State | None:
+        """Make the socket and publish the PID. The handlers of all signals are in place by now.
+
+        Returns:
+            what a previous run has left, None after a clean one.
+
+        Raises:
+            PidfileError: a file cannot be made, or the pidfile not be written.
+        """
+        if self._lock is None:
+            return None
+        previous = statefile.load(pidfile.state_path(self._lock.path))
+        socket = pidfile.socket_path(self._lock.path)
+        dump = pidfile.dump_path(self._lock.path)
+        making = f"the control socket {socket}"
+        try:
+            self._control = ControlServer(socket, selector, on_request)
+            making = f"the file {dump}"
+            self._dump = DumpFile(dump)
+            self._lock.write()
+        except OSError as error:
+            raise PidfileError(f"cannot create {making}: {error.strerror}") from error
+        # For a loop that hangs and cannot answer TTIN.
+        faulthandler.register(RAW_DUMP, file=self._dump.fd, all_threads=True)
+        if self._lock.previous is not None:
+            logger.warning("previous_run_unclean", previous=self._lock.previous)
+        self._opened = True
+        return previous
+
+    def turn(self, now: float) -> None:
+        """Once per turn of the loop."""
+        if self._control is not None:
+            self._control.turn(now)
+
+    def trim_dump(self) -> None:
+        """Let no dumps that nobody reads fill the run directory, which is memory."""
+        if self._dump is not None:
+            self._dump.trim()
+
+    @property
+    def next_save(self) -> float:
+        """When the state file may be written again (monotonic seconds)."""
+        return self._next_save
+
+    def save(self, state: State) -> bool:
+        """Write the state file; False if it has to be tried again."""
+        if self._lock is None:
+            return True
+        self._next_save = time.monotonic() + _SAVE_EVERY
+        try:
+            if self._opened and self._lock.restore():
+                logger.warning("pidfile_restored", pidfile=str(self._lock.path))
+            statefile.save(pidfile.state_path(self._lock.path), state)
+        except OSError as error:
+            if self._save_error != error.errno:
+                logger.error("state_not_written", error=error.strerror)
+            self._save_error = error.errno
+            return False
+        if self._save_error is not None:
+            self._save_error = None
+            logger.info("state_written_again")
+        return True
+
+    def leave_behind(self) -> None:
+        """In a forked child: close the descriptors, touch nothing else."""
+        if self._lock is not None:
+            self._lock.close()
+        if self._control is not None:
+            self._control.leave_behind()
+        if self._dump is not None:
+            self._dump.close()
+
+    def close(self, unfinished: State | None) -> None:
+        """Remove the files; the state file stays if it holds *unfinished* business."""
+        if self._control is not None:
+            self._control.close()
+        if self._dump is not None:
+            faulthandler.unregister(RAW_DUMP)
+            self._dump.remove()
+        if self._lock is None:
+            return
+        if unfinished is not None:
+            self.save(unfinished)
+        elif self._opened:  # else what the previous run has left in it has not been seen to
+            pidfile.state_path(self._lock.path).unlink(missing_ok=True)
+        self._lock.remove()

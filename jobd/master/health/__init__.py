@@ -1,0 +1,1 @@
+"""The policies: what the master watches, and what it does about it."""

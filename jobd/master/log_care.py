@@ -1,0 +1,47 @@
+"""The master's care for the log: it is opened anew when asked to, and when it was moved away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from jobd.master.children.child_events import Staff
+from jobd.runtime.log import log
+from jobd.runtime.log.file import LogFile
+
+_LOOK_EVERY = 10.0
+
+logger = log.get("jobd.master")
+
+
+class OwnLog:
+    """The log of one master, and the dumps that it and its children leave beside it.
+
+    Args:
+        trim: throws the master's own dump away if it is too large.
+    """
+
+    def __init__(self, staff: Staff, logfile: LogFile, trim: Callable[[], None]) -> None:
+        self._staff = staff
+        self._logfile = logfile
+        self._trim = trim
+        self._next_look = time.monotonic() + _LOOK_EVERY
+
+    def reopen(self) -> str | None:
+        """Open it anew; returns the error, if any. The master goes first: it creates the file."""
+        error = self._logfile.reopen()
+        self._next_look = time.monotonic() + _LOOK_EVERY
+        if error is None:  # the log file itself reports a failure
+            logger.info("log_reopened")
+        return error
+
+    def turn(self, now: float) -> None:
+        """Heal a rotation that nobody told us of; and let no unfetched dump grow."""
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_EVERY
+        self._trim()
+        for child in self._staff.slots.children():
+            child.workplace.dump.trim()
+        if self._logfile.moved() and self.reopen() is None:
+            self._staff.tell({"type": "reopen"})

@@ -1,0 +1,1 @@
+"""Replacing workers: reload, recycling, another number of them."""

@@ -1,1 +1,0 @@
-"""Everything that jobd says to Redis: connections, keys, and one Lua script per transition."""

@@ -1,0 +1,189 @@
+"""The first moments of a child, in the one order that is safe, whoever has forked it.
+
+It gives up everything that was its parent's before it does anything else, and leaves by
+``os._exit`` whatever happens: it must never return into the stack of the process that forked it, or
+run that one's exit hooks. Nor does anything get past that end which the application has done to
+the process by then (:mod:`jobd.runtime.process.leaving`).
+
+The master forks a child itself, or the zygote does (:mod:`jobd.zygote.main`). The zygote's is at
+first the child of an intermediate process, which leaves at once, so that the kernel hands the
+worker to the master. Only then can it ask for the signal at its parent's death, and only then does
+it say on its line who it is; it goes on when the master has answered, and so is known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import _exit
+from pathlib import Path
+from time import sleep as _sleep  # the application may put another one in its place
+from typing import NoReturn
+
+from jobd.errors import Exit, JobdError
+from jobd.runtime.child.seat import Seat
+from jobd.runtime.ipc.channel import Channel, ChannelClosed
+from jobd.runtime.ipc.scoreboard import Page
+from jobd.runtime.log import log
+from jobd.runtime.log.file import LogFile
+from jobd.runtime.process import forks, leaving
+from jobd.runtime.process.signals import CHILD_DEAF_TO, MASTER_SIGNALS, install_for_child
+from jobd.runtime.process.titles import set_title
+from jobd.settings import workdir
+from jobd.settings.daemon import Config
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_OOM_PENALTY = 200
+_PAUSE = 0.0005  # s; the intermediate process has nothing to do but to leave
+
+# Loaded before any fork: loading a library in the child is work that can fail there.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a child is to be, and what it gets on its way; see
+    :class:`jobd.runtime.child.seat.Seat`.
+
+    *leave_behind* closes, in the child, every descriptor that belongs to others. *main* is the rest
+    of its life and returns the exit code. One that *imports* the application does it in the
+    directory, which it enters by its path.
+    """
+
+    config: Config
+    logfile: LogFile
+    role: str
+    index: int
+    generation: int
+    nonce: str
+    channel: Channel
+    page: Page
+    dump_fd: int
+    leave_behind: Callable[[], None]
+    main: Callable[[Seat], int]
+    imports: bool = False
+
+    def live(self, master: int, intermediate: int = 0) -> NoReturn:
+        """The child's whole life. *intermediate* is its parent if that is not *master* yet."""
+        code = int(Exit.SOFTWARE)
+        last_words = None
+        try:
+            signal.set_wakeup_fd(-1)
+            self.leave_behind()
+            seat = self._adopted(master, intermediate) if intermediate else self._forked(master)
+            code = int(self.main(seat))
+            if seat.is_worker:
+                last_words = leaving.run_exit_handlers
+        except JobdError as error:
+            forks.end(error)
+            code = int(error.exit_code)
+            log.get("jobd.master").error(
+                "process_cannot_start", role=self.role, error=str(error), exc_info=error.__cause__
+            )
+            self.channel.send(
+                {"type": "failed", "code": code, "permanent": True, "reason": str(error)}
+            )
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the other stack
+            forks.end(error)
+            log.get("jobd.master").exception("process_failed", role=self.role)
+        finally:
+            leaving.leave(code, last_words)
+
+    def _forked(self, master: int) -> Seat:
+        """As a fork of the master's."""
+        leaving.forget_exit_handlers()
+        os.setpgid(0, 0)
+        _close_stdin()
+        _prefer_for_oom()
+        seat = self._seat(master)
+        log.configure(
+            self.logfile,
+            self.config.log_level,
+            self.config.log_format,
+            self.role,
+            self.config.log_max_value,
+        )
+        if self.imports:
+            workdir.enter(self.config.directory)
+        return seat
+
+    def _adopted(self, master: int, intermediate: int) -> Seat:
+        """As a fork of the zygote's, which has been through the above."""
+        os.setpgid(0, 0)
+        while os.getppid() == intermediate:
+            _sleep(_PAUSE)
+        seat = self._seat(master)
+        # Not configured anew: what the application has set up at its import stays.
+        log.rename(self.role)
+        self._introduce()
+        return seat
+
+    def _seat(self, master: int) -> Seat:
+        inbox = install_for_child()
+        _die_with(master)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        set_title(self.role, self.config.tag)
+        seat = Seat(
+            config=self.config,
+            role=self.role,
+            index=self.index,
+            generation=self.generation,
+            nonce=self.nonce,
+            channel=self.channel,
+            signals=inbox,
+            page=self.page,
+            dump_fd=self.dump_fd,
+            logfile=self.logfile,
+        )
+        seat.listen()
+        forks.guard(seat.give_up, taken=MASTER_SIGNALS | CHILD_DEAF_TO)
+        return seat
+
+    def _introduce(self) -> None:
+        """Say who it is, and wait for the answer; leave when there is nobody who wants to know."""
+        answer = select.poll()
+        answer.register(self.channel, select.POLLIN)
+        try:
+            self.channel.send({"type": "born", "pid": os.getpid()})
+        except ChannelClosed:
+            _exit(Exit.OK)
+        # It is left to the main thread's loop to read it, with whatever comes behind it.
+        if any(event & select.POLLHUP for _, event in answer.poll()):
+            _exit(Exit.OK)
+
+
+def become_subreaper() -> None:
+    """Have orphans below this process become its children, rather than those of PID 1.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot become the reaper of orphans")
+
+
+def _close_stdin() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _prefer_for_oom() -> None:
+    """When memory runs out, let the kernel take a worker, whose jobs come back."""
+    score = Path("/proc/self/oom_score_adj")
+    try:
+        score.write_text(str(min(1000, int(score.read_text()) + _OOM_PENALTY)))
+    except OSError as error:
+        log.get("jobd.master").debug("oom_score_unchanged", error=str(error))
+
+
+def _die_with(master: int) -> None:
+    """Get a TERM when the master dies; it may have died before that was asked for."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != master:
+        _exit(Exit.OK)

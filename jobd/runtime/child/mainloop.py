@@ -1,0 +1,173 @@
+"""The main thread of a child of the master: listens to signals and to the master, and to nothing
+slow, so that it always answers.
+"""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from jobd.runtime.ipc.channel import ChannelClosed, Message
+from jobd.runtime.ipc.scoreboard import MAIN_BEAT
+from jobd.runtime.log import log
+from jobd.runtime.process import forks
+from jobd.runtime.process.wakeup import Bell
+from jobd.text.printable import kind_of
+
+if TYPE_CHECKING:
+    from jobd.runtime.child.seat import Seat
+
+TURN = 1.0
+"""Seconds between beats on the scoreboard while nothing happens."""
+
+LOOK_AT_LOG = 10.0
+"""Seconds between looks whether somebody has moved the log file away."""
+
+
+_NEVER_BLOCKED = {
+    Signals.SIGSEGV,
+    Signals.SIGBUS,
+    Signals.SIGFPE,
+    Signals.SIGILL,
+    Signals.SIGABRT,
+}
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start threads of our own inside this: they inherit the mask, and signals are left to the
+    main thread, which always listens. Those of a crash stay open, for the stack dump they cause.
+    Not for job threads: what a job starts would inherit the mask as well, and be deaf to a TERM.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _NEVER_BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Child:
+    """A worker or the keeper; both override the ``on_`` methods and :meth:`tick`."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.log = log.get(f"jobd.{seat.role.partition('.')[0]}")
+        self.bell = Bell()
+        self.exit_code: int | None = None
+        self._selector = selectors.DefaultSelector()
+        for source in (seat.signals, seat.channel, self.bell):
+            self._selector.register(source, selectors.EVENT_READ, source)
+        for ours in (self.bell, self._selector):
+            forks.on_copy(ours.close)
+        self._log_looked_at = time.monotonic()
+        self._outage_told = ""
+
+    def ended(self) -> bool:
+        """Whether the process is about to leave."""
+        return self.exit_code is not None
+
+    # -- what a child does its own way ---------------------------------------------------------
+
+    def on_signal(self, signal: Signals) -> None:
+        """Act on a signal, other than the two that every child treats alike."""
+
+    def on_message(self, message: Message) -> None:
+        """Act on a message of the master, other than those that every child treats alike."""
+
+    def on_orphaned(self) -> None:
+        """The master has gone."""
+        self.exit_code = 0
+
+    def tick(self) -> None:
+        """Called after every turn."""
+
+    def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
+        """What every thread does; with *busy* only those that run jobs, with the *arguments* of
+        these if they are wanted."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its threads do")
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def turn(self, seconds: float = TURN) -> None:
+        """Wait for something to happen, at most *seconds*, and act on it."""
+        self.seat.page.beat(MAIN_BEAT)
+        for key, _ in self._selector.select(max(0.0, seconds)):
+            if key.data is self.seat.channel:
+                self._receive()
+            elif key.data is self.bell:
+                self.bell.silence()
+        for arrived in self.seat.signals.read():
+            self._signalled(arrived)
+        self._look_at_log()
+        if self.seat.channel.wants_write:
+            self._flush()
+        self.tick()
+
+    def tell(self, message: Message) -> None:
+        """Send *message* to the master. If it has gone, the next turn learns it."""
+        try:
+            self.seat.channel.send(message)
+        except ChannelClosed as error:
+            self.log.debug("master_unreachable", error=str(error))
+
+    def tell_outage(self, error: str) -> None:
+        """Have the master know what keeps this process from Redis, if that has changed; "" is for
+        nothing."""
+        if error != self._outage_told:
+            self._outage_told = error
+            self.tell({"type": "outage", "error": error})
+
+    def _stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
+        """Those, or why there are none: what has a look at everything must not end for anything."""
+        try:
+            return self.stacks(busy=busy, arguments=arguments)
+        except Exception as error:
+            self.log.exception("stacks_unreadable")
+            return f"the stacks cannot be shown: {kind_of(error)}\n"
+
+    def _flush(self) -> None:
+        try:
+            self.seat.channel.flush()
+        except ChannelClosed as error:
+            self.log.debug("master_unreachable", error=str(error))
+
+    def _receive(self) -> None:
+        try:
+            messages = self.seat.channel.receive()
+        except ChannelClosed:
+            self._selector.unregister(self.seat.channel)
+            self.on_orphaned()
+            return
+        for message in messages:
+            match message["type"]:
+                case "reopen":
+                    self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
+                case "dump":
+                    text = self._stacks(busy=message["busy"], arguments=message["arguments"])
+                    self.tell({"type": "dump", "id": message["id"], "text": text})
+                case "welcome":
+                    pass  # what a worker of the zygote's has waited for
+                case _:
+                    self.on_message(message)
+
+    def _signalled(self, signal: Signals) -> None:
+        match signal:
+            case Signals.SIGUSR2:
+                self.seat.logfile.reopen()
+            case Signals.SIGTTIN:
+                self.seat.dump()
+                self.log.warning("thread_dump", stack=self._stacks())
+            case _:
+                self.on_signal(signal)
+
+    def _look_at_log(self) -> None:
+        now = time.monotonic()
+        if now - self._log_looked_at >= LOOK_AT_LOG:
+            self._log_looked_at = now
+            if self.seat.logfile.moved():
+                self.seat.logfile.reopen()

@@ -1,0 +1,243 @@
+"""The file that a process logs to: one descriptor, no buffer, whole records in one ``write()``.
+
+The descriptor's number never changes: to reopen is to put another file behind it with ``dup2``,
+so threads, the standard library's logging and faulthandler never notice a rotation. A full disk
+or a lost device costs log records, never a job: the records are counted, and the count is
+reported when writing works again. The same goes for standard error that nobody reads.
+
+A thread gives up the interpreter lock for each ``write()``, which costs more than the write. So a
+record that is written for every job may be held for the few milliseconds until the next flush, and
+then goes out together with others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from jobd.errors import Exit, JobdError
+from jobd.runtime.log.stderr import STDERR, Outlet
+from jobd.runtime.process import safe_path
+from jobd.text.printable import paragraph
+
+_MODE = 0o640
+_DEVICES = {"/dev", "/dev/fd", "/proc/self/fd"}
+_COMPLAIN_EVERY = 10.0  # seconds
+
+_TOGETHER = 4096
+"""Most bytes that several records share a write with (PIPE_BUF): into a pipe, more than that would
+not be atomic, and another process could write into the middle of a line."""
+
+
+class LogFileError(JobdError):
+    """The log file cannot be opened."""
+
+    exit_code = Exit.CANNOT_CREATE
+
+
+def _plain(text: str) -> bytes:
+    return f"jobd: {paragraph(text)}\n".encode()
+
+
+class LogFile:
+    """An open log file, or standard error.
+
+    Attributes:
+        fd: number of the descriptor, the same for the life of the process.
+        path: absolute path, "" for standard error.
+        render: makes the line in which this class itself reports something;
+            ``jobd.log.configure`` sets it, so that these lines look like all others.
+
+    Example:
+        >>> log = LogFile.open("/var/log/jobd/jobd.log")  # doctest: +SKIP
+        >>> log.write(b"hello\\n")  # doctest: +SKIP
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+        self.render: Callable[[str], bytes] = _plain
+        self._stderr = Outlet()
+        self._put: Callable[[bytes], int] = self._append
+        self._dropped = 0
+        self._torn = False
+        self._held: deque[bytes] = deque()
+        self._complained = -_COMPLAIN_EVERY
+        # Taken without waiting: a process forked while another thread holds it must not hang.
+        self._reporting = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str) -> LogFile:
+        """Open *path* for appending, or standard error when it is empty.
+
+        Raises:
+            LogFileError: it cannot be opened.
+        """
+        if not path:
+            log = cls(STDERR, "")
+            log._put = log._stderr.write
+            return log
+        path = str(Path(path).absolute())
+        try:
+            return cls(_open(path), path)
+        except OSError as error:
+            raise LogFileError(_cannot_open(path, error)) from error
+
+    def write(self, record: bytes) -> None:
+        """Append *record*, which ends with a newline. Never raises; what fails is counted."""
+        self._write([record])
+
+    def hold(self, record: bytes) -> None:
+        """Append *record* with the next :meth:`flush`."""
+        self._held.append(record)
+
+    def flush(self) -> None:
+        """Write what is held, in order. For one thread at a time, and none that runs jobs: an
+        exception that is raised in it from outside could come between taking and writing."""
+        together: list[bytes] = []
+        size = 0
+        while self._held:
+            try:
+                record = self._held.popleft()
+            except IndexError:
+                break  # the process ends, and its main thread was faster than the fetcher
+            if together and size + len(record) > _TOGETHER:
+                self._write(together)
+                together, size = [], 0
+            together.append(record)
+            size += len(record)
+        if together:
+            self._write(together)
+
+    def disown(self) -> None:
+        """Forget what is held, in a forked copy of the process: the original writes it."""
+        self._held.clear()
+
+    def _write(self, records: list[bytes]) -> None:
+        block = b"".join(records)
+        if self._torn:  # the record before was cut short: begin on a new line
+            block = b"\n" + block
+        try:
+            written = self._put(block)
+        except OSError as error:
+            self._drop(len(records), error.strerror or str(error))
+            return
+        missing = len(block) - written
+        self._torn = missing > 0
+        if self._torn:
+            self._drop(_cut_off(records, missing), "it was cut short")
+        elif self._dropped:
+            self._report()
+
+    def _append(self, block: bytes) -> int:
+        return os.write(self.fd, block)
+
+    def reopen(self) -> str | None:
+        """Open the path again after a rotation; the old file stays in use if that fails.
+
+        Both a failure and a reopening that makes no sense (standard error) are logged here.
+
+        Returns:
+            What went wrong, or None.
+        """
+        if not self.path:
+            self.write(self.render("the log goes to standard error: there is no file to reopen"))
+            return None
+        try:
+            new = _open(self.path)
+        except OSError as error:
+            text = _cannot_open(self.path, error)
+            self.write(self.render(f"{text}; going on with the old file"))
+            return text
+        try:
+            os.dup2(new, self.fd, inheritable=False)
+        finally:
+            os.close(new)
+        self._torn = False
+        return None
+
+    def moved(self) -> bool:
+        """Whether the path no longer leads to the open file, so that it should be reopened."""
+        if not self.path:
+            return False
+        try:
+            there = Path(self.path).stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # reopening would fail in the same way
+        here = os.fstat(self.fd)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def _drop(self, records: int, reason: str) -> None:
+        self._dropped += records
+        now = time.monotonic()
+        if not self.path or now - self._complained < _COMPLAIN_EVERY:
+            return
+        self._complained = now
+        text = f"cannot write to the log file {self.path}: {reason}; {self._dropped} records lost"
+        self.complain(self.render(text))
+
+    def complain(self, line: bytes) -> None:
+        """Write *line* to standard error, wherever the log goes."""
+        try:
+            self._stderr.write(line)
+        except OSError:
+            pass  # nowhere is left to say it; the count is reported once the file works again
+
+    def _report(self) -> None:
+        if not self._reporting.acquire(blocking=False):
+            return
+        try:
+            lost, self._dropped = self._dropped, 0
+            where = "the file could not be written" if self.path else "nobody read standard error"
+            line = self.render(f"{lost} log records were lost: {where}")
+            try:
+                complete = self._put(line) == len(line)
+            except OSError:
+                complete = False
+            if not complete:
+                self._dropped += lost
+        finally:
+            self._reporting.release()
+
+
+def _cut_off(records: list[bytes], missing: int) -> int:
+    """How many records are incomplete when the last *missing* bytes of all of them are."""
+    count = 0
+    while missing > 0 and count < len(records):
+        count += 1
+        missing -= len(records[-count])
+    return count
+
+
+def _open(path: str) -> int:
+    # Not blocking: a FIFO that nobody reads is an error, not a daemon that hangs in open().
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    if os.geteuid() != 0 or str(Path(path).parent) in _DEVICES:
+        return os.open(path, flags, _MODE)
+    # Root follows no link that somebody else could have put there.
+    with safe_path.entry(Path(path), follow=True) as place:
+        fd = place.open(flags, _MODE)
+        found = os.fstat(fd)
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if (place.weak or place.shared) and not plain:
+            os.close(fd)
+            raise OSError(errno.EPERM, "others could have put there what is no plain file")
+        return fd
+
+
+def _cannot_open(path: str, error: OSError) -> str:
+    reason = {
+        errno.ENOENT: f"the directory {Path(path).parent} does not exist; create it",
+        errno.EACCES: f"uid {os.geteuid()} may not write there; change its owner or mode",
+        errno.EISDIR: "it is a directory; give another --logfile",
+        errno.ENXIO: "it is a FIFO that nobody reads; give another --logfile",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return f"cannot open the log file {path}: {reason}"

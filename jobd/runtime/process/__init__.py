@@ -1,0 +1,1 @@
+"""A process: its signals, its identity, its title, its threads, its end."""

@@ -1,0 +1,299 @@
+"""Every setting of jobd, in one frozen object. Where their values come from: sources.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jobd.settings import redis_url
+from jobd.settings.schema import (
+    QueueSpec,
+    Setting,
+    describe,
+    never_or_seconds,
+    no_spaces,
+    not_empty,
+    setting,
+)
+
+__all__ = ["DEFAULT_PIDFILE", "SETTINGS", "Config", "QueueSpec", "fixed_changes"]
+
+#: Where the pidfile is when no setting says otherwise.
+DEFAULT_PIDFILE = "/run/jobd/jobd.pid"
+
+QueueMode = Literal["strict", "weighted", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Config:
+    """The settings of one daemon.
+
+    Built directly (``Config(workers=2)``) it is taken as it is; ``sources.load`` validates.
+
+    Example:
+        >>> Config(queues=(QueueSpec("high", 3), QueueSpec("low", 1))).queue_mode
+        'weighted'
+    """
+
+    require: tuple[str, ...] = setting(
+        (),
+        "Application to load: a module (shop.jobs) or a file (./jobs.py).",
+        "-r",
+        "--require",
+        check=not_empty,
+        metavar="MODULE|FILE",
+    )
+    queues: tuple[QueueSpec, ...] = setting(
+        (QueueSpec("default"),),
+        "Queue to serve, with its weight if the queues are to share.",
+        "-q",
+        "--queue",
+        metavar="NAME[,WEIGHT]",
+    )
+    concurrency: int = setting(
+        10,
+        "Jobs that each worker process runs at the same time.",
+        "-c",
+        "--concurrency",
+        unit="threads",
+        minimum=1,
+        maximum=1000,
+    )
+    workers: int = setting(
+        1,
+        "Worker processes.",
+        "-w",
+        "--workers",
+        unit="processes",
+        minimum=1,
+        maximum=256,
+    )
+    timeout: float = setting(
+        8.0,
+        "Time that running jobs get to finish at a stop; then they go back to their queues.",
+        "-t",
+        "--timeout",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+    )
+    pidfile: str = setting(
+        "",
+        f"File that holds the master's process id. Empty: {DEFAULT_PIDFILE}.",
+        "-P",
+        "--pidfile",
+        path=True,
+        metavar="FILE",
+        fixed=True,
+    )
+    logfile: str = setting(
+        "",
+        "File that the log is appended to. Empty: standard error.",
+        path=True,
+        metavar="FILE",
+        fixed=True,
+    )
+    user: str = setting(
+        "",
+        "User to work as, when root starts the daemon. Empty: whoever starts it.",
+        metavar="NAME|UID",
+        fixed=True,
+    )
+    group: str = setting(
+        "",
+        "Group to work as. Empty: the user's own.",
+        metavar="NAME|GID",
+        fixed=True,
+    )
+    log_level: str = setting(
+        "info",
+        "Least level that is logged.",
+        choices=("debug", "info", "warning", "error"),
+    )
+    log_format: str = setting(
+        "console", "Lines for people, or one JSON object a line.", choices=("console", "json")
+    )
+    log_max_value: int = setting(
+        65_536,
+        "Longest value, message or traceback that is logged whole; four times that for a record.",
+        unit="characters",
+        minimum=1000,
+        maximum=16_777_216,
+    )
+    redis: str = setting(
+        "redis://127.0.0.1:6379/0",
+        "Address of the Redis or Valkey server: redis://, rediss:// (TLS), unix:// or a Sentinel.",
+        env=("JOBD_REDIS", "REDIS_URL"),
+        check=redis_url.read,
+        metavar="URL",
+        fixed=True,
+    )
+    prefix: str = setting(
+        "",
+        "Put before every key in Redis. Empty, to share queues with a Ruby application.",
+        fixed=True,
+    )
+    environment: str = setting(
+        "development",
+        "Name of the environment; selects [environments.NAME] of the file.",
+        "-e",
+        "--environment",
+        env=("JOBD_ENV",),
+        check=no_spaces,
+        metavar="NAME",
+    )
+    directory: str = setting(
+        "",
+        "Directory to work in; the application is imported from it. Empty: where jobd is started.",
+        path=True,
+        metavar="DIR",
+        fixed=True,
+    )
+    start_timeout: float = setting(
+        60.0, "Limit for the daemon to become ready.", unit="seconds", minimum=1, maximum=86400
+    )
+    boot_timeout: float = setting(
+        60.0,
+        "Limit for one worker to load the application and become ready.",
+        unit="seconds",
+        minimum=1,
+        maximum=86400,
+    )
+    preload: bool = setting(
+        False,
+        "Import the application once, and fork all workers from there, so that they share memory.",
+        fixed=True,
+    )
+    reload_timeout: float = setting(
+        3600.0,
+        "Time that running jobs get to finish in workers that are replaced.",
+        unit="seconds",
+        minimum=0,
+        maximum=604_800,
+    )
+    max_extra: int = setting(
+        0,
+        "Replaced workers that may be finishing their jobs at a time. 0: any number.",
+        unit="processes",
+        minimum=0,
+        maximum=256,
+    )
+    worker_timeout: float = setting(
+        60.0,
+        "Time after which a process whose main thread does not run is dumped and killed. 0: never.",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+        check=never_or_seconds,
+    )
+    job_kill_grace: float = setting(
+        30.0,
+        "Time after which a job that ignores its own timeout has its worker replaced. 0: never.",
+        unit="seconds",
+        minimum=0,
+        maximum=86400,
+    )
+    max_jobs: int = setting(
+        0,
+        "Jobs after which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="jobs",
+        minimum=0,
+    )
+    max_age: float = setting(
+        0.0,
+        "Age at which a worker is replaced, ±20 % at random. 0: no limit.",
+        unit="seconds",
+        minimum=0,
+    )
+    memory_soft: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is replaced. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    memory_hard: int = setting(
+        0,
+        "Memory (PSS) of a worker above which it is killed after 10 seconds. 0: no limit.",
+        unit="megabytes",
+        minimum=0,
+    )
+    exit_on_crash_loop: bool = setting(
+        False,
+        "End the daemon when its processes crash again and again, instead of trying on.",
+    )
+    metrics: bool = setting(
+        True,
+        "Count the executions of each job and how long they take, for the dashboard.",
+    )
+    max_retries: int = setting(
+        25,
+        "Retries of a failing job whose own options give no number.",
+        unit="retries",
+        minimum=0,
+        maximum=1000,
+    )
+    dead_max_jobs: int = setting(
+        10_000, "Most jobs that the dead set keeps.", unit="jobs", minimum=1
+    )
+    dead_timeout: float = setting(
+        15_552_000.0, "Longest time that the dead set keeps a job.", unit="seconds", minimum=1
+    )
+    max_payload: int = setting(
+        1_048_576,
+        "Largest job that can be pushed, as JSON.",
+        unit="bytes",
+        minimum=1024,
+        maximum=536_870_912,
+    )
+    poll_interval: float = setting(
+        1.0,
+        "Time between two looks for retries and scheduled jobs that have become due.",
+        unit="seconds",
+        minimum=0.05,
+        maximum=3600,
+    )
+    tag: str = setting("", "Text that dashboards show beside this daemon.")
+    labels: tuple[str, ...] = setting(
+        (),
+        "Word that dashboards show with this daemon's processes.",
+        "--label",
+        check=no_spaces,
+        metavar="WORD",
+    )
+
+    @property
+    def queue_mode(self) -> QueueMode:
+        """How the queues are tried.
+
+        ``strict``: always in their order (no weights). ``random``: all weights are 1.
+        ``weighted``: otherwise; a queue without a weight then counts as 1.
+        """
+        weights = {queue.weight for queue in self.queues}
+        if weights <= {0}:
+            return "strict"
+        return "random" if weights == {1} else "weighted"
+
+    def redacted(self) -> Config:
+        """A copy that may be shown: the Redis password is masked."""
+        return replace(self, redis=redis_url.redact(self.redis))
+
+    def __repr__(self) -> str:
+        shown = ((one.name, getattr(self, one.name)) for one in SETTINGS)
+        text = (
+            (name, redis_url.redact(value) if name == "redis" else value) for name, value in shown
+        )
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in text)})"
+
+
+#: The description of every field of Config, in order.
+SETTINGS: tuple[Setting, ...] = describe(Config)
+_FIXED = tuple(one.name for one in SETTINGS if one.fixed)
+
+
+def fixed_changes(before: Config, after: Config) -> list[str]:
+    """Names of the settings that differ and must not, while a daemon runs.
+
+    >>> fixed_changes(Config(timeout=8.0, prefix="a:"), Config(timeout=9.0, prefix="b:"))
+    ['prefix']
+    """
+    return [name for name in _FIXED if getattr(before, name) != getattr(after, name)]

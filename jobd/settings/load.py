@@ -1,0 +1,329 @@
+"""Where the settings come from: defaults, the file, environment variables, flags.
+
+Each overrides those before it. All problems are found before anything is refused, so that they can
+be mended in one go.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jobd.errors import ConfigError
+from jobd.settings import workdir
+from jobd.settings.daemon import SETTINGS, Config
+from jobd.settings.dashboard import WEB_SETTINGS, WebConfig
+from jobd.settings.schema import Invalid, Setting
+from jobd.text.spelling import meant
+
+_ENVIRONMENTS = "environments"
+_WEB = "web"
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """What :func:`read` found: the settings as far as they are right, and everything wrong.
+
+    *origins* says, by field name, where a value that is not the default comes from; *wrong* names
+    the settings for which some source holds something unreadable.
+    """
+
+    config: Config
+    origins: dict[str, str]
+    problems: list[str]
+    wrong: set[str]
+
+    def settings(self) -> Config:
+        """The settings, if nothing is wrong.
+
+        Raises:
+            ConfigError: something is; the text names every problem with its place.
+        """
+        if self.problems:
+            raise ConfigError(_sentence(self.problems))
+        return self.config
+
+
+def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
+    """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it is there, or None."""
+    named = given or environment.get("JOBD_CONFIG")
+    if named:
+        return named
+    try:
+        os.lstat("jobd.toml")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # reading it says why: without its users everybody here would be an administrator
+    return "jobd.toml"
+
+
+def load(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    base: Path | None = None,
+) -> Config:
+    """The effective settings.
+
+    Args:
+        file: the TOML file, or None for none (see :func:`find_file`).
+        environment: environment variables, normally ``os.environ``.
+        flags: by field name, as text or as values; None and empty tuples count as not given.
+        base: what relative paths begin at; None for the working directory.
+
+    Raises:
+        ConfigError: something is wrong; the text names every problem with its place.
+
+    Example:
+        >>> load(None, {"JOBD_CONCURRENCY": "5"}, {"workers": "2"}).concurrency
+        5
+    """
+    return read(file, environment, flags, base).settings()
+
+
+def read(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    base: Path | None = None,
+) -> Reading:
+    """Like :func:`load`, but returns the problems beside what could be read."""
+    layer = _Layer(SETTINGS)
+    table = layer.open(file) if file else {}
+    for part in (table, *_sections(table).values()):
+        part.pop(_WEB, None)  # that of the dashboard, see load_web
+    sections = layer.take_sections(table, file)
+    layer.take_table(table, f"{file}: ")
+
+    above = _Layer(SETTINGS)
+    above.take_variables(environment)
+    above.take_flags(flags)
+
+    names = {**layer.values, **above.values}
+    chosen = sections.get(str(names.get("environment", Config().environment)))
+    for section in sections.values():
+        layer.problems += section.problems
+    for upper in (chosen, above):
+        if upper is not None:
+            layer.values |= upper.values
+            layer.origins |= upper.origins
+            layer.wrong |= upper.wrong
+    layer.problems += above.problems
+
+    config = _absolute(Config(**layer.values), base)
+    if config.logfile and config.logfile == config.pidfile:
+        layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
+    if config.group and not config.user:
+        layer.problems.append(f"group {config.group} is set without a user")
+    if 0 < config.memory_hard <= config.memory_soft:
+        layer.problems.append(
+            f"memory_hard ({config.memory_hard}) must be above memory_soft ({config.memory_soft}), "
+            "or a worker is killed before it can be replaced"
+        )
+    return Reading(config, layer.origins, layer.problems, layer.wrong)
+
+
+def load_web(
+    file: str | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+    name: str,
+) -> WebConfig:
+    """The effective settings of the dashboard: those of the section ``[web]``, of that of the
+    environment *name* (``[environments.NAME.web]``), of variables and flags; else as :func:`load`.
+
+    Raises:
+        ConfigError: something is wrong; the text names every problem with its place.
+    """
+    web, problems = read_web(file, environment, flags, name)
+    if problems:
+        raise ConfigError(_sentence(problems))
+    return web
+
+
+def read_web(
+    file: str | None, environment: Mapping[str, str], flags: Mapping[str, object], name: str
+) -> tuple[WebConfig, list[str]]:
+    """Like :func:`load_web`, but returns the problems beside what could be read. The file itself is
+    another's problem if it cannot be read, see :func:`read`."""
+    layer, chosen = _Layer(WEB_SETTINGS), dict[str, Any]()
+    table = _Layer(SETTINGS).open(file) if file else {}
+    parts = {"": table}
+    parts |= {f"{_ENVIRONMENTS}.{key}.": part for key, part in _sections(table).items()}
+    for above, part in parts.items():
+        section = part.get(_WEB, {})
+        here = _Layer(WEB_SETTINGS)
+        if isinstance(section, dict):
+            here.take_table(section, f"{file}: {above}{_WEB}.", others=())
+        else:
+            here.problems.append(f"{file}: {above}{_WEB} must be a section, [{above}{_WEB}]")
+        layer.problems += here.problems
+        if above in ("", f"{_ENVIRONMENTS}.{name}."):
+            chosen |= here.values
+    layer.take_variables(environment)
+    layer.take_flags(flags)
+    return WebConfig(**{**chosen, **layer.values}), layer.problems
+
+
+def _sections(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of the environments; what is none is reported by others."""
+    found = table.get(_ENVIRONMENTS)
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: section for name, section in items if isinstance(section, dict)}
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One source's values (or several that were merged), where each comes from, what is wrong."""
+
+    settings: tuple[Setting, ...]
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)
+    by_name: dict[str, Setting] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_name = {one.name: one for one in self.settings}
+
+    def take(self, name: str, raw: object, place: str, *, text: bool) -> None:
+        try:
+            self.values[name] = self.by_name[name].read(raw, text=text)
+        except Invalid as error:
+            self.problems.append(f"{place} {error}")
+            self.wrong.add(name)
+        else:
+            self.origins[name] = place
+
+    def open(self, file: str) -> dict[str, Any]:
+        import tomllib  # only those who have a file pay for it
+
+        try:
+            return tomllib.loads(content(file).decode("utf-8"))
+        except NotReadable as error:
+            self.problems.append(f"the configuration file {file} {error}")
+        except OSError as error:
+            self.problems.append(f"the configuration file {file}: {error.strerror}")
+        except UnicodeDecodeError as error:
+            self.problems.append(f"{file} is not UTF-8 text (byte {error.start})")
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{file} is not TOML: {error}")
+        except RecursionError:
+            self.problems.append(f"{file} is nested too deeply")
+        # It may be about any of them.
+        self.wrong |= self.by_name.keys()
+        return {}
+
+    def take_table(
+        self,
+        table: Mapping[str, Any],
+        place: str,
+        *,
+        top: bool = True,
+        others: tuple[str, ...] = (_ENVIRONMENTS, _WEB),
+    ) -> None:
+        for key, raw in table.items():
+            if key in self.by_name and (top or key != "environment"):
+                self.take(key, raw, place + key, text=False)
+            elif key in self.by_name:
+                self.problems.append(f"{place}{key} cannot be set inside an environment")
+            else:
+                known = [*self.by_name, *others] if top else list(self.by_name)
+                self.problems.append(f"{place}{key} is not a setting{_guess(key, known)}")
+
+    def take_sections(self, table: dict[str, Any], file: str | None) -> dict[str, _Layer]:
+        """Remove ``environments`` from *table*; one layer for each, so that all are checked."""
+        content = table.pop(_ENVIRONMENTS, {})
+        layers: dict[str, _Layer] = {}
+        for name, section in content.items() if isinstance(content, dict) else ():
+            layers[name] = _Layer(self.settings)
+            if isinstance(section, dict):
+                place = f"{file}: {_ENVIRONMENTS}.{name}."
+                layers[name].take_table(section, place, top=False)
+            else:
+                content = None
+        if not isinstance(content, dict):
+            self.problems.append(
+                f"{file}: {_ENVIRONMENTS} must hold sections like [{_ENVIRONMENTS}.production]"
+            )
+        return layers
+
+    def take_variables(self, environment: Mapping[str, str]) -> None:
+        for one in self.settings:
+            # An empty variable is one that is not set: container tools cannot say it otherwise.
+            variable = next((name for name in one.env if environment.get(name)), None)
+            if variable is not None:
+                raw = environment[variable]
+                words: object = raw.split() if one.repeatable else raw
+                self.take(one.name, words, f"${variable}", text=True)
+
+    def take_flags(self, flags: Mapping[str, object]) -> None:
+        for name, raw in flags.items():
+            if raw is not None and raw != ():
+                self.take(name, raw, "/".join(self.by_name[name].flags), text=True)
+
+
+def _guess(key: str, known: list[str]) -> str:
+    close = meant(key, known)
+    return f"; did you mean {close}?" if close else ""
+
+
+class NotReadable(Exception):
+    """What is there is no file that could be read to its end; the text says what it is."""
+
+
+def content(file: str) -> bytes:
+    """The bytes of *file*. It never blocks: at a reload it is the master who reads.
+
+    Raises:
+        OSError, NotReadable: they cannot be had.
+    """
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise NotReadable("is not a regular file")
+        content = os.read(fd, _MOST_BYTES + 1)
+    finally:
+        os.close(fd)
+    if len(content) > _MOST_BYTES:
+        raise NotReadable(f"is larger than {_MOST_BYTES:,} bytes")
+    return content
+
+
+def _absolute(config: Config, base: Path | None) -> Config:
+    """Paths made independent of the directory that a daemon works in later."""
+    try:
+        directory = workdir.here() / _from_home(config.directory)
+        base = (base or Path.cwd()) / _from_home(config.directory)
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory does not exist any more; change to one that does"
+        ) from None
+    paths: dict[str, Any] = {
+        one.name: str(base / _from_home(value))
+        for one in SETTINGS
+        if one.path and (value := getattr(config, one.name))
+    }
+    if config.directory:
+        paths["directory"] = str(directory)
+    return replace(config, **paths)
+
+
+def _from_home(path: str) -> Path:
+    """``~`` and ``~user`` replaced; as in a shell, a user that does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _sentence(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} settings are wrong:\n" + "\n".join(f"  {one}" for one in problems)

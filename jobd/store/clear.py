@@ -1,0 +1,47 @@
+"""A client of Redis whose errors are jobd's: for what applications and people call.
+
+Workers and keeper have the client library's errors, for they act on each kind in its own way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.exceptions import NoScriptError
+
+from jobd.store.trouble import unavailable
+
+
+class ClearClient(redis.Redis):
+    """One that raises :class:`jobd.errors.UnavailableError`; its connections are those of *client*.
+
+    A script that the server does not know is no error: the caller sends it.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__(connection_pool=client.connection_pool)
+        self._owner = client  # which would close the pool when it is collected
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            raise
+        except redis.RedisError as error:
+            raise unavailable(self, error) from None
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+        return _ClearPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+
+
+class _ClearPipeline(Pipeline):
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        try:
+            answers: list[Any] = super().execute(raise_on_error)
+        except redis.RedisError as error:
+            raise unavailable(self, error) from None
+        return answers

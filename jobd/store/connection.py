@@ -1,0 +1,166 @@
+"""Clients of Redis, made from a URL (see :mod:`jobd.settings.redis_url`).
+
+A client never sends a command twice. The client library's default would (up to eleven times,
+scripts included), and only the caller knows whether that is harmless. So that it need not be sent
+twice, a connection that has not been used for a while is tried first: a firewall may have forgotten
+it without a word.
+"""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import time
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+from jobd.errors import ConfigError
+from jobd.settings import redis_url
+from jobd.settings.schema import Invalid
+from jobd.store.sentinel import Sentinels
+
+TIMEOUT = 5.0
+"""Seconds that a command may take before its connection is given up."""
+
+IDLE = 4.0
+"""Seconds without use after which a connection is tried before it is used. Less than the pauses of
+what runs all the time: so no firewall sees its connections silent for longer than these."""
+
+PROOF = 0.5
+"""Seconds that it has for its answer."""
+
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+"""The kernel asks after 30 seconds of silence, which also keeps firewalls from forgetting."""
+
+
+def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
+    """A client with a pool of connections; nothing is sent before its first command.
+
+    Args:
+        url: see :mod:`jobd.settings.redis_url`.
+        timeout: seconds for connecting, and for each command, if *url* does not say otherwise.
+
+    Raises:
+        ConfigError: *url* is not understood, or asks for what jobd does not do.
+
+    Example:
+        >>> connect("redis://127.0.0.1:6379/0").get_connection_kwargs()["protocol"]
+        2
+    """
+    try:
+        place = redis_url.read(url)
+    except Invalid as error:
+        raise ConfigError(f"the URL of Redis, {redis_url.redact(url)}, {error}") from None
+    options: dict[str, Any] = {
+        # The same reply shapes on every version of the client, and no HELLO to old servers.
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        # A program with many threads gets a connection for each; it is never told to wait.
+        "max_connections": 2**31,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        **_anonymous(),
+        **place.options,
+    }
+    if place.scheme == "unix":
+        options |= {"connection_class": redis.UnixDomainSocketConnection, "path": place.path}
+        return _client(_Pool(**options))
+    options = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE, **options}
+    if place.scheme == redis_url.SENTINEL:
+        return _by_sentinel(place, options)
+    if place.scheme == "rediss":
+        options |= {"connection_class": redis.SSLConnection, "redis_connect_func": _greet}
+    (host, port), *_ = place.hosts
+    return _client(_Pool(host=host, port=port, **options))
+
+
+class _Proving(redis.ConnectionPool):
+    """Tries a connection that was idle for long, and replaces it if it does not answer."""
+
+    def __init__(self, *args: Any, health_check_interval: float = IDLE, **options: Any) -> None:
+        self.idle_limit = float(health_check_interval)
+        super().__init__(*args, **options)
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super().get_connection(*args, **options)
+        idle_since = getattr(connection, "idle_since", None)
+        if idle_since is not None and 0 < self.idle_limit < time.monotonic() - idle_since:
+            try:
+                _prove(connection)
+            except BaseException:
+                self.release(connection)
+                raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        connection.idle_since = time.monotonic()
+        super().release(connection)
+
+
+class _Pool(_Proving):
+    pass
+
+
+class _SentinelPool(_Proving, SentinelConnectionPool):
+    pass
+
+
+def _prove(connection: Any) -> None:
+    """Have *connection* answer a PING in time, or connect again."""
+    try:
+        connection.send_command("PING", check_health=False)
+        if connection.can_read(PROOF):
+            connection.read_response()
+            return
+    except redis.ResponseError:
+        return  # a user without the right to PING has got an answer as well
+    except (redis.ConnectionError, redis.TimeoutError):
+        pass
+    connection.disconnect()
+    connection.connect()
+
+
+def _client(pool: redis.ConnectionPool) -> redis.Redis:
+    made: redis.Redis = redis.Redis.from_pool(pool)
+    return made
+
+
+def _greet(connection: Any) -> None:
+    """Set a new TLS connection up, and read one reply.
+
+    After the handshake the server sends session tickets, which nothing reads before the first
+    reply. The pool would see bytes that nobody asked for, and throw the connection away.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    try:
+        connection.read_response()
+    except redis.ResponseError:
+        pass  # a user without the right to PING has read a reply as well
+
+
+def _anonymous() -> dict[str, Any]:
+    """Options that stop the client from introducing itself, which old servers count as errors."""
+    known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+    if "driver_info" in known:
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None}
+
+
+def _by_sentinel(place: redis_url.Address, options: dict[str, Any]) -> redis.Redis:
+    """A client that asks the Sentinels for the server whenever it connects."""
+    login = {
+        "username": options.pop("sentinel_username", None),
+        "password": options.pop("sentinel_password", None),
+    }
+    asking = {**options, **login, "db": 0}
+    pools = [_Pool(host=host, port=port, **asking) for host, port in place.hosts]
+    sentinels: Any = Sentinels([_client(pool) for pool in pools])
+    client: redis.Redis = sentinels.master_for(
+        place.service, connection_pool_class=_SentinelPool, **options
+    )
+    return client

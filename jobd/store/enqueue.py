@@ -1,0 +1,124 @@
+"""How a push reaches Redis.
+
+Ready-made protocol bytes on a pooled connection: one write, one read, about as fast as a single
+``LPUSH`` of the client library. The pool makes new connections after a fork, and replaces those
+that the server has closed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import hiredis
+import redis
+
+from jobd.errors import RefusedError, UnavailableError
+from jobd.store.keys import Keys
+from jobd.store.trouble import reason, where
+
+_pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+
+_NAMELESS: Any = (5, 3)
+_FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
+"""The command that a connection is taken for: the library wants it before 5.3, and warns since."""
+
+
+class Transport:
+    """Stores payloads, one round trip a call. Safe to share between threads."""
+
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
+        self._client = client
+        self._keys = Keys(prefix)
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        """Make the queues known and put payloads at their tails, in their order."""
+        packed = _pack(("SADD", self._keys.queues, *queues))
+        for name, payloads in queues.items():
+            packed += _pack(("LPUSH", self._keys.queue(name), *payloads))
+        self._send(packed, 1 + len(queues))
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        """Put payloads into the schedule at their times (s)."""
+        scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
+        self._send(_pack(("ZADD", self._keys.schedule, *scored)), 1)
+
+    def _send(self, packed: bytes, replies: int) -> None:
+        """One round trip.
+
+        A second attempt follows only a connection that could not be made, or a server that
+        refuses all writes (it was demoted): then the first attempt certainly stored nothing.
+
+        Raises:
+            UnavailableError: with the text of the client library's error, which stays out of the
+                traceback: its own is many times longer, and tells a caller nothing more. Who wants
+                it finds it as ``__context__``.
+        """
+        for last in (False, True):
+            try:
+                self._attempt(packed, replies)
+                return
+            except _NothingWrittenError as error:
+                if last:
+                    raise UnavailableError(
+                        f"Redis at {where(self._client)} did not take the job: {error}"
+                    ) from None
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise UnavailableError(
+                    f"Redis at {where(self._client)} failed during a push, so the job may or may "
+                    f"not be stored: {reason(error)}"
+                ) from None
+            except redis.ResponseError as error:
+                raise RefusedError(
+                    f"Redis at {where(self._client)} refused the push: {reason(error)}"
+                ) from None
+
+    def _attempt(self, packed: bytes, replies: int) -> None:
+        pool: Any = self._client.connection_pool
+        try:
+            connection = pool.get_connection(*_FOR)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise _NothingWrittenError(f"{reason(error)}{_advice(error)}") from error
+        try:
+            connection.send_packed_command([packed], check_health=False)
+            answers = [_answer(connection) for _ in range(replies)]
+        except BaseException:
+            # Whatever interrupted it (a signal, a Shutdown), replies may be outstanding.
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+        refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
+        if not refusals:
+            return
+        if len(refusals) == replies and all(map(_is_read_only, refusals)):
+            pool.disconnect(inuse_connections=False)
+            raise _NothingWrittenError(str(refusals[0])) from refusals[0]
+        raise refusals[0]
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a connection that could not be made."""
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.BusyLoadingError):
+        return ""  # that it runs is known
+    return (
+        ". Is it running, and at this address? It comes from configure() or Client(), else from "
+        "$JOBD_REDIS or $REDIS_URL"
+    )
+
+
+def _answer(connection: Any) -> Any:
+    """The next reply, or the error that the server answered with."""
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError as error:
+        return error
+
+
+def _is_read_only(error: Exception) -> bool:
+    return isinstance(error, redis.exceptions.ReadOnlyError)
+
+
+class _NothingWrittenError(Exception):
+    """An attempt failed and certainly stored nothing."""

@@ -1,0 +1,207 @@
+"""What one owner does with its in-flight jobs, as packed calls of the scripts.
+
+Nothing is sent here: the fetcher puts these calls into its pipeline, in order, on one connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from jobd.store import scripts
+from jobd.store.keys import Keys
+from jobd.store.protocol import Argument, pack
+
+LEASE = 60.0
+"""Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered). Only time
+in which the server could be reached counts; see ``lua/lease_clock.lua``."""
+
+CLOCK_STEP = LEASE / 6
+"""Seconds that the clock of the leases advances at most between two looks at it."""
+
+DAY_TTL = 5 * 365 * 86400
+"""Seconds that a day's counters are kept, as Sidekiq keeps them."""
+
+
+ScriptCall = tuple[list[str], list[Argument]]
+"""KEYS and ARGV of a script."""
+
+
+class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A job in flight: its number in the order of claims, its queue, its original bytes."""
+
+    sequence: int
+    queue: str
+    payload: bytes
+
+    @property
+    def tag(self) -> str:
+        """Its field in the in-flight hash.
+
+        >>> Claimed(7, "default", b"{}").tag
+        '7:default'
+        """
+        return f"{self.sequence}:{self.queue}"
+
+
+def split_tag(tag: bytes) -> tuple[int, str] | None:
+    """The sequence number and the queue; None for a field that no worker of ours has written.
+
+    >>> split_tag(b"7:low:er"), split_tag(b"7"), split_tag(b"7:\xff")
+    ((7, 'low:er'), None, None)
+    """
+    sequence, _, queue = tag.partition(b":")
+    try:
+        return (int(sequence), queue.decode()) if queue and sequence.isdigit() else None
+    except ValueError:
+        return None
+
+
+class InFlight:
+    """Packs the calls of one owner.
+
+    Args:
+        identity: the owner's.
+        queues: the names of the queues it works, in the order of the configuration.
+    """
+
+    def __init__(self, keys: Keys, identity: str, queues: Sequence[str]) -> None:
+        self._keys = keys
+        self._identity = identity
+        self._queues = tuple(queues)
+        self._hash = keys.inflight(identity)
+        self._waits = keys.waits(identity)
+        self._day = ""
+        self._counters: list[str] = []
+
+    def register(self) -> bytes:
+        keys = (self._keys.owners, self._keys.clock, self._waits)
+        return scripts.REGISTER.pack(keys, (self._identity, LEASE, *self._queues))
+
+    def release(self) -> bytes:
+        claims = (self._keys.claim(self._identity, queue) for queue in self._queues)
+        keys = (self._keys.owners, self._keys.clock, self._hash, self._waits, *claims)
+        return scripts.RELEASE.pack(keys, (self._identity,))
+
+    def held(self) -> bytes:
+        """Ask for the tags of everything in flight."""
+        return pack("HKEYS", self._hash)
+
+    def payload(self, sequence: int, queue: str) -> bytes:
+        """Ask for the payload of one of them."""
+        return pack("HGET", self._hash, f"{sequence}:{queue}")
+
+    def wait(self, queue: str, timeout: float) -> bytes:
+        """Block until a job arrives in *queue*, or *timeout* seconds have passed."""
+        return pack(
+            "BLMOVE",
+            self._keys.queue(queue),
+            self._keys.claim(self._identity, queue),
+            "RIGHT",
+            "LEFT",
+            timeout,
+        )
+
+    def place(self, queue: str) -> str:
+        """The key of a queue."""
+        return self._keys.queue(queue)
+
+    def look(self, queues: Iterable[str]) -> bytes:
+        """Ask how many of these have jobs."""
+        return pack("EXISTS", *map(self._keys.queue, queues))
+
+    def claim(
+        self, first: int, most: int, shares: Iterable[tuple[str, int]], *, limits: bool = False
+    ) -> bytes:
+        """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try.
+
+        Args:
+            limits: the shares say how many jobs there may be in all when that queue has given.
+        """
+        keys = [self._keys.owners, self._hash, self._keys.paused]
+        kind = "limits" if limits else "shares"
+        arguments: list[str | int] = [self._identity, first, most, kind]
+        for queue, share in shares:
+            keys.append(self._keys.queue(queue))
+            arguments += (queue, share)
+        return scripts.CLAIM.pack(keys, arguments)
+
+    def file(self, first: int, queue: str, *, wanted: bool = True) -> bytes:
+        """File what a blocking claim on *queue* has delivered, numbered from *first*; or return it,
+        where nothing more is *wanted*."""
+        return scripts.FILE.pack(*self._filing(first, queue, wanted=wanted))
+
+    def return_delivered(self) -> list[ScriptCall]:
+        """Calls of FILE that return all that blocking claims have delivered and none has filed."""
+        return [self._filing(0, queue, wanted=False) for queue in self._queues]
+
+    def _filing(self, first: int, queue: str, *, wanted: bool) -> ScriptCall:
+        keys = [
+            self._keys.owners,
+            self._hash,
+            self._keys.claim(self._identity, queue),
+            self._keys.paused,
+            self._keys.queue(queue),
+            self._keys.schedule,
+        ]
+        return keys, [self._identity, first, queue, int(not wanted)]
+
+    def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
+        processed = self._stats()[:2]
+        return scripts.ACKNOWLEDGE.pack(
+            (self._hash, *processed),
+            [DAY_TTL, *[f"{job.sequence}:{job.queue}" for job in jobs]],
+        )
+
+    def retry(self, job: Claimed, payload: bytes, at: float) -> bytes:
+        keys = (self._hash, self._keys.retry, *self._stats())
+        return scripts.RETRY.pack(keys, (DAY_TTL, job.tag, payload, repr(at)))
+
+    def bury(
+        self,
+        job: Claimed,
+        payload: bytes,
+        now: float,
+        *,
+        keep_from: float,
+        most: int,
+        counted: bool,
+    ) -> bytes:
+        keys = (self._hash, self._keys.dead, *self._stats())
+        arguments = (DAY_TTL, job.tag, payload, repr(now), repr(keep_from), most, int(counted))
+        return scripts.BURY.pack(keys, arguments)
+
+    def discard(self, job: Claimed) -> bytes:
+        return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
+
+    def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
+        """Return *jobs* to the head of their queues; those in *started* have been cut short."""
+        return scripts.GIVE_BACK.pack(*self.giving_back(jobs, started))
+
+    def giving_back(
+        self, jobs: Iterable[Claimed], started: frozenset[int] = frozenset()
+    ) -> ScriptCall:
+        """The call of GIVE_BACK for that."""
+        newest_first = sorted(jobs, reverse=True)
+        queues = sorted({job.queue for job in newest_first})
+        arguments: list[Argument] = [DAY_TTL]
+        for job in newest_first:
+            arguments += (job.tag, queues.index(job.queue) + 1, int(job.sequence in started))
+        lists = map(self._keys.queue, queues)
+        return [self._hash, *self._stats(), self._keys.schedule, *lists], arguments
+
+    def _stats(self) -> list[str]:
+        """Keys of the counters: processed, processed today, failed, failed today (UTC)."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        if day != self._day:
+            keys = self._keys
+            self._day = day
+            self._counters = [
+                keys.processed,
+                keys.processed_on(day),
+                keys.failed,
+                keys.failed_on(day),
+            ]
+        return self._counters

@@ -1,0 +1,139 @@
+"""The Lua scripts, one state transition each: their sources, their digests, and how to call them.
+
+Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
+but CLAIM, FILE and BEAT may be sent twice: the second time they find nothing to do. The first two
+take more jobs, under numbers that must not have been used before; BEAT takes another signal. What a
+person does to jobs may carry an entry for the audit log, which is written in the same step
+(:attr:`Script.audited`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from jobd.store.protocol import Argument, pack
+
+_FOLDER = files(__package__) / "lua"
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+_PRELUDES = {
+    "count(": _read("counting"),
+    "find_queued(": _read("find_queued"),
+    "fits(": _read("places"),
+    "forget_owner(": _read("lease_clock"),
+    "lease_clock(": _read("lease_clock"),
+    "put_back(": _read("places"),
+    "put_in_trash(": _read("trash"),
+    "reserve(": _read("reserve"),
+    "trim_dead(": _read("trimming"),
+}
+"""What is put before a script that calls such a function."""
+
+_AUDITED = _read("audited")
+_PLACE = "-- (the script itself)"
+
+
+class Script:
+    """One script.
+
+    Example:
+        >>> RENEW.name, len(RENEW.digest)
+        ('renew', 40)
+    """
+
+    def __init__(self, name: str) -> None:
+        source = _read(name)
+        preludes = dict.fromkeys(text for call, text in _PRELUDES.items() if call in source)
+        self.name = name
+        self._set_source("".join([*preludes, source]))
+
+    def _set_source(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def audited(self) -> Script:
+        """The same, with an entry in the audit log in the same step; see ``audited.lua``."""
+        made = Script(self.name)
+        made._set_source(_AUDITED.replace(_PLACE, self.source))
+        return made
+
+    def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
+        """The call as protocol bytes, for a pipeline on a :class:`~jobd.store.connection.Wire`."""
+        return pack("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    def load(self) -> bytes:
+        """``SCRIPT LOAD`` as protocol bytes."""
+        return pack("SCRIPT", "LOAD", self.source)
+
+    def __call__(
+        self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Call it now, and load it first where the server does not know it yet.
+
+        Raises:
+            redis.RedisError: the server refused, or did not answer.
+        """
+        try:
+            return client.evalsha(self.digest, len(keys), *keys, *arguments)
+        except redis.exceptions.NoScriptError:
+            # A server that restarted has forgotten it. NOSCRIPT means that nothing was done.
+            client.script_load(self.source)
+            return client.evalsha(self.digest, len(keys), *keys, *arguments)
+
+
+CLAIM = Script("claim")
+FILE = Script("file")
+ACKNOWLEDGE = Script("acknowledge")
+RETRY = Script("retry")
+BURY = Script("bury")
+DISCARD = Script("discard")
+GIVE_BACK = Script("give_back")
+REGISTER = Script("register")
+RELEASE = Script("release")
+RENEW = Script("renew")
+RECOVER = Script("recover")
+PROMOTE = Script("promote")
+LIST_WORK = Script("list_work")
+BEAT = Script("beat")
+SHOW_STACKS = Script("show_stacks")
+
+# What people do to jobs and workers.
+REMOVE = Script("remove")
+REPLACE = Script("replace")
+KILL = Script("kill")
+ADD_DEAD = Script("add_dead")
+RESCHEDULE = Script("reschedule")
+UNQUEUE = Script("unqueue")
+SIFT = Script("sift")
+MOVE = Script("move")
+MOVE_ALL = Script("move_all")
+CLEAR = Script("clear")
+RESTORE = Script("restore")
+PURGE = Script("purge")
+PAUSE = Script("pause")
+SIGNAL = Script("signal")
+PORTION = Script("portion")
+SCAN = Script("scan")
+OLDEST = Script("oldest")
+NEWEST = Script("newest")
+HASHES = Script("hashes")
+FIND_ENTRIES = Script("find_entries")
+LOCATE = Script("locate")
+RESET = Script("reset")
+ATTEMPT = Script("attempt")
+END_SESSION = Script("end_session")
+DEPLOY = Script("deploy")
+
+# What a worker sends on its pinned connection; it loads them all when it connects.
+OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)

@@ -1,0 +1,61 @@
+"""What an error of Redis says to people: the server's own words, and what to do about them."""
+
+from __future__ import annotations
+
+import re
+
+import redis
+from redis.sentinel import SentinelConnectionPool
+
+from jobd.errors import RefusedError, UnavailableError
+from jobd.text.masking import mask
+
+CLUSTER_ADVICE = (
+    "jobd does not work with Redis Cluster, which cannot change keys of different slots in one "
+    "step: use a server whose cluster mode is off, and Sentinel for failover"
+)
+_CLUSTER = (
+    redis.exceptions.AskError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.ClusterCrossSlotError,
+)
+# Of a command; of a command in a script; the same of old servers.
+_DENIED = re.compile(
+    r"no permissions to|ACL failure in script|executing the script can't (?:run|access)"
+)
+
+
+def reason(error: BaseException) -> str:
+    """What *error* says, in one line, and what to do where that can be known.
+
+    >>> reason(redis.exceptions.NoPermissionError("User app has no permissions to run 'info'"))
+    "User app has no permissions to run 'info'; docs/acl.md lists what is needed"
+    """
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, redis.exceptions.NoPermissionError) or _DENIED.search(text):
+        text += "; docs/acl.md lists what is needed"
+    elif isinstance(error, _CLUSTER) or "must reside in the same slot" in text:
+        text += f"; {CLUSTER_ADVICE}"
+    elif isinstance(error, redis.AuthenticationError):
+        text += "; check the user and the password in its URL"
+    return mask(text)
+
+
+def unavailable(client: redis.Redis, error: redis.RedisError) -> UnavailableError:
+    """What is raised for *error*, which stays its ``__context__``."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not isinstance(
+        error, redis.AuthenticationError
+    ):
+        return UnavailableError(f"Redis at {where(client)} does not answer: {reason(error)}")
+    return RefusedError(f"Redis at {where(client)} refuses: {reason(error)}")
+
+
+def where(client: redis.Redis) -> str:
+    """The address that *client* connects to, without what is secret."""
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return f"Sentinel's {pool.service_name}"
+    options = pool.connection_kwargs
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

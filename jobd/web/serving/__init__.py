@@ -1,0 +1,1 @@
+"""Serving the dashboard: the HTTP server and its limits."""

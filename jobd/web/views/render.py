@@ -1,0 +1,112 @@
+"""From data to a page: the templates, and what all of them know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from jobd.text.translatable import Text
+from jobd.web import language
+from jobd.web.access import session
+from jobd.web.access.users import Role, User
+from jobd.web.mount import path_within, prefix
+from jobd.web.request import state_of, url
+from jobd.web.views import present
+
+_environment = Environment(
+    loader=PackageLoader("jobd.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(present.FILTERS)
+_environment.globals.update(_=language.gettext, ngettext=language.ngettext)
+_environment.globals["Role"] = Role
+
+
+@cache
+def digest(path: str) -> str:
+    """Twelve hexadecimal digits that stand for the content of a file in ``static``."""
+    content = files("jobd.web").joinpath("static", path).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def static(request: Request, path: str) -> str:
+    """The address of a file that browsers may keep for ever: with other content it has another."""
+    return f"{prefix(request.scope)}/static/{path}?v={digest(path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One entry of the navigation: the page, its text, its key, and the counter beside it."""
+
+    page: str
+    text: Text
+    key: str
+    stat: str = ""
+
+
+TABS = (
+    Tab("overview", Text("Overview"), "o"),
+    Tab("busy", Text("Busy"), "b", "busy"),
+    Tab("queues", Text("Queues"), "u", "enqueued"),
+    Tab("retries", Text("Retries"), "r", "retries"),
+    Tab("scheduled", Text("Scheduled"), "s", "scheduled"),
+    Tab("dead", Text("Dead"), "d", "dead"),
+    Tab("metrics", Text("Metrics"), "m"),
+    Tab("audit", Text("Audit"), "a"),
+)
+"""The navigation, in its order."""
+
+
+def _here(request: Request) -> str:
+    """The tab that this page belongs to."""
+    paths: Mapping[str, str] = request.scope["jobd.paths"]
+    path = path_within(request.scope)
+    pages = [tab.page for tab in TABS if path.startswith(paths[tab.page])]
+    return max(pages, key=lambda page: len(paths[page]), default="")
+
+
+def render(
+    request: Request,
+    template: str,
+    /,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> Response:
+    """The page that *template* makes of *context*, in which *here* may name the tab."""
+    user: User | None = request.scope.get("jobd.user")
+    state = state_of(request)
+    spoken = language.of(request)
+    with language.speaking(spoken):
+        text = _environment.get_template(template).render(
+            request=request,
+            user=user,
+            title=state.title,
+            back=state.back,
+            language=spoken,
+            tabs=TABS,
+            here=context.pop("here", None) or _here(request),
+            logged_in=bool(session.user_name(request)),
+            may=lambda role: user is not None and user.role >= role,
+            url=lambda name, /, **query: url(request, name, **query),
+            static=lambda path: static(request, path),
+            csrf=lambda: session.form_token(request),
+            flash=session.take_flash(request),
+            **context,
+        )
+    response = HTMLResponse(text, status, headers)
+    response.headers["Content-Language"] = spoken.tag
+    if language.is_chosen(request):
+        response.headers.add_vary_header("Accept-Language")
+    return response

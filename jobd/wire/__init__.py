@@ -1,0 +1,1 @@
+"""Sidekiq's bytes: payloads, options, arguments and numbers. No I/O."""

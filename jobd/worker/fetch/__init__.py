@@ -1,0 +1,1 @@
+"""Claiming jobs and acknowledging them: the fetcher thread."""

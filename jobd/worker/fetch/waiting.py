@@ -1,0 +1,143 @@
+"""How an idle worker waits for jobs: by blocking claims (waits.py), by a watch (watch.py), or not
+at all where the server grants neither; then the fetcher looks once in a while.
+
+Blocking claims wake one worker and start the job at once, but each takes a connection, and three
+commands every time that it is begun and called back. So a worker of few queues uses nothing else,
+one of many queues never does, and one in between watches first, and begins them when nothing has
+come for a while: what they cost is then bounded, whatever jobs come how often.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import redis
+
+from jobd.runtime.ipc.scoreboard import MOST_WAITS, Page
+from jobd.runtime.log import log
+from jobd.runtime.process.wakeup import Bell
+from jobd.store.inflight import InFlight
+from jobd.store.pipeline import Wire
+from jobd.worker.fetch.blocking import BLOCK, Arrival, CannotBeCalledBack, Waits
+from jobd.worker.fetch.refusal import POLL
+from jobd.worker.fetch.tracking import Watch
+
+FEW = 3
+"""Queues for which blocking claims are cheap enough for each job."""
+
+LULL = 1.0
+"""Seconds without a job after which they are begun for more queues than that."""
+
+BUSY_BEAT = 0.1
+"""Seconds between beats of a worker that has jobs running and blocking claims for more. If it
+stops, others take what those deliver (see jobd/master/health/rescue.py)."""
+
+
+class Waiting:
+    """See the module.
+
+    Attributes:
+        queues: those with claim lists, into which blocking claims deliver.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        inflight: InFlight,
+        queues: Sequence[str],
+        bell: Bell,
+        page: Page,
+    ) -> None:
+        self.queues = tuple(queues) if len(queues) <= MOST_WAITS else ()
+        self._log = log.get("jobd.fetcher")
+        self._waits = Waits(client, inflight, self.queues, bell, page)
+        self._watch = Watch(client, inflight, queues, bell)
+        self._few = 0 < len(self.queues) <= FEW
+        self._may_block = bool(self.queues)
+        self._way: Waits | Watch = self._waits if self._few else self._watch
+        self._quiet_since = 0.0
+
+    @property
+    def armed(self) -> bool:
+        """Whether anything may be delivered, or is looked for."""
+        return self._way.armed
+
+    def covers(self, paused: Collection[str]) -> bool:
+        """Whether all queues that are not paused are empty, and the end of that will be told."""
+        return self._way.covers(paused)
+
+    def arm(self, paused: Collection[str], numbers: Callable[[int], int], *, busy: bool) -> float:
+        """Wait for jobs in every queue that is not paused, as far as that is granted.
+
+        Args:
+            numbers: sets so many sequence numbers aside for what may arrive; returns the first.
+            busy: jobs are running here.
+
+        Returns:
+            the seconds after which to call it again.
+
+        Raises:
+            redis.RedisError: a connection failed.
+        """
+        now = time.monotonic()
+        if not self.covers(paused):
+            self._quiet_since = now
+        lull = self._quiet_since + LULL - now
+        refusal = self._way.refusal
+        refused = refusal.active
+        try:
+            if self._may_block and self._blocks(paused, lull):
+                self._waits.arm(paused, numbers)
+            else:
+                self._watch.arm(paused, busy=busy)
+        except CannotBeCalledBack as error:
+            self._log.warning("queues_watched", error=str(error))
+            self._waits.close()
+            self._may_block = self._few = False
+            self._way = self._watch
+            return 0.0
+        if not self.covers(paused):
+            if refused:
+                refusal.tell()
+                return POLL
+            # Is it the server that is away? The other connection tells.
+            return 0.0
+        if self._way is self._waits:
+            return BUSY_BEAT if busy else BLOCK
+        return lull if self._may_block and lull > 0 else BLOCK
+
+    def _blocks(self, paused: Collection[str], lull: float) -> bool:
+        """Whether blocking claims are to be used now."""
+        if self._way is self._watch and lull <= 0 and self._waits.open(paused):
+            self._watch.disarm()
+            self._way = self._waits
+        return self._way is self._waits
+
+    def disarm(self, command: Wire) -> list[Arrival]:
+        """Wait no more; returns what arrived before. The *command* connection is used for it."""
+        self._watch.disarm()
+        arrivals = self._waits.disarm(command)
+        if not self._few:
+            self._way = self._watch
+        return arrivals
+
+    def sleep(self, seconds: float) -> list[Arrival]:
+        """Sleep until the bell rings, a job arrives, a queue has one or *seconds* have passed.
+
+        Raises:
+            redis.RedisError: a connection failed.
+        """
+        if self._way is self._waits:
+            return self._waits.sleep(seconds)
+        self._watch.sleep(seconds)
+        return []
+
+    def close(self) -> bool:
+        """Close the connections. What a claim delivered meanwhile stays in its list.
+
+        Returns:
+            Whether it is certain that nothing has been delivered that is not known here.
+        """
+        self._watch.close()
+        return self._waits.close()

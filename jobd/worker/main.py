@@ -1,0 +1,443 @@
+"""A worker process, seen from its main thread: it boots, works, goes quiet, stops.
+
+Booting loads the application, waits for Redis, and starts the threads. At the stop deadline the
+unfinished jobs are given back to Redis first; only then are their threads interrupted, so that a
+job is in a queue again whatever its thread does with the interruption.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from signal import Signals
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
+from jobd.jobs import context, hooks, loading, registry
+from jobd.jobs.client import configure, configured, destination
+from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
+from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc.scoreboard import BUSY
+from jobd.runtime.log import log
+from jobd.runtime.process import stacks
+from jobd.store.connection import connect
+from jobd.store.inflight import InFlight
+from jobd.store.keys import Keys
+from jobd.store.loops import Outage
+from jobd.store.server import identify
+from jobd.store.trouble import reason
+from jobd.text.printable import cut, name_of
+from jobd.wire import payload
+from jobd.wire.job_name import MOST, job_name, listed, shown_arguments
+from jobd.worker.beside import Beside
+from jobd.worker.fetch.fetcher import Fetcher
+from jobd.worker.fetch.order import QueueOrder
+from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.metrics import Metrics
+from jobd.worker.overdue import Overdue
+from jobd.worker.run.coroutines import Coroutines
+from jobd.worker.run.deadlines import Deadlines
+from jobd.worker.run.executor import Executor
+from jobd.worker.run.pool import Pool
+
+if TYPE_CHECKING:
+    from jobd.runtime.child.seat import Seat
+    from jobd.settings.daemon import Config
+
+GIVE_BACK = 5.0
+"""Seconds that Redis has, at the deadline, to take unfinished jobs back."""
+
+CLEAN_UP = 3.0
+"""Seconds that interrupted jobs have for their ``finally`` blocks."""
+
+ORPHANED = 20.0
+"""Most seconds that a worker goes on after its master has died."""
+
+LEAVE = 2.0
+"""Seconds for the last words to Redis."""
+
+
+_NO_JOBS = "name the module that defines them, or one that imports it (-r); every job will fail"
+_ELSEWHERE = (
+    "the application calls jobd.configure(): what its jobs push does not come to this daemon; "
+    "give both the same server and prefix"
+)
+_UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
+
+
+def main(seat: Seat) -> int:
+    """The whole life of a worker; returns its exit code."""
+    return Worker(seat).run()
+
+
+class Worker(Child):
+    """The main thread and what it starts."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        config = seat.config
+        self._identity = seat.identity
+        self._client = connect(config.redis)
+        keys = Keys(config.prefix)
+        order = QueueOrder(config.queues, config.queue_mode)
+        inflight = InFlight(keys, self._identity, order.names)
+        self._pool = Pool(config.concurrency, seat.page)
+        self._coroutines = Coroutines()
+        self._deadlines = Deadlines(self.bell.ring)
+        self._metrics = Metrics()
+        self._fold_at = 0.0
+        self._executor = Executor(
+            config, inflight, self._coroutines, self._deadlines, self._metrics
+        )
+        self._fetcher = Fetcher(
+            self._client, inflight, order, self._pool, seat.page, self.bell.ring
+        )
+        self._hooks = Beside("hooks", self.bell.ring)
+        self._decisions = Beside("overdue")
+        self._overdue = Overdue(
+            config.job_kill_grace,
+            self._deadlines,
+            self._pool,
+            self._executor,
+            self._fetcher,
+            self._decisions,
+        )
+        self._heartbeat = Heartbeat(
+            self._client,
+            keys,
+            self._identity,
+            config,
+            self._pool,
+            self._metrics,
+            self._on_remote_signal,
+            self._fetcher.doubt_lease,
+            self.bell.ring,
+        )
+        self._remote: deque[str] = deque()
+        self._working = False
+        self._quiet = False
+        self._idle_told = False
+        self._deadline: float | None = None
+        self._interrupted_told = 0
+
+    def run(self) -> int:
+        log.add_context(_running_job)
+        try:
+            self._boot()
+        except JobdError as error:
+            return self._failed(error)
+        while self.exit_code is None:
+            due = min(self._deadlines.next, math.inf if self._deadline is None else self._deadline)
+            self.turn(min(TURN, due - time.monotonic()))
+        return self.exit_code
+
+    # -- booting -------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        config = self.seat.config
+        if not config.preload:  # else the zygote, whose fork this is, has done the same
+            # What a job pushes goes where the job came from, unless the application says otherwise.
+            configure(config.redis, config.prefix, max_payload=config.max_payload)
+            loading.load(config.require)
+        self._wait_for_redis()
+        if self.ended():
+            return
+        try:
+            hooks.fire("startup", self._executor.report)
+        except BaseException as error:
+            self.log.exception("startup_hook_failed")
+            raise ApplicationError(
+                "a startup hook of the application raised "
+                f"{payload.class_of(error)}: {payload.message_of(error)}"
+            ) from error
+        loading.require_threads()
+        # The application, or what it imports, may have taken some of them.
+        self.seat.listen()
+        self._start_threads()
+        self._working = True
+        while not (self._fetcher.registered and self._heartbeat.seen) and not self.ended():
+            self.turn()
+        if self.ended():
+            return
+        # Said before the first claim: a worker that dies of its first job has not failed to boot.
+        self.tell({"type": "ready"})
+        if not self._quiet:
+            self._fetcher.resume()
+        self.log.info(
+            "worker_ready",
+            concurrency=config.concurrency,
+            queues=",".join(queue.name for queue in config.queues),
+        )
+        if self.seat.index == 0:
+            self._warn_of_the_application(config)
+
+    def _warn_of_the_application(self, config: Config) -> None:
+        """Of what is no fault by itself, and seldom meant."""
+        if not registry.all_jobs():
+            self.log.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
+        here, pushes = destination(config.redis, config.prefix), configured()
+        if pushes and pushes != here:
+            self.log.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
+        missing = registry.unserved([queue.name for queue in config.queues])
+        if missing:
+            self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
+
+    def _start_threads(self) -> None:
+        """All that this process will ever need of its own, so that a stop needs none."""
+        self._fetcher.quiet()
+        try:
+            self._pool.start(
+                self._executor.execute,
+                self._fetcher.finish,
+                self._fetcher.settle,
+                self._executor.give_up,
+            )
+            self._hooks.start()
+            self._decisions.start()
+            with signals_blocked():
+                self._fetcher.start()
+                self._heartbeat.start()
+        except RuntimeError as error:
+            raise ThreadsError(
+                f"concurrency {self._pool.size}: not all threads of the worker can be started "
+                f"({error}); raise their limit (ulimit -u, TasksMax), or lower it"
+            ) from None
+
+    def _wait_for_redis(self) -> None:
+        """Wait until the server answers; the master decides how long that may take."""
+        outage = Outage(self.log, self._client)
+        told = ""
+        while not self.ended():
+            try:
+                identify(self._client).require()
+            except redis.AuthenticationError as error:
+                raise UnavailableError(f"Redis refuses the password: {reason(error)}") from error
+            except redis.RedisError as error:
+                pause = outage.failed(error)
+                if (note := f"waiting for Redis: {reason(error)}") != told:
+                    told = note
+                    self.tell({"type": "booting", "note": note})
+                until = time.monotonic() + pause
+                while not self.ended() and (left := until - time.monotonic()) > 0:
+                    self.turn(left)
+            else:
+                outage.over()
+                return
+
+    def _failed(self, error: JobdError) -> int:
+        cause = error.__cause__
+        self.log.error("worker_cannot_start", error=str(error), exc_info=cause)
+        code = int(error.exit_code)
+        self.tell({"type": "failed", "code": code, "permanent": True, "reason": str(error)})
+        return code
+
+    # -- what the main thread hears --------------------------------------------------------------
+
+    def on_signal(self, signal: Signals) -> None:
+        cause = f"signal {signal.name.removeprefix('SIG')}"
+        match signal:
+            case Signals.SIGTERM:
+                self._stop_from_outside(self.seat.config.timeout, cause)
+            case Signals.SIGQUIT:
+                self._stop_from_outside(0.0, cause)
+            case Signals.SIGUSR1 | Signals.SIGTSTP:
+                self._quiet_from_outside(cause)
+            case _:
+                pass
+
+    def on_message(self, message: Message) -> None:
+        match message["type"]:
+            case "quiet":
+                self._go_quiet()
+            case "resume":
+                self._resume()
+            case "stop":
+                self._stop(message["deadline"])
+            case other:
+                self.log.warning("message_unknown", message=other)
+
+    def on_orphaned(self) -> None:
+        self.log.error("master_gone")
+        self._stop(time.monotonic() + min(self.seat.config.timeout, ORPHANED))
+
+    def _on_remote_signal(self, name: str) -> None:
+        """Called by the heartbeat's thread."""
+        self._remote.append(name)
+        self.bell.ring()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.seat.page.words[BUSY] = len(self._pool.working())
+        self._deadlines.enforce(now)
+        if now >= self._fold_at:
+            self._fold_at = now + TURN
+            self._metrics.fold()
+            if self._working:
+                self._pool.replace_lost(start=self._deadline is None)
+        if self._working:
+            self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
+        while self._remote:
+            self._obey(self._remote.popleft())
+        idle = not self._working or self._fetcher.idle
+        if self._quiet and idle and not self._idle_told:
+            self._idle_told = True
+            self.tell({"type": "idle"})
+        if self._deadline is None or self.exit_code is not None:
+            return
+        busy = self._hooks.busy
+        if idle and not busy:
+            self.exit_code = self._leave()
+        elif time.monotonic() >= self._deadline or (not busy and self._overdue.alone):
+            self.exit_code = self._cut_short()
+
+    def _obey(self, name: str) -> None:
+        cause = f"remote signal {name}"
+        match name:
+            case "TSTP":
+                self._quiet_from_outside(cause)
+            case "TERM":
+                self._stop_from_outside(self.seat.config.timeout, cause)
+            case "TTIN":
+                text = self.stacks()
+                self.log.warning("thread_dump", stack=text)
+                self._heartbeat.show_stacks(text)
+            case _:
+                self.log.warning("remote_signal_unknown", name=name)
+
+    # -- going quiet and stopping ----------------------------------------------------------------
+
+    def _quiet_from_outside(self, cause: str) -> None:
+        if not self._quiet:
+            self.tell({"type": "quieting", "cause": cause})
+            self._go_quiet()
+
+    def _stop_from_outside(self, timeout: float, cause: str) -> None:
+        self.tell({"type": "stopping", "cause": cause})
+        self.log.info("worker_told_to_stop", cause=cause)
+        self._stop(time.monotonic() + timeout)
+
+    def _go_quiet(self) -> None:
+        if not self._quiet:
+            self._quiet = True
+            self._idle_told = False
+            self._heartbeat.quiet = True
+            if self._working:
+                self._fetcher.quiet()
+                self._heartbeat.wake()
+                self._fire("quiet")
+            self.log.info("worker_quiet", running=len(self._pool.working()))
+        self.tell({"type": "quieted"})
+
+    def _resume(self) -> None:
+        if self._quiet and self._deadline is None:
+            self._quiet = False
+            self._heartbeat.quiet = False
+            if self._working:
+                self._fetcher.resume()
+                self._heartbeat.wake()
+            self.log.info("worker_resumed")
+        self.tell({"type": "resumed"})
+
+    def _stop(self, deadline: float) -> None:
+        """Stop until *deadline* (monotonic s); a later call can only make it earlier."""
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, deadline)
+            return
+        self._deadline = deadline
+        context.stopping.set()
+        self._go_quiet()
+        if self._working:
+            self._fire("shutdown")
+        left = max(0.0, deadline - time.monotonic())
+        self.log.info("worker_stopping", running=len(self._pool.working()), seconds=round(left, 1))
+
+    def _fire(self, event: Any) -> None:
+        """Run the application's hooks beside the main thread, which must keep listening."""
+        self._hooks.do(lambda: hooks.fire(event, self._executor.report))
+
+    def _running(self) -> tuple[int, str]:
+        """How many jobs run now, and which, in words."""
+        working = self._pool.working()
+        names = [job_name(work.job.payload) for work in working[:MOST]]
+        return len(working), listed(names, len(working))
+
+    def _cut_short(self) -> int:
+        """The deadline has passed: give the unfinished jobs back, then interrupt them. Those past
+        a deadline of their own have failed instead: they would be cut short again and again."""
+        running, jobs = self._running()
+        failed = self._overdue.fail()
+        self.log.warning("jobs_cut_short", running=running, overdue=failed, jobs=jobs)
+        returned = self._fetcher.surrender(GIVE_BACK)
+        self._tell_interrupted()
+        self._pool.interrupt()
+        self._coroutines.cancel_all()
+        if not self._pool.ended(CLEAN_UP):
+            running, jobs = self._running()
+            self.log.warning("jobs_do_not_end", running=running, jobs=jobs)
+        if not returned and (left := self._fetcher.holding):
+            self.log.error("jobs_not_given_back", jobs=left)
+        return self._leave()
+
+    def _tell_interrupted(self) -> None:
+        """Have the master know of the jobs that have gone back since it was told last."""
+        jobs = self._fetcher.interrupted - self._interrupted_told
+        if jobs:
+            self._interrupted_told += jobs
+            self.tell({"type": "interrupted", "jobs": jobs})
+
+    def _leave(self) -> int:
+        if not self._working:
+            return int(Exit.OK)
+        self._heartbeat.stop(LEAVE)
+        code = Exit.OK
+        # Without jobs there is nothing to sign off but an empty name, which its lease does as well.
+        if not self._fetcher.close(LEAVE) and self._fetcher.may_hold:
+            # The master has the keeper return what is left.
+            code = Exit.JOBS_LEFT
+        self._tell_interrupted()
+        try:
+            self._heartbeat.leave()
+        except redis.RedisError as error:
+            self.log.warning("worker_not_unlisted", error=str(error))
+        self._fire("exit")
+        self._hooks.wait(CLEAN_UP)
+        log.flush()  # of jobs that the fetcher could not acknowledge any more
+        self.log.info("worker_stopped")
+        return int(code)
+
+    def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
+        now = time.monotonic_ns()
+        idents = {name_of(thread, 200): thread.ident for thread in threading.enumerate()}
+        notes = {
+            ident: f"{job_name(work.job.payload) or 'a malformed job'} "
+            f"from {cut(work.job.queue, 200)}, for {(now - work.started) / 1e9:.1f} s"
+            + (f", with {shown_arguments(work.job.payload)}" if arguments else "")
+            for work in self._pool.working()
+            if (ident := idents.get(work.thread)) is not None
+        }
+        holding = self._fetcher.holding
+        heading = (
+            f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
+            f"{holding} {'job' if holding == 1 else 'jobs'} in flight"
+        )
+        waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
+        idle = [
+            ident
+            for name, ident in idents.items()
+            if name in self._pool.names | waiting and ident is not None and ident not in notes
+        ]
+        if busy:
+            return stacks.dump(heading, notes, others=self._coroutines.stacks(), only=notes)
+        return stacks.dump(heading, notes, idle, self._coroutines.stacks())
+
+
+def _running_job() -> dict[str, object]:
+    """Fields for every log line that is written inside a job."""
+    job = context.running_job()
+    if job is None:
+        return {}
+    return {"class": job.name, "jid": job.jid, "queue": job.queue}

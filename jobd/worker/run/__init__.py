@@ -1,0 +1,1 @@
+"""Running jobs: the threads, and how each execution ends."""

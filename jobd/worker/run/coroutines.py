@@ -1,0 +1,172 @@
+"""The asyncio thread: runs what jobs return to be awaited, as those that are ``async def`` do.
+
+One event loop per worker, started by the first such job. The job thread waits for the coroutine,
+so that concurrency, middleware, retries and shutdown are the same for both kinds of job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import types
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any
+
+from jobd.errors import JobdError, JobTimeout
+from jobd.jobs.functions import awaited
+from jobd.runtime.process import forks
+
+
+class Coroutines:
+    """Runs awaitables on its own thread, for callers on others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self._thread = 0
+        forks.on_copy(self._copied)
+
+    def run(self, awaitable: Awaitable[Any], seconds: float | None = None) -> Any:
+        """Run it to its end, with the context variables of the caller, who finds there afterwards
+        what it has set.
+
+        Args:
+            seconds: that it may take.
+
+        Raises:
+            JobTimeout: it took longer, and was cancelled.
+            asyncio.CancelledError: it was cancelled, perhaps by :meth:`cancel_all`.
+        """
+        run = _Run(awaitable, seconds)
+        del awaitable
+        loop = self._running_loop()
+        loop.call_soon_threadsafe(run.start, loop)
+        run.ended.wait()
+        for variable, value in run.context.items():
+            variable.set(value)
+        error, run.error = run.error, None
+        if error is None:
+            return run.value
+        try:
+            raise error
+        finally:
+            # Its traceback has this frame: with them in it, all that the job had would stay.
+            del error, run
+
+    def cancel_all(self) -> None:
+        """Cancel every coroutine: the worker's deadline has passed."""
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(_cancel_tasks)
+
+    def stacks(self) -> list[str]:
+        """Where each running coroutine is, for a thread dump."""
+        if self._loop is None:
+            return []
+        return [
+            f"{task.get_name()}: {frame.f_code.co_filename}:{frame.f_lineno}"
+            for task in asyncio.all_tasks(self._loop)
+            if (frame := _innermost(task.get_coro()))
+        ]
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    loop = asyncio.new_event_loop()
+                    try:
+                        threading.Thread(
+                            target=self._run, args=(loop,), name="asyncio", daemon=True
+                        ).start()
+                    except BaseException:
+                        loop.close()
+                        raise
+                    self._loop = loop
+        return self._loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the worker stops: a job whose tasks leave by ``sys.exit``, or which stops the loop,
+        must not end it for the others."""
+        self._thread = threading.get_ident()
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                forks.end(error)  # else it is in the result of that task as well
+
+    def _copied(self) -> None:
+        """A coroutine has forked, perhaps, and this is the copy. It may finish its step, but none
+        of the other coroutines may go on in it: they do in the worker."""
+        loop = self._loop
+        if loop is not None and threading.get_ident() == self._thread:
+            task = asyncio.current_task(loop)
+            # The standard library's loops have it, and no other way to what is due in this turn.
+            getattr(loop, "_ready", deque()).clear()
+            loop.call_soon(_end_copy, task)
+
+
+class _Run:
+    """One awaitable on its way: what comes of it goes not through its task, but past it, so that
+    no exception is kept by what its own traceback refers to."""
+
+    def __init__(self, awaitable: Awaitable[Any], seconds: float | None) -> None:
+        self.ended = threading.Event()
+        self.context = contextvars.copy_context()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._awaitable: Awaitable[Any] | None = awaitable
+        self._seconds = seconds
+        self._task: asyncio.Task[None] | None = None  # the loop itself has only weak references
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._task = loop.create_task(self._drive(), context=self.context)
+        except BaseException as error:  # noqa: BLE001 - of the application's task factory
+            self.error = error
+            self.ended.set()
+
+    async def _drive(self) -> None:
+        try:
+            result, self._awaitable = awaited(self._awaitable), None
+            if self._seconds is not None:
+                result = _limited(result, self._seconds)
+            self.value = await result
+            forks.end()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the job
+            forks.end(error)
+            self.error = error
+        finally:
+            self._task = None
+            self.ended.set()
+
+
+async def _limited(result: Awaitable[Any], seconds: float) -> Any:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await result
+    except TimeoutError as error:
+        if limit.expired():
+            raise JobTimeout from error
+        raise
+
+
+def _innermost(coroutine: Any) -> types.FrameType | None:
+    """Where it is: in what it awaits, if that is a coroutine."""
+    while hasattr(inner := getattr(coroutine, "cr_await", None), "cr_frame"):
+        coroutine = inner
+    frame: types.FrameType | None = getattr(coroutine, "cr_frame", None)
+    return frame
+
+
+def _end_copy(task: asyncio.Task[Any] | None) -> None:
+    if task is not None and not task.done():
+        forks.end(JobdError("what an async job forks cannot await: the loop is the worker's"))
+    forks.end(task.exception() if task is not None and not task.cancelled() else None)
+
+
+def _cancel_tasks() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()

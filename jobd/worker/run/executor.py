@@ -1,0 +1,212 @@
+"""The executor: what happens around the function of one job.
+
+From the outside in: the log context, the retry guard (every exception ends here), the server
+middleware, the function. It says how the job is to be ended in Redis and sends nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+from jobd.errors import JobdError, PayloadError, Shutdown
+from jobd.jobs import context, hooks, registry
+from jobd.jobs.functions import finished, refuse_unrun
+from jobd.jobs.middleware import server_middleware
+from jobd.jobs.registry import Definition
+from jobd.runtime.log import log
+from jobd.runtime.process import forks
+from jobd.settings.daemon import Config
+from jobd.store.inflight import Claimed, InFlight
+from jobd.text.printable import cut
+from jobd.wire import payload
+from jobd.worker.metrics import Metrics
+from jobd.worker.run.coroutines import Coroutines
+from jobd.worker.run.deadlines import Deadlines
+from jobd.worker.run.pool import cut_short
+from jobd.worker.run.retry import Retry
+from jobd.worker.run.settlement import Settlement
+
+
+class Executor:
+    """Runs jobs, in any thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        inflight: InFlight,
+        coroutines: Coroutines,
+        deadlines: Deadlines,
+        metrics: Metrics,
+    ) -> None:
+        self._coroutines = coroutines
+        self._deadlines = deadlines
+        self._metrics = metrics if config.metrics else None
+        self._log = log.get("jobd.job")
+        # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
+        self._log_done = log.get_held("jobd.job")
+        # Asked once: a line that is not written must not cost its arguments.
+        self._verbose = config.log_level in ("debug", "info")
+        self._debug = config.log_level == "debug"
+        self._timed = self._verbose or config.metrics
+        self._retry = Retry(config, inflight, self.report)
+
+    def execute(self, job: Claimed) -> Settlement | None:
+        """Run *job*. To be called in a context of its own, which is gone when it has ended.
+
+        Returns:
+            None when it is done, else the call that ends it.
+
+        Raises:
+            Shutdown: it was cut short at the stop deadline, after it had been given back.
+        """
+        try:
+            work = payload.parse(job.payload)
+        except PayloadError as error:
+            self._log.error("job_malformed", queue=job.queue, error=str(error))
+            self.report(error, {"context": "Invalid JSON for job", "jobstr": job.payload})
+            return self._retry.malformed(job, error)
+        definition = None
+        current = context.CurrentJob(work, job.payload, job.queue, None)
+        context.set_current(current)
+        began = time.monotonic() if self._timed else 0.0
+        if self._debug:
+            self._log.debug("job_start")
+        try:
+            definition = current.definition = registry.lookup(work.class_)
+            if server_middleware:
+                server_middleware.invoke(
+                    current, current.payload, job.queue, lambda: self._perform(definition, work)
+                )
+            else:
+                self._perform(definition, work)
+        except BaseException as error:
+            forks.end(error)
+            if cut_short():
+                raise Shutdown from error
+            return self._failed(job, definition, error, began)
+        else:
+            if self._timed:
+                elapsed = time.monotonic() - began
+                if self._metrics is not None:
+                    name, wrapped = work.class_, work.wrapped
+                    self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
+                if self._verbose:
+                    self._log_done.info("job_done", elapsed=round(elapsed, 3))
+            return None
+
+    def report(self, error: BaseException, about: dict[str, Any]) -> None:
+        """Tell the application's error handlers."""
+        forks.end(error)
+        for handler in hooks.error_handlers:
+            try:
+                refuse_unrun("an error handler", handler(error, about))
+            except BaseException as second:
+                forks.end(second)
+                if cut_short():
+                    raise
+                self._log.exception("error_handler_failed")
+
+    def _perform(self, definition: Definition, work: payload.Work) -> Any:
+        if definition.timeout is not None:
+            return self._perform_in_time(definition, work, definition.timeout)
+        result = self._call(definition, work)
+        if result is None:
+            return None
+        return finished(definition.name, result, self._coroutines.run)
+
+    def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
+        def call() -> Any:
+            end = time.monotonic() + seconds
+            result = self._call(definition, work)
+            # The exception would not reach a thread that waits for a coroutine.
+            left = end - time.monotonic()
+            return finished(definition.name, result, partial(self._coroutines.run, seconds=left))
+
+        return self._deadlines.run(seconds, call)
+
+    def _call(self, definition: Definition, work: payload.Work) -> Any:
+        try:
+            result = definition.function(*work.args, **work.kwargs)
+        except BaseException as error:
+            forks.end(error)
+            raise
+        if forks.copied:
+            forks.end()
+        return result
+
+    def fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
+        """How *job* is to be ended, which *error* befell and whose own thread does not say so.
+
+        Args:
+            began: when it did (monotonic s).
+        """
+        return Context().run(self._fail, job, error, began)
+
+    def _fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
+        work = payload.parse(job.payload)
+        definition = registry.lookup(work.class_)
+        context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
+        return self._failed(job, definition, error, began)
+
+    def give_up(self, job: Claimed, why: str) -> Settlement:
+        """How *job* is to be ended, of which :meth:`execute` has raised an error called *why*."""
+        return self._retry.unexplained(job, why)
+
+    def _failed(
+        self, job: Claimed, definition: Definition | None, error: BaseException, began: float
+    ) -> Settlement:
+        _leave_us_out(error)
+        about: dict[str, Any] = {}
+        try:
+            settlement = self._retry.failed(job, definition, error)
+            about = payload.decode(job.payload)
+        except JobdError as second:
+            # A field that no execution needs is broken, e.g. a number out of any range.
+            self._log.error("job_malformed", queue=job.queue, error=str(second))
+            settlement = self._retry.malformed(job, second)
+        # For an unknown one anybody could make up any number of names.
+        if definition is not None and self._metrics is not None:
+            self._metrics.failed(_counted_as(definition.name, about.get("wrapped")))
+        said = {
+            "error": f"{payload.class_of(error)}: {cut(payload.message_of(error), 500)}",
+            "outcome": settlement.outcome,
+            **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
+        }
+        try:
+            self._log.warning("job_failed", **said, exc_info=error)
+        except BaseException as second:
+            if cut_short():
+                raise
+            self._log.warning("job_failed", **said, unreadable=payload.class_of(second))
+        self.report(error, {"context": "Job raised exception", "job": about})
+        return settlement
+
+
+def _counted_as(name: str, wrapped: object) -> str:
+    """The name under which an execution of the job *name* is counted: as in Sidekiq, that of the
+    job that it wraps, if the payload says one."""
+    return wrapped if type(wrapped) is str and 0 < len(wrapped) <= payload.MAX_CLASS else name
+
+
+OUR_FILES = frozenset(
+    code.co_filename
+    for code in (
+        Executor.execute.__code__,
+        Deadlines.run.__code__,
+        registry.lookup.__code__,
+        Coroutines.run.__code__,
+        finished.__code__,
+    )
+)
+"""What stands between a job's thread and its function, and says nothing about the job."""
+
+
+def _leave_us_out(error: BaseException) -> None:
+    """Have the traceback begin in the job."""
+    tb = payload.traceback_of(error)
+    while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
+        tb = tb.tb_next
+    BaseException.with_traceback(error, tb)  # the error's own class may say otherwise

@@ -1,0 +1,255 @@
+"""The pool: the threads that run jobs.
+
+The threads take claimed jobs from one queue in order. Each shows on the scoreboard which job it
+runs, so that the master can tell after a crash which jobs had started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import NamedTuple
+
+from jobd.errors import Shutdown
+from jobd.runtime.ipc.scoreboard import DEADLINE, IDENT, PAYLOAD, START, STARTED, WORD, Page
+from jobd.runtime.log import log
+from jobd.runtime.process import forks
+from jobd.store.inflight import Claimed
+from jobd.wire import job_name
+from jobd.wire.payload import class_of
+from jobd.worker.run.settlement import Settlement
+
+Execute = Callable[[Claimed], Settlement | None]
+Finish = Callable[[Claimed], None]
+Settle = Callable[[Settlement], None]
+GiveUp = Callable[[Claimed, str], Settlement]
+
+
+LOOK = 0.02
+"""Seconds between looks whether an interrupted thread is done."""
+
+
+class Working(NamedTuple):
+    """A job that runs: the thread's name, the job, and its start in monotonic ns."""
+
+    thread: str
+    job: Claimed
+    started: int
+
+
+def cut_short() -> bool:
+    """Whether this thread's job is somebody else's by now, so that what it raises is no failure.
+    Only that tells: a job may raise Shutdown, or anything else, by itself."""
+    thread = threading.current_thread()
+    return isinstance(thread, JobThread) and thread.cut_short
+
+
+class JobThread(threading.Thread):
+    """Runs jobs until it is interrupted or the process ends.
+
+    Attributes:
+        job: what it runs now.
+        cut_short: its job has been given back, or has failed by word of the main thread. Set
+            before the thread is told, and never unset: the process is about to leave.
+        lost: it has ended, and its job is settled.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        jobs: queue.SimpleQueue[Claimed],
+        page: Page,
+        execute: Execute,
+        finish: Finish,
+        settle: Settle,
+        give_up: GiveUp,
+    ) -> None:
+        super().__init__(name=f"job-{number}", daemon=True)
+        self._jobs = jobs
+        self._execute = execute
+        self._finish = finish
+        self._settle = settle
+        self._give_up = give_up
+        self._words = page.words
+        self._memory = page.memory
+        self._at = page.thread_offset(number)
+        self.job: Claimed | None = None
+        self.cut_short = False
+        self.lost = False
+
+    @property
+    def busy(self) -> bool:
+        return self.job is not None and self.is_alive()
+
+    @property
+    def working(self) -> Working | None:
+        job, started = self.job, self._words[self._at + STARTED]
+        return Working(self.name, job, started) if job is not None else None
+
+    def show_deadline(self, at: float) -> None:
+        """Show until when the running job may run (monotonic s); 0 for any time."""
+        self._words[self._at + DEADLINE] = int(at * 1e9)
+
+    def run(self) -> None:
+        words, at, memory = self._words, self._at, self._memory
+        show, offset, now = START.pack_into, (at + STARTED) * WORD, time.monotonic_ns
+        take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
+        words[at + IDENT] = threading.get_ident()
+        while True:
+            try:
+                job = take()
+                self.job = job
+                payload = job.payload
+                if len(payload) > PAYLOAD:
+                    payload = job_name.brief(payload)
+                show(memory, offset, now(), payload)
+                words[at] = job.sequence
+                end = Context().run(execute, job)
+                if forks.copied:
+                    forks.end()
+                words[at] = 0
+                self.job = None
+                if end is None:
+                    finish(job)
+                else:
+                    settle(end)
+            except BaseException as error:  # noqa: BLE001 - logged, and the thread goes on
+                forks.end(error)
+                if self.cut_short:
+                    return
+                try:
+                    self._failed(error)
+                except BaseException:  # noqa: BLE001 - e.g. no memory; see Pool.replace_lost
+                    return
+
+    def _failed(self, error: BaseException) -> None:
+        """No error of the job (`execute` deals with those), but ours, or one that cannot even be
+        looked at. The thread goes on, and so must the job."""
+        why = class_of(error)
+        job = self.abandon(why)
+        logger = log.get("jobd.pool").bind(**job_name.log_fields(job.payload if job else b""))
+        try:
+            logger.exception("job_thread_failed")
+        except BaseException as second:  # noqa: BLE001 - a property of the job's own error
+            logger.error("job_thread_failed", error=why, unreadable=class_of(second))
+
+    def abandon(self, why: str) -> Claimed | None:
+        """Have the job that it runs, if any, end in the dead set: in flight it would keep its place
+        for as long as this process lives."""
+        if (job := self.job) is not None:
+            self._settle(self._give_up(job, why))
+        self.job = None
+        self._words[self._at] = 0
+        return job
+
+
+class Pool:
+    """All job threads of a worker."""
+
+    def __init__(self, threads: int, page: Page) -> None:
+        self.size = threads
+        self.queue: queue.SimpleQueue[Claimed] = queue.SimpleQueue()
+        self._page = page
+        self._threads: list[JobThread] = []
+        self._make: Callable[[int], JobThread]
+
+    def start(self, execute: Execute, finish: Finish, settle: Settle, give_up: GiveUp) -> None:
+        """Start the threads.
+
+        Args:
+            execute: runs one job; returns how it is to be ended in Redis, or None when it is done.
+            finish: told a job that is done.
+            settle: told the end of any other.
+            give_up: how a job is to be ended whose execution ended with an error of our own; told
+                the name of that.
+        """
+
+        def make(number: int) -> JobThread:
+            return JobThread(number, self.queue, self._page, execute, finish, settle, give_up)
+
+        self._make = make
+        self._threads = [make(number) for number in range(self.size)]
+        for thread in self._threads:
+            thread.start()
+
+    def replace_lost(self, *, start: bool) -> None:
+        """Notice threads that have ended, which none should: settle their jobs, and start others
+        in their place.
+
+        Args:
+            start: False where no thread is to be started any more.
+        """
+        alive = set(os.listdir("/proc/self/task"))  # noqa: PTH208 - many names, and no paths
+        logger = log.get("jobd.pool")
+        for number, thread in enumerate(self._threads):
+            # A thread that C code has ended is alive to Python.
+            if (thread.is_alive() and str(thread.native_id) in alive) or thread.cut_short:
+                continue
+            if not thread.lost:
+                thread.lost = True
+                job = thread.abandon("its thread has ended")
+                fields = job_name.log_fields(job.payload if job else b"")
+                logger.error("job_thread_ended", lost=thread.name, **fields)
+            if start:
+                new = self._make(number)
+                try:
+                    new.start()
+                except RuntimeError as error:
+                    logger.error("job_thread_not_started", error=str(error))
+                    return
+                self._threads[number] = new
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the job threads."""
+        return frozenset(thread.name for thread in self._threads)
+
+    def newest_started(self) -> int:
+        """The highest sequence number among the running jobs, 0 when none runs."""
+        return max(self._page.sequences(), default=0)
+
+    def working(self) -> list[Working]:
+        """The jobs that run now."""
+        return [working for thread in self._threads if (working := thread.working)]
+
+    def take_back(self) -> list[Claimed]:
+        """Take all jobs that have not started, in order; no thread will run them any more."""
+        taken: list[Claimed] = []
+        while True:
+            try:
+                job = self.queue.get_nowait()
+            except queue.Empty:
+                return taken
+            taken.append(job)
+
+    def interrupt(self) -> None:
+        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job: all that there are
+        have been given back.
+
+        A thread that is inside a C call gets it when that call returns.
+        """
+        for thread in self._threads:
+            thread.cut_short = True
+        for thread in self._threads:
+            if thread.job is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Shutdown)
+                )
+
+    def ended(self, timeout: float) -> bool:
+        """Wait until no thread runs a job any more.
+
+        Returns:
+            Whether that was so within *timeout* seconds.
+        """
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            # One whose job ended just before sleeps until there is another job: it is done, too.
+            while thread.busy and (left := deadline - time.monotonic()) > 0:
+                thread.join(min(left, LOOK))
+        return not any(thread.busy for thread in self._threads)

@@ -1,0 +1,1 @@
+"""The zygote, which has imported the application and forks workers."""

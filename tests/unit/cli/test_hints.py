@@ -1,0 +1,120 @@
+"""What people type by mistake is told them, with the command that does what they want."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobctl import cli as jobctl
+from jobd.cli import main as jobd
+from jobd.jobs import loading
+
+MISTAKES = {
+    "jobctl top": "jobctl has no command top: jobctl status shows",
+    "jobctl ps": "jobctl status shows",
+    "jobctl stats": "jobctl status shows",
+    "jobctl stauts": "did you mean status?",
+    "jobctl relaod": "did you mean reload?",
+    "jobctl reopen_logs": "did you mean reopen-logs?",
+    "jobctl kill": "jobctl stop stops the daemon",
+    "jobctl restart": "jobctl reload replaces the workers, with fresh code",
+    "jobctl start": "a daemon is started by jobd: jobd start",
+    "jobctl run": "a daemon is started by jobd: jobd run",
+    "jobctl check": "that is done by jobd: jobd check",
+    "jobctl web": "that is done by jobd: jobd web",
+    "jobctl help": "jobctl --help lists the commands",
+    "jobctl queues": "dashboard, jobd web",
+    "jobctl logs": "jobctl status shows where the log is",
+    "jobctl pause": "jobctl quiet",
+    "jobctl pause mail": "a queue is paused in the dashboard, jobd web",
+    "jobctl stop --force": "--timeout 0 stops at once, and --kill kills what does not stop",
+    "jobctl stop -t 5": "--timeout SECONDS says how long jobs may run on",
+    "jobctl stop 5": "--timeout SECONDS says how long jobs may run on",
+    "jobctl stop worker.0": "jobctl retire worker.0 replaces one worker",
+    "jobctl reload worker.0": "jobctl retire worker.0 replaces one",
+    "jobctl quiet mail": "it quiets the whole daemon",
+    "jobctl status worker.0": "jobctl threads worker.0 shows what one of them does",
+    "jobctl status --watch": "watch -n 1 jobctl status shows it again and again",
+    "jobctl xyzzy": "jobctl has no command xyzzy; see jobctl --help",
+    "jobctl status -P jobd.pid": "it goes before the command, jobctl -P … status",
+    "jobctl stop -C jobd.toml": "it goes before the command, jobctl -C … stop",
+    "jobctl --json status": "it goes behind it, jobctl status --json …",
+    "jobctl --timeout 3 stop": "it goes behind it, jobctl stop --timeout …",
+    "jobctl stop --timeout 2m": "2m is not a number of seconds from 0 to 86400",
+    "jobctl stop --timeout -1": "-1 is not a number of seconds",
+    "jobctl stop --timeout nan": "nan is not a number of seconds",
+    "jobctl reload --timeout 3": "--timeout says how long --wait waits: give both",
+    "jobctl retire keeper": "keeper is not a worker: give one as jobctl status names it",
+    "jobctl retire": "Missing argument 'SLOT'; see jobctl retire --help",
+    "jobctl scale many": "many is not a number of workers, such as 4; see jobctl scale --help",
+    "jobctl scale 0": "jobctl quiet has the daemon take no jobs, jobctl stop ends it",
+    "jobctl scale 1.5": "1.5 is not a number of workers",
+    "jobd status": "a running daemon is controlled by jobctl: jobctl status",
+    "jobd scale 3": "a running daemon is controlled by jobctl: jobctl scale",
+    "jobd restart": "jobctl reload replaces the workers",
+    "jobd worker": "jobd run works in the foreground",
+    "jobd chekc": "did you mean check?",
+    "jobd -r app": "it goes behind it, jobd start -r …",
+    "jobd -C jobd.toml run": "it goes behind it, jobd start -C …",
+    "jobd run app": "unexpected extra argument (app); the application is given with -r",
+    "jobd run -r app -q mail,": "a weight belongs there, as in mail,2",
+    "jobd run -r app -q mail,low": "give each its own, -q mail -q low, ",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_explained_in_a_line(
+    line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tool, *arguments = line.split()
+    main = jobctl.main if tool == "jobctl" else jobd.main
+    assert main(arguments) in (2, 64, 78)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith(f"{tool}: ")
+    assert MISTAKES[line] in shown.err
+
+
+def test_of_what_is_no_near_miss_nothing_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a list of processes it was said that the daemon might be stopped."""
+    for word in ("top", "ps", "tasks", "post", "shop", "scare", "quit"):
+        jobctl.main([word])
+        assert "did you mean stop" not in capsys.readouterr().err
+
+
+REQUIRED = {
+    "shop.welcome": "welcome is not a module, but a function or class in the module shop: "
+    "give -r shop",
+    "shop.PRICE": "PRICE is not a module, but something in the module shop: give -r shop",
+    "shop.nothing": "the module shop has no nothing; to load the module, give -r shop",
+    "shop:welcome": "a module is given without what is in it: -r shop",
+    "shop.py:welcome": "-r shop.py",
+    "./shop.py:welcome": "a file is given without what is in it: -r ./shop.py",
+    "shop,orders": "give each module its own -r: -r shop -r orders",
+    "shpo": "did you mean shop?",
+    "orders/jobs": "did you mean orders/jobs.py?",
+    "./orders": "./orders is a directory; give a module of it, -r orders.NAME, or a file",
+    "orders.jobs.py": "did you mean orders/jobs.py, or orders.jobs?",
+    "orders.nothing": "there is no module orders.nothing in ",
+    "./lost.py": "ModuleNotFoundError: No module named 'missing' (",
+    ".shop": "a module has no dot in front of it",
+    "nothing.py": "there is no file ",
+    "elsewhere": "start jobd in the application's directory or set directory",
+}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_what_was_meant_by_require_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop.py").write_text("PRICE = 3\ndef welcome(): ...\n")
+    (tmp_path / "lost.py").write_text("import missing\n")
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / "__init__.py").touch()
+    (tmp_path / "orders" / "jobs.py").touch()
+    trial = loading.attempt([name], str(tmp_path), 30)
+    assert REQUIRED[name] in trial.error
+    assert trial.error.startswith(f"cannot import the application {name}: ")

@@ -1,0 +1,88 @@
+"""What `jobctl status --check` makes of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobctl.codes import Code
+from jobctl.daemon.health import verdict
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    child = {"role": "worker.0", "pid": 7, "state": "ready", "reason": "", "trouble": ""}
+    keeper = {**child, "role": "keeper", "pid": 8}
+    fine = {"state": "running", "cause": "started", "degraded": False, "crash_loop": ""}
+    fine |= {"outage": None, "reload_trouble": "", "unrecovered": 0, "backing_off": []}
+    fine |= {"memory_short": ""}
+    fine |= {"keeper": keeper, "zygotes": [], "workers": [child]}
+    return {**fine, **changes}
+
+
+def worker(**changes: Any) -> list[dict[str, Any]]:
+    return [{**answer()["workers"][0], **changes}]
+
+
+OUTAGE = {"seconds": 12.0, "error": "Error 111", "processes": ["keeper"]}
+CASES: dict[str, tuple[dict[str, Any], Code, str]] = {
+    "fine": ({}, Code.DONE, "ok: running, 1 of 1 workers ready"),
+    "reloading": ({"state": "reloading"}, Code.DONE, "ok: reloading"),
+    "crash loop": (
+        {"degraded": True, "crash_loop": "6 crashes"},
+        Code.DEGRADED,
+        "crash loop: 6 crashes (running, 1 of 1 workers ready)",
+    ),
+    "outage": ({"outage": OUTAGE}, Code.NO_REDIS, "Redis unavailable for 12 s: Error 111"),
+    "quiet": ({"state": "quiet", "cause": "me"}, Code.NOT_SERVING, "takes no jobs: quiet (me)"),
+    "starting": ({"state": "starting"}, Code.NOT_SERVING, "takes no jobs: starting"),
+    "stopping": ({"state": "stopping"}, Code.NOT_SERVING, "takes no jobs: stopping"),
+    "no worker": ({"workers": []}, Code.NOT_SERVING, "no worker is ready"),
+    "booting": ({"workers": worker(state="booting")}, Code.NOT_SERVING, "no worker is ready"),
+    "back-off": (
+        {"backing_off": [{"role": "worker.1", "seconds": 3.0, "cause": "exit code 1"}]},
+        Code.TROUBLE,
+        "worker.1 has crashed: exit code 1 (running, 1 of 2 workers ready)",
+    ),
+    "to be started": (
+        {"empty": ["worker.1", "keeper"]},
+        Code.DONE,
+        "ok: running, 1 of 2 workers ready",
+    ),
+    "replaced": (
+        {"workers": [*worker(state="booting"), *worker(), *worker(state="stopping")]},
+        Code.DONE,
+        "ok: running, 1 of 1 workers ready",
+    ),
+    "hung": ({"workers": worker(trouble="hung")}, Code.TROUBLE, "worker.0 (pid 7) hung"),
+    "one is quiet": (
+        {"workers": [*worker(), *worker(role="worker.1", state="quiet", reason="signal USR1")]},
+        Code.TROUBLE,
+        "worker.1 (pid 7) is quiet: signal USR1",
+    ),
+    "failed reload": (
+        {"reload_trouble": "reload failed: no module"},
+        Code.TROUBLE,
+        "reload failed: no module",
+    ),
+    "full": ({"memory_short": "nearly full"}, Code.TROUBLE, "nearly full"),
+    "unrecovered": ({"unrecovered": 2}, Code.TROUBLE, "jobs of 2 dead workers"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_code_and_the_line_say_what_is_wrong(case: str) -> None:
+    changes, code, text = CASES[case]
+    found, line = verdict(answer(**changes))
+    assert (found, text in line) == (code, True), line
+    assert "\n" not in line
+
+
+def test_the_worst_counts_and_all_is_told() -> None:
+    code, line = verdict(
+        answer(unrecovered=1, outage=OUTAGE, degraded=True, crash_loop="6 crashes", state="quiet")
+    )
+    assert code == Code.DEGRADED
+    parts = ["crash loop: 6", "Redis unavailable", "takes no jobs", "dead workers"]
+    assert [part for part in parts if part in line] == parts
+    assert sorted(parts, key=line.index) == parts

@@ -1,0 +1,81 @@
+"""Every code block of the guides is true: it runs, and prints what the page says."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+import jobd
+from jobd.jobs import hooks
+from jobd.testing import EmbeddedServer
+from tests.support.daemon import environment
+
+DOCS = Path(__file__).parents[3] / "docs"
+BLOCK = re.compile(r"^```(?:python|pycon)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def clean(
+    server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The test server is the usual one, and nothing registered on a page stays behind."""
+    monkeypatch.setenv("JOBD_REDIS", server.url)
+    monkeypatch.setattr(hooks, "_hooks", {event: [] for event in hooks._hooks})
+    jobd.configure()
+    yield
+    jobd.client_middleware.clear()
+    jobd.server_middleware.clear()
+    jobd.error_handlers.clear()
+    jobd.death_handlers.clear()
+
+
+PAGES = ["jobs", "guarantees", "api", "limits", "from-celery", "from-rq", "from-sidekiq"]
+"""The blocks of Python on each run one after the other, as one program. What is marked ``py`` or
+``rb`` is code of other tools."""
+
+
+@pytest.mark.parametrize("page", [*(f"{name}.md" for name in PAGES), "../README.md"])
+def test_blocks_are_true(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (DOCS / page).read_text()
+    names: dict[str, Any] = {"__name__": "app"}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    blocks = list(BLOCK.finditer(text))
+    assert blocks
+    for block in blocks:
+        line = text.count("\n", 0, block.start()) + 1
+        if block[1].startswith(">>>"):
+            test = doctest.DocTest(
+                doctest.DocTestParser().get_examples(block[1]), names, page, page, line, None
+            )
+            test.globs = names  # DocTest copies them, but a page is one program
+            runner.run(test, clear_globs=False)
+        else:
+            source = "\n" * line + block[1]
+            exec(compile(source, str(DOCS / page), "exec", dont_inherit=True), names)
+    assert runner.failures == 0, capsys.readouterr().out
+
+
+def test_the_tests_of_a_page_pass(tmp_path: Path) -> None:
+    """docs/testing.md is a file of tests."""
+    blocks = BLOCK.findall((DOCS / "testing.md").read_text())
+    (tmp_path / "test_shop.py").write_text("\n\n".join(blocks))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = "".join(blocks).count("def test_")
+    assert tests > 5
+    assert f"{tests} passed" in done.stdout
