@@ -202,7 +202,7 @@ def said(done: subprocess.CompletedProcess[str], code: int, text: str) -> None:
 
 _HANG = """
 import os, sys
-import jobctl.daemon
+import jobctl.daemon.pidfile
 from jobctl.cli import main
 
 reader, _writer = os.pipe()

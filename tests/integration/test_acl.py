@@ -192,7 +192,7 @@ def test_a_start_without_a_permission_ends_with_its_name(
     guarded.change(f"-{command}")
     running = Daemon(tmp_path, guarded.url)
     running.write_app(APP)
-    refused = running.start("--start-timeout", "4")
+    refused = running.start("--start-timeout", "12")
     running.check()
     assert refused.returncode == 69, refused.stderr
     assert re.search(SENTENCE.format(command), refused.stderr), refused.stderr

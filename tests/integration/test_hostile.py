@@ -245,7 +245,7 @@ def test_no_working_directory_is_said_in_a_sentence(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     for module, arguments in (("jobd", "run -r app"), ("jobctl", "status")):
-        script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m {module}.cli {arguments}"
+        script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m {module} {arguments}"
         done = subprocess.run(
             ["sh", "-c", script], capture_output=True, text=True, env=environment(), check=False
         )

@@ -70,7 +70,7 @@ programs() {
     for name in jobd jobctl; do
         printf '%s\n' '#!/bin/sh' 'export PYTHONPATH=/opt/checkout:/opt/site' \
             'export LD_LIBRARY_PATH=/opt/python/lib PYTHONDONTWRITEBYTECODE=1' \
-            "exec /opt/python/bin/python3 -m $name.cli \"\$@\"" > "opt/jobd/bin/$name"
+            "exec /opt/python/bin/python3 -m $name \"\$@\"" > "opt/jobd/bin/$name"
         chmod 755 "opt/jobd/bin/$name"
     done
 }

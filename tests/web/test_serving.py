@@ -154,7 +154,8 @@ def test_wrong_settings_are_refused(
 
 def test_without_its_packages_it_says_which_one_is_missing(here: dict[str, str]) -> None:
     code = (
-        "import sys; sys.modules['starlette'] = None; from jobd.cli import main; sys.exit(main())"
+        "import sys; sys.modules['starlette'] = None\n"
+        "from jobd.cli.main import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "web"],
@@ -212,7 +213,7 @@ def said(text, **given):
     echo(text, **given)
     os.kill(os.getpid(), signal.SIGTERM)
 click.echo = said
-from jobd.cli import main
+from jobd.cli.main import main
 sys.exit(main())
 """
     with serving(tmp_path, settings=here, code=code) as served:
@@ -234,9 +235,9 @@ def test_a_request_that_hangs_does_not_keep_it(tmp_path: Path, here: dict[str, s
 def test_who_never_ends_his_headers_is_left(tmp_path: Path, here: dict[str, str]) -> None:
     code = """
 import sys
-from jobd.web import protocol
+from jobd.web.serving import protocol
 protocol.HEADERS_WITHIN = 0.3
-from jobd.cli import main
+from jobd.cli.main import main
 sys.exit(main())
 """
     with serving(tmp_path, settings=here, code=code) as served:

@@ -63,9 +63,9 @@ def test_who_guesses_learns_nothing_of_those_who_are_logged_in(
 
 QUICK = """
 import resource, sys
-from jobd.web import protocol
+from jobd.web.serving import protocol
 {}
-from jobd.cli import main
+from jobd.cli.main import main
 sys.exit(main())
 """
 """The command with something else set."""
@@ -182,7 +182,7 @@ def test_who_takes_his_answer_slowly_gets_it(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_stolen_cookie_stays_worthless_however_often_somebody_logs_out(
     tmp_path: Path, guarded: dict[str, str]
 ) -> None:
-    code = QUICK.format("from jobd.web import ended; ended.MOST_OF_USER = 10")
+    code = QUICK.format("from jobd.web.access import revoked as ended; ended.MOST_OF_USER = 10")
     with serving(tmp_path, settings=guarded, code=code) as served:
 
         def log_in(client: httpx2.Client, name: str) -> None:

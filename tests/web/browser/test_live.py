@@ -16,7 +16,7 @@ SHORT = """
 import sys
 from jobd.web import live
 live.EVERY, live.LASTS = 0.2, 0.5
-from jobd.cli import main
+from jobd.cli.main import main
 sys.exit(main())
 """
 
