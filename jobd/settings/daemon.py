@@ -1,4 +1,4 @@
-"""Every setting of jobd, in one frozen object. Where their values come from: sources.py."""
+"""Every setting of jobd, in one frozen object. Where their values come from: load.py."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ BESIDE = {
 }
 """What is sent in a way that this test does not see."""
 FOLDERS = {
-    "daemon": ["keeper", "worker", "redis/inflight.py", "api/processes.py"],
+    "daemon": ["keeper", "worker", "store/inflight.py", "api/processes.py"],
     "client": [],
     "dashboard": ["api", "web"],
 }

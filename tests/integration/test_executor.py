@@ -166,7 +166,7 @@ def test_the_traceback_begins_in_the_job(execute: Run, capfd: pytest.CaptureFixt
     said = capfd.readouterr().err
     assert "job_failed" in said
     assert "in trace" in said
-    assert "worker/executor.py" not in said
+    assert "worker/run/executor.py" not in said
 
 
 def test_an_exception_that_cannot_be_shown_is_logged(

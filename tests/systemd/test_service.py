@@ -129,7 +129,7 @@ def test_06_a_master_that_stays_stopped_is_ended_by_the_watchdog_and_no_job_is_l
     # The ABRT was systemd's; a stopped process dies of it, and says where it was, only when let go.
     assert re.search(r"Main process exited, code=(killed|dumped), status=6/ABRT", journal)
     stacks = journal.partition("Fatal Python error: Aborted")[2]
-    assert "master/master.py" in stacks.partition("Extension modules")[0]
+    assert "master/main.py" in stacks.partition("Extension modules")[0]
 
 
 def test_reload_brings_new_code_or_fails_and_keeps_the_old(

@@ -1,9 +1,10 @@
 """The watch: one connection that learns of jobs in any number of queues.
 
-Blocking claims (waits.py) take a connection for each queue, and a command each time that they are
-called back. With many queues the worker looks instead whether any of them has a job, by one command
-(``EXISTS``), and has the server remember that it has looked (``CLIENT TRACKING``): the server then
-says once of each queue that it has changed. Nothing is delivered; the fetcher claims as usual.
+Blocking claims (blocking.py) take a connection for each queue, and a command each time that they
+are called back. With many queues the worker looks instead whether any of them has a job, by one
+command (``EXISTS``), and has the server remember that it has looked (``CLIENT TRACKING``): the
+server then says once of each queue that it has changed. Nothing is delivered; the fetcher claims as
+usual.
 
 All idle workers hear of a push. Each looks again after a short time of its own, and most find that
 the job has gone already; so a push costs one message and one look for each idle worker. However

@@ -1,5 +1,5 @@
-"""How an idle worker waits for jobs: by blocking claims (waits.py), by a watch (watch.py), or not
-at all where the server grants neither; then the fetcher looks once in a while.
+"""How an idle worker waits for jobs: by blocking claims (blocking.py), by a watch (tracking.py), or
+not at all where the server grants neither; then the fetcher looks once in a while.
 
 Blocking claims wake one worker and start the job at once, but each takes a connection, and three
 commands every time that it is begun and called back. So a worker of few queues uses nothing else,
