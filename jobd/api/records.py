@@ -264,11 +264,6 @@ class JobRecord:
         since = self.enqueued_at or self.created_at
         return max(0.0, now - since) if since is not None else 0.0
 
-    @property
-    def ahead(self) -> int | None:
-        """The same as :attr:`before`."""
-        return self._place
-
     # -- asking and changing ---------------------------------------------------------------------
 
     def iterable_state(self) -> IterableState | None:

@@ -13,8 +13,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from jobd.text.printable import shown
+from jobd.wire.options import QUEUE_NAME
 
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -242,7 +242,7 @@ def queue_name(name: str) -> str:
     """
     if not name:
         raise Invalid("has an empty queue name")
-    if not _QUEUE_NAME.fullmatch(name):
+    if not QUEUE_NAME.fullmatch(name):
         raise Invalid(
             f"has the queue name {show(name)}; a name may hold only the letters a-z and A-Z, "
             "digits and the signs _ : . - (a weight follows a comma: mail,2)"

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 
 from jobd.errors import UnavailableError
+from jobd.store.server import OLDEST
 from jobd.testing.tether import spawn
 
-OLDEST = (6, 2)
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _WHEELS = {

@@ -68,14 +68,14 @@ _LACKING = {
 }
 """Options of other tools for what jobd does not do. Ruby's gems take some of them as fields."""
 
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
 
 def check_queue(name: object) -> str:
     """*name* if it is a queue's name, else ArgumentError."""
     if type(name) is not str or not name:
         raise ArgumentError(f"queue must be a non-empty string, not {name!r}")
-    if not _QUEUE_NAME.fullmatch(name):
+    if not QUEUE_NAME.fullmatch(name):
         raise ArgumentError(
             f"queue {name!r} cannot be shown by dashboards: use only the letters A-Z and a-z, "
             "digits and the characters _ : . -"

@@ -63,7 +63,7 @@ def why(api: Api, place: Place, job: JobRecord) -> list[Reason]:
         return why_in_flight(api, job.jid)
     if isinstance(job, SortedEntry):
         return why_waiting(api, job)
-    return why_queued(api, job, job.ahead)
+    return why_queued(api, job, job.before)
 
 
 def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]:
