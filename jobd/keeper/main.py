@@ -16,7 +16,8 @@ from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.takeover import Takeover
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
-from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.messages import FromChild, FromMaster, Unknown
 from jobd.runtime.process import stacks
 from jobd.store.connection import connect
 from jobd.store.keys import Keys
@@ -46,7 +47,7 @@ class Keeper(Child):
         self._takeover = Takeover(client, keys, self._on_taken_over)
         others = (self._takeover, Prune(client, keys), Eviction(client, self._on_short))
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
-        self._done: list[Message] = []
+        self._done: list[FromChild] = []
         self._short = self._short_told = ""
         self._deadline: float | None = None
 
@@ -55,7 +56,7 @@ class Keeper(Child):
             for loop in self._loops:
                 loop.start()
         # Ready whether or not Redis is there: it has nothing to boot, and waits by itself.
-        self.tell({"type": "ready"})
+        self.tell(messages.Ready())
         while self.exit_code is None:
             self.turn(TURN if self._deadline is None else self._deadline - time.monotonic())
         return self.exit_code
@@ -64,30 +65,30 @@ class Keeper(Child):
         if signal in (Signals.SIGTERM, Signals.SIGQUIT):
             self._stop()
 
-    def on_message(self, message: Message) -> None:
-        match message["type"]:
-            case "workers":
-                self._leases.vouch_for(message["identities"])
-            case "recover":
+    def on_message(self, message: FromMaster | Unknown) -> None:
+        match message:
+            case messages.Workers():
+                self._leases.vouch_for(message.identities)
+            case messages.Recover():
                 self._recovery.recover(
                     Death(
-                        message["identity"],
-                        frozenset(message["running"]),
-                        message["cause"],
-                        dict(message["stacks"]),
+                        message.identity,
+                        frozenset(message.running),
+                        message.cause,
+                        dict(message.stacks),
                     )
                 )
-            case "take over":
-                self._takeover.take_over(message["identity"], message["waits"])
-            case "quiet":
+            case messages.TakeOver():
+                self._takeover.take_over(message.identity, message.waits)
+            case messages.Quiet():
                 self._scheduler.quiet = True
-            case "resume":
+            case messages.Resume():
                 self._scheduler.quiet = False
                 self._scheduler.wake()
-            case "stop":
+            case messages.Stop():
                 self._stop()
-            case other:
-                self.log.warning("message_unknown", message=other)
+            case _:
+                self.log.warning("message_unknown", message=messages.type_of(message))
 
     def tick(self) -> None:
         # The scheduler asks most often; quiet, it does not ask at all.
@@ -95,7 +96,7 @@ class Keeper(Child):
         self.tell_outage(missed or self._recovery.outage)
         if (short := self._short) != self._short_told:
             self._short_told = short
-            self.tell({"type": "memory_short", "why": short})
+            self.tell(messages.MemoryShort(short))
         while self._done:
             self.tell(self._done.pop(0))
         if self._deadline is None or self.exit_code is not None:
@@ -113,12 +114,12 @@ class Keeper(Child):
 
     def _on_recovered(self, identity: str, jobs: int) -> None:
         """Called by the recovery's thread."""
-        self._done.append({"type": "recovered", "identity": identity, "jobs": jobs})
+        self._done.append(messages.Recovered(identity, jobs))
         self.bell.ring()
 
     def _on_taken_over(self, identity: str, jobs: int) -> None:
         """Called by the takeover's thread."""
-        self._done.append({"type": "taken over", "identity": identity, "jobs": jobs})
+        self._done.append(messages.TakenOver(identity, jobs))
         self.bell.ring()
 
     def _on_short(self, why: str) -> None:

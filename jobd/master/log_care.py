@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from jobd.master.children.child_events import Staff
+from jobd.runtime.ipc import messages
 from jobd.runtime.log import log
 from jobd.runtime.log.file import LogFile
 
@@ -44,4 +45,4 @@ class OwnLog:
         for child in self._staff.slots.children():
             child.workplace.dump.trim()
         if self._logfile.moved() and self.reopen() is None:
-            self._staff.tell({"type": "reopen"})
+            self._staff.tell(messages.Reopen())

@@ -32,6 +32,7 @@ from jobd.master.rollout.recycle import Recycle
 from jobd.master.rollout.reload import Reload
 from jobd.master.stop import Stop
 from jobd.runtime.child.birth import become_subreaper
+from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.launch import Launch, Verdict
 from jobd.runtime.log import log
 from jobd.runtime.log.file import LogFile
@@ -255,14 +256,14 @@ class Master:
             self.enter(Phase.QUIETING, cause)
             if reloading:  # else systemd would wait for the end of what it takes for a reload
                 self.notifier.ready(self.line())
-            self.staff.tell({"type": "quiet"})
+            self.staff.tell(messages.Quiet())
 
     def resume(self, cause: str) -> None:
         """Take jobs again, also in workers that were quieted one by one."""
         self._quiet_when_ready = ""
         if self.phase.quiet:
             self.enter(Phase.RUNNING, f"resumed: {cause}")
-        self.staff.tell({"type": "resume"})
+        self.staff.tell(messages.Resume())
         self._reload.resumed()
 
     # What children do --------------------------------------------------------------------------
@@ -278,7 +279,7 @@ class Master:
         self._boot.child_ready(child)
         self._oversight.child_ready(child)
         if self.phase.quiet:
-            child.tell({"type": "quiet"})
+            child.tell(messages.Quiet())
 
     def child_gone(self, child: Child, cause: str) -> None:
         self._reload.exited(child, cause)

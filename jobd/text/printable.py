@@ -178,7 +178,7 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list | tuple):
         return [_each(one, change) for one in value]
     if isinstance(value, msgspec.Struct):
-        return _each(msgspec.structs.asdict(value), change)
+        return _each(msgspec.to_builtins(value, enc_hook=text_of), change)
     return value
 
 

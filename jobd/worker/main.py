@@ -20,7 +20,8 @@ from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, Unavail
 from jobd.jobs import context, hooks, loading, registry
 from jobd.jobs.client import configure, configured, destination
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
-from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.messages import FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import BUSY
 from jobd.runtime.log import log
 from jobd.runtime.process import stacks
@@ -164,7 +165,7 @@ class Worker(Child):
         if self.ended():
             return
         # Said before the first claim: a worker that dies of its first job has not failed to boot.
-        self.tell({"type": "ready"})
+        self.tell(messages.Ready())
         if not self._quiet:
             self._fetcher.resume()
         self.log.info(
@@ -220,7 +221,7 @@ class Worker(Child):
                 pause = outage.failed(error)
                 if (note := f"waiting for Redis: {reason(error)}") != told:
                     told = note
-                    self.tell({"type": "booting", "note": note})
+                    self.tell(messages.Booting(note))
                 until = time.monotonic() + pause
                 while not self.ended() and (left := until - time.monotonic()) > 0:
                     self.turn(left)
@@ -232,7 +233,7 @@ class Worker(Child):
         cause = error.__cause__
         self.log.error("worker_cannot_start", error=str(error), exc_info=cause)
         code = int(error.exit_code)
-        self.tell({"type": "failed", "code": code, "permanent": True, "reason": str(error)})
+        self.tell(messages.Failed(code, permanent=True, reason=str(error)))
         return code
 
     # -- what the main thread hears --------------------------------------------------------------
@@ -249,16 +250,16 @@ class Worker(Child):
             case _:
                 pass
 
-    def on_message(self, message: Message) -> None:
-        match message["type"]:
-            case "quiet":
+    def on_message(self, message: FromMaster | Unknown) -> None:
+        match message:
+            case messages.Quiet():
                 self._go_quiet()
-            case "resume":
+            case messages.Resume():
                 self._resume()
-            case "stop":
-                self._stop(message["deadline"])
-            case other:
-                self.log.warning("message_unknown", message=other)
+            case messages.Stop():
+                self._stop(message.deadline)
+            case _:
+                self.log.warning("message_unknown", message=messages.type_of(message))
 
     def on_orphaned(self) -> None:
         self.log.error("master_gone")
@@ -285,7 +286,7 @@ class Worker(Child):
         idle = not self._working or self._fetcher.idle
         if self._quiet and idle and not self._idle_told:
             self._idle_told = True
-            self.tell({"type": "idle"})
+            self.tell(messages.Idle())
         if self._deadline is None or self.exit_code is not None:
             return
         busy = self._hooks.busy
@@ -312,11 +313,11 @@ class Worker(Child):
 
     def _quiet_from_outside(self, cause: str) -> None:
         if not self._quiet:
-            self.tell({"type": "quieting", "cause": cause})
+            self.tell(messages.Quieting(cause))
             self._go_quiet()
 
     def _stop_from_outside(self, timeout: float, cause: str) -> None:
-        self.tell({"type": "stopping", "cause": cause})
+        self.tell(messages.Stopping(cause))
         self.log.info("worker_told_to_stop", cause=cause)
         self._stop(time.monotonic() + timeout)
 
@@ -330,7 +331,7 @@ class Worker(Child):
                 self._heartbeat.wake()
                 self._fire("quiet")
             self.log.info("worker_quiet", running=len(self._pool.working()))
-        self.tell({"type": "quieted"})
+        self.tell(messages.Quieted())
 
     def _resume(self) -> None:
         if self._quiet and self._deadline is None:
@@ -340,7 +341,7 @@ class Worker(Child):
                 self._fetcher.resume()
                 self._heartbeat.wake()
             self.log.info("worker_resumed")
-        self.tell({"type": "resumed"})
+        self.tell(messages.Resumed())
 
     def _stop(self, deadline: float) -> None:
         """Stop until *deadline* (monotonic s); a later call can only make it earlier."""
@@ -387,7 +388,7 @@ class Worker(Child):
         jobs = self._fetcher.interrupted - self._interrupted_told
         if jobs:
             self._interrupted_told += jobs
-            self.tell({"type": "interrupted", "jobs": jobs})
+            self.tell(messages.Interrupted(jobs))
 
     def _leave(self) -> int:
         if not self._working:

@@ -27,7 +27,9 @@ from jobd.jobs import loading
 from jobd.jobs.client import configure
 from jobd.runtime.child.birth import Birth
 from jobd.runtime.child.mainloop import Child
-from jobd.runtime.ipc.channel import Channel, ChannelClosed, ForkRequest, Message
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.channel import ChannelClosed, ChildEnd, child_end
+from jobd.runtime.ipc.messages import ForkRequest, FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import Page
 from jobd.runtime.process import forks, single_thread, stacks
 from jobd.runtime.process.signals import BLOCKED
@@ -62,7 +64,7 @@ class Zygote(Child):
 
     def run(self) -> int:
         self._load()
-        self.tell({"type": "ready"})
+        self.tell(messages.Ready())
         while self.exit_code is None:
             self.turn()
         return self.exit_code
@@ -85,11 +87,11 @@ class Zygote(Child):
     def on_signal(self, signal: Signals) -> None:
         if signal in (Signals.SIGTERM, Signals.SIGQUIT):
             name = signal.name.removeprefix("SIG")
-            self.tell({"type": "stopping", "cause": f"signal {name}"})
+            self.tell(messages.Stopping(f"signal {name}"))
             self.exit_code = 0
 
-    def on_message(self, message: Message) -> None:
-        if message["type"] == "stop":
+    def on_message(self, message: FromMaster | Unknown) -> None:
+        if isinstance(message, messages.Stop):
             self.exit_code = 0
 
     def tick(self) -> None:
@@ -110,7 +112,7 @@ class Zygote(Child):
                     os.close(fd)
                 continue
             line_fd, page_fd, dump_fd = fds
-            line = Channel(socket.socket(fileno=line_fd))
+            line = child_end(socket.socket(fileno=line_fd))
             self._fork(msgspec.json.decode(packet, type=ForkRequest), line, page_fd, dump_fd)
             line.close()
             os.close(page_fd)
@@ -121,7 +123,7 @@ class Zygote(Child):
 
     # -- forking -------------------------------------------------------------------------------
 
-    def _fork(self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int) -> None:
+    def _fork(self, request: ForkRequest, line: ChildEnd, page_fd: int, dump_fd: int) -> None:
         """Fork a worker that becomes the master's child, by a process in between that leaves."""
         if others := single_thread.others():
             self._stillborn(line, f"the zygote has threads by now ({others}) and must not fork")
@@ -144,15 +146,15 @@ class Zygote(Child):
         if code := os.waitstatus_to_exitcode(status):
             self._stillborn(line, os.strerror(code) if code > 0 else f"killed by signal {-code}")
 
-    def _stillborn(self, line: Channel, reason: str) -> None:
+    def _stillborn(self, line: ChildEnd, reason: str) -> None:
         """Tell the master, which waits for the worker's first word, why there will be none."""
         try:
-            line.send({"type": "stillborn", "error": reason})
+            line.send(messages.Stillborn(reason))
         except ChannelClosed as error:
             self.log.debug("master_unreachable", error=str(error))
 
     def _fork_and_leave(
-        self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int
+        self, request: ForkRequest, line: ChildEnd, page_fd: int, dump_fd: int
     ) -> NoReturn:
         code = 1
         try:
@@ -165,7 +167,7 @@ class Zygote(Child):
         finally:
             _exit(code)
 
-    def _birth(self, request: ForkRequest, line: Channel, page_fd: int, dump_fd: int) -> Birth:
+    def _birth(self, request: ForkRequest, line: ChildEnd, page_fd: int, dump_fd: int) -> Birth:
         page = Page.attach(page_fd)
         os.close(page_fd)
 

@@ -13,6 +13,7 @@ from jobd.master.children.replies import Gatherings
 from jobd.master.health import crashloop, hangs, memory, overdue_jobs, policies, rescue
 from jobd.master.phase import Phase
 from jobd.master.rollout import recycle
+from jobd.runtime.ipc.messages import FromMaster, type_of
 from jobd.runtime.ipc.scoreboard import (
     DEADLINE,
     FETCHER_BEAT,
@@ -158,8 +159,8 @@ class Scene:
     def _signal(self, child: Child, signum: signal.Signals) -> None:
         self.signals.append((child.role, signum.name.removeprefix("SIG")))
 
-    def _tell(self, child: Child, message: dict[str, Any]) -> bool:
-        self.told.append((child.role, message["type"]))
+    def _tell(self, child: Child, message: FromMaster) -> bool:
+        self.told.append((child.role, type_of(message)))
         return True
 
     def child(self, slot: Slot, generation: int) -> Child:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from jobd.master.children.fork import KEEPER, ZYGOTE
-from jobd.runtime.ipc.channel import Channel, ChannelClosed, Message
+from jobd.runtime.ipc.channel import ChannelClosed, MasterEnd
+from jobd.runtime.ipc.messages import FromMaster
 from jobd.runtime.ipc.scoreboard import PROCESSED
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.runtime.process.identity import identity
@@ -73,7 +74,7 @@ class Child:
     pid: int
     pidfd: int
     ticks: int
-    channel: Channel | None
+    channel: MasterEnd | None
     workplace: Workplace
     forked_at: float
     boot_by: float
@@ -132,7 +133,7 @@ class Child:
         """Ready, and not about to leave."""
         return self.stage in (Stage.READY, Stage.QUIET)
 
-    def tell(self, message: Message) -> bool:
+    def tell(self, message: FromMaster) -> bool:
         """Send it a message; False when it can no longer hear."""
         if self.channel is None:
             return False

@@ -21,24 +21,13 @@ from jobd.master.children.recoveries import Recoveries
 from jobd.master.children.replies import Gatherings
 from jobd.master.children.slots import Slots
 from jobd.master.files.statefile import Unrecovered
-from jobd.runtime.ipc.channel import ChannelClosed, Message, Nonsense
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.channel import ChannelClosed
+from jobd.runtime.ipc.messages import FromChild, FromMaster, Nonsense, Unknown
 from jobd.runtime.log import log
 from jobd.settings.daemon import Config
 
 logger = log.get("jobd.master")
-
-_FIELDS: dict[str, dict[str, type]] = {
-    "booting": {"note": str},
-    "failed": {"code": int, "permanent": bool, "reason": str},
-    "quieting": {"cause": str},
-    "stopping": {"cause": str},
-    "outage": {"error": str},
-    "memory_short": {"why": str},
-    "interrupted": {"jobs": int},
-    "recovered": {"identity": str, "jobs": int},
-    "taken over": {"identity": str, "jobs": int},
-    "dump": {"id": int, "text": str},
-}
 
 
 class Events(Protocol):
@@ -89,24 +78,6 @@ class Staff:
             config, forker, selector, self._on_entered, self._on_channel, self._on_exit
         )
         self._events = events
-        self._actions: dict[str, Callable[[Child, Message], None]] = {
-            "booting": self._on_booting,
-            "ready": self._on_ready,
-            "failed": self._on_failed,
-            "quieting": self._on_quieting,
-            "quieted": self._on_quieted,
-            "idle": self._on_idle,
-            "resumed": self._on_resumed,
-            "stopping": self._on_stopping,
-            "outage": self._on_outage,
-            "memory_short": self._on_memory_short,
-            "interrupted": self._on_interrupted,
-            "recovered": self._on_recovered,
-            "taken over": self._on_taken_over,
-            "reopened": self._on_reopened,
-            # An answer to a question, and nothing else.
-            "dump": lambda _child, _message: None,
-        }
 
     def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:
         """Fill the empty slots that are wanted and whose back-off is over."""
@@ -129,7 +100,7 @@ class Staff:
         if (keeper := self.slots.keeper.child) is not None:
             self.slots.stop(keeper, Reason.ROLL, time.monotonic())
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: FromMaster) -> None:
         """Tell every child."""
         for child in self.slots.children():
             child.tell(message)
@@ -154,23 +125,52 @@ class Staff:
             )
             self.slots.hang_up(child)
 
-    def _on_message(self, child: Child, message: Message) -> None:
-        action = self._actions.get(message["type"])
-        if action is None:
-            logger.error("message_unknown", child=child.role, message=message["type"])
-            return
-        for name, kind in _FIELDS.get(message["type"], {}).items():
-            if type(message.get(name)) is not kind:
-                raise Nonsense(f"{message['type']} with {name} {message.get(name)!r}")
-        action(child, message)
+    def _on_message(self, child: Child, message: FromChild | Unknown) -> None:
+        match message:
+            case messages.Booting():
+                self._on_booting(child, message.note)
+            case messages.Ready():
+                self._on_ready(child)
+            case messages.Failed():
+                child.failure = Failure(message.code, message.permanent, message.reason)
+            case messages.Quieting():
+                self._on_quieting(child, message.cause)
+            case messages.Quieted():
+                self._quiet(child)
+            case messages.Idle():
+                child.idle = True
+            case messages.Resumed():
+                self._on_resumed(child)
+            case messages.Stopping():
+                self._on_stopping(child, message.cause)
+            case messages.Outage():
+                self._on_outage(child, message.error)
+            case messages.MemoryShort():
+                child.memory_short = message.why
+            case messages.Interrupted():
+                self.returned += message.jobs
+            case messages.Recovered():
+                self._on_recovered(message.identity, message.jobs)
+            case messages.TakenOver():
+                self._events.taken_over(message.identity, message.jobs)
+            case messages.Reopened():
+                if message.error:
+                    logger.error("log_not_reopened", child=child.role, error=message.error)
+            case messages.Stacks():
+                pass  # an answer to a question, and nothing else
+            case messages.Born() | messages.Stillborn() | Unknown():
+                # The first two are said on a line of which no child is known yet.
+                said = messages.type_of(message)
+                logger.error("message_unknown", child=child.role, message=said)
+                return
         self.gatherings.answer(child, message)
 
-    def _on_booting(self, child: Child, message: Message) -> None:
-        self.slots.waits(child, message.get("note", ""))
+    def _on_booting(self, child: Child, note: str) -> None:
+        self.slots.waits(child, note)
         if child.note:
             logger.info("child_waiting", child=child.role, child_pid=child.pid, waiting=child.note)
 
-    def _on_ready(self, child: Child, _message: Message) -> None:
+    def _on_ready(self, child: Child) -> None:
         child.note = ""
         child.ready_at = time.monotonic()
         if child.stage is Stage.BOOTING:
@@ -180,63 +180,41 @@ class Staff:
         self._events.child_ready(child)
         self._events.changed()
 
-    def _on_failed(self, child: Child, message: Message) -> None:
-        child.failure = Failure(message["code"], message["permanent"], message["reason"])
-
-    def _on_quieting(self, child: Child, message: Message) -> None:
-        child.cause = message["cause"]
+    def _on_quieting(self, child: Child, cause: str) -> None:
+        child.cause = cause
         self._quiet(child)
         logger.info("child_quiet", child=child.role, child_pid=child.pid, cause=child.cause)
-
-    def _on_quieted(self, child: Child, _message: Message) -> None:
-        self._quiet(child)
 
     def _quiet(self, child: Child) -> None:
         if child.stage is Stage.READY:
             child.stage = Stage.QUIET
             self._events.changed()
 
-    def _on_idle(self, child: Child, _message: Message) -> None:
-        child.idle = True
-
-    def _on_resumed(self, child: Child, _message: Message) -> None:
+    def _on_resumed(self, child: Child) -> None:
         child.idle = False
         if child.stage is Stage.QUIET:
             child.stage = Stage.READY
             child.cause = ""
             self._events.changed()
 
-    def _on_stopping(self, child: Child, message: Message) -> None:
+    def _on_stopping(self, child: Child, cause: str) -> None:
         if child.reason is None:
             child.reason = Reason.EXTERNAL
-            child.cause = message["cause"]
+            child.cause = cause
             logger.info("child_leaving", child=child.role, child_pid=child.pid, cause=child.cause)
         child.stage = Stage.STOPPING
         self._events.changed()
 
-    def _on_outage(self, child: Child, message: Message) -> None:
+    def _on_outage(self, child: Child, error: str) -> None:
         if not child.outage:
             child.outage_since = time.monotonic()
-        child.outage = message["error"]
+        child.outage = error
 
-    def _on_memory_short(self, keeper: Child, message: Message) -> None:
-        keeper.memory_short = message["why"]
-
-    def _on_interrupted(self, _child: Child, message: Message) -> None:
-        self.returned += message["jobs"]
-
-    def _on_recovered(self, _keeper: Child, message: Message) -> None:
-        self.recoveries.done(message["identity"])
-        self.returned += message["jobs"]
-        logger.info("recovery_complete", owner=message["identity"], jobs=message["jobs"])
+    def _on_recovered(self, identity: str, jobs: int) -> None:
+        self.recoveries.done(identity)
+        self.returned += jobs
+        logger.info("recovery_complete", owner=identity, jobs=jobs)
         self._events.changed()
-
-    def _on_taken_over(self, _keeper: Child, message: Message) -> None:
-        self._events.taken_over(message["identity"], message["jobs"])
-
-    def _on_reopened(self, child: Child, message: Message) -> None:
-        if error := message.get("error"):
-            logger.error("log_not_reopened", child=child.role, error=error)
 
     # The end of a child ------------------------------------------------------------------------
 
@@ -308,15 +286,14 @@ class Staff:
     def take_over(self, child: Child, waits: list[int]) -> bool:
         """Have the keeper put back what was delivered under the numbers of these *waits* of a
         worker's; returns whether there is a keeper to answer."""
-        return self._tell_keeper({"type": "take over", "identity": child.identity, "waits": waits})
+        return self._tell_keeper(messages.TakeOver(child.identity, waits))
 
-    def _tell_keeper(self, message: Message) -> bool:
+    def _tell_keeper(self, message: FromMaster) -> bool:
         keeper = self.slots.keeper.child
         return keeper is not None and keeper.tell(message)
 
-    def _workers_message(self) -> Message:
-        identities = [child.identity for child in self.slots.worker_children()]
-        return {"type": "workers", "identities": identities}
+    def _workers_message(self) -> messages.Workers:
+        return messages.Workers([child.identity for child in self.slots.worker_children()])
 
     def reap_strangers(self) -> None:
         """As the reaper of orphans (PID 1, or for a zygote): collect those of the jobs' own

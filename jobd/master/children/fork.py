@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jobd.runtime.child.birth import Birth
 from jobd.runtime.child.seat import Seat
-from jobd.runtime.ipc.channel import Channel
+from jobd.runtime.ipc.channel import MasterEnd, pair
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.runtime.log.file import LogFile
 from jobd.runtime.process import processes
@@ -36,7 +36,7 @@ class Forked:
     pidfd: int
     ticks: int
     nonce: str
-    channel: Channel
+    channel: MasterEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Forker:
         if processes.thread_count() != 1:
             raise RuntimeError("the master has more than one thread and must not fork")
         master = os.getpid()
-        ours, theirs = Channel.pair()
+        ours, theirs = pair()
 
         def leave_behind() -> None:
             ours.close()
@@ -110,7 +110,7 @@ class Forker:
             raise
 
 
-def adopt(pid: int, nonce: str, channel: Channel) -> Forked:
+def adopt(pid: int, nonce: str, channel: MasterEnd) -> Forked:
     """Take hold of a new child, which nobody but this process can reap.
 
     Raises:

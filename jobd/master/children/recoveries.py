@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from jobd.master.files.statefile import Unrecovered
-from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc.messages import Recover
 
 WITH_STACKS = 50
 """Deaths whose stacks are kept at most, so that all of them fit into a keeper's channel at once."""
@@ -23,7 +23,7 @@ class Recoveries:
     """
     >>> owed = Recoveries()
     >>> message = owed.add(Unrecovered("host:1:abc", (4,), "killed by signal 9 (SIGKILL)"))
-    >>> message["running"], message["stacks"]
+    >>> message.running, message.stacks
     ([4], [])
     >>> owed.done("host:1:abc")
     >>> bool(owed)
@@ -34,7 +34,7 @@ class Recoveries:
         self._pending = {entry.identity: entry for entry in entries}
         self._stacks: dict[str, Mapping[int, str]] = {}
 
-    def add(self, entry: Unrecovered, stacks: Mapping[int, str] = _NONE) -> Message:
+    def add(self, entry: Unrecovered, stacks: Mapping[int, str] = _NONE) -> Recover:
         """Note a death; returns what the keeper is to be told.
 
         Args:
@@ -58,14 +58,13 @@ class Recoveries:
     def entries(self) -> tuple[Unrecovered, ...]:
         return tuple(self._pending.values())
 
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[Recover]:
         return [self._message(entry) for entry in self._pending.values()]
 
-    def _message(self, entry: Unrecovered) -> Message:
-        return {
-            "type": "recover",
-            "identity": entry.identity,
-            "running": list(entry.running),
-            "cause": entry.cause,
-            "stacks": list(self._stacks.get(entry.identity, _NONE).items()),
-        }
+    def _message(self, entry: Unrecovered) -> Recover:
+        return Recover(
+            identity=entry.identity,
+            running=list(entry.running),
+            cause=entry.cause,
+            stacks=list(self._stacks.get(entry.identity, _NONE).items()),
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from jobd.master.children.child import Child
-from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc.messages import FromChild
 
 
 class Gathering:
@@ -13,33 +13,33 @@ class Gathering:
 
     *done* is called once: when all have answered or gone, or at *deadline* (monotonic seconds).
 
+    Args:
+        read: the text of an answer to this question ("" for one without); None for every other
+            message.
+
     Attributes:
-        kind: type of the answers.
-        token: the ``id`` that the answers must carry, None for answers without one.
-        answers: what came back, by child.
+        answers: the texts that came back, by child.
         missing: who has not answered.
     """
 
     def __init__(
         self,
-        kind: str,
+        read: Callable[[FromChild], str | None],
         children: Iterable[Child],
         deadline: float,
         done: Callable[[Gathering], None],
-        token: int | None = None,
     ) -> None:
-        self.kind = kind
-        self.token = token
         self.deadline = deadline
-        self.answers: dict[Child, Message] = {}
+        self.answers: dict[Child, str] = {}
         self.missing = list(children)
+        self._read = read
         self._done = done
 
-    def answer(self, child: Child, message: Message) -> None:
+    def answer(self, child: Child, message: FromChild) -> None:
         """Take *message* if it is an answer to this question."""
-        if message["type"] == self.kind and message.get("id") == self.token:
+        if (text := self._read(message)) is not None:
             self.lost(child)
-            self.answers[child] = message
+            self.answers[child] = text
 
     def lost(self, child: Child) -> None:
         """Do not wait for *child* (any more)."""
@@ -63,7 +63,7 @@ class Gatherings:
     def ask(self, gathering: Gathering) -> None:
         self._open.append(gathering)
 
-    def answer(self, child: Child, message: Message) -> None:
+    def answer(self, child: Child, message: FromChild) -> None:
         for gathering in self._open:
             gathering.answer(child, message)
 

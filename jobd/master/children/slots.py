@@ -17,6 +17,7 @@ from dataclasses import replace
 from jobd.master.children.child import Child, Order, Reason, Slot, Stage
 from jobd.master.children.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.children.zygote_client import Nursery, fork_zygote
+from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.runtime.log import log
 from jobd.runtime.process import processes
@@ -301,7 +302,7 @@ class Slots:
             child.reason = reason
         child.stage = Stage.STOPPING
         child.kill_at = min(child.kill_at, deadline + PUSH_BACK + GRACE)
-        if not child.tell({"type": "stop", "deadline": deadline}):
+        if not child.tell(messages.Stop(deadline)):
             child.send_signal(signal.SIGTERM)
 
     def tick(self, now: float) -> None:

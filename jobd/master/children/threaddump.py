@@ -14,6 +14,8 @@ from collections.abc import Callable
 from jobd.master.children.child import Child
 from jobd.master.children.child_events import Staff
 from jobd.master.children.replies import Gathering
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.messages import FromChild
 from jobd.runtime.ipc.scoreboard import Running
 from jobd.runtime.process import processes, stacks
 from jobd.runtime.process.signals import RAW_DUMP
@@ -53,13 +55,19 @@ class ThreadDump:
             emit("master", f"== master, pid {os.getpid()} ==\n{stacks.dump()}")
         token = next(_tokens)
         for child in children:
-            child.tell({"type": "dump", "id": token, "busy": busy, "arguments": arguments})
+            child.tell(messages.Dump(token, busy=busy, arguments=arguments))
         deadline = time.monotonic() + ANSWER_WITHIN
-        staff.gatherings.ask(Gathering("dump", children, deadline, self._answered, token))
+
+        def text(message: FromChild) -> str | None:
+            if isinstance(message, messages.Stacks) and message.id == token:
+                return message.text
+            return None
+
+        staff.gatherings.ask(Gathering(text, children, deadline, self._answered))
 
     def _answered(self, gathering: Gathering) -> None:
-        for child, message in gathering.answers.items():
-            self._emit(child.role, f"{_title(child)}\n{message['text'].rstrip()}\n")
+        for child, text in gathering.answers.items():
+            self._emit(child.role, f"{_title(child)}\n{text.rstrip()}\n")
         mute = list(gathering.missing)
         if not mute:
             self._done([])
@@ -73,7 +81,12 @@ class ThreadDump:
         # Nobody answers this one: it is the time that the C handlers get.
         deadline = time.monotonic() + RAW_WITHIN
         self._staff.gatherings.ask(
-            Gathering("raw", mute, deadline, lambda _gathering: self._raw(mute, running))
+            Gathering(
+                lambda _message: None,
+                mute,
+                deadline,
+                lambda _gathering: self._raw(mute, running),
+            )
         )
 
     def _raw(self, mute: list[Child], running: dict[str, list[Running]]) -> None:

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from jobd.master.children.child import Child
 from jobd.master.children.fork import ZYGOTE, Forked, Forker, adopt
 from jobd.runtime.child.seat import Seat
-from jobd.runtime.ipc.channel import Channel, ChannelClosed, ForkRequest, Message, Nonsense
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.channel import ChannelClosed, MasterEnd, pair
+from jobd.runtime.ipc.messages import ForkRequest, FromChild, Nonsense, Unknown
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.text.printable import encode
 
@@ -31,7 +33,7 @@ class _Unborn:
     zygote: Child
     nonce: str
     workplace: Workplace
-    line: Channel
+    line: MasterEnd
     give_up_at: float
     born: Callable[[Forked], None]
     lost: Callable[[str], None]
@@ -94,7 +96,7 @@ class Nursery:
         if zygote.requests is None:
             raise AssertionError(f"{zygote.role} is no zygote")
         request = ForkRequest(role, index, zygote.generation, nonce)
-        ours, theirs = Channel.pair()
+        ours, theirs = pair()
         try:
             packet = encode(request)
             descriptors = [theirs.fileno(), *workplace.descriptors]
@@ -111,27 +113,27 @@ class Nursery:
 
     def _hear(self, unborn: _Unborn) -> None:
         try:
-            messages = unborn.line.receive()
+            received = unborn.line.receive()
         except (ChannelClosed, Nonsense):
             self._lose(unborn, "it died before its first word")
             return
-        if messages:  # it says no more before it is answered
-            self._first_word(unborn, messages[0])
+        if received:  # it says no more before it is answered
+            self._first_word(unborn, received[0])
 
-    def _first_word(self, unborn: _Unborn, message: Message) -> None:
-        pid = message.get("pid")
-        if message["type"] != "born" or type(pid) is not int:
-            self._lose(unborn, str(message.get("error", f"it said {message}")))
+    def _first_word(self, unborn: _Unborn, message: FromChild | Unknown) -> None:
+        if not isinstance(message, messages.Born):
+            said = f"it said {message}"
+            self._lose(unborn, message.error if isinstance(message, messages.Stillborn) else said)
             return
         try:
-            forked = adopt(pid, unborn.nonce, unborn.line)
+            forked = adopt(message.pid, unborn.nonce, unborn.line)
         except OSError as error:
             self._lose(unborn, error.strerror or str(error))
             return
         self._forget(unborn)
         unborn.born(forked)
         try:
-            unborn.line.send({"type": "welcome"})
+            unborn.line.send(messages.Welcome())
         except ChannelClosed:
             pass  # its end will be read from the pidfd in a moment
 

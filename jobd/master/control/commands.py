@@ -12,7 +12,7 @@ from jobd.master.children.child import Child, Slot, Stage
 from jobd.master.children.replies import Gathering
 from jobd.master.children.threaddump import ThreadDump
 from jobd.master.control import status
-from jobd.master.control.control_socket import Client
+from jobd.master.control.control_socket import Client, Message
 from jobd.master.daemon import Daemon
 from jobd.master.health.policies import Oversight
 from jobd.master.log_care import OwnLog
@@ -20,8 +20,9 @@ from jobd.master.phase import Phase
 from jobd.master.rollout import scale
 from jobd.master.rollout.reload import Reload
 from jobd.master.stop import Stop
-from jobd.runtime.ipc.channel import Message
+from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.launch import Verdict
+from jobd.runtime.ipc.messages import FromChild
 from jobd.runtime.log import log
 
 _ANSWER_WITHIN = 5.0
@@ -108,7 +109,7 @@ class Commands:
         if starting:
             client.done(text="it is starting and will be quiet as soon as it is ready")
             return
-        self._await("quieted", affected, _ANSWER_WITHIN, client)
+        self._await(messages.Quieted, affected, _ANSWER_WITHIN, client)
 
     def _resume(self, client: Client, _request: Message) -> None:
         if self._daemon.phase.ending:
@@ -116,13 +117,18 @@ class Commands:
             return
         affected = self._workers(Stage.QUIET)
         self._daemon.resume(client.who)
-        self._await("resumed", affected, _ANSWER_WITHIN, client)
+        self._await(messages.Resumed, affected, _ANSWER_WITHIN, client)
 
     def _workers(self, stage: Stage) -> list[Child]:
         children = self._daemon.staff.slots.worker_children()
         return [child for child in children if child.stage is stage]
 
-    def _await(self, kind: str, children: list[Child], seconds: float, client: Client) -> None:
+    def _await(
+        self, kind: type[FromChild], children: list[Child], seconds: float, client: Client
+    ) -> None:
+        def read(message: FromChild) -> str | None:
+            return "" if isinstance(message, kind) else None
+
         def finish(gathering: Gathering) -> None:
             if gathering.missing:
                 client.failed(f"no answer from {_names(gathering.missing)}")
@@ -131,7 +137,7 @@ class Commands:
 
         client.send("accepted")
         self._daemon.staff.gatherings.ask(
-            Gathering(kind, children, time.monotonic() + seconds, finish)
+            Gathering(read, children, time.monotonic() + seconds, finish)
         )
 
     def _stop(self, client: Client, request: Message) -> None:
@@ -227,14 +233,17 @@ class Commands:
         if error := self._own_log.reopen():
             problems[error] = [f"master (pid {os.getpid()})"]
         staff = self._daemon.staff
-        staff.tell({"type": "reopen"})
+        staff.tell(messages.Reopen())
         # One that boots reads its messages when it has booted.
         awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
 
+        def read(message: FromChild) -> str | None:
+            return message.error or "" if isinstance(message, messages.Reopened) else None
+
         def finish(gathering: Gathering) -> None:
-            for child, message in gathering.answers.items():
-                if message.get("error"):
-                    problems.setdefault(message["error"], []).append(_names([child]))
+            for child, error in gathering.answers.items():
+                if error:
+                    problems.setdefault(error, []).append(_names([child]))
             # Mostly it is the same for all of them.
             said = [f"{why} ({', '.join(who)})" for why, who in problems.items()]
             if gathering.missing:
@@ -245,7 +254,7 @@ class Commands:
                 done()
 
         deadline = time.monotonic() + _REOPEN_WITHIN
-        staff.gatherings.ask(Gathering("reopened", awaited, deadline, finish))
+        staff.gatherings.ask(Gathering(read, awaited, deadline, finish))
 
     def _threads(self, client: Client, request: Message) -> None:
         children = self._daemon.staff.slots.children()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from jobd.master.children.child import Child, Reason, Stage
 from jobd.master.daemon import Daemon
 from jobd.master.rollout.recycle import Recycle
+from jobd.runtime.ipc import messages
 from jobd.runtime.log import log
 from jobd.runtime.process import processes
 
@@ -119,5 +120,5 @@ class Memory:
         )
         self._dump(child)
         child.reason = child.reason or Reason.MEMORY
-        child.tell({"type": "quiet"})
+        child.tell(messages.Quiet())
         child.kill_at = min(child.kill_at, now + KILL_AFTER)

@@ -26,7 +26,8 @@ from typing import NoReturn
 
 from jobd.errors import Exit, JobdError
 from jobd.runtime.child.seat import Seat
-from jobd.runtime.ipc.channel import Channel, ChannelClosed
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.channel import ChannelClosed, ChildEnd
 from jobd.runtime.ipc.scoreboard import Page
 from jobd.runtime.log import log
 from jobd.runtime.log.file import LogFile
@@ -61,7 +62,7 @@ class Birth:
     index: int
     generation: int
     nonce: str
-    channel: Channel
+    channel: ChildEnd
     page: Page
     dump_fd: int
     leave_behind: Callable[[], None]
@@ -85,9 +86,7 @@ class Birth:
             log.get("jobd.master").error(
                 "process_cannot_start", role=self.role, error=str(error), exc_info=error.__cause__
             )
-            self.channel.send(
-                {"type": "failed", "code": code, "permanent": True, "reason": str(error)}
-            )
+            self.channel.send(messages.Failed(code, permanent=True, reason=str(error)))
         except BaseException as error:  # noqa: BLE001 - nothing may return into the other stack
             forks.end(error)
             log.get("jobd.master").exception("process_failed", role=self.role)
@@ -149,7 +148,7 @@ class Birth:
         answer = select.poll()
         answer.register(self.channel, select.POLLIN)
         try:
-            self.channel.send({"type": "born", "pid": os.getpid()})
+            self.channel.send(messages.Born(os.getpid()))
         except ChannelClosed:
             _exit(Exit.OK)
         # It is left to the main thread's loop to read it, with whatever comes behind it.

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from jobd.runtime.ipc.channel import ChannelClosed, Message
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.channel import ChannelClosed
+from jobd.runtime.ipc.messages import FromChild, FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import MAIN_BEAT
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
@@ -76,7 +78,7 @@ class Child:
     def on_signal(self, signal: Signals) -> None:
         """Act on a signal, other than the two that every child treats alike."""
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: FromMaster | Unknown) -> None:
         """Act on a message of the master, other than those that every child treats alike."""
 
     def on_orphaned(self) -> None:
@@ -108,7 +110,7 @@ class Child:
             self._flush()
         self.tick()
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: FromChild) -> None:
         """Send *message* to the master. If it has gone, the next turn learns it."""
         try:
             self.seat.channel.send(message)
@@ -120,7 +122,7 @@ class Child:
         nothing."""
         if error != self._outage_told:
             self._outage_told = error
-            self.tell({"type": "outage", "error": error})
+            self.tell(messages.Outage(error))
 
     def _stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         """Those, or why there are none: what has a look at everything must not end for anything."""
@@ -138,19 +140,19 @@ class Child:
 
     def _receive(self) -> None:
         try:
-            messages = self.seat.channel.receive()
+            received = self.seat.channel.receive()
         except ChannelClosed:
             self._selector.unregister(self.seat.channel)
             self.on_orphaned()
             return
-        for message in messages:
-            match message["type"]:
-                case "reopen":
-                    self.tell({"type": "reopened", "error": self.seat.logfile.reopen()})
-                case "dump":
-                    text = self._stacks(busy=message["busy"], arguments=message["arguments"])
-                    self.tell({"type": "dump", "id": message["id"], "text": text})
-                case "welcome":
+        for message in received:
+            match message:
+                case messages.Reopen():
+                    self.tell(messages.Reopened(self.seat.logfile.reopen()))
+                case messages.Dump():
+                    text = self._stacks(busy=message.busy, arguments=message.arguments)
+                    self.tell(messages.Stacks(message.id, text))
+                case messages.Welcome():
                     pass  # what a worker of the zygote's has waited for
                 case _:
                     self.on_message(message)

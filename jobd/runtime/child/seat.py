@@ -6,7 +6,7 @@ import faulthandler
 import os
 from dataclasses import dataclass
 
-from jobd.runtime.ipc.channel import Channel
+from jobd.runtime.ipc.channel import ChildEnd
 from jobd.runtime.ipc.scoreboard import Page
 from jobd.runtime.log.file import LogFile
 from jobd.runtime.process.identity import identity
@@ -37,7 +37,7 @@ class Seat:
     index: int
     generation: int
     nonce: str
-    channel: Channel
+    channel: ChildEnd
     signals: SignalInbox
     page: Page
     dump_fd: int

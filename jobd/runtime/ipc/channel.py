@@ -9,48 +9,38 @@ may be anything; it is made valid, and so short that the message fits.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
 
-import msgspec
-
+from jobd.runtime.ipc import messages
+from jobd.runtime.ipc.messages import FromChild, FromMaster, Message, Nonsense, Unknown
 from jobd.text.printable import encode
 
 BACKLOG_BYTES = 8 * 1024 * 1024
 _CHUNK = 65536
 _READ_AT_MOST = 16  # chunks in one turn: a peer that never stops must not hold up the others
 
-Message = dict[str, Any]
+Out = TypeVar("Out", bound=Message)
+In = TypeVar("In", bound=Message)
 
 
 class ChannelClosed(Exception):
     """The peer has gone (or reads nothing any more)."""
 
 
-class Nonsense(Exception):
-    """The peer says what is no message: somebody else writes to its descriptor."""
+class Channel(Generic[Out, In]):
+    """One end of the line: see :func:`pair` and :func:`child_end`.
 
-
-class Channel:
-    """One end of the line.
-
-    Example:
-        >>> a, b = Channel.pair()
-        >>> a.send({"type": "quiet"})
-        >>> b.receive()
-        [{'type': 'quiet'}]
+    Args:
+        read: what a line that has arrived says.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, read: Callable[[bytearray], In | Unknown]) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._read = read
         self._incoming = bytearray()
         self._outgoing = bytearray()
-
-    @classmethod
-    def pair(cls) -> tuple[Channel, Channel]:
-        """Two connected ends, to be made before the fork."""
-        ours, theirs = socket.socketpair()
-        return cls(ours), cls(theirs)
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -60,7 +50,7 @@ class Channel:
         """Whether bytes wait for the socket to become writable (then call :meth:`flush`)."""
         return bool(self._outgoing)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Out) -> None:
         """Queue *message* and send what fits now.
 
         Raises:
@@ -82,7 +72,7 @@ class Channel:
                 raise ChannelClosed(str(error)) from None
             del self._outgoing[:sent]
 
-    def receive(self) -> list[Message]:
+    def receive(self) -> list[In | Unknown]:
         """The complete messages that have arrived; an empty list when there are none.
 
         Raises:
@@ -106,30 +96,33 @@ class Channel:
         self._incoming = bytearray(rest)
         if len(rest) > 2 * BACKLOG_BYTES:
             raise Nonsense("a message without an end")
-        messages = [_decode(line) for line in lines]
-        if closed and not messages:
+        received = [self._read(line) for line in lines]
+        if closed and not received:
             raise ChannelClosed("the other end has closed")
-        return messages
+        return received
 
     def close(self) -> None:
         self._sock.close()
 
 
-def _decode(line: bytearray) -> Message:
-    try:
-        message = msgspec.json.decode(line, type=Message)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Nonsense(f"{bytes(line[:60])!r}: {error}") from None
-    if type(message.get("type")) is not str:
-        raise Nonsense(f"{bytes(line[:60])!r}: there is no type")
-    return message
+MasterEnd: TypeAlias = Channel[FromMaster, FromChild]
+ChildEnd: TypeAlias = Channel[FromChild, FromMaster]
 
 
-class ForkRequest(msgspec.Struct, frozen=True):
-    """What the zygote is asked for. With it come the descriptors of the worker's end of the line,
-    of its page and of its dump memory."""
+def pair() -> tuple[MasterEnd, ChildEnd]:
+    """Two connected ends, the master's and the child's, to be made before the fork.
 
-    role: str
-    index: int
-    generation: int
-    nonce: str
+    >>> ours, theirs = pair()
+    >>> ours.send(messages.Stop(deadline=5.0))
+    >>> theirs.receive()
+    [Stop(deadline=5.0)]
+    >>> ours.close(), theirs.close()
+    (None, None)
+    """
+    ours, theirs = socket.socketpair()
+    return Channel(ours, messages.from_child), child_end(theirs)
+
+
+def child_end(sock: socket.socket) -> ChildEnd:
+    """The end of a child to which the socket of it was handed."""
+    return Channel(sock, messages.from_master)

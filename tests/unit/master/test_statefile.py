@@ -112,7 +112,7 @@ def test_the_sweep_spares_everything_after_a_reboot(sleeper: subprocess.Popen[by
 def test_recoveries_are_owed_until_done() -> None:
     owed = Recoveries([Unrecovered("a", (1,), "exit code 1")])
     owed.add(Unrecovered("b"))
-    assert [message["identity"] for message in owed.messages()] == ["a", "b"]
+    assert [message.identity for message in owed.messages()] == ["a", "b"]
     owed.done("a")
     owed.done("a")
     assert len(owed) == 1

@@ -17,7 +17,8 @@ from jobd.keeper.recovery import Death
 from jobd.master.children.laststacks import DEATH_BYTES, STACK_BYTES, of_jobs
 from jobd.master.children.recoveries import WITH_STACKS, Recoveries
 from jobd.master.files.statefile import Unrecovered
-from jobd.runtime.ipc.channel import BACKLOG_BYTES, Channel, Message
+from jobd.runtime.ipc.channel import BACKLOG_BYTES, pair
+from jobd.runtime.ipc.messages import Recover
 from jobd.runtime.ipc.scoreboard import Running
 from jobd.runtime.process.dumps import StackDump
 
@@ -220,18 +221,18 @@ def test_whatever_happens_the_keeper_s_channel_can_carry_it(
     owed = Recoveries()
     for n in range(WITH_STACKS * 2):
         owed.add(Unrecovered(f"host:{n}:abc", tuple(stacks), "signal"), stacks)
-    master, keeper = Channel.pair()
+    master, keeper = pair()
     for message in owed.messages():
         master.send(message)
     assert len(master._outgoing) < BACKLOG_BYTES
-    received: list[Message] = []
+    received: list[Recover] = []
     while len(received) < WITH_STACKS * 2:
         master.flush()
-        received += keeper.receive()
-    assert [bool(message["stacks"]) for message in received] == [
+        received += [one for one in keeper.receive() if isinstance(one, Recover)]
+    assert [bool(message.stacks) for message in received] == [
         n < WITH_STACKS for n in range(WITH_STACKS * 2)
     ]
-    assert dict(received[0]["stacks"]) == stacks
+    assert dict(received[0].stacks) == stacks
     master.close()
     keeper.close()
 

@@ -22,8 +22,9 @@ from jobctl.daemon import display
 from jobd.errors import JobTimeout, Shutdown
 from jobd.jobs import loading
 from jobd.master.files import statefile
-from jobd.runtime.ipc.channel import BACKLOG_BYTES, Channel
+from jobd.runtime.ipc.channel import BACKLOG_BYTES, pair
 from jobd.runtime.ipc.launch import Launch, Verdict, await_verdict
+from jobd.runtime.ipc.messages import Stacks
 from jobd.runtime.log import log
 from jobd.runtime.log.file import LogFile
 from jobd.runtime.log.format import Console, Json
@@ -75,16 +76,17 @@ def _stack_dump(text: str) -> str:
 
 
 def _through_channel(text: str) -> str:
-    ours, theirs = Channel.pair()
-    ours.send({"type": "dump", "text": text, text[:100]: [text]})
-    received: list[Any] = []
+    ours, theirs = pair()
+    theirs.send(Stacks(1, text))
+    received: list[object] = []
     while not received:
-        received = theirs.receive()
-        ours.flush()
+        received += ours.receive()
+        theirs.flush()
     ours.close()
     theirs.close()
-    assert received[0]["type"] == "dump"
-    return str(received[0]["text"])
+    (message,) = received
+    assert isinstance(message, Stacks)
+    return message.text
 
 
 def _launched(text: str) -> str:
