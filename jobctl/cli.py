@@ -13,12 +13,13 @@ import click
 
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import display, health, limit, lookup, rawstacks, unlisted
-from jobctl.daemon.answers import LAST_ANSWER, LONGEST, NoAnswer
+from jobctl.daemon.answers import LAST_ANSWER, LONGEST, NoAnswer, Reply
 from jobctl.daemon.pidfile import Daemon
 from jobctl.daemon.progress import Progress, say
 from jobctl.daemon.stop import Stop
 from jobd.cli import completion, hints
 from jobd.errors import ConfigError
+from jobd.master.control import messages
 from jobd.settings.load import find_file
 from jobd.text.printable import any_text_prints, harmless, paragraph, shown
 
@@ -88,7 +89,7 @@ def status(find: Finder, as_json: bool, check: bool) -> int:
     10 when something is wrong with a process; the first that applies. Without it, the exit code is
     0 whenever the daemon answers.
     """
-    answer = find().result("status")["status"]
+    answer = find().result(messages.Status()).status
     try:
         code, verdict = health.verdict(harmless(answer)) if check else (Code.DONE, "")
         if as_json:
@@ -115,21 +116,21 @@ def quiet(find: Finder) -> None:
     """Take no new jobs; those that run go on. Returns when every worker has stopped taking jobs."""
     daemon = find()
     try:
-        answer = daemon.result("quiet")
+        answer = daemon.result(messages.Quiet())
     except NoAnswer as problem:
         # Not TSTP: a process that is stopped loses it when it is let go.
         daemon.signal(Signals.SIGUSR1)
         raise Problem(
             Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
         ) from None
-    click.echo(paragraph(answer["text"] or "quiet"))
+    click.echo(paragraph(answer.text or "quiet"))
 
 
 @jobctl.command()
 @click.pass_obj
 def resume(find: Finder) -> None:
     """Take jobs again after quiet."""
-    find().result("resume")
+    find().result(messages.Resume())
     click.echo("resumed")
 
 
@@ -187,7 +188,7 @@ def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
     # As for retire; process ids as small as that are the system's own.
     of = [f"worker.{one}" if one.isdecimal() and int(one) < 256 else one for one in processes]
     try:
-        return _answered(daemon.ask("threads", of=of, busy=busy))
+        return _answered(daemon.ask(messages.Threads([*of], busy=busy)))
     except NoAnswer as problem:
         with limit.within(limit.FILES, "the files of the daemon cannot be read"):
             for part in rawstacks.collect(daemon, of):
@@ -195,21 +196,21 @@ def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
         raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
 
 
-def _answered(answers: Iterator[dict[str, Any]]) -> int:
+def _answered(answers: Iterator[Reply]) -> int:
     printed = False
     for message in answers:
-        if message["type"] == "text":
+        if message.type == "text":
             printed = True
-            click.echo(shown(message["text"], lines=True))
-        elif message["type"] == "done":
+            click.echo(shown(message.text, lines=True))
+        elif message.type == "done":
             if not printed:
                 click.echo("no job runs")
-            if message["raw"]:
-                say(f"no answer, hence raw or no stacks: {', '.join(message['raw'])}")
+            if message.raw:
+                say(f"no answer, hence raw or no stacks: {', '.join(message.raw)}")
                 return Code.PARTIAL
             return Code.DONE
-        elif message["type"] == "failed":
-            raise Problem(Code.FAILED, f"threads: {message['error']}")
+        elif message.type == "failed":
+            raise Problem(Code.FAILED, f"threads: {message.error}")
     raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
 
 
@@ -219,7 +220,7 @@ def reopen_logs(find: Finder) -> None:
     """Have all processes open the log file again; for logrotate, after the move."""
     daemon = find()
     try:
-        daemon.result("reopen")
+        daemon.result(messages.Reopen())
     except NoAnswer as problem:
         daemon.signal(Signals.SIGUSR2)
         raise Problem(
@@ -277,8 +278,8 @@ def retire(find: Finder, slot: int) -> None:
     As when it has reached max_jobs: one worker at a time, and it stays if the new one does not get
     ready. Returns when that has been noted; `jobctl status` shows the rest.
     """
-    answer = find().result("retire", slot=slot)
-    click.echo(shown(f"worker.{slot}, pid {answer['pid']}, will be replaced"))
+    answer = find().result(messages.Retire(slot))
+    click.echo(shown(f"worker.{slot}, pid {answer.pid}, will be replaced"))
 
 
 def _count(_context: click.Context, _argument: click.Parameter, given: str) -> int:
@@ -300,8 +301,8 @@ def scale(find: Finder, workers: int) -> None:
     Those that are too many (the highest numbers) finish their jobs and leave. Returns when that has
     been noted; `jobctl status` shows the rest.
     """
-    answer = find().result("scale", workers=workers)
-    before, leaving = answer["before"], answer["leaving"]
+    answer = find().result(messages.Scale(workers))
+    before, leaving = answer.before, answer.leaving
     click.echo(shown(f"{before} -> {workers} workers"))
     for role, pid in leaving.items():
         click.echo(shown(f"{role}, pid {pid}, leaves when its jobs have ended"))
@@ -310,23 +311,23 @@ def scale(find: Finder, workers: int) -> None:
 def _reload(daemon: Daemon, wait: bool, timeout: float | None) -> None:
     limit = LAST_ANSWER if not wait else LONGEST if timeout is None else timeout
     progress = Progress("reload")
-    for message in daemon.ask("reload", limit=limit):
+    for message in daemon.ask(messages.Reload(), limit=limit):
         progress.show(message)
-        if message["type"] == "accepted" and not wait:
+        if message.type == "accepted" and not wait:
             click.echo("reloading")
             return
-        if message["type"] == "progress":
-            click.echo(paragraph(message["text"]))
-        elif message["type"] == "done" and message.get("postponed"):
+        if message.type == "progress":
+            click.echo(paragraph(message.text))
+        elif message.type == "done" and message.postponed:
             if wait:
                 raise Problem(Code.PARTIAL, f"reload: {_POSTPONED}")
             click.echo(_POSTPONED)
             return
-        elif message["type"] == "done":
-            click.echo(shown(f"reloaded: generation {message['generation']} is complete"))
+        elif message.type == "done":
+            click.echo(shown(f"reloaded: generation {message.generation} is complete"))
             return
-        elif message["type"] == "failed":
-            raise Problem(Code.FAILED, f"reload: {message['error']}")
+        elif message.type == "failed":
+            raise Problem(Code.FAILED, f"reload: {message.error}")
     raise Problem(Code.FAILED, "reload: the daemon ended before it was done")
 
 

@@ -11,12 +11,12 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
 from jobctl.codes import Code, Problem, Silence
 from jobd.master.control.control_socket import ANSWER_BYTES
+from jobd.master.control.messages import LONGEST_STOP, Request
 
 FIRST_ANSWER = 3.0
 """Seconds in which a healthy master takes a request."""
@@ -25,7 +25,7 @@ LAST_ANSWER = 30.0
 """Seconds in which it has done what takes no longer (it waits up to 5 for its children), or has
 said what it waits for: it does that every 5."""
 
-LONGEST = 86400.0
+LONGEST = LONGEST_STOP
 """Seconds that anything may take (a stop, a reload)."""
 
 _GONE = (errno.ECONNRESET, errno.EPIPE)
@@ -35,8 +35,9 @@ class NoAnswer(Exception):
     """The control socket is missing or mute."""
 
 
-class _Answer(msgspec.Struct):
-    """Types of what jobctl looks at; there may be more."""
+class Reply(msgspec.Struct, frozen=True):
+    """An answer of any type, as far as jobctl looks at it; there may be more, and of a daemon of
+    another version less."""
 
     type: str
     error: str = ""
@@ -50,15 +51,15 @@ class _Answer(msgspec.Struct):
     before: int = 0
     leaving: dict[str, int] = {}
     raw: list[str] = []
-    status: dict[str, Any] = {}
+    postponed: bool = False
+    status: dict[str, object] = {}
 
 
-class Answers(Iterator[dict[str, Any]]):
-    """The answers to *request*, a JSON object, until the master closes the connection.
+class Answers(Iterator[Reply]):
+    """The answers to *request* until the master closes the connection.
 
     Args:
         sock: connected.
-        command: for messages.
         why: asked, where there is no answer, what is known about the master.
         limit: seconds until the last one. The first is due within :data:`FIRST_ANSWER`, each other
             one :data:`LAST_ANSWER` after the one before.
@@ -75,14 +76,13 @@ class Answers(Iterator[dict[str, Any]]):
     def __init__(
         self,
         sock: socket.socket,
-        command: str,
-        request: bytes,
+        request: Request,
         limit: float,
         why: Callable[[], str] = str,
     ) -> None:
         self._why = why
         self._sock = sock
-        self._command = command
+        self._command = request.command
         self.awaited = ""
         self._began = time.monotonic()
         self._end = self._began + limit
@@ -90,27 +90,26 @@ class Answers(Iterator[dict[str, Any]]):
         self._taken = False
         self._received = 0
         self._buffer = bytearray()
-        self._send(request)
+        self._send(msgspec.json.encode(request) + b"\n")
 
     def end_within(self, seconds: float) -> None:
         """The last one is due after so many seconds from now, if not before."""
         self._end = min(self._end, time.monotonic() + seconds)
         self._give_up = min(self._give_up, self._end)
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> Reply:
         line = self._line()
         try:
-            answer = msgspec.json.decode(line, type=dict[str, Any])
-            known = msgspec.structs.asdict(msgspec.convert(answer, _Answer))
+            answer = msgspec.json.decode(line, type=Reply)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._malformed() from None
         self._taken = True
         self._give_up = min(time.monotonic() + LAST_ANSWER, self._end)
-        if known["type"] == "busy":
-            raise NoAnswer(known["error"])
-        if known["type"] == "waiting":
-            self.awaited = known["text"]
-        return {**known, **answer}
+        if answer.type == "busy":
+            raise NoAnswer(answer.error)
+        if answer.type == "waiting":
+            self.awaited = answer.text
+        return answer
 
     def close(self) -> None:
         self._sock.close()

@@ -91,7 +91,7 @@ def _top_level(text: str, name: str) -> str | None:
     >>> _top_level('queues = [\\npidfil = "/run/shop.pid"', "pidfile")
     Traceback (most recent call last):
     ...
-    jobctl.lookup._Unsure: its line 2 leaves open which pidfile it means
+    jobctl.daemon.lookup._Unsure: its line 2 leaves open which pidfile it means
     """
     found: list[str] = []
     # Its lines look like any others.

@@ -14,15 +14,13 @@ import stat
 import time
 from pathlib import Path
 from signal import Signals
-from typing import Any
-
-import msgspec
 
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import limit as limits
-from jobctl.daemon.answers import LAST_ANSWER, Answers, NoAnswer
+from jobctl.daemon.answers import LAST_ANSWER, Answers, NoAnswer, Reply
 from jobd.errors import PidfileError
 from jobd.master.control import control_socket
+from jobd.master.control.messages import Request
 from jobd.master.files import pidfile, statefile
 from jobd.runtime.process import processes, safe_path
 
@@ -154,7 +152,7 @@ class Daemon:
             )
         return cls(path, process)
 
-    def ask(self, command: str, *, limit: float = LAST_ANSWER, **fields: Any) -> Answers:
+    def ask(self, request: Request, *, limit: float = LAST_ANSWER) -> Answers:
         """Send a request; returns the answers until the daemon closes the connection.
 
         Args:
@@ -164,8 +162,7 @@ class Daemon:
             NoAnswer: nobody listens, or the request is not taken.
             Problem: permission is refused.
         """
-        request = msgspec.json.encode({"command": command, **fields}) + b"\n"
-        return Answers(self._connect(), command, request, limit, self._unable)
+        return Answers(self._connect(), request, limit, self._unable)
 
     def _unable(self) -> str:
         """Why the master cannot answer now, where the kernel knows it."""
@@ -183,14 +180,14 @@ class Daemon:
         except OSError as error:
             raise NoAnswer(f"the control socket cannot be reached: {error.strerror}") from None
 
-    def result(self, command: str, **fields: Any) -> dict[str, Any]:
+    def result(self, request: Request) -> Reply:
         """The final answer of a request that is done; Problem with the reason when it failed."""
-        for message in self.ask(command, **fields):
-            if message["type"] == "done":
-                return message
-            if message["type"] == "failed":
-                raise Problem(Code.FAILED, f"{command}: {message['error']}")
-        raise Problem(Code.FAILED, f"{command}: the daemon ended before it was done")
+        for answer in self.ask(request):
+            if answer.type == "done":
+                return answer
+            if answer.type == "failed":
+                raise Problem(Code.FAILED, f"{request.command}: {answer.error}")
+        raise Problem(Code.FAILED, f"{request.command}: the daemon ended before it was done")
 
     def signal(self, signum: Signals) -> None:
         """Signal the verified master."""

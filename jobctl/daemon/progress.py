@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from jobctl.daemon.answers import Reply
 from jobd.text.printable import paragraph
 
 
@@ -21,11 +20,11 @@ class Progress:
         self._command = command
         self._last = ""
 
-    def show(self, message: dict[str, Any]) -> None:
+    def show(self, answer: Reply) -> None:
         """Take one answer of the master's, of any type."""
-        text = message["text"]
-        if message["type"] != "waiting" or text == self._last:
+        text = answer.text
+        if answer.type != "waiting" or text == self._last:
             return
         self._last = text
-        most = f" (for {message['seconds']:.0f} s at most)" if message["seconds"] > 0 else ""
+        most = f" (for {answer.seconds:.0f} s at most)" if answer.seconds > 0 else ""
         say(f"{self._command}: waiting for {text}{most}")

@@ -7,12 +7,12 @@ no longer relied upon.
 from __future__ import annotations
 
 from signal import Signals
-from typing import Any
 
 from jobctl.codes import Code, Problem, Silence
-from jobctl.daemon.answers import LONGEST, NoAnswer
+from jobctl.daemon.answers import LONGEST, NoAnswer, Reply
 from jobctl.daemon.pidfile import Daemon
 from jobctl.daemon.progress import Progress
+from jobd.master.control import messages
 
 _BEYOND = 60.0  # s beyond the timeout, in which a daemon has stopped or will not
 _UNHEARD = 600.0  # s that the timeout of a master that says nothing may take
@@ -46,41 +46,39 @@ class Stop:
         try:
             last = self._ask()
         except (NoAnswer, Silence) as problem:
-            last = {}
+            last = None
             if not (isinstance(problem, Silence) and problem.over):
                 self._signal()
-        if last.get("code"):
-            return Code.PARTIAL, last["text"]
+        if last is not None and last.code:
+            return Code.PARTIAL, last.text
         if self._daemon.process.wait(_MARGIN):
             return Code.DONE, ""
         return self._insist()
 
-    def _ask(self) -> dict[str, Any]:
-        """What the master says last; nothing if it has been interrupted.
+    def _ask(self) -> Reply | None:
+        """What the master says last; None if it has been interrupted.
 
         Raises:
             NoAnswer, Silence: it does not say.
             Problem: it refuses.
         """
-        fields = {} if self._timeout is None else {"timeout": self._timeout}
-        answers = self._daemon.ask("stop", limit=LONGEST, **fields)
+        answers = self._daemon.ask(messages.Stop(self._timeout), limit=LONGEST)
         progress = Progress("stop")
-        last: dict[str, Any] = {}
+        last: Reply | None = None
         taken = False
-        for message in answers:
+        for answer in answers:
             taken = True
-            progress.show(message)
-            if message["type"] == "failed":
-                raise Problem(Code.FAILED, f"stop: {message['error']}")
-            if message["type"] == "accepted":
+            progress.show(answer)
+            if answer.type == "failed":
+                raise Problem(Code.FAILED, f"stop: {answer.error}")
+            if answer.type == "accepted":
                 most = LONGEST if self._timeout is None else self._timeout + _BEYOND
-                answers.end_within(min(max(message["limit"], 0.0), most) + _MARGIN)
-            if message["type"] == "done":
-                last = message
+                answers.end_within(min(max(answer.limit, 0.0), most) + _MARGIN)
+            if answer.type == "done":
+                last = answer
         if not taken:
             raise NoAnswer("the connection was closed")
-        # A daemon of an older version does not count them.
-        self.returned = last.get("returned", 0)
+        self.returned = last.returned if last is not None else 0
         return last
 
     def _signal(self) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from jobd.errors import Exit
 from jobd.master.children.child import Reason
 from jobd.master.children.slots import GRACE, PUSH_BACK
+from jobd.master.control.messages import Waiting
 from jobd.master.daemon import Daemon
 from jobd.master.phase import Phase
 from jobd.runtime.ipc.launch import Verdict
@@ -94,7 +94,7 @@ class Stop:
         rest = max(0.0, self._deadline - time.monotonic())
         return rest + AFTERWARDS
 
-    def waits_for(self) -> dict[str, Any]:
+    def waits_for(self) -> Waiting:
         """What keeps it from having ended, in a sentence, and for how many seconds at most."""
         staff, now = self._daemon.staff, time.monotonic()
         workers = staff.slots.worker_children()
@@ -104,12 +104,12 @@ class Stop:
             if (jobs := child.jobs)
         ]
         if busy and now < self._deadline:
-            return {"text": listed(busy), "seconds": self._deadline - now}
+            return Waiting(listed(busy), self._deadline - now)
         if busy:
             late = f"{listed(busy)}, whose time is over: it is killed if it does not leave"
-            return {"text": late, "seconds": max(0.0, self._deadline + PUSH_BACK + GRACE - now)}
+            return Waiting(late, max(0.0, self._deadline + PUSH_BACK + GRACE - now))
         rest = [f"{child.role} (pid {child.pid})" for child in workers or staff.slots.children()]
-        return {"text": f"{listed(rest)} to leave", "seconds": self.limit}
+        return Waiting(f"{listed(rest)} to leave", self.limit)
 
     @property
     def returned(self) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from jobd.errors import ConfigError
 from jobd.master.children.child import Child, Slot, Stage
 from jobd.master.children.replies import Gathering
 from jobd.master.children.threaddump import ThreadDump
+from jobd.master.control import messages as said
 from jobd.master.control import status
-from jobd.master.control.control_socket import Client, Message
+from jobd.master.control.control_socket import Client, Request
 from jobd.master.daemon import Daemon
 from jobd.master.health.policies import Oversight
 from jobd.master.log_care import OwnLog
@@ -26,7 +26,6 @@ from jobd.runtime.ipc.messages import FromChild
 from jobd.runtime.log import log
 
 _ANSWER_WITHIN = 5.0
-_LONGEST_STOP = 86400
 _REOPEN_WITHIN = 2.0
 
 logger = log.get("jobd.master")
@@ -48,57 +47,70 @@ class Commands:
         self._own_log = own_log
         self._oversight = oversight
         self._stopping: list[Client] = []
-        self._actions: dict[str, Callable[[Client, Message], None]] = {
-            "status": self._status,
-            "quiet": self._quiet,
-            "resume": self._resume,
-            "stop": self._stop,
-            "reload": self._reload,
-            "retire": self._retire,
-            "scale": self._scale,
-            "reopen": self._reopen,
-            "threads": self._threads,
-        }
 
-    def handle(self, client: Client, request: Message) -> None:
+    def handle(self, client: Client, request: Request) -> None:
         """Take one request."""
-        name = request.get("command")
-        action = self._actions.get(name) if isinstance(name, str) else None
-        if action is None:
-            client.failed(f"unknown command {name!r}; known are {', '.join(self._actions)}")
+        if isinstance(request, said.Unknown):
+            known = ", ".join(said.COMMANDS)
+            client.failed(f"unknown command {request.command!r}; known are {known}")
             return
-        if name != "status":
-            logger.info("command_received", command=name, by=client.who)
+        if not isinstance(request, said.Status):
+            logger.info("command_received", command=request.command, by=client.who)
         try:
-            action(client, request)
+            self._obey(client, request)
         except Exception:
             # Whatever is wrong with a request, the jobs that run must not pay for it.
-            logger.exception("command_failed", command=name)
-            client.failed(f"{name}: internal error; the daemon goes on, see its log")
+            logger.exception("command_failed", command=request.command)
+            client.failed(f"{request.command}: internal error; the daemon goes on, see its log")
+
+    def _obey(self, client: Client, request: said.Known | said.Malformed) -> None:
+        match request:
+            case said.Status():
+                self._status(client)
+            case said.Quiet():
+                self._quiet(client)
+            case said.Resume():
+                self._resume(client)
+            case said.Stop():
+                self._stop(client, request.timeout)
+            case said.Reload():
+                self._reload(client)
+            case said.Retire():
+                self._retire(client, request.slot)
+            case said.Scale():
+                self._scale(client, request.workers)
+            case said.Reopen():
+                self._reopen(client)
+            case said.Threads():
+                self._threads(client, request)
+            case said.Malformed():
+                client.failed(request.error)
 
     def farewell(self, verdict: Verdict) -> None:
         """Tell those who wait for the end that this is it."""
         for client in self._stopping:
-            client.done(code=int(verdict.code), text=verdict.text, returned=self._ending.returned)
+            client.done(said.Stopped(int(verdict.code), verdict.text, self._ending.returned))
 
-    def _status(self, client: Client, _request: Message) -> None:
+    def _status(self, client: Client) -> None:
         daemon = self._daemon
         client.done(
-            status=status.status(
-                daemon.phase,
-                daemon.cause,
-                daemon.entered,
-                daemon.generation,
-                daemon.started,
-                daemon.staff,
-                daemon.config,
-                postponed=self._reloads.postponed,
-                reload_trouble=self._reloads.trouble,
-                crash_loop=self._oversight.crash_loop,
+            said.Shown(
+                status.status(
+                    daemon.phase,
+                    daemon.cause,
+                    daemon.entered,
+                    daemon.generation,
+                    daemon.started,
+                    daemon.staff,
+                    daemon.config,
+                    postponed=self._reloads.postponed,
+                    reload_trouble=self._reloads.trouble,
+                    crash_loop=self._oversight.crash_loop,
+                )
             )
         )
 
-    def _quiet(self, client: Client, _request: Message) -> None:
+    def _quiet(self, client: Client) -> None:
         daemon = self._daemon
         if daemon.phase.ending:
             client.failed("it is stopping")
@@ -107,11 +119,11 @@ class Commands:
         starting = daemon.phase is Phase.STARTING
         daemon.quiet(client.who)
         if starting:
-            client.done(text="it is starting and will be quiet as soon as it is ready")
+            client.done(said.QuietSoon("it is starting and will be quiet as soon as it is ready"))
             return
         self._await(messages.Quieted, affected, _ANSWER_WITHIN, client)
 
-    def _resume(self, client: Client, _request: Message) -> None:
+    def _resume(self, client: Client) -> None:
         if self._daemon.phase.ending:
             client.failed("it is stopping; a stop cannot be taken back")
             return
@@ -135,34 +147,28 @@ class Commands:
             else:
                 client.done()
 
-        client.send("accepted")
+        client.send(said.Accepted())
         self._daemon.staff.gatherings.ask(
             Gathering(read, children, time.monotonic() + seconds, finish)
         )
 
-    def _stop(self, client: Client, request: Message) -> None:
-        timeout = request.get("timeout")
-        if timeout is not None and not (
-            type(timeout) in (int, float) and 0 <= timeout <= _LONGEST_STOP
-        ):
-            client.failed(f"timeout must be a number of seconds from 0 to {_LONGEST_STOP}")
-            return
+    def _stop(self, client: Client, timeout: float | None) -> None:
         self._ending.gracefully(client.who, timeout)
-        client.accept(self._ending.waits_for, limit=self._ending.limit)
+        client.accept(self._ending.waits_for, self._ending.limit)
         self._stopping.append(client)
 
-    def _reload(self, client: Client, _request: Message) -> None:
+    def _reload(self, client: Client) -> None:
         if error := self._reloads.request(client.who, client):
             client.failed(error)
         elif self._reloads.postponed:
-            client.done(postponed=True)
+            client.done(said.Postponed())
         else:
             client.accept(self._reloads.waits_for)
 
-    def _retire(self, client: Client, request: Message) -> None:
-        daemon, number = self._daemon, request.get("slot")
+    def _retire(self, client: Client, number: int) -> None:
+        daemon = self._daemon
         slots = daemon.staff.slots.workers
-        if type(number) is not int or not 0 <= number < len(slots):
+        if not 0 <= number < len(slots):
             client.failed(self._no_worker(number))
         elif daemon.phase.quiet:
             client.failed("the daemon is quiet, and replaces nobody before the resume")
@@ -172,7 +178,7 @@ class Commands:
             client.failed(self._not_at_work(slots[number]))
         else:
             self._oversight.recycle.want(child, f"asked for by {client.who}")
-            client.done(pid=child.pid)
+            client.done(said.Retired(child.pid))
 
     def _not_at_work(self, slot: Slot) -> str:
         """Why the worker of *slot* cannot be replaced now."""
@@ -195,7 +201,7 @@ class Commands:
         there = ", ".join(["master", *dict.fromkeys(child.role for child in children)])
         return f"there is no process {name}; there are {there}"
 
-    def _no_worker(self, number: object) -> str:
+    def _no_worker(self, number: int) -> str:
         """Why *number* is not that of a worker."""
         slots = self._daemon.staff.slots
         for child in slots.worker_children():
@@ -205,19 +211,19 @@ class Commands:
         there = f"there are worker.0 to worker.{last}" if last else "there is only worker.0"
         return f"there is no worker.{number}: {there}"
 
-    def _scale(self, client: Client, request: Message) -> None:
+    def _scale(self, client: Client, workers: int) -> None:
         try:
-            count = scale.allowed(self._daemon, request.get("workers"))
+            count = scale.allowed(self._daemon, workers)
         except ConfigError as error:
             client.failed(str(error))
             return
         before = list(self._daemon.staff.slots.workers)
         scale.scale(self._daemon, count, client.who)
         leaving = {slot.role: slot.child.pid for slot in before[count:] if slot.child is not None}
-        client.done(before=len(before), leaving=leaving)
+        client.done(said.Scaled(len(before), leaving))
 
-    def _reopen(self, client: Client, _request: Message) -> None:
-        client.send("accepted")
+    def _reopen(self, client: Client) -> None:
+        client.send(said.Accepted())
         self._reopen_all(client.done, client.failed)
 
     def reopen_quietly(self, _cause: str) -> None:
@@ -227,7 +233,7 @@ class Commands:
             lambda error: logger.error("logs_not_reopened", reason=error),
         )
 
-    def _reopen_all(self, done: Callable[[], Any], failed: Callable[[str], Any]) -> None:
+    def _reopen_all(self, done: Callable[[], None], failed: Callable[[str], None]) -> None:
         # The master first: the file then exists with the right owner.
         problems: dict[str, list[str]] = {}
         if error := self._own_log.reopen():
@@ -256,24 +262,25 @@ class Commands:
         deadline = time.monotonic() + _REOPEN_WITHIN
         staff.gatherings.ask(Gathering(read, awaited, deadline, finish))
 
-    def _threads(self, client: Client, request: Message) -> None:
+    def _threads(self, client: Client, request: said.Threads) -> None:
         children = self._daemon.staff.slots.children()
         # By role and by process id, for both are in `jobctl status`.
         names: dict[str, Child | None] = {"master": None, str(os.getpid()): None}
         names |= {str(key): child for child in children for key in (child.pid, child.role)}
-        asked = request.get("of")
-        of = [str(one) for one in asked] if isinstance(asked, list) else []
-        wanted = of or ["master", *(str(child.pid) for child in children)]
+        wanted = [str(one) for one in request.of] or [
+            "master",
+            *(str(child.pid) for child in children),
+        ]
         if missing := [name for name in wanted if name not in names]:
             client.failed(self._no_process(missing[0], children))
             return
         chosen = list(dict.fromkeys(names[name] for name in wanted))
-        busy = request.get("busy") is True
-        client.send("accepted")
+        busy = request.busy
+        client.send(said.Accepted())
         ThreadDump(
             self._daemon.staff,
-            lambda _role, text: client.send("text", text=text),
-            lambda mute: client.done(raw=mute),
+            lambda _role, text: client.send(said.Text(text)),
+            lambda mute: client.done(said.Dumped(mute)),
             [one for one in chosen if one and (not busy or one.workplace.page.sequences())],
             master=None in chosen and not busy,
             busy=busy,

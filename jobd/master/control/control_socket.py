@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
-
+from jobd.master.control import messages
+from jobd.master.control.messages import Accepted, Answer, Busy, Done, Failed, Waiting
 from jobd.text.printable import encode
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ IDLE = 5.0  # s in which a client has to send its request, and to read on when i
 _SUN_PATH = 107
 _CREDENTIALS = struct.Struct("3i")
 
-Message = dict[str, Any]
-Request = Callable[["Client", Message], None]
+Request: TypeAlias = messages.Known | messages.Unknown | messages.Malformed
+OnRequest: TypeAlias = Callable[["Client", Request], None]
 
 
 @contextmanager
@@ -121,7 +121,7 @@ class Client:
         self._outgoing = bytearray()
         self._finished = False
         self._since = now  # the last sign of life that was due from it
-        self._waits_for: Callable[[], Message] | None = None
+        self._waits_for: Callable[[], Waiting] | None = None
         self._remind_at = 0.0
         self._look_at = 0.0
         self._told = ""
@@ -131,29 +131,29 @@ class Client:
         """For the log: who asked."""
         return f"control socket, pid {self.pid} uid {self.uid}"
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, answer: Answer) -> None:
         """Queue a line; a client that has gone or reads nothing is forgotten quietly."""
         if self.closed or self._finished:
             return
         if not self._outgoing:
             self._since = time.monotonic()
-        line = encode({"type": kind, **fields}) + b"\n"
+        line = encode(answer) + b"\n"
         if len(self._outgoing) + len(line) > ANSWER_BYTES:
-            line = b'{"type":"failed","error":"the answer is too long, or is not read"}\n'
+            line = encode(Failed("the answer is too long, or is not read")) + b"\n"
             self._finished = True
         self._outgoing += line
         self.flush()
 
-    def accept(self, waits_for: Callable[[], Message], **fields: Any) -> None:
+    def accept(self, waits_for: Callable[[], Waiting], limit: float = 0.0) -> None:
         """It is begun, and may take long.
 
         Args:
-            waits_for: called every few seconds for the fields of ``waiting``: a ``text``, and the
-                ``seconds`` that it may still take, if that is known.
+            waits_for: called every few seconds for what it waits for.
+            limit: in how many seconds it ends at the latest, if that is known.
         """
         self._waits_for = waits_for
         self._remind_at = time.monotonic() + REMIND_FIRST
-        self.send("accepted", **fields)
+        self.send(Accepted(limit))
 
     def remind(self, now: float) -> None:
         """Say what it waits for, if that is due, or has changed since it was said."""
@@ -161,22 +161,22 @@ class Client:
             return
         self._look_at = now + REMIND_FIRST
         message = self._waits_for()
-        if now < self._remind_at and (not self._told or message["text"] == self._told):
+        if now < self._remind_at and (not self._told or message.text == self._told):
             return
         self._remind_at = now + REMIND_EVERY
-        self._told = message["text"]
-        self.send("waiting", **message)
+        self._told = message.text
+        self.send(message)
 
-    def done(self, **fields: Any) -> None:
+    def done(self, answer: Done | None = None) -> None:
         """The last line: it has been done."""
-        self._last("done", fields)
+        self._last(answer or Done())
 
-    def failed(self, error: str, **fields: Any) -> None:
+    def failed(self, error: str) -> None:
         """The last line: it has not been done, and why."""
-        self._last("failed", {"error": error, **fields})
+        self._last(Failed(error))
 
-    def _last(self, kind: str, fields: Message) -> None:
-        self.send(kind, **fields)
+    def _last(self, answer: Answer) -> None:
+        self.send(answer)
         self._finished = True
         if not self._outgoing:
             self.close()
@@ -203,7 +203,7 @@ class Client:
         """Whether it has let the master wait for too long."""
         return (not self.asked or self.wants_write) and now - self._since > IDLE
 
-    def read(self) -> Message | None:
+    def read(self) -> Request | None:
         """The request once it is complete. A client that breaks the rules is refused."""
         try:
             chunk = self.sock.recv(REQUEST_BYTES)
@@ -225,8 +225,8 @@ class Client:
         self.asked = True
         self._incoming.clear()
         try:
-            return msgspec.json.decode(bytes(line), type=Message)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            return messages.read(bytes(line))
+        except (ValueError, RecursionError) as error:
             self.failed(f"the request is not a JSON object: {error}")
             return None
 
@@ -248,7 +248,12 @@ class ControlServer:
         OSError: the socket cannot be made.
     """
 
-    def __init__(self, path: Path, selector: selectors.BaseSelector, on_request: Request) -> None:
+    def __init__(
+        self,
+        path: Path,
+        selector: selectors.BaseSelector,
+        on_request: OnRequest,
+    ) -> None:
         self.path = path
         self._selector = selector
         self._on_request = on_request
@@ -280,7 +285,7 @@ class ControlServer:
             return  # else the client has gone again
         client = Client(sock, time.monotonic())
         if len(self._clients) >= CLIENTS:
-            client.send("busy", error=f"{CLIENTS} clients are connected already")
+            client.send(Busy(f"{CLIENTS} clients are connected already"))
             sock.close()
             return
         self._clients.add(client)

@@ -7,7 +7,7 @@ import selectors
 import time
 
 from jobd.errors import PidfileError
-from jobd.master.control.control_socket import ControlServer, Request
+from jobd.master.control.control_socket import ControlServer, OnRequest
 from jobd.master.files import pidfile, statefile
 from jobd.master.files.statefile import State
 from jobd.runtime.log import log
@@ -35,7 +35,7 @@ class RunDirectory:
         """Path of the control socket, "" when there is none."""
         return str(self._control.path) if self._control else ""
 
-    def open(self, selector: selectors.BaseSelector, on_request: Request) -> State | None:
+    def open(self, selector: selectors.BaseSelector, on_request: OnRequest) -> State | None:
         """Make the socket and publish the PID. The handlers of all signals are in place by now.
 
         Returns:

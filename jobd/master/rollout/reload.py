@@ -11,9 +11,10 @@ does by them, and owes the new workers until it is resumed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobd.errors import ConfigError
+from jobd.master.control.messages import Progress, Reloaded, Waiting
 from jobd.master.daemon import Daemon
 from jobd.master.phase import Phase
 from jobd.master.rollout.recycle import Recycle
@@ -138,13 +139,13 @@ class Reload:
         daemon.enter(Phase.RELOADING, cause)
         daemon.notifier.reloading()
 
-    def waits_for(self) -> dict[str, Any]:
+    def waits_for(self) -> Waiting:
         """What keeps it from being complete, in a sentence."""
-        return {"text": self._roll.waits_for() if self._roll is not None else "the next turn"}
+        return Waiting(self._roll.waits_for() if self._roll is not None else "the next turn")
 
     def _progress(self, text: str) -> None:
         for client in self._clients:
-            client.send("progress", text=text)
+            client.send(Progress(text))
 
     def advance(self) -> None:
         """Called by every turn of the loop while a roll goes on."""
@@ -183,7 +184,7 @@ class Reload:
             daemon.enter(Phase.RUNNING, f"generation {roll.generation} is complete")
             daemon.notifier.ready(daemon.line())
             for client in self._take_clients():
-                client.done(generation=roll.generation)
+                client.done(Reloaded(roll.generation))
         else:
             self.trouble = f"reload failed: {roll.error}"
             daemon.enter(Phase.RUNNING, self.trouble)

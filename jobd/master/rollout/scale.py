@@ -22,7 +22,7 @@ _WORKERS = next(one for one in SETTINGS if one.name == "workers")
 logger = log.get("jobd.master")
 
 
-def allowed(daemon: Daemon, count: object) -> int:
+def allowed(daemon: Daemon, count: int) -> int:
     """*count* as a number of workers that there may be now.
 
     Raises:

@@ -16,6 +16,7 @@ from jobctl.codes import Code, Problem, Silence
 from jobctl.daemon import answers, stop
 from jobctl.daemon.answers import Answers
 from jobctl.daemon.stop import Stop
+from jobd.master.control import messages
 
 
 class Listener:
@@ -33,8 +34,8 @@ class Listener:
     def says(self, **fields: Any) -> None:
         self.theirs.sendall(json.dumps(fields).encode() + b"\n")
 
-    def ask(self, command: str, *, limit: float, **_fields: Any) -> Answers:
-        return Answers(self.ours, command, b"{}\n", limit)
+    def ask(self, request: messages.Request, *, limit: float) -> Answers:
+        return Answers(self.ours, request, limit)
 
     def signal(self, signum: Signals) -> None:
         self.signals.append(signum.name)
@@ -164,7 +165,7 @@ def test_a_reload_that_is_taken_and_never_told_of_again_is_a_sentence(
     listener = listening()
     listener.says(type="accepted")
     with pytest.raises(Silence, match="has taken it, and has not said within 0 s") as raised:
-        list(listener.ask("reload", limit=86400.0))
+        list(listener.ask(messages.Reload(), limit=86400.0))
     assert not raised.value.over
 
 
@@ -175,5 +176,5 @@ def test_a_limit_of_ones_own_ends_it_with_what_it_waited_for(
     listener.says(type="accepted")
     listener.says(type="waiting", text="the new worker.0 (pid 5) to get ready", seconds=0.0)
     with pytest.raises(Silence, match=r"it goes on, and waits for the new worker\.0") as raised:
-        list(listener.ask("reload", limit=0.1))
+        list(listener.ask(messages.Reload(), limit=0.1))
     assert (raised.value.code, raised.value.over) == (Code.TIMED_OUT, True)

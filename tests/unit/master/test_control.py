@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from jobd.master.control import control_socket
+from jobd.master.control import control_socket, messages
 from jobd.master.control.commands import Commands
-from jobd.master.control.control_socket import Client, ControlServer
+from jobd.master.control.control_socket import Client, ControlServer, Request
 
 
 class Loop:
@@ -25,11 +25,11 @@ class Loop:
 
     def __init__(self, path: Path) -> None:
         self.selector = selectors.DefaultSelector()
-        self.requests: list[dict[str, Any]] = []
+        self.requests: list[Request] = []
         self.answer: Callable[[Client], None] = lambda client: client.done()
         self.server = ControlServer(path, self.selector, self._on_request)
 
-    def _on_request(self, client: Client, request: dict[str, Any]) -> None:
+    def _on_request(self, client: Client, request: Request) -> None:
         self.requests.append(request)
         self.answer(client)
 
@@ -56,15 +56,22 @@ def everything(sock: socket.socket) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+class Peer(messages.Done, frozen=True, tag="done"):
+    """Who has asked."""
+
+    pid: int
+    uid: int
+
+
 def test_a_request_is_answered_and_the_connection_closed(loop: Loop) -> None:
     sock = control_socket.connect(loop.server.path)
     sock.sendall(b'{"command":"status"}\n')
-    loop.answer = lambda client: client.done(pid=client.pid, uid=client.uid)
+    loop.answer = lambda client: client.done(Peer(client.pid, client.uid))
     loop.turn()
     loop.turn()
     loop.turn()
     assert everything(sock) == [{"type": "done", "pid": os.getpid(), "uid": os.geteuid()}]
-    assert loop.requests == [{"command": "status"}]
+    assert loop.requests == [messages.Status()]
     assert loop.clients() == 0
 
 
@@ -130,7 +137,7 @@ def test_a_client_that_never_reads_is_dropped_and_blocks_nothing(loop: Loop) -> 
 
     def flood(client: Client) -> None:
         for _ in range(100):
-            client.send("text", text="x" * 1_000_000)
+            client.send(messages.Text("x" * 1_000_000))
 
     loop.answer = flood
     began = time.monotonic()
@@ -145,7 +152,7 @@ def test_a_client_that_never_reads_is_dropped_and_blocks_nothing(loop: Loop) -> 
 def test_a_client_that_stops_reading_is_dropped(loop: Loop) -> None:
     sock = control_socket.connect(loop.server.path)
     sock.sendall(b"{}\n")
-    loop.answer = lambda client: client.send("text", text="x" * 1_000_000)
+    loop.answer = lambda client: client.send(messages.Text("x" * 1_000_000))
     loop.turn()
     loop.turn()
     assert loop.clients() == 1
@@ -157,7 +164,7 @@ def test_a_client_that_stops_reading_is_dropped(loop: Loop) -> None:
 def test_a_client_that_waits_for_a_long_command_is_kept(loop: Loop) -> None:
     sock = control_socket.connect(loop.server.path)
     sock.sendall(b"{}\n")
-    loop.answer = lambda client: client.send("accepted")
+    loop.answer = lambda client: client.send(messages.Accepted())
     loop.turn()
     loop.turn()
     loop.turn(at=time.monotonic() + 3600)
@@ -171,7 +178,7 @@ def test_what_is_waited_for_is_said_again_as_soon_as_it_changes(loop: Loop) -> N
     awaited = ["worker.0 to get ready"]
     with control_socket.connect(loop.server.path) as sock:
         sock.sendall(b"{}\n")
-        loop.answer = lambda client: client.accept(lambda: {"text": awaited[0]})
+        loop.answer = lambda client: client.accept(lambda: messages.Waiting(awaited[0]))
         loop.turn()
         loop.turn()
         began = time.monotonic()
@@ -207,7 +214,7 @@ def test_an_answer_that_is_too_long_is_called_so(loop: Loop) -> None:
 
     def flood(client: Client) -> None:
         for _ in range(9):
-            client.send("text", text=half)
+            client.send(messages.Text(half))
 
     loop.answer = flood
     loop.turn()
@@ -221,6 +228,55 @@ def test_an_answer_that_is_too_long_is_called_so(loop: Loop) -> None:
         ["text", "failed"],
         ["text", "text", "failed"],
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        (b'{"command":"stop"}', messages.Stop()),
+        (b'{"command":"stop","timeout":null}', messages.Stop()),
+        (b'{"command":"stop","timeout":5}', messages.Stop(5.0)),
+        (
+            b'{"later":[1],"command":"threads","of":["worker.0",7]}',
+            messages.Threads(["worker.0", 7]),
+        ),
+        (b"{}", messages.Unknown(None)),
+        (b'{"command":5}', messages.Unknown(5)),
+        (b'{"command":"later","slot":1}', messages.Unknown("later")),
+    ],
+)
+def test_a_request_of_another_version_is_read_as_far_as_it_is_known(
+    line: bytes, request_: Request
+) -> None:
+    assert messages.read(line) == request_
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        (b'{"command":"stop","timeout":true}', "timeout"),
+        (b'{"command":"stop","timeout":-1}', "timeout"),
+        (b'{"command":"stop","timeout":86401}', "timeout"),
+        (b'{"command":"stop","timeout":1e308}', "timeout"),
+        (b'{"command":"retire"}', "slot"),
+        (b'{"command":"retire","slot":"0"}', "slot"),
+        (b'{"command":"scale","workers":1.5}', "workers"),
+        (b'{"command":"threads","of":5}', "of"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named_and_nothing_is_done(
+    loop: Loop, line: bytes, wrong: str
+) -> None:
+    broken: Any = Broken()
+    commands = Commands(broken, broken, broken, broken, broken)
+    loop.answer = lambda client: commands.handle(client, loop.requests[-1])
+    sock = control_socket.connect(loop.server.path)
+    sock.sendall(line + b"\n")
+    for _ in range(3):
+        loop.turn()
+    (answer,) = everything(sock)
+    assert answer["type"] == "failed"
+    assert f"`{wrong}`" in answer["error"] or f"`$.{wrong}`" in answer["error"]
 
 
 class Broken:
