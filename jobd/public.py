@@ -11,15 +11,25 @@ from jobd.errors import (
     UnavailableError,
     UnknownJobError,
 )
-from jobd.jobs.client import Client, configure
+from jobd.jobs.app import App, default
+from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, current_job
-from jobd.jobs.decorators import DISCARD, KILL, FunctionJob, Job, Verdict, job
-from jobd.jobs.hooks import death_handlers, error_handlers, on
-from jobd.jobs.middleware import Chain, client_middleware, server_middleware
+from jobd.jobs.decorators import DISCARD, KILL, FunctionJob, Verdict
+from jobd.jobs.job_class import Job
+from jobd.jobs.middleware import Chain
+
+client_middleware = default.client_middleware
+configure = default.configure
+death_handlers = default.death_handlers
+error_handlers = default.error_handlers
+job = default.job
+on = default.on
+server_middleware = default.server_middleware
 
 __all__ = [
     "DISCARD",
     "KILL",
+    "App",
     "ArgumentError",
     "Chain",
     "Client",

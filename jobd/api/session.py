@@ -15,7 +15,8 @@ from typing import Any, Self
 import redis as redis_py
 
 from jobd.errors import ArgumentError, ConflictError
-from jobd.jobs.client import Client, default_client
+from jobd.jobs.app import App, default
+from jobd.jobs.client import Client
 from jobd.settings.daemon import Config
 from jobd.store.clear import ClearClient
 from jobd.store.keys import Keys
@@ -27,8 +28,8 @@ KEPT = 86_400
 """Seconds that the trash keeps what was deleted."""
 
 Source = str | redis_py.Redis | Client | None
-"""Where Redis is: a URL, a client of Redis, a :class:`jobd.Client`, or None for the one that
-:func:`jobd.configure` has set up for pushing."""
+"""Where Redis is: a URL, a client of Redis, a :class:`jobd.Client`, or None for the one with which
+the application pushes, by default that of :func:`jobd.configure`."""
 
 
 class Session:
@@ -39,6 +40,7 @@ class Session:
         prefix: of every key; default that of the client, else ``$JOBD_PREFIX``, else none.
         dead_max_jobs: size of the dead set, which keeps one less; the daemon's setting of the name.
         dead_timeout: seconds that the dead set keeps a job; the daemon's setting of the name.
+        app: whose jobs are known and whose death handlers are told.
 
     Attributes:
         last_ref: id of the last action in somebody's name, for :class:`jobd.api.Trash`; of use
@@ -56,9 +58,10 @@ class Session:
         *,
         dead_max_jobs: int | None = None,
         dead_timeout: float | None = None,
+        app: App = default,
     ) -> None:
         if source is None:
-            client = default_client()
+            client = app.client
         elif isinstance(source, Client):
             client = source
         elif isinstance(source, str):
@@ -76,6 +79,7 @@ class Session:
         defaults = Config()
         self.dead_max_jobs = defaults.dead_max_jobs if dead_max_jobs is None else dead_max_jobs
         self.dead_timeout = defaults.dead_timeout if dead_timeout is None else dead_timeout
+        self.app = app
         self.who = ""
         self.keeps_deleted = False
         self.last_ref = ""

@@ -7,14 +7,14 @@ import math
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 from jobd.errors import ArgumentError, JobdError
-from jobd.jobs.client import default_client
+from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, set_current
 from jobd.jobs.functions import awaited, finished
-from jobd.jobs.middleware import server_middleware
-from jobd.jobs.registry import Definition
+from jobd.jobs.middleware import Chain
+from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.times import When, due_at
 from jobd.wire import payload as wire
 from jobd.wire.options import merged
@@ -23,12 +23,26 @@ _NOTHING: Mapping[str, Any] = {}
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class Owner(Protocol):
+    """What a job asks of the application that it belongs to, a :class:`jobd.App`."""
+
+    registry: Registry
+    server_middleware: Chain[CurrentJob]
+    default_options: Mapping[str, Any]
+
+    @property
+    def client(self) -> Client: ...
+
+
 class Call:
     """Pushes one job with one set of options, or runs it here."""
 
-    __slots__ = ("_least", "_most", "_names", "definition", "options")
+    __slots__ = ("_least", "_most", "_names", "definition", "options", "owner")
 
-    def __init__(self, definition: Definition, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, owner: Owner, definition: Definition, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.owner = owner
         self.definition = definition
         self.options = definition.options if options is None else options
         parameters = definition.signature.parameters.values()
@@ -46,21 +60,21 @@ class Call:
     def with_options(self, given: Mapping[str, Any]) -> Call:
         """The same job with *given* options over its own."""
         try:
-            return Call(self.definition, merged(self.options, given))
+            return Call(self.owner, self.definition, merged(self.options, given))
         except ArgumentError as error:
             raise ArgumentError(f"{self.definition.name}.set: {error}") from None
 
     def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        return default_client().send(self._payload(args, kwargs), at=None, names=self._names)
+        return self.owner.client.send(self._payload(args, kwargs), at=None, names=self._names)
 
     def push_at(self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         at = due_at(when, time.time())
-        return default_client().send(self._payload(args, kwargs), at=at, names=self._names)
+        return self.owner.client.send(self._payload(args, kwargs), at=at, names=self._names)
 
     def push_bulk(
         self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
     ) -> list[str | None]:
-        return default_client().send_bulk(
+        return self.owner.client.send_bulk(
             {"class": self.definition.name},
             self.options,
             calls,
@@ -72,10 +86,11 @@ class Call:
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Everything that a push and an execution do, but Redis; returns the job's result."""
-        ready = default_client().prepare(self._payload(args, kwargs), names=self._names)
+        client = self.owner.client
+        ready = client.prepare(self._payload(args, kwargs), names=self._names)
         if ready is None:
             return None
-        raw = wire.encode(ready, default_client().max_payload, self._names)
+        raw = wire.encode(ready, client.max_payload, self._names)
         job = CurrentJob(wire.parse(raw), raw, ready["queue"], self.definition)
         return Context().run(self._perform, job)
 
@@ -90,7 +105,7 @@ class Call:
             result = finished(self.definition.name, returned, self._run_awaitable)
             return result
 
-        server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
+        self.owner.server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
         return result
 
     def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError
-from jobd.jobs.middleware import Chain, client_middleware
+from jobd.jobs.middleware import Chain
 from jobd.jobs.times import Times, When, due_at
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
@@ -53,13 +53,18 @@ class Client:
         max_payload: bytes allowed for one payload.
 
     Attributes:
-        middleware: the chain around every push; replace it by a copy to have one of your own.
+        middleware: the chain around every push: that of the default application, or of the one
+            that has made this client; replace it by a copy to have one of your own.
+        default_options: of a push by name, which gives none.
 
     Example:
         >>> client = Client("redis://127.0.0.1:6379/0")
         >>> client.push({"class": "Reports::Monthly", "args": [2026, 11]})  # doctest: +SKIP
         '1befef82961e0772dce5ae4d'
     """
+
+    middleware: Chain[str] = Chain()
+    default_options: Mapping[str, Any] = DEFAULTS
 
     def __init__(
         self,
@@ -74,7 +79,6 @@ class Client:
         self.url = url or os.environ.get("JOBD_REDIS") or os.environ.get("REDIS_URL") or DEFAULT_URL
         self.prefix = os.environ.get("JOBD_PREFIX", "") if prefix is None else prefix
         self.max_payload = max_payload
-        self.middleware: Chain[str] = client_middleware
         self._redis = redis
         self._given = redis is not None
         self._made: Transport | None = None
@@ -98,6 +102,19 @@ class Client:
             self._made = Transport(self.redis, self.prefix)
         return self._made
 
+    @property
+    def destination(self) -> str:
+        """Where its pushes go, see :func:`destination`; "" if it was given a client of Redis or
+        something that is no URL."""
+        if self._given:
+            return ""
+        from jobd.settings.schema import Invalid
+
+        try:
+            return destination(self.url, self.prefix)
+        except Invalid:
+            return ""
+
     def push(self, item: Mapping[str, Any]) -> str | None:
         """Push one job by the name of its class, without having its code.
 
@@ -116,7 +133,7 @@ class Client:
         """
         fields = wire.fields(item)
         now = time.time()
-        made = wire.complete(fields, DEFAULTS, now=now)
+        made = wire.complete(fields, self.default_options, now=now)
         return self.send(made, at=due_at(made.pop("at", 0), now))
 
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
@@ -138,7 +155,7 @@ class Client:
             raise ArgumentError("push_bulk gives every job an id of its own; leave 'jid' out")
         at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
         fields = wire.fields({**fields, "args": []})
-        return self.send_bulk(fields, DEFAULTS, calls, at=at, spread=spread)
+        return self.send_bulk(fields, self.default_options, calls, at=at, spread=spread)
 
     # --- for bound_job, which has the class's code ----------------------------------------------
 
@@ -295,32 +312,6 @@ def _times(at: Times, spread: float | None) -> Iterator[When] | None:
     return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)
 
 
-_default: Client | None = None
-
-
-def configure(
-    redis: str | Redis | None = None,
-    prefix: str | None = None,
-    *,
-    max_payload: int = MAX_PAYLOAD,
-) -> Client:
-    """Set up the client that ``perform_async`` and its kin use in this process.
-
-    Args:
-        redis: a URL or a client; default as for :class:`Client`.
-        prefix: of every key; default as for :class:`Client`.
-        max_payload: bytes allowed for one payload.
-
-    Example:
-        >>> configure("redis://127.0.0.1:6379/1", prefix="shop:").prefix
-        'shop:'
-    """
-    global _default
-    url, client = (redis, None) if isinstance(redis, str) else (None, redis)
-    _default = Client(url, prefix, client, max_payload=max_payload)
-    return _default
-
-
 def destination(url: str, prefix: str) -> str:
     """Where pushes to *url* go, for people and for comparison; no secret is in it.
 
@@ -330,24 +321,3 @@ def destination(url: str, prefix: str) -> str:
     from jobd.settings.redis_url import target  # a push needs it not
 
     return f"{target(url)}{f' with the prefix {prefix}' if prefix else ''}"
-
-
-def configured() -> str:
-    """The :func:`destination` that :func:`configure` has set; "" if it was not called, or was given
-    a client or something that is no URL."""
-    if _default is None or _default._given:
-        return ""
-    from jobd.settings.schema import Invalid
-
-    try:
-        return destination(_default.url, _default.prefix)
-    except Invalid:
-        return ""
-
-
-def default_client() -> Client:
-    """The process-wide client, made from the environment unless :func:`configure` was called."""
-    global _default
-    if _default is None:
-        _default = Client()
-    return _default

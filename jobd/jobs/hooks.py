@@ -51,61 +51,53 @@ class Handlers(MutableSequence[Function], Generic[Function]):
         self._functions.insert(index, value)
 
 
-error_handlers = Handlers[Callable[[BaseException, dict[str, Any]], object]]("an error handler")
-"""Each is called with every exception of a job or of jobd itself, and a dict of its context."""
+ErrorHandler = Callable[[BaseException, dict[str, Any]], object]
+"""Called with an exception of a job or of jobd itself, and a dict of its context."""
 
-death_handlers = Handlers[Callable[[dict[str, Any], BaseException], object]]("a death handler")
-"""Each is called with the payload and the exception of a job that will not be tried again."""
-
-_hooks: dict[str, list[Callable[[], object]]] = {event: [] for event in get_args(Event)}
+DeathHandler = Callable[[dict[str, Any], BaseException], object]
+"""Called with the payload and the exception of a job that will not be tried again."""
 
 
-def on(event: Event) -> Callable[[Hook], Hook]:
-    """Register a function for a moment in the life of each worker process.
+class Hooks:
+    """The functions of one application for moments in the life of a worker process."""
 
-    ``startup`` runs before the first job, in the order of registration, and an exception in it
-    keeps the worker from starting. ``quiet`` (no more jobs are taken), ``shutdown`` (stopping
-    begins) and ``exit`` (all jobs are done or given back) run in reverse order. Each function
-    runs at most once.
+    def __init__(self) -> None:
+        self._functions: dict[str, list[Callable[[], object]]] = {
+            event: [] for event in get_args(Event)
+        }
 
-    Raises:
-        ArgumentError: there is no such event, or the function is ``async`` or a generator.
+    def on(self, event: Event) -> Callable[[Hook], Hook]:
+        """Register a function; see :meth:`jobd.App.on`."""
+        if event not in self._functions:
+            events = ", ".join(self._functions)
+            raise ArgumentError(f"there is no event {event!r}; the events are {events}")
 
-    Example:
-        >>> @on("startup")
-        ... def warm_up() -> None:
-        ...     print("loading")
-    """
-    if event not in _hooks:
-        raise ArgumentError(f"there is no event {event!r}; the events are {', '.join(_hooks)}")
+        def register(function: Hook) -> Hook:
+            refuse_lazy(f"a hook for {event!r}", function)
+            self._functions[event].append(function)
+            return function
 
-    def register(function: Hook) -> Hook:
-        refuse_lazy(f"a hook for {event!r}", function)
-        _hooks[event].append(function)
-        return function
+        return register
 
-    return register
+    def fire(self, event: Event, on_error: ErrorHandler) -> None:
+        """Run the functions registered for *event*, each once in the life of the process.
 
+        Args:
+            on_error: told the exception and its context, for all events but ``startup``.
 
-def fire(event: Event, on_error: Callable[[BaseException, dict[str, Any]], object]) -> None:
-    """Run the functions registered for *event*, each once in the life of the process.
-
-    Args:
-        on_error: told the exception and its context, for all events but ``startup``.
-
-    Raises:
-        BaseException: whatever a ``startup`` function raised.
-    """
-    functions = _hooks[event]
-    _hooks[event] = []
-    if event == "startup":
-        for function in functions:
-            refuse_unrun("a startup hook", function())
-            forks.end()
-        return
-    for function in reversed(functions):
-        try:
-            refuse_unrun(f"a hook for {event!r}", function())
-            forks.end()
-        except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
-            on_error(error, {"context": f"Exception in the {event} hook", "event": event})
+        Raises:
+            BaseException: whatever a ``startup`` function raised.
+        """
+        functions = self._functions[event]
+        self._functions[event] = []
+        if event == "startup":
+            for function in functions:
+                refuse_unrun("a startup hook", function())
+                forks.end()
+            return
+        for function in reversed(functions):
+            try:
+                refuse_unrun(f"a hook for {event!r}", function())
+                forks.end()
+            except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
+                on_error(error, {"context": f"Exception in the {event} hook", "event": event})

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from jobd.errors import ApplicationError
+from jobd.jobs.app import default
 from jobd.runtime.process import forks, single_thread
 from jobd.text import meant
 from jobd.text.printable import encode, kind_of, text_of
@@ -240,11 +241,9 @@ def _child(arguments: list[str]) -> None:
         trial["threads"] = single_thread.others(starts)
     except ApplicationError as error:
         trial["error"] = str(error)
-    registry = sys.modules.get("jobd.jobs.registry")  # absent: the application does not use jobd
-    if registry is not None:
-        trial["jobs"] = len(registry.all_jobs())
-        trial["queues"] = registry.unserved(())[:100]
-        trial["pushes"] = sys.modules["jobd.jobs.client"].configured()
+    trial["jobs"] = len(default.registry.all())
+    trial["queues"] = default.registry.unserved(())[:100]
+    trial["pushes"] = default.client.destination if default.configured else ""
     os.write(int(answer_to), encode(trial, _ANSWER))
     _exit(0)  # not through atexit handlers or threads of the application
 

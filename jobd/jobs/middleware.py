@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from jobd.jobs.context import CurrentJob
 from jobd.jobs.functions import refuse_lazy, refuse_unrun
 
 Subject = TypeVar("Subject")
@@ -134,7 +133,3 @@ def _bind(
         return result
 
     return call
-
-
-client_middleware: Chain[str] = Chain()
-server_middleware: Chain[CurrentJob] = Chain()

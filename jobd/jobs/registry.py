@@ -1,6 +1,6 @@
-"""Which jobs this process can run, by their names on the wire.
+"""Which jobs an application has, by their names on the wire.
 
-Importing an application fills it; a worker looks every payload's class up here.
+Importing the application fills its registry; a worker looks every payload's class up there.
 """
 
 from __future__ import annotations
@@ -44,63 +44,64 @@ class Definition:
     origin: str
 
 
-_definitions: dict[str, Definition] = {}
-
 _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000
 """Characters of a name, and registered jobs, up to which an unknown name is compared with them."""
 
 
-def register(definition: Definition) -> None:
-    """Make a job known. The same code may register again, as a reload does.
+class Registry:
+    """The jobs of one application."""
 
-    Raises:
-        ArgumentError: another job has this name.
-    """
-    other = _definitions.get(definition.name)
-    if other is not None and other.origin != definition.origin:
-        raise ArgumentError(
-            f"two jobs are called {definition.name!r}: {other.origin} and {definition.origin}; "
-            "give one of them another name=..."
-        )
-    _definitions[definition.name] = definition
+    def __init__(self) -> None:
+        self._definitions: dict[str, Definition] = {}
 
+    def register(self, definition: Definition) -> None:
+        """Make a job known. The same code may register again, as a reload does.
 
-def lookup(name: str) -> Definition:
-    """The job called *name*.
+        Raises:
+            ArgumentError: another job has this name.
+        """
+        other = self._definitions.get(definition.name)
+        if other is not None and other.origin != definition.origin:
+            raise ArgumentError(
+                f"two jobs are called {definition.name!r}: {other.origin} and {definition.origin}; "
+                "give one of them another name=..."
+            )
+        self._definitions[definition.name] = definition
 
-    Raises:
-        UnknownJobError: it is not registered here.
-    """
-    try:
-        return _definitions[name]
-    except KeyError:
-        raise UnknownJobError(
-            f"no job called {name!r} is registered in this process: "
-            "import the module that defines it (-r/--require), or check its name=..."
-            f"{_instead(name)}"
-        ) from None
+    def lookup(self, name: str) -> Definition:
+        """The job called *name*.
 
+        Raises:
+            UnknownJobError: it is not registered here.
+        """
+        try:
+            return self._definitions[name]
+        except KeyError:
+            raise UnknownJobError(
+                f"no job called {name!r} is registered in this process: "
+                "import the module that defines it (-r/--require), or check its name=..."
+                f"{self._instead(name)}"
+            ) from None
 
-def _instead(name: str) -> str:
-    """What is registered instead of *name*: the same code by another path, or a near spelling."""
-    if not _definitions:
-        return "; none at all is registered"
-    if len(name) > _LONGEST_GUESSED or len(_definitions) > _MOST_GUESSED:
-        return ""
-    last = name.rpartition(".")[2]
-    same = [known for known in _definitions if known.rpartition(".")[2] == last]
-    close = same[0] if len(same) == 1 else meant(name, _definitions, NEAR)
-    return "" if close is None else f"; {close!r} is registered"
+    def _instead(self, name: str) -> str:
+        """What is registered instead: the same code by another path, or a near spelling."""
+        known = self._definitions
+        if not known:
+            return "; none at all is registered"
+        if len(name) > _LONGEST_GUESSED or len(known) > _MOST_GUESSED:
+            return ""
+        last = name.rpartition(".")[2]
+        same = [one for one in known if one.rpartition(".")[2] == last]
+        close = same[0] if len(same) == 1 else meant(name, known, NEAR)
+        return "" if close is None else f"; {close!r} is registered"
 
+    def all(self) -> list[Definition]:
+        """Every registered job, by name."""
+        return [self._definitions[name] for name in sorted(self._definitions)]
 
-def all_jobs() -> list[Definition]:
-    """Every registered job, by name."""
-    return [_definitions[name] for name in sorted(_definitions)]
-
-
-def unserved(queues: Collection[str]) -> list[str]:
-    """Queues that registered jobs go to by default and that are not among *queues*."""
-    return sorted({str(one.options["queue"]) for one in _definitions.values()} - set(queues))
+    def unserved(self, queues: Collection[str]) -> list[str]:
+        """Queues that jobs go to by default and that are not among *queues*."""
+        return sorted({str(one.options["queue"]) for one in self.all()} - set(queues))
 
 
 def origin_of(code: Callable[..., Any]) -> str:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
-from jobd.jobs import context, hooks, loading, registry
-from jobd.jobs.client import configure, configured, destination
+from jobd.jobs import context, loading
+from jobd.jobs.app import default
+from jobd.jobs.client import destination
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromMaster, Unknown
@@ -92,7 +93,7 @@ class Worker(Child):
         self._metrics = Metrics()
         self._fold_at = 0.0
         self._executor = Executor(
-            config, inflight, self._coroutines, self._deadlines, self._metrics
+            default, config, inflight, self._coroutines, self._deadlines, self._metrics
         )
         self._fetcher = Fetcher(
             self._client, inflight, order, self._pool, seat.page, self.bell.ring
@@ -142,13 +143,13 @@ class Worker(Child):
         config = self.seat.config
         if not config.preload:  # else the zygote, whose fork this is, has done the same
             # What a job pushes goes where the job came from, unless the application says otherwise.
-            configure(config.redis, config.prefix, max_payload=config.max_payload)
+            default.configure(config.redis, config.prefix, max_payload=config.max_payload)
             loading.load(config.require)
         self._wait_for_redis()
         if self.ended():
             return
         try:
-            hooks.fire("startup", self._executor.report)
+            default.hooks.fire("startup", self._executor.report)
         except BaseException as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
@@ -178,12 +179,12 @@ class Worker(Child):
 
     def _warn_of_the_application(self, config: Config) -> None:
         """Of what is no fault by itself, and seldom meant."""
-        if not registry.all_jobs():
+        if not default.registry.all():
             self.log.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
-        here, pushes = destination(config.redis, config.prefix), configured()
+        here, pushes = destination(config.redis, config.prefix), default.client.destination
         if pushes and pushes != here:
             self.log.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
-        missing = registry.unserved([queue.name for queue in config.queues])
+        missing = default.registry.unserved([queue.name for queue in config.queues])
         if missing:
             self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
 
@@ -358,7 +359,7 @@ class Worker(Child):
 
     def _fire(self, event: Any) -> None:
         """Run the application's hooks beside the main thread, which must keep listening."""
-        self._hooks.do(lambda: hooks.fire(event, self._executor.report))
+        self._hooks.do(lambda: default.hooks.fire(event, self._executor.report))
 
     def _running(self) -> tuple[int, str]:
         """How many jobs run now, and which, in words."""

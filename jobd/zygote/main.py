@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from jobd.jobs import loading
-from jobd.jobs.client import configure
+from jobd.jobs.app import default
 from jobd.runtime.child.birth import Birth
 from jobd.runtime.child.mainloop import Child
 from jobd.runtime.ipc import messages
@@ -72,7 +72,7 @@ class Zygote(Child):
     def _load(self) -> None:
         config = self.seat.config
         # What a job pushes goes where the job came from, unless the application says otherwise.
-        configure(config.redis, config.prefix, max_payload=config.max_payload)
+        default.configure(config.redis, config.prefix, max_payload=config.max_payload)
         with single_thread.Starts() as starts:
             loading.load(config.require)
         # The application, or what it imports, may have taken some of the signals.

@@ -11,7 +11,7 @@ import pytest
 
 from jobd.api import Api, JobSet, SortedEntry
 from jobd.errors import ArgumentError, RefusedError
-from jobd.jobs import hooks
+from jobd.jobs.app import App
 from tests.api.conftest import HOSTILE, NOW, everything_in, job, push, waiting
 
 
@@ -224,7 +224,7 @@ def test_killing_trims_the_dead_set(api: Api) -> None:
 
 
 @pytest.fixture
-def deaths(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def deaths(api: Api) -> list[tuple[str, str]]:
     told: list[tuple[str, str]] = []
 
     def broken(fields: dict[str, Any], error: BaseException) -> None:
@@ -233,7 +233,8 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def note(fields: dict[str, Any], error: BaseException) -> None:
         told.append((fields["jid"], str(error)))
 
-    monkeypatch.setattr(hooks, "death_handlers", [broken, note])
+    api.app = App()
+    api.app.death_handlers.extend([broken, note])
     return told
 
 

@@ -11,7 +11,7 @@ from time_machine import travel
 import jobd
 from jobd.api import Api, Day, Queue, QueueSummary, RetrySet, Stats
 from jobd.errors import ArgumentError
-from jobd.jobs import client
+from jobd.jobs.app import default
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import NOW, PLAIN, push
 
@@ -103,9 +103,8 @@ def test_keys_of_another_type_and_names_that_are_no_text_hide_nothing_else(api: 
 def test_the_parts_use_the_client_that_pushes(
     server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_default", None)
-    jobd.configure(server.url, prefix="shop:")
-    client.default_client().push({"class": "A", "args": []})
+    monkeypatch.setattr(default, "_client", None)
+    jobd.configure(server.url, prefix="shop:").push({"class": "A", "args": []})
     assert redis.llen("shop:queue:default") == 1
     assert Queue("default").size == 1
     assert RetrySet().size == 0

@@ -18,11 +18,10 @@ import pytest
 import redis as redis_py
 import structlog
 
-from jobd import client_middleware
 from jobd.errors import JobTimeout
-from jobd.jobs import context, hooks, registry
-from jobd.jobs.decorators import Job, job
-from jobd.jobs.middleware import server_middleware
+from jobd.jobs import context
+from jobd.jobs.app import App
+from jobd.jobs.job_class import Job
 from jobd.store.inflight import Claimed
 from jobd.testing import EmbeddedServer
 from tests.support.engine import (
@@ -43,33 +42,32 @@ from tests.support.engine import (
 
 
 @pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-    before = dict(registry._definitions)
+def clean() -> None:
     ran.clear()
     held.clear()
     gates.clear()
-    yield
-    server_middleware.clear()
-    hooks.error_handlers.clear()
-    registry._definitions.clear()
-    registry._definitions.update(before)
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
 
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def execute(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Run]:
+def execute(app: App, server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Run]:
     """Execute one payload in this thread; returns how it is to be ended."""
-    bench = Engine(server.url)
+    bench = Engine(server.url, app=app)
     yield lambda raw, queue="default": Context().run(bench.executor.execute, Claimed(1, queue, raw))
     bench.release()
 
 
-def test_a_function_gets_its_arguments_and_knows_its_job(execute: Run) -> None:
+def test_a_function_gets_its_arguments_and_knows_its_job(app: App, execute: Run) -> None:
     seen: list[Any] = []
 
-    @job(name="engine.Know")
+    @app.job(name="engine.Know")
     def know(*args: Any, **kwargs: Any) -> None:
         current = context.current_job()
         seen.append((args, kwargs, current.jid, current.queue, current.attempt, current.name))
@@ -80,10 +78,10 @@ def test_a_function_gets_its_arguments_and_knows_its_job(execute: Run) -> None:
     assert context.running_job() is None
 
 
-def test_a_class_gets_a_new_instance_each_time(execute: Run) -> None:
+def test_a_class_gets_a_new_instance_each_time(app: App, execute: Run) -> None:
     instances: list[object] = []
 
-    class Remember(Job, name="engine.Remember"):
+    class Remember(Job, app=app, name="engine.Remember"):
         def perform(self) -> None:
             instances.append(self)
 
@@ -92,10 +90,10 @@ def test_a_class_gets_a_new_instance_each_time(execute: Run) -> None:
     assert instances[0] is not instances[1]
 
 
-def test_a_coroutine_runs_in_the_context_of_its_job(execute: Run) -> None:
+def test_a_coroutine_runs_in_the_context_of_its_job(app: App, execute: Run) -> None:
     seen: list[str] = []
 
-    @job(name="engine.Later")
+    @app.job(name="engine.Later")
     async def later() -> None:
         await asyncio.sleep(0)
         seen.append(f"{context.current_job().jid} {threading.current_thread().name}")
@@ -104,12 +102,12 @@ def test_a_coroutine_runs_in_the_context_of_its_job(execute: Run) -> None:
     assert seen == ["abc asyncio"]
 
 
-def test_a_coroutine_that_fails_or_cancels_itself_is_retried(execute: Run) -> None:
-    @job(name="engine.Broken")
+def test_a_coroutine_that_fails_or_cancels_itself_is_retried(app: App, execute: Run) -> None:
+    @app.job(name="engine.Broken")
     async def broken() -> None:
         raise KeyError("x")
 
-    @job(name="engine.Cancel")
+    @app.job(name="engine.Cancel")
     async def cancel() -> None:
         raise asyncio.CancelledError
 
@@ -117,7 +115,7 @@ def test_a_coroutine_that_fails_or_cancels_itself_is_retried(execute: Run) -> No
     assert execute(payload("Cancel")).outcome == "retry"
 
 
-def test_middleware_surrounds_the_function_and_may_skip_it(execute: Run) -> None:
+def test_middleware_surrounds_the_function_and_may_skip_it(app: App, execute: Run) -> None:
     order: list[str] = []
 
     def around(current: Any, fields: Any, queue: str, call_next: Callable[[], Any]) -> None:
@@ -127,27 +125,27 @@ def test_middleware_surrounds_the_function_and_may_skip_it(execute: Run) -> None
             call_next()
             order.append("after")
 
-    server_middleware.add(around)
+    app.server_middleware.add(around)
     assert execute(payload("Note", 1, jid="run")) is None
     assert execute(payload("Note", 2, jid="skip")) is None
     assert list(ran) == [1]
     assert order == ["before run default", "after", "before skip default"]
 
 
-def test_an_error_in_middleware_is_a_failure_of_the_job(execute: Run) -> None:
+def test_an_error_in_middleware_is_a_failure_of_the_job(app: App, execute: Run) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("middleware")
 
-    server_middleware.add(broken)
+    app.server_middleware.add(broken)
     assert execute(payload("Note", 1)).outcome == "retry"
     assert not ran
 
 
-def test_errors_are_reported_after_the_decision_with_their_job(execute: Run) -> None:
+def test_errors_are_reported_after_the_decision_with_their_job(app: App, execute: Run) -> None:
     told: list[Any] = []
-    hooks.error_handlers.append(lambda error, about: told.append((str(error), about)))
+    app.error_handlers.append(lambda error, about: told.append((str(error), about)))
 
-    @job(name="engine.Bad")
+    @app.job(name="engine.Bad")
     def bad() -> None:
         raise ValueError("why")
 
@@ -157,8 +155,10 @@ def test_errors_are_reported_after_the_decision_with_their_job(execute: Run) -> 
     assert (about["job"]["jid"], about["context"]) == ("abc", "Job raised exception")
 
 
-def test_the_traceback_begins_in_the_job(execute: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    @job(name="engine.Trace")
+def test_the_traceback_begins_in_the_job(
+    app: App, execute: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @app.job(name="engine.Trace")
     def trace() -> None:
         raise ValueError("why")
 
@@ -170,13 +170,13 @@ def test_the_traceback_begins_in_the_job(execute: Run, capfd: pytest.CaptureFixt
 
 
 def test_an_exception_that_cannot_be_shown_is_logged(
-    execute: Run, capfd: pytest.CaptureFixture[str]
+    app: App, execute: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
-    @job(name="engine.Mute")
+    @app.job(name="engine.Mute")
     def mute() -> None:
         raise Mute
 
@@ -212,7 +212,7 @@ DIRTY: list[Any] = ["acme", "0.333", {"customer": "acme"}]
 @pytest.mark.parametrize("timeout", [None, 30])
 @pytest.mark.parametrize("function", [touch, touch_later])
 def test_a_context_is_of_one_job(
-    execute: Run, function: Any, timeout: float | None, capfd: pytest.CaptureFixture[str]
+    app: App, execute: Run, function: Any, timeout: float | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     seen: dict[str, Any] = {}
 
@@ -223,21 +223,21 @@ def test_a_context_is_of_one_job(
         finally:
             seen["middleware"] = look()
 
-    made = job(name="engine.Touch", timeout=timeout)(function)
-    job(name="engine.Look", timeout=timeout)(lambda: ran.append(look()))
+    made = app.job(name="engine.Touch", timeout=timeout)(function)
+    app.job(name="engine.Look", timeout=timeout)(lambda: ran.append(look()))
 
     async def look_later() -> None:
         ran.append(look())
 
-    job(name="engine.LookLater", timeout=timeout)(look_later)
-    hooks.error_handlers.append(lambda *_: seen.update(handler=look()))
-    server_middleware.add(around)
+    app.job(name="engine.LookLater", timeout=timeout)(look_later)
+    app.error_handlers.append(lambda *_: seen.update(handler=look()))
+    app.server_middleware.add(around)
     for fails in (False, True):
         execute(payload("Touch", fails, jid=f"touch-{fails}"))
-        server_middleware.clear()
+        app.server_middleware.clear()
         execute(payload("Look"))
         execute(payload("LookLater"))
-        server_middleware.add(around)
+        app.server_middleware.add(around)
     assert list(ran) == [CLEAN] * 4
     assert seen == {"middleware": DIRTY, "handler": DIRTY}
     [line] = [line for line in capfd.readouterr().err.splitlines() if "job_failed" in line]
@@ -248,21 +248,20 @@ def test_a_context_is_of_one_job(
     assert look() == CLEAN
 
 
-def test_in_place_a_job_does_not_see_the_context_of_its_caller_but_client_middleware_does() -> None:
+def test_in_place_a_job_does_not_see_the_context_of_its_caller_but_client_middleware_does(
+    app: App,
+) -> None:
     def carry(name: str, fields: dict[str, Any], queue: str, call_next: Callable[[], Any]) -> Any:
         ran.append(tenant.get())
         return call_next()
 
     def inside() -> None:
         touch(False)
-        assert job(name="engine.Look")(look).perform_inline() == CLEAN
+        assert app.job(name="engine.Look")(look).perform_inline() == CLEAN
         assert look() == DIRTY
 
-    client_middleware.add(carry)
-    try:
-        contextvars.Context().run(inside)
-    finally:
-        client_middleware.clear()
+    app.client_middleware.add(carry)
+    contextvars.Context().run(inside)
     assert list(ran) == ["acme"]
 
 
@@ -287,7 +286,7 @@ def no_collector() -> Iterator[None]:
 )
 @pytest.mark.parametrize("is_async", [False, True])
 def test_nothing_of_a_job_that_has_ended_stays(
-    execute: Run, no_collector: None, how: str, is_async: bool, timeout: float | None
+    app: App, execute: Run, no_collector: None, how: str, is_async: bool, timeout: float | None
 ) -> None:
     left: list[weakref.ref[Large]] = []
 
@@ -324,7 +323,7 @@ def test_nothing_of_a_job_that_has_ended_stays(
             return loop.create_future().set_result(data)
         return body()
 
-    job(name="engine.Large", timeout=timeout, backtrace=True)(later if is_async else body)
+    app.job(name="engine.Large", timeout=timeout, backtrace=True)(later if is_async else body)
     execute(payload("Large", retry=5))
     assert left
     assert [each() for each in left] == [None] * len(left)
@@ -335,17 +334,17 @@ def test_nothing_of_a_job_that_has_ended_stays(
 
 
 def test_every_way_to_end_in_one_running_engine(
-    server: EmbeddedServer, redis: redis_py.Redis
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
-    @job(name="engine.Bad")
+    @app.job(name="engine.Bad")
     def bad() -> None:
         raise ValueError("why")
 
-    @job(name="engine.Leave")
+    @app.job(name="engine.Leave")
     def leave() -> None:
         raise SystemExit(3)
 
-    with engine(server.url) as one:
+    with engine(server.url, app=app) as one:
         push(redis, "default", payload("Bad", retry=True), payload("Leave", retry=0))
         push(redis, "default", payload("Bad", retry=False), b"no json", payload("Note", 1))
         until(lambda: processed(redis) == 4, "they all ended")
@@ -378,11 +377,11 @@ def test_the_scoreboard_shows_what_has_started(
 
 
 def test_jobs_that_do_not_end_are_interrupted_after_they_were_given_back(
-    server: EmbeddedServer, redis: redis_py.Redis
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     cleaned = threading.Event()
 
-    @job(name="engine.Busy")
+    @app.job(name="engine.Busy")
     def busy() -> None:
         held.append("busy")
         try:
@@ -393,13 +392,13 @@ def test_jobs_that_do_not_end_are_interrupted_after_they_were_given_back(
         finally:
             cleaned.set()
 
-    @job(name="engine.BusyToo")
+    @app.job(name="engine.BusyToo")
     async def busy_too() -> None:
         held.append("busy too")
         await asyncio.sleep(60)
 
     raws = [payload("Busy"), payload("BusyToo")]
-    with engine(server.url, threads=2) as one:
+    with engine(server.url, threads=2, app=app) as one:
         push(redis, "default", *raws)
         until(lambda: len(held) == 2, "both run")
         assert one.fetcher.surrender(5)

@@ -12,8 +12,7 @@ import pytest
 import redis as redis_py
 
 from jobd.errors import JobTimeout, Shutdown
-from jobd.jobs import registry
-from jobd.jobs.decorators import job
+from jobd.jobs.app import App
 from jobd.testing import EmbeddedServer
 from jobd.worker import overdue as overdue_module
 from jobd.worker.beside import Beside
@@ -41,13 +40,13 @@ LIMIT = 0.001
 
 
 @pytest.fixture(autouse=True)
-def jobs() -> Iterator[None]:
-    before = dict(registry._definitions)
+def app() -> Iterator[App]:
+    app = App()
     ran.clear()
     held.clear()
     gates.clear()
 
-    @job(name="engine.Late", timeout=LIMIT)
+    @app.job(name="engine.Late", timeout=LIMIT)
     def late(name: str) -> None:
         held.append(name)
         try:
@@ -56,11 +55,9 @@ def jobs() -> Iterator[None]:
             pass
         ran.append(name)
 
-    yield
+    yield app
     for one in gates.values():
         one.set()
-    registry._definitions.clear()
-    registry._definitions.update(before)
 
 
 def overdue_of(one: Engine, grace: float = 0.0) -> Overdue:
@@ -119,7 +116,7 @@ def test_of_a_thread_that_ends_and_a_worker_that_gives_up_one_decides() -> None:
 
 
 def test_a_job_that_ends_just_then_is_in_one_place_and_counts_once(
-    server: EmbeddedServer, redis: redis_py.Redis
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     chance = random.Random(2)
     for number in range(15):
@@ -127,7 +124,7 @@ def test_a_job_that_ends_just_then_is_in_one_place_and_counts_once(
         held.clear()
         ran.clear()
         names = [f"{number}-{which}" for which in ("before", "a", "b", "c", "after")]
-        with engine(server.url, threads=5) as one:
+        with engine(server.url, app=app, threads=5) as one:
             late(one, redis, *names)
             gates[names[0]].set()
             until(lambda: processed(redis) == 1, "one has ended")
@@ -156,9 +153,9 @@ def test_a_job_that_ends_just_then_is_in_one_place_and_counts_once(
 
 
 def test_it_has_failed_also_if_the_fetcher_is_in_the_middle_of_a_turn(
-    server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    app: App, server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with engine(server.url, threads=1) as one:
+    with engine(server.url, app=app, threads=1) as one:
         late(one, redis, "turn")
         give_back, asked = one.fetcher._intake.give_back, threading.Event()
 
@@ -177,7 +174,7 @@ def test_it_has_failed_also_if_the_fetcher_is_in_the_middle_of_a_turn(
 
 
 def test_a_job_whose_own_code_does_not_say_what_becomes_of_it_is_given_back(
-    server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    app: App, server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overdue_module, "DECIDE", 0.1)
     gate("delay")
@@ -188,13 +185,13 @@ def test_a_job_whose_own_code_does_not_say_what_becomes_of_it_is_given_back(
         answered.set()
         return 1.0
 
-    @job(name="engine.Undecided", timeout=LIMIT, retry_in=never)
+    @app.job(name="engine.Undecided", timeout=LIMIT, retry_in=never)
     def undecided() -> None:
         held.append("undecided")
         gates["delay"].wait(60)
 
     raw = payload("Undecided")
-    with engine(server.url, threads=1) as one:
+    with engine(server.url, app=app, threads=1) as one:
         push(redis, "default", raw)
         until(lambda: held, "it runs")
         end = time.monotonic() + LIMIT
@@ -210,10 +207,10 @@ def test_a_job_whose_own_code_does_not_say_what_becomes_of_it_is_given_back(
 
 
 def test_a_worker_does_not_wait_for_stuck_jobs_alone(
-    server: EmbeddedServer, redis: redis_py.Redis
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:
     gate("well")
-    with engine(server.url, threads=3) as one:
+    with engine(server.url, app=app, threads=3) as one:
         late(one, redis, "lost")
         one.fetcher.quiet()
         assert not overdue_of(one, grace=600.0).alone, "it may still end"

@@ -15,24 +15,21 @@ import redis as redis_py
 
 import jobd
 from jobd import errors
-from jobd.jobs import hooks, registry
-from jobd.jobs.decorators import Job, job
-from jobd.jobs.middleware import server_middleware
+from jobd.jobs.app import App
+from jobd.jobs.job_class import Job
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.engine import KEYS, engine, failed, payload, processed, push, ran, until
 
 
 @pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-    before = dict(registry._definitions)
+def clean() -> None:
     ran.clear()
-    yield
-    server_middleware.clear()
-    hooks.error_handlers.clear()
-    hooks.death_handlers.clear()
-    registry._definitions.clear()
-    registry._definitions.update(before)
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
 
 
 # --- exceptions ----------------------------------------------------------------------------------
@@ -178,10 +175,10 @@ def fail_in(function: Callable[[], BaseException]) -> Any:
 
 @pytest.fixture
 def threads_live(
-    server: EmbeddedServer, redis: redis_py.Redis
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
 ) -> Iterator[Callable[[list[bytes]], None]]:
     """Run payloads, none of which may succeed, and see that the threads are the same after it."""
-    with engine(server.url, threads=2) as one:
+    with engine(server.url, threads=2, app=app) as one:
 
         def run(raws: list[bytes]) -> None:
             threads = list(one.pool._threads)
@@ -200,42 +197,48 @@ def threads_live(
         yield run
 
 
-How = Callable[[str, Callable[[], BaseException]], object]
+How = Callable[[App, str, Callable[[], BaseException]], object]
 
 
-def in_function(name: str, make: Callable[[], BaseException]) -> None:
-    job(name=name)(fail_in(make))
+def in_function(app: App, name: str, make: Callable[[], BaseException]) -> None:
+    app.job(name=name)(fail_in(make))
 
 
-def in_coroutine(name: str, make: Callable[[], BaseException]) -> None:
+def in_coroutine(app: App, name: str, make: Callable[[], BaseException]) -> None:
     async def fail() -> None:
         raise make()
 
-    job(name=name)(fail)
+    app.job(name=name)(fail)
 
 
-def in_time(name: str, make: Callable[[], BaseException]) -> None:
-    job(name=name, timeout=60, backtrace=True)(fail_in(make))
+def in_time(app: App, name: str, make: Callable[[], BaseException]) -> None:
+    app.job(name=name, timeout=60, backtrace=True)(fail_in(make))
 
 
-def coroutine_in_time(name: str, make: Callable[[], BaseException]) -> None:
+def coroutine_in_time(app: App, name: str, make: Callable[[], BaseException]) -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
         raise make()
 
-    job(name=name, timeout=60)(fail)
+    app.job(name=name, timeout=60)(fail)
 
 
-def in_class(name: str, make: Callable[[], BaseException]) -> None:
-    type("Raises", (Job,), {"__init__": fail_in(make), "perform": lambda self: None}, name=name)
+def in_class(app: App, name: str, make: Callable[[], BaseException]) -> None:
+    type(
+        "Raises",
+        (Job,),
+        {"__init__": fail_in(make), "perform": lambda self: None},
+        name=name,
+        app=app,
+    )
 
 
-def in_retry_in(name: str, make: Callable[[], BaseException]) -> None:
-    job(name=name, retry_in=fail_in(make))(fail_in(make))
+def in_retry_in(app: App, name: str, make: Callable[[], BaseException]) -> None:
+    app.job(name=name, retry_in=fail_in(make))(fail_in(make))
 
 
-def in_on_exhausted(name: str, make: Callable[[], BaseException]) -> None:
-    job(name=name, retry=0, on_exhausted=fail_in(make))(fail_in(make))
+def in_on_exhausted(app: App, name: str, make: Callable[[], BaseException]) -> None:
+    app.job(name=name, retry=0, on_exhausted=fail_in(make))(fail_in(make))
 
 
 @pytest.mark.parametrize(
@@ -246,10 +249,10 @@ def in_on_exhausted(name: str, make: Callable[[], BaseException]) -> None:
     ],
 )
 def test_no_exception_ends_a_thread(
-    threads_live: Callable[[list[bytes]], None], redis: redis_py.Redis, how: How
+    app: App, threads_live: Callable[[list[bytes]], None], redis: redis_py.Redis, how: How
 ) -> None:
     for name, make in RAISED.items():
-        how(f"engine.{name}", make)
+        how(app, f"engine.{name}", make)
     extra = {"retry": 0} if how is in_on_exhausted else {}
     threads_live([payload(name, jid=name, **extra) for name in RAISED])
     assert failed(redis) == len(RAISED)
@@ -261,13 +264,13 @@ def test_no_exception_ends_a_thread(
 
 @pytest.mark.parametrize("where", ["middleware", "error handler", "death handler"])
 def test_nor_does_one_in_other_code_of_the_application(
-    threads_live: Callable[[list[bytes]], None], where: str
+    app: App, threads_live: Callable[[list[bytes]], None], where: str
 ) -> None:
     def fail(*about: Any) -> None:
         fields = next((each for each in about if isinstance(each, dict)), {})
         raise RAISED[fields.get("job", fields)["jid"]]()
 
-    @job(name="engine.Fails")
+    @app.job(name="engine.Fails")
     def fails() -> None:
         raise ValueError
 
@@ -276,11 +279,11 @@ def test_nor_does_one_in_other_code_of_the_application(
 
     match where:
         case "middleware":
-            server_middleware.add(around)
+            app.server_middleware.add(around)
         case "error handler":
-            hooks.error_handlers.append(fail)
+            app.error_handlers.append(fail)
         case _:
-            hooks.death_handlers.append(fail)
+            app.death_handlers.append(fail)
     threads_live([payload("Fails", jid=name, retry=0) for name in RAISED])
 
 
@@ -311,8 +314,8 @@ PAYLOADS = [
 ]
 
 
-def test_no_payload_ends_a_thread(threads_live: Callable[[list[bytes]], None]) -> None:
-    @job(name="engine.Fails", retry_in=lambda *_: 5, on_exhausted=lambda *_: None)
+def test_no_payload_ends_a_thread(app: App, threads_live: Callable[[list[bytes]], None]) -> None:
+    @app.job(name="engine.Fails", retry_in=lambda *_: 5, on_exhausted=lambda *_: None)
     def fails(*_: Any) -> None:
         raise ValueError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from jobd.jobs import client
+import jobd
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.interop.sidekiq import Console, Sidekiq, missing
@@ -54,11 +54,11 @@ def python(
 ) -> Iterator[Python]:
     """Start jobd with the jobs of ``jobs.py``, which this process can push, too."""
     monkeypatch.setenv("INTEROP_REDIS", server.url)
-    client.configure(redis=server.url)
+    jobd.configure(redis=server.url)
 
     def start(*flags: str) -> Daemon:
         environment = {"INTEROP_REDIS": server.url}
         return daemon("", *flags, require="tests.interop.jobs", env=environment)
 
     yield start
-    client.configure(redis=None)
+    jobd.configure(redis=None)

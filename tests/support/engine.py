@@ -15,7 +15,7 @@ from typing import Any
 
 import redis as redis_py
 
-from jobd.jobs.decorators import job
+from jobd.jobs.app import App
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.settings.daemon import Config, QueueSpec
 from jobd.store.connection import connect
@@ -51,30 +51,30 @@ held: deque[str] = deque()
 """The gates at which a ``Hold`` has arrived."""
 
 
-@job(name="engine.Note")
 def note(value: Any) -> None:
     ran.append(value)
 
 
-@job(name="engine.Hold")
 def hold(gate: str) -> None:
     held.append(gate)
     assert gates[gate].wait(60)
 
 
-@job(name="engine.Nap")
 def nap(value: Any, seconds: float) -> None:
     time.sleep(seconds)
     ran.append(value)
 
 
-@job(name="engine.End")
 def end() -> None:
     """End the job thread that runs it."""
     thread = threading.current_thread()
     assert isinstance(thread, JobThread)
     thread.cut_short = True
     raise RuntimeError
+
+
+JOBS = (note, hold, nap, end)
+"""They belong to the application of every engine, as ``engine.Note`` and so on."""
 
 
 def gate(name: str) -> threading.Event:
@@ -111,6 +111,7 @@ class Engine:
         queues: Iterable[tuple[str, int]] = (("default", 0),),
         threads: int = 2,
         timeout: float = 5.0,
+        app: App | None = None,
         **settings: Any,
     ) -> None:
         self.config = Config(
@@ -126,8 +127,16 @@ class Engine:
         order = QueueOrder(self.config.queues, self.config.queue_mode)
         self.inflight = InFlight(KEYS, identity, order.names)
         self.metrics = Metrics()
+        self.app = App() if app is None else app
+        for function in JOBS:
+            self.app.job(name=f"engine.{function.__name__.title()}")(function)
         self.executor = Executor(
-            self.config, self.inflight, Coroutines(), Deadlines(lambda: None), self.metrics
+            self.app,
+            self.config,
+            self.inflight,
+            Coroutines(),
+            Deadlines(lambda: None),
+            self.metrics,
         )
         self.idle = threading.Event()
         self._client = connect(url, timeout=timeout)

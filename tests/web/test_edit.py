@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from jobd import Job, job
+from jobd import App, Job
 from jobd.api import Api
-from jobd.jobs import registry
 from jobd.web import Role
 from tests.api.conftest import job as payload
 from tests.web.site import TOKEN, Page, Site, as_role
@@ -26,11 +25,11 @@ class Size(Enum):
 
 
 @pytest.fixture(autouse=True)
-def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that this process knows, for the time of one test."""
-    monkeypatch.setattr(registry, "_definitions", {})
+def jobs(api: Api) -> None:
+    """Jobs that the dashboard knows."""
+    app = api.app = App()
 
-    @job(name="shop.charge")
+    @app.job(name="shop.charge")
     def charge(
         order: int,
         note: str,
@@ -42,13 +41,13 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
         size: Size = Size.SMALL,
     ) -> None: ...
 
-    @job(name="shop.anything")
+    @app.job(name="shop.anything")
     def anything(*args: Any) -> None: ...
 
-    @job(name="shop.untyped")
+    @app.job(name="shop.untyped")
     def untyped(first, second="x"): ...  # type: ignore[no-untyped-def]
 
-    class Resize(Job, name="shop.Resize"):
+    class Resize(Job, app=app, name="shop.Resize"):
         def perform(self, width: "int", *, path: "str") -> None: ...  # noqa: UP037
 
 

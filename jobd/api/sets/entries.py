@@ -15,7 +15,6 @@ from jobd.api.session import Action, Session, session_or_default
 from jobd.api.sets.deaths import tell_death
 from jobd.api.sets.steps import Step, Steps
 from jobd.errors import ArgumentError, PayloadError
-from jobd.jobs import hooks
 from jobd.jobs.times import When
 from jobd.store import scripts
 from jobd.wire.payload import with_retry_by_hand
@@ -205,16 +204,16 @@ class SortedSet:
         """Move these entries to the dead set; a script for each 100.
 
         Args:
-            notify_failure: call the death handlers of this process; then it is a script for each.
+            notify_failure: call the application's death handlers; then it is a script for each.
             ex: the exception for them; by default one that says that the job was killed by hand.
         """
-        if not (notify_failure and hooks.death_handlers):
+        if not (notify_failure and self._api.app.death_handlers):
             return self._in_batches("kill", entries, self._steps.kill)
         action, killed = self._action("kill"), 0
         for entry in entries:
             if self._steps.kill(action, [entry]):
                 killed += 1
-                tell_death(entry.value, ex)
+                tell_death(self._api.app, entry.value, ex)
         return killed
 
     def _entries(self, found: list[bytes]) -> Iterator[SortedEntry]:

@@ -60,7 +60,7 @@ class DeadSet(JobSet):
 
         Args:
             job: the payload, or its bytes; other JSON than an object becomes the argument of one.
-            notify_failure: call the death handlers of this process.
+            notify_failure: call the application's death handlers.
             trim: remove what is too old or too much.
             ex: the exception for the death handlers.
 
@@ -74,7 +74,7 @@ class DeadSet(JobSet):
         raw = as_object(raw, queue=DEFAULT_QUEUE, now=time.time())
         added, _ = self._add([raw], trim=trim)
         if notify_failure:
-            tell_death(raw, ex)
+            tell_death(self._api.app, raw, ex)
         return bool(added)
 
     def trim(self) -> int:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from jobd.api import Api, SortedEntry
 from jobd.errors import ArgumentError, UnknownJobError
-from jobd.jobs import registry
+from jobd.jobs.registry import Registry
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.access import session
@@ -73,7 +73,7 @@ def save(request: Request) -> Response:
         raise NotFound(Text("The job has changed since the form was made; load it again."))
     editor = _editor(request, entry, as_json="args" in given)
     try:
-        changes = _changes(entry, editor, given)
+        changes = _changes(api.app.registry, entry, editor, given)
         done = entry.replace(changes)
     except ArgumentError as error:
         editor.errors.setdefault("", said_by(error))
@@ -120,7 +120,8 @@ def _editor(request: Request, entry: SortedEntry, *, as_json: bool) -> Editor:
         raise Refusal(
             Text("its arguments cannot be written as JSON: %(detail)s", detail=str(error))
         ) from None
-    processes = state_of(request).processes()
+    state = state_of(request)
+    processes = state.processes()
     serving = [process for process in processes if entry.queue in process.queues]
     by_ruby = bool(serving) and not any(process.is_jobd for process in serving)
     editor = Editor(None, "", shown, named, entry.queue, by_ruby, {})
@@ -128,7 +129,7 @@ def _editor(request: Request, entry: SortedEntry, *, as_json: bool) -> Editor:
         editor.note = Text("Its encrypted arguments are not shown, and stay as they are.")
     elif not as_json:
         try:
-            editor.form = Form(registry.lookup(entry.klass), args, kwargs)
+            editor.form = Form(state.api.app.registry.lookup(entry.klass), args, kwargs)
         except UnknownJobError:
             editor.note = (
                 Text("Sidekiq runs it, in Ruby, so the types of its arguments are not known.")
@@ -150,7 +151,9 @@ def _visible(entry: SortedEntry) -> tuple[list[Any], dict[str, Any]]:
     return entry.args, entry.kwargs
 
 
-def _changes(entry: SortedEntry, editor: Editor, given: dict[str, str]) -> dict[str, Any]:
+def _changes(
+    registry: Registry, entry: SortedEntry, editor: Editor, given: dict[str, str]
+) -> dict[str, Any]:
     """The fields of the payload as they were typed.
 
     Raises:
@@ -170,7 +173,7 @@ def _changes(entry: SortedEntry, editor: Editor, given: dict[str, str]) -> dict[
         )
         if editor.errors:
             raise ArgumentError(Text("not everything is as it must be"))
-        _check_signature(entry, args, kwargs)
+        _check_signature(registry, entry, args, kwargs)
     changes: dict[str, Any] = {"class": entry.klass, "args": args, "queue": editor.queue}
     if entry["encrypt"]:
         changes["args"] = [*args, *entry.args[-1:]]
@@ -190,8 +193,10 @@ def _json(editor: Editor, name: str, text: str, kind: type, wanted: Text) -> Any
     return value
 
 
-def _check_signature(entry: SortedEntry, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """As a push by the code does, where this process knows it."""
+def _check_signature(
+    registry: Registry, entry: SortedEntry, args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    """As a push by the code does, where *registry* knows it."""
     if entry["encrypt"]:
         return
     try:

@@ -67,7 +67,7 @@ def page(request: Request) -> Response:
         tone=tone,
         reasons=reasons,
         events=jobview.timeline(job, place, started),
-        arguments=jobview.arguments(job),
+        arguments=jobview.arguments(job, state.api.app.registry),
         trace=jobview.trace(job),
         payload=jobview.payload(job),
         retries=jobview.retries(job),

@@ -15,7 +15,7 @@ from jobd.api.display import hidden
 from jobd.api.records import is_plain
 from jobd.api.search.groups import is_library
 from jobd.errors import ArgumentError, UnknownJobError
-from jobd.jobs import registry
+from jobd.jobs.registry import Registry
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.job_address import Place
@@ -128,12 +128,12 @@ def trace(job: JobRecord) -> Trace:
     return Trace(shown, max(0, len(lines) - _MOST_LINES))
 
 
-def arguments(job: JobRecord) -> list[tuple[str, str]]:
-    """The arguments as JSON, by their names, as far as this process knows the job, or by their
+def arguments(job: JobRecord, registry: Registry) -> list[tuple[str, str]]:
+    """The arguments as JSON, by their names, as far as *registry* knows the job, or by their
     places; secrets hidden."""
     if job.malformed:
         return []
-    names = _parameters(job)
+    names = _parameters(job, registry)
     found = [
         (names[at] if at < len(names) else str(at), short(value))
         for at, value in enumerate(job.display_args[:_MOST_ARGUMENTS])
@@ -142,8 +142,8 @@ def arguments(job: JobRecord) -> list[tuple[str, str]]:
     return (found + named)[:_MOST_ARGUMENTS]
 
 
-def _parameters(job: JobRecord) -> list[str]:
-    """The names of the positional parameters of a job that this process knows."""
+def _parameters(job: JobRecord, registry: Registry) -> list[str]:
+    """The names of the positional parameters of a job that *registry* knows."""
     try:
         signature = registry.lookup(job.klass).signature
     except UnknownJobError:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from jobd.errors import JobdError, PayloadError, Shutdown
-from jobd.jobs import context, hooks, registry
+from jobd.jobs import context
+from jobd.jobs.app import App
 from jobd.jobs.functions import finished, refuse_unrun
-from jobd.jobs.middleware import server_middleware
-from jobd.jobs.registry import Definition
+from jobd.jobs.registry import Definition, Registry
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.settings.daemon import Config
@@ -31,16 +31,20 @@ from jobd.worker.run.settlement import Settlement
 
 
 class Executor:
-    """Runs jobs, in any thread."""
+    """Runs the jobs of *app*, in any thread."""
 
     def __init__(
         self,
+        app: App,
         config: Config,
         inflight: InFlight,
         coroutines: Coroutines,
         deadlines: Deadlines,
         metrics: Metrics,
     ) -> None:
+        self._registry = app.registry
+        self._middleware = app.server_middleware
+        self._error_handlers = app.error_handlers
         self._coroutines = coroutines
         self._deadlines = deadlines
         self._metrics = metrics if config.metrics else None
@@ -51,7 +55,7 @@ class Executor:
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
         self._timed = self._verbose or config.metrics
-        self._retry = Retry(config, inflight, self.report)
+        self._retry = Retry(app, config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
         """Run *job*. To be called in a context of its own, which is gone when it has ended.
@@ -75,9 +79,9 @@ class Executor:
         if self._debug:
             self._log.debug("job_start")
         try:
-            definition = current.definition = registry.lookup(work.class_)
-            if server_middleware:
-                server_middleware.invoke(
+            definition = current.definition = self._registry.lookup(work.class_)
+            if self._middleware:
+                self._middleware.invoke(
                     current, current.payload, job.queue, lambda: self._perform(definition, work)
                 )
             else:
@@ -100,7 +104,7 @@ class Executor:
     def report(self, error: BaseException, about: dict[str, Any]) -> None:
         """Tell the application's error handlers."""
         forks.end(error)
-        for handler in hooks.error_handlers:
+        for handler in self._error_handlers:
             try:
                 refuse_unrun("an error handler", handler(error, about))
             except BaseException as second:
@@ -147,7 +151,7 @@ class Executor:
 
     def _fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
         work = payload.parse(job.payload)
-        definition = registry.lookup(work.class_)
+        definition = self._registry.lookup(work.class_)
         context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
         return self._failed(job, definition, error, began)
 
@@ -196,7 +200,7 @@ OUR_FILES = frozenset(
     for code in (
         Executor.execute.__code__,
         Deadlines.run.__code__,
-        registry.lookup.__code__,
+        Registry.lookup.__code__,
         Coroutines.run.__code__,
         finished.__code__,
     )

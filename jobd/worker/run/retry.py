@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobd.errors import ArgumentError, JobdError
-from jobd.jobs import hooks
+from jobd.jobs.app import App
 from jobd.jobs.decorators import DISCARD, KILL
 from jobd.jobs.functions import refuse_unrun
 from jobd.jobs.registry import Definition
@@ -74,10 +74,12 @@ class Retry:
     """Decides, and packs the decision for the fetcher.
 
     Args:
+        app: whose death handlers are told.
         on_error: told exceptions of the application's own hooks.
     """
 
-    def __init__(self, config: Config, inflight: InFlight, on_error: OnError) -> None:
+    def __init__(self, app: App, config: Config, inflight: InFlight, on_error: OnError) -> None:
+        self._death_handlers = app.death_handlers
         self._config = config
         self._inflight = inflight
         self._on_error = on_error
@@ -199,7 +201,7 @@ class Retry:
         return Settlement(job, self._inflight.discard(job), "discarded")
 
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
-        for handler in hooks.death_handlers:
+        for handler in self._death_handlers:
             self._ask("death handler", fields, handler, fields, error)
 
     def _ask(

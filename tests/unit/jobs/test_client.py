@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd import ArgumentError, Client, UnavailableError, client_middleware
+from jobd import App, ArgumentError, Client, UnavailableError, client_middleware
 from jobd.jobs.client import BATCH_BYTES
 from jobd.store.enqueue import Transport
 from jobd.testing import EmbeddedServer
@@ -25,15 +25,9 @@ Next = Callable[[], Any]
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def no_middleware() -> Iterator[None]:
-    yield
-    client_middleware.clear()
-
-
 @pytest.fixture
 def client(server: EmbeddedServer, redis: redis_py.Redis) -> Client:
-    return Client(server.url)
+    return App().configure(server.url)
 
 
 def queued(redis: redis_py.Redis, key: str = "queue:default") -> list[dict[str, Any]]:
@@ -139,7 +133,7 @@ def test_middleware_may_change_everything(client: Client, redis: redis_py.Redis)
         payload.update(queue=f"{queue}-{name}", cattr={"user": 5})
         return call_next()
 
-    client_middleware.add(route)
+    client.middleware.add(route)
     client.push({"class": "A", "args": []})
     [payload] = queued(redis, "queue:default-A")
     assert payload["cattr"] == {"user": 5}
@@ -153,7 +147,7 @@ def test_middleware_sees_the_time(client: Client, redis: redis_py.Redis) -> None
         seen.append(payload.get("at"))
         return call_next()
 
-    client_middleware.add(look)
+    client.middleware.add(look)
     client.push({"class": "A", "args": [], "at": 4_102_444_800})
     client.push({"class": "A", "args": []})
     assert seen == [4_102_444_800.0, None]
@@ -164,7 +158,7 @@ def test_middleware_may_stop_a_push(client: Client, redis: redis_py.Redis) -> No
     def odd_only(name: str, payload: dict[str, Any], queue: str, call_next: Next) -> Any:
         return call_next() if payload["args"][0] % 2 else None
 
-    client_middleware.add(odd_only)
+    client.middleware.add(odd_only)
     assert client.push({"class": "A", "args": [2]}) is None
     jids = client.push_bulk({"class": "A", "args": [[1], [2], [3]]})
     assert [jid is None for jid in jids] == [False, True, False]
@@ -176,24 +170,29 @@ def test_what_middleware_leaves_is_checked(client: Client, redis: redis_py.Redis
         payload.update(payload["kwargs"])
         return call_next()
 
-    client_middleware.add(spoil)
+    client.middleware.add(spoil)
     for kwargs, message in (
         ({"queue": "a b"}, "queue 'a b'"),
         ({"args": {}}, "'args' of A must be a list"),
     ):
         with pytest.raises(ArgumentError, match=message):
             client.push({"class": "A", "args": [], "kwargs": kwargs})
-    client_middleware.clear()
-    client_middleware.add(lambda name, payload, queue, call_next: payload.update(x={1}) or True)
+    client.middleware.clear()
+    client.middleware.add(lambda name, payload, queue, call_next: payload.update(x={1}) or True)
     with pytest.raises(ArgumentError, match="A: option x is of type set"):
         client.push({"class": "A", "args": []})
     assert redis.keys() == []
 
 
 def test_a_client_may_have_its_own_chain(client: Client, redis: redis_py.Redis) -> None:
-    client.middleware = client_middleware.copy()
-    client_middleware.add(lambda *_: None)
+    before = client.middleware
+    client.middleware = before.copy()
+    before.add(lambda *_: None)
     assert client.push({"class": "A", "args": []})
+
+
+def test_a_client_made_by_hand_has_the_chain_of_the_default_application() -> None:
+    assert Client().middleware is client_middleware
 
 
 # --- bulk -----------------------------------------------------------------------------------------

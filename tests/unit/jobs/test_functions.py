@@ -13,27 +13,17 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd import Client, Job, client_middleware, job, server_middleware
+from jobd import App, Job
 from jobd.errors import ArgumentError, JobdError, NotRunError
-from jobd.jobs import hooks, registry
 from jobd.jobs.functions import finished, refuse_lazy, refuse_unrun
 from jobd.jobs.middleware import Chain
 from jobd.testing import EmbeddedServer
 from tests.support.engine import Engine, payload
 
 
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-    before = dict(registry._definitions)
-    on = {event: list(functions) for event, functions in hooks._hooks.items()}
-    yield
-    for emptied in (client_middleware, server_middleware):
-        emptied.clear()
-    hooks.error_handlers.clear()
-    hooks.death_handlers.clear()
-    hooks._hooks.update(on)
-    registry._definitions.clear()
-    registry._definitions.update(before)
+@pytest.fixture
+def app() -> App:
+    return App()
 
 
 async def coroutine(*_: Any, **__: Any) -> None: ...
@@ -83,7 +73,7 @@ NEVER_RUN: list[Any] = [
 ]
 DISGUISED: list[Any] = [disguised(each) for each in (coroutine, generator, generator_too, Odd())]
 
-Give = Callable[[Any], object]
+Give = Callable[[App, Any], object]
 
 
 def as_class(function: Any) -> type:
@@ -91,47 +81,51 @@ def as_class(function: Any) -> type:
 
 
 GIVEN: dict[str, Give] = {
-    "client middleware": client_middleware.add,
-    "server middleware": server_middleware.prepend,
-    "middleware before": lambda function: Chain[str]().insert_before(print, function),
-    "error handler": hooks.error_handlers.append,
-    "error handlers": lambda function: hooks.error_handlers.extend([function]),
-    "death handler": lambda function: hooks.death_handlers.insert(0, function),
-    "death handlers": lambda function: hooks.death_handlers.__setitem__(slice(None), [function]),
-    "startup": hooks.on("startup"),
-    "exit": hooks.on("exit"),
-    "retry_in": lambda function: job(name="f.a", retry_in=function)(lambda: None),
-    "on_exhausted": lambda function: job(name="f.b", on_exhausted=function)(lambda: None),
-    "retry_in of a class": lambda function: type("Base", (Job,), {}, retry_in=function),
+    "client middleware": lambda app, function: app.client_middleware.add(function),
+    "server middleware": lambda app, function: app.server_middleware.prepend(function),
+    "middleware before": lambda app, function: Chain[str]().insert_before(print, function),
+    "error handler": lambda app, function: app.error_handlers.append(function),
+    "error handlers": lambda app, function: app.error_handlers.extend([function]),
+    "death handler": lambda app, function: app.death_handlers.insert(0, function),
+    "death handlers": lambda app, function: app.death_handlers.__setitem__(slice(None), [function]),
+    "startup": lambda app, function: app.on("startup")(function),
+    "exit": lambda app, function: app.on("exit")(function),
+    "retry_in": lambda app, function: app.job(name="f.a", retry_in=function)(lambda: None),
+    "on_exhausted": lambda app, function: app.job(name="f.b", on_exhausted=function)(lambda: None),
+    "retry_in of a class": lambda app, function: type(
+        "Base", (Job,), {}, retry_in=function, app=app
+    ),
 }
 
 
 @pytest.mark.parametrize("function", NEVER_RUN)
 @pytest.mark.parametrize("place", GIVEN)
-def test_what_would_not_run_is_refused_when_it_is_given(place: str, function: Any) -> None:
+def test_what_would_not_run_is_refused_when_it_is_given(
+    app: App, place: str, function: Any
+) -> None:
     with pytest.raises(ArgumentError, match=r"async|generator"):
-        GIVEN[place](function)
+        GIVEN[place](app, function)
 
 
 @pytest.mark.parametrize("function", [coroutine, generator, generator_too])
-def test_so_is_a_class_of_middleware(function: Any) -> None:
+def test_so_is_a_class_of_middleware(app: App, function: Any) -> None:
     with pytest.raises(ArgumentError, match=r"async|generator"):
-        client_middleware.add(as_class(function))
+        app.client_middleware.add(as_class(function))
 
 
 @pytest.mark.parametrize("place", GIVEN)
-def test_what_is_no_function_is_refused(place: str) -> None:
+def test_what_is_no_function_is_refused(app: App, place: str) -> None:
     with pytest.raises((ArgumentError, TypeError), match="must be a"):
-        GIVEN[place](5)
+        GIVEN[place](app, 5)
 
 
-def test_plain_functions_are_not() -> None:
+def test_plain_functions_are_not(app: App) -> None:
     class Plain:
         def __call__(self) -> None: ...
 
         def method(self) -> None: ...
 
-    for function in (print, len, Plain(), Plain, Plain().method, functools.partial(print), job):
+    for function in (print, len, Plain(), Plain, Plain().method, functools.partial(print), app.job):
         refuse_lazy("it", function)
 
 
@@ -190,9 +184,11 @@ def test_values_are_values(tmp_path: Any) -> None:
 
 
 @pytest.fixture
-def outcome(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[Callable[..., str]]:
+def outcome(
+    app: App, server: EmbeddedServer, redis: redis_py.Redis
+) -> Iterator[Callable[..., str]]:
     """Execute a job, once as a worker does; returns how it ended."""
-    bench = Engine(server.url)
+    bench = Engine(server.url, app=app)
 
     def execute(name: str, **fields: Any) -> str:
         from jobd.store.inflight import Claimed
@@ -235,13 +231,13 @@ def run_places(ran: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("timeout", [None, 30])
 @pytest.mark.parametrize("kind", run_places([]))
 def test_awaitables_run_wherever_they_come_from(
-    outcome: Callable[..., str], kind: str, timeout: float | None
+    app: App, outcome: Callable[..., str], kind: str, timeout: float | None
 ) -> None:
     ran: list[str] = []
     function = run_places(ran)[kind]
-    job(name="engine.Later", timeout=timeout)(lambda: function())
+    app.job(name="engine.Later", timeout=timeout)(lambda: function())
 
-    class Method(Job, name="engine.LaterToo", timeout=timeout):
+    class Method(Job, app=app, name="engine.LaterToo", timeout=timeout):
         def perform(self) -> Any:
             return function()
 
@@ -254,13 +250,13 @@ def test_awaitables_run_wherever_they_come_from(
 @pytest.mark.parametrize("timeout", [None, 30])
 @pytest.mark.parametrize("call", LAZY)
 def test_a_job_whose_work_is_not_done_has_failed(
-    outcome: Callable[..., str], call: Callable[[], Any], timeout: float | None
+    app: App, outcome: Callable[..., str], call: Callable[[], Any], timeout: float | None
 ) -> None:
     errors: list[str] = []
-    hooks.error_handlers.append(lambda error, _: errors.append(str(error)))
-    made = job(name="engine.Lazy", timeout=timeout)(lambda: call())
+    app.error_handlers.append(lambda error, _: errors.append(str(error)))
+    made = app.job(name="engine.Lazy", timeout=timeout)(lambda: call())
 
-    @job(name="engine.LazyToo", timeout=timeout)
+    @app.job(name="engine.LazyToo", timeout=timeout)
     async def later() -> Any:
         return call()
 
@@ -270,8 +266,8 @@ def test_a_job_whose_work_is_not_done_has_failed(
         made.perform_inline()
 
 
-def test_in_a_running_loop_nothing_is_left_unawaited() -> None:
-    made = job(name="engine.Disguised")(disguised(coroutine))
+def test_in_a_running_loop_nothing_is_left_unawaited(app: App) -> None:
+    made = app.job(name="engine.Disguised")(disguised(coroutine))
 
     async def main() -> None:
         with pytest.raises(JobdError, match="running event loop"):
@@ -285,33 +281,33 @@ def test_in_a_running_loop_nothing_is_left_unawaited() -> None:
 
 @pytest.mark.parametrize("function", DISGUISED)
 def test_disguised_server_middleware_fails_the_job(
-    outcome: Callable[..., str], function: Any
+    app: App, outcome: Callable[..., str], function: Any
 ) -> None:
-    server_middleware.add(function)
-    job(name="engine.Plain")(lambda: None)
+    app.server_middleware.add(function)
+    app.job(name="engine.Plain")(lambda: None)
     assert outcome("Plain") == "retry"
 
 
 @pytest.mark.parametrize("function", DISGUISED)
 def test_disguised_client_middleware_fails_the_push(
-    server: EmbeddedServer, redis: redis_py.Redis, function: Any
+    app: App, server: EmbeddedServer, redis: redis_py.Redis, function: Any
 ) -> None:
-    client_middleware.add(function)
+    app.client_middleware.add(function)
     with pytest.raises(NotRunError):
-        Client(server.url).push({"class": "A", "args": []})
+        app.configure(server.url).push({"class": "A", "args": []})
     assert not redis.keys()
 
 
 @pytest.mark.parametrize("function", DISGUISED)
 def test_disguised_handlers_are_reported_and_change_nothing(
-    outcome: Callable[..., str], function: Any, capfd: pytest.CaptureFixture[str]
+    app: App, outcome: Callable[..., str], function: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reported: list[str] = []
-    hooks.error_handlers.append(function)
-    hooks.error_handlers.append(lambda error, about: reported.append(about["context"]))
-    hooks.death_handlers.append(function)
+    app.error_handlers.append(function)
+    app.error_handlers.append(lambda error, about: reported.append(about["context"]))
+    app.death_handlers.append(function)
 
-    @job(name="engine.Fails", retry_in=function, on_exhausted=function)
+    @app.job(name="engine.Fails", retry_in=function, on_exhausted=function)
     def fails() -> None:
         raise ValueError
 
@@ -325,11 +321,13 @@ def test_disguised_handlers_are_reported_and_change_nothing(
 
 
 @pytest.mark.parametrize("function", DISGUISED)
-def test_disguised_hooks_are_reported_or_keep_the_worker_from_starting(function: Any) -> None:
+def test_disguised_hooks_are_reported_or_keep_the_worker_from_starting(
+    app: App, function: Any
+) -> None:
     reported: list[BaseException] = []
     for event in ("startup", "quiet"):
-        hooks.on(event)(function)
+        app.on(event)(function)
     with pytest.raises(NotRunError):
-        hooks.fire("startup", lambda *_: None)
-    hooks.fire("quiet", lambda error, _: reported.append(error))
+        app.hooks.fire("startup", lambda *_: None)
+    app.hooks.fire("quiet", lambda error, _: reported.append(error))
     assert [type(error) for error in reported] == [NotRunError]

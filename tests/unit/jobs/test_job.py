@@ -16,31 +16,26 @@ import redis as redis_py
 
 from jobd import (
     DISCARD,
+    App,
     ArgumentError,
     CurrentJob,
     Job,
     JobdError,
     UnknownJobError,
-    client_middleware,
     configure,
     current_job,
     job,
-    server_middleware,
 )
-from jobd.jobs.client import default_client
-from jobd.jobs.registry import all_jobs, lookup
+from jobd.jobs.app import default
 from jobd.testing import EmbeddedServer
 
 Next = Callable[[], Any]
 
 
 @pytest.fixture(autouse=True)
-def pushed(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[None]:
-    """Pushes go to the empty test server, and no middleware stays behind."""
+def pushed(server: EmbeddedServer, redis: redis_py.Redis) -> None:
+    """Pushes go to the empty test server."""
     configure(server.url)
-    yield
-    client_middleware.clear()
-    server_middleware.clear()
 
 
 def queued(redis: redis_py.Redis, queue: str = "default") -> list[dict[str, Any]]:
@@ -116,11 +111,11 @@ def test_a_job_is_still_the_function() -> None:
 
 
 def test_default_options() -> None:
-    definition = lookup("tests.unit.jobs.test_job.add")
+    definition = default.registry.lookup("tests.unit.jobs.test_job.add")
     assert definition.options == {"retry": True, "queue": "default"}
     assert (definition.retry_in, definition.on_exhausted) == (None, None)
     assert definition.function(1, b=5) == 6
-    assert definition in all_jobs()
+    assert definition in default.registry.all()
 
 
 def test_all_options_travel_in_the_payload(redis: redis_py.Redis) -> None:
@@ -143,7 +138,7 @@ def test_all_options_travel_in_the_payload(redis: redis_py.Redis) -> None:
         "jid": jid,
     }
     assert list(payload)[:2] == ["retry", "queue"]
-    definition = lookup("Mailer::Send")
+    definition = default.registry.lookup("Mailer::Send")
     assert definition.retry_in is later
     assert definition.on_exhausted is not None
 
@@ -153,23 +148,23 @@ def test_classes(redis: redis_py.Redis) -> None:
     [payload] = queued(redis, "images")
     assert (payload["class"], payload["retry"]) == ("tests.unit.jobs.test_job.Resize", False)
     assert (payload["args"], payload["kwargs"]) == (["a.png"], {"width": 5})
-    definition = lookup("tests.unit.jobs.test_job.Resize")
+    definition = default.registry.lookup("tests.unit.jobs.test_job.Resize")
     assert definition.function("b.png") == ["b.png", 640, 1]
     assert definition.function("b.png") == ["b.png", 640, 1], "every call makes an instance"
 
 
 def test_class_options_are_inherited() -> None:
-    definition = lookup("Zipper")
+    definition = default.registry.lookup("Zipper")
     assert definition.options == {"retry": 4, "queue": "bulk", "tags": ["slow"]}
     with pytest.raises(UnknownJobError):
-        lookup("tests.unit.jobs.test_job.Archive")
+        default.registry.lookup("tests.unit.jobs.test_job.Archive")
     with pytest.raises(ArgumentError, match="Archive has no perform method"):
         Archive.perform_async()  # type: ignore[arg-type]
 
 
 def test_unknown_job_says_what_to_do() -> None:
     with pytest.raises(UnknownJobError, match="import the module that defines it"):
-        lookup("Nope")
+        default.registry.lookup("Nope")
 
 
 def test_a_name_belongs_to_one_job() -> None:
@@ -261,8 +256,8 @@ def test_misspelt_options(wrong: str, right: str, redis: redis_py.Redis) -> None
         lambda: add.set(**{wrong: "x"}),  # type: ignore[arg-type]
         lambda: Resize.set(**{wrong: "x"}),  # type: ignore[arg-type]
         define,
-        lambda: default_client().push(item),
-        lambda: default_client().push_bulk({**item, "args": [[]]}),
+        lambda: default.client.push(item),
+        lambda: default.client.push_bulk({**item, "args": [[]]}),
     ]
     for place in places:
         with pytest.raises(ArgumentError, match=f"'{wrong}' is not .*did you mean '{right}'"):
@@ -273,7 +268,7 @@ def test_misspelt_options(wrong: str, right: str, redis: redis_py.Redis) -> None
 def test_a_slip_in_what_only_an_item_has() -> None:
     item = {"class": "A", "args": [[]], "spred": 60}
     with pytest.raises(ArgumentError, match=r"'spred' is not .*did you mean 'spread_interval'"):
-        default_client().push_bulk(item)
+        default.client.push_bulk(item)
 
 
 @pytest.mark.parametrize("name", ["countdown", "eta", "delay", "wait", "wait_until", "run_at"])
@@ -282,13 +277,13 @@ def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.
     for push in (
         lambda: job(**{name: 60})(later),  # type: ignore[call-overload]
         lambda: add.set(**{name: 60}),  # type: ignore[arg-type]
-        lambda: default_client().push({"class": "A", "args": [], name: 60}),
-        lambda: default_client().push_bulk({"class": "A", "args": [[]], name: 60}),
+        lambda: default.client.push({"class": "A", "args": [], name: 60}),
+        lambda: default.client.push_bulk({"class": "A", "args": [[]], name: 60}),
     ):
         with pytest.raises(ArgumentError, match=f"'{name}' is not .*perform_in .*'at' of the item"):
             push()
     assert redis.keys() == []
-    default_client().push({"class": "A", "args": [], "extra": {name: 60}})
+    default.client.push({"class": "A", "args": [], "extra": {name: 60}})
     assert queued(redis)[0][name] == 60
 
 
@@ -330,10 +325,10 @@ def test_options_for_what_jobd_does_not_do(name: str, why: str) -> None:
 )
 def test_options_in_the_body_of_a_class(name: str, value: Any) -> None:
     """They look as if they had an effect, so each is refused where it is written."""
-    before = all_jobs()
+    before = default.registry.all()
     with pytest.raises(ArgumentError, match=rf"'{name}' has no effect .*\(Job, {name}=\.\.\.\)"):
         type("Bodily", (Job,), {name: value, "__module__": __name__, "perform": lambda self: None})
-    assert all_jobs() == before
+    assert default.registry.all() == before
 
 
 def test_methods_may_be_called_like_an_option() -> None:
@@ -349,7 +344,7 @@ def test_methods_may_be_called_like_an_option() -> None:
             return f"{self.queue()} {self.timeout}"
 
     assert Named.perform_inline() == "mine 5"
-    assert lookup("Named").options["queue"] == "low"
+    assert default.registry.lookup("Named").options["queue"] == "low"
 
 
 @pytest.mark.parametrize(
@@ -373,8 +368,8 @@ def test_what_one_call_cannot_change(name: str, redis: redis_py.Redis) -> None:
     for push in (
         lambda: add.set(**{name: 2}),  # type: ignore[arg-type]
         lambda: Resize.set(**{name: 2}),  # type: ignore[arg-type]
-        lambda: default_client().push({"class": "A", "args": [], name: 2}),
-        lambda: default_client().push_bulk({"class": "A", "args": [[]], name: 2}),
+        lambda: default.client.push({"class": "A", "args": [], name: 2}),
+        lambda: default.client.push_bulk({"class": "A", "args": [[]], name: 2}),
     ):
         with pytest.raises(ArgumentError, match=f"'{name}' cannot be given here: .*to @job"):
             push()
@@ -384,8 +379,8 @@ def test_what_one_call_cannot_change(name: str, redis: redis_py.Redis) -> None:
 def test_extras_travel_with_every_kind_of_push(redis: redis_py.Redis) -> None:
     extra = {"tenant": "acme", "queu": "odd, but meant", "note": None}
     add.set(extra=extra).perform_async(1)
-    default_client().push({"class": "A", "args": [], "extra": extra, "lock": "until_executed"})
-    default_client().push_bulk({"class": "A", "args": [[]], "extra": extra})
+    default.client.push({"class": "A", "args": [], "extra": extra, "lock": "until_executed"})
+    default.client.push_bulk({"class": "A", "args": [[]], "extra": extra})
     first, second, third = queued(redis)
     for payload in (first, second, third):
         assert {key: payload[key] for key in extra} == extra
@@ -400,7 +395,7 @@ def test_extras_are_inherited() -> None:
     class Bill(Tenant, name="Tenant.Bill", extra={"tenant": "b"}):
         def perform(self) -> None: ...
 
-    options = lookup("Tenant.Bill").options
+    options = default.registry.lookup("Tenant.Bill").options
     assert (options["tenant"], options["plan"]) == ("b", 1)
 
 
@@ -415,7 +410,7 @@ RUBYS = (
 
 def test_fields_of_sidekiq_and_of_its_gems_pass(redis: redis_py.Redis) -> None:
     fields = dict.fromkeys(RUBYS.split(), 7)
-    default_client().push({"class": "A", "args": [], **fields})
+    default.client.push({"class": "A", "args": [], **fields})
     [payload] = queued(redis)
     assert {key: payload[key] for key in fields} == fields
 
@@ -465,12 +460,12 @@ def nested() -> Callable[..., Any]:
     ],
 )
 def test_what_no_worker_could_call_is_refused_where_it_is_written(target: Any, why: str) -> None:
-    before = all_jobs()
+    before = default.registry.all()
     for decorate in (job, job(queue="low")):
         with pytest.raises(ArgumentError, match=why) as refused:
             decorate(target)
         assert "a class that inherits Job" in str(refused.value)
-    assert all_jobs() == before
+    assert default.registry.all() == before
 
 
 def test_a_class_inside_a_function_is_refused_too() -> None:
@@ -496,7 +491,7 @@ def test_a_module_may_make_its_jobs_by_a_function() -> None:
     @functools.wraps(later)
     def wrapper(*args: Any) -> Any: ...
 
-    assert lookup("made.wrapped").origin.endswith("test_job.later")
+    assert default.registry.lookup("made.wrapped").origin.endswith("test_job.later")
 
 
 def test_bad_shapes() -> None:
@@ -525,7 +520,7 @@ def test_perform_may_take_everything_together() -> None:
 
 
 def test_an_instance_is_made_without_arguments() -> None:
-    before = all_jobs()
+    before = default.registry.all()
     with pytest.raises(ArgumentError, match=r"Eager: .* its __init__ wants some .*'path'"):
 
         class Eager(Job, name="Eager"):
@@ -533,7 +528,7 @@ def test_an_instance_is_made_without_arguments() -> None:
 
             def perform(self) -> None: ...
 
-    assert all_jobs() == before
+    assert default.registry.all() == before
 
     class Ready(Job, name="Ready"):
         def __init__(self, path: str = "x") -> None:
@@ -562,7 +557,7 @@ def test_options_without_a_name() -> None:
 )
 def test_what_is_registered_instead(unknown: str, instead: str) -> None:
     with pytest.raises(UnknownJobError) as refused:
-        lookup(unknown)
+        default.registry.lookup(unknown)
     assert str(refused.value).endswith(f"name=...{'; ' * bool(instead)}{instead}")
 
 
@@ -571,14 +566,14 @@ def test_an_item_with_the_job_instead_of_its_name() -> None:
         with pytest.raises(
             ArgumentError, match=r"the name of a job, not .*; it pushes itself: perf"
         ):
-            default_client().push({"class": what, "args": []})
+            default.client.push({"class": what, "args": []})
 
 
 def test_retry_for_is_whole_seconds() -> None:
     @job(name="Patient", retry_for=1.2)
     def patient() -> None: ...
 
-    assert lookup(patient.name).options["retry_for"] == 2
+    assert default.registry.lookup(patient.name).options["retry_for"] == 2
 
 
 MAIN = """
@@ -590,9 +585,8 @@ def work(): ...
 class Works(Job):
     def perform(self): ...
 
-from jobd.jobs.client import default_client
-from jobd.jobs.registry import all_jobs
-print(*[each.name for each in all_jobs()])
+from jobd.jobs.app import default
+print(*[each.name for each in default.registry.all()])
 """
 
 
@@ -732,9 +726,10 @@ def test_inline_runs_both_chains() -> None:
         log.append(f"result {result}")
         return "ignored"
 
-    client_middleware.add(client)
-    server_middleware.add(server)
-    assert add.perform_inline(1) == 12
+    app = App()
+    app.client_middleware.add(client)
+    app.server_middleware.add(server)
+    assert app.job(add.__wrapped__).perform_inline(1) == 12
     assert log == ["client add default", "server [10] True 1", "result 12"]
 
 
@@ -742,11 +737,10 @@ def test_inline_stopped_by_middleware() -> None:
     def stop(*_: Any) -> None:
         return None
 
-    server_middleware.add(stop)
-    assert add.perform_inline(1) is None
-    client_middleware.add(stop)
-    server_middleware.clear()
-    assert add.perform_inline(1) is None
+    for chain in ("server_middleware", "client_middleware"):
+        app = App()
+        getattr(app, chain).add(stop)
+        assert app.job(add.__wrapped__).perform_inline(1) is None
 
 
 def test_inline_errors_reach_the_caller() -> None:

@@ -14,7 +14,8 @@ import pytest
 import redis as redis_py
 
 import jobd
-from jobd.jobs import hooks
+from jobd.jobs.app import default
+from jobd.jobs.hooks import Hooks
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import environment
 
@@ -28,7 +29,7 @@ def clean(
 ) -> Iterator[None]:
     """The test server is the usual one, and nothing registered on a page stays behind."""
     monkeypatch.setenv("JOBD_REDIS", server.url)
-    monkeypatch.setattr(hooks, "_hooks", {event: [] for event in hooks._hooks})
+    monkeypatch.setattr(default, "hooks", Hooks())
     jobd.configure()
     yield
     jobd.client_middleware.clear()

@@ -9,28 +9,22 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis as redis_py
 
-from jobd import Client, client_middleware, configure, job
-from jobd.jobs import registry
-from jobd.jobs.client import default_client
+from jobd import App, Client
 from jobd.testing import EmbeddedServer
 from jobd.wire import pushed
 
 
 @pytest.fixture(autouse=True)
-def clean(server: EmbeddedServer, redis: redis_py.Redis) -> Iterator[None]:
-    before = dict(registry._definitions)
-    configure(server.url)
+def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
+    app = App()
+    app.configure(server.url)
     pushed._warned = False
-    yield
-    client_middleware.clear()
-    registry._definitions.clear()
-    registry._definitions.update(before)
+    return app
 
 
 def queued(redis: redis_py.Redis) -> list[dict[str, Any]]:
@@ -39,16 +33,16 @@ def queued(redis: redis_py.Redis) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def f() -> Any:
-    @job(name="pushed.f")
+def f(app: App) -> Any:
+    @app.job(name="pushed.f")
     def f(value: Any = None) -> Any:
         return value
 
     return f
 
 
-def test_it_can_be_awaited_and_pushes_once(f: Any, redis: redis_py.Redis) -> None:
-    client: Any = default_client()
+def test_it_can_be_awaited_and_pushes_once(app: App, f: Any, redis: redis_py.Redis) -> None:
+    client: Any = app.client
 
     async def main() -> list[Any]:
         found = [await f.perform_async(1), await f.perform_at(0, 2), await f.perform_in(60, 3)]
@@ -75,7 +69,7 @@ def test_warnings_that_are_errors_do_not_hide_the_push(
     assert "blocked the event loop" in caplog.text
 
 
-def test_it_is_text_to_everybody(f: Any, redis: redis_py.Redis) -> None:
+def test_it_is_text_to_everybody(app: App, f: Any, redis: redis_py.Redis) -> None:
     async def main() -> None:
         jid = f.perform_async()
         jids = f.perform_bulk([[], []])
@@ -92,7 +86,7 @@ def test_it_is_text_to_everybody(f: Any, redis: redis_py.Redis) -> None:
         value: Any = {"jid": jid, "jids": jids, jid: [jid]}
         f.perform_async(value)
         f.set(extra={"parent": jid}, tags=[jid]).perform_async(value=jid)
-        Client(default_client().url).push({"class": "A", "args": jids, "jid": jid})
+        Client(app.client.url).push({"class": "A", "args": jids, "jid": jid})
         f.perform_bulk([[jid], [jids]])
         first, second, third, fourth, fifth = queued(redis)
         assert first["args"] == [value]
@@ -116,8 +110,8 @@ def test_elsewhere_it_is_plain(f: Any) -> None:
     assert type(asyncio.run(main())) is str
 
 
-def test_what_was_not_pushed_is_none(f: Any, redis: redis_py.Redis) -> None:
-    client_middleware.add(lambda *_: None)
+def test_what_was_not_pushed_is_none(app: App, f: Any, redis: redis_py.Redis) -> None:
+    app.client_middleware.add(lambda *_: None)
 
     async def main() -> None:
         assert f.perform_async() is None
@@ -128,8 +122,8 @@ def test_what_was_not_pushed_is_none(f: Any, redis: redis_py.Redis) -> None:
     assert not redis.keys()
 
 
-def test_a_job_that_returns_what_it_pushed_is_done(f: Any) -> None:
-    @job(name="pushed.g")
+def test_a_job_that_returns_what_it_pushed_is_done(app: App, f: Any) -> None:
+    @app.job(name="pushed.g")
     async def g() -> Any:
         return f.perform_async()
 

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from contextvars import Context
 from typing import Any
@@ -19,8 +19,7 @@ import pytest
 import redis as redis_py
 
 from jobd import DISCARD, KILL
-from jobd.jobs import hooks, registry
-from jobd.jobs.decorators import job
+from jobd.jobs.app import App
 from jobd.settings.daemon import Config
 from jobd.store import scripts
 from jobd.store.inflight import Claimed, InFlight
@@ -48,8 +47,25 @@ class Bench:
         self.reported: list[tuple[BaseException, dict[str, Any]]] = []
         self.died: list[tuple[dict[str, Any], BaseException]] = []
         self.inflight = InFlight(KEYS, ME, ["default"])
+        self.app = App()
+        self.app.error_handlers.append(lambda error, about: self.reported.append((error, about)))
+        self.app.death_handlers.append(lambda job, error: self.died.append((dict(job), error)))
+
+        @self.app.job(name="retry.Fail")
+        def fail(message: str = "boom") -> None:
+            raise ValueError(message)
+
+        @self.app.job(name="retry.Fine")
+        def fine() -> str:
+            return "fine"
+
         self.executor = Executor(
-            Config(**settings), self.inflight, Coroutines(), Deadlines(lambda: None), Metrics()
+            self.app,
+            Config(**settings),
+            self.inflight,
+            Coroutines(),
+            Deadlines(lambda: None),
+            Metrics(),
         )
         self.outcome = ""
         self._next = 0
@@ -101,25 +117,8 @@ def payload(name: str, *args: Any, **fields: Any) -> bytes:
 
 
 @pytest.fixture
-def bench(redis: redis_py.Redis) -> Iterator[Bench]:
-    before = dict(registry._definitions)
-    made = Bench(redis)
-
-    @job(name="retry.Fail")
-    def fail(message: str = "boom") -> None:
-        raise ValueError(message)
-
-    @job(name="retry.Fine")
-    def fine() -> str:
-        return "fine"
-
-    hooks.error_handlers.append(lambda error, about: made.reported.append((error, about)))
-    hooks.death_handlers.append(lambda job, error: made.died.append((dict(job), error)))
-    yield made
-    hooks.error_handlers.clear()
-    hooks.death_handlers.clear()
-    registry._definitions.clear()
-    registry._definitions.update(before)
+def bench(redis: redis_py.Redis) -> Bench:
+    return Bench(redis)
 
 
 # --- the formula ----------------------------------------------------------------------------
@@ -226,7 +225,7 @@ def test_an_exception_that_cannot_be_shown(bench: Bench) -> None:
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    @job(name="retry.Mute")
+    @bench.app.job(name="retry.Mute")
     def mute() -> None:
         raise Mute
 
@@ -239,7 +238,7 @@ def test_an_exception_that_cannot_be_shown(bench: Bench) -> None:
 def test_a_message_that_is_no_text(bench: Bench) -> None:
     bench.fail("retry.Fail", "ok", retry=True)
 
-    @job(name="retry.Lone")
+    @bench.app.job(name="retry.Lone")
     def lone() -> None:
         raise ValueError("half \ud800")
 
@@ -287,7 +286,7 @@ def test_the_number_of_retries(bench: Bench, retry: Any, count: int | None, outc
 
 
 def test_the_definition_says_what_the_payload_does_not(bench: Bench) -> None:
-    @job(name="retry.Once", retry=0)
+    @bench.app.job(name="retry.Once", retry=0)
     def once() -> None:
         raise ValueError
 
@@ -323,8 +322,8 @@ def test_a_strange_retry_count(bench: Bench) -> None:
 # --- what the application says ----------------------------------------------------------------
 
 
-def failing(name: str, **options: Any) -> None:
-    @job(name=name, **options)
+def failing(bench: Bench, name: str, **options: Any) -> None:
+    @bench.app.job(name=name, **options)
     def fail() -> None:
         raise ValueError("boom")
 
@@ -353,7 +352,7 @@ def test_retry_in_answers_seconds_or_it_does_not_count(
         asked.append((count, str(error), fields["retry_count"]))
         return answer
 
-    failing("retry.In", retry_in=retry_in)
+    failing(bench, "retry.In", retry_in=retry_in)
     before = time.time()
     bench.fail("retry.In", retry=True)
     [(_, score)] = bench.retries
@@ -365,14 +364,14 @@ def test_retry_in_answers_seconds_or_it_does_not_count(
 def test_retry_in_that_raises_is_reported_and_does_not_count(
     bench: Bench, error: BaseException
 ) -> None:
-    failing("retry.InRaises", retry_in=raises(error))
+    failing(bench, "retry.InRaises", retry_in=raises(error))
     bench.fail("retry.InRaises", retry=True)
     assert bench.outcome == "retry"
     assert [about["context"] for _, about in bench.reported] == ["retry_in", "Job raised exception"]
 
 
 def test_retry_in_may_discard(bench: Bench) -> None:
-    failing("retry.Discard", retry_in=lambda *_: DISCARD)
+    failing(bench, "retry.Discard", retry_in=lambda *_: DISCARD)
     bench.fail("retry.Discard", retry=True)
     assert (bench.outcome, bench.retries, bench.dead) == ("discarded", [], [])
     assert len(bench.died) == 1
@@ -382,6 +381,7 @@ def test_retry_in_may_discard(bench: Bench) -> None:
 def test_retry_in_may_kill(bench: Bench) -> None:
     told: list[Any] = []
     failing(
+        bench,
         "retry.Kill",
         retry_in=lambda *_: KILL,
         on_exhausted=lambda job, error: told.append(job["retry_count"]),
@@ -400,7 +400,7 @@ def test_retry_in_may_kill(bench: Bench) -> None:
     ],
 )
 def test_on_exhausted(bench: Bench, hook: Any, outcome: str) -> None:
-    failing("retry.Exhausted", on_exhausted=hook)
+    failing(bench, "retry.Exhausted", on_exhausted=hook)
     bench.fail("retry.Exhausted", retry=0)
     assert bench.outcome == outcome
     assert len(bench.died) == 1
@@ -411,7 +411,7 @@ def test_a_hook_that_spoils_the_payload_cannot_lose_the_job(bench: Bench) -> Non
         fields["connection"] = object()
         del fields["retry_count"]
 
-    failing("retry.Spoil", retry_in=spoil)
+    failing(bench, "retry.Spoil", retry_in=spoil)
     bench.fail("retry.Spoil", retry=True)
     [(kept, _)] = bench.retries
     assert kept["retry_count"] == 0
@@ -425,8 +425,8 @@ def test_dead_false_keeps_it_out_of_the_dead_set(bench: Bench) -> None:
 
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(1)], ids=repr)
 def test_broken_handlers_change_nothing(bench: Bench, error: BaseException) -> None:
-    hooks.error_handlers.insert(0, raises(error))
-    hooks.death_handlers.insert(0, raises(error))
+    bench.app.error_handlers.insert(0, raises(error))
+    bench.app.death_handlers.insert(0, raises(error))
     bench.fail(retry=0)
     assert (bench.outcome, len(bench.dead), len(bench.died)) == ("dead", 1, 1)
     assert bench.reported[0][1]["context"] == "death handler"
@@ -495,7 +495,7 @@ def test_a_job_with_a_broken_field_that_no_execution_needs(
 
 @pytest.mark.parametrize("code", [0, 1, "bye"])
 def test_sys_exit_in_a_job_is_a_failure(bench: Bench, code: Any) -> None:
-    @job(name="retry.Exit")
+    @bench.app.job(name="retry.Exit")
     def leave() -> None:
         sys.exit(code)
 

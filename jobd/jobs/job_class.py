@@ -1,0 +1,173 @@
+"""``Job``: a job as a class, whose statement says what ``@job`` says of a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from types import MethodType
+from typing import Any, ClassVar, Never
+
+from jobd.errors import ArgumentError
+from jobd.jobs.app import App, default
+from jobd.jobs.bound_job import Call
+from jobd.jobs.decorators import (
+    OnExhausted,
+    RetryIn,
+    Settings,
+    define,
+    options_of,
+    settings_of,
+)
+from jobd.jobs.pushable import (
+    AsyncMethod,
+    AtMethod,
+    BulkMethod,
+    InlineMethod,
+    InMethod,
+    Pushable,
+    SetMethod,
+)
+from jobd.wire.options import OPTIONS
+
+_IN_BODY = (*OPTIONS, "name")
+_FUNCTIONS = ("retry_in", "on_exhausted")
+
+
+def _refuse_in_body(cls: type[Job]) -> None:
+    """Refuse options that are written as attributes of the class, where they have no effect.
+
+    A method or property may be called like an option that holds no function.
+
+    Raises:
+        ArgumentError: names the first, and where it goes.
+    """
+    for name in _IN_BODY:
+        value = vars(cls).get(name)
+        if value is None or (
+            name not in _FUNCTIONS and (callable(value) or hasattr(value, "__get__"))
+        ):
+            continue
+        raise ArgumentError(
+            f"{cls.__qualname__}: the option {name!r} has no effect in the body of the class; it "
+            f"goes into the class statement: class {cls.__name__}(Job, {name}=...)"
+        )
+
+
+def _signature_of(cls: type[Job], perform: Any) -> inspect.Signature:
+    """The signature of a call of *perform*, without the instance.
+
+    Raises:
+        ArgumentError: it does not take one.
+    """
+    if inspect.isfunction(perform) and inspect.isfunction(inspect.getattr_static(cls, "perform")):
+        with suppress(ValueError):  # it takes nothing at all
+            return inspect.signature(MethodType(perform, cls))
+    raise ArgumentError(f"{cls.__qualname__}.perform must be a method, with self")
+
+
+def _refuse_arguments(cls: type[Job]) -> None:
+    """Refuse a class of which no instance can be made without arguments.
+
+    Raises:
+        ArgumentError: its ``__init__`` requires some.
+    """
+    try:
+        signature = inspect.signature(cls)
+    except ValueError:
+        return  # it is written in C
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise ArgumentError(
+            f"{cls.__qualname__}: every execution makes an instance without arguments, but its "
+            f"__init__ wants some ({error}); what a call is about goes to perform"
+        ) from None
+
+
+class Job:
+    """A job as a class: subclass it and write ``perform``. Options go into the class statement.
+
+    Every execution makes a new instance, without arguments. Subclasses of a subclass inherit its
+    options. A subclass without ``perform`` is no job, but a place for options. With ``app=`` it
+    belongs to that :class:`~jobd.App`, as do its subclasses; else to the default one.
+
+    Raises:
+        ArgumentError: an option holds what it may not hold, or the name is taken.
+
+    Example:
+        >>> class Resize(Job, queue="images", retry=5):
+        ...     def perform(self, path: str, width: int) -> None: ...
+        >>> Resize.perform_async("cat.png", 640)  # doctest: +SKIP
+        '1befef82961e0772dce5ae4d'
+    """
+
+    _app: ClassVar[App] = default
+    _settings: ClassVar[Settings] = Settings()
+    _pushable: ClassVar[Pushable[..., Any] | None] = None
+
+    perform_async = AsyncMethod()
+    perform_in = InMethod()
+    perform_at = AtMethod()
+    perform_bulk = BulkMethod()
+    perform_inline = InlineMethod()
+    set = SetMethod()
+
+    def __init_subclass__(
+        cls,
+        *,
+        app: App | None = None,
+        name: str | None = None,
+        queue: str | None = None,
+        retry: bool | int | None = None,
+        dead: bool | None = None,
+        backtrace: bool | int | None = None,
+        retry_queue: str | None = None,
+        retry_for: float | timedelta | None = None,
+        retry_in: RetryIn | None = None,
+        on_exhausted: OnExhausted | None = None,
+        timeout: float | timedelta | None = None,
+        tags: Sequence[str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **unknown: Never,
+    ) -> None:
+        super().__init_subclass__()
+        _refuse_in_body(cls)
+        if app is not None:
+            if not isinstance(app, App):
+                raise ArgumentError(f"{cls.__qualname__}: app must be a jobd.App, not {app!r}")
+            cls._app = app
+        options = {
+            "retry": retry,
+            "queue": queue,
+            "dead": dead,
+            "backtrace": backtrace,
+            "retry_queue": retry_queue,
+            "retry_for": retry_for,
+            "tags": tags,
+            "extra": extra,
+            **unknown,
+        }
+        base = cls._settings
+        cls._settings = settings_of(
+            cls,
+            options_of(cls, base.options, options),
+            retry_in or base.retry_in,
+            on_exhausted or base.on_exhausted,
+            base.timeout if timeout is None else timeout,
+        )
+        perform = getattr(cls, "perform", None)
+        if perform is None:
+            return
+        signature = _signature_of(cls, perform)
+        _refuse_arguments(cls)
+
+        made: Callable[[], Any] = cls
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return made().perform(*args, **kwargs)
+
+        owner = cls._app
+        definition = define(owner, cls, perform, run, signature, name, cls._settings)
+        cls._pushable = Pushable(Call(owner, definition))
