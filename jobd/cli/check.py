@@ -205,12 +205,15 @@ def _check_application(report: Report, config: Config) -> None:
         report.problem(Exit.NO_APPLICATION, str(unforkable(trial.threads)))
     names = ", ".join(config.require)
     if not trial.jobs:
-        report.warnings.append(f"{names} registers no job: is it the right module?")
+        report.warnings.append(
+            f"{names} registers no job: is it the right module? Jobs of a "
+            "jobd.App need its name, as in -r shop:app"
+        )
     if trial.pushes and "redis" not in report.reading.wrong:
         here = destination(config.redis, config.prefix)
         if trial.pushes != here:
             report.warnings.append(
-                f"{names} calls jobd.configure(), so what its jobs push goes to {trial.pushes}, "
+                f"{names} calls configure(), so what its jobs push goes to {trial.pushes}, "
                 f"but this daemon takes jobs from {here}: give both the same, as by $JOBD_REDIS"
             )
     served = {queue.name for queue in config.queues}

@@ -19,6 +19,7 @@ from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
 from jobd.text.printable import any_text_prints, paragraph
 
 if TYPE_CHECKING:
+    from jobd.jobs.app import App
     from jobd.settings.daemon import Config
     from jobd.settings.schema import Setting
 
@@ -153,8 +154,7 @@ def web(config: str | None, **flags: Any) -> int:
     shared = {name: flags.pop(name) for name in _SHARED}
     settings = load(file, environment, shared)
     of_web = load_web(file, environment, flags, settings.environment)
-    if settings.require:
-        _load_application(settings)
+    app = _application(settings)
     try:
         from jobd.web.serving.server import serve
     except ModuleNotFoundError as error:
@@ -162,17 +162,19 @@ def web(config: str | None, **flags: Any) -> int:
             f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
             "in the source of jobd, pip install '.[web]'"
         ) from None
-    return serve(settings, of_web)
+    return serve(settings, of_web, app)
 
 
-def _load_application(settings: Config) -> None:
+def _application(settings: Config) -> App:
     """For the forms that edit jobs; the dashboard works without."""
     from jobd.jobs import loading
+    from jobd.jobs.app import default
 
     try:
-        loading.load(settings.require, settings.directory)
+        return loading.load(settings.require, settings.directory) if settings.require else default
     except ApplicationError as error:
         _complain(f"{error}. Jobs are edited as JSON, since the types of arguments are not known")
+        return default
 
 
 @jobd.command(name="web-password")

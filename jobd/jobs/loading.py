@@ -15,49 +15,99 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from os import _exit
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
 
 from jobd.errors import ApplicationError
-from jobd.jobs.app import default
+from jobd.jobs.app import App, default
 from jobd.runtime.process import forks, single_thread
 from jobd.text import meant
 from jobd.text.printable import encode, kind_of, text_of
 
+if TYPE_CHECKING:
+    from jobd.settings.daemon import Config
+
 _ANSWER = 60_000  # bytes, which a pipe takes at once
 
 
-def load(require: Iterable[str], directory: str = "") -> None:
-    """Import every module or file of *require*.
+def load_for(config: Config) -> App:
+    """Load the application of a daemon. What a job pushes goes where the job came from, unless the
+    application says otherwise.
+
+    Raises:
+        ApplicationError: as :func:`load`.
+    """
+    url, prefix = config.redis, config.prefix
+    default.configure(url, prefix, max_payload=config.max_payload)
+    app = load(config.require)
+    if not app.configured:
+        app.configure(url, prefix, max_payload=config.max_payload)
+    return app
+
+
+def load(require: Iterable[str], directory: str = "") -> App:
+    """Import every module or file of *require*; returns the :class:`jobd.App` that one of them
+    names, as in ``shop:app``, else the default one.
 
     *directory* ("" = the current one) is put first on ``sys.path``. A file inside a package is
     imported under its full dotted name, so that its jobs are called as they are when the module
     is imported elsewhere.
 
     Raises:
-        ApplicationError: one cannot be imported; the text says which, why and where.
+        ApplicationError: one cannot be imported, or has no such App; the text says which, why and
+            where.
 
     Example:
         >>> load(["shop.jobs", "./reports/jobs.py"], "/srv/shop")  # doctest: +SKIP
     """
     base = Path(directory).absolute()
     _look_first_in(base)
-    for name in require:
+    apps: dict[str, App] = {}
+    for given in require:
+        name, attribute = _split(given)
         try:
-            if _is_file(name):
-                _import_file(name, base)
-            else:
-                importlib.import_module(name)
+            imported = _import_file(name, base) if _is_file(name) else import_module(name)
+            if attribute:
+                apps[given] = _app_in(imported, name, attribute)
             forks.end()
         except ApplicationError:
             raise
         except (Exception, SystemExit) as error:
             forks.end(error)
-            reason = _reason(name, base, error)
+            reason = _reason(given, name, base, error)
             error.__traceback__ = _from_application(error)
             raise ApplicationError(reason) from error
     require_threads()
+    if len(set(apps.values())) > 1:
+        raise ApplicationError(
+            f"{' and '.join(apps)} are different applications, and a daemon runs one: start a "
+            "daemon for each"
+        )
+    return next(iter(apps.values()), default)
+
+
+def _split(given: str) -> tuple[str, str]:
+    """The module or file, and the name of the App in it or ""."""
+    name, _, attribute = given.rpartition(":")
+    return (name, attribute) if name and attribute.isidentifier() else (given, "")
+
+
+def _app_in(module: ModuleType, name: str, attribute: str) -> App:
+    found = getattr(module, attribute, None)
+    if isinstance(found, App):
+        return found
+    there = [one for one, value in vars(module).items() if isinstance(value, App)]
+    if hasattr(module, attribute):
+        what = f"{attribute} is of type {type(found).__qualname__}, not a jobd.App"
+    else:
+        what = f"the module {module.__name__} has no {attribute}"
+    instead = " or ".join(f"-r {name}:{one}" for one in there) or f"-r {name}"
+    raise ApplicationError(
+        f"cannot import the application {name}:{attribute}: {what}; give {instead}"
+    )
 
 
 def _from_application(error: BaseException) -> TracebackType | None:
@@ -196,7 +246,7 @@ def _import_file(name: str, base: Path) -> ModuleType:
     if any("." in part for part in parts):
         raise ApplicationError(f"cannot import {file}: a module's name must not contain a dot")
     _look_first_in(root)
-    module = importlib.import_module(".".join(parts))
+    module = import_module(".".join(parts))
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != file:
         raise ApplicationError(
@@ -206,10 +256,13 @@ def _import_file(name: str, base: Path) -> ModuleType:
     return module
 
 
-def _reason(name: str, base: Path, error: BaseException) -> str:
-    what = f"cannot import the application {name}: "
+def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
+    what = f"cannot import the application {given}: "
     if name.startswith(".") and not _is_file(name):
         return f"{what}a module has no dot in front of it, and a file is given as ./NAME.py"
+    above, _, last = name.rpartition(".")
+    if isinstance(getattr(sys.modules.get(above), last, None), App):
+        return f"{what}{last} is a jobd.App in the module {above}: give -r {above}:{last}"
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"{what}{meant.module(name, base, str(error.name))}"
     if isinstance(error, SystemExit):
@@ -237,13 +290,13 @@ def _child(arguments: list[str]) -> None:
     forks.guard()
     try:
         with single_thread.Starts() as starts:
-            load(require, directory)
+            app = load(require, directory)
         trial["threads"] = single_thread.others(starts)
+        trial["jobs"] = len(app.registry.all())
+        trial["queues"] = app.registry.unserved(())[:100]
+        trial["pushes"] = app.client.destination if app.configured else ""
     except ApplicationError as error:
         trial["error"] = str(error)
-    trial["jobs"] = len(default.registry.all())
-    trial["queues"] = default.registry.unserved(())[:100]
-    trial["pushes"] = default.client.destination if default.configured else ""
     os.write(int(answer_to), encode(trial, _ANSWER))
     _exit(0)  # not through atexit handlers or threads of the application
 

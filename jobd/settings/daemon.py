@@ -37,7 +37,7 @@ class Config:
 
     require: tuple[str, ...] = setting(
         (),
-        "Application to load: a module (shop.jobs) or a file (./jobs.py).",
+        "Application to load: a module (shop.jobs), a file (./jobs.py) or a jobd.App (shop:app).",
         "-r",
         "--require",
         check=not_empty,

@@ -6,6 +6,7 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
+_BEHIND = "behind a colon goes the name of a jobd.App, and nothing else"
 _ELSEWHERE = "start jobd in the application's directory or set directory"
 
 
@@ -16,7 +17,7 @@ def module(name: str, base: Path, missing: str) -> str:
         flags = " ".join(f"-r {one}" for one in name.replace(",", " ").split())
         return f"{there}; give each module its own -r: {flags}"
     if ":" in name:
-        return f"{there}; a module is given without what is in it: -r {name.partition(':')[0]}"
+        return f"{there}; {_BEHIND}: -r {name.partition(':')[0]}"
     above, _, last = name.rpartition(".")
     found = sys.modules.get(above)
     if found is not None and missing == name:
@@ -37,7 +38,7 @@ def file(name: str, base: Path, path: Path) -> str:
         return _directory(name)
     plain, _, rest = name.partition(":")
     if rest and (base / plain).is_file():
-        return f"a file is given without what is in it: -r {plain}"
+        return f"{_BEHIND}: -r {plain}"
     if path.with_name(f"{path.name}.py").is_file():
         return f"there is no file {path}; did you mean {name}.py?"
     dotted = name.removesuffix(".py")

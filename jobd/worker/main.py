@@ -18,7 +18,7 @@ import redis
 
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.jobs import context, loading
-from jobd.jobs.app import default
+from jobd.jobs.app import App, default
 from jobd.jobs.client import destination
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
@@ -63,51 +63,52 @@ LEAVE = 2.0
 """Seconds for the last words to Redis."""
 
 
-_NO_JOBS = "name the module that defines them, or one that imports it (-r); every job will fail"
+_NO_JOBS = (
+    "name the module that defines them, or one that imports it (-r), and the jobd.App that they "
+    "belong to, if it is not the default one (-r shop:app); every job will fail"
+)
 _ELSEWHERE = (
-    "the application calls jobd.configure(): what its jobs push does not come to this daemon; "
+    "the application calls configure(): what its jobs push does not come to this daemon; "
     "give both the same server and prefix"
 )
 _UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
 
 
-def main(seat: Seat) -> int:
-    """The whole life of a worker; returns its exit code."""
-    return Worker(seat).run()
+def main(seat: Seat, app: App | None = None) -> int:
+    """The whole life of a worker; returns its exit code.
+
+    Args:
+        app: its application, if the zygote has loaded it.
+    """
+    return Worker(seat, app).run()
 
 
 class Worker(Child):
     """The main thread and what it starts."""
 
-    def __init__(self, seat: Seat) -> None:
+    _executor: Executor
+    _overdue: Overdue
+
+    def __init__(self, seat: Seat, app: App | None) -> None:
         super().__init__(seat)
+        self._app = app or default
+        self._loaded = app is not None
         config = seat.config
         self._identity = seat.identity
         self._client = connect(config.redis)
         keys = Keys(config.prefix)
         order = QueueOrder(config.queues, config.queue_mode)
-        inflight = InFlight(keys, self._identity, order.names)
+        self._inflight = InFlight(keys, self._identity, order.names)
         self._pool = Pool(config.concurrency, seat.page)
         self._coroutines = Coroutines()
         self._deadlines = Deadlines(self.bell.ring)
         self._metrics = Metrics()
         self._fold_at = 0.0
-        self._executor = Executor(
-            default, config, inflight, self._coroutines, self._deadlines, self._metrics
-        )
         self._fetcher = Fetcher(
-            self._client, inflight, order, self._pool, seat.page, self.bell.ring
+            self._client, self._inflight, order, self._pool, seat.page, self.bell.ring
         )
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
-        self._overdue = Overdue(
-            config.job_kill_grace,
-            self._deadlines,
-            self._pool,
-            self._executor,
-            self._fetcher,
-            self._decisions,
-        )
         self._heartbeat = Heartbeat(
             self._client,
             keys,
@@ -141,15 +142,24 @@ class Worker(Child):
 
     def _boot(self) -> None:
         config = self.seat.config
-        if not config.preload:  # else the zygote, whose fork this is, has done the same
-            # What a job pushes goes where the job came from, unless the application says otherwise.
-            default.configure(config.redis, config.prefix, max_payload=config.max_payload)
-            loading.load(config.require)
+        if not self._loaded:
+            self._app = loading.load_for(config)
+        self._executor = Executor(
+            self._app, config, self._inflight, self._coroutines, self._deadlines, self._metrics
+        )
+        self._overdue = Overdue(
+            config.job_kill_grace,
+            self._deadlines,
+            self._pool,
+            self._executor,
+            self._fetcher,
+            self._decisions,
+        )
         self._wait_for_redis()
         if self.ended():
             return
         try:
-            default.hooks.fire("startup", self._executor.report)
+            self._app.hooks.fire("startup", self._executor.report)
         except BaseException as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
@@ -179,12 +189,12 @@ class Worker(Child):
 
     def _warn_of_the_application(self, config: Config) -> None:
         """Of what is no fault by itself, and seldom meant."""
-        if not default.registry.all():
+        if not self._app.registry.all():
             self.log.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
-        here, pushes = destination(config.redis, config.prefix), default.client.destination
+        here, pushes = destination(config.redis, config.prefix), self._app.client.destination
         if pushes and pushes != here:
             self.log.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
-        missing = default.registry.unserved([queue.name for queue in config.queues])
+        missing = self._app.registry.unserved([queue.name for queue in config.queues])
         if missing:
             self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
 
@@ -359,7 +369,7 @@ class Worker(Child):
 
     def _fire(self, event: Any) -> None:
         """Run the application's hooks beside the main thread, which must keep listening."""
-        self._hooks.do(lambda: default.hooks.fire(event, self._executor.report))
+        self._hooks.do(lambda: self._app.hooks.fire(event, self._executor.report))
 
     def _running(self) -> tuple[int, str]:
         """How many jobs run now, and which, in words."""

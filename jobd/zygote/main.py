@@ -16,6 +16,7 @@ import os
 import selectors
 import signal
 import socket
+from functools import partial
 from os import _exit
 from os import fork as _fork  # the application may put another one in its place
 from signal import Signals
@@ -24,7 +25,6 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from jobd.jobs import loading
-from jobd.jobs.app import default
 from jobd.runtime.child.birth import Birth
 from jobd.runtime.child.mainloop import Child
 from jobd.runtime.ipc import messages
@@ -71,10 +71,8 @@ class Zygote(Child):
 
     def _load(self) -> None:
         config = self.seat.config
-        # What a job pushes goes where the job came from, unless the application says otherwise.
-        default.configure(config.redis, config.prefix, max_payload=config.max_payload)
         with single_thread.Starts() as starts:
-            loading.load(config.require)
+            self._app = loading.load_for(config)
         # The application, or what it imports, may have taken some of the signals.
         self.seat.listen()
         if others := single_thread.others(starts):
@@ -191,5 +189,5 @@ class Zygote(Child):
             page,
             dump_fd,
             leave_behind,
-            worker.main,
+            partial(worker.main, app=self._app),
         )

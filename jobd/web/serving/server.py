@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from jobd.api import Api
 from jobd.errors import ConfigError, Exit, UnavailableError
+from jobd.jobs.app import App
 from jobd.runtime.log import log
 from jobd.runtime.log.file import LogFile
 from jobd.runtime.log.stderr import STDERR
@@ -36,7 +37,7 @@ _BACKLOG = 1_024
 """Connections that may wait to be accepted."""
 
 
-def serve(config: Config, web: WebConfig) -> int:
+def serve(config: Config, web: WebConfig, app: App) -> int:
     """Serve until a signal ends it; returns the exit code.
 
     Raises:
@@ -51,9 +52,10 @@ def serve(config: Config, web: WebConfig) -> int:
         config.prefix,
         dead_max_jobs=config.dead_max_jobs,
         dead_timeout=config.dead_timeout,
+        app=app,
     )
     local = not (web.users or web.tokens)
-    app = dashboard(
+    pages = dashboard(
         api,
         users=web.users,
         tokens=web.tokens,
@@ -63,10 +65,10 @@ def serve(config: Config, web: WebConfig) -> int:
         translations=web.translations,
     )
     path = web.path.rstrip("/")
-    served: ASGIApp = app
+    served: ASGIApp = pages
     if path:
-        _check_path(app, path)
-        served = Prefixed(app, path)
+        _check_path(pages, path)
+        served = Prefixed(pages, path)
     if not web.proxies:
         served = UnnamedProxy(served)
     with _listen(web.bind, web.port, only_loopback=local) as listening:
@@ -89,7 +91,7 @@ def serve(config: Config, web: WebConfig) -> int:
                 forwarded_allow_ips=list(web.proxies),
                 timeout_graceful_shutdown=ENDS_WITHIN,
             ),
-            app,
+            pages,
         )
         # From here on: uvicorn takes them over when it runs, and gives them back at the end.
         for number in (signal.SIGTERM, signal.SIGINT):

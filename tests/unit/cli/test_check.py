@@ -94,7 +94,7 @@ def test_an_application_that_pushes_elsewhere_is_warned_about(
     (app / "shop.py").write_text(source)
     report = look(server.url, require=("app", "shop"))
     assert not report.problems
-    found = [text for text in report.warnings if "jobd.configure()" in text]
+    found = [text for text in report.warnings if "calls configure()" in text]
     assert len(found) == bool(elsewhere)
     assert not found or f"{elsewhere}, but this daemon takes jobs from" in found[0]
     assert "secret" not in "".join(found)

@@ -225,20 +225,22 @@ def test_commands_of_jobctl_are_pointed_to(
 def test_the_dashboard_imports_the_application_that_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from jobd.jobs.app import default
+    from jobd.jobs.app import App, default
     from jobd.web.serving import server
 
-    served: list[str] = []
+    served: list[App] = []
 
-    def serve(config: Config, web: object) -> int:
-        served.append(config.redis)
+    def serve(config: Config, web: object, app: App) -> int:
+        served.append(app)
         return 0
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(server, "serve", serve)
-    (tmp_path / "shop_of_web.py").write_text("from jobd import job\n@job\ndef sell(): ...\n")
-    assert cli.main(["web", "-r", "shop_of_web"]) == 0
-    assert "shop_of_web.sell" in [one.name for one in default.registry.all()]
+    source = "from jobd import App\napp = App()\n@app.job\ndef sell(): ...\n"
+    (tmp_path / "shop_of_web.py").write_text(source)
+    assert cli.main(["web", "-r", "shop_of_web:app"]) == 0
+    assert [one.name for one in served[0].registry.all()] == ["shop_of_web.sell"]
     assert cli.main(["web", "-r", "no_such_shop"]) == 0, "it serves all the same"
-    assert len(served) == 2
+    assert cli.main(["web"]) == 0
+    assert served[1:] == [default, default]
     assert "there is no module no_such_shop" in capsys.readouterr().err

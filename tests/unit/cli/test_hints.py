@@ -90,9 +90,16 @@ REQUIRED = {
     "give -r shop",
     "shop.PRICE": "PRICE is not a module, but something in the module shop: give -r shop",
     "shop.nothing": "the module shop has no nothing; to load the module, give -r shop",
-    "shop:welcome": "a module is given without what is in it: -r shop",
-    "shop.py:welcome": "-r shop.py",
-    "./shop.py:welcome": "a file is given without what is in it: -r ./shop.py",
+    "shop:welcome": "welcome is of type function, not a jobd.App; give -r shop:app",
+    "shop:nothing": "the module shop has no nothing; give -r shop:app",
+    "orders:app": "the module orders has no app; give -r orders",
+    "shop.py:PRICE": "PRICE is of type int, not a jobd.App; give -r shop.py:app",
+    "./shop.py:nothing": "the module shop has no nothing; give -r ./shop.py:app",
+    "shop.app": "app is a jobd.App in the module shop: give -r shop:app",
+    "shop:make()": "behind a colon goes the name of a jobd.App, and nothing else: -r shop",
+    "./shop.py:make()": "behind a colon goes the name of a jobd.App, and nothing else: "
+    "-r ./shop.py",
+    "shpo:app": "did you mean shop?",
     "shop,orders": "give each module its own -r: -r shop -r orders",
     "shpo": "did you mean shop?",
     "orders/jobs": "did you mean orders/jobs.py?",
@@ -110,7 +117,9 @@ REQUIRED = {
 def test_what_was_meant_by_require_is_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "shop.py").write_text("PRICE = 3\ndef welcome(): ...\n")
+    (tmp_path / "shop.py").write_text(
+        "import jobd\nPRICE = 3\napp = jobd.App()\ndef welcome(): ...\n"
+    )
     (tmp_path / "lost.py").write_text("import missing\n")
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders" / "__init__.py").touch()

@@ -394,7 +394,7 @@ def test_a_cut_leaves_no_part_of_a_password(most: int) -> None:
 
 def test_an_object_without_text_is_named() -> None:
     assert text_of(Broken()) == "<Broken whose str() raises RuntimeError>"
-    error = loading._reason("shop", Path("/srv"), BrokenError())
+    error = loading._reason("shop", "shop", Path("/srv"), BrokenError())
     assert "BrokenError whose str() raises SystemExit" in error
 
 

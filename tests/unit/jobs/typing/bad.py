@@ -5,7 +5,7 @@ An ignore comment that a checker does not need is an error, so none of them can 
 
 from __future__ import annotations
 
-from jobd import Job, job
+from jobd import App, Job, job
 
 
 @job
@@ -24,6 +24,34 @@ class Resize(Job, queue="images"):
 class Unfinished(Job):
     """Has no perform."""
 
+
+app = App()
+
+
+@app.job
+def sell(article: str) -> bool:
+    return bool(article)
+
+
+@app.job(queue="mail")
+def thank(name: str) -> None: ...
+
+
+class Pack(Job, app=app):
+    def perform(self, article: str) -> None: ...
+
+
+class Lost(Job, app="shop"):  # type: ignore[arg-type]
+    def perform(self) -> None: ...
+
+
+sell(1)  # type: ignore[arg-type]
+sell.perform_async()  # type: ignore[call-arg]
+sell.perform_async(1)  # type: ignore[arg-type]
+thank.perform_in(60, 1)  # type: ignore[arg-type]
+Pack.perform_async(1)  # type: ignore[arg-type]
+app.job(queu="x")  # type: ignore[call-overload]
+app.on("stop")  # type: ignore[arg-type]
 
 plain("one")  # type: ignore[arg-type]
 plain.perform_async()  # type: ignore[call-arg]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
-from jobd import Job, job
+from jobd import App, Job, job
 
 
 @job
@@ -48,6 +48,37 @@ class Crawl(Job):
     async def perform(self, url: str) -> int:
         return len(url)
 
+
+app = App(default_options={"queue": "shop"})
+
+
+@app.job
+def sell(article: str, count: int = 1) -> bool:
+    return count > 0
+
+
+@app.job(queue="mail", timeout=5)
+async def thank(name: str) -> bytes:
+    return name.encode()
+
+
+class Pack(Job, app=app, retry=3):
+    def perform(self, article: str) -> int:
+        return len(article)
+
+
+@app.on("startup")
+def begin() -> int:
+    return 1
+
+
+assert_type(begin(), int)
+assert_type(sell("x", 2), bool)
+assert_type(sell.perform_async("x", count=2), str | None)
+assert_type(sell.perform_inline("x"), bool)
+assert_type(thank.perform_inline("Ada"), bytes)
+assert_type(Pack.perform_async("x"), str | None)
+assert_type(Pack.perform_inline("x"), int)
 
 assert_type(plain(1), bool)
 assert_type(plain.perform_async(1, "x"), str | None)
