@@ -31,7 +31,7 @@ help:
 	@echo 'make lint    ruff and mypy only'
 	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
 	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (half an hour; BENCH=--quick)'
-	@echo 'make images  take the pictures of the dashboard anew (docs/images)'
+	@echo 'make images  take the pictures of the dashboard again (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
 	@echo 'make clean   remove the virtual environments and caches'
 

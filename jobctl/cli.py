@@ -292,11 +292,11 @@ def _count(_context: click.Context, _argument: click.Parameter, given: str) -> i
     return int(given)
 
 
-@jobctl.command(short_help="Go on with so many workers.")
+@jobctl.command(short_help="Change the number of workers.")
 @click.argument("workers", callback=_count)
 @click.pass_obj
 def scale(find: Finder, workers: int) -> None:
-    """Go on with so many WORKERS, until the end or a reload that says otherwise.
+    """Change the number of workers to WORKERS, until the daemon stops or a reload sets another.
 
     Those that are too many (the highest numbers) finish their jobs and leave. Returns when that has
     been noted; `jobctl status` shows the rest.

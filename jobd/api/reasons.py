@@ -128,7 +128,7 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
             Reason(
                 "silent",
                 Text(
-                    "Its process %(process)s has not been heard of for a minute. If it is dead, "
+                    "Its process %(process)s has sent no heartbeat for a minute. If it is dead, "
                     "the job goes back to its queue when its lease ends.",
                     process=owner,
                 ),
@@ -141,7 +141,7 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
     if work is not None:
         if claim is None and process is not None and process.is_jobd:
             text = Text(
-                "It was running in %(process)s when that told so last, and has ended since then.",
+                "It was running at the last heartbeat of %(process)s, and has ended since then.",
                 process=owner,
             )
             return [Reason("ended", text, Text("Look for it again."))]
@@ -183,7 +183,7 @@ def _obstacles(session: Session, queue: str) -> list[Reason]:
             advice = Text("To stop them as well, quiet them on the page Busy.")
             reasons.append(Reason("not_obeyed", not_obeyed(others), advice))
     if not processes:
-        text = Text("No worker process runs: none has been heard of in the last minute.")
+        text = Text("No worker process runs: no heartbeat in the last minute.")
         reasons.append(Reason("no_process", text, Text("Start one: jobd start."), blocks=True))
     elif not serving:
         served = _names(name for process in processes for name in process.queues)
@@ -384,7 +384,7 @@ def _death(session: Session, entry: SortedEntry) -> Reason:
         how = Text("It is dead: somebody has killed it.")
     return Reason(
         "dead",
-        Text("%(how)s Nothing runs it again by itself, and it is forgotten at last:", how=how),
+        Text("%(how)s It will not run again automatically. It will be deleted at:", how=how),
         Text("Mend the cause, then retry it."),
         entry.score + session.dead_timeout,
         blocks=True,

@@ -162,7 +162,7 @@ class Action:
             raise ConflictError(
                 Text(
                     "%(ref)s is the id of another deletion: by somebody else, of another kind or "
-                    "from another place. Nothing was changed; begin anew, without an id.",
+                    "from another place. Nothing was changed; start again, without an id.",
                     ref=ref,
                 )
             )

@@ -104,7 +104,7 @@ def summary(report: Report, file: str | None) -> str:
         source = reading.origins.get(one.name)
         text = f"  {one.name:<18} {_shown(one, reading.config)}"
         lines.append(f"{text:<50} ({source})" if source else text)
-    verdict = "it can start; mind the warnings" if report.warnings else "everything is fine"
+    verdict = "it can start, but see the warnings" if report.warnings else "everything is fine"
     return "\n".join(map(shown, [*lines, *report.facts, verdict]))
 
 

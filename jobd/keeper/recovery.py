@@ -83,7 +83,7 @@ class Death:
 
 
 class Recovery(Loop):
-    """See the module.
+    """The loop that returns the jobs of dead workers.
 
     Args:
         leases: of the workers that are known to live.

@@ -50,7 +50,7 @@ class Move(NamedTuple):
 
 
 class Scheduler(Loop):
-    """See the module.
+    """The loop that moves due jobs to their queues.
 
     Args:
         poll: most seconds between looks at the sets; others may have put something in.

@@ -25,7 +25,7 @@ IDLE = 3600.0
 
 
 class Takeover(Loop):
-    """See the module.
+    """The loop that returns deliveries of workers that do not move.
 
     Args:
         on_taken_over: told the identity of a worker, and how many jobs were returned.

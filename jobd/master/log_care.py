@@ -1,4 +1,4 @@
-"""The master's care for the log: it is opened anew when asked to, and when it was moved away."""
+"""The master's care for the log: it is reopened when asked to, and when it was moved away."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OwnLog:
         self._next_look = time.monotonic() + _LOOK_EVERY
 
     def reopen(self) -> str | None:
-        """Open it anew; returns the error, if any. The master goes first: it creates the file."""
+        """Reopen it; returns the error, if any. The master goes first: it creates the file."""
         error = self._logfile.reopen()
         self._next_look = time.monotonic() + _LOOK_EVERY
         if error is None:  # the log file itself reports a failure

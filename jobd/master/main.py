@@ -61,7 +61,7 @@ class Master:
         launch: who waits for the daemon to be ready.
         wait: whether *launch* waits for that, or only for the daemon to exist.
         notifier: the line to systemd.
-        reread: reads the settings anew for a reload, and raises ConfigError.
+        reread: reads the settings again for a reload, and raises ConfigError.
     """
 
     def __init__(

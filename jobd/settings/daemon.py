@@ -95,7 +95,7 @@ class Config:
     )
     user: str = setting(
         "",
-        "User to work as, when root starts the daemon. Empty: whoever starts it.",
+        "User to work as, when root starts the daemon. Empty: the user that starts it.",
         metavar="NAME|UID",
         fixed=True,
     )

@@ -92,7 +92,7 @@ def cut(text: str, most: int) -> str:
 
 def cut_end(beginning: str) -> str:
     """*beginning*, which is all that is left of a text, without a part of a password at its end."""
-    # From behind: from the front it would look for the end anew behind each space.
+    # From behind: from the front it would look for the end again behind each space.
     unbroken = _UNBROKEN.match(beginning[::-1])
     at = beginning.find("://", len(beginning) - (unbroken.end() if unbroken else 0))
     return beginning if at < 0 else f"{beginning[: at + 3]}***"

@@ -145,7 +145,7 @@ def _refusal(request: Request, error: Exception) -> Refusal:
     if isinstance(error, LoginError):
         return Failed(
             Text(
-                "The login of the application is at fault. The log says more, under %(ref)s.",
+                "The application's login function failed. The log says more, under %(ref)s.",
                 ref=ref,
             )
         )

@@ -35,7 +35,7 @@ class Unauthorized(Refusal):
     """It is not known who asks."""
 
     status = 401
-    title = Text("Who are you?")
+    title = Text("Sign in")
 
     def headers(self) -> dict[str, str]:
         # Not Basic: at that, browsers would open a window of their own over the page.

@@ -52,7 +52,7 @@ SLOW = 0.05
 
 
 class Heartbeat(Loop):
-    """See the module.
+    """The heartbeat of one worker.
 
     Args:
         on_signal: told the name of a remote signal (TSTP, TERM, TTIN).

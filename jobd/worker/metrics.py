@@ -49,7 +49,8 @@ class Tally:
 
 
 class Metrics:
-    """See the module. Job threads record, the main thread folds, the heartbeat's thread sends."""
+    """Counts and times of one worker's jobs. Job threads record, the main thread folds, the
+    heartbeat's thread sends."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[float]] = defaultdict(list)

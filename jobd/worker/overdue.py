@@ -27,7 +27,7 @@ handlers of errors and deaths). What is not decided by then is given back like t
 
 
 class Overdue:
-    """See the module. Belongs to the main thread.
+    """Fails jobs that do not end at their deadline. Belongs to the main thread.
 
     Args:
         grace: seconds after JobTimeout in which a job may still end; 0 for any time.

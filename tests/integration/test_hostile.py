@@ -106,7 +106,7 @@ def test_nothing_that_a_worker_says_harms_the_master(
     running = daemon(APP, "-t", "1")
     (worker,) = running.workers()
     push(running, "write_to_the_master", text)
-    running.wait_for_log("child_talks_nonsense")
+    running.wait_for_log("child_sent_invalid_message")
     running.wait(lambda: running.workers() not in ([], [worker]), 10, "a new worker")
     push(running, "nap", 0)
     running.wait((running.directory / "napping").exists, 10, "it works on")

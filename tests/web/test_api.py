@@ -169,7 +169,7 @@ def test_the_id_of_another_deletion_is_refused(api: Api, ask: Ask) -> None:
     before = ask("GET", "/trash"), ask("GET", "/audit")
     refused = ask("POST", "/sets/dead/delete-all", {"ref": ref}, 409)
     assert "another deletion" in refused["detail"]
-    assert "begin anew, without an id" in refused["detail"]
+    assert "start again, without an id" in refused["detail"]
     assert (ask("GET", "/trash"), ask("GET", "/audit"), api.dead.size) == (*before, 1)
 
 

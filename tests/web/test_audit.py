@@ -13,7 +13,7 @@ from tests.web.test_lists import failed, fill
 
 
 def test_nobody_has_done_anything(site: Site) -> None:
-    assert "Nobody has changed anything" in site.get("/audit").text
+    assert "Nothing has been changed" in site.get("/audit").text
     assert "The trash is empty" in site.get("/trash").text
 
 

@@ -184,7 +184,7 @@ def test_stopping_asks_first(site: Site, api: Api) -> None:
     assert f"Stop process {ONE}?" in question.text
     assert "starts a new one at once" in question.text
     assert signals(api, ONE) == []
-    assert "stops when its jobs have ended" in site.press(question, "Stop").text
+    assert "stops when its jobs end" in site.press(question, "Stop").text
     assert signals(api, ONE) == [b"TERM"]
 
 

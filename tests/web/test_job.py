@@ -51,7 +51,7 @@ def test_one_that_waits_for_another_attempt(site: Site, api: Api) -> None:
         *("shop.Charge", "waits for another attempt", "Why is it not running?"),
         "It has failed 3 times with ConnectionError, and waits for attempt 4 of 6.",
         *("ConnectionError", "502 from the gateway", "3 in all", LINES[0], LINES[1]),
-        *("Pushed", "Put into queue default", "First failure", "Failure number 3, the last"),
+        *("Pushed", "Put into queue default", "First failure", "Failed (attempt 3)"),
         *("Attempt number 4", "vip", JID),
     ):
         assert words in page.text, words

@@ -129,7 +129,7 @@ def test_a_port_that_is_taken(here: dict[str, str]) -> None:
     ("variable", "value", "text"),
     [
         ("JOBD_WEB_USERS", "alice:admin:plain", "the password of user alice is not hashed"),
-        ("JOBD_WEB_USERS", "alice:boss:x", "'boss' is no role"),
+        ("JOBD_WEB_USERS", "alice:boss:x", "unknown role 'boss'"),
         ("JOBD_WEB_USERS", "hunter2", "a user is NAME:ROLE:HASH; entry 1 is not"),
         ("JOBD_WEB_TOKENS", "ci:admin:hunter2", "the token ci is not hashed"),
         ("JOBD_WEB_SECRET", "short", "must have at least 16 characters"),

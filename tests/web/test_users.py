@@ -20,7 +20,7 @@ DIGEST = hash_token("a token")
         (["alice"], [], "a user is NAME:ROLE:HASH; entry 1 is not"),
         (["alice:admin"], [], "entry 1 is not"),
         ([":admin:x"], [], "entry 1 is not"),
-        (["alice:root:x"], [], "'root' is no role; there are viewer, operator, admin"),
+        (["alice:root:x"], [], "unknown role 'root'; use viewer, operator, admin"),
         (["alice:admin:hunter2"], [], "not hashed; make a new entry with: jobd web-password alice"),
         (["alice:admin:scrypt$$"], [], "is not hashed"),
         (["alice:admin:scrypt$AAAA$AAAA"], [], "is not hashed"),

@@ -6,7 +6,7 @@ pattern (:func:`plain_part`), in its sets, and what that finds is compared here,
 
 Here, between two stars the leftmost match is as good as any, so that a text is gone through once.
 Plain text is found in a time that grows with the length of the text alone. What has a ``?`` or a
-class may have to be compared anew at each byte of the text; its length is limited, to
+class may have to be compared again at each byte of the text; its length is limited, to
 :data:`MOST_OPEN`.
 """
 

@@ -27,7 +27,7 @@ _LIBRARY = re.compile(
     r"/(?:site|dist)-packages/|/lib/python\d|/gems/|/lib/ruby/|<(?:frozen|internal|string)"
 )
 # Nobody knows how long a text is: each of these goes through it once. Without what looks behind and
-# what gives nothing back, they would begin anew at each character.
+# what gives nothing back, they would start again at each character.
 _NUMBER = re.compile(r":\d++(?=:in |\Z)")
 _VARIABLE = re.compile(
     r"0x[0-9a-fA-F]++|(?<![0-9a-fA-F])[a-fA-F]*+[0-9][0-9a-fA-F]*+(?:-[0-9a-fA-F]{4,}+)*+"

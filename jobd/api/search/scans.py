@@ -51,7 +51,9 @@ def position(cursor: str) -> int:
     """
     found = unsigned(cursor or "0")
     if found is None:
-        raise ArgumentError(f"{cursor[:50]!r} is no cursor of a search; leave it out to begin anew")
+        raise ArgumentError(
+            f"{cursor[:50]!r} is not a cursor of a search; leave it out to start again"
+        )
     return found
 
 

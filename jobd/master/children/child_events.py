@@ -121,7 +121,7 @@ class Staff:
         except Nonsense as error:
             # A job of it writes to a descriptor that is not the job's, or it is beyond help.
             logger.error(
-                "child_talks_nonsense", child=child.role, child_pid=child.pid, said=str(error)
+                "child_sent_invalid_message", child=child.role, child_pid=child.pid, said=str(error)
             )
             self.slots.hang_up(child)
 

@@ -38,7 +38,7 @@ class Reload:
     resume.
 
     Args:
-        reread: reads the settings anew, from where they came at the start.
+        reread: reads the settings again, from where they came at the start.
     """
 
     def __init__(self, daemon: Daemon, reread: Callable[[], Config], recycle: Recycle) -> None:

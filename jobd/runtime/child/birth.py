@@ -117,7 +117,7 @@ class Birth:
         while os.getppid() == intermediate:
             _sleep(_PAUSE)
         seat = self._seat(master)
-        # Not configured anew: what the application has set up at its import stays.
+        # Not configured again: what the application has set up at its import stays.
         log.rename(self.role)
         self._introduce()
         return seat

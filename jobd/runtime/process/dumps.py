@@ -2,8 +2,8 @@
 
 A thread that holds the interpreter in C code cannot run a line of Python, so it cannot say where it
 is. ``faulthandler``'s signal handler can, and it writes here. A child's is anonymous memory opened
-for appending, made before the fork and shared with the master; who may look into the master's
-descriptors can read it there. The master's own is a file in its run directory.
+for appending, made before the fork and shared with the master; anyone who can open the master's
+descriptors can read it. The master's own is a file in its run directory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gate: who it is, whether he may, and whether it was really he who wanted it.
+"""Authentication, authorization and CSRF.
 
 In this order: the application around us may know (its own login), a script has a token or a
 password in its header, a browser has a session. Whoever changes something from a browser must have

@@ -110,7 +110,7 @@ class Sessions:
 
 
 def cookie_name(scope: Scope) -> str:
-    """Another one for every dashboard of a host: browsers send cookies to all its ports, and those
+    """A separate name per dashboard on a host: browsers send cookies to all its ports, and those
     of ``/`` to all paths.
 
     With TLS the name begins with ``__Host-``: no other host, not even a subdomain, and no

@@ -46,7 +46,7 @@ class Role(IntEnum):
             return cls[name.upper()]
         except KeyError:
             known = ", ".join(role.name.lower() for role in cls)
-            raise ConfigError(f"{name!r} is no role; there are {known}") from None
+            raise ConfigError(f"unknown role {name!r}; use {known}") from None
 
 
 @dataclass(frozen=True, slots=True)

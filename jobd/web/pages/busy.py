@@ -156,8 +156,8 @@ def _told_one(what: str, identity: str) -> Text:
             process=identity,
         )
     return Text(
-        "%(process)s stops when its jobs have ended or its time is over with its next heartbeat, "
-        "within ten seconds.",
+        "%(process)s gets the request at its next heartbeat, within ten seconds, and stops when "
+        "its jobs end or its timeout expires.",
         process=identity,
     )
 

@@ -1,4 +1,4 @@
-"""How many connections ``jobd web`` may have, and what those get that come beyond.
+"""The connection limit of ``jobd web``, and the answer above it.
 
 Each takes a descriptor, and a process has only so many: without any left it could neither accept
 the next one nor open a file or a connection to Redis for those who are there.

@@ -1,7 +1,7 @@
 """Failures grouped by what went wrong, for pages that must not wait for a hundred thousand jobs.
 
 Each look goes a little further and shows what has been found; when all has been seen, that is shown
-for a while, and longer while it is made anew.
+for a while, and longer while it is made again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from jobd.api import FailureGroup, FailureGroups, JobSet
 
 FRESH = 15.0
-"""Seconds for which the groups of all jobs are shown before they are made anew."""
+"""Seconds for which the groups of all jobs are shown before they are made again."""
 
 _SHOWN = 50
 

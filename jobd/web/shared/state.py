@@ -32,7 +32,7 @@ MOST_LOOKED_AT = 5_000
 jobs can make up names, and a hundred thousand would keep everybody waiting."""
 
 RECENT = 300
-"""Counters that are remembered, ten minutes of them, so that a chart need not begin anew."""
+"""Counters that are remembered, ten minutes of them, so that a chart need not start empty."""
 
 CLASSES = 10.0
 """Seconds for which the metrics of all classes are fresh."""

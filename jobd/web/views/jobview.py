@@ -88,7 +88,7 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
         detail = error if job.retried_at is None else ""
         events.append(Event(Text("First failure"), job.failed_at, "bad", detail))
     if job.retried_at is not None:
-        text = Text("Failure number %(number)s, the last", number=failures)
+        text = Text("Failed (attempt %(number)s)", number=failures)
         events.append(Event(text, job.retried_at, "bad", error))
     if started is not None:
         # Told in whole seconds: it began in the second of its push, but not before that.

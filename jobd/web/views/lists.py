@@ -154,7 +154,7 @@ def cursor_of(value: object) -> str:
     if text and unsigned(text) is None:
         raise Refusal(
             Text(
-                "%(cursor)s is no cursor of a search; leave it out to begin anew",
+                "%(cursor)s is not a cursor of a search; leave it out to start again",
                 cursor=clip(text, 50),
             )
         )

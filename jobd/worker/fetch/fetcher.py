@@ -54,7 +54,7 @@ the server has done what it was still going to do for a connection that broke.""
 
 
 class Fetcher(threading.Thread):
-    """See the module.
+    """The fetcher thread of one worker.
 
     Args:
         client: whose connections are used.

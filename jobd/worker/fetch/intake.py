@@ -30,7 +30,7 @@ class LeaseLost(Exception):
 
 
 class Intake:
-    """See the module.
+    """The jobs that come into one worker.
 
     Args:
         inflight: packs the calls.

@@ -23,7 +23,7 @@ Call = tuple[bytes, Callable[[Any], None]]
 
 
 class Ledger:
-    """See the module.
+    """The jobs that one worker holds.
 
     Args:
         inflight: packs the calls.

@@ -24,7 +24,7 @@ LONGEST_PAUSE = 60.0
 
 
 class Refusal:
-    """See the module."""
+    """Whether a waiting connection was refused lately."""
 
     def __init__(self) -> None:
         self._log = log.get("jobd.fetcher")

@@ -35,7 +35,7 @@ stops, others take what those deliver (see jobd/master/health/rescue.py)."""
 
 
 class Waiting:
-    """See the module.
+    """How one idle worker waits.
 
     Attributes:
         queues: those with claim lists, into which blocking claims deliver.

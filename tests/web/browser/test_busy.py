@@ -65,7 +65,7 @@ def test_stopping_by_the_keyboard_asks(visit: Open, api: Api) -> None:
     page.keyboard.press("Enter")
     assert signals(api, ONE) == [], "the button that stops is not the one that is chosen"
     page.get_by_role("button", name="Stop", exact=True).press("Enter")
-    page.get_by_text("stops when its jobs have ended").wait_for()
+    page.get_by_text("stops when its jobs end").wait_for()
     assert signals(api, ONE) == [b"TERM"]
 
 
