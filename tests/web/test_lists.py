@@ -205,7 +205,7 @@ def test_what_is_no_cursor_is_refused(cursor: str, page: str, site: Site, api: A
     fill(api, page, failed(1))
     refused = site.look(f"/{page}", q="x", cursor=cursor)
     assert refused.status == 400
-    assert "no cursor" in refused.text
+    assert "not a cursor" in refused.text
     fields = [("action", "delete"), ("all", "1"), ("sure", "1"), ("q", "Bill"), ("cursor", cursor)]
     assert site.insist(f"/{page}/act", *fields).status == 400
     assert getattr(api, page).size == 1
