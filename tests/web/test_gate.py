@@ -295,7 +295,7 @@ def test_what_the_login_raises_refuses(
     answer = client.get("/")
     assert answer.status_code == 500
     assert "secret of the database" not in answer.text
-    assert "The application's login function failed." in answer.text
+    assert "login function failed." in answer.text
     assert "the secret of the database" in caplog.text
     assert client.get("/healthz").status_code == 200
 
