@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Any
 
 import click
+import msgspec
 
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import display, health, limit, lookup, rawstacks, unlisted
@@ -20,6 +21,7 @@ from jobctl.daemon.stop import Stop
 from jobd.cli import completion, hints
 from jobd.errors import ConfigError
 from jobd.master.control import messages
+from jobd.master.control.messages import DaemonStatus, PartialStatus
 from jobd.settings.load import find_file
 from jobd.text.printable import any_text_prints, harmless, paragraph, shown
 
@@ -91,18 +93,20 @@ def status(find: Finder, as_json: bool, check: bool) -> int:
     """
     answer = find().result(messages.Status()).status
     try:
-        code, verdict = health.verdict(harmless(answer)) if check else (Code.DONE, "")
+        printable = harmless(answer)
+        code, text = Code.DONE, ""
+        if check:
+            code, text = health.verdict(msgspec.convert(printable, DaemonStatus))
         if as_json:
             text = json.dumps(answer, indent=2)
-        else:
-            text = verdict or display.status(harmless(answer))
+        elif not check:
+            text = display.status(msgspec.convert(printable, PartialStatus))
     except (
+        msgspec.MsgspecError,
         ArithmeticError,
-        AttributeError,
         LookupError,
         OSError,
         RecursionError,
-        TypeError,
         ValueError,
     ):
         raise Problem(Code.FAILED, "status: the answer is malformed") from None

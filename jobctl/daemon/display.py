@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import click
 
+from jobd.master.control.messages import ChildStatus, OutageStatus, PartialStatus
 from jobd.text.printable import cut
 
 _COLOURS = {"running": "green", "ready": "green", "quiet": "yellow", "quieting": "yellow"}
@@ -48,41 +48,38 @@ def _coloured(state: str, text: str) -> str:
     return click.style(text, fg=colour, bold=state == "running")
 
 
-def status(answer: dict[str, Any]) -> str:
+def status(answer: PartialStatus) -> str:
     """The whole display, without a final newline."""
-    state = answer["state"]
-    # A daemon of an older version knows neither of this, nor since when, nor of zygotes.
-    outage = answer.get("outage")
+    state = answer.state
+    outage = answer.outage
     head = [
         _coloured(state, state.upper()),
         *([click.style("Redis unavailable", fg="red", bold=True)] if outage else []),
-        f"jobd {answer['version']}",
-        f"pid {answer['pid']}",
-        f"up {duration(answer['uptime'])}",
-        f"generation {answer['generation']}",
-        memory(answer["rss"]),
+        f"jobd {answer.version}",
+        f"pid {answer.pid}",
+        f"up {duration(answer.uptime)}",
+        f"generation {answer.generation}",
+        memory(answer.rss),
     ]
     lines = [*_degraded(answer), " · ".join(head)]
-    lines.append(_since(state, answer["cause"], answer.get("since")))
-    lines.append(f"redis   {answer['redis']}{_outage(outage) if outage else ''}")
-    lines.append(
-        f"queues  {', '.join(answer['queues'])} ({answer['concurrency']} threads per worker)"
-    )
-    lines.append(f"log     {answer['logfile'] or 'standard error'}")
+    lines.append(_since(state, answer.cause, answer.since))
+    lines.append(f"redis   {answer.redis}{_outage(outage) if outage else ''}")
+    lines.append(f"queues  {', '.join(answer.queues)} ({answer.concurrency} threads per worker)")
+    lines.append(f"log     {answer.logfile or 'standard error'}")
     lines.append("")
-    keeper = [answer["keeper"]] if answer["keeper"] else []
-    children = [*answer["workers"], *answer.get("zygotes", []), *keeper]
-    rows = [_row(child, answer["concurrency"]) for child in children]
+    keeper = [answer.keeper] if answer.keeper else []
+    children = [*answer.workers, *answer.zygotes, *keeper]
+    rows = [_row(child, answer.concurrency) for child in children]
     lines.extend(_table(sorted([*rows, *_nobody(answer)], key=_place)))
     lines.extend(_warnings(answer))
     return "\n".join(lines)
 
 
-def _degraded(answer: dict[str, Any]) -> Iterator[str]:
+def _degraded(answer: PartialStatus) -> Iterator[str]:
     """What must not be missed, before everything else."""
-    if answer["degraded"]:
+    if answer.degraded:
         # A daemon of an older version does not say why.
-        why = answer.get("crash_loop") or "processes crash again and again; the log says why"
+        why = answer.crash_loop or "processes crash again and again; the log says why"
         yield click.style(f"DEGRADED: {why}", fg="red", bold=True)
 
 
@@ -93,9 +90,9 @@ def _since(state: str, cause: str, since: float | None) -> str:
     return f"{text} ({cause})" if cause else text
 
 
-def _outage(outage: dict[str, Any]) -> str:
+def _outage(outage: OutageStatus) -> str:
     """What is said of the server that processes miss; which ones, the table says."""
-    text = f"unavailable for {duration(outage['seconds'])}: {outage['error']}"
+    text = f"unavailable for {duration(outage.seconds)}: {outage.error}"
     return "  " + click.style(text, fg="red")
 
 
@@ -105,13 +102,13 @@ def _place(row: dict[str, str]) -> tuple[int, int]:
     return ("worker", "zygote", "keeper").index(role), int(number or 0)
 
 
-def _nobody(answer: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _nobody(answer: PartialStatus) -> Iterator[dict[str, str]]:
     """Rows for the places in which there is no process."""
-    for slot in answer["backing_off"]:
-        text = f"has crashed and is started again in {slot['seconds']:g} s"
-        yield _empty(slot["role"], "back-off", text)
-    why = "to be started at the resume" if answer["state"] in _QUIET else "to be started"
-    for role in answer.get("empty", []):
+    for slot in answer.backing_off:
+        text = f"has crashed and is started again in {slot.seconds:g} s"
+        yield _empty(slot.role, "back-off", text)
+    why = "to be started at the resume" if answer.state in _QUIET else "to be started"
+    for role in answer.empty:
         yield _empty(role, "none", why)
 
 
@@ -119,19 +116,19 @@ def _empty(role: str, state: str, text: str) -> dict[str, str]:
     return {**dict.fromkeys(_COLUMNS, ""), "PROCESS": role, "STATE": state, "": text}
 
 
-def _row(child: dict[str, Any], concurrency: int) -> dict[str, str]:
-    without_jobs = not child["role"].startswith("worker.")
+def _row(child: ChildStatus, concurrency: int) -> dict[str, str]:
+    without_jobs = not child.role.startswith("worker.")
     return {
-        "PROCESS": child["role"],
-        "PID": str(child["pid"]),
-        "STATE": child["state"],
-        "GEN": str(child["generation"]),
-        "UPTIME": duration(child["uptime"]),
-        "BUSY": "" if without_jobs else f"{child['busy']}/{concurrency}",
-        "PROCESSED": "" if without_jobs else f"{child['processed']:,}",
-        "FAILED": "" if without_jobs else f"{child['failed']:,}",
-        "MEMORY": memory(child["memory"] or child["rss"]),
-        "": child["reason"],
+        "PROCESS": child.role,
+        "PID": str(child.pid),
+        "STATE": child.state,
+        "GEN": str(child.generation),
+        "UPTIME": duration(child.uptime),
+        "BUSY": "" if without_jobs else f"{child.busy}/{concurrency}",
+        "PROCESSED": "" if without_jobs else f"{child.processed:,}",
+        "FAILED": "" if without_jobs else f"{child.failed:,}",
+        "MEMORY": memory(child.memory or child.rss),
+        "": child.reason,
     }
 
 
@@ -152,23 +149,19 @@ def _table(rows: list[dict[str, str]]) -> Iterable[str]:
         yield "  ".join(cells.values()).rstrip()
 
 
-def _warnings(answer: dict[str, Any]) -> Iterable[str]:
-    for slot in answer["backing_off"]:
-        if cause := slot.get("cause"):
-            yield click.style(f"! {slot['role']} has crashed: {cause}", fg="red")
-    if short := answer.get("memory_short"):  # a daemon of an older version does not look
+def _warnings(answer: PartialStatus) -> Iterable[str]:
+    for slot in answer.backing_off:
+        if cause := slot.cause:
+            yield click.style(f"! {slot.role} has crashed: {cause}", fg="red")
+    if short := answer.memory_short:  # a daemon of an older version does not look
         yield click.style(f"! {short}", fg="yellow")
-    trouble = answer.get("reload_trouble")
-    if trouble and trouble != answer["cause"]:
+    trouble = answer.reload_trouble
+    if trouble and trouble != answer.cause:
         yield click.style(f"! {trouble}", fg="red")
-    if answer.get("reload_postponed"):  # a daemon of an older version refuses it instead
+    if answer.reload_postponed:  # a daemon of an older version refuses it instead
         text = "a reload was asked for; it begins at the resume"
         yield click.style(f"! {text}", fg="yellow")
-    if answer["unrecovered"]:
-        dead = (
-            "1 dead worker"
-            if answer["unrecovered"] == 1
-            else f"{answer['unrecovered']} dead workers"
-        )
+    if answer.unrecovered:
+        dead = "1 dead worker" if answer.unrecovered == 1 else f"{answer.unrecovered} dead workers"
         text = f"the jobs of {dead} are still to be recovered"
         yield click.style(f"! {text}", fg="yellow")

@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+import msgspec
 import redis as redis_py
 
 from jobd import api
@@ -26,6 +26,7 @@ from jobd.demo.events import Events
 from jobd.demo.scene import Scene, Worker
 from jobd.errors import UnavailableError
 from jobd.master.control import control_socket
+from jobd.master.control.messages import DaemonStatus, Shown, Status
 from jobd.store.connection import connect
 from jobd.store.trouble import unavailable
 from jobd.testing.server import EmbeddedServer
@@ -158,7 +159,7 @@ class Stage:
 
     def _wait_until_ready(self, pause: Pause) -> None:
         deadline = time.monotonic() + _READY_SECONDS
-        while self._status().get("state") != "running":
+        while (status := self._status()) is None or status.state != "running":
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise UnavailableError(f"the daemon did not start; it said:\n{self.last_words()}")
             pause(0.05)
@@ -204,22 +205,20 @@ class Stage:
             daemon_ended=self._daemon.poll() is not None,
         )
 
-    def _status(self) -> dict[str, Any]:
-        """What the master says about itself; empty when it does not answer."""
+    def _status(self) -> DaemonStatus | None:
+        """What the master says about itself; None when it does not answer."""
         try:
             with control_socket.connect(self.pidfile.with_suffix(".sock")) as line:
                 line.settimeout(_ANSWER_SECONDS)
-                line.sendall(b'{"command":"status"}\n')
-                answer = json.loads(line.makefile("rb").readline())
-        except (OSError, ValueError):
-            return {}
-        status: dict[str, Any] = answer.get("status", {})
-        return status
+                line.sendall(msgspec.json.encode(Status()) + b"\n")
+                return msgspec.json.decode(line.makefile("rb").readline(), type=Shown).status
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return None
 
     def _workers(self) -> list[Worker]:
         status = self._status()
-        children = [*status.get("workers", []), status.get("keeper")]
-        return [Worker(c["role"], c["pid"], c["state"], c["busy"]) for c in children if c]
+        children = [*status.workers, status.keeper] if status else []
+        return [Worker(one.role, one.pid, one.state, one.busy) for one in children if one]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

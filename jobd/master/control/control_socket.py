@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
 from jobd.master.control import messages
 from jobd.master.control.messages import Accepted, Answer, Busy, Done, Failed, Waiting
 from jobd.text.printable import encode
@@ -226,7 +228,7 @@ class Client:
         self._incoming.clear()
         try:
             return messages.read(bytes(line))
-        except (ValueError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self.failed(f"the request is not a JSON object: {error}")
             return None
 

@@ -101,11 +101,11 @@ def read(line: bytes) -> Known | Unknown | Malformed:
     """The request in one line.
 
     Raises:
-        ValueError, RecursionError: it is not a JSON object.
+        MsgspecError, ValueError, RecursionError: it is not a JSON object.
     """
     try:
         return _known.decode(line)
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         name = _unknown.decode(line).command
         if isinstance(name, str) and name in COMMANDS:
             return Malformed(name, str(error))
@@ -208,7 +208,90 @@ class Dumped(Done, frozen=True, tag="done"):
     raw: list[str]
 
 
+# -- the answer to Status, as ``jobctl status --json`` shows it -----------------------------------
+
+
+class OutageStatus(msgspec.Struct, frozen=True):
+    """Which processes cannot do their work with Redis, for how long at most, and why by the last
+    of them."""
+
+    processes: list[str]
+    seconds: float
+    error: str
+
+
+class BackOff(msgspec.Struct, frozen=True):
+    """A slot whose process has crashed, and in how many seconds it gets another."""
+
+    role: str
+    seconds: float
+    cause: str = ""
+
+
+class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker, the keeper or a zygote. *reason* is all that is to be said of it, in words,
+    *trouble* what is wrong with it, *outage* what keeps it from Redis; *memory* is its share, *rss*
+    all that is resident."""
+
+    role: str
+    pid: int
+    state: str
+    reason: str
+    trouble: str = ""
+    outage: str = ""
+    generation: int
+    uptime: float
+    busy: int
+    in_flight: int = 0
+    processed: int
+    failed: int
+    beat_age: float = 0.0
+    rss: int
+    memory: int
+
+
+class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole daemon; times in seconds, memory in bytes. *since* is when it entered its *state*,
+    as a Unix time, and *cause* why."""
+
+    pid: int
+    version: str
+    state: str
+    cause: str
+    since: float | None = None
+    degraded: bool
+    crash_loop: str
+    reload_postponed: bool = False
+    reload_trouble: str
+    uptime: float
+    generation: int
+    rss: int
+    tag: str = ""
+    redis: str
+    outage: OutageStatus | None
+    memory_short: str
+    logfile: str
+    concurrency: int
+    queues: list[str]
+    unrecovered: int
+    backing_off: list[BackOff]
+    empty: list[str] = []
+    keeper: ChildStatus | None
+    zygotes: list[ChildStatus]
+    workers: list[ChildStatus]
+
+
+class PartialStatus(DaemonStatus, frozen=True, kw_only=True):
+    """What can be shown of a daemon of an older version, which does not say all of it."""
+
+    crash_loop: str = ""
+    reload_trouble: str = ""
+    outage: OutageStatus | None = None
+    memory_short: str = ""
+    zygotes: list[ChildStatus] = []
+
+
 class Shown(Done, frozen=True, tag="done"):
     """How everything is."""
 
-    status: dict[str, object]
+    status: DaemonStatus

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from jobd.master.children.child import Child
 from jobd.master.children.child_events import Staff
+from jobd.master.control.messages import BackOff, ChildStatus, DaemonStatus, OutageStatus
 from jobd.master.files.statefile import ChildRecord, State
 from jobd.master.phase import Phase
 from jobd.runtime.ipc.scoreboard import FAILED, IN_FLIGHT, MAIN_BEAT
@@ -72,7 +72,7 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash
     notes = [text for text in (crash_loop, reload_trouble) if text]
     notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
-        notes.append(f"Redis unavailable: {missing['error']}")
+        notes.append(f"Redis unavailable: {missing.error}")
     elif short := memory_short(staff):
         notes.append(short)
     troubles = [
@@ -81,7 +81,7 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash
     return "; ".join([text, *notes, *troubles])
 
 
-def outage(staff: Staff, now: float) -> dict[str, Any] | None:
+def outage(staff: Staff, now: float) -> OutageStatus | None:
     """Who cannot do its work with Redis, for how many seconds at most, and why by the last one."""
     children = staff.slots.children()
     missing = sorted(
@@ -89,11 +89,11 @@ def outage(staff: Staff, now: float) -> dict[str, Any] | None:
     )
     if not missing:
         return None
-    return {
-        "processes": [child.role for child in missing],
-        "seconds": round(now - missing[0].outage_since, 1),
-        "error": missing[-1].outage,
-    }
+    return OutageStatus(
+        processes=[child.role for child in missing],
+        seconds=round(now - missing[0].outage_since, 1),
+        error=missing[-1].outage,
+    )
 
 
 def memory_short(staff: Staff) -> str:
@@ -111,26 +111,26 @@ def _condition(child: Child) -> str:
     return ", ".join(dict.fromkeys(text for text in (child.trouble, why, away, silence) if text))
 
 
-def _child(child: Child, now: float) -> dict[str, Any]:
+def _child(child: Child, now: float) -> ChildStatus:
     page = child.workplace.page
-    return {
-        "role": child.role,
-        "pid": child.pid,
-        "state": child.stage,
-        "reason": _condition(child),
-        "trouble": child.trouble,
-        "outage": child.outage,
-        "generation": child.generation,
-        "uptime": round(now - child.forked_at, 1),
+    return ChildStatus(
+        role=child.role,
+        pid=child.pid,
+        state=child.stage,
+        reason=_condition(child),
+        trouble=child.trouble,
+        outage=child.outage,
+        generation=child.generation,
+        uptime=round(now - child.forked_at, 1),
         # As the jobs themselves write it: a worker whose interpreter is held counts nothing.
-        "busy": len(page.sequences()),
-        "in_flight": page.words[IN_FLIGHT],
-        "processed": child.processed,
-        "failed": page.words[FAILED],
-        "beat_age": round(page.age(MAIN_BEAT), 1),
-        "rss": processes.resident_bytes(child.pid),
-        "memory": child.memory,
-    }
+        busy=len(page.sequences()),
+        in_flight=page.words[IN_FLIGHT],
+        processed=child.processed,
+        failed=page.words[FAILED],
+        beat_age=round(page.age(MAIN_BEAT), 1),
+        rss=processes.resident_bytes(child.pid),
+        memory=child.memory,
+    )
 
 
 def status(
@@ -145,47 +145,47 @@ def status(
     postponed: bool,
     reload_trouble: str,
     crash_loop: str,
-) -> dict[str, Any]:
-    """The answer to ``jobctl status --json``; times in seconds, memory in bytes.
+) -> DaemonStatus:
+    """The answer to ``jobctl status --json``.
 
     *cause* is that of *phase*, *entered* when it was entered (monotonic s, as *started*); the
     answer's ``since`` is the same as a Unix time.
     """
     now = time.monotonic()
     backing_off = [
-        {"role": slot.role, "seconds": round(slot.start_at - now, 1), "cause": slot.crash}
+        BackOff(role=slot.role, seconds=round(slot.start_at - now, 1), cause=slot.crash)
         for slot in staff.slots.all()
         if slot.backing_off
     ]
-    return {
-        "pid": os.getpid(),
-        "version": VERSION,
-        "state": phase,
-        "cause": cause,
-        "since": round(time.time() - (now - entered), 3),
-        "degraded": staff.slots.degraded,
-        "crash_loop": crash_loop,
-        "reload_postponed": postponed,
-        "reload_trouble": reload_trouble,
-        "uptime": round(now - started, 1),
-        "generation": generation,
-        "rss": processes.resident_bytes(os.getpid()),
-        "tag": config.tag,
-        "redis": config.redacted().redis,
-        "outage": outage(staff, now),
-        "memory_short": memory_short(staff),
-        "logfile": config.logfile,
-        "concurrency": config.concurrency,
-        "queues": [queue.name for queue in config.queues],
-        "unrecovered": len(staff.recoveries),
-        "backing_off": backing_off,
-        "empty": [slot.role for slot in staff.slots.all() if slot.empty and not slot.backing_off],
-        "keeper": _child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
-        "zygotes": [_child(child, now) for child in staff.slots.zygotes()],
-        "workers": [
+    return DaemonStatus(
+        pid=os.getpid(),
+        version=VERSION,
+        state=phase,
+        cause=cause,
+        since=round(time.time() - (now - entered), 3),
+        degraded=staff.slots.degraded,
+        crash_loop=crash_loop,
+        reload_postponed=postponed,
+        reload_trouble=reload_trouble,
+        uptime=round(now - started, 1),
+        generation=generation,
+        rss=processes.resident_bytes(os.getpid()),
+        tag=config.tag,
+        redis=config.redacted().redis,
+        outage=outage(staff, now),
+        memory_short=memory_short(staff),
+        logfile=config.logfile,
+        concurrency=config.concurrency,
+        queues=[queue.name for queue in config.queues],
+        unrecovered=len(staff.recoveries),
+        backing_off=backing_off,
+        empty=[slot.role for slot in staff.slots.all() if slot.empty and not slot.backing_off],
+        keeper=_child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
+        zygotes=[_child(child, now) for child in staff.slots.zygotes()],
+        workers=[
             _child(child, now)
             for child in sorted(
                 staff.slots.worker_children(), key=lambda child: (child.index, child.generation)
             )
         ],
-    }
+    )

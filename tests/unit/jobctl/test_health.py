@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 import pytest
 
 from jobctl.codes import Code
 from jobctl.daemon.health import verdict
+from jobd.master.control.messages import DaemonStatus
+
+CHILD = {"role": "worker.0", "pid": 7, "state": "ready", "reason": "", "trouble": ""}
+CHILD |= dict.fromkeys(["generation", "uptime", "busy", "processed", "failed", "rss", "memory"], 1)
 
 
-def answer(**changes: Any) -> dict[str, Any]:
-    child = {"role": "worker.0", "pid": 7, "state": "ready", "reason": "", "trouble": ""}
-    keeper = {**child, "role": "keeper", "pid": 8}
+def answer(**changes: object) -> DaemonStatus:
     fine = {"state": "running", "cause": "started", "degraded": False, "crash_loop": ""}
     fine |= {"outage": None, "reload_trouble": "", "unrecovered": 0, "backing_off": []}
-    fine |= {"memory_short": ""}
-    fine |= {"keeper": keeper, "zygotes": [], "workers": [child]}
-    return {**fine, **changes}
+    fine |= {"memory_short": "", "version": "0", "redis": "", "logfile": "", "queues": []}
+    fine |= dict.fromkeys(["pid", "uptime", "generation", "rss", "concurrency"], 1)
+    fine |= {"keeper": {**CHILD, "role": "keeper", "pid": 8}, "zygotes": [], "workers": [CHILD]}
+    return msgspec.convert({**fine, **changes}, DaemonStatus)
 
 
-def worker(**changes: Any) -> list[dict[str, Any]]:
-    return [{**answer()["workers"][0], **changes}]
+def worker(**changes: object) -> list[dict[str, object]]:
+    return [{**CHILD, **changes}]
 
 
 OUTAGE = {"seconds": 12.0, "error": "Error 111", "processes": ["keeper"]}
-CASES: dict[str, tuple[dict[str, Any], Code, str]] = {
+CASES: dict[str, tuple[dict[str, object], Code, str]] = {
     "fine": ({}, Code.DONE, "ok: running, 1 of 1 workers ready"),
     "reloading": ({"state": "reloading"}, Code.DONE, "ok: reloading"),
     "crash loop": (

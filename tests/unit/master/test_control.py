@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from jobd.master.control import control_socket, messages
@@ -301,3 +302,22 @@ def test_a_request_that_fails_in_an_unknown_way_costs_its_client_only(
     (answer,) = everything(sock)
     assert answer["error"] == f"{command}: internal error; the daemon goes on, see its log"
     assert loop.clients() == 0
+
+
+NAMES = {
+    messages.DaemonStatus: "pid version state cause since degraded crash_loop reload_postponed "
+    "reload_trouble uptime generation rss tag redis outage memory_short logfile concurrency queues "
+    "unrecovered backing_off empty keeper zygotes workers",
+    messages.ChildStatus: "role pid state reason trouble outage generation uptime busy in_flight "
+    "processed failed beat_age rss memory",
+    messages.OutageStatus: "processes seconds error",
+    messages.BackOff: "role seconds cause",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_programs_find_in_the_status_what_they_have_found_before(
+    kind: type[msgspec.Struct],
+) -> None:
+    assert " ".join(kind.__struct_encode_fields__) == NAMES[kind]
+    assert not kind.__struct_config__.omit_defaults
