@@ -30,7 +30,7 @@ _DEPTH = 20
 """Levels of an Active Job argument that are unwrapped."""
 
 
-def class_name(item: dict[str, Any]) -> str:
+def class_name(item: dict[str, object]) -> str:
     """The name of the job in *item* as people know it; empty if it has none.
 
     >>> class_name({"class": "A", "display_class": "B#c"})

@@ -305,7 +305,7 @@ def _process(session: Session, identity: str, beat: dict[bytes, bytes], leader: 
     )
 
 
-def _weights(info: dict[str, Any]) -> dict[str, int]:
+def _weights(info: dict[str, object]) -> dict[str, int]:
     """Queues and weights: of the capsules since Sidekiq 8.0.9, in lists before."""
     capsules = [
         mapping(mapping(capsule).get("weights"))

@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from jobd.cli.units import amount
 from jobd.errors import ConfigError, Exit, JobdError
@@ -330,7 +329,7 @@ def _check_redis(report: Report, config: Config) -> None:
         with connect(config.redis, timeout=REDIS_SECONDS) as client:
             server = identify(client)
             server.require()
-            memory: dict[str, Any] = {}
+            memory: dict[str, object] = {}
             try:
                 memory = client.info("memory")
             except NoPermissionError as error:

@@ -114,7 +114,7 @@ def jobd(ctx: click.Context, show_version: bool) -> int:
 
 @jobd.command(cls=_SettingsCommand)
 @click.option("--no-wait", is_flag=True, help="Do not wait until the workers are ready.")
-def start(no_wait: bool, config: str | None, **flags: Any) -> int:
+def start(no_wait: bool, config: str | None, **flags: object) -> int:
     """Start the daemon and wait until it is ready."""
     settings, reread = _load(config, flags)
     from jobd.master.start import start as start_daemon
@@ -123,7 +123,7 @@ def start(no_wait: bool, config: str | None, **flags: Any) -> int:
 
 
 @jobd.command(cls=_SettingsCommand)
-def run(config: str | None, **flags: Any) -> int:
+def run(config: str | None, **flags: object) -> int:
     """Run in the foreground (systemd, containers)."""
     settings, reread = _load(config, flags)
     from jobd.master.start import run as run_daemon
@@ -132,7 +132,7 @@ def run(config: str | None, **flags: Any) -> int:
 
 
 @jobd.command(cls=_SettingsCommand)
-def check(config: str | None, **flags: Any) -> int:
+def check(config: str | None, **flags: object) -> int:
     """Print every problem that a start would meet.
 
     Checks the settings, imports the application in a process of its own, and looks at the log
@@ -145,7 +145,7 @@ def check(config: str | None, **flags: Any) -> int:
 
 
 @jobd.command(cls=_WebCommand)
-def web(config: str | None, **flags: Any) -> int:
+def web(config: str | None, **flags: object) -> int:
     """Serve the dashboard."""
     from jobd.settings.load import find_file, load, load_web
 
@@ -238,7 +238,7 @@ def _file(config: str | None) -> str | None:
     return find_file(config, os.environ)
 
 
-def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[], Config]]:
+def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and what reads them again from the same places, wherever it is called."""
     from jobd.settings import workdir
     from jobd.settings.load import find_file
@@ -255,7 +255,7 @@ def _load(config: str | None, flags: dict[str, Any]) -> tuple[Config, Callable[[
 def _settings(
     file: str | None,
     environment: dict[str, str],
-    flags: dict[str, Any],
+    flags: dict[str, object],
     base: Path | None = None,
 ) -> Config:
     from jobd.master.privileges import require_roots

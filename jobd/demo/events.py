@@ -42,7 +42,7 @@ class Events:
         return self._events
 
 
-def _is_shown(record: dict[str, Any]) -> bool:
+def _is_shown(record: dict[str, object]) -> bool:
     return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
 
 

@@ -152,7 +152,7 @@ def read_web(
 ) -> tuple[WebConfig, list[str]]:
     """Like :func:`load_web`, but returns the problems beside what could be read. The file itself is
     another's problem if it cannot be read, see :func:`read`."""
-    layer, chosen = _Layer(WEB_SETTINGS), dict[str, Any]()
+    layer, chosen = _Layer(WEB_SETTINGS), dict[str, object]()
     table = _Layer(SETTINGS).open(file) if file else {}
     parts = {"": table}
     parts |= {f"{_ENVIRONMENTS}.{key}.": part for key, part in _sections(table).items()}
@@ -171,7 +171,7 @@ def read_web(
     return WebConfig(**{**chosen, **layer.values}), layer.problems
 
 
-def _sections(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _sections(table: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """The sections of the environments; what is none is reported by others."""
     found = table.get(_ENVIRONMENTS)
     items = found.items() if isinstance(found, dict) else ()
@@ -201,7 +201,7 @@ class _Layer:
         else:
             self.origins[name] = place
 
-    def open(self, file: str) -> dict[str, Any]:
+    def open(self, file: str) -> dict[str, object]:
         import tomllib  # only those who have a file pay for it
 
         try:
@@ -222,7 +222,7 @@ class _Layer:
 
     def take_table(
         self,
-        table: Mapping[str, Any],
+        table: Mapping[str, object],
         place: str,
         *,
         top: bool = True,
@@ -237,7 +237,7 @@ class _Layer:
                 known = [*self.by_name, *others] if top else list(self.by_name)
                 self.problems.append(f"{place}{key} is not a setting{_guess(key, known)}")
 
-    def take_sections(self, table: dict[str, Any], file: str | None) -> dict[str, _Layer]:
+    def take_sections(self, table: dict[str, object], file: str | None) -> dict[str, _Layer]:
         """Remove ``environments`` from *table*; one layer for each, so that all are checked."""
         content = table.pop(_ENVIRONMENTS, {})
         layers: dict[str, _Layer] = {}

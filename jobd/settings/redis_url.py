@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from jobd.settings.schema import Invalid, read_switch, show
@@ -48,20 +48,22 @@ class Address:
     hosts: tuple[tuple[str, int], ...]
     path: str
     service: str
-    options: dict[str, Any]
+    options: dict[str, object]
 
 
 class Option(NamedTuple):
     """An option of the query: how its value is read, what that must be, and what it means."""
 
-    read: Callable[[str], Any]
+    read: Callable[[str], object]
     value: str
     meaning: str
     scheme: str = ""
     """The only one that it goes with."""
 
 
-def _number(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
+def _number(
+    low: float, high: float, kind: type[int] | type[float] = int
+) -> Callable[[str], object]:
     def read(text: str) -> int | float:
         number = kind(text)
         if not text.isascii() or not low <= number <= high:
@@ -245,12 +247,12 @@ def _mask(pair: str) -> str:
     return f"{name}={MASK}" if unquote(name).endswith("password") else pair
 
 
-def _read_query(scheme: str, query: str) -> dict[str, Any]:
+def _read_query(scheme: str, query: str) -> dict[str, object]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
         raise Invalid("has something after the ? that is not OPTION=VALUE&OPTION=VALUE") from None
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in pairs:
         option = OPTIONS.get(name)
         if option is None:

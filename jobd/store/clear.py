@@ -5,8 +5,6 @@ Workers and keeper have the client library's errors, for they act on each kind i
 
 from __future__ import annotations
 
-from typing import Any
-
 import redis
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
@@ -24,7 +22,7 @@ class ClearClient(redis.Redis):
         super().__init__(connection_pool=client.connection_pool)
         self._owner = client  # which would close the pool when it is collected
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: object, **options: object) -> object:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except NoScriptError:
@@ -32,16 +30,16 @@ class ClearClient(redis.Redis):
         except redis.RedisError as error:
             raise unavailable(self, error) from None
 
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+    def pipeline(self, transaction: bool = True, shard_hint: object = None) -> Pipeline:
         return _ClearPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
 
 
 class _ClearPipeline(Pipeline):
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
+    def execute(self, raise_on_error: bool = True) -> list[object]:
         try:
-            answers: list[Any] = super().execute(raise_on_error)
+            answers: list[object] = super().execute(raise_on_error)
         except redis.RedisError as error:
             raise unavailable(self, error) from None
         return answers

@@ -24,13 +24,13 @@ NEARLY_FULL = 0.8
 """Share of ``maxmemory`` from which on there is a warning."""
 
 
-def is_full(info: Mapping[str, Any]) -> bool:
+def is_full(info: Mapping[str, object]) -> bool:
     """Whether a server refuses pushes for want of memory, by what it says with ``INFO memory``."""
     used, most = _memory(info)
     return 0 < most <= used
 
 
-def memory_short(info: Mapping[str, Any]) -> Text | None:
+def memory_short(info: Mapping[str, object]) -> Text | None:
     """A warning that a server is full or nearly so, of what it says with ``INFO memory``; else
     None.
 

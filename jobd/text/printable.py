@@ -166,7 +166,7 @@ def _part(most: int, text: str) -> str:
     return valid(cut(text, most))
 
 
-def _each(value: Any, change: Callable[[str], str]) -> Any:
+def _each(value: object, change: Callable[[str], str]) -> object:
     """A copy of *value*, as JSON knows it, with every text in it changed."""
     if isinstance(value, str):
         return change(value)

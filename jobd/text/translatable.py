@@ -8,7 +8,7 @@ text is in English, and knows what it was made of.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 
 class Text(str):
@@ -32,13 +32,13 @@ class Text(str):
     msgid: str
     plural: str | None
     number: int
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
-    def __new__(cls, msgid: str, /, **values: Any) -> Self:
+    def __new__(cls, msgid: str, /, **values: object) -> Self:
         return cls._made(msgid, None, 1, values)
 
     @classmethod
-    def counted(cls, one: str, many: str, count: int, /, **values: Any) -> Self:
+    def counted(cls, one: str, many: str, count: int, /, **values: object) -> Self:
         """The text for a number of things, which is ``%(count)s`` in it.
 
         >>> Text.counted("%(count)s job", "%(count)s jobs", 2000)
@@ -46,7 +46,7 @@ class Text(str):
         """
         return cls._made(one, many, count, {"count": f"{count:,}", **values})
 
-    def filled(self, **values: Any) -> Self:
+    def filled(self, **values: object) -> Self:
         """This text with these values.
 
         >>> Text("Deleting %(what)s").filled(what="dead jobs")
@@ -55,7 +55,7 @@ class Text(str):
         return type(self)(self.msgid, **values)
 
     @classmethod
-    def _made(cls, one: str, many: str | None, count: int, values: Mapping[str, Any]) -> Self:
+    def _made(cls, one: str, many: str | None, count: int, values: Mapping[str, object]) -> Self:
         english = one if many is None or count == 1 else many
         made = super().__new__(cls, english % values if values else english)
         made.msgid, made.plural, made.number, made.values = one, many, count, values

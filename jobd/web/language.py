@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from markupsafe import escape
@@ -70,7 +69,7 @@ class Language:
     tag: str
     catalogue: NullTranslations
 
-    def translate(self, text: str, values: Mapping[str, Any] | None = None) -> str:
+    def translate(self, text: str, values: Mapping[str, object] | None = None) -> str:
         """*text* in this language, with *values* in it besides its own.
 
         A translation that does not go with its text, which ``pybabel compile`` reports, is not
@@ -105,7 +104,7 @@ class Language:
         return msgspec.json.encode(texts).decode()
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> str:
+def _filled(text: str, values: Mapping[str, object]) -> str:
     if any(hasattr(value, "__html__") for value in values.values()):
         return escape(text) % values
     return text % values
@@ -200,7 +199,7 @@ def speaking(language: Language) -> Iterator[None]:
         _spoken.reset(before)
 
 
-def gettext(text: str, /, **values: Any) -> str:
+def gettext(text: str, /, **values: object) -> str:
     """*text* in the language that is spoken, with *values* in the places of their names.
 
     >>> gettext("%(count)s of %(size)s", count=3, size=7)
@@ -209,7 +208,7 @@ def gettext(text: str, /, **values: Any) -> str:
     return _spoken.get().translate(text, values)
 
 
-def ngettext(one: str, many: str, count: int, /, **values: Any) -> str:
+def ngettext(one: str, many: str, count: int, /, **values: object) -> str:
     """The same for a number of things, which is ``%(count)s``.
 
     >>> ngettext("%(count)s warning", "%(count)s warnings", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlencode
 
 from starlette.datastructures import FormData
@@ -67,7 +66,7 @@ def body_of(request: Request) -> bytes:
     return bytes(request.scope.get("jobd.body", b""))
 
 
-def url(request: Request, name: str, /, **query: Any) -> str:
+def url(request: Request, name: str, /, **query: object) -> str:
     """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
     in *query* is left out."""
     paths: Mapping[str, str] = request.scope["jobd.paths"]

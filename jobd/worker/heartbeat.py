@@ -217,7 +217,7 @@ class Heartbeat(Loop):
             scripts.SHOW_STACKS(self._client, [key], fields)
             self._stacks.popleft()
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, object]:
         """The ``info`` field, which does not change while the process lives."""
         config = self._config
         mode = config.queue_mode

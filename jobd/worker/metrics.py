@@ -126,9 +126,9 @@ def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
         pipe.execute()
 
 
-def _increments(buckets: Counter[int]) -> list[Any]:
+def _increments(buckets: Counter[int]) -> list[object]:
     """Arguments of BITFIELD: 16 bits each, which stay full when they are full."""
-    words: list[Any] = ["OVERFLOW", "SAT"]
+    words: list[object] = ["OVERFLOW", "SAT"]
     for at, count in sorted(buckets.items()):
         words += ("INCRBY", "u16", f"#{at}", min(count, 65_535))
     return words

@@ -85,7 +85,7 @@ class SortedEntry(JobRecord):
         """Put it into its queue now; one script. A malformed job stays where it is."""
         return self.parent.add_to_queue(self) == 1
 
-    def retry(self, changes: Mapping[str, Any] | None = None) -> bool:
+    def retry(self, changes: Mapping[str, object] | None = None) -> bool:
         """Put it into its queue now, without using up one of its retries; one script.
 
         Args:
@@ -96,7 +96,7 @@ class SortedEntry(JobRecord):
         """
         return self.parent.retry(self, changes=changes) == 1
 
-    def replace(self, changes: Mapping[str, Any]) -> bool:
+    def replace(self, changes: Mapping[str, object]) -> bool:
         """Put it into its queue now, with *changes*, and what it was into the trash; one script.
         See :meth:`JobSet.replace`."""
         return self.parent.replace(self, changes)
@@ -147,7 +147,7 @@ class SortedSet:
         """Put these into their queues now; a script for each 100. Malformed ones stay."""
         return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)
 
-    def retry(self, *entries: SortedEntry, changes: Mapping[str, Any] | None = None) -> int:
+    def retry(self, *entries: SortedEntry, changes: Mapping[str, object] | None = None) -> int:
         """Put these into their queues now, without using up one of their retries.
 
         Cost: a script for each 100. Malformed ones stay.
@@ -162,7 +162,7 @@ class SortedSet:
             "retry", entries, lambda action, batch: self._steps.retry(action, batch, changes)
         )
 
-    def replace(self, entry: SortedEntry, changes: Mapping[str, Any]) -> bool:
+    def replace(self, entry: SortedEntry, changes: Mapping[str, object]) -> bool:
         """Put this entry into its queue now, with changes; one script.
 
         Otherwise as :meth:`retry`, but what it was goes into the trash

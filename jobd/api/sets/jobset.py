@@ -172,7 +172,7 @@ class JobSet(SortedSet):
 
     # -- changing ------------------------------------------------------------------------------
 
-    def schedule(self, when: When, job: Mapping[str, Any] | bytes) -> None:
+    def schedule(self, when: When, job: Mapping[str, object] | bytes) -> None:
         """Put a job into this set as it is; one command.
 
         Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from jobd.api.sets.deaths import tell_death
 from jobd.api.sets.jobset import JobSet
@@ -50,7 +49,7 @@ class DeadSet(JobSet):
 
     def bury(
         self,
-        job: Mapping[str, Any] | bytes,
+        job: Mapping[str, object] | bytes,
         *,
         notify_failure: bool = True,
         trim: bool = True,

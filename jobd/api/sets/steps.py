@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from jobd.api.records import JobRecord
 from jobd.api.session import Action, Session
@@ -65,7 +65,7 @@ class Steps:
         self,
         action: Action,
         entries: Sequence[JobRecord],
-        changes: Mapping[str, Any] | None = None,
+        changes: Mapping[str, object] | None = None,
     ) -> int:
         """Put them into their queues, so that this attempt is none of their retries."""
         return self._enqueue(

@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -109,7 +108,7 @@ class Json(_Format):
     """One object a line, beginning with timestamp, level, role, pid, thread and event."""
 
     def __call__(self, level: str, event: Event) -> bytes:
-        record: dict[str, Any] = {
+        record: dict[str, object] = {
             "timestamp": self._now(),
             "level": level,
             "role": self._role,
@@ -126,12 +125,12 @@ class Json(_Format):
             line = mask(line.decode()).encode()
         return harmless_json(line) + b"\n"
 
-    def _plain(self, record: dict[str, Any], event: Event) -> bytes | None:
+    def _plain(self, record: dict[str, object], event: Event) -> bytes | None:
         """The short way for nearly all records, of which there is one for each job; None where
         something in *event* is large, or anything but plain."""
         if not _PLAIN.issuperset(map(type, event.values())):
             return None
-        whole: dict[str, Any] = {**record, **event}
+        whole: dict[str, object] = {**record, **event}
         if len(whole) != len(record) + len(event) - ("event" in event) or "stack" in event:
             return None
         try:
@@ -140,7 +139,7 @@ class Json(_Format):
             return None
         return line if len(line) <= self._most and type(whole["event"]) is str else None
 
-    def _any(self, record: dict[str, Any], event: Event) -> bytes:
+    def _any(self, record: dict[str, object], event: Event) -> bytes:
         content = reduced(event, self._most, for_json=True)
         record["event"] = content.text
         for name, value in content.fields.items():
@@ -165,7 +164,7 @@ def _thread() -> str:
     return name_of(thread, _LONGEST_NAME)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if type(value) is float:
         return f"{value:.6g}"
     text = value if isinstance(value, str) else repr(value)

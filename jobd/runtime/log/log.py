@@ -41,11 +41,13 @@ _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asct
 class _Logger(structlog.BoundLoggerBase):
     """The class of every logger; :func:`configure` gives it the methods of the level in force."""
 
-    def exception(self, event: object = None, /, *args: Any, **fields: Any) -> None:
+    def exception(self, event: object = None, /, *args: object, **fields: object) -> None:
         """An error with the traceback of the exception that is being dealt with."""
         self._write("error", event, args, {"exc_info": True, **fields})
 
-    def _write(self, level: str, event: object, args: tuple[Any, ...], fields: EventDict) -> None:
+    def _write(
+        self, level: str, event: object, args: tuple[object, ...], fields: EventDict
+    ) -> None:
         try:
             if args:
                 event = _interpolated(event, args, fields)
@@ -110,7 +112,7 @@ def _unreadable(error: BaseException) -> bytes:
     return _sink.render("error", fields)
 
 
-def _finished(level: str, args: tuple[Any, ...], fields: EventDict) -> bytes:
+def _finished(level: str, args: tuple[object, ...], fields: EventDict) -> bytes:
     """The line that :func:`_rendered` has made, or one of what the application's own processors
     have made of their event."""
     if len(args) == 1 and type(args[0]) is bytes and args[0].endswith(b"\n"):
@@ -119,7 +121,7 @@ def _finished(level: str, args: tuple[Any, ...], fields: EventDict) -> bytes:
     return _rendered(None, level, {**fields, "event": event})
 
 
-def _interpolated(event: object, args: tuple[Any, ...], fields: EventDict) -> object:
+def _interpolated(event: object, args: tuple[object, ...], fields: EventDict) -> object:
     """*event* with its *args*, or as it is where they do not fit, with a note of that."""
     try:
         named = len(args) == 1 and issubclass(type(args[0]), Mapping) and args[0]
@@ -213,7 +215,9 @@ def _set_level(level: int) -> None:
             setattr(_Logger, name, _method(method))
             setattr(_Logger, f"a{name}", _coroutine(name))
 
-    def log(self: _Logger, number: object, event: object = None, *args: Any, **fields: Any) -> None:
+    def log(
+        self: _Logger, number: object, event: object = None, *args: object, **fields: object
+    ) -> None:
         known = number if type(number) is int else _LEVELS["info"]
         if known >= level:
             name = next((name for name, least in _LEVELS.items() if least >= known), "critical")
@@ -228,7 +232,7 @@ def _set_level(level: int) -> None:
 
 
 def _method(level: str) -> Callable[..., None]:
-    def method(self: _Logger, event: object = None, /, *args: Any, **fields: Any) -> None:
+    def method(self: _Logger, event: object = None, /, *args: object, **fields: object) -> None:
         if args or "event" in fields or "method_name" in fields:
             self._write(level, event, args, fields)
             return
@@ -243,7 +247,7 @@ def _method(level: str) -> Callable[..., None]:
 
 
 def _coroutine(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
-    async def coroutine(self: _Logger, /, *args: Any, **fields: Any) -> None:
+    async def coroutine(self: _Logger, /, *args: object, **fields: object) -> None:
         getattr(self, name)(*args, **fields)
 
     return coroutine

@@ -69,7 +69,7 @@ def reduced(event: Event, most: int, *, for_json: bool) -> Reduced:
     traceback = None if error is None else room.traceback(error)
     stack = event.pop("stack", None)
     dump = None if stack is None else text_of(stack, _DUMP * most)
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for at, (name, value) in enumerate(event.items()):
         if room.full:
             fields["fields_left_out"] = len(event) - at
@@ -123,7 +123,7 @@ class Room:
     def traceback(self, error: BaseException) -> str:
         return self._taken(tracebacks.formatted(error, self._limit))
 
-    def value(self, value: object, depth: int = _DEPTH) -> Any:
+    def value(self, value: object, depth: int = _DEPTH) -> object:
         """*value* as lists, dicts, text and numbers."""
         kind = type(value)
         if issubclass(kind, str):  # a member of a StrEnum as well
@@ -158,7 +158,7 @@ class Room:
         self._left -= len(kept) + _APIECE
         return valid(kept)
 
-    def _number(self, value: Any) -> Any:
+    def _number(self, value: object) -> object:
         self._left -= _APIECE
         # A larger one is none for JSON, and its digits take a time that grows with their square.
         if type(value) is int and value.bit_length() >= 64:

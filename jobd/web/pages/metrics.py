@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -148,7 +147,7 @@ def _chart(
     """What metrics.js draws: times, and seconds or the executions of one class a step, in
     words of the language *spoken*."""
     times = [point.at for point in classes[0].series] if classes else []
-    series: list[dict[str, Any]] = []
+    series: list[dict[str, object]] = []
     for one in classes:
         if spoken is not None:
             points = one.series
@@ -163,7 +162,7 @@ def _chart(
     return _encode({"times": times, "series": series, "marks": deploys, "unit": unit})
 
 
-def _encode(content: Any) -> str:
+def _encode(content: object) -> str:
     return msgspec.json.encode(content).decode()
 
 

@@ -26,7 +26,7 @@ from jobd.web.views.present import clip
 
 Kind = Literal["text", "integer", "number", "choice", "json"]
 
-_KINDS: Mapping[Any, tuple[Kind, type]] = {
+_KINDS: Mapping[object, tuple[Kind, type]] = {
     str: ("text", str),
     int: ("integer", int),
     float: ("number", float),
@@ -60,8 +60,8 @@ class Field:
     is_left_out: bool
     choices: tuple[str, ...]
     error: str
-    _type: Any
-    _original: Any
+    _type: object
+    _original: object
 
 
 class Form:
@@ -76,7 +76,9 @@ class Form:
             JSON is what is left.
     """
 
-    def __init__(self, definition: Definition, args: list[Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, definition: Definition, args: list[object], kwargs: Mapping[str, object]
+    ) -> None:
         self._signature = definition.signature
         parameters = self._signature.parameters.values()
         if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
@@ -107,14 +109,14 @@ class Form:
             if text != field.text.replace("\r\n", "\n"):
                 field.text, field._original = text, _UNKNOWN
 
-    def values(self) -> tuple[list[Any], dict[str, Any]]:
+    def values(self) -> tuple[list[object], dict[str, object]]:
         """Positional and keyword arguments as they are in the fields.
 
         Raises:
             ArgumentError: some are wrong; their fields say why.
         """
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
+        args: list[object] = []
+        kwargs: dict[str, object] = {}
         gap = False
         for field in self.fields:
             parameter = self._signature.parameters[field.name]
@@ -132,7 +134,7 @@ class Form:
             raise ArgumentError(Text("some arguments are not as the job wants them"))
         return args, kwargs
 
-    def _value(self, field: Field) -> Any:
+    def _value(self, field: Field) -> object:
         field.error = ""
         if field.is_null:
             return None
@@ -147,7 +149,7 @@ class Form:
         return value
 
 
-def _hints(definition: Definition) -> dict[str, Any]:
+def _hints(definition: Definition) -> dict[str, object]:
     """The types of the parameters, without those that cannot be found out."""
     try:
         return get_type_hints(definition.body)
@@ -156,7 +158,7 @@ def _hints(definition: Definition) -> dict[str, Any]:
         return {name: each.annotation for name, each in named if isinstance(each.annotation, type)}
 
 
-def _field(parameter: inspect.Parameter, hint: Any, value: Any) -> Field:
+def _field(parameter: inspect.Parameter, hint: object, value: object) -> Field:
     nullable, inner = _without_none(hint)
     kind, choices = _kind(inner)
     given = value is not _UNKNOWN
@@ -184,7 +186,7 @@ def _field(parameter: inspect.Parameter, hint: Any, value: Any) -> Field:
     )
 
 
-def _without_none(hint: Any) -> tuple[bool, Any]:
+def _without_none(hint: object) -> tuple[bool, object]:
     """Whether None is allowed, and the type beside it."""
     if get_origin(hint) in (Union, types.UnionType):
         rest = [each for each in get_args(hint) if each is not types.NoneType]
@@ -193,7 +195,7 @@ def _without_none(hint: Any) -> tuple[bool, Any]:
     return False, hint
 
 
-def _kind(hint: Any) -> tuple[Kind, tuple[str, ...]]:
+def _kind(hint: object) -> tuple[Kind, tuple[str, ...]]:
     if hint is bool:
         return "choice", _BOOLEANS
     if get_origin(hint) is Literal:
@@ -204,7 +206,7 @@ def _kind(hint: Any) -> tuple[Kind, tuple[str, ...]]:
     return (found[0] if found else "json"), ()
 
 
-def _fits(value: Any, kind: Kind, choices: tuple[str, ...]) -> bool:
+def _fits(value: object, kind: Kind, choices: tuple[str, ...]) -> bool:
     match kind:
         case "choice":
             return as_json(value) in choices
@@ -218,11 +220,11 @@ def _fits(value: Any, kind: Kind, choices: tuple[str, ...]) -> bool:
             return True
 
 
-def _text(value: Any, kind: Kind) -> str:
+def _text(value: object, kind: Kind) -> str:
     return value if kind == "text" and isinstance(value, str) else as_json(value)
 
 
-def _parsed(field: Field) -> Any:
+def _parsed(field: Field) -> object:
     """What was typed as a value.
 
     Raises:
@@ -253,7 +255,7 @@ def _parsed(field: Field) -> Any:
             return parse_json(text)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str) -> object:
     """
     Raises:
         ValueError: *text* is no JSON; the text says what is wrong.
@@ -271,7 +273,7 @@ def parse_json(text: str) -> Any:
         raise ValueError(Text("this is no JSON: %(detail)s", detail=str(error))) from None
 
 
-def _check(value: Any, hint: Any) -> None:
+def _check(value: object, hint: object) -> None:
     """
     Raises:
         ValueError: *value* is not of that type; the text says where.

@@ -6,7 +6,6 @@ import inspect
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -171,7 +170,7 @@ def payload(job: JobRecord) -> str:
     return pretty(item)
 
 
-def pretty(value: Any) -> str:
+def pretty(value: object) -> str:
     """*value* as indented JSON, at most :data:`MOST_SHOWN` characters of it."""
     try:
         text = as_json(value)
@@ -183,7 +182,7 @@ def pretty(value: Any) -> str:
     return clip(text, MOST_SHOWN)
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """*value* as JSON, in one line if it fits there."""
     try:
         line = msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
@@ -192,7 +191,7 @@ def short(value: Any) -> str:
     return line if 0 < len(line) <= _LINE else pretty(value)
 
 
-def as_json(value: Any) -> str:
+def as_json(value: object) -> str:
     """All of *value* as indented JSON.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.datastructures import FormData, QueryParams
 from starlette.requests import Request
@@ -75,7 +75,7 @@ class Part:
     def searching(self) -> bool:
         return bool(self.q or self.group)
 
-    def query(self, **changes: Any) -> dict[str, Any]:
+    def query(self, **changes: object) -> dict[str, object]:
         """It as the query of an address, with *changes*; None leaves something out."""
         kept = {
             "q": self.q,
@@ -124,7 +124,9 @@ def search(scan: Scan[R], part: Part, size: int, row: Callable[[R], Row]) -> Fin
     )
 
 
-def remembered(request: Request, key: tuple[Any, ...], make: Callable[[], Page[Row]]) -> Page[Row]:
+def remembered(
+    request: Request, key: tuple[object, ...], make: Callable[[], Page[Row]]
+) -> Page[Row]:
     """A page of a list as somebody else may have seen it just now."""
     return state_of(request).snapshots.get(("page", *key), FRESH, make)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
-from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -202,7 +201,7 @@ def target(name: str) -> Text:
     return _SETS.get(name) or Text(clip(name, 120))
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
+FILTERS: dict[str, Callable[..., object]] = {
     "ago": ago,
     "clip": clip,
     "dotted": dotted,

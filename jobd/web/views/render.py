@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -82,7 +81,7 @@ def render(
     /,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    **context: Any,
+    **context: object,
 ) -> Response:
     """The page that *template* makes of *context*, in which *here* may name the tab."""
     user: User | None = request.scope.get("jobd.user")

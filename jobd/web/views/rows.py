@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from jobd.api import JobRecord, JobSet, Page, Queue, SortedEntry
 from jobd.web import job_address
@@ -83,7 +82,7 @@ def arguments(record: JobRecord) -> str:
     return ", ".join([*positional, *named])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     try:
         return clip(json.dumps(value, ensure_ascii=False), _TEXT)
     except (ValueError, RecursionError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,7 +17,7 @@ from jobd.runtime.ipc.scoreboard import FAILED, IN_FLIGHT, PROCESSED, Page
 from jobd.store.inflight import Claimed, InFlight
 from jobd.worker.run.settlement import Settlement
 
-Call = tuple[bytes, Callable[[Any], None]]
+Call = tuple[bytes, Callable[[object], None]]
 """A packed call, and what uses its answer."""
 
 

@@ -12,7 +12,6 @@ import threading
 import types
 from collections import deque
 from collections.abc import Awaitable
-from typing import Any
 
 from jobd.errors import JobdError, JobTimeout
 from jobd.jobs.functions import awaited
@@ -29,7 +28,7 @@ class Coroutines:
         self._thread = 0
         forks.on_copy(self._copied)
 
-    def run(self, awaitable: Awaitable[Any], seconds: float | None = None) -> Any:
+    def run(self, awaitable: Awaitable[object], seconds: float | None = None) -> object:
         """Run it to its end, with the context variables of the caller, who finds there afterwards
         what it has set.
 
@@ -112,12 +111,12 @@ class _Run:
     """One awaitable on its way: what comes of it goes not through its task, but past it, so that
     no exception is kept by what its own traceback refers to."""
 
-    def __init__(self, awaitable: Awaitable[Any], seconds: float | None) -> None:
+    def __init__(self, awaitable: Awaitable[object], seconds: float | None) -> None:
         self.ended = threading.Event()
         self.context = contextvars.copy_context()
-        self.value: Any = None
+        self.value: object = None
         self.error: BaseException | None = None
-        self._awaitable: Awaitable[Any] | None = awaitable
+        self._awaitable: Awaitable[object] | None = awaitable
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None  # the loop itself has only weak references
 
@@ -143,7 +142,7 @@ class _Run:
             self.ended.set()
 
 
-async def _limited(result: Awaitable[Any], seconds: float) -> Any:
+async def _limited(result: Awaitable[object], seconds: float) -> object:
     try:
         async with asyncio.timeout(seconds) as limit:
             return await result
@@ -153,7 +152,7 @@ async def _limited(result: Awaitable[Any], seconds: float) -> Any:
         raise
 
 
-def _innermost(coroutine: Any) -> types.FrameType | None:
+def _innermost(coroutine: object) -> types.FrameType | None:
     """Where it is: in what it awaits, if that is a coroutine."""
     while hasattr(inner := getattr(coroutine, "cr_await", None), "cr_frame"):
         coroutine = inner
@@ -161,7 +160,7 @@ def _innermost(coroutine: Any) -> types.FrameType | None:
     return frame
 
 
-def _end_copy(task: asyncio.Task[Any] | None) -> None:
+def _end_copy(task: asyncio.Task[object] | None) -> None:
     if task is not None and not task.done():
         forks.end(JobdError("what an async job forks cannot await: the loop is the worker's"))
     forks.end(task.exception() if task is not None and not task.cancelled() else None)

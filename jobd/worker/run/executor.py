@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from contextvars import Context
 from functools import partial
-from typing import Any
 
 from jobd.errors import JobdError, PayloadError, Shutdown
 from jobd.jobs import context
@@ -101,7 +100,7 @@ class Executor:
                     self._log_done.info("job_done", elapsed=round(elapsed, 3))
             return None
 
-    def report(self, error: BaseException, about: dict[str, Any]) -> None:
+    def report(self, error: BaseException, about: dict[str, object]) -> None:
         """Tell the application's error handlers."""
         forks.end(error)
         for handler in self._error_handlers:
@@ -113,7 +112,7 @@ class Executor:
                     raise
                 self._log.exception("error_handler_failed")
 
-    def _perform(self, definition: Definition, work: payload.Work) -> Any:
+    def _perform(self, definition: Definition, work: payload.Work) -> object:
         if definition.timeout is not None:
             return self._perform_in_time(definition, work, definition.timeout)
         result = self._call(definition, work)
@@ -121,8 +120,10 @@ class Executor:
             return None
         return finished(definition.name, result, self._coroutines.run)
 
-    def _perform_in_time(self, definition: Definition, work: payload.Work, seconds: float) -> Any:
-        def call() -> Any:
+    def _perform_in_time(
+        self, definition: Definition, work: payload.Work, seconds: float
+    ) -> object:
+        def call() -> object:
             end = time.monotonic() + seconds
             result = self._call(definition, work)
             # The exception would not reach a thread that waits for a coroutine.
@@ -131,7 +132,7 @@ class Executor:
 
         return self._deadlines.run(seconds, call)
 
-    def _call(self, definition: Definition, work: payload.Work) -> Any:
+    def _call(self, definition: Definition, work: payload.Work) -> object:
         try:
             result = definition.function(*work.args, **work.kwargs)
         except BaseException as error:
@@ -163,7 +164,7 @@ class Executor:
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float
     ) -> Settlement:
         _leave_us_out(error)
-        about: dict[str, Any] = {}
+        about: dict[str, object] = {}
         try:
             settlement = self._retry.failed(job, definition, error)
             about = payload.decode(job.payload)
