@@ -55,7 +55,7 @@ class Audit:
     @property
     def size(self) -> int:
         """How many entries there are; one command, O(1)."""
-        size: Any = self._api.redis.xlen(self._api.keys.audit)
+        size = self._api.redis.xlen(self._api.keys.audit)
         return int(size)
 
     def page(self, count: int = 25, *, before: str = "") -> list[AuditEntry]:

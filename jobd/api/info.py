@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis as redis_py
 
@@ -69,8 +69,8 @@ def info(session: Session) -> RedisInfo:
     began = time.perf_counter()
     redis.ping()
     latency = time.perf_counter() - began
-    found: Any = redis.info()
-    keys: Any = redis.dbsize()
+    found = cast("dict[str, object]", redis.info())
+    keys = redis.dbsize()
     facts: dict[str, Any] = {
         "version": str(found.get("valkey_version") or found.get("redis_version", "")),
         "uptime": integer(found.get("uptime_in_seconds")),
@@ -97,7 +97,7 @@ def info(session: Session) -> RedisInfo:
 def _snapshots(redis: redis_py.Redis) -> bool | None:
     """Whether the server takes snapshots by itself; hosted ones do not tell."""
     try:
-        found: Any = redis.config_get("save")
+        found = cast("dict[str, object]", redis.config_get("save"))
     except RefusedError:
         return None
     return bool(found["save"]) if "save" in found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, cast
 
 from redis.exceptions import OutOfMemoryError
 
@@ -142,7 +142,7 @@ class ProcessSet:
     @property
     def size(self) -> int:
         """How many are listed; one command, O(1). Some of them may have died in the last minute."""
-        size: Any = self._api.redis.scard(self._api.keys.processes)
+        size = self._api.redis.scard(self._api.keys.processes)
         return int(size)
 
     def all(self, most: int | None = None) -> list[Process]:
@@ -185,7 +185,7 @@ class ProcessSet:
     @property
     def leader(self) -> str:
         """Identity of the process that leads for Sidekiq Enterprise, or ''; one command."""
-        found: Any = self._api.redis.get(self._api.keys.leader)
+        found = cast("bytes | None", self._api.redis.get(self._api.keys.leader))
         return text(found) if found else ""
 
     def quiet_all(self) -> int:
@@ -245,7 +245,7 @@ class ProcessSet:
                 alive = answers(pipe)
             dead = [identity for identity, lives in zip(batch, alive, strict=True) if not lives]
             if dead:
-                removed: Any = redis.srem(keys.processes, *dead)
+                removed = redis.srem(keys.processes, *dead)
                 gone += removed
         return gone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from jobd.api.queues.queues import waits
 from jobd.api.reading import MOST, answers, batches, integer, members, text
@@ -90,7 +90,7 @@ def stats(session: Session, most: int | None = None) -> Stats:
     names = [text(name) for name in members(redis, keys.queues, most)]
     identities = members(redis, keys.processes, most)
     # As many as there are workers; those beyond hold nothing that could be seen on a page.
-    owners: Any = redis.zrange(keys.owners, 0, MOST - 1)
+    owners = cast("list[bytes]", redis.zrange(keys.owners, 0, MOST - 1))
     asked = [
         *(("LLEN", keys.queue(name)) for name in names),
         *(("HGET", keys.process(text(identity)), "busy") for identity in identities),

@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 from jobd.api.queued import located, mark
 from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, number, portion, text
@@ -114,7 +114,9 @@ class Deletion:
     def _restore_edited(
         self, queue: str, action: Action, keys: list[str], arguments: list[Argument]
     ) -> int:
-        pushed: Any = self._api.redis.hget(self._api.keys.trashed(self.ref), "pushed")
+        pushed = cast(
+            "bytes | None", self._api.redis.hget(self._api.keys.trashed(self.ref), "pushed")
+        )
         edited = [] if pushed is None else [(None, pushed)]
         places = (place for [(place, _)] in located(self._api, queue, edited))
         for place in itertools.chain(places, [0]):
@@ -209,7 +211,7 @@ class Trash:
         wanted = list(dict.fromkeys(refs))
         if not wanted:
             return {}
-        untils: Any = self._api.redis.zmscore(self._api.keys.trash, wanted)
+        untils = self._api.redis.zmscore(self._api.keys.trash, wanted)
         known = [
             (ref, float(until))
             for ref, until in zip(wanted, untils, strict=True)
@@ -238,7 +240,7 @@ class Trash:
         return total
 
     def _refs(self) -> list[str]:
-        found: Any = self._api.redis.zrange(self._api.keys.trash, 0, BATCH - 1)
+        found = cast("list[bytes]", self._api.redis.zrange(self._api.keys.trash, 0, BATCH - 1))
         return list(map(text, found))
 
     def _read(self, refs: list[tuple[str, float]]) -> list[Deletion]:

@@ -7,7 +7,7 @@ all their jobs among them, without an error for anybody. With it, it refuses pus
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import redis
 
@@ -36,7 +36,7 @@ class Eviction(Loop):
 
     def turn(self) -> float:
         try:
-            info: Any = self._client.info("memory")
+            info = cast("dict[str, object]", self._client.info("memory"))
         except redis.exceptions.NoPermissionError as error:
             if not self._refused:
                 self._refused = True

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import redis
 
@@ -171,9 +171,9 @@ class Recovery(Loop):
         total, state = 0, b"held"
         named: dict[str, str] = {}
         while state == b"held":
-            held: Any = self._client.hkeys(self._keys.inflight(death.identity))
+            held = cast("list[bytes]", self._client.hkeys(self._keys.inflight(death.identity)))
             tags = sorted(held, key=lambda tag: split_tag(tag) or (-1, ""), reverse=True)
-            waiting: Any = self._client.smembers(self._keys.waits(death.identity))
+            waiting = cast("set[bytes]", self._client.smembers(self._keys.waits(death.identity)))
             waits = set(map(_text, waiting))
             named = named or self._named(death, tags)
             before = total
@@ -203,7 +203,7 @@ class Recovery(Loop):
         if not wanted:
             return {}
         key = self._keys.inflight(death.identity)
-        found: Any = self._client.hmget(key, *wanted[: job_name.MOST])
+        found = cast("list[bytes | None]", self._client.hmget(key, *wanted[: job_name.MOST]))
         names = job_name.listed([job_name.job_name(raw or b"") for raw in found], len(wanted))
         return {"running" if started else "oldest": names}
 
@@ -259,7 +259,7 @@ class Recovery(Loop):
 
     def _tagged_badly(self, identity: str, tag: bytes) -> bytes:
         """The payload for the dead set of a job of which no one knows the queue."""
-        raw: Any = self._client.hget(self._keys.inflight(identity), tag)
+        raw = cast("bytes | None", self._client.hget(self._keys.inflight(identity), tag))
         error = BadTag(
             f"the in-flight hash of {identity} had this job under {_text(tag)!r}, which is not "
             "NUMBER:QUEUE; retry it to put it into the queue of its payload"
@@ -271,7 +271,10 @@ class Recovery(Loop):
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
         """Where a job goes that was running when its process died, and its new payload."""
-        raw: Any = self._client.hget(self._keys.inflight(death.identity), f"{sequence}:{queue}")
+        raw = cast(
+            "bytes | None",
+            self._client.hget(self._keys.inflight(death.identity), f"{sequence}:{queue}"),
+        )
         if raw is None:
             return position, b""
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import redis
 
@@ -59,11 +59,11 @@ class Takeover(Loop):
         return IDLE
 
     def _return_jobs(self, identity: str, waits: list[int]) -> int:
-        queues: Any = self._client.smembers(self._keys.waits(identity))
+        queues = cast("set[bytes]", self._client.smembers(self._keys.waits(identity)))
         inflight = InFlight(self._keys, identity, sorted(name.decode() for name in queues))
         for call in inflight.return_delivered():
             scripts.FILE(self._client, *call)
-        tags: Any = self._client.hkeys(self._keys.inflight(identity))
+        tags = cast("list[bytes]", self._client.hkeys(self._keys.inflight(identity)))
         unread = [
             Claimed(*place, b"")
             for place in map(split_tag, tags)

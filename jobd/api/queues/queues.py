@@ -78,7 +78,7 @@ class Queue:
     @property
     def size(self) -> int:
         """Jobs that wait; one command, O(1)."""
-        size: Any = self._api.redis.llen(self._key)
+        size = self._api.redis.llen(self._key)
         return int(size)
 
     @property

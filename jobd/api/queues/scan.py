@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord, is_plain
@@ -60,7 +59,7 @@ class QueueScan(Scan[JobRecord]):
     @property
     def _size(self) -> int:
         """Jobs that are in the queue now."""
-        size: Any = self._redis.llen(self._key)
+        size = self._redis.llen(self._key)
         return int(size)
 
     def next(self) -> list[JobRecord]:

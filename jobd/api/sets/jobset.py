@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from jobd.api.reading import MOST, STEP_BYTES, Page, check_bounds, portion
 from jobd.api.records import is_plain
@@ -42,7 +41,7 @@ class JobSet(SortedSet):
     @property
     def size(self) -> int:
         """How many entries there are; one command, O(1)."""
-        size: Any = self._api.redis.zcard(self._key)
+        size = self._api.redis.zcard(self._key)
         return int(size)
 
     def page(

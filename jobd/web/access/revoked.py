@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from jobd.api import Session
 from jobd.store import scripts
@@ -79,5 +79,8 @@ class Ended:
             pipe.execute()
 
     def _read(self) -> Mapping[str, float]:
-        found: Any = self._api.redis.zrange(self._api.keys.web_ended, 0, -1, withscores=True)
+        found = cast(
+            "list[tuple[bytes, float]]",
+            self._api.redis.zrange(self._api.keys.web_ended, 0, -1, withscores=True),
+        )
         return {each.decode(errors="replace"): until for each, until in found}
