@@ -171,7 +171,7 @@ def test_what_cannot_be_is_refused(daemon: StartDaemon) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "jobctl: scale: the number of workers must be at most 256, not 100000\n"
     assert running.jobctl("scale", "0").returncode == 2
-    push_naps(running, 1.0)
+    push_naps(running, 4.0)
     running.wait(lambda: napping(running), 10, "a job runs")
     running.signal(signal.SIGTERM)
     running.wait_for_log('"state":"stopping"')
