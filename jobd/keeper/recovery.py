@@ -25,7 +25,7 @@ from jobd.store.inflight import CLOCK_STEP, LEASE, split_tag
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.store.protocol import Argument
-from jobd.wire import job_name, payload
+from jobd.wire import job_name, transitions
 from jobd.worker.fetch.blocking import BLOCK
 
 INTERVAL = CLOCK_STEP
@@ -267,7 +267,7 @@ class Recovery(Loop):
         self.log.error(
             "job_set_aside", owner=identity, error=str(error), **job_name.log_fields(raw or b"")
         )
-        return payload.noted(raw or b"", error=error, queue="default", now=time.time())
+        return transitions.noted(raw or b"", error=error, queue="default", now=time.time())
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
         """Where a job goes that was running when its process died, and its new payload."""
@@ -278,7 +278,7 @@ class Recovery(Loop):
         if raw is None:
             return position, b""
         try:
-            crashes, marked = payload.with_crash(raw, cause=death.cause, owner=death.identity)
+            crashes, marked = transitions.with_crash(raw, cause=death.cause, owner=death.identity)
             if crashes < CRASHES:
                 return position, marked
             stack = death.stacks.get(sequence)
@@ -294,7 +294,7 @@ class Recovery(Loop):
             f"{death.host} ({death.identity}): {death.cause}"
         )
         lines = None if stack is None else stack.splitlines()
-        buried = payload.with_failure(
+        buried = transitions.with_failure(
             marked, error=error, queue=queue, now=time.time(), backtrace=lines
         )
         if lines is None:
@@ -307,7 +307,7 @@ class Recovery(Loop):
             crashes=crashes,
             cause=death.cause,
         )
-        return payload.rewritten(marked, buried)
+        return transitions.rewritten(marked, buried)
 
 
 def _text(name: bytes) -> str:

@@ -21,7 +21,7 @@ from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.store.protocol import Argument
-from jobd.wire import job_name, payload
+from jobd.wire import job_name, transitions
 from jobd.wire.options import DEFAULT_QUEUE
 
 SET_ASIDE = 300.0
@@ -112,11 +112,11 @@ class Scheduler(Loop):
         moves: list[Move] = []
         for member in members:
             try:
-                queue, pushed = payload.with_enqueued(member, now)
+                queue, pushed = transitions.with_enqueued(member, now)
             except PayloadError as error:
                 fields = job_name.log_fields(member)
                 self.log.error("job_malformed", source=source, error=str(error), **fields)
-                buried = payload.noted(member, error=error, queue=DEFAULT_QUEUE, now=now)
+                buried = transitions.noted(member, error=error, queue=DEFAULT_QUEUE, now=now)
                 moves.append(Move(member, None, buried))
             else:
                 moves.append(Move(member, queue, pushed))
@@ -167,7 +167,7 @@ class Scheduler(Loop):
                 **job_name.log_fields(member),
             )
             burials.append(
-                Move(member, None, payload.noted(member, error=error, queue=queue, now=now))
+                Move(member, None, transitions.noted(member, error=error, queue=queue, now=now))
             )
         if left := self._move(source, burials, now, 0)[0]:
             self.log.error("jobs_have_no_place", source=source, jobs=len(left))

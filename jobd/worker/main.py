@@ -32,8 +32,8 @@ from jobd.store.keys import Keys
 from jobd.store.loops import Outage
 from jobd.store.server import identify
 from jobd.store.trouble import reason
+from jobd.text import exceptions
 from jobd.text.printable import cut, name_of
-from jobd.wire import payload
 from jobd.wire.job_name import MOST, job_name, listed, shown_arguments
 from jobd.worker.beside import Beside
 from jobd.worker.fetch.fetcher import Fetcher
@@ -164,7 +164,7 @@ class Worker(Child):
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
                 "a startup hook of the application raised "
-                f"{payload.class_of(error)}: {payload.message_of(error)}"
+                f"{exceptions.class_of(error)}: {exceptions.message_of(error)}"
             ) from error
         loading.require_threads()
         # The application, or what it imports, may have taken some of them.

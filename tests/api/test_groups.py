@@ -9,7 +9,7 @@ import pytest
 
 from jobd.api import Api, JobRecord, in_group
 from jobd.api.search import groups
-from jobd.wire.payload import pack_backtrace
+from jobd.wire.transitions import pack_backtrace
 from tests.api.conftest import NOW, job
 from tests.api.test_sets import fill
 

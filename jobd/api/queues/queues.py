@@ -22,7 +22,7 @@ from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 from jobd.wire.options import check_queue
-from jobd.wire.payload import with_queue
+from jobd.wire.transitions import with_queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from jobd.api.sets.steps import Step, Steps
 from jobd.errors import ArgumentError, PayloadError
 from jobd.jobs.times import When
 from jobd.store import scripts
-from jobd.wire.payload import with_retry_by_hand
+from jobd.wire.transitions import with_retry_by_hand
 
 _KEY = re.compile(r"(-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?))-(.+)", re.DOTALL)
 

@@ -9,7 +9,8 @@ from jobd.api.sets.deaths import tell_death
 from jobd.api.sets.jobset import JobSet
 from jobd.store import scripts
 from jobd.wire.options import DEFAULT_QUEUE
-from jobd.wire.payload import as_object, encode_again
+from jobd.wire.payload import encode_again
+from jobd.wire.transitions import as_object
 
 
 class ScheduledSet(JobSet):

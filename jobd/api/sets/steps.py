@@ -12,7 +12,7 @@ from jobd.errors import ArgumentError, PayloadError, RefusedError
 from jobd.jobs.times import When, due_at
 from jobd.store import scripts
 from jobd.store.protocol import Argument
-from jobd.wire.payload import with_enqueued, with_retry_by_hand
+from jobd.wire.transitions import with_enqueued, with_retry_by_hand
 
 SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
 

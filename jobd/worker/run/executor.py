@@ -19,6 +19,7 @@ from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
+from jobd.text import exceptions
 from jobd.text.printable import cut
 from jobd.wire import payload
 from jobd.worker.metrics import Metrics
@@ -176,7 +177,7 @@ class Executor:
         if definition is not None and self._metrics is not None:
             self._metrics.failed(_counted_as(definition.name, about.get("wrapped")))
         said = {
-            "error": f"{payload.class_of(error)}: {cut(payload.message_of(error), 500)}",
+            "error": f"{exceptions.class_of(error)}: {cut(exceptions.message_of(error), 500)}",
             "outcome": settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
         }
@@ -185,7 +186,7 @@ class Executor:
         except BaseException as second:
             if cut_short():
                 raise
-            self._log.warning("job_failed", **said, unreadable=payload.class_of(second))
+            self._log.warning("job_failed", **said, unreadable=exceptions.class_of(second))
         self.report(error, {"context": "Job raised exception", "job": about})
         return settlement
 
@@ -193,7 +194,7 @@ class Executor:
 def _counted_as(name: str, wrapped: object) -> str:
     """The name under which an execution of the job *name* is counted: as in Sidekiq, that of the
     job that it wraps, if the payload says one."""
-    return wrapped if type(wrapped) is str and 0 < len(wrapped) <= payload.MAX_CLASS else name
+    return wrapped if type(wrapped) is str and 0 < len(wrapped) <= exceptions.MAX_CLASS else name
 
 
 OUR_FILES = frozenset(
@@ -211,7 +212,7 @@ OUR_FILES = frozenset(
 
 def _leave_us_out(error: BaseException) -> None:
     """Have the traceback begin in the job."""
-    tb = payload.traceback_of(error)
+    tb = exceptions.traceback_of(error)
     while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
         tb = tb.tb_next
     BaseException.with_traceback(error, tb)  # the error's own class may say otherwise

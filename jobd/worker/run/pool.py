@@ -20,8 +20,8 @@ from jobd.runtime.ipc.scoreboard import DEADLINE, IDENT, PAYLOAD, START, STARTED
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.store.inflight import Claimed
+from jobd.text.exceptions import class_of
 from jobd.wire import job_name
-from jobd.wire.payload import class_of
 from jobd.worker.run.settlement import Settlement
 
 Execute = Callable[[Claimed], Settlement | None]

@@ -20,7 +20,8 @@ from jobd.jobs.functions import refuse_unrun
 from jobd.jobs.registry import Definition
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
-from jobd.wire import payload
+from jobd.text import exceptions
+from jobd.wire import payload, transitions
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.settlement import Settlement
 
@@ -65,7 +66,7 @@ def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
     """
     if wanted is not True and (type(wanted) is not int or wanted <= 0):
         return None
-    frames = traceback.extract_tb(payload.traceback_of(error), limit=-MOST_FRAMES)
+    frames = traceback.extract_tb(exceptions.traceback_of(error), limit=-MOST_FRAMES)
     lines = [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in reversed(frames)]
     return lines if wanted is True else lines[: int(wanted)]
 
@@ -88,7 +89,7 @@ class Retry:
         """For bytes that are no job: the dead set, with the error noted where there is a place."""
         return self._bury(
             job,
-            payload.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
             counted=False,
         )
 
@@ -101,7 +102,7 @@ class Retry:
         error = JobdError(f"how it failed could not be noted: {why}; the worker's log has it")
         return self._bury(
             job,
-            payload.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
             counted=True,
         )
 
@@ -114,14 +115,14 @@ class Retry:
         retry = _option("retry", fields, options, default=True)
         if retry is False:
             return self._discard(job, fields, error)
-        fields = payload.with_failure(
+        fields = transitions.with_failure(
             job.payload,
             error=error,
             queue=job.queue,
             now=time.time(),
             backtrace=backtrace_lines(error, _option("backtrace", fields, options)),
         )
-        noted = payload.rewritten(job.payload, fields)
+        noted = transitions.rewritten(job.payload, fields)
         if self._exhausted(fields, retry):
             return self._die(job, definition, fields, noted, error)
         count = min(max(0, fields["retry_count"]), SLOWEST_COUNT)
@@ -235,6 +236,6 @@ def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
     if not isinstance(fields.get("class"), str) or not isinstance(fields.get("args"), list):
         return noted
     try:
-        return payload.rewritten(noted, fields)
+        return transitions.rewritten(noted, fields)
     except ArgumentError:
         return noted

@@ -23,11 +23,10 @@ from jobd.master.children import laststacks
 from jobd.runtime.log.format import Console, Json
 from jobd.settings import redis_url
 from jobd.settings.schema import read_queue
-from jobd.text import tracebacks
+from jobd.text import exceptions, tracebacks
 from jobd.text.masking import mask
 from jobd.text.printable import cut, encode, harmless_json, paragraph, shown
 from jobd.web.views import search, stacktext
-from jobd.wire import payload
 
 ROOT = Path(__file__).parents[3]
 
@@ -218,8 +217,8 @@ SURFACES: dict[str, Callable[[str], object]] = {
     "console log": _logged(Console("worker.0", -1)),
     "console log of all": _logged(Console("worker.0", -1, 1 << 24)),
     "traceback": lambda text: tracebacks.formatted(OSError(text), 1 << 24),
-    "message_of": lambda text: payload.message_of(OSError(text)),
-    "class_of": lambda text: payload.class_of(_error_called(text)),
+    "message_of": lambda text: exceptions.message_of(OSError(text)),
+    "class_of": lambda text: exceptions.class_of(_error_called(text)),
     "place by message": lambda text: place(_record(error_message=text)),
     "group": lambda text: group_key(JobRecord(encode({"error_backtrace": [text, text]}))),
     "stacks of a dead worker": laststacks._last_dump,

@@ -31,10 +31,9 @@ from jobd.runtime.log.format import Console, Json
 from jobd.runtime.process import stacks
 from jobd.runtime.process.sdnotify import Notifier
 from jobd.settings.load import load
-from jobd.text import tracebacks
+from jobd.text import exceptions, tracebacks
 from jobd.text.masking import mask
 from jobd.text.printable import cut, encode, harmless, harmless_json, paragraph, shown, text_of
-from jobd.wire import payload
 from tests.unit.master.test_statefile import a_state
 
 HARMFUL = re.compile(
@@ -113,8 +112,8 @@ VALID: dict[str, Callable[[str], str]] = {
     "channel": _through_channel,
     "launch": _launched,
     "json": lambda text: str(json.loads(encode({"a": text}, 10_000))["a"]),
-    "message": lambda text: payload.message_of(OSError(text)),
-    "class": lambda text: payload.class_of(
+    "message": lambda text: exceptions.message_of(OSError(text)),
+    "class": lambda text: exceptions.class_of(
         type(
             text.replace("\0", "")[:100_000].encode("ascii", "ignore").decode() or "x",
             (OSError,),

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobd.errors import ArgumentError, PayloadError
-from jobd.wire import payload
+from jobd.text import exceptions
+from jobd.wire import payload, transitions
 from jobd.wire.options import check_options
 
 NOW = 1795416072.920344
@@ -70,14 +71,14 @@ def test_golden_by_name() -> None:
 
 
 def test_golden_retry() -> None:
-    failed = payload.with_failure(
+    failed = transitions.with_failure(
         BOOM,
         error=ValueError("boom é 7"),
         queue="default",
         now=1795416082.6269855,
         backtrace=["a:1"],
     )
-    packed = payload.pack_backtrace(["a:1"]).encode()
+    packed = transitions.pack_backtrace(["a:1"]).encode()
     assert payload.encode(failed) == (
         BOOM[:-1]
         + ',"error_message":"boom é 7","error_class":"ValueError",'
@@ -89,7 +90,7 @@ def test_golden_retry() -> None:
 
 def test_golden_dead() -> None:
     raw = b'{"retry":0,"queue":"default","args":[],"class":"Boom","jid":"b4f4"}'
-    failed = payload.with_failure(
+    failed = transitions.with_failure(
         raw, error=RuntimeError("dead"), queue="default", now=1795416082.5, backtrace=None
     )
     assert payload.encode(failed) == (
@@ -129,8 +130,8 @@ def test_jobs_of_other_programs_run_as_sidekiq_runs_them(
 
 
 def test_the_queue_of_a_due_job_may_be_null_or_a_number() -> None:
-    assert payload.with_enqueued(b'{"class":"A","queue":null}', NOW)[0] == "default"
-    assert payload.with_enqueued(b'{"class":"A","queue":5}', NOW)[0] == "5"
+    assert transitions.with_enqueued(b'{"class":"A","queue":null}', NOW)[0] == "default"
+    assert transitions.with_enqueued(b'{"class":"A","queue":5}', NOW)[0] == "5"
 
 
 def test_kwargs_travel_only_when_there_are_some() -> None:
@@ -277,11 +278,11 @@ def test_transitions_refuse_what_is_no_payload(raw: bytes) -> None:
     with pytest.raises(PayloadError):
         payload.decode(raw)
     with pytest.raises(PayloadError):
-        payload.with_enqueued(raw, NOW)
+        transitions.with_enqueued(raw, NOW)
     with pytest.raises(PayloadError):
-        payload.with_crash(raw, cause="SIGKILL", owner="vm:1:a")
+        transitions.with_crash(raw, cause="SIGKILL", owner="vm:1:a")
     with pytest.raises(PayloadError):
-        payload.with_failure(raw, error=ValueError(), queue="q", now=NOW, backtrace=None)
+        transitions.with_failure(raw, error=ValueError(), queue="q", now=NOW, backtrace=None)
 
 
 # --- transitions --------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_enqueueing_keeps_every_other_byte(
 ) -> None:
     made["queue"] = "low"
     raw = json.dumps(made, separators=separators, ensure_ascii=ascii_only).encode()
-    queue, after = payload.with_enqueued(raw, NOW)
+    queue, after = transitions.with_enqueued(raw, NOW)
     assert queue == "low"
     before, now = raw_fields(raw), raw_fields(after)
     before["enqueued_at"] = b"1795416072.920344"
@@ -310,7 +311,7 @@ def test_enqueueing_keeps_every_other_byte(
 def test_crash_keeps_every_other_byte(made: dict[str, Any], before: int) -> None:
     made["crashes"] = before
     raw = json.dumps(made).encode()
-    crashes, after = payload.with_crash(raw, cause="SIGSEGV", owner="vm:1:a")
+    crashes, after = transitions.with_crash(raw, cause="SIGSEGV", owner="vm:1:a")
     assert crashes == before + 1
     expected = raw_fields(raw) | {"crashes": b"%d" % crashes}
     expected["recovered_from"] = b'{"owner":"vm:1:a","cause":"SIGSEGV"}'
@@ -322,7 +323,7 @@ def test_failure_keeps_every_other_value(made: dict[str, Any]) -> None:
     written = {"queue", "error_message", "error_class", "failed_at", "retry_count", "retried_at"}
     for key in (*written, "retry_queue"):
         made.pop(key, None)
-    failed = payload.with_failure(
+    failed = transitions.with_failure(
         payload.encode(made), error=KeyError(1), queue="q", now=NOW, backtrace=None
     )
     assert {key: value for key, value in failed.items() if key not in written} == made
@@ -330,18 +331,18 @@ def test_failure_keeps_every_other_value(made: dict[str, Any]) -> None:
 
 
 def test_enqueueing_without_a_queue_goes_to_default() -> None:
-    assert payload.with_enqueued(b'{"class":"A"}', NOW)[0] == "default"
+    assert transitions.with_enqueued(b'{"class":"A"}', NOW)[0] == "default"
     for queue in (b"7.5", b'""', b"[]", b"true"):
         with pytest.raises(PayloadError, match="queue of a job"):
-            payload.with_enqueued(b'{"queue":' + queue + b"}", NOW)
+            transitions.with_enqueued(b'{"queue":' + queue + b"}", NOW)
 
 
 def test_a_change_by_hand_is_spelled_as_a_push_by_name() -> None:
     raw = b'{"class":"A","args":[],"queu":"of others"}'
     for changes in ({"retires": 1}, {"timeout": 5}, {"extra": {"queue": "x"}}):
         with pytest.raises(ArgumentError):
-            payload.with_retry_by_hand(raw, NOW, changes)
-    _, after = payload.with_retry_by_hand(raw, NOW, {"queu": 1, "extra": {"retires": 2}})
+            transitions.with_retry_by_hand(raw, NOW, changes)
+    _, after = transitions.with_retry_by_hand(raw, NOW, {"queu": 1, "extra": {"retires": 2}})
     assert payload.decode(after) == {
         "class": "A",
         "args": [],
@@ -355,7 +356,7 @@ def test_a_change_by_hand_is_spelled_as_a_push_by_name() -> None:
 def test_json_that_is_no_object_is_wrapped_for_the_dead_set(raw: bytes) -> None:
     """Sidekiq's page of the dead would raise otherwise."""
     error = PayloadError("no object")
-    buried = payload.noted(raw, error=error, queue="low", now=1.5)
+    buried = transitions.noted(raw, error=error, queue="low", now=1.5)
     assert b'"args":[' + raw + b"]" in buried
     made = payload.decode(buried)
     assert (made["class"], made["retry"], made["queue"]) == ("NotAJob", 0, "low")
@@ -366,12 +367,14 @@ def test_json_that_is_no_object_is_wrapped_for_the_dead_set(raw: bytes) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"not json", b"[1", b"NaN", b"\xff", b'["\xff"]', b"[1] x"])
 def test_what_is_not_json_is_buried_as_it_is(raw: bytes) -> None:
-    assert payload.noted(raw, error=PayloadError(), queue="low", now=1.5) == raw
+    assert transitions.noted(raw, error=PayloadError(), queue="low", now=1.5) == raw
 
 
 def test_second_failure_counts_on() -> None:
-    first = payload.with_failure(BOOM, error=ValueError("1"), queue="a", now=1.5, backtrace=None)
-    second = payload.with_failure(
+    first = transitions.with_failure(
+        BOOM, error=ValueError("1"), queue="a", now=1.5, backtrace=None
+    )
+    second = transitions.with_failure(
         payload.encode(first), error=KeyError("2"), queue="b", now=2.5, backtrace=None
     )
     assert (second["failed_at"], second["retried_at"], second["retry_count"]) == (1.5, 2.5, 1)
@@ -385,7 +388,7 @@ def test_second_failure_counts_on() -> None:
 
 def test_retry_queue_goes_first() -> None:
     raw = b'{"class":"A","args":[],"queue":"a","retry_queue":"slow"}'
-    failed = payload.with_failure(raw, error=ValueError(), queue="a", now=1.5, backtrace=None)
+    failed = transitions.with_failure(raw, error=ValueError(), queue="a", now=1.5, backtrace=None)
     assert failed["queue"] == "slow"
 
 
@@ -407,11 +410,11 @@ class BrokenError(Exception):
     ],
 )
 def test_messages_are_text(error: Exception, message: str) -> None:
-    assert payload.message_of(error) == message
+    assert exceptions.message_of(error) == message
 
 
 def test_backtraces_are_what_dashboards_read() -> None:
     lines = ['File "a.py", line 1, in f', "é\ud800"]
-    packed = payload.pack_backtrace(lines)
+    packed = transitions.pack_backtrace(lines)
     assert "\n" not in packed
     assert json.loads(zlib.decompress(base64.b64decode(packed, validate=True))) == [lines[0], "é?"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobd import Client
 from jobd.errors import PayloadError
 from jobd.testing import EmbeddedServer
-from jobd.wire import payload
+from jobd.wire import payload, transitions
 from jobd.wire.arguments import check_arguments
 
 # Most of them are in the tests of json itself.
@@ -82,19 +82,19 @@ OTHERS = b"[1.0e-05,1E+15,1.50,-0.0,100,1e2,12345678901234567890.0]"
 def test_numbers_of_others_stay_as_they_are_spelled() -> None:
     raw = b'{"class":"A","args":%b,"odd":{"n":1.0e+20},"retry_for":1.0e3,"jid":"j"}' % OTHERS
     kept = (b'"args":' + OTHERS, b'"odd":{"n":1.0e+20}', b'"retry_for":1.0e3')
-    failed = payload.with_failure(raw, error=KeyError(), queue="q", now=1.5, backtrace=None)
-    crashed = payload.with_crash(raw, cause="SIGKILL", owner="h")[1]
+    failed = transitions.with_failure(raw, error=KeyError(), queue="q", now=1.5, backtrace=None)
+    crashed = transitions.with_crash(raw, cause="SIGKILL", owner="h")[1]
     for after in (
-        payload.rewritten(raw, failed),
-        payload.noted(raw, error=PayloadError(), queue="q", now=1.5),
-        payload.with_enqueued(raw, 1.5)[1],
-        payload.with_retry_by_hand(raw, 1.5)[1],
-        payload.with_retry_by_hand(raw, 1.5, {**payload.decode(raw), "queue": "low"})[1],
-        payload.with_queue(raw, "low"),
+        transitions.rewritten(raw, failed),
+        transitions.noted(raw, error=PayloadError(), queue="q", now=1.5),
+        transitions.with_enqueued(raw, 1.5)[1],
+        transitions.with_retry_by_hand(raw, 1.5)[1],
+        transitions.with_retry_by_hand(raw, 1.5, {**payload.decode(raw), "queue": "low"})[1],
+        transitions.with_queue(raw, "low"),
         crashed,
     ):
         assert all(part in after for part in kept), after
-    edited = payload.with_retry_by_hand(raw, 1.5, {"args": [1e-5, True]})[1]
+    edited = transitions.with_retry_by_hand(raw, 1.5, {"args": [1e-5, True]})[1]
     assert b'"args":[0.00001,true]' in edited
     assert kept[1] in edited
 
@@ -102,7 +102,7 @@ def test_numbers_of_others_stay_as_they_are_spelled() -> None:
 def test_a_value_of_another_type_is_another_one() -> None:
     raw = b'{"args":[1,true,0.0],"class":"A"}'
     for args in ([True, True, 0.0], [1, 1, 0.0], [1, True, 0], [1, True, -0.0], [1.0, True, 0.0]):
-        after = payload.decode(payload.rewritten(raw, {"args": args, "class": "A"}))
+        after = payload.decode(transitions.rewritten(raw, {"args": args, "class": "A"}))
         assert repr(after["args"]) == repr(args)
 
 
