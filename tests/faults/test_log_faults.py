@@ -172,7 +172,7 @@ def old_stays(running: Daemon, redis: redis_py.Redis, old: Path, why: str) -> No
     assert done.returncode == 1
     assert "cannot open the log file" in done.stderr
     for name in ("worker.0", "keeper"):
-        assert re.search(rf"{name} \(pid \d+\): cannot open the log file .*{why}", done.stderr)
+        assert re.search(rf"cannot open the log file .*{why}.*{name} \(pid \d+\)", done.stderr)
     running.signal(signal.SIGUSR2)
     running.wait(lambda: "logs_not_reopened" in old.read_text(), 5, "it is told in the old log")
     before = old.read_text().count('"event":"job_done"')
