@@ -119,7 +119,8 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
     done = running.jobctl("resume")
     assert (done.returncode, done.stdout) == (5, ""), "there is no signal for it"
     assert done.stderr == (
-        "jobctl: the master does not answer; jobctl threads shows what it does\n"
+        "jobctl: the master does not answer: it is stopped (SIGSTOP or a terminal); "
+        "SIGCONT lets it go on; jobctl threads shows what it does\n"
     )
     running.signal(signal.SIGCONT)
     running.wait_for_log('"state":"quieting"(.*\n)*.*"state":"running","before":"quiet')
