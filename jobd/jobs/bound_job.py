@@ -1,4 +1,4 @@
-"""One job with the options of one call: what ``job.py`` gives its types to."""
+"""One job with the options of one call: what ``pushable.py`` gives its types to."""
 
 from __future__ import annotations
 

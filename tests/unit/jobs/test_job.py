@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+import jobd
+import jobd.public
 from jobd import (
     DISCARD,
     App,
@@ -761,3 +763,14 @@ def test_inline_async_inside_a_loop_says_what_to_do() -> None:
 
     with pytest.raises(JobdError, match="await the function itself"):
         outer.perform_inline()
+
+
+def test_the_names_of_the_package() -> None:
+    """Those that ``import *`` brings are those that it has and that ``dir`` shows."""
+    names: dict[str, object] = {}
+    exec("from jobd import *", names)
+    names.pop("__builtins__")
+    assert sorted(names) == sorted(dir(jobd)) == sorted(jobd.public.__all__)
+    assert all(names[name] is getattr(jobd, name) for name in names)
+    with pytest.raises(AttributeError, match="module 'jobd' has no attribute 'perform_async'"):
+        jobd.perform_async  # type: ignore[attr-defined]  # noqa: B018

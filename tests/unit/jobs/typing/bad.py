@@ -5,6 +5,7 @@ An ignore comment that a checker does not need is an error, so none of them can 
 
 from __future__ import annotations
 
+import jobd
 from jobd import App, Job, job
 
 
@@ -94,3 +95,5 @@ class Misspelt(Job, queu="x"):  # type: ignore[arg-type]
 job(queu="x")  # type: ignore[call-overload]
 job(queue=5)  # type: ignore[call-overload]
 job(retry_in=60)  # type: ignore[call-overload]
+
+jobd.Jobb()  # type: ignore[attr-defined]
