@@ -123,13 +123,17 @@ class Recovery(Loop):
             death = self._deaths[0]
             try:
                 moved = self._return_jobs(death, "dead")
-                self._unlist(death.identity)
             except redis.ResponseError as error:
                 refused = refused or error
                 self._deaths.rotate(-1)
-            else:
-                self._deaths.popleft()
-                self._on_recovered(death.identity, moved)
+                continue
+            self._deaths.popleft()
+            self._on_recovered(death.identity, moved)
+            # Its jobs are safe, whatever becomes of this; at the latest its TTL does the same.
+            try:
+                self._unlist(death.identity)
+            except redis.ResponseError as error:
+                refused = refused or error
         now = time.monotonic()
         if now >= self._look_at:
             refused = self._look() or refused

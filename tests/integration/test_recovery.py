@@ -258,6 +258,20 @@ def test_one_death_that_cannot_be_dealt_with_does_not_hold_up_the_others(
     assert waiting(redis, "broken") == notes(1), "nothing was lost half way"
 
 
+def test_a_list_of_processes_that_is_none_keeps_no_recovery_from_being_over(
+    redis: redis_py.Redis, owner: MakeOwner, told: Told
+) -> None:
+    """The jobs are back: that a dashboard may still show the dead is no reason to begin again."""
+    push(redis, "default", *notes(*range(3)))
+    owner().claim(3)
+    redis.set(KEYS.processes, "hello")
+    told.die()
+    with pytest.raises(redis_py.ResponseError):
+        told.loop.turn()
+    assert (told.recovered, told.loop.pending) == ([("host:1:dead", 3)], 0)
+    assert waiting(redis) == notes(*range(3))
+
+
 def test_an_expired_lease_that_cannot_be_dealt_with_does_not_hold_up_the_others(
     redis: redis_py.Redis, owner: MakeOwner, told: Told
 ) -> None:
