@@ -20,7 +20,7 @@ from jobd.web.http_errors import NotFound, Refusal, said_by
 from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import jobview
-from jobd.web.views.fields import Form, parse_json
+from jobd.web.views.fields import Form, bind, parse_json
 from jobd.web.views.render import render
 
 MOST_BYTES = 500_000
@@ -203,16 +203,7 @@ def _check_signature(
         definition = registry.lookup(entry.klass)
     except UnknownJobError:
         return
-    try:
-        definition.signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise ArgumentError(
-            Text(
-                "the arguments do not fit %(job)s: %(detail)s",
-                job=definition.name,
-                detail=str(error),
-            )
-        ) from None
+    bind(definition, args, kwargs)
 
 
 def _show(

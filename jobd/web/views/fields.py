@@ -11,7 +11,7 @@ import enum
 import inspect
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -64,6 +64,26 @@ class Field:
     _original: object
 
 
+def bind(
+    definition: Definition, args: Sequence[object], kwargs: Mapping[str, object]
+) -> Mapping[str, object]:
+    """The arguments by the names of the parameters that they are for, as in a push by the code.
+
+    Raises:
+        ArgumentError: they do not fit.
+    """
+    try:
+        return definition.signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise ArgumentError(
+            Text(
+                "the arguments do not fit %(job)s: %(detail)s",
+                job=definition.name,
+                detail=str(error),
+            )
+        ) from None
+
+
 class Form:
     """The fields of one job.
 
@@ -83,16 +103,7 @@ class Form:
         parameters = self._signature.parameters.values()
         if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
             raise ArgumentError(Text("%(job)s takes any arguments", job=definition.name))
-        try:
-            bound = self._signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise ArgumentError(
-                Text(
-                    "the arguments do not fit %(job)s: %(detail)s",
-                    job=definition.name,
-                    detail=str(error),
-                )
-            ) from None
+        bound = bind(definition, args, kwargs)
         self._named = set(kwargs)
         hints = _hints(definition)
         self.fields = [
