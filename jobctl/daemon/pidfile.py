@@ -21,7 +21,7 @@ from jobctl.daemon.answers import LAST_ANSWER, Answers, NoAnswer, Reply
 from jobd.errors import PidfileError
 from jobd.master.control import control_socket
 from jobd.master.control.messages import Request
-from jobd.master.files import pidfile, statefile
+from jobd.master.files import paths, pidfile, statefile
 from jobd.runtime.process import processes, safe_path
 
 _LOOK = 0.05  # s between looks at the lock of a master that has no pidfd here
@@ -50,7 +50,7 @@ class Elsewhere:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            return pidfile.socket_path(self._path).exists()
+            return paths.socket_path(self._path).exists()
         try:
             return pidfile.is_held(self._path, fd)
         finally:
@@ -118,7 +118,7 @@ class Daemon:
     def _by_socket(cls, path: Path) -> Daemon:
         """Somebody may have removed the pidfile; the socket says who answers."""
         try:
-            with control_socket.connect(pidfile.socket_path(path)) as sock:
+            with control_socket.connect(paths.socket_path(path)) as sock:
                 pid, uid = control_socket.peer(sock)
         except PermissionError:
             raise Problem(Code.PARTIAL, f"permission denied: {path.parent}; use sudo") from None
@@ -172,7 +172,7 @@ class Daemon:
 
     def _connect(self) -> socket.socket:
         try:
-            return control_socket.connect(pidfile.socket_path(self.pidfile))
+            return control_socket.connect(paths.socket_path(self.pidfile))
         except PermissionError:
             raise Problem(
                 Code.PARTIAL, f"permission denied: {processes.describe(self.process.pid)}; use sudo"
@@ -203,7 +203,7 @@ class Daemon:
         """What the state file says now; None if it is not this master's."""
         owner = processes.owner(self.process.pid)
         with limits.within(limits.FILES, f"the files beside {self.pidfile} cannot be read"):
-            known = statefile.load(pidfile.state_path(self.pidfile), owner)
+            known = statefile.load(paths.state_path(self.pidfile), owner)
         return known if known is not None and known.pid == self.process.pid else None
 
     def kill(self) -> None:
@@ -251,7 +251,7 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
         if not pidfile.is_held(path, fd):
             raise NotRunning(f"not running (stale pidfile {path}{_left_behind(path, pid, found)})")
     except PermissionError as error:
-        raise _cannot_read(pidfile.lock_path(path), error) from None
+        raise _cannot_read(paths.lock_path(path), error) from None
     if pid is None:
         raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
     process = _identified(path, pid, found.st_uid)
@@ -266,7 +266,7 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
 
 def _left_behind(path: Path, pid: int | None, found: os.stat_result) -> str:
     """What is known of the master that has left its pidfile, and of its children."""
-    known = statefile.load(pidfile.state_path(path), found.st_uid)
+    known = statefile.load(paths.state_path(path), found.st_uid)
     if known is None or known.pid != pid or known.boot_id not in ("", processes.boot_id()):
         return ""
     keeper = [("keeper", known.keeper)] if known.keeper else []
@@ -329,11 +329,11 @@ def _now(path: Path) -> int | None:
 
 
 def _identified(path: Path, pid: int, owner: int) -> processes.Process | Elsewhere:
-    known = statefile.load(pidfile.state_path(path), owner)
+    known = statefile.load(paths.state_path(path), owner)
     if known is None or known.pid != pid:
         # The master writes the state file a moment after its pidfile.
         time.sleep(0.1)
-        known = statefile.load(pidfile.state_path(path), owner)
+        known = statefile.load(paths.state_path(path), owner)
     if known is not None and known.pid == pid and known.boot_id in ("", processes.boot_id()):
         process = processes.Process.open(pid, known.ticks)
         if process is not None:
@@ -343,7 +343,7 @@ def _identified(path: Path, pid: int, owner: int) -> processes.Process | Elsewhe
     elif _answers_as(path, pid) and (process := processes.Process.open(pid, None)):
         # The state file may be missing, or an earlier master's where the disk is full.
         return process
-    _check_readable(pidfile.state_path(path))
+    _check_readable(paths.state_path(path))
     raise Problem(
         Code.REFUSED,
         f"{path} is locked, but {processes.describe(pid)} is not the jobd master that wrote it; "
@@ -364,7 +364,7 @@ def _check_readable(file: Path) -> None:
 def _answers_elsewhere(path: Path, pid: int) -> bool:
     """Whether the master answers that has the number *pid* in a process namespace of its own."""
     try:
-        with control_socket.connect(pidfile.socket_path(path)) as sock:
+        with control_socket.connect(paths.socket_path(path)) as sock:
             here = control_socket.peer(sock)[0]
     except OSError:
         return False
@@ -374,7 +374,7 @@ def _answers_elsewhere(path: Path, pid: int) -> bool:
 
 def _answers_as(path: Path, pid: int) -> bool:
     try:
-        with control_socket.connect(pidfile.socket_path(path)) as sock:
+        with control_socket.connect(paths.socket_path(path)) as sock:
             return control_socket.peer(sock)[0] == pid
     except OSError:
         return False

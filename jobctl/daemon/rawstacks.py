@@ -17,7 +17,7 @@ from pathlib import Path
 from jobctl.codes import Code, Problem
 from jobctl.daemon.answers import FIRST_ANSWER
 from jobctl.daemon.pidfile import Daemon, Elsewhere
-from jobd.master.files import pidfile
+from jobd.master.files import paths
 from jobd.master.files.statefile import ChildRecord, State
 from jobd.runtime.process import processes
 from jobd.runtime.process.dumps import MEMORY
@@ -117,7 +117,7 @@ def collect(daemon: Daemon, of: list[str]) -> Iterator[str]:
 def _master(daemon: Daemon, process: processes.Process) -> _Patient:
     title = f"== master, pid {process.pid} =="
     patient = _Patient("master", process.pid, title, process)
-    path = pidfile.dump_path(daemon.pidfile)
+    path = paths.dump_path(daemon.pidfile)
     try:
         patient.fd = os.open(path, _READ | os.O_NOFOLLOW)
     except OSError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobctl.codes import Code, Problem
 from jobd.errors import ConfigError
-from jobd.master.files import pidfile
+from jobd.master.files import paths
 from jobd.runtime.process import processes
 from jobd.runtime.process.titles import WITHOUT_PIDFILE, place
 from jobd.settings.load import read
@@ -38,7 +38,7 @@ def refuse(path: Path, file: str | None, environment: Mapping[str, str]) -> None
     for pid, title in _masters(users):
         if title.endswith(f"{WITHOUT_PIDFILE}{here}"):
             why = f"is the daemon of {here}, and has no pidfile"
-        elif _has_lost(pid, pidfile.lock_path(path.absolute())):
+        elif _has_lost(pid, paths.lock_path(path.absolute())):
             why = f"is the daemon of {path}, and that file and its socket were removed"
         else:
             continue

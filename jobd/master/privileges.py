@@ -27,7 +27,7 @@ from pathlib import Path
 
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
 from jobd.master import session
-from jobd.master.files import pidfile
+from jobd.master.files import paths, pidfile
 from jobd.runtime.process import safe_path
 from jobd.settings.daemon import DEFAULT_PIDFILE, Config
 
@@ -242,7 +242,7 @@ def handovers(config: Config, user: ServiceUser, file: str | None = None) -> lis
     """
     config_file = _identity(file)
     path = _pidfile(config)
-    names = {path.parent: pidfile.company(path)}
+    names = {path.parent: paths.company(path)}
     log = Path(config.logfile) if config.logfile else None
     if log is not None:
         if config_file and _identity(config.logfile) == config_file:

@@ -21,7 +21,7 @@ import daemon
 from jobd.errors import ConfigError, Exit, JobdError, PidfileError
 from jobd.master import privileges
 from jobd.master.control import control_socket
-from jobd.master.files import pidfile
+from jobd.master.files import paths, pidfile
 from jobd.master.health import stop_timeout_check
 from jobd.master.main import Master
 from jobd.master.stop import AFTERWARDS
@@ -287,7 +287,7 @@ def listening(path: Path) -> str:
     """Whether a daemon runs whose pidfile *path* was removed, in a sentence: its socket still
     answers. "" if there is none."""
     try:
-        with control_socket.connect(pidfile.socket_path(path)) as answering:
+        with control_socket.connect(paths.socket_path(path)) as answering:
             pid, _uid = control_socket.peer(answering)
     except (BlockingIOError, TimeoutError):
         pid = None  # it listens, but does not answer

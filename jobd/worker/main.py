@@ -8,7 +8,6 @@ job is in a queue again whatever its thread does with the interruption.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import deque
 from signal import Signals
@@ -19,13 +18,11 @@ import redis
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 from jobd.jobs import context, loading
 from jobd.jobs.app import App, default
-from jobd.jobs.client import destination
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import BUSY
 from jobd.runtime.log import log
-from jobd.runtime.process import stacks
 from jobd.store.connection import connect
 from jobd.store.inflight import InFlight
 from jobd.store.keys import Keys
@@ -33,8 +30,9 @@ from jobd.store.loops import Outage
 from jobd.store.server import identify
 from jobd.store.trouble import reason
 from jobd.text import exceptions
-from jobd.text.printable import cut, name_of
-from jobd.wire.job_name import MOST, job_name, listed, shown_arguments
+from jobd.wire.job_name import MOST, job_name, listed
+from jobd.worker import threadstacks
+from jobd.worker.application_warnings import warn_of_application
 from jobd.worker.beside import Beside
 from jobd.worker.fetch.fetcher import Fetcher
 from jobd.worker.fetch.order import QueueOrder
@@ -48,7 +46,6 @@ from jobd.worker.run.pool import Pool
 
 if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
-    from jobd.settings.daemon import Config
 
 GIVE_BACK = 5.0
 """Seconds that Redis has, at the deadline, to take unfinished jobs back."""
@@ -61,17 +58,6 @@ ORPHANED = 20.0
 
 LEAVE = 2.0
 """Seconds for the last words to Redis."""
-
-
-_NO_JOBS = (
-    "name the module that defines them, or one that imports it (-r), and the jobd.App that they "
-    "belong to, if it is not the default one (-r shop:app); every job will fail"
-)
-_ELSEWHERE = (
-    "the application calls configure(): what its jobs push does not come to this daemon; "
-    "give both the same server and prefix"
-)
-_UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
 
 
 def main(seat: Seat, app: App | None = None) -> int:
@@ -185,18 +171,7 @@ class Worker(Child):
             queues=",".join(queue.name for queue in config.queues),
         )
         if self.seat.index == 0:
-            self._warn_of_the_application(config)
-
-    def _warn_of_the_application(self, config: Config) -> None:
-        """Of what is no fault by itself, and seldom meant."""
-        if not self._app.registry.all():
-            self.log.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
-        here, pushes = destination(config.redis, config.prefix), self._app.client.destination
-        if pushes and pushes != here:
-            self.log.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
-        missing = self._app.registry.unserved([queue.name for queue in config.queues])
-        if missing:
-            self.log.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)
+            warn_of_application(self._app, config, self.log)
 
     def _start_threads(self) -> None:
         """All that this process will ever need of its own, so that a stop needs none."""
@@ -422,29 +397,16 @@ class Worker(Child):
         return int(code)
 
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
-        now = time.monotonic_ns()
-        idents = {name_of(thread, 200): thread.ident for thread in threading.enumerate()}
-        notes = {
-            ident: f"{job_name(work.job.payload) or 'a malformed job'} "
-            f"from {cut(work.job.queue, 200)}, for {(now - work.started) / 1e9:.1f} s"
-            + (f", with {shown_arguments(work.job.payload)}" if arguments else "")
-            for work in self._pool.working()
-            if (ident := idents.get(work.thread)) is not None
-        }
-        holding = self._fetcher.holding
-        heading = (
-            f"{self.seat.role} {self._identity}: {len(notes)} of {self._pool.size} threads busy, "
-            f"{holding} {'job' if holding == 1 else 'jobs'} in flight"
-        )
         waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
-        idle = [
-            ident
-            for name, ident in idents.items()
-            if name in self._pool.names | waiting and ident is not None and ident not in notes
-        ]
-        if busy:
-            return stacks.dump(heading, notes, others=self._coroutines.stacks(), only=notes)
-        return stacks.dump(heading, notes, idle, self._coroutines.stacks())
+        return threadstacks.dump(
+            f"{self.seat.role} {self._identity}",
+            self._pool,
+            self._coroutines,
+            self._fetcher.holding,
+            waiting,
+            busy=busy,
+            arguments=arguments,
+        )
 
 
 def _running_job() -> dict[str, object]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from jobctl.daemon.answers import FIRST_ANSWER, LAST_ANSWER
-from jobd.master.files.pidfile import lock_path, socket_path, state_path
+from jobd.master.files.paths import lock_path, socket_path, state_path
 from jobd.runtime.process import processes
 from tests.support.daemon import environment
 

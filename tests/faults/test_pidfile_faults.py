@@ -19,7 +19,7 @@ import psutil
 import pytest
 import redis as redis_py
 
-from jobd.master.files.pidfile import state_path
+from jobd.master.files.paths import state_path
 from jobd.runtime.process import processes as procs
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon

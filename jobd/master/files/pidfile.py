@@ -24,6 +24,7 @@ from pathlib import Path
 
 from jobd.errors import PidfileError
 from jobd.master.files import statefile
+from jobd.master.files.paths import lock_path, scratch_path, state_path
 from jobd.runtime.process import processes, safe_path
 from jobd.runtime.process.safe_path import create
 
@@ -35,46 +36,6 @@ _PAUSE = 0.05
 _MODE = 0o644
 _LOCK_MODE = 0o600
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-def state_path(path: Path) -> Path:
-    """The state file that belongs to the pidfile *path*."""
-    return _beside(path, ".state")
-
-
-def socket_path(path: Path) -> Path:
-    """The control socket that belongs to the pidfile *path*."""
-    return _beside(path, ".sock")
-
-
-def dump_path(path: Path) -> Path:
-    """The file for the master's raw stacks that belongs to the pidfile *path*."""
-    return _beside(path, ".dump")
-
-
-def lock_path(path: Path) -> Path:
-    """The file that is locked for the pidfile *path*."""
-    return _beside(path, ".lock")
-
-
-def company(path: Path) -> frozenset[str]:
-    """The names of all files that a master makes for the pidfile *path*, itself included."""
-    files = [path, lock_path(path), state_path(path)]
-    names = [*files, *map(scratch_path, files), socket_path(path), dump_path(path)]
-    return frozenset(one.name for one in names)
-
-
-def scratch_path(path: Path) -> Path:
-    """Where the successor of *path* is written before it takes its place."""
-    return path.with_name(path.name + ".new")
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    """
-    >>> _beside(Path("/run/jobd.pid"), ".sock").name, _beside(Path("/run/jobd.2"), ".sock").name
-    ('jobd.sock', 'jobd.2.sock')
-    """
-    return path.with_name(path.name.removesuffix(".pid") + suffix)
 
 
 def parse(content: bytes) -> int | None:

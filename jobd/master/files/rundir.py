@@ -8,7 +8,7 @@ import time
 
 from jobd.errors import PidfileError
 from jobd.master.control.control_socket import ControlServer, OnRequest
-from jobd.master.files import pidfile, statefile
+from jobd.master.files import paths, pidfile, statefile
 from jobd.master.files.statefile import State
 from jobd.runtime.log import log
 from jobd.runtime.process.dumps import DumpFile
@@ -46,9 +46,9 @@ class RunDirectory:
         """
         if self._lock is None:
             return None
-        previous = statefile.load(pidfile.state_path(self._lock.path))
-        socket = pidfile.socket_path(self._lock.path)
-        dump = pidfile.dump_path(self._lock.path)
+        previous = statefile.load(paths.state_path(self._lock.path))
+        socket = paths.socket_path(self._lock.path)
+        dump = paths.dump_path(self._lock.path)
         making = f"the control socket {socket}"
         try:
             self._control = ControlServer(socket, selector, on_request)
@@ -87,7 +87,7 @@ class RunDirectory:
         try:
             if self._opened and self._lock.restore():
                 logger.warning("pidfile_restored", pidfile=str(self._lock.path))
-            statefile.save(pidfile.state_path(self._lock.path), state)
+            statefile.save(paths.state_path(self._lock.path), state)
         except OSError as error:
             if self._save_error != error.errno:
                 logger.error("state_not_written", error=error.strerror)
@@ -119,5 +119,5 @@ class RunDirectory:
         if unfinished is not None:
             self.save(unfinished)
         elif self._opened:  # else what the previous run has left in it has not been seen to
-            pidfile.state_path(self._lock.path).unlink(missing_ok=True)
+            paths.state_path(self._lock.path).unlink(missing_ok=True)
         self._lock.remove()

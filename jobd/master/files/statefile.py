@@ -87,7 +87,7 @@ def load(path: Path, owner: int | None = None) -> State | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    with os.fdopen(fd, "rb") as file:
         try:
             if not _believed(path, fd, os.geteuid() if owner is None else owner):
                 return None
