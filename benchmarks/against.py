@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _round(
     for name in measures:
         began = time.monotonic()
         with ThreadPoolExecutor(len(sides) if name in _AT_ONCE else 1) as pool:
-            found = list(pool.map(lambda side: side.measure(name, quick=quick), turn))  # noqa: B023
+            found = list(pool.map(partial(Side.measure, name=name, quick=quick), turn))
         for side, each in zip(turn, found, strict=True):
             side.rounds[-1].update(each)
         print(f"round {number + 1} of {count}: {name} ({time.monotonic() - began:.0f} s)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import selectors
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from signal import Signals
@@ -53,8 +54,8 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class Child:
-    """A worker or the keeper; both override the ``on_`` methods and :meth:`tick`."""
+class Child(ABC):
+    """A worker, the keeper or a zygote."""
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
@@ -75,9 +76,11 @@ class Child:
 
     # -- what a child does its own way ---------------------------------------------------------
 
+    @abstractmethod
     def on_signal(self, signal: Signals) -> None:
         """Act on a signal, other than the two that every child treats alike."""
 
+    @abstractmethod
     def on_message(self, message: FromMaster | Unknown) -> None:
         """Act on a message of the master, other than those that every child treats alike."""
 
@@ -85,13 +88,14 @@ class Child:
         """The master has gone."""
         self.exit_code = 0
 
+    @abstractmethod
     def tick(self) -> None:
         """Called after every turn."""
 
+    @abstractmethod
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         """What every thread does; with *busy* only those that run jobs, with the *arguments* of
         these if they are wanted."""
-        raise NotImplementedError(f"{type(self).__name__} must say what its threads do")
 
     # -- the loop ------------------------------------------------------------------------------
 
