@@ -72,7 +72,7 @@ def test_a_queue_that_nobody_here_serves_is_warned_about(
     shown = capsys.readouterr()
     assert "go to the queue mail, which this daemon does not serve" in shown.err
     assert "-q default -q mail" in shown.err
-    assert "mind the warnings" in shown.out
+    assert "but see the warnings" in shown.out
 
 
 @pytest.mark.parametrize(

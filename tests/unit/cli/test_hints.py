@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobctl import cli as jobctl
+from jobd.cli import hints
 from jobd.cli import main as jobd
 from jobd.jobs import loading
 
@@ -127,3 +128,10 @@ def test_what_was_meant_by_require_is_told(
     trial = loading.attempt([name], str(tmp_path), 30)
     assert REQUIRED[name] in trial.error
     assert trial.error.startswith(f"cannot import the application {name}: ")
+
+
+def test_each_tool_knows_the_commands_of_the_other() -> None:
+    groups = {"jobd": jobd.jobd, "jobctl": jobctl.jobctl}
+    assert {name: set(known) for name, known in hints.COMMANDS.items()} == {
+        name: set(group.commands) for name, group in groups.items()
+    }
