@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from jobd.jobs.client import MAX_PAYLOAD, Client
 from jobd.jobs.context import CurrentJob
 from jobd.jobs.decorators import FunctionJob, OnExhausted, RetryIn, function_job
 from jobd.jobs.hooks import DeathHandler, ErrorHandler, Event, Handlers, Hook, Hooks
 from jobd.jobs.middleware import Chain
+from jobd.jobs.pushable import CallOptions
 from jobd.jobs.registry import Registry
 from jobd.wire.options import DEFAULTS, merged
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class JobOptions(CallOptions, total=False):
+    """The options of a job: those that a call can have, and those that it cannot change."""
+
+    name: str | None
+    retry_in: RetryIn | None
+    on_exhausted: OnExhausted | None
+    timeout: float | timedelta | None
 
 
 class App:
@@ -104,21 +114,7 @@ class App:
     def job(self, function: Callable[P, R], /) -> FunctionJob[P, R]: ...
     @overload
     def job(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
-        retry_in: RetryIn | None = None,
-        on_exhausted: OnExhausted | None = None,
-        timeout: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        extra: Mapping[str, Any] | None = None,
+        self, /, **options: Unpack[JobOptions]
     ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
     def job(
         self,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import MethodType
-from typing import Any, ClassVar, Never
+from typing import Any, ClassVar, Unpack
 
 from jobd.errors import ArgumentError
 from jobd.jobs.app import App, default
@@ -24,6 +24,7 @@ from jobd.jobs.pushable import (
     AsyncMethod,
     AtMethod,
     BulkMethod,
+    CallOptions,
     InlineMethod,
     InMethod,
     Pushable,
@@ -119,18 +120,10 @@ class Job:
         *,
         app: App | None = None,
         name: str | None = None,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
         retry_in: RetryIn | None = None,
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        **unknown: Never,
+        **options: Unpack[CallOptions],
     ) -> None:
         super().__init_subclass__()
         _refuse_in_body(cls)
@@ -138,17 +131,6 @@ class Job:
             if not isinstance(app, App):
                 raise ArgumentError(f"{cls.__qualname__}: app must be a jobd.App, not {app!r}")
             cls._app = app
-        options = {
-            "retry": retry,
-            "queue": queue,
-            "dead": dead,
-            "backtrace": backtrace,
-            "retry_queue": retry_queue,
-            "retry_for": retry_for,
-            "tags": tags,
-            "extra": extra,
-            **unknown,
-        }
         base = cls._settings
         cls._settings = settings_of(
             cls,

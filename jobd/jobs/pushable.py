@@ -16,7 +16,9 @@ from typing import (
     Never,
     ParamSpec,
     Protocol,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
@@ -40,45 +42,32 @@ _PUSHES = frozenset(
 """What a push is called in other tools."""
 
 
+class CallOptions(TypedDict, total=False):
+    """The options that one call can have; None is the same as none."""
+
+    queue: str | None
+    retry: bool | int | None
+    dead: bool | None
+    backtrace: bool | int | None
+    retry_queue: str | None
+    retry_for: float | timedelta | None
+    tags: Sequence[str] | None
+    extra: Mapping[str, Any] | None
+
+
 class Pushable(Generic[P, R_co]):
     """A job and the options for its next calls."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    def set(
-        self,
-        *,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        **unknown: Never,
-    ) -> Pushable[P, R_co]:
+    def set(self, **options: Unpack[CallOptions]) -> Pushable[P, R_co]:
         """The same job with other options; the job itself does not change.
 
         Raises:
             ArgumentError: an option holds what it may not hold, or is none that one call can have.
         """
-        return Pushable(
-            self._call.with_options(
-                {
-                    "retry": retry,
-                    "queue": queue,
-                    "dead": dead,
-                    "backtrace": backtrace,
-                    "retry_queue": retry_queue,
-                    "retry_for": retry_for,
-                    "tags": tags,
-                    "extra": extra,
-                    **unknown,
-                }
-            )
-        )
+        return Pushable(self._call.with_options(options))
 
     def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call.
@@ -162,19 +151,7 @@ class Performs(Protocol[P, R_co]):
 class SetOptions(Protocol[P, R_co]):
     """The type of ``set`` on a :class:`Job`; see :meth:`Pushable.set`."""
 
-    def __call__(
-        self,
-        *,
-        queue: str | None = None,
-        retry: bool | int | None = None,
-        dead: bool | None = None,
-        backtrace: bool | int | None = None,
-        retry_queue: str | None = None,
-        retry_for: float | timedelta | None = None,
-        tags: Sequence[str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        **unknown: Never,
-    ) -> Pushable[P, R_co]: ...
+    def __call__(self, **options: Unpack[CallOptions]) -> Pushable[P, R_co]: ...
 
 
 class Bulk(Protocol):

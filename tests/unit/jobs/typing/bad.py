@@ -83,12 +83,12 @@ Resize.set(queue=5)  # type: ignore[arg-type]
 Resize.set(queue="x").perform_async(3)  # type: ignore[arg-type]
 Unfinished.perform_async()  # type: ignore[arg-type]
 
-plain.set(queu="x")  # type: ignore[arg-type]
-plain.set(timeout=5)  # type: ignore[arg-type]
-Resize.set(retires=5)  # type: ignore[arg-type]
+plain.set(queu="x")  # type: ignore[call-arg]
+plain.set(timeout=5)  # type: ignore[call-arg]
+Resize.set(retires=5)  # type: ignore[call-arg]
 
 
-class Misspelt(Job, queu="x"):  # type: ignore[arg-type]
+class Misspelt(Job, queu="x"):  # type: ignore[call-arg]
     def perform(self) -> None: ...
 
 
