@@ -24,10 +24,10 @@ def user_of(request: Request) -> User:
 
 
 def require(request: Request, role: Role) -> User:
-    """Who sends this request, if he has *role* or one above it.
+    """Who sends this request, if their role is *role* or one above it.
 
     Raises:
-        Forbidden: he has not; the text says which role it takes.
+        Forbidden: it is not; the text says which role it takes.
     """
     user = user_of(request)
     if user.role < role:
