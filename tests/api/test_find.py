@@ -72,7 +72,7 @@ def test_it_goes_on_where_it_was(api: Api) -> None:
     assert api.find(JID, cursor="@queue:b").place == "queue:c", "queue b has gone meanwhile"
     assert api.find(JID, cursor="@queue:z").done
     assert api.find(JID, cursor="@?").place == "queue:a"
-    with pytest.raises(ArgumentError, match="no cursor"):
+    with pytest.raises(ArgumentError, match="not a cursor"):
         api.find(JID, cursor="x@retry").first(1)
 
 
