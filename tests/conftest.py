@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from jobd.testing import EmbeddedServer
 from tests import again
-from tests.support import processes
+from tests.support import forkserver, processes
 from tests.support.daemon import Daemon
 from tests.support.ledger import assert_orderly
 from tests.support.others import Nobody
@@ -57,6 +57,13 @@ def server() -> Iterator[EmbeddedServer]:
         processes.servers.append(running)
         yield running
         processes.servers.remove(running)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[None]:
+    """Ends what :mod:`tests.support.forkserver` has started."""
+    yield
+    forkserver.server.stop()
 
 
 @pytest.fixture

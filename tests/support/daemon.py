@@ -35,7 +35,8 @@ from typing import Any
 import psutil
 
 from jobd.testing.tether import spawn
-from tests.support import processes
+from tests.support import forkserver, processes
+from tests.support.forkserver import Forked
 
 READY_SECONDS = 20.0
 _PAUSE_SECONDS = 0.02
@@ -45,6 +46,8 @@ _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|L
 _JOB_FAILED = '"event":"job_failed"'
 # Settings of whoever runs the tests must not reach the daemons under test.
 _FOREIGN = re.compile(r"JOBD_|REDIS_|SIDEKIQ_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|DYNO$")
+# What an interpreter reads when it starts.
+_OF_THE_INTERPRETER = re.compile(r"PYTHON|LANG$|LC_|TZ$|PATH$|LD_")
 
 
 class WaitFailed(AssertionError):
@@ -116,7 +119,7 @@ class Daemon:
         self.prefix: list[str] = []
         self._baseline: dict[int, int] = {}
         self._expected: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._master: psutil.Process | None = None
 
     # Beginning
@@ -144,14 +147,26 @@ class Daemon:
         ]
 
     def run(self, *flags: str, require: str = "app", env: Mapping[str, str] | None = None) -> None:
-        """Start ``jobd run`` and return at once."""
+        """Start ``jobd run`` and return at once. It is forked where nothing asks for a Python of
+        its own: a command in front of it, or the environment."""
+        command = self.command("run", "-r", require, *flags)
+        plain = command[:3] == [sys.executable, "-m", "jobd"]
         with self.output.open("ab") as output:
-            self._process = spawn(
-                self.command("run", "-r", require, *flags),
-                output=output,
-                directory=self.directory,
-                environment=environment(env),
-            )
+            if plain and not any(_OF_THE_INTERPRETER.match(name) for name in env or {}):
+                self._process = forkserver.server.spawn(
+                    "jobd",
+                    command[3:],
+                    output=output.fileno(),
+                    directory=self.directory,
+                    environment=environment(env),
+                )
+            else:
+                self._process = spawn(
+                    command,
+                    output=output,
+                    directory=self.directory,
+                    environment=environment(env),
+                )
         self._master = psutil.Process(self._process.pid)
 
     def start(
@@ -295,15 +310,12 @@ class Daemon:
 
     def jobctl(self, *arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run ``jobctl --pidfile OURS ARGUMENTS``."""
-        return subprocess.run(
-            [sys.executable, "-m", "jobctl.cli", "--pidfile", str(self.pidfile), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        return forkserver.server.run(
+            "jobctl",
+            ["--pidfile", str(self.pidfile), *arguments],
+            directory=self.directory,
+            environment=environment(),
             timeout=timeout,
-            cwd=self.directory,
-            env=environment(),
-            check=False,
         )
 
     def wait_ended(self, timeout: float = 20.0) -> int | None:
