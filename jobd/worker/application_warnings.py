@@ -1,4 +1,4 @@
-"""What a worker warns of when it has booted: no fault of the application, and seldom meant."""
+"""Warnings logged after boot: settings that are valid but probably not intended."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from jobd.settings.daemon import Config
 
 _NO_JOBS = (
-    "name the module that defines them, or one that imports it (-r), and the jobd.App that they "
-    "belong to, if it is not the default one (-r shop:app); every job will fail"
+    "every job will fail; use -r to name the module that defines the jobs, or one that imports "
+    "it, and the jobd.App that they belong to if it is not the default one (-r shop:app)"
 )
 _ELSEWHERE = (
-    "the application calls configure(): what its jobs push does not come to this daemon; "
+    "the application calls configure(): jobs that it pushes do not reach this daemon; "
     "give both the same server and prefix"
 )
-_UNSERVED = "jobs of this application go there: add -q, or have another daemon serve them"
+_UNSERVED = "this application pushes jobs to them: add -q, or have another daemon serve them"
 
 
 def warn_of_application(app: App, config: Config, logger: FilteringBoundLogger) -> None:
-    """Log what there is to say of *app* in a daemon with these settings."""
+    """Log the warnings for *app* under these settings."""
     if not app.registry.all():
         logger.warning("no_jobs_registered", require=list(config.require), advice=_NO_JOBS)
     here, pushes = destination(config.redis, config.prefix), app.client.destination

@@ -1,7 +1,7 @@
-"""A thread for code of the application that the main thread must not wait for without limit.
+"""A thread for application code that must not block the main thread.
 
-It is started when the worker boots: on the way to a stop there may be no thread to be had, and a
-worker that fails then takes the jobs along that run beside.
+It is started at boot: during a stop it may be impossible to start a thread, and a worker that
+fails then would take its running jobs with it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from jobd.runtime.log import log
 
 
 class Beside(threading.Thread):
-    """Does one thing after the other.
+    """Runs tasks one after the other.
 
     Args:
-        on_done: called by this thread after each of them.
+        on_done: called by this thread after each task.
     """
 
     def __init__(self, name: str, on_done: Callable[[], None] = lambda: None) -> None:
@@ -29,17 +29,17 @@ class Beside(threading.Thread):
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be done."""
+        """Whether a task is running or queued."""
         return self._open > 0
 
     def do(self, task: Callable[[], object]) -> None:
-        """Have *task* done."""
+        """Queue *task*."""
         with self._idle:
             self._open += 1
         self._due.put(task)
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most *timeout* seconds until nothing is to be done; returns whether it is so."""
+        """Wait at most *timeout* seconds for all tasks to end; returns whether they have."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._open, timeout)
 

@@ -1,9 +1,9 @@
-"""The heartbeat: what dashboards of both languages see of this worker, and the remote signals.
+"""The heartbeat: publishes this worker to jobd's and Sidekiq's dashboards, and receives remote
+signals.
 
-Every ten seconds it writes the process hash, what has changed among the running jobs and what the
-metrics have counted, and takes at most one remote signal; every other time it renews the lease, as
-the keeper does (for a worker too busy to).
-The keys are Sidekiq's, in the forms of old and new versions at once.
+Every ten seconds it writes the process hash, the changes to the running jobs and the metrics, and
+takes at most one remote signal. Every other beat it renews the lease; the keeper renews it too, in
+case the worker is too busy. The keys are Sidekiq's, in the formats of old and new versions at once.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ BEAT = 10.0
 """Seconds between beats."""
 
 RENEW = 1.5 * BEAT
-"""Seconds between renewals of the lease, hence every other beat: the keeper renews it as well."""
+"""Seconds between renewals of the lease, that is, every other beat; the keeper renews it too."""
 
 WORK_BYTES = 1_048_576
-"""Bytes of running jobs after which a call of the script that lists them carries no further one."""
+"""Bytes of running jobs after which a call of the script that lists them is sent."""
 
 TTL = 60
-"""Seconds after which a worker that does not beat is forgotten by dashboards."""
+"""Seconds without a beat after which dashboards no longer show a worker."""
 
 STACKS_TTL = 300
-"""Seconds for which dashboards can read the stacks that they have asked for."""
+"""Seconds for which dashboards can read the stacks that they requested."""
 
 MOST_STACKS = 500_000
-"""Characters of the stacks that they can read; the log has all of them."""
+"""Most characters of stacks for dashboards; the log has all of them."""
 
 SLOW = 0.05
-"""Seconds; a round trip that takes longer, five times in a row, is worth a warning."""
+"""Seconds; five slower round trips in a row are logged as a warning."""
 
 
 class Heartbeat(Loop):
     """The heartbeat of one worker.
 
     Args:
-        on_signal: told the name of a remote signal (TSTP, TERM, TTIN).
-        on_lease_lost: told that the owner is not listed any more.
+        on_signal: called with the name of a remote signal (TSTP, TERM, TTIN).
+        on_lease_lost: called when the owner is no longer listed.
         on_seen: called after the first beat, when :attr:`seen` has become true.
     """
 
@@ -98,7 +98,7 @@ class Heartbeat(Loop):
         if self._stacks:
             self._write_stacks()
             if (left := self._due - time.monotonic()) > 0:
-                return left  # this was no beat: of signals there is one a beat
+                return left  # not a beat: only one signal is taken per beat
         self._due = time.monotonic() + BEAT
         self._write_work()
         if time.monotonic() >= self._renew_at:
@@ -108,14 +108,14 @@ class Heartbeat(Loop):
         if not self.seen:
             self.seen = True
             self._on_seen()
-        # Last: should Redis refuse this, the worker is still seen, and keeps its lease.
+        # Last: if Redis refuses this, the worker is still visible and keeps its lease.
         self._send_metrics()
         return BEAT
 
     def show_stacks(self, text: str) -> None:
-        """Put the stacks of this process where a dashboard that has asked for them finds them.
+        """Publish the stacks of this process for the dashboard that requested them.
 
-        Called by another thread; they are written by the loop, which is woken.
+        Called by another thread; wakes the loop, which writes them.
         """
         self._stacks.append((time.time(), text))
         self.wake()
@@ -132,10 +132,10 @@ class Heartbeat(Loop):
             self._on_lease_lost()
 
     def leave(self) -> None:
-        """Take this worker off the dashboards. Call it after the loop has been stopped.
+        """Remove this worker from the dashboards. Call it after the loop has been stopped.
 
         Raises:
-            redis.RedisError: they will see it until the TTL has passed.
+            redis.RedisError: they show it until the TTL expires.
         """
         pipeline = self._client.pipeline(transaction=False)  # a full server refuses MULTI
         pipeline.srem(self._keys.processes, self._identity)
@@ -147,10 +147,10 @@ class Heartbeat(Loop):
         try:
             self._metrics.send(self._client, self._keys)
         except redis.exceptions.OutOfMemoryError:
-            pass  # they are kept until there is room; that there is none, the keeper says
+            pass  # kept until there is room; the keeper logs that Redis is full
 
     def _beat(self) -> str | None:
-        """Write the process hash; returns the name of a remote signal, if one has come."""
+        """Write the process hash; returns the name of a remote signal, if there is one."""
         key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
         fields = {
             "info": self._info,
@@ -168,16 +168,17 @@ class Heartbeat(Loop):
         return signal.decode(errors="replace") if signal else None
 
     def _write_work(self) -> None:
-        """List the running jobs. Each is sent once, however long it runs, unless the lists are
+        """List the running jobs. Each is sent once, however long it runs, unless the list is
         lost."""
         working = self._pool.working()
-        listed, self._listed = self._listed, None  # should this fail, all are sent the next time
+        listed, self._listed = self._listed, None  # if this fails, all are sent the next time
         if listed is None or self._list_work(working, listed) != len(working):
             self._list_work(working, None)
         self._listed = {work.thread: (work.job.sequence, work.started) for work in working}
 
     def _list_work(self, working: list[Working], listed: dict[str, tuple[int, int]] | None) -> int:
-        """Make *working* of what is *listed*, whatever that is if None; returns how many are."""
+        """Update the list in Redis from *listed* to *working*; None replaces all of it.
+        Returns its length."""
         if not working and listed == {}:
             return 0
         keys = [self._keys.work(self._identity), self._keys.workers(self._identity)]
@@ -212,13 +213,13 @@ class Heartbeat(Loop):
             if len(text) > MOST_STACKS:
                 text = f"{text[:MOST_STACKS]}\n… the rest is in the log\n"
             key = self._keys.stacks(self._identity)
-            # A frame may name a file whose name is no text.
+            # A frame may name a file whose name is not valid text.
             fields: list[Any] = [STACKS_TTL, "at", repr(at), "text", valid(text)]
             scripts.SHOW_STACKS(self._client, [key], fields)
             self._stacks.popleft()
 
     def _describe(self) -> dict[str, object]:
-        """The ``info`` field, which does not change while the process lives."""
+        """The ``info`` field, constant for the life of the process."""
         config = self._config
         mode = config.queue_mode
         weights = {

@@ -1,8 +1,8 @@
-"""A worker process, seen from its main thread: it boots, works, goes quiet, stops.
+"""The main thread of a worker process: boot, work, quiet, stop.
 
-Booting loads the application, waits for Redis, and starts the threads. At the stop deadline the
-unfinished jobs are given back to Redis first; only then are their threads interrupted, so that a
-job is in a queue again whatever its thread does with the interruption.
+Booting loads the application, waits for Redis and starts the threads. At the stop deadline the
+unfinished jobs are first returned to their queues and only then are their threads interrupted, so
+that no job is lost whatever its thread does with the interrupt.
 """
 
 from __future__ import annotations
@@ -48,29 +48,29 @@ if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
 
 GIVE_BACK = 5.0
-"""Seconds that Redis has, at the deadline, to take unfinished jobs back."""
+"""Seconds to return unfinished jobs to Redis at the deadline."""
 
 CLEAN_UP = 3.0
 """Seconds that interrupted jobs have for their ``finally`` blocks."""
 
 ORPHANED = 20.0
-"""Most seconds that a worker goes on after its master has died."""
+"""Most seconds that a worker keeps running after its master has died."""
 
 LEAVE = 2.0
-"""Seconds for the last words to Redis."""
+"""Seconds for the last calls to Redis."""
 
 
 def main(seat: Seat, app: App | None = None) -> int:
-    """The whole life of a worker; returns its exit code.
+    """Run a worker; returns its exit code.
 
     Args:
-        app: its application, if the zygote has loaded it.
+        app: its application, if the zygote has already loaded it.
     """
     return Worker(seat, app).run()
 
 
 class Worker(Child):
-    """The main thread and what it starts."""
+    """The main thread and everything that it starts."""
 
     _executor: Executor
     _overdue: Overdue
@@ -153,7 +153,7 @@ class Worker(Child):
                 f"{exceptions.class_of(error)}: {exceptions.message_of(error)}"
             ) from error
         loading.require_threads()
-        # The application, or what it imports, may have taken some of them.
+        # The application, or a library of it, may have replaced signal handlers.
         self.seat.listen()
         self._start_threads()
         self._working = True
@@ -161,7 +161,7 @@ class Worker(Child):
             self.turn()
         if self.ended():
             return
-        # Said before the first claim: a worker that dies of its first job has not failed to boot.
+        # Sent before the first claim: a worker killed by its first job has not failed to boot.
         self.tell(messages.Ready())
         if not self._quiet:
             self._fetcher.resume()
@@ -174,7 +174,7 @@ class Worker(Child):
             warn_of_application(self._app, config, self.log)
 
     def _start_threads(self) -> None:
-        """All that this process will ever need of its own, so that a stop needs none."""
+        """Start every thread that this process will ever need, so that a stop starts none."""
         self._fetcher.quiet()
         try:
             self._pool.start(
@@ -195,7 +195,7 @@ class Worker(Child):
             ) from None
 
     def _wait_for_redis(self) -> None:
-        """Wait until the server answers; the master decides how long that may take."""
+        """Wait until the server answers; the master limits how long."""
         outage = Outage(self.log, self._client)
         told = ""
         while not self.ended():
@@ -222,7 +222,7 @@ class Worker(Child):
         self.tell(messages.Failed(code, permanent=True, reason=str(error)))
         return code
 
-    # -- what the main thread hears --------------------------------------------------------------
+    # -- signals and messages --------------------------------------------------------------------
 
     def on_signal(self, signal: Signals) -> None:
         cause = f"signal {signal.name.removeprefix('SIG')}"
@@ -252,7 +252,7 @@ class Worker(Child):
         self._stop(time.monotonic() + min(self.seat.config.timeout, ORPHANED))
 
     def _on_remote_signal(self, name: str) -> None:
-        """Called by the heartbeat's thread."""
+        """Called by the heartbeat thread."""
         self._remote.append(name)
         self.bell.ring()
 
@@ -330,7 +330,7 @@ class Worker(Child):
         self.tell(messages.Resumed())
 
     def _stop(self, deadline: float) -> None:
-        """Stop until *deadline* (monotonic s); a later call can only make it earlier."""
+        """Stop by *deadline* (monotonic s); a later call can only make it earlier."""
         if self._deadline is not None:
             self._deadline = min(self._deadline, deadline)
             return
@@ -343,18 +343,18 @@ class Worker(Child):
         self.log.info("worker_stopping", running=len(self._pool.working()), seconds=round(left, 1))
 
     def _fire(self, event: Any) -> None:
-        """Run the application's hooks beside the main thread, which must keep listening."""
+        """Run the application's hooks outside the main thread, which must stay responsive."""
         self._hooks.do(lambda: self._app.hooks.fire(event, self._executor.report))
 
     def _running(self) -> tuple[int, str]:
-        """How many jobs run now, and which, in words."""
+        """How many jobs run now, and their names for the log."""
         working = self._pool.working()
         names = [job_name(work.job.payload) for work in working[:MOST]]
         return len(working), listed(names, len(working))
 
     def _cut_short(self) -> int:
-        """The deadline has passed: give the unfinished jobs back, then interrupt them. Those past
-        a deadline of their own have failed instead: they would be cut short again and again."""
+        """Return the unfinished jobs to their queues, then interrupt them. Jobs past their own
+        time limit fail instead: otherwise they would be cut short again and again."""
         running, jobs = self._running()
         failed = self._overdue.fail()
         self.log.warning("jobs_cut_short", running=running, overdue=failed, jobs=jobs)
@@ -370,7 +370,7 @@ class Worker(Child):
         return self._leave()
 
     def _tell_interrupted(self) -> None:
-        """Have the master know of the jobs that have gone back since it was told last."""
+        """Tell the master how many jobs have been returned since the last message."""
         jobs = self._fetcher.interrupted - self._interrupted_told
         if jobs:
             self._interrupted_told += jobs
@@ -381,7 +381,7 @@ class Worker(Child):
             return int(Exit.OK)
         self._heartbeat.stop(LEAVE)
         code = Exit.OK
-        # Without jobs there is nothing to sign off but an empty name, which its lease does as well.
+        # Without jobs there is nothing to recover: an empty lease may simply expire.
         if not self._fetcher.close(LEAVE) and self._fetcher.may_hold:
             # The master has the keeper return what is left.
             code = Exit.JOBS_LEFT
@@ -392,7 +392,7 @@ class Worker(Child):
             self.log.warning("worker_not_unlisted", error=str(error))
         self._fire("exit")
         self._hooks.wait(CLEAN_UP)
-        log.flush()  # of jobs that the fetcher could not acknowledge any more
+        log.flush()  # lines of jobs that the fetcher could no longer acknowledge
         self.log.info("worker_stopped")
         return int(code)
 
@@ -410,7 +410,7 @@ class Worker(Child):
 
 
 def _running_job() -> dict[str, object]:
-    """Fields for every log line that is written inside a job."""
+    """Fields for every log line written inside a job."""
     job = context.running_job()
     if job is None:
         return {}

@@ -1,8 +1,8 @@
-"""How often each job has run, how often it failed, and how long it took, for the metrics pages.
+"""Metrics of jobs: executions, failures and durations, for the metrics pages.
 
-A thread that has done a job appends one number to a list, and nothing else. The numbers are put
-together once a second, in C and a few at a time, so that no other thread waits for it. Every
-heartbeat sends what has come together since the last one, in the form of Sidekiq 8.
+After a job its thread only appends one number to a list. The numbers are aggregated once a second,
+in C and in small chunks, so that no other thread waits. Every heartbeat sends the totals since the
+last one, in the format of Sidekiq 8.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from jobd.store.keys import Keys
 from jobd.wire.histogram import BOUNDS, LONG, SHORT
 
 CHUNK = 2_000
-"""Numbers that are put together at a time: 0.3 ms, in which no other thread can run."""
+"""Numbers aggregated at a time: this takes 0.3 ms, during which no other thread can run."""
 
 _MOST_WAITING = 500_000
-"""Numbers of one job that wait for that at most; what is beyond has not been counted."""
+"""Most numbers waiting per job; further executions are not counted."""
 
 _SEPARATOR = "|"
 _SECONDS = [bound / 1000 for bound in BOUNDS]
@@ -33,7 +33,7 @@ _SECONDS = [bound / 1000 for bound in BOUNDS]
 
 @dataclass(slots=True)
 class Tally:
-    """What has come together of one job; *buckets* counts by place in the histogram."""
+    """The totals of one job; *buckets* holds counts by histogram bucket."""
 
     processed: int = 0
     failed: int = 0
@@ -41,7 +41,7 @@ class Tally:
     buckets: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Put *other* to it."""
+        """Add *other* to this one."""
         self.processed += other.processed
         self.failed += other.failed
         self.seconds += other.seconds
@@ -49,8 +49,8 @@ class Tally:
 
 
 class Metrics:
-    """Counts and times of one worker's jobs. Job threads record, the main thread folds, the
-    heartbeat's thread sends."""
+    """Counts and durations of one worker's jobs. Job threads record, the main thread aggregates
+    (:meth:`fold`), the heartbeat thread sends."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[float]] = defaultdict(list)
@@ -58,16 +58,16 @@ class Metrics:
         self._lock = threading.Lock()
 
     def done(self, name: str, seconds: float) -> None:
-        """An execution of the registered job *name* took so long and did not fail."""
+        """Record a successful execution of the registered job *name*."""
         self._waiting[name].append(seconds)
 
     def failed(self, name: str) -> None:
-        """An execution of the registered job *name* has raised."""
+        """Record an execution of the registered job *name* that raised."""
         with self._lock:
             self._tallies[name].add(Tally(1, 1))
 
     def fold(self) -> None:
-        """Put together what has come since."""
+        """Aggregate the recorded durations."""
         for name in list(self._waiting):
             waiting = self._waiting[name]
             del waiting[_MOST_WAITING:]
@@ -79,17 +79,17 @@ class Metrics:
                     self._tallies[name].add(Tally(len(chunk), 0, sum(chunk), buckets))
 
     def send(self, client: redis.Redis, keys: Keys) -> None:
-        """Add what is new to the buckets of this minute and these ten minutes; one round trip, and
-        none if there is nothing.
+        """Add the new totals to the buckets of this minute and these ten minutes: one round trip,
+        none if nothing is new.
 
         Raises:
-            redis.RedisError: it was not taken; the next call sends it. What Redis had counted
-                before it failed counts twice.
+            redis.RedisError: the next call sends them again; whatever Redis had stored before the
+                failure is counted twice.
         """
         self.fold()
         with self._lock:
             tallies, self._tallies = self._tallies, defaultdict(Tally)
-        # The separator would break the fields of the hashes.
+        # The separator would make the field names ambiguous.
         new = {name: tally for name, tally in tallies.items() if _SEPARATOR not in name}
         if not new:
             return
@@ -127,7 +127,7 @@ def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
 
 
 def _increments(buckets: Counter[int]) -> list[object]:
-    """Arguments of BITFIELD: 16 bits each, which stay full when they are full."""
+    """Arguments of BITFIELD: 16-bit counters that saturate."""
     words: list[object] = ["OVERFLOW", "SAT"]
     for at, count in sorted(buckets.items()):
         words += ("INCRBY", "u16", f"#{at}", min(count, 65_535))

@@ -1,10 +1,9 @@
-"""Jobs that go on after their deadline, in spite of JobTimeout: what a worker that leaves makes of
-them.
+"""How a stopping worker ends jobs that still run after their deadline, in spite of JobTimeout.
 
-They have failed, and end by the same script as any job that raised: a retry, or the dead set. Given
-back to their queues they would hold up the next worker in the same way, and the one after that.
-It is done at the very end: as long as the process stays the job may still end by itself, and should
-it run again, then not beside itself.
+They count as failed and end by the same script as any job that raised: a retry or the dead set.
+Returned to their queues they would block the next worker in the same way. This happens at the very
+end of the process: until then the job may still end normally, and its retry must not run
+concurrently with it.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from jobd.worker.run.executor import OUR_FILES, Executor
 from jobd.worker.run.pool import Pool
 
 DECIDE = 2.0
-"""Seconds that the application's own code has to say what becomes of such jobs (``retry_in``,
-handlers of errors and deaths). What is not decided by then is given back like the others."""
+"""Seconds for application code that decides about such jobs (``retry_in``, error and death
+handlers). Jobs not decided by then are returned to their queues like the others."""
 
 
 class Overdue:
-    """Fails jobs that do not end at their deadline. Belongs to the main thread.
+    """Fails jobs that do not end at their deadline. Used by the main thread only.
 
     Args:
-        grace: seconds after JobTimeout in which a job may still end; 0 for any time.
-        deadlines: knows the jobs.
+        grace: seconds after JobTimeout in which a job may still end; 0 for no limit.
+        deadlines: knows which jobs are overdue.
         pool: whose threads run them.
-        executor: says what becomes of a job that has failed.
-        fetcher: is told.
-        beside: does what runs code of the application.
+        executor: decides how a failed job ends.
+        fetcher: sends that to Redis.
+        beside: runs application code.
     """
 
     def __init__(
@@ -57,8 +56,8 @@ class Overdue:
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else is left in a worker that is quiet, and nobody expects their end any
-        more: then there is no use in waiting."""
+        """Whether a quiet worker holds only overdue jobs whose grace period has passed: then
+        waiting is pointless."""
         if not self._grace:
             return False
         now = time.monotonic()
@@ -67,14 +66,14 @@ class Overdue:
         return 0 < lost == len(self._pool.working()) and self._fetcher.holds_at_most(lost)
 
     def fail(self) -> int:
-        """Have the jobs whose deadline has passed failed with JobTimeout; returns how many.
+        """Fail the jobs whose deadline has passed with JobTimeout; returns how many.
 
-        Nothing of it is in Redis yet; that is for :meth:`Fetcher.surrender`. Should the process
-        be killed before, they are recovered like all that it had in flight.
+        :meth:`Fetcher.surrender` then writes it to Redis. If the process is killed before, they
+        are recovered like all other jobs in flight.
         """
         limits = self._deadlines.abandon(time.monotonic())
         if limits:
-            # Code of the application runs in it, for which the main thread cannot wait long.
+            # It runs application code, for which the main thread cannot wait long.
             self._beside.do(lambda: self._settle(limits))
             if not self._beside.wait(DECIDE):
                 self._log.error("overdue_jobs_undecided", seconds=DECIDE)
@@ -96,7 +95,7 @@ class Overdue:
 
 
 def _place(ident: int) -> TracebackType | None:
-    """Where a thread is in its job, as if it had raised there."""
+    """The current position of a thread in its job, as a traceback."""
     frame = sys._current_frames().get(ident)
     place = None
     while frame is not None and frame.f_code.co_filename not in OUR_FILES:

@@ -1,4 +1,4 @@
-"""What the threads of a worker do, in words: which job each runs, for how long, and its stack."""
+"""The thread dump of a worker: which job each thread runs, for how long, and its stack."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def dump(
     """The stacks of this process.
 
     Args:
-        name: of the worker, for the heading.
+        name: the worker's name, for the heading.
         holding: how many jobs it has in flight.
-        waiting: names of threads, beside those of the pool, that have nothing to do now.
+        waiting: names of idle threads outside the pool.
         busy: only the threads that run jobs.
-        arguments: with the arguments of these jobs.
+        arguments: include the arguments of these jobs.
     """
     now = time.monotonic_ns()
     idents = {name_of(thread, 200): thread.ident for thread in threading.enumerate()}

@@ -1,1 +1,1 @@
-"""Claiming jobs and acknowledging them: the fetcher thread."""
+"""The fetcher thread: claims jobs and acknowledges them."""

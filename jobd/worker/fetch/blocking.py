@@ -1,14 +1,13 @@
 """Blocking claims: one connection per queue that waits in the server for the next job.
 
-``BLMOVE`` moves a pushed job into a list of this worker's own, so that it is in one place or the
-other at every moment; the server wakes exactly one of all idle workers anywhere, whoever pushed
-it. The call that files it as in flight is sent right behind: the server runs it the moment that the
-wait is over, which saves a round trip between a push and the start of its job.
+``BLMOVE`` atomically moves a pushed job into a list that belongs to this worker; the server wakes
+exactly one of all idle workers. The call that files the job as in flight is pipelined behind it:
+the server runs it as soon as the wait ends, which saves a round trip between push and start.
 
-A connection that cannot be opened leaves its queue to be polled. Each wait is shown on the
-scoreboard until the fetcher has read what it brought.
+If a connection cannot be opened, its queue is polled. Each wait is shown on the scoreboard until
+the fetcher has read its result.
 
-Belongs to the fetcher's thread.
+Used by the fetcher thread only.
 """
 
 from __future__ import annotations
@@ -29,31 +28,31 @@ from jobd.store.protocol import pack
 from jobd.worker.fetch.refusal import Refusal
 
 BLOCK = 5.0
-"""Seconds that one blocking claim waits in the server. A keeper relies on it: when this long has
-passed, the server can no longer answer a claim of a dead worker (see keeper/recovery.py)."""
+"""Seconds that one blocking claim waits in the server. Keepers rely on it: after this time the
+server can no longer answer a claim of a dead worker (see keeper/recovery.py)."""
 
 FILE_AT_MOST = 100
-"""Sequence numbers set aside for one filing; the bound in file.lua."""
+"""Sequence numbers reserved for one filing; the limit in file.lua."""
 
 GRACE = 5.0
-"""Seconds beyond that after which a silent connection is taken for dead."""
+"""Seconds beyond BLOCK after which a silent connection is considered dead."""
 
 UNBLOCK_AGAIN = 0.02
-"""Seconds between attempts to call a blocking claim back."""
+"""Seconds between attempts to cancel a blocking claim."""
 
 LAST_WORDS = 0.1
-"""Seconds in which the ends of all connections arrive, when the server dies and one has."""
+"""Seconds to wait for the other connections to close when the server dies and one has closed."""
 
 
 class CannotBeCalledBack(Exception):
-    """The server would not let this user call a blocking claim back (``CLIENT UNBLOCK``)."""
+    """This user may not cancel a blocking claim (``CLIENT UNBLOCK``)."""
 
 
 class Arrival(NamedTuple):
-    """What a blocking claim brought: jobs that are in flight, numbered from *first*.
+    """The result of a blocking claim: jobs that are in flight, numbered from *first*.
 
-    *payloads* is None when the owner holds no lease any more, and empty when the queue has been
-    paused meanwhile.
+    *payloads* is None if the owner no longer holds a lease, and empty if the queue has been paused
+    in the meantime.
     """
 
     queue: str
@@ -76,7 +75,7 @@ class Waits:
     """All blocking claims of one worker, and the bell that wakes its fetcher.
 
     Attributes:
-        refusal: why some could not be begun.
+        refusal: why some could not be started.
     """
 
     def __init__(
@@ -99,18 +98,18 @@ class Waits:
 
     @property
     def armed(self) -> bool:
-        """Whether any of them waits."""
+        """Whether any claim is waiting."""
         return any(wait.armed_at for wait in self._waits)
 
     def covers(self, paused: Collection[str]) -> bool:
-        """Whether every queue that is not paused is waited on: then they are all empty."""
+        """Whether there is a wait on every queue that is not paused: then all are empty."""
         return all(wait.armed_at or wait.queue in paused for wait in self._waits)
 
     def open(self, paused: Collection[str]) -> bool:
-        """Connect for every queue that is not paused; False if that is not granted.
+        """Connect for every queue that is not paused; False if that is refused.
 
         Raises:
-            CannotBeCalledBack: they must not be used.
+            CannotBeCalledBack: blocking claims must not be used.
         """
         return all(
             wait.registered is not None or wait.queue in paused or self._open(wait)
@@ -118,18 +117,18 @@ class Waits:
         )
 
     def arm(self, paused: Collection[str], numbers: Callable[[int], int]) -> None:
-        """Wait on every queue that is not paused, as far as that is granted.
+        """Wait on every queue that is not paused and for which a connection is allowed.
 
         Args:
-            numbers: sets so many sequence numbers aside for what may arrive; returns the first.
+            numbers: reserves that many sequence numbers; returns the first.
 
         Raises:
-            CannotBeCalledBack: they must not be used.
+            CannotBeCalledBack: blocking claims must not be used.
             redis.RedisError: a connection failed.
         """
         for wait in self._waits:
             if not (wait.armed_at or wait.registered is None or wait.wire.alive()):
-                self._drop(wait)  # idle for long, and closed or forgotten meanwhile
+                self._drop(wait)  # closed by the server or lost while it was idle
         self.open(paused)
         for wait in self._waits:
             if wait.armed_at or wait.queue in paused or wait.registered is None:
@@ -140,7 +139,7 @@ class Waits:
             self._send(wait)
 
     def disarm(self, command: Wire) -> list[Arrival]:
-        """Call all of them back over the *command* connection; returns what arrived before."""
+        """Cancel all claims over the *command* connection; returns what arrived before."""
         waiting = [wait for wait in self._waits if wait.armed_at]
         arrivals: list[Arrival] = []
         with self._losing(arrivals):
@@ -154,15 +153,15 @@ class Waits:
     def _call_back(waiting: list[_Wait], command: Wire) -> None:
         while waiting:
             command.send(b"".join(pack("CLIENT", "UNBLOCK", wait.client_id) for wait in waiting))
-            # Nobody is unblocked when the answer is on its way, or when the server has not read
-            # the claim yet: connections are not ordered among each other. Then it may block still.
+            # UNBLOCK has no effect if the answer is on its way, or if the server has not read the
+            # claim yet (there is no order between connections); then the claim may still block.
             doubtful = [wait for wait in waiting if not command.read()]
             waiting = [wait for wait in doubtful if not wait.wire.readable(UNBLOCK_AGAIN)]
 
     def sleep(self, seconds: float) -> list[Arrival]:
         """Sleep until the bell rings, a job arrives or *seconds* have passed.
 
-        A wait that brought nothing begins again: no claim is needed to know its queue as empty.
+        A wait that timed out starts again: no claim is needed to know that its queue is empty.
 
         Raises:
             redis.RedisError: a connection failed.
@@ -172,7 +171,7 @@ class Waits:
             for key, _ in self._selector.select(seconds):
                 if isinstance(key.data, _Wait):
                     if not key.data.armed_at:
-                        self._drop(key.data)  # the server has closed what it saw idle for long
+                        self._drop(key.data)  # the server has closed an idle connection
                     elif arrival := self._arrival(key.data):
                         arrivals.append(arrival)
                     elif key.data is not self._refused:
@@ -187,7 +186,7 @@ class Waits:
 
     @contextmanager
     def _losing(self, arrivals: list[Arrival]) -> Iterator[None]:
-        """A failure in here means that nobody will see *arrivals* (but in Redis, later)."""
+        """If the block fails, *arrivals* are lost to the caller (Redis still has them)."""
         try:
             yield
         except redis.RedisError:
@@ -195,10 +194,10 @@ class Waits:
             raise
 
     def close(self) -> bool:
-        """Close the connections. What a claim delivered meanwhile stays in its list.
+        """Close the connections. Jobs that a claim has delivered in the meantime stay in its list.
 
         Returns:
-            Whether it is certain that nothing has been delivered that is not known here.
+            Whether it is certain that there are no such jobs.
         """
         certain = not self._lost
         until = time.monotonic() + LAST_WORDS
@@ -212,12 +211,12 @@ class Waits:
         return certain
 
     def _brought_nothing(self, wait: _Wait, until: float) -> bool:
-        """Whether the server has ended this wait, by *until*, without having delivered anything."""
+        """Whether the server ended this wait by *until* without delivering anything."""
         try:
             if not wait.wire.readable(max(0.0, until - time.monotonic())):
                 return False
         except redis.ConnectionError:
-            return False  # it broke while the wait was sent, and part of that may have arrived
+            return False  # it broke during the send, and the server may have received part of it
         try:
             _, payloads = self._answers(wait)
         except redis.RedisError:
@@ -225,14 +224,14 @@ class Waits:
         return bool(payloads == [])
 
     def _drop(self, wait: _Wait) -> None:
-        # By its number: a connection that broke has closed itself, and knows it no more.
+        # By its number: a broken connection has closed itself and no longer knows it.
         if wait.registered is not None:
             self._selector.unregister(wait.registered)
             wait.registered = None
         wait.wire.close()
 
     def _open(self, wait: _Wait) -> bool:
-        """Connect; False if that is not granted."""
+        """Connect; False if that is refused."""
         if self.refusal.active:
             return False
         try:
@@ -257,7 +256,7 @@ class Waits:
 
     def _send(self, wait: _Wait) -> None:
         blocking = self._inflight.wait(wait.queue, BLOCK)
-        # Before it is sent: if that fails, some of it may have been.
+        # Set before sending: a failed send may have been received in part.
         wait.armed_at = time.monotonic()
         self._page.show_wait(wait.number, wait.first)
         wait.wire.send(blocking + self._inflight.file(wait.first, wait.queue))
@@ -276,12 +275,12 @@ class Waits:
         return Arrival(wait.queue, wait.first, payloads)
 
     def _answers(self, wait: _Wait) -> tuple[bytes | redis.ResponseError | None, Any]:
-        """What the wait has delivered, and what the filing has filed.
+        """The answers to the wait (BLMOVE) and to the filing.
 
-        If the connection breaks, what it has delivered may be lost to us; but not if the server
-        ended it and had said nothing. For it answers a wait in the same turn of its loop as the
-        push that has ended the wait: if it dies before that, whoever pushed has got no answer
-        either, and knows that the job may not have been stored.
+        If the connection breaks, a delivered job may be unknown to us; but not if the server
+        closed it without an answer. It answers a wait in the same iteration of its event loop as
+        the push that ended the wait: if it dies before, the pushing client got no answer either
+        and knows that the job may not have been stored.
         """
         wait.armed_at = 0.0
         delivered: bytes | redis.ResponseError | None = None

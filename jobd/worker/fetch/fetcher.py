@@ -1,14 +1,14 @@
-"""The fetcher: the one thread through which a worker claims jobs and says what became of them.
+"""The fetcher: the thread that claims a worker's jobs and reports how they ended.
 
 Every turn is one round trip on one connection: first the ends of jobs (acknowledgements, retries,
-deaths, jobs given back), then the claim of new ones. Because all of them travel in order on that
-connection, a job's end can never overtake its claim. When the queues are empty, one more connection
-per queue blocks in the server, or with many queues one for all watches them, so that an idle worker
-costs next to nothing and starts a job the moment it is pushed. Where neither is granted the queues
-are polled.
+deaths, returned jobs), then the claim of new ones. They share one connection so that a job's end
+can never overtake its claim. When the queues are empty, one more connection per queue blocks in the
+server; with many queues, a single connection watches them all. So an idle worker costs next to
+nothing and starts a job as soon as it is pushed. If the server allows neither, the queues are
+polled.
 
-What was sent and not answered when a connection broke is sent again on the next one: every script
-does nothing the second time. What a lost reply had claimed is found in the in-flight hash.
+Calls that were not answered when a connection broke are sent again on the next one: every script
+is idempotent. Jobs claimed by a call whose reply was lost are found in the in-flight hash.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from jobd.worker.run.pool import Pool
 from jobd.worker.run.settlement import Settlement
 
 NAP = 0.005
-"""Seconds for which ends of jobs are collected while the threads still have claimed jobs to run."""
+"""Seconds for which ends of jobs are batched while the threads still have claimed jobs to run."""
 
 PAUSED_POLL = 2.0
-"""Seconds between looks at queues that are paused."""
+"""Seconds between polls of paused queues."""
 
 REGISTER_AGAIN = 1.0
-"""Seconds between attempts to register while a keeper still recovers what this worker had."""
+"""Seconds between attempts to register while a keeper is still recovering this worker's jobs."""
 
 LOOK_AGAIN = BLOCK + 1.0
-"""Seconds after a new connection until a second look at what Redis holds for this worker. By then
-the server has done what it was still going to do for a connection that broke."""
+"""Seconds after a reconnect until Redis is asked a second time which jobs it holds for this worker.
+By then the server has finished whatever it was doing for the broken connection."""
 
 
 class Fetcher(threading.Thread):
@@ -93,23 +93,23 @@ class Fetcher(threading.Thread):
         self._napping = False
 
         self.registered = False
-        """Whether it has told Redis that it is here; from then on its jobs are safe."""
+        """Whether it is registered in Redis; from then on its jobs are safe."""
 
-        # The main thread writes, the fetcher obeys.
+        # Set by the main thread, read by the fetcher.
         self._surrendering = False
         self._ending = threading.Event()
         self._lease_in_doubt = False
         self._surrendered = threading.Event()
 
-        # The fetcher's own.
+        # Used by the fetcher only.
         self._ledger = Ledger(inflight, page, self._log)
         self._intake = Intake(inflight, order, self._ledger, pool, page)
         self._claiming = False
-        # Whether replies are still to be read; and whether, because some never came, Redis may hold
-        # jobs for us that we do not know of.
+        # Whether replies are outstanding; and whether, because some were lost, Redis may hold
+        # jobs for this worker that it does not know about.
         self._unanswered = False
         self._unsure = False
-        # The same of the waits: they may have brought what is not in the ledger yet.
+        # The same for the waits: they may have delivered jobs that are not in the ledger yet.
         self._hearing = False
         self._look_again_at = math.inf
         self._surrender_begun = False
@@ -118,14 +118,14 @@ class Fetcher(threading.Thread):
     # -- for job threads -----------------------------------------------------------------------
 
     def finish(self, job: Claimed) -> None:
-        """*job* is done: acknowledge it with the next round trip, which begins now if idle."""
+        """Acknowledge *job* with the next round trip, which starts now if idle."""
         self._finished.append(job)
         if self._asleep and (not self._napping or self._pool.queue.empty()):
             self._asleep = False
             self._bell.ring()
 
     def settle(self, settlement: Settlement) -> None:
-        """A job ended otherwise: send the call that says so."""
+        """Send the call that ends a job which did not succeed."""
         self._settled.append(settlement)
         self._bell.ring()
 
@@ -133,30 +133,30 @@ class Fetcher(threading.Thread):
 
     @property
     def holding(self) -> int:
-        """How many jobs are claimed and not known to have ended in Redis."""
+        """How many jobs are claimed and not confirmed by Redis as ended."""
         return len(self._ledger)
 
     @property
     def outage(self) -> str:
-        """Why it cannot talk to Redis now; "" if it can."""
+        """Why Redis cannot be reached now; "" if it can."""
         return self._outage.error
 
     @property
     def interrupted(self) -> int:
-        """How many jobs that had started are back in their queues by Redis' own word."""
+        """How many started jobs have been returned to their queues, as confirmed by Redis."""
         return self._ledger.interrupted
 
     @property
     def idle(self) -> bool:
-        """Whether it holds no job, and no claim is on its way. Once it is quiet, this lasts."""
+        """Whether it holds no job and no claim is pending. Once it is quiet, this lasts."""
         return self.holds_at_most(0)
 
     def holds_at_most(self, jobs: int) -> bool:
-        """Whether it holds no more than so many, and no claim is on its way."""
+        """Whether it holds no more than *jobs* jobs and no claim is pending."""
         return not self._claiming and len(self._ledger) <= jobs
 
     def quiet(self) -> None:
-        """Claim nothing more, and give back what has not started."""
+        """Stop claiming, and return jobs that have not started."""
         self._intake.quiet = True
         self._bell.ring()
 
@@ -166,15 +166,15 @@ class Fetcher(threading.Thread):
         self._bell.ring()
 
     def doubt_lease(self) -> None:
-        """Somebody saw that this worker has no lease any more: register again."""
+        """Register again: the heartbeat found that this worker no longer has a lease."""
         self._lease_in_doubt = True
         self._bell.ring()
 
     def surrender(self, timeout: float) -> bool:
         """Return every unfinished job to the head of its queue.
 
-        What those jobs do afterwards changes nothing in Redis. Those that have been settled before
-        are not among them.
+        Whatever those jobs do afterwards changes nothing in Redis. Jobs settled before are not
+        returned.
 
         Returns:
             Whether Redis confirmed it within *timeout* seconds.
@@ -184,10 +184,10 @@ class Fetcher(threading.Thread):
         return self._surrendered.wait(timeout)
 
     def close(self, timeout: float) -> bool:
-        """Send what is left to send, give up the lease, and end.
+        """Send what is left to send, release the lease, and end the thread.
 
         Returns:
-            Whether nothing is left under this worker's name.
+            Whether Redis holds nothing for this worker any more.
         """
         self._intake.quiet = True
         self._ending.set()
@@ -197,8 +197,8 @@ class Fetcher(threading.Thread):
 
     @property
     def may_hold(self) -> bool:
-        """Whether Redis may have jobs in flight for this worker: it holds some, or a claim of its
-        got no answer. To be asked after :meth:`close`, where that could not make sure."""
+        """Whether Redis may have jobs in flight for this worker: it holds some, or a claim was not
+        answered. Ask after :meth:`close`, if that returned False."""
         asked = self._unanswered or self._waits.armed or self._hearing
         return bool(self._ledger or self._unsure or asked)
 
@@ -219,7 +219,7 @@ class Fetcher(threading.Thread):
             except redis.RedisError as error:
                 pause = self._outage.failed(error)
                 self._ledger.repeating = True
-                # Else each of their broken connections would count as one more failure.
+                # Otherwise each of their broken connections would count as another failure.
                 self._close_waits()
             except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
                 self._log.exception("fetcher_failed")
@@ -228,14 +228,14 @@ class Fetcher(threading.Thread):
                 self._close_waits()
 
     def _close_waits(self) -> None:
-        """After a failure, whatever it was: what has been asked and not been answered?"""
+        """Close the waits after a failure, and note whether answers may have been lost."""
         self._hearing = self._hearing or self._waits.armed
         certain = self._waits.close()
         self._unsure = self._unsure or self._unanswered or not certain
         self._hearing = False
 
     def _turn(self) -> None:
-        """Ends and claims in one round trip, then rest until there is something to do."""
+        """Send ends and claims in one round trip, then sleep until there is something to do."""
         self._page.beat(FETCHER_BEAT)
         if not self._wire.alive():
             self._connect()
@@ -244,14 +244,13 @@ class Fetcher(threading.Thread):
             raise LeaseLost
         if time.monotonic() >= self._look_again_at:
             self._look_again_at = math.inf
-            # What a wait has filed and not been read yet would seem to be lost.
+            # Otherwise jobs filed by a wait but not read yet would seem to be lost.
             self._hear(partial(self._waits.disarm, self._wire))
             self._compare_notes()
         self._collect()
         log.flush()
-        # Said before `quiet` is read, so that whoever sets it and then asks `idle` is not told
-        # that it is, while a claim is still to be answered. After a failure it stays said until
-        # a turn has succeeded.
+        # Set before `quiet` is read, so that a thread that sets `quiet` and then reads `idle` gets
+        # False while a claim is pending. After a failure it stays set until a turn succeeds.
         self._claiming = True
         if self._waits.armed and (self._intake.quiet or self._intake.free <= 0):
             self._hear(partial(self._waits.disarm, self._wire))
@@ -263,10 +262,10 @@ class Fetcher(threading.Thread):
             calls.append(self._intake.claim(wanted, free + self._ahead.behind))
         if calls:
             self._exchange(calls)
-        # Not when it has connected: a server may grant that, and refuse the rest again and again.
+        # Not on connecting: a server may accept connections and refuse every command.
         self._outage.over()
         self._claiming = False
-        if self._look_again_at == math.inf:  # by now it has been looked what there is
+        if self._look_again_at == math.inf:  # the ledger has been compared with Redis
             self._unsure = False
         self._report()
         if not (claiming and self._intake.more):
@@ -274,13 +273,13 @@ class Fetcher(threading.Thread):
 
     @property
     def _worth_asking(self) -> bool:
-        """Whether a claim may find something; whether a queue is paused, only a claim can tell."""
+        """Whether a claim may find jobs; only a claim can tell whether a queue is still paused."""
         if not self._waits.covers(self._intake.paused):
             return True
         return bool(self._intake.paused) and time.monotonic() - self._intake.asked_at >= PAUSED_POLL
 
     def _exchange(self, calls: list[Call]) -> None:
-        """One round trip. Every answer is used, also those beside one that is an error."""
+        """One round trip. If one answer is an error, the others are still used."""
         self._unanswered = True
         self._wire.send(b"".join(call for call, _ in calls))
         failure: redis.ResponseError | None = None
@@ -297,14 +296,14 @@ class Fetcher(threading.Thread):
         self._ledger.repeating = False
 
     def _rest(self, *, emptied: bool) -> None:
-        """Sleep until a job arrives or ends, or somebody rings; not at all if there may be more."""
+        """Sleep until a job arrives or ends or the bell rings; not at all if there may be more."""
         free = self._intake.free
         if self._intake.delivered:
             return
         if self._intake.quiet or self._ending.is_set():
             seconds = BLOCK
         elif not self._pool.queue.empty():
-            # Threads have work for a while. Their ends are collected, so that one round trip
+            # The threads have work for a while. Ends of jobs are batched, so that one round trip
             # carries many; the thread that takes the last job wakes the fetcher early.
             seconds = NAP
         elif free > 0 and not emptied and not self._waits.covers(self._intake.paused):
@@ -318,16 +317,16 @@ class Fetcher(threading.Thread):
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True
-        # A job may have ended after the turn looked and before `finish` could know that it must
-        # ring. Everything else rings in any case, and the bell is not silenced before the sleep.
+        # A job may have ended after the turn looked and before `finish` could see that it must
+        # ring. Everything else always rings, and the bell is not silenced before the sleep.
         if self._finished and (not self._napping or self._pool.queue.empty()):
             seconds = 0.0
         if self._hear(partial(self._waits.sleep, seconds)):
-            # Let go of the interpreter, so that the job starts before this thread does the rest.
+            # Release the GIL, so that the job starts before this thread continues.
             time.sleep(0)
 
     def _hear(self, waits: Callable[[], list[Arrival]]) -> bool:
-        """Take what the waits have brought; returns whether they have."""
+        """Take the jobs that the waits have delivered; returns whether there are any."""
         self._hearing = self._waits.armed
         arrivals = waits()
         self._page.beat(FETCHER_BEAT)
@@ -342,13 +341,13 @@ class Fetcher(threading.Thread):
         """Pause between attempts to connect; only the end of the process cuts it short."""
         until = time.monotonic() + seconds
         while not self._ending.is_set() and (left := until - time.monotonic()) > 0:
-            # An outage is no reason to take this thread for a hung one.
+            # During an outage this thread must not look hung.
             self._page.beat(FETCHER_BEAT)
             log.flush()
             self._waits.sleep(left)
 
     def _connect(self) -> None:
-        """Open the connection, take (or take back) the lease, and compare notes with Redis."""
+        """Open the connection, take the lease (again), and compare the ledger with Redis."""
         self._close_waits()
         self._wire.connect(OF_A_WORKER)
         while not self._ask(self._inflight.register()):
@@ -363,12 +362,12 @@ class Fetcher(threading.Thread):
             self._notify()
 
     def _compare_notes(self) -> None:
-        """Learn what claims whose answer was lost have taken, and what is ours no more."""
+        """Find jobs claimed by calls whose answer was lost, and jobs no longer ours."""
         self._reconcile()
         self._intake.look_everywhere(self._waits.queues)
 
     def _reconcile(self) -> None:
-        # Of a field that is not ours, the keeper makes what it can when this worker has left.
+        # Fields in an unknown format are left to the keeper, when this worker has exited.
         tags = (split_tag(field) for field in self._ask(self._inflight.held()))
         there = dict(tag for tag in tags if tag is not None)
         if gone := self._ledger.missing(there):
@@ -384,7 +383,7 @@ class Fetcher(threading.Thread):
         return self._wire.read()
 
     def _leave(self) -> None:
-        """Send the last ends, and hand in the lease if nothing is left under it."""
+        """Send the last ends, and release the lease if no job is left under it."""
         self._hear(partial(self._waits.disarm, self._wire))
         self._collect()
         while calls := self._ends() + self._intake.filings():
@@ -402,7 +401,7 @@ class Fetcher(threading.Thread):
         return self._surrendering and not self._surrendered.is_set()
 
     def _collect(self) -> None:
-        """Take over what the job threads have said."""
+        """Take over the ends that the job threads have reported."""
         ended = 0
         while self._finished:
             ended += self._ledger.done(self._finished.popleft())
@@ -411,7 +410,7 @@ class Fetcher(threading.Thread):
         self._ahead.note(ended)
 
     def _ends(self) -> list[Call]:
-        """Calls for all jobs whose end is decided."""
+        """Calls for all jobs whose outcome is decided."""
         self._intake.give_back()
         if self._unsurrendered:
             self._surrender_begun = True
@@ -421,7 +420,7 @@ class Fetcher(threading.Thread):
 
     def _report(self) -> None:
         self._ledger.show()
-        # Not `_surrendering`: that may have been set in the middle of this turn.
+        # Not `_surrendering`: that may have been set during this turn.
         if self._surrender_begun and not self._ledger.returning:
             self._surrendered.set()
         if self._intake.quiet and not self._ledger:

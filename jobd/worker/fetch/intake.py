@@ -1,7 +1,7 @@
-"""The intake: how jobs come into this worker, by claims that ask and by waits that deliver.
+"""The intake: receives jobs from claims and from blocking waits.
 
-It numbers them, enters them in the ledger, and hands them to the threads; where the worker has gone
-quiet or has no thread for them, it gives them back. Belongs to the fetcher's thread.
+It numbers them, enters them in the ledger and hands them to the threads; if the worker is quiet or
+has no free thread, it returns them to their queues. Used by the fetcher thread only.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from jobd.worker.fetch.stale import Stale
 from jobd.worker.run.pool import Pool
 
 CLAIM_AT_MOST = 5000
-"""Jobs of one claim: everybody else must wait while the script runs."""
+"""Most jobs of one claim: while the script runs, all other clients wait."""
 
 
 class LeaseLost(Exception):
-    """A keeper took this worker for dead; what it held is in the queues again."""
+    """A keeper considered this worker dead and returned its jobs to their queues."""
 
 
 class Intake:
-    """The jobs that come into one worker.
+    """Receives the jobs of one worker.
 
     Args:
         inflight: packs the calls.
         order: plans the claims.
-        ledger: is told every job that comes.
+        ledger: records every job received.
         pool: the job threads.
-        page: where the master says that others take what has been delivered.
+        page: shows whether the master has others take delivered jobs.
 
     Attributes:
-        quiet: nothing more is wanted. Set by the main thread.
-        paused: the queues that were paused when a claim last looked, or whose key was no list.
-        asked_at: when a claim was last made (monotonic s).
-        emptied: whether the newest claim took all that there was.
-        more: whether it has brought as much as one claim may, and more is wanted.
-        delivered: queues whose claim list may hold something that has not been filed.
+        quiet: no more jobs are wanted. Set by the main thread.
+        paused: queues that were paused at the last claim, or whose key was not a list.
+        asked_at: time of the last claim (monotonic s).
+        emptied: whether the last claim emptied the queues.
+        more: whether the last claim reached the limit and more jobs are wanted.
+        delivered: queues whose claim list may hold jobs that have not been filed.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class Intake:
 
     @property
     def free(self) -> int:
-        """Threads for which there is no job; negative when jobs have been claimed ahead."""
+        """Threads without a job; negative if jobs have been prefetched."""
         return self._pool.size - self._ledger.unfinished
 
     def give_back(self) -> None:
-        """Have what has waited too long, or waits for nothing any more, go back to its queue."""
+        """Return jobs that have waited too long for a thread; all waiting ones when quiet."""
         if self.quiet or self._stale.overdue():
             self._ledger.give_back(self._pool.take_back())
 
     def numbers(self, most: int) -> int:
-        """Set *most* sequence numbers aside; returns the first. None is ever given out twice, as
-        a claim whose answer was lost may have used them."""
+        """Reserve *most* sequence numbers; returns the first. None is ever reused, because a claim
+        whose answer was lost may have used it."""
         first = self._next
         self._next += most
         return first
@@ -87,8 +87,8 @@ class Intake:
     # -- claims --------------------------------------------------------------------------------
 
     def claim(self, wanted: int, behind: int) -> Call:
-        """A call that claims up to *wanted* jobs, within the bound; of queues that have others
-        before them in strict order only up to *behind*."""
+        """A call that claims up to *wanted* jobs, at most CLAIM_AT_MOST; in strict order, from all
+        queues but the first only up to *behind*."""
         self.asked_at = time.monotonic()
         self.emptied = False
         self.more = False
@@ -99,7 +99,7 @@ class Intake:
         first = self.numbers(wanted)
         call = self._inflight.claim(first, wanted, shares, limits=limits)
         names = [name for name, _ in shares]
-        # Every queue would have given as many.
+        # Fewer than this means that some queue has run empty.
         enough = min(share for _, share in shares) if limits else wanted
         full = first + wanted if bounded else math.inf
         return call, partial(self._claimed, names, first, first + enough, full)
@@ -118,7 +118,7 @@ class Intake:
         self.paused = frozenset(closed)
         if closed or self._broken:
             self._tell_broken({queue: reason[0] for queue, reason in closed.items() if reason})
-        # Position 0: they were too large for one claim, so there may be more.
+        # Position 0: the payloads were too large for one claim, so there may be more.
         cut = any(head[0] == 0 for head in portions)
         for position, *payloads in portions:
             if position > 0:
@@ -128,7 +128,7 @@ class Intake:
         self.more = first >= full or cut
 
     def _tell_broken(self, broken: dict[str, bytes]) -> None:
-        """Say once of each queue why no job of it can be claimed."""
+        """Log once per queue why no job can be claimed from it."""
         for queue in broken.keys() - self._broken:
             error = broken[queue].decode(errors="replace")
             self._log.error("queue_unusable", queue=queue, error=error)
@@ -137,11 +137,11 @@ class Intake:
     # -- what blocking claims deliver ------------------------------------------------------------
 
     def look_everywhere(self, queues: Iterable[str]) -> None:
-        """Any of their claim lists may hold something: a connection that broke tells nothing."""
+        """Check all claim lists of *queues*: after a broken connection any may hold jobs."""
         self.delivered = list(queues)
 
     def filings(self) -> list[Call]:
-        """Calls that file what blocking claims have delivered, or return it when quiet."""
+        """Calls that file the jobs delivered by blocking claims, or return them when quiet."""
         calls: list[Call] = []
         for queue in self.delivered:
             first = self.numbers(FILE_AT_MOST)
@@ -151,11 +151,11 @@ class Intake:
         return calls
 
     def arrived(self, arrivals: list[Arrival]) -> None:
-        """Take what blocking claims have brought, or give it back where no thread is free for it,
-        or where it may be too late.
+        """Take the jobs that blocking claims have delivered; return them to their queues if no
+        thread is free or if it may be too late.
 
-        Its numbers were set aside when the wait began. Who looks for jobs that wait too long would
-        take it for one that has started, so it must not have to wait.
+        Their numbers were reserved when the wait began, so that :class:`Stale` would consider them
+        started: they must not have to wait for a thread.
         """
         for queue, first, payloads in arrivals:
             if payloads is None:
@@ -163,8 +163,8 @@ class Intake:
             self.deliver(first, queue, payloads, room=self.free >= len(payloads))
 
     def deliver(self, first: int, queue: str, payloads: list[bytes], *, room: bool = True) -> None:
-        """Dispatch what may have been delivered long ago. Others may be taking it just now: then
-        that it is still ours would be known only from Redis, so it goes back."""
+        """Dispatch jobs that may have been delivered long ago. If others may be taking them right
+        now, only Redis knows whether they are still ours, so they are returned."""
         self.dispatch(first, queue, payloads, room=room and not self._page.words[RESCUE])
 
     def _filed(self, queue: str, first: int, payloads: list[bytes] | None) -> None:
@@ -175,8 +175,8 @@ class Intake:
     # -- to the threads --------------------------------------------------------------------------
 
     def dispatch(self, first: int, queue: str, payloads: list[bytes], *, room: bool = True) -> None:
-        """Hand jobs to the threads, numbered from *first*; without *room*, or when it has gone
-        quiet while they were on their way, give them back."""
+        """Hand jobs to the threads, numbered from *first*; return them to their queues without
+        *room*, or if the worker has gone quiet in the meantime."""
         jobs = [Claimed(sequence, queue, raw) for sequence, raw in enumerate(payloads, first)]
         for job in jobs:
             self._ledger.add(job)
@@ -188,7 +188,7 @@ class Intake:
             self._stale.dispatched(jobs[-1].sequence)
 
     def forget(self, sequences: set[int]) -> None:
-        """These belong to somebody else now. Those that have not started never will here."""
+        """Drop jobs that belong to another worker now. Those not started will not start here."""
         waiting = self._pool.take_back()
         for job in waiting:
             if job.sequence not in sequences:

@@ -1,9 +1,8 @@
 """The ledger: the jobs that this worker holds, from their claim until Redis confirms their end.
 
-The end of a job is decided first (done, settled, given back) and stays decided until the call that
-says so has been answered, however often it must be sent: every such call does nothing the second
-time. Whoever decides first, decides: a job that was failed for its time may end after all. Belongs
-to the fetcher's thread.
+The outcome of a job (done, settled, given back) is decided once, and its call is sent until it has
+been answered; every such call is idempotent. The first decision wins: a job that was failed for
+its timeout may still end. Used by the fetcher thread only.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from jobd.store.inflight import Claimed, InFlight
 from jobd.worker.run.settlement import Settlement
 
 Call = tuple[bytes, Callable[[object], None]]
-"""A packed call, and what uses its answer."""
+"""A packed call, and the callback for its answer."""
 
 
 class Ledger:
@@ -26,8 +25,8 @@ class Ledger:
 
     Args:
         inflight: packs the calls.
-        page: where the counters are shown.
-        log: told what became of jobs that are not ours any more.
+        page: the scoreboard page that shows the counters.
+        log: for jobs that are no longer ours.
     """
 
     def __init__(self, inflight: InFlight, page: Page, log: FilteringBoundLogger) -> None:
@@ -35,41 +34,41 @@ class Ledger:
         self._page = page
         self._log = log
         self._held: dict[int, Claimed] = {}
-        # A held job whose end is decided is in exactly one of these.
+        # A held job whose outcome is decided is in exactly one of these.
         self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
-        # Not held any more, and still running here.
+        # No longer held, but still running here.
         self._strangers: set[int] = set()
         self.interrupted = 0
-        """Jobs that had started and are certainly back in their queues."""
+        """Jobs that had started and are confirmed to be back in their queues."""
         self.repeating = False
-        """Calls may have been sent before: that one finds nothing to do says nothing then."""
+        """Whether calls may have been sent before: then a call without effect means nothing."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     @property
     def unfinished(self) -> int:
-        """Jobs that wait for a thread or run in one, those included that are not ours any more."""
+        """Jobs that wait for a thread or run in one, including those no longer ours."""
         decided = len(self._done) + len(self._settled) + len(self._returning)
         return len(self._held) + len(self._strangers) - decided
 
     @property
     def returning(self) -> bool:
-        """Whether jobs are on their way back."""
+        """Whether jobs are being returned to their queues."""
         return bool(self._returning)
 
     def add(self, job: Claimed) -> None:
-        """*job* has been claimed."""
+        """Add a claimed job."""
         self._held[job.sequence] = job
 
     # -- deciding ------------------------------------------------------------------------------
 
     def done(self, job: Claimed) -> bool:
-        """It succeeded. False if it is not ours any more: then it runs elsewhere, and its end
-        here means nothing."""
+        """Record that *job* succeeded. False if it is no longer ours: then it runs elsewhere, and
+        its end here has no effect."""
         sequence = job.sequence
         self._strangers.discard(sequence)
         if sequence not in self._held or sequence in self._returning or sequence in self._settled:
@@ -78,7 +77,7 @@ class Ledger:
         return True
 
     def settle(self, settlement: Settlement) -> bool:
-        """It failed, and this ends it. False as for :meth:`done`."""
+        """Record how a job that failed ends. False as for :meth:`done`."""
         sequence = settlement.job.sequence
         self._strangers.discard(sequence)
         decided = (self._returning, self._settled, self._done)
@@ -88,13 +87,13 @@ class Ledger:
         return True
 
     def give_back(self, jobs: Iterable[Claimed]) -> None:
-        """These have not started, and go back to their queues."""
+        """Return *jobs*, which have not started, to their queues."""
         for job in jobs:
             if job.sequence in self._held:
                 self._returning[job.sequence] = job
 
     def give_back_running(self) -> None:
-        """Everything whose end is not decided goes back to its queue, cut short."""
+        """Return all jobs whose outcome is not decided to their queues."""
         running = self._held.keys() - self._decided()
         self._cut_short |= running
         self._returning |= {sequence: self._held[sequence] for sequence in running}
@@ -105,7 +104,7 @@ class Ledger:
     # -- telling Redis ---------------------------------------------------------------------------
 
     def calls(self) -> list[Call]:
-        """Calls for every end that is decided."""
+        """Calls for every outcome that is decided."""
         calls: list[Call] = []
         if self._done:
             jobs = list(self._done.values())
@@ -118,7 +117,7 @@ class Ledger:
         return calls
 
     def show(self) -> None:
-        """Show on the scoreboard how many are held."""
+        """Show the number of held jobs on the scoreboard."""
         self._page.words[IN_FLIGHT] = len(self._held)
 
     def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
@@ -140,24 +139,24 @@ class Ledger:
             del self._held[sequence]
             del self._returning[sequence]
         lost = len(sequences) - changed
-        if self._cut_short:  # what has not started may have been taken over; it does no harm
+        if self._cut_short:  # jobs that had not started may have been taken over; no harm done
             self._lost(lost)
         self.interrupted += max(0, len(self._cut_short.intersection(sequences)) - lost)
         level = "info" if self._cut_short else "debug"
         getattr(self._log, level)("jobs_given_back", jobs=changed, started=len(self._cut_short))
 
-    # -- comparing notes -------------------------------------------------------------------------
+    # -- comparing with Redis --------------------------------------------------------------------
 
     def missing(self, there: Collection[int]) -> set[int]:
-        """Jobs that run or wait here and are not among those that Redis has in flight for us."""
+        """Jobs that run or wait here but are not in flight for us in Redis."""
         return self._held.keys() - set(there) - self._decided()
 
     def unknown(self, there: Collection[int]) -> list[int]:
-        """Jobs that Redis has in flight for us and we know nothing of, in order."""
+        """Jobs in flight for us in Redis that are unknown here, in order."""
         return sorted(set(there) - self._held.keys())
 
     def forget(self, sequences: Collection[int], started: Collection[int]) -> None:
-        """They belong to somebody else now; those in *started* still keep a thread of ours busy."""
+        """Drop jobs that belong to another worker now; those in *started* still occupy a thread."""
         self._strangers.update(started)
         for sequence in sequences:
             del self._held[sequence]

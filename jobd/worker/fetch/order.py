@@ -1,8 +1,8 @@
-"""In which order, and in which proportion, the queues give jobs.
+"""Queue order: from which queues, and in which proportion, jobs are claimed.
 
-*strict*: a queue gives only when those before it are empty. *weighted*: a queue with weight 3 gives
-three times as often as one with weight 1. *random*: all give equally often. The proportion holds
-inside one claim of many jobs as well as over many claims of one.
+*strict*: a queue is used only when those before it are empty. *weighted*: a queue with weight 3 is
+used three times as often as one with weight 1. *random*: all are used equally often. The proportion
+holds within one claim of many jobs as well as over many claims of one.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class QueueOrder:
     def shares(self, jobs: int, behind: int) -> list[tuple[str, int]]:
         """Queues in the order to try, each with its share of a claim of *jobs* jobs.
 
-        Shares of a weighted claim add up to *jobs*; what one queue lacks, the others fill. Those of
-        a strict one are limits: so many jobs there may be in all when that queue has given.
+        Weighted shares add up to *jobs*; if one queue has too few, the others make up for it.
+        Strict shares are limits: the most jobs in total once that queue has been taken from.
 
         Args:
-            behind: the limit of a strict queue that has others before it. What is held of it makes
-                those wait.
+            behind: the limit of strict queues after the first. Jobs held from them make the
+                earlier queues wait.
         """
         if self.strict:
             first, *others = self.names
             return [(first, jobs), *((name, behind) for name in others)]
         shares = [jobs * weight // self._total for weight in self._weights]
-        # What rounding left over is drawn by lot, so that small claims are fair on average: as if
-        # the rests lay in a row, and marks at equal distances were put on it, the first by lot.
+        # The rounding remainders are distributed by systematic sampling, so that small claims are
+        # fair on average.
         mark = random.randrange(self._total)
         for at, weight in enumerate(self._weights):
             mark -= jobs * weight % self._total

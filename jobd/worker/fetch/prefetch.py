@@ -1,10 +1,9 @@
-"""How many jobs to claim beyond the free threads.
+"""Prefetch: how many jobs to claim beyond the free threads.
 
-The rule is about time, not about a number: what is claimed should start within
-:data:`HORIZON` seconds at the pace of the last moments. Jobs of ten microseconds are claimed by
-the thousand, jobs of a second only for a thread that is free, so that a long job never holds short
-ones hostage. Where other queues come first, a few milliseconds are all that their jobs may have to
-wait for.
+The limit is a time, not a number: at the recent pace, a claimed job should start within
+:data:`HORIZON` seconds. Jobs of ten microseconds are claimed by the thousand, jobs of a second only
+for a free thread, so that a long job never blocks short ones. From queues that others precede in
+strict order, only a few milliseconds of work are claimed.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ HORIZON = 0.1
 """Seconds of work to hold. Well below the quarter of a second after which jobs are returned."""
 
 BEHIND = 0.01
-"""The same, of queues that have others before them in strict order."""
+"""The same, for queues after the first in strict order."""
 
 AT_MOST = 10_000
-"""Most jobs to hold, whatever the pace: so many must be returned if this worker dies."""
+"""Most jobs to hold, whatever the pace: they must be recovered if this worker dies."""
 
 _SAMPLE = 0.005
 _MEMORY = 0.05
 
 
 class Ahead:
-    """Follows the pace at which jobs end.
+    """Measures the rate at which jobs end.
 
     Args:
         threads: how many jobs run at a time.
@@ -38,7 +37,7 @@ class Ahead:
         self._since = time.monotonic()
 
     def note(self, ended: int) -> None:
-        """*ended* more jobs have ended."""
+        """Record that *ended* more jobs have ended."""
         self._ended += ended
         now = time.monotonic()
         elapsed = now - self._since
@@ -50,13 +49,13 @@ class Ahead:
 
     @property
     def jobs(self) -> int:
-        """What to hold for threads that are busy now. None where a thread ends at most one job
-        within the horizon: then the next job may well have to wait longer than that."""
+        """How many jobs to hold for busy threads. 0 if a thread ends at most one job within the
+        horizon: the next job might then have to wait longer than that."""
         return self._within(HORIZON)
 
     @property
     def behind(self) -> int:
-        """The same of queues that have others before them in strict order."""
+        """The same, for queues after the first in strict order."""
         return self._within(BEHIND)
 
     def _within(self, seconds: float) -> int:

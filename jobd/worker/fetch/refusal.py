@@ -1,9 +1,8 @@
-"""Remembers that no waiting connection was granted: the server has no more of them, this process
-has no descriptor left, or the user lacks a permission.
+"""Remembers that a waiting connection was refused: the server's connection limit is reached, this
+process is out of file descriptors, or the user lacks a permission.
 
-The connection that works goes on; on it the queues are polled. Attempts to wait again follow with
-growing pauses, and only an answer to a wait ends the growth: that a connection could be opened says
-little.
+Meanwhile the queues are polled on the main connection. Attempts to wait are repeated with growing
+pauses; only an answer to a wait resets them, not the mere opening of a connection.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from jobd.runtime.log import log
 from jobd.store.trouble import reason
 
 POLL = 1.0
-"""Seconds between looks at the queues meanwhile."""
+"""Seconds between polls of the queues in the meantime."""
 
 FIRST_PAUSE = 4.0
 LONGEST_PAUSE = 60.0
 
 
 class Refusal:
-    """Whether a waiting connection was refused lately."""
+    """Whether a waiting connection was refused recently."""
 
     def __init__(self) -> None:
         self._log = log.get("jobd.fetcher")
@@ -39,20 +38,20 @@ class Refusal:
         return time.monotonic() < self._until
 
     def note(self, error: redis.RedisError) -> None:
-        """An attempt has failed."""
+        """Record a failed attempt."""
         self._error = reason(error)
         self._until = time.monotonic() + self._pause * random.uniform(0.75, 1.0)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def tell(self) -> None:
-        """Say why, once. To be called when the other connection has worked since: that one fails,
-        too, when the server is away, and then this would be no news."""
+        """Log the reason, once. Call it when the main connection has worked since: it fails, too,
+        if the server is down, and that is logged elsewhere."""
         if not self._told:
             self._told = True
             self._log.warning("queues_polled", error=self._error, seconds=POLL)
 
     def over(self) -> None:
-        """A wait has been answered."""
+        """Reset: a wait has been answered."""
         if self._error:
             self._error = ""
             self._pause = FIRST_PAUSE

@@ -1,7 +1,7 @@
-"""Notices claimed jobs that wait too long for a thread of this worker.
+"""Detects claimed jobs that wait too long for a thread of this worker.
 
-Such jobs go back to the head of their queue, for any worker that is free: a long job in front of
-them must not hold them hostage.
+They are returned to the head of their queue, for any free worker: a long job must not block the
+jobs claimed after it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LIMIT = 0.25
 
 
 class Stale:
-    """Follows batches of claimed jobs until they have started; used by the fetcher alone."""
+    """Tracks batches of claimed jobs until they have started. Used by the fetcher thread only."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

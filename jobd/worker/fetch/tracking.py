@@ -1,17 +1,15 @@
-"""The watch: one connection that learns of jobs in any number of queues.
+"""The watch: one connection that is notified of jobs in any number of queues.
 
-Blocking claims (blocking.py) take a connection for each queue, and a command each time that they
-are called back. With many queues the worker looks instead whether any of them has a job, by one
-command (``EXISTS``), and has the server remember that it has looked (``CLIENT TRACKING``): the
-server then says once of each queue that it has changed. Nothing is delivered; the fetcher claims as
-usual.
+Blocking claims (blocking.py) need a connection per queue, and a command per queue to cancel them.
+With many queues the worker instead checks with one command (``EXISTS``) whether any queue has a
+job, with ``CLIENT TRACKING`` on: the server then sends one invalidation per changed queue. Nothing
+is delivered; the fetcher claims as usual.
 
-All idle workers hear of a push. Each looks again after a short time of its own, and most find that
-the job has gone already; so a push costs one message and one look for each idle worker. However
-often queues change, a worker looks only once in a while, so the watch never costs more than polling
-at that pace would.
+Every idle worker is notified of a push. Each checks again after a short random delay, and most find
+that the job is gone; so a push costs one message and one check per idle worker. Checks are spaced,
+however often queues change, so the watch never costs more than polling at that interval.
 
-Belongs to the fetcher's thread.
+Used by the fetcher thread only.
 """
 
 from __future__ import annotations
@@ -33,18 +31,18 @@ from jobd.worker.fetch.blocking import BLOCK, GRACE
 from jobd.worker.fetch.refusal import Refusal
 
 SPREAD = 0.01
-"""Seconds within which idle workers look after a change. Those that found a job last time and are
-not busy look at once."""
+"""Seconds within which idle workers check after a change. Those that found a job last time and are
+not busy check at once."""
 
 SPACING = 0.02
-"""Seconds from a look in vain, after a change, to the next."""
+"""Seconds between checks after a change, if the last one found nothing."""
 
 
 class Watch:
     """All queues of one worker, and the bell that wakes its fetcher.
 
     Attributes:
-        armed: whether it looks.
+        armed: whether it watches.
         refusal: why it cannot.
     """
 
@@ -65,25 +63,25 @@ class Watch:
         self._bell = bell
         self._selector.register(bell, selectors.EVENT_READ)
         self.armed = False
-        # Queues that may have jobs for all we know; those that the server has been asked about.
+        # Queues that may have jobs; queues that the server has been asked about.
         self._unknown = set(queues)
         self._asked: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         self._found = False
         self._looked_at = 0.0
         self._look_at = 0.0
-        # Whether a change has woken it; whether it was right to look the last time, or when not.
+        # Whether a change has woken it; whether the last check then found a job, and if not, when.
         self._woken = False
         self._won = True
         self._lost_at = 0.0
         self._busy = False
 
     def covers(self, _paused: Collection[str]) -> bool:
-        """Whether it will tell when there is a job, and there is none yet."""
+        """Whether all queues are empty and the next job will be noticed."""
         return self.armed and not self._found
 
     def arm(self, paused: Collection[str], *, busy: bool) -> None:
-        """Look at every queue that is not paused, from now on.
+        """Watch every queue that is not paused.
 
         Args:
             busy: jobs are running here, so idle workers may go first.
@@ -94,7 +92,7 @@ class Watch:
         if self.covers(()) and self._paused == paused:
             return
         if self._wire.readable(0.0):
-            self._hear()  # what claims of our own have changed is no reason to be woken
+            self._hear()  # changes made by our own claims must not wake us
         if self._registered is not None:
             self._paused = frozenset(paused)
             self._found = False
@@ -102,7 +100,7 @@ class Watch:
             self._plan()
 
     def disarm(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._found = self.armed = False
 
     def sleep(self, seconds: float) -> None:
@@ -138,13 +136,13 @@ class Watch:
         self._found = self.armed = False
 
     def _open(self) -> bool:
-        """Connect, where that is not in vain."""
+        """Connect, unless that was refused recently."""
         if self.refusal.active:
             return False
         try:
             self._wire.connect()
-            # In the third version of the protocol the server says what changes on the connection
-            # itself; in the second it takes another one for that.
+            # With RESP3 the server sends invalidations on the connection itself; RESP2 needs
+            # another one for them.
             self._wire.send(pack("HELLO", 3) + pack("CLIENT", "TRACKING", "ON"))
             self._wire.read()
             self._wire.read()
@@ -158,7 +156,7 @@ class Watch:
         return True
 
     def _plan(self, wait: float = 0.0) -> None:
-        """Have the next look be in *wait* seconds, if there is anything to look at."""
+        """Schedule the next check in *wait* seconds, if there is anything to check."""
         if self._asked:
             return  # the answer comes first
         if self._unknown - self._paused:
@@ -170,7 +168,7 @@ class Watch:
         if self._asked:
             raise redis.ConnectionError("no answer to EXISTS")
         if not self._unknown - self._paused:
-            # A while has passed without a word: is the connection still there?
+            # Nothing has been received for a while: check that the connection still works.
             self._unknown = set(self._names.values())
         self._looked_at = now
         if asked := self._unknown - self._paused:
@@ -184,7 +182,7 @@ class Watch:
             self._look_at = now + BLOCK
 
     def _hear(self) -> bool:
-        """Read what the server has said; returns whether a look has just found a job."""
+        """Read what the server has sent; returns whether a check has just found a job."""
         found = self._found
         while True:
             try:
@@ -200,14 +198,14 @@ class Watch:
                 return self._found and not found
 
     def _fail(self, error: redis.RedisError) -> None:
-        """The connection has ended, for the server closes what it sees idle for long, or a look was
-        refused. Nothing is lost with it: if the server is away, the other connection tells."""
+        """Close after an error: the server closes idle connections, or a check was refused.
+        Nothing is lost; if the server is down, the main connection will notice."""
         self.close()
         if isinstance(error, redis.ResponseError) or not self._answers:
             self.refusal.note(error)
 
     def _changed(self, said: list[Any]) -> None:
-        """Queues have changed, or the whole database: then they are None."""
+        """Note changed queues; the keys are None if the whole database has changed."""
         _, keys = said
         names = self._names.values() if keys is None else map(self._names.get, keys)
         self._unknown |= {name for name in names if name is not None}
@@ -230,6 +228,6 @@ class Watch:
         self._plan(self._pause())
 
     def _pause(self) -> float:
-        """Seconds from a change to the look that follows."""
+        """Seconds from a change to the next check."""
         spread = 0.0 if self._won and not self._busy else random.uniform(0.0, SPREAD)
         return max(spread, self._lost_at + SPACING - time.monotonic())

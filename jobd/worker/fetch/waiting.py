@@ -1,10 +1,10 @@
 """How an idle worker waits for jobs: by blocking claims (blocking.py), by a watch (tracking.py), or
-not at all where the server grants neither; then the fetcher looks once in a while.
+by polling if the server allows neither.
 
-Blocking claims wake one worker and start the job at once, but each takes a connection, and three
-commands every time that it is begun and called back. So a worker of few queues uses nothing else,
-one of many queues never does, and one in between watches first, and begins them when nothing has
-come for a while: what they cost is then bounded, whatever jobs come how often.
+Blocking claims wake one worker and start the job at once, but each needs a connection, and three
+commands every time it is started and cancelled. So a worker with few queues uses only them, one
+with many queues never does, and one in between watches first and starts them after a lull: this
+bounds their cost at any rate of jobs.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from jobd.worker.fetch.refusal import POLL
 from jobd.worker.fetch.tracking import Watch
 
 FEW = 3
-"""Queues for which blocking claims are cheap enough for each job."""
+"""Most queues for which blocking claims are used all the time."""
 
 LULL = 1.0
-"""Seconds without a job after which they are begun for more queues than that."""
+"""Seconds without a job after which they are used for more queues."""
 
 BUSY_BEAT = 0.1
-"""Seconds between beats of a worker that has jobs running and blocking claims for more. If it
-stops, others take what those deliver (see jobd/master/health/rescue.py)."""
+"""Seconds between beats of a worker that runs jobs and has blocking claims for more. If it stops
+beating, other workers take what those deliver (see jobd/master/health/rescue.py)."""
 
 
 class Waiting:
-    """How one idle worker waits.
+    """Waits for jobs on behalf of one idle worker.
 
     Attributes:
         queues: those with claim lists, into which blocking claims deliver.
@@ -60,18 +60,18 @@ class Waiting:
 
     @property
     def armed(self) -> bool:
-        """Whether anything may be delivered, or is looked for."""
+        """Whether a claim is waiting or the queues are watched."""
         return self._way.armed
 
     def covers(self, paused: Collection[str]) -> bool:
-        """Whether all queues that are not paused are empty, and the end of that will be told."""
+        """Whether all queues that are not paused are empty and the next job will be noticed."""
         return self._way.covers(paused)
 
     def arm(self, paused: Collection[str], numbers: Callable[[int], int], *, busy: bool) -> float:
-        """Wait for jobs in every queue that is not paused, as far as that is granted.
+        """Wait for jobs in every queue that is not paused, as far as the server allows.
 
         Args:
-            numbers: sets so many sequence numbers aside for what may arrive; returns the first.
+            numbers: reserves that many sequence numbers; returns the first.
             busy: jobs are running here.
 
         Returns:
@@ -101,7 +101,7 @@ class Waiting:
             if refused:
                 refusal.tell()
                 return POLL
-            # Is it the server that is away? The other connection tells.
+            # If the server is down, the main connection will notice.
             return 0.0
         if self._way is self._waits:
             return BUSY_BEAT if busy else BLOCK
@@ -115,7 +115,7 @@ class Waiting:
         return self._way is self._waits
 
     def disarm(self, command: Wire) -> list[Arrival]:
-        """Wait no more; returns what arrived before. The *command* connection is used for it."""
+        """Stop waiting, over the *command* connection; returns what arrived before."""
         self._watch.disarm()
         arrivals = self._waits.disarm(command)
         if not self._few:
@@ -134,10 +134,10 @@ class Waiting:
         return []
 
     def close(self) -> bool:
-        """Close the connections. What a claim delivered meanwhile stays in its list.
+        """Close the connections. Jobs that a claim has delivered in the meantime stay in its list.
 
         Returns:
-            Whether it is certain that nothing has been delivered that is not known here.
+            Whether it is certain that there are no such jobs.
         """
         self._watch.close()
         return self._waits.close()

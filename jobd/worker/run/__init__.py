@@ -1,1 +1,1 @@
-"""Running jobs: the threads, and how each execution ends."""
+"""Running jobs: the threads, and the outcome of each execution."""

@@ -1,7 +1,7 @@
-"""The asyncio thread: runs what jobs return to be awaited, as those that are ``async def`` do.
+"""The asyncio thread: runs the awaitables that jobs return, as ``async def`` jobs do.
 
-One event loop per worker, started by the first such job. The job thread waits for the coroutine,
-so that concurrency, middleware, retries and shutdown are the same for both kinds of job.
+There is one event loop per worker, started by the first such job. The job thread waits for the
+coroutine, so concurrency, middleware, retries and shutdown are the same for both kinds of job.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Coroutines:
         forks.on_copy(self._copied)
 
     def run(self, awaitable: Awaitable[object], seconds: float | None = None) -> object:
-        """Run it to its end, with the context variables of the caller, who finds there afterwards
-        what it has set.
+        """Run *awaitable* to its end in the caller's context; context variables that it sets are
+        visible to the caller afterwards.
 
         Args:
-            seconds: that it may take.
+            seconds: its time limit.
 
         Raises:
             JobTimeout: it took longer, and was cancelled.
@@ -52,7 +52,7 @@ class Coroutines:
         try:
             raise error
         finally:
-            # Its traceback has this frame: with them in it, all that the job had would stay.
+            # The traceback refers to this frame, which would keep the job's objects alive.
             del error, run
 
     def cancel_all(self) -> None:
@@ -87,29 +87,29 @@ class Coroutines:
         return self._loop
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until the worker stops: a job whose tasks leave by ``sys.exit``, or which stops the loop,
-        must not end it for the others."""
+        """Run the loop until the worker stops, even if a job stops the loop or a task of it calls
+        ``sys.exit``."""
         self._thread = threading.get_ident()
         while not self._stopping:
             try:
                 loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as error:
-                forks.end(error)  # else it is in the result of that task as well
+                forks.end(error)  # in the worker itself, the task's result has it, too
 
     def _copied(self) -> None:
-        """A coroutine has forked, perhaps, and this is the copy. It may finish its step, but none
-        of the other coroutines may go on in it: they do in the worker."""
+        """Called in a forked process. If a coroutine has forked it, that one may finish its step,
+        but the others may not run here: they continue in the worker."""
         loop = self._loop
         if loop is not None and threading.get_ident() == self._thread:
             task = asyncio.current_task(loop)
-            # The standard library's loops have it, and no other way to what is due in this turn.
+            # Private to the standard library's loops; there is no public way to clear it.
             getattr(loop, "_ready", deque()).clear()
             loop.call_soon(_end_copy, task)
 
 
 class _Run:
-    """One awaitable on its way: what comes of it goes not through its task, but past it, so that
-    no exception is kept by what its own traceback refers to."""
+    """One running awaitable. Its result bypasses the task, so that no exception is kept alive by
+    an object to which its own traceback refers."""
 
     def __init__(self, awaitable: Awaitable[object], seconds: float | None) -> None:
         self.ended = threading.Event()
@@ -153,7 +153,7 @@ async def _limited(result: Awaitable[object], seconds: float) -> object:
 
 
 def _innermost(coroutine: object) -> types.FrameType | None:
-    """Where it is: in what it awaits, if that is a coroutine."""
+    """The frame of the innermost coroutine that *coroutine* awaits."""
     while hasattr(inner := getattr(coroutine, "cr_await", None), "cr_frame"):
         coroutine = inner
     frame: types.FrameType | None = getattr(coroutine, "cr_frame", None)
@@ -162,7 +162,7 @@ def _innermost(coroutine: object) -> types.FrameType | None:
 
 def _end_copy(task: asyncio.Task[object] | None) -> None:
     if task is not None and not task.done():
-        forks.end(JobdError("what an async job forks cannot await: the loop is the worker's"))
+        forks.end(JobdError("a process forked by an async job cannot await in the worker's loop"))
     forks.end(task.exception() if task is not None and not task.cancelled() else None)
 
 

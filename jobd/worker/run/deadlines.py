@@ -1,11 +1,11 @@
-"""Time limits of jobs: one that has run too long gets ``JobTimeout`` raised in its thread.
+"""Time limits of jobs: a job that has run too long gets ``JobTimeout`` raised in its thread.
 
-No thread can be killed. The exception comes when the thread next runs Python code: at once in most
-jobs, and not before a call into C returns. What a job does in spite of it, the master sees on the
-scoreboard, and replaces the worker (jobd/master/health/overdue_jobs.py).
+Threads cannot be killed. The exception is raised when the thread next runs Python code: at once in
+most jobs, but not before a call into C returns. If the job keeps running, the master sees it on the
+scoreboard and replaces the worker (jobd/master/health/overdue_jobs.py).
 
-When the worker leaves, such a job is abandoned: the main thread says how it ended, and its own
-thread does so no more. Which of the two it is, is decided under one lock.
+When the worker stops, such a job is abandoned: the main thread decides how it ended, and its own
+thread no longer does. A lock ensures that only one of them decides.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _NEVER = float("inf")
 
 @dataclass(slots=True, eq=False)
 class Limit:
-    """One limit, while what it limits goes on. All times are monotonic seconds.
+    """One active time limit. All times are monotonic seconds.
 
     Attributes:
-        ident: of the thread.
-        job: what it runs; None outside a worker.
-        seconds: that it may take.
-        end: when they are over.
+        ident: the thread's.
+        job: the job that it runs; None outside a worker.
+        seconds: the limit.
+        end: when it expires.
         raised_at: when JobTimeout was raised, 0.0 before.
-        abandoned: somebody else says how the job ended.
+        abandoned: the main thread decides how the job ended.
     """
 
     ident: int
@@ -52,7 +52,7 @@ class Deadlines:
     """The time limits of the jobs that run now.
 
     Args:
-        on_earlier: called by a job's thread when the next deadline has come nearer.
+        on_earlier: called by a job's thread when the next deadline has moved forward.
     """
 
     def __init__(self, on_earlier: Callable[[], None]) -> None:
@@ -65,8 +65,8 @@ class Deadlines:
         """Call *function* in this thread, and raise JobTimeout if it takes more than *seconds*.
 
         Raises:
-            JobTimeout: it did. It may come a moment after *function* has returned.
-            Shutdown: it has been abandoned.
+            JobTimeout: it took longer; may be raised just after *function* has returned.
+            Shutdown: the job has been abandoned.
         """
         thread = threading.current_thread()
         job = thread.job if isinstance(thread, JobThread) else None
@@ -78,10 +78,10 @@ class Deadlines:
             finally:
                 self._end(limit)
         except JobTimeout as error:
-            # It may have come in the middle of that, in any line of it; it comes only once.
+            # It may have been raised in any line of `_end`; it is raised only once.
             self._end(limit)
             late = limit.raised_at or time.monotonic() >= limit.end
-            if late and type(error) is JobTimeout:  # else the job has raised it by itself
+            if late and type(error) is JobTimeout:  # otherwise the job itself has raised it
                 error.args = (f"the job took longer than its timeout of {seconds:g} s",)
             raise
 
@@ -97,7 +97,7 @@ class Deadlines:
         with self._lock:
             self._limits.pop(limit.ident, None)
             if limit.raised_at:
-                _raise_in(limit.ident, None)  # it may still be on its way
+                _raise_in(limit.ident, None)  # it may still be pending
             abandoned = limit.abandoned
         _show(0.0)
         if abandoned:
@@ -108,7 +108,7 @@ class Deadlines:
 
     @property
     def next(self) -> float:
-        """When :meth:`enforce` has something to do (monotonic s)."""
+        """When :meth:`enforce` must be called next (monotonic s)."""
         with self._lock:
             return self._next()
 
@@ -124,13 +124,13 @@ class Deadlines:
                     _raise_in(limit.ident, JobTimeout)
 
     def overdue(self, now: float) -> list[Limit]:
-        """What still runs although its deadline has passed."""
+        """The limits of jobs that still run after their deadline."""
         with self._lock:
             return self._overdue(now)
 
     def abandon(self, now: float) -> list[Limit]:
-        """As :meth:`overdue`, and from now on it is for the caller to say how those jobs ended.
-        Should one end after all, its thread gets Shutdown and says nothing."""
+        """As :meth:`overdue`; from now on the caller decides how those jobs ended. If one still
+        ends, its thread gets Shutdown and reports nothing."""
         with self._lock:
             overdue = self._overdue(now)
             for limit in overdue:
@@ -141,7 +141,7 @@ class Deadlines:
         return [limit for limit in self._limits.values() if limit.end <= now]
 
     def _renew(self) -> None:
-        # A job has forked, perhaps in a moment when another thread held the lock.
+        # A job has forked, perhaps while another thread held the lock.
         self._lock = threading.Lock()
 
 
@@ -152,7 +152,7 @@ def _show(deadline: float) -> None:
 
 
 def _raise_in(ident: int, exception: type[BaseException] | None) -> None:
-    """Have *exception* raised in a thread; None takes back one that has not arrived."""
+    """Have *exception* raised in a thread; None cancels a pending one."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(ident), ctypes.py_object(exception) if exception else None
     )

@@ -1,7 +1,7 @@
-"""The executor: what happens around the function of one job.
+"""The executor: runs one job.
 
 From the outside in: the log context, the retry guard (every exception ends here), the server
-middleware, the function. It says how the job is to be ended in Redis and sends nothing itself.
+middleware, the function. It decides how the job ends in Redis but sends nothing itself.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ class Executor:
         self._deadlines = deadlines
         self._metrics = metrics if config.metrics else None
         self._log = log.get("jobd.job")
-        # The fetcher flushes before it acknowledges: a job whose end is in Redis is in the log.
+        # The fetcher flushes before it acknowledges: a job that has ended in Redis is in the log.
         self._log_done = log.get_held("jobd.job")
-        # Asked once: a line that is not written must not cost its arguments.
+        # Read once, so that lines that are not written do not cost their arguments.
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
         self._timed = self._verbose or config.metrics
         self._retry = Retry(app, config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
-        """Run *job*. To be called in a context of its own, which is gone when it has ended.
+        """Run *job*. Call it in a context of its own, discarded afterwards.
 
         Returns:
-            None when it is done, else the call that ends it.
+            None if it succeeded, else the call that ends it.
 
         Raises:
-            Shutdown: it was cut short at the stop deadline, after it had been given back.
+            Shutdown: it was interrupted at the stop deadline, after it had been returned.
         """
         try:
             work = payload.parse(job.payload)
@@ -102,7 +102,7 @@ class Executor:
             return None
 
     def report(self, error: BaseException, about: dict[str, object]) -> None:
-        """Tell the application's error handlers."""
+        """Call the application's error handlers."""
         forks.end(error)
         for handler in self._error_handlers:
             try:
@@ -127,7 +127,7 @@ class Executor:
         def call() -> object:
             end = time.monotonic() + seconds
             result = self._call(definition, work)
-            # The exception would not reach a thread that waits for a coroutine.
+            # JobTimeout would not reach a thread that waits for a coroutine.
             left = end - time.monotonic()
             return finished(definition.name, result, partial(self._coroutines.run, seconds=left))
 
@@ -144,10 +144,10 @@ class Executor:
         return result
 
     def fail(self, job: Claimed, error: BaseException, began: float) -> Settlement:
-        """How *job* is to be ended, which *error* befell and whose own thread does not say so.
+        """Decide how *job* ends after *error*, on behalf of its own thread.
 
         Args:
-            began: when it did (monotonic s).
+            began: when the job started (monotonic s).
         """
         return Context().run(self._fail, job, error, began)
 
@@ -158,7 +158,7 @@ class Executor:
         return self._failed(job, definition, error, began)
 
     def give_up(self, job: Claimed, why: str) -> Settlement:
-        """How *job* is to be ended, of which :meth:`execute` has raised an error called *why*."""
+        """Decide how *job* ends after :meth:`execute` raised an error of the class *why*."""
         return self._retry.unexplained(job, why)
 
     def _failed(
@@ -170,10 +170,10 @@ class Executor:
             settlement = self._retry.failed(job, definition, error)
             about = payload.decode(job.payload)
         except JobdError as second:
-            # A field that no execution needs is broken, e.g. a number out of any range.
+            # A field that execution does not need is invalid, e.g. a number out of range.
             self._log.error("job_malformed", queue=job.queue, error=str(second))
             settlement = self._retry.malformed(job, second)
-        # For an unknown one anybody could make up any number of names.
+        # Not for unknown jobs: clients could create any number of names.
         if definition is not None and self._metrics is not None:
             self._metrics.failed(_counted_as(definition.name, about.get("wrapped")))
         said = {
@@ -193,7 +193,7 @@ class Executor:
 
 def _counted_as(name: str, wrapped: object) -> str:
     """The name under which an execution of the job *name* is counted: as in Sidekiq, that of the
-    job that it wraps, if the payload says one."""
+    wrapped job, if the payload has one."""
     return wrapped if type(wrapped) is str and 0 < len(wrapped) <= exceptions.MAX_CLASS else name
 
 
@@ -207,12 +207,12 @@ OUR_FILES = frozenset(
         finished.__code__,
     )
 )
-"""What stands between a job's thread and its function, and says nothing about the job."""
+"""Our files between a job's thread and its function, left out of tracebacks."""
 
 
 def _leave_us_out(error: BaseException) -> None:
-    """Have the traceback begin in the job."""
+    """Make the traceback begin in the job."""
     tb = exceptions.traceback_of(error)
     while tb is not None and tb.tb_next and tb.tb_frame.f_code.co_filename in OUR_FILES:
         tb = tb.tb_next
-    BaseException.with_traceback(error, tb)  # the error's own class may say otherwise
+    BaseException.with_traceback(error, tb)  # the error's class may override it

@@ -1,7 +1,7 @@
 """The pool: the threads that run jobs.
 
-The threads take claimed jobs from one queue in order. Each shows on the scoreboard which job it
-runs, so that the master can tell after a crash which jobs had started.
+The threads take claimed jobs from one queue in order. Each shows its current job on the scoreboard,
+so that the master can tell after a crash which jobs had started.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ GiveUp = Callable[[Claimed, str], Settlement]
 
 
 LOOK = 0.02
-"""Seconds between looks whether an interrupted thread is done."""
+"""Seconds between checks whether an interrupted thread is done."""
 
 
 class Working(NamedTuple):
-    """A job that runs: the thread's name, the job, and its start in monotonic ns."""
+    """A running job: the thread's name, the job, and its start in monotonic ns."""
 
     thread: str
     job: Claimed
@@ -43,8 +43,8 @@ class Working(NamedTuple):
 
 
 def cut_short() -> bool:
-    """Whether this thread's job is somebody else's by now, so that what it raises is no failure.
-    Only that tells: a job may raise Shutdown, or anything else, by itself."""
+    """Whether this thread's job has been taken from it, so that an exception is not a failure.
+    The exception cannot tell: a job may raise Shutdown itself."""
     thread = threading.current_thread()
     return isinstance(thread, JobThread) and thread.cut_short
 
@@ -53,10 +53,10 @@ class JobThread(threading.Thread):
     """Runs jobs until it is interrupted or the process ends.
 
     Attributes:
-        job: what it runs now.
-        cut_short: its job has been given back, or has failed by word of the main thread. Set
-            before the thread is told, and never unset: the process is about to leave.
-        lost: it has ended, and its job is settled.
+        job: the running job.
+        cut_short: the main thread has returned its job or made it fail. Set before the thread is
+            interrupted, and never unset: the process is about to exit.
+        lost: the thread has ended, and its job is settled.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class JobThread(threading.Thread):
         return Working(self.name, job, started) if job is not None else None
 
     def show_deadline(self, at: float) -> None:
-        """Show until when the running job may run (monotonic s); 0 for any time."""
+        """Show the deadline of the running job (monotonic s); 0 for none."""
         self._words[self._at + DEADLINE] = int(at * 1e9)
 
     def run(self) -> None:
@@ -128,8 +128,8 @@ class JobThread(threading.Thread):
                     return
 
     def _failed(self, error: BaseException) -> None:
-        """No error of the job (`execute` deals with those), but ours, or one that cannot even be
-        looked at. The thread goes on, and so must the job."""
+        """Handle an error of ours, or one that cannot even be inspected (`execute` handles those of
+        the job). The thread continues, so the job must be ended."""
         why = class_of(error)
         job = self.abandon(why)
         logger = log.get("jobd.pool").bind(**job_name.log_fields(job.payload if job else b""))
@@ -139,8 +139,8 @@ class JobThread(threading.Thread):
             logger.error("job_thread_failed", error=why, unreadable=class_of(second))
 
     def abandon(self, why: str) -> Claimed | None:
-        """Have the job that it runs, if any, end in the dead set: in flight it would keep its place
-        for as long as this process lives."""
+        """Move the running job, if any, to the dead set: it would otherwise stay in flight for as
+        long as this process lives."""
         if (job := self.job) is not None:
             self._settle(self._give_up(job, why))
         self.job = None
@@ -162,11 +162,11 @@ class Pool:
         """Start the threads.
 
         Args:
-            execute: runs one job; returns how it is to be ended in Redis, or None when it is done.
-            finish: told a job that is done.
-            settle: told the end of any other.
-            give_up: how a job is to be ended whose execution ended with an error of our own; told
-                the name of that.
+            execute: runs one job; returns how it ends in Redis, or None if it succeeded.
+            finish: called with a job that succeeded.
+            settle: called with the end of any other job.
+            give_up: decides how a job ends if an error of ours ended its execution; called with
+                the job and the name of the error.
         """
 
         def make(number: int) -> JobThread:
@@ -178,16 +178,15 @@ class Pool:
             thread.start()
 
     def replace_lost(self, *, start: bool) -> None:
-        """Notice threads that have ended, which none should: settle their jobs, and start others
-        in their place.
+        """Detect threads that have ended, which none should: settle their jobs and replace them.
 
         Args:
-            start: False where no thread is to be started any more.
+            start: whether to start new threads.
         """
         alive = set(os.listdir("/proc/self/task"))  # noqa: PTH208 - many names, and no paths
         logger = log.get("jobd.pool")
         for number, thread in enumerate(self._threads):
-            # A thread that C code has ended is alive to Python.
+            # A thread ended by C code is still alive for Python.
             if (thread.is_alive() and str(thread.native_id) in alive) or thread.cut_short:
                 continue
             if not thread.lost:
@@ -214,11 +213,11 @@ class Pool:
         return max(self._page.sequences(), default=0)
 
     def working(self) -> list[Working]:
-        """The jobs that run now."""
+        """The running jobs."""
         return [working for thread in self._threads if (working := thread.working)]
 
     def take_back(self) -> list[Claimed]:
-        """Take all jobs that have not started, in order; no thread will run them any more."""
+        """Remove and return all jobs that have not started, in order."""
         taken: list[Claimed] = []
         while True:
             try:
@@ -228,10 +227,10 @@ class Pool:
             taken.append(job)
 
     def interrupt(self) -> None:
-        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job: all that there are
-        have been given back.
+        """Raise :class:`~jobd.errors.Shutdown` in every thread that runs a job, after all jobs have
+        been returned.
 
-        A thread that is inside a C call gets it when that call returns.
+        A thread inside a C call gets it when that call returns.
         """
         for thread in self._threads:
             thread.cut_short = True
@@ -242,14 +241,10 @@ class Pool:
                 )
 
     def ended(self, timeout: float) -> bool:
-        """Wait until no thread runs a job any more.
-
-        Returns:
-            Whether that was so within *timeout* seconds.
-        """
+        """Wait at most *timeout* seconds until no thread runs a job; returns whether none does."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
-            # One whose job ended just before sleeps until there is another job: it is done, too.
+            # A thread whose job ended just before waits for another one: it is done, too.
             while thread.busy and (left := deadline - time.monotonic()) > 0:
                 thread.join(min(left, LOOK))
         return not any(thread.busy for thread in self._threads)

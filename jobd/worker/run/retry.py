@@ -1,8 +1,8 @@
-"""What becomes of a job that failed: another attempt, the dead set, or nothing.
+"""Retries: a failed job is retried, moved to the dead set, or discarded.
 
-The life of most failing jobs: a deploy brings a bug, jobs raise, the retries spread out while
-somebody mends it, the next attempt succeeds and nobody has lost any work. Twenty-five attempts take
-about three weeks; what still fails then is kept in the dead set for a person to look at.
+A typical case: a deploy introduces a bug, jobs raise, the retries spread out while the bug is
+fixed, the next attempt succeeds, and no work is lost. Twenty-five attempts take about three weeks;
+jobs that still fail are kept in the dead set for inspection.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ MILLISECONDS_FROM = 100_000_000_000
 """A time above this (the year 5138 in seconds) is in milliseconds, as Sidekiq 8 writes them."""
 
 LAST_TIME = 1e16
-"""No time, in milliseconds, is later."""
+"""The latest valid time, in milliseconds."""
 
 LONGEST_DELAY = 100 * 365 * 86400
-"""Seconds; a ``retry_in`` that answers more is mistaken (infinity would mean never)."""
+"""Seconds; a larger result of ``retry_in`` is invalid (infinity would mean never)."""
 
 SLOWEST_COUNT = 200
-"""Retries after which the delay, then of half a century, grows no more. What another program has
-written as their number may be larger than any time."""
+"""Retry count after which the delay, then half a century, stops growing. Other programs may have
+written any number."""
 
 MOST_FRAMES = 1000
-"""Lines of a backtrace that are kept of a job that wants all; the innermost."""
+"""Most lines of a backtrace kept for a job that wants all; the innermost."""
 
 OnError = Callable[[BaseException, dict[str, Any]], None]
 
@@ -54,15 +54,15 @@ def default_delay(count: int) -> int:
 
 
 def jitter(count: int) -> int:
-    """Whole seconds from 0 to ``10 (count + 1) - 1``, so that a wave of failures spreads out."""
+    """Random whole seconds from 0 to ``10 (count + 1) - 1``, to spread out a wave of failures."""
     return random.randrange(10 * (count + 1))
 
 
 def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
-    """The innermost *wanted* lines of the traceback, innermost first as Ruby has them.
+    """The innermost *wanted* lines of the traceback, innermost first as in Ruby.
 
     Args:
-        wanted: True for all, a number for so many; anything else keeps none.
+        wanted: True for all, or a number of lines; anything else keeps none.
     """
     if wanted is not True and (type(wanted) is not int or wanted <= 0):
         return None
@@ -72,11 +72,11 @@ def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
 
 
 class Retry:
-    """Decides, and packs the decision for the fetcher.
+    """Decides how a failed job ends, and packs that as a call for the fetcher.
 
     Args:
-        app: whose death handlers are told.
-        on_error: told exceptions of the application's own hooks.
+        app: whose death handlers are called.
+        on_error: called with exceptions of the application's own hooks.
     """
 
     def __init__(self, app: App, config: Config, inflight: InFlight, on_error: OnError) -> None:
@@ -86,7 +86,7 @@ class Retry:
         self._on_error = on_error
 
     def malformed(self, job: Claimed, error: JobdError) -> Settlement:
-        """For bytes that are no job: the dead set, with the error noted where there is a place."""
+        """Move a malformed payload to the dead set, with the error noted if it has room for it."""
         return self._bury(
             job,
             transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
@@ -94,12 +94,12 @@ class Retry:
         )
 
     def unexplained(self, job: Claimed, why: str) -> Settlement:
-        """For a job whose failure could not be dealt with: the dead set, for a person to look at.
+        """Move a job whose failure could not be handled to the dead set.
 
         Args:
-            why: what kept us from it.
+            why: the reason.
         """
-        error = JobdError(f"how it failed could not be noted: {why}; the worker's log has it")
+        error = JobdError(f"the failure could not be recorded: {why}; see the worker's log")
         return self._bury(
             job,
             transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
@@ -109,7 +109,7 @@ class Retry:
     def failed(
         self, job: Claimed, definition: Definition | None, error: BaseException
     ) -> Settlement:
-        """For a job that raised. *definition* is None where its class is unknown here."""
+        """Retry, bury or discard a job that raised. *definition* is None for an unknown class."""
         fields = payload.decode(job.payload)
         options = definition.options if definition is not None else {}
         retry = _option("retry", fields, options, default=True)
@@ -136,14 +136,14 @@ class Retry:
         return Settlement(job, call, "retry")
 
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
-        """Whether there are no attempts left; a time window replaces the number of them."""
+        """Whether no attempts are left; a time window (``retry_for``) replaces their number."""
         window = fields.get("retry_for")
         if isinstance(window, int | float) and not isinstance(window, bool):
             first = fields.get("failed_at")
             if first is None:
                 return False
             if not isinstance(first, int | float) or not abs(first) < LAST_TIME:
-                return True  # What another program wrote there is no time.
+                return True  # another program has written an invalid time
             if first > MILLISECONDS_FROM:
                 first /= 1000
             # As a sum it could be too large for a float.
@@ -158,7 +158,7 @@ class Retry:
         fields: dict[str, Any],
         error: BaseException,
     ) -> Any:
-        """Seconds, or one of the sentinels."""
+        """The delay in seconds, or DISCARD or KILL."""
         if definition is not None and definition.retry_in is not None:
             delay = self._ask("retry_in", fields, definition.retry_in, count, error, fields)
             if delay is DISCARD or delay is KILL:
@@ -208,8 +208,8 @@ class Retry:
     def _ask(
         self, what: str, fields: dict[str, Any], function: Callable[..., Any], *args: Any
     ) -> Any:
-        """What a *function* of the application answers; None where it raises, which is reported:
-        whatever it is, the job goes on."""
+        """Call a *function* of the application. If it raises, report that and return None: the job
+        must still be ended."""
         try:
             answer = function(*args)
             refuse_unrun(what, answer)
@@ -222,7 +222,7 @@ class Retry:
 
 
 def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:
-    """An option: as the payload says, else as the job's definition says, else *default*."""
+    """An option: from the payload, else from the job's definition, else *default*."""
     for source in (fields, options):
         value = source.get(name)
         if value is not None:
@@ -231,8 +231,8 @@ def _option(name: str, fields: dict[str, Any], options: Any, default: object = N
 
 
 def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
-    """*fields* as bytes, with what the application may have changed in them; as they were *noted*
-    where it has put into them what is not JSON, or has left no job of them."""
+    """*fields* as bytes, including changes by the application; *noted* if those left invalid JSON
+    or no valid job."""
     if not isinstance(fields.get("class"), str) or not isinstance(fields.get("args"), list):
         return noted
     try:

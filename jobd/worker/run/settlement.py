@@ -1,4 +1,4 @@
-"""How a job that did not simply succeed is ended in Redis."""
+"""The settlement: how a job that did not succeed ends in Redis."""
 
 from __future__ import annotations
 
