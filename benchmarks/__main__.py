@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
-from benchmarks.bench import FAILURES, Bench
-from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import figures
-from benchmarks.plan import Plan
-from benchmarks.publish import publish
-from benchmarks.tables import Table, tables
+from benchmarks.report.figures import figures
+from benchmarks.report.publish import publish
+from benchmarks.report.summary import machine, write
+from benchmarks.report.tables import Table, tables
+from benchmarks.run.bench import FAILURES, Bench
+from benchmarks.run.contenders import CONTENDERS
+from benchmarks.run.plan import Plan
 
 MEASURES = (
     "limits",
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         if contender.missing:
             print(f"without {contender.name}: {contender.missing}")
     with Bench(options.redis) as bench:
-        machine = report.machine(bench.server)
-    print(f"load average {machine['load']}, {machine['cores']} cores")
+        where = machine(bench.server)
+    print(f"load average {where['load']}, {where['cores']} cores")
     measured: dict[str, Any] = {}
     reached: list[dict[str, Any]] = []
     written: list[Path] = []
@@ -67,14 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
         reached = [{**asdict(each), "passed": each.passed} for each in figures(measured)]
         _show(name, measured[name], tables(measured, reached))
         summary = {
-            "machine": machine,
+            "machine": where,
             "rounds": plan.rounds,
             "quick": plan.quick,
             "figures": reached,
             "measured": measured,
         }
         # After each of them: a run that is interrupted has not been for nothing.
-        written = report.write(options.results, summary)
+        written = write(options.results, summary)
     print(f"\n{tables({}, reached)['figures'].text()}")
     for path in written:
         print(f"written: {path}")

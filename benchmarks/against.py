@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import RESULTS
-from benchmarks.bench import ROOT
-from benchmarks.compare import LEAST, Comparison, Rows, compare, rows, table
+from benchmarks.report.compare import LEAST, Comparison, Rows, compare, rows, table
+from benchmarks.run.bench import ROOT
 
 MEASURES = (
     "drains",

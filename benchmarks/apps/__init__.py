@@ -3,7 +3,7 @@
 Each defines ``push(workload, n)``, one job a call in the usual way, and ``push_bulk(workload, n)``,
 the fastest way that the tool documents; both may return the seconds that count, where these are
 not simply the seconds that the call took. ``push_stamp(at)`` pushes one job that notes when it
-started (:mod:`benchmarks.stamps`). The worker commands load the same module.
+started (:mod:`benchmarks.load.stamps`). The worker commands load the same module.
 """
 
 from __future__ import annotations

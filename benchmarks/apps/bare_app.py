@@ -6,9 +6,9 @@ import time
 
 import redis
 
-from benchmarks import work
 from benchmarks.apps import URL
-from benchmarks.waiter import QUEUE
+from benchmarks.apps.waiter import QUEUE
+from benchmarks.load import work
 from jobd.wire import payload
 from jobd.wire.options import DEFAULTS
 

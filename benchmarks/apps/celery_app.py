@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import Celery, group
 
-from benchmarks import stamps, work
 from benchmarks.apps import URL
+from benchmarks.load import stamps, work
 
 app = Celery("bench", broker=URL)
 app.conf.task_ignore_result = True

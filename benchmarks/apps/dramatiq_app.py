@@ -7,8 +7,8 @@ import logging
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from benchmarks import stamps, work
 from benchmarks.apps import QUIET, URL
+from benchmarks.load import stamps, work
 
 dramatiq.set_broker(RedisBroker(url=URL))
 if QUIET:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from huey import RedisHuey
 
-from benchmarks import stamps, work
 from benchmarks.apps import URL
+from benchmarks.load import stamps, work
 
 huey = RedisHuey("bench", url=URL)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from benchmarks import stamps, work
 from benchmarks.apps import URL
+from benchmarks.load import stamps, work
 from jobd import configure, job
 
 configure(URL)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import redis
 import rq
 
-from benchmarks import stamps, work
 from benchmarks.apps import URL
+from benchmarks.load import stamps, work
 
 _queue = rq.Queue("bench", connection=redis.Redis.from_url(URL))
 _AT_ONCE = 1000

@@ -10,8 +10,8 @@ from functools import cache
 
 from taskiq_redis import ListQueueBroker
 
-from benchmarks import stamps, work
 from benchmarks.apps import URL
+from benchmarks.load import stamps, work
 
 broker = ListQueueBroker(URL, queue_name="bench")
 

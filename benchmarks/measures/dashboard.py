@@ -1,4 +1,4 @@
-"""The dashboard in front of a large installation (benchmarks/backlog.py), as its users see it.
+"""The dashboard in front of a large installation (benchmarks/load/backlog.py), as its users see it.
 
 ``jobd web`` runs as a process of its own. Every page is asked for in turn, one after the other, so
 that some find what another one has read a moment ago and others do not; then come the long actions,
@@ -21,11 +21,11 @@ from typing import Any
 
 import redis as redis_py
 
-from benchmarks import backlog, beats, sights
-from benchmarks.backlog import QUEUE, SMALL, Sizes
-from benchmarks.bench import Bench
-from benchmarks.plan import Plan, Result, percentile
-from benchmarks.visitor import Answer, OpenPage, Visitor, first_visit
+from benchmarks.load import backlog, beats, sights
+from benchmarks.load.backlog import QUEUE, SMALL, Sizes
+from benchmarks.load.visitor import Answer, OpenPage, Visitor, first_visit
+from benchmarks.run.bench import Bench
+from benchmarks.run.plan import Plan, Result, percentile
 from jobd.store import scripts
 
 PAGES_OPEN = 50

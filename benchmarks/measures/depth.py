@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, Samples, medians, note, ratio
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result, Samples, medians, note, ratio
 
 _BURSTS = {1_000: 10, 10_000: 10, 100_000: 3}
 """Shorter queues are drained so often in a round; the median counts."""

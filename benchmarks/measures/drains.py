@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import FAILURES, Bench, NotReadyError
-from benchmarks.contenders import Contender
-from benchmarks.plan import Plan, Result, Samples, medians, note
+from benchmarks.run.bench import FAILURES, Bench, NotReadyError
+from benchmarks.run.contenders import Contender
+from benchmarks.run.plan import Plan, Result, Samples, medians, note
 
 
 def name_of(contender: str, processes: int, workload: str) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import time
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, Samples, medians, note, percentile
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result, Samples, medians, note, percentile
 from jobd.jobs.client import Client
 from jobd.wire import payload
 from jobd.wire.options import DEFAULTS

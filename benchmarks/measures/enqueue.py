@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import FAILURES, Bench
-from benchmarks.plan import Plan, Result, Samples, medians, note
+from benchmarks.run.bench import FAILURES, Bench
+from benchmarks.run.plan import Plan, Result, Samples, medians, note
 
 WAYS = {"single": (1, "push"), "bulk": (1, "push_bulk"), "four": (4, "push")}
 

@@ -12,9 +12,9 @@ from statistics import median
 
 import psutil
 
-from benchmarks.bench import FAILURES, Bench
-from benchmarks.contenders import JOBD, Contender
-from benchmarks.plan import Plan, Result
+from benchmarks.run.bench import FAILURES, Bench
+from benchmarks.run.contenders import JOBD, Contender
+from benchmarks.run.plan import Plan, Result
 
 _SETTLE = 8.0
 """Seconds until a daemon has come to rest."""

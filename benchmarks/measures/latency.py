@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from json import loads
 
-from benchmarks.bench import FAILURES, Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, Samples, median_of, note, percentile
+from benchmarks.run.bench import FAILURES, Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result, Samples, median_of, note, percentile
 
 _BLOCK = 50
 _BLOCKS = 20
@@ -58,7 +58,7 @@ def measure(bench: Bench, plan: Plan) -> Result:
 
 
 def _pair(bench: Bench, blocks: int, waits: dict[str, list[float]], ratios: Samples) -> None:
-    waiter = [[sys.executable, "-m", "benchmarks.waiter"]]
+    waiter = [[sys.executable, "-m", "benchmarks.apps.waiter"]]
     with (
         bench.workers(JOBD, 1),
         bench.processes(waiter),
@@ -77,7 +77,7 @@ def _pair(bench: Bench, blocks: int, waits: dict[str, list[float]], ratios: Samp
 @contextmanager
 def _pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.pace", name],
+        [sys.executable, "-m", "benchmarks.load.pace", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=bench.environment(),

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.bench import Bench
-from benchmarks.plan import Plan, Result, Samples, medians, note
+from benchmarks.run.bench import Bench
+from benchmarks.run.plan import Plan, Result, Samples, medians, note
 from jobd.store.connection import connect
 from jobd.store.pipeline import Wire
 from jobd.store.protocol import pack

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psutil
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result
 
 _BATCH = 100_000
 _WARM_UP = 3

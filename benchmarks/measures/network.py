@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, Samples, medians, note, ratio
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result, Samples, medians, note, ratio
 
 DELAYS = (0, 1, 5, 50)
 """Milliseconds added to each round trip."""
@@ -48,7 +48,7 @@ def _relay(bench: Bench, milliseconds: int) -> Iterator[str]:
     parts = urlsplit(bench.url)
     where = [parts.hostname or "127.0.0.1", str(parts.port or 6379), str(milliseconds)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.proxy", *where],
+        [sys.executable, "-m", "benchmarks.load.proxy", *where],
         stdout=subprocess.PIPE,
         env=bench.environment(),
         cwd=bench.directory,

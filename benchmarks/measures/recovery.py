@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from benchmarks.bench import Bench
-from benchmarks.contenders import JOBD
-from benchmarks.plan import Plan, Result, percentile
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import JOBD
+from benchmarks.run.plan import Plan, Result, percentile
 from jobd.jobs.client import Client
 
 _WORKERS = 4

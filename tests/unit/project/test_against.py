@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import against, compare
-from benchmarks.compare import Comparison, rows
+from benchmarks import against
+from benchmarks.report import compare
+from benchmarks.report.compare import Comparison, rows
 
 FIRST_ROUND: dict[str, dict[str, Any]] = {
     "drains": {"samples": {"jobd/1/empty/warning": [200.0], "jobd/1/cpu/warning": [None]}},

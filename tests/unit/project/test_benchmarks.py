@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench as bench_module
-from benchmarks import plan as plan_module
-from benchmarks import publish, report
-from benchmarks.backlog import QUEUE, Sizes
-from benchmarks.bench import Bench
-from benchmarks.contenders import CONTENDERS, JOBD, Contender
-from benchmarks.figures import Figure, figures
+from benchmarks.load.backlog import QUEUE, Sizes
 from benchmarks.measures import dashboard, drains
-from benchmarks.plan import Plan, medians, percentile, ratio
-from benchmarks.tables import tables
+from benchmarks.report import publish, summary
+from benchmarks.report.figures import Figure, figures
+from benchmarks.report.tables import tables
+from benchmarks.run import bench as bench_module
+from benchmarks.run import plan as plan_module
+from benchmarks.run.bench import Bench
+from benchmarks.run.contenders import CONTENDERS, JOBD, Contender
+from benchmarks.run.plan import Plan, medians, percentile, ratio
 
 HERE = [each for each in CONTENDERS if not each.missing]
 
@@ -45,8 +45,8 @@ def test_a_report_has_a_table_and_is_json(tmp_path: Path) -> None:
     made = tables(measured, reached)
     assert "jobd" in made["drains"].text()
     assert "1 ms of CPU" in made["figures"].markdown()
-    machine = report.machine("valkey 9")
-    for path in report.write(tmp_path, {"measured": measured, "machine": machine}):
+    machine = summary.machine("valkey 9")
+    for path in summary.write(tmp_path, {"measured": measured, "machine": machine}):
         assert path.stat().st_size > 100
     assert json.loads((tmp_path / "latest.json").read_text())["measured"]["drains"]["unit"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS
-from benchmarks.plan import Samples, median_of, ratio
+from benchmarks.run.contenders import CONTENDERS
+from benchmarks.run.plan import Samples, median_of, ratio
 
 PEERS = [contender.name for contender in CONTENDERS if contender.peer]
 

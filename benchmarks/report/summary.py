@@ -10,8 +10,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot
-from benchmarks.contenders import CONTENDERS
+from benchmarks.report import plot
+from benchmarks.run.contenders import CONTENDERS
 
 
 def machine(server: str) -> dict[str, Any]:

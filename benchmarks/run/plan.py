@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.run.contenders import CONTENDERS, Contender
 
 Samples = dict[str, list[float | None]]
 """Measurements of the rounds, by name; the same index is the same round. None has failed."""

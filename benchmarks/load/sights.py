@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from benchmarks.backlog import NEEDLE, QUEUE, Sizes
-from benchmarks.visitor import Visitor
+from benchmarks.load.backlog import NEEDLE, QUEUE, Sizes
+from benchmarks.load.visitor import Visitor
 
 _SETS = ("retries", "scheduled", "dead")
 _READ = ("stats", "history", "queues", "processes", "work", "redis", "audit", "trash", "classes")

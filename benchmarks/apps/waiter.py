@@ -6,8 +6,8 @@ import time
 
 import redis
 
-from benchmarks import stamps
 from benchmarks.apps import URL
+from benchmarks.load import stamps
 
 QUEUE = "bench:waiter"
 _TAKEN = "bench:waiter:taken"

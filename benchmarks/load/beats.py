@@ -12,7 +12,7 @@ from typing import Any
 
 import redis as redis_py
 
-from benchmarks.backlog import KEYS, QUEUE, Sizes, connect, queued
+from benchmarks.load.backlog import KEYS, QUEUE, Sizes, connect, queued
 
 _BEATS = 20
 """Processes that beat each second: each of two hundred every ten seconds, as workers do."""

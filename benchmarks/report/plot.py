@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import THREADS
+from benchmarks.run.contenders import THREADS
 
 _PANELS = {
     "empty": "empty jobs",

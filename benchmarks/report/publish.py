@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot
-from benchmarks.tables import SUBJECTS, number, tables
+from benchmarks.report import plot
+from benchmarks.report.tables import SUBJECTS, number, tables
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "docs" / "benchmarks" / "result.json"
 PLOT = RESULT.with_suffix(".svg")
 PAGES = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")

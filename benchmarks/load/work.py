@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmarks.tally import ran
+from benchmarks.load.tally import ran
 
 PAYLOAD = "0123456789abcdef" * 640
 """The argument of the job with 10 KB of it."""

@@ -1,8 +1,8 @@
 """Pushes one job at a time with one contender's client and waits until it has started.
 
-``python -m benchmarks.pace NAME`` imports and connects first and says so with a line. Then, for
-each line ``COUNT SECONDS``, it pushes so many jobs, or those that it can within so many seconds,
-and answers with a JSON list: what each took from the push to the start, in µs.
+``python -m benchmarks.load.pace NAME`` imports and connects first and says so with a line. Then,
+for each line ``COUNT SECONDS``, it pushes so many jobs, or those that it can within so many
+seconds, and answers with a JSON list: what each took from the push to the start, in µs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import stamps
+from benchmarks.load import stamps
 
 _PAUSE = (0.002, 0.008)
 """Seconds between pushes: long enough for both sides to be idle again, and never in step."""

@@ -1,6 +1,6 @@
 """Pushes jobs with one contender's client and prints the seconds it took.
 
-``python -m benchmarks.produce NAME WORKLOAD JOBS push|push_bulk``: imports and connects first,
+``python -m benchmarks.load.produce NAME WORKLOAD JOBS push|push_bulk``: imports and connects first,
 says so with a line, waits for a line, pushes.
 """
 

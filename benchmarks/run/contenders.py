@@ -83,7 +83,7 @@ def _jobd(processes: int, quiet: bool) -> Commands:
 
 
 def _bare(processes: int, _quiet: bool) -> Commands:
-    return [[sys.executable, "-m", "benchmarks.bare"]] * processes
+    return [[sys.executable, "-m", "benchmarks.apps.bare_worker"]] * processes
 
 
 def _dramatiq(processes: int, _quiet: bool) -> Commands:
@@ -118,7 +118,7 @@ def _rq(processes: int, quiet: bool) -> Commands:
 
 
 def _sidekiq(processes: int, _quiet: bool) -> Commands:
-    app = str(Path(__file__).parent / "apps" / "sidekiq_app.rb")
+    app = str(Path(__file__).parents[1] / "apps" / "sidekiq_app.rb")
     return [[_script("sidekiq"), "-r", app, "-c", str(THREADS), "-q", "default"]] * processes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.tables import Table
+from benchmarks.report.tables import Table
 
 LEAST = 0.97
 """A row fails where every round is below that."""

@@ -1,8 +1,9 @@
 """A TCP relay that delays the answers of the server, as a network would.
 
-``python -m benchmarks.proxy HOST PORT MILLISECONDS`` prints the port that it listens on. Requests
-pass at once and answers wait, so that every round trip takes so much longer; any number of bytes
-may be on the way meanwhile. Two threads a connection: one reads, the other writes what is due.
+``python -m benchmarks.load.proxy HOST PORT MILLISECONDS`` prints the port that it listens on.
+Requests pass at once and answers wait, so that every round trip takes so much longer; any number
+of bytes may be on the way meanwhile. Two threads a connection: one reads, the other writes what is
+due.
 """
 
 from __future__ import annotations

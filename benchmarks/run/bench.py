@@ -16,12 +16,12 @@ from typing import Any
 
 import redis
 
-from benchmarks import stamps, tally
-from benchmarks.contenders import Contender
+from benchmarks.load import stamps, tally
+from benchmarks.run.contenders import Contender
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 POLL = 0.002
 """Seconds between looks at the tally: the resolution of all measurements of drains."""
@@ -205,7 +205,7 @@ class Bench:
 
     def produce_in(self, processes: int, name: str, workload: str, jobs: int, how: str) -> float:
         """The same in several processes at once; returns the seconds of the slowest."""
-        command = [sys.executable, "-m", "benchmarks.produce", name, workload, str(jobs), how]
+        command = [sys.executable, "-m", "benchmarks.load.produce", name, workload, str(jobs), how]
         running = [
             subprocess.Popen(
                 command,

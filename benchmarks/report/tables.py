@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.run.contenders import CONTENDERS
 
 NAMES = [each.name for each in CONTENDERS]
 WORKLOADS = ("empty", "sleep", "cpu", "payload")

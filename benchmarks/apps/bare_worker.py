@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import work
 from benchmarks.apps import URL
+from benchmarks.load import work
 from jobd.store.connection import connect
 from jobd.store.inflight import Claimed, InFlight
 from jobd.store.keys import Keys

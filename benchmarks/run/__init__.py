@@ -1,0 +1,1 @@
+"""What is measured and how: the contenders, the plan, the bench."""
