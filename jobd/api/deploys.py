@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from jobd.api.reading import hashes, text
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -71,7 +71,7 @@ class Deploys:
         minute = datetime.datetime.fromtimestamp(at // 60 * 60, datetime.UTC)
         keys = [self._api.keys.marks(at), self._api.keys.deploy_lock(label)]
         arguments: list[Argument] = [f"{minute:%Y-%m-%dT%H:%M:%SZ}", label, KEPT]
-        action = Action(self._api, "mark", f"deploy:{label[:_TOLD]}")
+        action = Change(self._api, "mark", f"deploy:{label[:_TOLD]}")
         return bool(action.call(scripts.DEPLOY, keys, arguments))
 
     def fetch(self, days: int = 1, last: datetime.date | None = None) -> list[Mark]:

@@ -22,7 +22,7 @@ from jobd.api.reading import (
     text,
     texts,
 )
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.api.stacks import Stacks, forget_stacks, read_stacks
 from jobd.errors import ArgumentError, RefusedError
 from jobd.store import scripts
@@ -122,7 +122,7 @@ class Process:
             )
         if signal == "TTIN":
             forget_stacks(self._api, [self.identity])
-        return send(self._api, Action(self._api, name, self.identity), signal, [self]) == 1
+        return send(self._api, Change(self._api, name, self.identity), signal, [self]) == 1
 
 
 class ProcessSet:
@@ -212,7 +212,7 @@ class ProcessSet:
         return read_stacks(self._api, identities)
 
     def _send_all(self, name: str, signal: Signal) -> int:
-        action = Action(self._api, name, "processes")
+        action = Change(self._api, name, "processes")
         able = [process for process in self.all() if not process.embedded]
         if signal == "TTIN":
             forget_stacks(self._api, [process.identity for process in able])
@@ -265,7 +265,7 @@ class ProcessSet:
         return found
 
 
-def send(session: Session, action: Action, signal: Signal, processes: list[Process]) -> int:
+def send(session: Session, action: Change, signal: Signal, processes: list[Process]) -> int:
     """Send a signal to processes that beat; returns how many of them still do."""
     keys = session.keys
     places = [

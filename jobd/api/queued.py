@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from jobd.api.reading import STEP_BYTES, batches
-from jobd.api.session import Action, Session
+from jobd.api.session import Change, Session
 from jobd.store import scripts
 
 FARTHER = 10_000
@@ -30,7 +30,7 @@ Call = Callable[[Placed], Any]
 """Calls a script that answers as ``unqueue.lua``, for jobs by their places and bytes."""
 
 
-def delete_queued(session: Session, action: Action, queue: str, jobs: Sequence[Job]) -> int:
+def delete_queued(session: Session, action: Change, queue: str, jobs: Sequence[Job]) -> int:
     """Delete jobs from a queue; returns how many were still there."""
     keys = [session.keys.queue(queue)]
     return act_on_queued(
@@ -67,7 +67,7 @@ def located(session: Session, queue: str, jobs: Sequence[Job]) -> Iterator[Place
         left = [one for position, one in enumerate(left, 1) if position not in places]
 
 
-def mark(action: Action) -> bytes:
+def mark(action: Change) -> bytes:
     """A text that is in no queue: no payload begins with a byte that no text has."""
     return b"\xff" + action.ref.encode()
 

@@ -22,7 +22,7 @@ from jobd.api import display
 from jobd.api.iterations import IterableState, iterable_states
 from jobd.api.queued import delete_queued
 from jobd.api.reading import decoded, mapping, number, text, texts
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -282,7 +282,7 @@ class JobRecord:
             Whether it was still there.
         """
         session = session_or_default(self._api)
-        action = Action(session, "delete", f"queue:{self.queue}")
+        action = Change(session, "delete", f"queue:{self.queue}")
         return delete_queued(session, action, self.queue, [(self.before, self.value)]) == 1
 
 

@@ -110,7 +110,7 @@ def session_or_default(api: Session | None) -> Session:
     return Session() if api is None else api
 
 
-class Action:
+class Change:
     """One change by somebody, in one step or in many.
 
     Args:

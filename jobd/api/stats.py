@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from jobd.api.queues.queues import waits
 from jobd.api.reading import MOST, answers, batches, integer, members, text
-from jobd.api.session import Action, Session
+from jobd.api.session import Change, Session
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.wire.options import DEFAULT_QUEUE
@@ -143,4 +143,4 @@ def reset(session: Session, names: tuple[Counter, ...]) -> None:
         if name not in known:
             raise ArgumentError(f"there is no total {name!r}; they are {get_args(Counter)}")
     chosen = [known[name] for name in names or get_args(Counter)]
-    Action(session, "reset", "stats").call(scripts.RESET, chosen, [])
+    Change(session, "reset", "stats").call(scripts.RESET, chosen, [])

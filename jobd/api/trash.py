@@ -17,7 +17,7 @@ from typing import cast
 from jobd.api.queued import located, mark
 from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, number, portion, text
 from jobd.api.records import JobRecord
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import ArgumentError, ConflictError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -98,7 +98,7 @@ class Deletion:
             *(keys.trash, keys.trashed(self.ref), keys.trashed_jobs(self.ref)),
             *(home, keys.queues, away),
         ]
-        action = Action(self._api, "restore", self.origin)
+        action = Change(self._api, "restore", self.origin)
         arguments: list[Argument] = [self.ref, queue, kind, BATCH]
         if edited:
             return self._restore_edited(edited, action, places, arguments)
@@ -112,7 +112,7 @@ class Deletion:
         return total
 
     def _restore_edited(
-        self, queue: str, action: Action, keys: list[str], arguments: list[Argument]
+        self, queue: str, action: Change, keys: list[str], arguments: list[Argument]
     ) -> int:
         pushed = cast(
             "bytes | None", self._api.redis.hget(self._api.keys.trashed(self.ref), "pushed")
@@ -134,7 +134,7 @@ class Deletion:
 
     def purge(self) -> int:
         """Delete the jobs for good, now; one script, O(1). Returns how many they were."""
-        return _purge(self._api, Action(self._api, "purge", self.origin), self.ref)
+        return _purge(self._api, Change(self._api, "purge", self.origin), self.ref)
 
     @property
     def _queue(self) -> str:
@@ -150,7 +150,7 @@ class Deletion:
         return sets[name]
 
 
-def _purge(session: Session, action: Action, ref: str) -> int:
+def _purge(session: Session, action: Change, ref: str) -> int:
     keys = session.keys
     places = [keys.trash, keys.trashed(ref), keys.trashed_jobs(ref)]
     return int(action.call(scripts.PURGE, places, [ref]))
@@ -230,7 +230,7 @@ class Trash:
         Returns:
             How many jobs there were.
         """
-        action, total = Action(self._api, "purge", "trash"), 0
+        action, total = Change(self._api, "purge", "trash"), 0
         end = None if seconds is None else time.monotonic() + seconds
         while refs := self._refs():
             for ref in refs:

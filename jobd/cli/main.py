@@ -187,7 +187,8 @@ def web_password(name: str, role: str, token: bool) -> int:
     Asks for a password, or reads it from standard input if that is no terminal. Only the line goes
     to standard output.
     """
-    from jobd.web.access.users import Role, hash_password, hash_token
+    from jobd.api.roles import Role
+    from jobd.web.access.users import hash_password, hash_token
 
     if not name.isprintable() or ":" in name or " " in name or not 0 < len(name) <= 100:
         raise click.UsageError("NAME may have up to 100 characters, but no spaces and no colons")

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobd.web.access.users import Role, User
+from jobd.api.roles import Role
+from jobd.web.access.users import User
 
 if TYPE_CHECKING:
     from jobd.web.app import dashboard

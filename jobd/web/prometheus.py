@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Process, QueueSummary, RedisInfo, Stats
-from jobd.web.access.users import Role
+from jobd.api.roles import Role
 from jobd.web.request import require, state_of
 from jobd.web.shared.state import State
 

@@ -9,8 +9,9 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from jobd.api import Api
+from jobd.api.roles import Role
 from jobd.text.translatable import Text
-from jobd.web.access.users import Role, User
+from jobd.web.access.users import User
 from jobd.web.http_errors import Forbidden
 from jobd.web.mount import prefix
 from jobd.web.shared.state import State

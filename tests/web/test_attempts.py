@@ -16,6 +16,7 @@ import redis as redis_py
 from starlette.requests import Request
 
 from jobd.api import Api
+from jobd.api.roles import Role
 from jobd.testing import EmbeddedServer
 from jobd.web.access import attempts as limits
 from jobd.web.access import password_cache
@@ -197,7 +198,7 @@ def test_a_password_is_known_for_some_time_only(
 
 
 def test_only_so_many_are_known() -> None:
-    known, user = password_cache.Proven(), hashing.User("vera", hashing.Role.VIEWER)
+    known, user = password_cache.Proven(), hashing.User("vera", Role.VIEWER)
     for number in range(password_cache.MOST + 10):
         known.add(f"192.0.2.{number}", "vera", "password", user)
         assert known.get("192.0.2.0", "vera", "password") == user  # used, therefore kept

@@ -17,9 +17,10 @@ import httpx2
 import pytest
 import redis as redis_py
 
+from jobd.api.roles import Role
 from jobd.errors import Exit
 from jobd.testing import EmbeddedServer
-from jobd.web.access.users import Role, Users
+from jobd.web.access.users import Users
 from tests.support.daemon import environment, wait
 from tests.web.frame import PASSWORDS, TOKEN, TOKENS, bearer, token_of, users
 from tests.web.serving import get, proxy, serving

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
+from jobd.api.roles import Role
 from jobd.errors import ConfigError
-from jobd.web.access.users import Role, User, Users, hash_password, hash_token
+from jobd.web.access.users import User, Users, hash_password, hash_token
 from jobd.web.mount import is_loopback, network, path_within, prefix
 
 DIGEST = hash_token("a token")

@@ -17,7 +17,7 @@ from jobd.api.queues.scan import QueueScan, QueueSweep
 from jobd.api.reading import BATCH, STEP, STEP_BYTES, Page, check_bounds, members, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.search.glob import sought
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -287,8 +287,8 @@ class Queue:
         )
         return cleared
 
-    def _action(self, name: str) -> Action:
-        return Action(self._api, name, f"queue:{self.name}")
+    def _action(self, name: str) -> Change:
+        return Change(self._api, name, f"queue:{self.name}")
 
 
 def _jobs(jobs: Iterable[JobRecord | bytes]) -> list[Job]:

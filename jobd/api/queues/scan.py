@@ -8,7 +8,7 @@ from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord, is_plain
 from jobd.api.search.glob import matcher
 from jobd.api.search.scans import Scan, Sweep, position, predicate
-from jobd.api.session import Action, Session
+from jobd.api.session import Change, Session
 from jobd.store import scripts
 
 _BACK = 20
@@ -144,7 +144,7 @@ class QueueSweep(Sweep):
     ) -> None:
         self._looking: QueueScan | None = QueueScan(queue, session, patterns, where, "")
         self._matches = self._looking.matches
-        self._action = Action(session, "delete", f"queue:{queue}")
+        self._action = Change(session, "delete", f"queue:{queue}")
         self._queue = queue
         self._redis = session.redis
         self._key = session.keys.queue(queue)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobd.api.reading import batches
 from jobd.api.records import JobRecord, is_plain, weight
-from jobd.api.session import Action, Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.api.sets.deaths import tell_death
 from jobd.api.sets.steps import Step, Steps
 from jobd.errors import ArgumentError, PayloadError
@@ -223,8 +223,8 @@ class SortedSet:
     def _entry(self, raw: bytes, score: Any) -> SortedEntry:
         return SortedEntry(raw, float(score), self, self._api)
 
-    def _action(self, name: str, ref: str | None = None) -> Action:
-        return Action(self._api, name, self.name, ref)
+    def _action(self, name: str, ref: str | None = None) -> Change:
+        return Change(self._api, name, self.name, ref)
 
     def _in_batches(
         self,

@@ -8,7 +8,7 @@ from jobd.api.reading import STEP, STEP_BYTES, batches
 from jobd.api.records import weight
 from jobd.api.search.glob import matcher, plain_part
 from jobd.api.search.scans import Scan, Sweep, position, predicate
-from jobd.api.session import Action, Session
+from jobd.api.session import Change, Session
 from jobd.api.sets.entries import SortedEntry, SortedSet
 from jobd.api.sets.steps import Step
 from jobd.store import scripts
@@ -72,7 +72,7 @@ class SetSweep(Sweep):
         self,
         scan: SetScan,
         step: Step,
-        action: Action,
+        action: Change,
     ) -> None:
         self._scan = scan
         self._step = step

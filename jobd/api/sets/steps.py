@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from jobd.api.records import JobRecord
-from jobd.api.session import Action, Session
+from jobd.api.session import Change, Session
 from jobd.errors import ArgumentError, PayloadError, RefusedError
 from jobd.jobs.times import When, due_at
 from jobd.store import scripts
 from jobd.store.protocol import Argument
+from jobd.text.translatable import Text
 from jobd.wire.transitions import with_enqueued, with_retry_by_hand
 
 SetAction = Literal["delete", "kill", "retry", "add_to_queue", "reschedule"]
 
-Step = Callable[[Action, Sequence[JobRecord]], int]
+FARTHEST = 100 * 365 * 86400
+"""Seconds from now; beyond that it is a mistake."""
+
+Step = Callable[[Change, Sequence[JobRecord]], int]
 """Does one step of an action to some entries; returns how many were still there."""
 
 
@@ -51,19 +55,19 @@ class Steps:
             raise ArgumentError(f"there is no action {name!r}; the actions are {known}")
         return steps[name]
 
-    def delete(self, action: Action, entries: Sequence[JobRecord]) -> int:
+    def delete(self, action: Change, entries: Sequence[JobRecord]) -> int:
         """Delete them."""
         values = [entry.value for entry in entries]
         deleted: int = action.call_undoable(scripts.REMOVE, [self._key], values)
         return deleted
 
-    def add_to_queue(self, action: Action, entries: Sequence[JobRecord]) -> int:
+    def add_to_queue(self, action: Change, entries: Sequence[JobRecord]) -> int:
         """Put them into their queues."""
         return self._enqueue(action, entries, with_enqueued)
 
     def retry(
         self,
-        action: Action,
+        action: Change,
         entries: Sequence[JobRecord],
         changes: Mapping[str, object] | None = None,
     ) -> int:
@@ -72,7 +76,7 @@ class Steps:
             action, entries, lambda raw, now: with_retry_by_hand(raw, now, changes)
         )
 
-    def kill(self, action: Action, entries: Sequence[JobRecord]) -> int:
+    def kill(self, action: Change, entries: Sequence[JobRecord]) -> int:
         """Move them to the dead set.
 
         Raises:
@@ -95,7 +99,7 @@ class Steps:
         """A step that gives them this time."""
         at = repr(time_of(when))
 
-        def step(action: Action, entries: Sequence[JobRecord]) -> int:
+        def step(action: Change, entries: Sequence[JobRecord]) -> int:
             values = [entry.value for entry in entries]
             moved: int = action.call(scripts.RESCHEDULE, [self._key], [at, *values])
             return moved
@@ -104,7 +108,7 @@ class Steps:
 
     def _enqueue(
         self,
-        action: Action,
+        action: Change,
         entries: Sequence[JobRecord],
         made: Callable[[bytes, float], tuple[str, bytes]],
     ) -> int:
@@ -135,6 +139,13 @@ class Steps:
 
 
 def time_of(when: When) -> float:
-    """Seconds since 1970; now for what has passed."""
+    """Seconds since 1970; now for what has passed.
+
+    Raises:
+        ArgumentError: it is no time, or more than a hundred years away.
+    """
     now = time.time()
-    return due_at(when, now) or now
+    at = due_at(when, now) or now
+    if at - now > FARTHEST:
+        raise ArgumentError(Text("a job can be given a time within the next hundred years"))
+    return at

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobd.api.roles import Role
 from jobd.jobs.functions import awaited
 from jobd.text.translatable import Text
 from jobd.web.access import session
@@ -26,7 +27,7 @@ from jobd.web.access.attempts import Attempts
 from jobd.web.access.bodies import fields_of, read_body, replay
 from jobd.web.access.origin import check_local, check_origin
 from jobd.web.access.revoked import Ended
-from jobd.web.access.users import Role, User, Users
+from jobd.web.access.users import User, Users
 from jobd.web.http_errors import Forbidden, LoginError, Refusal, Unauthorized, WrongBasic
 from jobd.web.mount import is_api, path_within
 

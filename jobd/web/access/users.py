@@ -9,8 +9,8 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 
+from jobd.api.roles import Role
 from jobd.errors import ConfigError
 
 _N, _R, _P = 1 << 14, 8, 1
@@ -19,34 +19,6 @@ _LENGTH = 32
 _LEAST_SALT = 8
 _LONGEST_NAME = 100
 _TOKEN_HASH = re.compile("[0-9a-f]{64}")
-
-
-class Role(IntEnum):
-    """What somebody may do; each includes the ones before.
-
-    ``viewer`` looks; ``operator`` also retries, reschedules, pauses and quiets; ``admin`` also
-    deletes, clears, edits and stops.
-    """
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-    @classmethod
-    def of(cls, name: str) -> Role:
-        """The role called *name*.
-
-        Raises:
-            ConfigError: there is none.
-
-        >>> Role.of("viewer")
-        <Role.VIEWER: 1>
-        """
-        try:
-            return cls[name.upper()]
-        except KeyError:
-            known = ", ".join(role.name.lower() for role in cls)
-            raise ConfigError(f"unknown role {name!r}; use {known}") from None
 
 
 @dataclass(frozen=True, slots=True)

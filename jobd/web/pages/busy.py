@@ -10,10 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Process
+from jobd.api.actions import PROCESS_ACTIONS, Action, ProcessDo
 from jobd.errors import ArgumentError
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import busy, confirm
@@ -25,7 +25,20 @@ from jobd.web.views.render import render
 ALL = "all"
 """Stands for all processes where an identity is expected."""
 
-_ROLES = {"quiet": Role.OPERATOR, "dump": Role.OPERATOR, "stop": Role.ADMIN}
+_MORE = {
+    "quiet": (
+        Text("For jobd, jobctl resume on each host ends it, or new processes."),
+        Text("A Sidekiq stays quiet until it is restarted."),
+    ),
+    "stop": (
+        Text(
+            "The master of a jobd worker starts a new one at once; to stop a daemon use jobctl "
+            "stop on its host."
+        ),
+        Text("A Sidekiq stays stopped."),
+    ),
+}
+"""What a question says of processes of jobd, and of Sidekiq."""
 
 
 def page(request: Request) -> Response:
@@ -75,48 +88,33 @@ def page(request: Request) -> Response:
 
 
 def ask(request: Request) -> Response:
-    """Whether he is sure."""
-    do, identity = request.query_params.get("do", ""), request.query_params.get("identity", "")
-    require(request, _role(do))
+    """The question before an action."""
+    query = request.query_params
+    action, identity = _action(request, query.get("do", "")), query.get("identity", "")
+    if not action.asks:
+        raise Refusal(Text("%(action)s needs no asking", action=action.name))
     found = _processes(request, identity)
-    count, kinds = len(found), {process.is_jobd for process in found}
-    one = clip(identity, 250)
-    if do == "quiet":
-        heading = (
-            Text.counted("Quiet all %(count)s process?", "Quiet all %(count)s processes?", count)
-            if identity == ALL
-            else Text("Quiet process %(process)s?", process=one)
-        )
-        text = Text(
-            "Running jobs go on to their end; no new ones are taken, so queues grow. From here it "
-            "cannot be undone."
-        )
-        ours = Text("For jobd, jobctl resume on each host ends it, or new processes.")
-        theirs = Text("A Sidekiq stays quiet until it is restarted.")
-    else:
-        heading = (
-            Text.counted("Stop all %(count)s process?", "Stop all %(count)s processes?", count)
-            if identity == ALL
-            else Text("Stop process %(process)s?", process=one)
-        )
-        text = Text(
-            "Running jobs get the time that its timeout allows; what has not ended then goes back "
-            "to its queue."
-        )
-        ours = Text(
-            "The master of a jobd worker starts a new one at once; to stop a daemon use jobctl "
-            "stop on its host."
-        )
-        theirs = Text("A Sidekiq stays stopped.")
-    for is_jobd, more in ((True, ours), (False, theirs)):
+    text = action.effect
+    kinds = {process.is_jobd for process in found}
+    for is_jobd, more in zip((True, False), _MORE[action.name], strict=True):
         if is_jobd in kinds:
             text = Text("%(text)s %(more)s", text=text, more=more)
+    heading = Text(
+        "%(action)s process %(process)s?", action=action.button, process=clip(identity, 250)
+    )
+    if identity == ALL:
+        heading = Text.counted(
+            "%(action)s all %(count)s process?",
+            "%(action)s all %(count)s processes?",
+            len(found),
+            action=action.button,
+        )
     question = Question(
         heading=heading,
         text=text,
         action=url(request, "busy_do"),
-        fields=[("do", do), ("identity", identity)],
-        button=Text("Stop") if do == "stop" else Text("Quiet"),
+        fields=[("do", action.name), ("identity", identity)],
+        button=action.button,
         back=url(request, "busy"),
     )
     return confirm.ask(request, question, here="busy")
@@ -125,24 +123,16 @@ def ask(request: Request) -> Response:
 def do(request: Request) -> Response:
     """Send a signal, to one process or to all."""
     form = form_of(request)
-    what, identity = str(form.get("do", "")), str(form.get("identity", ""))
-    require(request, _role(what))
-    api = acting(request)
+    identity = str(form.get("identity", ""))
+    action, processes = _action(request, str(form.get("do", ""))), acting(request).processes
     if identity == ALL:
-        send_all = {
-            "quiet": api.processes.quiet_all,
-            "stop": api.processes.stop_all,
-            "dump": api.processes.dump_threads_all,
-        }
-        text = _told_all(what, send_all[what]())
+        text = action.done(action.do(processes, None))
+    elif action.do(processes, _find(request, identity)):
+        text = _told_one(action.name, identity)
     else:
-        process = _find(request, identity)
-        send = {"quiet": process.quiet, "stop": process.stop, "dump": process.dump_threads}
-        if not send[what]():
-            raise NotFound(Text("%(process)s has gone.", process=identity))
-        text = _told_one(what, identity)
+        raise NotFound(Text("%(process)s has gone.", process=identity))
     state_of(request).changed()
-    if what == "dump":
+    if action.name == "dump":
         asked = int(time.time())
         return RedirectResponse(url(request, "stacks", identity=identity, asked=asked), 303)
     session.flash(request, text)
@@ -162,30 +152,18 @@ def _told_one(what: str, identity: str) -> Text:
     )
 
 
-def _told_all(what: str, count: int) -> Text:
-    if what == "quiet":
-        return Text.counted(
-            "%(count)s process takes no new jobs with its next heartbeat, within ten seconds.",
-            "%(count)s processes take no new jobs with their next heartbeats, within ten seconds.",
-            count,
-        )
-    return Text.counted(
-        "%(count)s process stops with its next heartbeat, within ten seconds.",
-        "%(count)s processes stop with their next heartbeats, within ten seconds.",
-        count,
-    )
-
-
-def _role(what: str) -> Role:
-    if what not in _ROLES:
+def _action(request: Request, name: str) -> Action[ProcessDo]:
+    """The action of that name, if the user may do it."""
+    if name not in PROCESS_ACTIONS:
         raise Refusal(
             Text(
                 "there is no %(action)s for processes; there are %(known)s",
-                action=repr(what[:50]),
-                known=", ".join(_ROLES),
+                action=repr(name[:50]),
+                known=", ".join(PROCESS_ACTIONS),
             )
         )
-    return _ROLES[what]
+    require(request, PROCESS_ACTIONS[name].role)
+    return PROCESS_ACTIONS[name]
 
 
 def _find(request: Request, identity: str) -> Process:

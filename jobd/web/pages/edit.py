@@ -10,12 +10,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Api, SortedEntry
+from jobd.api.roles import Role
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.jobs.registry import Registry
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import NotFound, Refusal, said_by
 from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url

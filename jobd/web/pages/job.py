@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Api, JobRecord, SortedEntry
+from jobd.api.actions import QUEUED_ACTIONS, SET_ACTIONS, Action, Given
 from jobd.api.records import is_plain
-from jobd.errors import ArgumentError
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url
@@ -20,15 +22,15 @@ from jobd.web.views import confirm, jobview
 from jobd.web.views.confirm import Question
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
-from jobd.web.views.times import UNIT_NAMES, UNITS
+from jobd.web.views.times import UNIT_NAMES, when_of
 
-_ROLES = {
-    "retry": Role.OPERATOR,
-    "add_to_queue": Role.OPERATOR,
-    "reschedule": Role.OPERATOR,
-    "move": Role.OPERATOR,
-    "kill": Role.ADMIN,
-    "delete": Role.ADMIN,
+_DONE = {
+    "retry": Text("%(job)s is in its queue."),
+    "add_to_queue": Text("%(job)s is in its queue."),
+    "reschedule": Text("%(job)s has another time."),
+    "move": Text("%(job)s is in queue %(queue)s."),
+    "kill": Text("%(job)s is dead."),
+    "delete": Text("%(job)s is deleted."),
 }
 
 _STATES = {
@@ -89,33 +91,23 @@ def _gone(request: Request, place: Place) -> Response:
 
 
 def ask(request: Request) -> Response:
-    """Whether he is sure."""
+    """The question before an action."""
     state, query = state_of(request), request.query_params
     place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
-    action = query.get("action", "")
-    _check(request, action)
+    action = _action(request, place, query.get("action", ""))
     job = _here(state.api, place)
     name = clip(job.display_class, 100) or Text("this job")
-    texts = {
-        "delete": (Text("Delete %(job)s?", job=name), Text("It will not run."), Text("Delete")),
-        "kill": (
-            Text("Kill %(job)s?", job=name),
-            Text("It goes to the dead set: it is not tried again."),
-            Text("Kill"),
-        ),
-    }
-    if action not in texts:
-        raise Refusal(Text("%(action)s needs no asking", action=repr(clip(action, 50))))
-    heading, text, button = texts[action]
+    if not action.asks or action.form:
+        raise Refusal(Text("%(action)s needs no asking", action=action.name))
     question = Question(
-        heading=heading,
-        text=text,
+        heading=Text("%(action)s %(job)s?", action=action.button, job=name),
+        text=action.effect,
         action=url(request, "job_do"),
-        fields=[("set", place.set), ("key", place.key), ("action", action)],
-        button=button,
+        fields=[("set", place.set), ("key", place.key), ("action", action.name)],
+        button=action.button,
         back=job_address.job_url(request, place),
-        restorable=True,
-        deletes=action == "delete",
+        restorable=action.undoable,
+        deletes=action.name == "delete",
     )
     return confirm.ask(request, question, here=_tab(place))
 
@@ -129,51 +121,28 @@ def do(request: Request) -> Response:
     """Act on the job."""
     form = form_of(request)
     place = jobview.parse_place(str(form.get("set", "")), str(form.get("key", "")))
-    action = str(form.get("action", ""))
-    _check(request, action)
-    api = acting(request, permanent=action == "delete" and confirm.is_permanent(form))
+    action = _action(request, place, str(form.get("action", "")))
+    api = acting(request, permanent=action.name == "delete" and confirm.is_permanent(form))
     job = _here(api, place)
-    text, undo = _act(api, job, action, {key: str(value) for key, value in form.items()})
-    state_of(request).changed()
-    session.flash(request, text, undo=undo)
-    return _after(request, place, job, action)
-
-
-def _act(api: Api, job: JobRecord, action: str, form: dict[str, str]) -> tuple[Text, str]:
-    """Do it; what to say, and the id by which it is undone, or nothing."""
-    name = clip(job.display_class, 100) or Text("The job")
+    given = Given(
+        when=when_of(form) if action.form == "when" else None,
+        queue=str(form.get("queue", "")) if action.form == "queue" else "",
+    )
     if isinstance(job, SortedEntry):
-        match action:
-            case "retry":
-                done, text = job.retry(), Text("%(job)s is in its queue.", job=name)
-            case "add_to_queue":
-                done, text = job.add_to_queue(), Text("%(job)s is in its queue.", job=name)
-            case "reschedule":
-                done = job.reschedule(_seconds(form))
-                text = Text("%(job)s has another time.", job=name)
-            case "kill":
-                done, text = job.kill(), Text("%(job)s is dead.", job=name)
-            case "delete":
-                done, text = job.delete(), Text("%(job)s is deleted.", job=name)
-            case _:
-                raise Refusal(Text("only a job in a queue can be moved to another queue"))
+        done = SET_ACTIONS[action.name].do(job.parent, [job], given)
     else:
-        match action:
-            case "delete":
-                done, text = job.delete(), Text("%(job)s is deleted.", job=name)
-            case "move":
-                target = form.get("queue", "")
-                done = api.queue(job.queue).move(target, job) == 1
-                text = Text("%(job)s is in queue %(queue)s.", job=name, queue=target)
-            case _:
-                raise Refusal(Text("a job in a queue can be moved to another queue, or deleted"))
+        done = QUEUED_ACTIONS[action.name].do(api.queue(job.queue), [job], given)
     if not done:
         raise NotFound(
             Text("It is malformed and cannot be run; delete it.")
             if job.malformed
             else Text("Nothing was done: the job is not here any more, somebody was faster.")
         )
-    return text, api.last_ref if action in ("delete", "kill") and api.keeps_deleted else ""
+    state_of(request).changed()
+    name = clip(job.display_class, 100) or Text("The job")
+    text = _DONE[action.name].filled(job=name, queue=given.queue)
+    session.flash(request, text, undo=api.last_ref if action.undoable and api.keeps_deleted else "")
+    return _after(request, place, job, action.name)
 
 
 def _after(request: Request, place: Place, job: JobRecord, action: str) -> Response:
@@ -183,29 +152,20 @@ def _after(request: Request, place: Place, job: JobRecord, action: str) -> Respo
     return RedirectResponse(url(request, "find", jid=job.jid), 303)
 
 
-def _seconds(form: dict[str, str]) -> float:
-    unit = UNITS.get(form.get("unit", ""))
-    try:
-        amount = float(form.get("amount", ""))
-    except ValueError:
-        amount = 0.0
-    if unit is None or not 0 < amount * unit <= 10 * 365 * 86400:
-        raise ArgumentError(
-            Text("give it a time from now of more than nothing and up to ten years")
-        )
-    return amount * unit
-
-
-def _check(request: Request, action: str) -> None:
-    if action not in _ROLES:
+def _action(request: Request, place: Place, name: str) -> Action[Any]:
+    """The action of that name on a job that is there, if the user may do it."""
+    known: Mapping[str, Action[Any]]
+    known = QUEUED_ACTIONS if place.set.startswith("queue:") else SET_ACTIONS
+    if name not in known:
         raise Refusal(
             Text(
-                "there is no %(action)s for jobs; there are %(known)s",
-                action=repr(clip(action, 50)),
-                known=", ".join(_ROLES),
+                "there is no %(action)s for this job; there are %(known)s",
+                action=repr(clip(name, 50)),
+                known=", ".join(known),
             )
         )
-    require(request, _ROLES[action])
+    require(request, known[name].role)
+    return known[name]
 
 
 def _here(api: Api, place: Place) -> JobRecord:

@@ -10,10 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import JobRecord
+from jobd.api.actions import NOTHING, QUEUED_ACTIONS, Given
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.job_address import job_url, queued_keys
 from jobd.web.pages.queues import rates
@@ -76,23 +76,23 @@ def act(request: Request) -> Response:
     """Delete or move the chosen jobs."""
     form = form_of(request)
     # The button of one job says by its address what is to be done.
-    action = str(form.get("action") or request.query_params.get("action", ""))
-    name = str(form.get("name", ""))
-    if action not in ("delete", "move") or not name:
+    wanted = str(form.get("action") or request.query_params.get("action", ""))
+    name, action = str(form.get("name", "")), QUEUED_ACTIONS.get(wanted)
+    if action is None or not name:
         raise Refusal(
-            Text("there is no action %(action)s for the jobs of a queue", action=repr(action[:100]))
+            Text("there is no action %(action)s for the jobs of a queue", action=repr(wanted[:100]))
         )
-    require(request, Role.ADMIN if action == "delete" else Role.OPERATOR)
+    require(request, action.role)
     keys = lists.chosen_keys(form)
     if not keys:
         return _done(request, form, Text("No job was chosen."))
     api = acting(request, permanent=is_permanent(form))
     jobs = api.queue(name).find_all(queued_keys(keys))
-    if action == "move":
+    if action.name == "move":
         return _move(request, form, jobs, len(keys))
     if not form.get("sure"):
         return _ask(request, form, keys, jobs)
-    deleted = api.queue(name).delete(*jobs)
+    deleted = action.do(api.queue(name), jobs, NOTHING)
     text = Text.counted(
         "Deleted %(count)s job of queue %(queue)s.",
         "Deleted %(count)s jobs of queue %(queue)s.",
@@ -105,7 +105,7 @@ def act(request: Request) -> Response:
 
 def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) -> Response:
     name, target = str(form.get("name", "")), str(form.get("target", "")).strip()
-    moved = acting(request).queue(name).move(target, *jobs)
+    moved = QUEUED_ACTIONS["move"].do(acting(request).queue(name), jobs, Given(queue=target))
     text = Text.counted(
         "Moved %(count)s job to queue %(queue)s.",
         "Moved %(count)s jobs to queue %(queue)s.",
@@ -125,7 +125,7 @@ def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord
             len(jobs),
             queue=clip(name, 60),
         ),
-        text=_with_gone(Text("Will not run."), len(keys) - len(jobs)),
+        text=_with_gone(QUEUED_ACTIONS["delete"].effect, len(keys) - len(jobs)),
         action=url(request, "queue_act"),
         fields=[*kept, *_kept(form)],
         button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", len(jobs)),

@@ -11,10 +11,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
+from jobd.api.actions import NOTHING, QUEUE_ACTIONS
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.shared.queue_rates import EVERY, PACE, Rates
@@ -95,12 +95,12 @@ def act(request: Request) -> Response:
     name = str(form.get("name", ""))
     if not 0 < len(name) <= LONGEST_NAME:
         raise Refusal(Text("which queue? The form does not say it."))
+    require(request, QUEUE_ACTIONS[action].role)
     return steps[action](request, form, name)
 
 
 def _pause(request: Request, form: FormData, name: str) -> Response:
-    require(request, Role.OPERATOR)
-    acting(request).queue(name).pause()
+    QUEUE_ACTIONS["pause"].do(acting(request).queue(name), NOTHING)
     others = taking_anyway(state_of(request).processes(), name)
     if not others:
         text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=clip(name))
@@ -115,13 +115,12 @@ def _pause(request: Request, form: FormData, name: str) -> Response:
 
 
 def _resume(request: Request, form: FormData, name: str) -> Response:
-    require(request, Role.OPERATOR)
-    acting(request).queue(name).unpause()
+    QUEUE_ACTIONS["resume"].do(acting(request).queue(name), NOTHING)
     return _done(request, form, Text("Queue %(queue)s is no longer paused.", queue=clip(name)))
 
 
 def _clear(request: Request, form: FormData, name: str) -> Response:
-    require(request, Role.ADMIN)
+    clear = QUEUE_ACTIONS["clear"]
     api = acting(request, permanent=is_permanent(form))
     queue = api.queue(name)
     if not form.get("sure"):
@@ -137,11 +136,11 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
             fields=[("action", "clear"), ("name", name), ("back", str(form.get("back", "")))],
             button=Text.counted("Delete %(count)s job", "Delete %(count)s jobs", size),
             back=_back(request, form, name),
-            restorable=True,
+            restorable=clear.undoable,
             deletes=True,
         )
         return ask(request, question, here="queues")
-    cleared = queue.clear()
+    cleared = clear.do(queue, NOTHING)
     text = Text.counted(
         "Deleted %(count)s job of queue %(queue)s.",
         "Deleted %(count)s jobs of queue %(queue)s.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from jobd.api import Api, JobSet, SortedEntry
+from jobd.api.actions import NOTHING, SET_ACTIONS, Action, Given, SetDo
 from jobd.api.sets.steps import SetAction
 from jobd.errors import ArgumentError
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import Refusal, said_by
 from jobd.web.job_address import set_named
 from jobd.web.request import acting, form_of, require, state_of, url
@@ -34,99 +34,14 @@ _COUNTING = 0.12
 """Seconds for which the page that asks may count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """An action.
-
-    Attributes:
-        name: of it in the data API.
-        text: on its button.
-        done: the message after it, for so many jobs.
-        doing: the heading of the page while it goes on, to be filled with *what*.
-        then: the sentence of the question.
-        role: who may do it.
-        asks: whether it asks first also for a few jobs.
-        undoable: whether the trash keeps what it takes away.
-    """
-
-    name: SetAction
-    text: Text
-    done: Callable[[int], Text]
-    doing: Text
-    then: Text
-    role: Role
-    asks: bool = False
-    undoable: bool = False
-
-
-def _queued(count: int) -> Text:
-    return Text.counted(
-        "Put into their queues: %(count)s job.", "Put into their queues: %(count)s jobs.", count
-    )
-
-
-def _rescheduled(count: int) -> Text:
-    return Text.counted("Rescheduled %(count)s job.", "Rescheduled %(count)s jobs.", count)
-
-
-def _killed(count: int) -> Text:
-    return Text.counted("Killed %(count)s job.", "Killed %(count)s jobs.", count)
-
-
-def _deleted(count: int) -> Text:
-    return Text.counted("Deleted %(count)s job.", "Deleted %(count)s jobs.", count)
-
-
-ACTS = {
-    act.name: act
-    for act in (
-        Act(
-            "retry",
-            Text("Retry now"),
-            _queued,
-            Text("Retrying %(what)s"),
-            Text("Runs as soon as a worker is free, without using up a retry."),
-            Role.OPERATOR,
-        ),
-        Act(
-            "add_to_queue",
-            Text("Add to queue"),
-            _queued,
-            Text("Adding to the queues %(what)s"),
-            Text("Runs as soon as a worker is free."),
-            Role.OPERATOR,
-        ),
-        Act(
-            "reschedule",
-            Text("Reschedule"),
-            _rescheduled,
-            Text("Rescheduling %(what)s"),
-            Text("Waits until the time that you give."),
-            Role.OPERATOR,
-            asks=True,
-        ),
-        Act(
-            "kill",
-            Text("Kill"),
-            _killed,
-            Text("Killing %(what)s"),
-            Text("Goes to the dead jobs and is not tried again."),
-            Role.ADMIN,
-            asks=True,
-            undoable=True,
-        ),
-        Act(
-            "delete",
-            Text("Delete"),
-            _deleted,
-            Text("Deleting %(what)s"),
-            Text("Will not run."),
-            Role.ADMIN,
-            asks=True,
-            undoable=True,
-        ),
-    )
+_DOING: Mapping[str, Text] = {
+    "retry": Text("Retrying %(what)s"),
+    "add_to_queue": Text("Adding to the queues %(what)s"),
+    "reschedule": Text("Rescheduling %(what)s"),
+    "kill": Text("Killing %(what)s"),
+    "delete": Text("Deleting %(what)s"),
 }
+"""The heading of the page while an action goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +67,8 @@ class Kind:
     grouped: bool = True
 
     @property
-    def actions(self) -> list[Act]:
-        return [ACTS[cast(SetAction, name)] for name in self.acts]
+    def actions(self) -> list[Action[SetDo]]:
+        return [SET_ACTIONS[name] for name in self.acts]
 
 
 def act(request: Request, kind: Kind) -> Response:
@@ -178,9 +93,9 @@ def act(request: Request, kind: Kind) -> Response:
     if not form.get("sure"):
         if everything or action.asks:
             return _ask(request, kind, action, form, found, None if everything else keys)
-    elif action.name == "reschedule":
+    else:
         try:
-            when_of(form)
+            _given(action, form)
         except ArgumentError as error:
             wrong = said_by(error)
             chosen = None if everything else keys
@@ -190,11 +105,13 @@ def act(request: Request, kind: Kind) -> Response:
     return _some(request, kind, action, form, keys)
 
 
-def _some(request: Request, kind: Kind, action: Act, form: FormData, keys: list[str]) -> Response:
+def _some(
+    request: Request, kind: Kind, action: Action[SetDo], form: FormData, keys: list[str]
+) -> Response:
     api = _acting(request, action, form)
     found = set_named(api, kind.set)
     entries = found.find_all(keys)
-    changed = _change(found, action.name, entries, form)
+    changed = action.do(found, entries, _given(action, form))
     text = action.done(changed)
     if changed < len(keys):
         text = Text(
@@ -206,25 +123,15 @@ def _some(request: Request, kind: Kind, action: Act, form: FormData, keys: list[
     return _done(request, kind, form, text, undo=undo)
 
 
-def _acting(request: Request, action: Act, form: FormData) -> Api:
+def _given(action: Action[SetDo], form: FormData) -> Given:
+    return Given(when=when_of(form)) if action.form == "when" else NOTHING
+
+
+def _acting(request: Request, action: Action[SetDo], form: FormData) -> Api:
     return acting(request, permanent=action.name == "delete" and is_permanent(form))
 
 
-def _change(
-    found: JobSet, action: SetAction, entries: Sequence[SortedEntry], form: FormData
-) -> int:
-    if action == "reschedule":
-        return found.reschedule(when_of(form), *entries)
-    steps = {
-        "retry": found.retry,
-        "add_to_queue": found.add_to_queue,
-        "kill": found.kill,
-        "delete": found.delete,
-    }
-    return steps[action](*entries)
-
-
-def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
+def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) -> Response:
     """One step of an action on all that match."""
     api, part = _acting(request, action, form), Part.of(form)
     found = set_named(api, kind.set)
@@ -234,10 +141,10 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
         return _done(request, kind, form, action.done(cleared), undo=undo)
     search, given = _search(part), str(form.get("ref", ""))
     sweep = found.sweep(
-        action.name,
+        cast(SetAction, action.name),
         where=search.where,
         pattern=search.match,
-        when=when_of(form) if action.name == "reschedule" else None,
+        when=_given(action, form).when,
         cursor=part.cursor,
         ref=given if _REF.fullmatch(given) else None,
     )
@@ -258,7 +165,7 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
     ]
     return go_on(
         request,
-        action.doing.filled(what=kind.what),
+        _DOING[action.name].filled(what=kind.what),
         action=url(request, f"{kind.page}_act"),
         fields=fields,
         scanned=scanned,
@@ -272,7 +179,7 @@ def _all(request: Request, kind: Kind, action: Act, form: FormData) -> Response:
 def _ask(
     request: Request,
     kind: Kind,
-    action: Act,
+    action: Action[SetDo],
     form: FormData,
     found: JobSet,
     keys: list[str] | None,
@@ -285,8 +192,8 @@ def _ask(
     else:
         entries = found.find_all(keys)
         how_many = jobs(len(entries))
-        heading = Text("%(action)s: %(jobs)s?", action=action.text, jobs=how_many)
-    text = action.then
+        heading = Text("%(action)s: %(jobs)s?", action=action.button, jobs=how_many)
+    text = action.effect
     if action.name == "kill":
         text = Text(
             "%(text)s The last %(most)s of those are kept.",
@@ -298,14 +205,14 @@ def _ask(
         text=text,
         action=url(request, f"{kind.page}_act"),
         fields=_fields(action, form, keys),
-        button=action.text
-        if action.name == "reschedule"
-        else Text("%(action)s: %(jobs)s", action=action.text, jobs=how_many),
+        button=action.button
+        if action.form
+        else Text("%(action)s: %(jobs)s", action=action.button, jobs=how_many),
         back=_back(request, kind, form),
         danger=action.undoable,
         restorable=action.undoable,
         deletes=action.name == "delete",
-        asks_when=action.name == "reschedule",
+        asks_when=action.form == "when",
         rows=tuple(map(rows.of_entry, entries[:5])),
     )
     return ask(request, question, here=kind.page, wrong=wrong)
@@ -328,25 +235,25 @@ def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
     return count if scan.done else Text("at least %(jobs)s", jobs=count), entries
 
 
-def _heading(kind: Kind, part: Part, action: Act, how_many: Text) -> Text:
+def _heading(kind: Kind, part: Part, action: Action[SetDo], how_many: Text) -> Text:
     """The question about all that match."""
     if part.q:
         return Text(
             "%(action)s: %(jobs)s that match “%(search)s”?",
-            action=action.text,
+            action=action.button,
             jobs=how_many,
             search=clip(part.q, 60),
         )
     if part.group:
         return Text(
             "%(action)s: %(jobs)s that failed with %(error)s?",
-            action=action.text,
+            action=action.button,
             jobs=how_many,
             error=clip(part.error, 60) or Text("the same error"),
         )
     return Text(
         "%(action)s: %(jobs)s, which is all %(what)s?",
-        action=action.text,
+        action=action.button,
         jobs=how_many,
         what=kind.what,
     )
@@ -356,7 +263,9 @@ def _search(part: Part) -> Search:
     return parse(part.q, part.group, part.error)
 
 
-def _fields(action: Act, form: FormData, keys: list[str] | None) -> list[tuple[str, str | int]]:
+def _fields(
+    action: Action[SetDo], form: FormData, keys: list[str] | None
+) -> list[tuple[str, str | int]]:
     """What says the same as *form*, again."""
     which = [("all", "1")] if keys is None else [("key", key) for key in keys]
     query = Part.of(form).query()

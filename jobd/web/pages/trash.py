@@ -7,11 +7,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
+from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
 from jobd.errors import ConflictError
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.access import session
-from jobd.web.access.users import Role
 from jobd.web.http_errors import NotFound, said_by
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import rows
@@ -55,7 +55,8 @@ def deletion(request: Request) -> Response:
 
 def undo(request: Request) -> Response:
     """Put the jobs of a deletion back where they were; one step."""
-    require(request, Role.ADMIN)
+    restore = DELETION_ACTIONS["restore"]
+    require(request, restore.role)
     form, api = form_of(request), acting(request)
     ref, restored = str(form.get("ref", "")), number_of(form.get("changed"))
     found = api.trash.find_all([ref]).get(ref)
@@ -63,7 +64,7 @@ def undo(request: Request) -> Response:
         session.flash(request, Text("That cannot be undone any more."))
         return RedirectResponse(url(request, "trash"), 303)
     try:
-        restored += found.restore(STEP)
+        restored += restore.do(found, STEP)
     except ConflictError as error:
         session.flash(request, said_by(error))
         return RedirectResponse(url(request, "trash"), 303)
@@ -81,7 +82,7 @@ def undo(request: Request) -> Response:
             back=back,
             here="audit",
         )
-    text = Text.counted("Restored %(count)s job.", "Restored %(count)s jobs.", restored)
+    text = restore.done(restored)
     if restored < found.jobs:
         text = Text(
             "%(text)s Had been moved or had run meanwhile: %(gone)s.",
@@ -92,9 +93,10 @@ def undo(request: Request) -> Response:
     return RedirectResponse(back, 303)
 
 
-def purge(request: Request) -> Response:
+def delete_for_good(request: Request) -> Response:
     """Delete the jobs of a deletion for good."""
-    require(request, Role.ADMIN)
+    purge = DELETION_ACTIONS["purge"]
+    require(request, purge.role)
     form, api = form_of(request), acting(request)
     ref = str(form.get("ref", ""))
     found = api.trash.find_all([ref]).get(ref)
@@ -106,9 +108,10 @@ def purge(request: Request) -> Response:
                 "Delete %(count)s job for good?", "Delete %(count)s jobs for good?", found.jobs
             ),
             text=Text(
-                "%(who)s took them from %(origin)s. Nobody can restore them afterwards.",
+                "%(who)s took them from %(origin)s. %(effect)s",
                 who=clip(found.who, 60),
                 origin=target(found.origin),
+                effect=purge.effect,
             ),
             action=url(request, "trash_purge"),
             fields=[("ref", ref)],
@@ -122,18 +125,15 @@ def purge(request: Request) -> Response:
         )
         return ask(request, question, here="audit")
     else:
-        purged = found.purge()
+        purged = purge.do(found, STEP)
         state_of(request).changed()
-        text = Text.counted(
-            "Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", purged
-        )
-        session.flash(request, text)
+        session.flash(request, purge.done(purged))
     return RedirectResponse(url(request, "trash"), 303)
 
 
 def empty(request: Request) -> Response:
     """Delete everything in the trash for good; one step."""
-    require(request, Role.ADMIN)
+    require(request, EMPTY_TRASH.role)
     form, api = form_of(request), acting(request)
     deletions = api.trash.page(0, 1).size
     if deletions and not form.get("sure"):
@@ -146,11 +146,11 @@ def empty(request: Request) -> Response:
             ),
             action=url(request, "trash_empty"),
             fields=[],
-            button=Text("Empty the trash"),
+            button=EMPTY_TRASH.button,
             back=url(request, "trash"),
         )
         return ask(request, question, here="audit")
-    purged = number_of(form.get("changed")) + api.trash.empty(STEP)
+    purged = number_of(form.get("changed")) + EMPTY_TRASH.do(api.trash, STEP)
     state_of(request).changed()
     if left := api.trash.page(0, 1).size:
         size = max(number_of(form.get("size")), deletions)
@@ -165,17 +165,14 @@ def empty(request: Request) -> Response:
             back=url(request, "trash"),
             here="audit",
         )
-    session.flash(
-        request,
-        Text.counted("Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", purged),
-    )
+    session.flash(request, EMPTY_TRASH.done(purged))
     return RedirectResponse(url(request, "trash"), 303)
 
 
 routes = [
     Route("/trash", trash, name="trash"),
     Route("/trash/jobs", deletion, name="trash_jobs"),
-    Route("/trash/purge", purge, methods=["POST"], name="trash_purge"),
+    Route("/trash/purge", delete_for_good, methods=["POST"], name="trash_purge"),
     Route("/trash/empty", empty, methods=["POST"], name="trash_empty"),
     Route("/undo", undo, methods=["POST"], name="undo"),
 ]

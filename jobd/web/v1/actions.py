@@ -8,10 +8,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from jobd.api import Deletion, Process, Queue, SortedEntry, in_group
+from jobd.api import Deletion, Process, Queue, in_group
+from jobd.api.actions import (
+    DELETION_ACTIONS,
+    EMPTY_TRASH,
+    NOTHING,
+    PROCESS_ACTIONS,
+    QUEUE_ACTIONS,
+    QUEUED_ACTIONS,
+    SET_ACTIONS,
+    Given,
+)
+from jobd.api.roles import Role
 from jobd.api.sets.steps import SetAction
 from jobd.api.stats import Counter
-from jobd.web.access.users import Role
 from jobd.web.http_errors import Conflict, NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
 from jobd.web.v1.reading import (
@@ -104,9 +114,9 @@ class DeleteMatching(Matching, frozen=True):
 
 
 class Reschedule(Some, frozen=True):
-    """``at`` is in seconds since 1970; below 1,000,000,000 from now."""
+    """``at`` is in seconds since 1970, until 2100; below 1,000,000,000 from now."""
 
-    at: Annotated[float, Meta(ge=0, le=253_402_300_799)]
+    at: Annotated[float, Meta(ge=0, le=4_102_444_800)]
 
 
 class One(Body, frozen=True):
@@ -132,32 +142,29 @@ OPERATIONS = Table()
 # -- queues --------------------------------------------------------------------------------------
 
 
-@OPERATIONS.add(
-    "POST",
-    "/queues/pause",
-    "Let no worker of jobd or Sidekiq Pro take jobs from a queue.",
-    Role.OPERATOR,
-)
+@OPERATIONS.act("POST", "/queues/pause", QUEUE_ACTIONS["pause"])
 def pause(call: Call, body: OneQueue) -> Changed:
-    return Changed(int(call.api.queue(body.queue).pause()))
+    return _queue(call.api.queue(body.queue), "pause")
 
 
-@OPERATIONS.add("POST", "/queues/unpause", "Let workers take jobs again.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/queues/unpause", QUEUE_ACTIONS["resume"])
 def unpause(call: Call, body: OneQueue) -> Changed:
-    return Changed(int(call.api.queue(body.queue).unpause()))
+    return _queue(call.api.queue(body.queue), "resume")
 
 
-@OPERATIONS.add("POST", "/queues/move", "Move all jobs to the end of another queue.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/queues/move", QUEUE_ACTIONS["move"])
 def move_all(call: Call, body: Move) -> Changed:
-    return Changed(_from(call, body).move_all(body.target))
+    return _queue(_from(call, body), "move", Given(queue=body.target))
 
 
-@OPERATIONS.add(
-    "POST", "/job/move", "Move a job to the end of another queue.", Role.OPERATOR, finds=True
-)
+@OPERATIONS.act("POST", "/job/move", QUEUED_ACTIONS["move"], finds=True)
 def move_job(call: Call, body: MoveOne) -> Changed:
-    queue = _from(call, body)
-    return Changed(queue.move(body.target, find_queued(call, body.queue, body.jid)))
+    queue, job = _from(call, body), find_queued(call, body.queue, body.jid)
+    return Changed(QUEUED_ACTIONS["move"].do(queue, [job], Given(queue=body.target)))
+
+
+def _queue(queue: Queue, name: str, given: Given = NOTHING) -> Changed:
+    return Changed(int(QUEUE_ACTIONS[name].do(queue, given)))
 
 
 def _from(call: Call, body: Move) -> Queue:
@@ -166,13 +173,13 @@ def _from(call: Call, body: Move) -> Queue:
     return call.api.queue(body.queue)
 
 
-@OPERATIONS.add("DELETE", "/queues", "Delete all jobs of a queue.", Role.ADMIN)
+@OPERATIONS.act("DELETE", "/queues", QUEUE_ACTIONS["clear"])
 def clear_queue(call: Call, query: ClearedQueue) -> Changed:
     call = _deleting(call, query.permanent)
-    return Changed(call.api.queue(query.queue).clear())
+    return _queue(call.api.queue(query.queue), "clear")
 
 
-@OPERATIONS.add("DELETE", "/job", "Delete a job of a queue.", Role.ADMIN, finds=True)
+@OPERATIONS.act("DELETE", "/job", QUEUED_ACTIONS["delete"], finds=True)
 def delete_job(call: Call, query: DeletedJob) -> Changed:
     call = _deleting(call, query.permanent)
     return Changed(int(find_queued(call, query.queue, query.jid).delete()))
@@ -181,59 +188,84 @@ def delete_job(call: Call, query: DeletedJob) -> Changed:
 # -- sets ----------------------------------------------------------------------------------------
 
 
-@OPERATIONS.add("POST", "/sets/{set}/retry", "Put jobs into their queues now.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/sets/{set}/retry", SET_ACTIONS["retry"])
 def retry(call: Call, query: OfSet, body: Some) -> Changed:
-    jobs, found = set_of(call, query), _named(call, query, body)
-    # Where nothing has failed, nothing is tried again.
-    return Changed(jobs.add_to_queue(*found) if query.set == "scheduled" else jobs.retry(*found))
+    return _some(call, query, body, _retry(query))
 
 
-@OPERATIONS.add(
-    "POST", "/sets/{set}/retry-all", "Put all jobs that match into their queues.", Role.OPERATOR
+@OPERATIONS.act(
+    "POST",
+    "/sets/{set}/retry-all",
+    SET_ACTIONS["retry"],
+    "Put all jobs that match into their queues.",
 )
 def retry_all(call: Call, query: OfSet, body: Matching) -> Changed:
-    return _sweep(call, query, body, "add_to_queue" if query.set == "scheduled" else "retry")
+    return _sweep(call, query, body, _retry(query))
 
 
-@OPERATIONS.add("POST", "/sets/{set}/reschedule", "Give jobs another time.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/sets/{set}/reschedule", SET_ACTIONS["reschedule"])
 def reschedule(call: Call, query: OfSet, body: Reschedule) -> Changed:
-    return Changed(set_of(call, query).reschedule(body.at, *_named(call, query, body)))
+    return _some(call, query, body, "reschedule", Given(when=body.at))
 
 
-@OPERATIONS.add("POST", "/sets/{set}/kill", "Move jobs to the dead set.", Role.ADMIN)
+@OPERATIONS.act("POST", "/sets/{set}/kill", SET_ACTIONS["kill"])
 def kill(call: Call, query: Living, body: Some) -> Changed:
-    return Changed(set_of(call, query).kill(*_named(call, query, body)))
+    return _some(call, query, body, "kill")
 
 
-@OPERATIONS.add(
-    "POST", "/sets/{set}/kill-all", "Move all jobs that match to the dead set.", Role.ADMIN
+@OPERATIONS.act(
+    "POST",
+    "/sets/{set}/kill-all",
+    SET_ACTIONS["kill"],
+    "Move all jobs that match to the dead set.",
 )
 def kill_all(call: Call, query: Living, body: Matching) -> Changed:
     return _sweep(call, query, body, "kill")
 
 
-@OPERATIONS.add("POST", "/sets/{set}/delete", "Delete jobs.", Role.ADMIN)
+@OPERATIONS.act("POST", "/sets/{set}/delete", SET_ACTIONS["delete"])
 def delete_entries(call: Call, query: OfSet, body: Delete) -> Changed:
-    call = _deleting(call, body.permanent)
-    return Changed(set_of(call, query).delete(*_named(call, query, body)))
+    return _some(_deleting(call, body.permanent), query, body, "delete")
 
 
-@OPERATIONS.add("POST", "/sets/{set}/delete-all", "Delete all jobs that match.", Role.ADMIN)
+@OPERATIONS.act(
+    "POST", "/sets/{set}/delete-all", SET_ACTIONS["delete"], "Delete all jobs that match."
+)
 def delete_all(call: Call, query: OfSet, body: DeleteMatching) -> Changed:
     call = _deleting(call, body.permanent)
     return _sweep(call, query, body, "delete")
 
 
-@OPERATIONS.add("DELETE", "/sets/{set}/job", "Delete a job of a set.", Role.ADMIN, finds=True)
+@OPERATIONS.act(
+    "DELETE", "/sets/{set}/job", SET_ACTIONS["delete"], "Delete a job of a set.", finds=True
+)
 def delete_entry(call: Call, query: DeletedEntry) -> Changed:
     call = _deleting(call, query.permanent)
     return Changed(int(find_entry(call, query).delete()))
 
 
-@OPERATIONS.add("DELETE", "/sets/{set}", "Delete all jobs of a set at once.", Role.ADMIN)
+@OPERATIONS.act("DELETE", "/sets/{set}", SET_ACTIONS["delete"], "Delete all jobs of a set at once.")
 def clear_set(call: Call, query: ClearedSet) -> Changed:
     call = _deleting(call, query.permanent)
     return Changed(set_of(call, query).clear())
+
+
+def _retry(query: OfSet) -> SetAction:
+    # Where nothing has failed, nothing is tried again.
+    return "add_to_queue" if query.set == "scheduled" else "retry"
+
+
+def _some(
+    call: Call,
+    query: OfSet | Living,
+    body: Some,
+    name: SetAction,
+    given: Given = NOTHING,
+) -> Changed:
+    """Do it to those of the keys that are still there."""
+    jobs = set_of(call, query)
+    found = jobs.find_all(body.keys, seconds=SWEEPING)
+    return Changed(SET_ACTIONS[name].do(jobs, found, given))
 
 
 def _deleting(call: Call, permanent: bool) -> Call:
@@ -255,46 +287,41 @@ def _sweep(call: Call, query: OfSet | Living, body: Matching, name: SetAction) -
     return Changed(changed, sweep.done, "" if sweep.done else sweep.cursor, sweep.ref)
 
 
-def _named(call: Call, query: OfSet | Living, body: Some) -> list[SortedEntry]:
-    """Those of the keys that are still there."""
-    return set_of(call, query).find_all(body.keys, seconds=SWEEPING)
-
-
 # -- processes -----------------------------------------------------------------------------------
 
 
-@OPERATIONS.add(
-    "POST", "/process/quiet", "Let a process take no more jobs.", Role.OPERATOR, finds=True
-)
+@OPERATIONS.act("POST", "/process/quiet", PROCESS_ACTIONS["quiet"], finds=True)
 def quiet(call: Call, body: One) -> Changed:
-    return Changed(int(_process(call, body).quiet()))
+    return _tell(call, "quiet", _process(call, body))
 
 
-@OPERATIONS.add(
-    "POST", "/process/dump", "Let a process write its stacks.", Role.OPERATOR, finds=True
-)
+@OPERATIONS.act("POST", "/process/dump", PROCESS_ACTIONS["dump"], finds=True)
 def dump_threads(call: Call, body: One) -> Changed:
-    return Changed(int(_process(call, body).dump_threads()))
+    return _tell(call, "dump", _process(call, body))
 
 
-@OPERATIONS.add("POST", "/process/stop", "Let a process stop.", Role.ADMIN, finds=True)
+@OPERATIONS.act("POST", "/process/stop", PROCESS_ACTIONS["stop"], finds=True)
 def stop(call: Call, body: One) -> Changed:
-    return Changed(int(_process(call, body).stop()))
+    return _tell(call, "stop", _process(call, body))
 
 
-@OPERATIONS.add("POST", "/processes/quiet", "Let all take no more jobs.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/processes/quiet", PROCESS_ACTIONS["quiet"], "Let all take no more jobs.")
 def quiet_all(call: Call) -> Changed:
-    return Changed(call.api.processes.quiet_all())
+    return _tell(call, "quiet")
 
 
-@OPERATIONS.add("POST", "/processes/dump", "Let all write their stacks.", Role.OPERATOR)
+@OPERATIONS.act("POST", "/processes/dump", PROCESS_ACTIONS["dump"], "Let all write their stacks.")
 def dump_all(call: Call) -> Changed:
-    return Changed(call.api.processes.dump_threads_all())
+    return _tell(call, "dump")
 
 
-@OPERATIONS.add("POST", "/processes/stop", "Let all stop.", Role.ADMIN)
+@OPERATIONS.act("POST", "/processes/stop", PROCESS_ACTIONS["stop"], "Let all stop.")
 def stop_all(call: Call) -> Changed:
-    return Changed(call.api.processes.stop_all())
+    return _tell(call, "stop")
+
+
+def _tell(call: Call, name: str, process: Process | None = None) -> Changed:
+    return Changed(int(PROCESS_ACTIONS[name].do(call.api.processes, process)))
 
 
 def _process(call: Call, body: One) -> Process:
@@ -310,21 +337,20 @@ def _process(call: Call, body: One) -> Process:
 # -- trash and totals ------------------------------------------------------------------------------
 
 
-@OPERATIONS.add("POST", "/trash/restore", "Undo a deletion.", Role.ADMIN, finds=True)
+@OPERATIONS.act("POST", "/trash/restore", DELETION_ACTIONS["restore"], finds=True)
 def restore(call: Call, body: OneDeletion) -> Changed:
-    found = _deletion(call, body.ref)
-    restored = found.restore(SWEEPING)
+    restored = DELETION_ACTIONS["restore"].do(_deletion(call, body.ref), SWEEPING)
     return Changed(restored, done=not _is_there(call, body.ref), ref=body.ref)
 
 
-@OPERATIONS.add("DELETE", "/trash", "Make a deletion final.", Role.ADMIN, finds=True)
+@OPERATIONS.act("DELETE", "/trash", DELETION_ACTIONS["purge"], finds=True)
 def purge(call: Call, query: OfDeletion) -> Changed:
-    return Changed(_deletion(call, query.ref).purge())
+    return Changed(DELETION_ACTIONS["purge"].do(_deletion(call, query.ref), SWEEPING))
 
 
-@OPERATIONS.add("POST", "/trash/empty", "Make all deletions final.", Role.ADMIN)
+@OPERATIONS.act("POST", "/trash/empty", EMPTY_TRASH)
 def empty_trash(call: Call) -> Changed:
-    purged = call.api.trash.empty(SWEEPING)
+    purged = EMPTY_TRASH.do(call.api.trash, SWEEPING)
     return Changed(purged, done=not call.api.trash.page(0, 1).size)
 
 

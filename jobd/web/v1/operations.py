@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Api
-from jobd.web.access.users import Role
+from jobd.api.actions import Action
+from jobd.api.roles import Role
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, body_of, require, state_of
 from jobd.web.shared.state import State
@@ -126,6 +127,19 @@ class Table(list[Operation]):
             return handler
 
         return take
+
+    def act(
+        self,
+        method: str,
+        path: str,
+        action: Action[Any],
+        summary: str = "",
+        *,
+        finds: bool = False,
+    ) -> Callable[[H], H]:
+        """As :meth:`add`, for *action* of the table; *summary* where it is not that of the
+        action."""
+        return self.add(method, path, summary or str(action.summary), action.role, finds=finds)
 
 
 def routes_of(operations: Iterable[Operation]) -> list[Route]:

@@ -12,10 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from jobd.api.roles import Role
 from jobd.text.translatable import Text
 from jobd.web import language
 from jobd.web.access import session
-from jobd.web.access.users import Role, User
+from jobd.web.access.users import User
 from jobd.web.mount import path_within, prefix
 from jobd.web.request import state_of, url
 from jobd.web.views import present

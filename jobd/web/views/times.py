@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import math
 
 from starlette.datastructures import FormData
 
+from jobd.api.sets.steps import time_of
 from jobd.errors import ArgumentError
 from jobd.jobs.times import When
 from jobd.text.translatable import Text
@@ -17,26 +17,31 @@ UNITS = {"minutes": 60, "hours": 3600, "days": 86400}
 UNIT_NAMES = {"minutes": Text("minutes"), "hours": Text("hours"), "days": Text("days")}
 """What people call them."""
 
-FARTHEST = 100 * 365 * 86400
-"""Seconds; beyond that somebody has mistyped."""
-
 
 def when_of(form: FormData) -> When:
     """The time that the fields of ``confirm.html`` say.
 
     Raises:
-        ArgumentError: they say none.
+        ArgumentError: they say none, or one that no job can have.
     """
     if form.get("kind") == "at":
-        return _moment(str(form.get("at", "")), str(form.get("zone", "")))
+        when: When = _moment(str(form.get("at", "")), str(form.get("zone", "")))
+    else:
+        when = _delay(str(form.get("amount", "")), str(form.get("unit", "minutes")))
+    time_of(when)
+    return when
+
+
+def _delay(amount: str, unit: str) -> datetime.timedelta:
     try:
-        amount = float(str(form.get("amount", "")).replace(",", "."))
-        unit = UNITS[str(form.get("unit", "minutes"))]
+        seconds = float(amount.replace(",", ".")) * UNITS[unit]
+        if seconds >= 0:
+            return datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.timedelta.max
     except (ValueError, KeyError):
-        amount, unit = math.nan, 1
-    if not 0 <= amount * unit <= FARTHEST:
-        raise ArgumentError(Text("how long from now? It must be a number, such as 15, and a unit"))
-    return datetime.timedelta(seconds=amount * unit)
+        pass
+    raise ArgumentError(Text("how long from now? It must be a number, such as 15, and a unit"))
 
 
 def _moment(text: str, zone: str) -> datetime.datetime:

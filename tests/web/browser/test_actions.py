@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jobd.api import Api, JobSet
-from jobd.web.pages.set_actions import ACTS
+from jobd.api.actions import SET_ACTIONS
 from jobd.web.pages.sets import KINDS
 from tests.api.conftest import job, push
 from tests.web.browser import looks
@@ -234,7 +234,7 @@ def _set(api: Api, page: str) -> JobSet:
     ],
 )
 def test_on_jobs_of_a_set(page_name: str, action: str, which: str, visit: Open, api: Api) -> None:
-    act = ACTS[action]  # type: ignore[index]  # its keys are literals
+    act = SET_ACTIONS[action]
     fill(api, page_name, *(failed(n) for n in range(4)))
     fill(api, page_name, failed(9, error_class="Other", name="Rare"), first=9e9)
     jobs = _set(api, page_name)
@@ -246,11 +246,11 @@ def test_on_jobs_of_a_set(page_name: str, action: str, which: str, visit: Open, 
             row.get_by_role("checkbox").check()
     elif which == "all":
         page.get_by_label("All 5").check()
-    press(page, act.text)
+    press(page, act.button)
     if act.asks or which != "chosen":
-        expect(page.locator("h1")).to_contain_text(f"{act.text}: {count} jobs")
+        expect(page.locator("h1")).to_contain_text(f"{act.button}: {count} jobs")
         assert looks.serious(page) == []
-        press(page, act.text if action == "reschedule" else f"{act.text}: {count} jobs")
+        press(page, act.button if action == "reschedule" else f"{act.button}: {count} jobs")
     says(page, act.done(count))
     if action == "reschedule":
         assert len({entry.score for entry in jobs} - set(before)) >= 1

@@ -1,0 +1,337 @@
+"""The table of actions: what can be done to jobs, queues, processes and deletions.
+
+Each action is written once, here: its name, who may do it, what people are told before and after
+it, and the call of the data API. The pages of the dashboard and ``/api/v1`` are made from this
+table, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from jobd.api.processes import Process, ProcessSet
+from jobd.api.queues.queues import Queue
+from jobd.api.records import JobRecord
+from jobd.api.roles import Role
+from jobd.api.sets.entries import SortedEntry, SortedSet
+from jobd.api.trash import Deletion, Trash
+from jobd.errors import ArgumentError
+from jobd.jobs.times import When
+from jobd.text.translatable import Text
+
+
+class Given(NamedTuple):
+    """What an action may ask for in addition to its target.
+
+    Attributes:
+        when: the new time, for ``reschedule``.
+        queue: the other queue, for ``move``.
+    """
+
+    when: When | None = None
+    queue: str = ""
+
+
+NOTHING = Given()
+
+Do = TypeVar("Do", bound=Callable[..., int])
+
+SetDo = Callable[[SortedSet, Sequence[SortedEntry], Given], int]
+QueuedDo = Callable[[Queue, Sequence[JobRecord], Given], int]
+QueueDo = Callable[[Queue, Given], int]
+ProcessDo = Callable[[ProcessSet, Process | None], int]
+
+DeletionDo = Callable[[Deletion, float | None], int]
+TrashDo = Callable[[Trash, float | None], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action(Generic[Do]):
+    """One action on one kind of target.
+
+    Attributes:
+        name: unique for its kind of target.
+        button: the text of its button.
+        summary: what it does, for lists of commands and of operations.
+        effect: what happens to the target, for the question before it.
+        role: the lowest role that may do it.
+        asks: whether it is confirmed first, even for one job.
+        undoable: whether the trash keeps what it takes away.
+        form: the field of :class:`Given` that it needs, if any.
+        done: the message afterwards, for a number of jobs or processes.
+        do: the call of the data API; returns how many were there.
+    """
+
+    name: str
+    button: Text
+    summary: Text
+    effect: Text
+    role: Role
+    asks: bool = False
+    undoable: bool = False
+    form: Literal["", "when", "queue"] = ""
+    done: Callable[[int], Text]
+    do: Do
+
+
+def _queued(count: int) -> Text:
+    return Text.counted(
+        "Put into their queues: %(count)s job.", "Put into their queues: %(count)s jobs.", count
+    )
+
+
+def _rescheduled(count: int) -> Text:
+    return Text.counted("Rescheduled %(count)s job.", "Rescheduled %(count)s jobs.", count)
+
+
+def _killed(count: int) -> Text:
+    return Text.counted("Killed %(count)s job.", "Killed %(count)s jobs.", count)
+
+
+def _deleted(count: int) -> Text:
+    return Text.counted("Deleted %(count)s job.", "Deleted %(count)s jobs.", count)
+
+
+def _moved(count: int) -> Text:
+    return Text.counted("Moved %(count)s job.", "Moved %(count)s jobs.", count)
+
+
+def _reschedule(jobs: SortedSet, entries: Sequence[SortedEntry], given: Given) -> int:
+    if given.when is None:
+        raise ArgumentError("rescheduling needs a time")
+    return jobs.reschedule(given.when, *entries)
+
+
+SET_ACTIONS: Mapping[str, Action[SetDo]] = {
+    "retry": Action(
+        name="retry",
+        button=Text("Retry now"),
+        summary=Text("Put jobs into their queues now."),
+        effect=Text("Runs as soon as a worker is free, without using up a retry."),
+        role=Role.OPERATOR,
+        done=_queued,
+        do=lambda jobs, entries, _: jobs.retry(*entries),
+    ),
+    "add_to_queue": Action(
+        name="add_to_queue",
+        button=Text("Add to queue"),
+        summary=Text("Put jobs into their queues now."),
+        effect=Text("Runs as soon as a worker is free."),
+        role=Role.OPERATOR,
+        done=_queued,
+        do=lambda jobs, entries, _: jobs.add_to_queue(*entries),
+    ),
+    "reschedule": Action(
+        name="reschedule",
+        button=Text("Reschedule"),
+        summary=Text("Give jobs another time."),
+        effect=Text("Waits until the time that you give."),
+        role=Role.OPERATOR,
+        asks=True,
+        form="when",
+        done=_rescheduled,
+        do=_reschedule,
+    ),
+    "kill": Action(
+        name="kill",
+        button=Text("Kill"),
+        summary=Text("Move jobs to the dead set."),
+        effect=Text("Goes to the dead jobs and is not tried again."),
+        role=Role.ADMIN,
+        asks=True,
+        undoable=True,
+        done=_killed,
+        do=lambda jobs, entries, _: jobs.kill(*entries),
+    ),
+    "delete": Action(
+        name="delete",
+        button=Text("Delete"),
+        summary=Text("Delete jobs."),
+        effect=Text("Will not run."),
+        role=Role.ADMIN,
+        asks=True,
+        undoable=True,
+        done=_deleted,
+        do=lambda jobs, entries, _: jobs.delete(*entries),
+    ),
+}
+"""On jobs of the retries, the schedule and the dead."""
+
+QUEUED_ACTIONS: Mapping[str, Action[QueuedDo]] = {
+    "move": Action(
+        name="move",
+        button=Text("Move"),
+        summary=Text("Move a job to the end of another queue."),
+        effect=Text("Runs after what waits in that queue."),
+        role=Role.OPERATOR,
+        form="queue",
+        done=_moved,
+        do=lambda queue, jobs, given: queue.move(given.queue, *jobs),
+    ),
+    "delete": Action(
+        name="delete",
+        button=Text("Delete"),
+        summary=Text("Delete a job of a queue."),
+        effect=Text("Will not run."),
+        role=Role.ADMIN,
+        asks=True,
+        undoable=True,
+        done=_deleted,
+        do=lambda queue, jobs, _: queue.delete(*jobs),
+    ),
+}
+"""On jobs that wait in a queue."""
+
+QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
+    "pause": Action(
+        name="pause",
+        button=Text("Pause"),
+        summary=Text("Let no worker of jobd or Sidekiq Pro take jobs from a queue."),
+        effect=Text("No worker takes jobs from it."),
+        role=Role.OPERATOR,
+        done=lambda _: Text("Paused."),
+        do=lambda queue, _: queue.pause(),
+    ),
+    "resume": Action(
+        name="resume",
+        button=Text("Resume"),
+        summary=Text("Let workers take jobs again."),
+        effect=Text("Workers take jobs from it again."),
+        role=Role.OPERATOR,
+        done=lambda _: Text("Resumed."),
+        do=lambda queue, _: queue.unpause(),
+    ),
+    "move": Action(
+        name="move",
+        button=Text("Move"),
+        summary=Text("Move all jobs to the end of another queue."),
+        effect=Text("Runs after what waits in that queue."),
+        role=Role.OPERATOR,
+        form="queue",
+        done=_moved,
+        do=lambda queue, given: queue.move_all(given.queue),
+    ),
+    "clear": Action(
+        name="clear",
+        button=Text("Clear"),
+        summary=Text("Delete all jobs of a queue."),
+        effect=Text("Will not run."),
+        role=Role.ADMIN,
+        asks=True,
+        undoable=True,
+        done=_deleted,
+        do=lambda queue, _: queue.clear(),
+    ),
+}
+"""On a queue."""
+
+
+def _quieted(count: int) -> Text:
+    return Text.counted(
+        "%(count)s process takes no new jobs with its next heartbeat, within ten seconds.",
+        "%(count)s processes take no new jobs with their next heartbeats, within ten seconds.",
+        count,
+    )
+
+
+def _stopped(count: int) -> Text:
+    return Text.counted(
+        "%(count)s process stops with its next heartbeat, within ten seconds.",
+        "%(count)s processes stop with their next heartbeats, within ten seconds.",
+        count,
+    )
+
+
+def _asked(count: int) -> Text:
+    return Text.counted(
+        "%(count)s process writes its stacks with its next heartbeat, within ten seconds.",
+        "%(count)s processes write their stacks with their next heartbeats, within ten seconds.",
+        count,
+    )
+
+
+PROCESS_ACTIONS: Mapping[str, Action[ProcessDo]] = {
+    "quiet": Action(
+        name="quiet",
+        button=Text("Quiet"),
+        summary=Text("Let a process take no more jobs."),
+        effect=Text(
+            "Running jobs go on to their end; no new ones are taken, so queues grow. From here it "
+            "cannot be undone."
+        ),
+        role=Role.OPERATOR,
+        asks=True,
+        done=_quieted,
+        do=lambda processes, one: one.quiet() if one else processes.quiet_all(),
+    ),
+    "stop": Action(
+        name="stop",
+        button=Text("Stop"),
+        summary=Text("Let a process stop."),
+        effect=Text(
+            "Running jobs get the time that its timeout allows; what has not ended then goes back "
+            "to its queue."
+        ),
+        role=Role.ADMIN,
+        asks=True,
+        done=_stopped,
+        do=lambda processes, one: one.stop() if one else processes.stop_all(),
+    ),
+    "dump": Action(
+        name="dump",
+        button=Text("Stacks"),
+        summary=Text("Let a process write its stacks."),
+        effect=Text("Jobs go on."),
+        role=Role.OPERATOR,
+        done=_asked,
+        do=lambda processes, one: one.dump_threads() if one else processes.dump_threads_all(),
+    ),
+}
+"""On one process, or on all of them."""
+
+
+def _restored(count: int) -> Text:
+    return Text.counted("Restored %(count)s job.", "Restored %(count)s jobs.", count)
+
+
+def _purged(count: int) -> Text:
+    return Text.counted(
+        "Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", count
+    )
+
+
+DELETION_ACTIONS: Mapping[str, Action[DeletionDo]] = {
+    "restore": Action(
+        name="restore",
+        button=Text("Restore"),
+        summary=Text("Undo a deletion."),
+        effect=Text("Its jobs go back to where they were."),
+        role=Role.ADMIN,
+        done=_restored,
+        do=lambda deletion, seconds: deletion.restore(seconds),
+    ),
+    "purge": Action(
+        name="purge",
+        button=Text("Delete for good"),
+        summary=Text("Make a deletion final."),
+        effect=Text("Nobody can restore them afterwards."),
+        role=Role.ADMIN,
+        asks=True,
+        done=_purged,
+        do=lambda deletion, _: deletion.purge(),
+    ),
+}
+"""On what is in the trash; in steps that end after some seconds."""
+
+EMPTY_TRASH: Action[TrashDo] = Action(
+    name="empty",
+    button=Text("Empty the trash"),
+    summary=Text("Make all deletions final."),
+    effect=Text("Nobody can restore them afterwards."),
+    role=Role.ADMIN,
+    asks=True,
+    done=_purged,
+    do=lambda trash, seconds: trash.empty(seconds),
+)
