@@ -1,11 +1,12 @@
-"""Why a job is not running: what the data says, and what somebody can do about it.
+"""Why a job is not running: what the data says, and what can be done about it.
 
-Everything here is looked up at the moment of the question. Workers beat every ten seconds, so what
-they do may be ten seconds old.
+Everything is read when it is asked for. Workers send a heartbeat every ten seconds, so what they do
+may be ten seconds old.
 """
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.sets.entries import SortedEntry
 from jobd.api.work import WorkSet
+from jobd.settings.daemon import Config
+from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 
 LATE = 10.0
@@ -39,7 +42,8 @@ class Reason:
         kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
             ``all_quiet``, ``busy``, ``order``, ``position``, ``scheduled``, ``retry``, ``late``,
             ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``, ``ended``, ``next``.
-        text: a sentence for people.
+        text: a sentence for people. Where it says when, the value *at* stands in it, which a page
+            fills in again for the time zone of its reader.
         advice: what to do about it; empty where there is nothing to do but wait.
         at: when that ends, or when it happened, seconds since 1970; None if nobody knows.
         blocks: it will not run before somebody does something.
@@ -72,10 +76,10 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
             Reason(
                 "next",
                 Text(
-                    "Nothing holds it back: the processes that serve its queue have free threads, "
-                    "as far as they have told in the last ten seconds."
+                    "Nothing holds it back: at their last heartbeats the processes that serve its "
+                    "queue had free threads."
                 ),
-                Text("Load this page again; it should run now."),
+                Text("Load this page again: it should be running by now."),
             )
         )
     return reasons
@@ -90,7 +94,7 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
     if entry.parent.name == "retry":
         reasons = [_attempt(entry)]
     else:
-        text = Text("It is scheduled, and waits for its time.")
+        text = Text("It is scheduled, and will run %(at)s.", at=_when(entry.score))
         advice = Text("Add it to its queue to run it now.")
         reasons = [Reason("scheduled", text, advice, entry.score)]
     if late > LATE:
@@ -129,8 +133,9 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
                 "silent",
                 Text(
                     "Its process %(process)s has sent no heartbeat for a minute. If it is dead, "
-                    "the job goes back to its queue when its lease ends.",
+                    "the job goes back to its queue when its lease ends, %(at)s.",
                     process=owner,
+                    at=_when(now + claim.lease),
                 ),
                 Text(
                     "Wait. If the process lives and hangs, jobctl threads on its host shows where."
@@ -145,19 +150,24 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
                 process=owner,
             )
             return [Reason("ended", text, Text("Look for it again."))]
-        text = Text("It is running, in %(process)s.", process=owner)
+        text = Text(
+            "It is running in %(process)s, and was started %(at)s.",
+            process=owner,
+            at=_when(work.run_at),
+        )
         reasons = [Reason("running", text, at=work.run_at)]
         if process is not None and now - process.beat > SILENT:
             text = Text(
-                "Its process has not told anything since; it is very busy, stopped, or dead."
+                "The last heartbeat of its process was %(at)s: it is very busy, stopped, or dead.",
+                at=_when(process.beat),
             )
-            reasons.append(Reason("silent", text, Text("Dump its stacks."), process.beat))
+            reasons.append(Reason("silent", text, Text("Ask for its stacks."), process.beat))
         return reasons
     if claim is not None:
         text = Text(
-            "%(process)s has claimed it: it runs there, or starts within a quarter of a second, "
-            "or goes back. Which it is, the process tells with its next heartbeat, within ten "
-            "seconds.",
+            "%(process)s has claimed it: it is running there, starts within a quarter of a second, "
+            "or goes back to its queue. The next heartbeat of the process, within ten seconds, "
+            "shows which.",
             process=owner,
         )
         return [Reason("claimed", text)]
@@ -252,9 +262,10 @@ def _load(session: Session, active: list[Process]) -> list[Reason]:
     since = None
     if longest is not None:
         text = Text(
-            "%(busy)s The longest-running job there is %(job)s, since:",
+            "%(busy)s The longest-running job there, %(job)s, was started %(at)s.",
             busy=text,
-            job=longest.job.display_class[:200],
+            job=shortened(longest.job.display_class, 200),
+            at=_when(longest.run_at),
         )
         since = longest.run_at
     if any(process.is_jobd for process in active):
@@ -308,8 +319,9 @@ def _position(session: Session, job: JobRecord, ahead: int, *, stuck: bool) -> R
     left = Queue(job.queue, session).latency - job.latency
     if stuck or ahead == 0 or left <= 0:
         return Reason("position", text)
-    text = Text("%(place)s If it goes on as it does, it starts at about:", place=text)
-    return Reason("position", text, at=time.time() + left)
+    at = time.time() + left
+    text = Text("%(place)s At the current rate it should start %(at)s.", place=text, at=_when(at))
+    return Reason("position", text, at=at)
 
 
 def _attempt(entry: SortedEntry) -> Reason:
@@ -320,75 +332,104 @@ def _attempt(entry: SortedEntry) -> Reason:
         if type(most) is int
         else str(failures + 1)
     )
-    error = entry.error_class[:200]
+    error = shortened(entry.error_class, 200)
     if error:
-        text = Text.counted(
-            "It has failed once with %(error)s, and waits for attempt %(attempt)s.",
-            "It has failed %(count)s times with %(error)s, and waits for attempt %(attempt)s.",
+        failed = Text.counted(
+            "It has failed once with %(error)s.",
+            "It has failed %(count)s times with %(error)s.",
             failures,
             error=error,
-            attempt=attempt,
         )
     else:
-        text = Text.counted(
-            "It has failed once, and waits for attempt %(attempt)s.",
-            "It has failed %(count)s times, and waits for attempt %(attempt)s.",
-            failures,
-            attempt=attempt,
-        )
-    return Reason("retry", text, Text("Mend the cause, then retry it now."), entry.score)
+        failed = Text.counted("It has failed once.", "It has failed %(count)s times.", failures)
+    text = Text(
+        "%(failed)s Attempt %(attempt)s is due %(at)s.",
+        failed=failed,
+        attempt=attempt,
+        at=_when(entry.score),
+    )
+    return Reason("retry", text, Text("Fix the cause, then retry it now."), entry.score)
 
 
 def _lateness(session: Session, entry: SortedEntry) -> Reason:
     processes = ProcessSet(session).all()
+    at = _when(entry.score)
     if not processes:
-        return Reason(
-            "late",
-            Text("Its time has passed, but no process runs that would put it into its queue."),
-            Text("Start one: jobd start."),
-            entry.score,
-            blocks=True,
+        text = Text(
+            "It was due %(at)s, but no process runs that would put it into its queue.", at=at
         )
+        return Reason("late", text, Text("Start one: jobd start."), entry.score, blocks=True)
     if not any(process.is_jobd for process in processes):
-        return Reason(
-            "late",
-            Text(
-                "Its time has passed, but no process has put it into its queue. Either very many "
-                "jobs are due at once, or the pollers of the Sidekiqs here are stuck."
-            ),
-            Text("Look at the logs of the Sidekiqs, or add it to its queue by hand."),
-            entry.score,
+        text = Text(
+            "It was due %(at)s, but no process has put it into its queue. Either very many jobs "
+            "are due at once, or the pollers of the Sidekiqs here are stuck.",
+            at=at,
         )
-    return Reason(
-        "late",
-        Text(
-            "Its time has passed, but no process has put it into its queue. Either very many jobs "
-            "are due at once, or the keeper of every jobd here is missing."
-        ),
-        Text("Look at jobctl status, or add it to its queue by hand."),
-        entry.score,
+        advice = Text("Look at the logs of the Sidekiqs, or add it to its queue by hand.")
+        return Reason("late", text, advice, entry.score)
+    text = Text(
+        "It was due %(at)s, but no process has put it into its queue. Either very many jobs are "
+        "due at once, or no jobd here has a keeper.",
+        at=at,
     )
+    advice = Text("Look at jobctl status, or add it to its queue by hand.")
+    return Reason("late", text, advice, entry.score)
 
 
 def _death(session: Session, entry: SortedEntry) -> Reason:
-    crashes = entry["crashes"]
+    deleted = entry.score + session.dead_timeout
+    text = Text(
+        "%(how)s It will not run again automatically. It will be deleted %(at)s.",
+        how=_cause_of_death(entry),
+        at=_when(deleted),
+    )
+    return Reason("dead", text, Text("Fix the cause, then retry it."), deleted, blocks=True)
+
+
+def _cause_of_death(entry: SortedEntry) -> Text:
+    """As far as its payload tells."""
+    crashes, window = entry["crashes"], entry["retry_for"]
     if entry.error_class.endswith("PoisonPill") and type(crashes) is int:
-        how = Text.counted(
+        return Text.counted(
             "It is dead: %(count)s process died while it was running.",
             "It is dead: %(count)s processes died while it was running.",
             min(crashes, 10**9),
         )
-    elif entry.failed:
-        how = Text("It is dead: it has used up its attempts, or somebody has killed it.")
-    else:
-        how = Text("It is dead: somebody has killed it.")
-    return Reason(
-        "dead",
-        Text("%(how)s It will not run again automatically. It will be deleted at:", how=how),
-        Text("Mend the cause, then retry it."),
-        entry.score + session.dead_timeout,
-        blocks=True,
+    if not entry.failed:
+        return Text("It is dead: a user killed it.")
+    if type(window) in (int, float):
+        if entry.score - (entry.failed_at or 0) < window:
+            return Text("It is dead: it was killed while it still had time for more attempts.")
+        return Text("It is dead: the time for its attempts was over.")
+    failures, most = (entry.retry_count or 0) + 1, entry["retry"]
+    usual = type(most) is not int
+    if failures > (Config().max_retries if usual else most):
+        return Text.counted(
+            "It is dead: its only attempt failed.",
+            "It is dead: all of its %(count)s attempts failed.",
+            failures,
+        )
+    if usual:  # for which a daemon can have another number
+        return Text.counted(
+            "It is dead: it was killed after %(count)s attempt, or max_retries allowed no more.",
+            "It is dead: it was killed after %(count)s attempts, or max_retries allowed no more.",
+            failures,
+        )
+    return Text.counted(
+        "It is dead: it was killed after %(count)s attempt of %(most)s.",
+        "It is dead: it was killed after %(count)s attempts of %(most)s.",
+        failures,
+        most=min(most, 10**9) + 1,
     )
+
+
+def _when(at: float) -> str:
+    """A time within a sentence."""
+    try:
+        moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"at {at:g}"
+    return f"at {moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _process(session: Session, identity: str) -> Process | None:
@@ -399,7 +440,7 @@ def _process(session: Session, identity: str) -> Process | None:
 
 
 def _names(names: Iterable[str]) -> str:
-    found = sorted(dict.fromkeys(name[:100] for name in names))
+    found = sorted(dict.fromkeys(shortened(name, 100) for name in names))
     more = len(found) - _NAMED
     named = ", ".join(found[:_NAMED])
     if more <= 0:

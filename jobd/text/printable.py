@@ -90,6 +90,15 @@ def cut(text: str, most: int) -> str:
     return f"{cut_end(plain[:most])}… {len(plain):,} characters in all"
 
 
+def shortened(text: str, most: int) -> str:
+    """*text*, or as much of it as fits into *most* characters with an ellipsis behind.
+
+    >>> shortened("abcdef", 6), shortened("abcdef", 4)
+    ('abcdef', 'abc…')
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def cut_end(beginning: str) -> str:
     """*beginning*, which is all that is left of a text, without a part of a password at its end."""
     # From behind: from the front it would look for the end again behind each space.

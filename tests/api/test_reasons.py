@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from jobd.api import Api, Reason, SortedEntry, why_in_flight, why_queued, why_waiting
 from tests.api.conftest import HOSTILE, job, push
 from tests.api.test_processes import WORK, beat
@@ -36,6 +38,11 @@ def entry(api: Api, name: str, score: float, **fields: Any) -> SortedEntry:
     jobs.clear()
     api.redis.zadd(jobs._key, {job(1, **fields): score})
     return jobs.page().entries[0]
+
+
+def _tried(times: int, **options: Any) -> dict[str, Any]:
+    """Of a job that has failed so often."""
+    return {"error_class": "KeyError", "retry_count": times - 1, **options}
 
 
 def test_no_process_then_none_for_this_queue(api: Api) -> None:
@@ -150,10 +157,10 @@ def test_what_waits_for_its_time(api: Api) -> None:
     failed = {"retry": 5, "error_class": "KeyError", "retry_count": 2}
     (retry,) = why_waiting(api, entry(api, "retry", later, **failed))
     assert (retry.kind, retry.at) == ("retry", later)
-    assert "failed 3 times with KeyError, and waits for attempt 4 of 6" in retry.text
+    assert "failed 3 times with KeyError. Attempt 4 of 6 is due at 20" in retry.text
     odd: dict[str, Any] = {"retry": None, "error_class": [], "retry_count": "x"}
     (retry,) = why_waiting(api, entry(api, "retry", later, **odd))
-    assert retry.text == "It has failed once, and waits for attempt 2."
+    assert retry.text.startswith("It has failed once. Attempt 2 is due at 20")
 
 
 def test_what_will_keep_it_waiting_when_its_time_has_come(api: Api) -> None:
@@ -176,13 +183,33 @@ def test_what_is_late(api: Api) -> None:
 
 def test_the_dead(api: Api) -> None:
     died = time.time() - 100
-    (used_up,) = why_waiting(api, entry(api, "dead", died, error_class="KeyError"))
+    (used_up,) = why_waiting(api, entry(api, "dead", died, **_tried(6, retry=5)))
     assert (used_up.kind, used_up.blocks) == ("dead", True)
-    assert "used up its attempts" in used_up.text
+    assert used_up.text.startswith("It is dead: all of its 6 attempts failed.")
     assert used_up.at == died + api.dead_timeout
-    pill = {"error_class": "jobd.keeper.recovery.PoisonPill", "crashes": 3}
-    assert "3 processes died" in why_waiting(api, entry(api, "dead", died, **pill))[0].text
-    assert "killed it" in why_waiting(api, entry(api, "dead", died))[0].text
+    assert (
+        f"will be deleted at {time.strftime('%Y-%m-%d', time.gmtime(used_up.at))}" in used_up.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "how"),
+    [
+        ({"error_class": "jobd.keeper.recovery.PoisonPill", "crashes": 3}, "3 processes died"),
+        ({}, "a user killed it"),
+        (_tried(1, retry=0), "its only attempt failed"),
+        (_tried(2, retry=5), "it was killed after 2 attempts of 6"),
+        (_tried(26, retry=True), "all of its 26 attempts failed"),
+        (_tried(9, retry=True), "killed after 9 attempts, or max_retries allowed no more"),
+        (_tried(9, retry_for=60), "it was killed while it still had time"),
+        (_tried(9, retry_for=5), "the time for its attempts was over"),
+    ],
+)
+def test_the_payload_tells_what_a_job_died_of(api: Api, fields: dict[str, Any], how: str) -> None:
+    died = time.time() - 100
+    if "retry_for" in fields:
+        fields = {**fields, "failed_at": died - 30}
+    assert how in why_waiting(api, entry(api, "dead", died, **fields))[0].text
 
 
 def test_what_a_worker_has_taken(api: Api) -> None:

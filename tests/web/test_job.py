@@ -49,7 +49,7 @@ def test_one_that_waits_for_another_attempt(site: Site, api: Api) -> None:
     page = look(site, "retry", key)
     for words in (
         *("shop.Charge", "waits for another attempt", "Why is it not running?"),
-        "It has failed 3 times with ConnectionError, and waits for attempt 4 of 6.",
+        "It has failed 3 times with ConnectionError. Attempt 4 of 6 is due in",
         *("ConnectionError", "502 from the gateway", "3 in all", LINES[0], LINES[1]),
         *("Pushed", "Put into queue default", "First failure", "Failed (attempt 3)"),
         *("Attempt number 4", "vip", JID),
@@ -64,7 +64,7 @@ def test_one_that_waits_for_another_attempt(site: Site, api: Api) -> None:
 
 def test_what_will_keep_a_scheduled_job_waiting(site: Site, api: Api) -> None:
     page = look(site, "schedule", put(api, "schedule"))
-    assert "It is scheduled, and waits for its time." in page.text
+    assert "It is scheduled, and will run in" in page.text
     assert "Then: No worker process runs" in page.text
     assert "Due" in page.text
 
@@ -96,7 +96,12 @@ def test_a_running_one(site: Site, api: Api) -> None:
     api.redis.hset(api.keys.inflight(ONE), "1:mail", job(1, "shop.Charge"))
     api.redis.zadd(api.keys.owners, {ONE: time.time() + 60})
     page = look(site, "work", JID)
-    for words in ("running", f"It is running, in {ONE}.", "Started", "What it is doing"):
+    for words in (
+        "running",
+        f"It is running in {ONE}, and was started 1 min 3",
+        "Started",
+        "What it is doing",
+    ):
         assert words in page.text, words
     assert not page.has_button("Retry now")
     refused = site.look("/job/ask", set="work", key=JID, action="delete")
@@ -121,8 +126,8 @@ def test_one_that_a_worker_has_taken_may_have_run_for_seconds(site: Site, api: A
     api.redis.hset(api.keys.inflight(ONE), "1:mail", job(1, "shop.Charge"))
     api.redis.zadd(api.keys.owners, {ONE: time.time() + 60})
     text = look(site, "work", JID).text
-    assert f"{ONE} has claimed it: it runs there, or starts within a quarter of a second" in text
-    assert "tells with its next heartbeat" in text
+    assert f"{ONE} has claimed it: it is running there, starts within a quarter of a second" in text
+    assert "The next heartbeat of the process" in text
 
 
 def test_a_page_tells_of_one_moment(site: Site, api: Api) -> None:
@@ -304,3 +309,28 @@ def test_whatever_is_in_redis(site: Site, api: Api) -> None:
         if name == "dead":
             site.get("/job/ask", set=name, key=key, action="delete")
             assert site.look("/job/edit", set=name, key=key).status in (200, 400)
+
+
+def test_a_message_of_several_lines(site: Site, api: Api) -> None:
+    """Ruby's have code in them: a list shows the first line, the page of the job all of them."""
+    message = "undefined method `name'\n    1: <p>\n    2: <%= user.name %>\n"
+    key = put(api, "retry", **{**FAILED, "error_message": message})
+    listed = site.get("/retries").text
+    assert "undefined method `name' …" in listed
+    assert "user.name" not in listed
+    assert "`name&#39;\n    1: &lt;p&gt;" in look(site, "retry", key).html
+
+
+def test_how_often_it_is_tried_again(site: Site, api: Api) -> None:
+    assert "Retries 25, the default" in look(site, "retry", put(api, "retry", retry=True)).text
+    api.retries.clear()
+    assert "Retries 3" in look(site, "retry", put(api, "retry", retry=3)).text
+
+
+def test_one_that_has_ended_does_not_run(site: Site, api: Api) -> None:
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge"))
+    page = look(site, "work", JID)
+    assert "has ended since then" in page.text
+    assert "shop.Charge ended" in page.text
+    assert "shop.Charge running" not in page.text

@@ -33,6 +33,13 @@ def test_each_entry_of_the_navigation_leads_to_its_page(tab: Tab, site: Site) ->
     assert tab.text in page.html[here : page.html.index("</a>", here)]
 
 
+@pytest.mark.parametrize("path", ["/nowhere", "/queuesx", "/find?jid=0"])
+def test_a_page_of_no_entry_highlights_none(path: str, site: Site) -> None:
+    page = site.look(path)
+    assert page.status == 404
+    assert 'aria-current="page"' not in page.html
+
+
 def test_a_new_installation_says_how_to_begin(site: Site, api: Api) -> None:
     page = site.get("/")
     assert "Three lines push the first job" in page.text

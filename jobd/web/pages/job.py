@@ -33,6 +33,14 @@ _DONE = {
     "delete": Text("%(job)s is deleted."),
 }
 
+_IN_FLIGHT = {
+    "claimed": (Text("claimed"), "accent"),
+    "ended": (Text("ended"), ""),
+    "orphaned": (Text("its process is dead"), "bad"),
+    "silent": (Text("no heartbeat"), "warn"),
+}
+"""What is said of a job that a worker has taken, by the first reason; else it is running."""
+
 _STATES = {
     "retry": (Text("waits for another attempt"), "warn"),
     "schedule": (Text("scheduled"), "accent"),
@@ -57,6 +65,9 @@ def page(request: Request) -> Response:
     kind, _, queue = place.set.partition(":")
     in_queue = Text("in queue %(queue)s", queue=clip(queue, 70)), "accent"
     label, tone = in_queue if kind == "queue" else _STATES[place.set]
+    if kind == "work":
+        first = reasons[0].kind if reasons else "ended"
+        label, tone = _IN_FLIGHT.get(first, (label, tone))
     queues = state.queues() if kind == "queue" else []
     return render(
         request,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Histogram, JobMetrics, Mark
+from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 from jobd.web import language
 from jobd.web.language import Language
@@ -156,8 +157,8 @@ def _chart(
                 series.append({"label": spoken.translate(label), "tone": tone, "values": values})
         else:
             values = [point.ms / 1000 for point in one.series]
-            series.append({"label": one.name[:80], "values": values})
-    deploys = [{"at": mark.at.timestamp(), "label": mark.label[:80]} for mark in marks]
+            series.append({"label": shortened(one.name, 80), "values": values})
+    deploys = [{"at": mark.at.timestamp(), "label": shortened(mark.label, 80)} for mark in marks]
     unit = "s" if spoken is None else ""
     return _encode({"times": times, "series": series, "marks": deploys, "unit": unit})
 

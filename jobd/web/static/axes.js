@@ -13,10 +13,10 @@ const jobdAxes = (() => {
   }
 
   // Half of a time has to fit behind the end of the axis, in any font and language.
-  function room(times, format) {
+  function room(times, write) {
     if (!times.length) return 8;
     pen.font = font;
-    return 4 + Math.ceil(pen.measureText(format.format(times[times.length - 1] * 1000)).width / 2);
+    return 4 + Math.ceil(pen.measureText(write(times[times.length - 1] * 1000)).width / 2);
   }
 
   return { css, compact, axes, room };

@@ -27,7 +27,7 @@
     const written = options.bars ? date : clock;
     place.replaceChildren();
     const plot = new uPlot({
-      width: place.clientWidth, height: place.clientHeight, padding: [8, room(data[0], written), 0, 0],
+      width: place.clientWidth, height: place.clientHeight, padding: [8, room(data[0], written.format), 0, 0],
       cursor: { y: false, points: { size: 7 } }, legend: { show: false },
       hooks: options.bars ? { setCursor: [(plot) => readout(plot, place)] } : {},
       scales: { x: { time: true, range: options.bars ? (_, first, last) => [first - 43200, last + 43200] : (_, first, last) => [Math.min(first, last - 120), last] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
@@ -44,13 +44,18 @@
   // Rates, from the totals of every event; ten minutes of them.
   const place = document.getElementById("now-chart");
   const points = [[], [], []];
+  const gap = 10;
   let before = null, live = null;
+  function add(point) {
+    points.forEach((series, at) => { series.push(point[at]); if (series.length > 300) series.shift(); });
+  }
   function take(now) {
-    if (before && now.at > before.at && now.at - before.at < 30) {
+    // A gap stays one: a line across it would be a measurement that nobody has made.
+    if (before && now.at - before.at >= gap) add([before.at + 0.001, null, null]);
+    else if (before && now.at > before.at) {
       const seconds = now.at - before.at;
       const rate = (name) => Math.max(0, (now[name] - before[name]) / seconds);
-      const made = [now.at, rate("processed"), rate("failed")];
-      points.forEach((series, at) => { series.push(made[at]); if (series.length > 300) series.shift(); });
+      add([now.at, rate("processed"), rate("failed")]);
       for (const name of ["processed", "failed"]) {
         const output = document.querySelector(`[data-rate=${name}]`);
         if (output) output.textContent = compact.format(rate(name));

@@ -5,7 +5,9 @@
   // Without red, which is for what has failed.
   const colours = ["--accent", "--good", "--warn", "--blue", "--pink", "--slate"];
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit" });
+  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  // The date where it changes, else the time of day.
+  const written = (at) => { const time = new Date(at); return (time.getHours() || time.getMinutes() ? clock : day).format(time); };
 
   // Times in the unit of the step between them, which is a round one of it.
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1], ["ms", 0.001]];
@@ -63,9 +65,7 @@
 
   function lines(place) {
     const { times, series, marks, unit } = JSON.parse(place.dataset.chart);
-    const long = times.length > 1 && times[times.length - 1] - times[0] > 86400;
-    const written = long ? day : clock;
-    const format = { space: long ? 110 : 70, values: (_, ticks) => ticks.map((tick) => written.format(tick * 1000)) };
+    const format = { space: 70, values: (_, ticks) => ticks.map((tick) => written(tick * 1000)) };
     const colour = (one, at) => css(one.tone ? `--${one.tone}` : colours[at % colours.length]);
     place.replaceChildren();
     new uPlot({

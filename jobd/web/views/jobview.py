@@ -15,10 +15,12 @@ from jobd.api.records import is_plain
 from jobd.api.search.groups import is_library
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.jobs.registry import Registry
+from jobd.settings.daemon import Config
+from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.job_address import Place
-from jobd.web.views.present import clip, duration
+from jobd.web.views.present import clip, duration, first_line
 from jobd.wire.options import CALL_FIELDS, DEFAULTS
 
 MOST_SHOWN = 100_000
@@ -81,7 +83,9 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
             events.append(Event(Text("Pushed"), created))
         if enqueued is not None:
             events.append(Event(Text("Put into queue %(queue)s", queue=queue), enqueued))
-    error = clip(f"{job.error_class}: {job.error_message}", 160) if job.error_class else ""
+    error = (
+        clip(f"{job.error_class}: {first_line(job.error_message)}", 160) if job.error_class else ""
+    )
     failures = (job.retry_count or 0) + 1
     if job.failed_at is not None:
         detail = error if job.retried_at is None else ""
@@ -123,7 +127,8 @@ class Trace:
 def trace(job: JobRecord) -> Trace:
     """The backtrace of the last failure."""
     lines = job.error_backtrace
-    shown = tuple((line[:1000], not is_library(line[:1000])) for line in lines[:_MOST_LINES])
+    cut = (shortened(line, 1000) for line in lines[:_MOST_LINES])
+    shown = tuple((line, not is_library(line)) for line in cut)
     return Trace(shown, max(0, len(lines) - _MOST_LINES))
 
 
@@ -157,7 +162,9 @@ def retries(job: JobRecord) -> str:
         return Text("for %(time)s after the first failure", time=duration(window))
     if retry is False:
         return Text("none")
-    return str(min(retry, 10**9)) if type(retry) is int else Text("as many as usual")
+    if type(retry) is int:
+        return str(min(retry, 10**9))
+    return Text("%(most)s, the default", most=Config().max_retries)
 
 
 def payload(job: JobRecord) -> str:

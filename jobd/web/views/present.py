@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup, escape
 
+from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 from jobd.web.language import gettext
 from jobd.wire.histogram import BOUNDS
@@ -169,17 +170,29 @@ def clip(text: str, most: int = 200) -> str:
     >>> clip("abcdef", 4), clip("\\x00")
     ('abc…', '␀')
     """
-    shown = text if len(text) <= most else text[: most - 1] + "…"
-    return shown.translate(_CONTROL_PICTURES)
+    return shortened(text, most).translate(_CONTROL_PICTURES)
+
+
+def first_line(text: str) -> str:
+    """The first line of a message that has something in it; a mark says that there are more.
+
+    >>> first_line("undefined method\\n    1: <p>\\n"), first_line("\\n one "), first_line("")
+    ('undefined method …', 'one', '')
+    """
+    first, _, rest = text.strip().partition("\n")
+    return first.rstrip() + (" …" if rest else "")
 
 
 def dotted(name: str) -> Markup:
-    """A name that may go on in another line after a dot, rather than anywhere.
+    """A name that may go on in another line after a dot or two colons, rather than anywhere.
 
-    >>> dotted("smtplib.SMTP<")
-    Markup('smtplib.<wbr>SMTP&lt;')
+    >>> dotted("smtplib.SMTP<"), dotted("Net::ReadTimeout")
+    (Markup('smtplib.<wbr>SMTP&lt;'), Markup('Net::<wbr>ReadTimeout'))
     """
-    return Markup(".<wbr>").join(escape(part) for part in name.split("."))
+    shown = escape(name)
+    for mark in (".", "::"):
+        shown = shown.replace(mark, Markup(mark + "<wbr>"))
+    return shown
 
 
 _SETS = {
@@ -208,6 +221,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "duration": duration,
     "elapsed": elapsed,
     "fine": fine,
+    "first_line": first_line,
     "moment": moment,
     "number": number,
     "percentile": percentile,

@@ -72,8 +72,13 @@ def _here(request: Request) -> str:
     """The tab that this page belongs to."""
     paths: Mapping[str, str] = request.scope["jobd.paths"]
     path = path_within(request.scope)
-    pages = [tab.page for tab in TABS if path.startswith(paths[tab.page])]
+    pages = [tab.page for tab in TABS if _below(path, paths[tab.page])]
     return max(pages, key=lambda page: len(paths[page]), default="")
+
+
+def _below(path: str, page: str) -> bool:
+    """Whether *path* is that of a page, or of one below it; every path is below the overview's."""
+    return path == page or (page != "/" and path.startswith(page + "/"))
 
 
 def render(

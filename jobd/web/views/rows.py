@@ -9,10 +9,13 @@ from itertools import islice
 from jobd.api import JobRecord, JobSet, Page, Queue, SortedEntry
 from jobd.web import job_address
 from jobd.web.job_address import Place
-from jobd.web.views.present import clip
+from jobd.web.views.present import clip, first_line
 
 _TEXT, _NAME = 240, 120
 """Characters of a value and of a name."""
+
+_LOOKED_AT = 10_000
+"""Characters of a message in which its first line is looked for."""
 
 _NAMED = 20
 """Keyword arguments that are shown, and tags."""
@@ -56,7 +59,7 @@ def row_of(record: JobRecord, place: Place, at: float | None) -> Row:
         args=clip(record.display_raw if record.malformed else arguments(record), _TEXT),
         tags=tuple(clip(tag, 40) for tag in record.tags[:_NAMED]),
         error=clip(record.error_class, _NAME),
-        message=clip(record.error_message, _TEXT),
+        message=clip(first_line(record.error_message[:_LOOKED_AT]), _TEXT),
         failures=0 if count is None else min(max(count + 1, 0), 10**6),
     )
 

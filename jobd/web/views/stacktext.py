@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from jobd.api.search.groups import is_library
+from jobd.text.printable import shortened
 
 _HEAD = re.compile(r"^(?:Thread|Coroutine) (?P<name>.*?)(?: \(0x[0-9a-f]+\))?(?:: (?P<note>.*))?$")
 _JOB = re.compile(r"^(?P<class>\S+) (?P<jid>[0-9A-Za-z_-]{1,64}) from (?P<queue>\S+), for .+$")
@@ -80,5 +81,5 @@ def _lines(text: str) -> tuple[Line, ...]:
         if frame is not None:
             file = frame["file"]
             own = not is_library(file) and not file.startswith((_OWN, "<"))
-        lines.append(Line(line[:1000], own))
+        lines.append(Line(shortened(line, 1000), own))
     return tuple(lines)
