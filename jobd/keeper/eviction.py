@@ -1,7 +1,7 @@
-"""Warns when the server may throw jobs away, or is about to take no more.
+"""Warns when the server may evict jobs, or is about to refuse them.
 
-With any ``maxmemory-policy`` but ``noeviction``, a server that runs full evicts keys, queues with
-all their jobs among them, without an error for anybody. With it, it refuses pushes.
+With any ``maxmemory-policy`` other than ``noeviction``, a full server silently evicts keys,
+including whole queues. With ``noeviction`` it refuses pushes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jobd.store.loops import Loop
 from jobd.store.trouble import reason
 
 INTERVAL = 10.0
-"""Seconds between looks: a flood of pushes can fill a server in minutes."""
+"""Seconds between checks: a flood of pushes can fill a server in minutes."""
 
 
 class Eviction(Loop):
-    """Looks at the policy and at the memory, and logs what endangers jobs once, when it begins.
+    """Checks the eviction policy and the memory, and logs each danger once, when it begins.
 
     Args:
-        on_short: told, when that changes, why memory is short; "" when it is not.
+        on_short: called on a change, with the reason why memory is short; "" if it is not.
     """
 
     def __init__(self, client: redis.Redis, on_short: Callable[[str], None]) -> None:
@@ -51,7 +51,7 @@ class Eviction(Loop):
             )
         self._warned_of = policy
         short = memory_short(info)
-        # Of each of the two once, until there is room again.
+        # Each of the two is logged once, until there is room again.
         event = "redis_full" if short and is_full(info) else "redis_nearly_full"
         if short and event not in self._told:
             self.log.warning(event, advice=str(short))

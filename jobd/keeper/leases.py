@@ -1,7 +1,7 @@
-"""The leases: the keeper vouches for the workers of its master.
+"""Renewal of leases on behalf of the master's workers.
 
-A worker's own heartbeat may starve, when a job holds the interpreter in a C call for minutes. As
-long as its process lives its jobs are being worked on, and the master knows which processes live.
+A worker's own heartbeat may starve if a job holds the GIL in a C call for minutes. As long as its
+process lives, its jobs are being worked on, and the master knows which processes live.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 
 INTERVAL = 1.5 * CLOCK_STEP
-"""Seconds without a renewal after which this loop makes one. The recovery renews them with each of
-its looks, more often, unless it is busy or fails."""
+"""Seconds without a renewal after which this loop renews. The recovery renews more often, with each
+of its checks, unless it is busy or fails."""
 
 NAMED = 100
-"""Owners that one look names at most."""
+"""Most expired owners that one call returns."""
 
 
 class Leases(Loop):
-    """Renews the leases of the workers that the master says are alive."""
+    """Renews the leases of the workers that the master reports as alive."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         super().__init__("leases", client)
@@ -35,21 +35,21 @@ class Leases(Loop):
         self._renewed = -math.inf
 
     def vouch_for(self, identities: list[str]) -> None:
-        """From now on these workers are alive, and no others."""
+        """Set which workers are alive."""
         self._alive = tuple(identities)
 
     def renew(self) -> list[str]:
-        """Renew them now.
+        """Renew the leases now.
 
         Returns:
-            The owners that need a keeper: identities, the longest expired first.
+            The owners to recover: identities, the longest expired first.
 
         Raises:
             redis.RedisError: the server refused, or did not answer.
         """
         began = time.monotonic()
-        # Who has none is not told here: a worker that boots has not registered yet, and one that
-        # lost its lease learns it from its next claim.
+        # Owners without a lease are ignored: a booting worker has not registered yet, and one that
+        # has lost its lease finds out with its next claim.
         _, expired = scripts.RENEW(self._client, self._places, [LEASE, NAMED, *self._alive])
         self._renewed = began
         return [identity.decode(errors="replace") for identity in expired]

@@ -1,6 +1,4 @@
-"""The keeper process, seen from its main thread: it starts the loops and passes on what the master
-says.
-"""
+"""The main thread of the keeper process: starts the loops and passes on the master's messages."""
 
 from __future__ import annotations
 
@@ -26,11 +24,11 @@ if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
 
 FINISH = 5.0
-"""Seconds for the last recoveries when it is told to stop."""
+"""Seconds for the last recoveries during a stop."""
 
 
 def main(seat: Seat) -> int:
-    """The whole life of the keeper; returns its exit code."""
+    """Run the keeper; returns its exit code."""
     return Keeper(seat).run()
 
 
@@ -55,7 +53,7 @@ class Keeper(Child):
         with signals_blocked():
             for loop in self._loops:
                 loop.start()
-        # Ready whether or not Redis is there: it has nothing to boot, and waits by itself.
+        # Ready with or without Redis: there is nothing to boot, and the loops wait for it.
         self.tell(messages.Ready())
         while self.exit_code is None:
             self.turn(TURN if self._deadline is None else self._deadline - time.monotonic())
@@ -91,7 +89,7 @@ class Keeper(Child):
                 self.log.warning("message_unknown", message=messages.type_of(message))
 
     def tick(self) -> None:
-        # The scheduler asks most often; quiet, it does not ask at all.
+        # The scheduler polls most often; when quiet, it does not poll at all.
         missed = "" if self._scheduler.quiet else self._scheduler.outage
         self.tell_outage(missed or self._recovery.outage)
         if (short := self._short) != self._short_told:
@@ -113,17 +111,17 @@ class Keeper(Child):
             self._scheduler.quiet = True
 
     def _on_recovered(self, identity: str, jobs: int) -> None:
-        """Called by the recovery's thread."""
+        """Called by the recovery thread."""
         self._done.append(messages.Recovered(identity, jobs))
         self.bell.ring()
 
     def _on_taken_over(self, identity: str, jobs: int) -> None:
-        """Called by the takeover's thread."""
+        """Called by the takeover thread."""
         self._done.append(messages.TakenOver(identity, jobs))
         self.bell.ring()
 
     def _on_short(self, why: str) -> None:
-        """Called by the thread that looks at the server's memory."""
+        """Called by the thread that checks the server's memory."""
         self._short = why
 
     def stacks(self, **_which: bool) -> str:

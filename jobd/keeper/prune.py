@@ -1,4 +1,4 @@
-"""Takes processes that no longer beat off the list that dashboards show."""
+"""Removes processes without a heartbeat from the list that dashboards show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobd.store.loops import Loop
 
 
 class Prune(Loop):
-    """Once a minute, whoever gets the lock looks at all processes."""
+    """Once a minute, the keeper that gets the lock checks all processes."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         super().__init__("prune", client)

@@ -1,11 +1,12 @@
 """Recovery: returns the jobs of dead workers to the head of their queues.
 
-Two ways lead here. The master sees a worker of its own die and says so: its jobs are back within a
-second. And every few seconds each keeper looks for owners whose lease has ended, whose host may
-have died: theirs are back a minute after the last sign of life, whichever keeper is first.
+There are two triggers. When the master reports that one of its workers has died, the jobs are back
+within a second. And every few seconds each keeper looks for owners whose lease has expired, because
+their host may have died: the first keeper to see it returns their jobs, a minute after the last
+renewal.
 
-Jobs that had started carry a mark afterwards, and one that was running in three processes that
-died goes to the dead set instead: it would kill the next worker, too.
+Jobs that had started are marked. A job that was running in three processes that died is moved to
+the dead set: it would probably kill the next worker, too.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from jobd.wire import job_name, transitions
 from jobd.worker.fetch.blocking import BLOCK
 
 INTERVAL = CLOCK_STEP
-"""Seconds between looks for owners whose lease has ended. Each of them moves the clock of the
-leases on, so that it stands still only while no keeper can reach the server."""
+"""Seconds between checks for expired leases. Each check advances the lease clock, so that it stands
+still only while no keeper can reach the server."""
 
 BATCH = 200
-"""Jobs that one script call returns."""
+"""Most jobs that one script call returns."""
 
 BYTES = 4 * 1024 * 1024
-"""About what marked payloads have together that one call carries."""
+"""Approximate limit on the marked payloads of one call, in bytes."""
 
 FORGET_AFTER = BLOCK + 1.0
-"""Seconds for which a dead owner stays listed. Until then the server may still answer a blocking
-claim of its, if the connection's end is noticed late; what that delivers is returned as well."""
+"""Seconds for which a dead owner stays listed. Until then the server may still answer one of its
+blocking claims, if it notices late that the connection is closed; those jobs are returned, too."""
 
 CRASHES = 3
-"""Processes that may die of a job before it counts as a poison pill."""
+"""Processes that must die while running a job before it counts as a poison pill."""
 
 
 class PoisonPill(JobdError):
@@ -51,11 +52,11 @@ class PoisonPill(JobdError):
 
 
 class BadTag(JobdError):
-    """A field of an in-flight hash does not say from which queue its job was."""
+    """A field of an in-flight hash does not name the queue of its job."""
 
 
 class NoPlace(redis.ResponseError):
-    """The server has no place for some jobs of a dead worker."""
+    """Some jobs of a dead worker cannot be put anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Death:
 
     Attributes:
         running: sequence numbers of the jobs that had started.
-        cause: how it died, for people.
-        stacks: what those jobs were doing last, by sequence number, where that is known.
+        cause: how it died, as text.
+        stacks: the last known stacks of those jobs, by sequence number.
     """
 
     identity: str
@@ -86,8 +87,8 @@ class Recovery(Loop):
     """The loop that returns the jobs of dead workers.
 
     Args:
-        leases: of the workers that are known to live.
-        on_recovered: told the identity of a dead worker, and how many jobs were returned.
+        leases: of the workers that are known to be alive.
+        on_recovered: called with the identity of a dead worker and the number of jobs returned.
     """
 
     def __init__(
@@ -112,14 +113,14 @@ class Recovery(Loop):
 
     @property
     def pending(self) -> int:
-        """Deaths that have not been dealt with."""
+        """How many deaths have not been handled."""
         return len(self._deaths)
 
     def turn(self) -> float:
-        # What the server refuses for one owner must not hold up the others.
+        # An error for one owner must not hold up the others.
         refused: redis.ResponseError | None = None
         for _ in range(len(self._deaths)):
-            # It stays in the list until all is done, so that an outage in between only delays it.
+            # It stays in the list until it is handled, so that an outage only delays it.
             death = self._deaths[0]
             try:
                 moved = self._return_jobs(death, "dead")
@@ -129,7 +130,7 @@ class Recovery(Loop):
                 continue
             self._deaths.popleft()
             self._on_recovered(death.identity, moved)
-            # Its jobs are safe, whatever becomes of this; at the latest its TTL does the same.
+            # Its jobs are safe even if this fails; the TTL then has the same effect later.
             try:
                 self._unlist(death.identity)
             except redis.ResponseError as error:
@@ -137,15 +138,15 @@ class Recovery(Loop):
         now = time.monotonic()
         if now >= self._look_at:
             refused = self._look() or refused
-            # Only now: a turn after one that failed must talk to Redis, to know that it is back.
+            # Only now: the turn after a failed one must talk to Redis, to see that it is back.
             self._look_at = now + INTERVAL
         if refused is not None:
             raise refused
         return self._look_at - time.monotonic()
 
     def _unlist(self, identity: str) -> None:
-        """Take a dead worker off the dashboards, which would show it as idle until its TTL has
-        passed: in a crash loop, many that do not exist."""
+        """Remove a dead worker from the dashboards, which would show it as idle until its TTL
+        expires: in a crash loop, many of them."""
         keys = self._keys
         pipeline = self._client.pipeline(transaction=False)  # a full server refuses MULTI
         pipeline.srem(keys.processes, identity)
@@ -153,12 +154,12 @@ class Recovery(Loop):
         pipeline.execute()
 
     def _look(self) -> redis.ResponseError | None:
-        """Recover owners whose lease has ended, and finish with those condemned before."""
+        """Recover owners whose lease has expired, and finish with those condemned before."""
         refused = None
-        # In the same step: whatever the clock says, the workers of this host's master are alive.
+        # One step renews and looks: the workers of this master are alive whatever the clock says.
         for identity in self._leases.renew():
-            # What had started on a host that is gone, nobody can say. Blaming no job is right:
-            # most hosts do not die of a job.
+            # Which jobs had started on a lost host is unknown. No job is blamed: hosts rarely die
+            # because of a job.
             cause = "no sign of life from its host"
             try:
                 self._return_jobs(Death(identity, frozenset(), cause), "expired")
@@ -170,7 +171,7 @@ class Recovery(Loop):
         """Returns how many jobs were moved.
 
         Raises:
-            NoPlace: some could not be; they are still in flight under the dead worker's name.
+            NoPlace: some could not be; they are still in flight for the dead worker.
         """
         total, state = 0, b"held"
         named: dict[str, str] = {}
@@ -200,8 +201,8 @@ class Recovery(Loop):
         return total
 
     def _named(self, death: Death, tags: list[bytes]) -> dict[str, str]:
-        """A field of the log that says which jobs those are: all that had started, if that is
-        known, else those that were claimed first."""
+        """A log field that names the jobs: those that had started, if known, else those claimed
+        first."""
         started = [tag for tag in tags if (place := split_tag(tag)) and place[0] in death.running]
         wanted = (started or tags)[::-1]
         if not wanted:
@@ -214,8 +215,8 @@ class Recovery(Loop):
     def _return_batch(
         self, death: Death, certainty: str, tags: list[bytes], waits: set[str]
     ) -> tuple[bytes, int, int]:
-        """Returns the state, how many jobs were moved, and of how many tags: where the jobs are
-        large, of fewer than all."""
+        """Returns the state, how many jobs were moved, and how many tags were handled: fewer than
+        all if the jobs are large."""
         keys, identity = self._keys, death.identity
         jobs: list[Argument] = []
         places = {tag: split_tag(tag) for tag in tags}
@@ -262,11 +263,11 @@ class Recovery(Loop):
         return state, moved, handled
 
     def _tagged_badly(self, identity: str, tag: bytes) -> bytes:
-        """The payload for the dead set of a job of which no one knows the queue."""
+        """The payload for the dead set of a job whose queue is unknown."""
         raw = cast("bytes | None", self._client.hget(self._keys.inflight(identity), tag))
         error = BadTag(
             f"the in-flight hash of {identity} had this job under {_text(tag)!r}, which is not "
-            "NUMBER:QUEUE; retry it to put it into the queue of its payload"
+            "NUMBER:QUEUE; retry it to push it to the queue named in its payload"
         )
         self.log.error(
             "job_set_aside", owner=identity, error=str(error), **job_name.log_fields(raw or b"")
@@ -274,7 +275,7 @@ class Recovery(Loop):
         return transitions.noted(raw or b"", error=error, queue="default", now=time.time())
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
-        """Where a job goes that was running when its process died, and its new payload."""
+        """The destination and new payload of a job that was running when its process died."""
         raw = cast(
             "bytes | None",
             self._client.hget(self._keys.inflight(death.identity), f"{sequence}:{queue}"),
@@ -288,7 +289,7 @@ class Recovery(Loop):
             stack = death.stacks.get(sequence)
             return 0, self._buried(death, queue, crashes, marked, stack)
         except PayloadError:
-            return position, b""  # Not a job: the next worker sends it to the dead set.
+            return position, b""  # not a job: the next worker moves it to the dead set
 
     def _buried(
         self, death: Death, queue: str, crashes: int, marked: bytes, stack: str | None
@@ -302,7 +303,7 @@ class Recovery(Loop):
             marked, error=error, queue=queue, now=time.time(), backtrace=lines
         )
         if lines is None:
-            # That of an earlier failure says nothing about these deaths.
+            # The backtrace of an earlier failure has nothing to do with these deaths.
             buried.pop("error_backtrace", None)
         self.log.error(
             "job_buried_as_poison_pill",
@@ -315,5 +316,5 @@ class Recovery(Loop):
 
 
 def _text(name: bytes) -> str:
-    """A name as it is in Redis. What is not UTF-8 none of us has written, and names nothing."""
+    """A name from Redis. A name that is not UTF-8 was not written by jobd and matches nothing."""
     return name.decode(errors="replace")

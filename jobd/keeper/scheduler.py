@@ -1,11 +1,11 @@
-"""The scheduler: moves jobs that are due from ``retry`` and ``schedule`` to their queues.
+"""The scheduler: moves due jobs from ``retry`` and ``schedule`` to their queues.
 
-It is handed a bounded batch, writes the new payloads, and one script moves those that are still in
-the set and hands it the next batch. Other keepers are handed other jobs meanwhile, so that each is
-promoted once, however many keepers there are, and none of them leads. The batch of a keeper that
-has died is handed to another one after a second at most. That is a hint only: several keepers may
-race all the same, and a crash at any point loses nothing. It takes turns between the two sets, so
-that a flood of retries does not hold up scheduled jobs. Client middleware does not run again here.
+It gets a bounded batch and writes the new payloads; one script then moves those that are still in
+the set and returns the next batch. Keepers get different jobs, so that each job is promoted once
+without a leader. The batch of a dead keeper goes to another one after at most a second. These
+reservations are only a hint: keepers may race, and a crash at any point loses nothing. The two sets
+take turns, so that a flood of retries does not delay scheduled jobs. Client middleware does not run
+again here.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from jobd.wire import job_name, transitions
 from jobd.wire.options import DEFAULT_QUEUE
 
 SET_ASIDE = 300.0
-"""Seconds for which a job stays in its set that has no place to go to, not even the dead set."""
+"""Seconds for which a job is postponed if it cannot be put anywhere, not even into the dead set."""
 
 BATCH = 200
-"""Jobs that one script call moves. It bounds the time for which everybody else must wait."""
+"""Most jobs that one script call moves. It limits the time for which other clients wait."""
 
 BYTES = 4 * 1024 * 1024
-"""About what they have together."""
+"""Approximate limit on their size together."""
 
 RESERVED = 1.0
-"""Seconds for which the jobs of a batch are handed to no other keeper; longer than it takes."""
+"""Seconds for which a batch is reserved for one keeper; longer than moving it takes."""
 
 
 class NoQueue(JobdError):
-    """The key of the job's queue holds something else."""
+    """The key of the job's queue is not a list."""
 
 
 class Move(NamedTuple):
@@ -53,7 +53,7 @@ class Scheduler(Loop):
     """The loop that moves due jobs to their queues.
 
     Args:
-        poll: most seconds between looks at the sets; others may have put something in.
+        poll: most seconds between checks of the sets, to which other clients add jobs.
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, poll: float) -> None:
@@ -78,7 +78,7 @@ class Scheduler(Loop):
         return max(0.0, min([self._poll, *waits]))
 
     def _first_times(self) -> dict[str, float]:
-        """When the first job of each set that has one is due, in one round trip.
+        """When the first job of each set that is not empty is due, in one round trip.
 
         Raises:
             redis.RedisError: neither can be read.
@@ -103,7 +103,7 @@ class Scheduler(Loop):
         }
 
     def _promote(self, source: str, now: float) -> float:
-        """Promote the next batch; returns the seconds until there may be another one."""
+        """Promote the next batch; returns the seconds until there may be another."""
         members = self._handed.pop(source, [])
         if not members:
             _, members, wait = self._move(source, [], now, BATCH)
@@ -129,8 +129,8 @@ class Scheduler(Loop):
     def _move(
         self, source: str, moves: list[Move], now: float, most: int
     ) -> tuple[list[bytes], list[bytes], float]:
-        """Returns the members that stay because their place is a key of another type, at most
-        *most* members that are next, and for how many seconds others have reserved all of them."""
+        """Returns the members not moved because the target key has another type, at most *most*
+        next members, and for how many seconds other keepers have reserved all due ones."""
         queues: dict[str, int] = {}
         arguments: list[Argument] = []
         for member, queue, pushed in moves:
@@ -148,15 +148,15 @@ class Scheduler(Loop):
         return refused, members, float(wait)
 
     def _set_aside(self, source: str, refused: list[tuple[bytes, str | None]], now: float) -> None:
-        """Send jobs that no queue can take to the dead set with the reason; where that cannot take
-        them either, let them wait in their set, behind the others."""
+        """Move jobs whose queue cannot take them to the dead set with the reason; if that cannot
+        take them either, postpone them in their set."""
         burials = []
         for member, queue in refused:
-            if queue is None:  # no job, for which the dead set is no set
+            if queue is None:  # a malformed job, and the key of the dead set is not a set
                 burials.append(Move(member, None, member))
                 continue
             error = NoQueue(
-                f"{self._keys.queue(queue)} is not a list, so this job cannot be put into its "
+                f"{self._keys.queue(queue)} is not a list, so this job cannot be pushed to its "
                 f"queue; delete or rename that key, then retry the job"
             )
             self.log.error(

@@ -1,9 +1,9 @@
-"""Takeover: returns what was delivered to a worker that does not move to the head of its queue.
+"""Takeover: returns jobs delivered to an unresponsive worker to the head of their queues.
 
-The master tells which of its blocking claims the worker has not read (see
-jobd/master/health/rescue.py). What they delivered is in flight under the numbers set aside for
-them, or still in a claim list. No other job of the worker is touched: it may have started, or have
-ended without Redis being told.
+The master reports which blocking claims the worker has not read (see jobd/master/health/rescue.py).
+The jobs that they delivered are in flight under the sequence numbers reserved for them, or still in
+a claim list. No other job of the worker is touched: it may have started, or have ended without
+Redis knowing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jobd.store.loops import Loop
 from jobd.worker.fetch.blocking import FILE_AT_MOST
 
 IDLE = 3600.0
-"""Seconds until the next turn when there is nothing to do; it is woken before."""
+"""Seconds until the next turn when there is nothing to do; a request wakes the loop."""
 
 
 class Takeover(Loop):
-    """The loop that returns deliveries of workers that do not move.
+    """The loop that returns deliveries of unresponsive workers.
 
     Args:
-        on_taken_over: told the identity of a worker, and how many jobs were returned.
+        on_taken_over: called with the identity of a worker and the number of jobs returned.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Takeover(Loop):
         self._wanted: deque[tuple[str, list[int]]] = deque()
 
     def take_over(self, identity: str, waits: list[int]) -> None:
-        """Return what these waits, known by their first numbers, have delivered."""
+        """Return the jobs delivered by these waits, identified by their first numbers."""
         self._wanted.append((identity, waits))
         self.wake()
 
     def turn(self) -> float:
         while self._wanted:
-            # It stays in the list until it is done: the worker starts nothing of this before.
+            # It stays in the list until it is done: until then the worker starts none of the jobs.
             identity, waits = self._wanted[0]
             jobs = 0
             try:

@@ -1,1 +1,1 @@
-"""The zygote, which has imported the application and forks workers."""
+"""The zygote: imports the application and forks workers."""

@@ -1,11 +1,11 @@
-"""The zygote: a process that has imported the application and does nothing but fork workers.
+"""The zygote: a process that imports the application and then only forks workers.
 
-With ``preload`` there is one for each generation. What its import has made is shared by all workers
-that it forks, until one of them writes to it. The collector of garbage would write to every object
-that it looks at, so all that is there after the import is frozen: the collector passes it over.
+With ``preload`` there is one per generation. Memory allocated by the import is shared copy-on-write
+by all workers forked from it. The garbage collector would write to every object that it visits, so
+after the import all objects are frozen (``gc.freeze``): the collector ignores them.
 
-A process can be forked safely only while it has one thread, so an application that starts more at
-its import is refused. No Redis connection of ours is opened here either.
+A process can be forked safely only while it has a single thread, so an application that starts
+threads at import is refused. jobd opens no Redis connection here either.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import signal
 import socket
 from functools import partial
 from os import _exit
-from os import fork as _fork  # the application may put another one in its place
+from os import fork as _fork  # the application may replace os.fork
 from signal import Signals
 from typing import TYPE_CHECKING, NoReturn
 
@@ -43,16 +43,16 @@ _DESCRIPTORS = 3
 
 
 def main(seat: Seat, requests: socket.socket) -> int:
-    """The whole life of a zygote; returns its exit code.
+    """Run a zygote; returns its exit code.
 
     Raises:
-        ApplicationError: the application cannot be imported, or not be forked.
+        ApplicationError: the application cannot be imported, or cannot be forked.
     """
     return Zygote(seat, requests).run()
 
 
 class Zygote(Child):
-    """The only thread."""
+    """The zygote's only thread."""
 
     def __init__(self, seat: Seat, requests: socket.socket) -> None:
         super().__init__(seat)
@@ -73,14 +73,14 @@ class Zygote(Child):
         config = self.seat.config
         with single_thread.Starts() as starts:
             self._app = loading.load_for(config)
-        # The application, or what it imports, may have taken some of the signals.
+        # The application, or a library of it, may have replaced signal handlers.
         self.seat.listen()
         if others := single_thread.others(starts):
             raise loading.unforkable(others)
         gc.collect()
         gc.freeze()
 
-    # -- what the main thread hears ------------------------------------------------------------
+    # -- signals and messages ------------------------------------------------------------------
 
     def on_signal(self, signal: Signals) -> None:
         if signal in (Signals.SIGTERM, Signals.SIGQUIT):
@@ -100,11 +100,11 @@ class Zygote(Child):
                 )
             except BlockingIOError:
                 return
-            if not packet:  # the master has gone
+            if not packet:  # the master has exited
                 self.exit_code = 0
                 return
             if len(fds) < _DESCRIPTORS:
-                # There is none left; the master sees the other end of the line close.
+                # Out of descriptors; the master sees the other end of the line close.
                 self.log.error("fork_failed", error=os.strerror(errno.EMFILE))
                 for fd in fds:
                     os.close(fd)
@@ -122,9 +122,9 @@ class Zygote(Child):
     # -- forking -------------------------------------------------------------------------------
 
     def _fork(self, request: ForkRequest, line: ChildEnd, page_fd: int, dump_fd: int) -> None:
-        """Fork a worker that becomes the master's child, by a process in between that leaves."""
+        """Double-fork a worker: the intermediate process exits, so that the master adopts it."""
         if others := single_thread.others():
-            self._stillborn(line, f"the zygote has threads by now ({others}) and must not fork")
+            self._stillborn(line, f"the zygote now has threads ({others}) and must not fork")
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
@@ -145,7 +145,7 @@ class Zygote(Child):
             self._stillborn(line, os.strerror(code) if code > 0 else f"killed by signal {-code}")
 
     def _stillborn(self, line: ChildEnd, reason: str) -> None:
-        """Tell the master, which waits for the worker's first word, why there will be none."""
+        """Tell the master, which waits for the worker's first message, why there will be none."""
         try:
             line.send(messages.Stillborn(reason))
         except ChannelClosed as error:

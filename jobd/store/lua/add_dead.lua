@@ -1,8 +1,8 @@
--- Puts payloads that are in no set into the dead set, or none and only trims it.
+-- Adds payloads that are in no set to the dead set; without payloads it only trims the set.
 --
 -- KEYS  1 dead
 -- ARGV  1 now (s) · 2 oldest death to keep (s) · 3 size of the set, which keeps one less; 0 to
---       leave both bounds alone · 4… payloads
+--       ignore both limits · 4… payloads
 -- Returns  how many were not in the set before · how many the trim removed.
 redis.call('PERSIST', KEYS[1])
 local added, trimmed = 0, 0

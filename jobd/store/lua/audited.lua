@@ -1,7 +1,7 @@
--- Puts an entry for the audit log around a script, in the same step. A script that did nothing
--- leaves none. An action of many steps has one entry, whose count grows, as long as nobody else
--- does something in between; a reader adds up the others. Clients choose the id of an action, so
--- what has the same one belongs together only if the rest is the same, too.
+-- Wraps a script so that it also writes an audit log entry, atomically. A script that changed nothing
+-- writes none. An action of many steps has one entry, whose count grows, unless another action comes
+-- in between; then a reader adds up the entries. Clients choose the id of an action, so entries with
+-- the same id belong together only if the other fields are equal, too.
 --
 -- KEYS  those of the script · last: audit stream
 -- ARGV  those of the script · last four: id of the action · who · what · to what
@@ -9,8 +9,8 @@
 local audit = table.remove(KEYS)
 local target, action = table.remove(ARGV), table.remove(ARGV)
 local who, id = table.remove(ARGV), table.remove(ARGV)
-redis.call('XLEN', audit) -- a key of another type is found out before anything is changed
--- So is a user of Redis who may change jobs and not write the log (servers before 7.0 cannot tell).
+redis.call('XLEN', audit) -- fail on a key of another type before anything is changed
+-- Likewise if the Redis user may change jobs but not write the log (not detectable before Redis 7.0).
 for _, command in ipairs({'XADD', 'XDEL', 'XREVRANGE'}) do
   if redis.acl_check_cmd and not redis.acl_check_cmd(command, audit, '1-1', 'a', 'b') then
     error('NOPERM this user may not write the audit log with ' .. command .. '; nothing was changed')

@@ -1,4 +1,4 @@
--- Shows a worker to dashboards for another while, and takes what a dashboard asks of it.
+-- Writes a worker's heartbeat for dashboards, and takes one remote signal for it.
 --
 -- KEYS  1 processes · 2 hash of the worker · 3 signals for it
 -- ARGV  1 identity · 2 TTL of the hash (s) · 3… fields and values of the hash

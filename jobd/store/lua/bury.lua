@@ -1,13 +1,13 @@
--- Moves a job from in flight to the dead set, and trims that set by age and by size.
+-- Moves a job from in flight to the dead set, and trims that set by age and size.
 --
 -- KEYS  1 in-flight hash · 2 dead · 3 stat:processed · 4 its day · 5 stat:failed · 6 its day
 -- ARGV  1 TTL of the day's counters (s) · 2 tag · 3 new payload · 4 now (s)
 --       5 oldest death to keep (s) · 6 size of the set, which keeps one less, as Sidekiq does
---       7 how many executions to count: 1, or 0 for bytes that never were a job
--- Returns  1, or 0 when the job was no longer in flight (then nothing is changed).
--- The job is written to its new place before it leaves the old one: a script that fails half way
--- (say, because somebody made that place a key of another type) is not rolled back. PERSIST changes
--- nothing; it lets the writes after it happen when memory is full.
+--       7 how many executions to count: 1, or 0 for a malformed payload
+-- Returns  1, or 0 if the job was no longer in flight (then nothing is changed).
+-- The job is written to its new place before it is removed from the old one: a script that fails
+-- half way (say, because the target key has another type) is not rolled back. PERSIST changes
+-- nothing; it allows the writes after it when memory is full.
 if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])

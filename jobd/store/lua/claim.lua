@@ -1,25 +1,23 @@
--- Takes jobs from the head of the queues and files them as in flight, in one step.
+-- Takes jobs from the head of the queues and records them as in flight, atomically.
 --
 -- KEYS  1 owners · 2 in-flight hash of the owner · 3 paused queues · 4… queue lists, in the order
 --       in which they are tried
 -- ARGV  1 identity of the owner · 2 sequence number of the first job · 3 how many jobs in all
---       4 'shares' or 'limits', then for each queue: its name · how many of them it gives if every
---       queue has enough, or how many there may be in all when it has given
--- Returns  false when the owner holds no lease (it must register again), else a list with an
---       entry for each portion taken, in order of sequence: {position of the queue, payload, …}.
---       A paused queue is reported as {-position}, and so is one whose key is no list, with the
---       server's words for it. A last entry {0} says that the jobs were too large for as many as
---       asked for: there may be more.
+--       4 'shares' or 'limits', then for each queue: its name · its share if every queue has enough,
+--       or the most jobs in total once it has been taken from
+-- Returns  false if the owner holds no lease (it must register again), else a list with an entry
+--       for each portion taken, in order of sequence: {position of the queue, payload, …}. A paused
+--       queue is reported as {-position}, and a key that is not a list as {-position, error}. A last
+--       entry {0} means that the size limit was reached: there may be more.
 --
--- Shares are taken first, then what is left is filled in the order given, so that a batch keeps
--- the proportions of the weights and is full whenever there is work. Limits are for strict order: a
--- queue adds only to what those before it have given. RPOP comes before HSET: it is allowed when
--- memory is full, and after a script's first write the rest of it is as well.
+-- Shares are taken first; the rest is filled in the order given, so that a batch keeps the
+-- proportions of the weights and is full if there is enough work. Limits are for strict order: a
+-- queue only fills up what those before it have left. RPOP comes before HSET: it is allowed when
+-- memory is full, and after a script's first write the rest of it is, too.
 --
--- Everybody waits while a script runs, so a claim ends at about 4 MB, of which each queue gives
--- its share as well. No command tells how large a job is before it has been taken. So the first
--- draught from a queue is a small one, and the others, of at most 100 jobs, are as large as those
--- before them promise.
+-- All clients wait while a script runs, so a claim is limited to about 4 MB, shared between the
+-- queues as well. No command gives the size of a job before it is taken: so the first batch from a
+-- queue is small, and later ones, of at most 100 jobs, are sized by those before.
 local BYTES, FIRST, DRAUGHT = 4194304, 10, 100
 
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -34,7 +32,7 @@ local left, room = wanted, BYTES
 local queues = #KEYS - 3
 local taken, empty = {}, {}
 
--- Up to `most` jobs of one queue; beyond `limit` bytes by one draught at most.
+-- Takes up to `most` jobs of one queue; exceeds `limit` bytes by one batch at most.
 local function take(position, most, limit)
   local portion, jobs, bytes, draught = {position}, 0, 0, math.min(FIRST, most)
   repeat
@@ -72,7 +70,7 @@ local function take(position, most, limit)
   taken[#taken + 1] = portion
 end
 
--- One look at many queues is cheaper than one at each, and mostly finds that all are empty.
+-- One check of many queues is cheaper than one of each, and mostly finds that all are empty.
 local many = queues > 8 and queues < 1000
 if many and redis.call('EXISTS', unpack(KEYS, 4)) == 0 then left = 0 end
 

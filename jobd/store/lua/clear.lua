@@ -1,4 +1,4 @@
--- Empties a queue or a sorted set, however large it is.
+-- Empties a queue or a sorted set of any size.
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 queue list, or the set · 5 queues
 -- ARGV  1…6 trash · 7 name of the queue, or '' for a set

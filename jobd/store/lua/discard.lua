@@ -1,8 +1,8 @@
--- Ends a failed job that is kept nowhere.
+-- Ends a failed job without keeping it.
 --
 -- KEYS  1 in-flight hash · 2 stat:processed · 3 its day · 4 stat:failed · 5 its day
 -- ARGV  1 TTL of the day's counters (s) · 2 tag
--- Returns  1, or 0 when the job was no longer in flight (then nothing is changed).
+-- Returns  1, or 0 if the job was no longer in flight (then nothing is changed).
 if redis.call('HDEL', KEYS[1], ARGV[2]) == 0 then return 0 end
 count(2, 1, ARGV[1])
 count(4, 1, ARGV[1])

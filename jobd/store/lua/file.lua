@@ -1,12 +1,12 @@
--- Files what a blocking claim delivered: moves it from the owner's claim list to in flight.
+-- Files jobs delivered by a blocking claim: moves them from the owner's claim list to in flight.
 --
 -- KEYS  1 owners · 2 in-flight hash · 3 claim list · 4 paused queues · 5 queue list · 6 schedule
 --       (see places.lua)
--- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue · 4 '1' when the owner
---       wants nothing more, else '0'
--- Returns  false when the owner holds no lease, else the payloads filed, oldest first. Where the
---       queue has been paused meanwhile, or nothing more is wanted, they go back to its head and
---       none is returned.
+-- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue · 4 '1' if the owner
+--       wants no more jobs, else '0'
+-- Returns  false if the owner holds no lease, else the payloads filed, oldest first; none if the
+--       queue has been paused in the meantime or no more are wanted: then they are put back at its
+--       head.
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
 if redis.call('EXISTS', KEYS[3]) == 0 then return {} end
@@ -20,7 +20,7 @@ if ARGV[4] == '1' or redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
   return {}
 end
 
--- A claim list holds one job, or a few after a lost connection; the bound is for the principle.
+-- A claim list holds one job, or a few after a lost connection; the limit is only a safeguard.
 local payloads = redis.call('RPOP', KEYS[3], 100) or {}
 local sequence = tonumber(ARGV[2])
 for i, payload in ipairs(payloads) do

@@ -1,12 +1,12 @@
--- Finds entries of a sorted set by their times and ids, one step.
+-- Finds entries of a sorted set by score and id, one step.
 --
 -- KEYS  1 sorted set
--- ARGV  1 bytes after which it ends · 2 entries with the first of the scores that have been looked at
---       already · then for each entry wanted: its score · its id, or '' for all with that score
+-- ARGV  1 most bytes to read · 2 entries with the first of the scores that have already been checked
+--       · then for each entry wanted: its score · its id, or '' for all with that score
 -- Returns  how many of those wanted are done · how many entries with the score of the next one have
---       been looked at · the payloads that hold the ids, each followed by its score.
+--       been checked · the payloads that contain the ids, each followed by its score.
 local room, offset, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
-local found, draught = {0, 0}, 1 -- grows as in portion.lua
+local found, draught = {0, 0}, 1 -- batches grow as in portion.lua
 while at < #ARGV and room > 0 do
   local score, id = ARGV[at], ARGV[at + 1]
   local before = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. score)
@@ -23,7 +23,7 @@ while at < #ARGV and room > 0 do
     end
     offset, draught = offset + #part, math.min(2 * draught, 10)
   end
-  room = room - 1000 -- a look is work as well
+  room = room - 1000 -- every command counts as work
   if offset >= all then at, offset = at + 2, 0 end
 end
 found[1], found[2] = (at - 3) / 2, offset

@@ -1,15 +1,15 @@
--- Prelude of the scripts that act on jobs of a queue by their places, which count from its tail: the
--- job that is next to run has place 0.
+-- Prelude of the scripts that act on jobs of a queue by place, counted from its tail: the job that is
+-- next to run has place 0.
 --
--- A job is looked for where it was seen, and if it is not there, in the NEAR places on either side:
--- workers may have taken a few meanwhile, or given some back. What is farther away is not searched
--- for here: the caller does that, in steps (see locate.lua). What has been read once is remembered,
--- so that jobs in a row need one look, and those that have gone cost no more than the others.
+-- A job is looked for where it was last seen, then in the NEAR places on either side: workers may
+-- have taken a few in the meantime, or returned some. Jobs farther away are not searched for here:
+-- the caller does that, in steps (see locate.lua). Places read once are cached, so that adjacent jobs
+-- need one read, and jobs that are gone cost no more than others.
 --
--- What is found is marked, and all marks are removed together, from the end that is nearer to them;
--- the script ends before a client could see one. In a list there is no other way to the middle, and
--- every way there costs time: a script looks for jobs until it has gone through WORK nodes, or read
--- as much as takes that long (some milliseconds).
+-- Jobs found are marked, and all marks are removed together, from the nearer end; no client can see
+-- one, because the script is atomic. Reaching the middle of a list means walking through it, so a
+-- script stops after WORK nodes, or after reading as many bytes as take that long (some
+-- milliseconds).
 local NEAR, AHEAD, ROOM, WORK = 50, 64, 1048576, 400000
 
 local work = 0
@@ -17,13 +17,13 @@ local shift, from, to = 0, 0, 0
 local at, near = {}, {} -- payloads by their places, and places by payloads
 local marked, lowest, highest = 0, math.huge, 0
 
--- The index of a place, counted from the end that is nearer. A node holds 8 kB, or one job.
+-- The index of a place, counted from the nearer end. A node holds 8 kB, or one job.
 local function walk_to(place, length, payload)
   work = work + math.min(place, math.abs(length - place)) * math.min(1, #payload / 8192)
   return (2 * place < length or place >= length) and -1 - place or length - 1 - place
 end
 
--- Reads the places from *first* to before *past*; returns how many bytes they have.
+-- Reads the places from *first* to before *past*; returns their size in bytes.
 local function read(list, first, past, payload)
   walk_to(first, redis.call('LLEN', list), payload)
   local part, bytes = redis.call('LRANGE', list, -past, -1 - first), 0
@@ -47,7 +47,7 @@ local function read_around(list, place, payload)
   end
 end
 
--- The place of a job that was at *place*; nil if it is not near that any more.
+-- The place of a job that was at *place*; nil if it is no longer near it.
 local function find_queued(list, place, payload)
   place = math.max(0, place + shift)
   if at[place] == nil then

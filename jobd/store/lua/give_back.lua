@@ -1,14 +1,13 @@
--- Returns jobs from in flight to the head of their queues, their bytes untouched.
+-- Returns jobs from in flight to the head of their queues, byte for byte.
 --
 -- KEYS  1 in-flight hash · 2 stat:processed · 3 its day · 4 stat:failed · 5 its day · 6 schedule
 --       (see places.lua) · 7… queue lists
 -- ARGV  1 TTL of the day's counters (s), then for each job, the newest first: its tag · position
---       of its queue among the lists, from 1 · 1 when it had started (an execution was cut short
---       and is counted, as Sidekiq does), else 0
--- Returns  how many were still in flight and are back in their queues now.
--- The job is written to its new place before it leaves the old one: a script that fails half way
--- is not rolled back. PERSIST changes nothing; it lets the writes after it happen when memory is
--- full.
+--       of its queue among the lists, from 1 · 1 if it had started (the interrupted execution is
+--       counted, as in Sidekiq), else 0
+-- Returns  how many were still in flight and are now back in their queues.
+-- A job is written to its new place before it is removed from the old one: a script that fails half
+-- way is not rolled back. PERSIST changes nothing; it allows the writes after it when memory is full.
 redis.call('PERSIST', KEYS[1])
 local returned, interrupted = 0, 0
 for i = 2, #ARGV, 3 do

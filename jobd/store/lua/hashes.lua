@@ -1,10 +1,10 @@
--- Reads hashes one after the other, as many as fit.
+-- Reads hashes one after the other, up to a size limit.
 --
 -- KEYS  hashes
--- ARGV  1 bytes after which it ends; of the first hash something is always read
--- Returns  for each hash that was looked at a list: its fields, each followed by its value. Of one
---       that is larger than all of that, some. A key of another type is an empty hash.
--- Draughts grow as in portion.lua.
+-- ARGV  1 most bytes to read; part of the first hash is always read
+-- Returns  for each hash that was read a list: its fields, each followed by its value; only some if
+--       it is larger than the limit. A key of another type counts as an empty hash.
+-- Batches grow as in portion.lua.
 local room, found, draught = tonumber(ARGV[1]), {}, 1
 for i, key in ipairs(KEYS) do
   if room <= 0 then break end
@@ -19,8 +19,8 @@ for i, key in ipairs(KEYS) do
     end
     draught = math.min(2 * draught, 16)
   until cursor == '0' or room <= 0
-  if cursor ~= '0' and room <= 0 and i > 1 then break end -- it is the first of the next call
+  if cursor ~= '0' and room <= 0 and i > 1 then break end -- the next call begins with it
   found[i] = fields
-  room = room - 1000 -- a look is work as well
+  room = room - 1000 -- every command counts as work
 end
 return found

@@ -1,10 +1,10 @@
--- Moves entries of a sorted set to the dead set, their bytes untouched, and trims that set.
+-- Moves entries of a sorted set to the dead set, byte for byte, and trims that set.
 --
--- KEYS  1…3 trash (see trash.lua; it remembers the scores) · 4 the set · 5 dead
+-- KEYS  1…3 trash (see trash.lua; it keeps the scores) · 4 the set · 5 dead
 -- ARGV  1…6 trash · 7 now (s) · 8 oldest death to keep (s) · 9 size of the dead set, which keeps
 --       one less, as Sidekiq does · 10… members
 -- Returns  how many were still in the set.
--- A job is written to its new place before it leaves the old one, as in bury.lua.
+-- A job is written to its new place before it is removed from the old one, as in bury.lua.
 redis.call('PERSIST', KEYS[4])
 local killed = 0
 for i = 10, #ARGV do

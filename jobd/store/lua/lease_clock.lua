@@ -1,21 +1,21 @@
--- Prelude of the scripts that deal with leases: the clock by which leases are measured, in seconds.
+-- Prelude of the scripts that handle leases: the clock that measures leases, in seconds.
 --
--- It counts the time in which the server could be reached. Every call adds what the server's clock
--- has gone forward since the call before, at most a sixth of a lease: keepers call as often, so in
--- a longer time none of them could reach the server (it was away, frozen, replaced by another one,
--- or its clock was set), and no owner could renew its lease. That time ends no lease, and a clock
--- that is set back makes none longer.
+-- It counts the time during which the server could be reached. Every call adds the time since the
+-- last call by the server's clock, at most a sixth of a lease: keepers call at that interval, so
+-- during a longer gap none of them could reach the server (it was down, frozen, replaced by another
+-- one, or its clock was set), and no owner could renew its lease. Such a gap expires no lease, and a
+-- clock that is set back extends none.
 --
--- Without owners there is no clock: it goes with the last of them. It begins with a call that finds
--- a lease, so that the lease that ends first is a whole one.
+-- The clock exists only while there are owners. It starts with a call that finds a lease, so that
+-- the first lease to expire has had its full length.
 --
 -- clock  key of the clock: a hash of `reachable` (this clock) and `seen` (the server's, at the call)
 -- owners  key of the owners, with the ends of their leases
 -- lease  length of a lease (s)
--- Returns  what it says now; the server's time where there is none.
+-- Returns  the time on this clock; the server's time if there is no clock.
 --
 -- PERSIST changes nothing. It is the first write because it is allowed when memory is full, and
--- after a script's first write the rest of it is as well: a full server must not cost leases.
+-- after a script's first write the rest of it is, too: a full server must not cost leases.
 local function lease_clock(clock, owners, lease)
   redis.call('PERSIST', clock)
   local time = redis.call('TIME')
@@ -33,7 +33,7 @@ local function lease_clock(clock, owners, lease)
   return reachable
 end
 
--- Takes an owner off the list.
+-- Removes an owner from the list.
 local function forget_owner(clock, owners, identity)
   redis.call('ZREM', owners, identity)
   if redis.call('EXISTS', owners) == 0 then redis.call('DEL', clock) end

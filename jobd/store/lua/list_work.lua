@@ -1,11 +1,11 @@
--- Lists the jobs that a worker runs now, for dashboards, under the names that new and old Sidekiqs
--- read: what has changed since the last time, so that each job is sent once.
+-- Lists the running jobs of a worker for dashboards, under the keys of new and old versions of
+-- Sidekiq. Only changes since the last call are sent, so that each job is sent once.
 --
 -- KEYS  1 IDENTITY:work · 2 IDENTITY:workers
--- ARGV  1 TTL (s) · 2 '1' to begin again with empty lists, else '0' · 3 how many threads run nothing
---       any more, then their names · then for each job that has begun: its thread · its entry
--- Returns  how many each of the two lists has, at least. If that is not what the worker expects, the
---       lists have been lost meanwhile (the server was away for longer than the TTL, or emptied).
+-- ARGV  1 TTL (s) · 2 '1' to start again with empty lists, else '0' · 3 how many threads have become
+--       idle, then their names · then for each job that has started: its thread · its entry
+-- Returns  the length of the shorter of the two lists. If the worker expects another one, the lists
+--       have been lost (the server was down for longer than the TTL, or emptied).
 redis.call('PERSIST', KEYS[1]) -- as in lease_clock.lua
 local ended = tonumber(ARGV[3])
 local listed = math.huge

@@ -1,12 +1,12 @@
--- Searches a queue for jobs by their bytes, one step, towards its tail: where workers take jobs
--- meanwhile, what has not been looked at comes nearer to the tail, so none is missed.
+-- Searches a queue for jobs by their bytes, one step, towards its tail: when workers take jobs in the
+-- meantime, unsearched jobs move towards the tail, so none is missed.
 --
 -- KEYS  1 queue list
--- ARGV  1 the place, from the tail, before which it begins; -1 for the head · 2 bytes after which it
---       ends · then for each job: its size · its SHA-1
--- Returns  the place before which the next step begins, 0 at the end · then for each job that was
---       found: its position among those wanted, from 1 · its place.
--- Draughts grow as in portion.lua, but further, since the way to each costs time as well.
+-- ARGV  1 the place, from the tail, before which to start; -1 for the head · 2 most bytes to read ·
+--       then for each job: its size · its SHA-1
+-- Returns  the place before which the next step starts, 0 at the end · then for each job found: its
+--       position among those wanted, from 1 · its place.
+-- Batches grow as in portion.lua, but larger, since walking to each costs time as well.
 local DRAUGHT = 128
 
 local wanted = {}
@@ -36,7 +36,7 @@ while place > 0 and room > 0 do
   end
   place, read = place - many, read + many
   local nodes = math.min(place, length - place) * math.min(1, bytes / many / 8192)
-  room = room - bytes - 100 * many - 4 * nodes -- the looks and the way are work as well
+  room = room - bytes - 100 * many - 4 * nodes -- comparing and walking count as work
   draught = math.max(1, math.min(2 * draught, DRAUGHT, math.floor(room * read / (whole - room))))
 end
 found[1] = place

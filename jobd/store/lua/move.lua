@@ -2,10 +2,10 @@
 --
 -- KEYS  1 queue list · 2 the other one · 3 queues
 -- ARGV  1 name of the other queue · 2 a text that is in no queue · then for each job, the next to run
---       first: its place, as far as known (see find_queued.lua) · its payload · what it becomes, which
---       names the other queue
+--       first: its last known place (see find_queued.lua) · its payload · its new payload, which names
+--       the other queue
 -- Returns  as unqueue.lua.
-redis.call('LLEN', KEYS[2]) -- a key of another type is found out before anything is changed
+redis.call('LLEN', KEYS[2]) -- fail on a key of another type before anything is changed
 redis.call('PERSIST', KEYS[1])
 local result = {0, 0}
 for i = 3, #ARGV, 3 do

@@ -1,10 +1,10 @@
--- Moves the jobs of a queue that are next to run to another queue, behind those that are there.
+-- Moves the jobs of a queue that are next to run to the tail of another queue.
 --
 -- KEYS  1 queue list · 2 the other one · 3 queues
--- ARGV  1 name of the other queue · then for each job, the next to run first: its payload · what it
---       becomes, which names the other queue
--- Returns  how many were moved; what a worker has taken meanwhile is not.
-redis.call('LLEN', KEYS[2]) -- a key of another type is found out before anything is changed
+-- ARGV  1 name of the other queue · then for each job, the next to run first: its payload · its new
+--       payload, which names the other queue
+-- Returns  how many were moved; jobs that a worker has taken in the meantime are not.
+redis.call('LLEN', KEYS[2]) -- fail on a key of another type before anything is changed
 redis.call('PERSIST', KEYS[1])
 local moved = 0
 for i = 2, #ARGV, 2 do

@@ -1,10 +1,10 @@
--- The sizes of some queues, and since when their oldest jobs wait.
+-- The sizes of some queues, and their oldest jobs.
 --
 -- KEYS  queue lists
--- ARGV  1 bytes after which it ends; the first queue is always looked at
--- Returns  for each queue that was looked at: its size · the payload of its oldest job, '' if there is
---       none; of a large one only the last of its times, as JSON. A key of another type is an empty
---       queue.
+-- ARGV  1 most bytes to read; the first queue is always read
+-- Returns  for each queue that was read: its size · the payload of its oldest job, '' if there is
+--       none; of a large one only the last of its times, as JSON. A key of another type counts as an
+--       empty queue.
 local LARGE = 16384
 
 local room, found = tonumber(ARGV[1]), {}
@@ -25,7 +25,7 @@ for _, queue in ipairs(KEYS) do
   local oldest = redis.pcall('LINDEX', queue, -1)
   if type(size) == 'table' then size, oldest = 0, false end
   oldest = oldest or ''
-  room = room - #oldest - 1000 -- a look is work as well
+  room = room - #oldest - 1000 -- every command counts as work
   found[#found + 1] = size
   found[#found + 1] = #oldest > LARGE and times_of(oldest) or oldest
 end

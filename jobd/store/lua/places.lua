@@ -1,15 +1,14 @@
--- Prelude of the scripts that move several jobs: one whose queue cannot take it must not keep the
--- others from moving. Somebody may have made a key of another type where a list should be.
+-- Prelude of the scripts that move several jobs: a job whose queue cannot take it (its key has another
+-- type) must not prevent the others from being moved.
 
--- Whether *key* is of that type, or not there yet.
+-- Whether *key* has that type or does not exist.
 local function fits(key, kind)
   local type = redis.call('TYPE', key).ok
   return type == kind or type == 'none'
 end
 
--- Puts a job back at the head of its queue; where that is no list, into `schedule`, as due at once:
--- the scheduler finds out the same, and sets the job aside with the reason. Returns whether either
--- has taken it.
+-- Puts a job back at the head of its queue; if that is not a list, into `schedule`, due at once: the
+-- scheduler then sets it aside with the reason. Returns whether either was possible.
 local function put_back(list, schedule, payload)
   if fits(list, 'list') then
     redis.call('RPUSH', list, payload)

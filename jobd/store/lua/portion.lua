@@ -1,13 +1,13 @@
--- Reads a part of a queue or of a sorted set, as much of it as fits.
+-- Reads a range of a queue or of a sorted set, up to a size limit.
 --
 -- KEYS  1 list or sorted set
 -- ARGV  1 'head' or 'tail': places of a list, from that end · 'up' or 'down': ranks of a sorted set,
 --       in that order of the scores · 2 the first place or rank, from 0 · 3 how many at most
---       4 bytes after which it ends; the first entry is always read
+--       4 most bytes to read; the first entry is always read
 -- Returns  how many entries there are in all · then the payloads, in that order, each followed by its
 --       score if it is a sorted set.
--- Everybody waits while a script runs, and no command tells how large an entry is before it is read.
--- So the first draught is one entry, and the others grow as those before them promise.
+-- All clients wait while a script runs, and no command gives the size of an entry before it is read.
+-- So the first batch is one entry, and later ones are sized by those before.
 local DRAUGHT = 16
 
 local kind, first, left, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

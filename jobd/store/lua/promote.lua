@@ -1,19 +1,18 @@
--- Moves due jobs from a sorted set to their queues (and members that are no jobs to the dead set),
--- and hands the keeper that calls it the next ones.
+-- Moves due jobs from a sorted set to their queues (malformed members to the dead set), and returns
+-- the next due jobs to the calling keeper.
 --
 -- KEYS  1 schedule or retry · 2 queues · 3 dead · 4 reservations (see reserve.lua) · 5… queue lists
 -- ARGV  1 now (s): what is due, and for the dead set · 2 keeper, '' for a caller that wants no further
---       jobs · 3 how many at most · 4 bytes after which they end · 5 for how long they are its own (s)
+--       jobs · 3 how many at most · 4 most bytes of them · 5 how long they are reserved for it (s)
 --       6 how many queues follow, then their names, in the order of KEYS, then for each job: the
 --       member as it is in the set · position of its queue, from 1, or 0 for the dead set · payload
 --       to push
--- Returns  {how many were still in the set and have been moved, {the members that stay because the
---       key of their place is of another type …}, {the next members …}, for how long all that are
---       due are reserved by others (s, as text; '0' if none is due)}; what was not in the set any
---       more has been taken by another keeper or by a person meanwhile.
--- The job is written to its new place before it leaves the old one: a script that fails half way
--- is not rolled back. PERSIST changes nothing; it lets the writes after it happen when memory is
--- full.
+-- Returns  {how many were still in the set and have been moved, {the members not moved because the
+--       target key has another type …}, {the next members …}, for how long all due members are
+--       reserved by other keepers (s, as text; '0' if none is due)}. Members no longer in the set
+--       have been taken by another keeper or a user in the meantime.
+-- A job is written to its new place before it is removed from the old one: a script that fails half
+-- way is not rolled back. PERSIST changes nothing; it allows the writes after it when memory is full.
 redis.call('PERSIST', KEYS[1])
 local queues = tonumber(ARGV[6])
 local open = {[0] = fits(KEYS[3], 'zset')}

@@ -1,6 +1,6 @@
--- Deletes for good what one deletion has put into the trash.
+-- Permanently deletes the jobs that one deletion has put into the trash.
 --
--- KEYS  1 trash · 2 description of the deletion · 3 what it holds
+-- KEYS  1 trash · 2 description of the deletion · 3 its jobs
 -- ARGV  1 id
 -- Returns  how many jobs were still there.
 local kind = redis.call('TYPE', KEYS[3]).ok

@@ -1,21 +1,21 @@
 -- Returns the jobs of a dead owner to the head of their queues, or to the dead set.
 --
--- The first call condemns the owner (a score below zero: the time of it), so that it can claim
--- nothing more even if it is alive after all. The owner is forgotten when it holds nothing and
--- so much time has passed that no blocking claim of it can still be answered by the server. One
--- that is not listed and holds nothing has left in good order, or was forgotten before.
+-- The first call condemns the owner (its score becomes the negative time), so that it can no longer
+-- claim even if it is still alive. The owner is forgotten when it holds nothing and so much time has
+-- passed that the server can no longer answer a blocking claim of it. An owner that is not listed and
+-- holds nothing has exited cleanly, or was forgotten before.
 --
 -- KEYS  1 owners · 2 lease clock (see lease_clock.lua) · 3 in-flight hash · 4 names of its queues
 --       5 queues · 6 dead · 7 schedule (see places.lua) · 8… for each queue concerned: queue list ·
 --       claim list
--- ARGV  1 identity · 2 'dead' (certain) or 'expired' (only if its lease has ended)
+-- ARGV  1 identity · 2 'dead' (certain) or 'expired' (only if its lease has expired)
 --       3 seconds from the condemnation until the owner may be forgotten · 4 length of a lease (s)
 --       5 now (s), for the dead set · 6 how many queues follow, then their names, in the order of
 --       KEYS, then for each job, the newest first: its tag · position of its queue, from 1, or 0 for
 --       the dead set · new payload, or '' to keep the bytes
--- Returns  {state, jobs moved, jobs looked at}; of large jobs it looks at about 4 MB, and not at the
---       rest. The state is 'alive' (nothing changed), 'held' (call again with what is still in
---       flight), 'condemned' (empty, but too early to forget) or 'forgotten'.
+-- Returns  {state, jobs moved, jobs handled}; large jobs are handled up to about 4 MB. The state is
+--       'alive' (nothing changed), 'held' (call again with the jobs still in flight), 'condemned'
+--       (empty, but too early to forget) or 'forgotten'.
 local listed = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not listed and redis.call('HLEN', KEYS[3]) == 0 then return {'forgotten', 0, 0} end
 local now = lease_clock(KEYS[2], KEYS[1], ARGV[4])

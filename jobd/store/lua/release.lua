@@ -1,9 +1,9 @@
--- Takes an owner that leaves off the list, if it holds nothing.
+-- Removes an exiting owner from the list, if it holds nothing.
 --
 -- KEYS  1 owners · 2 lease clock (see lease_clock.lua) · 3 in-flight hash · 4 its queues
 --       5… its claim lists
 -- ARGV  1 identity
--- Returns  1, or 0 when something is left: then the owner stays listed, for a keeper to recover.
+-- Returns  1, or 0 if jobs are left: then the owner stays listed, for a keeper to recover.
 for i = 5, #KEYS do
   if redis.call('LLEN', KEYS[i]) > 0 then return 0 end
 end

@@ -1,12 +1,11 @@
--- Renews the leases of owners that are alive, and names those that need a keeper. Only an owner
--- that still has a lease is renewed: what has been recovered must register again, so that it learns
--- of its loss.
+-- Renews the leases of owners that are alive, and names those to recover. Only an existing lease is
+-- renewed: an owner that has been recovered must register again, so that it learns of its loss.
 --
 -- KEYS  1 owners · 2 lease clock (see lease_clock.lua)
 -- ARGV  1 length of a lease (s) · 2 how many owners to name at most, 0 for none
 --       3… identities of owners that are alive
--- Returns  {identities of them that have no lease}, {identities of owners whose lease has ended or
---       that are condemned, the longest expired first}.
+-- Returns  {those of them that have no lease}, {owners whose lease has expired or that are condemned,
+--       the longest expired first}.
 local now = lease_clock(KEYS[2], KEYS[1], ARGV[1])
 local lost = {}
 for i = 3, #ARGV do

@@ -1,10 +1,10 @@
--- Puts a changed job into its queue, in place of an entry of a sorted set.
+-- Replaces an entry of a sorted set by a changed job in its queue.
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 the set · 5 queues · 6 queue list
 -- ARGV  1…6 trash · 7 name of the queue · 8 the entry as it is in the set · 9 payload to push
--- Returns  1; 0 if the entry was not in the set any more.
--- The description remembers the pushed payload: by it restore.lua takes the job back. The job is
--- written to its new place before it leaves the old one, as in promote.lua.
+-- Returns  1; 0 if the entry was no longer in the set.
+-- The description holds the pushed payload, by which restore.lua takes the job back. The job is
+-- written to its new place before it is removed from the old one, as in promote.lua.
 redis.call('PERSIST', KEYS[4])
 local score = redis.call('ZSCORE', KEYS[4], ARGV[8])
 if not score then return 0 end

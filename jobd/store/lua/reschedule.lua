@@ -1,4 +1,4 @@
--- Gives entries of a sorted set another time.
+-- Changes the time of entries of a sorted set.
 --
 -- KEYS  1 the set
 -- ARGV  1 the new time (s) · 2… members

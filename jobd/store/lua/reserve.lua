@@ -1,15 +1,14 @@
--- Prelude of promote.lua: shares the due jobs out, so that keepers do not all promote the same.
+-- Prelude of promote.lua: distributes the due jobs, so that keepers do not all promote the same ones.
 --
--- A reservation says how many jobs a keeper has been handed and until when they are its own; those of
--- all keepers are the first ones of the set, so the next keeper gets what comes after so many. It is
--- a hint, by which no job can be lost or doubled: what is promoted must still be in the set. The
--- reservation of a keeper that has died ends by itself. Jobs that have come in front of reserved
--- ones meanwhile are not passed over for long: as often as a reservation ends, one keeper is handed
--- the very first ones. That is what FRONT says, a reservation of no jobs.
+-- A reservation holds how many jobs a keeper has been given and until when. The reserved jobs of all
+-- keepers are the first ones of the set, so the next keeper gets those after them. Reservations are a
+-- hint and can neither lose nor duplicate a job: a promoted job must still be in the set. They expire,
+-- e.g. when a keeper has died. Jobs added in front of reserved ones are not passed over for long:
+-- once per reservation time, one keeper gets the very first ones (FRONT, a reservation of no jobs).
 local FRONT = 'front'
 
--- Returns what *keeper* gets of the members with a score up to *now* · if all of them are reserved by
--- others, for how long.
+-- Returns the members with a score up to *now* that *keeper* gets · if all of them are reserved by
+-- other keepers, for how long.
 local function reserve(source, reservations, keeper, now, most, room, seconds)
   local keeps = fits(reservations, 'hash')
   local time = redis.call('TIME')
@@ -33,7 +32,7 @@ local function reserve(source, reservations, keeper, now, most, room, seconds)
   local due = redis.call('ZCOUNT', source, '-inf', now)
   if due == 0 then return {}, 0 end
   if first >= due then return {}, next_end - clock end
-  local members, draught = {}, 1 -- grows as in portion.lua
+  local members, draught = {}, 1 -- batches grow as in portion.lua
   local bytes = 0
   while #members < most and first < due and bytes < room do
     local last = math.min(first + draught, due, first + most - #members) - 1

@@ -1,4 +1,4 @@
--- Sets totals to zero.
+-- Resets counters to zero.
 --
 -- KEYS  the counters
 -- Returns  how many.

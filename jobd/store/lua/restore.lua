@@ -1,21 +1,21 @@
--- Puts some of what was deleted back where it was.
+-- Restores some of the deleted jobs.
 --
--- KEYS  1 trash · 2 description of the deletion · 3 what it holds · 4 queue list, or the set
---       5 queues · 6 the set that the jobs went to, or the list of the queue; any if none
+-- KEYS  1 trash · 2 description of the deletion · 3 its jobs · 4 queue list, or the set
+--       5 queues · 6 the set that the jobs were moved to, or the list of the queue; any if none
 -- ARGV  1 id · 2 name of the queue, or '' for a set
---       3 'set' if the jobs went to another set: what is not there any more has run or been deleted
---       meanwhile, and does not come back · 'queue' if a changed job was put into a queue: what it
---       was comes back in place of that, and stays in the trash if that is not there any more · ''
---       4 how many at most; of large ones fewer, about 4 MB
---       5 the place of the changed job in its queue, as far as known (see find_queued.lua) · 6 a text
---       that is in no queue
--- Returns  how many were restored · how many are left. That is 0 and more than 0 only of a changed
---       job that is not in its queue any more.
+--       3 'set' if the jobs were moved to another set: those no longer there have run or been deleted
+--       in the meantime, and are not restored · 'queue' if a changed job was put into a queue: the
+--       original replaces it, and stays in the trash if it is no longer there · ''
+--       4 how many at most; fewer large ones, about 4 MB
+--       5 the last known place of the changed job in its queue (see find_queued.lua) · 6 a text that
+--       is in no queue
+-- Returns  how many were restored · how many are left. None restored and some left means that a
+--       changed job is no longer in its queue.
 -- The jobs of a queue become the next ones to run, in their old order.
 redis.call('PERSIST', KEYS[4])
 local restored, left, most, room = 0, 0, tonumber(ARGV[4]), 4194304
 
--- Whether a job may come back; what it was changed into is not there from now on.
+-- Whether a job may be restored; removes the job that replaced it.
 local function may_return(job)
   if ARGV[3] == 'set' then return redis.call('ZSCORE', KEYS[6], job) end
   if ARGV[3] ~= 'queue' then return true end
@@ -29,7 +29,7 @@ local function may_return(job)
 end
 
 if ARGV[2] ~= '' then
-  redis.call('LLEN', KEYS[4]) -- a key of another type is found out before anything is changed
+  redis.call('LLEN', KEYS[4]) -- fail on a key of another type before anything is changed
   while restored < most and room > 0 do
     local job = redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT')
     if not job then break end
@@ -48,7 +48,7 @@ else
       if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], job) end
       restored = restored + 1
     elseif ARGV[3] == 'queue' then
-      break -- it stays
+      break -- it stays in the trash
     end
     redis.call('ZREM', KEYS[3], job)
     room = room - #job

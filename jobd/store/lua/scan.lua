@@ -1,13 +1,13 @@
--- Goes through a sorted set, a hash or a set, one step, and sends what may hold a text.
+-- Scans a sorted set, a hash or a set, one step, and returns the entries that may contain a text.
 --
 -- KEYS  1 sorted set, hash or set
 -- ARGV  1 'ZSCAN', 'HSCAN' or 'SSCAN' · 2 cursor, '0' to begin · 3 how many entries at most
---       4 bytes after which it ends · 5 the text, at most 32 bytes; '' for all entries
---       6 'fold' if small letters in the text stand for capitals, too
--- Returns  the next cursor, '0' at the end · how many entries it has looked at · those that hold the
+--       4 most bytes to read · 5 the text, at most 32 bytes; '' for all entries
+--       6 'fold' if lower-case letters in the text also match capitals
+-- Returns  the next cursor, '0' at the end · how many entries were checked · those that contain the
 --       text, each followed by its score or value.
--- Nothing but plain text is compared, in a time that grows with the bytes alone; and in what is
--- large not even that: it is sent as it is, and the client compares it. Draughts grow as in portion.lua.
+-- Only plain text is compared, in time linear in the bytes; large entries are not even compared but
+-- returned for the client to check. Batches grow as in portion.lua.
 local DRAUGHT, LARGE = 10, 65536
 
 local cursor, most, room, text = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -17,7 +17,7 @@ local scanned, found, draught, whole = 0, {'', 0}, 1, room
 repeat
   local answer = redis.call(ARGV[1], KEYS[1], cursor, 'COUNT', draught)
   local part = answer[2]
-  cursor, room = answer[1], room - 100 -- an empty step is work as well
+  cursor, room = answer[1], room - 100 -- an empty step counts as work
   for i = 1, #part, width do
     local entry = part[i]
     scanned, room = scanned + 1, room - #entry - (width == 2 and #part[i + 1] or 0)

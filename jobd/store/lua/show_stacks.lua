@@ -1,6 +1,6 @@
--- Puts the stacks of a worker where a dashboard that has asked for them finds them.
+-- Publishes the stacks of a worker for the dashboard that requested them.
 --
--- KEYS  1 hash of the stacks: whatever is there, it is replaced
+-- KEYS  1 hash of the stacks, which is replaced
 -- ARGV  1 TTL (s) · 2… fields and values
 -- Returns  1.
 redis.call('UNLINK', KEYS[1]) -- first, so that the rest is allowed when memory is full

@@ -1,9 +1,9 @@
--- Takes the jobs that are next to run, deletes some, and puts the others behind all others.
+-- Takes the jobs that are next to run, deletes some, and moves the others to the tail of the queue.
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 queue list
 -- ARGV  1…6 trash · then for each job, the next to run first: '1' to delete it, else '0' · payload
--- Returns  how many were deleted · how many were put at the other end. What a worker has taken
---       meanwhile is neither.
+-- Returns  how many were deleted · how many were moved. Jobs that a worker has taken in the meantime
+--       are neither.
 redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
 local deleted, kept = 0, 0
 for i = 7, #ARGV, 2 do

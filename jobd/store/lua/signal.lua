@@ -1,8 +1,8 @@
--- Sends a remote signal to processes that beat.
+-- Sends a remote signal to processes that have a heartbeat.
 --
 -- KEYS  for each process: its hash · its list of signals
--- ARGV  1 signal · 2 for how long it counts (s)
--- Returns  how many of the processes there are.
+-- ARGV  1 signal · 2 its TTL (s)
+-- Returns  how many of the processes exist.
 local told = 0
 for i = 1, #KEYS, 2 do
   if redis.call('EXISTS', KEYS[i]) == 1 then

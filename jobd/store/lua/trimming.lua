@@ -1,7 +1,6 @@
--- Removes from the dead set what is too old or too much, the oldest first, but no more than a
--- thousand beyond *added*, the jobs that have just been put there: where somebody has made the set
--- smaller by a hundred thousand, nobody waits for all of them. Returns how many it removed. Put
--- before scripts that add to the set.
+-- Prelude of the scripts that add to the dead set: removes jobs that are too old or too many, the
+-- oldest first, but at most a thousand more than *added*, the jobs just added: when its limit has been
+-- lowered by a hundred thousand, no client waits for all of them. Returns how many it removed.
 local function trim_dead(dead, oldest, size, added)
   local old = redis.call('ZCOUNT', dead, '-inf', oldest)
   local over = redis.call('ZCARD', dead) - (tonumber(size) - 1)

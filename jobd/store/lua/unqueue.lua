@@ -1,10 +1,10 @@
--- Deletes jobs from a queue, each by its bytes.
+-- Deletes jobs from a queue, each identified by its bytes.
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 queue list
 -- ARGV  1…6 trash · 7 a text that is in no queue · then for each job, the next to run first: its
---       place, as far as known (see find_queued.lua) · its payload
--- Returns  how many were deleted · how many it has looked for, one at least, as the way to each
---       costs time · the positions among these, from 1, of those that are not near their places.
+--       last known place (see find_queued.lua) · its payload
+-- Returns  how many were deleted · how many were looked for, at least one (walking to each costs
+--       time) · the positions among these, from 1, of those not found near their places.
 redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
 local result = {0, 0}
 for i = 8, #ARGV, 2 do
