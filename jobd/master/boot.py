@@ -1,6 +1,6 @@
-"""The start of the daemon: until every worker is ready, or it is clear that they will not be.
+"""The start of the daemon: waits until every worker is ready, or clearly will not be.
 
-A bad deploy must fail at the prompt, with the worker's own words, instead of forking for ever.
+A bad deploy must fail at the prompt, with the worker's own error, instead of forking forever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FAILURES_PER_WORKER = 3
 
 
 class Boot:
-    """The breaker of one master's start."""
+    """Decides whether the start of one master has succeeded or failed."""
 
     def __init__(self, daemon: Daemon, fail: Callable[[int, str], None]) -> None:
         self._daemon = daemon
@@ -30,7 +30,7 @@ class Boot:
         self._next_extension = time.monotonic() + _EXTEND_EVERY
 
     def advance(self, now: float) -> None:
-        """Called by every turn of the loop while the daemon starts."""
+        """Called in every turn of the loop while the daemon starts."""
         if self._daemon.staff.slots.complete():
             self._daemon.ready()
         elif now >= self._start_by:
@@ -40,14 +40,14 @@ class Boot:
             self._daemon.notifier.extend(2 * _EXTEND_EVERY)
 
     def postpone(self, seconds: float) -> None:
-        """Nobody ran for so long."""
+        """Extend the deadline: the whole machine was paused for *seconds*."""
         self._start_by += seconds
 
     def _not_in_time(self) -> None:
         daemon = self._daemon
         children = daemon.staff.slots.children()
         notes = {child.note for child in children if child.note}
-        # One that has been at Redis may still be refused what it needs to begin.
+        # A child that has reached Redis may still be refused something it needs to start.
         notes |= {
             f"Redis: {child.outage}"
             for child in children
@@ -59,21 +59,21 @@ class Boot:
         elif self._last is not None:
             self._fail(self._last.code, f"{text}: {self._last.reason}")
         else:
-            self._fail(Exit.SOFTWARE, f"{text}; the log says what the workers did")
+            self._fail(Exit.SOFTWARE, f"{text}; see the log for what the workers did")
 
     def child_ready(self, child: Child) -> None:
-        """A child has booted; if it is a worker, the application works. That it can be imported,
-        as by a zygote, is not enough: a hook may fail in every worker."""
+        """A child has booted; if it is a worker, the application works. A zygote that has imported
+        it proves less: a hook may still fail in every worker."""
         self._sound = self._sound or child.is_worker
 
     def child_gone(self, child: Child, cause: str) -> None:
-        """A child has ended; unless that was planned, or it was ready before, it could not boot."""
+        """A child has ended; unless that was planned or it had been ready, it could not boot."""
         if child.planned or child.ready_at:
             return
         failure = self._last = child.failure or self._explain(child, cause)
         self._failures += 1
         too_many = self._failures >= _FAILURES_PER_WORKER * self._daemon.config.workers
-        # Where one could boot, the others may yet: they are tried again until the time is up.
+        # If one could boot, the others may as well: they are retried until the timeout.
         if (failure.permanent or too_many) and not self._sound:
             self._fail(failure.code, failure.reason)
 

@@ -1,8 +1,8 @@
-"""What the parts of the master may ask of the daemon, and tell it.
+"""The interface of the daemon to the parts of the master.
 
 The policies, the stop, the reload and the commands of jobctl need the settings, the children and
-the state that the daemon is in, and nothing else of the master. So none of them knows it, and each
-works in a test without one.
+the state of the daemon, and nothing else of the master. So they do not depend on it and can be
+tested without one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Daemon(Protocol):
     """The daemon as its parts see it.
 
     Attributes:
-        cause: why it is in that *phase*, since *entered* (monotonic s).
-        generation: of the code that new workers have; each reload counts one up.
-        started: when the master began (monotonic s).
+        cause: why it is in *phase*, which it *entered* then (monotonic s).
+        generation: of the code that new workers have; each reload increments it.
+        started: when the master started (monotonic s).
         verdict: how it will end.
     """
 
@@ -37,16 +37,16 @@ class Daemon(Protocol):
     staff: Staff
 
     def enter(self, phase: Phase, cause: str) -> None:
-        """Change the state, and say why."""
+        """Change the state and log the cause."""
 
     def changed(self) -> None:
-        """Something in the state file is no longer as it was."""
+        """The content of the state file has changed."""
 
     def retitle(self) -> None:
-        """Show the state where people look."""
+        """Show the state in the process title and in systemd."""
 
     def configure(self, config: Config) -> None:
-        """Go on with other settings; children that live keep theirs."""
+        """Use new settings; existing children keep theirs."""
 
     def line(self) -> str:
         """The daemon in one line."""
@@ -55,7 +55,7 @@ class Daemon(Protocol):
         """The start is complete."""
 
     def quiet(self, cause: str) -> None:
-        """Take no new jobs; those that run go on."""
+        """Stop taking jobs; running ones continue."""
 
     def resume(self, cause: str) -> None:
-        """Take jobs again, also in workers that were quieted one by one."""
+        """Take jobs again, also in workers that were quieted individually."""

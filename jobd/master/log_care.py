@@ -1,4 +1,4 @@
-"""The master's care for the log: it is reopened when asked to, and when it was moved away."""
+"""Reopening of the log: on request, and when the file has been moved away."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = log.get("jobd.master")
 
 
 class OwnLog:
-    """The log of one master, and the dumps that it and its children leave beside it.
+    """The log of one master, and the dumps of the master and its children.
 
     Args:
-        trim: throws the master's own dump away if it is too large.
+        trim: truncates the master's own dump if it is too large.
     """
 
     def __init__(self, staff: Staff, logfile: LogFile, trim: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class OwnLog:
         return error
 
     def turn(self, now: float) -> None:
-        """Heal a rotation that nobody told us of; and let no unfetched dump grow."""
+        """Reopen the log after a rotation without a signal, and keep unread dumps small."""
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_EVERY

@@ -1,8 +1,8 @@
-"""The master: one thread, one loop, and the decisions that concern the daemon as a whole.
+"""The master's event loop, and the decisions that concern the daemon as a whole.
 
-It imports no application code and has no connection to Redis. Everything that happens arrives in
-its selector: signals, messages and deaths of children, requests of jobctl. What follows is decided
-in :meth:`Master._turn` and nowhere else, so a state changes at one place at a time.
+It has one thread, imports no application code and has no connection to Redis. All events arrive in
+its selector: signals, messages and deaths of children, requests of jobctl. Only
+:meth:`Master._turn` acts on them, so the state changes in one place.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Master:
         config: the settings.
         logfile: the open log.
         lock: the locked pidfile, or None to do without it and without the control socket.
-        foreground: whether Ctrl-C may insist (``jobd run``).
+        foreground: whether Ctrl-C is handled (``jobd run``).
         terminal: whether a HUP means that the terminal has been closed.
-        place: what it is known by where there is no *lock*.
-        launch: who waits for the daemon to be ready.
-        wait: whether *launch* waits for that, or only for the daemon to exist.
-        notifier: the line to systemd.
+        place: how the daemon is identified without a *lock*.
+        launch: the launcher, which waits for the daemon.
+        wait: whether *launch* waits until it is ready, or only until it exists.
+        notifier: the connection to systemd.
         reread: reads the settings again for a reload, and raises ConfigError.
     """
 
@@ -121,7 +121,7 @@ class Master:
             self._open()
             while self.phase is not Phase.STOPPED:
                 for key, events in self.selector.select(self._patience()):
-                    # An earlier one of this batch may have closed it.
+                    # An earlier event of this batch may have closed it.
                     if self.selector.get_map().get(key.fd) is key:
                         key.data(events)
                 for signum in inbox.read():
@@ -139,7 +139,7 @@ class Master:
     def _open(self) -> None:
         self._entitle()
         if self.config.preload:
-            # A zygote's workers are to be our children.
+            # Become the parent of a zygote's workers.
             become_subreaper()
             self._reaper = True
         previous = self._rundir.open(self.selector, self._commands.handle)
@@ -196,13 +196,13 @@ class Master:
             self.staff.fork_due(self._wanted, self.generation)
 
     def _wanted(self, slot: Slot) -> bool:
-        # While quiet the keeper is still needed: it renews the leases of what is running.
+        # The keeper is needed while quiet, too: it renews the leases of workers that run jobs.
         return slot.role == KEEPER or not self.phase.quiet
 
     # States ------------------------------------------------------------------------------------
 
     def enter(self, phase: Phase, cause: str) -> None:
-        """Change the state, and say why."""
+        """Change the state and log the cause."""
         logger.info("state_changed", state=phase, before=self.phase, cause=cause)
         self.phase = phase
         self.cause = cause
@@ -210,7 +210,7 @@ class Master:
         self.retitle()
 
     def retitle(self) -> None:
-        """Show the state where people look."""
+        """Show the state in the process title and in systemd."""
         self._entitle()
         self.changed()
 
@@ -219,7 +219,7 @@ class Master:
         set_title("master", self.config.tag, f"{self.phase}{degraded}{self._note}")
 
     def configure(self, config: Config) -> None:
-        """Go on with other settings; children that live keep theirs."""
+        """Use new settings; existing children keep theirs."""
         self.config = config
         self.staff.slots.configure(config)
         log.configure(
@@ -246,7 +246,7 @@ class Master:
             self.quiet(self._quiet_when_ready)
 
     def quiet(self, cause: str) -> None:
-        """Take no new jobs; those that run go on."""
+        """Stop taking jobs; running ones continue."""
         if self.phase is Phase.STARTING:
             self._quiet_when_ready = cause
             logger.info("quiet_postponed", cause=cause)
@@ -254,25 +254,25 @@ class Master:
             reloading = self.phase is Phase.RELOADING
             self._reload.cancel("the daemon was told to be quiet")
             self.enter(Phase.QUIETING, cause)
-            if reloading:  # else systemd would wait for the end of what it takes for a reload
+            if reloading:  # otherwise systemd would keep waiting for the end of the reload
                 self.notifier.ready(self.line())
             self.staff.tell(messages.Quiet())
 
     def resume(self, cause: str) -> None:
-        """Take jobs again, also in workers that were quieted one by one."""
+        """Take jobs again, also in workers that were quieted individually."""
         self._quiet_when_ready = ""
         if self.phase.quiet:
             self.enter(Phase.RUNNING, f"resumed: {cause}")
         self.staff.tell(messages.Resume())
         self._reload.resumed()
 
-    # What children do --------------------------------------------------------------------------
+    # Events of children ------------------------------------------------------------------------
 
     def child_forked(self, child: Child) -> None:
-        # At once: should we be killed in the next moment, the next run must know whose jobs to
-        # recover. Nobody else does before the lease has ended.
+        # At once: if the master is killed now, the next run must know whose jobs to recover;
+        # otherwise they wait until the lease expires.
         self._save()
-        if self.phase.ending:  # a zygote had been asked for it before
+        if self.phase.ending:  # it was requested from a zygote before
             self.staff.slots.stop(child, Reason.STOP, time.monotonic())
 
     def child_ready(self, child: Child) -> None:
@@ -322,9 +322,9 @@ class Master:
         if self._terminal:
             self._ending.gracefully(f"{cause}: the terminal was closed")
         elif self._reload.request(cause):
-            # Under Type=notify-reload systemd waits for an answer to its HUP, whatever that is.
+            # Under Type=notify-reload systemd waits for an answer to its HUP in any case.
             if self.phase is Phase.RELOADING:
-                self.notifier.reloading()  # what goes on says that it is ready at its end
+                self.notifier.reloading()  # whatever is in progress reports READY at its end
             elif self.phase is Phase.RUNNING or self.phase.quiet:
                 self.notifier.reloading()
                 self.notifier.ready(self.line())
@@ -332,8 +332,7 @@ class Master:
     # The end -----------------------------------------------------------------------------------
 
     def _leave_behind(self) -> None:
-        """In a forked child: close every descriptor that is the master's alone, or another
-        child's."""
+        """In a forked child: close all descriptors of the master and of other children."""
         self.selector.close()
         self._launch.close()
         if self._signals is not None:
@@ -352,7 +351,7 @@ class Master:
     def _close(self) -> None:
         unreaped = self.staff.slots.children()
         for child in unreaped:
-            # Only after an error of our own: nobody may outlive the master unsupervised.
+            # Only after an internal error: no child may outlive the master unsupervised.
             self.staff.slots.kill(child)
         self._commands.farewell(self.verdict)
         # The next start recovers what this one could not.
@@ -361,7 +360,7 @@ class Master:
         self.selector.close()
         if self.verdict.code:
             self.notifier.failed(self.verdict.text, self.verdict.code)
-        # Whoever still waits for the daemon to be ready must not hear that it is.
+        # A launcher that is still waiting must not be told that the daemon is ready.
         stopped = Verdict(Exit.INTERRUPTED, "the daemon was stopped before it was ready")
         self._launch.report(self.verdict if self.verdict.code else stopped)
         logger.info("master_ended", code=int(self.verdict.code))

@@ -1,4 +1,4 @@
-"""The states that the daemon goes through."""
+"""The states of the daemon."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
-"""From root to the service user, once and for good.
+"""Dropping privileges: from root to the service user, irrevocably.
 
-A daemon that root starts, as init scripts do, works as the user that the settings name. Root first
-makes what only root can make: the run directory, the directory of the log, the log in a directory
-such as /var/log. Then the rights go, before the daemon opens its first file and before the first
-fork. So everything made from then on, also by a rotation months later, belongs to the service
-user; and the signal for the master's death, which a change of user would clear, is armed in the
-children of a process that does not change any more.
+A daemon started by root, as by init scripts, runs as the user named in the settings. Root first
+creates what only root can: the run directory, the log directory, the log in a directory such as
+/var/log. Then the privileges are dropped, before the daemon opens its first file and before the
+first fork. So everything created later, even by a log rotation, belongs to the service user; and
+the parent death signal of the children, which a change of user would clear, stays armed.
 
-Root touches nothing at the end of a path of which somebody else could change a part (see
-:mod:`jobd.runtime.process.safe_path`), hands over nothing but files that jobd itself
-makes, and goes by no configuration that somebody else could write: it could say whose rights the
-daemon keeps.
+Root touches no path of which another user could change a part (see
+:mod:`jobd.runtime.process.safe_path`), hands over only files that jobd itself creates, and uses no
+configuration that another user could write: it decides as which user the daemon runs.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ _DIRECTORY_MODE = 0o750
 _LOG_MODE = 0o640
 _PR_SET_DUMPABLE = 4
 
-# Directories like /srv are not handed over, whatever is in them.
+# Directories like /srv are never handed over.
 _LEAST_DEPTH = 3
 
 # How a line of a log of ours begins, in both formats.
@@ -43,14 +41,14 @@ _OURS = re.compile(rb'(\x1b\[[0-9;]*m)?(\{"timestamp":"\d{4}-|\d{4}-\d\d-\d\dT[\
 
 
 class PrivilegeError(JobdError):
-    """The daemon may not become the user that it is to work as, or could become root again."""
+    """The daemon cannot become the configured user, or could become root again."""
 
     exit_code = Exit.NO_PERMISSION
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """Whom the daemon works as; *name* is "" for a number without an account."""
+    """The user that the daemon runs as; *name* is "" for a uid without an account."""
 
     uid: int
     gid: int
@@ -64,7 +62,7 @@ class ServiceUser:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One thing that root does for the service user. *make* is what is missing, "" for nothing."""
+    """One step of root for the service user: *make* what is missing, or "" to hand over *path*."""
 
     path: Path
     make: str = ""
@@ -74,15 +72,15 @@ class Handover:
 
 
 def require_roots(file: str | None, config: Config, origins: Mapping[str, str]) -> None:
-    """Return unless this is root and somebody else could change the configuration *file*.
+    """Refuse if this is root and another user could change the configuration *file*.
 
-    Then it goes only where ``--user root`` (or the variable) says that root is meant.
+    ``--user root`` (or the variable) allows it.
 
     Args:
-        origins: where the settings come from, by name.
+        origins: the sources of the settings, by name.
 
     Raises:
-        ConfigError: somebody could.
+        ConfigError: another user could.
     """
     if os.geteuid() != 0 or file is None:
         return
@@ -99,22 +97,22 @@ def require_roots(file: str | None, config: Config, origins: Mapping[str, str]) 
         weak = error.strerror or str(error)
     if weak:
         raise ConfigError(
-            f"root does not go by the configuration {file}: {weak}, and it can say as whom the "
-            "daemon works; let only root change it and the directories that it is in, or start "
-            "jobd as that user (--user root says that its jobs may be root's)"
+            f"root does not use the configuration {file}: {weak}, and it decides as which user the "
+            "daemon runs; make it and its directories writable by root only, or start jobd as "
+            "that user (use --user root if its jobs are meant to run as root)"
         )
 
 
 def assume(config: Config, file: str | None = None) -> None:
-    """Become the service user, if this is root and the settings name one.
+    """Become the service user if this is root and the settings name one.
 
     Args:
-        file: the configuration in use, which is never handed over.
+        file: the configuration in use; never handed over.
 
     Raises:
-        ConfigError: there is no such user.
-        PidfileError: a daemon runs already; nothing of it has been touched.
-        PrivilegeError: only root could become that one, or the rights do not go.
+        ConfigError: the user does not exist.
+        PidfileError: a daemon is already running; nothing of it has been touched.
+        PrivilegeError: only root can become that user, or the privileges cannot be dropped.
     """
     user = service_user(config)
     if user is None:
@@ -132,7 +130,7 @@ def assume(config: Config, file: str | None = None) -> None:
 
 
 def _running(config: Config) -> str | None:
-    """The daemon that runs where root looks; elsewhere its own user sees it."""
+    """A daemon that is already running, in places that root checks; its own user checks others."""
     path = _pidfile(config)
     try:
         with safe_path.entry(path) as place:
@@ -142,11 +140,11 @@ def _running(config: Config) -> str | None:
 
 
 def service_user(config: Config) -> ServiceUser | None:
-    """Whom this process is to become; None if it is to stay what it is.
+    """The user that this process must become; None if it stays as it is.
 
     Raises:
-        ConfigError: there is no such user or group.
-        PrivilegeError: only root could become that one.
+        ConfigError: the user or group does not exist.
+        PrivilegeError: only root can become that user.
     """
     if not config.user:
         return None
@@ -193,10 +191,10 @@ def _group_id(group: str) -> int:
 
 
 def become(user: ServiceUser) -> None:
-    """Give up every right of root and what its session would lend, and prove it.
+    """Drop all privileges of root and of its session, and verify it.
 
     Raises:
-        PrivilegeError: the kernel refuses, or the rights could be had back.
+        PrivilegeError: the kernel refuses, or the privileges could be regained.
     """
     try:
         session.leave()
@@ -217,25 +215,25 @@ def become(user: ServiceUser) -> None:
         pass
     else:
         raise PrivilegeError(f"having become {user}, this process could become root again")
-    # The change has closed /proc/PID to the service user itself, so that neither jobctl could
-    # verify the master nor the master adjust its children. A service manager's exec opens it again.
+    # The change has made /proc/PID inaccessible to the service user itself: jobctl could not verify
+    # the master, nor could the master adjust its children. An exec would make it accessible again.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     session.arm()
     session.reduce(os.environ, user.name, user.home, user.shell)
 
 
-# What root does before -------------------------------------------------------------------------
+# Before the change -----------------------------------------------------------------------------
 
 
 def handovers(config: Config, user: ServiceUser, file: str | None = None) -> list[Handover]:
-    """What root does for *user*, in order; nothing where somebody else could change the path.
+    """The steps of root for *user*, in order; none for a path that another user could change.
 
-    A missing directory is made. One of root's that holds nothing but files that jobd makes, left
-    by a start without a user, is handed over with them; any other stays as it is. There the log,
-    which alone needs no neighbours, is made or handed over by itself.
+    A missing directory is created. A directory of root's that holds only files of jobd, left by a
+    start without a user, is handed over with them; any other is left alone, and only the log in it
+    is created or handed over.
 
     Args:
-        file: the configuration in use; neither it nor its directory changes hands.
+        file: the configuration in use; neither it nor its directory is handed over.
 
     Raises:
         ConfigError: the log is the configuration.
@@ -320,7 +318,7 @@ def _directory(
 
 
 def _is_plain(found: os.stat_result) -> bool:
-    """Whether it is of a kind that jobd makes: a socket, or a file with one name."""
+    """Whether it is a file type that jobd creates: a socket, or a file without hard links."""
     return stat.S_ISSOCK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
 
 
@@ -341,7 +339,7 @@ def _log(log: Path) -> Iterator[Handover]:
 
 
 def _is_our_log(place: safe_path.Entry, found: os.stat_result) -> bool:
-    """Whether it is a log of ours, or empty: a log in /var/log may be another program's."""
+    """Whether it is empty or a log of jobd: a log in /var/log may be another program's."""
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         return False
     fd = place.open(os.O_RDONLY)
@@ -373,11 +371,11 @@ def _do(one: Handover, user: ServiceUser) -> None:
 
 
 def _give(fd: int, one: Handover, user: ServiceUser) -> None:
-    """Make what is open the user's, if it still is what was planned for."""
+    """Hand over the open file, if it still is the one that was checked."""
     found = os.fstat(fd)
     kind = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
     if found.st_uid != 0 or not kind:
-        raise PrivilegeError(f"cannot {one} for {user}: it has changed meanwhile")
+        raise PrivilegeError(f"cannot {one} for {user}: it has changed in the meantime")
     if one.make:
         os.fchmod(fd, _DIRECTORY_MODE if one.make == "directory" else _LOG_MODE)
     os.fchown(fd, user.uid, user.gid)

@@ -1,10 +1,10 @@
-"""Out of root's session: its terminal, its open files, its environment.
+"""Leaving root's session: its terminal, open files and environment.
 
-A process keeps its controlling terminal when it changes its user, and whoever has that can type
-into it (``TIOCSTI``): a job could give root's shell commands. So a daemon that root starts at a
-terminal goes on in a session of its own, as by ``su --command``. Signals of the terminal do not
-reach it there. The process that root has started stays, as root, and does nothing but pass signals
-on to the daemon and leave with its exit code.
+A process keeps its controlling terminal when it changes its user, and can push input into it
+(``TIOCSTI``): a job could run commands in root's shell. So a daemon that root starts at a terminal
+continues in a session of its own, as with ``su --command``. Signals of the terminal do not reach it
+there. The process started by root remains, as root, and only forwards signals to the daemon and
+exits with its exit code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jobd.runtime.process.signals import MASTER_SIGNALS
 _PR_SET_PDEATHSIG = 1
 _STREAMS = (0, 1, 2)
 
-# What tells of root's login, or leads to its agents, tickets, desktop and files.
+# Variables of root's login, and those that lead to its agents, tickets, desktop and files.
 _OF_A_LOGIN = re.compile(
     r"(SUDO|SSH|XDG|DBUS|GPG|TMUX|GNOME|KDE)_"
     r"|(MAIL|USERNAME|LS_COLORS|OLDPWD|GNUPGHOME|KRB5CCNAME|XAUTHORITY|DISPLAY|WAYLAND_DISPLAY"
@@ -31,14 +31,14 @@ _OF_A_LOGIN = re.compile(
 )
 
 _guardian = 0
-"""The process that passes signals on to this one; 0 if there is none."""
+"""The process that forwards signals to this one; 0 if there is none."""
 
 
 def leave() -> None:
-    """Go on without a terminal to control, and without what was inherited open.
+    """Continue without a controlling terminal and without inherited descriptors.
 
     Standard output and standard error stay, a terminal for writing only; standard input is empty.
-    At a terminal it is a child that returns from here.
+    At a terminal, a child returns from here.
 
     Raises:
         OSError: the kernel refuses.
@@ -64,9 +64,9 @@ def leave() -> None:
 
 
 def arm() -> None:
-    """Have this process stopped should the one that passes signals on be killed.
+    """Have this process stopped if the one that forwards signals is killed.
 
-    After the change of user, which would disarm it.
+    Call it after the change of user, which would disarm it.
     """
     if not _guardian:
         return
@@ -78,7 +78,7 @@ def arm() -> None:
 def reduce(environment: MutableMapping[str, str], name: str, home: str, shell: str) -> None:
     """Make *environment* that of the user *name* ("": a number without an account).
 
-    What does not belong to a login stays: the application's own variables come in this way.
+    Variables that do not belong to a login stay: the application may need them.
     """
     for variable in [one for one in environment if _OF_A_LOGIN.match(one)]:
         del environment[variable]
@@ -90,14 +90,14 @@ def reduce(environment: MutableMapping[str, str], name: str, home: str, shell: s
 
 
 def _wait_for(child: int) -> NoReturn:
-    """Pass signals on to *child*, and leave as it does."""
+    """Forward signals to *child*, and exit as it does."""
     while True:
         signum = signal.sigwaitinfo(MASTER_SIGNALS).si_signo
         if signum != signal.SIGCHLD:
             os.kill(child, signum)
             continue
         ended = 1
-        while ended:  # as PID 1 of a container it has others as well
+        while ended:  # as PID 1 of a container it has other children as well
             ended, status = os.waitpid(-1, os.WNOHANG)
             if ended == child:
                 code = os.waitstatus_to_exitcode(status)

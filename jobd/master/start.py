@@ -1,7 +1,7 @@
 """``jobd start`` and ``jobd run``: from the command line to a running master.
 
 ``start`` takes the pidfile's lock in the foreground, so that a second start is refused at the
-prompt, then leaves a launcher behind that waits for the daemon's word and exits with its code.
+prompt; then a launcher waits until the daemon reports its start and exits with its code.
 ``run`` does the same work without detaching, for systemd, containers and development.
 """
 
@@ -48,12 +48,12 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
 
     Args:
         reread: reads the settings again for a reload, and raises ConfigError.
-        file: the configuration that they come from.
+        file: the configuration file.
     """
     lock = None
     terminal = os.isatty(0)
-    # As soon as there is a pidfile there is something to tidy up. What arrives before there are
-    # handlers waits for them, and is then a stop like any other.
+    # From the pidfile on there is something to clean up: signals that arrive before the handlers
+    # are installed stay pending, and then cause a normal stop.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     try:
         _guarantee_stdio()
@@ -89,8 +89,8 @@ def run(config: Config, reread: Callable[[], Config], file: str | None = None) -
         notifier=notifier,
         reread=reread,
     ).run()
-    # The interpreter takes the handlers away before it has gone, and a TERM that comes then would
-    # make a failure of a stop that has gone well.
+    # The interpreter removes the handlers before it exits; a TERM in between would turn a clean
+    # stop into a failure.
     signal.pthread_sigmask(signal.SIG_BLOCK, MASTER_SIGNALS)
     if verdict.code:
         logfile.complain(f"jobd: {paragraph(verdict.text)}\n".encode())
@@ -128,7 +128,7 @@ def start(
     if lock is None:
         raise AssertionError("a required pidfile was not locked")
     if any(signal.getsignal(one) != signal.SIG_IGN for one in signal.sigpending() & _ENDS):
-        # It came while nothing but the pidfile was there: nothing shall be left, and nothing start.
+        # It came when there was only the pidfile: clean up and do not start.
         lock.remove()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return Exit.INTERRUPTED
@@ -144,7 +144,7 @@ def start(
     try:
         verdict = await_verdict(reader, limit)
     except KeyboardInterrupt:
-        verdict = Verdict(Exit.INTERRUPTED, "interrupted; the daemon goes on starting")
+        verdict = Verdict(Exit.INTERRUPTED, "interrupted; the daemon is still starting")
     if verdict.code:
         print(f"jobd: {paragraph(verdict.text)}", file=sys.stderr)
     else:
@@ -156,16 +156,16 @@ def start(
 
 
 def _say(text: str) -> None:
-    """Print a line; that nobody can read it must not make a failure of a start that went well."""
+    """Print a line; a closed standard output must not turn a successful start into a failure."""
     try:
         print(paragraph(text), flush=True)
     except OSError:
-        # What could not be written is tried once more when the interpreter ends.
+        # Unwritten output is tried again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _DaemonLog(LogFile):
-    """The log of a detached daemon: what is printed to the standard streams goes there too."""
+    """The log of a detached daemon, which also receives standard output and standard error."""
 
     def __init__(self, fd: int, path: str) -> None:
         super().__init__(fd, path)
@@ -207,7 +207,7 @@ def _become_daemon(
         logfile = _DaemonLog.open(config.logfile)
         log.configure(logfile, config.log_level, config.log_format, "master", config.log_max_value)
         _warn_of_root(config)
-        Notifier.take(os.environ)  # whoever started the launcher does not wait for us
+        Notifier.take(os.environ)  # the service manager waits for the launcher, not for us
         stop_timeout_check.warn_of_short_stop(config, extends=False)
         master = Master(
             config,
@@ -220,7 +220,7 @@ def _become_daemon(
         )
         verdict = master.run()
     except Exception as error:  # noqa: BLE001 - translated: it must not reach the launcher's stack
-        # The master answers for itself, so this is the way to it, and there may be no log yet.
+        # The master reports its own errors; this one came before, and there may be no log yet.
         verdict = _why_not(error)
         lock.adopt()
         lock.remove()
@@ -251,13 +251,13 @@ def _warn_of_root(config: Config) -> None:
     if os.geteuid() == 0 and not config.user:
         logger.warning(
             "running_as_root",
-            advice="whatever a job does wrong, it does as root; give --user, or start jobd as "
-            "another user (--user root says that it is meant)",
+            advice="jobs run as root, so a faulty job can damage the system; give --user, or start "
+            "jobd as another user (--user root turns this warning off)",
         )
 
 
 def _without_pidfile() -> str:
-    """Why there is none, and what to do."""
+    """Why there is no pidfile, and what to do."""
     directory = pidfile.DEFAULT.parent
     why = (
         f"uid {os.geteuid()} may not write to {directory}"
@@ -266,13 +266,13 @@ def _without_pidfile() -> str:
     )
     return (
         f"{why}, so there is no pidfile and no control socket: jobctl cannot reach this daemon, "
-        f"signals can. Make the directory for uid {os.geteuid()}, or give --pidfile (in a "
+        f"only signals can. Create the directory for uid {os.geteuid()}, or give --pidfile (in a "
         "container: --pidfile /tmp/jobd.pid, and the same to jobctl)"
     )
 
 
 def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
-    """The locked pidfile; None where it is not required and its directory is not usable."""
+    """The locked pidfile; None if it is not required and its directory is not usable."""
     path = Path(config.pidfile) if config.pidfile else pidfile.DEFAULT
     if not required and not os.access(path.parent, os.W_OK | os.X_OK):
         return None
@@ -284,8 +284,9 @@ def _lock(config: Config, *, required: bool) -> pidfile.Pidfile | None:
 
 
 def listening(path: Path) -> str:
-    """Whether a daemon runs whose pidfile *path* was removed, in a sentence: its socket still
-    answers. "" if there is none."""
+    """A sentence about a running daemon whose pidfile *path* was removed, if its socket still
+    answers; otherwise "".
+    """
     try:
         with control_socket.connect(paths.socket_path(path)) as answering:
             pid, _uid = control_socket.peer(answering)
@@ -300,13 +301,13 @@ def listening(path: Path) -> str:
 
 
 def _guarantee_stdio() -> None:
-    """Closed standard streams would give their numbers to the lock and the log."""
+    """Open closed standard streams: otherwise the lock and the log would get their numbers."""
     for fd in (0, 1, 2):
         try:
             fcntl.fcntl(fd, fcntl.F_GETFD)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    # The interpreter has no stream for a descriptor that was closed when it started.
+    # The interpreter has no stream for a descriptor that was closed at its start.
     sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

@@ -1,8 +1,8 @@
-"""Ending the daemon: the workers first, the keeper when they are gone, the master last.
+"""Stopping the daemon: first the workers, then the keeper, the master last.
 
-The deadline is fixed when the stop begins and can only come nearer. At the deadline the workers
-themselves give unfinished jobs back; one that does not leave soon after is dumped and killed, and
-the keeper recovers its jobs.
+The deadline is set when the stop begins and can only move forward. At the deadline the workers
+return unfinished jobs; a worker that does not exit soon after is dumped and killed, and the keeper
+recovers its jobs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jobd.runtime.log import log
 from jobd.wire.job_name import listed
 
 AFTERWARDS = 2 * (PUSH_BACK + GRACE)
-"""Seconds that a stop may take after its deadline: those of the workers, then the keeper's."""
+"""Seconds that a stop may take after its deadline: the workers', then the keeper's."""
 
 _REPORT_EVERY = 5.0
 _AGAIN = "press Ctrl-C again to stop at once; unfinished jobs go back to their queues"
-_INSIST_AFTER = 1.0  # s: a bouncing key is not insistence
+_INSIST_AFTER = 1.0  # s: ignores a repeated key
 
 logger = log.get("jobd.master")
 
@@ -44,7 +44,7 @@ class Stop:
         self._returned_before = 0
 
     def gracefully(self, cause: str, timeout: float | None = None) -> None:
-        """Let jobs run on for *timeout* seconds (default: the configured timeout)."""
+        """Let jobs run for another *timeout* seconds (default: the configured timeout)."""
         seconds = self._daemon.config.timeout if timeout is None else timeout
         if not self._daemon.phase.ending:
             self._begin(Phase.STOPPING, cause, seconds)
@@ -55,7 +55,7 @@ class Stop:
             logger.info("already_stopping", cause=cause, seconds_left=round(left, 1))
 
     def at_once(self, cause: str) -> None:
-        """Give running jobs back now."""
+        """Return running jobs now."""
         if not self._daemon.phase.ending:
             self._begin(Phase.STOPPING, cause, 0.0)
         else:
@@ -83,19 +83,19 @@ class Stop:
             self.give_up(code, text)
 
     def give_up(self, code: int, text: str) -> None:
-        """It is of no use to go on."""
+        """Stop: continuing is pointless."""
         if not self._daemon.phase.ending:
             self._daemon.verdict = Verdict(code, text)
             self._begin(Phase.FAILED, text, self._daemon.config.timeout)
 
     @property
     def limit(self) -> float:
-        """Seconds from now in which everything will have ended, one way or another."""
+        """Seconds from now after which everything will have ended."""
         rest = max(0.0, self._deadline - time.monotonic())
         return rest + AFTERWARDS
 
     def waits_for(self) -> Waiting:
-        """What keeps it from having ended, in a sentence, and for how many seconds at most."""
+        """What it still waits for, as a phrase, and for how many seconds at most."""
         staff, now = self._daemon.staff, time.monotonic()
         workers = staff.slots.worker_children()
         busy = [
@@ -106,14 +106,14 @@ class Stop:
         if busy and now < self._deadline:
             return Waiting(listed(busy), self._deadline - now)
         if busy:
-            late = f"{listed(busy)}, whose time is over: it is killed if it does not leave"
+            late = f"{listed(busy)}, past the deadline: it is killed if it does not exit"
             return Waiting(late, max(0.0, self._deadline + PUSH_BACK + GRACE - now))
         rest = [f"{child.role} (pid {child.pid})" for child in workers or staff.slots.children()]
-        return Waiting(f"{listed(rest)} to leave", self.limit)
+        return Waiting(f"{listed(rest)} to exit", self.limit)
 
     @property
     def returned(self) -> int:
-        """Jobs that have gone back to Redis unfinished since it began, as far as it is known."""
+        """Jobs known to have been returned to Redis unfinished since it began."""
         return self._daemon.staff.returned - self._returned_before
 
     def _begin(self, phase: Phase, cause: str, timeout: float) -> None:
@@ -150,7 +150,7 @@ class Stop:
             self._daemon.staff.slots.kill(child)
 
     def advance(self, now: float) -> None:
-        """The next step, if it is due; called by every turn of the loop."""
+        """Take the next step if it is due; called in every turn of the loop."""
         staff = self._daemon.staff
         if staff.slots.worker_children() or staff.slots.zygotes() or staff.slots.unborn:
             if now >= self._next_report:
@@ -165,7 +165,7 @@ class Stop:
             staff.slots.stop(keeper, Reason.STOP, now)
 
     def _report(self, now: float, **advice: str) -> None:
-        """Say which jobs it waits for, if there are any."""
+        """Log which jobs it waits for, if any."""
         workers = self._daemon.staff.slots.worker_children()
         busy = [f"{child.role} runs {jobs}" for child in workers if (jobs := child.jobs)]
         if busy:
@@ -178,7 +178,7 @@ class Stop:
         if (left or daemon.staff.jobs_left) and daemon.verdict.code == Exit.OK:
             daemon.verdict = Verdict(
                 Exit.JOBS_LEFT,
-                "jobs may be left in flight, which could not be given back to Redis; a keeper will "
-                "recover them as soon as one reaches Redis",
+                "some jobs could not be returned to Redis and may still be in flight; a keeper "
+                "recovers them as soon as it reaches Redis",
             )
         daemon.enter(Phase.STOPPED, "all children have ended")

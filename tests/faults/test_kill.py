@@ -120,7 +120,7 @@ def test_01_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_runs_
     assert [(death["child_pid"], death["cause"]) for death in deaths] == [
         (worker, "killed by signal 9 (SIGKILL)")
     ]
-    assert "perhaps for want of memory" in deaths[0]["reason"]
+    assert "perhaps out of memory" in deaths[0]["reason"]
 
 
 def booting_at_most(running: Daemon) -> int:

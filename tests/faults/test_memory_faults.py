@@ -149,7 +149,7 @@ def test_50_a_worker_that_the_kernel_kills_for_want_of_memory(
     assert memory_group.kills == 1
     assert death["child_pid"] in before
     assert death["cause"] == "killed by signal 9 (SIGKILL)"
-    assert death["reason"].startswith("by the kernel, perhaps for want of memory (dmesg tells), or")
+    assert death["reason"].startswith("by the kernel, perhaps out of memory (see dmesg), or")
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job runs again")
     running.wait(lambda: len(running.workers()) == 2, 10, "there is a new worker")
     assert set(before) - set(running.workers()) == {death["child_pid"]}

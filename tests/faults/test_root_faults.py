@@ -258,7 +258,7 @@ def test_53_root_goes_by_no_configuration_that_others_can_write(
     for verb in VERBS:
         done = world.jobd(verb, "-C", str(file), *flags)
         assert (verb, done.returncode) == (verb, 78), done.stderr
-        assert f"root does not go by the configuration {file}: " in done.stderr
+        assert f"root does not use the configuration {file}: " in done.stderr
     assert not world.pidfile.parent.exists()
 
 

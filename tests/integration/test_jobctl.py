@@ -224,7 +224,7 @@ def test_a_stop_says_for_whom_it_waits_beyond_the_time_of_the_jobs(daemon: Start
     stopped = running.jobctl("stop", "--timeout", "0")
     assert stopped.returncode == 0
     assert re.search(
-        r"which runs app\.hog [0-9a-f]{24}, whose time is over: it is killed if it does not leave "
+        r"which runs app\.hog [0-9a-f]{24}, past the deadline: it is killed if it does not exit "
         r"\(for \d+ s at most\)",
         stopped.stderr,
     )
@@ -415,7 +415,7 @@ def test_retire_refuses_what_is_no_worker(daemon: StartDaemon) -> None:
     done = running.jobctl("retire", "0")
     assert (done.returncode, done.stderr) == (
         1,
-        "jobctl: retire: the daemon is quiet, and replaces nobody before the resume\n",
+        "jobctl: retire: the daemon is quiet and replaces no worker before the resume\n",
     )
 
 

@@ -61,8 +61,8 @@ def test_elsewhere_it_is_another_daemon(unlisted: Daemon, tmp_path: Path) -> Non
 
 def test_the_log_says_what_to_do(unlisted: Daemon) -> None:
     (told,) = [one["reason"] for one in unlisted.records() if one["event"] == "no_pidfile"]
-    assert "jobctl cannot reach this daemon, signals can" in told
-    assert f"Make the directory for uid {os.geteuid()}, or give --pidfile" in told
+    assert "jobctl cannot reach this daemon, only signals can" in told
+    assert f"Create the directory for uid {os.geteuid()}, or give --pidfile" in told
 
 
 def test_by_its_configuration_it_is_found_from_everywhere(

@@ -378,9 +378,7 @@ def eat(megabytes):
         assert (service.show("ActiveState"), service.main_pid) == ("active", main)
         (death,) = told(service, "child_died")
         assert death["cause"] == "killed by signal 9 (SIGKILL)"
-        assert death["reason"].startswith(
-            "by the kernel, perhaps for want of memory (dmesg tells), or"
-        )
+        assert death["reason"].startswith("by the kernel, perhaps out of memory (see dmesg), or")
         assert (service.show("NRestarts"), service.show("OOMPolicy")) == ("0", "continue")
 
 
@@ -440,7 +438,7 @@ def test_50_a_unit_that_does_not_listen_is_killed_as_the_warning_says(
     service.start()
     wait(lambda: redis.scard("processes") == 1, 10, "the worker is there")
     (warning,) = told(service, TOO_SHORT)
-    assert "systemd will kill what still runs then" in warning["advice"]
+    assert "systemd will then kill what still runs" in warning["advice"]
     nap(service, push, 5)
     (service.home / "napping").unlink()
     service.systemctl("stop", service.unit)

@@ -1,1 +1,1 @@
-"""The master's children: forking them, hearing them, reaping them."""
+"""The master's children: forking, messages, reaping."""

@@ -1,5 +1,5 @@
-"""A child process as the master knows it; and its slot, the place of a worker, of the keeper or of
-the zygote, which stays when its child goes, with what has been ordered for it."""
+"""A child process as seen by the master, and its slot: the place of a worker, of the keeper or of
+the zygote, which outlives its child and holds the open order for a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKOFF_CAP = 30.0
 
 
 class Stage(StrEnum):
-    """How far a child has come in its life."""
+    """The stages in the life of a child."""
 
     BOOTING = "booting"
     READY = "ready"
@@ -32,7 +32,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a child leaves, noted before it is asked to: an exit without a reason is a crash."""
+    """Why a child exits, recorded before it is asked to: an exit without a reason is a crash."""
 
     STOP = "stop"
     ROLL = "reload"
@@ -50,7 +50,7 @@ _PLANNED = (Reason.STOP, Reason.ROLL, Reason.RECYCLE, Reason.SCALE, Reason.EXTER
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a child could not boot, in its own words."""
+    """Why a child could not boot, as reported by it."""
 
     code: int
     permanent: bool
@@ -61,11 +61,11 @@ class Failure:
 class Child:
     """A child from its fork to its reaping. All times are monotonic seconds.
 
-    *slot* is the one for which it was made, whoever is in it now. *requests* is where a zygote is
-    asked for workers. *trouble* is what the watch sees in it, in words; *memory* its share in bytes
-    when it was last measured. *outage* is what keeps it from Redis, in its own words, "" if nothing
-    does; *outage_since* is when it said so first. *memory_short* is what the keeper says of a
-    server that is nearly full.
+    *slot* is the one for which it was made, which may hold another child now. *requests* is the
+    socket for requests to a zygote. *trouble* describes a problem found by the watch; *memory* is
+    its PSS in bytes when last measured. *outage* is why it cannot reach Redis, as reported by it,
+    "" if it can; *outage_since* is when it first reported that. *memory_short* is the keeper's
+    warning about a server that is nearly full.
     """
 
     slot: Slot
@@ -85,7 +85,7 @@ class Child:
     ready_at: float = 0.0
     idle: bool = False
     failure: Failure | None = None
-    beside: bool = False  # it was to replace one that goes on, so its end leaves no slot empty
+    beside: bool = False  # a replacement for a running child, so its end leaves no slot empty
     trouble: str = ""
     memory: int = 0
     outage: str = ""
@@ -106,7 +106,7 @@ class Child:
 
     @property
     def index(self) -> int:
-        """Number of the worker, 0-based; 0 for the others."""
+        """0-based number of the worker; 0 for the others."""
         return self.slot.index
 
     @property
@@ -115,7 +115,7 @@ class Child:
 
     @property
     def planned(self) -> bool:
-        """Whether its end is no crash."""
+        """Whether its exit is not a crash."""
         return self.reason in _PLANNED
 
     @property
@@ -125,16 +125,16 @@ class Child:
 
     @property
     def jobs(self) -> str:
-        """The jobs that it runs, or ran when it died, in words; "" if there are none."""
+        """The names of the jobs that it runs, or ran when it died; "" if none."""
         return job_name.listed([job.name for job in self.workplace.page.running()])
 
     @property
     def serving(self) -> bool:
-        """Ready, and not about to leave."""
+        """Whether it is ready and not about to exit."""
         return self.stage in (Stage.READY, Stage.QUIET)
 
     def tell(self, message: FromMaster) -> bool:
-        """Send it a message; False when it can no longer hear."""
+        """Send it a message; False if the channel is closed."""
         if self.channel is None:
             return False
         try:
@@ -144,7 +144,7 @@ class Child:
         return True
 
     def send_signal(self, signum: signal.Signals) -> None:
-        """Signal this very process; one that has ended in the meantime is no error."""
+        """Signal exactly this process; does nothing if it has ended in the meantime."""
         try:
             signal.pidfd_send_signal(self.pidfd, signum)
         except ProcessLookupError:
@@ -152,17 +152,17 @@ class Child:
 
 
 class Backoff:
-    """How long to wait before a crashed child's slot is filled again: 0, then 1 s, 2 s ... 30 s.
+    """The delay before a crashed child's slot is filled again: 0, then 1 s, 2 s ... 30 s.
 
-    The first crash costs no time: most processes are killed once, by memory or by a person. The
-    others ±20 % at random, so that children that died together do not come back together.
+    The first crash causes no delay: most are one-off kills, by the OOM killer or a person. The
+    others vary by ±20 % at random, so that children that died together do not restart together.
     """
 
     def __init__(self) -> None:
         self._crashes = 0
 
     def crashed(self) -> float:
-        """Count one crash; returns the seconds to wait."""
+        """Count a crash; returns the delay in seconds."""
         delay = min(BACKOFF_CAP, 2.0 ** min(self._crashes - 1, 10)) if self._crashes else 0.0
         self._crashes += 1
         return delay * random.uniform(0.8, 1.2)
@@ -173,13 +173,13 @@ class Backoff:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """A child that was asked for: there is one at once if the master forks it, later from a zygote.
+    """A requested child: it exists at once if the master forks it, later if a zygote does.
 
     Attributes:
-        beside: it is to be the slot's replacement, not the child that serves.
-        child: it is there.
-        error: it will not come, and why.
-        unwanted: it is to leave as soon as it is there, for this reason.
+        beside: it will be the slot's replacement, not the serving child.
+        child: the child, once it exists.
+        error: why it will not come.
+        unwanted: it must exit as soon as it exists, for this reason.
     """
 
     beside: bool
@@ -192,9 +192,9 @@ class Order:
 class Slot:
     """The place of one worker, of the keeper, or of the zygote.
 
-    *child* is the one that serves; *replacement* boots beside it to take its place; *order* is
-    open. *start_at* is when an empty slot may be filled (monotonic seconds), and *crash* how the
-    last child has crashed, in words.
+    *child* is the serving one; *replacement* boots beside it to take its place; *order* is the open
+    one. *start_at* is when an empty slot may be filled (monotonic seconds), and *crash* describes
+    how the last child has crashed.
     """
 
     role: str
@@ -208,7 +208,7 @@ class Slot:
 
     @property
     def empty(self) -> bool:
-        """Whether it is to be filled: nobody is there, or has been asked for."""
+        """Whether it has neither a child nor an open order."""
         return self.child is None and self.replacement is None and self.order is None
 
     @property

@@ -1,7 +1,6 @@
-"""The master's side of its children's lives: what they say, how they end, and what follows.
+"""Events of the children: handles their messages and exits.
 
-Decisions that concern the daemon as a whole are left to the master, which is told through
-:class:`Events`.
+Decisions that concern the daemon as a whole are left to the master, through :class:`Events`.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ logger = log.get("jobd.master")
 
 
 class Events(Protocol):
-    """What the master wants to hear of."""
+    """The events passed on to the master."""
 
     def child_forked(self, child: Child) -> None:
-        """There is one more."""
+        """*child* has been forked."""
 
     def child_ready(self, child: Child) -> None:
-        """It has booted."""
+        """*child* has booted."""
 
     def child_gone(self, child: Child, cause: str) -> None:
-        """It has been reaped; *cause* says in words how it ended."""
+        """*child* has been reaped; *cause* describes how it ended."""
 
     def taken_over(self, identity: str, jobs: int) -> None:
-        """The keeper has put deliveries that a worker has not read back into their queues."""
+        """The keeper has returned deliveries that a worker has not read to their queues."""
 
     def changed(self) -> None:
-        """Something that the state file shows has changed."""
+        """The content of the state file has changed."""
 
 
 def ending(status: int) -> str:
-    """How a process ended, in words; *status* is negative for a signal.
+    """A description of how a process ended; *status* is negative for a signal.
 
     >>> ending(-9)
     'killed by signal 9 (SIGKILL)'
@@ -64,7 +63,7 @@ def ending(status: int) -> str:
 
 
 class Staff:
-    """All children and what is open with them."""
+    """All children and their pending business."""
 
     def __init__(
         self, config: Config, forker: Forker, selector: selectors.BaseSelector, events: Events
@@ -73,7 +72,7 @@ class Staff:
         self.gatherings = Gatherings()
         self.jobs_left = False
         self.returned = 0
-        """Jobs that have gone back to Redis unfinished: given back at a deadline, or recovered."""
+        """Jobs returned to Redis unfinished: given back at a deadline, or recovered."""
         self.slots = Slots(
             config, forker, selector, self._on_entered, self._on_channel, self._on_exit
         )
@@ -88,7 +87,7 @@ class Staff:
                 self.slots.fork(slot, generation)
 
     def _on_entered(self, child: Child) -> None:
-        """A child has been forked: tell the keeper, or the new keeper all that it must know."""
+        """A child has been forked: tell the keeper, or a new keeper everything it must know."""
         self._tell_keeper(self._workers_message())
         if child.role == KEEPER:
             for message in self.recoveries.messages():
@@ -96,7 +95,7 @@ class Staff:
         self._events.child_forked(child)
 
     def replace_keeper(self) -> None:
-        """Have a keeper with the present settings; the slot is filled again as it leaves."""
+        """Replace the keeper by one with the current settings: its slot is refilled on exit."""
         if (keeper := self.slots.keeper.child) is not None:
             self.slots.stop(keeper, Reason.ROLL, time.monotonic())
 
@@ -119,7 +118,7 @@ class Staff:
         except ChannelClosed:
             self.slots.hang_up(child)
         except Nonsense as error:
-            # A job of it writes to a descriptor that is not the job's, or it is beyond help.
+            # A job has written to a descriptor that is not its own, or the child is corrupt.
             logger.error(
                 "child_sent_invalid_message", child=child.role, child_pid=child.pid, said=str(error)
             )
@@ -159,7 +158,7 @@ class Staff:
             case messages.Stacks():
                 pass  # an answer to a question, and nothing else
             case messages.Born() | messages.Stillborn() | Unknown():
-                # The first two are said on a line of which no child is known yet.
+                # The first two come on lines for which no child is known yet.
                 said = messages.type_of(message)
                 logger.error("message_unknown", child=child.role, message=said)
                 return
@@ -219,7 +218,7 @@ class Staff:
     # The end of a child ------------------------------------------------------------------------
 
     def _on_exit(self, child: Child) -> None:
-        # Its last words first: a worker that cannot boot says why, and leaves.
+        # Its last messages first: a worker that cannot boot reports why and exits.
         self._on_channel(child, selectors.EVENT_READ)
         status = self.slots.reap(child)
         if status is None:
@@ -230,13 +229,13 @@ class Staff:
         jobs = child.jobs
         self._log_exit(child, status, cause, jobs)
         if child.role == KEEPER:
-            # What one left that was replaced, its successor has been told to recover.
+            # For a replaced keeper, its successor has been told to recover what it left.
             if child.reason is not Reason.ROLL:
                 self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT
         elif child.is_worker:
             self._tell_keeper(self._workers_message())
-            # Also one that never was ready: it claims its first jobs a moment before it says so.
-            # But one that says why it cannot start has not come so far.
+            # Also one that was never ready: it claims its first jobs just before it reports that.
+            # But one that reports why it cannot start has not got that far.
             if child.failure is None and not (child.planned and status == Exit.OK):
                 self._recover(child, cause, status)
         if jobs:
@@ -261,13 +260,13 @@ class Staff:
         if child.failure is not None:
             known["reason"] = child.failure.reason
         elif child.dumped and status == -signal.SIGSEGV:
-            known["reason"] = f"{child.reason}; it crashed of its last dump, just before its KILL"
+            known["reason"] = f"{child.reason}; it crashed during its last dump, before the KILL"
         elif child.reason is not None:
             known["reason"] = child.reason
         elif status == -signal.SIGKILL:
             known["reason"] = (
-                "by the kernel, perhaps for want of memory (dmesg tells), or by a process, perhaps "
-                "the job itself"
+                "by the kernel, perhaps out of memory (see dmesg), or by a process, perhaps the "
+                "job itself"
             )
         if crash := child.workplace.dump.crash():
             logger.error("child_died", **known, **ran, stack=crash)
@@ -284,8 +283,8 @@ class Staff:
     # The keeper --------------------------------------------------------------------------------
 
     def take_over(self, child: Child, waits: list[int]) -> bool:
-        """Have the keeper put back what was delivered under the numbers of these *waits* of a
-        worker's; returns whether there is a keeper to answer."""
+        """Have the keeper return the jobs delivered by these *waits* of a worker; returns whether
+        there is a keeper to answer."""
         return self._tell_keeper(messages.TakeOver(child.identity, waits))
 
     def _tell_keeper(self, message: FromMaster) -> bool:
@@ -296,10 +295,10 @@ class Staff:
         return messages.Workers([child.identity for child in self.slots.worker_children()])
 
     def reap_strangers(self) -> None:
-        """As the reaper of orphans (PID 1, or for a zygote): collect those of the jobs' own
-        children, and nobody else's exit codes."""
+        """As the reaper of orphans (PID 1, or for a zygote): reap processes that jobs have left,
+        but not our own children."""
         if self.slots.unborn:
-            return  # it may be one that has died before its process id is known
+            return  # it may be a child that died before its process id was known
         ours = {child.pid for child in self.slots.children()}
         while True:
             try:
@@ -307,5 +306,5 @@ class Staff:
             except ChildProcessError:
                 return
             if ended is None or ended.si_pid in ours:
-                return  # our own are collected by their pidfd, in this very turn of the loop
+                return  # our own are reaped by their pidfd, in the same turn of the loop
             os.waitpid(ended.si_pid, 0)

@@ -1,8 +1,8 @@
 """Forking one child from the master.
 
-Signals are blocked around the fork, for a child inherits the master's handlers and its wake-up
-descriptor: without the mask a TERM meant for the child would be handled by the master's handler, or
-show up in the master's own loop. What the child does first is in :mod:`jobd.runtime.child.birth`.
+Signals are blocked around the fork, because a child inherits the master's handlers and its wake-up
+descriptor: without the mask, a TERM for the child could be handled by the master's handler or
+appear in the master's loop. The child continues in :mod:`jobd.runtime.child.birth`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEEPER = "keeper"
 ZYGOTE = "zygote"
 
 Main = Callable[[Seat], int]
-"""The life of a child; returns its exit code."""
+"""The main function of a child; returns its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,9 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Forker:
-    """What all children of one master have in common.
+    """Forks the children of one master.
 
-    *leave_behind* closes, in the child, every descriptor that belongs to the master alone or to
-    another child.
+    *leave_behind* closes, in the child, all descriptors of the master and of other children.
     """
 
     config: Config
@@ -63,11 +62,11 @@ class Forker:
         """Fork one child; returns in the master only.
 
         Args:
-            main: its life, where that is not the usual one of its role.
+            main: its main function, if not the usual one of its role.
 
         Raises:
-            OSError: the kernel gives no process or no descriptor now.
-            RuntimeError: the master has threads, whose locks a child would inherit for ever.
+            OSError: the process or descriptor limit is reached.
+            RuntimeError: the master has threads, whose locks a child would inherit.
         """
         if processes.thread_count() != 1:
             raise RuntimeError("the master has more than one thread and must not fork")
@@ -111,10 +110,10 @@ class Forker:
 
 
 def adopt(pid: int, nonce: str, channel: MasterEnd) -> Forked:
-    """Take hold of a new child, which nobody but this process can reap.
+    """Take control of a new child, which only this process can reap.
 
     Raises:
-        OSError: there is no descriptor left. It could not be supervised and has been killed.
+        OSError: out of descriptors; the child could not be supervised and has been killed.
     """
     try:
         pidfd = os.pidfd_open(pid)
@@ -126,9 +125,9 @@ def adopt(pid: int, nonce: str, channel: MasterEnd) -> Forked:
 
 
 def main_of(role: str) -> Main:
-    """What a child of this role does; looked up when it does it.
+    """The main function of a role.
 
-    Imported in the child: the master has neither a Redis client nor an application.
+    It is imported in the child: the master has neither a Redis client nor an application.
     """
     return _keep if role == KEEPER else _work
 

@@ -1,8 +1,7 @@
-"""What the jobs of a dead worker were doing last, as far as it has left word of it.
+"""The last known stacks of a dead worker's jobs.
 
-A crash in C code leaves the stacks of its own moment. A dump that somebody asked for before the end
-(SIGTTIN) counts as well, for jobs that had started by then. Of a process that was killed without
-either, nothing is known, and nothing is said.
+A crash in C code leaves the stacks at that moment. A dump requested earlier (SIGTTIN) is used, too,
+for jobs that had started by then. For a process killed without either there are none.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from jobd.runtime.ipc.scoreboard import Running
 from jobd.runtime.process.dumps import StackDump
 
 STACK_BYTES = 4096
-"""Of one thread's stack; the innermost calls are kept."""
+"""Most bytes of one thread's stack; the innermost calls are kept."""
 
 DEATH_BYTES = 64 * 1024
-"""Of all stacks of one worker together: they wait in memory until a keeper has used them."""
+"""Most bytes of all stacks of one worker: they stay in memory until a keeper has used them."""
 
 _FATAL = {-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL}
 _THREAD = re.compile(r"^(Current thread|Thread) 0x([0-9a-f]+)\b.*((?:\n  .*)+)", re.MULTILINE)
@@ -32,7 +31,7 @@ class _Thread(NamedTuple):
 
 
 def of_jobs(dump: StackDump, running: list[Running], status: int) -> dict[int, str]:
-    """The last known stacks of the *running* jobs, by sequence number; not of all, if of any.
+    """The last known stacks of the *running* jobs, by sequence number, if there are any.
 
     Args:
         status: how the worker ended: its exit code, negative for a signal.
@@ -48,7 +47,7 @@ def of_jobs(dump: StackDump, running: list[Running], status: int) -> dict[int, s
         elif age < (now - job.started) / 1e9:
             stack = _before_end(job, threads, age)
         else:
-            stack = ""  # It shows what the thread did before this job.
+            stack = ""  # taken before this job started
         if stack and len(stack) <= room:
             stacks[job.sequence] = stack
             room -= len(stack)
@@ -76,7 +75,7 @@ def _in_crash(job: Running, threads: dict[int, _Thread]) -> str:
         what = "which got the signal" if own.current else "when another one got the signal"
         parts.append(_part(f"The thread of this job, {what}", own))
     if own is None or not own.current:
-        # Where the cause is, and where a coroutine of this job would have been.
+        # The cause is there, and perhaps a coroutine of this job.
         current = (one for one in threads.values() if one.current)
         parts += [_part("The thread that got the signal", one) for one in current]
     return "\n".join(parts)

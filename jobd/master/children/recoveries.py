@@ -1,8 +1,8 @@
-"""Dead workers whose jobs the keeper still has to put back.
+"""Dead workers whose jobs the keeper still has to return.
 
-An entry goes in when a worker is certainly dead (reaped) and comes out when the keeper says that it
-is done, so that a keeper that dies in between is told again, and so is the next run's. Only the
-stacks are not told to the next run: they are kept in memory, as the state file must stay small.
+An entry is added when a worker is certainly dead (reaped) and removed when the keeper reports that
+it is done; if the keeper dies in between, its successor is told again, also in the next run. Only
+the stacks are not passed to the next run: they are kept in memory, to keep the state file small.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobd.master.files.statefile import Unrecovered
 from jobd.runtime.ipc.messages import Recover
 
 WITH_STACKS = 50
-"""Deaths whose stacks are kept at most, so that all of them fit into a keeper's channel at once."""
+"""Most deaths whose stacks are kept, so that all of them fit into a keeper's channel at once."""
 
 _NONE: Mapping[int, str] = MappingProxyType({})
 
@@ -35,10 +35,10 @@ class Recoveries:
         self._stacks: dict[str, Mapping[int, str]] = {}
 
     def add(self, entry: Unrecovered, stacks: Mapping[int, str] = _NONE) -> Recover:
-        """Note a death; returns what the keeper is to be told.
+        """Record a death; returns the message for the keeper.
 
         Args:
-            stacks: what its jobs were doing last, by sequence number, where it is known.
+            stacks: the last known stacks of its jobs, by sequence number.
         """
         self._pending[entry.identity] = entry
         if stacks and len(self._stacks) < WITH_STACKS:

@@ -1,4 +1,4 @@
-"""Waiting for an answer from each of several children, without waiting for ever."""
+"""Collects answers from several children, with a deadline."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jobd.runtime.ipc.messages import FromChild
 class Gathering:
     """One question to several children.
 
-    *done* is called once: when all have answered or gone, or at *deadline* (monotonic seconds).
+    *done* is called once: when all have answered or exited, or at *deadline* (monotonic seconds).
 
     Args:
-        read: the text of an answer to this question ("" for one without); None for every other
-            message.
+        read: returns the text of an answer to this question ("" for one without), None for any
+            other message.
 
     Attributes:
-        answers: the texts that came back, by child.
-        missing: who has not answered.
+        answers: the texts received, by child.
+        missing: children that have not answered.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Gathering:
             self.answers[child] = text
 
     def lost(self, child: Child) -> None:
-        """Do not wait for *child* (any more)."""
+        """Stop waiting for *child*."""
         if child in self.missing:
             self.missing.remove(child)
 
     def finish_if_due(self, now: float) -> bool:
-        """Call *done* when there is nothing left to wait for; True when it has been called."""
+        """Call *done* if there is nothing left to wait for; returns whether it has been called."""
         if self.missing and now < self.deadline:
             return False
         self._done(self)
@@ -72,7 +72,7 @@ class Gatherings:
             gathering.lost(child)
 
     def turn(self, now: float) -> None:
-        """Finish what is complete or overdue."""
+        """Finish questions that are complete or overdue."""
         for gathering in list(self._open):
             if gathering.finish_if_due(now):
                 self._open.remove(gathering)

@@ -1,7 +1,7 @@
-"""The slots: which children there should be, and the forking, ending and reaping of them.
+"""The slots: which children there should be, and how to fork, stop and reap them.
 
-A slot stays when its child goes. This module knows how to get a child and how to get rid of one;
-when to do either is the master's decision.
+A slot outlives its child. This module knows how to get a child and how to end one; the master
+decides when.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from jobd.runtime.process.identity import new_nonce
 from jobd.runtime.process.signals import RAW_DUMP
 from jobd.settings.daemon import Config
 
-# Seconds after a stop deadline in which a worker gives its jobs back, and those that it has beyond
-# that for finally blocks and its last words, before it is dumped and killed.
+# Seconds after a stop deadline in which a worker returns its jobs, and further seconds for finally
+# blocks and last messages, before it is dumped and killed.
 PUSH_BACK = 5.0
 GRACE = 6.0
 _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
@@ -34,14 +34,14 @@ _DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 _FORK_SPACING = 0.05
 _HEALTHY_AFTER = 60.0
 
-# A child is taken to be at work on its boot without limit while it says what it waits for.
+# There is no limit on the boot of a child while it reports what it waits for.
 _NEVER = float("inf")
 
 logger = log.get("jobd.master")
 
 
 class Slots:
-    """All slots and all living children, those included that are leaving."""
+    """All slots and all living children, including those that are exiting."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Slots:
         self._least_wait = 0.0
 
     def scale(self, count: int, deadline: float) -> None:
-        """From now on there are *count* workers. The slots of new ones are empty; those beyond are
-        gone at once, and their workers leave when their jobs have ended, by *deadline* (monotonic
-        s) at the latest."""
+        """Change the number of workers to *count*. New slots are empty; surplus ones are removed at
+        once, and their workers exit when their jobs have ended, at the latest at *deadline*
+        (monotonic s)."""
         first = len(self.workers)
         self.workers += [_worker_slot(index) for index in range(first, count)]
         superfluous = self.workers[count:]
@@ -82,7 +82,7 @@ class Slots:
                     self.stop(child, Reason.SCALE, deadline)
 
     def configure(self, config: Config) -> None:
-        """Children that are forked from now on get these settings."""
+        """Set the settings of children forked from now on."""
         self._config = config
         self._forker = replace(self._forker, config=config)
 
@@ -103,27 +103,27 @@ class Slots:
 
     @property
     def unborn(self) -> int:
-        """How many workers a zygote has been asked for that are not there yet."""
+        """How many workers have been requested from a zygote and do not exist yet."""
         return len(self._nursery)
 
     def complete(self) -> bool:
-        """Whether every slot has a child that is ready."""
+        """Whether every slot has a ready child."""
         return all(slot.child is not None and slot.child.serving for slot in self.all())
 
     @property
     def degraded(self) -> bool:
-        """Whether crashes are so many that the slots are held back."""
+        """Whether slots are held back because of too many crashes."""
         return self._least_wait > 0
 
     # Forking -----------------------------------------------------------------------------------
 
     def may_fork(self, slot: Slot) -> bool:
-        """Pacing: not more boots at a time than processors, and not all in the same moment."""
+        """Pacing: no more concurrent boots than processors, and not all at the same moment."""
         return self._may_boot(slot) and time.monotonic() >= self._next_fork
 
     def fork_at(self, slot: Slot) -> float:
-        """When an empty slot may be filled (monotonic s), if not too many children boot by then,
-        and there is a zygote if it needs one: that these are ready wakes the loop by itself."""
+        """When an empty slot may be filled (monotonic s), provided that not too many children boot
+        then and there is a zygote if needed: when these become ready, that wakes the loop."""
         return max(slot.start_at, self._next_fork) if self._may_boot(slot) else _NEVER
 
     def _may_boot(self, slot: Slot) -> bool:
@@ -133,7 +133,7 @@ class Slots:
         return not self._is_preloaded(slot) or self._source() is not None
 
     def _crowded(self, slot: Slot) -> bool:
-        # Where the jobs of those that have been replaced take long, only the dead are replaced.
+        # While too many replaced workers still run jobs, only dead ones are replaced.
         wanted = 2 * len(self.all())
         return not slot.empty and len(self._living) + self.unborn >= wanted
 
@@ -141,7 +141,7 @@ class Slots:
         return self.zygote is not None and slot in self.workers
 
     def _source(self) -> Child | None:
-        """The zygote of which workers are made now: in a reload the new one."""
+        """The zygote that forks workers now: during a reload the new one."""
         if self.zygote is not None:
             for child in (self.zygote.replacement, self.zygote.child):
                 if child is not None and child.serving:
@@ -149,19 +149,19 @@ class Slots:
         return None
 
     def fork(self, slot: Slot, generation: int, *, beside: bool = False) -> Order:
-        """Get a new child for *slot*; a worker of a zygote is of the zygote's generation.
+        """Get a new child for *slot*; a worker from a zygote has the zygote's generation.
 
         Args:
-            beside: it is to be the slot's replacement.
+            beside: it will be the slot's replacement.
 
         Returns:
-            what has come of it, or will: an error is in it, is logged, and sets the back-off.
+            the order; an error is recorded in it, logged, and sets the back-off.
         """
         order = slot.order = Order(beside)
         self._next_fork = time.monotonic() + _FORK_SPACING
         source = self._source() if self._is_preloaded(slot) else None
         nonce = new_nonce()
-        # One of a zygote has the settings of that.
+        # A worker from a zygote has the zygote's settings.
         threads = source.workplace.page.threads if source else self._config.concurrency
         workplace = None
         try:
@@ -243,7 +243,7 @@ class Slots:
                 self.stop(child, order.unwanted, now)
 
     def leave_behind(self) -> None:
-        """In a new child: close all that belongs to the other children, on either side."""
+        """In a new child: close all descriptors of the other children."""
         self._nursery.leave_behind()
         for child in self._living:
             child.workplace.close()
@@ -255,7 +255,7 @@ class Slots:
     # Talking -----------------------------------------------------------------------------------
 
     def watch_writes(self) -> None:
-        """Wait for a channel to become writable exactly while something waits to be written."""
+        """Watch for writability exactly the channels that have something to write."""
         for child in self._living:
             if child.channel is None:
                 continue
@@ -267,17 +267,17 @@ class Slots:
                 self._selector.modify(child.channel, events, key.data)
 
     def waits(self, child: Child, note: str) -> None:
-        """The child says what its boot waits for; "" means that it goes on."""
+        """Record what the child's boot waits for; "" if it continues."""
         child.note = note
         child.boot_by = _NEVER if note else time.monotonic() + self._config.boot_timeout
 
     def hang_up(self, child: Child) -> None:
-        """Its channel is of no use any more; without one it cannot stay."""
+        """Close an unusable channel, and end the child, which needs one."""
         if child.channel is not None:
             self._selector.unregister(child.channel)
             child.channel.close()
             child.channel = None
-            # Where the line is cut on our side only, or its end there is not seen.
+            # In case only our end is closed, or the child does not notice.
             child.send_signal(signal.SIGTERM)
         within = self._config.timeout + PUSH_BACK + GRACE
         child.kill_at = min(child.kill_at, time.monotonic() + within)
@@ -285,16 +285,16 @@ class Slots:
     # Ending ------------------------------------------------------------------------------------
 
     def dismiss(self, order: Order, reason: Reason) -> None:
-        """Send away what was ordered, now or as soon as it is there."""
+        """Cancel an order: stop the child now, or as soon as it exists."""
         order.unwanted = reason
         if order.child is not None:
             self.stop(order.child, reason, time.monotonic())
 
     def stop(self, child: Child, reason: Reason, deadline: float) -> None:
-        """Ask a child to end its jobs until *deadline* (monotonic), to give the rest back, to go.
-        One that boots has none to wait for, and may never hear it.
+        """Ask a child to end its jobs by *deadline* (monotonic), return the rest, and exit.
+        A booting child has no jobs to wait for, and may never read the message.
 
-        Asking again can only bring the end nearer.
+        Asking again can only move the deadline forward.
         """
         if child.stage is Stage.BOOTING:
             deadline = min(deadline, time.monotonic())
@@ -306,7 +306,7 @@ class Slots:
             child.send_signal(signal.SIGTERM)
 
     def tick(self, now: float) -> None:
-        """Act on the births, boots and ends that take too long."""
+        """Act on forks, boots and exits that take too long."""
         self._nursery.tick(now)
         for child in self._living:
             if child.stage is Stage.BOOTING and now >= child.boot_by and child.reason is None:
@@ -322,8 +322,8 @@ class Slots:
         if jobs := child.jobs:
             known["running"] = jobs
         if held := processes.STOPPED.get(processes.run_state(child.pid)):
-            # To write its stacks it would have to be let go; its threads would run on meanwhile,
-            # and it has been seen to crash of that.
+            # To write its stacks it would have to be resumed; its threads would run meanwhile,
+            # which has been seen to crash it.
             logger.error("child_killed", **known, held=held)
             self.kill(child)
         elif child.dumped:
@@ -337,7 +337,7 @@ class Slots:
             child.kill_at = now + _DUMP_TIME
 
     def kill(self, child: Child) -> None:
-        """End it now; its jobs come back by recovery."""
+        """Kill it now; its jobs are recovered."""
         child.send_signal(signal.SIGKILL)
         child.kill_at = _NEVER
 
@@ -347,9 +347,9 @@ class Slots:
             logger.error("child_last_stacks", child=child.role, child_pid=child.pid, stack=text)
 
     def reap(self, child: Child) -> int | None:
-        """Collect an ended child: its exit code, negative for a signal; None if it still runs.
+        """Reap a child: returns its exit code, negative for a signal; None if it still runs.
 
-        Its workplace stays open for what there is to be read."""
+        Its shared memory stays open for reading."""
         ended = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         if ended is None:
             return None
@@ -371,7 +371,7 @@ class Slots:
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def next_deadline(self) -> float:
-        """When :meth:`tick` has something to do (monotonic seconds)."""
+        """When :meth:`tick` must be called next (monotonic seconds)."""
         return min(self._deadlines(), default=_NEVER)
 
     def _deadlines(self) -> Iterator[float]:
@@ -394,15 +394,15 @@ class Slots:
         return delay
 
     def hold_back(self, seconds: float) -> None:
-        """From now on the slot of a worker that has crashed stays empty for so long at least. Not
-        those of the keeper and the zygote, which the others need."""
+        """Set the least delay before the slot of a crashed worker is filled. Slots of the keeper
+        and the zygote are not delayed: the workers need them."""
         self._least_wait = seconds
         for slot in self.workers:
             if slot.empty:
                 slot.start_at = max(slot.start_at, time.monotonic() + seconds)
 
     def postpone(self, seconds: float) -> None:
-        """Nobody ran for so long: give the births, boots and ends that go on as much more time."""
+        """The whole machine was paused: extend the deadlines of forks, boots and exits."""
         self._nursery.postpone(seconds)
         for child in self._living:
             child.boot_by += seconds

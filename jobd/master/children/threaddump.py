@@ -1,7 +1,7 @@
-"""One dump of all threads of all processes, with or without the help of those processes.
+"""A dump of all threads of all processes, with or without their cooperation.
 
-They are asked first. Only one that does not answer is made to write its stacks by its signal
-handler in C: that looks at threads while they run, and has been seen to crash of it.
+They are asked first. A process that does not answer is made to write its stacks by a signal handler
+in C, which reads running threads and has been seen to crash.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _tokens = itertools.count(1)
 
 
 class ThreadDump:
-    """Collects the stacks of *children*, and those of the master if it is wanted.
+    """Collects the stacks of *children*, and those of the master if wanted.
 
-    *emit* gets a role and its text as it comes in; *done* gets the roles that did not answer by
-    themselves. With *busy* only the threads that run jobs are shown, and with
-    *arguments* what those have been called with, of those that answer.
+    *emit* gets each role and its text as it arrives; *done* gets the roles that did not answer and
+    were dumped raw. With *busy* only threads that run jobs are shown; with *arguments*, the
+    arguments of those jobs, too, for processes that answer.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class ThreadDump:
         if not mute:
             self._done([])
             return
-        # As it is now: by the time that the stacks have been read, a job may have ended.
+        # Read now: by the time the stacks have been read, a job may have ended.
         running = {child.role: child.workplace.page.running() for child in mute}
         for child in mute:
             child.workplace.dump.clear()
             if processes.run_state(child.pid) not in processes.UNABLE:
                 child.send_signal(RAW_DUMP)
-        # Nobody answers this one: it is the time that the C handlers get.
+        # No child answers this one: it is the time for the C handlers.
         deadline = time.monotonic() + RAW_WITHIN
         self._staff.gatherings.ask(
             Gathering(
@@ -110,7 +110,7 @@ def _title(child: Child) -> str:
 
 
 def _only(dump: str, threads: set[int]) -> str:
-    """The parts of a raw dump that are about *threads*; all of it, if none is."""
+    """The parts of a raw dump that are about *threads*; all of it if none is."""
     parts = dump.split("\n\n")
     wanted = [f"0x{ident:016x} " for ident in threads]
     chosen = [part for part in parts if any(one in part.partition("\n")[0] for one in wanted)]
@@ -118,7 +118,7 @@ def _only(dump: str, threads: set[int]) -> str:
 
 
 def _named(running: list[Running]) -> str:
-    """The jobs of one that does not answer."""
+    """The jobs of a process that does not answer."""
     now = time.monotonic_ns()
     return "".join(
         f"thread 0x{job.thread_ident:016x} has been running "

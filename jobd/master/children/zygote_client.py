@@ -1,9 +1,9 @@
-"""The master's side of the zygote: workers that it has been asked for and that are not born yet.
+"""The master's side of the zygote: requests for workers that are not forked yet.
 
-The master makes the line to the new worker and sends the worker's end with the request, and its
-workplace, so the first thing that it hears on its own end are the worker's first words: its process
-id. Nothing is waited for meanwhile. A line that ends without a word, or says nothing for too long,
-is a fork that has failed.
+The master creates the channel to the new worker and sends the worker's end with the request,
+together with its shared memory; the first message on the master's end is the worker's process id.
+Nothing blocks meanwhile. If the channel closes without a message, or stays silent for too long,
+the fork has failed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.text.printable import encode
 
 BORN_WITHIN = 10.0
-"""Seconds after which a zygote that has not delivered is taken to hang."""
+"""Seconds after which a zygote that has not answered is considered hung."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,12 +42,12 @@ class _Unborn:
 def fork_zygote(
     forker: Forker, generation: int, nonce: str, workplace: Workplace
 ) -> tuple[Forked, socket.socket]:
-    """Fork a zygote; returns it, and where to put requests.
+    """Fork a zygote; returns it, and the socket for requests.
 
     Raises:
         OSError: the kernel refuses.
     """
-    # Packets, so that a request and the descriptor that comes with it stay together.
+    # Packets, so that a request and its descriptors stay together.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
@@ -69,7 +69,7 @@ def _incubate(masters_end: socket.socket, requests: socket.socket, seat: Seat) -
 
 
 class Nursery:
-    """All that is asked for at the moment."""
+    """All open requests."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
@@ -88,13 +88,13 @@ class Nursery:
         born: Callable[[Forked], None],
         lost: Callable[[str], None],
     ) -> None:
-        """Ask *zygote* for one worker. One of *born* and *lost* (with the reason) is called later.
+        """Ask *zygote* for a worker. Either *born* or *lost* (with the reason) is called later.
 
         Raises:
-            OSError: the kernel gives no descriptor, or the zygote reads nothing any more.
+            OSError: out of descriptors, or the zygote no longer reads.
         """
         if zygote.requests is None:
-            raise AssertionError(f"{zygote.role} is no zygote")
+            raise AssertionError(f"{zygote.role} is not a zygote")
         request = ForkRequest(role, index, zygote.generation, nonce)
         ours, theirs = pair()
         try:
@@ -115,9 +115,9 @@ class Nursery:
         try:
             received = unborn.line.receive()
         except (ChannelClosed, Nonsense):
-            self._lose(unborn, "it died before its first word")
+            self._lose(unborn, "it died before its first message")
             return
-        if received:  # it says no more before it is answered
+        if received:  # it sends no more before it is answered
             self._first_word(unborn, received[0])
 
     def _first_word(self, unborn: _Unborn, message: FromChild | Unknown) -> None:
@@ -139,7 +139,7 @@ class Nursery:
 
     def _lose(self, unborn: _Unborn, reason: str) -> None:
         self._forget(unborn)
-        # Should it come to life yet, it finds the line cut and leaves.
+        # If it is still forked later, it finds the channel closed and exits.
         unborn.line.close()
         unborn.lost(reason)
 
@@ -148,13 +148,13 @@ class Nursery:
         self._selector.unregister(unborn.line)
 
     def tick(self, now: float) -> None:
-        """Give up what takes too long, and the zygote with it."""
+        """Give up requests that take too long, and the zygote with them."""
         for unborn in [one for one in self._unborn if now >= one.give_up_at]:
             unborn.zygote.kill_at = now
             self._lose(unborn, f"the zygote did not answer within {BORN_WITHIN:g} seconds")
 
     def postpone(self, seconds: float) -> None:
-        """Nobody ran for so long: give as much more time."""
+        """The whole machine was paused: extend the deadlines."""
         for unborn in self._unborn:
             unborn.give_up_at += seconds
 
@@ -162,7 +162,7 @@ class Nursery:
         return min((one.give_up_at for one in self._unborn), default=float("inf"))
 
     def leave_behind(self) -> None:
-        """In a forked child: close what belongs to the unborn."""
+        """In a forked child: close the descriptors of requested workers."""
         for unborn in self._unborn:
             unborn.line.close()
             unborn.workplace.close()

@@ -1,1 +1,1 @@
-"""The control socket: what jobctl asks for."""
+"""The control socket: serves the requests of jobctl."""

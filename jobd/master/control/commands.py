@@ -1,4 +1,4 @@
-"""What jobctl may ask for, and when each of it counts as done."""
+"""The commands of jobctl, and when each counts as done."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _names(children: Iterable[Child]) -> str:
 
 
 class Commands:
-    """The requests of the control socket, and the signals that ask for the same."""
+    """Executes the requests of the control socket, and the equivalent signals."""
 
     def __init__(
         self, daemon: Daemon, ending: Stop, reloads: Reload, own_log: OwnLog, oversight: Oversight
@@ -49,7 +49,7 @@ class Commands:
         self._stopping: list[Client] = []
 
     def handle(self, client: Client, request: Request) -> None:
-        """Take one request."""
+        """Handle one request."""
         if isinstance(request, said.Unknown):
             known = ", ".join(said.COMMANDS)
             client.failed(f"unknown command {request.command!r}; known are {known}")
@@ -59,7 +59,7 @@ class Commands:
         try:
             self._obey(client, request)
         except Exception:
-            # Whatever is wrong with a request, the jobs that run must not pay for it.
+            # An error in a request must not affect running jobs.
             logger.exception("command_failed", command=request.command)
             client.failed(f"{request.command}: internal error; the daemon goes on, see its log")
 
@@ -87,7 +87,7 @@ class Commands:
                 client.failed(request.error)
 
     def farewell(self, verdict: Verdict) -> None:
-        """Tell those who wait for the end that this is it."""
+        """Tell the clients that wait for the stop that it is complete."""
         for client in self._stopping:
             client.done(said.Stopped(int(verdict.code), verdict.text, self._ending.returned))
 
@@ -171,7 +171,7 @@ class Commands:
         if not 0 <= number < len(slots):
             client.failed(self._no_worker(number))
         elif daemon.phase.quiet:
-            client.failed("the daemon is quiet, and replaces nobody before the resume")
+            client.failed("the daemon is quiet and replaces no worker before the resume")
         elif daemon.phase is not Phase.RUNNING:
             client.failed(f"the daemon is {daemon.phase}")
         elif (child := slots[number].child) is None or child.stage is not Stage.READY:
@@ -187,7 +187,7 @@ class Commands:
         return self._vacant(slot)
 
     def _vacant(self, slot: Slot) -> str:
-        """What there is to say about a slot without a process."""
+        """The state of a slot without a process."""
         if slot.backing_off:
             left = max(0.0, slot.start_at - time.monotonic())
             return f"{slot.role} has crashed ({slot.crash}) and is started again in {left:.0f} s"
@@ -202,7 +202,7 @@ class Commands:
         return f"there is no process {name}; there are {there}"
 
     def _no_worker(self, number: int) -> str:
-        """Why *number* is not that of a worker."""
+        """Why *number* is not the number of a worker."""
         slots = self._daemon.staff.slots
         for child in slots.worker_children():
             if child.pid == number:
@@ -227,20 +227,20 @@ class Commands:
         self._reopen_all(client.done, client.failed)
 
     def reopen_quietly(self, _cause: str) -> None:
-        """USR2: nobody waits for the answer, so problems go to the log."""
+        """Reopen the logs on USR2; no client waits, so problems are logged."""
         self._reopen_all(
             lambda: logger.info("logs_reopened"),
             lambda error: logger.error("logs_not_reopened", reason=error),
         )
 
     def _reopen_all(self, done: Callable[[], None], failed: Callable[[str], None]) -> None:
-        # The master first: the file then exists with the right owner.
+        # The master first: it creates the file with the right owner.
         problems: dict[str, list[str]] = {}
         if error := self._own_log.reopen():
             problems[error] = [f"master (pid {os.getpid()})"]
         staff = self._daemon.staff
         staff.tell(messages.Reopen())
-        # One that boots reads its messages when it has booted.
+        # Booting children read their messages only when they have booted.
         awaited = [child for child in staff.slots.children() if child.stage is not Stage.BOOTING]
 
         def read(message: FromChild) -> str | None:
@@ -250,7 +250,7 @@ class Commands:
             for child, error in gathering.answers.items():
                 if error:
                     problems.setdefault(error, []).append(_names([child]))
-            # Mostly it is the same for all of them.
+            # Mostly the problem is the same for all.
             said = [f"{why} ({', '.join(who)})" for why, who in problems.items()]
             if gathering.missing:
                 said.append(f"no answer from {_names(gathering.missing)}")
@@ -264,7 +264,7 @@ class Commands:
 
     def _threads(self, client: Client, request: said.Threads) -> None:
         children = self._daemon.staff.slots.children()
-        # By role and by process id, for both are in `jobctl status`.
+        # By role and by process id: `jobctl status` shows both.
         names: dict[str, Child | None] = {"master": None, str(os.getpid()): None}
         names |= {str(key): child for child in children for key in (child.pid, child.role)}
         wanted = [str(one) for one in request.of] or [
@@ -288,7 +288,7 @@ class Commands:
         )
 
     def dump_to_log(self, _cause: str) -> None:
-        """TTIN: every thread's stack, in the log."""
+        """Log every thread's stack on TTIN."""
         ThreadDump(
             self._daemon.staff,
             lambda role, text: logger.info("thread_dump", of=role, stack=text),

@@ -1,11 +1,10 @@
-"""The control socket: how jobctl talks to the master, inside the master's own loop.
+"""The control socket, through which jobctl talks to the master; served by the master's loop.
 
 A client sends one request, a JSON object on one line, and gets lines back until the connection is
-closed: ``accepted``, any number of ``progress`` and ``text``, and at last ``done`` or ``failed``.
-That is what lets jobctl wait for what it asked for. Where that may take long it gets ``waiting``
-every few seconds, with what is waited for: so it can show that, and knows that the master lives. A
-client can cost the master memory only up to
-fixed bounds, and never time: one that does not read is dropped.
+closed: ``accepted``, any number of ``progress`` and ``text``, and finally ``done`` or ``failed``.
+So jobctl can wait for the result. During long requests it gets ``waiting`` every few seconds, with
+what is being waited for: it can show that, and knows that the master is alive. The memory that a
+client can use in the master is limited, and a client that does not read is dropped.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ ANSWER_BYTES = 32 * 1024 * 1024  # the stacks of 64 workers with 100 threads are
 CLIENTS = 16
 CONNECT = 3.0  # s
 DEAF = 1.0  # s without new clients while there are no descriptors for them
-REMIND_FIRST = 1.0  # s after which a client that waits is told what for, and then every so often
+REMIND_FIRST = 1.0  # s until a waiting client is told what it waits for, and between reminders
 REMIND_EVERY = 5.0
-IDLE = 5.0  # s in which a client has to send its request, and to read on when it stopped reading
+IDLE = 5.0  # s within which a client must send its request, and resume reading
 
 _SUN_PATH = 107
 _CREDENTIALS = struct.Struct("3i")
@@ -51,7 +50,7 @@ OnRequest: TypeAlias = Callable[["Client", Request], None]
 def address(path: Path) -> Iterator[str]:
     """The address of the socket at *path*, for bind.
 
-    The kernel takes 107 bytes; a longer path is reached through a descriptor of its directory.
+    The kernel allows 107 bytes; a longer path is reached through a descriptor of its directory.
     """
     if len(os.fsencode(path)) <= _SUN_PATH:
         yield str(path)
@@ -71,10 +70,10 @@ def peer(sock: socket.socket) -> tuple[int, int]:
 
 
 class NotTheirs(ConnectionRefusedError):
-    """The socket is not a file of the process *pid* that listens there, which *uid* has started."""
+    """The socket file does not belong to the process *pid* of user *uid* that listens on it."""
 
     def __init__(self, path: Path, pid: int, uid: int) -> None:
-        super().__init__(errno.ECONNREFUSED, f"{path} is not a socket of whoever listens there")
+        super().__init__(errno.ECONNREFUSED, f"{path} is not a socket of its listener")
         self.pid = pid
         self.uid = uid
 
@@ -82,23 +81,23 @@ class NotTheirs(ConnectionRefusedError):
 def connect(path: Path) -> socket.socket:
     """A connection to the master behind *path*.
 
-    Whoever may write to the run directory could put a link there to the socket of another program,
-    which would then be taken for the master: the socket has to be a file of whoever listens at it.
+    A user who can write to the run directory could put a link there to the socket of another
+    program, which would be mistaken for the master: so the file must be the listener's own.
 
     Raises:
-        BlockingIOError: somebody listens and takes no connection any more: the master hangs.
-        NotTheirs: the socket is not a file of whoever listens at it.
-        OSError: nobody listens there, or permission is refused.
+        BlockingIOError: the listening process no longer accepts connections: the master hangs.
+        NotTheirs: the socket file does not belong to the listening process.
+        OSError: no process listens, or permission is denied.
     """
     file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Without it the kernel would have us wait as long as the queue of a master that hangs is full.
+    # Otherwise connect would block while the backlog of a hung master is full.
     sock.settimeout(CONNECT)
     try:
         found = os.fstat(file)
         if not stat.S_ISSOCK(found.st_mode):
-            raise OSError(errno.ENOTSOCK, f"{path} is no socket")
-        sock.connect(f"/proc/self/fd/{file}")  # a path may be longer than the kernel takes
+            raise OSError(errno.ENOTSOCK, f"{path} is not a socket")
+        sock.connect(f"/proc/self/fd/{file}")  # a path may be longer than the kernel allows
         pid, uid = peer(sock)
         if found.st_nlink != 1 or found.st_uid != uid:
             raise NotTheirs(path, pid, uid)
@@ -111,7 +110,7 @@ def connect(path: Path) -> socket.socket:
 
 
 class Client:
-    """One connection."""
+    """One client connection."""
 
     def __init__(self, sock: socket.socket, now: float) -> None:
         sock.setblocking(False)
@@ -122,7 +121,7 @@ class Client:
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._finished = False
-        self._since = now  # the last sign of life that was due from it
+        self._since = now  # when the client last made progress
         self._waits_for: Callable[[], Waiting] | None = None
         self._remind_at = 0.0
         self._look_at = 0.0
@@ -130,11 +129,11 @@ class Client:
 
     @property
     def who(self) -> str:
-        """For the log: who asked."""
+        """The client's identity for the log."""
         return f"control socket, pid {self.pid} uid {self.uid}"
 
     def send(self, answer: Answer) -> None:
-        """Queue a line; a client that has gone or reads nothing is forgotten quietly."""
+        """Queue a line; a client that is gone or does not read is dropped silently."""
         if self.closed or self._finished:
             return
         if not self._outgoing:
@@ -147,18 +146,18 @@ class Client:
         self.flush()
 
     def accept(self, waits_for: Callable[[], Waiting], limit: float = 0.0) -> None:
-        """It is begun, and may take long.
+        """Tell the client that its request has begun and may take long.
 
         Args:
-            waits_for: called every few seconds for what it waits for.
-            limit: in how many seconds it ends at the latest, if that is known.
+            waits_for: called every few seconds; returns what the request waits for.
+            limit: the most seconds until it ends, if known.
         """
         self._waits_for = waits_for
         self._remind_at = time.monotonic() + REMIND_FIRST
         self.send(Accepted(limit))
 
     def remind(self, now: float) -> None:
-        """Say what it waits for, if that is due, or has changed since it was said."""
+        """Send what the request waits for, if that is due or has changed."""
         if self._waits_for is None or now < min(self._look_at, self._remind_at):
             return
         self._look_at = now + REMIND_FIRST
@@ -170,11 +169,11 @@ class Client:
         self.send(message)
 
     def done(self, answer: Done | None = None) -> None:
-        """The last line: it has been done."""
+        """Send the last line: the request succeeded."""
         self._last(answer or Done())
 
     def failed(self, error: str) -> None:
-        """The last line: it has not been done, and why."""
+        """Send the last line: the request failed, and why."""
         self._last(Failed(error))
 
     def _last(self, answer: Answer) -> None:
@@ -202,11 +201,11 @@ class Client:
         return bool(self._outgoing)
 
     def overdue(self, now: float) -> bool:
-        """Whether it has let the master wait for too long."""
+        """Whether the client has made no progress for too long."""
         return (not self.asked or self.wants_write) and now - self._since > IDLE
 
     def read(self) -> Request | None:
-        """The request once it is complete. A client that breaks the rules is refused."""
+        """The request, once it is complete. Invalid requests are refused."""
         try:
             chunk = self.sock.recv(REQUEST_BYTES)
         except BlockingIOError:
@@ -217,7 +216,7 @@ class Client:
             self.close()
             return None
         if self.asked:
-            return None  # one request a connection; the rest is read and thrown away
+            return None  # one request per connection; the rest is discarded
         self._incoming += chunk
         line, newline, _rest = self._incoming.partition(b"\n")
         if not newline:
@@ -233,7 +232,7 @@ class Client:
             return None
 
     def close(self) -> None:
-        """Mark it closed; the server takes it out of its loop on its next turn."""
+        """Mark it closed; the server removes it in its next turn."""
         self.closed = True
 
 
@@ -241,13 +240,13 @@ class ControlServer:
     """The listening socket and its clients.
 
     Args:
-        path: where the socket is made. The caller holds the pidfile's lock, so whatever is there
-            belongs to nobody.
+        path: where to create the socket. The caller holds the pidfile's lock, so an existing file
+            is stale.
         selector: the master's.
         on_request: called with each complete request.
 
     Raises:
-        OSError: the socket cannot be made.
+        OSError: the socket cannot be created.
     """
 
     def __init__(
@@ -281,10 +280,10 @@ class ControlServer:
             sock, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                # The connection stays in the queue, and would wake the loop again at once.
+                # The connection stays in the backlog and would wake the loop again at once.
                 self._selector.unregister(self._listener)
                 self._deaf_until = time.monotonic() + DEAF
-            return  # else the client has gone again
+            return  # otherwise the client is gone again
         client = Client(sock, time.monotonic())
         if len(self._clients) >= CLIENTS:
             client.send(Busy(f"{CLIENTS} clients are connected already"))
@@ -306,7 +305,7 @@ class ControlServer:
                 self._on_request(client, request)
 
     def turn(self, now: float) -> None:
-        """Once per turn of the loop: forget closed and overdue clients, watch for writability."""
+        """Once per turn of the loop: drop closed and overdue clients, watch for writability."""
         if self._deaf_until and now >= self._deaf_until:
             self._deaf_until = 0.0
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -335,7 +334,7 @@ class ControlServer:
             client.sock.close()
 
     def close(self) -> None:
-        """Remove the socket; what clients have not read is still delivered by the kernel."""
+        """Remove the socket; the kernel still delivers unread answers to clients."""
         for client in list(self._clients):
             self._drop(client)
         if not self._deaf_until:

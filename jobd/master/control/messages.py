@@ -1,8 +1,8 @@
-"""What jobctl and the master say to each other at the control socket: one type for each message.
+"""The messages between jobctl and the master on the control socket: one type per message.
 
-On the socket each is a JSON object: ``command`` says which request it is, ``type`` which answer.
-The two sides may be of different versions, so that a field more is passed over. What jobctl reads
-of the answers is :class:`jobctl.daemon.answers.Reply`.
+On the socket each is a JSON object: ``command`` names the request, ``type`` the answer. The two
+sides may have different versions, so unknown fields are ignored. jobctl parses answers with
+:class:`jobctl.daemon.answers.Reply`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Annotated, TypeAlias, get_args
 import msgspec
 
 LONGEST_STOP = 86400.0
-"""Seconds that the jobs of a daemon that stops may run on at most."""
+"""Most seconds that jobs may keep running during a stop."""
 
 
 # -- requests ------------------------------------------------------------------------------------
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="command", tag=str.lower):
-    """What all requests have in common: their name, that of the class."""
+    """Base class of requests; the command is the name of the class."""
 
     @property
     def command(self) -> str:
@@ -31,11 +31,11 @@ class Request(msgspec.Struct, frozen=True, tag_field="command", tag=str.lower):
 
 
 class Status(Request, frozen=True):
-    """Say how everything is."""
+    """Return the status."""
 
 
 class Quiet(Request, frozen=True):
-    """Take no more jobs."""
+    """Stop taking jobs."""
 
 
 class Resume(Request, frozen=True):
@@ -43,7 +43,7 @@ class Resume(Request, frozen=True):
 
 
 class Stop(Request, frozen=True, omit_defaults=True):
-    """Stop; jobs may run on for *timeout* seconds, by default for those of the settings."""
+    """Stop; jobs may keep running for *timeout* seconds (default: the setting)."""
 
     timeout: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_STOP)] | None = None
 
@@ -53,37 +53,37 @@ class Reload(Request, frozen=True):
 
 
 class Retire(Request, frozen=True):
-    """Replace the worker of this number."""
+    """Replace the worker with this number."""
 
     slot: int
 
 
 class Scale(Request, frozen=True):
-    """Go on with so many workers."""
+    """Change the number of workers."""
 
     workers: int
 
 
 class Reopen(Request, frozen=True):
-    """Open the log file again, in all processes."""
+    """Reopen the log file in all processes."""
 
 
 class Threads(Request, frozen=True):
-    """Say what the threads do: those of these processes (roles or process ids; of all without
-    any), with *busy* only those that run jobs."""
+    """Return the stacks of all threads of these processes (roles or process ids; default: all);
+    with *busy* only of threads that run jobs."""
 
     of: list[str | int] = []
     busy: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A request that is none of these."""
+    """An unknown request."""
 
     command: object = None
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """A known request with a field that cannot be."""
+    """A known request with an invalid field."""
 
     command: str
     error: str
@@ -98,7 +98,7 @@ _unknown = msgspec.json.Decoder(Unknown)
 
 
 def read(line: bytes) -> Known | Unknown | Malformed:
-    """The request in one line.
+    """Parse one line as a request.
 
     Raises:
         MsgspecError, ValueError, RecursionError: it is not a JSON object.
@@ -116,72 +116,71 @@ def read(line: bytes) -> Known | Unknown | Malformed:
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
-    """What all answers have in common: the name of its type."""
+    """Base class of answers; the type is the name of the class."""
 
 
 class Accepted(Answer, frozen=True, omit_defaults=True):
-    """It has been begun; *limit* is in how many seconds it ends at the latest, where that is
-    known."""
+    """The request has begun; *limit* is the most seconds until it ends, if known."""
 
     limit: float = 0.0
 
 
 class Waiting(Answer, frozen=True, omit_defaults=True):
-    """What it waits for, and for how many seconds at most, where that is known."""
+    """What the request waits for, and for how many seconds at most, if known."""
 
     text: str
     seconds: float = 0.0
 
 
 class Progress(Answer, frozen=True):
-    """What has happened meanwhile."""
+    """A step that has been completed."""
 
     text: str
 
 
 class Text(Answer, frozen=True):
-    """A part of what was asked for."""
+    """A part of the requested output."""
 
     text: str
 
 
 class Busy(Answer, frozen=True):
-    """In place of any other: too many clients are connected."""
+    """The only answer if too many clients are connected."""
 
     error: str
 
 
 class Failed(Answer, frozen=True):
-    """The last one: it has not been done, and why."""
+    """The last answer: the request failed, and why."""
 
     error: str
 
 
 class Done(Answer, frozen=True, tag="done"):
-    """The last one: it has been done."""
+    """The last answer: the request succeeded."""
 
 
 class Postponed(Done, frozen=True, tag="done"):
-    """The reload begins at the resume."""
+    """The reload begins when the daemon is resumed."""
 
     postponed: bool = True
 
 
 class Reloaded(Done, frozen=True, tag="done"):
-    """All workers are of this generation."""
+    """All workers have this generation."""
 
     generation: int
 
 
 class QuietSoon(Done, frozen=True, tag="done"):
-    """It will be quiet, and when, in words."""
+    """The daemon will be quiet later; *text* says when."""
 
     text: str
 
 
 class Stopped(Done, frozen=True, tag="done"):
-    """The daemon ends now: its exit code, a sentence, and how many unfinished jobs have gone back
-    to Redis."""
+    """The daemon exits now: its exit code, a sentence, and how many unfinished jobs have been
+    returned to Redis."""
 
     code: int
     text: str
@@ -195,15 +194,14 @@ class Retired(Done, frozen=True, tag="done"):
 
 
 class Scaled(Done, frozen=True, tag="done"):
-    """There were so many workers before; *leaving* are those that are too many, with their process
-    ids."""
+    """The previous number of workers; *leaving* are the surplus ones, with their process ids."""
 
     before: int
     leaving: dict[str, int]
 
 
 class Dumped(Done, frozen=True, tag="done"):
-    """All stacks have been said; *raw* are the processes that did not answer by themselves."""
+    """All stacks have been sent; *raw* are the processes that did not answer."""
 
     raw: list[str]
 
@@ -212,8 +210,7 @@ class Dumped(Done, frozen=True, tag="done"):
 
 
 class OutageStatus(msgspec.Struct, frozen=True):
-    """Which processes cannot do their work with Redis, for how long at most, and why by the last
-    of them."""
+    """Which processes cannot reach Redis, the longest time, and the most recent error."""
 
     processes: list[str]
     seconds: float
@@ -221,7 +218,7 @@ class OutageStatus(msgspec.Struct, frozen=True):
 
 
 class BackOff(msgspec.Struct, frozen=True):
-    """A slot whose process has crashed, and in how many seconds it gets another."""
+    """A slot whose process has crashed, and the seconds until it is refilled."""
 
     role: str
     seconds: float
@@ -229,9 +226,9 @@ class BackOff(msgspec.Struct, frozen=True):
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker, the keeper or a zygote. *reason* is all that is to be said of it, in words,
-    *trouble* what is wrong with it, *outage* what keeps it from Redis; *memory* is its share, *rss*
-    all that is resident."""
+    """A worker, the keeper or a zygote. *reason* is the summary of its condition, *trouble* a
+    problem with it, *outage* why it cannot reach Redis; *memory* is its PSS, *rss* its resident
+    memory."""
 
     role: str
     pid: int
@@ -282,7 +279,7 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartialStatus(DaemonStatus, frozen=True, kw_only=True):
-    """What can be shown of a daemon of an older version, which does not say all of it."""
+    """The status of a daemon of an older version, which lacks some fields."""
 
     crash_loop: str = ""
     reload_trouble: str = ""
@@ -292,6 +289,6 @@ class PartialStatus(DaemonStatus, frozen=True, kw_only=True):
 
 
 class Shown(Done, frozen=True, tag="done"):
-    """How everything is."""
+    """The status."""
 
     status: DaemonStatus

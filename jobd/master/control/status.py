@@ -1,4 +1,4 @@
-"""What the master can tell about itself and its children: the state file and ``jobctl status``."""
+"""The status of the master and its children, for the state file and ``jobctl status``."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash
 
 
 def outage(staff: Staff, now: float) -> OutageStatus | None:
-    """Who cannot do its work with Redis, for how many seconds at most, and why by the last one."""
+    """Which children cannot reach Redis, the longest time, and the most recent error."""
     children = staff.slots.children()
     missing = sorted(
         (child for child in children if child.outage), key=lambda child: child.outage_since
@@ -97,13 +97,13 @@ def outage(staff: Staff, now: float) -> OutageStatus | None:
 
 
 def memory_short(staff: Staff) -> str:
-    """What the keeper says of a server that is nearly full."""
+    """The keeper's warning about a server that is nearly full."""
     keeper = staff.slots.keeper.child
     return keeper.memory_short if keeper else ""
 
 
 def _condition(child: Child) -> str:
-    """What is to be said of a child, if anything."""
+    """A summary of a child's condition; "" if there is nothing to report."""
     age = child.workplace.page.age(MAIN_BEAT)
     silence = f"no sign of life for {age:.0f} s" if age > _SILENT else ""
     why = child.reason or child.cause or child.note
@@ -122,7 +122,7 @@ def _child(child: Child, now: float) -> ChildStatus:
         outage=child.outage,
         generation=child.generation,
         uptime=round(now - child.forked_at, 1),
-        # As the jobs themselves write it: a worker whose interpreter is held counts nothing.
+        # Read from the scoreboard: a worker whose GIL is held counts nothing itself.
         busy=len(page.sequences()),
         in_flight=page.words[IN_FLIGHT],
         processed=child.processed,
@@ -148,7 +148,7 @@ def status(
 ) -> DaemonStatus:
     """The answer to ``jobctl status --json``.
 
-    *cause* is that of *phase*, *entered* when it was entered (monotonic s, as *started*); the
+    *cause* is the cause of *phase*, which was *entered* then (monotonic s, like *started*); the
     answer's ``since`` is the same as a Unix time.
     """
     now = time.monotonic()

@@ -1,7 +1,7 @@
-"""What a master that was killed has left: its workers, and jobs that only they knew of.
+"""Cleanup after a killed master: its workers, and the jobs that they held.
 
-Workers notice their master's death and leave by themselves, but a stopped or hung one does not; and
-two generations must not be about under one pidfile.
+Workers notice their master's death and exit, but a stopped or hung one does not; and two daemons
+must not run with one pidfile.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ logger = log.get("jobd.master")
 
 
 def sweep(previous: State) -> list[Unrecovered]:
-    """End every process of the previous run that still lives, and is this user's.
+    """End every process of the previous run that is still alive and belongs to this user.
 
     Returns:
-        its workers, all of them proven dead now, for the keeper to recover their jobs.
+        its workers, all verified to be dead, for the keeper to recover their jobs.
     """
     keeper = [previous.keeper] if previous.keeper else []
     records = [*previous.zygotes, *previous.workers, *keeper]
-    # After a reboot nothing of it lives, whatever PIDs and ticks say.
+    # After a reboot none of its processes is alive, even if PIDs and ticks match.
     living = _open(records) if previous.boot_id == processes.boot_id() else []
     give_up = time.monotonic() + _PATIENCE
     for process in living:

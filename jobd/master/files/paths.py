@@ -1,4 +1,4 @@
-"""The files that a master makes: all beside its pidfile, and named after it."""
+"""Paths of the files that a master creates, all beside its pidfile and named after it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def lock_path(path: Path) -> Path:
 
 
 def company(path: Path) -> frozenset[str]:
-    """The names of all files that a master makes for the pidfile *path*, itself included."""
+    """The names of all files that a master creates for the pidfile *path*, including itself."""
     files = [path, lock_path(path), state_path(path)]
     names = [*files, *map(scratch_path, files), socket_path(path), dump_path(path)]
     return frozenset(one.name for one in names)
 
 
 def scratch_path(path: Path) -> Path:
-    """Where the successor of *path* is written before it takes its place."""
+    """The temporary file that is renamed to *path*."""
     return path.with_name(path.name + ".new")
 
 

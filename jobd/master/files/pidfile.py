@@ -1,14 +1,14 @@
-"""The pidfile: exactly one master per file, and no harm to anything else.
+"""The pidfile: ensures that exactly one master runs per file.
 
-A lock (flock) says whether a master lives; the number in the pidfile is for people and tools. Who
-may open a file may lock it, also one that they may only read. So the lock that counts is that of a
-file beside the pidfile which only its owner can open (``jobd.lock``). The master locks the pidfile
-as well, for versions that know no other lock, and in the same way one of those is noticed: a locked
-pidfile that names a process of its owner's. Any other lock on it is somebody else's, and the file
-is replaced.
+A lock (flock) shows whether a master is alive; the number in the pidfile is for people and tools.
+Any user who can open a file can lock it, even read-only. So the lock that counts is on a file
+beside the pidfile that only its owner can open (``jobd.lock``). The master locks the pidfile
+as well, for older versions that know no other lock; a master of such a version is recognized by a
+locked pidfile that names a process of its owner's. Any other lock on it is foreign, and the file is
+replaced.
 
-A lock belongs to the open file description, so it survives the forks of detaching, and is free at
-the moment the master dies provided that every child has closed the descriptor.
+A lock belongs to the open file description, so it survives the forks of detaching, and is released
+the moment the master dies, provided that every child has closed the descriptor.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read(fd: int) -> int | None:
 
 
 def is_locked(fd: int) -> bool:
-    """Whether a master holds the lock; tested with a shared lock, which is let go at once."""
+    """Whether a master holds the lock; tested with a shared lock, released at once."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,7 +67,7 @@ def is_locked(fd: int) -> bool:
 
 
 def is_held(path: Path, fd: int) -> bool:
-    """Whether a master lives behind the pidfile *path*, which is open as *fd*.
+    """Whether the master of the pidfile *path*, which is open as *fd*, is alive.
 
     Raises:
         PermissionError: the lock is another user's.
@@ -78,7 +78,7 @@ def is_held(path: Path, fd: int) -> bool:
     except PermissionError:
         raise
     except OSError:
-        pass  # that of an older version has none
+        pass  # an older version has no such file
     else:
         try:
             found = os.fstat(lock)
@@ -91,7 +91,7 @@ def is_held(path: Path, fd: int) -> bool:
 
 
 def holder(path: Path) -> str | None:
-    """Who holds the lock of *path*, in a sentence; None if nobody does or nothing is there."""
+    """A sentence about the holder of the lock of *path*; None if it is free or does not exist."""
     try:
         fd = os.open(path, os.O_RDONLY | _OPEN)
     except OSError:
@@ -99,7 +99,7 @@ def holder(path: Path) -> str | None:
     try:
         return _holder(path, fd) if is_held(path, fd) else None
     except PermissionError:
-        return None  # it is for its owner to see
+        return None  # only its owner can see it
     finally:
         os.close(fd)
 
@@ -121,11 +121,11 @@ class Pidfile:
 
     @classmethod
     def lock(cls, path: Path) -> Pidfile:
-        """Create the file if need be and take its lock.
+        """Create the file if needed and lock it.
 
         Raises:
-            PidfileError: another process holds it, it is not a pidfile, or it cannot be made; the
-                message says which, and what to do.
+            PidfileError: another process holds the lock, the file is not a pidfile or cannot be
+                created; the message says which, and what to do.
         """
         path = path.absolute()
         check_directory(path)
@@ -145,7 +145,7 @@ class Pidfile:
         return [self._lock, self._fd]
 
     def adopt(self) -> None:
-        """Make the calling process the owner: it has been forked from the one that locked."""
+        """Make the calling process, a fork of the one that locked the file, the owner."""
         self._owner = os.getpid()
 
     def write(self) -> None:
@@ -156,8 +156,8 @@ class Pidfile:
         os.fchmod(self._fd, 0o644)
 
     def restore(self) -> bool:
-        """Make the file and that of the lock again if somebody has removed them; returns whether
-        that was so. A file that somebody has put in its place is left alone.
+        """Recreate the pidfile and the lock file if they have been removed; returns whether they
+        were. A file put in their place is left alone.
 
         Raises:
             OSError: the directory refuses.
@@ -170,7 +170,7 @@ class Pidfile:
         return any(lost)
 
     def remove(self) -> None:
-        """Remove the file and that of the lock if they are still ours, then let the lock go."""
+        """Remove the pidfile and the lock file if they are still ours, then release the lock."""
         if os.getpid() == self._owner:
             for file, fd in ((self.path, self._fd), (lock_path(self.path), self._lock)):
                 if _same_file(file, fd):
@@ -186,10 +186,10 @@ class Pidfile:
 
 
 def check_directory(path: Path) -> None:
-    """Whether a pidfile and its company may be at *path*.
+    """Check whether a pidfile and its companions may be created at *path*.
 
     Raises:
-        PidfileError: they may not.
+        PidfileError: they must not.
     """
     directory = path.parent
     try:
@@ -205,12 +205,12 @@ def check_directory(path: Path) -> None:
         raise PidfileError(f"cannot create the pidfile {path}: {directory} is not a directory")
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         raise PidfileError(
-            f"{directory} may be written by everybody, so a pidfile there proves nothing; "
+            f"{directory} is world-writable, so a pidfile there proves nothing; "
             f"chmod o-w {directory}, or give another --pidfile"
         )
     if os.geteuid() == 0 and (weak := _weakness(path)):
         raise PidfileError(
-            f"root makes no pidfile {path}: {weak}; give another --pidfile, or --user"
+            f"root does not create the pidfile {path}: {weak}; give another --pidfile, or --user"
         )
 
 
@@ -223,7 +223,7 @@ def _weakness(path: Path) -> str:
 
 
 def _take(path: Path, give_up: float) -> int:
-    """Lock the file of the lock; returns its descriptor."""
+    """Lock the lock file; returns its descriptor."""
     file = lock_path(path)
     while True:
         fd = _open(file, _LOCK_MODE, f"lock {file} of the pidfile {path}")
@@ -240,7 +240,7 @@ def _take(path: Path, give_up: float) -> int:
 
 
 def _claim(path: Path, give_up: float) -> tuple[int, int | None]:
-    """Lock the pidfile, too; returns its descriptor, and the PID that was in it."""
+    """Lock the pidfile as well; returns its descriptor and the PID that it contained."""
     while True:
         fd = _open(path, _MODE, f"pidfile {path}")
         try:
@@ -248,7 +248,7 @@ def _claim(path: Path, give_up: float) -> tuple[int, int | None]:
             if locked and not _same_file(path, fd):
                 continue
             if not locked and time.monotonic() < give_up:
-                time.sleep(_PAUSE)  # a jobctl of an older version tests it
+                time.sleep(_PAUSE)  # a jobctl of an older version may be testing it
                 continue
             previous = _previous(path, fd)
             if locked:
@@ -275,39 +275,39 @@ def _previous(path: Path, fd: int) -> int | None:
         return read(fd)
     except PidfileError as error:
         raise PidfileError(
-            f"{path} is not a pidfile: {error}; remove it yourself if it may go, "
+            f"{path} is not a pidfile: {error}; remove it if it is not needed, "
             "or give another --pidfile"
         ) from None
 
 
 def _is_owners(fd: int) -> bool:
-    """Whether the pidfile names a living process of its owner's or root's, but not this one."""
+    """Whether the pidfile names a living process of its owner or root, other than this one."""
     try:
         pid = read(fd)
     except PidfileError:
-        return True  # what it is is not known
+        return True  # unknown
     if pid is None or pid == os.getpid():
         return False
-    # One of root's is for people to look at; others could make one of their own with that number.
+    # A process of root's must be checked by a person; a user could get a process with that number.
     of_theirs = processes.owner(pid) in (os.fstat(fd).st_uid, 0)
     return of_theirs and processes.run_state(pid) not in ("", "Z", "X")
 
 
 def _restore(path: Path, fd: int, mode: int, content: bytes = b"") -> bool:
-    """Make *path* again, with the lock, if it is missing; *fd* is that of the new one then."""
+    """Recreate *path*, with the lock, if it is missing; *fd* then refers to the new file."""
     if os.path.lexists(path):
         return False
     try:
         new = _made(path, mode, content, path.hardlink_to)
     except FileExistsError:
-        return False  # a start was faster; it will learn from the socket that we live
+        return False  # another start was faster; it will see from the socket that we are alive
     os.dup2(new, fd, inheritable=False)
     os.close(new)
     return True
 
 
 def _made(path: Path, mode: int, content: bytes, publish: Callable[[Path], object]) -> int:
-    """A new file with the lock, before it has its name: nobody finds it unlocked or empty."""
+    """Create a file that is locked and written before it gets its name."""
     scratch = scratch_path(path)
     fd = create(scratch, os.O_RDWR, _LOCK_MODE)
     try:
@@ -335,17 +335,17 @@ def _open(path: Path, mode: int, what: str) -> int:
             errno.EROFS: "the file system is read-only",
         }.get(error.errno or 0, error.strerror)
         raise PidfileError(
-            f"cannot open the {what}: {reason}; put it right or give another --pidfile"
+            f"cannot open the {what}: {reason}; fix that or give another --pidfile"
         ) from None
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         problem = "it is not a regular file"
     elif found.st_nlink > 1:
-        problem = "it has another name as well (a hard link)"
+        problem = "it has another hard link"
     elif found.st_uid not in (os.geteuid(), 0):
         problem = f"it belongs to uid {found.st_uid}"
     elif found.st_mode & stat.S_IWOTH:
-        problem = "everybody may write to it"
+        problem = "it is world-writable"
     elif found.st_mode & stat.S_IWGRP:
         problem = f"group {found.st_gid} may write to it"
     elif found.st_mode & 0o066 & ~mode:
@@ -377,7 +377,7 @@ def _described_holder(path: Path) -> str:
 
 
 def _holder(path: Path, fd: int) -> str:
-    """Who holds the lock, in a sentence."""
+    """A sentence about the holder of the lock."""
     try:
         pid = read(fd)
     except PidfileError as error:

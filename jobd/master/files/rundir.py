@@ -1,4 +1,4 @@
-"""The files beside the pidfile, while the daemon lives: state file, control socket, raw stacks."""
+"""The files of a running daemon beside its pidfile: state file, control socket, raw stacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = log.get("jobd.master")
 
 
 class RunDirectory:
-    """Pidfile and company of one master; without *lock* it does nothing."""
+    """The pidfile and its companions of one master; does nothing without *lock*."""
 
     def __init__(self, lock: pidfile.Pidfile | None) -> None:
         self._lock = lock
@@ -36,13 +36,13 @@ class RunDirectory:
         return str(self._control.path) if self._control else ""
 
     def open(self, selector: selectors.BaseSelector, on_request: OnRequest) -> State | None:
-        """Make the socket and publish the PID. The handlers of all signals are in place by now.
+        """Create the socket and publish the PID. All signal handlers are already installed.
 
         Returns:
-            what a previous run has left, None after a clean one.
+            the state left by a previous run, None after a clean one.
 
         Raises:
-            PidfileError: a file cannot be made, or the pidfile not be written.
+            PidfileError: a file cannot be created, or the pidfile cannot be written.
         """
         if self._lock is None:
             return None
@@ -57,7 +57,7 @@ class RunDirectory:
             self._lock.write()
         except OSError as error:
             raise PidfileError(f"cannot create {making}: {error.strerror}") from error
-        # For a loop that hangs and cannot answer TTIN.
+        # For a loop that hangs and so cannot answer TTIN.
         faulthandler.register(RAW_DUMP, file=self._dump.fd, all_threads=True)
         if self._lock.previous is not None:
             logger.warning("previous_run_unclean", previous=self._lock.previous)
@@ -70,7 +70,7 @@ class RunDirectory:
             self._control.turn(now)
 
     def trim_dump(self) -> None:
-        """Let no dumps that nobody reads fill the run directory, which is memory."""
+        """Truncate unread dumps: the run directory is in memory."""
         if self._dump is not None:
             self._dump.trim()
 
@@ -80,7 +80,7 @@ class RunDirectory:
         return self._next_save
 
     def save(self, state: State) -> bool:
-        """Write the state file; False if it has to be tried again."""
+        """Write the state file; returns False if it must be tried again."""
         if self._lock is None:
             return True
         self._next_save = time.monotonic() + _SAVE_EVERY
@@ -118,6 +118,6 @@ class RunDirectory:
             return
         if unfinished is not None:
             self.save(unfinished)
-        elif self._opened:  # else what the previous run has left in it has not been seen to
+        elif self._opened:  # otherwise the previous run's state has not been handled yet
             paths.state_path(self._lock.path).unlink(missing_ok=True)
         self._lock.remove()

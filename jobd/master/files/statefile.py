@@ -1,7 +1,7 @@
-"""The state file beside the pidfile: who the master and its children are, in JSON.
+"""The state file beside the pidfile: identifies the master and its children, in JSON.
 
-It is what lets ``jobctl`` verify that the process in the pidfile is this daemon, and what tells the
-next start which workers of a master that was killed may still be about, and whose jobs to recover.
+``jobctl`` uses it to verify that the process in the pidfile is this daemon; the start after a
+killed master uses it to find workers that may still be alive, and those whose jobs to recover.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from jobd.text.printable import encode
 
 SCHEMA = 1
 _MOST = 1 << 20
-"""Bytes of the file that are read."""
+"""Most bytes of the file that are read."""
 
 
 class ChildRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One child as the state file knows it.
+    """One child in the state file.
 
     *ticks* as :func:`jobd.runtime.process.processes.start_ticks`; *dump* is the master's
     descriptor of its dump memory, through which others can read it in /proc. *since* is the Unix
@@ -52,7 +52,7 @@ class Unrecovered(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file holds."""
+    """The content of the file."""
 
     schema: int = SCHEMA
     pid: int
@@ -74,11 +74,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path, owner: int | None = None) -> State | None:
-    """The state in *path*, or None when there is none that can be believed.
+    """The state in *path*, or None if there is none that can be trusted.
 
-    A damaged file is treated as a missing one: everything in it is proven again before use, and
-    what it would have told is found out later by other means (leases that run out). So is one that
-    somebody else than *owner* and root could have put there.
+    A damaged file counts as missing: everything in it is verified before use anyway, and the
+    information is found later by other means (expiring leases). So does a file that a user other
+    than *owner* and root could have put there.
 
     Args:
         owner: uid of the master, None for this process's.
@@ -98,12 +98,12 @@ def load(path: Path, owner: int | None = None) -> State | None:
 
 
 def _believed(path: Path, fd: int, owner: int) -> bool:
-    """Whether only *owner* and root can have written what is open, and put it at *path*."""
+    """Whether only *owner* and root can have written the open file and put it at *path*."""
     file, directory = os.fstat(fd), path.parent.stat()
     writable = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if directory.st_mode & stat.S_ISVTX:
         writable = 0
-    elif directory.st_gid == file.st_gid:  # the daemon's own group, which it may work by
+    elif directory.st_gid == file.st_gid:  # the daemon's own group is trusted
         writable &= stat.S_IWOTH
     return (
         stat.S_ISREG(file.st_mode)
@@ -115,13 +115,13 @@ def _believed(path: Path, fd: int, owner: int) -> bool:
 
 
 def save(path: Path, state: State) -> None:
-    """Replace *path* in one step, so that no reader ever sees half of it.
+    """Replace *path* atomically.
 
-    It is not synced to the disk, which would hold up the master: a file that a loss of power has
-    damaged counts as none, and none of its processes lives on anyway.
+    It is not synced to disk, which would block the master: a file damaged by a power failure counts
+    as missing, and its processes are gone anyway.
 
     Raises:
-        OSError: the directory or the disk refuses.
+        OSError: the file cannot be written.
     """
     scratch = path.with_name(path.name + ".new")
     fd = create(scratch, os.O_WRONLY, 0o644)

@@ -1,1 +1,1 @@
-"""The policies: what the master watches, and what it does about it."""
+"""The policies: what the master monitors and how it reacts."""

@@ -1,11 +1,11 @@
-"""The crash loop of a running daemon: too many crashes in a short time, for whatever reason.
+"""Crash loop detection: too many crashes in a short time, for any reason.
 
-The daemon does not end by itself, for other workers may be fine. But it says so where people look,
-and tries at its slowest pace: each attempt costs a boot, and each crash may cost jobs an attempt.
-While the daemon starts, boot.py decides.
+The daemon keeps running, because other workers may be fine. But it reports the loop in its status
+and log, and restarts workers with the longest back-off: each restart costs a boot, and each crash
+may count as a crash of its jobs. During the start, boot.py decides instead.
 
-It takes more than one crash of each: when something kills all workers at once, they are to come
-back at once.
+One crash per worker is not a loop: if something kills all workers at once, they must come back at
+once.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from jobd.runtime.log import log
 from jobd.wire.job_name import JobName
 
 WITHIN = 60.0
-"""Seconds in which so many crashes are a loop, and without any after which it is over."""
+"""Seconds within which crashes are counted, and without a crash after which a loop is over."""
 
 REPORT_EVERY = 60.0
 
 _CLASSES = 3
-"""Kinds of jobs that are named as the probable cause."""
+"""Most job classes named as the probable cause."""
 
 logger = log.get("jobd.master")
 
 
 def crashes_of_a_loop(workers: int) -> int:
-    """How many crashes are too many. One worker that dies whenever it is ready manages seven: then
-    its back-off has reached the cap anyway.
+    """The number of crashes that make a loop. A single worker that dies whenever it is ready can
+    reach seven: then its back-off is at its maximum anyway.
 
     >>> [crashes_of_a_loop(workers) for workers in (1, 2, 16)]
     [6, 10, 66]
@@ -52,7 +52,7 @@ class CrashLoop:
     """The crashes of one master's children.
 
     Attributes:
-        reason: what goes on, in words, and with which job; "" while there is no crash loop.
+        reason: a description of the crash loop, with the probable job; "" without one.
     """
 
     def __init__(self, daemon: Daemon, give_up: Callable[[int, str], None]) -> None:
@@ -92,7 +92,7 @@ class CrashLoop:
             for crash in self._crashes
             for class_ in dict.fromkeys(job.class_ for job in crash.jobs)
         )
-        # What was there most often has probably done it; what was there as often cannot be told.
+        # The class seen most often is the probable cause; ties cannot be decided.
         if classes := [class_ for class_, count in times.items() if count == max(times.values())]:
             often = f"{times[classes[0]]} of them" if times[classes[0]] < total else "all of them"
             parts.append(f"{often} while {' and '.join(classes[:_CLASSES])} ran")
@@ -100,7 +100,7 @@ class CrashLoop:
 
     def _enter(self, now: float) -> None:
         self._report(now)
-        # Also those whose short back-off has just begun.
+        # Also slots whose short back-off has just begun.
         self._slots.hold_back(BACKOFF_CAP)
         self._daemon.retitle()
         if self._daemon.config.exit_on_crash_loop:

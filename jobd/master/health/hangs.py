@@ -1,8 +1,8 @@
-"""Hang detection: a process whose main thread does not run is dumped, and ended if that lasts.
+"""Hang detection: a process whose main thread does not run is dumped, and killed if that lasts.
 
-The main thread of every child does nothing slow and beats once a second in shared memory. When it
-does not, C code holds the interpreter, the machine has no time for it, or somebody has stopped it;
-only in the first case is it any use to end it. Job threads may take as long as they like.
+The main thread of every child does nothing slow and beats once a second in shared memory. If the
+beats stop, C code holds the GIL, the machine is overloaded, or the process has been stopped; only
+in the first case does killing it help. Job threads may take any time.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ ALARM = 15.0
 """Seconds of silence after which a process is dumped."""
 
 LEAST_ALARM = 2.0
-"""The same at least, where ``worker_timeout`` is so short that it is a quarter of that."""
+"""The minimum, if ``worker_timeout`` is so short that a quarter of it is used instead."""
 
 DUMP_AGAIN = 300.0
 """Seconds between two dumps of the same process."""
 
 DUMP_TIME = 2.0
-"""Seconds that the last dump gets."""
+"""Seconds for the last dump."""
 
 STEP = 5.0
 """Seconds between TERM, ABRT and KILL."""
 
 FETCHER_LIMIT = 15.0
-"""Seconds of silence that a fetcher may take at least: it waits for Redis, 5 seconds at a time."""
+"""Seconds of silence that a fetcher is always allowed: it waits for Redis, 5 seconds at a time."""
 
 logger = log.get("jobd.master")
 
 
 class _Step(IntEnum):
-    """How far things have come with one process; everything is done, and logged, on entering."""
+    """The escalation for one process; each step acts and logs when it is entered."""
 
     FINE = auto()
     SILENT = auto()
     HELD = auto()
     IN_KERNEL = auto()
-    # From here on it is being ended.
+    # From here on the process is being killed.
     DUMPED = auto()
     TERMINATED = auto()
     ABORTED = auto()
@@ -57,7 +57,7 @@ class _Step(IntEnum):
 
 @dataclass(slots=True)
 class _Pulse:
-    """What is known of one child. Silence counts from *excused*, if that is after its last beat."""
+    """The state of one child. Silence counts from *excused*, if that is after its last beat."""
 
     excused: float
     step: _Step = _Step.FINE
@@ -76,17 +76,17 @@ class Watch:
         self._pulses: dict[Child, _Pulse] = {}
 
     def excuse(self, now: float) -> None:
-        """Nobody could run until now: no silence before this counts."""
+        """The whole machine was paused: ignore silence before *now*."""
         for pulse in self._pulses.values():
             pulse.excused = now
 
     def look(self, now: float) -> None:
-        """Look at every child; called once a second."""
+        """Check every child; called once a second."""
         known = self._pulses
         self._pulses = {
             child: known.get(child) or _Pulse(now)
             for child in self._daemon.staff.slots.children()
-            if child.stage is not Stage.BOOTING  # for that there is a limit of its own
+            if child.stage is not Stage.BOOTING  # boots have a limit of their own
         }
         for child, pulse in self._pulses.items():
             self._look_at(child, pulse, now)
@@ -99,7 +99,7 @@ class Watch:
             self._look_at_fetcher(child, pulse, now)
         elif pulse.step >= _Step.DUMPED:
             self._climb(child, pulse, now)
-        elif now < child.kill_at - PUSH_BACK - GRACE:  # else its end is a matter of seconds
+        elif now < child.kill_at - PUSH_BACK - GRACE:  # otherwise it is killed within seconds
             self._judge(child, pulse, silence, now)
 
     @property
@@ -116,7 +116,7 @@ class Watch:
                 logger.warning("child_stopped", child=child.role, child_pid=child.pid, reason=why)
             return
         if pulse.step is _Step.HELD:
-            # It was let go a moment ago and has not had the time to beat.
+            # It was resumed a moment ago and has not had time to beat.
             pulse.excused = now
             self._reacts_again(child, pulse, now)
             return
@@ -139,7 +139,7 @@ class Watch:
         self._dump(child)
 
     def _climb(self, child: Child, pulse: _Pulse, now: float) -> None:
-        """The next step to its end, if it is due."""
+        """Take the next step towards killing it, if it is due."""
         if pulse.step is _Step.DUMPED:
             if now - pulse.since < DUMP_TIME:
                 return
@@ -169,7 +169,7 @@ class Watch:
 
     def _reacts_again(self, child: Child, pulse: _Pulse, now: float) -> None:
         if pulse.step >= _Step.TERMINATED:
-            # It has heard the TERM, and leaves as one that got it from outside.
+            # It has received the TERM, and stops as if it came from outside.
             within = self._daemon.config.timeout + PUSH_BACK + GRACE
             child.kill_at = min(child.kill_at, now + within)
         self._enter(child, pulse, _Step.FINE, "", now)

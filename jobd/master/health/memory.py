@@ -1,9 +1,8 @@
-"""How much memory each child uses, and what happens to a worker that uses too much.
+"""Memory limits: measures each child, and replaces or kills workers that use too much.
 
-What counts is PSS: a page that all workers share with the master must not count for each of them.
-To have the kernel add it up costs up to a tenth of a second for a gigabyte, so it is done every 30
-seconds, and sooner for a process that grows fast; the resident memory, which tells that, costs next
-to nothing.
+The limits apply to PSS: a page that all workers share with the master must not count fully for
+each. Reading PSS takes the kernel up to a tenth of a second per gigabyte, so it is read every 30
+seconds, and sooner for a process whose resident memory, which is cheap to read, grows fast.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from jobd.runtime.process import processes
 
 MEASURE_EVERY = 30.0
 GROWN = 1.25
-"""Times the resident memory of the last measurement, at which the next one is due at once."""
+"""Growth factor of the resident memory at which the next measurement is due at once."""
 
 BUDGET = 0.05
-"""Seconds for the measurements of one look; what is left waits for the next."""
+"""Seconds for the measurements of one check; the rest wait for the next."""
 
 KILL_AFTER = 10.0
 """Seconds that a worker above the hard limit has to end its jobs."""
@@ -52,8 +51,8 @@ class Memory:
         self._at_start: dict[Child, float] = {}
 
     def started(self, child: Child) -> None:
-        """*child* is ready and has no job yet. A limit that it exceeds already cannot be met: to
-        replace it would help nobody, and to kill it would be blamed on a job."""
+        """*child* is ready and has no job yet. A limit that it already exceeds cannot be met:
+        replacing it would not help, and killing it would be blamed on a job."""
         if not child.is_worker:
             return
         used = self._at_start[child] = processes.proportional_bytes(child.pid) / _MEGABYTE
@@ -72,7 +71,7 @@ class Memory:
                 )
 
     def look(self, now: float) -> None:
-        """Measure what is due, and act on it; called once a second."""
+        """Measure children that are due, and apply the limits; called once a second."""
         known = self._samples
         self._samples = {
             child: known.get(child) or _Sample(float("-inf"), 0)

@@ -1,10 +1,10 @@
-"""Jobs that go on after their deadline: their worker is replaced, as no thread can be ended alone.
+"""Jobs that run past their deadline: their worker is replaced, as a thread cannot be killed alone.
 
-Every job with a time limit shows its deadline on the scoreboard. When that has passed, the worker
-raises JobTimeout in the job's thread, and most jobs end. One that is inside a long call into C, or
-catches everything, does not, and its thread is lost to the worker. After ``job_kill_grace`` the
-worker is retired as in recycling: a new one boots, the old one finishes its other jobs; when the
-stuck ones are all that is left it fails those and leaves (jobd/worker/overdue.py).
+Every job with a time limit shows its deadline on the scoreboard. At the deadline the worker raises
+JobTimeout in the job's thread, and most jobs end. A job inside a long C call, or one that catches
+everything, does not, and blocks its thread. After ``job_kill_grace`` the worker is replaced as in
+recycling: a new one boots, the old one finishes its other jobs; when only stuck jobs are left, it
+fails them and exits (jobd/worker/overdue.py).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jobd.runtime.ipc.scoreboard import MAIN_BEAT, Running
 from jobd.runtime.log import log
 
 HEALTHY = 5.0
-"""Seconds since the last beat of a worker whose main thread is well. Only such a one can raise
-JobTimeout, and leave when it is asked to; to the others the watch sees."""
+"""Most seconds since the last beat of a responsive worker. Only such a worker can raise JobTimeout
+and stop when asked; the watch handles the others."""
 
 DUMP_AGAIN = 300.0
 """Seconds between two dumps of the same worker."""
@@ -30,8 +30,8 @@ logger = log.get("jobd.master")
 
 @dataclass(slots=True)
 class _Case:
-    """What is known of a worker and its jobs, by their sequence numbers. The grace of those whose
-    deadline had passed before counts from *excused*."""
+    """The state of a worker and its jobs, by sequence number. For jobs whose deadline passed before
+    *excused*, the grace period counts from then."""
 
     excused: float = 0.0
     told: set[int] = field(default_factory=set)
@@ -40,7 +40,7 @@ class _Case:
 
 
 class Overdue:
-    """The jobs of one master's workers that go on after their deadline."""
+    """The overdue jobs of one master's workers."""
 
     def __init__(self, daemon: Daemon, dump: Callable[[Child], None], recycle: Recycle) -> None:
         self._daemon = daemon
@@ -49,12 +49,12 @@ class Overdue:
         self._cases: dict[Child, _Case] = {}
 
     def excuse(self, now: float) -> None:
-        """Nobody could run until now: no job could be told that its time is over."""
+        """The whole machine was paused: no job could get JobTimeout until *now*."""
         for case in self._cases.values():
             case.excused = now
 
     def look(self, now: float) -> None:
-        """Look at every worker; called once a second."""
+        """Check every worker; called once a second."""
         known = self._cases
         self._cases = {
             child: known.get(child) or _Case()
@@ -85,7 +85,7 @@ class Overdue:
         self._recycle.hurry(child, "a job of it goes on after its timeout")
 
     def _late(self, child: Child, case: _Case, now: float) -> list[Running]:
-        """The jobs to be acted upon, the longest overdue first."""
+        """The jobs past their grace period, the longest overdue first."""
         grace = self._daemon.config.job_kill_grace
         if not grace:
             return []
@@ -108,14 +108,14 @@ class Overdue:
 
     def _show(self, child: Child, case: _Case, late: list[Running], now: float) -> None:
         if child.trouble not in ("", case.trouble):
-            return  # the watch sees something in it that is worse
+            return  # the watch reports something worse
         first, others = late[0], len(late) - 1
         which = f"job {name.jid}" if (name := first.name) and name.jid else "a job"
         more = f", and {others} more" if others else ""
         seconds = now - first.deadline / 1e9
         if not child.trouble:
             self._daemon.changed()
-        # Not each time that it counts on: the state file would be written every second.
+        # Not on every tick: the state file would be written every second.
         child.trouble = case.trouble = f"{which} is {seconds:.0f} s past its timeout{more}"
 
     def _over(self, child: Child, case: _Case) -> None:

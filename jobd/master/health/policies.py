@@ -1,8 +1,7 @@
-"""What the master keeps an eye on while the daemon runs: hangs, jobs past their
-deadlines, memory, limits, crashes, deliveries that cannot start.
+"""The master's policies: hangs, overdue jobs, memory, recycling, crash loops, undelivered jobs.
 
-Each of them is a module of its own; this one calls them, most of them once a second, and sees to it
-that none takes a pause of the whole machine for a fault of the children.
+Each is a module of its own; this one calls them, most of them once a second, and ensures that none
+mistakes a pause of the whole machine for a fault of the children.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from jobd.runtime.log import log
 EVERY = 1.0
 
 PAUSE = 5.0
-"""Seconds between two turns of the loop, which takes one at most, that only a pause explains: of
-the master (SIGSTOP), of the machine (a VM that is moved) or of all processes of the service."""
+"""Seconds between two turns of the loop (normally one at most) that only a pause can explain: of
+the master (SIGSTOP), of the machine (VM migration) or of all processes of the service."""
 
 logger = log.get("jobd.master")
 
@@ -33,8 +32,8 @@ class Oversight:
     """The policies of one master.
 
     Args:
-        postpone: what else has a deadline gets so many seconds more.
-        give_up: ends the daemon, with an exit code and the reason.
+        postpone: extends all other deadlines by a number of seconds.
+        give_up: stops the daemon, with an exit code and the reason.
     """
 
     def __init__(
@@ -57,11 +56,11 @@ class Oversight:
 
     @property
     def crash_loop(self) -> str:
-        """What crashes again and again, in words; "" if nothing does."""
+        """A description of the crash loop; "" without one."""
         return self._crashes.reason
 
     def turn(self, now: float) -> None:
-        """Called by every turn of the loop, before anything that acts on deadlines."""
+        """Called in every turn of the loop, before anything that acts on deadlines."""
         pause, self._last_turn = now - (self._last_turn or now), now
         if pause > PAUSE:
             self._paused(pause, now)
@@ -84,7 +83,7 @@ class Oversight:
         self._postpone(seconds)
 
     def _dump(self, child: Child) -> None:
-        """Have the stacks of one child in the log within two seconds."""
+        """Log the stacks of one child within two seconds."""
         ThreadDump(
             self._daemon.staff,
             lambda role, text: logger.warning(

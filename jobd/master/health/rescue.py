@@ -1,16 +1,16 @@
-"""Jobs that were delivered to a worker that cannot start them: another one does.
+"""Rescue of jobs delivered to a worker that cannot start them.
 
-A worker with a free thread waits for jobs inside Redis. If C code holds its interpreter meanwhile,
-what is pushed is delivered all the same, and would wait with it. The worker shows on the scoreboard
-which deliveries it has not read; its fetcher beats ten times a second while jobs run, its main
-thread once a second in any case. When these beats stop and a delivery may be unread, the keeper
-puts what is in flight under the numbers of those deliveries back to the head of its queue.
+A worker with a free thread waits for jobs inside Redis. If C code holds its GIL, a pushed job is
+still delivered, and would wait. The worker shows on the scoreboard which deliveries it has not
+read; its fetcher beats ten times a second while jobs run, its main thread once a second in any
+case. When these beats stop and a delivery may be unread, the keeper returns the jobs in flight
+under the sequence numbers of those deliveries to the head of their queue.
 
-No job is started twice. First the page says that this goes on (``RESCUE``), and only a moment later
-the master reads which deliveries are unread. A worker that reads one notes that first and then
-looks at that word; so either the master sees that it has been read and leaves it alone, or the
-worker sees the word and does not start the job but gives it back, too. The word stays until the
-keeper has done its work and the worker beats again.
+No job is started twice. The master first sets a flag on the page (``RESCUE``), and only a moment
+later reads which deliveries are unread. A worker that reads a delivery first notes that and then
+checks the flag; so either the master sees that it has been read and leaves it alone, or the worker
+sees the flag and returns the job, too, instead of starting it. The flag stays until the keeper is
+done and the worker beats again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ LIMIT = 0.25
 """Seconds within which a delivered job must have started."""
 
 EVERY = 1.0
-"""Seconds between looks while none of the workers that wait for jobs runs one."""
+"""Seconds between checks while no worker that waits for jobs is running one."""
 
 SETTLE = 0.02
-"""Seconds from the word to the look at what is unread."""
+"""Seconds from setting the flag to reading which deliveries are unread."""
 
 logger = log.get("jobd.master")
 
 
 @dataclass(slots=True)
 class _Case:
-    """A worker that does not move: since when, when there is something to do about it next, and
-    whether the keeper has been asked."""
+    """An unresponsive worker: since when, when to act next, and whether the keeper has been
+    asked."""
 
     since: float
     due: float
@@ -51,7 +51,7 @@ class Rescue:
     """All workers of one master.
 
     Attributes:
-        next_look: when the next look is due (monotonic s).
+        next_look: when the next check is due (monotonic s).
     """
 
     def __init__(self, daemon: Daemon) -> None:
@@ -60,7 +60,7 @@ class Rescue:
         self.next_look = 0.0
 
     def turn(self, now: float) -> None:
-        """Look at the workers, if that is due."""
+        """Check the workers, if due."""
         if now < self.next_look:
             return
         workers = self._daemon.staff.slots.worker_children()
@@ -88,7 +88,7 @@ class Rescue:
             del self._cases[child]
 
     def taken_over(self, identity: str, jobs: int, now: float) -> None:
-        """The keeper has put so many jobs of that worker back."""
+        """The keeper has returned *jobs* jobs of that worker."""
         for child, case in self._cases.items():
             if child.identity == identity:
                 self._answered(case, now)
@@ -102,7 +102,7 @@ class Rescue:
                     )
 
     def child_gone(self, child: Child, now: float) -> None:
-        """A worker has been reaped, or the keeper, who will not answer any more."""
+        """A worker has been reaped, or the keeper, which will no longer answer."""
         self._cases.pop(child, None)
         if child.role == KEEPER:
             for case in self._cases.values():
@@ -110,13 +110,13 @@ class Rescue:
 
     def _answered(self, case: _Case, now: float) -> None:
         case.asked = False
-        # What it had sent on a connection that broke has been done by then.
+        # By then the server has processed whatever was sent on a broken connection.
         case.due = now + LIMIT
         self.next_look = min(self.next_look, case.due)
 
 
 def _held(page: Page, now: float) -> bool:
-    """Whether the worker has not moved for so long that what is delivered to it lies about."""
+    """Whether the worker has been silent for so long that deliveries to it cannot start."""
     if (last := page.last(MAIN_BEAT)) and now - last > TURN + LIMIT:
         return True
     return now - page.last(FETCHER_BEAT) > LIMIT and bool(page.sequences())

@@ -1,9 +1,9 @@
-"""The systemd unit that the daemon runs in, and whether it lets a stop take as long as jobd does.
+"""Checks whether the daemon's systemd unit allows a stop as much time as jobd may need.
 
-systemd kills a service that has not stopped within ``TimeoutStopSec``. Where that is less than
-jobd's own protocol takes, the first stop with a long job would be the first to tell; so the start
-does. Only systemd knows the figure: ``systemctl`` asks it, before the master has children. Where it
-gets no answer (there is no D-Bus, or none for this user) nothing is said.
+systemd kills a service that has not stopped within ``TimeoutStopSec``. If that is less than jobd
+may take, it would first be noticed at a stop with a long job; so jobd warns at the start. The value
+is read with ``systemctl``, before the master has children. Without an answer (no D-Bus, or none for
+this user) there is no warning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobd.runtime.log import log
 from jobd.settings.daemon import Config
 
 ASK = 2.0
-"""Seconds that systemctl may take; a start does not wait longer for the sake of a warning."""
+"""Timeout of systemctl in seconds; a start does not wait longer just for a warning."""
 
 _CGROUP = Path("/proc/self/cgroup")
 _UNITS = {
@@ -39,19 +39,19 @@ logger = log.get("jobd.master")
 
 
 class Unit(NamedTuple):
-    """A service's name, and whether it is one of the user's own systemd."""
+    """A service's name, and whether it belongs to the user's systemd instance."""
 
     name: str
     of_user: bool
 
 
 def warn_of_short_stop(config: Config, *, extends: bool) -> None:
-    """Log a warning if the unit that we run in, if any, gives a stop less time than it may take.
+    """Log a warning if our unit, if any, gives a stop less time than it may take.
 
     Args:
-        extends: whether systemd listens to us, and so can be asked for more time at the stop.
+        extends: whether systemd accepts notifications, so that a stop can ask for more time.
     """
-    # Without it systemd has not started us, nor anything that we come from.
+    # Without it, neither we nor our ancestors were started by systemd.
     if "INVOCATION_ID" not in os.environ:
         return
     unit = service(_read(_CGROUP))
@@ -64,7 +64,7 @@ def warn_of_short_stop(config: Config, *, extends: bool) -> None:
     effect = (
         "jobd will ask systemd for more time, and a stop then takes longer than the unit says"
         if extends
-        else "systemd will kill what still runs then, and its jobs come back only by recovery"
+        else "systemd will then kill what still runs, and its jobs come back only by recovery"
     )
     logger.warning(
         "stop_timeout_of_unit_too_short",
@@ -77,8 +77,8 @@ def warn_of_short_stop(config: Config, *, extends: bool) -> None:
 
 
 def service(cgroup: str) -> Unit | None:
-    """The service whose processes have *cgroup* in their ``/proc/PID/cgroup``; None for others, as
-    those of a login session or a container.
+    """The service that *cgroup* (from ``/proc/PID/cgroup``) belongs to; None if none, as in a login
+    session or a container.
 
     >>> service("0::/system.slice/jobd.service")
     Unit(name='jobd.service', of_user=False)
@@ -93,13 +93,13 @@ def service(cgroup: str) -> Unit | None:
 
 
 def seconds(span: str) -> float:
-    """A time span as ``systemctl show`` writes it.
+    """Parse a time span as written by ``systemctl show``.
 
     >>> seconds("1min 30s")
     90.0
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time span.
     """
     if span == "infinity":
         return float("inf")
@@ -110,7 +110,7 @@ def seconds(span: str) -> float:
 
 
 def _stop_timeout(unit: Unit) -> float | None:
-    """What systemd says; None when it does not."""
+    """The timeout according to systemd; None if unknown."""
     manager = ["--user"] if unit.of_user else []
     try:
         answer = subprocess.run(
@@ -137,4 +137,4 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
-        return ""  # without /proc, or with a kernel that has no cgroups
+        return ""  # no /proc, or a kernel without cgroups

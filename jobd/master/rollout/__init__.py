@@ -1,1 +1,1 @@
-"""Replacing workers: reload, recycling, another number of them."""
+"""Replacing workers: reload, recycling, scaling."""

@@ -1,13 +1,13 @@
-"""Recycling: a worker that is old, has done its share of jobs or has grown too large is replaced.
+"""Recycling: a worker that is too old, has run too many jobs or has grown too large is replaced.
 
-One at a time, whatever the number of those that are due: workers that started together reach their
-limits together, which a limit that is spread at random makes rarer and does not prevent. The new
-one boots beside the old one, which goes on meanwhile, so there is never a worker too few. The old
-one may finish its jobs as in a reload, and the next is replaced when it has left.
+Workers are replaced one at a time, however many are due: workers that started together reach their
+limits together, which randomized limits make rarer but do not prevent. The new worker boots beside
+the old one, which keeps working, so there is never a worker too few. The old one may finish its
+jobs as in a reload; the next one is replaced when it has exited.
 
-It is urgent where jobs go on after their deadlines: such a worker comes before the others, and does
-not wait until those replaced before it have left, for each of its stuck threads is one too few. How
-many may be leaving is up to ``max_extra``, as in a reload.
+A worker whose jobs keep running after their deadlines is urgent: it comes before the others and
+does not wait until those replaced before it have exited, because its stuck threads are missing.
+``max_extra`` limits how many may be exiting at once, as in a reload.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jobd.master.rollout.succession import Outcome, Succession, leaving, may_beg
 from jobd.runtime.log import log
 
 SPREAD = 0.2
-"""Of a limit, by which it is larger or smaller for one worker."""
+"""Fraction by which a limit may be larger or smaller for one worker."""
 
 FIRST_PAUSE = 30.0
 LONGEST_PAUSE = 600.0
-"""Seconds until the next attempt after a new worker that did not get ready."""
+"""Seconds until the next attempt if a new worker did not become ready."""
 
 logger = log.get("jobd.master")
 
@@ -43,19 +43,19 @@ class Recycle:
         self._not_before = 0.0
 
     def want(self, child: Child, cause: str) -> None:
-        """Replace *child* when it is its turn; only the first *cause* counts."""
+        """Replace *child* in its turn; only the first *cause* counts."""
         self._wishes.setdefault(child, cause)
 
     def hurry(self, child: Child, cause: str) -> None:
-        """Replace *child* before all that :meth:`want` has named; only the first *cause* counts."""
+        """Replace *child* before those given to :meth:`want`; only the first *cause* counts."""
         self._urgent.setdefault(child, cause)
 
     def withdraw(self, child: Child) -> None:
-        """It is not urgent any more; a succession that has begun goes on."""
+        """Withdraw an urgent request; a succession in progress continues."""
         self._urgent.pop(child, None)
 
     def look(self, now: float) -> None:
-        """Look who has reached a limit; called once a second."""
+        """Check which workers have reached a limit; called once a second."""
         config = self._daemon.config
         workers = self._daemon.staff.slots.worker_children()
         known = self._spread
@@ -71,7 +71,7 @@ class Recycle:
                 self.want(child, f"it is {age:.0f} s old (max_age is {config.max_age:g})")
 
     def advance(self, now: float) -> None:
-        """Take the next step if it can be taken; called by every turn of the loop."""
+        """Take the next step if possible; called in every turn of the loop."""
         if self._daemon.phase is not Phase.RUNNING:
             self._cancel()
         elif self._now is None:
@@ -83,7 +83,7 @@ class Recycle:
         slots = self._daemon.staff.slots
         self._wishes = self._still_possible(self._wishes)
         self._urgent = self._still_possible(self._urgent)
-        # One that was made quiet by somebody is left alone meanwhile.
+        # A worker that was quieted from outside is left alone.
         causes = self._wishes | self._urgent
         due = [child for child in (*self._urgent, *self._wishes) if child.stage is Stage.READY]
         if not due or now < self._not_before or self._crowded(due[0]):
@@ -114,7 +114,7 @@ class Recycle:
         }
 
     def _crowded(self, child: Child) -> bool:
-        """Whether it must wait until one that was replaced has left."""
+        """Whether it must wait until a replaced worker has exited."""
         slots, most = self._daemon.staff.slots, self._daemon.config.max_extra
         if child in self._urgent:
             return 0 < most <= leaving(slots, Reason.ROLL, Reason.RECYCLE)
@@ -122,7 +122,7 @@ class Recycle:
 
     def _go_on(self, succession: Succession, now: float) -> None:
         if succession.slot not in self._daemon.staff.slots.workers:
-            self._now = None  # there are fewer by now, and both have been sent away
+            self._now = None  # the daemon was scaled down, and both have been stopped
             return
         outcome = succession.advance()
         if outcome is Outcome.GOING_ON:
@@ -141,8 +141,8 @@ class Recycle:
             self._now.exited(child, cause)
 
     def _cancel(self) -> None:
-        """A reload replaces all workers anyway; a daemon that is quiet or ends needs no new ones.
-        What is due now will still be later."""
+        """Cancel recycling: a reload replaces all workers anyway, and a quiet or stopping daemon
+        needs no new ones. Workers that are due now will still be due later."""
         if self._now is None:
             return
         if self._now.advance() is Outcome.GOING_ON:

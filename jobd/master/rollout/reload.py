@@ -1,11 +1,11 @@
-"""The reload: new settings and fresh code, brought in by a rolling restart of the workers.
+"""The reload: loads new settings and code by a rolling restart of the workers.
 
-A configuration that cannot be read changes nothing. When a new worker does not get ready, those
-that were not replaced stay, and so do the settings. Those that were are replaced back where there
-is a zygote, which still has the old code; otherwise they stay new: the old code is nowhere.
+A configuration that cannot be read changes nothing. If a new worker does not become ready, workers
+not replaced yet stay, and so do the settings. Workers already replaced are rolled back if there is
+a zygote, because it still has the old code; otherwise they keep the new code.
 
-A daemon that is quiet makes no workers. It takes the settings at once, for what the master itself
-does by them, and owes the new workers until it is resumed.
+A quiet daemon starts no workers. It applies the settings that concern the master at once, and
+replaces the workers when it is resumed.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ logger = log.get("jobd.master")
 
 
 class Reload:
-    """The reloads of one master: at most one goes on, at most one more is owed, to it or to the
-    resume.
+    """The reloads of one master: at most one in progress and one pending, which follows that one
+    or the resume.
 
     Args:
-        reread: reads the settings again, from where they came at the start.
+        reread: reads the settings again, from the same sources as at the start.
     """
 
     def __init__(self, daemon: Daemon, reread: Callable[[], Config], recycle: Recycle) -> None:
         self._daemon = daemon
         self._reread = reread
         self._recycle = recycle
-        # Those of the last reload that was completed, or of the start.
+        # The settings of the last completed reload, or of the start.
         self._before = daemon.config
         self._complete = daemon.generation
         self._roll: Roll | None = None
         self._owed = ""
         self._clients: list[Client] = []
         self.trouble = ""
-        """What became of the last reload that was asked for, if it did not bring in the settings
-        and the code of that time; "" from the begin of the next one on."""
+        """Why the last requested reload did not load the new settings and code; "" again when the
+        next one begins."""
 
     @property
     def postponed(self) -> bool:
-        """Whether the resume of a quiet daemon is to be followed by a reload."""
+        """Whether a reload follows when the quiet daemon is resumed."""
         return bool(self._owed)
 
     def request(self, cause: str, client: Client | None = None) -> str:
-        """Begin a reload, or owe one more to the one that goes on, or to the resume.
+        """Begin a reload, or make one pending after the current one or the resume.
 
         Returns:
-            why it is refused; "" when it is not, and *client* is told the outcome, unless it is
-            :attr:`postponed`: nobody knows when the resume will be.
+            why it is refused, or "". If it is accepted, *client* is told the outcome, unless it is
+            :attr:`postponed`: the time of the resume is unknown.
         """
         if error := self._request(cause, client):
             logger.warning("reload_refused", cause=cause, reason=error)
@@ -91,7 +91,7 @@ class Reload:
         else:
             self._roll.again = True
             logger.info("reload_postponed", cause=cause)
-            # Also to this HUP systemd wants an answer, even if the settings cannot be read later.
+            # systemd expects an answer to this HUP, too, even if reading the settings fails later.
             self._daemon.notifier.reloading()
         return ""
 
@@ -101,18 +101,18 @@ class Reload:
         self.trouble = ""
         daemon.configure(config)
         logger.info("reload_postponed", cause=cause, until="the resume")
-        # Whoever has sent a HUP by way of systemd waits to be told that it was taken.
+        # systemd waits for an answer to its HUP.
         daemon.notifier.reloading()
         daemon.notifier.ready(daemon.line())
 
     def resumed(self) -> None:
-        """The daemon is no longer quiet: make the workers that are owed."""
+        """The daemon has been resumed: begin a pending reload."""
         cause, self._owed = self._owed, ""
         if cause:
             self._begin(f"{cause}, while it was quiet", self._daemon.config)
 
     def _read(self) -> Config | str:
-        """The settings as they are now; or why they cannot be used."""
+        """The current settings, or why they cannot be used."""
         try:
             config = self._reread()
             descriptors.provide(config.concurrency, config.workers)
@@ -120,7 +120,7 @@ class Reload:
         except ConfigError as error:
             return f"the settings stay as they were: {error}"
         except Exception as error:
-            # Whatever is wrong with a file, the workers that run must not pay for it.
+            # A broken file must not affect the running workers.
             logger.exception("settings_unreadable")
             return f"the settings stay as they were: internal error: {error}; see the log"
         if names := fixed_changes(self._daemon.config, config):
@@ -140,7 +140,7 @@ class Reload:
         daemon.notifier.reloading()
 
     def waits_for(self) -> Waiting:
-        """What keeps it from being complete, in a sentence."""
+        """What it waits for, as a phrase."""
         return Waiting(self._roll.waits_for() if self._roll is not None else "the next turn")
 
     def _progress(self, text: str) -> None:
@@ -148,7 +148,7 @@ class Reload:
             client.send(Progress(text))
 
     def advance(self) -> None:
-        """Called by every turn of the loop while a roll goes on."""
+        """Called in every turn of the loop during a roll."""
         if self._roll is None:
             return
         outcome = self._roll.advance()
@@ -164,7 +164,7 @@ class Reload:
             self.trouble = f"reload refused: {config}"
             roll.again = False
             if outcome is Outcome.DONE:
-                self._roll = roll  # it has stopped half way, for another one, and goes on
+                self._roll = roll  # it had paused for the other reload, and continues
                 return
         if outcome is Outcome.FAILED:
             logger.error("reload_failed", reason=roll.error)
@@ -193,7 +193,7 @@ class Reload:
                 client.failed(f"{roll.error}; the workers that were not replaced stay")
 
     def _take_back(self, roll: Roll) -> None:
-        """Where the old zygote still has the old code, replace those that were replaced already."""
+        """If the old zygote still has the old code, roll back the workers already replaced."""
         daemon = self._daemon
         if daemon.staff.slots.zygote is None:
             return
@@ -207,7 +207,7 @@ class Reload:
             self._roll.exited(child, cause)
 
     def cancel(self, why: str) -> None:
-        """Something more important has come up. Settings taken while it was quiet hold."""
+        """Cancel the reload. Settings applied while quiet stay."""
         self._owed = ""
         if self._roll is not None:
             self._roll.cancel()

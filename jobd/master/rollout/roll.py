@@ -1,13 +1,13 @@
-"""The rolling restart: every worker is replaced by one with fresh code, one slot at a time.
+"""The rolling restart: replaces every worker by one with new code, one slot at a time.
 
-A slot's new worker boots beside the old one, and only when it is ready is the old one asked to
-stop, which leaves it time to finish its jobs. The next slot follows at once, unless too many old
-ones are still at it: the roll is through when the last new worker is ready. A new worker that does
-not get ready ends the roll with all remaining old ones untouched.
+A slot's new worker boots beside the old one; only when it is ready is the old one asked to stop,
+and it may finish its jobs. The next slot follows at once, unless too many old workers are still
+finishing; the roll is complete when the last new worker is ready. If a new worker does not become
+ready, the roll fails and the remaining old workers stay.
 
-With ``preload`` a zygote with the fresh code comes first. Code that cannot be imported ends the
-roll there. The old zygote is kept until a worker of the new one is ready: should the roll fail
-before, it is the one that replaces a worker that dies.
+With ``preload`` a zygote with the new code comes first. If the code cannot be imported, the roll
+fails there. The old zygote is kept until a worker of the new one is ready: if the roll fails
+before, it still serves to replace dead workers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _REPLACED = (Reason.ROLL, Reason.RECYCLE)
 
 
 class Roll:
-    """One roll up to *generation*; *progress* is told each step in words.
+    """One roll to *generation*; *progress* is called with a description of each step.
 
     Attributes:
-        again: another reload was asked for meanwhile; it follows when this slot is through.
+        again: another reload was requested meanwhile; it follows after this slot.
         error: why it failed.
     """
 
@@ -43,11 +43,11 @@ class Roll:
         zygote = [staff.slots.zygote] if staff.slots.zygote else []
         self._waiting: list[Slot] = [*zygote, *staff.slots.workers]
         self._now: Succession | None = None
-        # It is ready, and takes over when all workers are: until then there is a way back.
+        # It is ready, and takes over when all workers are: until then a rollback is possible.
         self._zygote: Succession | None = None
 
     def advance(self) -> Outcome:
-        """Take the next step if it can be taken; called by every turn of the loop."""
+        """Take the next step if possible; called in every turn of the loop."""
         outcome = self._advance()
         if outcome is not Outcome.GOING_ON:
             self.cancel()
@@ -89,7 +89,7 @@ class Roll:
         self._now = Succession(self._slots, slot, self.generation, Reason.ROLL, timeout)
 
     def waits_for(self) -> str:
-        """What the next step waits for, in words."""
+        """What the next step waits for, as a phrase."""
         if self._now is not None:
             new = self._now.new
             if new is None:
@@ -105,7 +105,7 @@ class Roll:
 
     @property
     def _crowded(self) -> bool:
-        # Also those of an earlier roll.
+        # Includes those of an earlier roll.
         return 0 < self._config.max_extra <= leaving(self._slots, *_REPLACED)
 
     def exited(self, child: Child, cause: str) -> None:
@@ -114,7 +114,7 @@ class Roll:
             succession.exited(child, cause)
 
     def cancel(self) -> None:
-        """Give up; what boots as a replacement is sent away, and so is the new zygote."""
+        """Give up: stop booting replacements and the new zygote."""
         for succession in filter(None, (self._now, self._zygote)):
             succession.cancel()
         self._now = self._zygote = None

@@ -1,8 +1,8 @@
-"""How many workers there are: another number while the daemon runs.
+"""Scaling: changes the number of workers while the daemon runs.
 
-``jobctl scale`` asks for one, and so does a reload whose settings have another number than before.
-A new slot is filled like those of the start. The workers with the highest numbers are those that
-are one too many; they finish their jobs as the old ones of a reload do.
+It is requested by ``jobctl scale``, or by a reload whose settings have a different number. New
+slots are filled as at the start. When scaling down, the workers with the highest numbers finish
+their jobs and exit, as in a reload.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ logger = log.get("jobd.master")
 
 
 def allowed(daemon: Daemon, count: int) -> int:
-    """*count* as a number of workers that there may be now.
+    """Check *count* as a new number of workers.
 
     Raises:
-        ConfigError: it is none, or not now.
+        ConfigError: it is invalid, or the daemon cannot be scaled now.
     """
     if daemon.phase.ending or daemon.phase in (Phase.STARTING, Phase.RELOADING):
         raise ConfigError(f"the daemon is {daemon.phase}")
@@ -40,7 +40,7 @@ def allowed(daemon: Daemon, count: int) -> int:
 
 
 def scale(daemon: Daemon, count: int, cause: str) -> None:
-    """Go on with *count* workers."""
+    """Change the number of workers to *count*."""
     slots = daemon.staff.slots
     logger.info("scaled", workers=count, before=len(slots.workers), cause=cause)
     slots.scale(count, time.monotonic() + daemon.config.reload_timeout)

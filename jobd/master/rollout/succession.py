@@ -1,7 +1,6 @@
-"""One slot changes hands: a new child boots beside the old one, which leaves when it is ready.
+"""Replacement of one slot's child: a new one boots beside the old one, which then exits.
 
-A reload does this to slot after slot, recycling to a single one. However it goes wrong, the old one
-stays.
+A reload does this slot by slot, recycling for a single one. On any failure the old child stays.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from jobd.master.children.slots import Slots
 
 
 class Outcome(Enum):
-    """How it stands."""
+    """The state of a replacement."""
 
     GOING_ON = auto()
     DONE = auto()
@@ -22,25 +21,24 @@ class Outcome(Enum):
 
 
 def may_begin(slots: Slots, slot: Slot) -> bool:
-    """Whether there is room for a new child in *slot* now."""
-    # It may still get, or lose, what was asked for before.
+    """Whether a new child can boot in *slot* now."""
+    # It may still get, or lose, a child requested before.
     taken = slot.order is not None or slot.replacement is not None
     return not taken and slots.may_fork(slot)
 
 
 def leaving(slots: Slots, *reasons: Reason) -> int:
-    """How many workers that have been replaced, for one of these reasons, are still at their
-    jobs."""
+    """How many workers replaced for one of *reasons* have not exited yet."""
     return sum(child.reason in reasons for child in slots.worker_children())
 
 
 class Succession:
-    """The succession in *slot*, which begins at once.
+    """The replacement in *slot*; it begins at once.
 
     Args:
         generation: of the new child.
-        reason: why the old one leaves.
-        timeout: seconds that its jobs get to end.
+        reason: why the old one exits.
+        timeout: seconds that its jobs have to end.
 
     Attributes:
         error: why it failed.
@@ -58,28 +56,28 @@ class Succession:
 
     @property
     def new(self) -> Child | None:
-        """The new child; None until it is born."""
+        """The new child; None until it is forked."""
         return self._order.child
 
     def look(self) -> Outcome:
-        """Whether the new child can take over; it is the caller who lets it."""
+        """Whether the new child can take over; the caller then calls :meth:`take_over`."""
         self.error = self.error or self._order.error
         if self.error:
             return Outcome.FAILED
-        # It is to be born, boots, or was told from outside to leave again.
+        # It is not forked yet, boots, or was asked from outside to stop.
         if self.new is None or not self.new.serving:
             return Outcome.GOING_ON
         return Outcome.DONE
 
     def take_over(self) -> None:
-        """The new child is the slot's from now on, and the old one leaves."""
+        """Make the new child the slot's, and stop the old one."""
         old, self.slot.child, self.slot.replacement = self.slot.child, self.new, None
         self.slot.backoff.healthy()
         if old is not None:
             self._slots.stop(old, self._reason, time.monotonic() + self._timeout)
 
     def advance(self) -> Outcome:
-        """Let the new child take over if it can."""
+        """Let the new child take over if possible."""
         outcome = self.look()
         if outcome is Outcome.DONE:
             self.take_over()
@@ -93,6 +91,6 @@ class Succession:
             self.error = f"the new {child.role} {how}: {why}"
 
     def cancel(self) -> None:
-        """Give up: the new child is sent away, now or as soon as it is there."""
+        """Give up: stop the new child, now or as soon as it exists."""
         if not self.error:
             self._slots.dismiss(self._order, self._reason)

@@ -85,7 +85,7 @@ def test_a_missing_directory_is_named_with_the_uid(tmp_path: Path) -> None:
 
 def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with pytest.raises(PidfileError, match="everybody"):
+    with pytest.raises(PidfileError, match="world-writable"):
         Pidfile.lock(tmp_path / "jobd.pid")
     tmp_path.chmod(0o1777)
     Pidfile.lock(tmp_path / "jobd.pid").remove()
@@ -94,7 +94,7 @@ def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> N
 def test_a_file_that_everybody_may_write_to_is_refused(path: Path) -> None:
     path.touch()
     path.chmod(0o666)
-    with pytest.raises(PidfileError, match="everybody"):
+    with pytest.raises(PidfileError, match="world-writable"):
         Pidfile.lock(path)
 
 

@@ -98,7 +98,8 @@ SHORT = "echo LoadState=loaded; echo TimeoutStopUSec=5s"
 
 
 @pytest.mark.parametrize(
-    ("extends", "effect"), [(True, "will ask systemd for more time"), (False, "systemd will kill")]
+    ("extends", "effect"),
+    [(True, "will ask systemd for more time"), (False, "systemd will then kill")],
 )
 def test_the_warning_has_both_figures_and_says_what_to_do(
     said: Said, tmp_path: Path, extends: bool, effect: str
