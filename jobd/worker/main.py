@@ -23,6 +23,10 @@ from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import BUSY
 from jobd.runtime.log import log
+
+# A push imports this at its first need. A process that a job forks while another thread does would
+# wait for ever for that thread, which it does not have.
+from jobd.store import enqueue  # noqa: F401
 from jobd.store.connection import connect
 from jobd.store.inflight import InFlight
 from jobd.store.keys import Keys

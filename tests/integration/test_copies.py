@@ -17,7 +17,7 @@ from tests.support import processes
 from tests.support.daemon import Daemon, descriptors
 
 APP = """
-import asyncio, concurrent.futures, faulthandler, json, multiprocessing, os, signal, sys, time
+import asyncio, concurrent.futures, contextlib, faulthandler, json, multiprocessing, os, signal, sys, time
 from pathlib import Path
 from setproctitle import getproctitle
 import jobd
@@ -120,6 +120,17 @@ def pushes(number):
 @job(name="count")
 def count():
     pass
+
+@job(name="imports", retry=0)
+def imports():
+    before = set(sys.modules)
+    count.perform_async()
+    count.perform_in(60)
+    count.perform_bulk([[], []])
+    count.set(queue="other").perform_async()
+    with contextlib.suppress(jobd.ArgumentError):
+        count.set(retry_fro=60).perform_async()
+    write("imports", sorted(set(sys.modules) - before))
 
 @job(name="multi", retry=0)
 def multi(method):
@@ -260,6 +271,13 @@ def test_a_copy_can_push_whatever_the_other_threads_do(
     for _ in range(4):
         push(running, "pushes", 10)
     running.wait(lambda: redis.get("stat:processed") == b"84", 60, "all pushed jobs are done")
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)])
+def test_a_push_of_a_job_imports_nothing(daemon: StartDaemon, preload: tuple[str, ...]) -> None:
+    running = daemon(APP, "-c", "1", *preload, env={"PYTHONUNBUFFERED": "1"})
+    push(running, "imports")
+    assert content(running, "imports") == []
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])

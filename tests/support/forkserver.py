@@ -32,8 +32,8 @@ from tests.support import processes
 
 _PACKET = 1 << 18
 _PR_SET_PDEATHSIG = 1
-PROGRAMS = {"jobctl": "jobctl.cli", "jobd": "jobd.cli.main"}
-"""The modules whose function ``main`` the installed commands call."""
+PROGRAMS = {"jobctl": "jobctl.cli", "jobd": "jobd.__main__"}
+"""The modules that ``python -m`` would run; each has a function ``main``."""
 _PRELOADED = (
     *PROGRAMS.values(),
     "jobd.keeper.main",
@@ -180,7 +180,9 @@ def _serve(line: socket.socket) -> NoReturn:
                 os.close(descriptor)
             _become(tester, streams, directory, environment)
             sys.argv = [program, *arguments]
-            sys.exit(sys.modules[PROGRAMS[program]].main())
+            # What a job starts with multiprocessing looks at the main module.
+            main = sys.modules["__main__"] = sys.modules[PROGRAMS[program]]
+            sys.exit(main.main())
         os.waitpid(between, 0)
         line.send(os.read(reading, 32))
         for descriptor in (*streams, reading, writing):
