@@ -17,7 +17,8 @@ from tests.support import processes
 from tests.support.daemon import Daemon, descriptors
 
 APP = """
-import asyncio, concurrent.futures, contextlib, faulthandler, json, multiprocessing, os, signal, sys, time
+import asyncio, concurrent.futures, contextlib, faulthandler, json, multiprocessing, os, signal
+import sys, time
 from pathlib import Path
 from setproctitle import getproctitle
 import jobd
