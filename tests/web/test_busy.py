@@ -112,7 +112,7 @@ def test_lists_of_jobs_and_of_processes(site: Site, api: Api) -> None:
     assert set(shown(page) + shown(rest)) == {"Oldest", *(f"Job{n}" for n in range(150))}
     assert shown(site.get("/busy", process=TWO)) == ["Oldest"]
     processes = site.get("/busy", only="processes")
-    assert "150 / 150" in processes.text
+    assert "mail ×3, default 150 150 2.0 MB" in processes.text
     assert shown(processes) == []
     nested = site.get("/busy")
     assert "130 more jobs" in nested.text
@@ -260,3 +260,26 @@ def test_whatever_is_in_redis(site: Site, api: Api) -> None:
         assert len(page.html) < 200_000
     for start in ("-1", "x", "9" * 30):
         assert site.look("/busy", only="jobs", start=start).status in (200, 400)
+
+
+def test_processes_are_compared_by_any_column(site: Site, api: Api) -> None:
+    ruby = {"implementation": None, "version": "8.1.2", "started_at": time.time() - 9}
+    process(api, ONE, rss=1000, concurrency=9)
+    process(api, TWO, rss=9000, busy=3, info=ruby)
+    for sort, first in (
+        *(("process", ONE), ("memory", TWO), ("threads", ONE), ("busy", TWO), ("started", ONE)),
+        *(("version", TWO), ("queues", ONE), ("x", ONE)),
+    ):
+        page = site.get("/busy", only="processes", sort=sort)
+        assert next(text for text in page.links if text in (ONE, TWO)) == first, sort
+    assert page.links["Memory"] == "/busy?only=processes&sort=memory"
+    assert "Sidekiq 8.1.2" in page.text
+
+
+def test_a_running_job_has_its_id_and_links_at_its_tags(site: Site, api: Api) -> None:
+    process(api, ONE)
+    process(api, TWO)
+    run(api, ONE, job(1, "shop.Charge", tags=["vip"]), job(2, "shop.Mail"))
+    page = site.get("/busy")
+    assert f"{1:024x}" in page.text
+    assert shown(site.get(page.links["vip"])) == ["shop.Charge"]

@@ -342,3 +342,15 @@ def test_finds_are_in_no_order(site: Site, api: Api) -> None:
     page = site.get("/retries", q="order")
     assert "In no particular order" in page.text
     assert "Next first" not in page.links
+
+
+def test_a_tag_leads_to_the_jobs_that_have_it(page: str, site: Site, api: Api) -> None:
+    odd = ["vip customer", 'with "quotes"', "l" * 100]
+    fill(api, page, failed(1, tags=odd), failed(2, tags=["vip customer"]), failed(3, tags=["vip"]))
+    listed = site.get(f"/{page}")
+    found = site.get(listed.links["vip customer"])
+    assert sorted(numbers(found)) == [1, 2]
+    assert listed.links['with "quotes"'] == "", "no search can say it"
+    assert listed.links["l" * 39 + "…"] == ""
+    of_job = site.get("/job", set=SETS[page], key=next(k for k in listed.keys if k.endswith("1")))
+    assert sorted(numbers(site.get(of_job.links["vip customer"]))) == [1, 2]

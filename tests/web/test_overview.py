@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from starlette.testclient import TestClient
 
 import jobd
 from jobd.api import Api
-from jobd.web import Role
+from jobd.store.trouble import where
+from jobd.version import VERSION
+from jobd.web import Role, User, dashboard
 from jobd.web.views.render import TABS, Tab
 from tests.api.conftest import job, push
 from tests.web.site import Page, Site, as_role
@@ -142,3 +145,24 @@ def test_keys_are_explained_on_every_page(site: Site) -> None:
         (dialog,) = (given for tag, given in site.get(path).tags if tag == "dialog")
         assert dialog["id"] == "keys"
         assert "next and previous row" in site.get(path).text
+
+
+def test_every_page_says_which_redis_it_is(site: Site, api: Api, redis: redis_py.Redis) -> None:
+    api.redis.mset({api.keys.processed: 1_234_567, api.keys.failed: 89})
+    push(api, "default", job(1))
+    for path in ("/", "/audit", "/queue?name=default", "/find"):
+        text = site.get(path).text
+        assert "Processed 1,234,567 Failed 89" in text, path
+        assert f"Redis {api.info().version}" in text
+        assert f"at {where(redis)} , database 0, prefix {{app}}:" in text
+        assert f"jobd {VERSION}" in text
+    assert "Queues 1 " in site.get("/audit").text, "counters are there without JavaScript"
+
+
+def test_no_password_is_in_the_footer() -> None:
+    app = dashboard("redis://app:s3cret@127.0.0.1:1/7", login=lambda _: User("x", Role.VIEWER))
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.get("/audit")
+    assert answer.status_code == 503
+    assert "127.0.0.1:1</b>, database 7" in answer.text
+    assert "s3cret" not in answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -65,8 +66,8 @@ def test_a_pause_tells_who_does_not_obey_it(site: Site, api: Api) -> None:
     page = site.press(site.get("/queue", name="mail"), "Pause")
     assert "Queue mail is paused: no worker takes jobs from it." in page.text
     assert "Sidekiq" not in page.text
-    site.press(page, "Resume")
     process(api, TWO, info={"implementation": None})
+    site.press(page, "Resume")
     page = site.press(site.get("/queue", name="mail"), "Pause")
     assert "no worker of jobd takes jobs from it. A process of Sidekiq serves it, too" in page.text
     assert f"unless it is Sidekiq Pro: {TWO}." in page.text
@@ -259,3 +260,13 @@ def test_rates_from_what_was_seen_between_two_looks(api: Api) -> None:
     api.redis.rpush(api.keys.queue("default"), *(job(n) for n in range(10)))
     assert look(30.0)[:2] == (1.5, 2.0)
     assert look(31.0 + FORGOTTEN) == (None, None, None, None)
+
+
+def test_each_job_has_its_place(site: Site, api: Api) -> None:
+    push(api, "default", *(job(n, tags=["rare"] if n == 1200 else []) for n in range(1234)))
+    for query, first in (({}, 1), ({"start": 1225}, 1226), ({"order": "other"}, 1234)):
+        text = site.get("/queue", name="default", **query).text
+        assert re.findall(r" ([\d,]+) \d+ d \d+ h ago Ok", text)[0] == f"{first:,}"
+    page = site.get("/queue", name="default", q="tag:rare")
+    assert " 1,201 " in page.text
+    assert page.links["rare"] == "/queue?name=default&q=tag%3A%22rare%22"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import busy, confirm
 from jobd.web.views.confirm import Question
-from jobd.web.views.lists import number_of
+from jobd.web.views.lists import number_of, tag_url
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
 
@@ -48,6 +49,8 @@ def page(request: Request) -> Response:
     wanted = query.get("q", "")[:200]
     identity = query.get("process", "")
     start = number_of(query.get("start"))
+    sort = query.get("sort", "")
+    sort = sort if sort in busy.COLUMNS else "process"
     everything = busy.read(state)
     reading = busy.search(everything, wanted)
     context: dict[str, Any] = {}
@@ -55,7 +58,7 @@ def page(request: Request) -> Response:
         only, jobs = "jobs", busy.all_jobs(reading, identity, start)
         context = {"list": jobs, "progress": busy.progress(state, jobs)}
     elif only == "processes":
-        context = {"list": busy.all_processes(reading, start)}
+        context = {"list": busy.all_processes(reading, start, sort)}
     else:
         only = ""
         host = query.get("host", "")
@@ -80,7 +83,11 @@ def page(request: Request) -> Response:
             "q": wanted,
             "process": identity,
             "host": query.get("host", ""),
+            "sort": sort if only == "processes" else "",
         },
+        columns=busy.COLUMNS,
+        sort=sort,
+        tag_url=partial(tag_url, request, "work"),
         count=busy.WORKERS if not only else busy.PAGE,
         queues_of=busy.queues_of,
         **context,

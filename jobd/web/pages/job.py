@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from jobd.web.job_address import Place
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import confirm, jobview
 from jobd.web.views.confirm import Question
+from jobd.web.views.lists import tag_url
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
 from jobd.web.views.times import UNIT_NAMES, when_of
@@ -86,6 +88,7 @@ def page(request: Request) -> Response:
         retries=jobview.retries(job),
         others=jobview.others(job),
         lineage=jobview.lineage(job),
+        tag_url=partial(tag_url, request, place.set),
         progress=job.iterable_state(),
         units=UNIT_NAMES,
         queues=[one.name for one in queues if one.name != queue][:200],

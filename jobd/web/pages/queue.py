@@ -69,6 +69,7 @@ def queue(request: Request) -> Response:
         search_page="queue",
         search_fields=[field for field in FIELDS if field != "queue"],
         job_url=partial(job_url, request),
+        tag_url=partial(lists.tag_url, request, f"queue:{name}"),
     )
 
 

@@ -75,6 +75,7 @@ def page(request: Request, kind: Kind) -> Response:
         search_page=kind.page,
         search_fields=FIELDS,
         job_url=partial(job_url, request),
+        tag_url=partial(lists.tag_url, request, kind.set),
     )
 
 

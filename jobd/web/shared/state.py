@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats
+from jobd.errors import UnavailableError
+from jobd.store.trouble import where
 from jobd.web.shared.grouping import Grouping
 from jobd.web.shared.progress import Progress
 from jobd.web.shared.queue_rates import Flows
@@ -26,6 +29,9 @@ each of which costs a command or two, they are read less often."""
 
 OLDEST = 30.0
 """Seconds after which they are read again, however many they are."""
+
+VERSION = 60.0
+"""Seconds for which the version of Redis is not asked for again."""
 
 MOST_LOOKED_AT = 5_000
 """Queues, and processes, of which pages and totals know. Of more, any so many: whoever can push
@@ -60,6 +66,21 @@ class Live:
     latency: float
 
 
+class Server:
+    """Which Redis this is, for the footer of every page: two dashboards may look alike.
+
+    Attributes:
+        address, database, prefix: where the jobs are, without what is secret.
+        version: of Redis, as soon as it is known.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self.address = where(api.redis)
+        self.database = int(api.redis.get_connection_kwargs().get("db") or 0)
+        self.prefix = api.keys.prefix
+        self.version = ""
+
+
 @dataclass(slots=True)
 class State:
     """One dashboard: where its data is, and what it is called."""
@@ -75,6 +96,10 @@ class State:
         default_factory=lambda: {"retry": Grouping(), "dead": Grouping()}
     )
     progress: Progress = field(default_factory=Progress)
+    server: Server = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.server = Server(self.api)
 
     def changed(self) -> None:
         """Somebody has changed something, and wants to see it."""
@@ -88,6 +113,13 @@ class State:
         if not self.recent or self.recent[-1].at < counters.at:
             self.recent.append(counters)
         return counters
+
+    def look(self) -> None:
+        """Read what every page shows around its content, where that is not fresh. What cannot be
+        read stays as it was: the page itself says what is wrong."""
+        with suppress(UnavailableError):
+            self.counters()
+            self.server.version = self.snapshots.get("version", VERSION, self.info).version
 
     def queues(self) -> list[QueueSummary]:
         """The queues, at most :data:`MOST_LOOKED_AT` of them; :data:`SHARED` seconds old or, where

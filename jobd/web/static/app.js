@@ -34,6 +34,8 @@
   function take(stats) {
     live(true);
     show(stats);
+    const clock = document.querySelector("[data-clock]");
+    if (clock && stats.at) clock.textContent = `${new Date(stats.at * 1000).toISOString().slice(11, 19)} UTC`;
     turn += 1;
     document.dispatchEvent(new CustomEvent("jobd:stats", { detail: stats }));
     // Regions refresh at a slower pace; not while somebody chooses in them.

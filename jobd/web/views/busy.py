@@ -6,10 +6,12 @@ processes it is kept for longer: they tell news only every ten seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jobd.api import Api, IterableState, Page, Process, Work
+from jobd.text.translatable import Text
 from jobd.web.job_address import Place
 from jobd.web.shared.state import SHARED, State, lasts
 from jobd.web.views.present import clip
@@ -224,9 +226,37 @@ def all_jobs(reading: Reading, identity: str, start: int) -> Page[Running]:
     return Page(tuple(found[start : start + PAGE]), start, len(found))
 
 
-def all_processes(reading: Reading, start: int) -> Page[Process]:
-    """A page of the processes, by identity."""
-    return Page(reading.processes[start : start + PAGE], start, len(reading.processes))
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table of processes.
+
+    Attributes:
+        order: what it is sorted by.
+        is_number: the largest come first.
+    """
+
+    text: Text
+    order: Callable[[Process], Any]
+    is_number: bool = False
+
+
+COLUMNS = {
+    "process": Column(Text("Process"), lambda one: one.identity),
+    "version": Column(Text("Version"), lambda one: (one.is_jobd, one.version)),
+    "queues": Column(Text("Queues"), lambda one: one.queues),
+    "threads": Column(Text("Threads"), lambda one: one.concurrency, is_number=True),
+    "busy": Column(Text("Busy"), lambda one: one.busy, is_number=True),
+    "memory": Column(Text("Memory"), lambda one: one.rss, is_number=True),
+    "started": Column(Text("Started"), lambda one: one.started_at),
+}
+"""By what the address calls them."""
+
+
+def all_processes(reading: Reading, start: int, sort: str) -> Page[Process]:
+    """A page of the processes, by one of the columns."""
+    column = COLUMNS[sort]
+    found = sorted(reading.processes, key=column.order, reverse=column.is_number)
+    return Page(tuple(found[start : start + PAGE]), start, len(found))
 
 
 def progress(state: State, jobs: Iterable[Running]) -> Mapping[str, IterableState]:

@@ -13,9 +13,11 @@ from jobd.api import Page, Scan
 from jobd.api.reading import unsigned
 from jobd.text.translatable import Text
 from jobd.web.http_errors import Refusal
-from jobd.web.request import state_of
+from jobd.web.job_address import PAGES
+from jobd.web.request import state_of, url
 from jobd.web.views.present import clip
 from jobd.web.views.rows import Row
+from jobd.web.views.search import for_tag
 
 COUNTS = (25, 50, 100)
 """Entries that a page may have."""
@@ -129,6 +131,19 @@ def remembered(
 ) -> Page[Row]:
     """A page of a list as somebody else may have seen it just now."""
     return state_of(request).snapshots.get(("page", *key), FRESH, make)
+
+
+def tag_url(request: Request, name: str, tag: str) -> str:
+    """The address of the jobs of the set *name* that have that tag; empty where no search can say
+    which."""
+    if name == "work":
+        return url(request, "busy", q=tag)
+    kind, _, queue = name.partition(":")
+    if not (wanted := for_tag(tag)):
+        return ""
+    if kind == "queue":
+        return url(request, "queue", name=queue, q=wanted)
+    return url(request, PAGES[name], q=wanted)
 
 
 def chosen_keys(form: FormData) -> list[str]:

@@ -48,11 +48,12 @@ def short(value: float) -> str:
     """A number that fits anywhere.
 
     >>> short(999), short(12_345), short(1_234_567), short(-3_000_000_000)
-    ('999', '12.3k', '1.2M', '-3.0G')
+    ('999', '12.3K', '1.2M', '-3B')
     """
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e4, "K")):  # as scripts write it
         if abs(value) >= limit:
-            return f"{value / (1e3 if unit == 'k' else limit):.1f}{unit}"
+            rounded = round(value / (1e3 if unit == "K" else limit), 1)
+            return f"{rounded:g}{unit}"
     return number(value)
 
 
@@ -145,6 +146,14 @@ def moment(at: float | None, relative: bool = True) -> Markup:
     )
 
 
+def clock(at: float) -> str:
+    """
+    >>> clock(3723.5)
+    '01:02:03 UTC'
+    """
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%H:%M:%S UTC")
+
+
 def elapsed(at: float | None) -> Markup:
     """How long something has gone on that began at Unix time *at*; the browser keeps counting.
 
@@ -217,6 +226,7 @@ def target(name: str) -> Text:
 FILTERS: dict[str, Callable[..., object]] = {
     "ago": ago,
     "clip": clip,
+    "clock": clock,
     "dotted": dotted,
     "duration": duration,
     "elapsed": elapsed,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from jobd.api.roles import Role
 from jobd.text.translatable import Text
+from jobd.version import VERSION
 from jobd.web import language
 from jobd.web.access import session
 from jobd.web.access.users import User
@@ -93,6 +96,8 @@ def render(
     user: User | None = request.scope.get("jobd.user")
     state = state_of(request)
     spoken = language.of(request)
+    if user is not None and status < HTTPStatus.BAD_REQUEST:  # an error page waits for nothing
+        state.look()
     with language.speaking(spoken):
         text = _environment.get_template(template).render(
             request=request,
@@ -102,6 +107,10 @@ def render(
             language=spoken,
             tabs=TABS,
             here=context.pop("here", None) or _here(request),
+            counts=state.recent[-1] if state.recent else None,
+            server=state.server,
+            version=VERSION,
+            now=time.time(),
             logged_in=bool(session.user_name(request)),
             may=lambda role: user is not None and user.role >= role,
             url=lambda name, /, **query: url(request, name, **query),

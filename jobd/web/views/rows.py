@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from jobd.api import JobRecord, JobSet, Page, Queue, SortedEntry
@@ -31,6 +31,7 @@ class Row:
         name: of its class; empty if it is no job.
         args: arguments, or the text of what is no job.
         failures: how often it has failed.
+        position: in its queue, 1 for the one that runs next; None if it is not known.
     """
 
     place: Place
@@ -42,6 +43,7 @@ class Row:
     error: str
     message: str
     failures: int
+    position: int | None = None
 
     @property
     def key(self) -> str:
@@ -72,7 +74,8 @@ def of_entry(entry: SortedEntry) -> Row:
 def of_queued(job: JobRecord, before: int | None = None) -> Row:
     """A job of a queue, with *before* jobs that run before it if it does not know that itself."""
     before = job.before if before is None else before
-    return row_of(job, job_address.of_queued(job, before), job.enqueued_at or job.created_at)
+    row = row_of(job, job_address.of_queued(job, before), job.enqueued_at or job.created_at)
+    return replace(row, position=None if before is None else before + 1)
 
 
 def arguments(record: JobRecord) -> str:

@@ -89,6 +89,15 @@ def parse(text: str, group: str = "", error: str = "") -> Search:
     return Search(match, _all(tests) if tests else None)
 
 
+def for_tag(tag: str) -> str:
+    """The search for the jobs with that tag; empty if there is none, as for one that was cut.
+
+    >>> for_tag("order 7"), for_tag('"'), for_tag("a long ta…")
+    ('tag:"order 7"', '', '')
+    """
+    return "" if not tag or '"' in tag or tag.endswith("…") else f'tag:"{tag}"'
+
+
 def _all(tests: list[Test]) -> Test:
     return lambda job: all(test(job) for test in tests)
 
