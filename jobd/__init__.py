@@ -1,8 +1,8 @@
 """jobd: background jobs for Python, in the data format of Sidekiq.
 
-These are the names that applications use, :mod:`jobd.public`; everything else is the daemon. They
-are loaded when the first of them is asked for: the master, which imports no Redis client, and
-``jobd --help`` need none of them.
+It exports the public names of :mod:`jobd.public`; everything else belongs to the daemon. They are
+loaded on first access, because the master, which imports no Redis client, and ``jobd --help`` do
+not need them.
 """
 
 from importlib import import_module
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobd.public import *  # noqa: F403 - the same names, for type checkers
-else:  # one that they saw would take any name for one of ours
+else:  # a type checker that saw this __getattr__ would accept any name
 
     def __getattr__(name: str) -> object:
         if name.startswith("_") and name != "__all__":
-            raise AttributeError(name)  # nothing is loaded to find out that there is no __path__
+            raise AttributeError(name)  # a lookup of __path__ and the like loads nothing
         public = import_module("jobd.public")
         if name not in ("__all__", *public.__all__):
             raise AttributeError(f"module 'jobd' has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""Every exception that jobd raises on purpose, and the exit codes of its processes.
+"""The exceptions that jobd raises, and the exit codes of its processes.
 
-A message always says what was wrong, where, and what to do about it; the command line prints
-exactly that message and leaves with the exception's ``exit_code``.
+A message says what is wrong, where, and how to fix it; the command line prints that message and
+exits with the exception's ``exit_code``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Exit(IntEnum):
 
 
 class JobdError(Exception):
-    """Base of all errors below: ``except JobdError`` catches every one."""
+    """Base class of all errors of jobd."""
 
     exit_code: Exit = Exit.SOFTWARE
 
 
 class ConfigError(JobdError):
-    """A setting is missing, malformed or contradicts another."""
+    """A setting is missing, invalid or contradicts another."""
 
     exit_code = Exit.CONFIG
 
@@ -50,13 +50,13 @@ class PidfileError(JobdError):
 
 
 class UnavailableError(JobdError):
-    """Redis, or another service that jobd needs at start, does not answer."""
+    """Redis, or another service that jobd needs to start, does not respond."""
 
     exit_code = Exit.UNAVAILABLE
 
 
 class RefusedError(UnavailableError):
-    """Redis answers, and refuses: it is full, read-only, or the user has no permission."""
+    """Redis refuses a command: it is full, read-only, or the user lacks the permission."""
 
 
 class ThreadsError(JobdError):
@@ -66,17 +66,17 @@ class ThreadsError(JobdError):
 
 
 class ArgumentError(JobdError, ValueError):
-    """A push was refused: the arguments or options of the job are not acceptable."""
+    """A push was refused: the arguments or options of the job are invalid."""
 
     exit_code = Exit.USAGE
 
 
 class PayloadError(JobdError, ValueError):
-    """Bytes from Redis are not the payload of a job."""
+    """Bytes from Redis are not a job's payload."""
 
 
 class ConflictError(JobdError):
-    """What somebody wants does not go with what others have done meanwhile; nothing was changed."""
+    """The request conflicts with a concurrent change; nothing was changed."""
 
 
 class UnknownJobError(JobdError, LookupError):
@@ -84,13 +84,13 @@ class UnknownJobError(JobdError, LookupError):
 
 
 class NotRunError(JobdError, TypeError):
-    """What a function of the application returned is still to be run: it has done nothing yet."""
+    """A function returned a coroutine, generator or the like, so that its code was not run."""
 
 
 class JobTimeout(BaseException):
     """Raised inside a job that has run longer than its ``timeout``; it counts as a failure.
 
-    It is no ``Exception``, so that ``except Exception`` in a job does not swallow it.
+    Not an ``Exception``, so that ``except Exception`` in a job does not swallow it.
     """
 
     def __init__(self, text: str = "the job took longer than its timeout") -> None:
@@ -100,6 +100,6 @@ class JobTimeout(BaseException):
 class Shutdown(BaseException):
     """Raised inside a job that is still running at the stop deadline.
 
-    The job has been given back to Redis by then and will run again. It is no ``Exception``, so
-    that ``except Exception`` in a job does not swallow it; ``finally`` blocks run as usual.
+    By then the job has been returned to its queue and will run again. Not an ``Exception``, so that
+    ``except Exception`` in a job does not swallow it; ``finally`` blocks run as usual.
     """

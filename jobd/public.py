@@ -1,5 +1,5 @@
-"""The names that applications use. Importing this file imports what they need, so it is done when
-one of them is asked for."""
+"""The public names of jobd. Imported when the first of them is accessed, since this loads the Redis
+client."""
 
 from jobd.errors import (
     ArgumentError,

@@ -1,1 +1,1 @@
-"""Texts from and for people: what makes them safe to show, and what they may be called."""
+"""Text handling: escaping, truncation, masking of passwords, suggestions, translatable texts."""

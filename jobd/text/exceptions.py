@@ -1,4 +1,4 @@
-"""What an exception is and says. Its class is the application's code, and may itself raise."""
+"""Class name, message and traceback of an exception, even if the exception's own code raises."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ MAX_MESSAGE = 10_000
 """Characters of an exception's message that are kept."""
 
 MAX_CLASS = 500
-"""Characters of the name of its class."""
+"""Characters of its class's name that are kept."""
 
 
 def message_of(error: BaseException) -> str:
-    """What *error* says, as valid text of at most :data:`MAX_MESSAGE` characters."""
+    """The message of *error*, as valid text of at most :data:`MAX_MESSAGE` characters."""
     try:
-        text = str.__str__(str(error))  # which may be of a class of the application's own
-    except BaseException as second:  # noqa: BLE001 - the application's code, and it is broken
+        text = str.__str__(str(error))  # str(error) may return a subclass of str
+    except BaseException as second:  # noqa: BLE001 - broken code of the application
         text = f"(no message: {class_of(error)}.__str__ raised {class_of(second)})"
     return text[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
 def class_of(error: BaseException) -> str:
-    """
+    """The qualified name of the class of *error*.
+
     >>> class_of(KeyError()), class_of(PayloadError())
     ('KeyError', 'jobd.errors.PayloadError')
     """
-    # Neither the class nor its own class is asked: they may say anything, or raise.
+    # Bypasses the attributes of the class and its metaclass, which may raise or return anything.
     kind = type(error)
     module, name = _MODULE.__get__(kind), _QUALNAME.__get__(kind)
     if module != "builtins" and type(module) is str:
@@ -40,6 +41,6 @@ _TRACEBACK = BaseException.__dict__["__traceback__"]
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """Its traceback, also where its class has another idea of it."""
+    """The traceback of *error*, even if its class overrides ``__traceback__``."""
     found: TracebackType | None = _TRACEBACK.__get__(error)
     return found

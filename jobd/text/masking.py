@@ -1,8 +1,7 @@
-"""Passwords in URLs, wherever a text mentions them, replaced by ``***``.
+"""Masking of passwords in URLs anywhere in a text.
 
-The texts are anybody's and of any length, so every one is gone through once: no pattern here
-begins again where it has looked before. A URL that is one from its beginning to its end is better
-shown by :func:`jobd.settings.redis_url.redact`.
+The texts are untrusted and of any length, so the patterns must not backtrack: each text is scanned
+in linear time. For a string that is one whole URL, use :func:`jobd.settings.redis_url.redact`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def mask(text: str) -> str:
 
 
 def _without_userinfo(text: str, at: int) -> str:
-    """What is between the name and the last ``@`` before a space or quote counts as the password,
-    for it may hold anything else."""
+    """Mask everything between the user name and the last ``@`` before a space or quote: a password
+    may contain any other character."""
     parts, done = [], 0
     while at >= 0:
         found = _END.search(text, at)
@@ -48,11 +47,11 @@ def _without_userinfo(text: str, at: int) -> str:
 
 
 def _kept(text: str, start: int, last: int) -> int | None:
-    """Up to where a URL is shown whose ``://`` ends at *start* and whose last ``@`` is at *last*;
-    None if all of it is. A name ends with a colon and holds nothing that must be escaped."""
+    """The start of the masked part of a URL whose ``://`` ends at *start* and whose last ``@`` is
+    at *last*; None to mask nothing. A user name ends with a colon and needs no escaping."""
     scheme = text[max(0, start - 17) : start - 3]
     if scheme.lower().endswith("sentinel"):
-        return start  # there a password alone has been written, too
+        return start  # may be a password without a user name
     if named := _NAMED.match(text, start, last):
         return named.end()
     if ":" in text[start:last] or _REDIS.search(scheme) or _NAME_ALONE.match(text, start, last + 1):

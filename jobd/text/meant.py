@@ -1,4 +1,4 @@
-"""What ``-r`` (``require``) names, and is not there: what was probably meant."""
+"""Error messages with suggestions for a ``-r`` (``require``) that does not exist."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-_BEHIND = "behind a colon goes the name of a jobd.App, and nothing else"
+_BEHIND = "only the name of a jobd.App may follow a colon"
 _ELSEWHERE = "start jobd in the application's directory or set directory"
 
 
 def module(name: str, base: Path, missing: str) -> str:
-    """Why there is no module *name*, for which *missing*, that or one above it, was looked for."""
+    """Why module *name* was not found; *missing* is *name* or the parent that is missing."""
     there = f"there is no module {missing} in {base} or elsewhere on the import path"
     if "," in name or " " in name:
         flags = " ".join(f"-r {one}" for one in name.replace(",", " ").split())
@@ -33,7 +33,7 @@ def module(name: str, base: Path, missing: str) -> str:
 
 
 def file(name: str, base: Path, path: Path) -> str:
-    """Why there is no file *path*, which *name* stands for."""
+    """Why there is no file *path*, given as *name*."""
     if path.is_dir():
         return _directory(name)
     plain, _, rest = name.partition(":")
@@ -49,13 +49,13 @@ def file(name: str, base: Path, path: Path) -> str:
 
 def _directory(name: str) -> str:
     return (
-        f"{name} is a directory; give a module of it, -r {Path(name).name}.NAME, or a file, "
+        f"{name} is a directory; name a module in it, -r {Path(name).name}.NAME, or a file, "
         f"-r {name.rstrip('/')}/NAME.py"
     )
 
 
 def _modules(base: Path) -> list[str]:
-    """Names of the modules and packages that are directly in *base*."""
+    """Names of the modules and packages directly in *base*."""
     try:
         names = {one.name.removesuffix(".py") for one in base.iterdir()}
     except OSError:

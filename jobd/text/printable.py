@@ -1,10 +1,10 @@
-"""Text on its way out of the process: always valid, bounded, and harmless to whoever reads it.
+"""Sanitizing of text that leaves the process: valid UTF-8, of bounded length, safe to display.
 
-What jobs, threads, errors and other programs say may be anything: a file name that is not UTF-8 (a
-lone surrogate, which no encoder takes), thirty megabytes, an escape sequence for a terminal, a line
-break with a forged line behind it, or an object whose ``__str__`` raises. None of that may end a
-process, lose a message or reach a terminal, so whatever is sent, logged or printed goes through
-here.
+Text from jobs, threads, errors and other programs may be a file name that is not UTF-8 (a lone
+surrogate, which no encoder accepts), thirty megabytes long, a terminal escape sequence, a line
+break followed by a forged line, or an object whose ``__str__`` raises. None of that may end a
+process, lose a message or reach a terminal, so everything that is sent, logged or printed passes
+through these functions.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import msgspec
 from jobd.errors import JobTimeout, Shutdown
 
 INTERRUPTIONS = (JobTimeout, Shutdown)
-"""Raised from outside in a thread that runs a job, wherever it is: never to be swallowed."""
+"""Raised asynchronously in a thread that runs a job; never to be swallowed."""
 
-# Controls, marks that change the direction of text, separators of lines other than "\n", invisible
-# marks and tags, and surrogates, which are halves of characters.
+# Control characters, bidirectional marks, line separators other than "\n", invisible marks and
+# tags, and surrogates.
 _HARMFUL = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
@@ -39,7 +39,7 @@ _json = msgspec.json.Encoder(enc_hook=lambda value: text_of(value)).encode
 
 
 def valid(text: str) -> str:
-    """*text* as a plain ``str`` that UTF-8 can hold.
+    """*text* as a plain ``str`` that UTF-8 can encode.
 
     >>> valid("caf\\udce9"), valid("café")
     ('caf\\\\udce9', 'café')
@@ -51,24 +51,24 @@ def valid(text: str) -> str:
 
 
 def text_of(value: object, most: int = _MOST, render: Callable[[Any], str] = str) -> str:
-    """*value* as valid text, :func:`cut` after *most* characters, whatever its own ``__str__`` (or
-    ``__repr__``, by *render*) does."""
+    """*value* as valid text, :func:`cut` after *most* characters, even if its ``__str__`` (or
+    ``__repr__``, by *render*) raises."""
     try:
         return valid(cut(render(value), most))
     except INTERRUPTIONS:
         raise
-    except BaseException as error:  # noqa: BLE001 - the application's code, and it is broken
+    except BaseException as error:  # noqa: BLE001 - broken code of the application
         return f"<{kind_of(value)} whose {render.__name__}() raises {kind_of(error)}>"
 
 
 def kind_of(value: object) -> str:
-    """The name of the class of *value*, whatever its metaclass says."""
+    """The name of the class of *value*, ignoring its metaclass."""
     return valid(cut(type.__dict__["__name__"].__get__(type(value)), _LEAST))
 
 
 def name_of(thread: Thread, most: int) -> str:
-    """The name of *thread* as valid text of at most *most* characters, before a note of its length;
-    a class of the application's may have made anything of ``name``."""
+    """The name of *thread* as valid text, :func:`cut` after *most* characters; a subclass may
+    override ``name``."""
     return text_of(thread, most, _name)
 
 
@@ -77,9 +77,9 @@ def _name(thread: Thread) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """*text*, or if it is longer than *most* characters its beginning and a note of its length.
+    """*text*, truncated to *most* characters with a note of its length if it is longer.
 
-    No password is cut in two: a URL that reaches over the cut is kept without what might be one.
+    Never splits a password: a URL at the cut is truncated before a possible password.
 
     >>> cut("abcdef", 3), cut("at redis://me:secret@db:6379", 19)
     ('abc… 6 characters in all', 'at redis://***… 28 characters in all')
@@ -100,19 +100,18 @@ def shortened(text: str, most: int) -> str:
 
 
 def cut_end(beginning: str) -> str:
-    """*beginning*, which is all that is left of a text, without a part of a password at its end."""
-    # From behind: from the front it would look for the end again behind each space.
+    """*beginning*, the start of a truncated text, without a partial password at its end."""
+    # Searches backwards: a forward search would restart after each space.
     unbroken = _UNBROKEN.match(beginning[::-1])
     at = beginning.find("://", len(beginning) - (unbroken.end() if unbroken else 0))
     return beginning if at < 0 else f"{beginning[: at + 3]}***"
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    """*text* as it may be shown to a person: what would control a terminal, hide something or turn
-    it round is escaped.
+    """*text* made safe to display: control, invisible and bidirectional characters are escaped.
 
     Args:
-        lines: it is laid out, so that line breaks and tabs stay.
+        lines: keep line breaks and tabs.
 
     >>> shown("a\\nb\\x1b[31m\\x9b\\u202e")
     'a\\\\nb\\\\x1b[31m\\\\x9b\\\\u202e'
@@ -124,8 +123,8 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 
 def paragraph(text: str) -> str:
-    """*text* for a person, every line but the first indented, so that none can pass for another
-    message.
+    """*text* made safe to display, with every line but the first indented so that none can pass for
+    another message.
 
     >>> paragraph("failed:\\njobctl: done")
     'failed:\\n  jobctl: done'
@@ -135,27 +134,27 @@ def paragraph(text: str) -> str:
 
 
 def any_text_prints() -> None:
-    """Have the standard streams take text that their encoding does not know, escaped."""
+    """Make the standard streams escape characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def harmless(value: Any) -> Any:
-    """What has been read as JSON, each text in it fit for one line on a terminal."""
+    """Decoded JSON with each string in it passed through :func:`shown`."""
     return _each(value, shown)
 
 
 def harmless_json(raw: bytes) -> bytes:
-    """The same JSON, ``\\uXXXX`` in place of what :func:`shown` escapes."""
+    """The same JSON, with ``\\uXXXX`` in place of what :func:`shown` escapes."""
     if raw.isascii() and b"\x7f" not in raw:
-        return raw  # the encoder has escaped the other controls
+        return raw  # the encoder has escaped the other control characters
     return _IN_BLOCK.sub(_json_escaped, raw.decode()).encode()
 
 
 def encode(value: object, most: int | None = None) -> bytes:
-    """*value*, a message of ours, as JSON of at most *most* bytes: texts in it are made valid, and
-    the long ones cut, for they come from anywhere.
+    """*value*, a message of jobd, as JSON of at most *most* bytes: strings in it are made valid,
+    and long ones truncated.
 
     >>> encode({"type": "failed", "reason": "no caf\\udce9.csv"})
     b'{"type":"failed","reason":"no caf\\\\\\\\udce9.csv"}'
@@ -176,7 +175,7 @@ def _part(most: int, text: str) -> str:
 
 
 def _each(value: object, change: Callable[[str], str]) -> object:
-    """A copy of *value*, as JSON knows it, with every text in it changed."""
+    """A copy of *value* in JSON types, with *change* applied to every string."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):

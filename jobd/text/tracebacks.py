@@ -1,7 +1,7 @@
-"""A traceback as text, of bounded length and in bounded time.
+"""Formatting of tracebacks in bounded length and time.
 
-An exception may bring thirty megabytes of message, thousands of causes, or the stack of a
-recursion. What helps is its own message and where it was raised, which come last; they are kept.
+An exception may have a message of thirty megabytes, thousands of causes, or the stack of a
+recursion. The end is kept: the exception's own message and the innermost frames.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from traceback import StackSummary, TracebackException, walk_tb
 from jobd.text.printable import INTERRUPTIONS, cut, kind_of, text_of, valid
 
 FRAMES = 200
-"""Of one exception; the innermost are kept."""
+"""Most frames shown per exception; the innermost are kept."""
 
 _EXCEPTIONS = 50
-"""Causes, contexts and members of groups with all of which an exception is shown."""
+"""Most causes, contexts and members of groups for the full format."""
 
 _CAUSES = 10
-"""Shown of one that has more."""
+"""Causes shown of an exception that has more."""
 
 
 def formatted(error: BaseException, most: int) -> str:
-    """The traceback of *error* in at most about *most* characters, whatever its own code does."""
+    """The traceback of *error* in about *most* characters at most, even if its own code raises."""
     try:
         if _related(error) <= _EXCEPTIONS:
             shown = TracebackException(
@@ -32,12 +32,12 @@ def formatted(error: BaseException, most: int) -> str:
         return _newest(_briefly(error), most)
     except INTERRUPTIONS:
         raise
-    except BaseException as second:  # noqa: BLE001 - the application's code, and it is broken
+    except BaseException as second:  # noqa: BLE001 - broken code of the application
         return f"{kind_of(error)} (its traceback cannot be shown: {kind_of(second)})"
 
 
 def _newest(parts: Iterable[str], most: int) -> str:
-    """The last of *parts*, and how much has been left out before them."""
+    """The last of *parts* that fit, after a note of how much was omitted."""
     kept: list[str] = []
     room = most
     every = [valid(cut(part.rstrip("\n"), most // 4)) for part in parts]
@@ -45,12 +45,12 @@ def _newest(parts: Iterable[str], most: int) -> str:
         room -= len(every[-1]) + 1
         kept.append(every.pop())
     if every:
-        kept.append(f"… {sum(map(len, every)):,} characters before this are left out")
+        kept.append(f"… {sum(map(len, every)):,} earlier characters omitted")
     return "\n".join(reversed(kept))
 
 
 def _related(error: BaseException) -> int:
-    """How many exceptions would be shown with *error*; of very many, some are not counted."""
+    """How many exceptions the full format shows for *error*; stops counting above the limit."""
     waiting, seen = [error], {id(error)}
     while waiting and len(seen) <= _EXCEPTIONS:
         one = waiting.pop()
@@ -72,7 +72,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _briefly(error: BaseException) -> Iterator[str]:
-    yield f"(of more than {_EXCEPTIONS} exceptions, the last)"
+    yield f"(only the last of more than {_EXCEPTIONS} exceptions)"
     for one in reversed(list(_causes(error))):
         yield "Traceback (most recent call last):"
         yield from StackSummary.extract(walk_tb(one.__traceback__), limit=-FRAMES).format()

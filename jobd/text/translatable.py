@@ -1,8 +1,8 @@
-"""Texts for people that can still be translated where they are shown.
+"""Texts that are translated when they are displayed.
 
-What the data API says about a job, and why the dashboard refuses something, is made where nobody
-knows yet who will read it: it is kept for several readers, or goes to a program instead. Such a
-text is in English, and knows what it was made of.
+The data API's texts about a job, and the dashboard's refusals, are created before the reader's
+language is known: they are shared between readers, or go to a program. Such a text is in English
+and keeps its message id and values.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Self
 
 
 class Text(str):
-    """A text in English; for programs an ordinary ``str``.
+    """An English text that can be translated later; otherwise an ordinary ``str``.
 
-    ``str(text)``, and copies (``copy``, ``pickle``, :func:`dataclasses.asdict`), are plain. The
-    encoders of msgspec take plain strings only.
+    ``str(text)`` and copies (``copy``, ``pickle``, :func:`dataclasses.asdict`) are plain strings.
+    The encoders of msgspec accept plain strings only.
 
     Args:
-        msgid: the whole sentence, with a ``%(name)s`` for each of *values*; literally, for the
-            translators' catalogue is made from the source.
-        values: what stands there; a Text among them is translated with the rest. Without any,
-            *msgid* stays as it is.
+        msgid: the whole sentence, with a ``%(name)s`` for each of *values*; must be a literal,
+            because the translation catalogue is extracted from the source.
+        values: the values to insert; a Text among them is translated, too. Without values, *msgid*
+            is used unchanged.
 
     Example:
         >>> text = Text("Queue %(queue)s is paused.", queue="mail")
@@ -39,7 +39,7 @@ class Text(str):
 
     @classmethod
     def counted(cls, one: str, many: str, count: int, /, **values: object) -> Self:
-        """The text for a number of things, which is ``%(count)s`` in it.
+        """A text with singular and plural; the number is ``%(count)s`` in it.
 
         >>> Text.counted("%(count)s job", "%(count)s jobs", 2000)
         '2,000 jobs'

@@ -1,1 +1,1 @@
-"""Sidekiq's bytes: payloads, options, arguments and numbers. No I/O."""
+"""Sidekiq's data format: payloads, options, arguments and numbers. No I/O."""

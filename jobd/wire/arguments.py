@@ -1,7 +1,7 @@
-"""Which Python values JSON carries unharmed, and how to say so when one is not among them.
+"""Validation of job arguments: only values that survive a round trip through JSON are accepted.
 
-msgspec would quietly write a set as a list, bytes as base64 and NaN as null; the job would then
-get something else than was pushed. jobd refuses such values at the push.
+msgspec would silently write a set as a list, bytes as base64 and NaN as null, and the job would
+receive a different value than was pushed. jobd refuses such values at the push.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jobd.wire.pushed import LISTS, TEXTS, Jid
 from jobd.wire.ruby_json import LARGE, SMALL
 
 MAX_DEPTH = 97
-"""Nesting of one argument: Ruby's parser stops at 100, of which ``{``, ``[`` and one are used."""
+"""Nesting of one argument: Ruby's parser stops at 100, and the payload itself takes three."""
 
-_HUGE = 10**4300  # beyond it Python itself refuses to read or write decimal digits
+_HUGE = 10**4300  # Python's own limit for converting integers to and from decimal
 
 _ADVICE = {
     "set": "pass a list",
     "frozenset": "pass a list",
-    "tuple": "pass a list, which is what the job would get",
+    "tuple": "pass a list, which is what the job would receive",
     "bytes": "pass text, for example base64",
     "bytearray": "pass text, for example base64",
     "datetime": "pass .isoformat() or .timestamp()",
@@ -37,19 +37,19 @@ _ADVICE = {
 def check_arguments(
     args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] | None = None
 ) -> bool:
-    """Refuse arguments that would not come back from JSON as they went in.
+    """Refuse arguments that JSON would change.
 
-    Allowed are exactly ``str``, ``int``, finite ``float``, ``bool``, ``None``, ``list`` and
-    ``dict`` with ``str`` keys, no subclasses, at any depth up to :data:`MAX_DEPTH`.
+    Accepts ``str``, ``int``, finite ``float``, ``bool``, ``None``, ``list`` and ``dict`` with
+    ``str`` keys, but no subclasses of them, nested up to :data:`MAX_DEPTH`.
 
     Args:
-        names: names of the positional parameters, for the message; ``args[2]`` and so on without.
+        names: names of the positional parameters, for messages; without them, ``args[2]`` is used.
 
     Returns:
-        Whether a number is among them that :func:`jobd.wire.ruby_json.as_ruby` has to spell.
+        Whether a float needs :func:`jobd.wire.ruby_json.as_ruby`.
 
     Raises:
-        ArgumentError: names the argument and the place inside it.
+        ArgumentError: names the argument and the place in it.
 
     Example:
         >>> check_arguments([[{"when": {1}}]], {}, ["items"])
@@ -77,15 +77,15 @@ carry; pass a list
 
 
 def name_of(index: int, names: Sequence[str] | None) -> str:
-    """What messages call a positional argument."""
+    """The name of a positional argument in messages."""
     return names[index] if names and index < len(names) else f"args[{index}]"
 
 
 def refuse_foreign(what: str, value: object) -> bool:
-    """Raise ArgumentError if JSON cannot carry *value*, which messages call *what*.
+    """Raise ArgumentError if JSON cannot carry *value*; messages call it *what*.
 
     Returns:
-        As :func:`check_arguments`.
+        The same as :func:`check_arguments`.
     """
     fault = _fault(value, MAX_DEPTH)
     if fault and fault is not _SPELLING:
@@ -93,15 +93,12 @@ def refuse_foreign(what: str, value: object) -> bool:
     return fault is _SPELLING
 
 
-# No fault: everything is right, but a float needs the spelling of Ruby.
+# Not a fault: the value is valid, but a float needs Ruby's notation.
 _SPELLING = ("", "")
 
 
 def _fault(value: Any, depth: int) -> tuple[str, str] | None:
-    """The first place in *value* that JSON cannot carry, and what is wrong there.
-
-    None if there is no such place, or _SPELLING.
-    """
+    """The first place in *value* that JSON cannot carry, and why; _SPELLING; or None."""
     kind = type(value)
     if kind is str:
         return None if value.isascii() or _is_text(value) else ("", _LONE_SURROGATE)
@@ -141,7 +138,7 @@ def _fault(value: Any, depth: int) -> tuple[str, str] | None:
     return verdict
 
 
-_LONE_SURROGATE = "holds half of a surrogate pair, which is no text"
+_LONE_SURROGATE = "holds a lone surrogate, which is not valid text"
 
 
 def _is_text(value: str) -> bool:

@@ -1,7 +1,7 @@
-"""What a job is called in messages and logs: its class and its jid, read from its payload.
+"""The name of a job in messages and logs: its class and jid, read from its payload.
 
-For all that knows a job only by its bytes: the master, which has them on the scoreboard, the keeper
-and the workers. A payload that cannot be read has no name, and is never an error here.
+For code that has only the bytes of a job: the master (from the scoreboard), the keeper and the
+workers. An unreadable payload has no name; it is not an error here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobd.text.masking import mask
 from jobd.text.printable import cut, text_of
 
 MOST = 5
-"""Jobs that one message names."""
+"""Most jobs that a message names."""
 
 _LONGEST_CLASS = 200
 _LONGEST_JID = 100
@@ -38,7 +38,8 @@ _decode_given = msgspec.json.Decoder(_Given).decode
 
 
 class JobName(NamedTuple):
-    """
+    """Class and jid of a job.
+
     >>> str(JobName("shop.welcome", "3bbf57e932d07d6bd20b5270"))
     'shop.welcome 3bbf57e932d07d6bd20b5270'
     """
@@ -51,7 +52,7 @@ class JobName(NamedTuple):
 
 
 def job_name(payload: bytes) -> JobName | None:
-    """The name of the job in *payload*; None if it cannot be read.
+    """The name of the job in *payload*; None if the payload cannot be read.
 
     >>> job_name(b'{"args":[1],"class":"shop.welcome","jid":"3bbf"}')
     JobName(class_='shop.welcome', jid='3bbf')
@@ -65,16 +66,16 @@ def job_name(payload: bytes) -> JobName | None:
 
 
 def log_fields(payload: bytes) -> dict[str, str]:
-    """Fields of a log line about the job in *payload* that is written outside of it."""
+    """Log fields that identify the job in *payload*, for lines logged outside the job."""
     name = job_name(payload)
     return {} if name is None else {"class": name.class_, "jid": name.jid}
 
 
 def listed(names: Sequence[object], total: int = 0) -> str:
-    """Jobs, or what else has a name, in one line.
+    """The names of jobs, or of anything else, in one line.
 
     Args:
-        total: how many there are, if *names* are not all of them.
+        total: their number, if *names* does not hold all of them.
 
     >>> listed([JobName("mail", "1"), None]), listed([JobName("mail", "1")], 7), listed([])
     ('mail 1, an unknown job', 'mail 1 and 6 more', '')
@@ -85,14 +86,14 @@ def listed(names: Sequence[object], total: int = 0) -> str:
 
 
 def brief(payload: bytes) -> bytes:
-    """A payload with the name of this one and nothing else; empty if it has none."""
+    """A payload that holds only the class and jid of *payload*; empty if it cannot be read."""
     name = job_name(payload)
     return b"" if name is None else msgspec.json.encode({"class": name.class_, "jid": name.jid})
 
 
 def shown_arguments(payload: bytes) -> str:
-    """The arguments of the job in *payload*, for a person who looks at what runs: bounded, without
-    passwords of URLs, and nothing of what is encrypted."""
+    """The arguments of the job in *payload* for display: truncated, with passwords of URLs masked
+    and encrypted arguments left out."""
     try:
         given = _decode_given(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The options of a job: payload fields that its author chooses, and what they may hold."""
+"""The options of a job: the payload fields that its author sets, and their validation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jobd.wire.pushed import TEXTS
 DEFAULT_QUEUE = "default"
 
 DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": DEFAULT_QUEUE}
-"""Options of a job that gives none, and of every push by name."""
+"""Default options of a job, and of every push by name."""
 
 MAX_SECONDS = 1_000_000_000
-"""A longer time is a point in time by mistake."""
+"""Limit for durations; a larger number is a timestamp given by mistake."""
 
 CALL_FIELDS = frozenset(
     {
@@ -28,10 +28,10 @@ CALL_FIELDS = frozenset(
         *("failed_at", "retried_at", "retry_count", "crashes", "recovered_from"),
     }
 )
-"""Fields that belong to one call or its history, hence no options."""
+"""Fields of one call or its history, which are not options."""
 
 EXTRA = "extra"
-"""What holds the fields that jobd does not know: those of the application and of middleware."""
+"""Option that holds fields unknown to jobd: those of the application and of middleware."""
 
 _ELSEWHERE = {
     "name": "it is how the job is registered; give it to @job or to the class",
@@ -42,7 +42,7 @@ _ELSEWHERE = {
     "spread": "perform_bulk takes it; with Client.push_bulk it is called spread_interval",
     "spread_interval": "Client.push_bulk takes it",
 }
-"""Names that are given in another place, and what to say where they are not."""
+"""Names that belong elsewhere, with the hint to show."""
 
 _WRONG_WORDS = {
     **dict.fromkeys(("retries", "max_retries", "max_attempts"), "retry"),
@@ -52,27 +52,28 @@ _WRONG_WORDS = {
     "queue_name": "queue",
     "spread": "spread_interval",  # of an item only: it is called spread elsewhere
 }
-"""What people write who think of another tool, beside mere slips."""
+"""Names from other tools, and jobd's names for them."""
 
 _WHEN = frozenset({"countdown", "eta", "delay", "wait", "wait_until", "run_at"})
-"""What other tools call the time of a push. Refused by name too: such a job would run at once."""
+"""Other tools' names for the time of a job. Also refused in a push by name: the job would run at
+once."""
 
 _LACKING = {
-    "priority": "a job has no priority, but its queue may have",
-    **dict.fromkeys(("expires", "expires_in", "ttl"), "a job that waits does not expire"),
-    **dict.fromkeys(("cron", "crontab", "every"), "there are no periodic jobs"),
-    **dict.fromkeys(("unique", "unique_for", "lock"), "there are no unique jobs"),
-    "rate_limit": "there are no rate limits",
-    "depends_on": "a job does not wait for another one",
+    "priority": "jobs have no priority, but queues can",
+    **dict.fromkeys(("expires", "expires_in", "ttl"), "waiting jobs do not expire"),
+    **dict.fromkeys(("cron", "crontab", "every"), "periodic jobs are not supported"),
+    **dict.fromkeys(("unique", "unique_for", "lock"), "unique jobs are not supported"),
+    "rate_limit": "rate limits are not supported",
+    "depends_on": "dependencies between jobs are not supported",
     **dict.fromkeys(("ignore_result", "store_result", "result_ttl"), "results are not kept"),
 }
-"""Options of other tools for what jobd does not do. Ruby's gems take some of them as fields."""
+"""Options of other tools for features that jobd lacks. Some Ruby gems use them as fields."""
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
 
 def check_queue(name: object) -> str:
-    """*name* if it is a queue's name, else ArgumentError."""
+    """*name*, if it is a valid queue name; raises ArgumentError otherwise."""
     if type(name) is not str or not name:
         raise ArgumentError(f"queue must be a non-empty string, not {name!r}")
     if not QUEUE_NAME.fullmatch(name):
@@ -84,10 +85,10 @@ def check_queue(name: object) -> str:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that no worker could follow.
+    """Refuse invalid options.
 
     Raises:
-        ArgumentError: names the option, what it holds and what it may hold.
+        ArgumentError: names the option, its value and what is allowed.
     """
     for key, value in options.items():
         if type(key) is not str:
@@ -104,11 +105,11 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 def _check_count(key: str, value: object) -> None:
     if type(value) is not bool and not (type(value) is int and value >= 0):
-        raise ArgumentError(f"{key} must be True, False or a number from 0 up, not {value!r}")
+        raise ArgumentError(f"{key} must be True, False or a number of at least 0, not {value!r}")
 
 
 def _check_retry(key: str, value: object) -> None:
-    if value is not None:  # Sidekiq writes null where a class leaves it open
+    if value is not None:  # Sidekiq writes null if the class does not set it
         _check_count(key, value)
 
 
@@ -125,7 +126,7 @@ def _check_queue_option(key: str, value: object) -> None:
 
 
 def check_seconds(key: str, value: object) -> float:
-    """*value* if it is a length of time, else ArgumentError."""
+    """*value*, if it is a valid duration; raises ArgumentError otherwise."""
     if (type(value) is int or type(value) is float) and 0 < value <= MAX_SECONDS:
         return value
     raise ArgumentError(
@@ -151,20 +152,20 @@ _OPTION_RULES = {
 
 
 KNOWN = CALL_FIELDS | _OPTION_RULES.keys()
-"""The fields of a payload that are not the application's own."""
+"""The payload fields that jobd knows."""
 
 OPTIONS = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
-"""Names of the options of a job, but for its ``name``."""
+"""Names of the options of a job, except ``name``."""
 _ITEM = (*OPTIONS, "class", "args", "kwargs", "spread_interval")
-"""What people may have meant, in a call and in a push by name. The shorter ones of an item are not
-among them: they are like too many names."""
+"""Names to suggest in a push by name, without the shorter fields of an item, which resemble too
+many names."""
 
 
 def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """*given* over *options*, in their wire forms; None means not given.
+    """*options* updated with *given*, in the form of the payload; None means not given.
 
     Raises:
-        ArgumentError: an option holds what it may not hold, or there is none of that name.
+        ArgumentError: an option is unknown or has an invalid value.
     """
     new = {key: value for key, value in given.items() if value is not None}
     extra = _extra(new.pop(EXTRA, {}))
@@ -185,12 +186,12 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def opened(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload fields that a push by name gives: those of its ``extra`` beside the others.
+    """The payload fields of a push by name, with those of ``extra`` at the top level.
 
-    A field that jobd does not know passes, as in Sidekiq, unless it looks like a slip.
+    As in Sidekiq, unknown fields are accepted, unless the name looks like a typing error.
 
     Raises:
-        ArgumentError: one of them does, or belongs into another place.
+        ArgumentError: a name looks like a typing error, or belongs elsewhere.
     """
     fields = dict(item)
     extra = _extra(fields.pop(EXTRA, {}))
@@ -223,10 +224,10 @@ def _unknown(name: str, close: str | None) -> str:
         return f"{name!r} cannot be given here: {_ELSEWHERE[name]}"
     if name in _WHEN:
         return (
-            f"{name!r} is not an option: perform_in and perform_at say when a job is due; with "
-            "Client.push, the field 'at' of the item does"
+            f"{name!r} is not an option: use perform_in or perform_at to set when a job is due, or "
+            "with Client.push the field 'at' of the item"
         )
     guess = "." if close is None else f"; did you mean {close!r}?"
     if name in _LACKING:
-        guess = f": {_LACKING[name]}; docs/limits.md says what to do instead."
+        guess = f": {_LACKING[name]}; see docs/limits.md for alternatives."
     return f"{name!r} is not an option{guess} A field of your own goes into {EXTRA}={{...}}"

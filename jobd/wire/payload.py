@@ -1,10 +1,10 @@
-"""The payload: the JSON object that stands for one job in Redis.
+"""The payload: the JSON object that represents a job in Redis.
 
-The only module that knows the payload's fields, their order and their rules, so that a Ruby
-Sidekiq and jobd can read each other's jobs. How it changes on its way is in transitions.py.
+This module defines the payload's fields, their order and their rules, so that Sidekiq (Ruby) and
+jobd can read each other's jobs. Changes of a payload are in transitions.py.
 
-Times are float seconds since the epoch, always written with a fraction: new Sidekiqs read an
-integer as milliseconds.
+Times are float seconds since the epoch, always written with a fraction: newer versions of Sidekiq
+read an integer as milliseconds.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Work(msgspec.Struct, gc=False):
-    """What running a job needs of its payload, decoded straight from the bytes.
+    """The fields of a payload that are needed to run the job.
 
-    ``retry`` is ``UNSET`` where the payload does not say, which is not the same as ``null``.
+    ``retry`` is ``UNSET`` if the payload does not have it, which differs from ``null``.
     """
 
     class_: str = msgspec.field(name="class")
@@ -50,7 +50,7 @@ class Work(msgspec.Struct, gc=False):
 
 
 class _Loose(msgspec.Struct, gc=False):
-    """The same of what other programs write: Sidekiq itself looks at none of these types."""
+    """The same fields with any types, for payloads of other programs; Sidekiq checks no types."""
 
     class_: str = msgspec.field(name="class")
     args: Any = None
@@ -81,7 +81,7 @@ def create(
     jid: str,
     now: float,
 ) -> Payload:
-    """The payload of a call of a registered job.
+    """The payload for a call of a registered job.
 
     Example:
         >>> create("Add", [1, 2], {}, {"retry": True, "queue": "low"}, jid="ab", now=1.0)
@@ -96,7 +96,7 @@ def create(
 
 
 def complete(item: Mapping[str, Any], options: Mapping[str, Any], *, now: float) -> Payload:
-    """The payload of a push by name: *item* as given over *options*, with an id and a time."""
+    """The payload of a push by name: *options* updated with *item*, with an id and a time."""
     payload: Payload = {**options, **item}
     if not payload.get("kwargs", True):
         del payload["kwargs"]
@@ -108,7 +108,7 @@ def complete(item: Mapping[str, Any], options: Mapping[str, Any], *, now: float)
 
 
 def stamp(payload: Payload, now: float) -> None:
-    """Note the time of the push to a queue; scheduled payloads have none."""
+    """Set the time of the push to a queue; scheduled payloads have none."""
     payload["enqueued_at"] = now
 
 
@@ -116,10 +116,10 @@ def stamp(payload: Payload, now: float) -> None:
 
 
 def fields(item: Mapping[str, Any]) -> Payload:
-    """What a push by name says, as fields of a payload.
+    """The payload fields of a push by name.
 
     Raises:
-        ArgumentError: as :func:`validate`; or a field is misspelt.
+        ArgumentError: see :func:`validate`; or a field is misspelt.
     """
     if isinstance(item, Mapping):
         try:
@@ -131,10 +131,10 @@ def fields(item: Mapping[str, Any]) -> Payload:
 
 
 def validate(item: Mapping[str, Any]) -> None:
-    """Refuse what a push may not contain.
+    """Refuse an invalid push.
 
     Raises:
-        ArgumentError: names the field and what it may hold.
+        ArgumentError: names the field and what is allowed.
     """
     if not isinstance(item, Mapping):
         raise ArgumentError(f"a push needs a dict with 'class' and 'args', not {repr(item)[:100]}")
@@ -144,7 +144,7 @@ def validate(item: Mapping[str, Any]) -> None:
         )
     name, args, kwargs = item["class"], item["args"], item.get("kwargs", {})
     if type(name) is not str or not name:
-        advice = "; it pushes itself: perform_async" if hasattr(name, "perform_async") else ""
+        advice = "; use its perform_async" if hasattr(name, "perform_async") else ""
         raise ArgumentError(f"'class' must be the name of a job, not {name!r}{advice}")
     if type(args) not in LISTS:
         raise ArgumentError(f"'args' of {name} must be a list, not {type(args).__name__}")
@@ -168,29 +168,31 @@ def _is_time(value: object) -> bool:
 
 
 def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | None = None) -> bytes:
-    """The bytes for Redis: compact JSON in raw UTF-8, as Ruby would write them.
+    """The bytes for Redis: compact JSON in UTF-8 without escapes, as Ruby writes it.
 
     Args:
-        limit: most bytes allowed (``max_payload``); None for no limit.
+        limit: maximum size in bytes (``max_payload``); None for no limit.
         names: names of the positional parameters, for the message.
 
     Raises:
-        ArgumentError: something in it is no JSON, or it is larger than *limit*.
+        ArgumentError: a value is not valid JSON, or the payload is larger than *limit*.
     """
     try:
         raw = to_json(payload)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"the payload of {payload.get('class')} is no JSON: {error}") from error
+        raise ArgumentError(
+            f"the payload of {payload.get('class')} is not valid JSON: {error}"
+        ) from error
     if limit is not None and len(raw) > limit:
         raise ArgumentError(_too_large(payload, len(raw), limit, names))
     return raw
 
 
 def encode_again(payload: Payload) -> bytes:
-    """The bytes of a payload that has been in Redis before, whoever wrote it.
+    """The bytes of a payload that was read from Redis, in Ruby's notation.
 
     Raises:
-        ArgumentError: something in it is no JSON.
+        ArgumentError: a value is not valid JSON.
     """
     try:
         spelled = as_ruby(payload)
@@ -205,7 +207,7 @@ def _too_large(payload: Payload, size: int, limit: int, names: Sequence[str] | N
     largest = max(sizes, key=lambda name: sizes[name], default="")
     where = f"; its largest argument, {largest}, takes {sizes[largest]:,}" if largest else ""
     return (
-        f"the payload of {payload['class']} has {size:,} bytes, but max_payload allows {limit:,}"
+        f"the payload of {payload['class']} has {size:,} bytes, but max_payload is {limit:,}"
         f"{where}. Store the data elsewhere and pass a reference to it"
     )
 
@@ -223,10 +225,11 @@ def decode(raw: bytes) -> Payload:
 
 
 def parse(raw: bytes) -> Work:
-    """What running the job needs.
+    """The fields that are needed to run the job.
 
     Raises:
-        PayloadError: *raw* is no JSON object, its class is no text, or its kwargs are no object.
+        PayloadError: *raw* is not a JSON object, its class is not a string, or its kwargs are not
+            an object.
     """
     try:
         return _decode_work(raw)
@@ -237,10 +240,10 @@ def parse(raw: bytes) -> Work:
 
 
 def _parse_loose(raw: bytes) -> Work:
-    """A job that has something else where text or a list belongs, as Sidekiq would run it.
+    """Parse a payload with unexpected types the way Sidekiq does.
 
-    Null is absent, a single argument needs no list, and an object is the list of its pairs: what
-    ``perform(*args)`` makes of them in Ruby. A jid may be anything; here it is its JSON.
+    Null counts as absent, a single argument as a list of one, and an object as the list of its
+    pairs, as ``perform(*args)`` treats them in Ruby. A jid that is not a string becomes its JSON.
     """
     try:
         loose = _decode_loose(raw)

@@ -1,7 +1,7 @@
-"""What a push returns where an event loop runs: the same, and ``await`` does it no harm.
+"""Return values of a push under a running event loop: job ids that can also be awaited.
 
-A push is a plain call, and blocks. In a coroutine people write ``await`` before it by habit; the
-job would be pushed, and then a TypeError would have them push it again.
+A push is an ordinary blocking call. In a coroutine it is easily called with ``await``; without
+these classes the job would be pushed, and the TypeError would suggest to push it again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Generator
 from typing import Any
 
 _warned = False
-"""Whether this process has been told."""
+"""Whether this process has warned already."""
 
 
 class Jid(str):
-    """The id of a job; awaited, the plain text that it is."""
+    """The id of a job; awaiting it returns the plain string."""
 
     __slots__ = ()
 
@@ -31,7 +31,7 @@ class Jid(str):
 
 
 class Jids(list[str | None]):
-    """The ids of many jobs; awaited, the plain list that they are."""
+    """The ids of many jobs; awaiting them returns the plain list."""
 
     __slots__ = ()
 
@@ -46,21 +46,21 @@ class Jids(list[str | None]):
 
 TEXTS = (str, Jid)
 LISTS = (list, Jids)
-"""What our checks take for text and for a list: these two come back from JSON as they went in."""
+"""The types that checks accept as text and as a list: both survive a round trip through JSON."""
 
 
 def answer(jid: str) -> str:
-    """*jid* for the caller of a push."""
+    """*jid*, awaitable if an event loop is running."""
     return Jid(jid) if _in_loop() else jid
 
 
 def answers(jids: list[str | None]) -> list[str | None]:
-    """*jids* for the caller of a push of many."""
+    """*jids*, awaitable if an event loop is running."""
     return Jids(jids) if _in_loop() else jids
 
 
 def _in_loop() -> bool:
-    # Who has not imported it has no loop, and shall not pay for it.
+    # A process that has not imported asyncio has no loop, and should not pay for the import.
     asyncio = sys.modules.get("asyncio.events")
     return asyncio is not None and asyncio._get_running_loop() is not None
 
@@ -71,11 +71,11 @@ def _warn() -> None:
         return
     _warned = True
     text = (
-        "a push is no coroutine: it has blocked the event loop until Redis had the job. Leave out "
-        "await, or call it by asyncio.to_thread"
+        "a push is not a coroutine: it blocked the event loop until Redis had the job. Omit await, "
+        "or call it with asyncio.to_thread"
     )
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     except RuntimeWarning:
-        # Warnings are errors here; an error would hide that the job is pushed.
+        # Warnings are errors here, but an error would hide that the job was pushed.
         logging.getLogger("jobd").warning(text)

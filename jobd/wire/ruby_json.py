@@ -1,8 +1,8 @@
-"""Floats as Ruby writes them.
+"""Floats in Ruby's notation.
 
-Sidekiq's dashboard finds a member of a set by its bytes, and rewrites a payload before it looks for
-it. So the bytes must be those that Ruby's json writes from version 2.15 on: ``1e+15`` and
-``0.000001``, where the JSON encoder writes ``1000000000000000.0`` and ``1e-6``.
+Sidekiq's dashboard finds a member of a set by its bytes, and re-encodes the payload before the
+lookup. So the bytes must match those of Ruby's json 2.15 and later: ``1e+15`` and ``0.000001``,
+where msgspec writes ``1000000000000000.0`` and ``1e-6``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 
 SMALL, LARGE = 1e-5, 1e15
-"""Both writers agree on zero, and on magnitudes from *SMALL* to just below *LARGE*."""
+"""Both encoders agree on zero, and on magnitudes from *SMALL* to just below *LARGE*."""
 
 _EXACT = Context(prec=20, Emin=-400, Emax=400, clamp=0, traps=[])
-"""Not that of the thread, which belongs to the application."""
+"""Used instead of the thread's context, which belongs to the application."""
 
 _LEAST_PLAIN = -9
-"""Power of ten of the smallest numbers that are written without one."""
+"""Exponent of the smallest numbers that Ruby writes without an exponent."""
 
 
 def as_ruby(value: Any) -> Any:
-    """*value*, plain JSON, with such floats as the encoder would write otherwise as ready bytes.
+    """*value*, in JSON types, with floats that msgspec writes differently replaced by raw bytes.
 
     Example:
         >>> msgspec.json.encode(as_ruby([1e16, {"n": 0.000001}, 1.5]))

@@ -1,7 +1,7 @@
-"""How a payload changes on its way: put into a queue, failed, recovered, moved, edited.
+"""Changes of a payload: enqueued, failed, recovered, moved, edited.
 
-What is not to be changed keeps its very bytes, whoever has written it: Sidekiq's dashboard would
-not find a job again whose numbers are spelled otherwise.
+Unchanged values keep their exact bytes: Sidekiq's dashboard cannot find a job whose numbers are
+written differently.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from jobd.wire.payload import Payload, decode, encode, new_jid, reason_of, to_js
 from jobd.wire.ruby_json import as_ruby
 
 MAX_LINE = 1000
-"""Characters of a line of a backtrace that are kept."""
+"""Characters of a backtrace line that are kept."""
 
 _decode_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def rewritten(raw: bytes, payload: Payload) -> bytes:
-    """The bytes of *payload*, in which each value that is as it was in *raw* keeps its bytes.
+    """The bytes of *payload*; values unchanged since *raw* keep their bytes.
 
     Raises:
         PayloadError: *raw* is not a JSON object.
-        ArgumentError: something in *payload* is no JSON.
+        ArgumentError: a value in *payload* is not valid JSON.
     """
     before = decode(raw)
     try:
-        if encode(before) == raw:  # in our own spelling; this is the short way to the same bytes
+        if encode(before) == raw:  # written by jobd: a faster way to the same bytes
             known = before.get
             return encode({k: v if known(k) == v else as_ruby(v) for k, v in payload.items()})
     except RecursionError as error:
@@ -46,7 +46,7 @@ def rewritten(raw: bytes, payload: Payload) -> bytes:
 
 
 def _kept(before: Any, value: Any) -> Any:
-    """*value* for the encoder: its bytes *before*, if they say the same."""
+    """*value* for the encoder: its bytes *before*, if they decode to the same value."""
     try:
         if before is not None and to_json(msgspec.json.decode(before)) == to_json(value):
             return before
@@ -63,9 +63,9 @@ def _raw_fields(raw: bytes) -> dict[str, Any]:
 
 
 def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
-    """A scheduled or failed job's payload as it goes (back) to its queue.
+    """The payload of a scheduled or failed job that is moved to its queue.
 
-    Every value but ``enqueued_at`` keeps its bytes.
+    All values except ``enqueued_at`` keep their bytes.
 
     Returns:
         The queue's name, and the new bytes.
@@ -76,7 +76,7 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
     fields = _raw_fields(raw)
     queue = _field(fields, "queue", DEFAULT_QUEUE)
     if type(queue) is int:
-        queue = str(queue)  # as in Ruby, where the name of a key is text in any case
+        queue = str(queue)  # as in Ruby, where it becomes part of the key's name
     if type(queue) is not str or not queue:
         raise PayloadError(f"the queue of a job must be a non-empty string, not {queue!r}")
     fields["enqueued_at"] = now
@@ -84,7 +84,7 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
 
 
 def with_queue(raw: bytes, queue: str) -> bytes:
-    """The payload of a job that goes to another queue; what is no job stays as it is."""
+    """The payload of a job that is moved to another queue; other bytes are unchanged."""
     try:
         fields = _raw_fields(raw)
     except PayloadError:
@@ -95,7 +95,7 @@ def with_queue(raw: bytes, queue: str) -> bytes:
 def with_retry_by_hand(
     raw: bytes, now: float, changes: Mapping[str, Any] | None = None
 ) -> tuple[str, bytes]:
-    """The payload of a job that somebody puts back into its queue: that uses up no retry.
+    """The payload of a job that a user moves back to its queue: this does not count as a retry.
 
     Args:
         changes: fields to replace, as for a push by name.
@@ -105,14 +105,14 @@ def with_retry_by_hand(
 
     Raises:
         PayloadError: *raw* is not a JSON object, or its queue is not a string.
-        ArgumentError: a change is not acceptable.
+        ArgumentError: a change is invalid.
     """
     fields = _raw_fields(raw)
     count = _field(fields, "retry_count", None)
     if type(count) is int:
         fields["retry_count"] = count - 1
     if changes:
-        # A field that it has already is not misspelt.
+        # A field that the payload already has is not misspelt.
         new = opened({key: value for key, value in changes.items() if key not in fields})
         new |= {key: value for key, value in changes.items() if key in fields}
         validate({"class": "the job", "args": [], **new})
@@ -124,14 +124,14 @@ def with_retry_by_hand(
 def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:
     """The payload of a job that was running when its process died.
 
-    Every value but ``crashes`` and ``recovered_from`` keeps its bytes.
+    All values except ``crashes`` and ``recovered_from`` keep their bytes.
 
     Args:
-        cause: how the process died, for people.
+        cause: how the process died, as text for display.
         owner: the identity of the dead process.
 
     Returns:
-        How many processes have died on this job, and the new bytes.
+        How many processes have died while running this job, and the new bytes.
     """
     fields = _raw_fields(raw)
     before = _field(fields, "crashes", 0)
@@ -158,9 +158,9 @@ def with_failure(
     """The payload of a job that has just failed; see :func:`rewritten`.
 
     Args:
-        queue: where it was fetched from; its ``retry_queue`` goes first.
+        queue: the queue it was fetched from; its ``retry_queue`` takes precedence.
         now: seconds since the epoch.
-        backtrace: the lines to keep, outermost call last; None keeps none.
+        backtrace: the lines to keep, outermost call last; None for none.
 
     Raises:
         PayloadError: *raw* is not a JSON object.
@@ -181,12 +181,12 @@ def with_failure(
 
 
 NOT_A_JOB = "NotAJob"
-"""The class of the payload that is put around JSON that is not an object. Nothing runs it."""
+"""Class of the payload that wraps JSON that is not an object. It is never run."""
 
 
 def as_object(raw: bytes, *, queue: str, now: float) -> bytes:
-    """*raw* for the dead set: JSON that is not an object becomes the argument of one, for Sidekiq's
-    page of the dead cannot show it. What is not JSON at all it can."""
+    """*raw* for the dead set: JSON that is not an object is wrapped in a payload, because Sidekiq's
+    page of dead jobs cannot show it. Bytes that are not JSON it can show."""
     try:
         if type(msgspec.json.decode(raw)) is dict:
             return raw
@@ -197,17 +197,17 @@ def as_object(raw: bytes, *, queue: str, now: float) -> bytes:
 
 
 def noted(raw: bytes, *, error: JobdError, queue: str, now: float) -> bytes:
-    """The bytes for the dead set with an *error* of ours; as they are where there is no place for
-    one, for whatever reason: a job that cannot be read must be kept all the same."""
+    """The bytes for the dead set, with jobd's *error* added; unchanged if that fails for any
+    reason, because an unreadable job must be kept, too."""
     try:
         raw = as_object(raw, queue=queue, now=now)
         failed = with_failure(raw, error=error, queue=queue, now=now, backtrace=None)
         return rewritten(raw, failed)
-    except Exception:  # noqa: BLE001 - whatever is odd about it, or without memory
+    except Exception:  # noqa: BLE001 - any defect of the payload, or out of memory
         return raw
 
 
 def pack_backtrace(lines: Iterable[str]) -> str:
-    """Base64 of the deflated JSON array of *lines*, as dashboards read it."""
+    """Base64 of the deflated JSON array of *lines*, the format that dashboards read."""
     clean = [cut(line, MAX_LINE).encode(errors="replace").decode() for line in lines]
     return base64.b64encode(zlib.compress(to_json(clean))).decode("ascii")

@@ -118,7 +118,7 @@ def test_refused_items_leave_no_trace(client: Client, redis: redis_py.Redis) -> 
         ({"class": "A", "args": [{1}]}, r"A: argument args\[0\] is of type set"),
         ({"class": "A", "args": [], "queue": "a b"}, "queue 'a b'"),
         ({"class": "A", "args": [], "kwargs": {"x": b""}}, "A: argument x is of type bytes"),
-        ({"class": "A", "args": ["x" * 2_000_000]}, "max_payload allows 1,048,576"),
+        ({"class": "A", "args": ["x" * 2_000_000]}, "max_payload is 1,048,576"),
     ):
         with pytest.raises(ArgumentError, match=message):
             client.push(item)

@@ -192,8 +192,8 @@ def test_the_same_code_may_be_imported_again() -> None:
     [
         ({"queue": "a b"}, "test_bad_options.<locals>.f: queue: queue 'a b' cannot be shown"),
         ({"queue": ""}, "queue must be a non-empty string"),
-        ({"retry": -1}, "retry must be True, False or a number from 0 up, not -1"),
-        ({"retry": 1.5}, "retry must be True, False or a number from 0 up, not 1.5"),
+        ({"retry": -1}, "retry must be True, False or a number of at least 0, not -1"),
+        ({"retry": 1.5}, "retry must be True, False or a number of at least 0, not 1.5"),
         ({"tags": "mail"}, "tags must be a list of strings, not 'mail'"),
         ({"retry_for": 0}, "retry_for must be a number of seconds above 0"),
         ({"retry_for": timedelta(days=20_000)}, "up to 1,000,000,000"),
@@ -292,11 +292,11 @@ def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.
 @pytest.mark.parametrize(
     ("name", "why"),
     {
-        "priority": "a job has no priority, but its queue may have",
-        "expires": "a job that waits does not expire",
-        "cron": "there are no periodic jobs",
-        "lock": "there are no unique jobs",
-        "rate_limit": "there are no rate limits",
+        "priority": "jobs have no priority, but queues can",
+        "expires": "waiting jobs do not expire",
+        "cron": "periodic jobs are not supported",
+        "lock": "unique jobs are not supported",
+        "rate_limit": "rate limits are not supported",
         "result_ttl": "results are not kept",
     }.items(),
 )
@@ -307,7 +307,7 @@ def test_options_for_what_jobd_does_not_do(name: str, why: str) -> None:
     ):
         with pytest.raises(ArgumentError) as refused:
             place()
-        assert f"'{name}' is not an option: {why}; docs/limits.md says" in str(refused.value)
+        assert f"'{name}' is not an option: {why}; see docs/limits.md" in str(refused.value)
         assert "A field of your own goes into extra=" in str(refused.value)
 
 
@@ -566,7 +566,7 @@ def test_what_is_registered_instead(unknown: str, instead: str) -> None:
 def test_an_item_with_the_job_instead_of_its_name() -> None:
     for what in (add, Resize):
         with pytest.raises(
-            ArgumentError, match=r"the name of a job, not .*; it pushes itself: perf"
+            ArgumentError, match=r"the name of a job, not .*; use its perform_async"
         ):
             default.client.push({"class": what, "args": []})
 

@@ -95,8 +95,8 @@ def test_accepts_plain_values(value: Any) -> None:
         ({1: 2}, "argument items has the key 1, but JSON has only strings as keys"),
         ([{"x": {None: 2}}], "argument items[0].x has the key None"),
         (Colour.RED, "argument items is of type Colour, which would come back as a plain str"),
-        ("\ud800", "argument items holds half of a surrogate pair"),
-        ({"\ud800": 1}, "argument items has a key that holds half of a surrogate pair"),
+        ("\ud800", "argument items holds a lone surrogate"),
+        ({"\ud800": 1}, "argument items has a key that holds a lone surrogate"),
         (object(), "is of type object, which JSON cannot carry; pass an id"),
     ],
 )

@@ -224,7 +224,7 @@ def test_too_large_names_the_largest_argument() -> None:
     with pytest.raises(ArgumentError) as refused:
         payload.encode(made, 1_048_576, ["first", "text"])
     assert "has 2,000,0" in str(refused.value)
-    assert "max_payload allows 1,048,576" in str(refused.value)
+    assert "max_payload is 1,048,576" in str(refused.value)
     assert "its largest argument, text, takes 2,000,002" in str(refused.value)
     with pytest.raises(ArgumentError, match=r"largest argument, args\[1\]"):
         payload.encode(made, 1_048_576)
@@ -233,7 +233,7 @@ def test_too_large_names_the_largest_argument() -> None:
 
 @pytest.mark.parametrize("value", [object(), "\ud800"])
 def test_encode_refuses_what_is_no_json(value: Any) -> None:
-    with pytest.raises(ArgumentError, match="the payload of A is no JSON"):
+    with pytest.raises(ArgumentError, match="the payload of A is not valid JSON"):
         payload.encode({"class": "A", "field": value})
 
 
