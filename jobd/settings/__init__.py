@@ -1,1 +1,1 @@
-"""Settings: what there are, where they come from, and what they may be."""
+"""Settings of jobd: definitions, sources, validation."""

@@ -1,4 +1,4 @@
-"""Every setting of jobd, in one frozen object. Where their values come from: load.py."""
+"""The settings of the daemon, in one frozen object. load.py reads their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobd.settings.schema import (
 
 __all__ = ["DEFAULT_PIDFILE", "SETTINGS", "Config", "QueueSpec", "fixed_changes"]
 
-#: Where the pidfile is when no setting says otherwise.
+#: Path of the pidfile if none is set.
 DEFAULT_PIDFILE = "/run/jobd/jobd.pid"
 
 QueueMode = Literal["strict", "weighted", "random"]
@@ -28,7 +28,7 @@ QueueMode = Literal["strict", "weighted", "random"]
 class Config:
     """The settings of one daemon.
 
-    Built directly (``Config(workers=2)``) it is taken as it is; ``sources.load`` validates.
+    The constructor (``Config(workers=2)``) does not validate; :func:`jobd.settings.load.load` does.
 
     Example:
         >>> Config(queues=(QueueSpec("high", 3), QueueSpec("low", 1))).queue_mode
@@ -45,14 +45,14 @@ class Config:
     )
     queues: tuple[QueueSpec, ...] = setting(
         (QueueSpec("default"),),
-        "Queue to serve, with its weight if the queues are to share.",
+        "Queue to serve, with an optional weight.",
         "-q",
         "--queue",
         metavar="NAME[,WEIGHT]",
     )
     concurrency: int = setting(
         10,
-        "Jobs that each worker process runs at the same time.",
+        "Jobs that each worker process runs concurrently.",
         "-c",
         "--concurrency",
         unit="threads",
@@ -70,7 +70,7 @@ class Config:
     )
     timeout: float = setting(
         8.0,
-        "Time that running jobs get to finish at a stop; then they go back to their queues.",
+        "Time for running jobs to finish at a stop, before they are returned to their queues.",
         "-t",
         "--timeout",
         unit="seconds",
@@ -95,27 +95,27 @@ class Config:
     )
     user: str = setting(
         "",
-        "User to work as, when root starts the daemon. Empty: the user that starts it.",
+        "User to run as, if the daemon is started by root. Empty: the user that starts it.",
         metavar="NAME|UID",
         fixed=True,
     )
     group: str = setting(
         "",
-        "Group to work as. Empty: the user's own.",
+        "Group to run as. Empty: the user's own.",
         metavar="NAME|GID",
         fixed=True,
     )
     log_level: str = setting(
         "info",
-        "Least level that is logged.",
+        "Lowest level that is logged.",
         choices=("debug", "info", "warning", "error"),
     )
     log_format: str = setting(
-        "console", "Lines for people, or one JSON object a line.", choices=("console", "json")
+        "console", "Readable lines, or one JSON object per line.", choices=("console", "json")
     )
     log_max_value: int = setting(
         65_536,
-        "Longest value, message or traceback that is logged whole; four times that for a record.",
+        "Maximum length of a logged value, message or traceback; four times that for a record.",
         unit="characters",
         minimum=1000,
         maximum=16_777_216,
@@ -130,12 +130,12 @@ class Config:
     )
     prefix: str = setting(
         "",
-        "Put before every key in Redis. Empty, to share queues with a Ruby application.",
+        "Prefix of all keys in Redis. Leave it empty to share queues with a Ruby application.",
         fixed=True,
     )
     environment: str = setting(
         "development",
-        "Name of the environment; selects [environments.NAME] of the file.",
+        "Name of the environment; selects [environments.NAME] in the file.",
         "-e",
         "--environment",
         env=("JOBD_ENV",),
@@ -144,43 +144,43 @@ class Config:
     )
     directory: str = setting(
         "",
-        "Directory to work in; the application is imported from it. Empty: where jobd is started.",
+        "Working directory; the application is imported from it. Empty: where jobd is started.",
         path=True,
         metavar="DIR",
         fixed=True,
     )
     start_timeout: float = setting(
-        60.0, "Limit for the daemon to become ready.", unit="seconds", minimum=1, maximum=86400
+        60.0, "Time limit for the daemon to become ready.", unit="seconds", minimum=1, maximum=86400
     )
     boot_timeout: float = setting(
         60.0,
-        "Limit for one worker to load the application and become ready.",
+        "Time limit for a worker to load the application and become ready.",
         unit="seconds",
         minimum=1,
         maximum=86400,
     )
     preload: bool = setting(
         False,
-        "Import the application once, and fork all workers from there, so that they share memory.",
+        "Import the application once and fork all workers from that process, to share memory.",
         fixed=True,
     )
     reload_timeout: float = setting(
         3600.0,
-        "Time that running jobs get to finish in workers that are replaced.",
+        "Time for running jobs to finish in workers that are replaced.",
         unit="seconds",
         minimum=0,
         maximum=604_800,
     )
     max_extra: int = setting(
         0,
-        "Replaced workers that may be finishing their jobs at a time. 0: any number.",
+        "Maximum number of replaced workers that are still finishing their jobs. 0: no limit.",
         unit="processes",
         minimum=0,
         maximum=256,
     )
     worker_timeout: float = setting(
         60.0,
-        "Time after which a process whose main thread does not run is dumped and killed. 0: never.",
+        "Time after which a process whose main thread hangs is dumped and killed. 0: never.",
         unit="seconds",
         minimum=0,
         maximum=86400,
@@ -188,14 +188,14 @@ class Config:
     )
     job_kill_grace: float = setting(
         30.0,
-        "Time after which a job that ignores its own timeout has its worker replaced. 0: never.",
+        "Time after which the worker of a job that ignores its own timeout is replaced. 0: never.",
         unit="seconds",
         minimum=0,
         maximum=86400,
     )
     max_jobs: int = setting(
         0,
-        "Jobs after which a worker is replaced, ±20 % at random. 0: no limit.",
+        "Number of jobs after which a worker is replaced, ±20 % at random. 0: no limit.",
         unit="jobs",
         minimum=0,
     )
@@ -219,35 +219,35 @@ class Config:
     )
     exit_on_crash_loop: bool = setting(
         False,
-        "End the daemon when its processes crash again and again, instead of trying on.",
+        "Exit if the daemon's processes crash repeatedly, instead of restarting them further.",
     )
     metrics: bool = setting(
         True,
-        "Count the executions of each job and how long they take, for the dashboard.",
+        "Record the number and duration of each job's executions, for the dashboard.",
     )
     max_retries: int = setting(
         25,
-        "Retries of a failing job whose own options give no number.",
+        "Number of retries of a failing job, unless its own options set one.",
         unit="retries",
         minimum=0,
         maximum=1000,
     )
     dead_max_jobs: int = setting(
-        10_000, "Most jobs that the dead set keeps.", unit="jobs", minimum=1
+        10_000, "Maximum number of jobs in the dead set.", unit="jobs", minimum=1
     )
     dead_timeout: float = setting(
-        15_552_000.0, "Longest time that the dead set keeps a job.", unit="seconds", minimum=1
+        15_552_000.0, "Maximum time that a job stays in the dead set.", unit="seconds", minimum=1
     )
     max_payload: int = setting(
         1_048_576,
-        "Largest job that can be pushed, as JSON.",
+        "Maximum size of a job that is pushed, as JSON.",
         unit="bytes",
         minimum=1024,
         maximum=536_870_912,
     )
     poll_interval: float = setting(
         1.0,
-        "Time between two looks for retries and scheduled jobs that have become due.",
+        "Interval between checks for retries and scheduled jobs that are due.",
         unit="seconds",
         minimum=0.05,
         maximum=3600,
@@ -255,7 +255,7 @@ class Config:
     tag: str = setting("", "Text that dashboards show beside this daemon.")
     labels: tuple[str, ...] = setting(
         (),
-        "Word that dashboards show with this daemon's processes.",
+        "Label that dashboards show with this daemon's processes.",
         "--label",
         check=no_spaces,
         metavar="WORD",
@@ -263,10 +263,10 @@ class Config:
 
     @property
     def queue_mode(self) -> QueueMode:
-        """How the queues are tried.
+        """The order in which queues are tried.
 
-        ``strict``: always in their order (no weights). ``random``: all weights are 1.
-        ``weighted``: otherwise; a queue without a weight then counts as 1.
+        ``strict``: always as configured (no weights). ``random``: all weights are 1.
+        ``weighted``: otherwise; a queue without a weight has weight 1.
         """
         weights = {queue.weight for queue in self.queues}
         if weights <= {0}:
@@ -274,7 +274,7 @@ class Config:
         return "random" if weights == {1} else "weighted"
 
     def redacted(self) -> Config:
-        """A copy that may be shown: the Redis password is masked."""
+        """A copy that is safe to show: the Redis password is masked."""
         return replace(self, redis=redis_url.redact(self.redis))
 
     def __repr__(self) -> str:
@@ -291,7 +291,7 @@ _FIXED = tuple(one.name for one in SETTINGS if one.fixed)
 
 
 def fixed_changes(before: Config, after: Config) -> list[str]:
-    """Names of the settings that differ and must not, while a daemon runs.
+    """Names of the settings that differ but cannot change while the daemon runs.
 
     >>> fixed_changes(Config(timeout=8.0, prefix="a:"), Config(timeout=9.0, prefix="b:"))
     ['prefix']

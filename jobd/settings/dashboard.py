@@ -1,5 +1,5 @@
-"""The settings of ``jobd web``: the section ``[web]`` of the configuration file, or variables; some
-also have a flag. Who may log in has none: everybody on the machine sees command lines."""
+"""The settings of ``jobd web``: section ``[web]`` of the configuration file, environment variables
+and, for some, flags. Secrets have no flag: all users of a machine can see command lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from jobd.settings.schema import Invalid, Setting, describe, not_empty, setting, show
 
 LEAST_SECRET = 16
-"""Characters of the secret."""
+"""Minimum length of the secret."""
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
@@ -45,11 +45,11 @@ def _proxy(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
-    """What the dashboard needs to know beside where Redis is."""
+    """The settings of the dashboard, except those of Redis."""
 
     bind: str = setting(
         "127.0.0.1",
-        "Address to listen on. Anything but a loopback address needs users or tokens.",
+        "Address to listen on. Addresses other than loopback require users or tokens.",
         "-b",
         "--bind",
         env=("JOBD_WEB_BIND",),
@@ -67,14 +67,14 @@ class WebConfig:
     )
     path: str = setting(
         "",
-        "Path under which a proxy serves it, e.g. /jobs.",
+        "Path at which a proxy serves the dashboard, e.g. /jobs.",
         env=("JOBD_WEB_PATH",),
         metavar="PATH",
         check=_path,
     )
     proxies: tuple[str, ...] = setting(
         (),
-        "Addresses of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted.",
         "--proxy",
         env=("JOBD_WEB_PROXIES",),
         metavar="ADDRESS",
@@ -82,19 +82,20 @@ class WebConfig:
     )
     users: tuple[str, ...] = setting(
         (),
-        "Who may log in, as NAME:ROLE:HASH (viewer, operator or admin); see jobd web-password.",
+        "Users, as NAME:ROLE:HASH (viewer, operator or admin); see jobd web-password.",
         env=("JOBD_WEB_USERS",),
         metavar="ENTRY",
     )
     tokens: tuple[str, ...] = setting(
         (),
-        "Tokens of scripts, as NAME:ROLE:SHA256.",
+        "Tokens for scripts, as NAME:ROLE:SHA256.",
         env=("JOBD_WEB_TOKENS",),
         metavar="ENTRY",
     )
     secret: str = setting(
         "",
-        "Signs the cookies; 16 characters or more. Empty: new at each start, which ends sessions.",
+        "Key that signs the cookies; 16 characters or more. Empty: new at each start, which ends "
+        "sessions.",
         env=("JOBD_WEB_SECRET",),
         metavar="TEXT",
         check=_secret,
@@ -107,7 +108,7 @@ class WebConfig:
     )
     translations: str = setting(
         "",
-        "Directory with more languages for the pages, as LANGUAGE/LC_MESSAGES/jobd-web.mo.",
+        "Directory with additional translations, as LANGUAGE/LC_MESSAGES/jobd-web.mo.",
         env=("JOBD_WEB_TRANSLATIONS",),
         metavar="DIRECTORY",
         check=_directory,
@@ -115,7 +116,7 @@ class WebConfig:
 
 
 WEB_FLAGS = ("bind", "port", "path", "proxies", "title", "translations")
-"""Those that have a flag."""
+"""Settings that have a flag."""
 
 #: The description of every field of WebConfig, in order.
 WEB_SETTINGS: tuple[Setting, ...] = describe(WebConfig)

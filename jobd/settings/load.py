@@ -1,7 +1,7 @@
-"""Where the settings come from: defaults, the file, environment variables, flags.
+"""Loading of the settings from defaults, the file, environment variables and flags.
 
-Each overrides those before it. All problems are found before anything is refused, so that they can
-be mended in one go.
+Each source overrides those before it. All problems are collected before an error is raised, so that
+they can be fixed together.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MOST_BYTES = 1_000_000
 
 @dataclass(slots=True)
 class Reading:
-    """What :func:`read` found: the settings as far as they are right, and everything wrong.
+    """The result of :func:`read`: the valid settings, and all problems.
 
-    *origins* says, by field name, where a value that is not the default comes from; *wrong* names
-    the settings for which some source holds something unreadable.
+    *origins* holds, by field name, the source of each value that is not the default; *wrong* names
+    the settings that are invalid in some source.
     """
 
     config: Config
@@ -39,10 +39,10 @@ class Reading:
     wrong: set[str]
 
     def settings(self) -> Config:
-        """The settings, if nothing is wrong.
+        """The settings, if there are no problems.
 
         Raises:
-            ConfigError: something is; the text names every problem with its place.
+            ConfigError: there are; the text names every problem with its place.
         """
         if self.problems:
             raise ConfigError(_sentence(self.problems))
@@ -50,7 +50,7 @@ class Reading:
 
 
 def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
-    """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it is there, or None."""
+    """The file to read: *given*, ``$JOBD_CONFIG``, ``./jobd.toml`` if it exists, or None."""
     named = given or environment.get("JOBD_CONFIG")
     if named:
         return named
@@ -59,7 +59,7 @@ def find_file(given: str | None, environment: Mapping[str, str]) -> str | None:
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # reading it says why: without its users everybody here would be an administrator
+        pass  # reading it reports the error; ignoring it could leave the dashboard without users
     return "jobd.toml"
 
 
@@ -75,10 +75,10 @@ def load(
         file: the TOML file, or None for none (see :func:`find_file`).
         environment: environment variables, normally ``os.environ``.
         flags: by field name, as text or as values; None and empty tuples count as not given.
-        base: what relative paths begin at; None for the working directory.
+        base: directory that relative paths start from; None for the working directory.
 
     Raises:
-        ConfigError: something is wrong; the text names every problem with its place.
+        ConfigError: a setting is invalid; the text names every problem with its place.
 
     Example:
         >>> load(None, {"JOBD_CONCURRENCY": "5"}, {"workers": "2"}).concurrency
@@ -93,11 +93,11 @@ def read(
     flags: Mapping[str, object],
     base: Path | None = None,
 ) -> Reading:
-    """Like :func:`load`, but returns the problems beside what could be read."""
+    """Like :func:`load`, but returns the problems with the settings that are valid."""
     layer = _Layer(SETTINGS)
     table = layer.open(file) if file else {}
     for part in (table, *_sections(table).values()):
-        part.pop(_WEB, None)  # that of the dashboard, see load_web
+        part.pop(_WEB, None)  # the dashboard's section, see load_web
     sections = layer.take_sections(table, file)
     layer.take_table(table, f"{file}: ")
 
@@ -135,11 +135,11 @@ def load_web(
     flags: Mapping[str, object],
     name: str,
 ) -> WebConfig:
-    """The effective settings of the dashboard: those of the section ``[web]``, of that of the
-    environment *name* (``[environments.NAME.web]``), of variables and flags; else as :func:`load`.
+    """The effective settings of the dashboard, from the section ``[web]``, that of the environment
+    *name* (``[environments.NAME.web]``), variables and flags; otherwise like :func:`load`.
 
     Raises:
-        ConfigError: something is wrong; the text names every problem with its place.
+        ConfigError: a setting is invalid; the text names every problem with its place.
     """
     web, problems = read_web(file, environment, flags, name)
     if problems:
@@ -150,8 +150,8 @@ def load_web(
 def read_web(
     file: str | None, environment: Mapping[str, str], flags: Mapping[str, object], name: str
 ) -> tuple[WebConfig, list[str]]:
-    """Like :func:`load_web`, but returns the problems beside what could be read. The file itself is
-    another's problem if it cannot be read, see :func:`read`."""
+    """Like :func:`load_web`, but returns the problems with the settings that are valid. An
+    unreadable file is not among them: :func:`read` reports it."""
     layer, chosen = _Layer(WEB_SETTINGS), dict[str, object]()
     table = _Layer(SETTINGS).open(file) if file else {}
     parts = {"": table}
@@ -172,7 +172,7 @@ def read_web(
 
 
 def _sections(table: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """The sections of the environments; what is none is reported by others."""
+    """The sections of the environments. Entries that are not sections are reported elsewhere."""
     found = table.get(_ENVIRONMENTS)
     items = found.items() if isinstance(found, dict) else ()
     return {name: section for name, section in items if isinstance(section, dict)}
@@ -180,7 +180,7 @@ def _sections(table: Mapping[str, object]) -> dict[str, dict[str, object]]:
 
 @dataclass(slots=True)
 class _Layer:
-    """One source's values (or several that were merged), where each comes from, what is wrong."""
+    """The values of one source (or of several, merged), with their origins and problems."""
 
     settings: tuple[Setting, ...]
     values: dict[str, Any] = field(default_factory=dict)
@@ -202,7 +202,7 @@ class _Layer:
             self.origins[name] = place
 
     def open(self, file: str) -> dict[str, object]:
-        import tomllib  # only those who have a file pay for it
+        import tomllib  # imported only if there is a file
 
         try:
             return tomllib.loads(content(file).decode("utf-8"))
@@ -216,7 +216,7 @@ class _Layer:
             self.problems.append(f"{file} is not TOML: {error}")
         except RecursionError:
             self.problems.append(f"{file} is nested too deeply")
-        # It may be about any of them.
+        # The file may set any of them.
         self.wrong |= self.by_name.keys()
         return {}
 
@@ -256,7 +256,7 @@ class _Layer:
 
     def take_variables(self, environment: Mapping[str, str]) -> None:
         for one in self.settings:
-            # An empty variable is one that is not set: container tools cannot say it otherwise.
+            # An empty variable counts as not set: container tools often cannot unset one.
             variable = next((name for name in one.env if environment.get(name)), None)
             if variable is not None:
                 raw = environment[variable]
@@ -275,14 +275,14 @@ def _guess(key: str, known: list[str]) -> str:
 
 
 class NotReadable(Exception):
-    """What is there is no file that could be read to its end; the text says what it is."""
+    """The path is not a regular file, or the file is too large; the text says which."""
 
 
 def content(file: str) -> bytes:
-    """The bytes of *file*. It never blocks: at a reload it is the master who reads.
+    """The bytes of *file*. Never blocks, because the master reads the file at a reload.
 
     Raises:
-        OSError, NotReadable: they cannot be had.
+        OSError, NotReadable: the file cannot be read.
     """
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -297,13 +297,13 @@ def content(file: str) -> bytes:
 
 
 def _absolute(config: Config, base: Path | None) -> Config:
-    """Paths made independent of the directory that a daemon works in later."""
+    """*config* with its paths made absolute."""
     try:
         directory = workdir.here() / _from_home(config.directory)
         base = (base or Path.cwd()) / _from_home(config.directory)
     except FileNotFoundError:
         raise ConfigError(
-            "the working directory does not exist any more; change to one that does"
+            "the working directory no longer exists; change to one that does"
         ) from None
     paths: dict[str, Any] = {
         one.name: str(base / _from_home(value))
@@ -316,7 +316,7 @@ def _absolute(config: Config, base: Path | None) -> Config:
 
 
 def _from_home(path: str) -> Path:
-    """``~`` and ``~user`` replaced; as in a shell, a user that does not exist stays as it is."""
+    """Expand ``~`` and ``~user``; as in a shell, an unknown user is left unchanged."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,14 +1,14 @@
-"""The URL of Redis, read and checked in one place, for settings and for clients alike.
+"""Parsing and validation of Redis URLs, for settings and clients.
 
 Forms::
 
-    redis://[[USER]:PASSWORD@]HOST[:PORT][/DB][?OPTIONS]      rediss://… the same with TLS
+    redis://[[USER]:PASSWORD@]HOST[:PORT][/DB][?OPTIONS]      rediss:// for TLS
     unix://[[USER]:PASSWORD@]/PATH[?OPTIONS]
     redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB][?OPTIONS]
 
-It is read strictly: what the client library would pass over, or find out at the first command, is
-refused here. So what is accepted is known to its last character, and its password can be masked; of
-what is not accepted no part is ever shown.
+Parsing is strict: what the client library would ignore, or reject only at the first command, is
+refused here. The password of a valid URL can therefore be masked reliably; no part of an invalid
+one is ever shown.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _ESCAPES = "%2F for /, %3F for ?, %23 for #, %40 for @ and %20 for a space"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a URL says.
+    """A parsed URL.
 
     Attributes:
-        hosts: the server, or the Sentinels: host and port of each.
-        path: of the server's socket, for ``unix``.
-        service: what the Sentinels call the server.
-        options: under the names of redis-py: user, password and database, too.
+        hosts: host and port of the server, or of each Sentinel.
+        path: path of the server's socket, for ``unix``.
+        service: name of the server at the Sentinels.
+        options: keyword arguments of redis-py, including user, password and database.
     """
 
     scheme: str
@@ -52,13 +52,13 @@ class Address:
 
 
 class Option(NamedTuple):
-    """An option of the query: how its value is read, what that must be, and what it means."""
+    """An option of the query: parser and description of its value, and its meaning."""
 
     read: Callable[[str], object]
     value: str
     meaning: str
     scheme: str = ""
-    """The only one that it goes with."""
+    """The only scheme that it is valid for; "" for all."""
 
 
 def _number(
@@ -101,26 +101,26 @@ def _switch(text: str) -> bool:
 _SECONDS = Option(_number(0.1, 30, float), "seconds, 0.1 to 30", "")
 
 OPTIONS: dict[str, Option] = {
-    "db": Option(_number(0, 2**31), "whole number", "The database; goes over that of the path."),
-    "username": Option(_text, "text", "The user, where none is before the host."),
-    "password": Option(_text, "text", "The password, where none is before the host."),
+    "db": Option(_number(0, 2**31), "a whole number", "The database; overrides that of the path."),
+    "username": Option(_text, "text", "The user, if none is given before the host."),
+    "password": Option(_text, "text", "The password, if none is given before the host."),
     "socket_timeout": _SECONDS._replace(meaning="Limit for the reply to a command. Default: 5."),
     "socket_connect_timeout": _SECONDS._replace(meaning="Limit for connecting. Default: 5."),
     "socket_keepalive": Option(
-        _switch, "true or false", "Have the kernel send TCP keepalives. Default: true."
+        _switch, "true or false", "Whether to send TCP keepalives. Default: true."
     ),
     "health_check_interval": Option(
         _number(0, 86_400),
         "seconds, 0 to 86400",
-        "Time without use after which a connection is tried with a PING before it is used, "
-        "and replaced if there is no answer. Default: 4. 0: never.",
+        "Idle time after which a connection is checked with PING before it is used, "
+        "and replaced if there is no reply. Default: 4. 0: never.",
     ),
     "client_name": Option(
         _word,
         "text without spaces",
         "Name of the connections in CLIENT LIST. Needs CLIENT SETNAME.",
     ),
-    "protocol": Option(_number(2, 2), "2", "jobd always speaks RESP 2."),
+    "protocol": Option(_number(2, 2), "2", "jobd always uses RESP 2."),
     "sentinel_username": Option(_text, "text", "The user at the Sentinels.", SENTINEL),
     "sentinel_password": Option(_text, "text", "The password of the Sentinels.", SENTINEL),
     "ssl_cert_reqs": Option(
@@ -132,39 +132,39 @@ OPTIONS: dict[str, Option] = {
     "ssl_check_hostname": Option(
         _switch, "true or false", "Whether the certificate must name the host.", "rediss"
     ),
-    "ssl_ca_certs": Option(_text, "path", "File with the trusted certificates.", "rediss"),
-    "ssl_ca_path": Option(_text, "path", "Directory with the trusted certificates.", "rediss"),
+    "ssl_ca_certs": Option(_text, "a path", "File with the trusted certificates.", "rediss"),
+    "ssl_ca_path": Option(_text, "a path", "Directory with the trusted certificates.", "rediss"),
     "ssl_ca_data": Option(_text, "text", "The trusted certificates themselves.", "rediss"),
-    "ssl_certfile": Option(_text, "path", "File with the client's own certificate.", "rediss"),
-    "ssl_keyfile": Option(_text, "path", "File with the key of that certificate.", "rediss"),
+    "ssl_certfile": Option(_text, "a path", "File with the client's own certificate.", "rediss"),
+    "ssl_keyfile": Option(_text, "a path", "File with the key of that certificate.", "rediss"),
     "ssl_password": Option(_text, "text", "Password of that key.", "rediss"),
     "ssl_ciphers": Option(_text, "text", "Allowed ciphers, as OpenSSL writes them.", "rediss"),
     "ssl_min_version": Option(
         _number(771, 772), "771 or 772", "Lowest version: 771 is TLS 1.2, 772 TLS 1.3.", "rediss"
     ),
 }
-"""All that a URL may say after its ``?``."""
+"""The options that a URL may have after its ``?``."""
 
 REFUSED = {
     "decode_responses": "jobs are bytes",
     "encoding": "jobs are bytes",
     "encoding_errors": "jobs are bytes",
-    "legacy_responses": "jobd speaks RESP 2",
+    "legacy_responses": "jobd uses RESP 2",
     "max_connections": "jobd opens as many connections as its threads need",
     "timeout": "jobd opens as many connections as its threads need",
-    "retry_on_timeout": "jobd knows itself which command may be sent twice",
-    "retry_on_error": "jobd knows itself which command may be sent twice",
-    "socket_read_size": "jobd reads by itself",
-    "virtual_host": "write db",
+    "retry_on_timeout": "jobd decides itself which commands are safe to retry",
+    "retry_on_error": "jobd decides itself which commands are safe to retry",
+    "socket_read_size": "jobd reads the socket itself",
+    "virtual_host": "use db",
 }
-"""Options of other programs, and why they are not taken."""
+"""Options of other programs, and why they are refused."""
 
 
 def read(url: str) -> Address:
-    """What *url* says.
+    """Parse *url*.
 
     Raises:
-        Invalid: with the reason, which shows no part of what may be a password.
+        Invalid: with the reason, which never shows a part of a possible password.
 
     Example:
         >>> read("redis://app:se%2Fcret@db/1").options
@@ -191,13 +191,13 @@ def read(url: str) -> Address:
     options |= {"password": unquote(password)} if password else {}
     if scheme == "unix":
         if hosts or not path:
-            raise Invalid("must name a socket by its whole path: unix:///run/redis/redis.sock")
+            raise Invalid("must hold the absolute path of a socket: unix:///run/redis/redis.sock")
         return Address(scheme, (), "/" + unquote(path), "", options)
     service = ""
     if scheme == SENTINEL:
         service, _, path = path.strip("/").partition("/")
         if not service:
-            raise Invalid("names no service: write redis+sentinel://HOST:PORT/SERVICE/DB")
+            raise Invalid("does not name a service: write redis+sentinel://HOST:PORT/SERVICE/DB")
     database = path.strip("/")
     if database and not re.fullmatch("[0-9]{1,9}", database):
         raise Invalid("has a database that is not a number: write redis://HOST:PORT/0")
@@ -208,7 +208,7 @@ def read(url: str) -> Address:
 
 
 def target(url: str) -> str:
-    """The server and the database that *url* leads to, without what else it says.
+    """The server and database of *url*, without credentials and options.
 
     Raises:
         Invalid: as :func:`read`.
@@ -224,7 +224,7 @@ def target(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """*url* as it may be shown: its passwords masked, or all of it if it is not understood.
+    """*url* made safe to show: its passwords masked, or all of it if it is invalid.
 
     >>> redact("redis://app:secret@db:6379/0"), redact("redis://sec/ret@db")
     ('redis://app:***@db:6379/0', 'redis://***')
@@ -256,22 +256,22 @@ def _read_query(scheme: str, query: str) -> dict[str, object]:
     for name, value in pairs:
         option = OPTIONS.get(name)
         if option is None:
-            # After a password in which an & is not escaped, it may be a part of that.
+            # The name may be part of a password that contains an unescaped &.
             called = "an option" if "password" in query else f"the option {show(name)}"
             why = f": {REFUSED[name]}" if name in REFUSED else ""
             raise Invalid(
-                f"has {called}, which jobd does not take{why}; "
+                f"has {called}, which jobd does not accept{why}; "
                 "remove it (docs/configuration.md lists the options)"
             )
         if option.scheme not in ("", scheme) or (name == "socket_keepalive" and scheme == "unix"):
             fits = f"{option.scheme}://" if option.scheme else "TCP"
-            raise Invalid(f"has the option {name}, which goes with {fits} only")
+            raise Invalid(f"has the option {name}, which is for {fits} only")
         if name in found:
             raise Invalid(f"has the option {name} twice")
         try:
             found[name] = option.read(value)
         except ValueError:
-            raise Invalid(f"has an unusable value of {name}: it must be {option.value}") from None
+            raise Invalid(f"has an invalid value for {name}: it must be {option.value}") from None
     return found
 
 
@@ -280,7 +280,7 @@ def _read_host(text: str, default: int) -> tuple[str, int]:
     port = int((match and match[3]) or default)
     if match is None or not 0 < port < 65_536:
         raise Invalid(
-            "has a host or a port that cannot be understood: write HOST:PORT, a port from 1 to "
-            "65535, and an IPv6 address in brackets, [::1]:6379"
+            "has an invalid host or port: write HOST:PORT, with a port from 1 to 65535 and an IPv6 "
+            "address in brackets, [::1]:6379"
         )
     return unquote(match[1] or match[2] or "localhost"), port

@@ -1,7 +1,7 @@
-"""Texts made from the settings: the annotated ``etc/jobd.toml`` and the tables of the manual.
+"""Generates the annotated ``etc/jobd.toml`` and the manual's tables from the settings.
 
-``python -m jobd.settings.reference``, at the top of the source tree, writes both again after a
-setting has been added or changed.
+Run ``python -m jobd.settings.reference`` at the top of the source tree after a setting has been
+added or changed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _TYPES = {
     "tuple[QueueSpec, ...]": "list of queues",
 }
 _HEAD = """\
-# Settings of jobd. Every one is here with its default; remove the # before those that you change.
-# Environment variables go over this file, flags over both. `jobd check -C FILE` checks it and
-# shows what is in effect. The manual is docs/configuration.md.
+# Settings of jobd, with their defaults. Remove the # before those that you change. Environment
+# variables override this file, and flags override both. `jobd check -C FILE` checks it and shows
+# the settings in effect. See docs/configuration.md.
 """
 _WEB_HEAD = """
-# The dashboard, `jobd web`. Remove the # of [web], too. The manual is docs/dashboard.md.
+# The dashboard, `jobd web`. Remove the # of [web], too. See docs/dashboard.md.
 #
 #[web]
 """
 _TAIL = """
-# Settings for one environment (-e NAME or $JOBD_ENV) go over those above:
+# Settings for one environment (-e NAME or $JOBD_ENV) override those above:
 #
 # [environments.production]
 # concurrency = 25
@@ -47,19 +47,19 @@ _TAIL = """
 
 
 def toml() -> str:
-    """The text of etc/jobd.toml; without the ``#`` of its settings it holds the defaults."""
+    """The text of etc/jobd.toml, with the defaults commented out."""
     settings, of_web = "".join(map(_entry, SETTINGS)), "".join(map(_entry, WEB_SETTINGS))
     return _HEAD + settings + _WEB_HEAD + of_web + _TAIL
 
 
 def table(settings: tuple[Setting, ...]) -> str:
-    """A table of these settings, in Markdown."""
+    """A Markdown table of *settings*."""
     head = "| setting | type | default | unit | flag | variable | meaning |\n"
     return head + "|---|---|---|---|---|---|---|\n" + "".join(map(_row, settings))
 
 
 def manual(text: str) -> str:
-    """*text*, the manual's page, with its tables made again."""
+    """*text*, the manual's page, with its tables regenerated."""
     tables = {
         "settings": table(SETTINGS),
         "url options": url_options(),
@@ -74,7 +74,7 @@ def manual(text: str) -> str:
 
 
 def url_options() -> str:
-    """The table of what a Redis URL may say after its ``?``."""
+    """The table of the options of a Redis URL."""
     rows = "| option | value | only with | meaning |\n|---|---|---|---|\n"
     for name, one in OPTIONS.items():
         scheme = f"`{one.scheme}://`" if one.scheme else ""
@@ -90,7 +90,7 @@ def literal(setting: Setting) -> str:
 
 
 def limits(setting: Setting) -> str:
-    """What a value must keep to, besides its type: ``1 to 256``, ``console or json``, or ""."""
+    """The limits of a value besides its type: ``1 to 256``, ``console or json``, or ""."""
     if setting.choices:
         return " or ".join(", ".join(setting.choices).rsplit(", ", 1))
     low, high = setting.minimum, setting.maximum
@@ -122,7 +122,7 @@ def _row(one: Setting) -> str:
 
 
 def _flags(one: Setting) -> tuple[str, ...]:
-    """Those that there are: secrets of the dashboard have none."""
+    """The flags of *one*; secrets of the dashboard have none."""
     return one.flags if one not in WEB_SETTINGS or one.name in WEB_FLAGS else ()
 
 

@@ -1,7 +1,7 @@
-"""What a setting is: name, type, default, unit, a line of help, and how its value is read.
+"""Description of a setting: name, type, default, unit, help text, and validation of its value.
 
-The settings themselves are the fields of :class:`jobd.settings.daemon.Config`; flags, environment
-variables, the file, ``jobd check`` and the reference page are all made from these descriptions.
+The settings are the fields of :class:`jobd.settings.daemon.Config`; flags, environment variables,
+the file, ``jobd check`` and the reference page are derived from these descriptions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 
 class Invalid(ValueError):
-    """A value is not acceptable; the text continues a sentence that begins with its place."""
+    """A value is invalid; the text continues a sentence that begins with its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """One queue to serve. *weight* 0 means that none was given."""
+    """A queue to serve. A *weight* of 0 means that none was given."""
 
     name: str
     weight: int = 0
@@ -36,8 +36,8 @@ class QueueSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The description of one field of Config. *type* is the field's annotation;
-    one that is *fixed* does not change at a reload."""
+    """The description of a field of Config. *type* is the field's annotation;
+    a *fixed* setting cannot change at a reload."""
 
     name: str
     type: str
@@ -64,7 +64,7 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """The default as a flag or variable would say it; "" for none."""
+        """The default as text for a flag or variable; "" for none."""
         if self.repeatable:
             return " ".join(map(str, self.default))
         if self.switch:
@@ -72,11 +72,11 @@ class Setting:
         return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, raw: object, *, text: bool) -> Any:
-        """The value that *raw* stands for.
+        """Convert and validate *raw*.
 
         Args:
-            raw: what the file, a variable or a flag holds.
-            text: numbers come as text (variables and flags), not as numbers (TOML).
+            raw: the value in the file, a variable or a flag.
+            text: whether numbers are given as text (variables and flags) or as numbers (TOML).
 
         Raises:
             Invalid: with the reason.
@@ -101,7 +101,7 @@ class Setting:
     def _read_text(self, raw: object) -> str:
         if not isinstance(raw, str):
             raise Invalid(f"must be text in quotes, not {_kind(raw)}")
-        # What is there is not shown: it may be a password, or hold one.
+        # The value is not shown: it may contain a password.
         if not _is_text(raw):
             raise Invalid("is not valid UTF-8 text")
         if shown(raw) != raw:
@@ -120,7 +120,7 @@ class Setting:
             kind = "a whole number" if whole else "a number"
             hint = ", without quotes" if isinstance(raw, str) and not text else ""
             raise Invalid(f"must be {kind}{hint}, not {show(raw)}")
-        # A whole number may be larger than any float; for it there are the bounds.
+        # An integer may be too large for a float; the bounds below catch it.
         if isinstance(value, float) and not math.isfinite(value):
             raise Invalid(f"must be a finite number, not {show(raw)}")
         if self.minimum is not None and value < self.minimum:
@@ -134,7 +134,7 @@ class Setting:
 
 def setting(
     default: Any,
-    help: str,  # named as the metadata is
+    help: str,  # same name as in the metadata
     *flags: str,
     unit: str = "",
     env: tuple[str, ...] = (),
@@ -146,10 +146,10 @@ def setting(
     metavar: str = "",
     fixed: bool = False,
 ) -> Any:
-    """A dataclass field that carries the rest of its description as metadata.
+    """A dataclass field with the description of a setting as metadata.
 
-    Without *flags* the flag is the field's name; without *env* the variable is ``JOBD_NAME``. One
-    that is *fixed* stays as it is until the daemon has ended.
+    The default for *flags* is the field's name, that for *env* ``JOBD_NAME``. A *fixed* setting
+    cannot change while the daemon runs.
     """
     metadata: Mapping[str, object] = {
         "help": help,
@@ -197,7 +197,9 @@ def read_queue(raw: object) -> QueueSpec:
                 'mail,2, and a space between queues, as in JOBD_QUEUES="mail low"'
             )
         if not _WHOLE.fullmatch(weight.strip()):
-            raise Invalid(f"has {show(weight)} as a weight in {show(raw)}; it is a whole number")
+            raise Invalid(
+                f"has {show(weight)} as a weight in {show(raw)}; it must be a whole number"
+            )
         return _weighted(name, int(weight))
     if isinstance(raw, list | tuple) and len(raw) == 2 and isinstance(raw[0], str):
         if not isinstance(raw[1], int) or isinstance(raw[1], bool):
@@ -211,7 +213,7 @@ def _number_like(word: str) -> bool:
 
 
 def _several(raw: str, words: list[str]) -> str:
-    """Why *raw*, which holds several queues or weights, is no queue, and how it is written."""
+    """Error message for *raw*, which holds several queues or weights, with the correct notation."""
     entries: list[str] = []
     for word in words:
         if _number_like(word) and entries and "," not in entries[-1]:
@@ -227,7 +229,7 @@ def _several(raw: str, words: list[str]) -> str:
 
 
 def read_switch(raw: object, *, text: bool) -> bool:
-    """True or false, in one of their spellings if it is *text*."""
+    """True or false; *text* may also be yes, no, 1 or 0."""
     value = _SWITCH.get(raw.strip().lower()) if text and isinstance(raw, str) else raw
     if not isinstance(value, bool):
         raise Invalid(f"must be true or false, not {show(raw)}")
@@ -235,7 +237,7 @@ def read_switch(raw: object, *, text: bool) -> bool:
 
 
 def queue_name(name: str) -> str:
-    """*name* itself, when a queue may be called that.
+    """*name*, if it is a valid queue name.
 
     Raises:
         Invalid: with the reason.
@@ -251,13 +253,13 @@ def queue_name(name: str) -> str:
 
 
 def _kind(raw: object) -> str:
-    """*raw*, which may hold a password if it holds anything."""
+    """*raw* for an error message; only the type of a container, which may hold a password."""
     return f"a {type(raw).__name__}" if isinstance(raw, list | tuple | dict) else show(raw)
 
 
 def _is_text(raw: str) -> bool:
-    """Whether it can be encoded: bytes of a variable or flag that are not UTF-8 come as halves of
-    characters, which nothing takes."""
+    """Whether *raw* can be encoded: bytes of a variable or flag that are not UTF-8 arrive as lone
+    surrogates."""
     try:
         raw.encode()
     except UnicodeEncodeError:
@@ -267,22 +269,22 @@ def _is_text(raw: str) -> bool:
 
 def not_empty(text: str) -> None:
     if not text.strip():
-        raise Invalid("must not hold an empty text")
+        raise Invalid("must not contain an empty text")
 
 
 def never_or_seconds(value: float) -> None:
-    """Refuse a limit on silence that a healthy process would pass: it moves once a second."""
+    """Refuse a timeout that a healthy process would exceed: its heartbeat is once a second."""
     if 0 < value < 3:
         raise Invalid(f"must be 0 or at least 3, not {value:g}")
 
 
 def no_spaces(text: str) -> None:
     if not text or " " in text:
-        raise Invalid(f"must be neither empty nor contain spaces: {show(text)}")
+        raise Invalid(f"must not be empty or contain spaces: {show(text)}")
 
 
 def show(value: object) -> str:
-    """*value* as it may stand in a message: text in double quotes, at most 80 characters."""
+    """*value* for a message: text in double quotes, at most 80 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -304,8 +306,8 @@ def _refuse_twice(names: list[str]) -> None:
 
 
 def _number(text: str, *, whole: bool) -> int | float | str:
-    """The number, or *text* itself when it is none."""
-    # What `$(cat FILE)` leaves may be around it, but not all that int() and float() take for space.
+    """The number, or *text* itself if it is not a number."""
+    # Allows the whitespace that `$(cat FILE)` may leave, but not all that int() and float() accept.
     bare = text.strip(" \t\r\n")
     if whole:
         return int(bare) if _WHOLE.fullmatch(bare) else text

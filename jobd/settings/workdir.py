@@ -1,11 +1,10 @@
-"""The directory that the daemon works in: where it is, and whether this process may.
+"""The daemon's working directory: its path, and checks that this process can enter it.
 
-It is known by its path, and every worker and zygote enters it again by that: where a symbolic link
-(``current``) is part of the path, and a deployment has switched it, they work in the new release,
-with its code and its files.
+Every worker and zygote enters it again by its path: if the path contains a symbolic link
+(``current``) that a deployment has switched, they use the code and files of the new release.
 
-Every start looks before it opens anything there, and ``jobd check`` looks in the same way, so that
-what is wrong is a sentence with the exit code for settings, which supervisors do not try again.
+Every start, and ``jobd check``, check the directory first, so that a problem is reported as an
+invalid setting, with the exit code at which supervisors do not restart.
 """
 
 from __future__ import annotations
@@ -21,14 +20,13 @@ _started: tuple[str, str] | None = None
 
 
 def remember() -> None:
-    """Before the daemon leaves it: note where it was started, for all processes that it forks."""
+    """Record the directory that the daemon was started in, for all processes that it forks."""
     global _started
     _started = _started_in()
 
 
 def _started_in() -> tuple[str, str]:
-    """That directory, by the path by which a shell has gone there, if ``$PWD`` says that, and
-    without symbolic links."""
+    """The path of that directory as in ``$PWD``, if that is correct, and its real path."""
     if _started is not None:
         return _started
     real = str(Path.cwd())
@@ -44,16 +42,16 @@ def here() -> Path:
     """The directory that jobd was started in, by the path by which it was entered.
 
     Raises:
-        FileNotFoundError: it does not exist any more.
+        FileNotFoundError: it no longer exists.
     """
     return Path(_started_in()[0])
 
 
 def require(directory: str) -> Path:
-    """The path of *directory* ("": where jobd was started), which this process can read and enter.
+    """The path of *directory* ("": where jobd was started).
 
     Raises:
-        ConfigError: it cannot; the text says why.
+        ConfigError: this process cannot read and enter it; the text says why.
     """
     path = Path(directory).absolute() if directory else here()
     another = "give another one with --directory"
@@ -61,7 +59,7 @@ def require(directory: str) -> Path:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         entered = os.access(path, os.X_OK)
     except FileNotFoundError:
-        raise ConfigError(f"directory: {path} does not exist; make it, or {another}") from None
+        raise ConfigError(f"directory: {path} does not exist; create it, or {another}") from None
     except NotADirectoryError:
         raise ConfigError(f"directory: {path} is not a directory; {another}") from None
     except PermissionError:
@@ -70,14 +68,14 @@ def require(directory: str) -> Path:
         raise ConfigError(f"directory: {path}: {error.strerror}; {another}") from None
     if not entered:
         raise ConfigError(
-            f"directory: uid {os.geteuid()} may not read {path}; let it in, or {another}"
+            f"directory: uid {os.geteuid()} may not read {path}; grant it access, or {another}"
         )
     return path
 
 
 def enter(directory: str) -> None:
-    """Go to *directory* ("": where jobd was started) by its path, and have modules looked for where
-    that leads now.
+    """Change to *directory* ("": where jobd was started) by its path, and update the import path to
+    where it leads now.
 
     Raises:
         ConfigError: this process cannot.

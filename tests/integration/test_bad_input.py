@@ -79,7 +79,7 @@ REFUSED = {
     "directory that does not exist": (
         ["--directory", "none"],
         78,
-        "directory: .*/none does not exist; make it, or give another one with --directory",
+        "directory: .*/none does not exist; create it, or give another one with --directory",
     ),
     "directory is a file": (
         ["--directory", "garbage.pid"],
@@ -298,7 +298,7 @@ def test_a_directory_that_this_user_may_not_enter_is_named(
         flags = running.command(verb, "-r", "app", "--directory", str(directory))[1:]
         refused = nobody(*flags)
         assert (refused.returncode, refused.stdout) == (78, ""), refused.stderr
-        said = f"directory: uid {NOBODY} may not read {directory}; let it in, or give another one"
+        said = f"directory: uid {NOBODY} may not read {directory}; grant it access, or give another"
         # A check goes on, and finds what else such a user may not do.
         assert said in (refused.stderr if verb == "check" else sentence(refused.stderr))
 

@@ -193,7 +193,7 @@ def test_a_directory_that_is_closed_to_the_user_is_not_tried_again(service: Serv
     assert service.box.run("systemctl", "start", service.unit).returncode != 0
     assert (service.show("ActiveState"), service.show("NRestarts")) == ("failed", "0")
     assert service.show("ExecMainStatus") == "78"
-    assert "may not read /srv/closed; let it in" in service.story()
+    assert "may not read /srv/closed; grant it access" in service.story()
 
 
 def test_a_stop_by_jobctl_is_respected(running: Service) -> None:

@@ -169,4 +169,6 @@ def test_a_directory_that_the_user_may_not_enter_is_named(rooted: Rooted) -> Non
     for verb in ("start", "run", "check"):
         done = rooted.jobd(verb, "--user", "jobd", "--directory", "/srv/private")
         assert (verb, done.returncode) == (verb, 78), done.stderr
-        assert f"directory: uid {JOBD} may not read /srv/private; let it in, or" in done.stderr
+        assert (
+            f"directory: uid {JOBD} may not read /srv/private; grant it access, or" in done.stderr
+        )

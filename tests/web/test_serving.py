@@ -139,7 +139,7 @@ def test_a_port_that_is_taken(here: dict[str, str]) -> None:
         ("JOBD_WEB_PATH", "//evil.example", "must be like /jobs"),
         ("JOBD_WEB_PATH", "/api/x", "/api is an address of the dashboard"),
         ("JOBD_WEB_PROXIES", "proxy.local", "must hold addresses or networks"),
-        ("JOBD_WEB_BIND", " ", "must not hold an empty text"),
+        ("JOBD_WEB_BIND", " ", "must not contain an empty text"),
         ("JOBD_WEB_PORT", "70000", "must be at most 65535"),
     ],
 )
