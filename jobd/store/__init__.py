@@ -1,1 +1,1 @@
-"""All that is said to Redis."""
+"""Access to Redis: connections, keys, scripts."""

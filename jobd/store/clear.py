@@ -1,6 +1,6 @@
-"""A client of Redis whose errors are jobd's: for what applications and people call.
+"""A Redis client that raises jobd's own errors, for the data API and the tools.
 
-Workers and keeper have the client library's errors, for they act on each kind in its own way.
+Workers and the keeper use the client library's errors, because they handle each kind differently.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from jobd.store.trouble import unavailable
 
 
 class ClearClient(redis.Redis):
-    """One that raises :class:`jobd.errors.UnavailableError`; its connections are those of *client*.
+    """A client that raises :class:`jobd.errors.UnavailableError` and shares *client*'s connections.
 
-    A script that the server does not know is no error: the caller sends it.
+    NOSCRIPT is passed through: the caller loads the script.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(connection_pool=client.connection_pool)
-        self._owner = client  # which would close the pool when it is collected
+        self._owner = client  # keeps it alive: it closes the pool when it is collected
 
     def execute_command(self, *args: object, **options: object) -> object:
         try:

@@ -1,9 +1,8 @@
-"""Clients of Redis, made from a URL (see :mod:`jobd.settings.redis_url`).
+"""Redis clients, made from a URL (see :mod:`jobd.settings.redis_url`).
 
-A client never sends a command twice. The client library's default would (up to eleven times,
-scripts included), and only the caller knows whether that is harmless. So that it need not be sent
-twice, a connection that has not been used for a while is tried first: a firewall may have forgotten
-it without a word.
+A client never retries a command. The client library would by default (up to eleven times, scripts
+included), and only the caller knows whether that is safe. To avoid errors on stale connections, an
+idle connection is checked before it is used: a firewall may have dropped it silently.
 """
 
 from __future__ import annotations
@@ -24,28 +23,29 @@ from jobd.settings.schema import Invalid
 from jobd.store.sentinel import Sentinels
 
 TIMEOUT = 5.0
-"""Seconds that a command may take before its connection is given up."""
+"""Seconds that a command may take before its connection is closed."""
 
 IDLE = 4.0
-"""Seconds without use after which a connection is tried before it is used. Less than the pauses of
-what runs all the time: so no firewall sees its connections silent for longer than these."""
+"""Idle seconds after which a connection is checked before it is used. Shorter than the pauses of
+the background loops, so that their connections are never silent for longer than these."""
 
 PROOF = 0.5
-"""Seconds that it has for its answer."""
+"""Seconds that the check may take."""
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
-"""The kernel asks after 30 seconds of silence, which also keeps firewalls from forgetting."""
+"""TCP keepalive after 30 seconds of idleness, which also keeps firewalls from dropping the
+connection."""
 
 
 def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
-    """A client with a pool of connections; nothing is sent before its first command.
+    """A client with a connection pool; it connects at its first command.
 
     Args:
         url: see :mod:`jobd.settings.redis_url`.
-        timeout: seconds for connecting, and for each command, if *url* does not say otherwise.
+        timeout: seconds for connecting, and for each command, unless *url* sets them.
 
     Raises:
-        ConfigError: *url* is not understood, or asks for what jobd does not do.
+        ConfigError: *url* is invalid, or has an option that jobd does not support.
 
     Example:
         >>> connect("redis://127.0.0.1:6379/0").get_connection_kwargs()["protocol"]
@@ -56,10 +56,10 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
     except Invalid as error:
         raise ConfigError(f"the URL of Redis, {redis_url.redact(url)}, {error}") from None
     options: dict[str, Any] = {
-        # The same reply shapes on every version of the client, and no HELLO to old servers.
+        # The same reply format with every version of the client, and no HELLO to old servers.
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
-        # A program with many threads gets a connection for each; it is never told to wait.
+        # Every thread gets a connection of its own; none has to wait for one.
         "max_connections": 2**31,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
@@ -79,7 +79,7 @@ def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
 
 
 class _Proving(redis.ConnectionPool):
-    """Tries a connection that was idle for long, and replaces it if it does not answer."""
+    """A pool that checks connections that were idle for long, and replaces them if necessary."""
 
     def __init__(self, *args: Any, health_check_interval: float = IDLE, **options: Any) -> None:
         self.idle_limit = float(health_check_interval)
@@ -110,14 +110,14 @@ class _SentinelPool(_Proving, SentinelConnectionPool):
 
 
 def _prove(connection: Any) -> None:
-    """Have *connection* answer a PING in time, or connect again."""
+    """Check *connection* with PING; reconnect if there is no reply in time."""
     try:
         connection.send_command("PING", check_health=False)
         if connection.can_read(PROOF):
             connection.read_response()
             return
     except redis.ResponseError:
-        return  # a user without the right to PING has got an answer as well
+        return  # an error is a reply, too: the user has no permission for PING
     except (redis.ConnectionError, redis.TimeoutError):
         pass
     connection.disconnect()
@@ -130,21 +130,21 @@ def _client(pool: redis.ConnectionPool) -> redis.Redis:
 
 
 def _greet(connection: Any) -> None:
-    """Set a new TLS connection up, and read one reply.
+    """Initialize a new TLS connection, and read one reply.
 
-    After the handshake the server sends session tickets, which nothing reads before the first
-    reply. The pool would see bytes that nobody asked for, and throw the connection away.
+    After the handshake the server sends session tickets, which are only read with the first reply.
+    Without this, the pool would see unexpected bytes and drop the connection.
     """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
     try:
         connection.read_response()
     except redis.ResponseError:
-        pass  # a user without the right to PING has read a reply as well
+        pass  # an error is a reply, too
 
 
 def _anonymous() -> dict[str, Any]:
-    """Options that stop the client from introducing itself, which old servers count as errors."""
+    """Options that turn off CLIENT SETINFO, which old servers count as an error."""
     known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
     if "driver_info" in known:
         return {"driver_info": None}
@@ -152,7 +152,7 @@ def _anonymous() -> dict[str, Any]:
 
 
 def _by_sentinel(place: redis_url.Address, options: dict[str, Any]) -> redis.Redis:
-    """A client that asks the Sentinels for the server whenever it connects."""
+    """A client that asks the Sentinels for the server's address whenever it connects."""
     login = {
         "username": options.pop("sentinel_username", None),
         "password": options.pop("sentinel_password", None),

@@ -1,8 +1,8 @@
-"""How a push reaches Redis.
+"""Sending of pushes to Redis.
 
-Ready-made protocol bytes on a pooled connection: one write, one read, about as fast as a single
-``LPUSH`` of the client library. The pool makes new connections after a fork, and replaces those
-that the server has closed.
+Pre-packed commands on a pooled connection: one write, one read, about as fast as a single ``LPUSH``
+of the client library. The pool makes new connections after a fork, and replaces those that the
+server has closed.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 _NAMELESS: Any = (5, 3)
 _FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
-"""The command that a connection is taken for: the library wants it before 5.3, and warns since."""
+"""The command name that the library's ``get_connection`` requires before version 5.3; since then it
+is deprecated."""
 
 
 class Transport:
-    """Stores payloads, one round trip a call. Safe to share between threads."""
+    """Stores payloads, in one round trip per call. Thread-safe."""
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client = client
         self._keys = Keys(prefix)
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
-        """Make the queues known and put payloads at their tails, in their order."""
+        """Register the queues and append the payloads to them, in their order."""
         packed = _pack(("SADD", self._keys.queues, *queues))
         for name, payloads in queues.items():
             packed += _pack(("LPUSH", self._keys.queue(name), *payloads))
         self._send(packed, 1 + len(queues))
 
     def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        """Put payloads into the schedule at their times (s)."""
+        """Add payloads to the schedule at their times (s)."""
         scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
         self._send(_pack(("ZADD", self._keys.schedule, *scored)), 1)
 
     def _send(self, packed: bytes, replies: int) -> None:
-        """One round trip.
+        """Send *packed* and read the replies, in one round trip.
 
-        A second attempt follows only a connection that could not be made, or a server that
-        refuses all writes (it was demoted): then the first attempt certainly stored nothing.
+        Retries once, and only if the connection could not be made or the server refused all writes
+        (it was demoted), because then the first attempt stored nothing.
 
         Raises:
-            UnavailableError: with the text of the client library's error, which stays out of the
-                traceback: its own is many times longer, and tells a caller nothing more. Who wants
-                it finds it as ``__context__``.
+            UnavailableError: with the text of the client library's error. That error is its
+                ``__context__``, but is not shown in the traceback, which it would only lengthen.
         """
         for last in (False, True):
             try:
@@ -67,7 +67,7 @@ class Transport:
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise UnavailableError(
                     f"Redis at {where(self._client)} failed during a push, so the job may or may "
-                    f"not be stored: {reason(error)}"
+                    f"not have been stored: {reason(error)}"
                 ) from None
             except redis.ResponseError as error:
                 raise RefusedError(
@@ -84,7 +84,7 @@ class Transport:
             connection.send_packed_command([packed], check_health=False)
             answers = [_answer(connection) for _ in range(replies)]
         except BaseException:
-            # Whatever interrupted it (a signal, a Shutdown), replies may be outstanding.
+            # Replies may be outstanding, also after a signal or a Shutdown.
             connection.disconnect()
             raise
         finally:
@@ -99,17 +99,17 @@ class Transport:
 
 
 def _advice(error: Exception) -> str:
-    """What to do about a connection that could not be made."""
+    """Advice for a connection that could not be made."""
     if isinstance(error, redis.AuthenticationError | redis.exceptions.BusyLoadingError):
-        return ""  # that it runs is known
+        return ""  # the server is running
     return (
-        ". Is it running, and at this address? It comes from configure() or Client(), else from "
+        ". Is it running at this address? The address is that of configure() or Client(), or of "
         "$JOBD_REDIS or $REDIS_URL"
     )
 
 
 def _answer(connection: Any) -> Any:
-    """The next reply, or the error that the server answered with."""
+    """The next reply, or the error that the server replied with."""
     try:
         return connection.read_response(disable_decoding=True)
     except redis.ResponseError as error:
@@ -121,4 +121,4 @@ def _is_read_only(error: Exception) -> bool:
 
 
 class _NothingWrittenError(Exception):
-    """An attempt failed and certainly stored nothing."""
+    """An attempt failed without storing anything."""

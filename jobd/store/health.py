@@ -1,5 +1,5 @@
-"""What endangers jobs about a server, for all who look: the keeper, dashboards,
-``jobd check``, ``jobctl``."""
+"""Server settings and states that endanger jobs, as the keeper, the dashboard, ``jobd check`` and
+``jobctl`` report them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from jobd.text.translatable import Text
 
-EVICTION_ADVICE = Text("set maxmemory-policy noeviction: a full server throws away whole queues")
+EVICTION_ADVICE = Text("set maxmemory-policy noeviction: a full server evicts whole queues")
 
 
 def may_evict(policy: str) -> bool:
-    """Whether a server with this ``maxmemory-policy`` throws keys away when it is full.
+    """Whether a server with this ``maxmemory-policy`` may evict jobs when its memory is full.
 
     >>> may_evict("allkeys-lru"), may_evict("noeviction")
     (True, False)
@@ -21,44 +21,43 @@ def may_evict(policy: str) -> bool:
 
 
 NEARLY_FULL = 0.8
-"""Share of ``maxmemory`` from which on there is a warning."""
+"""Share of ``maxmemory`` from which a warning is given."""
 
 
 def is_full(info: Mapping[str, object]) -> bool:
-    """Whether a server refuses pushes for want of memory, by what it says with ``INFO memory``."""
+    """Whether a server refuses pushes because its memory is full, according to ``INFO memory``."""
     used, most = _memory(info)
     return 0 < most <= used
 
 
 def memory_short(info: Mapping[str, object]) -> Text | None:
-    """A warning that a server is full or nearly so, of what it says with ``INFO memory``; else
-    None.
+    """A warning that a server is full or nearly full, according to ``INFO memory``; else None.
 
     >>> memory_short({"used_memory": 70, "maxmemory": 100}) is None
     True
     >>> str(memory_short({"used_memory": 91, "maxmemory": 100}))[:42]
-    'Redis uses 91% of the memory it may have: '
+    'Redis uses 91% of its memory limit; when i'
     >>> str(memory_short({"used_memory": 102, "maxmemory": 100}))[:50]
-    'Redis is full: it uses 102% of the memory it may h'
+    'Redis is full: it uses 102% of its memory limit an'
     """
     used, most = _memory(info)
     if not most or used < NEARLY_FULL * most:
         return None
     if is_full(info):
         return Text(
-            "Redis is full: it uses %(share)s of the memory it may have, and refuses pushes. "
-            "Raise maxmemory, add workers, or delete for good what is not needed.",
+            "Redis is full: it uses %(share)s of its memory limit and refuses pushes. "
+            "Raise maxmemory, add workers, or delete jobs for good that are not needed.",
             share=f"{used / most:.0%}",
         )
     return Text(
-        "Redis uses %(share)s of the memory it may have: when it is full, no job can be pushed. "
-        "Raise maxmemory, add workers, or delete for good what is not needed.",
+        "Redis uses %(share)s of its memory limit; when it is full, no job can be pushed. "
+        "Raise maxmemory, add workers, or delete jobs for good that are not needed.",
         share=f"{used / most:.0%}",
     )
 
 
 def _memory(info: Mapping[str, Any]) -> tuple[int, int]:
-    """What it uses, and what it may; 0 for no limit."""
+    """Memory used, and the limit; 0 for no limit."""
     most = int(info.get("maxmemory", 0))
-    # What replicas and the append-only file are still to get does not count for the server either.
+    # The server itself does not count the buffers of replicas and of the append-only file.
     return int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0)), most

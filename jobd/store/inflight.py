@@ -1,6 +1,6 @@
-"""What one owner does with its in-flight jobs, as packed calls of the scripts.
+"""Operations of an owner on its in-flight jobs, as packed calls of the scripts.
 
-Nothing is sent here: the fetcher puts these calls into its pipeline, in order, on one connection.
+Nothing is sent here: the fetcher sends these calls in order on one connection.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jobd.store.keys import Keys
 from jobd.store.protocol import Argument, pack
 
 LEASE = 60.0
-"""Seconds that a lease is valid (and, with that, until a dead host's jobs are recovered). Only time
-in which the server could be reached counts; see ``lua/lease_clock.lua``."""
+"""Seconds that a lease is valid, and so the time until a dead host's jobs are recovered. Only time
+in which the server was reachable counts; see ``lua/lease_clock.lua``."""
 
 CLOCK_STEP = LEASE / 6
-"""Seconds that the clock of the leases advances at most between two looks at it."""
+"""Seconds that the lease clock advances at most from one call to the next."""
 
 DAY_TTL = 5 * 365 * 86400
-"""Seconds that a day's counters are kept, as Sidekiq keeps them."""
+"""Seconds that a day's counters are kept, as in Sidekiq."""
 
 
 ScriptCall = tuple[list[str], list[Argument]]
@@ -30,7 +30,7 @@ ScriptCall = tuple[list[str], list[Argument]]
 
 
 class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A job in flight: its number in the order of claims, its queue, its original bytes."""
+    """A job in flight: sequence number of the claim, queue, and original bytes."""
 
     sequence: int
     queue: str
@@ -47,7 +47,7 @@ class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 def split_tag(tag: bytes) -> tuple[int, str] | None:
-    """The sequence number and the queue; None for a field that no worker of ours has written.
+    """The sequence number and the queue; None for a field that was not written by jobd.
 
     >>> split_tag(b"7:low:er"), split_tag(b"7"), split_tag(b"7:\xff")
     ((7, 'low:er'), None, None)
@@ -63,8 +63,8 @@ class InFlight:
     """Packs the calls of one owner.
 
     Args:
-        identity: the owner's.
-        queues: the names of the queues it works, in the order of the configuration.
+        identity: identity of the owner.
+        queues: names of the queues that it serves, in the order of the configuration.
     """
 
     def __init__(self, keys: Keys, identity: str, queues: Sequence[str]) -> None:
@@ -86,11 +86,11 @@ class InFlight:
         return scripts.RELEASE.pack(keys, (self._identity,))
 
     def held(self) -> bytes:
-        """Ask for the tags of everything in flight."""
+        """Read the tags of all jobs in flight."""
         return pack("HKEYS", self._hash)
 
     def payload(self, sequence: int, queue: str) -> bytes:
-        """Ask for the payload of one of them."""
+        """Read the payload of a job in flight."""
         return pack("HGET", self._hash, f"{sequence}:{queue}")
 
     def wait(self, queue: str, timeout: float) -> bytes:
@@ -109,7 +109,7 @@ class InFlight:
         return self._keys.queue(queue)
 
     def look(self, queues: Iterable[str]) -> bytes:
-        """Ask how many of these have jobs."""
+        """Count how many of *queues* have jobs."""
         return pack("EXISTS", *map(self._keys.queue, queues))
 
     def claim(
@@ -118,7 +118,7 @@ class InFlight:
         """Claim up to *most* jobs, numbered from *first*; *shares* in the order to try.
 
         Args:
-            limits: the shares say how many jobs there may be in all when that queue has given.
+            limits: each share is the limit for the total after that queue.
         """
         keys = [self._keys.owners, self._hash, self._keys.paused]
         kind = "limits" if limits else "shares"
@@ -129,12 +129,12 @@ class InFlight:
         return scripts.CLAIM.pack(keys, arguments)
 
     def file(self, first: int, queue: str, *, wanted: bool = True) -> bytes:
-        """File what a blocking claim on *queue* has delivered, numbered from *first*; or return it,
-        where nothing more is *wanted*."""
+        """Move the jobs that a blocking claim on *queue* has delivered to in flight, numbered from
+        *first*; or return them to the queue, if no more are *wanted*."""
         return scripts.FILE.pack(*self._filing(first, queue, wanted=wanted))
 
     def return_delivered(self) -> list[ScriptCall]:
-        """Calls of FILE that return all that blocking claims have delivered and none has filed."""
+        """Calls of FILE that return all jobs that are still in the claim lists."""
         return [self._filing(0, queue, wanted=False) for queue in self._queues]
 
     def _filing(self, first: int, queue: str, *, wanted: bool) -> ScriptCall:
@@ -177,13 +177,13 @@ class InFlight:
         return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
 
     def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
-        """Return *jobs* to the head of their queues; those in *started* have been cut short."""
+        """Return *jobs* to the head of their queues; those in *started* were interrupted."""
         return scripts.GIVE_BACK.pack(*self.giving_back(jobs, started))
 
     def giving_back(
         self, jobs: Iterable[Claimed], started: frozenset[int] = frozenset()
     ) -> ScriptCall:
-        """The call of GIVE_BACK for that."""
+        """The call of GIVE_BACK for :meth:`give_back`."""
         newest_first = sorted(jobs, reverse=True)
         queues = sorted({job.queue for job in newest_first})
         arguments: list[Argument] = [DAY_TTL]

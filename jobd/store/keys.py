@@ -1,6 +1,6 @@
-"""The only place that spells a Redis key.
+"""Names of all Redis keys.
 
-Sidekiq's keys (all of them may carry the configured prefix; without one, Ruby and Python share):
+Sidekiq's keys (with the configured prefix, if any; Ruby and Python share them without one):
 
 =========================  ======  ==========  ==================================================
 key                        type    TTL         content, and who writes it
@@ -33,36 +33,36 @@ jobd's own:
 
 =========================  ======  ==========  ==================================================
 jobd:owners                zset    -           identity by end of its lease (s of jobd:clock); 0 or
-                                               less = condemned: being recovered. Workers enter it,
-                                               keepers renew and remove
-jobd:clock                 hash    -           the clock by which leases are measured: reachable
-                                               (s), and the server's time when that was written:
-                                               seen (s); workers, keepers
+                                               less: condemned, being recovered. Workers add it,
+                                               keepers renew and remove it
+jobd:clock                 hash    -           the clock of the leases: reachable (s), and the
+                                               server's time when that was written: seen (s);
+                                               workers, keepers
 jobd:inflight:IDENTITY     hash    -           tag (``sequence:queue``) to the payload's original
                                                bytes; workers, keepers
 jobd:waits:IDENTITY        set     -           queues that this owner waits on, so that a keeper
                                                can find its claim lists; workers
-jobd:claim:IDENTITY:QUEUE  list    -           what a blocking claim delivered and the fetcher has
-                                               not filed yet; workers
-jobd:stacks:IDENTITY       hash    5 min       what its threads were doing when a dashboard asked:
+jobd:claim:IDENTITY:QUEUE  list    -           jobs that a blocking claim delivered, not yet moved
+                                               to in flight; workers
+jobd:stacks:IDENTITY       hash    5 min       stacks of its threads, on request of a dashboard:
                                                at (s), text; workers
 jobd:promoting:SET         hash    60 s        how many jobs of ``schedule`` or ``retry`` each
-                                               keeper promotes now, and until when they are its
-                                               own (server time, s); keepers
+                                               keeper has reserved, and until when (server time,
+                                               s); keepers
 jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
 jobd:trash                 zset    -           id of each deletion by its end (server time, s);
                                                jobd.api
 jobd:trash:ID              hash    24 h        who deleted what, when, from where; jobd.api
-jobd:trash:ID:jobs         list,   24 h        what was deleted, as it was: a list from a queue,
-                           zset                with its scores from a sorted set; jobd.api
-jobd:web:attempts:OF       string  15 min      wrong passwords, from an address or for a name;
+jobd:trash:ID:jobs         list,   24 h        the deleted jobs: a list from a queue, a zset with
+                           zset                their scores from a sorted set; jobd.api
+jobd:web:attempts:OF       string  15 min      failed logins from an address or for a name;
                                                dashboard
-jobd:web:ended             zset    12 h        sessions whose users have logged out, by when their
-                                               cookies end; dashboard
+jobd:web:ended             zset    12 h        sessions whose users have logged out, by expiry of
+                                               their cookies; dashboard
 =========================  ======  ==========  ==================================================
 
-All keys of one script begin with the same prefix, so a prefix that holds a ``{hash tag}`` keeps
-them in one slot of a Redis Cluster.
+All keys of a script start with the prefix, so a prefix that contains a ``{hash tag}`` keeps them in
+one slot of a Redis Cluster.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ import datetime
 
 
 class Keys:
-    """Spells the keys of one installation.
+    """The key names of one installation.
 
     Example:
         >>> Keys("").queue("default"), Keys("{app}:").queue("default")
@@ -121,7 +121,7 @@ class Keys:
         return f"{self.prefix}{identity}-signals"
 
     def stacks(self, identity: str) -> str:
-        """What its threads were doing when somebody asked through Redis."""
+        """Stacks of its threads, written on request."""
         return f"{self.prefix}jobd:stacks:{identity}"
 
     def inflight(self, identity: str) -> str:
@@ -134,7 +134,7 @@ class Keys:
         return f"{self.prefix}jobd:claim:{identity}:{queue}"
 
     def promoting(self, source: str) -> str:
-        """How many jobs of the set with the key *source* each keeper promotes now.
+        """Reservations of the keepers for the set with the key *source*.
 
         >>> Keys("app:").promoting("app:retry")
         'app:jobd:promoting:retry'
@@ -142,7 +142,7 @@ class Keys:
         return f"{self.prefix}jobd:promoting:{source.removeprefix(self.prefix)}"
 
     def metrics_minute(self, at: float) -> str:
-        """*at* is a time in seconds since 1970, here and below.
+        """*at* is in seconds since 1970, here and below.
 
         >>> Keys().metrics_minute(1795416072.9)
         'j|261123|6:41'
@@ -166,11 +166,11 @@ class Keys:
         return f"{self.prefix}deploylock-{label}"
 
     def iteration(self, jid: str) -> str:
-        """How far Sidekiq has come with an iterable job."""
+        """Progress of an iterable job of Sidekiq."""
         return f"{self.prefix}it-{jid}"
 
     def web_attempts(self, of: str) -> str:
-        """How many wrong passwords came from an address, or for a name, lately."""
+        """Number of recent failed logins from an address, or for a name."""
         return f"{self.prefix}jobd:web:attempts:{of}"
 
     def trashed(self, ref: str) -> str:

@@ -1,8 +1,8 @@
-"""The one shape of every background loop: start, turn after turn, wake, stop.
+"""Base class of all background loops: start, repeated turns, wake, stop.
 
-A loop does its work in :meth:`turn`, which says how long it may sleep. An error of Redis is logged
-once per outage, with its length when it is over, and the loop goes on with a growing, jittered
-pause; any other error is a bug: it is logged each time, and the loop goes on as well.
+A loop does its work in :meth:`turn`, which returns how long to sleep. Redis errors are logged once
+per outage, and again with its duration when it ends; meanwhile the loop continues with a growing,
+jittered pause. Any other error is a bug: it is logged each time, and the loop continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 5.0
 
 
 class _Away:
-    """Who of those that share a client misses the server, and since when."""
+    """The state of an outage, shared by all loops that use the same client."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -37,15 +37,15 @@ _away: WeakKeyDictionary[redis.Redis, _Away] = WeakKeyDictionary()
 
 
 class Outage:
-    """Remembers whether Redis is away, so that each outage is one line at its start and its end.
+    """Tracks whether Redis is unavailable, so that each outage is logged once at its start and end.
 
-    A connection that is lost is no outage if another one can be made at once: servers and proxies
-    close what was idle, or are about to restart. So the first failure is followed by an attempt
-    without a pause and a line, but not more often than every few seconds.
+    A lost connection is not an outage if a new one can be made at once: servers and proxies close
+    idle connections, or restart. So the first failure is followed by an immediate attempt without a
+    log line, at most once every few seconds.
 
     Args:
-        client: all loops that use it log an outage once together, and when one of them finds
-            its connection broken, the idle ones are not used any more.
+        client: all loops that use it log an outage once together; if one of them has a broken
+            connection, the idle connections of the pool are closed.
     """
 
     def __init__(self, logger: FilteringBoundLogger, client: redis.Redis | None = None) -> None:
@@ -56,10 +56,10 @@ class Outage:
         self._pause = FIRST_PAUSE
         self._tried_at_once = float("-inf")
         self.error = ""
-        """What Redis is missed for, in its own words or the client library's; "" when it is not."""
+        """The error of the current outage, as Redis or the client library says it; "" if none."""
 
     def failed(self, error: BaseException) -> float:
-        """Note a failure; returns the seconds to pause (growing, jittered by half; at first 0)."""
+        """Record a failure; returns the seconds to pause (growing, jittered by half; first 0)."""
         if isinstance(error, UnavailableError):  # of the data API
             error = error.__context__ or error
         lost = isinstance(error, redis.ConnectionError)
@@ -85,7 +85,7 @@ class Outage:
         return pause * random.uniform(0.5, 1.0)
 
     def over(self) -> None:
-        """Note a success."""
+        """Record a success."""
         if not self._missing:
             return
         self._missing = False
@@ -102,7 +102,7 @@ class Loop(threading.Thread, ABC):
     """A daemon thread that calls :meth:`turn` until it is stopped.
 
     Args:
-        client: what it talks to Redis with; see :class:`Outage`.
+        client: its Redis client; see :class:`Outage`.
     """
 
     def __init__(self, name: str, client: redis.Redis | None = None) -> None:
@@ -114,14 +114,14 @@ class Loop(threading.Thread, ABC):
 
     @property
     def outage(self) -> str:
-        """Why it cannot do its work with Redis now; "" if it can."""
+        """The error because of which it cannot use Redis now; "" if it can."""
         return self._outage.error
 
     @abstractmethod
     def turn(self) -> float | None:
         """Do what is due; returns the seconds until the next turn.
 
-        None says that Redis was not asked and need not be until somebody wakes the loop.
+        None if Redis was not used and the loop can sleep until it is woken.
         """
 
     def wake(self) -> None:
@@ -129,7 +129,7 @@ class Loop(threading.Thread, ABC):
         self._alarm.set()
 
     def stop(self, timeout: float) -> bool:
-        """End after the current turn; returns whether it ended within *timeout* seconds."""
+        """Stop after the current turn; returns whether it stopped within *timeout* seconds."""
         self._ending = True
         self._alarm.set()
         if self.is_alive():
@@ -138,7 +138,7 @@ class Loop(threading.Thread, ABC):
 
     def run(self) -> None:
         while not self._ending:
-            # Cleared before the turn, so that a wake-up during it brings another one.
+            # Cleared before the turn, so that a wake-up during it causes another one.
             self._alarm.clear()
             try:
                 pause = self.turn()

@@ -1,8 +1,8 @@
-"""A wire: one pinned connection to Redis, on which the fetcher sends packed commands.
+"""A dedicated connection to Redis for the fetcher's packed commands.
 
-The client library connects, authenticates and finds the master; then its socket is read here, with
-the library's own parser in C. Between a push and the start of its job two replies must be read, and
-the library's general way to a reply is longer than that of the job.
+The client library connects, authenticates and finds the master; its socket is then read directly,
+with the library's C parser. Two replies must be read between a push and the start of its job, and
+the library's generic code path would take longer than the job itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from jobd.store.protocol import Argument, pack
 from jobd.store.scripts import Script
 
 _READ = 1 << 20
-"""Bytes that one read of the socket takes at most. Between two reads other threads run, for some
-milliseconds each if they compute: the reply to a claim must not take many."""
+"""Maximum bytes per read of the socket. Other threads run between two reads, for some milliseconds
+each if they are busy, so the reply to a claim must not take many reads."""
 
 REST = 1.0
-"""Seconds without use after which the server may have closed it: that is the least that its
-``timeout`` can be."""
+"""Idle seconds after which the server may have closed the connection: the minimum of its
+``timeout``."""
 
 _INCOMPLETE = object()
 
@@ -36,14 +36,14 @@ Reply = Any
 
 
 class Closed(redis.ConnectionError):
-    """The server has ended the connection, and every byte that it had sent has been read."""
+    """The server closed the connection, and everything that it had sent was read."""
 
 
 class Wire:
-    """One pinned connection that carries packed commands and reads their replies in order.
+    """A dedicated connection that sends packed commands and reads their replies in order.
 
-    It belongs to one thread. After any :class:`redis.ConnectionError` or
-    :class:`redis.TimeoutError` it is closed, and what was sent may or may not have been done.
+    Not thread-safe. After a :class:`redis.ConnectionError` or :class:`redis.TimeoutError` it is
+    closed, and the commands sent may or may not have been executed.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -54,15 +54,15 @@ class Wire:
         self._idle_limit = getattr(self._pool, "idle_limit", IDLE)
         self._used = 0.0
         forks.on_copy(self._abandon)
-        # A bytearray would be written with zeros: a megabyte for each queue that is waited for. Of
-        # this, what no read has reached is not there.
+        # Unlike a bytearray, which is filled with zeros, this takes memory only where it is used:
+        # there is one buffer of a megabyte for each queue that is waited for.
         self._buffer = mmap.mmap(-1, _READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def connect(self, scripts: tuple[Script, ...] = ()) -> None:
-        """Open it, and make *scripts* known to the server.
+        """Connect, and load *scripts* into the server.
 
         Raises:
-            redis.RedisError: the server refused, or did not answer.
+            redis.RedisError: the server refused, or did not reply.
         """
         self.close()
         connection: Any = self._pool.make_connection()
@@ -71,7 +71,7 @@ class Wire:
         self._socket = connection._sock
         self._reader = hiredis.Reader(
             protocolError=redis.InvalidResponse,
-            # Says which refusals have a class of their own, e.g. LOADING and READONLY.
+            # Maps errors to their classes, e.g. LOADING and READONLY.
             replyError=connection._parser.parse_error,
             notEnoughData=_INCOMPLETE,
         )
@@ -82,13 +82,13 @@ class Wire:
                 self.read()
 
     def close(self) -> None:
-        """Close it; harmless when it is closed."""
+        """Close the connection, if it is open."""
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = self._socket = self._reader = None
 
     def _abandon(self) -> None:
-        # The server would think that the worker waits for jobs for as long as its copy lives.
+        # Otherwise the worker would look connected for as long as its forked copy lives.
         if self._socket is not None:
             self._socket.close()
 
@@ -101,12 +101,12 @@ class Wire:
         """Whether a reply, or the end of the connection, arrives within *seconds*.
 
         Raises:
-            redis.ConnectionError: it is closed here already.
+            redis.ConnectionError: the connection has been closed on this side.
         """
         self._check()
         if self._reader.has_data():
             return True
-        # What TLS has decrypted already, the kernel does not know of.
+        # The kernel does not know of data that TLS has already decrypted.
         if (pending := getattr(self._socket, "pending", None)) and pending():
             return True
         poller = select.poll()
@@ -114,11 +114,11 @@ class Wire:
         return bool(poller.poll(seconds * 1000))
 
     def alive(self) -> bool:
-        """Whether the server is still there; to be asked when every reply has been read.
+        """Whether the connection is still usable; only to be called when all replies were read.
 
-        It is taken for granted of one that was used a moment ago. After a rest the server may have
-        closed it, and after a long one (see :data:`jobd.store.connection.IDLE`) a firewall may have
-        forgotten it: then a PING must have its answer in time.
+        A connection used a moment ago is assumed to be. After a pause the server may have closed
+        it, and after a long one (see :data:`jobd.store.connection.IDLE`) a firewall may have
+        dropped it: then it is checked with PING.
         """
         if self._connection is None:
             return False
@@ -126,7 +126,7 @@ class Wire:
         if rested < REST:
             return True
         try:
-            if self.readable(0.0):  # the end, for nothing else was to come
+            if self.readable(0.0):  # closed by the server: no reply is outstanding
                 return False
             if not 0 < self._idle_limit < rested:
                 return True
@@ -135,16 +135,16 @@ class Wire:
                 return False
             self.read()
         except redis.ResponseError:
-            pass  # a user without the right to PING has got an answer as well
+            pass  # an error is a reply, too: the user has no permission for PING
         except redis.RedisError:
             return False
         return True
 
     def send(self, packed: bytes) -> None:
-        """Write packed commands; they may be many.
+        """Send one or more packed commands.
 
         Raises:
-            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
+            redis.ConnectionError, redis.TimeoutError: the connection was lost, and is closed now.
         """
         self._check()
         try:
@@ -157,8 +157,8 @@ class Wire:
         """The next reply.
 
         Raises:
-            redis.ResponseError: the server refused that command.
-            redis.ConnectionError, redis.TimeoutError: the connection is lost, and now closed.
+            redis.ResponseError: the server refused the command.
+            redis.ConnectionError, redis.TimeoutError: the connection was lost, and is closed now.
         """
         self._check()
         reply = self._reader.gets()

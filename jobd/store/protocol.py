@@ -1,4 +1,4 @@
-"""Commands as bytes of the Redis protocol, for pipelines on a pinned connection."""
+"""Encoding of commands in the Redis protocol, for pipelines on a dedicated connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ Argument = str | bytes | int | float
 
 
 def pack(*command: Argument) -> bytes:
-    r"""
+    r"""Encode a command.
+
     >>> pack("HKEYS", "h")
     b'*2\r\n$5\r\nHKEYS\r\n$1\r\nh\r\n'
     """

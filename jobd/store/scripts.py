@@ -1,9 +1,9 @@
-"""The Lua scripts, one state transition each: their sources, their digests, and how to call them.
+"""The Lua scripts: one state transition each.
 
-Each ``lua/NAME.lua`` starts with a comment that names its KEYS, its ARGV and what it returns. All
-but CLAIM, FILE and BEAT may be sent twice: the second time they find nothing to do. The first two
-take more jobs, under numbers that must not have been used before; BEAT takes another signal. What a
-person does to jobs may carry an entry for the audit log, which is written in the same step
+Each ``lua/NAME.lua`` starts with a comment that describes its KEYS, its ARGV and what it returns.
+All except CLAIM, FILE and BEAT are idempotent: sent twice, they change nothing the second time.
+CLAIM and FILE take more jobs, under sequence numbers that must be new; BEAT takes another signal.
+Scripts for actions of users can write an entry to the audit log in the same step
 (:attr:`Script.audited`).
 """
 
@@ -37,14 +37,14 @@ _PRELUDES = {
     "reserve(": _read("reserve"),
     "trim_dead(": _read("trimming"),
 }
-"""What is put before a script that calls such a function."""
+"""Functions, and the prelude that is put before scripts that call them."""
 
 _AUDITED = _read("audited")
 _PLACE = "-- (the script itself)"
 
 
 class Script:
-    """One script.
+    """A Lua script.
 
     Example:
         >>> RENEW.name, len(RENEW.digest)
@@ -63,7 +63,7 @@ class Script:
 
     @cached_property
     def audited(self) -> Script:
-        """The same, with an entry in the audit log in the same step; see ``audited.lua``."""
+        """The script with an entry in the audit log in the same step; see ``audited.lua``."""
         made = Script(self.name)
         made._set_source(_AUDITED.replace(_PLACE, self.source))
         return made
@@ -79,15 +79,15 @@ class Script:
     def __call__(
         self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Any:
-        """Call it now, and load it first where the server does not know it yet.
+        """Call the script; loads it first if the server does not have it.
 
         Raises:
-            redis.RedisError: the server refused, or did not answer.
+            redis.RedisError: the server refused, or did not reply.
         """
         try:
             return client.evalsha(self.digest, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
-            # A server that restarted has forgotten it. NOSCRIPT means that nothing was done.
+            # The server was restarted. NOSCRIPT means that nothing was executed.
             client.script_load(self.source)
             return client.evalsha(self.digest, len(keys), *keys, *arguments)
 
@@ -108,7 +108,7 @@ LIST_WORK = Script("list_work")
 BEAT = Script("beat")
 SHOW_STACKS = Script("show_stacks")
 
-# What people do to jobs and workers.
+# Actions and queries of users.
 REMOVE = Script("remove")
 REPLACE = Script("replace")
 KILL = Script("kill")
@@ -135,5 +135,5 @@ ATTEMPT = Script("attempt")
 END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
 
-# What a worker sends on its pinned connection; it loads them all when it connects.
+# Sent by workers on their dedicated connection, and loaded when it connects.
 OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)

@@ -1,4 +1,4 @@
-"""The Sentinels, and what they say when they name no server."""
+"""Lookup of the server at the Sentinels, with the reason of each if none knows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 
 class Sentinels(Sentinel):
-    """The client library's, which asks one after the other, with the reason of each.
+    """The client library's Sentinel class, with the reason of each Sentinel in its error.
 
     Args:
         clients: one for each Sentinel.
@@ -23,7 +23,7 @@ class Sentinels(Sentinel):
         """The address of the server.
 
         Raises:
-            MasterNotFoundError: with what each of them answers.
+            MasterNotFoundError: with the answer of each Sentinel.
         """
         said = []
         for number, client in enumerate(self.sentinels):
@@ -34,7 +34,7 @@ class Sentinels(Sentinel):
                 continue
             state = masters.get(service_name)
             if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
-                # The next question goes first to the one that has answered.
+                # The next lookup starts with the one that answered.
                 self.sentinels[0], self.sentinels[number] = client, self.sentinels[0]
                 return state["ip"], state["port"]
             known = ", ".join(map(str, masters)) or "none"
@@ -53,5 +53,5 @@ def _name(client: redis.Redis) -> str:
 def _advised(error: redis.RedisError) -> str:
     text = str(error).rstrip(".")
     if isinstance(error, redis.AuthenticationError):
-        return f"{text} (the URL's sentinel_password is that of the Sentinels)"
+        return f"{text} (set the Sentinels' password as sentinel_password in the URL)"
     return text

@@ -1,6 +1,6 @@
-"""Which server it is, and whether jobd can work with it.
+"""Identification of the server, and whether jobd supports it.
 
-Asked by ``HELLO``, which is allowed to every user that can log in; ``INFO`` counts as dangerous.
+Uses ``HELLO``, which every user that can log in may call; ``INFO`` is in the category @dangerous.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from jobd.errors import UnavailableError
 from jobd.store.trouble import CLUSTER_ADVICE
 
 OLDEST = (6, 2)
-"""Oldest Redis that knows all commands used (BLMOVE and LMOVE, RPOP with a count)."""
+"""Oldest Redis that supports all commands used (BLMOVE and LMOVE, RPOP with a count)."""
 
 
 class Server(NamedTuple):
-    """A server, as it says itself. *mode* is ``standalone``, ``sentinel`` or ``cluster``."""
+    """Name, version and mode of a server: ``standalone``, ``sentinel`` or ``cluster``."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ class Server(NamedTuple):
         return f"{self.name.capitalize()} {self.version}"
 
     def require(self) -> None:
-        """Refuse a server that jobd cannot work with.
+        """Refuse a server that jobd does not support.
 
         Raises:
             UnavailableError: with the reason, and what to do.
@@ -40,17 +40,17 @@ class Server(NamedTuple):
             raise UnavailableError(f"the server is in cluster mode; {CLUSTER_ADVICE}")
         if self.mode == "sentinel":
             raise UnavailableError(
-                "this is a Sentinel and not a server for jobs; "
-                "write redis+sentinel://HOST:PORT/SERVICE/DB"
+                "this is a Sentinel, not a server for jobs; "
+                "use redis+sentinel://HOST:PORT/SERVICE/DB"
             )
 
 
 def identify(client: Any) -> Server:
-    """Ask the server who it is.
+    """Query the server's name, version and mode.
 
     Raises:
-        UnavailableError: it is too old to say.
-        redis.RedisError: it does not answer, or refuses.
+        UnavailableError: the server is too old for HELLO.
+        redis.RedisError: the server does not reply, or refuses.
     """
     try:
         answer: list[Any] = client.execute_command("HELLO")

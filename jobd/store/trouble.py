@@ -1,4 +1,4 @@
-"""What an error of Redis says to people: the server's own words, and what to do about them."""
+"""Error messages for Redis errors: the server's text, with advice."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CLUSTER = (
     redis.exceptions.ClusterError,
     redis.exceptions.ClusterCrossSlotError,
 )
-# Of a command; of a command in a script; the same of old servers.
+# For a command; for a command in a script; the same on old servers.
 _DENIED = re.compile(
     r"no permissions to|ACL failure in script|executing the script can't (?:run|access)"
 )
 
 
 def reason(error: BaseException) -> str:
-    """What *error* says, in one line, and what to do where that can be known.
+    """The message of *error* in one line, with advice for known errors.
 
     >>> reason(redis.exceptions.NoPermissionError("User app has no permissions to run 'info'"))
     "User app has no permissions to run 'info'; docs/acl.md lists what is needed"
@@ -42,7 +42,7 @@ def reason(error: BaseException) -> str:
 
 
 def unavailable(client: redis.Redis, error: redis.RedisError) -> UnavailableError:
-    """What is raised for *error*, which stays its ``__context__``."""
+    """The exception to raise for *error*, which stays its ``__context__``."""
     if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not isinstance(
         error, redis.AuthenticationError
     ):
@@ -51,7 +51,7 @@ def unavailable(client: redis.Redis, error: redis.RedisError) -> UnavailableErro
 
 
 def where(client: redis.Redis) -> str:
-    """The address that *client* connects to, without what is secret."""
+    """The address that *client* connects to, without secrets."""
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return f"Sentinel's {pool.service_name}"

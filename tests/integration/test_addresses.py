@@ -278,7 +278,7 @@ def test_sentinels_that_want_a_password(tmp_path: Path, guarded: Watched) -> Non
     port = guarded.ports[2]
     plain = f"redis+sentinel://127.0.0.1:{port}/jobs/1"
     wait(lambda: "Authentication required" in refused(plain), 20, "the Sentinel is there")
-    said = f"127.0.0.1:{port} says: Authentication required (the URL's sentinel_password is"
+    said = f"127.0.0.1:{port} says: Authentication required (set the Sentinels' password as"
     assert said in refused(plain)
     assert "invalid username-password pair" in refused(f"{plain}?sentinel_password=Xs3cret")
     assert "Xs3cret" not in refused(f"{plain}?sentinel_password=Xs3cret")

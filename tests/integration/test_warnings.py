@@ -35,7 +35,7 @@ def test_a_server_that_is_nearly_full_is_warned_about_before_it_refuses(
         while (memory := redis.info("memory"))["used_memory"] < 0.85 * memory["maxmemory"]:
             redis.lpush("queue:default", "x" * 100_000)
         running.wait(
-            lambda: "of the memory it may have" in running.jobctl("status").stdout, 20, "it says so"
+            lambda: "of its memory limit" in running.jobctl("status").stdout, 20, "it says so"
         )
         assert "Raise maxmemory" in running.jobctl("status").stdout
         redis.lpush("queue:default", "x")  # nothing has been refused yet

@@ -33,12 +33,12 @@ def test_it_says_so_before_pushes_are_refused(site: Site, api: Api, redis: redis
     api.acting_as("bob").queue("default").delete(*api.queue("default").page(0, 1))
     with memory(redis, 0.9):
         for path in ("/", "/trash"):
-            assert "delete for good what is not needed" in site.get(path).text
+            assert "delete jobs for good that are not needed" in site.get(path).text
         page = site.get("/queue", name="default")
         asked = site.send(
             "/queue/act", [*page.form("Delete").hidden, ("action", "delete"), ("key", page.keys[0])]
         )
-        assert "delete for good what is not needed" in asked.text
+        assert "delete jobs for good that are not needed" in asked.text
         assert "takes memory until the end of these 24 hours" in asked.text
         redis.set("any", "thing")
 

@@ -18,7 +18,7 @@
 -- All clients wait while a script runs, so a claim is limited to about 4 MB, shared between the
 -- queues as well. No command gives the size of a job before it is taken: so the first batch from a
 -- queue is small, and later ones, of at most 100 jobs, are sized by those before.
-local BYTES, FIRST, DRAUGHT = 4194304, 10, 100
+local BYTES, FIRST, CHUNK = 4194304, 10, 100
 
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
@@ -34,10 +34,10 @@ local taken, empty = {}, {}
 
 -- Takes up to `most` jobs of one queue; exceeds `limit` bytes by one batch at most.
 local function take(position, most, limit)
-  local portion, jobs, bytes, draught = {position}, 0, 0, math.min(FIRST, most)
+  local portion, jobs, bytes, chunk = {position}, 0, 0, math.min(FIRST, most)
   repeat
-    local payloads = redis.pcall('RPOP', KEYS[position + 3], draught)
-    empty[position] = not payloads or (not payloads.err and #payloads < draught)
+    local payloads = redis.pcall('RPOP', KEYS[position + 3], chunk)
+    empty[position] = not payloads or (not payloads.err and #payloads < chunk)
     if not payloads then break end
     if payloads.err then
       closed[ARGV[2 * position + 3]] = true
@@ -51,7 +51,7 @@ local function take(position, most, limit)
     jobs = jobs + #payloads
     if jobs == most or empty[position] then break end
     local fitting = math.max(1, math.floor((limit - bytes) * jobs / bytes))
-    draught = math.min(fitting, DRAUGHT, most - jobs)
+    chunk = math.min(fitting, CHUNK, most - jobs)
   until bytes >= limit
   if jobs == 0 then return end
   left, room = left - jobs, room - bytes

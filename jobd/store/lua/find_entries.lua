@@ -6,14 +6,14 @@
 -- Returns  how many of those wanted are done · how many entries with the score of the next one have
 --       been checked · the payloads that contain the ids, each followed by its score.
 local room, offset, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
-local found, draught = {0, 0}, 1 -- batches grow as in portion.lua
+local found, chunk = {0, 0}, 1 -- batches grow as in portion.lua
 while at < #ARGV and room > 0 do
   local score, id = ARGV[at], ARGV[at + 1]
   local before = redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. score)
   local all = redis.call('ZCOUNT', KEYS[1], score, score)
   while offset < all and room > 0 do
     local first = before + offset
-    local part = redis.call('ZRANGE', KEYS[1], first, first + math.min(draught, all - offset) - 1)
+    local part = redis.call('ZRANGE', KEYS[1], first, first + math.min(chunk, all - offset) - 1)
     for _, payload in ipairs(part) do
       room = room - #payload
       if id == '' or string.find(payload, id, 1, true) then
@@ -21,7 +21,7 @@ while at < #ARGV and room > 0 do
         found[#found + 1] = score
       end
     end
-    offset, draught = offset + #part, math.min(2 * draught, 10)
+    offset, chunk = offset + #part, math.min(2 * chunk, 10)
   end
   room = room - 1000 -- every command counts as work
   if offset >= all then at, offset = at + 2, 0 end

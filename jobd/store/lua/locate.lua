@@ -7,7 +7,7 @@
 -- Returns  the place before which the next step starts, 0 at the end · then for each job found: its
 --       position among those wanted, from 1 · its place.
 -- Batches grow as in portion.lua, but larger, since walking to each costs time as well.
-local DRAUGHT = 128
+local CHUNK = 128
 
 local wanted = {}
 for i = 3, #ARGV, 2 do
@@ -20,9 +20,9 @@ end
 
 local length, place, room = redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]), tonumber(ARGV[2])
 if place < 0 or place > length then place = length end
-local found, draught, whole, read = {0}, 1, room, 0
+local found, chunk, whole, read = {0}, 1, room, 0
 while place > 0 and room > 0 do
-  local many = math.min(draught, place)
+  local many = math.min(chunk, place)
   local part = redis.call('LRANGE', KEYS[1], -place, many - place - 1)
   local bytes = 0
   for i, payload in ipairs(part) do
@@ -37,7 +37,7 @@ while place > 0 and room > 0 do
   place, read = place - many, read + many
   local nodes = math.min(place, length - place) * math.min(1, bytes / many / 8192)
   room = room - bytes - 100 * many - 4 * nodes -- comparing and walking count as work
-  draught = math.max(1, math.min(2 * draught, DRAUGHT, math.floor(room * read / (whole - room))))
+  chunk = math.max(1, math.min(2 * chunk, CHUNK, math.floor(room * read / (whole - room))))
 end
 found[1] = place
 return found

@@ -8,13 +8,13 @@
 --       score if it is a sorted set.
 -- All clients wait while a script runs, and no command gives the size of an entry before it is read.
 -- So the first batch is one entry, and later ones are sized by those before.
-local DRAUGHT = 16
+local CHUNK = 16
 
 local kind, first, left, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local is_list = kind == 'head' or kind == 'tail'
 local found = {redis.call(is_list and 'LLEN' or 'ZCARD', KEYS[1])}
 left = math.min(left, found[1] - first)
-local read, bytes, draught = 0, 0, 1
+local read, bytes, chunk = 0, 0, 1
 
 local function take(payload, score)
   bytes = bytes + #payload
@@ -23,7 +23,7 @@ local function take(payload, score)
 end
 
 while left > 0 and bytes < room do
-  local many = math.min(draught, left)
+  local many = math.min(chunk, left)
   local last = first + many - 1
   if kind == 'tail' then
     local part = redis.call('LRANGE', KEYS[1], -1 - last, -1 - first)
@@ -36,6 +36,6 @@ while left > 0 and bytes < room do
   end
   first, left, read = first + many, left - many, read + many
   local fitting = math.floor((room - bytes) * read / (bytes + 1))
-  draught = math.max(1, math.min(2 * draught, DRAUGHT, fitting))
+  chunk = math.max(1, math.min(2 * chunk, CHUNK, fitting))
 end
 return found

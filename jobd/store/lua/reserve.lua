@@ -32,17 +32,17 @@ local function reserve(source, reservations, keeper, now, most, room, seconds)
   local due = redis.call('ZCOUNT', source, '-inf', now)
   if due == 0 then return {}, 0 end
   if first >= due then return {}, next_end - clock end
-  local members, draught = {}, 1 -- batches grow as in portion.lua
+  local members, chunk = {}, 1 -- batches grow as in portion.lua
   local bytes = 0
   while #members < most and first < due and bytes < room do
-    local last = math.min(first + draught, due, first + most - #members) - 1
+    local last = math.min(first + chunk, due, first + most - #members) - 1
     for _, member in ipairs(redis.call('ZRANGE', source, first, last)) do
       bytes = bytes + #member
       members[#members + 1] = member
     end
     first = last + 1
     local fitting = math.floor((room - bytes) * #members / (bytes + 1))
-    draught = math.max(1, math.min(2 * draught, 16, fitting))
+    chunk = math.max(1, math.min(2 * chunk, 16, fitting))
   end
   if keeps then
     local till = string.format('%.6f', clock + seconds)

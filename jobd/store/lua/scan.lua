@@ -8,14 +8,14 @@
 --       text, each followed by its score or value.
 -- Only plain text is compared, in time linear in the bytes; large entries are not even compared but
 -- returned for the client to check. Batches grow as in portion.lua.
-local DRAUGHT, LARGE = 10, 65536
+local CHUNK, LARGE = 10, 65536
 
 local cursor, most, room, text = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local width = ARGV[1] == 'SSCAN' and 1 or 2
 local folds = ARGV[6] == 'fold'
-local scanned, found, draught, whole = 0, {'', 0}, 1, room
+local scanned, found, chunk, whole = 0, {'', 0}, 1, room
 repeat
-  local answer = redis.call(ARGV[1], KEYS[1], cursor, 'COUNT', draught)
+  local answer = redis.call(ARGV[1], KEYS[1], cursor, 'COUNT', chunk)
   local part = answer[2]
   cursor, room = answer[1], room - 100 -- an empty step counts as work
   for i = 1, #part, width do
@@ -28,7 +28,7 @@ repeat
     end
   end
   local fitting = math.floor(room * scanned / (whole - room))
-  draught = math.max(1, math.min(2 * draught, DRAUGHT, fitting))
+  chunk = math.max(1, math.min(2 * chunk, CHUNK, fitting))
 until cursor == '0' or room <= 0 or scanned >= most
 found[1], found[2] = cursor, scanned
 return found

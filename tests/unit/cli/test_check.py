@@ -173,8 +173,8 @@ def test_a_server_that_is_nearly_full_is_warned_about(
     finally:
         redis.config_set("maxmemory", 0)
     assert not report.problems
-    assert any("of the memory it may have" in text for text in report.warnings)
-    assert not any("of the memory" in text for text in look(server.url).warnings)
+    assert any("of its memory limit" in text for text in report.warnings)
+    assert not any("of its memory" in text for text in look(server.url).warnings)
 
 
 def test_a_mistyped_variable_and_an_empty_application_are_warned_about(

@@ -325,8 +325,8 @@ def test_no_server_is_one_short_traceback_with_advice() -> None:
     assert "redis.exceptions" not in shown
     assert str(caught.value) == (
         f"Redis at {address} did not take the job: Error 111 connecting to {address}. Connection "
-        "refused. Is it running, and at this address? It comes from configure() or Client(), else "
-        "from $JOBD_REDIS or $REDIS_URL"
+        "refused. Is it running at this address? The address is that of configure() or Client(), "
+        "or of $JOBD_REDIS or $REDIS_URL"
     )
     assert caught.value.__context__ is not None
     assert isinstance(caught.value.__context__.__cause__, redis_py.ConnectionError)
@@ -416,7 +416,7 @@ def test_an_unanswered_push_is_never_sent_again(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(UnavailableError, match="may or may not be stored"):
+        with pytest.raises(UnavailableError, match="may or may not have been stored"):
             Client(f"unix://{tmp_path}/s").push(ITEM)
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()

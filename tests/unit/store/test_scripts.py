@@ -67,7 +67,7 @@ twice = st.booleans()
 mostly = st.sampled_from([False, True, True, True])
 
 
-BYTES, FIRST, DRAUGHT = 4 * 1024 * 1024, 10, 100
+BYTES, FIRST, CHUNK = 4 * 1024 * 1024, 10, 100
 """The bounds of a claim; see claim.lua."""
 
 SMALL_BYTES = 300
@@ -77,7 +77,7 @@ SMALL_BYTES = 300
 class Jobs(RuleBasedStateMachine):
     client: redis_py.Redis
     most_bytes = BYTES
-    draught = DRAUGHT
+    chunk = CHUNK
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class Jobs(RuleBasedStateMachine):
         sizes = [len(owner.given[sequence].payload) for sequence in range(first, owner.next)]
         cut = [0] in reply
         assert cut == (sum(sizes) >= self.most_bytes and len(sizes) < most)
-        assert sum(sizes[: -self.draught]) < self.most_bytes, "one draught too many at most"
+        assert sum(sizes[: -self.chunk]) < self.most_bytes, "one chunk too many at most"
         open_jobs = sum(len(before[name]) for name in QUEUES if name not in paused)
         full = len(sizes) == min(most, open_jobs)
         assert full or cut, "a claim is full whenever there is work"
@@ -432,15 +432,15 @@ class FewBytes(Jobs):
     """Every claim is short of bytes."""
 
     most_bytes = SMALL_BYTES
-    draught = 3
+    chunk = 3
 
 
 def claims_of_few_bytes() -> scripts.Script:
     """CLAIM with bounds so low that small jobs reach them."""
     made = scripts.Script("claim")
-    bounds = f"BYTES, FIRST, DRAUGHT = {BYTES}, {FIRST}, {DRAUGHT}"
+    bounds = f"BYTES, FIRST, CHUNK = {BYTES}, {FIRST}, {CHUNK}"
     assert bounds in made.source
-    made.source = made.source.replace(bounds, f"BYTES, FIRST, DRAUGHT = {SMALL_BYTES}, 2, 3")
+    made.source = made.source.replace(bounds, f"BYTES, FIRST, CHUNK = {SMALL_BYTES}, 2, 3")
     made.digest = hashlib.sha1(made.source.encode(), usedforsecurity=False).hexdigest()
     return made
 
@@ -637,7 +637,7 @@ def test_small_jobs_before_large_ones_do_not_lift_the_bound(
     worker(inflight.register())
     redis.lpush(KEYS.queue("a"), *[b"small"] * 500, *large(*range(120)))
     [[_, *payloads], mark] = worker(inflight.claim(1, 2000, [("a", 2000)]))
-    assert 500 < len(payloads) < 500 + DRAUGHT
+    assert 500 < len(payloads) < 500 + CHUNK
     assert mark == [0]
 
 
