@@ -1,4 +1,4 @@
-"""The application object: what jobs, hooks and middleware belong to."""
+"""The application object, which holds jobs, hooks and middleware."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 class JobOptions(CallOptions, total=False):
-    """The options of a job: those that a call can have, and those that it cannot change."""
+    """The options of a job: those of a call, and those that a call cannot change."""
 
     name: str | None
     retry_in: RetryIn | None
@@ -32,27 +32,27 @@ class JobOptions(CallOptions, total=False):
 
 
 class App:
-    """An application: its jobs, hooks and middleware, and where its jobs are pushed to.
+    """An application: its jobs, hooks, middleware and client.
 
-    Nearly all programs need the default one only, whose parts are ``jobd.job``, ``jobd.on``,
-    ``jobd.configure`` and so on. Several in one process know nothing of each other.
+    Most programs only need the default application, whose members are ``jobd.job``, ``jobd.on``,
+    ``jobd.configure`` and so on. Several applications in one process are independent.
 
     Args:
-        default_options: of its jobs that give none, and of pushes by name with its client.
+        default_options: default options of its jobs, and of pushes by name with its client.
 
     Attributes:
-        client_middleware: around every push.
-        server_middleware: around every execution.
-        error_handlers: each is called with every exception of a job or of jobd itself, and a dict
+        client_middleware: middleware around every push.
+        server_middleware: middleware around every execution.
+        error_handlers: functions called with every exception of a job or of jobd itself, and a dict
             of its context.
-        death_handlers: each is called with the payload and the exception of a job that will not be
-            tried again.
+        death_handlers: functions called with the payload and the exception of a job that will not
+            be retried.
         default_options: payload fields.
         registry: its jobs.
-        hooks: its functions for moments in the life of a worker process.
+        hooks: functions for lifecycle events of worker processes.
 
     Raises:
-        ArgumentError: an option holds what it may not hold, or there is none of that name.
+        ArgumentError: an option is unknown or has an invalid value.
 
     Example:
         >>> shop = App(default_options={"queue": "shop"})
@@ -74,15 +74,15 @@ class App:
 
     @property
     def client(self) -> Client:
-        """What its jobs are pushed with, made from the environment unless :meth:`configure` was
-        called."""
+        """The client that pushes its jobs; created from the environment unless :meth:`configure`
+        was called."""
         if self._client is None:
             return self.configure()
         return self._client
 
     @property
     def configured(self) -> bool:
-        """Whether it has a client already."""
+        """Whether it has a client."""
         return self._client is not None
 
     def configure(
@@ -92,12 +92,12 @@ class App:
         *,
         max_payload: int = MAX_PAYLOAD,
     ) -> Client:
-        """Set up the client that ``perform_async`` and its kin use in this process.
+        """Set up the client that ``perform_async`` and the like use in this process.
 
         Args:
             redis: a URL or a client; default as for :class:`Client`.
-            prefix: of every key; default as for :class:`Client`.
-            max_payload: bytes allowed for one payload.
+            prefix: prefix of all keys; default as for :class:`Client`.
+            max_payload: maximum size of a payload in bytes.
 
         Example:
             >>> App().configure("redis://127.0.0.1:6379/1", prefix="shop:").prefix
@@ -127,29 +127,30 @@ class App:
         timeout: float | timedelta | None = None,
         **options: Any,
     ) -> Any:
-        """Make a job of a function.
+        """Turn a function into a job.
 
         Args:
-            name: class name on the wire; default module and qualified name of the function.
-            queue: default ``"default"``.
-            retry: True (25 times), False (never, and not into the dead set), or how many times.
-            dead: False keeps a job that is exhausted out of the dead set.
+            name: class name in the payload; default: module and qualified name of the function.
+            queue: queue that the job is pushed to; default ``"default"``.
+            retry: True (25 retries), False (no retries, and not into the dead set), or the number
+                of retries.
+            dead: False keeps the job out of the dead set when its retries are exhausted.
             backtrace: True, or how many lines of the traceback to keep with a failed job.
-            retry_queue: where retries go.
-            retry_for: seconds since the first failure for which it is tried again; replaces the
-                count.
-            retry_in: seconds until the next try, or DISCARD, or KILL, or None for the default
-                delay; called with the count, the exception and the payload.
-            on_exhausted: called with the payload and the exception after the last try; may return
-                DISCARD.
-            timeout: seconds that one execution may take; then JobTimeout is raised in it, which is
-                a failure like any other.
+            retry_queue: queue for retries.
+            retry_for: seconds since the first failure in which the job is retried; replaces the
+                number of retries.
+            retry_in: function that returns the seconds until the next attempt, or DISCARD, or KILL,
+                or None for the default delay; called with the count, the exception and the payload.
+            on_exhausted: called with the payload and the exception after the last attempt; may
+                return DISCARD.
+            timeout: seconds that an execution may take; then JobTimeout is raised in it, which
+                counts as a failure.
             tags: strings that dashboards show and filter by.
             extra: further fields of the payload, which middleware can read.
 
         Raises:
-            ArgumentError: an option holds what it may not hold, there is none of that name, the
-                name is taken, or no worker could find the function.
+            ArgumentError: an option is unknown or has an invalid value, the name is taken, or
+                workers could not find the function.
 
         Example:
             >>> @job(queue="mail", retry=5)
@@ -164,15 +165,15 @@ class App:
         return decorate if function is None else decorate(function)
 
     def on(self, event: Event) -> Callable[[Hook], Hook]:
-        """Register a function for a moment in the life of each worker process.
+        """Register a hook for a lifecycle event of worker processes.
 
-        ``startup`` runs before the first job, in the order of registration, and an exception in it
-        keeps the worker from starting. ``quiet`` (no more jobs are taken), ``shutdown`` (stopping
-        begins) and ``exit`` (all jobs are done or given back) run in reverse order. Each function
-        runs at most once.
+        ``startup`` hooks run before the first job, in the order of registration, and an exception
+        in one prevents the worker from starting. ``quiet`` (no more jobs are fetched), ``shutdown``
+        (the stop begins) and ``exit`` (all jobs are done or returned to their queues) hooks run in
+        reverse order. Each function runs at most once per process.
 
         Raises:
-            ArgumentError: there is no such event, or the function is ``async`` or a generator.
+            ArgumentError: the event is unknown, or the function is ``async`` or a generator.
 
         Example:
             >>> @App().on("startup")
@@ -183,6 +184,6 @@ class App:
 
 
 default = App()
-"""The application whose parts are ``jobd.job``, ``jobd.on`` and so on."""
+"""The default application, whose members are ``jobd.job``, ``jobd.on`` and so on."""
 
-default.client_middleware = Client.middleware  # a client made by hand pushes as the default one
+default.client_middleware = Client.middleware  # also used by clients created directly

@@ -1,4 +1,4 @@
-"""One job with the options of one call: what ``pushable.py`` gives its types to."""
+"""A job with the options of a call; ``pushable.py`` adds the types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class Owner(Protocol):
-    """What a job asks of the application that it belongs to, a :class:`jobd.App`."""
+    """The part of :class:`jobd.App` that a job uses."""
 
     registry: Registry
     server_middleware: Chain[CurrentJob]
@@ -35,7 +35,7 @@ class Owner(Protocol):
 
 
 class Call:
-    """Pushes one job with one set of options, or runs it here."""
+    """Pushes a job with a set of options, or runs it in this process."""
 
     __slots__ = ("_least", "_most", "_names", "definition", "options", "owner")
 
@@ -58,7 +58,7 @@ class Call:
             self._least = math.inf  # positional arguments alone are never enough
 
     def with_options(self, given: Mapping[str, Any]) -> Call:
-        """The same job with *given* options over its own."""
+        """The same job with its options updated with *given*."""
         try:
             return Call(self.owner, self.definition, merged(self.options, given))
         except ArgumentError as error:
@@ -85,7 +85,7 @@ class Call:
         )
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Everything that a push and an execution do, but Redis; returns the job's result."""
+        """Do what a push and an execution do, without Redis; returns the job's result."""
         client = self.owner.client
         ready = client.prepare(self._payload(args, kwargs), names=self._names)
         if ready is None:
@@ -109,7 +109,7 @@ class Call:
         return result
 
     def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
-        import asyncio  # only those who have such jobs pay for it
+        import asyncio  # imported only for async jobs
 
         try:
             asyncio.get_running_loop()
@@ -118,7 +118,7 @@ class Call:
         if isinstance(awaitable, Coroutine):
             awaitable.close()
         raise JobdError(
-            f"{self.definition.name} is async and cannot run in place inside a running event loop; "
+            f"{self.definition.name} is async and cannot run inline inside a running event loop; "
             "await the function itself"
         )
 
@@ -135,7 +135,7 @@ class Call:
 
     def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any] = _NOTHING) -> None:
         if not kwargs and self._least <= len(args) <= self._most:
-            return  # binding would take ten times as long to say the same
+            return  # a fast path: binding takes ten times as long
         try:
             self.definition.signature.bind(*args, **kwargs)
         except TypeError as error:

@@ -1,7 +1,7 @@
-"""Pushing jobs to Redis: one round trip a push, one a batch.
+"""The client that pushes jobs to Redis, in one round trip per push or batch.
 
-The order is always the same: middleware, strict check, encoding, Redis. Nothing is sent twice
-unless it is certain that the first time did nothing.
+The steps of a push are middleware, validation, encoding, Redis. A push is only retried if the first
+attempt certainly stored nothing.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
-"""Bytes of one payload, unless told otherwise."""
+"""Default limit for the size of a payload in bytes."""
 
 BATCH = 1_000
 SCHEDULED_BATCH = 100
 """Jobs in one round trip of a bulk push."""
 
 BATCH_BYTES = 1_048_576
-"""Bytes of payloads after which a round trip of a bulk push carries no further job: the server, and
-with it everybody else, waits until it has read all of them."""
+"""Bytes of payloads after which a round trip of a bulk push takes no further job, because a large
+command blocks the server for other clients."""
 
 MIN_SPREAD = 5.0
-"""Seconds; a shorter spread would not take the edge off a thundering herd."""
+"""Seconds; a shorter spread would not prevent a thundering herd."""
 
 
 class Client:
-    """Pushes jobs. Safe to share between threads, and to carry across a fork.
+    """Pushes jobs. Thread-safe and fork-safe.
 
     Args:
-        url: of Redis; default ``$JOBD_REDIS``, then ``$REDIS_URL``, then this machine's.
-        prefix: of every key; default ``$JOBD_PREFIX``, then none.
+        url: URL of Redis; default ``$JOBD_REDIS``, then ``$REDIS_URL``, then localhost.
+        prefix: prefix of all keys; default ``$JOBD_PREFIX``, then none.
         redis: an existing client to use instead of *url*.
-        max_payload: bytes allowed for one payload.
+        max_payload: maximum size of a payload in bytes.
 
     Attributes:
         middleware: the chain around every push: that of the default application, or of the one
-            that has made this client; replace it by a copy to have one of your own.
-        default_options: of a push by name, which gives none.
+            that created this client; replace it with a copy to change it for this client only.
+        default_options: default options of pushes by name.
 
     Example:
         >>> client = Client("redis://127.0.0.1:6379/0")
@@ -85,10 +85,10 @@ class Client:
 
     @property
     def redis(self) -> Redis:
-        """The client of Redis that it uses: the given one, or one made from the URL."""
-        # Two threads may both make one at first; the spare has no connection and is dropped.
+        """The Redis client: the given one, or one created from the URL."""
+        # Two threads may both create one at first; the other has no connection and is dropped.
         if self._redis is None:
-            # Imported now: an application that only defines jobs starts without it.
+            # Imported here, so that an application that only defines jobs starts without it.
             from jobd.store.connection import connect
 
             self._redis = connect(self.url)
@@ -104,8 +104,8 @@ class Client:
 
     @property
     def destination(self) -> str:
-        """Where its pushes go, see :func:`destination`; "" if it was given a client of Redis or
-        something that is no URL."""
+        """Where its pushes go, see :func:`destination`; "" if it was given a Redis client or an
+        invalid URL."""
         if self._given:
             return ""
         from jobd.settings.schema import Invalid
@@ -116,20 +116,20 @@ class Client:
             return ""
 
     def push(self, item: Mapping[str, Any]) -> str | None:
-        """Push one job by the name of its class, without having its code.
+        """Push a job by the name of its class, without having its code.
 
         Args:
             item: ``class`` and ``args``; optionally ``kwargs``, ``jid``, ``at`` (a time as for
                 ``perform_at``, in seconds) and any option such as ``queue`` or ``retry``; fields
-                that jobd does not know, in ``extra`` or beside the others.
+                that jobd does not know go into ``extra`` or to the top level.
 
         Returns:
-            The job's id; None if client middleware stopped the push. Where an event loop runs, it
-            is a ``str`` that may be awaited; awaited or not, the push has blocked the loop.
+            The job's id; None if client middleware stopped the push. If an event loop is running,
+            it is a ``str`` that can be awaited; the push has blocked the loop in any case.
 
         Raises:
-            ArgumentError: the item, or one of the arguments, is not acceptable.
-            UnavailableError: Redis did not take it.
+            ArgumentError: the item, or one of the arguments, is invalid.
+            UnavailableError: Redis did not accept the job.
         """
         fields = wire.fields(item)
         now = time.time()
@@ -141,28 +141,28 @@ class Client:
 
         Args:
             item: as for :meth:`push`, but ``args`` is an iterable of argument lists. ``at`` may
-                be a list of as many times. ``spread_interval`` spreads the jobs at random over
-                so many seconds (at least 5).
+                be a list with a time for each. ``spread_interval`` spreads the jobs at random over
+                that many seconds (at least 5).
 
         Returns:
-            One entry a job: its id, or None if client middleware stopped it.
+            One entry per job: its id, or None if client middleware stopped it.
         """
         fields = dict(item)
         calls = fields.pop("args", None)
         if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
             raise ArgumentError("push_bulk needs 'args' to be a list of argument lists")
         if "jid" in fields:
-            raise ArgumentError("push_bulk gives every job an id of its own; leave 'jid' out")
+            raise ArgumentError("push_bulk gives every job an id of its own; omit 'jid'")
         at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
         fields = wire.fields({**fields, "args": []})
         return self.send_bulk(fields, self.default_options, calls, at=at, spread=spread)
 
-    # --- for bound_job, which has the class's code ----------------------------------------------
+    # --- for bound_job, which has the code of the job -------------------------------------------
 
     def prepare(
         self, made: wire.Payload, *, at: float | None = None, names: Sequence[str] | None = None
     ) -> wire.Payload | None:
-        """Run the middleware and check what it left; None if it stopped the push."""
+        """Run the middleware and validate the result; None if it stopped the push."""
         if not self.middleware:
             self._check(made, names)
             return made
@@ -190,7 +190,7 @@ class Client:
     def send(
         self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
     ) -> str | None:
-        """Prepare, encode and store one payload; returns its jid or None."""
+        """Prepare, encode and store a payload; returns its jid or None."""
         ready = self.prepare(made, at=at, names=names)
         if ready is None:
             return None
@@ -214,8 +214,8 @@ class Client:
         check: Callable[[Sequence[Any]], None] | None = None,
         names: Sequence[str] | None = None,
     ) -> list[str | None]:
-        """Send *calls* in batches, bounded in number and in bytes, each made as its turn comes;
-        *check* compares one call with the job's signature."""
+        """Send *calls* in batches, limited in number and bytes, which are created one at a time;
+        *check* checks a call against the job's signature."""
         if isinstance(at, Sequence):
             calls = calls if isinstance(calls, Sized) else list(calls)
             if len(at) != len(calls):
@@ -233,7 +233,9 @@ class Client:
             except ArgumentError as error:
                 if not jids:
                     raise
-                raise ArgumentError(f"{error} ({len(jids):,} jobs before it are pushed)") from None
+                raise ArgumentError(
+                    f"{error} ({len(jids):,} jobs before it have been pushed)"
+                ) from None
             if not batch.jids:
                 return answers(jids)
             if batch.queued:
@@ -251,7 +253,7 @@ class Client:
     ) -> wire.Payload:
         if not isinstance(call, list | tuple):
             raise ArgumentError(
-                f"{fields['class']}: every call of a bulk must be a list of arguments, "
+                f"{fields['class']}: every call of a bulk push must be a list of arguments, "
                 f"not {repr(call)[:100]}"
             )
         if check is not None:
@@ -265,7 +267,7 @@ class Client:
         times: Iterator[When] | None,
         names: Sequence[str] | None,
     ) -> bool:
-        """Put one more job into *batch*; returns whether it is full."""
+        """Add a job to *batch*; returns whether the batch is full."""
         now = time.time()
         at = None if times is None else due_at(next(times), now)
         ready = self.prepare(made, at=at, names=names)
@@ -286,7 +288,7 @@ class Client:
 
 
 class _Batch:
-    """What one round trip of a bulk push carries."""
+    """The jobs of one round trip of a bulk push."""
 
     __slots__ = ("jids", "queued", "room", "scheduled")
 
@@ -298,7 +300,7 @@ class _Batch:
 
 
 _USUAL = 6
-"""Fields of a payload without options: retry, queue, args, class, jid, created_at."""
+"""Number of fields of a payload without options: retry, queue, args, class, jid, created_at."""
 
 
 def _times(at: Times, spread: float | None) -> Iterator[When] | None:
@@ -313,11 +315,11 @@ def _times(at: Times, spread: float | None) -> Iterator[When] | None:
 
 
 def destination(url: str, prefix: str) -> str:
-    """Where pushes to *url* go, for people and for comparison; no secret is in it.
+    """Where pushes to *url* go, for display and comparison; contains no secrets.
 
     Raises:
-        Invalid: *url* is none.
+        Invalid: *url* is invalid.
     """
-    from jobd.settings.redis_url import target  # a push needs it not
+    from jobd.settings.redis_url import target  # not needed for pushes
 
     return f"{target(url)}{f' with the prefix {prefix}' if prefix else ''}"

@@ -1,4 +1,4 @@
-"""The job that runs right now, seen from inside it."""
+"""Access to the current job from inside it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jobd.jobs.registry import Definition
 from jobd.wire import payload
 
 stopping = threading.Event()
-"""Set by the worker process when it has been told to stop."""
+"""Set when the worker process begins to stop."""
 
 
 class CurrentJob:
-    """What a job may want to know about itself. Made for every execution, so it does little.
+    """The job that is running. Created for every execution, so it must be cheap.
 
     Attributes:
         jid: the job's id.
         queue: the queue it was fetched from.
-        definition: the registered job; None if its class is unknown here.
+        definition: the registered job; None if its class is unknown in this process.
         raw: the payload's bytes as they are in Redis.
     """
 
@@ -38,7 +38,7 @@ class CurrentJob:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """All fields of the payload. Changing them changes nothing in Redis."""
+        """All fields of the payload. Changes to them have no effect in Redis."""
         if self._payload is None:
             self._payload = payload.decode(self.raw)
         return self._payload
@@ -51,7 +51,7 @@ class CurrentJob:
 
     @property
     def stopping(self) -> bool:
-        """The worker has been told to stop: a long job should finish or save its progress."""
+        """Whether the worker is stopping: a long job should finish or save its progress."""
         return stopping.is_set()
 
     def __repr__(self) -> str:
@@ -62,25 +62,25 @@ _current: ContextVar[CurrentJob] = ContextVar("jobd_current_job")
 
 
 def current_job() -> CurrentJob:
-    """The job that this thread or task runs.
+    """The job that this thread or task is running.
 
     Raises:
-        JobdError: no job runs here.
+        JobdError: it is not running a job.
     """
     try:
         return _current.get()
     except LookupError:
         raise JobdError(
-            "current_job() was called outside a job: it works only in code that a worker or "
-            "perform_inline runs"
+            "current_job() was called outside a job: it works only in code run by a worker or "
+            "perform_inline"
         ) from None
 
 
 def running_job() -> CurrentJob | None:
-    """The job that this thread or task runs, or None."""
+    """The job that this thread or task is running, or None."""
     return _current.get(None)
 
 
 def set_current(job: CurrentJob) -> None:
-    """Called by what runs jobs, in the context that it makes for each."""
+    """Set the current job, in the context created for its execution."""
     _current.set(job)

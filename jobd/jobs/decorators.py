@@ -1,7 +1,7 @@
-"""How a function becomes a job: what ``@job`` does, and what it shares with class jobs.
+"""The implementation of ``@job``, and what it shares with class jobs.
 
-The types do the rest of the work: a call is checked against the signature of the function by
-mypy and pyright, and once more when it is pushed.
+Calls are checked against the signature of the function by mypy and pyright, and again when they are
+pushed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Verdict(Enum):
-    """What ``retry_in`` may answer instead of seconds."""
+    """What ``retry_in`` may return instead of seconds."""
 
     DISCARD = "discard"
     KILL = "kill"
@@ -40,15 +40,15 @@ DISCARD = Verdict.DISCARD
 """Drop the job: no retry, and not into the dead set. Death handlers run."""
 
 KILL = Verdict.KILL
-"""No more retries: the job goes the way of one that has used them all up."""
+"""No more retries: the job is treated as if its retries were exhausted."""
 
-# The exception is Any so that a function that takes an Exception, or a BaseException, fits.
+# The exception is Any, to accept functions that take an Exception or a BaseException.
 RetryIn = Callable[[int, Any, dict[str, Any]], float | Verdict | None]
 OnExhausted = Callable[[dict[str, Any], Any], object]
 
 
 class FunctionJob(Pushable[P, R_co]):
-    """What ``@job`` makes of a function. Called directly, it is still that function."""
+    """The result of ``@job``. Calling it calls the function."""
 
     __name__: str
     __qualname__: str
@@ -64,7 +64,7 @@ class FunctionJob(Pushable[P, R_co]):
 
     @property
     def name(self) -> str:
-        """Class name on the wire."""
+        """Class name in the payload."""
         return self._call.definition.name
 
     def __repr__(self) -> str:
@@ -80,14 +80,14 @@ def function_job(
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
 ) -> FunctionJob[..., Any]:
-    """Make a job of a function; see :meth:`jobd.App.job`."""
+    """Turn a function into a job; see :meth:`jobd.App.job`."""
     if isinstance(target, str):
         raise ArgumentError(
-            f"@job goes on a function, not on {target!r}; options are given by their names, "
-            f"as in @job(queue={target!r}). Otherwise {_AS_A_CLASS}"
+            f"@job decorates a function, not {target!r}; options are keyword arguments, as in "
+            f"@job(queue={target!r}). Otherwise {_AS_A_CLASS}"
         )
     if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
-        raise ArgumentError(f"@job goes on a function, not on {target!r}; {_AS_A_CLASS}")
+        raise ArgumentError(f"@job decorates a function, not {target!r}; {_AS_A_CLASS}")
     own = options_of(target, {}, options)
     settings = settings_of(target, own, retry_in, on_exhausted, timeout)
     definition = define(owner, target, target, target, inspect.signature(target), name, settings)
@@ -95,34 +95,34 @@ def function_job(
 
 
 _NO_FUNCTIONS = (type, staticmethod, classmethod, MethodType)
-_AS_A_CLASS = "write a function in the module itself, or a class that inherits Job, with perform"
+_AS_A_CLASS = "write a module-level function, or a subclass of Job with perform"
 
 
 def _refuse_hidden(code: Callable[..., Any], name: str | None) -> None:
     """Refuse code that a worker would not find by importing its module.
 
     Raises:
-        ArgumentError: it is a method, or it is made inside a function and has no *name*. With one
-            it may be made there, by a function that the module itself calls.
+        ArgumentError: it is a method, or it is defined inside a function and has no *name*. With a
+            name it is allowed, for functions that the module calls at its import.
     """
     path = code.__qualname__
     owner, _, own = path.rpartition(".")
     if owner and not owner.endswith("<locals>") and not isinstance(code, type):
         raise ArgumentError(
-            f"{path} is a method, and a worker would have no object to call it on: {_AS_A_CLASS}"
+            f"{path} is a method, and a worker has no object to call it on: {_AS_A_CLASS}"
         )
     if name is None and "<" in path:
         what = "is a lambda" if own == "<lambda>" else f"is defined inside {owner[:-9]}()"
         raise ArgumentError(
-            f"{path} {what}, so a worker that imports {module_of(code)} would not know it: "
-            f"{_AS_A_CLASS}. If it is a decorator's, use functools.wraps there; if the module "
-            "makes it whenever it is imported, give it a name=..."
+            f"{path} {what}, so a worker that imports {module_of(code)} would not find it: "
+            f"{_AS_A_CLASS}. If a decorator returns it, use functools.wraps there; if the module "
+            "defines it whenever it is imported, give it a name=..."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a decorator or a class statement says, but the name."""
+    """The arguments of a decorator or class statement, except the name."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
     retry_in: RetryIn | None = None
@@ -165,9 +165,9 @@ def define(
 
     Args:
         owner: the application that it belongs to.
-        code: the function or class that stands for it.
+        code: the function or class that defines it.
         body: the function or method that does the work.
-        function: what a worker calls.
+        function: the callable that a worker calls.
     """
     origin = origin_of(code)
     what = code.__qualname__

@@ -1,8 +1,8 @@
-"""Functions that an application gives us: whether calling one also runs it.
+"""Checks that calling a function of the application also runs its code.
 
-Calling a coroutine function or a generator function runs none of its code. Taken for a plain one it
-would be done at once, without an error and without having done anything. So a function is looked at
-when it is given, and what it returns when it is called: a decorator hides what a function is.
+Calling a coroutine function or a generator function runs none of its code: treated as a plain
+function, it would succeed without having done anything. So functions are checked when they are
+registered, and again by what they return, because a decorator can hide the kind of a function.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ _LAZY: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("a generator", (Generator,)),
     ("an asynchronous generator", (AsyncGenerator,)),
     (
-        "an iterator that computes nothing until it is asked",
+        "a lazy iterator",
         (map, filter, zip, enumerate, *_ITERTOOLS),
     ),
     (
-        "a context manager that nobody has entered",
+        "a context manager that was not entered",
         (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager),
     ),
     (
-        "a function that nobody has called",
+        "a function that was not called",
         (types.FunctionType, types.MethodType, functools.partial),
     ),
 )
 
 
 def refuse_lazy(what: str, function: object, *, awaits: bool = False) -> None:
-    """Refuse a function of which a call would run nothing; *what* is its name in the message.
+    """Refuse a function whose call would not run its code; *what* is its name in the message.
 
     Args:
-        awaits: coroutine functions are right: what they return is awaited there.
+        awaits: accept coroutine functions, because the caller awaits the result.
 
     Raises:
         ArgumentError: it is a coroutine function or a generator function, also as a method, in a
-            ``functools.partial``, or as the ``__call__`` of an object; or it is no function.
+            ``functools.partial``, or as the ``__call__`` of an object; or it is not callable.
     """
     if not callable(function):
         raise ArgumentError(f"{what} must be a function, not {function!r}")
     while True:
         if not awaits and inspect.iscoroutinefunction(function):
             raise ArgumentError(
-                f"{what} must be a plain function, but it is async: called in a thread without an "
-                "event loop it would not run. Make it def, and call asyncio.run() in it"
+                f"{what} must be a plain function, but it is async: it is called in a thread "
+                "without an event loop and would not run. Use def, and call asyncio.run() in it"
             )
         if is_generator_function(function):
             raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
@@ -65,12 +65,12 @@ def refuse_lazy(what: str, function: object, *, awaits: bool = False) -> None:
 
 
 def is_generator_function(function: object) -> bool:
-    """Whether calling it gives a generator, of either kind."""
+    """Whether calling it returns a generator or an asynchronous generator."""
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _inside(function: object) -> object:
-    """What a call of *function* calls, where that can be seen; else None."""
+    """The function that a call of *function* calls, if that is visible; else None."""
     if isinstance(function, functools.partial):
         return function.func
     if isinstance(function, types.MethodType):
@@ -82,31 +82,31 @@ def _inside(function: object) -> object:
 
 
 def is_awaitable(result: object) -> bool:
-    """Whether *result* must be awaited. Not what is complete as it is: an id that a push returned
-    inside an event loop (:mod:`jobd.wire.pushed`)."""
+    """Whether *result* must be awaited. False for ids returned by a push inside an event loop
+    (:mod:`jobd.wire.pushed`), which are awaitable but complete."""
     return inspect.isawaitable(result) and not isinstance(result, str | list)
 
 
 async def awaited(result: Any) -> Any:
-    """What comes of *result* in the end; an awaitable may give another one."""
+    """The final result of *result*; an awaitable may return another one."""
     last = None
     try:
         while result is not last and is_awaitable(result):
             last, result = result, await result
         return result
     finally:
-        # A future that failed keeps its exception, and that keeps this frame.
+        # A failed future keeps its exception, which keeps this frame.
         del last, result
 
 
 def finished(what: str, result: Any, run: Callable[[Awaitable[Any]], Any]) -> Any:
-    """*result* of a call of *what*, once nothing of it is left to run.
+    """The result of a call of *what*, awaited if necessary.
 
     Args:
         run: runs an awaitable to its end.
 
     Raises:
-        NotRunError: it is lazy.
+        NotRunError: *result* is lazy.
     """
     if type(result) in _PLAIN:
         return result
@@ -117,20 +117,20 @@ def finished(what: str, result: Any, run: Callable[[Awaitable[Any]], Any]) -> An
 
 
 def refuse_unrun(what: str, result: object) -> None:
-    """Refuse what a call of *what* has returned where that is still to be run.
+    """Refuse a result of *what* that shows that its code has not run.
 
-    Not refused are other iterators, such as a cursor of a database or a file: they come from work
-    that has been done.
+    Other iterators, such as database cursors and files, are accepted: they result from work that
+    was done.
 
     Raises:
-        NotRunError: it is an awaitable, a generator, another lazy iterator of Python's own, a
-            function, or a context manager made of a generator.
+        NotRunError: it is an awaitable, a generator, another lazy iterator of the standard library,
+            a function, or a context manager made from a generator.
     """
     if result is None or type(result) in _PLAIN:
         return
     if is_awaitable(result):
         if isinstance(result, Coroutine):
-            result.close()  # else Python would complain that it was never awaited
+            result.close()  # else Python warns that it was never awaited
         raise NotRunError(
             f"{what} returned an awaitable ({type(result).__name__}), which cannot be awaited here"
         )

@@ -1,4 +1,4 @@
-"""Code of the application that runs at moments in a worker's life, and when jobs fail or die."""
+"""Application hooks: lifecycle events of workers, and handlers of failed and dead jobs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Handlers(MutableSequence[Function], Generic[Function]):
-    """A list of functions that refuses what would not run when it is called.
+    """A list of functions that refuses those whose code would not run when called.
 
     Args:
-        what: one of them in messages.
+        what: what messages call an item.
     """
 
     def __init__(self, what: str) -> None:
@@ -55,11 +55,11 @@ ErrorHandler = Callable[[BaseException, dict[str, Any]], object]
 """Called with an exception of a job or of jobd itself, and a dict of its context."""
 
 DeathHandler = Callable[[dict[str, Any], BaseException], object]
-"""Called with the payload and the exception of a job that will not be tried again."""
+"""Called with the payload and the exception of a job that will not be retried."""
 
 
 class Hooks:
-    """The functions of one application for moments in the life of a worker process."""
+    """The hooks of an application for lifecycle events of worker processes."""
 
     def __init__(self) -> None:
         self._functions: dict[str, list[Callable[[], object]]] = {
@@ -70,7 +70,7 @@ class Hooks:
         """Register a function; see :meth:`jobd.App.on`."""
         if event not in self._functions:
             events = ", ".join(self._functions)
-            raise ArgumentError(f"there is no event {event!r}; the events are {events}")
+            raise ArgumentError(f"unknown event {event!r}; the events are {events}")
 
         def register(function: Hook) -> Hook:
             refuse_lazy(f"a hook for {event!r}", function)
@@ -80,13 +80,13 @@ class Hooks:
         return register
 
     def fire(self, event: Event, on_error: ErrorHandler) -> None:
-        """Run the functions registered for *event*, each once in the life of the process.
+        """Run the functions registered for *event*, each once per process.
 
         Args:
-            on_error: told the exception and its context, for all events but ``startup``.
+            on_error: called with the exception and its context, for all events except ``startup``.
 
         Raises:
-            BaseException: whatever a ``startup`` function raised.
+            BaseException: the exception of a ``startup`` function.
         """
         functions = self._functions[event]
         self._functions[event] = []

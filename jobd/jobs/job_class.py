@@ -1,4 +1,4 @@
-"""``Job``: a job as a class, whose statement says what ``@job`` says of a function."""
+"""``Job``, the base class of jobs that are classes; options are given in the class statement."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _FUNCTIONS = ("retry_in", "on_exhausted")
 
 
 def _refuse_in_body(cls: type[Job]) -> None:
-    """Refuse options that are written as attributes of the class, where they have no effect.
+    """Refuse options that are written as class attributes, where they have no effect.
 
-    A method or property may be called like an option that holds no function.
+    Methods and properties may have the name of an option whose value is not a function.
 
     Raises:
-        ArgumentError: names the first, and where it goes.
+        ArgumentError: names the first, and where it belongs.
     """
     for name in _IN_BODY:
         value = vars(cls).get(name)
@@ -51,16 +51,16 @@ def _refuse_in_body(cls: type[Job]) -> None:
         ):
             continue
         raise ArgumentError(
-            f"{cls.__qualname__}: the option {name!r} has no effect in the body of the class; it "
-            f"goes into the class statement: class {cls.__name__}(Job, {name}=...)"
+            f"{cls.__qualname__}: the option {name!r} has no effect in the body of the class; give "
+            f"it in the class statement: class {cls.__name__}(Job, {name}=...)"
         )
 
 
 def _signature_of(cls: type[Job], perform: Any) -> inspect.Signature:
-    """The signature of a call of *perform*, without the instance.
+    """The signature of *perform* without self.
 
     Raises:
-        ArgumentError: it does not take one.
+        ArgumentError: it is not a method with self.
     """
     if inspect.isfunction(perform) and inspect.isfunction(inspect.getattr_static(cls, "perform")):
         with suppress(ValueError):  # it takes nothing at all
@@ -69,33 +69,33 @@ def _signature_of(cls: type[Job], perform: Any) -> inspect.Signature:
 
 
 def _refuse_arguments(cls: type[Job]) -> None:
-    """Refuse a class of which no instance can be made without arguments.
+    """Refuse a class that cannot be instantiated without arguments.
 
     Raises:
-        ArgumentError: its ``__init__`` requires some.
+        ArgumentError: its ``__init__`` requires arguments.
     """
     try:
         signature = inspect.signature(cls)
     except ValueError:
-        return  # it is written in C
+        return  # implemented in C
     try:
         signature.bind()
     except TypeError as error:
         raise ArgumentError(
-            f"{cls.__qualname__}: every execution makes an instance without arguments, but its "
-            f"__init__ wants some ({error}); what a call is about goes to perform"
+            f"{cls.__qualname__}: every execution creates an instance without arguments, but its "
+            f"__init__ requires some ({error}); pass the arguments of a call to perform"
         ) from None
 
 
 class Job:
-    """A job as a class: subclass it and write ``perform``. Options go into the class statement.
+    """Base class of jobs: subclasses define ``perform``, with options in the class statement.
 
-    Every execution makes a new instance, without arguments. Subclasses of a subclass inherit its
-    options. A subclass without ``perform`` is no job, but a place for options. With ``app=`` it
-    belongs to that :class:`~jobd.App`, as do its subclasses; else to the default one.
+    Every execution creates a new instance, without arguments. Options are inherited. A subclass
+    without ``perform`` is not a job, but can hold options for its subclasses. With ``app=`` the
+    class and its subclasses belong to that :class:`~jobd.App`, otherwise to the default one.
 
     Raises:
-        ArgumentError: an option holds what it may not hold, or the name is taken.
+        ArgumentError: an option is unknown or has an invalid value, or the name is taken.
 
     Example:
         >>> class Resize(Job, queue="images", retry=5):

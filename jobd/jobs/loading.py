@@ -1,7 +1,7 @@
-"""Loads the application: the modules or files named by ``require``, whose import registers jobs.
+"""Loading of the application: imports the modules or files of ``require``, which registers jobs.
 
-Workers do it for good; ``jobd check`` does it in a child process that it throws away, because an
-import may start threads, open connections or end the process.
+Workers load it in their own process; ``jobd check`` uses a child process, because an import may
+start threads, open connections or end the process.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from jobd.text.printable import encode, kind_of, text_of
 if TYPE_CHECKING:
     from jobd.settings.daemon import Config
 
-_ANSWER = 60_000  # bytes, which a pipe takes at once
+_ANSWER = 60_000  # bytes; a pipe can buffer that much
 
 
 def load_for(config: Config) -> App:
-    """Load the application of a daemon. What a job pushes goes where the job came from, unless the
-    application says otherwise.
+    """Load the application of a daemon. Its jobs push to the daemon's Redis, unless the application
+    configures another one.
 
     Raises:
-        ApplicationError: as :func:`load`.
+        ApplicationError: see :func:`load`.
     """
     url, prefix = config.redis, config.prefix
     default.configure(url, prefix, max_payload=config.max_payload)
@@ -53,8 +53,8 @@ def load(require: Iterable[str], directory: str = "") -> App:
     names, as in ``shop:app``, else the default one.
 
     *directory* ("" = the current one) is put first on ``sys.path``. A file inside a package is
-    imported under its full dotted name, so that its jobs are called as they are when the module
-    is imported elsewhere.
+    imported under its full dotted name, so that its jobs have the same names as when the module is
+    imported elsewhere.
 
     Raises:
         ApplicationError: one cannot be imported, or has no such App; the text says which, why and
@@ -83,14 +83,14 @@ def load(require: Iterable[str], directory: str = "") -> App:
     require_threads()
     if len(set(apps.values())) > 1:
         raise ApplicationError(
-            f"{' and '.join(apps)} are different applications, and a daemon runs one: start a "
+            f"{' and '.join(apps)} are different applications, but a daemon runs only one: start a "
             "daemon for each"
         )
     return next(iter(apps.values()), default)
 
 
 def _split(given: str) -> tuple[str, str]:
-    """The module or file, and the name of the App in it or ""."""
+    """The module or file, and the name of the App in it, or ""."""
     name, _, attribute = given.rpartition(":")
     return (name, attribute) if name and attribute.isidentifier() else (given, "")
 
@@ -111,8 +111,8 @@ def _app_in(module: ModuleType, name: str, attribute: str) -> App:
 
 
 def _from_application(error: BaseException) -> TracebackType | None:
-    """Its traceback from the first line of the application on: how an import came there, by five
-    frames of Python's own and ours, tells nobody anything."""
+    """The traceback of *error* without the frames of jobd and the import system above the first
+    line of the application."""
     rest = error.__traceback__
     while rest is not None and _loads(rest.tb_frame.f_code.co_filename):
         rest = rest.tb_next
@@ -124,21 +124,20 @@ def _loads(filename: str) -> bool:
 
 
 def require_threads() -> None:
-    """Return if threads, sockets and locks are still those of the operating system.
+    """Check that the standard library has not been monkey-patched.
 
     Raises:
-        ApplicationError: gevent or eventlet has put its own in their place.
+        ApplicationError: gevent or eventlet has replaced threads, sockets or locks.
     """
     if patched := _patched():
         raise ApplicationError(
-            f"{patched}, and jobd runs jobs in real threads, which that takes away: leave the "
-            "monkey patching out of what the workers import (jobs that wait a lot can be async def "
-            "or get more threads by concurrency)"
+            f"{patched}, but jobd runs jobs in real threads: remove the monkey patching from what "
+            "the workers import (for jobs that wait a lot, use async def or a higher concurrency)"
         )
 
 
 def _patched() -> str:
-    """Who has patched the standard library in this process, and what; "" if nobody has."""
+    """What has been patched in the standard library, and by which library; "" if nothing."""
     by_gevent = getattr(sys.modules.get("gevent.monkey"), "saved", None)
     if by_gevent:
         modules = sorted(name for name in by_gevent if not name.startswith("_gevent"))
@@ -150,24 +149,24 @@ def _patched() -> str:
 
 
 def unforkable(threads: str) -> ApplicationError:
-    """Why an application cannot be preloaded that has started *threads* at its import."""
+    """The error for an application that cannot be preloaded: its import started *threads*."""
     return ApplicationError(
-        f"preload: the application has started threads at its import ({threads}); a forked worker "
-        "would not have them, and their locks could stay locked in it: start them in a hook, "
+        f"preload: the application started threads at its import ({threads}); forked workers would "
+        "not have them, and their locks could stay locked: start them in a hook, "
         '@on("startup"), or set preload = false'
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What importing the application in a child process came to.
+    """The result of importing the application in a child process.
 
     Attributes:
-        error: "" if it worked.
-        jobs: how many it registers.
-        queues: where they go, unless a call says otherwise.
-        threads: which it has started, in words.
-        pushes: where its pushes go, if it has called ``jobd.configure``.
+        error: why the import failed; "" if it succeeded.
+        jobs: number of registered jobs.
+        queues: default queues of the jobs.
+        threads: description of the threads that the import started.
+        pushes: where its pushes go, if it called ``jobd.configure``.
     """
 
     error: str
@@ -178,9 +177,9 @@ class Trial:
 
 
 def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
-    """Load the application in a child process, which may take *timeout* seconds."""
+    """Load the application in a child process, within *timeout* seconds."""
     reading, writing = os.pipe()
-    # -P: a file in the current directory must not stand in for a module of the standard library.
+    # -P: a file in the current directory must not shadow a module of the standard library.
     command = [sys.executable, "-P", "-m", __name__, str(writing), directory, *require]
     with os.fdopen(reading, "rb") as pipe:
         try:
@@ -201,7 +200,7 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
             return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s")
         finally:
             _end(child)
-        # Whatever the import started may hold the pipe open, so only what is there is read.
+        # A process that the import started may keep the pipe open, so read only what is there.
         os.set_blocking(reading, False)
         answer = pipe.read() or b""
     if answer:
@@ -213,11 +212,11 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's whole session: also what the import started, unless it left the session."""
+    """Kill the child's process group, including processes that the import started in it."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # all of it has ended by itself
+        pass  # all of its processes have exited
     child.wait()
 
 
@@ -229,7 +228,7 @@ def _look_first_in(directory: Path) -> None:
 
 
 def _is_file(name: str) -> bool:
-    """Whether *name* stands for a file, and not for a module."""
+    """Whether *name* is the name of a file, not of a module."""
     return "/" in name or name.endswith(".py")
 
 
@@ -259,7 +258,7 @@ def _import_file(name: str, base: Path) -> ModuleType:
 def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
     what = f"cannot import the application {given}: "
     if name.startswith(".") and not _is_file(name):
-        return f"{what}a module has no dot in front of it, and a file is given as ./NAME.py"
+        return f"{what}a module name does not start with a dot; give a file as ./NAME.py"
     above, _, last = name.rpartition(".")
     if isinstance(getattr(sys.modules.get(above), last, None), App):
         return f"{what}{last} is a jobd.App in the module {above}: give -r {above}:{last}"
@@ -274,12 +273,13 @@ def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the application it was raised: not in the import system, or in jobd if avoidable."""
+    """Where in the application *error* was raised, ignoring the import system and, if possible,
+    jobd."""
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not _loads(frame.filename)
     ]
     own = str(Path(__file__).parents[1]) + os.sep
-    # A wrong @job(...) is raised in jobd, but it is the application's line that has to change.
+    # A wrong @job(...) raises in jobd, but the application's line has to be fixed.
     frames = [one for one in frames if not one.filename.startswith(own)] or frames
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
@@ -298,7 +298,7 @@ def _child(arguments: list[str]) -> None:
     except ApplicationError as error:
         trial["error"] = str(error)
     os.write(int(answer_to), encode(trial, _ANSWER))
-    _exit(0)  # not through atexit handlers or threads of the application
+    _exit(0)  # skips atexit handlers and threads of the application
 
 
 if __name__ == "__main__":

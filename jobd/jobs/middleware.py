@@ -1,9 +1,10 @@
 """Middleware: code around every push (client) and around every execution (server).
 
-An entry is a function, or a class whose instances are called; a class gets a new instance for
-every job. Client entries are called with ``(name, payload, queue, call_next)`` and return what
-``call_next()`` returned; a falsy value stops the push. Server entries get ``(job, payload, queue,
-call_next)``; one that does not call ``call_next`` ends the job as done. None may be ``async``.
+An entry is a function, or a class whose instances are callable; a class is instantiated for every
+job. Client middleware is called with ``(name, payload, queue, call_next)`` and returns what
+``call_next()`` returned; a falsy value stops the push. Server middleware is called with ``(job,
+payload, queue, call_next)``; if it does not call ``call_next``, the job counts as done without
+being run. Middleware cannot be ``async``.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Next = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[Subject]):
-    """One link: what to call, and what to construct it with if it is a class."""
+    """An entry of a chain: a function, or a class and its constructor arguments."""
 
     target: Callable[..., Any]
     args: tuple[Any, ...] = ()
 
     def link(self) -> Callable[[Subject, dict[str, Any], str, Next], Any]:
-        """The callable for one job."""
+        """The callable for a job."""
         if isinstance(self.target, type):
             made: Callable[..., Any] = self.target(*self.args)
             return made
@@ -36,38 +37,37 @@ class Entry(Generic[Subject]):
 class Chain(Generic[Subject]):
     """An ordered list of middleware, outermost first.
 
-    Changing it is meant for start-up; an invocation that is under way keeps the entries it began
-    with.
+    It is meant to be changed at startup only; a running invocation keeps its entries.
     """
 
     def __init__(self, entries: tuple[Entry[Subject], ...] = ()) -> None:
         self._entries = entries
 
     def add(self, target: Callable[..., Any], *args: Any) -> None:
-        """Append; an entry of the same target is removed first."""
+        """Append *target*; an existing entry of the same target is removed first."""
         self.remove(target)
         self._entries = (*self._entries, _entry(target, args))
 
     def prepend(self, target: Callable[..., Any], *args: Any) -> None:
-        """Put at the front; an entry of the same target is removed first."""
+        """Insert *target* at the front; an existing entry of the same target is removed first."""
         self.remove(target)
         self._entries = (_entry(target, args), *self._entries)
 
     def insert_before(self, old: Callable[..., Any], new: Callable[..., Any], *args: Any) -> None:
-        """Put *new* before *old*, or at the front if *old* is not there.
+        """Insert *new* before *old*, or at the front if there is no *old*.
 
-        A *new* that is there already moves and keeps its arguments.
+        An existing entry of *new* is moved and keeps its arguments.
         """
         entry = self._take(new, args)
         self._insert(self._index(old, missing=0), entry)
 
     def insert_after(self, old: Callable[..., Any], new: Callable[..., Any], *args: Any) -> None:
-        """Put *new* after *old*, or at the end if *old* is not there; else as insert_before."""
+        """Insert *new* after *old*, or at the end if there is no *old*; see insert_before."""
         entry = self._take(new, args)
         self._insert(self._index(old, missing=len(self._entries) - 1) + 1, entry)
 
     def remove(self, target: Callable[..., Any]) -> None:
-        """Take *target* out; nothing happens if it is not there."""
+        """Remove *target*, if it is in the chain."""
         self._entries = tuple(entry for entry in self._entries if entry.target != target)
 
     def exists(self, target: Callable[..., Any]) -> bool:
@@ -81,7 +81,7 @@ class Chain(Generic[Subject]):
         return self._entries
 
     def copy(self) -> Chain[Subject]:
-        """A chain of its own with the same entries."""
+        """An independent chain with the same entries."""
         return Chain(self._entries)
 
     def __iter__(self) -> Iterator[Entry[Subject]]:
@@ -91,9 +91,9 @@ class Chain(Generic[Subject]):
         return len(self._entries)
 
     def invoke(self, subject: Subject, payload: dict[str, Any], queue: str, call: Next) -> Any:
-        """Run *call* inside the chain; returns what the outermost entry returned.
+        """Run *call* inside the chain; returns the result of the outermost entry.
 
-        Callers on a hot path ask ``if chain`` first: an empty chain then costs nothing.
+        Callers on a hot path should test ``if chain`` first, to skip an empty chain.
         """
         for entry in reversed(self._entries):
             call = _bind(entry.link(), subject, payload, queue, call)

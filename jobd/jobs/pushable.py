@@ -1,7 +1,7 @@
-"""The types of a job's methods: what lets mypy and pyright check a push like a plain call.
+"""Typed methods of jobs, so that mypy and pyright check a push like an ordinary call.
 
-``Pushable`` carries the signature of a function. The descriptors carry that of ``perform`` to the
-class methods of :class:`~jobd.Job`.
+``Pushable`` has the signature of a function. The descriptors give the class methods of
+:class:`~jobd.Job` the signature of ``perform``.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _PUSHES = frozenset(
         *("schedule", "defer", "kiq", "perform_later", "push"),
     }
 )
-"""What a push is called in other tools."""
+"""Names of the push methods of other tools."""
 
 
 class CallOptions(TypedDict, total=False):
-    """The options that one call can have; None is the same as none."""
+    """The options that can be set for a call; None means not given."""
 
     queue: str | None
     retry: bool | int | None
@@ -62,10 +62,10 @@ class Pushable(Generic[P, R_co]):
         self._call = call
 
     def set(self, **options: Unpack[CallOptions]) -> Pushable[P, R_co]:
-        """The same job with other options; the job itself does not change.
+        """The same job with other options; the job itself is unchanged.
 
         Raises:
-            ArgumentError: an option holds what it may not hold, or is none that one call can have.
+            ArgumentError: an option has an invalid value, or cannot be set for a call.
         """
         return Pushable(self._call.with_options(options))
 
@@ -74,11 +74,11 @@ class Pushable(Generic[P, R_co]):
 
         Returns:
             The job's id; None if client middleware stopped the push. See
-            :meth:`jobd.Client.push` for what it is where an event loop runs.
+            :meth:`jobd.Client.push` for its type under a running event loop.
 
         Raises:
             ArgumentError: the arguments do not fit the signature, or JSON cannot carry them.
-            UnavailableError: Redis did not take it.
+            UnavailableError: Redis did not accept the job.
         """
         return self._call.push(args, kwargs)
 
@@ -87,7 +87,7 @@ class Pushable(Generic[P, R_co]):
         def __getattr__(self, name: str) -> Never:
             text = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name in _PUSHES:
-                text += "; perform_async pushes a call, perform_in and perform_at one for later"
+                text += "; use perform_async, or perform_in or perform_at to run it later"
             raise AttributeError(text, name=name, obj=self)
 
     def perform_in(
@@ -97,11 +97,11 @@ class Pushable(Generic[P, R_co]):
         return self._call.push_at(interval, args, kwargs)
 
     def perform_at(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
-        """Push a call that is due at *when*; at once, if that has passed.
+        """Push a call that is due at *when*, or at once if that is in the past.
 
         Args:
-            when: an aware datetime; a timedelta from now; or a number of seconds, from now below
-                1,000,000,000 and since 1970 from there on.
+            when: an aware datetime; a timedelta from now; or a number of seconds: from now if it is
+                below 1,000,000,000, otherwise since 1970.
 
         Raises:
             ArgumentError: also for a datetime without a time zone.
@@ -118,12 +118,12 @@ class Pushable(Generic[P, R_co]):
         """Push many calls in few round trips.
 
         Args:
-            calls: the positional arguments of each.
-            at: when all of them are due, or a time for each.
-            spread: seconds (at least 5) over which they become due, at random.
+            calls: the positional arguments of each call.
+            at: the time at which all of them are due, or a time for each.
+            spread: seconds (at least 5) over which they are spread at random.
 
         Returns:
-            One entry a call, as of :meth:`perform_async`.
+            One entry per call, as for :meth:`perform_async`.
         """
         return self._call.push_bulk(calls, at, spread)
 
@@ -134,10 +134,10 @@ class Pushable(Generic[P, R_co]):
     @overload
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run a call here and now, through middleware and JSON as a worker would.
+        """Run a call immediately in this process, with middleware and JSON as in a worker.
 
         Returns:
-            What the job returned; None if middleware stopped it.
+            The job's result; None if middleware stopped it.
         """
         return self._call.run(args, kwargs)
 
@@ -166,8 +166,8 @@ class Bulk(Protocol):
     ) -> list[str | None]: ...
 
 
-# The class methods of Job take their types from the subclass's perform. A class method cannot
-# say that, but a descriptor can: it is given the class, and that class performs P.
+# The class methods of Job take their types from the perform of the subclass. A classmethod cannot
+# express that, but a descriptor can: it receives the class, which performs P.
 
 
 def _pushable(owner: type[Any]) -> Pushable[..., Any]:

@@ -1,6 +1,6 @@
-"""Which jobs an application has, by their names on the wire.
+"""The registry of an application's jobs, by class name in the payload.
 
-Importing the application fills its registry; a worker looks every payload's class up there.
+Importing the application fills it; workers look up the class of every payload in it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from jobd.text.spelling import NEAR, meant
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Definition:
-    """One registered job.
+    """A registered job.
 
     Attributes:
-        name: class name on the wire.
-        function: what runs; for a :class:`~jobd.Job` subclass, it makes an instance and performs.
+        name: class name in the payload.
+        function: the callable to run; for a :class:`~jobd.Job` subclass, it creates an instance and
+            calls perform.
         body: the function or method that does the work, with its type hints.
-        options: payload fields of every call, in wire order: retry, queue, then others.
-        retry_in: seconds (or DISCARD, or KILL) by count, exception and payload; None = default.
-        on_exhausted: told the payload and the exception after the last retry; DISCARD keeps the
-            job out of the dead set.
-        timeout: seconds that one execution may take; None for any time.
-        signature: of the call, without ``self``.
+        options: payload fields of every call, in the order of the payload: retry, queue, others.
+        retry_in: returns seconds (or DISCARD, or KILL) for count, exception and payload; None for
+            the default delay.
+        on_exhausted: called with the payload and the exception after the last retry; DISCARD keeps
+            the job out of the dead set.
+        timeout: seconds that an execution may take; None for no limit.
+        signature: signature of the call, without ``self``.
         origin: module and qualified name of the code.
     """
 
@@ -45,26 +47,26 @@ class Definition:
 
 
 _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000
-"""Characters of a name, and registered jobs, up to which an unknown name is compared with them."""
+"""Maximum length of a name, and number of registered jobs, for suggestions."""
 
 
 class Registry:
-    """The jobs of one application."""
+    """The jobs of an application."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
 
     def register(self, definition: Definition) -> None:
-        """Make a job known. The same code may register again, as a reload does.
+        """Register a job. The same code may register again, as in a reload.
 
         Raises:
-            ArgumentError: another job has this name.
+            ArgumentError: another job has the same name.
         """
         other = self._definitions.get(definition.name)
         if other is not None and other.origin != definition.origin:
             raise ArgumentError(
-                f"two jobs are called {definition.name!r}: {other.origin} and {definition.origin}; "
-                "give one of them another name=..."
+                f"two jobs have the name {definition.name!r}: {other.origin} and "
+                f"{definition.origin}; give one of them another name=..."
             )
         self._definitions[definition.name] = definition
 
@@ -84,10 +86,10 @@ class Registry:
             ) from None
 
     def _instead(self, name: str) -> str:
-        """What is registered instead: the same code by another path, or a near spelling."""
+        """A suggestion: a job with the same last name, or a similar name."""
         known = self._definitions
         if not known:
-            return "; none at all is registered"
+            return "; no jobs are registered"
         if len(name) > _LONGEST_GUESSED or len(known) > _MOST_GUESSED:
             return ""
         last = name.rpartition(".")[2]
@@ -96,24 +98,23 @@ class Registry:
         return "" if close is None else f"; {close!r} is registered"
 
     def all(self) -> list[Definition]:
-        """Every registered job, by name."""
+        """All registered jobs, sorted by name."""
         return [self._definitions[name] for name in sorted(self._definitions)]
 
     def unserved(self, queues: Collection[str]) -> list[str]:
-        """Queues that jobs go to by default and that are not among *queues*."""
+        """Default queues of jobs that are not among *queues*."""
         return sorted({str(one.options["queue"]) for one in self.all()} - set(queues))
 
 
 def origin_of(code: Callable[..., Any]) -> str:
-    """Module and qualified name of a function or class, the same wherever it is imported."""
+    """Module and qualified name of a function or class, independent of how it is imported."""
     return f"{module_of(code)}.{code.__qualname__}"
 
 
 def module_of(code: Callable[..., Any]) -> str:
-    """Name of the module of a function or class, by which a worker imports it.
+    """Name of the module of a function or class, as a worker imports it.
 
-    A program's own module is called ``__main__`` while it runs and something else when a worker
-    imports it; the latter counts.
+    For ``__main__``, this is the name that the module has when it is imported.
     """
     module: str = code.__module__
     if module == "__main__":

@@ -1,4 +1,4 @@
-"""Points in time as people give them to ``perform_in`` and ``perform_at``."""
+"""Conversion of the times given to ``perform_in`` and ``perform_at``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from jobd.errors import ArgumentError
 
 When = float | timedelta | datetime
 Times = When | Sequence[When] | None
-"""For many jobs: one time for all, one for each, or none."""
+"""Times of many jobs: one for all, one for each, or none."""
 
 EPOCH_FROM = 1_000_000_000
-"""Numbers from here on are seconds since 1970; smaller ones are seconds from now (as Sidekiq)."""
+"""Numbers from here on are seconds since 1970; smaller ones are seconds from now. As in Sidekiq."""
 
 
 def due_at(when: When, now: float) -> float | None:
     """Seconds since the epoch at which a job is due; None if that is not in the future.
 
     Raises:
-        ArgumentError: *when* is no point in time, or one without a time zone.
+        ArgumentError: *when* is not a time, or has no time zone.
 
     Example:
         >>> due_at(60, now=1_800_000_000.0), due_at(1_700_000_000, now=1_800_000_000.0)
@@ -29,9 +29,9 @@ def due_at(when: When, now: float) -> float | None:
     if isinstance(when, datetime):
         if when.utcoffset() is None:
             raise ArgumentError(
-                f"{when!r} has no time zone, so it is not one moment but a different one on every "
-                "machine; pass an aware datetime, such as datetime.now(timezone.utc) + "
-                "timedelta(hours=1) or when.astimezone()"
+                f"{when!r} has no time zone, so its meaning depends on the machine; pass an aware "
+                "datetime, such as datetime.now(timezone.utc) + timedelta(hours=1) or "
+                "when.astimezone()"
             )
         at = when.timestamp()
     elif isinstance(when, timedelta):

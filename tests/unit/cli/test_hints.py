@@ -107,7 +107,7 @@ REQUIRED = {
     "orders.jobs.py": "did you mean orders/jobs.py, or orders.jobs?",
     "orders.nothing": "there is no module orders.nothing in ",
     "./lost.py": "ModuleNotFoundError: No module named 'missing' (",
-    ".shop": "a module has no dot in front of it",
+    ".shop": "a module name does not start with a dot",
     "nothing.py": "there is no file ",
     "elsewhere": "start jobd in the application's directory or set directory",
 }

@@ -173,7 +173,7 @@ def test_the_application_that_is_named_is_loaded(directory: Path) -> None:
     assert loaded is sys.modules[name].first
     assert loading.load([name]) is default
     for pair in ([f"{name}:first", f"{name}:second"], [f"{name}:first", f"{name}_too:other"]):
-        with pytest.raises(ApplicationError, match="are different applications, and a daemon runs"):
+        with pytest.raises(ApplicationError, match="are different applications, but a daemon runs"):
             loading.load(pair)
 
 

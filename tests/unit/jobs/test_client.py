@@ -272,8 +272,11 @@ def test_spread_bulk(client: Client, redis: redis_py.Redis) -> None:
         ({"class": "A"}, "'args' to be a list of argument lists"),
         ({"class": "A", "args": {}}, "'args' to be a list of argument lists"),
         ({"class": "A", "args": "ab"}, "'args' to be a list of argument lists"),
-        ({"class": "A", "args": [1]}, "every call of a bulk must be a list of arguments, not 1"),
-        ({"class": "A", "args": [[1]], "jid": "x"}, "an id of its own; leave 'jid' out"),
+        (
+            {"class": "A", "args": [1]},
+            "every call of a bulk push must be a list of arguments, not 1",
+        ),
+        ({"class": "A", "args": [[1]], "jid": "x"}, "an id of its own; omit 'jid'"),
         ({"class": "A", "args": [[1]], "at": 5, "spread_interval": 9}, "not both"),
         ({"class": "A", "args": [[1], [2]], "at": [60]}, "'at' has 1 times for 2 jobs"),
         ({"class": "A", "args": [[1]], "at": [60, 70]}, "'at' has 2 times for 1 jobs"),
@@ -291,7 +294,7 @@ def test_bulk_refusals(
 
 def test_bulk_that_fails_half_way_says_so(client: Client, redis: redis_py.Redis) -> None:
     calls = [[n] for n in range(1_500)] + [[{1}]]
-    with pytest.raises(ArgumentError, match=r"\(1,000 jobs before it are pushed\)"):
+    with pytest.raises(ArgumentError, match=r"\(1,000 jobs before it have been pushed\)"):
         client.push_bulk({"class": "A", "args": calls})
     assert redis.llen("queue:default") == 1_000
 
