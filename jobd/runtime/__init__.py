@@ -1,1 +1,1 @@
-"""What all processes of ours share."""
+"""Code shared by all processes of jobd."""

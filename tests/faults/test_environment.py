@@ -105,7 +105,7 @@ def test_45_too_few_descriptors_are_said_in_a_sentence(quiet_daemon: Daemon) -> 
     )
     assert done.returncode == 78
     assert re.fullmatch(
-        r"jobd: .*needs about \d+ open files, and the limit is 64: .*\n", done.stderr
+        r"jobd: .*needs about \d+ open files, but the limit is 64: .*\n", done.stderr
     )
 
 

@@ -120,7 +120,7 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
     assert (done.returncode, done.stdout) == (5, ""), "there is no signal for it"
     assert done.stderr == (
         "jobctl: the master does not answer: it is stopped (SIGSTOP or a terminal); "
-        "SIGCONT lets it go on; jobctl threads shows what it does\n"
+        "SIGCONT resumes it; jobctl threads shows what it does\n"
     )
     running.signal(signal.SIGCONT)
     running.wait_for_log('"state":"quieting"(.*\n)*.*"state":"running","before":"quiet')
@@ -218,7 +218,7 @@ def test_standard_error_that_nobody_reads_stops_nobody(
     assert running.jobctl("status").returncode == 0
     content = b""
     running.signal(signal.SIGUSR2)  # which is logged
-    while b"log records were lost: nobody read standard error" not in content:
+    while b"log records were lost: standard error was not read" not in content:
         assert select.select([reading], [], [], 10)[0], content
         content += os.read(reading, 65536)
         running.signal(signal.SIGUSR2)

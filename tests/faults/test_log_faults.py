@@ -97,7 +97,7 @@ def full_disk(running: Daemon, redis: redis_py.Redis, seconds: float) -> None:
     running.wait(lambda: pattern.search(log.read_text()), 15, "the number of lost records")
     assert running.workers() == workers
     told = running.output.read_text()
-    why = "(No space left on device|it was cut short)"
+    why = "(No space left on device|the write was incomplete)"
     assert re.search(rf"cannot write to the log file {running.log_file}: {why}; \d+ records", told)
     content = log.read_text()
     found = [json.loads(line) for line in content.splitlines() if line.endswith("}")]

@@ -1,1 +1,1 @@
-"""A child of the master: its first moments, what it is given, and its main thread."""
+"""A child process of the master: its initialization, context and main loop."""

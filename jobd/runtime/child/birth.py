@@ -1,14 +1,14 @@
-"""The first moments of a child, in the one order that is safe, whoever has forked it.
+"""Initialization of a forked child; the order of the steps matters.
 
-It gives up everything that was its parent's before it does anything else, and leaves by
-``os._exit`` whatever happens: it must never return into the stack of the process that forked it, or
-run that one's exit hooks. Nor does anything get past that end which the application has done to
-the process by then (:mod:`jobd.runtime.process.leaving`).
+The child first closes everything that belongs to its parent, and always exits with ``os._exit``: it
+must never return into the stack of the process that forked it, or run that process's exit hooks.
+Nothing that the application has changed in the process can prevent this exit
+(:mod:`jobd.runtime.process.leaving`).
 
-The master forks a child itself, or the zygote does (:mod:`jobd.zygote.main`). The zygote's is at
-first the child of an intermediate process, which leaves at once, so that the kernel hands the
-worker to the master. Only then can it ask for the signal at its parent's death, and only then does
-it say on its line who it is; it goes on when the master has answered, and so is known.
+Children are forked by the master or by the zygote (:mod:`jobd.zygote.main`). The zygote forks an
+intermediate process, which exits at once, so that the kernel reparents the worker to the master.
+Only then does the worker request a signal for its parent's death and introduce itself on its
+channel; it continues when the master has answered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import _exit
 from pathlib import Path
-from time import sleep as _sleep  # the application may put another one in its place
+from time import sleep as _sleep  # the application may replace it
 from typing import NoReturn
 
 from jobd.errors import Exit, JobdError
@@ -40,20 +40,19 @@ from jobd.settings.daemon import Config
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_PENALTY = 200
-_PAUSE = 0.0005  # s; the intermediate process has nothing to do but to leave
+_PAUSE = 0.0005  # s; the intermediate process exits at once
 
-# Loaded before any fork: loading a library in the child is work that can fail there.
+# Loaded before any fork, because loading a library in the child could fail.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is to be, and what it gets on its way; see
-    :class:`jobd.runtime.child.seat.Seat`.
+    """The parameters of a child; see :class:`jobd.runtime.child.seat.Seat`.
 
-    *leave_behind* closes, in the child, every descriptor that belongs to others. *main* is the rest
-    of its life and returns the exit code. One that *imports* the application does it in the
-    directory, which it enters by its path.
+    *leave_behind* closes, in the child, all descriptors that belong to other processes. *main* runs
+    the child and returns the exit code. A child that *imports* the application enters the working
+    directory by its path first.
     """
 
     config: Config
@@ -70,7 +69,7 @@ class Birth:
     imports: bool = False
 
     def live(self, master: int, intermediate: int = 0) -> NoReturn:
-        """The child's whole life. *intermediate* is its parent if that is not *master* yet."""
+        """Run the child. *intermediate* is its parent if that is not *master* yet."""
         code = int(Exit.SOFTWARE)
         last_words = None
         try:
@@ -87,14 +86,14 @@ class Birth:
                 "process_cannot_start", role=self.role, error=str(error), exc_info=error.__cause__
             )
             self.channel.send(messages.Failed(code, permanent=True, reason=str(error)))
-        except BaseException as error:  # noqa: BLE001 - nothing may return into the other stack
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the parent's stack
             forks.end(error)
             log.get("jobd.master").exception("process_failed", role=self.role)
         finally:
             leaving.leave(code, last_words)
 
     def _forked(self, master: int) -> Seat:
-        """As a fork of the master's."""
+        """Initialize a child forked by the master."""
         leaving.forget_exit_handlers()
         os.setpgid(0, 0)
         _close_stdin()
@@ -112,12 +111,12 @@ class Birth:
         return seat
 
     def _adopted(self, master: int, intermediate: int) -> Seat:
-        """As a fork of the zygote's, which has been through the above."""
+        """Initialize a child forked by the zygote, which has done the above."""
         os.setpgid(0, 0)
         while os.getppid() == intermediate:
             _sleep(_PAUSE)
         seat = self._seat(master)
-        # Not configured again: what the application has set up at its import stays.
+        # Not configured again, to keep what the application has set up at its import.
         log.rename(self.role)
         self._introduce()
         return seat
@@ -144,23 +143,23 @@ class Birth:
         return seat
 
     def _introduce(self) -> None:
-        """Say who it is, and wait for the answer; leave when there is nobody who wants to know."""
+        """Introduce the worker to the master and wait for an answer; exit if the master is gone."""
         answer = select.poll()
         answer.register(self.channel, select.POLLIN)
         try:
             self.channel.send(messages.Born(os.getpid()))
         except ChannelClosed:
             _exit(Exit.OK)
-        # It is left to the main thread's loop to read it, with whatever comes behind it.
+        # The main loop reads the answer, with anything that follows it.
         if any(event & select.POLLHUP for _, event in answer.poll()):
             _exit(Exit.OK)
 
 
 def become_subreaper() -> None:
-    """Have orphans below this process become its children, rather than those of PID 1.
+    """Make this process, instead of PID 1, the parent of its orphaned descendants.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refused.
     """
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become the reaper of orphans")
@@ -173,7 +172,7 @@ def _close_stdin() -> None:
 
 
 def _prefer_for_oom() -> None:
-    """When memory runs out, let the kernel take a worker, whose jobs come back."""
+    """Make the OOM killer prefer workers, whose jobs are recovered."""
     score = Path("/proc/self/oom_score_adj")
     try:
         score.write_text(str(min(1000, int(score.read_text()) + _OOM_PENALTY)))
@@ -182,7 +181,7 @@ def _prefer_for_oom() -> None:
 
 
 def _die_with(master: int) -> None:
-    """Get a TERM when the master dies; it may have died before that was asked for."""
+    """Request a TERM for the death of the master; exit if it has already died."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != master:
         _exit(Exit.OK)

@@ -1,5 +1,5 @@
-"""The main thread of a child of the master: listens to signals and to the master, and to nothing
-slow, so that it always answers.
+"""The main loop of a child process: handles signals and messages of the master. It does nothing
+slow, so that it always responds.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
 
 TURN = 1.0
-"""Seconds between beats on the scoreboard while nothing happens."""
+"""Seconds between heartbeats on the scoreboard while idle."""
 
 LOOK_AT_LOG = 10.0
-"""Seconds between looks whether somebody has moved the log file away."""
+"""Seconds between checks whether the log file has been moved."""
 
 
 _NEVER_BLOCKED = {
@@ -43,9 +43,9 @@ _NEVER_BLOCKED = {
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Start threads of our own inside this: they inherit the mask, and signals are left to the
-    main thread, which always listens. Those of a crash stay open, for the stack dump they cause.
-    Not for job threads: what a job starts would inherit the mask as well, and be deaf to a TERM.
+    """Block signals while jobd's own threads are started: they inherit the mask, so that only the
+    main thread handles signals. Crash signals stay unblocked, for their stack dumps. Not for job
+    threads: processes that a job starts would inherit the mask and ignore TERM.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _NEVER_BLOCKED)
     try:
@@ -55,7 +55,7 @@ def signals_blocked() -> Iterator[None]:
 
 
 class Child(ABC):
-    """A worker, the keeper or a zygote."""
+    """Base class of the worker, the keeper and the zygote."""
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
@@ -71,21 +71,21 @@ class Child(ABC):
         self._outage_told = ""
 
     def ended(self) -> bool:
-        """Whether the process is about to leave."""
+        """Whether the process is about to exit."""
         return self.exit_code is not None
 
-    # -- what a child does its own way ---------------------------------------------------------
+    # -- for subclasses ------------------------------------------------------------------------
 
     @abstractmethod
     def on_signal(self, signal: Signals) -> None:
-        """Act on a signal, other than the two that every child treats alike."""
+        """Handle a signal, other than the two that all children handle alike."""
 
     @abstractmethod
     def on_message(self, message: FromMaster | Unknown) -> None:
-        """Act on a message of the master, other than those that every child treats alike."""
+        """Handle a message of the master, other than those that all children handle alike."""
 
     def on_orphaned(self) -> None:
-        """The master has gone."""
+        """Handle the death of the master."""
         self.exit_code = 0
 
     @abstractmethod
@@ -94,13 +94,13 @@ class Child(ABC):
 
     @abstractmethod
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
-        """What every thread does; with *busy* only those that run jobs, with the *arguments* of
-        these if they are wanted."""
+        """The stacks of all threads; with *busy* only of those that run jobs, optionally with the
+        *arguments* of the jobs."""
 
     # -- the loop ------------------------------------------------------------------------------
 
     def turn(self, seconds: float = TURN) -> None:
-        """Wait for something to happen, at most *seconds*, and act on it."""
+        """Wait for events, at most *seconds*, and handle them."""
         self.seat.page.beat(MAIN_BEAT)
         for key, _ in self._selector.select(max(0.0, seconds)):
             if key.data is self.seat.channel:
@@ -115,21 +115,20 @@ class Child(ABC):
         self.tick()
 
     def tell(self, message: FromChild) -> None:
-        """Send *message* to the master. If it has gone, the next turn learns it."""
+        """Send *message* to the master. If the master is gone, the next turn handles that."""
         try:
             self.seat.channel.send(message)
         except ChannelClosed as error:
             self.log.debug("master_unreachable", error=str(error))
 
     def tell_outage(self, error: str) -> None:
-        """Have the master know what keeps this process from Redis, if that has changed; "" is for
-        nothing."""
+        """Tell the master the Redis *error* of this process, if it has changed; "" for none."""
         if error != self._outage_told:
             self._outage_told = error
             self.tell(messages.Outage(error))
 
     def _stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
-        """Those, or why there are none: what has a look at everything must not end for anything."""
+        """Like :meth:`stacks`, but never raises."""
         try:
             return self.stacks(busy=busy, arguments=arguments)
         except Exception as error:
@@ -157,7 +156,7 @@ class Child(ABC):
                     text = self._stacks(busy=message.busy, arguments=message.arguments)
                     self.tell(messages.Stacks(message.id, text))
                 case messages.Welcome():
-                    pass  # what a worker of the zygote's has waited for
+                    pass  # a worker forked by the zygote has waited for it
                 case _:
                     self.on_message(message)
 

@@ -1,4 +1,4 @@
-"""What the master hands to a child: everything that it needs to be a worker or the keeper."""
+"""The context of a child process: everything that it receives from the master."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jobd.settings.daemon import Config
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A child's place at the table.
+    """The context of a child process.
 
     Attributes:
         config: the settings.
         role: "worker.0", "worker.1", ... or "keeper".
         index: number of the worker, 0-based; 0 for the keeper.
-        generation: counts the reloads; 1 for the first children.
+        generation: number of the generation, incremented at each reload; starts at 1.
         nonce: the random part of :attr:`identity`.
-        channel: this child's end of the line to the master.
+        channel: this child's end of the channel to the master.
         signals: the signals sent to this child.
         page: its page of shared memory, cleared.
-        dump_fd: where the C-level stack dumper writes; the master reads it.
+        dump_fd: descriptor for C-level stack dumps; the master reads them.
         logfile: the log, already configured for this role.
     """
 
@@ -44,16 +44,16 @@ class Seat:
     logfile: LogFile
 
     def listen(self) -> None:
-        """Take the signals of this process, and have the interpreter dump its stacks on a crash
-        and on RAW_DUMP, also where it cannot run Python any more."""
+        """Install the signal handlers, and enable stack dumps on a crash and on RAW_DUMP, which
+        work even if the process cannot run Python code."""
         self.signals.listen()
         faulthandler.enable(file=self.dump_fd, all_threads=True)
         faulthandler.unregister(RAW_DUMP)
         faulthandler.register(RAW_DUMP, file=self.dump_fd, all_threads=True)
 
     def give_up(self) -> None:
-        """In a copy of this process: take signals as any process does, and let go of the line to
-        the master and of what both share."""
+        """In a forked copy of this process: restore the default signal handlers, and close the
+        channel to the master and the shared memory."""
         faulthandler.unregister(RAW_DUMP)
         faulthandler.disable()
         give_back(self.signals)
@@ -63,7 +63,7 @@ class Seat:
         set_title(f"child of {self.role}", self.config.tag)
 
     def dump(self) -> None:
-        """Leave the stacks of this moment where the master finds them after the end."""
+        """Dump the current stacks to where the master finds them after the process has ended."""
         faulthandler.dump_traceback(file=self.dump_fd, all_threads=True)
 
     @property
@@ -72,5 +72,5 @@ class Seat:
 
     @property
     def identity(self) -> str:
-        """The name under which this process is known in Redis."""
+        """The name of this process in Redis."""
         return identity(os.getpid(), self.nonce)

@@ -1,1 +1,1 @@
-"""What the processes of one daemon say to each other: messages, and shared memory."""
+"""Communication between the processes of a daemon: messages and shared memory."""

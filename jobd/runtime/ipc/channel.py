@@ -1,9 +1,8 @@
-"""The line between the master and one child: JSON messages over a socketpair.
+"""The channel between the master and a child: JSON messages over a socketpair.
 
-Both ends are non-blocking. A message that does not fit into the socket's buffer waits in memory
-until the peer reads; a peer that reads nothing for long enough to fill the bound is treated as
-gone, so that a stopped child can never block the master. What a message says of jobs and errors
-may be anything; it is made valid, and so short that the message fits.
+Both ends are non-blocking. A message that does not fit into the socket's buffer is queued in memory
+until the peer reads; if the queue reaches its limit, the peer is treated as gone, so that a stopped
+child can never block the master. Text about jobs and errors is sanitized, and truncated to fit.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from jobd.text.printable import encode
 
 BACKLOG_BYTES = 8 * 1024 * 1024
 _CHUNK = 65536
-_READ_AT_MOST = 16  # chunks in one turn: a peer that never stops must not hold up the others
+_READ_AT_MOST = 16  # chunks per turn, so that a busy peer does not delay the others
 
 Out = TypeVar("Out", bound=Message)
 In = TypeVar("In", bound=Message)
 
 
 class ChannelClosed(Exception):
-    """The peer has gone (or reads nothing any more)."""
+    """The peer is gone, or no longer reads."""
 
 
 class Channel(Generic[Out, In]):
-    """One end of the line: see :func:`pair` and :func:`child_end`.
+    """One end of the channel: see :func:`pair` and :func:`child_end`.
 
     Args:
-        read: what a line that has arrived says.
+        read: decodes a received line.
     """
 
     def __init__(self, sock: socket.socket, read: Callable[[bytearray], In | Unknown]) -> None:
@@ -54,15 +53,15 @@ class Channel(Generic[Out, In]):
         """Queue *message* and send what fits now.
 
         Raises:
-            ChannelClosed: the peer has gone.
+            ChannelClosed: the peer is gone.
         """
         if len(self._outgoing) > BACKLOG_BYTES:
-            raise ChannelClosed("the other end reads nothing")
+            raise ChannelClosed("the other end does not read")
         self._outgoing += encode(message, BACKLOG_BYTES) + b"\n"
         self.flush()
 
     def flush(self) -> None:
-        """Send what the socket takes; raises ChannelClosed as :meth:`send` does."""
+        """Send what the socket accepts; raises ChannelClosed like :meth:`send`."""
         while self._outgoing:
             try:
                 sent = self._sock.send(self._outgoing)
@@ -73,11 +72,11 @@ class Channel(Generic[Out, In]):
             del self._outgoing[:sent]
 
     def receive(self) -> list[In | Unknown]:
-        """The complete messages that have arrived; an empty list when there are none.
+        """The complete messages that have arrived; an empty list if there are none.
 
         Raises:
-            ChannelClosed: the peer has closed its end and every message has been returned.
-            Nonsense: what has arrived is no message.
+            ChannelClosed: the peer has closed its end and all messages have been returned.
+            Nonsense: an invalid message has arrived.
         """
         closed = False
         for _ in range(_READ_AT_MOST):
@@ -98,7 +97,7 @@ class Channel(Generic[Out, In]):
             raise Nonsense("a message without an end")
         received = [self._read(line) for line in lines]
         if closed and not received:
-            raise ChannelClosed("the other end has closed")
+            raise ChannelClosed("the other end was closed")
         return received
 
     def close(self) -> None:
@@ -110,7 +109,7 @@ ChildEnd: TypeAlias = Channel[FromChild, FromMaster]
 
 
 def pair() -> tuple[MasterEnd, ChildEnd]:
-    """Two connected ends, the master's and the child's, to be made before the fork.
+    """Two connected ends, the master's and the child's, to be created before the fork.
 
     >>> ours, theirs = pair()
     >>> ours.send(messages.Stop(deadline=5.0))
@@ -124,5 +123,5 @@ def pair() -> tuple[MasterEnd, ChildEnd]:
 
 
 def child_end(sock: socket.socket) -> ChildEnd:
-    """The end of a child to which the socket of it was handed."""
+    """The child's end, for a child that has received the socket."""
     return Channel(sock, messages.from_master)

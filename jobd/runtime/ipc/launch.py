@@ -1,4 +1,4 @@
-"""The line from a starting daemon back to the terminal: a pipe that the launcher waits on."""
+"""The pipe on which a starting daemon reports its result to the launcher in the terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import msgspec
 from jobd.errors import Exit
 from jobd.text.printable import encode
 
-_MOST = 32_768  # bytes, which a pipe takes at once
+_MOST = 32_768  # bytes; a pipe can buffer that much
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How the start went: *code* 0 and the master's *pid*, or the exit code and one sentence."""
+    """The result of the start: *code* 0 and the master's *pid*, or an exit code and its reason."""
 
     code: int
     text: str = ""
@@ -23,7 +23,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Launch:
-    """The daemon's end. Without a descriptor (``jobd run``) everything here does nothing."""
+    """The daemon's end of the pipe. Without a descriptor (``jobd run``) its methods do nothing."""
 
     def __init__(self, fd: int = -1) -> None:
         self._fd = fd
@@ -32,12 +32,12 @@ class Launch:
         return self._fd
 
     def report(self, verdict: Verdict) -> None:
-        """Say how it went, once."""
+        """Report the result, once."""
         if self._fd >= 0:
             try:
                 os.write(self._fd, encode(verdict, _MOST))
             except OSError:
-                pass  # the launcher was interrupted; the daemon goes on without it
+                pass  # the launcher was interrupted; the daemon continues without it
             self.close()
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class Launch:
 
 
 def await_verdict(fd: int, timeout: float) -> Verdict:
-    """The launcher's end: wait until the daemon has spoken or has gone."""
+    """The launcher's end: wait until the daemon has reported or exited."""
     content = b""
     give_up = time.monotonic() + timeout
     while True:
@@ -55,7 +55,7 @@ def await_verdict(fd: int, timeout: float) -> Verdict:
         if not ready:
             return Verdict(
                 Exit.SOFTWARE,
-                f"the daemon has said nothing for {timeout:g} seconds; look into its log",
+                f"the daemon has not reported for {timeout:g} seconds; see its log",
             )
         chunk = os.read(fd, 65536)
         if not chunk:
@@ -64,4 +64,4 @@ def await_verdict(fd: int, timeout: float) -> Verdict:
     try:
         return msgspec.json.decode(content, type=Verdict)
     except (msgspec.DecodeError, ValueError):
-        return Verdict(Exit.SOFTWARE, "the daemon died while it was starting; look into its log")
+        return Verdict(Exit.SOFTWARE, "the daemon died during its start; see its log")

@@ -1,8 +1,8 @@
-"""What the master and its children say to each other: one type for each message.
+"""The messages between the master and its children, one type for each.
 
-On the line each is a JSON object; its ``type`` says which one it is. The two sides may be of
-different versions (code that is imported in the child is the newer one after an upgrade), so that a
-field more is passed over, and a type that is not known is reported and nothing else.
+A message is sent as a JSON object with its ``type``. The two sides may have different versions
+(after an upgrade, code imported in the child is newer), so unknown fields are ignored, and unknown
+types are only reported.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
-    """What all messages have in common: the name of its type, by default that of its class."""
+    """Base class of all messages. The name of the type is, by default, that of the class."""
 
 
-# -- what a child says ---------------------------------------------------------------------------
+# -- from a child --------------------------------------------------------------------------------
 
 
 class Born(Message, frozen=True):
-    """The first word of a worker that a zygote has forked."""
+    """First message of a worker forked by a zygote."""
 
     pid: int
 
 
 class Stillborn(Message, frozen=True):
-    """The zygote's, in place of a worker's first word: there will be no worker."""
+    """From the zygote, in place of :class:`Born`: the worker could not be forked."""
 
     error: str
 
 
 class Booting(Message, frozen=True):
-    """Its boot waits for something, in words; "" when it goes on."""
+    """Its boot is waiting; *note* says for what, "" when it continues."""
 
     note: str
 
@@ -42,7 +42,7 @@ class Ready(Message, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """It cannot boot, and leaves with exit code *code*."""
+    """It cannot boot, and exits with *code*."""
 
     code: int
     permanent: bool
@@ -50,13 +50,13 @@ class Failed(Message, frozen=True):
 
 
 class Quieting(Message, frozen=True):
-    """It takes no more jobs, which the master has not asked for."""
+    """It stops fetching jobs without a request of the master."""
 
     cause: str
 
 
 class Quieted(Message, frozen=True):
-    """It takes no more jobs."""
+    """It has stopped fetching jobs."""
 
 
 class Idle(Message, frozen=True):
@@ -64,49 +64,49 @@ class Idle(Message, frozen=True):
 
 
 class Resumed(Message, frozen=True):
-    """It takes jobs again."""
+    """It fetches jobs again."""
 
 
 class Stopping(Message, frozen=True):
-    """It leaves, which the master has not asked for."""
+    """It stops without a request of the master."""
 
     cause: str
 
 
 class Outage(Message, frozen=True):
-    """What keeps it from Redis; "" when nothing does any more."""
+    """Redis is unavailable to it, because of *error*; "" when it is available again."""
 
     error: str
 
 
 class MemoryShort(Message, frozen=True, tag="memory_short"):
-    """The keeper's: why the Redis server will soon take nothing more; "" when it has room."""
+    """From the keeper: why Redis is (nearly) out of memory; "" when it is not."""
 
     why: str
 
 
 class Interrupted(Message, frozen=True):
-    """So many unfinished jobs have gone back to Redis since it was said last."""
+    """Number of unfinished jobs returned to Redis since the last such message."""
 
     jobs: int
 
 
 class Recovered(Message, frozen=True):
-    """The keeper's: so many jobs of a dead worker are back in their queues."""
+    """From the keeper: number of jobs of a dead worker that were returned to their queues."""
 
     identity: str
     jobs: int
 
 
 class TakenOver(Message, frozen=True, tag="taken over"):
-    """The keeper's: so many jobs that a worker had not read are back in their queues."""
+    """From the keeper: number of jobs not read by a worker that were returned to their queues."""
 
     identity: str
     jobs: int
 
 
 class Reopened(Message, frozen=True):
-    """It has opened the log file again, or *error* says why not."""
+    """It has reopened the log file, or *error* says why not."""
 
     error: str | None = None
 
@@ -118,34 +118,34 @@ class Stacks(Message, frozen=True, tag="dump"):
     text: str
 
 
-# -- what the master says ------------------------------------------------------------------------
+# -- from the master -----------------------------------------------------------------------------
 
 
 class Welcome(Message, frozen=True):
-    """The answer to :class:`Born`: the worker is known, and may go on."""
+    """The answer to :class:`Born`: the worker is registered and may continue."""
 
 
 class Quiet(Message, frozen=True):
-    """Take no more jobs."""
+    """Stop fetching jobs."""
 
 
 class Resume(Message, frozen=True):
-    """Take jobs again."""
+    """Fetch jobs again."""
 
 
 class Stop(Message, frozen=True):
-    """Leave; jobs may run until *deadline* (monotonic s)."""
+    """Stop; jobs may run until *deadline* (monotonic s)."""
 
     deadline: float
 
 
 class Reopen(Message, frozen=True):
-    """Open the log file again."""
+    """Reopen the log file."""
 
 
 class Dump(Message, frozen=True):
-    """Say what every thread does: with *busy* only those that run jobs, with the jobs' *arguments*
-    if they are wanted."""
+    """Send the stacks of all threads; with *busy* only of those that run jobs, optionally with the
+    jobs' *arguments*."""
 
     id: int
     busy: bool
@@ -153,14 +153,14 @@ class Dump(Message, frozen=True):
 
 
 class Workers(Message, frozen=True):
-    """To the keeper: the workers that live."""
+    """To the keeper: the live workers."""
 
     identities: list[str]
 
 
 class Recover(Message, frozen=True):
-    """To the keeper: a worker is dead. *running* are the numbers of the jobs that it ran; *stacks*
-    are pairs of such a number and what that job did last."""
+    """To the keeper: a worker is dead. *running* are the sequence numbers of the jobs that it ran;
+    *stacks* are pairs of such a number and the job's last stack."""
 
     identity: str
     running: list[int]
@@ -169,15 +169,15 @@ class Recover(Message, frozen=True):
 
 
 class TakeOver(Message, frozen=True, tag="take over"):
-    """To the keeper: return what has been delivered to these *waits* of a worker's."""
+    """To the keeper: return the jobs delivered to these *waits* of a worker."""
 
     identity: str
     waits: list[int]
 
 
 class ForkRequest(msgspec.Struct, frozen=True):
-    """What the zygote is asked for, on a socket of its own. With it come the descriptors of the
-    worker's end of the line, of its page and of its dump memory."""
+    """Request to the zygote to fork a worker, on a separate socket. It carries the descriptors of
+    the worker's end of the channel, its page and its dump memory."""
 
     role: str
     index: int
@@ -221,11 +221,11 @@ M = TypeVar("M")
 
 
 class Nonsense(Exception):
-    """The peer says what is no message: somebody else writes to its descriptor."""
+    """Invalid data from the peer: something else writes to its descriptor."""
 
 
 def type_of(message: Message | Unknown) -> str:
-    """The name of its type, as it stands on the line.
+    """The name of its type, as in its JSON.
 
     >>> type_of(TakeOver("host:1:abc", []))
     'take over'
@@ -239,16 +239,16 @@ _from_master: msgspec.json.Decoder[FromMaster] = msgspec.json.Decoder(FromMaster
 
 
 def from_child(line: bytearray) -> FromChild | Unknown:
-    """The message in one line of a child's.
+    """Decode a line from a child.
 
     Raises:
-        Nonsense: it is none, or one of a known type with fields that cannot be.
+        Nonsense: it is not a message, or has invalid fields for its type.
     """
     return _read(line, _from_child)
 
 
 def from_master(line: bytearray) -> FromMaster | Unknown:
-    """The message in one line of the master's; raises Nonsense as :func:`from_child` does."""
+    """Decode a line from the master; raises Nonsense like :func:`from_child`."""
     return _read(line, _from_master)
 
 

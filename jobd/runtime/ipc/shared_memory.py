@@ -1,5 +1,5 @@
-"""What a child and the master share: the page on which it shows what it does, and the memory that
-takes its stacks. Made before the fork, gone when the child has been reaped."""
+"""Memory shared by a child and the master: the scoreboard page and the memory for stack dumps.
+Created before the fork, and released when the child has been reaped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jobd.runtime.process.dumps import StackDump
 
 
 class Workplace:
-    """The workplace of one child with so many job *threads*.
+    """The shared memory of a child with that many job *threads*.
 
     Raises:
-        OSError: there is no descriptor or no memory left.
+        OSError: out of descriptors or memory.
     """
 
     def __init__(self, threads: int, nonce: str) -> None:
@@ -26,18 +26,18 @@ class Workplace:
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """Of the page and of the dump memory, for a process that is not forked from this one;
-        until :meth:`taken`."""
+        """Descriptors of the page and of the dump memory, for a process that is not forked from
+        this one; valid until :meth:`taken`."""
         return self._page_fd, self.dump.fd
 
     def taken(self) -> None:
-        """The child is there, so that nobody needs another descriptor of the page."""
+        """Close the page's descriptor; to be called when the child is running."""
         if self._page_fd >= 0:
             os.close(self._page_fd)
             self._page_fd = -1
 
     def close(self) -> None:
-        """Let go of it; what the page showed last can still be read."""
+        """Release the memory; the page's last content can still be read."""
         self._close_page()
         self.dump.close()
 

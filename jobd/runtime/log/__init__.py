@@ -1,1 +1,1 @@
-"""The log: from the call to the file."""
+"""Logging, from the logger call to the file."""

@@ -1,13 +1,13 @@
-"""The file that a process logs to: one descriptor, no buffer, whole records in one ``write()``.
+"""The log file: one descriptor, no buffering, whole records in one ``write()``.
 
-The descriptor's number never changes: to reopen is to put another file behind it with ``dup2``,
-so threads, the standard library's logging and faulthandler never notice a rotation. A full disk
-or a lost device costs log records, never a job: the records are counted, and the count is
-reported when writing works again. The same goes for standard error that nobody reads.
+The descriptor's number never changes: reopening replaces the file behind it with ``dup2``, so
+threads, the standard library's logging and faulthandler do not notice a rotation. A full disk or a
+failed device loses log records, never jobs: lost records are counted, and their number is logged
+when writing works again. The same applies to standard error if its reader stops reading.
 
-A thread gives up the interpreter lock for each ``write()``, which costs more than the write. So a
-record that is written for every job may be held for the few milliseconds until the next flush, and
-then goes out together with others.
+A thread releases the interpreter lock for each ``write()``, which costs more than the write. So
+records that are logged for every job can be held for a few milliseconds until the next flush, and
+are then written together.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _DEVICES = {"/dev", "/dev/fd", "/proc/self/fd"}
 _COMPLAIN_EVERY = 10.0  # seconds
 
 _TOGETHER = 4096
-"""Most bytes that several records share a write with (PIPE_BUF): into a pipe, more than that would
-not be atomic, and another process could write into the middle of a line."""
+"""Maximum bytes of records written together (PIPE_BUF): a larger write to a pipe is not atomic, and
+another process could write into the middle of a line."""
 
 
 class LogFileError(JobdError):
@@ -49,10 +49,10 @@ class LogFile:
     """An open log file, or standard error.
 
     Attributes:
-        fd: number of the descriptor, the same for the life of the process.
+        fd: number of the descriptor, constant for the lifetime of the process.
         path: absolute path, "" for standard error.
-        render: makes the line in which this class itself reports something;
-            ``jobd.log.configure`` sets it, so that these lines look like all others.
+        render: formats the messages of this class itself; set by ``jobd.log.configure``, so that
+            these lines look like all others.
 
     Example:
         >>> log = LogFile.open("/var/log/jobd/jobd.log")  # doctest: +SKIP
@@ -69,12 +69,12 @@ class LogFile:
         self._torn = False
         self._held: deque[bytes] = deque()
         self._complained = -_COMPLAIN_EVERY
-        # Taken without waiting: a process forked while another thread holds it must not hang.
+        # Acquired without waiting: a process forked while another thread holds it must not hang.
         self._reporting = threading.Lock()
 
     @classmethod
     def open(cls, path: str) -> LogFile:
-        """Open *path* for appending, or standard error when it is empty.
+        """Open *path* for appending, or standard error if it is empty.
 
         Raises:
             LogFileError: it cannot be opened.
@@ -90,7 +90,7 @@ class LogFile:
             raise LogFileError(_cannot_open(path, error)) from error
 
     def write(self, record: bytes) -> None:
-        """Append *record*, which ends with a newline. Never raises; what fails is counted."""
+        """Append *record*, which ends with a newline. Never raises; failures are counted."""
         self._write([record])
 
     def hold(self, record: bytes) -> None:
@@ -98,15 +98,15 @@ class LogFile:
         self._held.append(record)
 
     def flush(self) -> None:
-        """Write what is held, in order. For one thread at a time, and none that runs jobs: an
-        exception that is raised in it from outside could come between taking and writing."""
+        """Write the held records, in order. Only one thread at a time may call this, and no job
+        thread: an asynchronous exception could interrupt it before a record is written."""
         together: list[bytes] = []
         size = 0
         while self._held:
             try:
                 record = self._held.popleft()
             except IndexError:
-                break  # the process ends, and its main thread was faster than the fetcher
+                break  # the process is exiting, and another thread has flushed
             if together and size + len(record) > _TOGETHER:
                 self._write(together)
                 together, size = [], 0
@@ -116,12 +116,12 @@ class LogFile:
             self._write(together)
 
     def disown(self) -> None:
-        """Forget what is held, in a forked copy of the process: the original writes it."""
+        """Discard the held records in a forked copy of the process: the original writes them."""
         self._held.clear()
 
     def _write(self, records: list[bytes]) -> None:
         block = b"".join(records)
-        if self._torn:  # the record before was cut short: begin on a new line
+        if self._torn:  # the last record was cut off: start a new line
             block = b"\n" + block
         try:
             written = self._put(block)
@@ -131,7 +131,7 @@ class LogFile:
         missing = len(block) - written
         self._torn = missing > 0
         if self._torn:
-            self._drop(_cut_off(records, missing), "it was cut short")
+            self._drop(_cut_off(records, missing), "the write was incomplete")
         elif self._dropped:
             self._report()
 
@@ -139,12 +139,12 @@ class LogFile:
         return os.write(self.fd, block)
 
     def reopen(self) -> str | None:
-        """Open the path again after a rotation; the old file stays in use if that fails.
+        """Reopen the path after a rotation; the old file stays in use if that fails.
 
-        Both a failure and a reopening that makes no sense (standard error) are logged here.
+        A failure is logged, and so is an attempt to reopen standard error.
 
         Returns:
-            What went wrong, or None.
+            The error, or None.
         """
         if not self.path:
             self.write(self.render("the log goes to standard error: there is no file to reopen"))
@@ -153,7 +153,7 @@ class LogFile:
             new = _open(self.path)
         except OSError as error:
             text = _cannot_open(self.path, error)
-            self.write(self.render(f"{text}; going on with the old file"))
+            self.write(self.render(f"{text}; continuing with the old file"))
             return text
         try:
             os.dup2(new, self.fd, inheritable=False)
@@ -163,7 +163,7 @@ class LogFile:
         return None
 
     def moved(self) -> bool:
-        """Whether the path no longer leads to the open file, so that it should be reopened."""
+        """Whether the path no longer refers to the open file, so that it should be reopened."""
         if not self.path:
             return False
         try:
@@ -185,18 +185,18 @@ class LogFile:
         self.complain(self.render(text))
 
     def complain(self, line: bytes) -> None:
-        """Write *line* to standard error, wherever the log goes."""
+        """Write *line* to standard error, even if the log goes elsewhere."""
         try:
             self._stderr.write(line)
         except OSError:
-            pass  # nowhere is left to say it; the count is reported once the file works again
+            pass  # the count is logged when the file works again
 
     def _report(self) -> None:
         if not self._reporting.acquire(blocking=False):
             return
         try:
             lost, self._dropped = self._dropped, 0
-            where = "the file could not be written" if self.path else "nobody read standard error"
+            where = "the file could not be written" if self.path else "standard error was not read"
             line = self.render(f"{lost} log records were lost: {where}")
             try:
                 complete = self._put(line) == len(line)
@@ -209,7 +209,7 @@ class LogFile:
 
 
 def _cut_off(records: list[bytes], missing: int) -> int:
-    """How many records are incomplete when the last *missing* bytes of all of them are."""
+    """How many records are incomplete if the last *missing* bytes are missing."""
     count = 0
     while missing > 0 and count < len(records):
         count += 1
@@ -218,18 +218,18 @@ def _cut_off(records: list[bytes], missing: int) -> int:
 
 
 def _open(path: str) -> int:
-    # Not blocking: a FIFO that nobody reads is an error, not a daemon that hangs in open().
+    # Non-blocking: a FIFO without a reader must be an error, not block in open().
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     if os.geteuid() != 0 or str(Path(path).parent) in _DEVICES:
         return os.open(path, flags, _MODE)
-    # Root follows no link that somebody else could have put there.
+    # Root does not follow links that other users could have created.
     with safe_path.entry(Path(path), follow=True) as place:
         fd = place.open(flags, _MODE)
         found = os.fstat(fd)
         plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
         if (place.weak or place.shared) and not plain:
             os.close(fd)
-            raise OSError(errno.EPERM, "others could have put there what is no plain file")
+            raise OSError(errno.EPERM, "it is not a regular file, and other users may have made it")
         return fd
 
 
@@ -238,6 +238,6 @@ def _cannot_open(path: str, error: OSError) -> str:
         errno.ENOENT: f"the directory {Path(path).parent} does not exist; create it",
         errno.EACCES: f"uid {os.geteuid()} may not write there; change its owner or mode",
         errno.EISDIR: "it is a directory; give another --logfile",
-        errno.ENXIO: "it is a FIFO that nobody reads; give another --logfile",
+        errno.ENXIO: "it is a FIFO without a reader; give another --logfile",
     }.get(error.errno or 0, error.strerror or str(error))
     return f"cannot open the log file {path}: {reason}"

@@ -1,8 +1,9 @@
-"""How one log record becomes bytes: a line for people, or a JSON object.
+"""Formatting of log records as readable lines or JSON objects.
 
-Whatever an application logs must come out as exactly one record of bounded length: values are first
-made small and plain (:mod:`jobd.runtime.log.values`), those that JSON does not know by ``repr``;
-then what could forge a line or control a terminal is escaped, and passwords inside URLs are masked.
+Anything that an application logs results in exactly one record of bounded length: values are first
+reduced to small, plain ones (:mod:`jobd.runtime.log.values`), with ``repr`` for types that JSON
+lacks; then characters that could forge a line or control a terminal are escaped, and passwords in
+URLs are masked.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ os.register_at_fork(after_in_child=_note_pid)
 
 
 class _Format:
-    """What both formats share: who writes, where to, and how much of a value is written."""
+    """Base class of both formats: the role, the destination, and the maximum length of values."""
 
     def __init__(self, role: str, fd: int, most: int = DEFAULT_MOST) -> None:
         self._role = role
@@ -66,15 +67,15 @@ class _Format:
         second, text = self._second
         if whole != second:
             text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole))
-            self._second = (whole, text)  # one assignment: other threads see old or new
+            self._second = (whole, text)  # atomic: other threads see the old or the new value
         return f"{text}{int((now - whole) * 1000):03d}Z"
 
 
 class Console(_Format):
     """``2026-11-23T09:00:00.123Z INFO    worker.0[4711] job-3: event  key=value``
 
-    On a terminal in colours; in the journal without the time, with the priority it understands.
-    What takes more than a line goes on indented.
+    With colours on a terminal; for the journal without the time and with a priority prefix.
+    Continuation lines are indented.
     """
 
     def __init__(self, role: str, fd: int, most: int = DEFAULT_MOST) -> None:
@@ -105,7 +106,7 @@ class Console(_Format):
 
 
 class Json(_Format):
-    """One object a line, beginning with timestamp, level, role, pid, thread and event."""
+    """One object per line, starting with timestamp, level, role, pid, thread and event."""
 
     def __call__(self, level: str, event: Event) -> bytes:
         record: dict[str, object] = {
@@ -126,8 +127,8 @@ class Json(_Format):
         return harmless_json(line) + b"\n"
 
     def _plain(self, record: dict[str, object], event: Event) -> bytes | None:
-        """The short way for nearly all records, of which there is one for each job; None where
-        something in *event* is large, or anything but plain."""
+        """Fast path for most records, as there is one for each job; None if *event* contains large
+        or complex values."""
         if not _PLAIN.issuperset(map(type, event.values())):
             return None
         whole: dict[str, object] = {**record, **event}
@@ -143,7 +144,7 @@ class Json(_Format):
         content = reduced(event, self._most, for_json=True)
         record["event"] = content.text
         for name, value in content.fields.items():
-            # A field that an application happens to call "level" must not replace ours.
+            # An application's field called "level", for example, must not replace jobd's.
             record[f"{name}_" if name in record else name] = value
         if content.dump is not None:
             record["stack"] = content.dump
@@ -157,7 +158,7 @@ class Json(_Format):
 
 def _thread() -> str:
     thread = threading.current_thread()
-    if type(thread).name is threading.Thread.name:  # of another class, it may be anything
+    if type(thread).name is threading.Thread.name:  # a subclass may override it
         name = thread.name
         if type(name) is str and len(name) <= _LONGEST_NAME and name.isascii():
             return name

@@ -1,14 +1,14 @@
-"""Logging: structlog, and the standard library's logging of applications, into one file.
+"""Logging with structlog and the standard library's logging, into one file.
 
 Every record is one line: readable (``console``) or a JSON object (``json``). It is written at once,
-unless its logger was made by :func:`get_held`.
-Loggers made before :func:`configure`, or before a fork, follow the newest configuration, because
-they share its processor list and class; a level that is switched off costs one empty call.
+unless its logger comes from :func:`get_held`.
+Loggers created before :func:`configure`, or before a fork, use the latest configuration, because
+they share its processor list and class; a disabled level costs an empty call.
 
-Passwords inside URLs are masked in the finished line, so no way of formatting one leaks it.
+Passwords in URLs are masked in the finished line, however they were formatted.
 
-A call that logs never raises, whatever it is given: a job that has done its work does not fail for
-what it says about it. Only what interrupts a job from outside goes through.
+Logging calls never raise, whatever their arguments, so that a job that has done its work does not
+fail because of a log message. Only asynchronous interruptions of a job pass through.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asct
 
 
 class _Logger(structlog.BoundLoggerBase):
-    """The class of every logger; :func:`configure` gives it the methods of the level in force."""
+    """The class of all loggers; :func:`configure` sets its methods according to the level."""
 
     def exception(self, event: object = None, /, *args: object, **fields: object) -> None:
-        """An error with the traceback of the exception that is being dealt with."""
+        """Log an error with the traceback of the current exception."""
         self._write("error", event, args, {"exc_info": True, **fields})
 
     def _write(
@@ -56,12 +56,12 @@ class _Logger(structlog.BoundLoggerBase):
             self._proxy_to_logger(level, cast(str, event), **fields)
         except INTERRUPTIONS:
             raise
-        except BaseException as error:  # noqa: BLE001 - a processor of the application's
+        except BaseException as error:  # noqa: BLE001 - a processor of the application
             _sink.logfile.write(_unreadable(error))
 
 
 class _Sink:
-    """What structlog calls in the end: every level's method writes to the log file."""
+    """The logger that structlog wraps: the method of every level writes to the log file."""
 
     def __init__(self) -> None:
         self.logfile = LogFile(STDERR, "")
@@ -74,7 +74,7 @@ class _Sink:
 
 
 class _Holding:
-    """The same for loggers whose records are held."""
+    """The same, for loggers whose records are held."""
 
     def hold(self, record: bytes) -> None:
         _sink.logfile.hold(record)
@@ -103,7 +103,7 @@ def _rendered(_logger: object, method: str, event: EventDict) -> bytes:
         return _sink.render(method, event)
     except INTERRUPTIONS:
         raise
-    except BaseException as error:  # noqa: BLE001 - a value whose class is broken in a new way
+    except BaseException as error:  # noqa: BLE001 - a value whose class is broken
         return _unreadable(error)
 
 
@@ -113,8 +113,8 @@ def _unreadable(error: BaseException) -> bytes:
 
 
 def _finished(level: str, args: tuple[object, ...], fields: EventDict) -> bytes:
-    """The line that :func:`_rendered` has made, or one of what the application's own processors
-    have made of their event."""
+    """The line from :func:`_rendered`, or one for the result of the application's own
+    processors."""
     if len(args) == 1 and type(args[0]) is bytes and args[0].endswith(b"\n"):
         return args[0]
     event = args[0] if len(args) == 1 else args
@@ -122,7 +122,7 @@ def _finished(level: str, args: tuple[object, ...], fields: EventDict) -> bytes:
 
 
 def _interpolated(event: object, args: tuple[object, ...], fields: EventDict) -> object:
-    """*event* with its *args*, or as it is where they do not fit, with a note of that."""
+    """*event* formatted with its *args*; if they do not fit, unchanged, with a note of that."""
     try:
         named = len(args) == 1 and issubclass(type(args[0]), Mapping) and args[0]
         return cast(Any, event) % (args[0] if named else args)
@@ -146,20 +146,20 @@ def get(name: str) -> FilteringBoundLogger:
 
 
 def get_held(name: str) -> FilteringBoundLogger:
-    """Like :func:`get`, for records so frequent that a write for each is too much: they are
-    written by :func:`flush`."""
+    """Like :func:`get`, for records too frequent to be written one by one: :func:`flush` writes
+    them."""
     return cast(FilteringBoundLogger, _Logger(_holding, _processors, {"logger": name}))
 
 
 def flush() -> None:
-    """Write the records that are held; see :meth:`LogFile.flush` for who may."""
+    """Write the held records; see :meth:`LogFile.flush` for its restrictions."""
     _sink.logfile.flush()
 
 
 def add_context(context: Callable[[], Mapping[str, object]]) -> None:
-    """Have *context* asked, at every record, for fields such as the running job's jid.
+    """Call *context* at every record for further fields, such as the running job's jid.
 
-    Cheaper than binding them for each job: nothing is paid where nothing is logged.
+    Cheaper than binding them for each job: it costs nothing unless something is logged.
     """
     if context not in _contexts:
         _contexts.append(context)
@@ -171,11 +171,11 @@ def configure(
     """Send everything that is logged in this process to *logfile*. Call it again after a fork.
 
     Args:
-        logfile: where to.
-        level: least level that is logged: debug, info, warning or error.
+        logfile: destination.
+        level: lowest level that is logged: debug, info, warning or error.
         format: console or json.
-        role: who writes, e.g. ``master`` or ``worker.0``; part of every record.
-        most: characters of one value, message or traceback.
+        role: role of the process, e.g. ``master`` or ``worker.0``; part of every record.
+        most: maximum length of a value, message or traceback in characters.
     """
     _sink.logfile = logfile
     _sink.format = Json if format == "json" else Console
@@ -200,8 +200,8 @@ def configure(
 
 
 def rename(role: str) -> None:
-    """Write as *role* from now on, and leave all else as :func:`configure` and the application have
-    set it up: for the fork of a process that has imported the application."""
+    """Log as *role* from now on, without changing the rest of the configuration: for the fork of a
+    process that has imported the application."""
     _sink.render = _sink.format(role, _sink.logfile.fd, _sink.most)
 
 
@@ -236,7 +236,7 @@ def _method(level: str) -> Callable[..., None]:
         if args or "event" in fields or "method_name" in fields:
             self._write(level, event, args, fields)
             return
-        try:  # nearly all of them, without one call more
+        try:  # fast path, without a further call
             self._proxy_to_logger(level, cast(str, event), **fields)
         except INTERRUPTIONS:
             raise
@@ -263,20 +263,20 @@ def _exception(given: object) -> BaseException | None:
 
 
 class _Handler(logging.Handler):
-    """Takes the records of the standard library's loggers.
+    """Handles the records of the standard library's loggers.
 
-    It holds no lock: one ``write()`` needs none, and a fork could leave it locked for ever.
+    It uses no lock: a single ``write()`` needs none, and a fork could leave it locked.
     """
 
     def handle(self, record: logging.LogRecord) -> bool:
         try:
-            passed: object = self.filter(record)  # from Python 3.12 on it may be another record
+            passed: object = self.filter(record)  # since Python 3.12, it can be another record
             if passed:
                 self.emit(passed if isinstance(passed, logging.LogRecord) else record)
             return bool(passed)
         except INTERRUPTIONS:
             raise
-        except BaseException as error:  # noqa: BLE001 - a filter of the application's
+        except BaseException as error:  # noqa: BLE001 - a filter of the application
             _sink.logfile.write(_unreadable(error))
             return False
 

@@ -1,10 +1,9 @@
-"""Standard error with somebody at its other end who may have stopped reading.
+"""Non-blocking writes to standard error, whose reader may have stopped reading.
 
-A pipe that is full, a terminal that is held by Ctrl-S, a journal that hangs: a plain ``write()``
-would wait for them for ever, and the master would supervise nobody meanwhile. ``O_NONBLOCK`` is no
-way out, for it belongs to the open file, which is shared with whoever started us. So each kind gets
-its own way to be written without waiting: a pipe and a terminal are opened once more by /proc, a
-socket takes the wish with every call.
+With a full pipe, a terminal stopped by Ctrl-S or a hanging journal, a plain ``write()`` would block
+forever, and the master with it. ``O_NONBLOCK`` cannot be set, because it belongs to the open file,
+which is shared with the parent process. So each kind of file is written differently: pipes and
+terminals are opened again through /proc, and sockets are written with ``MSG_DONTWAIT``.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import time
 from collections.abc import Callable
 
 PATIENCE = 1.0
-"""Seconds that a reader gets; one that has not used them gets none until it reads again."""
+"""Seconds to wait for a reader; after a timeout, there is no waiting until it reads again."""
 
 STDERR = 2
 
 
 class Outlet:
-    """The way to write to *fd* whatever stands behind it, also when that changes."""
+    """Writes to *fd* without blocking, whatever kind of file it is, also after that changes."""
 
     def __init__(self, fd: int = STDERR) -> None:
         self.fd = fd
@@ -34,10 +33,10 @@ class Outlet:
         self._stuck = False
 
     def write(self, block: bytes) -> int:
-        """Write *block*, or as much of its beginning as goes in time; returns how much went.
+        """Write *block*, or as much of it as possible in time; returns the number of bytes.
 
         Raises:
-            OSError: nothing went.
+            OSError: nothing was written.
         """
         found = os.fstat(self.fd)
         if (found.st_dev, found.st_ino) != self._behind:
@@ -52,17 +51,17 @@ class Outlet:
                     break
         self._stuck = done < len(block)
         if not done:
-            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
+            raise TimeoutError(errno.ETIMEDOUT, "it is not read")
         return done
 
     def close(self) -> None:
-        """Let go of what was opened to write; *fd* itself stays."""
+        """Close the descriptor opened for writing; *fd* itself stays open."""
         self._release()
         self._release = lambda: None
         self._behind = None
 
     def _look(self, found: os.stat_result) -> None:
-        """Choose the way to write. Files and devices such as /dev/null need none of their own."""
+        """Choose how to write. Files and devices such as /dev/null can be written directly."""
         self.close()
         self._behind = (found.st_dev, found.st_ino)
         self._stuck = False
@@ -75,7 +74,7 @@ class Outlet:
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             try:
                 own = os.open(f"/proc/self/fd/{self.fd}", flags)
-            except OSError:  # another user's (after a change of user), or the other end is closed
+            except OSError:  # owned by another user (after a change of user), or closed by the peer
                 self._put = self._when_writable
             else:
                 self._put = lambda data: os.write(own, data)
@@ -85,8 +84,8 @@ class Outlet:
         return os.write(self.fd, data)
 
     def _when_writable(self, data: bytes) -> int:
-        # A pipe is called writable when a block of this size fits: then a write does not wait,
-        # unless another process is faster with one of its own.
+        # A pipe is writable if a block of this size fits: then a write does not block, unless
+        # another process writes first.
         if not self._writable(0.0):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return os.write(self.fd, data[: select.PIPE_BUF])

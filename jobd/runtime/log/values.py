@@ -1,8 +1,8 @@
-"""What an application logs, made small and plain before anything else is done with it.
+"""Reduction of logged values to small, plain ones.
 
-A value may be huge, contain itself, change while it is looked at, or raise at every touch. Here it
-becomes text and numbers of bounded size; what comes after (escaping, JSON, masking) then takes a
-bounded time, and cannot fail.
+A value may be huge, contain itself, change while it is read, or raise on every access. It is
+converted to text and numbers of bounded size, so that the following steps (escaping, JSON, masking)
+take bounded time and cannot fail.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jobd.text import tracebacks
 from jobd.text.printable import INTERRUPTIONS, cut, cut_end, text_of, valid
 
 DEFAULT_MOST = 65_536
-"""Characters of one value, unless a setting says otherwise."""
+"""Default maximum length of a value in characters."""
 
 _IN_ALL = 4
-"""Times as much as one value may have, one record has."""
+"""Maximum length of a record, in multiples of that of a value."""
 
 _DUMP = 16
-"""Times as much, the stacks of a process."""
+"""Maximum length of the stacks of a process, in the same multiples."""
 
 _DEPTH = 10
-_APIECE = 8  # characters that any value counts for at least
+_APIECE = 8  # every value counts as at least that many characters
 _NUMBERS = (int, float, bool, type(None))
 _KNOWN_TO_JSON = (
     datetime.date,  # and datetime
@@ -46,7 +46,7 @@ Event = MutableMapping[str, Any]
 
 
 class Reduced(msgspec.Struct, gc=False):
-    """A record whose parts are plain and small. *text* says what happened."""
+    """A record whose parts are plain and small. *text* is the message."""
 
     text: str
     fields: Event
@@ -55,11 +55,11 @@ class Reduced(msgspec.Struct, gc=False):
 
 
 def reduced(event: Event, most: int, *, for_json: bool) -> Reduced:
-    """The record *event*, which is used up.
+    """The record *event*, which is consumed.
 
     Args:
-        most: characters of one value; a record has four times as many.
-        for_json: what JSON has a form of its own for is given that.
+        most: maximum length of a value in characters; four times that for a record.
+        for_json: use JSON's own representation for types that have one.
     """
     error = event.pop("exc_info", None)
     if error is None and _is_small(event, most):
@@ -79,7 +79,7 @@ def reduced(event: Event, most: int, *, for_json: bool) -> Reduced:
 
 
 def _is_small(event: Event, most: int) -> bool:
-    """Whether it is small and plain as it is; nearly all are, and there is one for each job."""
+    """Whether it is small and plain already; most records are, and there is one for each job."""
     room = most
     for name, value in event.items():
         kind = type(value)
@@ -94,14 +94,14 @@ def _is_small(event: Event, most: int) -> bool:
 
 
 class Shown(str):
-    """Text that stands for something else than text, and so gets no quotes."""
+    """Text that represents a value of another type, so that it is shown without quotes."""
 
     def __repr__(self) -> str:
         return str.__str__(self)
 
 
 class Room:
-    """The room that there is in one record; arguments as of :func:`reduced`."""
+    """The remaining room in a record; arguments as for :func:`reduced`."""
 
     __slots__ = ("_for_json", "_left", "_most")
 
@@ -115,8 +115,8 @@ class Room:
         return self._left <= 0
 
     def text(self, value: object) -> str:
-        """*value* as text: itself if it is some, else its ``repr()``."""
-        if issubclass(type(value), str):  # isinstance() asks a lazy object for its class, too
+        """*value* itself if it is text, else its ``repr()``."""
+        if issubclass(type(value), str):  # isinstance() would evaluate lazy objects
             return self._taken(value)  # type: ignore[arg-type]
         return self._taken(text_of(value, self._limit, repr))
 
@@ -126,7 +126,7 @@ class Room:
     def value(self, value: object, depth: int = _DEPTH) -> object:
         """*value* as lists, dicts, text and numbers."""
         kind = type(value)
-        if issubclass(kind, str):  # a member of a StrEnum as well
+        if issubclass(kind, str):  # includes members of a StrEnum
             return self._taken(value)  # type: ignore[arg-type]
         if kind in _NUMBERS:
             return self._number(value)
@@ -146,7 +146,7 @@ class Room:
             return msgspec.to_builtins(value)
         except INTERRUPTIONS:
             raise
-        except BaseException:  # noqa: BLE001 - of a class that is broken; its repr() may not be
+        except BaseException:  # noqa: BLE001 - its class is broken, but repr() may work
             return value
 
     @property
@@ -160,20 +160,20 @@ class Room:
 
     def _number(self, value: object) -> object:
         self._left -= _APIECE
-        # A larger one is none for JSON, and its digits take a time that grows with their square.
+        # JSON has no larger ones, and their conversion to decimal takes quadratic time.
         if type(value) is int and value.bit_length() >= 64:
             return Shown(text_of(value, self._limit, repr))
         return value
 
     def _bytes(self, value: bytes | bytearray) -> Shown:
-        most = self._limit // 4  # what stands for one of them has up to four characters
+        most = self._limit // 4  # each byte takes up to four characters
         kept = repr(bytes(value[:most]))
         if len(value) > most:
             kept = f"{cut_end(kept[:-1])}… {len(value):,} bytes in all"
         return Shown(self._taken(kept))
 
     def _many(self, value: Any, depth: int) -> Any:
-        # A copy, made in one step: another thread may change it.
+        # An atomic copy: another thread may change it.
         if type(value) is dict:
             found = {
                 self.text(key): self.value(one, depth - 1)

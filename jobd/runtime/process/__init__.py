@@ -1,1 +1,1 @@
-"""A process: its signals, its identity, its title, its threads, its end."""
+"""Process management: signals, identity, title, threads, exit."""

@@ -1,4 +1,4 @@
-"""The limit of open files: enough for what the settings ask for, or a sentence that says so."""
+"""The limit of open files, raised as far as the settings require."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _OF_A_CHILD = 4  # in the master; in a reload there may be twice as many as work
 
 
 def provide(concurrency: int, workers: int) -> None:
-    """Raise the soft limit if so many job threads in so many workers need it: every thread may need
-    a connection or two, and the usual limit is for shells.
+    """Raise the soft limit if that many job threads and workers need it: every thread may use one
+    or two connections.
 
     Raises:
         ConfigError: the hard limit is too low.
@@ -24,6 +24,6 @@ def provide(concurrency: int, workers: int) -> None:
     if hard < need:
         raise ConfigError(
             f"with concurrency {concurrency} and workers {workers} jobd needs about {need} open "
-            f"files, and the limit is {hard}: raise it (ulimit -n, LimitNOFILE) or lower them"
+            f"files, but the limit is {hard}: raise it (ulimit -n, LimitNOFILE) or lower them"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

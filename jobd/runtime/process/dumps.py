@@ -1,9 +1,9 @@
-"""Where a process's C-level stack dump goes: where others can read it without its help.
+"""Destination of C-level stack dumps, which other processes can read without the process's help.
 
-A thread that holds the interpreter in C code cannot run a line of Python, so it cannot say where it
-is. ``faulthandler``'s signal handler can, and it writes here. A child's is anonymous memory opened
-for appending, made before the fork and shared with the master; anyone who can open the master's
-descriptors can read it. The master's own is a file in its run directory.
+A process whose interpreter is blocked in C code cannot run Python to report its stacks, but
+``faulthandler``'s signal handler can write them here. For a child, this is anonymous memory opened
+for appending, created before the fork and shared with the master; anyone who can open the master's
+descriptors can read it. For the master, it is a file in its run directory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _CRASHED = "Current thread "
 
 
 MEMORY = "jobd-dump-"
-"""With the child's nonce behind it, how the kernel shows its memory in /proc."""
+"""Name of the memory in /proc, followed by the child's nonce."""
 
 
 class StackDump:
-    """The dump memory of one child, which is known by its *nonce*.
+    """The dump memory of the child with this *nonce*.
 
     Raises:
-        OSError: there is no descriptor left.
+        OSError: out of descriptors.
     """
 
     def __init__(self, nonce: str) -> None:
@@ -43,18 +43,18 @@ class StackDump:
         return os.fstat(self.fd).st_size if self.fd >= 0 else 0
 
     def age(self) -> float:
-        """Seconds since somebody wrote to it or cleared it."""
+        """Seconds since it was last written or cleared."""
         return time.time() - os.fstat(self.fd).st_mtime
 
     def read(self) -> str:
-        """Everything since :meth:`clear`, up to a mebibyte; nothing once it is closed."""
+        """Everything since :meth:`clear`, up to 1 MiB; "" after it has been closed."""
         if self.fd < 0:
             return ""
         return os.pread(self.fd, _LIMIT, 0).decode(errors="replace")
 
     def crash(self) -> str:
-        """The stacks that a crash in C code left, "" when there was none; first the thread that
-        crashed, which Python writes where it comes, in the middle of those that wait."""
+        """The stacks written by a crash in C code, the crashed thread first; "" if there was no
+        crash."""
         content = os.pread(self.fd, _LIMIT, 0)
         at = content.rfind(_FATAL)
         if at < 0:
@@ -63,7 +63,7 @@ class StackDump:
         return "\n\n".join([head, *sorted(parts, key=lambda one: not one.startswith(_CRASHED))])
 
     def trim(self) -> None:
-        """Throw a dump away that nobody fetched once it is too large."""
+        """Discard the content if it has grown too large."""
         if self.size() > _LIMIT:
             self.clear()
 
@@ -77,7 +77,7 @@ class DumpFile(StackDump):
     """The master's dump file.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,13 +1,12 @@
-"""Copies: the processes that a job, or the application at its import, forks from one of ours.
+"""Copies: processes that a job, or the application at its import, forks from a process of jobd.
 
-``os.fork``, ``multiprocessing`` and libraries make them. A copy has one thread and all that the
-process had: its signal handlers, its line to the master, its memory. None of that is its own, so
-the first thing in it is to give it up: it takes signals as any process does, holds no descriptor
-that would make the master believe that the original lives on, and has a name of its own. And when
-the function of the application that has forked it comes to its end, it leaves, rather than going on
-as a second worker.
+They are made by ``os.fork``, ``multiprocessing`` and libraries. A copy has one thread and inherits
+the signal handlers, the channel to the master and the memory of the process. It must give these up
+first: it restores the default signal handlers, closes descriptors that would make the master
+believe that the original is still alive, and changes its title. When the function of the
+application that forked it returns, it exits instead of continuing as a second worker.
 
-What the master and the zygote fork are no copies: they do it inside :func:`ours`.
+Processes forked by the master and the zygote are not copies: they are forked inside :func:`ours`.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ _masks = threading.local()
 
 
 def guard(*give_up: Callable[[], object], taken: Set[Signals] = frozenset()) -> None:
-    """From now on what is forked from this process, other than inside :func:`ours`, is a copy.
+    """Treat processes forked from this one from now on, except inside :func:`ours`, as copies.
 
     Args:
-        taken: signals with a handler of ours.
-        give_up: called in it, in this order, to give up what is this process's; an error of one
-            does not keep the others from it.
+        taken: signals with a handler of jobd.
+        give_up: called in the copy, in this order, to give up inherited resources; errors are
+            ignored.
     """
     global _guarded, _taken
     _guarded, _taken = True, taken
@@ -45,13 +44,14 @@ def guard(*give_up: Callable[[], object], taken: Set[Signals] = frozenset()) -> 
 
 
 def on_copy(give_up: Callable[[], object]) -> None:
-    """Have a copy of this process call *give_up* too, before all others."""
+    """Let copies of this process also call *give_up*, before all others."""
     _to_give_up.insert(0, give_up)
 
 
 @contextmanager
 def ours() -> Iterator[None]:
-    """Fork inside this what is no copy. It is not guarded before it says so itself."""
+    """Context in which forked processes are not copies. They are not guarded until they call
+    :func:`guard`."""
     global _guarded
     before, _guarded = _guarded, False
     parent = os.getpid()
@@ -63,8 +63,8 @@ def ours() -> Iterator[None]:
 
 
 def end(error: BaseException | None = None) -> None:
-    """Leave if this is a copy, whose function has returned or has raised *error*: with exit code 0,
-    that of a SystemExit, or a traceback and 1."""
+    """Exit if this is a copy, whose function has returned or raised *error*: with exit code 0, that
+    of a SystemExit, or a traceback and 1."""
     if copied:
         code = 1
         try:
@@ -86,7 +86,7 @@ def _exit_code(error: BaseException | None) -> int:
 
 
 def _hold_signals() -> None:
-    # A signal that is meant for the copy must not reach it before it has given up our handlers.
+    # A signal to the copy must not arrive before it has given up jobd's handlers.
     if _guarded:
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _taken)
 
@@ -104,7 +104,7 @@ def _give_up() -> None:
         for give_up in _to_give_up:
             try:
                 give_up()
-            except Exception:  # noqa: BLE001 - of what is broken already there is less to give up
+            except Exception:  # noqa: BLE001 - it is broken already
                 continue
         _to_give_up.clear()
     _let_signals_through()

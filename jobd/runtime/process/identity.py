@@ -1,6 +1,6 @@
-"""The name under which one process is known to everything that shares the Redis server.
+"""The identity of a process in Redis.
 
-Sidekiq's form, ``HOST:PID:NONCE``: the nonce makes it unique even where a PID is used again.
+It has Sidekiq's format, ``HOST:PID:NONCE``: the nonce makes it unique even if a PID is reused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from jobd.text.printable import valid
 
 
 def hostname() -> str:
-    """The host part: ``$DYNO`` where a platform sets it, else the machine's name."""
+    """The host part: ``$DYNO`` if the platform sets it, else the host name."""
     return valid(os.environ.get("DYNO") or socket.gethostname())
 
 
@@ -23,7 +23,8 @@ def new_nonce() -> str:
 
 
 def identity(pid: int, nonce: str) -> str:
-    """
+    """The identity of a process.
+
     >>> identity(4711, "0123456789ab").endswith(":4711:0123456789ab")
     True
     """

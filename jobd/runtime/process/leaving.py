@@ -1,9 +1,8 @@
-"""The last acts of a process of ours, which nothing that the application has done may keep it from.
+"""The exit of a process, which the application must not be able to prevent.
 
-``sys``, ``os`` and ``signal`` belong to the application once that is loaded: a stream without
-``flush`` as ``sys.stdout``, another ``os._exit``. So whatever the end needs is taken hold of here,
-before, and what the application may still do at the end (its exit handlers, its streams) has a
-limit of time.
+The application may have changed ``sys``, ``os`` and ``signal``: a ``sys.stdout`` without ``flush``,
+another ``os._exit``. So the functions needed are imported here beforehand, and code of the
+application that runs at exit (its exit handlers, its streams) has a time limit.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from time import sleep as _sleep
 from typing import Any, NoReturn
 
 LIMIT = 3.0
-"""Seconds for the exit handlers of the application, and for what is left in its streams."""
+"""Seconds for the application's exit handlers and for flushing its streams."""
 
-_BACKSTOP = 1.0  # s after it; the alarm does not reach a main thread that waits for a lock in C
+_BACKSTOP = 1.0  # s more; the alarm does not interrupt a main thread that waits for a lock in C
 
 _run_handlers = atexit._run_exitfuncs
 _clear_handlers = atexit._clear
 
 
 def leave(code: int, last_words: Callable[[], None] | None = None) -> NoReturn:
-    """End the process, which must be in its main thread.
+    """Exit the process; must be called in its main thread.
 
     Args:
-        last_words: code of the application that may run before; its errors are passed over.
+        last_words: code of the application to run before; its errors are ignored.
     """
     try:
         _limit(code)
@@ -51,7 +50,7 @@ def _flush() -> None:
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         try:
             getattr(sys, name).flush()
-        except BaseException:  # noqa: BLE001 - a terminal that has gone, or what is no stream at all
+        except BaseException:  # noqa: BLE001 - a closed terminal, or not a stream at all
             continue
 
 
@@ -63,28 +62,28 @@ def _limit(code: int) -> None:
         _sleep(LIMIT + _BACKSTOP)
         _exit(code)
 
-    # Its handler may raise. Not SIG_IGN, which programs started from here would inherit.
+    # The existing handler may raise. Not SIG_IGN, which child processes would inherit.
     _handle(signal.SIGINT, lambda *_: None)
     _handle(signal.SIGALRM, late)
     _set_timer(signal.ITIMER_REAL, LIMIT)
     try:
         _start_thread(watch, ())
     except RuntimeError:
-        pass  # the limit of threads; the alarm is there
+        pass  # thread limit reached; the alarm still works
 
 
 def forget_exit_handlers() -> None:
-    """In a new process: those that are registered are its parent's, but for the one of logging."""
+    """In a new process, unregister the exit handlers of its parent, except that of logging."""
     _clear_handlers()
     atexit.register(logging.shutdown)
 
 
 def run_exit_handlers() -> None:
-    """Run what the application has registered with :mod:`atexit`, and end what its jobs have
-    started with :mod:`multiprocessing` and left behind."""
+    """Run the application's :mod:`atexit` handlers, and terminate remaining processes that its jobs
+    started with :mod:`multiprocessing`."""
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # It would wait for processes that nobody ends any more, and comes last instead.
+        # It would wait for processes that are not terminated yet, so it is called last.
         atexit.unregister(util._exit_function)
     _run_handlers()
     if util is not None:

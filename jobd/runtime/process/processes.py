@@ -1,9 +1,8 @@
-"""Which process is that? Identity that survives the reuse of a PID.
+"""Identification of processes that is safe against the reuse of PIDs.
 
-A PID alone proves nothing, and neither does the errno of ``kill(pid, 0)``. A process is known by
-its PID together with its start time in clock ticks since boot (raw, so that no clock correction
-moves it) and the boot it belongs to; once verified it is held by a pidfd, which can never come to
-mean another process.
+Neither a PID alone nor the errno of ``kill(pid, 0)`` identifies a process. A process is identified
+by its PID, its start time in clock ticks since boot (which clock adjustments do not change) and the
+boot id; once verified, it is held by a pidfd, which never refers to another process.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 STOPPED = {
-    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT lets it go on",
-    "t": "a debugger holds it",
+    "T": "it is stopped (SIGSTOP or a terminal); SIGCONT resumes it",
+    "t": "it is stopped by a debugger",
 }
-"""By :func:`run_state`: somebody has stopped it on purpose."""
+"""States of :func:`run_state` in which a process was stopped on purpose."""
 
 UNINTERRUPTIBLE = "D"
-"""The same for a process that waits in the kernel, for a disk for example."""
+"""State of a process that waits in the kernel, for example for a disk."""
 
 UNABLE = {
     **STOPPED,
-    UNINTERRUPTIBLE: "it waits in the kernel and cannot be interrupted",
+    UNINTERRUPTIBLE: "it is waiting in the kernel and cannot be interrupted",
 }
-"""All that cannot run their signal handlers now, and what that means."""
+"""States in which a process cannot run its signal handlers, with an explanation."""
 
 
 def boot_id() -> str:
-    """This boot's identifier, or "" where /proc hides it (systemd's ``ProcSubset=pid``)."""
+    """The boot id, or "" if /proc hides it (systemd's ``ProcSubset=pid``)."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -46,18 +45,18 @@ def _stat_fields(pid: int | str) -> list[str] | None:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The second field is the command in parentheses and may itself hold blanks and parentheses.
+    # The second field is the command in parentheses, which may contain spaces and parentheses.
     return text[text.rindex(")") + 2 :].split()
 
 
 def start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, or None when there is no such process (or it may not be seen)."""
+    """Field 22 of /proc/PID/stat, or None if the process does not exist or is not visible."""
     fields = _stat_fields(pid)
     return int(fields[19]) if fields else None
 
 
 def owner(pid: int) -> int | None:
-    """The uid that the process runs as, or None when there is no such process."""
+    """The uid that the process runs as, or None if it does not exist."""
     try:
         return (_PROC / str(pid)).stat().st_uid
     except OSError:
@@ -65,7 +64,7 @@ def owner(pid: int) -> int | None:
 
 
 def innermost_pid(pid: int) -> int | None:
-    """The number that the process has in its own PID namespace, or None when it is gone."""
+    """The PID of the process in its own PID namespace, or None if it does not exist."""
     try:
         status = (_PROC / str(pid) / "status").read_text()
     except OSError:
@@ -76,7 +75,8 @@ def innermost_pid(pid: int) -> int | None:
 
 
 def run_state(pid: int) -> str:
-    """The kernel's letter: R, S, D (uninterruptible), T (stopped), Z ...; "" when it is gone."""
+    """The kernel's state letter: R, S, D (uninterruptible), T (stopped), Z ...; "" if there is no
+    such process."""
     fields = _stat_fields(pid)
     return fields[0] if fields else ""
 
@@ -88,7 +88,7 @@ def has_terminal() -> bool:
 
 
 def tracer(pid: int) -> int:
-    """PID of the debugger that is attached to the process; 0 when there is none."""
+    """PID of the debugger that is attached to the process; 0 for none."""
     try:
         text = (_PROC / str(pid) / "status").read_text()
     except OSError:
@@ -97,9 +97,9 @@ def tracer(pid: int) -> int:
 
 
 def proportional_bytes(pid: int) -> int:
-    """Memory in bytes, of which a page that n processes share counts as 1/n (PSS).
+    """Proportional set size (PSS) in bytes: a page shared by n processes counts as 1/n.
 
-    Resident memory where the kernel does not tell; 0 when the process is gone.
+    Resident memory if the kernel does not report it; 0 if the process does not exist.
     """
     try:
         text = (_PROC / str(pid) / "smaps_rollup").read_text()
@@ -109,7 +109,7 @@ def proportional_bytes(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory in bytes; 0 when the process is gone."""
+    """Resident memory in bytes; 0 if the process does not exist."""
     try:
         pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -118,12 +118,12 @@ def resident_bytes(pid: int) -> int:
 
 
 def thread_count() -> int:
-    """How many threads this process has, as the kernel counts them."""
+    """Number of threads of this process, according to the kernel."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only, no Path objects
 
 
 def _command(pid: int) -> str:
-    """What a process calls itself: of ours the title, of others the name, which is shorter."""
+    """The title of a process of jobd, or the name of another process."""
     title = (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0 ").decode(errors="replace")
     if title.startswith("jobd "):
         return title.partition(":")[0].partition(",")[0]
@@ -131,12 +131,12 @@ def _command(pid: int) -> str:
 
 
 def describe(pid: int) -> str:
-    """A process in words, for messages: ``pid 812 (nginx, uid 33)``."""
+    """Description of a process for messages: ``pid 812 (nginx, uid 33)``."""
     try:
         command = _command(pid)
         uid = (_PROC / str(pid)).stat().st_uid
     except OSError:
-        return f"pid {pid} (no longer there)"
+        return f"pid {pid} (no longer running)"
     try:
         owner = f"user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
@@ -158,10 +158,10 @@ class Process:
 
     @classmethod
     def open(cls, pid: int, ticks: int | None) -> Process | None:
-        """The process *pid* if it is the one that started at *ticks* (None: whoever it is now).
+        """The process *pid*, if it started at *ticks* (None: any process).
 
-        The pidfd is opened first and the start time read afterwards: had the PID been reused in
-        between, the ticks would differ.
+        The start time is read after the pidfd has been opened: if the PID was reused in between,
+        the ticks differ.
         """
         try:
             pidfd = os.pidfd_open(pid)
@@ -175,17 +175,17 @@ class Process:
         return process
 
     def alive(self) -> bool:
-        """Whether it has not ended (a zombie has)."""
+        """Whether it has not exited; a zombie has."""
         return not self.wait(0)
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to *timeout* seconds for its end; True when it has ended."""
+        """Wait up to *timeout* seconds for its exit; returns whether it has exited."""
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(max(0.0, timeout) * 1000))
 
     def send(self, signum: signal.Signals) -> None:
-        """Send a signal; one that comes too late is no error.
+        """Send a signal; ignored if the process has already exited.
 
         Raises:
             PermissionError: it belongs to another user.
@@ -193,7 +193,7 @@ class Process:
         try:
             signal.pidfd_send_signal(self._pidfd, signum)
         except ProcessLookupError:
-            pass  # ended already: what was wanted
+            pass  # it has exited
 
     def close(self) -> None:
         os.close(self._pidfd)

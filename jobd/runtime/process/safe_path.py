@@ -1,10 +1,10 @@
-"""Paths that root goes along before it gives up its rights, judged as they are written.
+"""Safe resolution of paths while the process runs as root.
 
-Whoever can change a directory on the way to a file can have root make, open or hand over another
-one: by a symbolic link, or by a rename between the look and the act. So a path is walked one
-component after the other, each relative to the open directory before it; the answer is a descriptor
-of the last directory, and what is done there is done relative to that. A symbolic link is followed
-only where it is root's and nobody else can change the way to it (``/var/run``).
+A user who can change a directory on the way to a file could make root create, open or chown another
+file, with a symbolic link, or by a rename between check and use. So a path is walked component by
+component, each relative to the open directory before it; the result is a descriptor of the last
+directory, to which all operations are relative. A symbolic link is followed only if it belongs to
+root and no other user can change the path to it (``/var/run``).
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOST_LINKS = 40  # as the kernel
+_MOST_LINKS = 40  # the kernel's limit
 _SEARCH = os.O_PATH | os.O_CLOEXEC
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name in an open directory, which may be missing there.
+    """A name in an open directory; the file need not exist.
 
     Attributes:
         directory: descriptor of the directory (``O_PATH``), valid inside :func:`entry`.
-        name: the last component of the path, which is no symbolic link if links were followed.
-        weak: who but root could change the way to the directory, in a clause; "" if nobody.
-        shared: whether somebody but root can put things into the directory.
+        name: the last component of the path, which is not a symbolic link if links were followed.
+        weak: a clause that says who besides root could change the path to the directory; "" if no
+            one can.
+        shared: whether users other than root can create files in the directory.
     """
 
     directory: int
@@ -39,15 +40,15 @@ class Entry:
     shared: bool
 
     def stat(self) -> os.stat_result:
-        """What is there; a link itself.
+        """Status of the file; of a link, that of the link itself.
 
         Raises:
-            OSError: nothing is there, or it cannot be seen.
+            OSError: it does not exist, or is not accessible.
         """
         return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
 
     def open(self, flags: int, mode: int = 0) -> int:
-        """A descriptor of what is there, or is made there; never of what a link leads to.
+        """Open or create the file; never follows a link.
 
         Raises:
             OSError: as for ``open(2)``.
@@ -61,10 +62,10 @@ def entry(path: Path, *, follow: bool = False) -> Iterator[Entry]:
     """Walk to the directory of *path* (absolute).
 
     Args:
-        follow: whether a link at the end is followed, too.
+        follow: also follow a link at the end.
 
     Raises:
-        OSError: it does not exist, or a link on the way may be somebody else's (``ELOOP``).
+        OSError: it does not exist, or another user may control a link in the path (``ELOOP``).
     """
     todo = list(reversed(path.parts[1:])) or ["."]
     here, links = Path("/"), 0
@@ -101,42 +102,42 @@ def entry(path: Path, *, follow: bool = False) -> Iterator[Entry]:
 
 
 def weakness(path: Path, found: os.stat_result) -> str:
-    """Who but root could change what is at *path*, or what is in it, in a clause; "" if nobody.
+    """A clause that says who besides root could change *path* or its content; "" if no one can.
 
-    Of a directory with the sticky bit, such as /tmp, what is root's cannot be taken away.
+    Root's files in a directory with the sticky bit, such as /tmp, cannot be removed by others.
     """
     if found.st_uid != 0:
         return f"{path} belongs to uid {found.st_uid}"
     if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
         return ""
     if found.st_mode & stat.S_IWOTH:
-        return f"everybody may write to {path}"
+        return f"everyone may write to {path}"
     if found.st_mode & stat.S_IWGRP:
         return f"group {found.st_gid} may write to {path}"
     return ""
 
 
 def _link(directory: int, name: str, path: Path, *, trusted: bool) -> Path | None:
-    """Where the link *name* leads; None if it is none, or nothing."""
+    """The target of the link *name*; None if it is not a link, or does not exist."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return None  # whoever opens it says so
+        return None  # reported when it is opened
     if not stat.S_ISLNK(found.st_mode):
         return None
     if not trusted or found.st_uid != 0:
-        raise OSError(errno.ELOOP, f"{path} is a symbolic link that others than root can change")
+        raise OSError(errno.ELOOP, f"{path} is a symbolic link that other users can change")
     return Path(os.readlink(name, dir_fd=directory))
 
 
 def masters(path: Path) -> tuple[set[int], str]:
-    """Who can change where the directory of *path* (absolute) is, or what is in it.
+    """The users that can change the path to the directory of *path* (absolute), or its content.
 
-    Links are followed, whoever has made them; those who can change them count as well.
+    All links are followed; users who can change them are included.
 
     Returns:
-        The uids, without root's, and the first directory in which people who have no number here
-        can do it, in a clause ("" if there is none).
+        Their uids, without root's, and a clause that names the first directory that a group or
+        everyone can write to ("" if there is none).
 
     Raises:
         OSError: it does not exist.
@@ -178,10 +179,10 @@ def _name(directory: int) -> str:
 
 
 def create(path: Path, flags: int, mode: int) -> int:
-    """A descriptor of a new file at *path*; what was there is removed, and was never opened.
+    """Create and open a new file at *path*; an existing one is removed without being opened.
 
     Raises:
-        OSError: the directory refuses, or somebody else is making that file, too.
+        OSError: the directory is not writable, or another process has created the file meanwhile.
     """
     path.unlink(missing_ok=True)
     return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

@@ -1,8 +1,7 @@
-"""What systemd is told: READY, STATUS, STOPPING and the watchdog's pings.
+"""Notifications to systemd: READY, STATUS, STOPPING and watchdog pings.
 
-All of it is sent by the master's own loop, never by a thread: a thread would prove only that the
-interpreter switches threads now and then. Without ``$NOTIFY_SOCKET`` nothing happens, and a
-message that cannot be sent is no reason to fail.
+They are sent from the master's own loop, not from a thread, because pings from a thread would not
+prove that the loop is running. Without ``$NOTIFY_SOCKET`` nothing is sent; errors are ignored.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from collections.abc import MutableMapping
 
 from jobd.text.printable import cut, shown
 
-_LONGEST = 500  # characters of a status: what is too long is not sent at all, READY with it
+_LONGEST = 500  # characters of a status: a message that is too long is lost, including READY
 _STATUS_EVERY = 5.0
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _ACTIVATION = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 
 def _status(text: str) -> str:
-    """
-    An application's error may be part of it, and each line of a message is one of its own.
+    """A status line. *text* may contain an application's error, so line breaks are removed: each
+    line of a message is a variable.
 
     >>> _status("reload failed:\\nWATCHDOG=trigger")
     'STATUS=reload failed: WATCHDOG=trigger'
@@ -31,7 +30,7 @@ def _status(text: str) -> str:
 
 
 class Notifier:
-    """The line to the service manager."""
+    """Sends notifications to the service manager."""
 
     def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -42,7 +41,7 @@ class Notifier:
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str]) -> Notifier:
-        """Read the variables and remove them: no child may speak for the master."""
+        """Read the variables and remove them, so that children cannot send notifications."""
         values = {name: environment.pop(name, "") for name in _VARIABLES}
         for name in _ACTIVATION:
             environment.pop(name, None)
@@ -53,11 +52,11 @@ class Notifier:
 
     @property
     def connected(self) -> bool:
-        """Whether there is somebody to be told."""
+        """Whether there is a service manager to notify."""
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """The service is up (or up again after a reload); the watchdog counts from here on."""
+        """The service is ready, also after a reload; the watchdog starts now."""
         self._send(f"READY=1\n{_status(status)}\nWATCHDOG=1")
         if self._ping_every:
             self._next_ping = time.monotonic() + self._ping_every
@@ -76,7 +75,7 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def turn(self, status: str) -> None:
-        """Called by every turn of the loop: ping when due, tell a new status at most every 5 s."""
+        """Called at every turn of the loop: ping when due, send a new status at most every 5 s."""
         now = time.monotonic()
         if now >= self._next_ping:
             self._next_ping = now + self._ping_every
@@ -98,4 +97,4 @@ class Notifier:
                 line.setblocking(False)
                 line.sendto(message.encode("utf-8", "backslashreplace"), self._address)
         except OSError:
-            pass  # systemd going away or its queue being full must not hurt the jobs
+            pass  # systemd is gone or its queue is full, which must not affect the jobs

@@ -1,8 +1,8 @@
-"""Signals as data: a handler sets a flag and wakes the loop, and the loop acts.
+"""Signal handling: handlers only set a flag and wake the loop, which acts on it.
 
-A handler that does more than that deadlocks or re-enters sooner or later (locks, logging), and
-one that writes no wake-up byte is noticed only when the ``select`` it interrupted ends by itself.
-Standard signals do not queue, so a signal means "at least once since you last looked" here too.
+A handler that does more can deadlock or be re-entered (locks, logging), and without a wake-up byte
+the signal would only be noticed when the interrupted ``select`` returns. Standard signals do not
+queue, so a signal means "at least once since the last read".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from signal import Signals
 from types import FrameType
 
-# What is acted on first when several have arrived: the harsher request wins.
+# The order in which pending signals are handled: the harsher request wins.
 ORDER = (
     Signals.SIGQUIT,
     Signals.SIGTERM,
@@ -40,15 +40,15 @@ CHILD_SIGNALS = frozenset(
 )
 
 RAW_DUMP = Signals.SIGRTMAX
-"""Has the C code of a process write its stacks, whether or not it can run Python. It reads frames
-that may be changing, and may crash of that: only for a process that does not answer."""
+"""Makes a process write its stacks from C code, even if it cannot run Python. It reads frames that
+may be changing, which can crash it, so it is only for processes that do not respond."""
 
-# Ctrl-C and the end of a terminal session are the master's business. They get a handler that does
-# nothing rather than SIG_IGN, which the programs that a job starts would inherit.
+# Ctrl-C and the end of a terminal session are handled by the master. Children get a handler that
+# does nothing instead of SIG_IGN, which programs started by a job would inherit.
 CHILD_DEAF_TO = frozenset({Signals.SIGINT, Signals.SIGHUP})
 
 BLOCKED = MASTER_SIGNALS | CHILD_DEAF_TO
-"""The signals that nobody may get around a fork."""
+"""The signals that are blocked around a fork."""
 
 
 def _flag_only(_signum: int, _frame: FrameType | None) -> None:
@@ -56,10 +56,10 @@ def _flag_only(_signum: int, _frame: FrameType | None) -> None:
 
 
 class SignalInbox:
-    """The signals that have arrived and were not read yet.
+    """The signals that have arrived and have not been read.
 
-    Installing it replaces the handlers of *handled* and the process's wake-up descriptor. Only the
-    main thread may make one.
+    It replaces the handlers of *handled* and the process's wake-up descriptor. It can only be
+    created in the main thread.
 
     Example:
         >>> inbox = SignalInbox({Signals.SIGUSR1})
@@ -78,11 +78,11 @@ class SignalInbox:
         self.listen()
 
     def listen(self) -> None:
-        """Take the signals; also those that somebody else has taken meanwhile."""
+        """Install the handlers, replacing any installed meanwhile."""
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for signum in self._handled:
             signal.signal(signum, self._note)
-            # No C library that a job uses shall see an interrupted call.
+            # C libraries used by jobs should not see interrupted calls.
             signal.siginterrupt(signum, False)
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
@@ -93,10 +93,10 @@ class SignalInbox:
         return self._reader.fileno()
 
     def read(self) -> list[Signals]:
-        """What has arrived since the last call, each signal once, the most urgent first.
+        """The signals that have arrived since the last call, each once, the most urgent first.
 
-        The bytes are only a wake-up: a flood can fill the socket, and then the byte of the one
-        signal that matters would be the one that is missing. The set has it.
+        The bytes are only a wake-up: if the socket is full, the byte of a signal is lost, but the
+        signal is in the set.
         """
         while True:
             try:
@@ -108,20 +108,21 @@ class SignalInbox:
         return [signum for signum in ORDER if signum in arrived]
 
     def close(self) -> None:
-        """Give the wake-up descriptor and the default handlers back."""
+        """Restore the wake-up descriptor and the default handlers."""
         signal.set_wakeup_fd(-1)
         for signum in self._handled:
             signal.signal(signum, signal.SIG_DFL)
         self.abandon()
 
     def abandon(self) -> None:
-        """Close the sockets only: for a forked child, which installs handlers of its own."""
+        """Only close the sockets: for a forked child, which installs its own handlers."""
         self._reader.close()
         self._writer.close()
 
 
 def install_for_master() -> SignalInbox:
-    """Undo what was inherited (a blocked TERM, an ignored HUP survive exec), then listen."""
+    """Reset inherited signal state (a blocked TERM and an ignored HUP survive exec), and install
+    the master's handlers."""
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGWINCH, signal.SIG_DFL)
@@ -134,7 +135,7 @@ def install_for_master() -> SignalInbox:
 def install_for_child() -> SignalInbox:
     """The handlers of a worker or keeper; the caller unblocks the signals afterwards."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Ignored, not deaf: a background write to a terminal with TOSTOP would be retried for ever.
+    # Ignored instead: a background write to a terminal with TOSTOP would be retried forever.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     signal.signal(RAW_DUMP, signal.SIG_IGN)  # until the dumper is there
     for signum in CHILD_DEAF_TO:
@@ -143,8 +144,8 @@ def install_for_child() -> SignalInbox:
 
 
 def give_back(inbox: SignalInbox) -> None:
-    """Undo :func:`install_for_child` in a process that is no child of the master's any more; what
-    the application handles itself stays."""
+    """Undo :func:`install_for_child` in a process that is no longer a child of the master; keeps
+    the application's own handlers."""
     inbox.close()
     usual = {Signals.SIGINT: signal.default_int_handler}
     for signum in CHILD_DEAF_TO:

@@ -1,7 +1,7 @@
-"""The proof that this process has one thread, and the names of those that it should not have.
+"""Check that this process is single-threaded, and description of its other threads.
 
-Only a process with one thread can be forked safely: the child has no other, but it has every lock
-that one of them happened to hold.
+Only a single-threaded process can be forked safely: the child does not have the other threads, but
+inherits the locks that they held.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from weakref import WeakKeyDictionary
 from jobd.text.printable import name_of
 
 _TASKS = Path("/proc/self/task")
-_ENDING = 1.0  # s; a thread that has been joined is still there for a moment
+_ENDING = 1.0  # s; a thread still exists for a moment after it has been joined
 _PAUSE = 0.001
 _STDLIB = sysconfig.get_path("stdlib") + os.sep
 _ADVICE = (
-    "for numpy and its kin set OPENBLAS_NUM_THREADS=1, MKL_NUM_THREADS=1 and OMP_NUM_THREADS=1"
+    "for numpy and the like set OPENBLAS_NUM_THREADS=1, MKL_NUM_THREADS=1 and OMP_NUM_THREADS=1"
 )
 
 
 class Starts:
-    """While entered, notes where threads are started."""
+    """Context manager that records where threads are started."""
 
     def __init__(self) -> None:
         self._places: WeakKeyDictionary[threading.Thread, str] = WeakKeyDictionary()
@@ -52,16 +52,16 @@ class Starts:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        if threading.Thread.start is self._noting:  # else somebody has wrapped it once more
+        if threading.Thread.start is self._noting:  # else it was wrapped again meanwhile
             threading.Thread.start = self._start  # type: ignore[method-assign]
 
     def place(self, thread: threading.Thread) -> str:
-        """Where *thread* was started, as file and line; "" if that is not known."""
+        """File and line where *thread* was started; "" if unknown."""
         return self._places.get(thread, "")
 
 
 def others(starts: Starts | None = None) -> str:
-    """The threads beside the main thread in words, "" when there are none."""
+    """Description of the threads besides the main thread; "" if there are none."""
     give_up = time.monotonic() + _ENDING
     while len(tasks := os.listdir(_TASKS)) > 1:  # noqa: PTH208 - names only, no Path objects
         known = [one for one in threading.enumerate() if one is not threading.main_thread()]
@@ -84,7 +84,7 @@ def _described(known: list[threading.Thread], unknown: int, starts: Starts | Non
 
 
 def _caller() -> str:
-    """The innermost line outside the standard library and this module."""
+    """File and line of the innermost frame outside the standard library and this module."""
     for frame in reversed(traceback.extract_stack()):
         name = frame.filename
         own = name.startswith("<") or name == __file__

@@ -1,7 +1,8 @@
-"""What every thread of this process is doing, as text for a person.
+"""The stacks of all threads of this process as text.
 
-Threads, files and functions may be called anything: a name takes one line, and is cut when it is
-long. The parts of a dump are told apart by lines that begin with a word, and none can be forged.
+Names of threads, files and functions may be anything: each is escaped to a single line, and long
+ones are truncated. The sections of a dump start with a line that begins with a word, which cannot
+be forged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jobd.text.printable import cut, name_of, shown
 
 _STARTERS = ("/jobd/runtime/child/birth.py", "/jobd/master/start.py")
 _THREADING = "/threading.py"
-_FRAMES = 100  # of a thread; the innermost
+_FRAMES = 100  # per thread; the innermost
 _LONGEST = 500  # characters of a name or a line of code
 
 
@@ -30,11 +31,11 @@ def dump(
     """The stacks of all threads, innermost call last.
 
     Args:
-        heading: first line, if there is to be one.
-        notes: what to add to a thread's line, by its ident (the job that it runs).
-        idle: idents of threads that wait for work; they are only named.
-        others: lines for what is no thread, such as coroutines.
-        only: idents of the threads that are wanted; None for all.
+        heading: first line, if any.
+        notes: text to add to a thread's line, by its ident (the job that it runs).
+        idle: idents of threads that wait for work; only their names are listed.
+        others: lines for coroutines.
+        only: idents of the threads to include; None for all.
     """
     names = {thread.ident: shown(name_of(thread, _LONGEST)) for thread in threading.enumerate()}
     lines = [_line(heading)] if heading else []
@@ -52,7 +53,7 @@ def dump(
 
 
 def _own_part(frame: FrameType) -> list[traceback.FrameSummary]:
-    """The stack without how its thread and its process were started, which is always the same."""
+    """The stack without the frames that started the process and the thread."""
     stack = traceback.extract_stack(frame, _FRAMES)
     starters = [at for at, entry in enumerate(stack) if entry.filename.endswith(_STARTERS)]
     begin = starters[-1] + 1 if starters else 0

@@ -1,6 +1,6 @@
-"""A wake-up for a thread that sleeps in a selector.
+"""Wakes a thread that waits in a selector.
 
-Ringing it is safe from any thread and never blocks; many rings before a wake-up count as one.
+Can be called from any thread and never blocks; several calls before the wake-up count as one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import socket
 
 
 class Bell:
-    """Register it for reading; after a wake-up, :meth:`silence` it and look what there is to do."""
+    """A wake-up object: register it for reading, and call :meth:`silence` after a wake-up."""
 
     def __init__(self) -> None:
         self._ear, self._hammer = socket.socketpair()
@@ -23,14 +23,14 @@ class Bell:
         try:
             self._hammer.send(b"!")
         except BlockingIOError:
-            pass  # So many rings wait to be heard that this one makes no difference.
+            pass  # a wake-up is pending already
 
     def silence(self) -> None:
         try:
             while self._ear.recv(4096):
                 pass
         except BlockingIOError:
-            pass  # Everything has been heard.
+            pass  # all bytes have been read
 
     def close(self) -> None:
         self._ear.close()

@@ -411,4 +411,4 @@ def test_the_log_files_own_notices_have_the_same_format(output: Output) -> None:
     (record,) = output.records()
     assert (record["level"], record["role"]) == ("warning", "worker.0")
     assert record["event"] == "log_file"
-    assert "going on with the old file" in record["note"]
+    assert "continuing with the old file" in record["note"]

@@ -102,7 +102,7 @@ def test_when_reopening_fails_the_old_file_stays_in_use(log: LogFile, path: Path
     assert "it is a directory" in error
     log.write(b"kept\n")
     text = aside.read_text()
-    assert "going on with the old file" in text
+    assert "continuing with the old file" in text
     assert text.endswith("kept\n")
 
 

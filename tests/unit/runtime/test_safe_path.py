@@ -129,7 +129,7 @@ def test_a_directory_that_is_exchanged_after_the_walk_is_out_of_the_way(root: Pa
         ("theirs/../real/file", "theirs belongs to uid 65534"),
         ("theirs/of root/file", "theirs belongs to uid 65534"),
         ("group/file", "group 65534 may write to"),
-        ("all/file", "everybody may write to"),
+        ("all/file", "everyone may write to"),
         ("sticky/file", ""),
     ],
 )
