@@ -1,1 +1,1 @@
-"""The command jobd."""
+"""The command ``jobd``."""

@@ -1,8 +1,8 @@
-"""``jobd check``: everything that could keep the daemon from working, found without starting it.
+"""``jobd check``: finds problems that would keep the daemon from starting, without starting it.
 
-Nothing is created or changed: a log file that root's check had made could not be written by the
-daemon's user afterwards. Where root's start would become another user, the check becomes that user
-before it looks, so that it sees what the daemon will see.
+Nothing is created or changed: for example, the daemon's user could not write to a log file created
+by root's check. If root's start would change to another user, the check does so first, to have the
+same permissions as the daemon.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from jobd.text.printable import paragraph, shown
 
 REDIS_SECONDS = 5.0
 _SYSTEMD = Path("/run/systemd/system")
-"""A directory that is there exactly while systemd runs this machine (as in sd_booted(3))."""
+"""A directory that exists only if the machine was booted with systemd (see sd_booted(3))."""
 _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found.
+    """The result of the check.
 
-    *problems* hold the exit code that each would lead to at a start; *prepared* is what root would
-    have made or handed over before it becomes the service user.
+    *problems* are pairs of the exit code at a start and a text; *prepared* are the paths that root
+    would create or chown before it changes to the service user.
     """
 
     reading: Reading
@@ -55,10 +55,10 @@ class Report:
 
 
 def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> int:
-    """Check and print: problems to standard error, or a summary to standard output.
+    """Check, and print problems to standard error, or a summary to standard output.
 
     Returns:
-        0, or the exit code that ``jobd run`` would have left with at the first problem.
+        0, or the exit code of ``jobd run`` for the first problem.
     """
     report = check(file, environment, flags)
     for text in report.warnings:
@@ -74,12 +74,12 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
 
 
 def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
-    """Look at everything; a wrong setting does not hide what else is wrong."""
+    """Run all checks; an invalid setting does not hide other problems."""
     reading = read(file, environment, flags)
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
     config = reading.config
     _check_variables(report, environment)
-    # In the order of a start, whose exit code is that of the first of them.
+    # In the order of a start, whose exit code is that of the first problem.
     if not config.require and "require" not in reading.wrong:
         text = "no application is given: name its module or file with -r or as require"
         report.problem(Exit.CONFIG, text)
@@ -96,7 +96,7 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
 
 
 def summary(report: Report, file: str | None) -> str:
-    """The effective settings, each with its source where that is not the default."""
+    """The effective settings, with the source of each that is not the default."""
     reading = report.reading
     lines = [f"configuration: {file or 'no file'}"]
     for one in SETTINGS:
@@ -127,11 +127,11 @@ def _check_variables(report: Report, environment: Mapping[str, str]) -> None:
     known = {name for one in settings for name in one.env} | set(_OTHER_VARIABLES)
     for name in sorted(environment):
         if name.startswith("JOBD_") and name not in known:
-            report.warnings.append(f"the variable ${name} is not one that jobd knows")
+            report.warnings.append(f"unknown variable ${name}")
 
 
 def _check_web(report: Report, file: str | None, environment: Mapping[str, str]) -> None:
-    """The settings of the dashboard, whether it is served here or not."""
+    """Check the settings of the dashboard, even if it is not served here."""
     from jobd.web.access.users import Users
 
     web, problems = read_web(file, environment, {}, report.reading.config.environment)
@@ -154,7 +154,7 @@ def _check_user(report: Report, config: Config, file: str | None) -> None:
         user = privileges.service_user(config)
         if user is None:
             if os.geteuid() == 0 and not config.user:
-                report.facts.append("user: root, and so are the jobs; the setting user changes it")
+                report.facts.append("user: root, also for the jobs; the setting user changes it")
             return
         steps = privileges.handovers(config, user, file)
         privileges.become(user)
@@ -205,22 +205,22 @@ def _check_application(report: Report, config: Config) -> None:
     names = ", ".join(config.require)
     if not trial.jobs:
         report.warnings.append(
-            f"{names} registers no job: is it the right module? Jobs of a "
-            "jobd.App need its name, as in -r shop:app"
+            f"{names} registers no jobs: is it the right module? For jobs of a "
+            "jobd.App, give its name, as in -r shop:app"
         )
     if trial.pushes and "redis" not in report.reading.wrong:
         here = destination(config.redis, config.prefix)
         if trial.pushes != here:
             report.warnings.append(
-                f"{names} calls configure(), so what its jobs push goes to {trial.pushes}, "
-                f"but this daemon takes jobs from {here}: give both the same, as by $JOBD_REDIS"
+                f"{names} calls configure(), so its jobs push to {trial.pushes}, but this daemon "
+                f"takes jobs from {here}: use the same for both, for example with $JOBD_REDIS"
             )
     served = {queue.name for queue in config.queues}
     if missing := [queue for queue in trial.queues if queue not in served]:
         flags = " ".join(f"-q {queue}" for queue in [*sorted(served), *missing])
         report.warnings.append(
             f"jobs of {names} go to {_listed(missing)}, which this daemon does not serve: "
-            f"give it {flags}, or have another daemon for that"
+            f"give it {flags}, or use another daemon for that"
         )
     count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
     report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
@@ -247,7 +247,7 @@ def _check_pidfile(report: Report, config: Config) -> None:
     file = Path(config.pidfile or DEFAULT_PIDFILE)
     if "pidfile" in report.reading.wrong:
         return
-    # Without the setting, a start goes on without a pidfile where it could not make one.
+    # Without the setting, `jobd run` continues without a pidfile if it cannot create one.
     wanted = bool(config.pidfile) or os.access(file.parent, os.W_OK | os.X_OK)
     if wanted and (running := pidfile.holder(file) or listening(file)):
         report.problem(Exit.CANNOT_CREATE, running)
@@ -266,15 +266,15 @@ def _check_pidfile(report: Report, config: Config) -> None:
         reason = _not_a_pidfile(file)
     if reason and not config.pidfile and _SYSTEMD.is_dir() and not file.parent.exists():
         report.facts.append(
-            f"pidfile: {file.parent} is not there yet; systemd makes it for the service "
-            "(RuntimeDirectory), while `jobd start` by hand needs --pidfile"
+            f"pidfile: {file.parent} does not exist yet; systemd creates it for the service "
+            "(RuntimeDirectory), but `jobd start` on the command line needs --pidfile"
         )
     elif reason and config.pidfile:
         report.problem(Exit.CANNOT_CREATE, f"cannot create the pidfile {file}: {reason}")
     elif reason:
         report.warnings.append(
             f"cannot create the pidfile {file}: {reason}; `jobd start` needs one (--pidfile), "
-            "`jobd run` goes on without it and without jobctl"
+            "`jobd run` continues without it and without jobctl"
         )
 
 
@@ -283,7 +283,7 @@ def _prepared(report: Report, file: Path) -> bool:
 
 
 def _unwritable(file: Path, *, must_be_regular: bool) -> str:
-    """Why *file* could not be opened for writing, or ""; found out without creating it."""
+    """Why *file* could not be opened for writing, or ""; does not create it."""
     try:
         mode = file.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -293,7 +293,7 @@ def _unwritable(file: Path, *, must_be_regular: bool) -> str:
         os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
     except FileNotFoundError:
         if not file.parent.is_dir():
-            return f"there is no directory {file.parent}; create it first"
+            return f"the directory {file.parent} does not exist; create it"
         if not os.access(file.parent, os.W_OK | os.X_OK):
             return f"the directory {file.parent} is not writable for this user"
     except OSError as error:
@@ -311,7 +311,7 @@ def _not_a_pidfile(file: Path) -> str:
         return error.strerror or str(error)
     if re.fullmatch(rb"([0-9]{1,10}\n?)?", start):
         return ""
-    return "it exists and is not a pidfile; remove it yourself if nothing needs it"
+    return "it exists and is not a pidfile; remove it if it is not needed"
 
 
 def _check_redis(report: Report, config: Config) -> None:
@@ -334,8 +334,8 @@ def _check_redis(report: Report, config: Config) -> None:
                 memory = client.info("memory")
             except NoPermissionError as error:
                 report.warnings.append(
-                    f"how the memory of the server at {where} is, and whether it may delete jobs "
-                    f"when that is full, is not known: {reason(error)}"
+                    f"the memory limit of the server at {where}, and whether it evicts jobs when "
+                    f"its memory is full, are unknown: {reason(error)}"
                 )
     except (RedisError, OSError, ValueError) as error:
         text = f"Redis at {where} does not answer: {reason(error)}"
@@ -347,8 +347,8 @@ def _check_redis(report: Report, config: Config) -> None:
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         report.warnings.append(
-            f"the server at {where} has maxmemory-policy {policy}: it deletes jobs when its "
-            "memory is full; set it to noeviction"
+            f"the server at {where} has maxmemory-policy {policy}: it evicts jobs when its memory "
+            "is full; set it to noeviction"
         )
     if short := memory_short(memory):
         report.warnings.append(f"the server at {where}: {short}")

@@ -1,4 +1,4 @@
-"""What a shell may complete after a flag: files, directories, or words of a list."""
+"""Shell completion of option values: files, directories, or choices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PATHS = {"FILE": "file", "MODULE|FILE": "file", "DIR": "dir", "DIRECTORY": "dir"}
-"""By the metavar of the option."""
+"""Kind of path, by the metavar of the option."""
 
 Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 
 def values(metavar: str, choices: Sequence[str] = ()) -> Complete | None:
-    """What completes the value of an option with this *metavar*, or with these *choices*; None
-    where nothing is known of it."""
+    """The completion function for an option with this *metavar* or these *choices*; None if there
+    is none."""
     if not choices and metavar not in _PATHS:
         return None
 

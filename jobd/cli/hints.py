@@ -1,8 +1,8 @@
-"""What people type and mean something else: names the command that does it.
+"""Hints for unknown commands and options: name the right command.
 
-jobd starts daemons, jobctl controls those that run, and the dashboard is for what is in Redis;
-which of them has a command is easily mistaken. A near miss is named only if it is likely to be one:
-of ``top`` it must not be said that ``stop`` was meant.
+jobd starts daemons, jobctl controls running ones, and the dashboard is for the data in Redis; it is
+easy to confuse them. A similar name is only suggested if it is likely to be meant: ``stop`` must
+not be suggested for ``top``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import click
 
 _LIKELY = 0.76
 
-_STATUS = "jobctl status shows what the daemon does (watch -n 1 jobctl status: again and again)"
-_STOP = "jobctl stop stops the daemon (--timeout 0: at once), and --kill kills one that does not"
+_STATUS = "jobctl status shows what the daemon is doing (repeatedly: watch -n 1 jobctl status)"
+_STOP = "jobctl stop stops the daemon (--timeout 0: at once), --kill kills it if it does not stop"
 _AGAIN = (
-    "jobctl reload replaces the workers, with fresh code and settings; for a new master, jobctl "
-    "stop and then jobd start with the flags of before, or systemctl restart"
+    "jobctl reload replaces the workers, with new code and settings; for a new master, use jobctl "
+    "stop and then jobd start with the same flags, or systemctl restart"
 )
-_DATA = "what is in Redis is shown and changed in the dashboard, jobd web, and by jobd.api"
+_DATA = "the data in Redis is shown and changed in the dashboard, jobd web, and with jobd.api"
 _LOG = "jobctl status shows where the log is; under systemd, journalctl -u jobd"
 _PAUSE = (
-    "jobctl quiet has it take no new jobs, whatever the queue; a queue is paused in the dashboard, "
-    "jobd web"
+    "jobctl quiet stops fetching jobs from all queues; a queue is paused in the dashboard, jobd web"
 )
 _WEB = "the dashboard is served by jobd web"
 
@@ -41,45 +40,45 @@ _MEANT = {
     **dict.fromkeys(("pause", "tstp", "drain"), _PAUSE),
     **dict.fromkeys(
         ("unpause", "continue", "cont"),
-        "jobctl resume has it take jobs again; a queue that was paused is resumed in the dashboard",
+        "jobctl resume resumes fetching jobs; a paused queue is resumed in the dashboard",
     ),
     **dict.fromkeys(
         ("stacks", "stack", "dump", "backtrace", "traceback", "ttin"),
         "jobctl threads prints what every thread is doing",
     ),
-    **dict.fromkeys(("rotate", "reopen", "usr2"), "jobctl reopen-logs has it open its log again"),
-    **dict.fromkeys(("health", "ping", "healthcheck"), "jobctl status --check, for monitoring"),
+    **dict.fromkeys(("rotate", "reopen", "usr2"), "jobctl reopen-logs reopens the log file"),
+    **dict.fromkeys(("health", "ping", "healthcheck"), "use jobctl status --check for monitoring"),
     **dict.fromkeys(
         ("worker", "work", "serve", "daemon"),
-        "jobd run works in the foreground, jobd start detaches",
+        "jobd run runs in the foreground, jobd start detaches",
     ),
 }
 
-_AT_ONCE = "--timeout 0 stops at once, and --kill kills what does not stop"
+_AT_ONCE = "--timeout 0 stops at once, --kill kills the daemon if it does not stop"
 _OPTIONS = {
     ("stop", "--force"): _AT_ONCE,
     ("stop", "--now"): _AT_ONCE,
     ("stop", "-f"): _AT_ONCE,
     ("stop", "-9"): _AT_ONCE,
-    ("stop", "-t"): "--timeout SECONDS says how long jobs may run on",
-    ("reload", "-t"): "--wait --timeout SECONDS says how long to wait",
-    ("status", "--watch"): "watch -n 1 jobctl status shows it again and again",
-    ("status", "-w"): "watch -n 1 jobctl status shows it again and again",
-    ("status", "-f"): "watch -n 1 jobctl status shows it again and again",
-    ("status", "--quiet"): "--check answers in a line and by the exit code",
-    ("status", "-q"): "--check answers in a line and by the exit code",
+    ("stop", "-t"): "--timeout SECONDS limits how long running jobs may take",
+    ("reload", "-t"): "--wait --timeout SECONDS limits how long to wait",
+    ("status", "--watch"): "use watch -n 1 jobctl status to repeat it",
+    ("status", "-w"): "use watch -n 1 jobctl status to repeat it",
+    ("status", "-f"): "use watch -n 1 jobctl status to repeat it",
+    ("status", "--quiet"): "--check prints one line and sets the exit code",
+    ("status", "-q"): "--check prints one line and sets the exit code",
 }
 _BESIDE = {
-    "stop": "it stops the whole daemon; --timeout SECONDS says how long jobs may run on, and "
-    "jobctl retire worker.0 replaces one worker",
-    "quiet": "it quiets the whole daemon; USR1 to its process id quiets one worker, and a queue is "
-    "paused in the dashboard",
-    "resume": "it resumes the whole daemon; a queue that was paused is resumed in the dashboard",
-    "reload": "it replaces all workers; jobctl retire worker.0 replaces one",
-    "status": "it shows all processes; jobctl threads worker.0 shows what one of them does",
-    "reopen-logs": "it is done by all processes",
+    "stop": "it stops the whole daemon; --timeout SECONDS limits how long running jobs may take, "
+    "and jobctl retire worker.0 replaces a single worker",
+    "quiet": "it quiets the whole daemon; send USR1 to quiet a single worker; a queue is paused in "
+    "the dashboard",
+    "resume": "it resumes the whole daemon; a paused queue is resumed in the dashboard",
+    "reload": "it replaces all workers; jobctl retire worker.0 replaces a single one",
+    "status": "it shows all processes; jobctl threads worker.0 shows what one of them is doing",
+    "reopen-logs": "it applies to all processes",
 }
-"""What is to be said of an argument that a command does not take."""
+"""Hints for arguments that a command does not take."""
 
 COMMANDS = {
     "jobd": ("start", "run", "check", "web", "web-password", "demo", "version"),
@@ -95,13 +94,13 @@ COMMANDS = {
         "scale",
     ),
 }
-"""The commands of both tools: each knows those of the other by name only."""
+"""The commands of both tools, so that each can refer to those of the other."""
 
 _OF_THE_GROUP = {"jobctl": ("-P", "--pidfile", "-C", "--config")}
 
 
 class Group(click.Group):
-    """A group of commands that explains the names that it does not have."""
+    """A command group that gives hints for unknown commands."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -117,9 +116,10 @@ def _unknown(tool: str, name: str, known: Iterable[str]) -> str:
         return f"{tool} --help lists the commands"
     if name in COMMANDS["jobctl" if tool == "jobd" else "jobd"]:
         if tool == "jobd":
-            return f"a running daemon is controlled by jobctl: jobctl {name}"
+            return f"use jobctl to control a running daemon: jobctl {name}"
         starts = name in ("start", "run")
-        return f"{'a daemon is started by jobd' if starts else 'that is done by jobd'}: jobd {name}"
+        why = "use jobd to start a daemon" if starts else "this is a command of jobd"
+        return f"{why}: jobd {name}"
     if meant := _MEANT.get(name.lower().replace("_", "-")):
         return f"{tool} has no command {name}: {meant}"
     close = get_close_matches(name.lower(), [*known], n=1, cutoff=_LIKELY)
@@ -127,7 +127,7 @@ def _unknown(tool: str, name: str, known: Iterable[str]) -> str:
 
 
 def explained(error: click.ClickException) -> str:
-    """What is wrong with a command line, and where to read on."""
+    """The error message for a command line, with a hint and the help command."""
     text = error.format_message().rstrip(".")
     context = getattr(error, "ctx", None)
     if context is None:
@@ -139,19 +139,19 @@ def explained(error: click.ClickException) -> str:
     elif "unexpected extra argument" in text and (meant := _BESIDE.get(str(context.info_name))):
         text += f": {meant}"
     elif "unexpected extra argument" in text and _has(context.command, "-r", context):
-        text += "; the application is given with -r"
+        text += "; give the application with -r"
     return f"{text}; see {context.command_path} --help"
 
 
 def _misplaced(option: str, context: click.Context) -> str:
-    """Where the option belongs that stands on the wrong side of the command."""
+    """A hint if the option is on the wrong side of the command; else ""."""
     tool, below = context.find_root().info_name, context.info_name
     if context.parent is not None and option in _OF_THE_GROUP.get(str(tool), ()):
-        return f" here: it goes before the command, {tool} {option} … {below}"
+        return f" here: give it before the command, {tool} {option} … {below}"
     if context.parent is None and isinstance(context.command, click.Group):
         for name, command in context.command.commands.items():
             if _has(command, option, context):
-                return f" before a command: it goes behind it, {tool} {name} {option} …"
+                return f" before a command: give it after the command, {tool} {name} {option} …"
     return ""
 
 

@@ -1,7 +1,7 @@
 """The command ``jobd``.
 
-``jobd --help`` and shell completion import click and nothing else: options are made from the
-settings, and everything heavy is imported, when a command really runs.
+``jobd --help`` and shell completion only import click: options are created from the settings, and
+everything else is imported, when a command runs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-# The settings that the dashboard has from the daemon's: where the data is, how to log, and the
-# application, by whose type hints it makes forms.
+# The settings that the dashboard shares with the daemon: where the data is, how to log, and the
+# application, whose type hints it uses for forms.
 _SHARED = (
     "redis",
     "prefix",
@@ -42,7 +42,7 @@ _LEAST_PASSWORD = 8
 
 
 class _SettingsCommand(click.Command):
-    """A command that takes ``-C`` and one option for every setting."""
+    """A command with ``-C`` and an option for every setting."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if not any(param.name == "config" for param in self.params):
@@ -56,13 +56,13 @@ def _config_option() -> click.Option:
     return click.Option(
         ["-C", "--config"],
         metavar="FILE",
-        help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if there]",
+        help="Settings, as TOML.  [default: $JOBD_CONFIG, else ./jobd.toml if it exists]",
         shell_complete=completion.files,
     )
 
 
 def _option(setting: Setting) -> click.Option:
-    # Values stay text here: the settings read them, and so report all that are wrong at once.
+    # Values stay text here: the settings parse them, and report all invalid ones together.
     notes = ["repeatable"] if setting.repeatable else []
     if setting.default_text:
         notes.append(f"default: {setting.default_text}")
@@ -83,7 +83,7 @@ def _option(setting: Setting) -> click.Option:
 
 
 class _WebCommand(click.Command):
-    """A command that takes ``-C``, some settings of the daemon, and the flags of the dashboard."""
+    """A command with ``-C``, some settings of the daemon, and the flags of the dashboard."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if not self.params:
@@ -102,7 +102,7 @@ class _WebCommand(click.Command):
 @click.option("-V", "--version", "show_version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def jobd(ctx: click.Context, show_version: bool) -> int:
-    """Run background jobs: a daemon that is compatible with Sidekiq and loses nothing."""
+    """Run background jobs: a daemon that is compatible with Sidekiq and loses no jobs."""
     if show_version:
         click.echo(_version())
         ctx.exit(Exit.OK)
@@ -133,10 +133,10 @@ def run(config: str | None, **flags: object) -> int:
 
 @jobd.command(cls=_SettingsCommand)
 def check(config: str | None, **flags: object) -> int:
-    """Print every problem that a start would meet.
+    """Print all problems that a start would have.
 
-    Checks the settings, imports the application in a process of its own, and looks at the log
-    file, the pidfile and Redis. Nothing is started or changed.
+    Checks the settings, the log file, the pidfile and Redis, and imports the application in a
+    separate process. Nothing is started or changed.
     """
     from jobd.cli import check as checks
     from jobd.settings.load import find_file
@@ -160,32 +160,32 @@ def web(config: str | None, **flags: object) -> int:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
-            "in the source of jobd, pip install '.[web]'"
+            "run pip install '.[web]' in the source of jobd"
         ) from None
     return serve(settings, of_web, app)
 
 
 def _application(settings: Config) -> App:
-    """For the forms that edit jobs; the dashboard works without."""
+    """The application, for the forms that edit jobs; the dashboard works without it."""
     from jobd.jobs import loading
     from jobd.jobs.app import default
 
     try:
         return loading.load(settings.require, settings.directory) if settings.require else default
     except ApplicationError as error:
-        _complain(f"{error}. Jobs are edited as JSON, since the types of arguments are not known")
+        _complain(f"{error}. Jobs are edited as JSON, because the types of arguments are unknown")
         return default
 
 
 @jobd.command(name="web-password")
 @click.argument("name")
 @click.option("--role", default="viewer", help="viewer, operator or admin.  [default: viewer]")
-@click.option("--token", is_flag=True, help="Make a token for a script instead.")
+@click.option("--token", is_flag=True, help="Create a token for a script instead.")
 def web_password(name: str, role: str, token: bool) -> int:
-    """Make the line that lets NAME into the dashboard.
+    """Create the entry of the user NAME for the dashboard.
 
-    Asks for a password, or reads it from standard input if that is no terminal. Only the line goes
-    to standard output.
+    Prompts for a password, or reads it from standard input if that is not a terminal. Only the
+    entry is written to standard output.
     """
     from jobd.api.roles import Role
     from jobd.web.access.users import hash_password, hash_token
@@ -202,7 +202,7 @@ def web_password(name: str, role: str, token: bool) -> int:
     else:
         entry = f"{name}:{role}:{hash_password(_password())}"
     where = "tokens" if token else "users"
-    click.echo(f"For the list {where} in the section [web], in quotes, with a comma:", err=True)
+    click.echo(f"Add this to the list {where} in the section [web], in quotes:", err=True)
     click.echo(entry)
     return Exit.OK
 
@@ -213,14 +213,14 @@ def _password() -> str:
     else:
         given = sys.stdin.readline().rstrip("\n")
     if len(given) < _LEAST_PASSWORD:
-        raise click.UsageError(f"a password has at least {_LEAST_PASSWORD} characters")
+        raise click.UsageError(f"a password must have at least {_LEAST_PASSWORD} characters")
     return str(given)
 
 
 @jobd.command()
-@click.option("--redis", metavar="URL", help="Server to use.  [default: one of its own]")
+@click.option("--redis", metavar="URL", help="Server to use.  [default: an embedded one]")
 def demo(redis: str | None) -> int:
-    """Show jobs at work; Ctrl-C ends it all."""
+    """Show jobs at work; stop with Ctrl-C."""
     from jobd.demo import main as show
 
     return show(redis)
@@ -240,7 +240,7 @@ def _file(config: str | None) -> str | None:
 
 
 def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callable[[], Config]]:
-    """The settings, and what reads them again from the same places, wherever it is called."""
+    """The settings, and a function that reads them again from the same sources."""
     from jobd.settings import workdir
     from jobd.settings.load import find_file
 
@@ -248,7 +248,7 @@ def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callabl
     file = find_file(config, environment)
     settings = _settings(file, environment, flags)
     base = Path.cwd()
-    # By its path: it may be part of a release that a symbolic link leads to.
+    # Kept as a path: it may be in a release directory behind a symbolic link.
     again = str(workdir.here() / file) if file else None
     return settings, lambda: _settings(again, environment, flags, base)
 
@@ -285,7 +285,7 @@ def _version() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code (supervisors rely on it: errors.Exit)."""
+    """Run the command line and return the exit code, which supervisors rely on (errors.Exit)."""
     any_text_prints()
     return _guarded(lambda: jobd.main(args=argv, prog_name="jobd", standalone_mode=False))
 
@@ -302,7 +302,7 @@ def _guarded(command: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (| head). Python would complain again when it flushes at exit.
+        # The reader is gone (| head). Python would report that again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OS_ERROR
 

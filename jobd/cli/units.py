@@ -1,4 +1,4 @@
-"""Amounts as people say them: "180 days", "1 process"."""
+"""Formatting of amounts with units: "180 days", "1 process"."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _SPANS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
 def amount(value: float, unit: str) -> str:
     """*value* with its *unit*, which is a plural.
 
-    Seconds become minutes, hours or days where nothing has to be rounded for that: who looks for a
-    mistake in a setting must see the number that is in effect.
+    Seconds are converted to minutes, hours or days only if that is exact: users who look for an
+    error in a setting must see the effective value.
 
     >>> amount(15_552_000.0, "seconds"), amount(90.0, "seconds"), amount(0.5, "seconds")
     ('180 days', '90 seconds', '0.5 seconds')

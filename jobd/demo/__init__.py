@@ -1,7 +1,7 @@
-"""``jobd demo``: a server, a daemon with its dashboard, and an application, to watch and to break.
+"""``jobd demo``: runs a server, a daemon with its dashboard, and an application to experiment with.
 
-Everything it starts lives in temporary directories and ends with it, however it ends: by Ctrl-C,
-by a signal, by the terminal's hang-up, or even by SIGKILL (only files remain then).
+Everything that it starts lives in temporary directories and ends with it: on Ctrl-C, a signal, a
+hang-up of the terminal, or even SIGKILL (then only files remain).
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ _PLAIN_PAUSE = 2.0
 
 
 class _Told(Exception):
-    """Somebody wants the demo to end."""
+    """A signal has requested the end of the demo."""
 
 
 def _pause(seconds: float) -> None:
-    # The signals are blocked and fetched here, so that one can arrive at any moment without
-    # cutting anything in half.
+    # The signals are blocked and only received here, so that they interrupt nothing.
     if signal.sigtimedwait(ENDINGS, seconds):
         raise _Told
 
 
 def main(redis: str | None, seconds: float = SECONDS, stay: float = STAY) -> int:
-    """Run the demo until it is told to end; without a terminal, until its work has been done and
-    could be looked at in the dashboard.
+    """Run the demo until a signal ends it; without a terminal, until all jobs are done and *stay*
+    seconds have passed.
 
     Args:
         redis: URL of a server to use instead of an embedded one.
-        seconds: how long new work comes in.
-        stay: seconds for which the dashboard stays after that, without a terminal.
+        seconds: how long new jobs are pushed.
+        stay: how long the dashboard keeps running after that, without a terminal.
 
     Returns:
         The exit code.
@@ -55,12 +54,12 @@ def main(redis: str | None, seconds: float = SECONDS, stay: float = STAY) -> int
             else:
                 _plain(stage, stay)
     except _Told:
-        print("\nended everything that the demo started; nothing is left behind")
+        print("\nstopped everything that the demo started; nothing is left behind")
     except JobdError as error:
         print(f"jobd demo: {paragraph(str(error))}", file=sys.stderr)
         return error.exit_code
     finally:
-        # What arrived while we were ending has been obeyed.
+        # Discard signals that arrived meanwhile.
         while signal.sigtimedwait(ENDINGS, 0):
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -88,12 +87,12 @@ def _plain(stage: Stage, stay: float) -> None:
         scene = stage.look()
         print(f"{time.monotonic() - began:5.1f} s  {scene.summary()}", flush=True)
         if scene.daemon_ended:
-            raise UnavailableError(f"the daemon has ended; it said:\n{stage.last_words()}")
+            raise UnavailableError(f"the daemon has exited; its output:\n{stage.last_words()}")
         if scene.settled:
             if scene.lost > 0:
                 raise JobdError(f"{scene.lost} of {scene.pushed} jobs are lost: this is a bug")
             print(
-                "all work is done; nothing was lost\n"
+                "all jobs are done; none were lost\n"
                 f"dashboard, for {stay:.0f} seconds or until Ctrl-C: {stage.dashboard}",
                 flush=True,
             )

@@ -1,4 +1,4 @@
-"""The daemon's log, as much of it as a small screen can show."""
+"""Recent events of the daemon's log, selected for a small screen."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobd.demo.scene import Event
 from jobd.text.printable import shown
 
 _EVENTS = 10
-_OUTCOMES = {"retry": "failed, to be tried again", "dead": "failed, given up"}
+_OUTCOMES = {"retry": "failed, will be retried", "dead": "failed, moved to the dead set"}
 
 
 class Events:
-    """The last events of the log in *file*, which need not be there yet."""
+    """The last events of the log in *file*, which need not exist yet."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -23,7 +23,7 @@ class Events:
         self._last_done = ""
 
     def look(self) -> list[Event]:
-        """The last ones; of the many jobs that are done, only one a look."""
+        """The last events, with only one finished job per call."""
         if not self._file.exists():
             return self._events
         with self._file.open("rb") as log:
@@ -32,7 +32,7 @@ class Events:
         self._read += len(lines) + len(newline)
         records = [json.loads(line) for line in lines.split(b"\n") if line[:1] == b"{"]
         done = [record for record in records if record["event"] == "job_done"]
-        # Another job than the last time, so that every kind is seen.
+        # A different class than the last time, so that all are shown.
         others = [record for record in done if record["class"] != self._last_done] or done
         chosen = max(others, key=lambda record: float(record["elapsed"]), default=None)
         if chosen:

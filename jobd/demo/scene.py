@@ -1,4 +1,4 @@
-"""What there is to see at one moment of the demo."""
+"""The state of the demo at a moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobd import api
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a job, or to a process of the daemon."""
+    """An event of a job or of a process of the daemon."""
 
     time: str
     who: str
@@ -19,7 +19,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One child of the master at this moment."""
+    """The state of a child of the master."""
 
     role: str
     pid: int
@@ -29,7 +29,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that there is to see at one moment."""
+    """The state of the demo."""
 
     stats: api.Stats
     pushed: int
@@ -40,23 +40,23 @@ class Scene:
 
     @property
     def done(self) -> int:
-        """Executions that ended well."""
+        """Number of successful executions."""
         return self.stats.processed - self.stats.failed
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not come to an end."""
+        """Number of unfinished jobs."""
         stats = self.stats
         return stats.enqueued + stats.scheduled_size + stats.retry_size + stats.in_flight
 
     @property
     def lost(self) -> int:
-        """Jobs that have vanished. Below zero, a job of a killed worker has run twice."""
+        """Number of lost jobs. Negative if a job of a killed worker has run twice."""
         return self.pushed - self.done - self.stats.dead_size - self.waiting
 
     @property
     def settled(self) -> bool:
-        """No job is pushed any more, and none is on its way."""
+        """Whether no more jobs are pushed and all have finished."""
         return not self.pushing and self.waiting == 0
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""What the demo starts, looks at, and ends: a server, a daemon, its dashboard, an application."""
+"""The processes of the demo: a server, a daemon, its dashboard, an application."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ THREADS = 5
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _ANSWER_SECONDS = 2.0
-_TIMEOUT = 3.0  # s, the daemon's own patience with running jobs
+_TIMEOUT = 3.0  # s, the daemon's timeout for running jobs at its stop
 _FILE = "jobd.toml"
 _WEB_OUTPUT = "web.out"
 _ADDRESS = re.compile(r"http://\S+(?=\s)")
@@ -64,7 +64,7 @@ title = "demo"
 
 
 class Stage:
-    """Use it in a ``with`` statement; at its end nothing of it remains."""
+    """Starts the processes of the demo. A context manager; at its end, it removes everything."""
 
     def __init__(self, redis: str | None) -> None:
         self._given = redis
@@ -82,10 +82,10 @@ class Stage:
         self._end.close()
 
     def start(self, seconds: float, pause: Pause) -> None:
-        """Start everything; *pause* may raise to give up.
+        """Start everything; *pause* may raise to abort.
 
         Raises:
-            UnavailableError: no server, or the daemon does not come up.
+            UnavailableError: there is no server, or the daemon does not start.
         """
         self.directory = Path(tempfile.mkdtemp(prefix="jobd-demo-"))
         self._end.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -105,7 +105,7 @@ class Stage:
             server = self._end.enter_context(EmbeddedServer())
             self.url, self.prefix = server.url, ""
         else:
-            # Somebody's own server: what is in it must not be touched.
+            # The user's own server: its data must not be touched.
             self.url, self.prefix = self._given, f"jobd-demo-{secrets.token_hex(4)}:"
         self._redis = self._end.enter_context(connect(self.url, timeout=5.0))
         self._api = api.Api(self._redis, self.prefix)
@@ -140,7 +140,7 @@ class Stage:
         return process
 
     def _write_settings(self) -> None:
-        # A TOML string is written as a JSON one.
+        # JSON strings are valid TOML strings.
         settings = _SETTINGS.format(
             examples=json.dumps(str(self._examples())),
             workers=WORKERS,
@@ -161,15 +161,17 @@ class Stage:
         deadline = time.monotonic() + _READY_SECONDS
         while (status := self._status()) is None or status.state != "running":
             if self._daemon.poll() is not None or time.monotonic() > deadline:
-                raise UnavailableError(f"the daemon did not start; it said:\n{self.last_words()}")
+                raise UnavailableError(
+                    f"the daemon did not start; its output:\n{self.last_words()}"
+                )
             pause(0.05)
 
     def _address(self, web: subprocess.Popen[bytes], pause: Pause) -> str:
-        """Where the dashboard is, as it says itself when it listens."""
+        """The address of the dashboard, from its output."""
         output, deadline = self.directory / _WEB_OUTPUT, time.monotonic() + _READY_SECONDS
         while not (found := _ADDRESS.search(said := output.read_text(errors="replace"))):
             if web.poll() is not None or time.monotonic() > deadline:
-                raise UnavailableError(f"the dashboard did not start; it said:\n{said}")
+                raise UnavailableError(f"the dashboard did not start; its output:\n{said}")
             pause(0.05)
         return found[0]
 
@@ -180,7 +182,7 @@ class Stage:
         return self._spawn([sys.executable, str(app), str(files), str(seconds)], "app.out")
 
     def last_words(self) -> str:
-        """The end of what the daemon has written."""
+        """The end of the daemon's output and log."""
         return "".join(
             (self.directory / name).read_text(errors="replace")[-2000:]
             for name in ("jobd.out", "jobd.log")
@@ -188,10 +190,10 @@ class Stage:
         )
 
     def look(self) -> Scene:
-        """The scene now.
+        """The current state.
 
         Raises:
-            UnavailableError: the server does not answer.
+            UnavailableError: the server does not respond.
         """
         stats = self._api.stats()
         said = (self.directory / "app.out").read_text(errors="replace").split()
@@ -206,7 +208,7 @@ class Stage:
         )
 
     def _status(self) -> DaemonStatus | None:
-        """What the master says about itself; None when it does not answer."""
+        """The status reported by the master; None if it does not respond."""
         try:
             with control_socket.connect(self.pidfile.with_suffix(".sock")) as line:
                 line.settimeout(_ANSWER_SECONDS)

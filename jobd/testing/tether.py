@@ -1,8 +1,8 @@
-"""Child processes that cannot outlive the process that started them.
+"""Child processes that end with the process that started them.
 
-The kernel sends the child a SIGTERM when its parent dies, even by SIGKILL. A tiny interpreter
-asks for that and then becomes the program: doing it between fork and exec instead
-(``preexec_fn``) could deadlock in a process that has threads.
+The kernel sends the child a SIGTERM when its parent dies, even by SIGKILL. A small Python process
+requests that and then executes the program: doing it between fork and exec (``preexec_fn``) could
+deadlock in a multi-threaded process.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 # argv: parent's pid, program, arguments of the program beginning with argv[0].
-# PR_SET_PDEATHSIG is 1, SIGTERM is 15. A parent that died before the request is noticed by its
-# pid. Blocked and ignored signals would survive the exec; the program begins with none. It is
-# executed under the given name: some servers choose their role by argv[0].
+# PR_SET_PDEATHSIG is 1, SIGTERM is 15. The pid shows whether the parent died before the request.
+# Blocked and ignored signals would survive the exec, so they are reset. The program is executed
+# under the given name: some servers choose their role by argv[0].
 _LAUNCHER = """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -39,19 +39,19 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     new_session: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start *command* (an absolute path first) so that it gets a SIGTERM when we die.
+    """Start *command* (an absolute path first) so that it gets a SIGTERM when this process dies.
 
-    Call it from a thread that lives as long as the child shall: the kernel counts the death of
-    the starting thread as the death of the parent.
+    Call it from a thread that lives as long as the child should: for the kernel, the death of the
+    starting thread is the death of the parent.
 
     Args:
         output: file or descriptor for both standard output and standard error.
-        directory: the child's working directory; ours when None.
-        environment: the child's environment; ours when None.
-        new_session: keep the terminal's Ctrl-C and hang-up away from the child.
+        directory: the child's working directory; None for that of this process.
+        environment: the child's environment; None for that of this process.
+        new_session: whether to shield the child from the terminal's Ctrl-C and hang-up.
 
     Raises:
-        OSError: the process cannot be made.
+        OSError: the process cannot be created.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
     return subprocess.Popen(

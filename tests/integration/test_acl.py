@@ -231,7 +231,7 @@ def test_a_permission_that_is_taken_away_is_missed_by_name_and_without_a_restart
 def test_without_dangerous_commands_it_starts_and_works(tmp_path: Path, guarded: Guarded) -> None:
     guarded.change("+@all", "-@dangerous")
     report = check(None, {}, {"redis": guarded.url, "require": ("jobd",)})
-    assert any("may delete jobs" in text and "'info'" in text for text in report.warnings)
+    assert any("whether it evicts jobs" in text and "'info'" in text for text in report.warnings)
     assert not [text for _, text in report.problems if "edis" in text]
     running = Daemon(tmp_path, guarded.url)
     running.write_app(APP)

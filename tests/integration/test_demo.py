@@ -56,7 +56,7 @@ def test_without_a_terminal_it_ends_with_its_work(scratch: dict[str, str], direc
         command(1.0), capture_output=True, text=True, timeout=100, env=scratch, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "\nall work is done; nothing was lost\n" in done.stdout
+    assert "\nall jobs are done; none were lost\n" in done.stdout
     assert "\x1b" not in done.stdout
     assert left_in(directory) == []
 
@@ -138,7 +138,7 @@ def test_a_killed_worker_loses_nothing(scratch: dict[str, str], directory: Path)
         workers[0].kill()
         said, _ = demo.communicate(timeout=100)
     assert demo.returncode == 0, said
-    assert "nothing was lost" in said
+    assert "none were lost" in said
 
 
 def test_even_a_killed_demo_leaves_no_process(scratch: dict[str, str], directory: Path) -> None:

@@ -168,7 +168,7 @@ def test_without_its_packages_it_says_which_one_is_missing(here: dict[str, str])
     assert done.returncode == Exit.CONFIG
     assert done.stderr == (
         "jobd: the dashboard needs the package starlette: "
-        "in the source of jobd, pip install '.[web]'\n"
+        "run pip install '.[web]' in the source of jobd\n"
     )
 
 
@@ -374,9 +374,7 @@ def test_without_users_nobody_comes_through_a_proxy(tmp_path: Path, here: dict[s
 def test_a_line_that_lets_somebody_in(tmp_path: Path, here: dict[str, str]) -> None:
     code, said = run("web-password", "ada", "--role", "operator", given="correct horse\n")
     assert code == 0
-    assert (
-        said.splitlines()[0] == "For the list users in the section [web], in quotes, with a comma:"
-    )
+    assert said.splitlines()[0] == "Add this to the list users in the section [web], in quotes:"
     line = said.splitlines()[1]
     user = Users([line]).with_password("ada", "correct horse")
     assert user is not None

@@ -210,7 +210,7 @@ def test_the_run_directory_is_left_to_systemd_where_there_is_one(
     monkeypatch.setattr(checks, "_SYSTEMD", app if booted else app / "none")
     report = check(None, {}, {"require": ("app",), "redis": server.url})
     assert not report.problems
-    told = "is not there yet; systemd makes it for the service (RuntimeDirectory)"
+    told = "does not exist yet; systemd creates it for the service (RuntimeDirectory)"
     assert any(told in fact for fact in report.facts) == booted
     assert any("cannot create the pidfile" in text for text in report.warnings) != booted
     explicit = check(None, {}, {"require": ("app",), "redis": server.url, "pidfile": "run/a.pid"})

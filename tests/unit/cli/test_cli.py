@@ -117,7 +117,7 @@ def test_the_dashboards_settings_have_their_flags_but_for_secrets(
         (["strat"], "jobd has no command strat; did you mean start?"),
         (["run", "--bogus"], "No such option"),
         (["run", "-c"], "requires an argument"),
-        (["run", "stray"], "unexpected extra argument (stray); the application is given with -r"),
+        (["run", "stray"], "unexpected extra argument (stray); give the application with -r"),
         (["demo", "--redis"], "requires an argument"),
     ],
 )
