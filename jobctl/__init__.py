@@ -1,1 +1,1 @@
-"""jobctl: the operator's tool for a running jobd."""
+"""jobctl: the command-line tool that controls a running jobd."""

@@ -1,4 +1,4 @@
-"""The command ``jobctl``: each command returns when what it asked for has happened."""
+"""The command ``jobctl``: its commands return when the requested action is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobd.settings.load import find_file
 from jobd.text.printable import any_text_prints, harmless, paragraph, shown
 
 _INTERRUPTED = 130
-_POSTPONED = "the daemon is quiet: it has read the settings, and replaces its workers at the resume"
+_POSTPONED = "the daemon is quiet: it has read the settings, and will replace its workers on resume"
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -53,12 +53,12 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> None:
     """Control a running jobd.
 
-    The daemon is found by --pidfile, else $JOBD_PIDFILE, else by the pidfile that its
-    configuration names (-C, $JOBD_CONFIG, ./jobd.toml), else by /run/jobd/jobd.pid.
+    The daemon is found by its pidfile: --pidfile, $JOBD_PIDFILE, the one that its configuration
+    sets (-C, $JOBD_CONFIG, ./jobd.toml), or /run/jobd/jobd.pid.
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or done in part,
-    5 timed out, 6 refused because the pidfile does not belong to a jobd; those of status --check
-    are 7 to 10.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or partly done,
+    5 timed out, 6 refused because the pidfile does not belong to a jobd; 7 to 10 are those of
+    status --check.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -70,7 +70,7 @@ Finder = Callable[[], Daemon]
 
 
 def _find(pidfile: str | None, config: str | None) -> Daemon:
-    with limit.within(limit.FILES, "the configuration, or what is beside the pidfile, hangs"):
+    with limit.within(limit.FILES, "cannot read the configuration or the files beside the pidfile"):
         path = lookup.pidfile(pidfile, config, os.environ, say)
         try:
             return Daemon.find(path)
@@ -80,16 +80,16 @@ def _find(pidfile: str | None, config: str | None) -> Daemon:
 
 
 @jobctl.command(short_help="Show what the daemon and its workers are doing.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
-@click.option("--check", is_flag=True, help="Whether all is well: in a line, and by the exit code.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--check", is_flag=True, help="Print the health in one line, and set the exit code.")
 @click.pass_obj
 def status(find: Finder, as_json: bool, check: bool) -> int:
     """Show what the daemon and its workers are doing.
 
-    For monitoring there is --check. It prints one line, and its exit code is 0 when all is well, 7
-    in a crash loop, 8 without Redis, 9 when the daemon takes no jobs (it starts, stops, is quiet),
-    10 when something is wrong with a process; the first that applies. Without it, the exit code is
-    0 whenever the daemon answers.
+    --check is for monitoring: it prints one line, and its exit code is 0 if all is well, 7 in a
+    crash loop, 8 without Redis, 9 if the daemon fetches no jobs (it is starting, stopping or
+    quiet), 10 if there is a problem with a process; the first that applies. Without --check, the
+    exit code is 0 whenever the daemon answers.
     """
     answer = find().result(messages.Status()).status
     try:
@@ -117,15 +117,15 @@ def status(find: Finder, as_json: bool, check: bool) -> int:
 @jobctl.command()
 @click.pass_obj
 def quiet(find: Finder) -> None:
-    """Take no new jobs; those that run go on. Returns when every worker has stopped taking jobs."""
+    """Stop fetching jobs; running jobs continue. Returns when all workers have stopped fetching."""
     daemon = find()
     try:
         answer = daemon.result(messages.Quiet())
     except NoAnswer as problem:
-        # Not TSTP: a process that is stopped loses it when it is let go.
+        # Not TSTP: a stopped process loses it when it is resumed.
         daemon.signal(Signals.SIGUSR1)
         raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but whether it is quiet is not known"
+            Code.PARTIAL, f"{problem}; a signal was sent, but it is unknown whether it is quiet"
         ) from None
     click.echo(paragraph(answer.text or "quiet"))
 
@@ -133,7 +133,7 @@ def quiet(find: Finder) -> None:
 @jobctl.command()
 @click.pass_obj
 def resume(find: Finder) -> None:
-    """Take jobs again after quiet."""
+    """Resume fetching jobs after quiet."""
     find().result(messages.Resume())
     click.echo("resumed")
 
@@ -145,7 +145,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, given: str | Non
         seconds = float(given)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= LONGEST:  # also what is no number
+    if not 0 <= seconds <= LONGEST:  # false for NaN, too
         raise click.BadParameter(f"{given} is not a number of seconds from 0 to {LONGEST:g}")
     return seconds
 
@@ -155,14 +155,14 @@ def _seconds(_context: click.Context, _option: click.Parameter, given: str | Non
     "--timeout",
     callback=_seconds,
     metavar="SECONDS",
-    help="How long running jobs may go on.  [default: the daemon's timeout]",
+    help="Time for running jobs to finish.  [default: the daemon's timeout]",
 )
-@click.option("--kill", is_flag=True, help="If it does not stop, kill master and workers.")
+@click.option("--kill", is_flag=True, help="If it does not stop, kill the master and workers.")
 @click.pass_obj
 def stop(find: Finder, timeout: float | None, kill: bool) -> int:
-    """Stop the daemon and return when it has gone.
+    """Stop the daemon, and return when it has exited.
 
-    Jobs that do not end in time go back to the head of their queues.
+    Jobs that do not finish in time are returned to the head of their queues.
     """
     try:
         daemon = find()
@@ -175,7 +175,7 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     if text:
         say(text)
     jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
-    click.echo(f"stopped; {jobs} went back to Redis" if returned else "stopped")
+    click.echo(f"stopped; {jobs} returned to Redis" if returned else "stopped")
     return code
 
 
@@ -184,12 +184,13 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
 @click.option("--busy", is_flag=True, help="Only the threads that run jobs.")
 @click.pass_obj
 def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
-    """Print what every thread of every process is doing, with which job and its arguments.
+    """Print what every thread of every process is doing, with its job and the job's arguments.
 
-    With PROCESS only those of this one: worker.0 (or 0), keeper, zygote, master, or a process id.
+    With PROCESS, only the threads of that process: worker.0 (or 0), keeper, zygote, master, or a
+    process id.
     """
     daemon = find()
-    # As for retire; process ids as small as that are the system's own.
+    # As for retire; process ids that small belong to the system.
     of = [f"worker.{one}" if one.isdecimal() and int(one) < 256 else one for one in processes]
     try:
         return _answered(daemon.ask(messages.Threads([*of], busy=busy)))
@@ -197,7 +198,7 @@ def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
         with limit.within(limit.FILES, "the files of the daemon cannot be read"):
             for part in rawstacks.collect(daemon, of):
                 click.echo(shown(part, lines=True))
-        raise Problem(Code.PARTIAL, f"{problem}: hence raw stacks, or none") from None
+        raise Problem(Code.PARTIAL, f"{problem}, so only raw stacks are available") from None
 
 
 def _answered(answers: Iterator[Reply]) -> int:
@@ -208,9 +209,9 @@ def _answered(answers: Iterator[Reply]) -> int:
             click.echo(shown(message.text, lines=True))
         elif message.type == "done":
             if not printed:
-                click.echo("no job runs")
+                click.echo("no jobs are running")
             if message.raw:
-                say(f"no answer, hence raw or no stacks: {', '.join(message.raw)}")
+                say(f"no answer, so only raw stacks or none: {', '.join(message.raw)}")
                 return Code.PARTIAL
             return Code.DONE
         elif message.type == "failed":
@@ -218,17 +219,17 @@ def _answered(answers: Iterator[Reply]) -> int:
     raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
 
 
-@jobctl.command("reopen-logs", short_help="Open the log file again in all processes.")
+@jobctl.command("reopen-logs", short_help="Reopen the log file in all processes.")
 @click.pass_obj
 def reopen_logs(find: Finder) -> None:
-    """Have all processes open the log file again; for logrotate, after the move."""
+    """Make all processes reopen the log file; for logrotate, after it has moved the file."""
     daemon = find()
     try:
         daemon.result(messages.Reopen())
     except NoAnswer as problem:
         daemon.signal(Signals.SIGUSR2)
         raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but who has reopened is not known"
+            Code.PARTIAL, f"{problem}; a signal was sent, but it is unknown which have reopened"
         ) from None
     click.echo("all processes have reopened the log")
 
@@ -239,36 +240,36 @@ def reopen_logs(find: Finder) -> None:
     "--timeout",
     callback=_seconds,
     metavar="SECONDS",
-    help="With --wait: how long to wait; the reload goes on.  [default: a day]",
+    help="With --wait: how long to wait; the reload continues after that.  [default: a day]",
 )
 @click.pass_obj
 def reload(find: Finder, wait: bool, timeout: float | None) -> None:
-    """Read the settings again and replace all workers by new ones with fresh code.
+    """Read the settings again and replace all workers with new ones that load the current code.
 
-    One after the other, beside the old ones, which finish their jobs. If a new worker cannot boot,
-    the old ones stay. Without --wait it returns when the reload has begun.
+    The workers are replaced one by one; the old ones finish their jobs. If a new worker cannot
+    boot, the old ones are kept. Without --wait, the command returns when the reload has begun.
 
-    A quiet daemon takes the settings and makes the new workers when it is resumed; that is not
-    waited for, and the exit code of --wait is 4 then.
+    A quiet daemon reads the settings, but starts the new workers only when it is resumed; --wait
+    does not wait for that, and its exit code is then 4.
     """
     if timeout is not None and not wait:
-        raise click.UsageError("--timeout says how long --wait waits: give both")
+        raise click.UsageError("--timeout requires --wait")
     daemon = find()
     try:
         _reload(daemon, wait, timeout)
     except NoAnswer as problem:
         daemon.signal(Signals.SIGHUP)
         raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but what came of it is not known"
+            Code.PARTIAL, f"{problem}; a signal was sent, but its result is unknown"
         ) from None
 
 
 def _slot(_context: click.Context, _argument: click.Parameter, given: str) -> int:
-    """A worker's number, also out of its name as ``jobctl status`` shows it."""
+    """A worker's number, given as such or as the name that ``jobctl status`` shows."""
     number = given.lower().removeprefix("worker").removeprefix(".")
     if not (number.isascii() and number.isdecimal()):
         raise click.BadParameter(
-            f"{given} is not a worker: give one as jobctl status names it, such as worker.0 or 0"
+            f"{given} is not a worker; give a name shown by jobctl status, such as worker.0 or 0"
         )
     return int(number)
 
@@ -277,10 +278,10 @@ def _slot(_context: click.Context, _argument: click.Parameter, given: str) -> in
 @click.argument("slot", callback=_slot)
 @click.pass_obj
 def retire(find: Finder, slot: int) -> None:
-    """Replace the worker in SLOT (0 or worker.0) by a new one; it finishes its jobs.
+    """Replace the worker in SLOT (0 or worker.0) with a new one; the old one finishes its jobs.
 
-    As when it has reached max_jobs: one worker at a time, and it stays if the new one does not get
-    ready. Returns when that has been noted; `jobctl status` shows the rest.
+    As with max_jobs, one worker at a time is replaced, and it is kept if the new one does not
+    become ready. Returns when the request has been accepted; `jobctl status` shows the progress.
     """
     answer = find().result(messages.Retire(slot))
     click.echo(shown(f"worker.{slot}, pid {answer.pid}, will be replaced"))
@@ -291,7 +292,8 @@ def _count(_context: click.Context, _argument: click.Parameter, given: str) -> i
         raise click.BadParameter(f"{given} is not a number of workers, such as 4")
     if int(given) == 0:
         raise click.BadParameter(
-            "at least 1 worker stays; jobctl quiet has the daemon take no jobs, jobctl stop ends it"
+            "at least 1 worker is required; jobctl quiet stops fetching jobs, jobctl stop stops "
+            "the daemon"
         )
     return int(given)
 
@@ -300,16 +302,16 @@ def _count(_context: click.Context, _argument: click.Parameter, given: str) -> i
 @click.argument("workers", callback=_count)
 @click.pass_obj
 def scale(find: Finder, workers: int) -> None:
-    """Change the number of workers to WORKERS, until the daemon stops or a reload sets another.
+    """Change the number of workers to WORKERS, until the daemon stops or a reload changes it.
 
-    Those that are too many (the highest numbers) finish their jobs and leave. Returns when that has
-    been noted; `jobctl status` shows the rest.
+    Surplus workers (those with the highest numbers) finish their jobs and exit. Returns when the
+    request has been accepted; `jobctl status` shows the progress.
     """
     answer = find().result(messages.Scale(workers))
     before, leaving = answer.before, answer.leaving
     click.echo(shown(f"{before} -> {workers} workers"))
     for role, pid in leaving.items():
-        click.echo(shown(f"{role}, pid {pid}, leaves when its jobs have ended"))
+        click.echo(shown(f"{role}, pid {pid}, will exit when its jobs have ended"))
 
 
 def _reload(daemon: Daemon, wait: bool, timeout: float | None) -> None:
@@ -344,15 +346,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Problem as problem:
         return _complain(str(problem), problem.code)
     except NoAnswer as problem:
-        return _complain(f"{problem}; jobctl threads shows what it does", Code.TIMED_OUT)
+        return _complain(f"{problem}; jobctl threads shows what it is doing", Code.TIMED_OUT)
     except ConfigError as error:
-        return _complain(f"{error} (with -P PIDFILE no configuration is read)", Code.USAGE)
+        return _complain(f"{error} (with -P PIDFILE, no configuration is read)", Code.USAGE)
     except click.ClickException as error:
         return _complain(hints.explained(error), Code.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted; what the daemon has been asked for goes on", _INTERRUPTED)
+        return _complain("interrupted; the daemon continues with the request", _INTERRUPTED)
     except BrokenPipeError:
-        # The reader (`| head`) has had enough; nothing is left to be flushed at exit.
+        # The reader is gone (`| head`); leave nothing to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Code.DONE
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """As the Linux Standard Base has them for init scripts, where it has them."""
+    """Exit codes, as in the Linux Standard Base for init scripts where it defines them."""
 
     DONE = 0
     FAILED = 1
@@ -23,7 +23,7 @@ class Code(IntEnum):
 
 
 class Problem(Exception):
-    """What jobctl was asked for cannot be done: a sentence for the person, a code for scripts."""
+    """A command has failed: a message for the user, and an exit code for scripts."""
 
     def __init__(self, code: Code, text: str) -> None:
         super().__init__(text)
@@ -31,8 +31,8 @@ class Problem(Exception):
 
 
 class Silence(Problem):
-    """The master has taken a request, and has not said in time what came of it: it says nothing
-    any more, or all the time for it is *over*."""
+    """The master has accepted a request but not reported its result in time: it has gone silent, or
+    the time limit is *over*."""
 
     def __init__(self, text: str, *, over: bool) -> None:
         super().__init__(Code.TIMED_OUT, text)
@@ -40,7 +40,7 @@ class Silence(Problem):
 
 
 class NotRunning(Problem):
-    """There is no daemon."""
+    """The daemon is not running."""
 
     def __init__(self, text: str) -> None:
         super().__init__(Code.NOT_RUNNING, text)

@@ -1,1 +1,1 @@
-"""What jobctl says to a daemon, found by its pidfile."""
+"""Communication of jobctl with a daemon, which is found by its pidfile."""

@@ -1,8 +1,8 @@
-"""What a master answers, read with a limit of time and of size, and looked at before it is used.
+"""Answers of a master, read with limits of time and size, and validated.
 
-Who listens at the socket may be root's, or the service user's, or a job that has put itself in the
-master's place: it must not be able to hold up root's jobctl, fill its memory, or make it fail with
-a traceback.
+The listener at the socket may be a daemon of root or of the service user, or a job that has taken
+the master's place: it must not be able to block root's jobctl, fill its memory, or make it fail
+with a traceback.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from jobd.master.control.control_socket import ANSWER_BYTES
 from jobd.master.control.messages import LONGEST_STOP, Request
 
 FIRST_ANSWER = 3.0
-"""Seconds in which a healthy master takes a request."""
+"""Seconds within which a healthy master accepts a request."""
 
 LAST_ANSWER = 30.0
-"""Seconds in which it has done what takes no longer (it waits up to 5 for its children), or has
-said what it waits for: it does that every 5."""
+"""Seconds within which it completes a short request (it waits up to 5 for its children), or reports
+what it is waiting for, which it does every 5."""
 
 LONGEST = LONGEST_STOP
-"""Seconds that anything may take (a stop, a reload)."""
+"""Maximum seconds for any request (a stop, a reload)."""
 
 _GONE = (errno.ECONNRESET, errno.EPIPE)
 
 
 class NoAnswer(Exception):
-    """The control socket is missing or mute."""
+    """The control socket is missing or does not respond."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer of any type, as far as jobctl looks at it; there may be more, and of a daemon of
-    another version less."""
+    """An answer of any type, with the fields that jobctl uses. A daemon of another version may send
+    more or fewer fields."""
 
     type: str
     error: str = ""
@@ -59,18 +59,18 @@ class Answers(Iterator[Reply]):
     """The answers to *request* until the master closes the connection.
 
     Args:
-        sock: connected.
-        why: asked, where there is no answer, what is known about the master.
-        limit: seconds until the last one. The first is due within :data:`FIRST_ANSWER`, each other
-            one :data:`LAST_ANSWER` after the one before.
+        sock: a connected socket.
+        why: called if there is no answer, for what is known about the master.
+        limit: seconds until the last answer. The first is due within :data:`FIRST_ANSWER`, each
+            other one within :data:`LAST_ANSWER` of the one before.
 
     Attributes:
-        awaited: what the master has said that it waits for.
+        awaited: what the master has reported to be waiting for.
 
     Iterating raises:
-        NoAnswer: the first does not come in time, or it has no time for us.
-        Silence: a later one does not come in time.
-        Problem: one is none that a master gives.
+        NoAnswer: the first answer does not arrive in time, or the master is busy.
+        Silence: a later answer does not arrive in time.
+        Problem: an answer is malformed.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Answers(Iterator[Reply]):
         self._send(msgspec.json.encode(request) + b"\n")
 
     def end_within(self, seconds: float) -> None:
-        """The last one is due after so many seconds from now, if not before."""
+        """Shorten the limit for the last answer to *seconds* from now."""
         self._end = min(self._end, time.monotonic() + seconds)
         self._give_up = min(self._give_up, self._end)
 
@@ -121,7 +121,7 @@ class Answers(Iterator[Reply]):
         except TimeoutError:
             raise self._mute() from None
         except OSError as error:
-            # It may have closed already, and before that it may have said why.
+            # It may have closed the connection, and sent the reason before.
             if error.errno not in _GONE:
                 raise
 
@@ -166,12 +166,12 @@ class Answers(Iterator[Reply]):
         now = time.monotonic()
         waited, over = f"{now - self._began:.0f} s", now >= self._end
         if over and self.awaited:
-            text = f"not done within {waited}; it goes on, and waits for {self.awaited}"
+            text = f"not done within {waited}; it continues, and is waiting for {self.awaited}"
         else:
-            text = f"the master has taken it, and has not said within {waited} what came of it"
+            text = f"the master has accepted it, but has not reported a result within {waited}"
         return Silence(f"{self._command}: {text}", over=over)
 
     def _malformed(self) -> Problem:
         return Problem(
-            Code.FAILED, f"{self._command}: the answer is malformed; is it a jobd that listens?"
+            Code.FAILED, f"{self._command}: the answer is malformed; is the listener a jobd?"
         )

@@ -1,4 +1,4 @@
-"""How ``jobctl status`` looks."""
+"""The output of ``jobctl status``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RIGHT = {"PID", "GEN", "UPTIME", "BUSY", "PROCESSED", "FAILED", "MEMORY"}
 
 
 def duration(seconds: float) -> str:
-    """A time span at the precision that people want.
+    """A duration in its two largest units.
 
     >>> duration(93784)
     '1d 2h'
@@ -36,7 +36,8 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: int) -> str:
-    """
+    """A size in megabytes.
+
     >>> memory(87 * 1024 * 1024)
     '87 MB'
     """
@@ -76,10 +77,10 @@ def status(answer: PartialStatus) -> str:
 
 
 def _degraded(answer: PartialStatus) -> Iterator[str]:
-    """What must not be missed, before everything else."""
+    """The most important warning, shown first."""
     if answer.degraded:
-        # A daemon of an older version does not say why.
-        why = answer.crash_loop or "processes crash again and again; the log says why"
+        # A daemon of an older version does not report the reason.
+        why = answer.crash_loop or "processes crash repeatedly; see the log"
         yield click.style(f"DEGRADED: {why}", fg="red", bold=True)
 
 
@@ -91,23 +92,23 @@ def _since(state: str, cause: str, since: float | None) -> str:
 
 
 def _outage(outage: OutageStatus) -> str:
-    """What is said of the server that processes miss; which ones, the table says."""
+    """The outage of Redis; the table shows which processes it affects."""
     text = f"unavailable for {duration(outage.seconds)}: {outage.error}"
     return "  " + click.style(text, fg="red")
 
 
 def _place(row: dict[str, str]) -> tuple[int, int]:
-    """Where a row stands: the workers by number, then the others."""
+    """Sort key of a row: the workers by number, then the others."""
     role, _, number = row["PROCESS"].partition(".")
     return ("worker", "zygote", "keeper").index(role), int(number or 0)
 
 
 def _nobody(answer: PartialStatus) -> Iterator[dict[str, str]]:
-    """Rows for the places in which there is no process."""
+    """Rows for slots without a process."""
     for slot in answer.backing_off:
         text = f"has crashed and is started again in {slot.seconds:g} s"
         yield _empty(slot.role, "back-off", text)
-    why = "to be started at the resume" if answer.state in _QUIET else "to be started"
+    why = "to be started on resume" if answer.state in _QUIET else "to be started"
     for role in answer.empty:
         yield _empty(role, "none", why)
 
@@ -135,7 +136,7 @@ def _row(child: ChildStatus, concurrency: int) -> dict[str, str]:
 def _table(rows: list[dict[str, str]]) -> Iterable[str]:
     if not rows:
         return
-    # All cells of a column are as wide as its widest, and there may be very many rows.
+    # A column is as wide as its widest cell, and there may be many rows.
     rows = [{name: cut(text, _WIDEST) for name, text in row.items()} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
 
@@ -153,15 +154,15 @@ def _warnings(answer: PartialStatus) -> Iterable[str]:
     for slot in answer.backing_off:
         if cause := slot.cause:
             yield click.style(f"! {slot.role} has crashed: {cause}", fg="red")
-    if short := answer.memory_short:  # a daemon of an older version does not look
+    if short := answer.memory_short:  # not sent by older versions
         yield click.style(f"! {short}", fg="yellow")
     trouble = answer.reload_trouble
     if trouble and trouble != answer.cause:
         yield click.style(f"! {trouble}", fg="red")
-    if answer.reload_postponed:  # a daemon of an older version refuses it instead
-        text = "a reload was asked for; it begins at the resume"
+    if answer.reload_postponed:  # older versions refuse it instead
+        text = "a reload was requested; it will begin on resume"
         yield click.style(f"! {text}", fg="yellow")
     if answer.unrecovered:
         dead = "1 dead worker" if answer.unrecovered == 1 else f"{answer.unrecovered} dead workers"
-        text = f"the jobs of {dead} are still to be recovered"
+        text = f"the jobs of {dead} have not been recovered yet"
         yield click.style(f"! {text}", fg="yellow")

@@ -1,4 +1,4 @@
-"""``jobctl status --check``: whether all is well, in one line and an exit code, for monitoring."""
+"""``jobctl status --check``: the health of the daemon as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SERVING = ("running", "reloading")
 
 
 def verdict(answer: DaemonStatus) -> tuple[Code, str]:
-    """The exit code of the worst that is wrong, and everything that is wrong in one line.
+    """The exit code of the worst problem, and all problems in one line.
 
     Args:
-        answer: that of the master to ``status``.
+        answer: the master's answer to ``status``.
     """
     found = sorted(_findings(answer), key=lambda one: one[0])
     what = f"{answer.state}, {_ready(answer)} workers ready"
@@ -24,8 +24,8 @@ def verdict(answer: DaemonStatus) -> tuple[Code, str]:
 
 
 def _ready(answer: DaemonStatus) -> str:
-    """Of how many workers that there are to be, so many are ready: a replaced one that still ends
-    its jobs is no further one, and one that has crashed is one that is missing."""
+    """How many of the configured workers are ready. A replaced worker that is finishing its jobs is
+    not counted in addition; a crashed one counts as not ready."""
     ready = {child.role for child in answer.workers if child.state == "ready"}
     missing = [*(slot.role for slot in answer.backing_off), *answer.empty]
     wanted = {child.role for child in answer.workers} | {

@@ -1,8 +1,8 @@
-"""A limit for what the kernel may never return from.
+"""A time limit for system calls that may never return.
 
-A file on a network file system that does not answer, or on one that the service user has mounted
-(FUSE), holds whoever opens it, and no exception can be raised there. So a thread waits beside, and
-ends the process.
+Opening a file blocks if its network file system does not respond, or on a file system mounted by
+the service user (FUSE), and no exception can be raised there. So a separate thread ends the process
+after a timeout.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from jobctl.codes import Code
 
 FILES = 10.0
-"""Seconds that files may take to be read."""
+"""Maximum seconds for reading files."""
 
 
 @contextmanager
 def within(seconds: float, what: str) -> Iterator[None]:
-    """End the process with :attr:`Code.TIMED_OUT`, and say *what*, if the block takes longer."""
+    """If the block takes longer, print *what* and exit with :attr:`Code.TIMED_OUT`."""
     timer = threading.Timer(seconds, _expire, [f"jobctl: {what} (after {seconds:g} s)\n"])
     timer.daemon = True
     timer.start()

@@ -1,9 +1,10 @@
-"""Which pidfile a command is about: the flag's, the variable's, the configuration's, or the usual.
+"""Determines the pidfile for a command: from the flag, the variable, the configuration, or the
+default.
 
-A mistake in the configuration must not take jobctl away, for a running daemon, which has read it
-before that, may have to be stopped just then. So the name of the pidfile is looked for in a file
-that is wrong elsewhere as well. Nothing is guessed, for that might be another daemon's: where some
-line could be about the pidfile and is not plain, the mistake is reported and nothing done.
+An error in the configuration must not disable jobctl, because the running daemon may have to be
+stopped just then. So the pidfile is also looked up in a file that is invalid elsewhere. It is never
+guessed, since it could be another daemon's: if a line that may set the pidfile is unclear, the
+error is reported and nothing is done.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from jobd.errors import ConfigError
 from jobd.settings.daemon import DEFAULT_PIDFILE
 from jobd.settings.load import NotReadable, content, find_file, read
 
-# Also behind what nobody meant to be there: an invisible mark, a bit of a diff. Not in a comment.
+# Also after stray characters, such as an invisible mark or a part of a diff. Not in a comment.
 _FIRST_WORD = re.compile(r"[^\w.#-]*([\w.-]+)")
 _LONG_STRING = re.compile("\"{3}|'{3}")
 _ALIKE = 0.6
-"""Likeness above which a word may be a mistyped name."""
+"""Similarity from which a word may be a mistyped name."""
 
 
 class _Unsure(Exception):
-    """The file says something that may be about the setting, and cannot be understood."""
+    """The file contains something that may set the pidfile but cannot be parsed."""
 
 
 def pidfile(
@@ -38,12 +39,12 @@ def pidfile(
     """The pidfile's path.
 
     Args:
-        given: by ``--pidfile``.
-        config: the configuration given by ``--config``.
-        warn: told, in a sentence, of a configuration that is wrong, and what is gone by instead.
+        given: the value of ``--pidfile``.
+        config: the value of ``--config``.
+        warn: called with a message if the configuration is invalid, with the pidfile used.
 
     Raises:
-        ConfigError: the configuration is wrong, and does not plainly say which pidfile it means.
+        ConfigError: the configuration is invalid and does not clearly name the pidfile.
     """
     if given:
         return Path(given)
@@ -57,7 +58,7 @@ def pidfile(
         path = _plainly_named(file, environment)
     except _Unsure as reason:
         raise ConfigError(f"{problem}; {reason}") from None
-    warn(f"{problem}; going by the pidfile {path} all the same (-P names another)")
+    warn(f"{problem}; using the pidfile {path} nevertheless (-P sets another)")
     return path
 
 
@@ -71,7 +72,7 @@ def _plainly_named(file: str | None, environment: Mapping[str, str]) -> Path:
         flags["directory"] = _top_level(text, "directory")
     reading = read(None, environment, flags)
     if reading.wrong & {"pidfile", "directory"}:
-        raise _Unsure("so it is not known which pidfile is meant")
+        raise _Unsure("so the pidfile is unknown")
     return Path(reading.config.pidfile or DEFAULT_PIDFILE)
 
 
@@ -79,22 +80,22 @@ def _text(file: str) -> str:
     try:
         return content(file).decode()
     except (OSError, NotReadable, UnicodeDecodeError):
-        raise _Unsure("so it is not known which pidfile it names") from None
+        raise _Unsure("so the pidfile is unknown") from None
 
 
 def _top_level(text: str, name: str) -> str | None:
-    """What *text*, which may be TOML with mistakes, has at its top level for *name*; None if none
-    of its lines is about that.
+    """The value of *name* at the top level of *text*, which may be invalid TOML; None if no line
+    sets it.
 
     >>> _top_level('queues = [\\npidfile = "/run/shop.pid"', "pidfile")
     '/run/shop.pid'
     >>> _top_level('queues = [\\npidfil = "/run/shop.pid"', "pidfile")
     Traceback (most recent call last):
     ...
-    jobctl.daemon.lookup._Unsure: its line 2 leaves open which pidfile it means
+    jobctl.daemon.lookup._Unsure: the pidfile in line 2 is unclear
     """
     found: list[str] = []
-    # Its lines look like any others.
+    # Lines inside a multi-line string look like settings.
     unclear = _LONG_STRING.search(text) is not None
     for number, line in enumerate(text.splitlines(), 1):
         unclear = unclear or line.lstrip().startswith("[")
@@ -103,7 +104,7 @@ def _top_level(text: str, name: str) -> str | None:
             continue
         value = None if unclear or found or match[1] != name else _value(line, name)
         if value is None:
-            raise _Unsure(f"its line {number} leaves open which {name} it means")
+            raise _Unsure(f"the {name} in line {number} is unclear")
         found.append(value)
     return found[0] if found else None
 

@@ -1,8 +1,8 @@
-"""The daemon behind a pidfile: found, verified, asked and signalled.
+"""The daemon of a pidfile: found, verified, queried and signalled.
 
-A number in a file is no proof of anything. A process is signalled only when the pidfile is locked,
-the state file knows the PID with exactly the start time that the process has, and all of that is
-still so after its pidfd has been opened; from then on only the pidfd is used.
+A PID in a file proves nothing. A process is only signalled if the pidfile is locked, the state file
+has the PID with the start time of the process, and all of that is still true after its pidfd has
+been opened; from then on, only the pidfd is used.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from jobd.master.control.messages import Request
 from jobd.master.files import paths, pidfile, statefile
 from jobd.runtime.process import processes, safe_path
 
-_LOOK = 0.05  # s between looks at the lock of a master that has no pidfd here
+_LOOK = 0.05  # s between checks of the lock of a master without a pidfd
 
 
 class Elsewhere:
-    """A master in another process namespace, as that of a container whose run directory is mounted
-    here: it can be asked, but its number is here that of nobody, or of somebody else.
+    """A master in another PID namespace, such as a container whose run directory is mounted here:
+    it can be queried, but its PID does not exist here or belongs to another process.
     """
 
     def __init__(self, path: Path, pid: int, uid: int) -> None:
@@ -38,7 +38,7 @@ class Elsewhere:
         self._path = path
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to *timeout* seconds for its end; True when it has ended: its lock is free."""
+        """Wait up to *timeout* seconds until it has exited; returns whether its lock is free."""
         give_up = time.monotonic() + timeout
         while self._lives():
             if time.monotonic() >= give_up:
@@ -57,7 +57,7 @@ class Elsewhere:
             os.close(fd)
 
     def send(self, signum: Signals) -> None:
-        """Refused.
+        """Always refused.
 
         Raises:
             Problem: always.
@@ -69,15 +69,15 @@ class Elsewhere:
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 class Daemon:
     """A verified master.
 
     Attributes:
-        pidfile: the file that it was found by.
-        process: held by its pidfd.
+        pidfile: its pidfile.
+        process: its process, held by a pidfd.
     """
 
     def __init__(self, path: Path, process: processes.Process | Elsewhere) -> None:
@@ -89,8 +89,8 @@ class Daemon:
         """The daemon whose pidfile is *path*.
 
         Raises:
-            NotRunning: there is none.
-            Problem: something is there that is not, or not provably, this daemon.
+            NotRunning: it is not running.
+            Problem: the process is not, or not verifiably, this daemon.
         """
         path = path.absolute()
         daemon = cls._find(path)
@@ -116,7 +116,7 @@ class Daemon:
 
     @classmethod
     def _by_socket(cls, path: Path) -> Daemon:
-        """Somebody may have removed the pidfile; the socket says who answers."""
+        """Find the daemon by its socket, if its pidfile was removed."""
         try:
             with control_socket.connect(paths.socket_path(path)) as sock:
                 pid, uid = control_socket.peer(sock)
@@ -129,12 +129,12 @@ class Daemon:
         except control_socket.NotTheirs as error:
             raise Problem(
                 Code.REFUSED,
-                f"there is no pidfile {path}, and uid {error.uid} listens at its socket as "
-                f"pid {error.pid}, which is not their file; nothing was signalled",
+                f"there is no pidfile {path}, and uid {error.uid} listens on its socket as "
+                f"pid {error.pid} but does not own it; nothing was signalled",
             ) from None
         except OSError:
             raise NotRunning(
-                f"not running (there is no pidfile {path}; if the daemon has another one, name it "
+                f"not running (there is no pidfile {path}; if the daemon has another one, give it "
                 "with -P, or its configuration with -C)"
             ) from None
         if pid == 0:
@@ -142,13 +142,13 @@ class Daemon:
         process = processes.Process.open(pid, None)
         if process is None:
             raise NotRunning("not running (it has just ended)")
-        # The number is of whoever began to listen; it may be somebody else's by now.
+        # The PID is that of the process that began to listen; it may have been reused.
         if processes.owner(pid) != uid:
             process.close()
             raise Problem(
                 Code.REFUSED,
-                f"there is no pidfile {path}, and uid {uid} listens at its socket as "
-                f"{processes.describe(pid)}, which is another user's; nothing was signalled",
+                f"there is no pidfile {path}, and uid {uid} listens on its socket as "
+                f"{processes.describe(pid)}, which belongs to another user; nothing was signalled",
             )
         return cls(path, process)
 
@@ -156,16 +156,16 @@ class Daemon:
         """Send a request; returns the answers until the daemon closes the connection.
 
         Args:
-            limit: seconds in which it has to be done.
+            limit: seconds within which it has to be completed.
 
         Raises:
-            NoAnswer: nobody listens, or the request is not taken.
-            Problem: permission is refused.
+            NoAnswer: there is no listener, or it does not accept the request.
+            Problem: permission denied.
         """
         return Answers(self._connect(), request, limit, self._unable)
 
     def _unable(self) -> str:
-        """Why the master cannot answer now, where the kernel knows it."""
+        """Why the master cannot answer now, according to the kernel; "" if unknown."""
         if isinstance(self.process, Elsewhere):
             return ""
         return processes.UNABLE.get(processes.run_state(self.process.pid), "")
@@ -181,7 +181,7 @@ class Daemon:
             raise NoAnswer(f"the control socket cannot be reached: {error.strerror}") from None
 
     def result(self, request: Request) -> Reply:
-        """The final answer of a request that is done; Problem with the reason when it failed."""
+        """The final answer to a request; raises Problem with the reason if the request failed."""
         for answer in self.ask(request):
             if answer.type == "done":
                 return answer
@@ -196,18 +196,18 @@ class Daemon:
         except PermissionError:
             raise Problem(
                 Code.PARTIAL,
-                f"permission to signal {processes.describe(self.process.pid)} is refused; use sudo",
+                f"no permission to signal {processes.describe(self.process.pid)}; use sudo",
             ) from None
 
     def state(self) -> statefile.State | None:
-        """What the state file says now; None if it is not this master's."""
+        """The content of the state file; None if it is not that of this master."""
         owner = processes.owner(self.process.pid)
         with limits.within(limits.FILES, f"the files beside {self.pidfile} cannot be read"):
             known = statefile.load(paths.state_path(self.pidfile), owner)
         return known if known is not None and known.pid == self.process.pid else None
 
     def kill(self) -> None:
-        """SIGKILL the master and every child that the state file names, each one verified."""
+        """SIGKILL the master and all children in the state file, each of them verified."""
         known = self.state()
         owner = processes.owner(self.process.pid)
         self.signal(Signals.SIGKILL)
@@ -237,7 +237,7 @@ def _cannot_read(path: Path, error: OSError) -> Problem:
 def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
     found = os.fstat(fd)
     if stat.S_ISDIR(found.st_mode):
-        raise Problem(Code.REFUSED, f"{path} is a directory; name the pidfile in it: -P {path}/…")
+        raise Problem(Code.REFUSED, f"{path} is a directory; give the pidfile in it: -P {path}/…")
     if not stat.S_ISREG(found.st_mode):
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: it is not a regular file")
     if found.st_nlink > 1:
@@ -245,7 +245,7 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
     try:
         pid = pidfile.read(fd)
     except PidfileError as error:
-        hint = "; a configuration is given with -C" if path.suffix == ".toml" else ""
+        hint = "; use -C for a configuration" if path.suffix == ".toml" else ""
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}{hint}") from None
     try:
         if not pidfile.is_held(path, fd):
@@ -253,11 +253,11 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
     except PermissionError as error:
         raise _cannot_read(paths.lock_path(path), error) from None
     if pid is None:
-        raise Problem(Code.FAILED, f"jobd is just starting with the pidfile {path}; try again")
+        raise Problem(Code.FAILED, f"jobd is starting with the pidfile {path}; try again")
     process = _identified(path, pid, found.st_uid)
     if isinstance(process, processes.Process):
         _check_owner(path, found.st_uid, process)
-    # Had it ended and another started meanwhile, the file would now say something else.
+    # If it has exited and another one has started meanwhile, the file has changed.
     if _now(path) != pid:
         process.close()
         raise Problem(Code.FAILED, f"the daemon of {path} is changing; try again")
@@ -265,15 +265,17 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
 
 
 def _left_behind(path: Path, pid: int | None, found: os.stat_result) -> str:
-    """What is known of the master that has left its pidfile, and of its children."""
+    """What is known about a dead master that left its pidfile, and about its children."""
     known = statefile.load(paths.state_path(path), found.st_uid)
     if known is None or known.pid != pid or known.boot_id not in ("", processes.boot_id()):
         return ""
     keeper = [("keeper", known.keeper)] if known.keeper else []
     workers = [(f"worker.{record.slot}", record) for record in known.workers]
     left = [f"{role} (pid {one.pid})" for role, one in [*workers, *keeper] if _lives(one)]
-    text = f": its master, pid {pid}, has ended without a stop; the next start recovers its jobs"
-    return f"{text}. {', '.join(left)} of it will leave within half a minute" if left else text
+    text = f": its master, pid {pid}, died; the next start recovers its jobs"
+    return (
+        f"{text}. Its children will exit within half a minute: {', '.join(left)}" if left else text
+    )
 
 
 def _lives(record: statefile.ChildRecord) -> bool:
@@ -285,9 +287,9 @@ def _lives(record: statefile.ChildRecord) -> bool:
 
 
 def _check_way(path: Path, daemon: Daemon) -> None:
-    """Who can change the way to the run directory must not lead root to the daemon of another."""
+    """Refuse, as root, a path that another user could redirect to another daemon."""
     if os.geteuid() != 0:
-        return  # other users can do nothing to a daemon that is not theirs
+        return  # other users cannot affect another user's daemon
     try:
         uids, weak = safe_path.masters(path)
     except OSError as error:
@@ -296,16 +298,16 @@ def _check_way(path: Path, daemon: Daemon) -> None:
     own = process.uid if isinstance(process, Elsewhere) else processes.owner(process.pid)
     others = uids - {own}
     if weak or others:
-        why = weak or f"uid {min(others)} can change the way to it"
+        why = weak or f"uid {min(others)} can change the path to it"
         raise Problem(
             Code.REFUSED,
-            f"root does not go by {path}: {why}, and could lead it to another daemon. Nothing was "
-            f"signalled; run jobctl as the user of the daemon, uid {own}",
+            f"root does not use {path}: {why}, and could redirect it to another daemon. Nothing "
+            f"was signalled; run jobctl as the user of the daemon, uid {own}",
         )
 
 
 def _check_owner(path: Path, owner: int, process: processes.Process) -> None:
-    """Who may write to the run directory must not have root signal whatever process they name."""
+    """Refuse, as root, a pidfile with which its owner could make root signal any process."""
     if owner not in (0, processes.owner(process.pid)):
         process.close()
         raise Problem(
@@ -341,7 +343,7 @@ def _identified(path: Path, pid: int, owner: int) -> processes.Process | Elsewhe
         if _answers_elsewhere(path, pid):
             return Elsewhere(path, pid, owner)
     elif _answers_as(path, pid) and (process := processes.Process.open(pid, None)):
-        # The state file may be missing, or an earlier master's where the disk is full.
+        # The state file may be missing, or that of an earlier master if the disk is full.
         return process
     _check_readable(paths.state_path(path))
     raise Problem(
@@ -352,7 +354,7 @@ def _identified(path: Path, pid: int, owner: int) -> processes.Process | Elsewhe
 
 
 def _check_readable(file: Path) -> None:
-    """A state file that may not be read proves nothing, not even that the daemon is a stranger."""
+    """Report an unreadable state file, without which nothing can be verified."""
     try:
         os.close(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
     except PermissionError as error:
@@ -362,13 +364,13 @@ def _check_readable(file: Path) -> None:
 
 
 def _answers_elsewhere(path: Path, pid: int) -> bool:
-    """Whether the master answers that has the number *pid* in a process namespace of its own."""
+    """Whether the master that answers has the PID *pid* in another PID namespace."""
     try:
         with control_socket.connect(paths.socket_path(path)) as sock:
             here = control_socket.peer(sock)[0]
     except OSError:
         return False
-    # The kernel says 0 where the process cannot be seen from here at all.
+    # The kernel reports 0 if the process is not visible from here.
     return here == 0 or processes.innermost_pid(here) == pid != here
 
 

@@ -1,4 +1,4 @@
-"""What jobctl says to the person who waits, on standard error: standard output has the results."""
+"""Progress messages of jobctl on standard error; results are written to standard output."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from jobd.text.printable import paragraph
 
 
 def say(text: str) -> None:
-    """One message."""
+    """Print a message."""
     click.echo(f"jobctl: {paragraph(text)}", err=True)
 
 
 class Progress:
-    """Says what *command* waits for, as often as that changes."""
+    """Prints what *command* is waiting for whenever that changes."""
 
     def __init__(self, command: str) -> None:
         self._command = command
         self._last = ""
 
     def show(self, answer: Reply) -> None:
-        """Take one answer of the master's, of any type."""
+        """Handle an answer of the master, of any type."""
         text = answer.text
         if answer.type != "waiting" or text == self._last:
             return

@@ -1,8 +1,8 @@
-"""The stacks of a daemon whose master does not answer, taken without the help of its Python code.
+"""Stack dumps of a daemon whose master does not answer, taken without running its Python code.
 
-Every process of the daemon has a handler in C that writes its stacks where others can read them:
-the master into the file beside its pidfile, a child into memory that /proc shows. Nothing is
-written or cut off here: jobctl may be root's, and what the files are is the service user's word.
+Every process of the daemon has a C handler that writes its stacks to where others can read them:
+the master to the file beside its pidfile, a child to memory visible in /proc. The files are only
+read here, never truncated: jobctl may run as root, and the service user controls them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from jobd.runtime.process.dumps import MEMORY
 from jobd.runtime.process.signals import RAW_DUMP
 
 _WITHIN = 1.0
-_LOOK_EVERY = 0.04  # s; two looks that find no more mean that the handler has written it all
+_LOOK_EVERY = 0.04  # s; if two checks find the same size, the handler has finished
 _MOST = 1 << 20
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
 class _Patient:
-    """One process: *fd* is where it writes, *before* what was in it, *why* there is nothing."""
+    """A process: *fd* is its dump file, *before* the initial size, *why* the reason for no dump."""
 
     role: str
     pid: int
@@ -43,7 +43,7 @@ class _Patient:
     why: str = ""
 
     def ask(self) -> None:
-        """Have it write, if it can."""
+        """Make it write its stacks, if it can."""
         if self.process is None:
             return
         self.why = self.why or processes.UNABLE.get(processes.run_state(self.process.pid), "")
@@ -53,35 +53,35 @@ class _Patient:
         try:
             self.process.send(RAW_DUMP)
         except PermissionError:
-            self.why = "permission to signal it is refused; use sudo"
+            self.why = "no permission to signal it; use sudo"
 
     def rests(self) -> bool:
-        """Whether it has written, and no more since the last look."""
+        """Whether it has written its stacks, and nothing more since the last check."""
         if self.process is None or self.why:
             return True
         before, self.seen = self.seen, os.fstat(self.fd).st_size
         return self.seen == before != self.before
 
     def report(self) -> str:
-        """Its part of the output."""
+        """Its section of the output."""
         text = ""
         if self.fd >= 0:
             text = os.pread(self.fd, _MOST, self.before).decode(errors="replace").rstrip()
-        why = self.why or "it did not react"
+        why = self.why or "it did not respond"
         return f"{self.title}\n{text if text and not self.why else f'no stacks: {why}'}\n"
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self.fd >= 0:
             os.close(self.fd)
 
 
 def collect(daemon: Daemon, of: list[str]) -> Iterator[str]:
-    """What can be had: a heading, then a part for the master and each child of the state file, or
-    only for those whose role or process id is in *of*.
+    """The available stacks: a heading, then a section for the master and each child in the state
+    file, or only for those whose role or process id is in *of*.
 
     Raises:
-        Problem: the processes are out of reach.
+        Problem: the processes are in another PID namespace.
     """
     if isinstance(daemon.process, Elsewhere):
         raise Problem(
@@ -99,14 +99,14 @@ def collect(daemon: Daemon, of: list[str]) -> Iterator[str]:
     yield (
         f"The master has not answered within {FIRST_ANSWER:g} s: {about}.\n"
         "These are raw dumps, which the processes write without running Python. They do not "
-        "know the jobs.\n"
+        "show the jobs.\n"
     )
     for patient in patients:
         patient.ask()
     give_up = time.monotonic() + _WITHIN
     while time.monotonic() < give_up:
         time.sleep(_LOOK_EVERY)
-        rested = [patient.rests() for patient in patients]  # each one looks
+        rested = [patient.rests() for patient in patients]  # a list: rests() must run for each
         if all(rested):
             break
     for patient in patients:
@@ -148,19 +148,19 @@ def _child(known: State, role: str, record: ChildRecord, owner: int | None) -> _
     if patient.process is None or processes.owner(record.pid) != owner:
         patient.why = "it has ended"
         return patient
-    # The master has it under the number that it knows, also of a child of the zygote.
+    # The master holds the descriptor under this number, also for a child of the zygote.
     path = Path(f"/proc/{known.pid}/fd/{record.dump}")
     nonce = record.identity.rpartition(":")[2]
     try:
         if not str(path.readlink()).startswith(f"/memfd:{MEMORY}{nonce}"):
-            patient.why = "the master has let go of its memory"
+            patient.why = "the master has released its dump memory"
         else:
             patient.fd = os.open(path, _READ)
-            # It may have become another file between the two looks.
+            # It may have become another file between the two calls.
             if os.fstat(patient.fd).st_uid != owner:
-                patient.why = "its memory is not its own"
+                patient.why = "its dump memory belongs to another user"
     except PermissionError:
-        patient.why = "permission to read its memory is refused; use sudo"
+        patient.why = "no permission to read its dump memory; use sudo"
     except OSError as error:
         patient.why = f"cannot read {path}: {error.strerror}"
     return patient

@@ -1,7 +1,7 @@
-"""``jobctl stop``: asks the master, and where that does not answer, signals it.
+"""``jobctl stop``: sends a request to the master, and signals if it does not answer.
 
-It always ends: a healthy master says every few seconds what it waits for, and one that does not is
-no longer relied upon.
+It always terminates: a healthy master reports every few seconds what it is waiting for; one that
+does not is treated as hanging.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from jobctl.daemon.pidfile import Daemon
 from jobctl.daemon.progress import Progress
 from jobd.master.control import messages
 
-_BEYOND = 60.0  # s beyond the timeout, in which a daemon has stopped or will not
-_UNHEARD = 600.0  # s that the timeout of a master that says nothing may take
+_BEYOND = 60.0  # s after the timeout, within which the daemon stops, or never will
+_UNHEARD = 600.0  # s, limit for the timeout of a master that does not respond
 _AFTER_QUIT = 15.0
 _MARGIN = 5.0
 
 
 class Stop:
-    """One stop.
+    """A stop of a daemon.
 
     Args:
-        timeout: seconds that jobs may run on; None for what the daemon's settings say.
-        kill: whether a daemon that does not stop is to be killed.
+        timeout: seconds for running jobs to finish; None for the daemon's own setting.
+        kill: whether to kill a daemon that does not stop.
 
     Attributes:
-        returned: how many jobs the daemon says to have given back.
+        returned: number of jobs that the daemon reports as returned to their queues.
     """
 
     def __init__(self, daemon: Daemon, timeout: float | None, *, kill: bool) -> None:
@@ -38,10 +38,10 @@ class Stop:
         self._kill = kill
 
     def run(self) -> tuple[Code, str]:
-        """Returns when the daemon has gone: the exit code, and what there is to say about it.
+        """Stop the daemon and wait until it has exited; returns the exit code and a message.
 
         Raises:
-            Problem: it has not.
+            Problem: it has not stopped.
         """
         try:
             last = self._ask()
@@ -56,11 +56,11 @@ class Stop:
         return self._insist()
 
     def _ask(self) -> Reply | None:
-        """What the master says last; None if it has been interrupted.
+        """The last answer of the master; None if it was interrupted.
 
         Raises:
-            NoAnswer, Silence: it does not say.
-            Problem: it refuses.
+            NoAnswer, Silence: the master does not respond.
+            Problem: the master refuses.
         """
         answers = self._daemon.ask(messages.Stop(self._timeout), limit=LONGEST)
         progress = Progress("stop")
@@ -82,10 +82,10 @@ class Stop:
         return last
 
     def _signal(self) -> None:
-        """A mute master still gets the signal; a stopped one would not take it.
+        """Signal a master that does not respond; SIGCONT resumes a stopped one.
 
         Raises:
-            Problem: its jobs may have so much time that it would be wrong to do more.
+            Problem: its timeout is so long that it must not be forced yet.
         """
         daemon = self._daemon
         daemon.signal(Signals.SIGTERM)
@@ -96,8 +96,8 @@ class Stop:
         if not daemon.process.wait(min(timeout, _UNHEARD) + _BEYOND) and timeout > _UNHEARD:
             raise Problem(
                 Code.TIMED_OUT,
-                f"pid {daemon.process.pid} has got SIGTERM and does not say what it waits for; its "
-                f"jobs may have {timeout:g} s. --timeout gives them less",
+                f"pid {daemon.process.pid} was sent SIGTERM but does not report what it is waiting "
+                f"for; its jobs may take {timeout:g} s. Use --timeout to shorten that",
             )
 
     def _insist(self) -> tuple[Code, str]:
@@ -108,8 +108,8 @@ class Stop:
         if not self._kill:
             raise Problem(
                 Code.TIMED_OUT,
-                f"pid {daemon.process.pid} has not stopped; --kill would kill it, and the next "
-                "start would recover its jobs",
+                f"pid {daemon.process.pid} has not stopped; use --kill to kill it; the next start "
+                "will recover its jobs",
             )
         daemon.kill()
         return Code.PARTIAL, "it did not stop and was killed; the next start recovers its jobs"

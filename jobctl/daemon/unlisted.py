@@ -1,8 +1,8 @@
-"""A daemon without a pidfile, or one whose files were removed: jobctl can neither prove nor ask it,
-but it must not say that there is none.
+"""Detection of daemons without a pidfile, or whose files were removed: jobctl can neither verify
+nor query them, but must not report that no daemon is running.
 
-The title of a master tells. Anyone may give a process any title, so only those count that belong to
-us, to root, or to the user whom the configuration names; and nothing is signalled.
+They are recognized by the title of the master. Any process can have any title, so only those of the
+current user, of root, and of the user in the configuration are considered; nothing is signalled.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _TITLE = "jobd master"
 
 
 def refuse(path: Path, file: str | None, environment: Mapping[str, str]) -> None:
-    """Return if no daemon runs that has, or had, the pidfile *path* or none at all.
+    """Raise if a daemon is running that has no pidfile, or had the pidfile *path*.
 
     Args:
-        file: the configuration that it would have.
+        file: the configuration that the daemon would have.
 
     Raises:
-        Problem: one does.
+        Problem: there is such a daemon.
     """
     here = place(file)
     if not here:
@@ -44,8 +44,8 @@ def refuse(path: Path, file: str | None, environment: Mapping[str, str]) -> None
             continue
         raise Problem(
             Code.FAILED,
-            f"{processes.describe(pid)} {why}, so jobctl cannot reach it. Signals can: kill -TERM "
-            f"{pid} stops it. Start it with --pidfile, in a directory that stays",
+            f"{processes.describe(pid)} {why}, so jobctl cannot reach it; kill -TERM {pid} stops "
+            "it. Start it with --pidfile, in a directory that is not cleaned up",
         )
 
 
@@ -55,12 +55,12 @@ def _users(file: str | None, environment: Mapping[str, str]) -> set[int]:
         user = read(file, environment, {}).config.user
         users.add(int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid)
     except (ConfigError, KeyError):
-        pass  # it names no one who has an account here
+        pass  # the user has no account here
     return users
 
 
 def _masters(users: set[int]) -> Iterator[tuple[int, str]]:
-    """Process id and title of what calls itself a master and belongs to one of *users*."""
+    """PID and title of processes that have the title of a master and belong to one of *users*."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
@@ -69,11 +69,11 @@ def _masters(users: set[int]) -> Iterator[tuple[int, str]]:
             if title.startswith(_TITLE) and entry.stat().st_uid in users:
                 yield int(entry.name), title
         except OSError:
-            continue  # it has ended, or is not for us to see
+            continue  # it has exited, or is not accessible
 
 
 def _has_lost(pid: int, lock: Path) -> bool:
-    """Whether the process holds the file of the lock, which has no name any more."""
+    """Whether the process holds the lock file, which was deleted."""
     try:
         held = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:

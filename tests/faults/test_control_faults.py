@@ -257,6 +257,6 @@ def test_38_root_does_not_go_where_others_could_lead_it(
             env=environment(),
         )
         assert (done.returncode, done.stdout) == (6, ""), done.stderr
-        assert f"uid {NOBODY} can change the way to it" in done.stderr
+        assert f"uid {NOBODY} can change the path to it" in done.stderr
     assert running.state()["state"] == "running"
     assert running.jobctl("status").returncode == 0

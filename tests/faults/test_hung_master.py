@@ -107,7 +107,7 @@ def test_06_a_stopped_master_is_quiet_as_soon_as_it_goes_on(
         running.socket.unlink()
     done = running.jobctl("quiet")
     assert done.returncode == 4
-    assert "a signal was sent, but whether it is quiet is not known" in done.stderr
+    assert "a signal was sent, but it is unknown whether it is quiet" in done.stderr
     running.signal(signal.SIGCONT)
     running.wait(lambda: running.state()["state"] == "quiet", 10, "it is quiet")
 
@@ -120,7 +120,7 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
     assert (done.returncode, done.stdout) == (5, ""), "there is no signal for it"
     assert done.stderr == (
         "jobctl: the master does not answer: it is stopped (SIGSTOP or a terminal); "
-        "SIGCONT resumes it; jobctl threads shows what it does\n"
+        "SIGCONT resumes it; jobctl threads shows what it is doing\n"
     )
     running.signal(signal.SIGCONT)
     running.wait_for_log('"state":"quieting"(.*\n)*.*"state":"running","before":"quiet')

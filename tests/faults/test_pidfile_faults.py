@@ -331,7 +331,7 @@ def test_12_a_socket_in_place_of_a_pidfile_has_nobody_elses_process_signalled(
         assert victim.poll() is None, "root's own process has got the signal"
         victim.kill()
     assert done.returncode == 6
-    assert f"uid {NOBODY} listens at its socket as pid {victim.pid}" in done.stderr
+    assert f"uid {NOBODY} listens on its socket as pid {victim.pid}" in done.stderr
 
 
 # -- 13: no place for it -----------------------------------------------------------------------

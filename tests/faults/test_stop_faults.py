@@ -240,9 +240,7 @@ def test_39_a_stop_goes_on_when_whoever_asked_for_it_has_left(
     asking.send_signal(signal.SIGINT)
     said, told = asking.communicate(timeout=10)
     assert (asking.returncode, said) == (130, "")
-    assert told.splitlines()[-1] == (
-        "jobctl: interrupted; what the daemon has been asked for goes on"
-    )
+    assert told.splitlines()[-1] == ("jobctl: interrupted; the daemon continues with the request")
     assert running.alive()
     assert running.wait_ended() == 0
     assert redis.get("stat:processed") == b"1"

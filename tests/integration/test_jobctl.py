@@ -106,7 +106,7 @@ def test_stop_returns_when_the_daemon_has_gone(daemon: StartDaemon) -> None:
     running = daemon(APP, "-t", "60")
     push(running, "nap", 60)
     done = running.jobctl("stop", "--timeout", "0.2")
-    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job went back to Redis\n")
+    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job returned to Redis\n")
     assert running.wait_ended(2) == 0
 
 
@@ -128,7 +128,7 @@ def test_stop_counts_what_had_to_be_recovered_as_well(daemon: StartDaemon) -> No
     # The keeper returns the job of this one, the other returns its own at the deadline.
     os.kill(running.workers()[0], signal.SIGKILL)
     shown, _ = stopping.communicate(timeout=20)
-    assert (stopping.returncode, shown) == (0, "stopped; 2 unfinished jobs went back to Redis\n")
+    assert (stopping.returncode, shown) == (0, "stopped; 2 unfinished jobs returned to Redis\n")
 
 
 def test_stop_of_an_idle_daemon_has_no_jobs_to_tell_of(daemon: StartDaemon) -> None:
@@ -279,10 +279,10 @@ def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
     running.signal(signal.SIGKILL)
     running.wait_ended()
     done = running.jobctl("status")
-    said = f"(stale pidfile {running.pidfile}: its master, pid {running.pid}, has ended without a "
-    said += "stop; the next start recovers its jobs"
+    said = f"(stale pidfile {running.pidfile}: its master, pid {running.pid}, died; the "
+    said += "next start recovers its jobs"
     assert (done.returncode, said in done.stderr) == (3, True), done.stderr
-    assert f". worker.0 (pid {worker}) of it will leave within half a minute)" in done.stderr
+    assert f". Its children will exit within half a minute: worker.0 (pid {worker}))" in done.stderr
     running.wait(lambda: processes.start_ticks(worker) is None, 30, "the worker has left")
     done = running.jobctl("status")
     assert f"{said})" in done.stderr
@@ -367,7 +367,7 @@ def test_a_mistake_in_the_configuration_does_not_take_jobctl_away(daemon: StartD
     configuration.write_text(f'pidfil = "{running.pidfile}"\nworkers = = 2\n')
     done = without_flags("stop")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "its line 1 leaves open which pidfile it means" in done.stderr
+    assert "the pidfile in line 1 is unclear" in done.stderr
     assert running.alive()
     configuration.write_text(f'pidfile = "{running.pidfile}"\nworkers = = 2\n')
     assert without_flags("status").returncode == 0
@@ -375,7 +375,7 @@ def test_a_mistake_in_the_configuration_does_not_take_jobctl_away(daemon: StartD
     assert (done.returncode, done.stdout) == (0, "stopped\n")
     (line,) = done.stderr.splitlines()
     assert line.startswith("jobctl: jobd.toml is not TOML: ")
-    assert f"; going by the pidfile {running.pidfile} all the same" in line
+    assert f"; using the pidfile {running.pidfile} nevertheless" in line
     assert running.wait_ended() == 0
     assert other.alive()
 
@@ -410,7 +410,7 @@ def test_retire_refuses_what_is_no_worker(daemon: StartDaemon) -> None:
     assert f"{worker} is the process id of worker.0: give worker.0" in done.stderr
     done = running.jobctl("retire", "keeper")
     assert done.returncode == 2
-    assert "keeper is not a worker: give one as jobctl status names it" in done.stderr
+    assert "keeper is not a worker; give a name shown by jobctl status" in done.stderr
     assert running.jobctl("quiet").returncode == 0
     done = running.jobctl("retire", "0")
     assert (done.returncode, done.stderr) == (
@@ -434,7 +434,7 @@ def test_threads_of_some_processes_only(daemon: StartDaemon) -> None:
     done = running.jobctl("threads", "worker.7")
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no process worker.7; there are master, keeper, worker.0" in done.stderr
-    assert running.jobctl("threads", "--busy").stdout == "no job runs\n"
+    assert running.jobctl("threads", "--busy").stdout == "no jobs are running\n"
 
 
 def test_threads_that_are_busy_with_their_arguments(daemon: StartDaemon) -> None:
@@ -457,7 +457,7 @@ def test_stop_says_what_it_waits_for(daemon: StartDaemon) -> None:
     push(running, "nap", 60)
     (worker,) = running.workers()
     done = running.jobctl("stop", "--timeout", "3")
-    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job went back to Redis\n")
+    assert (done.returncode, done.stdout) == (0, "stopped; 1 unfinished job returned to Redis\n")
     first = done.stderr.splitlines()[0]
     assert re.fullmatch(
         rf"jobctl: stop: waiting for worker\.0 \(pid {worker}\), which runs app\.nap "
@@ -473,9 +473,9 @@ def test_what_is_no_pidfile_is_named_for_what_it_is(daemon: StartDaemon) -> None
     running = daemon(APP)
     (running.directory / "jobd.toml").write_text("workers = 1\n")
     for name, text in {
-        "": "is a directory; name the pidfile in it",
+        "": "is a directory; give the pidfile in it",
         "jobd.sock": "is a socket, not a pidfile",
-        "jobd.toml": "it does not hold a process id; a configuration is given with -C",
+        "jobd.toml": "it does not hold a process id; use -C for a configuration",
     }.items():
         done = jobctl(running.directory / name, "status")
         assert (done.returncode, text in done.stderr) == (6, True), done.stderr

@@ -295,7 +295,7 @@ def test_a_reload_of_a_quiet_daemon_follows_its_resume(
     running.signal(signal.SIGHUP)
     running.wait_for_log('"event":"reload_postponed".*the resume')
     shown = running.jobctl("status").stdout
-    assert "a reload was asked for; it begins at the resume" in shown
+    assert "a reload was requested; it will begin on resume" in shown
     assert (running.workers(), running.keeper()) == (old, keeper)
     assert running.jobctl("resume").returncode == 0
     running.wait_for_log("generation 2 is complete")
@@ -315,10 +315,10 @@ def test_jobctl_does_not_wait_for_the_resume(idle_daemon: Daemon) -> None:
     running.jobctl("quiet")
     done = running.jobctl("reload")
     assert done.returncode == 0
-    assert "replaces its workers at the resume" in done.stdout
+    assert "replace its workers on resume" in done.stdout
     done = running.jobctl("reload", "--wait", timeout=10)
     assert done.returncode == 4
-    assert "replaces its workers at the resume" in done.stderr
+    assert "replace its workers on resume" in done.stderr
     running.jobctl("resume")
     running.wait_for_log("generation 2 is complete")
     assert running.jobctl("quiet").returncode == running.jobctl("resume").returncode == 0

@@ -62,7 +62,8 @@ def test_more_and_fewer_workers(
     done = running.jobctl("scale", "1")
     assert done.returncode == 0
     assert done.stdout == "3 -> 1 workers\n" + "".join(
-        f"worker.{slot}, pid {by_slot[slot]}, leaves when its jobs have ended\n" for slot in (1, 2)
+        f"worker.{slot}, pid {by_slot[slot]}, will exit when its jobs have ended\n"
+        for slot in (1, 2)
     )
     running.wait(processed(redis, 3), 10, "the jobs end")
     running.wait(lambda: running.workers() == [first], 10, "the first alone stays")

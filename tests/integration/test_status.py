@@ -138,7 +138,7 @@ def test_a_place_without_a_process_is_shown_as_one(
     running.wait(lambda: answer(running)["empty"] == ["worker.0"], 5, "the pause is over")
     rows = running.jobctl("status").stdout.splitlines()[-3:]
     assert [row.split()[0] for row in rows] == ["worker.0", "worker.1", "keeper"]
-    assert re.fullmatch(r"worker\.0 +none +to be started at the resume", rows[0].rstrip())
+    assert re.fullmatch(r"worker\.0 +none +to be started on resume", rows[0].rstrip())
     assert running.jobctl("resume").returncode == 0
     running.wait(lambda: len(running.workers()) == 2, 10, "it is replaced")
     assert answer(running)["empty"] == []
@@ -185,7 +185,7 @@ def test_a_reload_without_redis_says_what_it_waits_for_and_has_a_limit(
     what = r"the new worker\.0 \(pid \d+\) to get ready"
     assert re.match(rf"jobctl: reload: waiting for {what}, which is waiting for Redis: ", waiting)
     assert re.match(
-        rf"jobctl: reload: not done within 4 s; it goes on, and waits for {what}", gave_up
+        rf"jobctl: reload: not done within 4 s; it continues, and is waiting for {what}", gave_up
     )
     assert answer(here)["state"] == "reloading"
     own_server.start()

@@ -63,7 +63,7 @@ def test_a_mistake_elsewhere_is_told_of(
     found, (warning,) = find(mistake + text, **variables)
     assert found == Path(path)
     assert warning.startswith("jobd.toml")
-    assert warning.endswith(f"going by the pidfile {path} all the same (-P names another)")
+    assert warning.endswith(f"using the pidfile {path} nevertheless (-P sets another)")
 
 
 def test_without_a_directory_a_relative_path_is_one_from_here(tmp_path: Path) -> None:
@@ -94,13 +94,15 @@ def test_without_a_directory_a_relative_path_is_one_from_here(tmp_path: Path) ->
     ],
 )
 def test_nothing_is_guessed(mistake: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=r"which (pidfile|directory) it means|which pidfile is"):
+    with pytest.raises(
+        ConfigError, match=r"the (pidfile|directory) in line|so the pidfile is unknown"
+    ):
         find(mistake + text)
 
 
 def test_a_mark_that_no_editor_shows_hides_no_pidfile() -> None:
     # It is a mistake in itself, and hid the line that follows it: that of another daemon was taken.
-    with pytest.raises(ConfigError, match=r"not TOML.* line 1 leaves open which pidfile it means"):
+    with pytest.raises(ConfigError, match=r"not TOML.* the pidfile in line 1 is unclear"):
         find('\ufeffpidfile = "/run/a.pid"\n')
 
 
@@ -108,7 +110,7 @@ def test_a_mark_that_no_editor_shows_hides_no_pidfile() -> None:
 def test_what_cannot_be_read_may_name_any_pidfile(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "shop.toml").write_bytes(content)
-    with pytest.raises(ConfigError, match="it is not known which pidfile it names"):
+    with pytest.raises(ConfigError, match="so the pidfile is unknown"):
         pidfile(None, "shop.toml", {}, pytest.fail)
 
 

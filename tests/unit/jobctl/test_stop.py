@@ -119,7 +119,7 @@ def test_jobs_that_may_have_longer_are_not_cut_short_because_the_master_is_mute(
 ) -> None:
     listener = listening(Signals.SIGQUIT)
     listener.timeout = 3600.0
-    with pytest.raises(Problem, match="its jobs may have 3600 s"):
+    with pytest.raises(Problem, match="its jobs may take 3600 s"):
         listener.stop()
     assert listener.signals == ["SIGTERM", "SIGCONT"]
     assert max(listener.waited) == 660, "nor is it waited for all of that time"
@@ -164,7 +164,9 @@ def test_a_reload_that_is_taken_and_never_told_of_again_is_a_sentence(
 ) -> None:
     listener = listening()
     listener.says(type="accepted")
-    with pytest.raises(Silence, match="has taken it, and has not said within 0 s") as raised:
+    with pytest.raises(
+        Silence, match="has accepted it, but has not reported a result within 0 s"
+    ) as raised:
         list(listener.ask(messages.Reload(), limit=86400.0))
     assert not raised.value.over
 
@@ -175,6 +177,8 @@ def test_a_limit_of_ones_own_ends_it_with_what_it_waited_for(
     listener = listening()
     listener.says(type="accepted")
     listener.says(type="waiting", text="the new worker.0 (pid 5) to get ready", seconds=0.0)
-    with pytest.raises(Silence, match=r"it goes on, and waits for the new worker\.0") as raised:
+    with pytest.raises(
+        Silence, match=r"it continues, and is waiting for the new worker\.0"
+    ) as raised:
         list(listener.ask(messages.Reload(), limit=0.1))
     assert (raised.value.code, raised.value.over) == (Code.TIMED_OUT, True)
