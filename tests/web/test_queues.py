@@ -9,6 +9,7 @@ import pytest
 
 from jobd.api import Api
 from jobd.web import Role
+from jobd.web.pages import queue as queue_page
 from jobd.web.shared.queue_rates import FORGOTTEN, Flows
 from tests.api.conftest import HOSTILE, job, push, waiting
 from tests.web.site import TOKEN, Site, as_role
@@ -78,15 +79,15 @@ def test_a_pause_tells_who_does_not_obey_it(site: Site, api: Api) -> None:
 
 def test_what_is_pushed_into_an_empty_queue(site: Site, api: Api) -> None:
     process(api, ONE)
-    assert "taken by a worker at once" in site.get("/queue", name="mail").text
+    assert "taken as soon as they are pushed" in site.get("/queue", name="mail").text
     api.queue("mail").pause()
     site = as_role(api, Role.ADMIN)
     paused = site.get("/queue", name="mail").text
-    assert "waits here until the queue is resumed" in paused
-    assert "at once" not in paused
+    assert "wait here until the queue is resumed" in paused
+    assert "as soon as" not in paused
     process(api, TWO, info={"implementation": None})
     site = as_role(api, Role.ADMIN)
-    assert "taken by a worker at once" in site.get("/queue", name="mail").text
+    assert "taken as soon as they are pushed" in site.get("/queue", name="mail").text
 
 
 def test_a_queue_that_is_paused_before_its_first_job(site: Site, api: Api) -> None:
@@ -270,3 +271,49 @@ def test_each_job_has_its_place(site: Site, api: Api) -> None:
     page = site.get("/queue", name="default", q="tag:rare")
     assert " 1,201 " in page.text
     assert page.links["rare"] == "/queue?name=default&q=tag%3A%22rare%22"
+
+
+def test_moving_all_jobs(site: Site, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step by step, in their order, as one action in the audit log."""
+    monkeypatch.setattr(queue_page, "STEP", 0.0)
+    push(api, "default", *(job(n) for n in range(450)))
+    process(api, ONE)
+    page = site.get("/queue", name="default")
+    asked = site.press(page, "Move all 450", ("target", "low"))
+    assert "Move all 450 jobs of queue default to queue low?" in asked.text
+    assert "No process takes jobs from that queue." in asked.text
+    assert api.queue("default").size == 450, "nothing is done before the answer"
+    step = site.press(asked, "Move 450 jobs")
+    while step.has_button("Continue"):
+        assert "Moving jobs to queue low" in step.text
+        push(api, "default", job(1000))  # what comes meanwhile is not moved
+        step = site.press(step, "Continue")
+    assert "Moved 450 jobs to queue low." in step.text
+    moved = [json.loads(raw)["args"][0] for raw in waiting(api, "low")]
+    assert moved == list(range(450))
+    assert {json.loads(raw)["args"][0] for raw in waiting(api)} == {1000}
+    (entry,) = api.audit.page(10)
+    assert (entry.action, entry.target, entry.jobs) == ("move to low", "queue:default", 450)
+
+
+@pytest.mark.parametrize("target", ["", "default", "not a name"])
+def test_all_jobs_go_only_to_another_queue(target: str, site: Site, api: Api) -> None:
+    push(api, "default", job(1))
+    page = site.get("/queue", name="default")
+    assert site.press(page, "Move all 1", ("target", target)).status == 400
+    assert "Move all" not in as_role(api, Role.VIEWER).get("/queue", name="default").text
+
+
+def test_a_queue_that_no_process_serves_says_so(site: Site, api: Api) -> None:
+    push(api, "mail", job(1))
+    push(api, "lonely", job(2))
+    process(api, ONE)
+    process(api, TWO, quiet="true", info={"capsules": {"a": {"weights": {"lonely": 1}}}})
+    for path in ("/", "/queues"):
+        text = site.get(path).text
+        assert "lonely not served" in text
+        assert text.count("not served") == 1, "mail is served"
+    page = site.get("/queue", name="lonely")
+    assert "No process takes jobs from this queue. Start one with -q lonely" in page.text
+    assert "not served" not in site.get("/queue", name="mail").text
+    assert "until a process serves this queue" in site.get("/queue", name="new").text

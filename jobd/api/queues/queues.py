@@ -17,6 +17,7 @@ from jobd.api.queues.scan import QueueScan, QueueSweep
 from jobd.api.reading import BATCH, STEP, STEP_BYTES, Page, check_bounds, members, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.search.glob import sought
+from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import ArgumentError
 from jobd.store import scripts
@@ -243,11 +244,23 @@ class Queue:
 
         return act_on_queued(self._api, self.name, _jobs(jobs), call)
 
-    def move_all(self, target: str) -> int:
+    def move_all(
+        self,
+        target: str,
+        *,
+        most: int | None = None,
+        seconds: float | None = None,
+        ref: str | None = None,
+    ) -> int:
         """Move all jobs that are here now behind the others in queue *target*, in their order.
 
         Cost: a script for each 100 jobs, each O(100). After a crash in between every job is in one
         of the two queues, and calling it again goes on.
+
+        Args:
+            most: jobs that are moved at most.
+            seconds: for which it goes on at most; None for as long as it takes.
+            ref: of an action that this call continues (:attr:`~jobd.api.session.Session.last_ref`).
 
         Returns:
             How many were moved.
@@ -256,10 +269,11 @@ class Queue:
             ArgumentError: as for :meth:`move`.
         """
         to = self._target(target)
-        action = self._action(f"move to {target}")
+        action = self._action(f"move to {target}", ref)
         keys = [self._key, to._key, self._api.keys.queues]
         # Not more than there are now: clients may push as fast as this moves.
-        total, left = 0, self.size
+        total, left, end = 0, self.size, end_of(seconds)
+        left = left if most is None else min(left, most)
         while left > 0:
             _, raws = portion(self._api.redis, self._key, "tail", 0, min(left, BATCH))
             if not raws:
@@ -267,11 +281,21 @@ class Queue:
             pairs = [word for raw in raws for word in (raw, with_queue(raw, target))]
             total += action.call(scripts.MOVE_ALL, keys, [target, *pairs])
             left -= len(raws)
+            if time.monotonic() >= end:
+                break
         return total
 
+    def check_target(self, target: str) -> None:
+        """Check that jobs can be moved from here to queue *target*.
+
+        Raises:
+            ArgumentError: it is no name of a queue, or is this one.
+        """
+        if check_queue(target) == self.name:
+            raise ArgumentError(f"the jobs of queue {target!r} are in queue {target!r} already")
+
     def _target(self, name: str) -> Queue:
-        if check_queue(name) == self.name:
-            raise ArgumentError(f"the jobs of queue {name!r} are in queue {name!r} already")
+        self.check_target(name)
         return Queue(name, self._api)
 
     def clear(self) -> int:
@@ -287,8 +311,8 @@ class Queue:
         )
         return cleared
 
-    def _action(self, name: str) -> Change:
-        return Change(self._api, name, f"queue:{self.name}")
+    def _action(self, name: str, ref: str | None = None) -> Change:
+        return Change(self._api, name, f"queue:{self.name}", ref)
 
 
 def _jobs(jobs: Iterable[JobRecord | bytes]) -> list[Job]:

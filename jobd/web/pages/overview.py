@@ -47,6 +47,7 @@ def overview(request: Request) -> Response:
         oldest=max((queue.latency for queue in queues), default=0.0),
         waiting=sum(queue.size for queue in queues),
         known=state.known_queues(),
+        served=state.served(),
         filled=sum(queue.size > 0 for queue in queues),
         slow=SLOW,
         info=info,

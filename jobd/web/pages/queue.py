@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import JobRecord
-from jobd.api.actions import NOTHING, QUEUED_ACTIONS, Given
+from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS, Given
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.text.translatable import Text
 from jobd.web.access import session
@@ -21,8 +21,8 @@ from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.shared.queue_rates import Rates
 from jobd.web.shared.state import SHARED
 from jobd.web.views import lists, rows
-from jobd.web.views.confirm import Question, ask, is_permanent
-from jobd.web.views.lists import Part
+from jobd.web.views.confirm import REF, STEP, Question, ask, go_on, is_permanent
+from jobd.web.views.lists import Part, number_of
 from jobd.web.views.present import clip, number
 from jobd.web.views.render import render
 from jobd.web.views.search import FIELDS, parse
@@ -62,6 +62,7 @@ def queue(request: Request) -> Response:
         summary=summary,
         not_obeyed=not_obeyed(others) if others else None,
         rates=rates(state).get(name, Rates()),
+        served=state.served(),
         others=[one.name for one in known if one.name != name][:200],
         page=page,
         finds=finds,
@@ -116,6 +117,69 @@ def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) 
     return _done(request, form, _with_gone(text, chosen - moved))
 
 
+def move_all(request: Request) -> Response:
+    """Move all jobs to another queue; one step."""
+    form, action = form_of(request), QUEUE_ACTIONS["move"]
+    require(request, action.role)
+    name, target = str(form.get("name", "")), str(form.get("target", "")).strip()
+    if not name:
+        raise Refusal(Text("which queue? The form does not say it."))
+    api = acting(request)
+    jobs = api.queue(name)
+    jobs.check_target(target)
+    size, moved = number_of(form.get("size")) or jobs.size, number_of(form.get("changed"))
+    if not form.get("sure"):
+        question = Question(
+            heading=Text.counted(
+                "Move %(count)s job of queue %(queue)s to queue %(target)s?",
+                "Move all %(count)s jobs of queue %(queue)s to queue %(target)s?",
+                size,
+                queue=clip(name, 60),
+                target=clip(target, 60),
+            ),
+            text=_unserved(request, target, action.effect),
+            action=url(request, "queue_move_all"),
+            fields=[("name", name), ("target", target), ("size", size), *_kept(form)],
+            button=Text.counted("Move %(count)s job", "Move %(count)s jobs", size),
+            back=_back(request, form),
+            danger=False,
+        )
+        return ask(request, question, here="queues")
+    given = str(form.get("ref", ""))
+    ref = given if REF.fullmatch(given) else None
+    step = jobs.move_all(target, most=max(0, size - moved), seconds=STEP, ref=ref)
+    moved += step
+    if step and moved < size and jobs.size:
+        state_of(request).changed()
+        kept = [("name", name), ("target", target), ("sure", "1"), ("ref", api.last_ref)]
+        return go_on(
+            request,
+            Text("Moving jobs to queue %(queue)s", queue=clip(target, 60)),
+            action=url(request, "queue_move_all"),
+            fields=[*kept, ("changed", moved), ("size", size), *_kept(form)],
+            scanned=moved,
+            size=size,
+            changed=moved,
+            back=_back(request, form),
+            here="queues",
+        )
+    text = Text.counted(
+        "Moved %(count)s job to queue %(queue)s.",
+        "Moved %(count)s jobs to queue %(queue)s.",
+        moved,
+        queue=clip(target),
+    )
+    return _done(request, form, text)
+
+
+def _unserved(request: Request, target: str, text: Text) -> Text:
+    """*text*, and a warning where no process would run what is moved."""
+    served = state_of(request).served()
+    if served is None or target in served:
+        return text
+    return Text("%(text)s No process takes jobs from that queue.", text=text)
+
+
 def _ask(request: Request, form: FormData, keys: list[str], jobs: list[JobRecord]) -> Response:
     name = str(form.get("name", ""))
     kept = [("action", "delete"), ("name", name), *(("key", key) for key in keys)]
@@ -163,4 +227,5 @@ def _back(request: Request, form: FormData) -> str:
 routes = [
     Route("/queue", queue, name="queue"),
     Route("/queue/act", act, methods=["POST"], name="queue_act"),
+    Route("/queue/move-all", move_all, methods=["POST"], name="queue_move_all"),
 ]

@@ -73,6 +73,7 @@ def queues(request: Request) -> Response:
         orders=list(ORDERS),
         rates=rates(state),
         unknown=Rates(),
+        served=state.served(),
         total=sum(queue.size for queue in found),
         known=known,
         looked_at=len(found),

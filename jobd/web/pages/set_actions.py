@@ -3,7 +3,6 @@ all that match a search, step by step."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +22,12 @@ from jobd.web.http_errors import Refusal, said_by
 from jobd.web.job_address import set_named
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import lists, rows
-from jobd.web.views.confirm import STEP, Question, ask, go_on, is_permanent
+from jobd.web.views.confirm import REF, STEP, Question, ask, go_on, is_permanent
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip, jobs, number
 from jobd.web.views.search import Search, parse
 from jobd.web.views.times import when_of
 
-_REF = re.compile(r"[0-9a-f]{1,16}-[0-9a-f]{8}")
 _COUNTING = 0.12
 """Seconds for which the page that asks may count."""
 
@@ -146,7 +144,7 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
         pattern=search.match,
         when=_given(action, form).when,
         cursor=part.cursor,
-        ref=given if _REF.fullmatch(given) else None,
+        ref=given if REF.fullmatch(given) else None,
     )
     size = lists.number_of(form.get("size")) or found.size
     sweep.run(STEP)

@@ -148,6 +148,20 @@ class State:
             lambda: self.api.processes.all(MOST_LOOKED_AT),
         )
 
+    def served(self) -> frozenset[str] | None:
+        """The queues from which some process takes jobs; None if there are more processes than
+        are looked at."""
+        processes = self.processes()
+        if len(processes) >= MOST_LOOKED_AT:
+            return None
+        return self.snapshots.get(
+            "served",
+            SHARED,
+            lambda: frozenset(
+                name for process in processes if not process.stopping for name in process.queues
+            ),
+        )
+
     def classes(self, hours: int) -> list[JobMetrics]:
         """What each class did in so many hours, those that took most time first; some seconds old.
 

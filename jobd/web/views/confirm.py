@@ -6,6 +6,7 @@ action is remembered between two requests.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from jobd.text.translatable import Text
 from jobd.web.request import state_of
 from jobd.web.views.render import render
 from jobd.web.views.rows import Row
+
+REF = re.compile(r"[0-9a-f]{1,16}-[0-9a-f]{8}")
+"""The id of an action that goes on."""
 
 STEP = 0.8
 """Seconds for which one request of a long action works."""
