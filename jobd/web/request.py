@@ -69,7 +69,9 @@ def body_of(request: Request) -> bytes:
 
 def url(request: Request, name: str, /, **query: object) -> str:
     """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
-    in *query* is left out."""
+    in *query* is left out, and a list is there once for each of its members."""
     paths: Mapping[str, str] = request.scope["jobd.paths"]
-    given = {key: value for key, value in query.items() if value not in (None, "")}
-    return prefix(request.scope) + paths[name] + (f"?{urlencode(given)}" if given else "")
+    given = {key: value for key, value in query.items() if value not in (None, "", [])}
+    return (
+        prefix(request.scope) + paths[name] + (f"?{urlencode(given, doseq=True)}" if given else "")
+    )

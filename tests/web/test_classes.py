@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis as redis_py
+import time_machine
 from starlette.testclient import TestClient
 
 from jobd.api import Api
@@ -58,6 +62,63 @@ def test_a_search_leaves_the_others_out(client: TestClient, redis: redis_py.Redi
     assert "shop.mail" in text
     assert "shop.image" not in text
     assert "No such class" in client.get("/classes", params={"class": "nobody"}).text
+
+
+def chart(client: TestClient, ident: str, path: str, **query: Any) -> dict[str, Any]:
+    page = Page(client.get(path, params=query))
+    (drawn,) = (given["data-chart"] for _, given in page.tags if given.get("id") == ident)
+    found: dict[str, Any] = json.loads(drawn)
+    return found
+
+
+def test_the_classes_of_the_chart_can_be_chosen(client: TestClient, redis: redis_py.Redis) -> None:
+    for number in range(9):
+        ran(redis, f"shop.job{number}", 9.0 - number)
+    drawn = chart(client, "metrics-chart", "/classes")
+    assert [one["label"] for one in drawn["series"]] == [f"shop.job{number}" for number in range(6)]
+    chosen: dict[str, Any] = {
+        "show": ["shop.job8", "shop.job1", "nothing"],
+        "scale": "log",
+        "hours": 8,
+    }
+    drawn = chart(client, "metrics-chart", "/classes", **chosen)
+    assert [one["label"] for one in drawn["series"]] == ["shop.job1", "shop.job8"]
+    assert drawn["log"] is True
+    page = Page(client.get("/classes", params=chosen))
+    assert sorted(
+        given["value"]
+        for _, given in page.tags
+        if given.get("name") == "show" and "checked" in given
+    ) == ["shop.job1", "shop.job8"]
+    assert page.links["2 h"] == "/classes?hours=2&show=shop.job1&show=shop.job8&scale=log"
+    assert page.links["Linear"] == "/classes?hours=8&show=shop.job1&show=shop.job8"
+
+
+def test_percentiles_of_hours(client: TestClient, redis: redis_py.Redis) -> None:
+    with time_machine.travel(time.time() - 5 * 3600, tick=False):
+        ran(redis, "shop.old", *[0.01] * 9, 3.0)
+    page = Page(client.get("/classes", params={"hours": 8}))
+    assert "shop.old ≤ 3.8 s" in page.text, "the slowest"
+    assert "≤ 20 ms ≤ 3.8 s ≤ 3.8 s" in page.text
+    page = Page(client.get("/classes", params={"hours": 24}))
+    assert "on average" in page.text
+    assert "shop.old 309 ms" in page.text
+    assert "p95" not in page.text, "no columns of which nothing can be known"
+    assert "percentiles for up to 8 hours" in page.text
+
+
+def test_durations_over_time(client: TestClient, redis: redis_py.Redis) -> None:
+    now = time.time()
+    for ago, seconds in ((3 * 3600, 0.1), (600, 2.0)):
+        with time_machine.travel(now - ago, tick=False):
+            ran(redis, "shop.mail", *[seconds] * 20)
+    drawn = chart(client, "durations-chart", "/classes/one", name="shop.mail", hours=4)
+    assert len(drawn["times"]) == 60
+    assert drawn["band"] is True
+    assert [one["label"] for one in drawn["series"]] == ["p50", "p95"]
+    median, slow = (list(filter(None, one["values"])) for one in drawn["series"])
+    assert [round(each, 3) for each in median] == [0.125, 2.1]
+    assert [round(each, 3) for each in slow] == [0.147, 2.46]
 
 
 def test_one_class_has_its_histogram_and_the_deploys(

@@ -22,16 +22,22 @@ from jobd.web.views.render import render
 from jobd.wire.histogram import BOUNDS
 
 PERIODS = (1, 2, 4, 8, 24, 48, 72)
-"""Hours; of one class up to eight there are numbers by the minute, and histograms."""
+"""Hours."""
+
+MOST_MEASURED = 8
+"""Hours up to which there are histograms, and numbers of one class by the minute."""
 
 DRAWN = 6
-"""Classes in the chart."""
+"""Classes in the chart: those that took most time, unless others are chosen."""
 
 SHOWN = 100
 """Classes in the table."""
 
 MEASURED = 12
-"""Classes whose histogram is read for the table."""
+"""Classes whose histograms are read for the table, those that took most time."""
+
+STEPS = 60
+"""Parts of a period for which the chart of one class has durations."""
 
 SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 """The percentiles that are shown. Each is the upper bound of its counter in the histogram."""
@@ -62,6 +68,11 @@ def metrics(request: Request) -> Response:
     wanted = request.query_params.get("class", "")[:200]
     classes = state.classes(hours)
     found = [one for one in classes if wanted.lower() in one.name.lower()]
+    shown = set(request.query_params.getlist("show"))
+    chosen = [one for one in found if one.name in shown]
+    drawn = (chosen or found)[:DRAWN]
+    measured = hours <= MOST_MEASURED
+    logarithmic = request.query_params.get("scale") == "log"
     rows = [_row(state, one, hours) for one in found[:MEASURED]]
     rows += [_Row(one) for one in found[MEASURED:SHOWN]]
     marks = _marks(state, hours)
@@ -74,10 +85,23 @@ def metrics(request: Request) -> Response:
         rows=rows,
         hidden=max(0, len(found) - SHOWN),
         by_minute=hours <= MOST_BY_MINUTE,
-        chart=_chart(found[:DRAWN], marks),
+        measured=measured,
+        measured_hours=MOST_MEASURED,
+        most_measured=MEASURED,
+        chart=_chart(drawn, marks, logarithmic=logarithmic),
+        drawn={one.name for one in drawn},
+        most_drawn=DRAWN,
+        scale="log" if logarithmic else "",
+        # What the addresses of this page have in common.
+        query={
+            "hours": hours,
+            "class": wanted,
+            "show": [one.name for one in chosen[:DRAWN]],
+            "scale": "log" if logarithmic else "",
+        },
         marks=marks,
         slow=sorted(
-            (row for row in rows if row.slow),
+            (row for row in rows if (row.slow if measured else row.metrics.average)),
             key=lambda row: (-(row.slow or 0), -row.metrics.average),
         )[:5],
         failing=sorted(
@@ -88,7 +112,7 @@ def metrics(request: Request) -> Response:
 
 def metrics_of(request: Request) -> Response:
     """One class."""
-    state, hours = state_of(request), _hours(request, most=8)
+    state, hours = state_of(request), _hours(request, most=MOST_MEASURED)
     name = request.query_params.get("name", "")
     one = state.snapshots.get(
         ("metrics of", name, hours),
@@ -102,12 +126,14 @@ def metrics_of(request: Request) -> Response:
         request,
         "metrics_of.html",
         hours=hours,
-        periods=[period for period in PERIODS if period <= 8],
+        periods=[period for period in PERIODS if period <= MOST_MEASURED],
         one=one,
         percentiles=[(label, histogram.percentile(share)) for label, share in SHARES],
         succeeded=max(0, one.processed - one.failed),
         chart=_chart([one], marks, language.of(request)),
         marks=marks,
+        durations=_durations(histogram, marks),
+        step=60 * hours // STEPS,
         histogram=_encode({"labels": labels, "counts": list(histogram.counts)}),
     )
 
@@ -119,9 +145,9 @@ def _hours(request: Request, most: int = PERIODS[-1]) -> int:
 
 
 def _row(state: State, one: JobMetrics, hours: int) -> _Row:
-    if hours > 1:  # a class has as many histograms as there are minutes
+    if hours > MOST_MEASURED:
         return _Row(one)
-    histogram = _histogram(state, one.name, 1)
+    histogram = _histogram(state, one.name, hours)
     return _Row(one, *(histogram.percentile(share) for _, share in SHARES))
 
 
@@ -129,7 +155,7 @@ def _histogram(state: State, name: str, hours: int) -> Histogram:
     return state.snapshots.get(
         ("histogram", name, hours),
         _FRESH,
-        lambda: state.api.metrics.histogram(name, minutes=60 * hours),
+        lambda: state.histograms.look(state.api.metrics, name, 60 * hours),
     )
 
 
@@ -144,6 +170,8 @@ def _chart(
     classes: Sequence[JobMetrics],
     marks: Sequence[Mark],
     spoken: Language | None = None,
+    *,
+    logarithmic: bool = False,
 ) -> str:
     """What metrics.js draws: times, and seconds or the executions of one class a step, in
     words of the language *spoken*."""
@@ -158,9 +186,54 @@ def _chart(
         else:
             values = [point.ms / 1000 for point in one.series]
             series.append({"label": shortened(one.name, 80), "values": values})
-    deploys = [{"at": mark.at.timestamp(), "label": shortened(mark.label, 80)} for mark in marks]
-    unit = "s" if spoken is None else ""
-    return _encode({"times": times, "series": series, "marks": deploys, "unit": unit})
+    return _encode(
+        {
+            "times": times,
+            "series": series,
+            "marks": _deploys(marks),
+            "unit": "s" if spoken is None else "",
+            "log": logarithmic,
+        }
+    )
+
+
+def _durations(histogram: Histogram, marks: Sequence[Mark]) -> str:
+    """What metrics.js draws as a band: p50 and p95 over time."""
+    size = max(1, len(histogram.series) // STEPS)
+    parts = [histogram.series[at : at + size] for at in range(0, len(histogram.series), size)]
+    sums = [tuple(map(sum, zip(*(counts for _, counts in part), strict=True))) for part in parts]
+    series = [
+        {"label": label, "values": [_estimate(counts, share) for counts in sums]}
+        for label, share in SHARES[:2]
+    ]
+    return _encode(
+        {
+            "times": [part[0][0] for part in parts],
+            "series": series,
+            "marks": _deploys(marks),
+            "unit": "s",
+            "band": True,
+        }
+    )
+
+
+def _estimate(counts: Sequence[int], share: float) -> float | None:
+    """Seconds below which that share of the executions ended, as if they were spread evenly within
+    each bucket: as steps from bound to bound, a chart would show none of the smaller changes.
+
+    >>> _estimate([0, 10, *[0] * 24], 0.5), _estimate([0] * 26, 0.5)
+    (0.025, None)
+    """
+    wanted, seen, lower = share * sum(counts), 0, 0
+    for count, bound in zip(counts, BOUNDS, strict=False):
+        if count and seen + count >= wanted:
+            return (lower + (bound - lower) * (wanted - seen) / count) / 1000
+        seen, lower = seen + count, bound
+    return lower / 1000 if any(counts) else None
+
+
+def _deploys(marks: Sequence[Mark]) -> list[dict[str, object]]:
+    return [{"at": mark.at.timestamp(), "label": shortened(mark.label, 80)} for mark in marks]
 
 
 def _encode(content: object) -> str:

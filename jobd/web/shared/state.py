@@ -12,6 +12,7 @@ from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats
 from jobd.errors import UnavailableError
 from jobd.store.trouble import where
 from jobd.web.shared.grouping import Grouping
+from jobd.web.shared.histograms import Histograms
 from jobd.web.shared.progress import Progress
 from jobd.web.shared.queue_rates import Flows
 from jobd.web.shared.snapshots import Snapshots
@@ -95,6 +96,7 @@ class State:
     groupings: dict[str, Grouping] = field(
         default_factory=lambda: {"retry": Grouping(), "dead": Grouping()}
     )
+    histograms: Histograms = field(default_factory=Histograms)
     progress: Progress = field(default_factory=Progress)
     server: Server = field(init=False)
 

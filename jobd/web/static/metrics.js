@@ -14,9 +14,16 @@
   const rounds = { ms: [1, 2, 5, 10, 20, 50, 100, 200, 500], s: [1, 2, 5, 10, 15, 30], min: [1, 2, 5, 10, 15, 30], h: [1, 2, 3, 6, 12], d: [1, 2, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8] };
   const steps = [...units].reverse().flatMap(([unit, length]) => rounds[unit].map((count) => count * length));
   const spans = { incrs: steps, values: (_, ticks, axis, space, step) => {
-    const [unit, length] = units.find(([, length]) => step >= length) || units.at(-1);
+    let [unit, length] = units.find(([, length]) => step >= length) || units.at(-1);
+    if (step >= 0.1 && unit === "ms" && ticks.at(-1) >= 1) [unit, length] = ["s", 1];
     return ticks.map((tick) => (tick ? `${compact.format(tick / length)} ${unit}` : "0"));
   } };
+  // Of a logarithmic axis each in its own unit.
+  const decades = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36e3, 864e3, 864e4, 864e5];
+  const powers = { filter: (_, splits) => splits, splits: (_, axis, least, most) => decades.filter((each) => each >= least && each <= most), values: (_, ticks) => ticks.map((tick) => {
+    const [unit, length] = units.find(([, length]) => tick >= length) || units.at(-1);
+    return `${compact.format(tick / length)} ${unit}`;
+  }) };
   const numbers = { values: (_, ticks) => ticks.map((tick) => compact.format(tick)) };
 
   const axes = (across, up) => jobdAxes.axes(30, across, 58, up);
@@ -63,23 +70,42 @@
     }
   }
 
+  // A measurement with none beside it has no line: it is a point.
+  function alone(plot, at) {
+    return plot.data[at].some((value, x, all) => value != null && all[x - 1] == null && all[x + 1] == null);
+  }
+
   function lines(place) {
-    const { times, series, marks, unit } = JSON.parse(place.dataset.chart);
+    const { times, series, marks, unit, band, log } = JSON.parse(place.dataset.chart);
+    const legend = place.closest(".card").querySelector("[data-legend]");
+    // What somebody has hidden stays so when the chart is drawn again.
+    const hidden = (place.hiddenSeries ??= new Set());
     const format = { space: 70, values: (_, ticks) => ticks.map((tick) => written(tick * 1000)) };
     const colour = (one, at) => css(one.tone ? `--${one.tone}` : colours[at % colours.length]);
+    // On a logarithmic scale there is no place for nothing.
+    const values = series.map((one) => (log ? one.values.map((value) => value || null) : one.values));
     place.replaceChildren();
-    new uPlot({
+    const plot = new uPlot({
       width: place.clientWidth, height: place.clientHeight, padding: [8 + above(marks), room(times, written), 0, 0], legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
-      scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: axes(format, unit === "s" ? spans : numbers),
-      series: [{}, ...series.map((one, at) => ({ label: one.label, stroke: colour(one, at), width: 2, points: { show: false } }))],
+      scales: { x: { time: true }, y: log ? { distr: 3 } : { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } },
+      axes: axes(format, unit !== "s" ? numbers : log ? powers : spans),
+      series: [{}, ...series.map((one, at) => ({ label: one.label, show: !hidden.has(one.label), stroke: colour(one, at), width: 2, points: { show: band || log ? alone : false, size: 5 } }))],
+      bands: band ? [{ series: [2, 1], fill: css("--accent-soft") }] : [],
       hooks: { draw: [(plot) => { deploys(plot, marks); labels(plot, marks); }] },
-    }, [times, ...series.map((one) => one.values)], place);
-    document.getElementById("metrics-legend").replaceChildren(...series.flatMap((one, at) => {
-      const box = document.createElement("i");
+    }, [times, ...values], place);
+    legend.replaceChildren(...series.map((one, at) => {
+      const key = document.createElement("button"), box = document.createElement("i");
+      key.type = "button";
+      key.setAttribute("aria-pressed", !hidden.has(one.label));
       box.style.backgroundColor = colour(one, at);
-      return [box, document.createTextNode(one.label)];
+      key.append(box, one.label);
+      key.addEventListener("click", () => {
+        if (!hidden.delete(one.label)) hidden.add(one.label);
+        key.setAttribute("aria-pressed", !hidden.has(one.label));
+        plot.setSeries(at + 1, { show: !hidden.has(one.label) });
+      });
+      return key;
     }));
   }
 
@@ -98,9 +124,8 @@
   }
 
   function draw() {
-    const chart = document.getElementById("metrics-chart");
     const histogram = document.getElementById("histogram");
-    if (chart) lines(chart);
+    for (const chart of document.querySelectorAll("[data-chart]")) lines(chart);
     if (histogram) bars(histogram);
   }
 

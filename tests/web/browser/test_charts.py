@@ -124,6 +124,7 @@ def ticks(page: Page) -> set[str]:
 def test_the_axis_of_times_has_a_unit(visit: Open, api: Api) -> None:
     ran(api.redis, "shop.report", 900.0, 1_600.0)
     assert {"10 min", "40 min"} <= ticks(visit("/classes"))
+    assert "1 h" in ticks(visit("/classes?scale=log"))
     ran(api.redis, "shop.report", 90_000.0)
     assert {"6 h", "24 h"} <= ticks(visit("/classes?hours=2"))
     found = ticks(visit("/classes/one?name=shop.report"))
