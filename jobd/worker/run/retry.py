@@ -86,7 +86,7 @@ class Retry:
         self._on_error = on_error
 
     def malformed(self, job: Claimed, error: JobdError) -> Settlement:
-        """Move a malformed payload to the dead set, with the error noted if it has room for it."""
+        """Move a malformed payload to the dead set, with the error noted if possible."""
         return self._bury(
             job,
             transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
