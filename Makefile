@@ -29,7 +29,8 @@ help:
 	@echo '             (20 minutes; again with SEED=...)'
 	@echo 'make faults  the long forms of the fault tests (hours; CYCLES=100 for minutes; SEED=...)'
 	@echo 'make lint    ruff and mypy only'
-	@echo 'make bench   measure jobd and its peers (40 minutes; BENCH=--quick for five)'
+	@echo 'make bench   measure jobd and its peers (an hour; BENCH=--quick for ten minutes; with'
+	@echo '             PYTHON=python3.12 or newer ardiq, too)'
 	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (half an hour; BENCH=--quick)'
 	@echo 'make images  take the pictures of the dashboard again (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
@@ -55,6 +56,14 @@ $(VENV)/lowest.txt: $(VENV)/.python setup.py tests/lowest.py
 $(VENV)/.dev $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.python setup.py $(DEPS:%=$(VENV)/%.txt)
 	$(PIP) --editable '.[$*]' $(if $(DEPS),"$$(grep ^starlette= $(VENV)/lowest.txt)")
 	$(if $(DEPS),$(PIP) --no-warn-conflicts --requirement $(VENV)/lowest.txt)
+	@touch $@
+
+# Peers of `make bench` whose requirements do not go with those of the others.
+APART  := arq saq
+
+$(APART:%=$(VENV)/.bench-%): $(VENV)/.bench-%: $(VENV)/.python setup.py
+	$(BIN)/python -m venv --clear $(VENV)/bench-$*
+	$(VENV)/bench-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench-$*]'
 	@touch $@
 
 demo: $(VENV)/.dev
@@ -85,7 +94,7 @@ texts: $(VENV)/.test
 	$(BIN)/pybabel extract -F pyproject.toml -k Text -k counted:1,2 --add-location file \
 		--project jobd --copyright-holder 'the authors of jobd' -o jobd/web/locale/jobd-web.pot .
 
-bench: $(VENV)/.$(if $(AGAINST),dev,bench)
+bench: $(if $(AGAINST),$(VENV)/.dev,$(VENV)/.bench $(APART:%=$(VENV)/.bench-%))
 	$(BIN)/python -m $(if $(AGAINST),benchmarks.against '$(AGAINST)',benchmarks \
 		$(if $(REDIS),--redis $(REDIS))) $(BENCH)
 

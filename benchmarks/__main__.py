@@ -26,12 +26,13 @@ MEASURES = (
     "due",
     "depth",
     "idle",
+    "coroutines",
     "recovery",
     "memory",
     "dashboard",
 )
 # Seconds of nothing to do tell little in a quick run.
-_NOT_QUICK = ("idle", "memory", "depth")
+_NOT_QUICK = ("idle", "coroutines", "memory", "depth")
 
 RESULTS = Path(__file__).parent / "results"
 

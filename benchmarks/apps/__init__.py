@@ -15,3 +15,9 @@ URL = os.environ.get("JOBD_BENCH_URL", "redis://127.0.0.1:6379/0")
 
 QUIET = os.environ.get("JOBD_BENCH_QUIET") == "1"
 """Whether only warnings are to be logged; otherwise each contender logs as it does by default."""
+
+THREADS = 10
+"""Threads of one worker process for jobs that are no coroutines."""
+
+AT_ONCE = int(os.environ.get("JOBD_BENCH_AT_ONCE", "10"))
+"""Jobs that one worker process is to run at the same time, where its command has no flag for it."""

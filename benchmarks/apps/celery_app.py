@@ -12,7 +12,7 @@ app.conf.task_ignore_result = True
 app.conf.task_default_queue = "bench"
 
 TASKS = {
-    name: app.task(function, name=f"bench.{name}") for name, function in work.WORKLOADS.items()
+    name: app.task(function, name=f"bench.{name}") for name, function in work.FUNCTIONS.items()
 }
 
 STAMP = app.task(stamps.start, name="bench.stamp")

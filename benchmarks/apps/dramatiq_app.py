@@ -6,11 +6,15 @@ import logging
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware.asyncio import AsyncIO
 
 from benchmarks.apps import QUIET, URL
 from benchmarks.load import stamps, work
 
-dramatiq.set_broker(RedisBroker(url=URL))
+broker = RedisBroker(url=URL)
+# As its users do for coroutines: a loop in a thread of its own, for which worker threads wait.
+broker.add_middleware(AsyncIO())
+dramatiq.set_broker(broker)
 if QUIET:
     logging.getLogger("dramatiq").setLevel(logging.WARNING)
 

@@ -9,7 +9,7 @@ from benchmarks.load import stamps, work
 
 huey = RedisHuey("bench", url=URL)
 
-TASKS = {name: huey.task()(function) for name, function in work.WORKLOADS.items()}
+TASKS = {name: huey.task()(function) for name, function in work.FUNCTIONS.items()}
 
 STAMP = huey.task()(stamps.start)
 

@@ -13,13 +13,13 @@ _AT_ONCE = 1000
 
 
 def push(workload: str, n: int) -> None:
-    function, arguments = work.WORKLOADS[workload], work.ARGUMENTS[workload]
+    function, arguments = work.FUNCTIONS[workload], work.ARGUMENTS[workload]
     for _ in range(n):
         _queue.enqueue(function, *arguments, result_ttl=0)
 
 
 def push_bulk(workload: str, n: int) -> None:
-    function, arguments = work.WORKLOADS[workload], work.ARGUMENTS[workload]
+    function, arguments = work.FUNCTIONS[workload], work.ARGUMENTS[workload]
     for first in range(0, n, _AT_ONCE):
         jobs = [
             rq.Queue.prepare_data(function, args=arguments, result_ttl=0)

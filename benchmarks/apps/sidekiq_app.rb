@@ -50,6 +50,15 @@ class Sleep
   end
 end
 
+class Long
+  include Sidekiq::Worker
+
+  def perform
+    sleep 0.1
+    Tally.ran
+  end
+end
+
 class Cpu
   include Sidekiq::Worker
 
@@ -82,7 +91,13 @@ end
 
 STAMPS = File.open(ENV.fetch("JOBD_BENCH_STAMPS"), "r+b")
 
-JOBS = {"empty" => [Empty, []], "sleep" => [Sleep, []], "cpu" => [Cpu, []], "payload" => [Payload, [DATA]]}
+JOBS = {
+  "empty" => [Empty, []],
+  "sleep" => [Sleep, []],
+  "long" => [Long, []],
+  "cpu" => [Cpu, []],
+  "payload" => [Payload, [DATA]]
+}
 
 Sidekiq.configure_server do |config|
   config.redis = {url: URL}

@@ -5,12 +5,11 @@ Its fastest way to enqueue is many kicks at once in one event loop.
 
 from __future__ import annotations
 
-import asyncio
-from functools import cache
+from functools import cache, partial
 
 from taskiq_redis import ListQueueBroker
 
-from benchmarks.apps import URL
+from benchmarks.apps import URL, loop
 from benchmarks.load import stamps, work
 
 broker = ListQueueBroker(URL, queue_name="bench")
@@ -26,31 +25,19 @@ _AT_ONCE = 50
 
 
 @cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One loop for all pushes: the broker's connections belong to it."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(broker.startup())
-    return loop
+def _connect() -> None:
+    loop.run(broker.startup())
 
 
-def push(workload: str, n: int) -> None:
-    _loop().run_until_complete(_push(workload, n, 1))
+def push(workload: str, n: int, at_once: int = 1) -> None:
+    _connect()
+    loop.run(loop.push(partial(TASKS[workload].kiq, *work.ARGUMENTS[workload]), n, at_once))
 
 
 def push_bulk(workload: str, n: int) -> None:
-    _loop().run_until_complete(_push(workload, n, _AT_ONCE))
+    push(workload, n, _AT_ONCE)
 
 
 def push_stamp(at: int) -> None:
-    _loop().run_until_complete(STAMP.kiq(at))
-
-
-async def _push(workload: str, n: int, at_once: int) -> None:
-    task, arguments = TASKS[workload], work.ARGUMENTS[workload]
-
-    async def some(count: int) -> None:
-        for _ in range(count):
-            await task.kiq(*arguments)
-
-    counts = [n // at_once + (i < n % at_once) for i in range(at_once)]
-    await asyncio.gather(*map(some, counts))
+    _connect()
+    loop.run(STAMP.kiq(at))

@@ -1,4 +1,4 @@
-"""What workers without work cost: commands to Redis, and CPU.
+"""What workers without work cost: commands to Redis, CPU, and memory.
 
 What one worker of jobd costs Redis is the difference between a daemon of two and one of one: the
 keeper's part cancels out. Commands that scripts run inside the server are counted, too.
@@ -14,6 +14,7 @@ import psutil
 
 from benchmarks.run.bench import FAILURES, Bench
 from benchmarks.run.contenders import JOBD, Contender
+from benchmarks.run.footprint import families, pss
 from benchmarks.run.plan import Plan, Result
 
 _SETTLE = 8.0
@@ -27,10 +28,13 @@ _WINDOW_OF_OTHERS = 10.0
 
 @dataclass(frozen=True)
 class _Window:
-    """What was used in a second: calls by command, and per cent of a CPU by process."""
+    """What was used in a second: calls by command, and per cent of a CPU by process; and at its
+    end the MB of a process that runs jobs, and of all processes."""
 
     commands: dict[str, float]
     cpu: dict[str, float]
+    worker: float
+    whole: float
 
     @property
     def rate(self) -> float:
@@ -38,7 +42,7 @@ class _Window:
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
-    """Commands a second, and per cent of a CPU; of jobd also by process."""
+    """Commands a second, per cent of a CPU, and MB; of jobd the CPU also by process."""
     one, two = (_rest(bench, JOBD, workers, plan.rounds, _WINDOW) for workers in (1, 2))
     each_worker = median(b.rate - a.rate for a, b in zip(one, two, strict=True))
     contenders: Result = {}
@@ -54,6 +58,8 @@ def measure(bench: Bench, plan: Plan) -> Result:
         contenders[contender.name] = {
             "commands": round(median(window.rate for window in windows), 2),
             "cpu": round(median(sum(window.cpu.values()) for window in windows), 2),
+            "worker": round(windows[-1].worker, 1),
+            "whole": round(windows[-1].whole, 1),
         }
     return {
         "windows": len(one),
@@ -72,7 +78,9 @@ def _rest(
     bench: Bench, contender: Contender, processes: int, windows: int, seconds: float
 ) -> list[_Window]:
     found = []
+    before = bench.tally.processes()
     with bench.workers(contender, processes) as pids:
+        running = bench.tally.processes() - before
         time.sleep(_SETTLE)
         for _ in range(windows):
             used, calls = _cpu(pids), _calls(bench)
@@ -86,7 +94,8 @@ def _rest(
                 if count != calls.get(name, 0) and not name.startswith("info")
             }
             cpu = {role: 100 * (now[role] - used.get(role, 0.0)) / elapsed for role in now}
-            found.append(_Window(commands, cpu))
+            worker, whole = median(map(pss, running)), sum(map(pss, families(pids)))
+            found.append(_Window(commands, cpu, worker, whole))
     return found
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from json import loads
 
 from benchmarks.run.bench import FAILURES, Bench
-from benchmarks.run.contenders import JOBD
+from benchmarks.run.contenders import BY_NAME, JOBD
 from benchmarks.run.plan import Plan, Result, Samples, median_of, note, percentile
 
 _BLOCK = 50
@@ -77,7 +77,7 @@ def _pair(bench: Bench, blocks: int, waits: dict[str, list[float]], ratios: Samp
 @contextmanager
 def _pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.load.pace", name],
+        [BY_NAME[name].python, "-m", "benchmarks.load.pace", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=bench.environment(),

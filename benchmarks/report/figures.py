@@ -11,6 +11,10 @@ from benchmarks.run.plan import Samples, median_of, ratio
 
 PEERS = [contender.name for contender in CONTENDERS if contender.peer]
 
+EMPTY = "empty jobs, against the best Python peer"
+ASYNC = "empty async jobs, against the best Python peer"
+SIDEKIQ = "empty jobs, against Sidekiq"
+
 Measured = Mapping[str, Mapping[str, Any]]
 
 
@@ -42,6 +46,7 @@ def figures(measured: Measured) -> list[Figure]:
     drains = _samples(measured, "drains")
     enqueue = _samples(measured, "enqueue")
     empty, peer_empty = _best(drains, "{}/1/empty/warning")
+    coroutine, peer_coroutine = _best(drains, "{}/1/async/warning")
     bulk, peer_bulk = _best(enqueue, "{}/bulk", "{}/single")
     latency = measured.get("latency", {})
     idle = measured.get("idle", {})
@@ -49,7 +54,7 @@ def figures(measured: Measured) -> list[Figure]:
     default, peer_default = _best(drains, "{}/1/empty/default")
     return [
         Figure(
-            "empty jobs, against the best Python peer",
+            EMPTY,
             15,
             ratio(drains, "jobd/1/empty/warning", empty),
             against=peer_empty,
@@ -61,7 +66,13 @@ def figures(measured: Measured) -> list[Figure]:
             against=peer_default,
         ),
         Figure(
-            "empty jobs, against Sidekiq",
+            ASYNC,
+            None,
+            ratio(drains, "jobd/1/async/warning", coroutine),
+            against=peer_coroutine,
+        ),
+        Figure(
+            SIDEKIQ,
             5,
             ratio(drains, "jobd/1/empty/warning", "sidekiq/1/empty/warning"),
         ),

@@ -10,7 +10,9 @@ from benchmarks.run.contenders import THREADS
 
 _PANELS = {
     "empty": "empty jobs",
+    "async": "empty async jobs",
     "sleep": "jobs that sleep 1 ms",
+    "long": "jobs that sleep 100 ms",
     "cpu": "jobs that compute for 1 ms",
     "payload": "jobs with 10 KB of arguments",
 }
@@ -19,7 +21,7 @@ _INK = "#222222"
 
 
 def draw(path: Path, drains: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
-    """Four panels of bars, each sorted, each with a linear scale of its own from zero."""
+    """A panel of bars for each kind of work, sorted, with a linear scale of its own from zero."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -27,14 +29,18 @@ def draw(path: Path, drains: Mapping[str, Any], machine: Mapping[str, Any]) -> N
     mpl.rcParams.update({"svg.hashsalt": "jobd", "font.size": 11, "text.color": _INK})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.4), facecolor="white")
-    for axis, (workload, title) in zip(axes.flat, _PANELS.items(), strict=True):
-        bars = sorted(
-            (rate, name)
-            for key, rate in drains["median"].items()
-            if rate is not None and key.endswith(f"/1/{workload}/warning")
-            for name in (key.partition("/")[0],)
-        )
+    found = {title: _bars(drains["median"], workload) for workload, title in _PANELS.items()}
+    panels = {title: bars for title, bars in found.items() if bars}
+    # As high as the bars of each row of panels need.
+    counts = [len(bars) for bars in panels.values()]
+    most = [max(counts[at : at + 2]) for at in range(0, len(counts), 2)]
+    size = (11, 0.32 * sum(most) + 1.1 * len(most))
+    figure, axes = pyplot.subplots(
+        len(most), 2, figsize=size, facecolor="white", squeeze=False, height_ratios=most
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (title, bars) in zip(axes.flat, panels.items(), strict=False):
         names = ["limit: bare loop" if name == "bare" else name for _, name in bars]
         colours = [{"jobd": _JOBD, "bare": _LIMIT}.get(name, _PEER) for _, name in bars]
         drawn = axis.barh(names, [rate for rate, _ in bars], color=colours, height=0.72)
@@ -47,7 +53,7 @@ def draw(path: Path, drains: Mapping[str, Any], machine: Mapping[str, Any]) -> N
         axis.tick_params(left=False)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.spines["left"].set_color("#bbbbbb")
-    title = f"Jobs a second, one process of {THREADS} threads (rq: {THREADS} processes)"
+    title = f"Jobs a second, one process of {THREADS} jobs at a time (rq: {THREADS} processes)"
     figure.suptitle(title, fontsize=15)
     figure.text(
         0.5,
@@ -61,3 +67,11 @@ def draw(path: Path, drains: Mapping[str, Any], machine: Mapping[str, Any]) -> N
     figure.tight_layout(rect=(0, 0.03, 1, 0.98), h_pad=2.0, w_pad=2.5)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _bars(medians: Mapping[str, float | None], workload: str) -> list[tuple[float, str]]:
+    return sorted(
+        (rate, key.partition("/")[0])
+        for key, rate in medians.items()
+        if rate is not None and key.endswith(f"/1/{workload}/warning")
+    )

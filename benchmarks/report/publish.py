@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import plot
+from benchmarks.report.figures import ASYNC, EMPTY, PEERS, SIDEKIQ
 from benchmarks.report.tables import SUBJECTS, number, tables
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ def filled(text: str, summary: dict[str, Any]) -> str:
 
     def block(match: re.Match[str]) -> str:
         if match[2] == "headline":
-            return match[1] + _headline(summary) + match[4]
+            return match[1] + headline(summary) + match[4]
         if match[2] not in made:
             raise KeyError(f"the run has no {match[2]}, which a page wants to show")
         return match[1] + made[match[2]] + match[4]
@@ -96,13 +97,34 @@ def _where(summary: dict[str, Any]) -> str:
     )
 
 
-def _headline(summary: dict[str, Any]) -> str:
+def headline(summary: dict[str, Any]) -> str:
+    """What the run says of jobd, and against whom.
+
+    A tool is called the fastest only of those that the same run has measured, which are named.
+    """
     figures = {each["name"]: each for each in summary["figures"]}
-    peer = figures["empty jobs, against the best Python peer"]
-    sidekiq = figures["empty jobs, against Sidekiq"]
-    version = summary["machine"]["versions"].get("sidekiq", "")
-    text = f"{number(peer['reached'])} × the empty jobs a second of {peer['against']}"
-    text += ", the fastest Python peer"
+    medians = summary["measured"]["drains"]["median"]
+    versions = _run_of(summary, "drains")["machine"]["versions"]
+    parts, measured = [], set()
+    for name, kind, what in ((EMPTY, "empty", "empty jobs"), (ASYNC, "async", "empty async jobs")):
+        figure = figures.get(name)
+        if figure is None or figure["reached"] is None:
+            continue
+        rates = {peer: medians.get(f"{peer}/1/{kind}/warning") for peer in PEERS}
+        measured |= {peer for peer, rate in rates.items() if rate}
+        parts.append(f"{number(figure['reached'])} × the {what} a second of {figure['against']}")
+    if not parts:
+        raise ValueError("a run that is published measures jobd against its peers")
+    names = ", ".join(f"{name} {versions[name]}" for name in PEERS if name in measured)
+    each = "each the fastest" if len(parts) > 1 else "the fastest"
+    text = f"{' and '.join(parts)}, {each} of the Python tools measured with it ({names})"
+    sidekiq = figures[SIDEKIQ]
     if sidekiq["reached"] is not None:
-        text += f", {number(sidekiq['reached'])} × Sidekiq {version}"
-    return f"{text}, in one run"
+        text += f"; {number(sidekiq['reached'])} × Sidekiq {versions['sidekiq']}"
+    return f"{text}; one run"
+
+
+def _run_of(summary: dict[str, Any], subject: str) -> dict[str, Any]:
+    """The run that has measured it: a later one, or the published one itself."""
+    later = (one for one in summary.get("further", ()) if subject in one["subjects"])
+    return next(later, summary)

@@ -9,7 +9,15 @@ from typing import Any
 from benchmarks.run.contenders import CONTENDERS
 
 NAMES = [each.name for each in CONTENDERS]
-WORKLOADS = ("empty", "sleep", "cpu", "payload")
+WORKLOADS = {
+    "empty": "empty",
+    "async": "empty async",
+    "sleep": "sleep",
+    "long": "100 ms",
+    "cpu": "cpu",
+    "payload": "payload",
+}
+"""By what they are called in the tables."""
 WAYS = ("single", "bulk", "four")
 
 
@@ -64,8 +72,12 @@ def _drains(result: Mapping[str, Any]) -> Table:
         (1, "empty", "default"),
         *((2, workload, "warning") for workload in WORKLOADS),
     ]
+    keys = ["/".join(map(str, column)) for column in columns]
+    # What a run has not measured of anybody is no column of it.
+    there = {key.partition("/")[2] for key in medians}
+    columns = [column for column, key in zip(columns, keys, strict=True) if key in there]
     names = {"warning": "", "default": " (logs)"}
-    headings = ["jobs/s", *(f"{p}p {w}{names[level]}" for p, w, level in columns)]
+    headings = ["jobs/s", *(f"{p}p {WORKLOADS[w]}{names[level]}" for p, w, level in columns)]
     rows = [
         [name, *(_cell(medians, f"{name}/{p}/{w}/{level}") for p, w, level in columns)]
         for name in NAMES
@@ -129,14 +141,28 @@ def _depth(result: Mapping[str, Any]) -> Table:
 
 
 def _idle(result: Mapping[str, Any]) -> Table:
-    rows = [
-        [name, number(each["commands"]), number(each["cpu"])]
-        for name, each in result["contenders"].items()
-    ]
-    rows.append(["jobd, of which each worker", number(result["each worker"]), "-"])
+    columns = {"commands": "commands/s", "cpu": "% of a CPU"}
+    columns |= {"worker": "MB of a worker process", "whole": "MB of all processes"}
+    found = result["contenders"]
+    columns = {
+        key: name for key, name in columns.items() if any(key in one for one in found.values())
+    }
+    rows = [[name, *(number(one.get(key)) for key in columns)] for name, one in found.items()]
+    dashes = ["-"] * (len(columns) - 2)
+    rows.append(["jobd, of which each worker", number(result["each worker"]), "-", *dashes])
     for role, percent in result["cpu_percent"].items():
-        rows.append([f"jobd, of which the {role}", "-", number(percent)])
-    return Table(["idle, 1 process", "commands/s", "% of a CPU"], rows)
+        rows.append([f"jobd, of which the {role}", "-", number(percent), *dashes])
+    return Table(["idle, 1 process", *columns.values()], rows)
+
+
+def _coroutines(result: Mapping[str, Any]) -> Table:
+    keys = ("allowed", "asleep", "seconds", "memory")
+    rows = [
+        [name, number(one["allowed"]), *(_cell(one, key) for key in keys[1:])]
+        for name, one in result["contenders"].items()
+    ]
+    title = f"{result['jobs']:,} coroutines, {result['nap']:g} s each"
+    return Table([title, "allowed at once", "at once", "s until all had slept", "MB"], rows)
 
 
 def _recovery(result: Mapping[str, Any]) -> Table:
@@ -197,6 +223,7 @@ _MAKERS = {
     "due": _due,
     "depth": _depth,
     "idle": _idle,
+    "coroutines": _coroutines,
     "recovery": _recovery,
     "memory": _memory,
     "dashboard": _dashboard,

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from typing import Any
 
 import redis
 
-from benchmarks.load import stamps, tally
-from benchmarks.run.contenders import Contender
+from benchmarks.load import stamps, tally, work
+from benchmarks.run.contenders import BY_NAME, THREADS, Contender, Kind, Setup
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
@@ -26,10 +25,19 @@ ROOT = Path(__file__).parents[2]
 POLL = 0.002
 """Seconds between looks at the tally: the resolution of all measurements of drains."""
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 DRAIN_SECONDS = 60.0
+_PUT_AWAY_SECONDS = 10.0
 _STOP_SECONDS = 6.0
 _WARM_UP = 300
+
+
+# A queue that appears at once where it is a stream: its consumer group stays, and a copy would not.
+_FILL_STREAM = """
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])) do
+    redis.call('XADD', KEYS[2], '*', unpack(entry[2]))
+end
+"""
 
 
 class NotReadyError(RuntimeError):
@@ -62,7 +70,7 @@ class Bench:
             self.url = self._given
         else:
             # Without persistence, for all alike: what is compared is the tools, not the disk.
-            options = {"appendonly": "no", "maxclients": "5000"}
+            options = {"appendonly": "no", "maxclients": "12000"}
             self._server = EmbeddedServer(tcp=True, options=options).start()
             self.url = self._server.tcp_url
         self.redis = redis.Redis.from_url(self.url, protocol=2)
@@ -87,7 +95,7 @@ class Bench:
 
     # -- processes -------------------------------------------------------------------------------
 
-    def environment(self, url: str = "") -> dict[str, str]:
+    def environment(self, url: str = "", at_once: int = THREADS) -> dict[str, str]:
         foreign = ("JOBD_", "REDIS_", "SIDEKIQ_", "CELERY_", "dramatiq_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
@@ -97,12 +105,16 @@ class Bench:
             "JOBD_REDIS": url or self.url,
             "JOBD_BENCH_URL": url or self.url,
             "JOBD_BENCH_QUIET": str(int(self.quiet)),
+            "JOBD_BENCH_AT_ONCE": str(at_once),
+            work.VARIABLE: str(work.NAP),
             tally.VARIABLE: str(self.tally.path),
             stamps.VARIABLE: str(self.directory / "stamps"),
         }
 
     @contextmanager
-    def processes(self, commands: list[list[str]], url: str = "") -> Iterator[list[int]]:
+    def processes(
+        self, commands: list[list[str]], url: str = "", at_once: int = THREADS
+    ) -> Iterator[list[int]]:
         """Run *commands*; yields the process ids, and ends them all with what they started."""
         log = self.directory / "output.txt"
         started: list[subprocess.Popen[bytes]] = []
@@ -116,7 +128,7 @@ class Bench:
                             words,
                             output=output,
                             directory=self.directory,
-                            environment=self.environment(url),
+                            environment=self.environment(url, at_once),
                         )
                     )
             yield [process.pid for process in started]
@@ -137,13 +149,18 @@ class Bench:
 
     @contextmanager
     def workers(
-        self, contender: Contender, processes: int, url: str = "", *flags: str
+        self,
+        contender: Contender,
+        processes: int,
+        url: str = "",
+        *flags: str,
+        at_once: int = THREADS,
     ) -> Iterator[list[int]]:
         """A contender's workers, warm: every process has run some jobs."""
         self.stock(contender, "sleep", _WARM_UP)
         before = self.tally.processes()
-        commands = contender.commands(processes, self.quiet)
-        with self.processes([[*command, *flags] for command in commands], url) as pids:
+        commands = contender.commands(Setup(processes, self.quiet, at_once))
+        with self.processes([[*command, *flags] for command in commands], url, at_once) as pids:
             deadline = time.monotonic() + READY_SECONDS
             expected = processes * contender.expected
             while len(self.tally.processes() - before) < expected:
@@ -176,12 +193,14 @@ class Bench:
         self.clear(contender)
         self.produce(name, workload, jobs, "push_bulk")
         self.redis.rename(contender.queue, stash)
+        pipeline = self.redis.pipeline()
         for pattern in contender.beside:
             for key in self.keys(pattern):
-                self.redis.rename(key, f"{stash}:{key}")
+                pipeline.rename(key, f"{stash}:{key}")
+        pipeline.execute()
         self._stocked[stash] = jobs
 
-    def _lay_out(self, contender: Contender, workload: str, jobs: int) -> None:
+    def lay_out(self, contender: Contender, workload: str, jobs: int) -> None:
         """Copy *jobs* jobs out of the store, and everything else that belongs to them."""
         stash = f"stash:{_pushed_by(contender)}:{workload}"
         if contender.beside:
@@ -189,8 +208,36 @@ class Bench:
             for key in self.keys(f"{stash}:*"):
                 pipeline.copy(key, key.removeprefix(f"{stash}:"), replace=True)
             pipeline.execute()
+        if contender.kind is Kind.STREAM:
+            return
         self.redis.copy(stash, "ready", replace=True)
-        self.redis.ltrim("ready", 0, jobs - 1)
+        if contender.kind is Kind.LIST:
+            self.redis.ltrim("ready", 0, jobs - 1)
+        else:
+            self.redis.zremrangebyrank("ready", jobs, -1)
+
+    def appear(self, contender: Contender, workload: str, jobs: int) -> None:
+        """Let what is laid out be the queue, all of it at once."""
+        if contender.kind is Kind.STREAM:
+            stash = f"stash:{_pushed_by(contender)}:{workload}"
+            self.redis.eval(_FILL_STREAM, 2, stash, contender.queue, str(jobs))
+        else:
+            self.redis.rename("ready", contender.queue)
+
+    def _await_put_away(self, contender: Contender) -> None:
+        """Until the workers have removed what belonged to the jobs that they ran."""
+        deadline = time.monotonic() + _PUT_AWAY_SECONDS
+        while self._unfinished(contender):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{contender.name} has not put away all that it ran")
+            time.sleep(POLL)
+
+    def _unfinished(self, contender: Contender) -> bool:
+        if not (key := contender.unfinished):
+            return False
+        # A stream stays when it is empty.
+        stream = contender.kind is Kind.STREAM
+        return bool(self.redis.xlen(key) if stream else self.redis.exists(key))
 
     def clear(self, contender: Contender) -> None:
         """Remove its queue and everything that belongs to it."""
@@ -205,7 +252,8 @@ class Bench:
 
     def produce_in(self, processes: int, name: str, workload: str, jobs: int, how: str) -> float:
         """The same in several processes at once; returns the seconds of the slowest."""
-        command = [sys.executable, "-m", "benchmarks.load.produce", name, workload, str(jobs), how]
+        python = BY_NAME[name].python
+        command = [python, "-m", "benchmarks.load.produce", name, workload, str(jobs), how]
         running = [
             subprocess.Popen(
                 command,
@@ -232,12 +280,12 @@ class Bench:
         self, contender: Contender, workload: str, jobs: int, patience: float = DRAIN_SECONDS
     ) -> float:
         """Let waiting workers find *jobs* jobs at once; returns the seconds until all have run."""
-        self._lay_out(contender, workload, jobs)
+        self.lay_out(contender, workload, jobs)
         start = self.tally.total()
         goal = start + jobs
         self.trace = []
         began = time.monotonic()
-        self.redis.rename("ready", contender.queue)
+        self.appear(contender, workload, jobs)
         while (total := self.tally.total()) < goal:
             self.trace.append((time.monotonic() - began, total - start))
             time.sleep(POLL)
@@ -245,7 +293,10 @@ class Bench:
                 raise RuntimeError(
                     f"{contender.name} ran {total - start:,} of {jobs:,} jobs: {self.output()}"
                 )
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.trace.append((seconds, jobs))
+        self._await_put_away(contender)
+        return seconds
 
 
 def _pushed_by(contender: Contender) -> str:

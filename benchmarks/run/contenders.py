@@ -8,12 +8,37 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from importlib import metadata
 from pathlib import Path
 
-THREADS = 10
+from benchmarks import apps
+
+THREADS = apps.THREADS
 
 Commands = list[list[str]]
+
+
+class Kind(Enum):
+    """What a tool's queue is in Redis."""
+
+    LIST = auto()
+    SORTED_SET = auto()
+    STREAM = auto()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How workers are to be started.
+
+    Attributes:
+        quiet: log warnings only; otherwise what the tool logs by default.
+        at_once: jobs that each process runs at the same time.
+    """
+
+    processes: int = 1
+    quiet: bool = True
+    at_once: int = THREADS
 
 
 @dataclass(frozen=True)
@@ -23,27 +48,49 @@ class Contender:
     Attributes:
         name: also names its module in :mod:`benchmarks.apps`.
         module: what must be importable for it.
-        commands: worker commands for so many processes, logging warnings only if told so.
-        queue: Redis key of its queue, always a list.
+        commands: worker commands.
+        queue: Redis key of its queue.
         beside: patterns of other keys that hold parts of its jobs.
+        kind: type of that key.
+        unfinished: key that is empty once its workers have put away all that they ran; for tools
+            that remove what belongs to a job after it, under a name that the next drain uses, too.
         expected: processes that run jobs, of one "process" in the sense of the comparison.
         peer: whether it is one of the Python tools that jobd is compared with.
+        since: the oldest Python that it runs on.
+        apart: whether it has an environment of its own, as what it requires does not go with what
+            the others require.
+        coroutines: how many one process of it is to run at the same time when it is given as many
+            as it can: all where it has no limit, none where it has no coroutines.
     """
 
     name: str
     module: str
-    commands: Callable[[int, bool], Commands]
+    commands: Callable[[Setup], Commands]
     queue: str
     beside: tuple[str, ...] = ()
+    kind: Kind = Kind.LIST
+    unfinished: str = ""
     expected: int = 1
     peer: bool = True
+    since: tuple[int, int] = (3, 11)
+    apart: bool = False
+    coroutines: int = 0
+
+    @property
+    def python(self) -> str:
+        """The interpreter for its client."""
+        return _apart(self.name, "python") if self.apart else sys.executable
 
     @property
     def missing(self) -> str:
         """Why it cannot be measured here; empty when it can."""
         if self.name == "sidekiq":
             return _sidekiq_missing()
-        if importlib.util.find_spec(self.module) is None:
+        if sys.version_info < self.since:
+            return f"it needs Python {self.since[0]}.{self.since[1]} or newer"
+        if self.apart and not Path(self.python).exists():
+            return f"it has no environment of its own ({self.python}; `make bench` makes it)"
+        if not self.apart and importlib.util.find_spec(self.module) is None:
             return f"{self.module} is not installed (pip install '.[bench]')"
         return ""
 
@@ -54,7 +101,16 @@ class Contender:
             return ""
         if self.name == "sidekiq":
             return _ruby("print Sidekiq::VERSION").stdout
+        if self.apart:
+            program = f"from importlib import metadata; print(metadata.version({self.name!r}))"
+            command = [self.python, "-c", program]
+            return subprocess.check_output(command, text=True).strip()
         return metadata.version(self.name)
+
+
+def _apart(name: str, program: str) -> str:
+    """A program of the environment that a contender has for itself, beside this one."""
+    return str(Path(sys.prefix) / f"bench-{name}" / "bin" / program)
 
 
 def _script(name: str) -> str:
@@ -75,54 +131,87 @@ def _ruby(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def _jobd(processes: int, quiet: bool) -> Commands:
-    level = ["--log-level", "warning"] if quiet else []
+def _jobd(setup: Setup) -> Commands:
+    level = ["--log-level", "warning"] if setup.quiet else []
     app = ["-r", "benchmarks.apps.jobd_app"]
-    command = [sys.executable, "-m", "jobd", "run", *app, "-c", str(THREADS)]
-    return [[*command, "-w", str(processes), *level]]
+    command = [sys.executable, "-m", "jobd", "run", *app, "-c", str(setup.at_once)]
+    return [[*command, "-w", str(setup.processes), *level]]
 
 
-def _bare(processes: int, _quiet: bool) -> Commands:
-    return [[sys.executable, "-m", "benchmarks.apps.bare_worker"]] * processes
+def _bare(setup: Setup) -> Commands:
+    return [[sys.executable, "-m", "benchmarks.apps.bare_worker"]] * setup.processes
 
 
-def _dramatiq(processes: int, _quiet: bool) -> Commands:
+def _dramatiq(setup: Setup) -> Commands:
     app = "benchmarks.apps.dramatiq_app"
-    return [[_script("dramatiq"), app, "-p", str(processes), "-t", str(THREADS)]]
+    return [[_script("dramatiq"), app, "-p", str(setup.processes), "-t", str(setup.at_once)]]
 
 
-def _huey(processes: int, quiet: bool) -> Commands:
-    level = ["-q"] if quiet else []
+def _huey(setup: Setup) -> Commands:
+    level = ["-q"] if setup.quiet else []
     app = "benchmarks.apps.huey_app.huey"
-    return [[_script("huey_consumer"), app, "-w", str(THREADS), "-k", "thread", *level]] * processes
+    threads = ["-w", str(setup.at_once), "-k", "thread"]
+    return [[_script("huey_consumer"), app, *threads, *level]] * setup.processes
 
 
-def _taskiq(processes: int, quiet: bool) -> Commands:
-    level = ["--log-level", "WARNING"] if quiet else []
+def _taskiq(setup: Setup) -> Commands:
+    level = ["--log-level", "WARNING"] if setup.quiet else []
     app = "benchmarks.apps.taskiq_app:broker"
     threads = ["--max-threadpool-threads", str(THREADS)]
-    return [[_script("taskiq"), "worker", app, "-w", str(processes), *threads, *level]]
+    # Its own limit of coroutines, 100, stays unless more are asked for.
+    if setup.at_once > THREADS:
+        threads += ["--max-async-tasks", str(setup.at_once)]
+    return [[_script("taskiq"), "worker", app, "-w", str(setup.processes), *threads, *level]]
 
 
-def _celery(processes: int, quiet: bool) -> Commands:
-    level = ["-l", "WARNING"] if quiet else []
+def _celery(setup: Setup) -> Commands:
+    level = ["-l", "WARNING"] if setup.quiet else []
     command = [_script("celery"), "-A", "benchmarks.apps.celery_app", "worker", "-Q", "bench"]
-    pool = ["-P", "threads", "-c", str(THREADS), *level]
-    return [[*command, *pool, "-n", f"bench{number}@%h"] for number in range(processes)]
+    pool = ["-P", "threads", "-c", str(setup.at_once), *level]
+    return [[*command, *pool, "-n", f"bench{number}@%h"] for number in range(setup.processes)]
 
 
-def _rq(processes: int, quiet: bool) -> Commands:
-    level = ["-q"] if quiet else []
-    workers = ["-n", str(THREADS * processes), "-w", "rq.worker.SimpleWorker"]
+def _rq(setup: Setup) -> Commands:
+    level = ["-q"] if setup.quiet else []
+    workers = ["-n", str(THREADS * setup.processes), "-w", "rq.worker.SimpleWorker"]
     return [[_script("rq"), "worker-pool", *workers, *level, "-u", "{url}", "bench"]]
 
 
-def _sidekiq(processes: int, _quiet: bool) -> Commands:
+def _arq(setup: Setup) -> Commands:
+    level = ["--custom-log-dict", "benchmarks.apps.arq_app.LOGS"] if setup.quiet else []
+    settings = "benchmarks.apps.arq_app.Settings"
+    return [[_apart("arq", "arq"), settings, *level]] * setup.processes
+
+
+def _saq(setup: Setup) -> Commands:
+    # By default it logs warnings only.
+    return [[_apart("saq", "saq"), "benchmarks.apps.saq_app.settings"]] * setup.processes
+
+
+def _streaq(setup: Setup) -> Commands:
+    return [[_script("streaq"), "run", "benchmarks.apps.streaq_app:worker"]] * setup.processes
+
+
+def _ardiq(setup: Setup) -> Commands:
+    # By default it logs nothing of jobs that succeed.
+    app = "benchmarks.apps.ardiq_app:app"
+    return [[_script("ardiq"), "run", "-q", "-w", str(setup.processes), app]]
+
+
+def _sidekiq(setup: Setup) -> Commands:
     app = str(Path(__file__).parents[1] / "apps" / "sidekiq_app.rb")
-    return [[_script("sidekiq"), "-r", app, "-c", str(THREADS), "-q", "default"]] * processes
+    command = [_script("sidekiq"), "-r", app, "-c", str(setup.at_once), "-q", "default"]
+    return [command] * setup.processes
 
 
-JOBD = Contender("jobd", "jobd", _jobd, "queue:default", peer=False)
+MANY = 10_000
+"""Coroutines that are to sleep at the same time."""
+
+WAITING = 1_000
+"""Where each coroutine keeps something waiting, a thread (jobd, dramatiq) or a connection to Redis
+(SAQ): the most threads that jobd allows in a process."""
+
+JOBD = Contender("jobd", "jobd", _jobd, "queue:default", peer=False, coroutines=WAITING)
 
 # The limit: what one thread of Python can do with jobd's own scripts. It takes jobd's queue.
 BARE = Contender("bare", "jobd", _bare, "queue:default", peer=False)
@@ -136,10 +225,63 @@ CONTENDERS = (
         _dramatiq,
         "dramatiq:default",
         beside=("dramatiq:default.msgs",),
+        coroutines=WAITING,
     ),
     Contender("huey", "huey", _huey, "huey.redis.bench"),
-    Contender("taskiq", "taskiq_redis", _taskiq, "bench"),
+    Contender("taskiq", "taskiq_redis", _taskiq, "bench", coroutines=MANY),
     Contender("celery", "celery", _celery, "bench"),
-    Contender("rq", "rq", _rq, "rq:queue:bench", expected=THREADS, beside=("rq:job:*",)),
+    Contender(
+        "rq",
+        "rq",
+        _rq,
+        "rq:queue:bench",
+        expected=THREADS,
+        beside=("rq:job:*",),
+        unfinished="rq:wip:bench",
+    ),
+    Contender(
+        "arq",
+        "arq",
+        _arq,
+        "arq:queue",
+        beside=("arq:job:*",),
+        kind=Kind.SORTED_SET,
+        unfinished="arq:queue",
+        apart=True,
+        coroutines=MANY,
+    ),
+    Contender(
+        "saq",
+        "saq",
+        _saq,
+        "saq:bench:queued",
+        beside=("saq:job:bench:*", "saq:bench:incomplete"),
+        unfinished="saq:bench:active",
+        apart=True,
+        coroutines=WAITING,
+    ),
+    Contender(
+        "streaq",
+        "streaq",
+        _streaq,
+        "streaq:bench:queues:normal",
+        beside=("streaq:bench:task:data:*",),
+        kind=Kind.STREAM,
+        unfinished="streaq:bench:queues:normal",
+        coroutines=MANY,
+    ),
+    Contender(
+        "ardiq",
+        "ardiq",
+        _ardiq,
+        "ardiq:bench:queues:default",
+        beside=("ardiq:bench:task:data:*",),
+        kind=Kind.STREAM,
+        unfinished="ardiq:bench:queues:default",
+        since=(3, 12),
+        coroutines=MANY,
+    ),
     Contender("sidekiq", "", _sidekiq, "queue:default", peer=False),
 )
+
+BY_NAME = {each.name: each for each in CONTENDERS}

@@ -50,7 +50,7 @@ _SNAKE = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "--shell", "--now"}
 # Of `python -m benchmarks`, which is no part of the package.
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
-FOREIGN_WORDS = {"dump_threads", "unique_for", "huey_consumer", "preload_app"}
+FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
 # Of Django and Celery, of RQ, of Sidekiq.
 _OF_OTHERS = (
