@@ -12,7 +12,9 @@ from taskiq_redis import ListQueueBroker
 from benchmarks.apps import URL, loop
 from benchmarks.load import stamps, work
 
-broker = ListQueueBroker(URL, queue_name="bench")
+# Without a time limit: redis-py 8 has one of five seconds, at which an idle worker would end, as it
+# waits longer than that for a job.
+broker = ListQueueBroker(URL, queue_name="bench", socket_timeout=None)
 
 TASKS = {
     name: broker.task(task_name=f"bench:{name}")(function)

@@ -94,8 +94,9 @@ def _rest(
                 if count != calls.get(name, 0) and not name.startswith("info")
             }
             cpu = {role: 100 * (now[role] - used.get(role, 0.0)) / elapsed for role in now}
-            worker, whole = median(map(pss, running)), sum(map(pss, families(pids)))
-            found.append(_Window(commands, cpu, worker, whole))
+            if not (sizes := [size for size in map(pss, running) if size]):
+                raise RuntimeError("what ran jobs has ended without work")
+            found.append(_Window(commands, cpu, median(sizes), sum(map(pss, families(pids)))))
     return found
 
 
