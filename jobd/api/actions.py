@@ -109,7 +109,7 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
         name="retry",
         button=Text("Retry now"),
         summary=Text("Put jobs into their queues now."),
-        effect=Text("Runs as soon as a worker is free, without using up a retry."),
+        effect=Text("Jobs run as soon as a worker is free, without using up a retry."),
         role=Role.OPERATOR,
         done=_queued,
         do=lambda jobs, entries, _: jobs.retry(*entries),
@@ -118,7 +118,7 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
         name="add_to_queue",
         button=Text("Add to queue"),
         summary=Text("Put jobs into their queues now."),
-        effect=Text("Runs as soon as a worker is free."),
+        effect=Text("Jobs run as soon as a worker is free."),
         role=Role.OPERATOR,
         done=_queued,
         do=lambda jobs, entries, _: jobs.add_to_queue(*entries),
@@ -127,7 +127,7 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
         name="reschedule",
         button=Text("Reschedule"),
         summary=Text("Give jobs another time."),
-        effect=Text("Waits until the time that you give."),
+        effect=Text("Jobs wait until the time that you give."),
         role=Role.OPERATOR,
         asks=True,
         form="when",
@@ -138,7 +138,7 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
         name="kill",
         button=Text("Kill"),
         summary=Text("Move jobs to the dead set."),
-        effect=Text("Goes to the dead jobs and is not tried again."),
+        effect=Text("Killed jobs go to the dead set and are not tried again."),
         role=Role.ADMIN,
         asks=True,
         undoable=True,
@@ -149,7 +149,7 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
         name="delete",
         button=Text("Delete"),
         summary=Text("Delete jobs."),
-        effect=Text("Will not run."),
+        effect=Text("Deleted jobs do not run."),
         role=Role.ADMIN,
         asks=True,
         undoable=True,
@@ -164,7 +164,7 @@ QUEUED_ACTIONS: Mapping[str, Action[QueuedDo]] = {
         name="move",
         button=Text("Move"),
         summary=Text("Move a job to the end of another queue."),
-        effect=Text("Runs after what waits in that queue."),
+        effect=Text("Moved jobs run after those that wait in that queue."),
         role=Role.OPERATOR,
         form="queue",
         done=_moved,
@@ -174,7 +174,7 @@ QUEUED_ACTIONS: Mapping[str, Action[QueuedDo]] = {
         name="delete",
         button=Text("Delete"),
         summary=Text("Delete a job of a queue."),
-        effect=Text("Will not run."),
+        effect=Text("Deleted jobs do not run."),
         role=Role.ADMIN,
         asks=True,
         undoable=True,
@@ -207,7 +207,7 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
         name="move",
         button=Text("Move"),
         summary=Text("Move all jobs to the end of another queue."),
-        effect=Text("Runs after what waits in that queue."),
+        effect=Text("Moved jobs run after those that wait in that queue."),
         role=Role.OPERATOR,
         form="queue",
         done=_moved,
@@ -217,7 +217,7 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
         name="clear",
         button=Text("Clear"),
         summary=Text("Delete all jobs of a queue."),
-        effect=Text("Will not run."),
+        effect=Text("Deleted jobs do not run."),
         role=Role.ADMIN,
         asks=True,
         undoable=True,
@@ -256,10 +256,10 @@ PROCESS_ACTIONS: Mapping[str, Action[ProcessDo]] = {
     "quiet": Action(
         name="quiet",
         button=Text("Quiet"),
-        summary=Text("Let a process take no more jobs."),
+        summary=Text("Make a process take no more jobs."),
         effect=Text(
-            "Running jobs go on to their end; no new ones are taken, so queues grow. From here it "
-            "cannot be undone."
+            "Running jobs finish; no new ones are taken, so queues grow. This cannot be undone "
+            "from here."
         ),
         role=Role.OPERATOR,
         asks=True,
@@ -269,10 +269,10 @@ PROCESS_ACTIONS: Mapping[str, Action[ProcessDo]] = {
     "stop": Action(
         name="stop",
         button=Text("Stop"),
-        summary=Text("Let a process stop."),
+        summary=Text("Make a process stop."),
         effect=Text(
-            "Running jobs get the time that its timeout allows; what has not ended then goes back "
-            "to its queue."
+            "Running jobs have until its timeout to finish; those that do not go back to their "
+            "queues."
         ),
         role=Role.ADMIN,
         asks=True,
@@ -282,7 +282,7 @@ PROCESS_ACTIONS: Mapping[str, Action[ProcessDo]] = {
     "dump": Action(
         name="dump",
         button=Text("Stacks"),
-        summary=Text("Let a process write its stacks."),
+        summary=Text("Make a process write its stacks."),
         effect=Text("Jobs go on."),
         role=Role.OPERATOR,
         done=_asked,
@@ -316,7 +316,7 @@ DELETION_ACTIONS: Mapping[str, Action[DeletionDo]] = {
         name="purge",
         button=Text("Delete for good"),
         summary=Text("Make a deletion final."),
-        effect=Text("Nobody can restore them afterwards."),
+        effect=Text("They cannot be restored afterwards."),
         role=Role.ADMIN,
         asks=True,
         done=_purged,
@@ -329,7 +329,7 @@ EMPTY_TRASH: Action[TrashDo] = Action(
     name="empty",
     button=Text("Empty the trash"),
     summary=Text("Make all deletions final."),
-    effect=Text("Nobody can restore them afterwards."),
+    effect=Text("They cannot be restored afterwards."),
     role=Role.ADMIN,
     asks=True,
     done=_purged,

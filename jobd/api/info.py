@@ -108,7 +108,7 @@ def _warnings(facts: dict[str, Any]) -> list[Text]:
     if may_evict(facts["eviction_policy"]):
         warnings.append(
             Text(
-                "The eviction policy is %(policy)s, so Redis may throw jobs away: %(advice)s.",
+                "The eviction policy is %(policy)s, so Redis may delete jobs: %(advice)s.",
                 policy=facts["eviction_policy"],
                 advice=EVICTION_ADVICE,
             )

@@ -216,7 +216,7 @@ def _obstacles(session: Session, queue: str) -> list[Reason]:
         if any(process.is_jobd for process in serving):
             advice = Text("On its host: jobctl resume; or start another one.")
         else:
-            advice = Text("A quiet Sidekiq stays so: restart it, or start another one.")
+            advice = Text("A quiet Sidekiq stays quiet: restart it, or start another one.")
         reasons.append(Reason("all_quiet", text, advice, blocks=True))
     else:
         reasons += _load(session, active)

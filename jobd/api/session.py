@@ -161,7 +161,7 @@ class Change:
         if result == -1:
             raise ConflictError(
                 Text(
-                    "%(ref)s is the id of another deletion: by somebody else, of another kind or "
+                    "%(ref)s is the id of another deletion: by another user, of another kind or "
                     "from another place. Nothing was changed; start again, without an id.",
                     ref=ref,
                 )

@@ -145,13 +145,11 @@ def _refusal(request: Request, error: Exception) -> Refusal:
     if isinstance(error, LoginError):
         return Failed(
             Text(
-                "The application's login function failed. The log says more, under %(ref)s.",
+                "The application's login function failed. The log has the details, under %(ref)s.",
                 ref=ref,
             )
         )
-    return Failed(
-        Text("This is a fault of the dashboard. Its log says more, under %(ref)s.", ref=ref)
-    )
+    return Failed(Text("The dashboard failed. Its log has the details, under %(ref)s.", ref=ref))
 
 
 def _unavailable(error: UnavailableError) -> Refusal:

@@ -20,7 +20,7 @@ class Refusal(Exception):
     it is said to programs only, or somebody else has said it."""
 
     status = 400
-    title: str = Text("That cannot be done")
+    title: str = Text("Bad request")
 
     @property
     def text(self) -> str:
@@ -53,21 +53,21 @@ class Forbidden(Refusal):
     """It is known, but he may not; or it was not his own wish."""
 
     status = 403
-    title = Text("You may not do that")
+    title = Text("Not allowed")
 
 
 class NotFound(Refusal):
     """It is not there, or not there any more."""
 
     status = 404
-    title = Text("Not here")
+    title = Text("Not found")
 
 
 class Conflict(Refusal):
     """It does not go with how things are."""
 
     status = 409
-    title = Text("Not possible now")
+    title = Text("Conflict")
 
 
 class TooSlow(Refusal):
@@ -114,7 +114,7 @@ class Failed(Refusal):
     """A fault of ours."""
 
     status = 500
-    title = Text("Something is broken here")
+    title = Text("Internal error")
 
 
 class Unavailable(Refusal):
@@ -143,7 +143,7 @@ class Answered(Refusal):
     def __init__(self, error: HTTPException) -> None:
         texts = {
             404: Text("There is no such page."),
-            405: Text("That is not possible with this address."),
+            405: Text("This address does not support that method."),
         }
         super().__init__(texts.get(error.status_code, error.detail or ""))
         self.status = error.status_code

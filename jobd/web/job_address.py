@@ -72,7 +72,7 @@ def set_named(api: Api, name: str) -> JobSet:
     if found is None:
         raise ArgumentError(
             Text(
-                "there is no set %(set)s; there are %(known)s",
+                "unknown set %(set)s; use one of: %(known)s",
                 set=repr(name[:100]),
                 known=", ".join(PAGES),
             )
@@ -94,7 +94,7 @@ def queued_keys(keys: Iterable[str]) -> list[QueuedKey]:
         parts = _QUEUED.fullmatch(key)
         if parts is None:
             raise ArgumentError(
-                Text("%(key)s does not stand for a job of a queue", key=repr(key[:200]))
+                Text("%(key)s is not the key of a job in a queue", key=repr(key[:200]))
             )
         place = None if parts["place"] is None else int(parts["place"])
         found.append(QueuedKey(parts["digest"], parts["jid"], place))

@@ -34,7 +34,7 @@ def require(request: Request, role: Role) -> User:
     if user.role < role:
         raise Forbidden(
             Text(
-                "this takes the role %(role)s; %(user)s has %(has)s",
+                "this needs the role %(role)s; %(user)s has the role %(has)s",
                 role=role.name.lower(),
                 user=user.name,
                 has=user.role.name.lower(),

@@ -105,7 +105,7 @@ def test_a_fault_of_ours_shows_nothing_of_it(
     assert ref in page.text
     told = alice.get("/api/v1/stats", headers=bearer())
     assert told.status_code == 500
-    assert told.json()["title"] == "Something is broken here"
+    assert told.json()["title"] == "Internal error"
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -146,7 +146,7 @@ def test_when_redis_goes_away_pages_say_so_and_come_back_by_themselves(
     assert page.headers["retry-after"] == "5"
     told = client.get("/api/v1/queues", headers=bearer())
     assert (told.status_code, told.json()["status"]) == (503, 503)
-    assert "This page tries again by itself." in page.text
+    assert "This page retries by itself." in page.text
     assert "by itself" not in told.text
     assert client.get("/metrics", headers=bearer()).status_code == 503
     ready = client.get("/readyz")

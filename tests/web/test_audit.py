@@ -109,11 +109,11 @@ def test_the_trash_shows_restores_and_purges(site: Site, api: Api) -> None:
     assert site.look(page.links["queue default"]).status == 404
     alice.queue("default").clear()
     asked = site.press(site.get("/trash"), "Delete for good")
-    assert "Nobody can restore them" in asked.text
+    assert "They cannot be restored" in asked.text
     assert api.trash.page().size == 1
     assert "Deleted 30 jobs for good" in site.press(asked, "Delete 30 jobs for good").text
     assert api.trash.page().size == 0
-    assert "not in the trash any more" in site.press(asked, "Delete 30 jobs for good").text
+    assert "no longer in the trash" in site.press(asked, "Delete 30 jobs for good").text
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_killed_jobs_that_were_retried_meanwhile_do_not_come_back(site: Site, ap
     fill(api, "retries", failed(1), failed(2))
     found = site.get("/retries")
     chosen = [("key", key) for key in found.keys]
-    done = site.press(site.press(found, "Kill", *chosen), "Kill: 2 jobs")
+    done = site.press(site.press(found, "Kill", *chosen), "Kill 2 jobs")
     api.dead.retry(api.dead.page().entries[0])
     text = site.press(done, "Undo").text
-    assert "Restored 1 job. Had been moved or had run meanwhile: 1." in text
+    assert "Restored 1 job. Moved or run in the meantime: 1." in text
     assert api.retries.size == 1

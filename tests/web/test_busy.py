@@ -159,7 +159,7 @@ def test_searching_what_runs(site: Site, api: Api) -> None:
     assert shown(found) == ["Report"]
     assert shown(site.get("/busy", q="BILLING")) == ["Charge"]
     assert shown(site.get("/busy", q=f"{3:024x}")) == ["Charge"]
-    assert "Nothing that runs matches" in site.get("/busy", q="<nothing>").text
+    assert "No running job or process matches" in site.get("/busy", q="<nothing>").text
 
 
 def test_progress_of_iterable_jobs(site: Site, api: Api) -> None:
@@ -229,7 +229,7 @@ def test_what_each_role_may_do(api: Api) -> None:
         answer = site.insist("/busy/do", ("do", do), ("identity", ONE))
         assert answer.status == status, do
         if status == 403:
-            assert "this takes the role" in answer.text
+            assert "this needs the role" in answer.text
     assert operator.look("/busy/ask", do="stop", identity="all").status == 403
     assert signals(api, ONE) == [b"TSTP"]
 

@@ -92,7 +92,7 @@ RIGHT = {
 
 
 def run(site: Site, page: Page, fields: dict[str, str]) -> Page:
-    return site.press(page, "Run it with these", *fields.items())
+    return site.press(page, "Run with these", *fields.items())
 
 
 def queued(api: Api, queue: str = "default") -> Any:
@@ -114,7 +114,13 @@ def test_each_type_has_its_field(site: Site, api: Api) -> None:
     }
     found = values(page)
     assert (found["arg-order"], found["arg-note"], found["arg-amount"]) == ("7", "hello", "1.5")
-    for words in ("int", "float", "Literal['card', 'cash']", "str | None", "leave out; then it is"):
+    for words in (
+        "int",
+        "float",
+        "Literal['card', 'cash']",
+        "str | None",
+        "leave out, which means",
+    ):
         assert words in page.text, words
 
 
@@ -133,7 +139,7 @@ def test_what_was_typed_is_what_runs(site: Site, api: Api) -> None:
     for name in ("how", "lines", "coupon"):
         del fields[f"default-{name}"]
     page = run(site, form(site, key), fields)
-    assert "is in queue low as you changed it" in page.text
+    assert "is in queue low with your changes" in page.text
     record = queued(api, "low")
     assert record.args == [8, "line 1\nline 2", 1.5, True, "cash", [{"a": 1}], None]
     assert record.kwargs == {}
@@ -211,11 +217,11 @@ def test_untouched_values_stay_as_they_were(site: Site, api: Api) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arg-order": "many"}, "a whole number is wanted"),
-        ({"arg-order": ""}, "a whole number is wanted"),
-        ({"arg-amount": "nan"}, "a number is wanted"),
-        ({"arg-urgent": "maybe"}, "one of these is wanted: true, false"),
-        ({"arg-lines": "[1"}, "this is no JSON"),
+        ({"arg-order": "many"}, "enter a whole number"),
+        ({"arg-order": ""}, "enter a whole number"),
+        ({"arg-amount": "nan"}, "enter a number"),
+        ({"arg-urgent": "maybe"}, "enter one of: true, false"),
+        ({"arg-lines": "[1"}, "this is not JSON"),
         ({"arg-lines": '[{"a": "b"}]'}, "Expected `int`, got `str`"),
         ({"arg-lines": '{"a": 1}'}, "Expected `array`, got `object`"),
         ({"queue": "no good"}, "use only the letters"),
@@ -239,7 +245,7 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(
 def test_a_job_class_with_hints_as_text(site: Site, api: Api) -> None:
     key = put(api, "shop.Resize", [64], kwargs={"path": "cat.png"})
     page = run(site, form(site, key), {"arg-width": "x", "arg-path": "dog.png", "queue": "q"})
-    assert "a whole number is wanted" in page.text
+    assert "enter a whole number" in page.text
     run(site, page, {"arg-width": "65", "arg-path": "dog.png", "queue": "q"})
     assert (queued(api, "q").args, queued(api, "q").kwargs) == ([65], {"path": "dog.png"})
 
@@ -264,7 +270,8 @@ def test_json_where_there_is_no_form(
 ) -> None:
     page = form(site, put(api, name, args))
     assert note in page.text
-    for text, message in (("{}", "it must be a list"), ("[1", "this is no JSON"), ("", "JSON is")):
+    wrongs = (("{}", "it must be a list"), ("[1", "this is not JSON"), ("", "enter JSON"))
+    for text, message in wrongs:
         wrong = run(site, page, {"args": text, "kwargs": "", "queue": "q"})
         assert (wrong.status, message in wrong.text) == (422, True)
     wrong = run(site, page, {"args": "[1]", "kwargs": "[]", "queue": "q"})

@@ -18,7 +18,7 @@ JID = f"{4711:024x}"
 
 def test_the_field_on_every_page_leads_to_the_job(site: Site, api: Api) -> None:
     assert any(form.action == "/find" for form in site.get("/").forms)
-    assert "what a push returned" in site.get("/find").text
+    assert "what the push returned" in site.get("/find").text
     api.redis.zadd(api.keys.dead, {job(4711, "Charge"): NOW})
     page = site.get("/find", jid=f" {JID} ")
     assert page.response.url.path == "/job"

@@ -39,7 +39,7 @@ def test_it_says_so_before_pushes_are_refused(site: Site, api: Api, redis: redis
             "/queue/act", [*page.form("Delete").hidden, ("action", "delete"), ("key", page.keys[0])]
         )
         assert "delete jobs for good that are not needed" in asked.text
-        assert "takes memory until the end of these 24 hours" in asked.text
+        assert "take memory until these 24 hours are over" in asked.text
         redis.set("any", "thing")
 
 

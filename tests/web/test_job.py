@@ -150,7 +150,7 @@ def test_one_that_ruby_has_cancelled(site: Site, api: Api) -> None:
     run(api, ONE, job(1, "shop.Charge"))
     api.redis.hset(api.keys.iteration(JID), "cancelled", int(time.time()))
     for page in (look(site, "work", JID), site.get("/busy")):
-        assert "to be cancelled, which only iterable jobs of Sidekiq obey" in page.text
+        assert "cancelled by a user; only iterable jobs of Sidekiq obey that" in page.text
         assert "started 0×" not in page.text
         assert "None" not in page.text
 
@@ -220,7 +220,7 @@ def test_delete_and_undo(site: Site, api: Api, name: str) -> None:
 def test_another_time(site: Site, api: Api) -> None:
     page = look(site, "schedule", put(api, "schedule"))
     after = site.press(page, "Reschedule", ("amount", "2"), ("unit", "days"))
-    assert "has another time" in after.text
+    assert "is rescheduled" in after.text
     (entry,) = api.scheduled.page()
     assert abs(entry.score - time.time() - 2 * 86400) < 60
     for amount, unit, says in (

@@ -102,7 +102,7 @@ def test_who_does_not_answer(site: Site, api: Api) -> None:
     assert "jobctl threads" in silent.text
     assert not is_refreshing(silent)
     ruby = site.press(site.get("/busy"), "Stacks", ("identity", TWO))
-    assert "This is a Sidekiq. It writes its stacks to its log" in ruby.text
+    assert "This is a Sidekiq: it writes its stacks to its log" in ruby.text
     assert not is_refreshing(ruby)
     assert "no such process" in site.get("/busy/stacks", identity="gone").text
 

@@ -10,7 +10,7 @@ from jobd.text.translatable import Text
 from jobd.web.http_errors import Forbidden
 from jobd.web.mount import address, is_loopback, sign_of_proxy
 
-_FOREIGN = Text("this came from another site")
+_FOREIGN = Text("this request came from another site")
 
 
 def check_local(request: Request) -> None:

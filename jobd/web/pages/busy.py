@@ -99,7 +99,7 @@ def ask(request: Request) -> Response:
     query = request.query_params
     action, identity = _action(request, query.get("do", "")), query.get("identity", "")
     if not action.asks:
-        raise Refusal(Text("%(action)s needs no asking", action=action.name))
+        raise Refusal(Text("%(action)s needs no confirmation", action=action.name))
     found = _processes(request, identity)
     text = action.effect
     kinds = {process.is_jobd for process in found}
@@ -137,7 +137,7 @@ def do(request: Request) -> Response:
     elif action.do(processes, _find(request, identity)):
         text = _told_one(action.name, identity)
     else:
-        raise NotFound(Text("%(process)s has gone.", process=identity))
+        raise NotFound(Text("%(process)s has ended.", process=identity))
     state_of(request).changed()
     if action.name == "dump":
         asked = int(time.time())
@@ -164,7 +164,7 @@ def _action(request: Request, name: str) -> Action[ProcessDo]:
     if name not in PROCESS_ACTIONS:
         raise Refusal(
             Text(
-                "there is no %(action)s for processes; there are %(known)s",
+                "unknown action %(action)s for processes; use one of: %(known)s",
                 action=repr(name[:50]),
                 known=", ".join(PROCESS_ACTIONS),
             )
@@ -178,7 +178,9 @@ def _find(request: Request, identity: str) -> Process:
         return acting(request).processes[identity]
     except KeyError:
         raise NotFound(
-            Text("There is no process %(process)s, or not any more.", process=repr(identity[:200]))
+            Text(
+                "There is no process %(process)s; it may have ended.", process=repr(identity[:200])
+            )
         ) from None
 
 
@@ -186,12 +188,14 @@ def _processes(request: Request, identity: str) -> list[Process]:
     if identity == ALL:
         found = [one for one in busy.read(state_of(request)).processes if not one.embedded]
         if not found:
-            raise NotFound(Text("There is no process that takes signals."))
+            raise NotFound(Text("No running process takes signals."))
         return found
     process = _find(request, identity)
     if process.embedded:
         raise ArgumentError(
-            Text("%(process)s is a part of another program and takes no signals", process=identity)
+            Text(
+                "%(process)s is embedded in another program and takes no signals", process=identity
+            )
         )
     return [process]
 

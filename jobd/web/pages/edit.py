@@ -82,7 +82,7 @@ def save(request: Request) -> Response:
         raise NotFound(Text("Nothing was done: the job is not here any more, somebody was faster."))
     state_of(request).changed()
     text = Text(
-        "%(job)s is in queue %(queue)s as you changed it; what it was is in the trash.",
+        "%(job)s is in queue %(queue)s with your changes; the original is in the trash.",
         job=entry.display_class[:100] or Text("The job"),
         queue=changes["queue"],
     )
@@ -104,7 +104,7 @@ def _entry(api: Api, place: Place) -> SortedEntry:
     if not isinstance(entry, SortedEntry):
         raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))
     if not entry.item:
-        raise Refusal(Text("these bytes are no job at all, and cannot be changed; delete them"))
+        raise Refusal(Text("these bytes are not a job and cannot be changed; delete them"))
     if len(entry.value) > MOST_BYTES:
         raise Refusal(
             Text("a job of more than %(most)s bytes cannot be changed here", most=f"{MOST_BYTES:,}")
@@ -172,7 +172,7 @@ def _changes(
             _json(editor, "kwargs", editor.kwargs, dict, _OBJECT) if editor.kwargs.strip() else {}
         )
         if editor.errors:
-            raise ArgumentError(Text("not everything is as it must be"))
+            raise ArgumentError(Text("some fields are not valid"))
         _check_signature(registry, entry, args, kwargs)
     changes: dict[str, Any] = {"class": entry.klass, "args": args, "queue": editor.queue}
     if entry["encrypt"]:

@@ -29,7 +29,7 @@ from jobd.web.views.times import UNIT_NAMES, when_of
 _DONE = {
     "retry": Text("%(job)s is in its queue."),
     "add_to_queue": Text("%(job)s is in its queue."),
-    "reschedule": Text("%(job)s has another time."),
+    "reschedule": Text("%(job)s is rescheduled."),
     "move": Text("%(job)s is in queue %(queue)s."),
     "kill": Text("%(job)s is dead."),
     "delete": Text("%(job)s is deleted."),
@@ -112,7 +112,7 @@ def ask(request: Request) -> Response:
     job = _here(state.api, place)
     name = clip(job.display_class, 100) or Text("this job")
     if not action.asks or action.form:
-        raise Refusal(Text("%(action)s needs no asking", action=action.name))
+        raise Refusal(Text("%(action)s needs no confirmation", action=action.name))
     question = Question(
         heading=Text("%(action)s %(job)s?", action=action.button, job=name),
         text=action.effect,
@@ -173,7 +173,7 @@ def _action(request: Request, place: Place, name: str) -> Action[Any]:
     if name not in known:
         raise Refusal(
             Text(
-                "there is no %(action)s for this job; there are %(known)s",
+                "unknown action %(action)s for this job; use one of: %(known)s",
                 action=repr(clip(name, 50)),
                 known=", ".join(known),
             )

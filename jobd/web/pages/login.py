@@ -31,7 +31,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[Route]:
 
     def form(request: Request) -> Response:
         if not users.with_passwords:
-            raise NotFound(Text("Nobody can log in here: no users are set up."))
+            raise NotFound(Text("There is no login here: no users are set up."))
         after = request.query_params.get("next", "")
         return render(request, "login.html", name="", wrong="", after=after)
 

@@ -82,12 +82,12 @@ def act(request: Request) -> Response:
     name, action = str(form.get("name", "")), QUEUED_ACTIONS.get(wanted)
     if action is None or not name:
         raise Refusal(
-            Text("there is no action %(action)s for the jobs of a queue", action=repr(wanted[:100]))
+            Text("unknown action %(action)s for the jobs of a queue", action=repr(wanted[:100]))
         )
     require(request, action.role)
     keys = lists.chosen_keys(form)
     if not keys:
-        return _done(request, form, Text("No job was chosen."))
+        return _done(request, form, Text("No jobs were selected."))
     api = acting(request, permanent=is_permanent(form))
     jobs = api.queue(name).find_all(queued_keys(keys))
     if action.name == "move":
@@ -206,7 +206,7 @@ def _with_gone(text: Text, gone: int) -> Text:
     """*text*, and how many of the chosen jobs were not there any more."""
     if gone <= 0:
         return text
-    return Text("%(text)s Not there any more: %(gone)s.", text=text, gone=number(gone))
+    return Text("%(text)s No longer there: %(gone)s.", text=text, gone=number(gone))
 
 
 def _kept(form: FormData) -> list[tuple[str, str]]:

@@ -88,7 +88,7 @@ def act(request: Request) -> Response:
     if action not in steps:
         raise Refusal(
             Text(
-                "there is no action %(action)s; there are %(known)s",
+                "unknown action %(action)s; use one of: %(known)s",
                 action=repr(action[:100]),
                 known=", ".join(steps),
             )
@@ -129,8 +129,8 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
         question = Question(
             heading=Text("Clear queue %(queue)s?", queue=clip(name, 60)),
             text=Text.counted(
-                "%(count)s job in it will be deleted. What workers have taken already goes on.",
-                "%(count)s jobs in it will be deleted. What workers have taken already goes on.",
+                "%(count)s job in it will be deleted. Jobs already taken by workers run on.",
+                "%(count)s jobs in it will be deleted. Jobs already taken by workers run on.",
                 size,
             ),
             action=url(request, "queues_act"),

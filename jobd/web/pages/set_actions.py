@@ -41,6 +41,15 @@ _DOING: Mapping[str, Text] = {
 }
 """The heading of the page while an action goes on."""
 
+_ASKED = {
+    "retry": Text("Retry %(jobs)s now"),
+    "add_to_queue": Text("Add %(jobs)s to the queue"),
+    "reschedule": Text("Reschedule %(jobs)s"),
+    "kill": Text("Kill %(jobs)s"),
+    "delete": Text("Delete %(jobs)s"),
+}
+"""What is asked, and the button that does it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -76,7 +85,7 @@ def act(request: Request, kind: Kind) -> Response:
     if action is None:
         raise Refusal(
             Text(
-                "%(jobs)s can be: %(known)s. The form says something else.",
+                "unknown action for %(jobs)s; use one of: %(known)s",
                 jobs=kind.title,
                 known=", ".join(kind.acts),
             )
@@ -86,7 +95,7 @@ def act(request: Request, kind: Kind) -> Response:
     if form.get("only"):
         everything = False
     if not everything and not keys:
-        return _done(request, kind, form, Text("No job was chosen."))
+        return _done(request, kind, form, Text("No jobs were selected."))
     found = set_named(acting(request), kind.set)
     if not form.get("sure"):
         if everything or action.asks:
@@ -113,7 +122,7 @@ def _some(
     text = action.done(changed)
     if changed < len(keys):
         text = Text(
-            "%(text)s Not there any more, or no job: %(gone)s.",
+            "%(text)s No longer there, or not a job: %(gone)s.",
             text=text,
             gone=number(len(keys) - changed),
         )
@@ -186,26 +195,23 @@ def _ask(
     if keys is None:
         part = Part.of(form)
         how_many, entries = _count(found, part)
-        heading = _heading(kind, part, action, how_many)
+        which = _which(kind, part, how_many)
     else:
         entries = found.find_all(keys)
-        how_many = jobs(len(entries))
-        heading = Text("%(action)s: %(jobs)s?", action=action.button, jobs=how_many)
+        which = how_many = jobs(len(entries))
     text = action.effect
     if action.name == "kill":
         text = Text(
-            "%(text)s The last %(most)s of those are kept.",
+            "%(text)s The dead set keeps the last %(most)s.",
             text=text,
             most=number(acting(request).dead_max_jobs - 1),
         )
     question = Question(
-        heading=heading,
+        heading=Text("%(action)s?", action=_ASKED[action.name].filled(jobs=which)),
         text=text,
         action=url(request, f"{kind.page}_act"),
         fields=_fields(action, form, keys),
-        button=action.button
-        if action.form
-        else Text("%(action)s: %(jobs)s", action=action.button, jobs=how_many),
+        button=action.button if action.form else _ASKED[action.name].filled(jobs=how_many),
         back=_back(request, kind, form),
         danger=action.undoable,
         restorable=action.undoable,
@@ -233,28 +239,17 @@ def _count(found: JobSet, part: Part) -> tuple[Text, list[SortedEntry]]:
     return count if scan.done else Text("at least %(jobs)s", jobs=count), entries
 
 
-def _heading(kind: Kind, part: Part, action: Action[SetDo], how_many: Text) -> Text:
-    """The question about all that match."""
+def _which(kind: Kind, part: Part, how_many: Text) -> Text:
+    """All jobs that match, for the question about them."""
     if part.q:
-        return Text(
-            "%(action)s: %(jobs)s that match “%(search)s”?",
-            action=action.button,
-            jobs=how_many,
-            search=clip(part.q, 60),
-        )
+        return Text("%(jobs)s that match “%(search)s”", jobs=how_many, search=clip(part.q, 60))
     if part.group:
         return Text(
-            "%(action)s: %(jobs)s that failed with %(error)s?",
-            action=action.button,
+            "%(jobs)s that failed with %(error)s",
             jobs=how_many,
             error=clip(part.error, 60) or Text("the same error"),
         )
-    return Text(
-        "%(action)s: %(jobs)s, which is all %(what)s?",
-        action=action.button,
-        jobs=how_many,
-        what=kind.what,
-    )
+    return Text("all %(what)s (%(jobs)s)", what=kind.what, jobs=how_many)
 
 
 def _search(part: Part) -> Search:

@@ -61,7 +61,7 @@ def undo(request: Request) -> Response:
     ref, restored = str(form.get("ref", "")), number_of(form.get("changed"))
     found = api.trash.find_all([ref]).get(ref)
     if found is None:
-        session.flash(request, Text("That cannot be undone any more."))
+        session.flash(request, Text("That can no longer be undone."))
         return RedirectResponse(url(request, "trash"), 303)
     try:
         restored += restore.do(found, STEP)
@@ -85,7 +85,7 @@ def undo(request: Request) -> Response:
     text = restore.done(restored)
     if restored < found.jobs:
         text = Text(
-            "%(text)s Had been moved or had run meanwhile: %(gone)s.",
+            "%(text)s Moved or run in the meantime: %(gone)s.",
             text=text,
             gone=number(found.jobs - restored),
         )
@@ -101,7 +101,7 @@ def delete_for_good(request: Request) -> Response:
     ref = str(form.get("ref", ""))
     found = api.trash.find_all([ref]).get(ref)
     if found is None:
-        session.flash(request, Text("That is not in the trash any more."))
+        session.flash(request, Text("That is no longer in the trash."))
     elif not form.get("sure"):
         question = Question(
             heading=Text.counted(

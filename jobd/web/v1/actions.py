@@ -305,17 +305,17 @@ def stop(call: Call, body: One) -> Changed:
     return _tell(call, "stop", _process(call, body))
 
 
-@OPERATIONS.act("POST", "/processes/quiet", PROCESS_ACTIONS["quiet"], "Let all take no more jobs.")
+@OPERATIONS.act("POST", "/processes/quiet", PROCESS_ACTIONS["quiet"], "Make all take no more jobs.")
 def quiet_all(call: Call) -> Changed:
     return _tell(call, "quiet")
 
 
-@OPERATIONS.act("POST", "/processes/dump", PROCESS_ACTIONS["dump"], "Let all write their stacks.")
+@OPERATIONS.act("POST", "/processes/dump", PROCESS_ACTIONS["dump"], "Make all write their stacks.")
 def dump_all(call: Call) -> Changed:
     return _tell(call, "dump")
 
 
-@OPERATIONS.act("POST", "/processes/stop", PROCESS_ACTIONS["stop"], "Let all stop.")
+@OPERATIONS.act("POST", "/processes/stop", PROCESS_ACTIONS["stop"], "Make all stop.")
 def stop_all(call: Call) -> Changed:
     return _tell(call, "stop")
 

@@ -142,7 +142,7 @@ class Form:
             else:
                 args.append(value)
         if any(field.error for field in self.fields):
-            raise ArgumentError(Text("some arguments are not as the job wants them"))
+            raise ArgumentError(Text("some arguments do not fit the job"))
         return args, kwargs
 
     def _value(self, field: Field) -> object:
@@ -249,19 +249,17 @@ def _parsed(field: Field) -> object:
             try:
                 return int(text.strip())
             except ValueError:
-                raise ValueError(Text("a whole number is wanted")) from None
+                raise ValueError(Text("enter a whole number")) from None
         case "number":
             try:
                 number = float(text.strip())
             except ValueError:
                 number = math.nan
             if not math.isfinite(number):
-                raise ValueError(Text("a number is wanted"))
+                raise ValueError(Text("enter a number"))
             return number
         case "choice" if text not in field.choices:
-            raise ValueError(
-                Text("one of these is wanted: %(choices)s", choices=", ".join(field.choices))
-            )
+            raise ValueError(Text("enter one of: %(choices)s", choices=", ".join(field.choices)))
         case _:
             return parse_json(text)
 
@@ -275,13 +273,13 @@ def parse_json(text: str) -> object:
     [1, {'a': None}]
     """
     if not text.strip():
-        raise ValueError(Text('JSON is wanted, such as null, 7, "text" or [1, 2]'))
+        raise ValueError(Text('enter JSON, such as null, 7, "text" or [1, 2]'))
     try:
         return msgspec.json.decode(text.encode(errors="replace"))
     except RecursionError:
         raise ValueError(Text("it is nested too deeply")) from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise ValueError(Text("this is no JSON: %(detail)s", detail=str(error))) from None
+        raise ValueError(Text("this is not JSON: %(detail)s", detail=str(error))) from None
 
 
 def _check(value: object, hint: object) -> None:

@@ -227,8 +227,8 @@ def lineage(job: JobRecord) -> list[tuple[Text, str]]:
     if type(crashes) is int:
         found.append((Text("Processes that died while it ran"), f"{min(crashes, 10**9):,}"))
     if isinstance(death, dict):
-        found.append((Text("The last of them"), clip(str(death.get("owner", "?")), 200)))
-        found.append((Text("which died of"), clip(str(death.get("cause", "?")), 300)))
+        found.append((Text("The last one"), clip(str(death.get("owner", "?")), 200)))
+        found.append((Text("Cause of its death"), clip(str(death.get("cause", "?")), 300)))
     return found
 
 

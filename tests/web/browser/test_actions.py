@@ -143,7 +143,7 @@ CASES = {
         one_in("retry"), ("Delete", "Delete"), "is deleted", sizes(retries=0, dead=0)
     ),
     "retry: later": Case(
-        one_in("retry"), ("Reschedule",), "has another time", sizes(retries=1), (("How many", "3"),)
+        one_in("retry"), ("Reschedule",), "is rescheduled", sizes(retries=1), (("How many", "3"),)
     ),
     "schedule: now": Case(
         one_in("schedule"), ("Add to queue",), "is in its queue", sizes(scheduled=0, default=1)
@@ -155,7 +155,7 @@ CASES = {
         one_in("schedule"), ("Delete", "Delete"), "is deleted", sizes(scheduled=0)
     ),
     "schedule: later": Case(
-        one_in("schedule"), ("Reschedule",), "has another time", sizes(scheduled=1)
+        one_in("schedule"), ("Reschedule",), "is rescheduled", sizes(scheduled=1)
     ),
     "dead: now": Case(one_in("dead"), ("Retry now",), "is in its queue", sizes(dead=0, default=1)),
     "dead: delete": Case(one_in("dead"), ("Delete", "Delete"), "is deleted", sizes(dead=0)),

@@ -78,13 +78,13 @@ def test_edit_and_retry_with_a_form(visit: Open, api: Api) -> None:
     assert order.input_value() == "7"
     order.fill("eight")
     with page.expect_response(lambda answer: answer.request.method == "POST") as refused:
-        page.get_by_role("button", name="Run it with these").click()
+        page.get_by_role("button", name="Run with these").click()
     assert refused.value.status == 422
-    page.get_by_text("a whole number is wanted").wait_for()
+    page.get_by_text("enter a whole number").wait_for()
     assert page.get_by_label("note", exact=True).input_value() == "hello"
     page.get_by_label("order", exact=True).fill("8")
-    page.get_by_role("button", name="Run it with these").click()
-    page.get_by_text("as you changed it").wait_for()
+    page.get_by_role("button", name="Run with these").click()
+    page.get_by_text("with your changes").wait_for()
     (record,) = api.queue("default").page()
     assert record.args == [8, "hello"]
     page.get_by_role("button", name="Undo").click()
@@ -166,4 +166,4 @@ def test_finding_a_job_by_its_id(visit: Open, api: Api) -> None:
     page.get_by_role("heading", name="shop.charge").wait_for()
     page.get_by_role("textbox", name="Find a job by its id").fill("f" * 24)
     page.keyboard.press("Enter")
-    page.get_by_text("runs, waits, is scheduled or dead.").wait_for()
+    page.get_by_text("is running, waiting, scheduled or dead.").wait_for()
