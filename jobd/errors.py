@@ -6,6 +6,7 @@ exits with the exception's ``exit_code``.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import IntEnum
 
 
@@ -95,6 +96,63 @@ class JobTimeout(BaseException):
 
     def __init__(self, text: str = "the job took longer than its timeout") -> None:
         super().__init__(text)
+
+
+class Snooze(BaseException):
+    """Raised by a job to be run again later. That is no failure: no retry is used up.
+
+    It is no ``Exception``, so that ``except Exception`` in a job does not swallow it.
+
+    Args:
+        delay: seconds (or a timedelta) from now; 0 puts it behind the jobs that wait in its queue.
+
+    Raises:
+        ArgumentError: *delay* is no length of time.
+
+    Example:
+        >>> Snooze(60).delay
+        60.0
+    """
+
+    def __init__(self, delay: float | timedelta = 0) -> None:
+        self.delay = _delay("Snooze", delay)
+        super().__init__(f"again in {self.delay:g} s")
+
+
+class Retry(BaseException):
+    """Raised by a job to fail with a delay of its own until the next attempt.
+
+    It uses up a retry; error handlers are told only if there are none left. ``raise Retry(...) from
+    error`` records *error* as the reason. It is no ``Exception``, so that ``except Exception`` in a
+    job does not swallow it.
+
+    Args:
+        after: seconds (or a timedelta) from now.
+
+    Raises:
+        ArgumentError: *after* is no length of time.
+
+    Example:
+        >>> Retry(after=60).after
+        60.0
+    """
+
+    def __init__(self, *, after: float | timedelta) -> None:
+        self.after = _delay("Retry", after)
+        super().__init__(f"again in {self.after:g} s")
+
+
+MAX_DELAY = 1_000_000_000
+"""Seconds; more is a point in time by mistake."""
+
+
+def _delay(what: str, delay: float | timedelta) -> float:
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if type(seconds) in (int, float) and 0 <= seconds <= MAX_DELAY:
+        return float(seconds)
+    raise ArgumentError(
+        f"{what} needs a number of seconds from 0 to {MAX_DELAY:,}, or a timedelta, not {delay!r}"
+    )
 
 
 class Shutdown(BaseException):

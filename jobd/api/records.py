@@ -23,6 +23,9 @@ from jobd.api.iterations import IterableState, iterable_states
 from jobd.api.queued import delete_queued
 from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Change, Session, session_or_default
+from jobd.errors import PayloadError
+from jobd.wire import attachments
+from jobd.wire.attachments import Attachments
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -166,6 +169,15 @@ class JobRecord:
     def bid(self) -> str:
         """Id of its batch."""
         return self._text("bid")
+
+    @property
+    def attachments(self) -> Attachments:
+        """What hangs on the job: its expiry, how often it has snoozed. Those that this version does
+        not know are left out."""
+        try:
+            return attachments.read(self[attachments.FIELD])
+        except (attachments.Unknown, PayloadError):
+            return attachments.NONE
 
     @property
     def klass(self) -> str:

@@ -16,7 +16,7 @@ from jobd.wire.options import DEFAULT_QUEUE
 MOST_DAYS = 5 * 365
 """Days of history; the counts of a day are kept for five years."""
 
-Counter = Literal["processed", "failed"]
+Counter = Literal["processed", "failed", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Counters:
     Attributes:
         processed: executions that ended, failed ones too, since the counters exist.
         failed: executions that raised.
+        expired: jobs that were too late to start, and never ran.
         scheduled_size: jobs that wait for their time.
         retry_size: jobs that wait for another attempt.
         dead_size: jobs that used up their attempts.
@@ -35,6 +36,7 @@ class Counters:
 
     processed: int
     failed: int
+    expired: int
     scheduled_size: int
     retry_size: int
     dead_size: int
@@ -74,14 +76,15 @@ def counters(session: Session) -> Counters:
     with session.redis.pipeline(transaction=False) as pipe:
         pipe.get(keys.processed)
         pipe.get(keys.failed)
+        pipe.get(keys.expired)
         pipe.zcard(keys.schedule)
         pipe.zcard(keys.retry)
         pipe.zcard(keys.dead)
         pipe.scard(keys.processes)
         numbers = answers(pipe)
     [(_, latency)] = waits(session, [DEFAULT_QUEUE])
-    processed, failed, scheduled, retries, dead, processes = map(integer, numbers)
-    return Counters(processed, failed, scheduled, retries, dead, processes, latency)
+    processed, failed, expired, scheduled, retries, dead, processes = map(integer, numbers)
+    return Counters(processed, failed, expired, scheduled, retries, dead, processes, latency)
 
 
 def stats(session: Session, most: int | None = None) -> Stats:
@@ -108,6 +111,7 @@ def stats(session: Session, most: int | None = None) -> Stats:
     return Stats(
         processed=fast.processed,
         failed=fast.failed,
+        expired=fast.expired,
         scheduled_size=fast.scheduled_size,
         retry_size=fast.retry_size,
         dead_size=fast.dead_size,
@@ -138,7 +142,8 @@ def history(session: Session, days: int, last: datetime.date | None = None) -> l
 
 def reset(session: Session, names: tuple[Counter, ...]) -> None:
     """See :meth:`jobd.api.Api.reset_stats`."""
-    known = {"processed": session.keys.processed, "failed": session.keys.failed}
+    keys = session.keys
+    known = {"processed": keys.processed, "failed": keys.failed, "expired": keys.expired}
     for name in names:
         if name not in known:
             raise ArgumentError(f"there is no total {name!r}; they are {get_args(Counter)}")

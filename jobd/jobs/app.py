@@ -145,6 +145,8 @@ class App:
                 return DISCARD.
             timeout: seconds that an execution may take; then JobTimeout is raised in it, which
                 counts as a failure.
+            expires_in: seconds (or a timedelta) after its due time in which the job may start;
+                later it is dropped as expired.
             tags: strings that dashboards show and filter by.
             extra: further fields of the payload, which middleware can read.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobd.errors import ArgumentError
 from jobd.jobs.middleware import Chain
 from jobd.jobs.times import Times, When, due_at
+from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
 from jobd.wire.options import DEFAULTS, KNOWN
@@ -163,16 +164,16 @@ class Client:
         self, made: wire.Payload, *, at: float | None = None, names: Sequence[str] | None = None
     ) -> wire.Payload | None:
         """Run the middleware and validate the result; None if it stopped the push."""
-        if not self.middleware:
-            self._check(made, names)
-            return made
-        if at is not None:
-            made["at"] = at
-        if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
-            return None
-        made.pop("at", None)
-        wire.validate(made)
+        if self.middleware:
+            if at is not None:
+                made["at"] = at
+            if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
+                return None
+            made.pop("at", None)
+            wire.validate(made)
         self._check(made, names)
+        if attachments.EXPIRES_IN in made:
+            attachments.attach(made, time.time() if at is None else at)
         return made
 
     @staticmethod

@@ -51,6 +51,7 @@ class CallOptions(TypedDict, total=False):
     backtrace: bool | int | None
     retry_queue: str | None
     retry_for: float | timedelta | None
+    expires_in: float | timedelta | None
     tags: Sequence[str] | None
     extra: Mapping[str, Any] | None
 

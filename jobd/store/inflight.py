@@ -155,6 +155,18 @@ class InFlight:
             [DAY_TTL, *[f"{job.sequence}:{job.queue}" for job in jobs]],
         )
 
+    def expire(self, jobs: Iterable[Claimed]) -> bytes:
+        """End *jobs*, which were not started, as expired."""
+        counters = (self._keys.expired, self._keys.expired_on(self._today()))
+        return scripts.ACKNOWLEDGE.pack(
+            (self._hash, *counters), [DAY_TTL, *[job.tag for job in jobs]]
+        )
+
+    def snooze(self, job: Claimed, payload: bytes, at: float | None, queue: str) -> bytes:
+        """Run *job* again at *at*; None puts it behind the jobs in *queue*."""
+        keys = (self._hash, self._keys.schedule, self._keys.queues, self._keys.queue(queue))
+        return scripts.SNOOZE.pack(keys, (job.tag, payload, "" if at is None else repr(at), queue))
+
     def retry(self, job: Claimed, payload: bytes, at: float) -> bytes:
         keys = (self._hash, self._keys.retry, *self._stats())
         return scripts.RETRY.pack(keys, (DAY_TTL, job.tag, payload, repr(at)))
@@ -192,9 +204,13 @@ class InFlight:
         lists = map(self._keys.queue, queues)
         return [self._hash, *self._stats(), self._keys.schedule, *lists], arguments
 
+    @staticmethod
+    def _today() -> str:
+        return time.strftime("%Y-%m-%d", time.gmtime())
+
     def _stats(self) -> list[str]:
         """Keys of the counters: processed, processed today, failed, failed today (UTC)."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
+        day = self._today()
         if day != self._day:
             keys = self._keys
             self._day = day

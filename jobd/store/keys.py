@@ -44,6 +44,8 @@ jobd:waits:IDENTITY        set     -           queues that this owner waits on, 
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           jobs that a blocking claim delivered, not yet moved
                                                to in flight; workers
+jobd:stat:expired          string  -           jobs that expired before their start; workers
+jobd:stat:expired:DATE     string  5 years     the same by UTC day; workers
 jobd:stacks:IDENTITY       hash    5 min       stacks of its threads, on request of a dashboard:
                                                at (s), text; workers
 jobd:promoting:SET         hash    60 s        how many jobs of ``schedule`` or ``retry`` each
@@ -89,6 +91,7 @@ class Keys:
         self.process_cleanup = f"{prefix}process_cleanup"
         self.processed = f"{prefix}stat:processed"
         self.failed = f"{prefix}stat:failed"
+        self.expired = f"{prefix}jobd:stat:expired"
         self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
@@ -105,6 +108,9 @@ class Keys:
 
     def failed_on(self, day: str) -> str:
         return f"{self.failed}:{day}"
+
+    def expired_on(self, day: str) -> str:
+        return f"{self.expired}:{day}"
 
     def process(self, identity: str) -> str:
         return f"{self.prefix}{identity}"

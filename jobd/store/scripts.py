@@ -98,6 +98,7 @@ ACKNOWLEDGE = Script("acknowledge")
 RETRY = Script("retry")
 BURY = Script("bury")
 DISCARD = Script("discard")
+SNOOZE = Script("snooze")
 GIVE_BACK = Script("give_back")
 REGISTER = Script("register")
 RELEASE = Script("release")
@@ -136,4 +137,4 @@ END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
 
 # Sent by workers on their dedicated connection, and loaded when it connects.
-OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, GIVE_BACK, REGISTER, RELEASE)
+OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, SNOOZE, GIVE_BACK, REGISTER, RELEASE)

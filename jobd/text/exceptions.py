@@ -38,9 +38,16 @@ def class_of(error: BaseException) -> str:
 
 _MODULE, _QUALNAME = type.__dict__["__module__"], type.__dict__["__qualname__"]
 _TRACEBACK = BaseException.__dict__["__traceback__"]
+_CAUSE = BaseException.__dict__["__cause__"]
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
     """The traceback of *error*, even if its class overrides ``__traceback__``."""
     found: TracebackType | None = _TRACEBACK.__get__(error)
+    return found
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Its ``__cause__``, whatever its class makes of it."""
+    found: BaseException | None = _CAUSE.__get__(error)
     return found

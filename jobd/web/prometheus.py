@@ -61,6 +61,9 @@ def _jobs(stats: Stats) -> Iterable[Metric]:
         "jobd_jobs_processed", "Executions that ended, failed ones too.", value=stats.processed
     )
     yield CounterMetricFamily("jobd_jobs_failed", "Executions that failed.", value=stats.failed)
+    yield CounterMetricFamily(
+        "jobd_jobs_expired", "Jobs that were too late to start.", value=stats.expired
+    )
     jobs = GaugeMetricFamily("jobd_jobs", "Jobs by where they are.", labels=["state"])
     jobs.add_metric(["enqueued"], stats.enqueued)
     jobs.add_metric(["scheduled"], stats.scheduled_size)

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobd.errors import ArgumentError
 from jobd.text.spelling import LOOSE, NEAR, meant
+from jobd.wire import attachments
 from jobd.wire.arguments import refuse_foreign
 from jobd.wire.pushed import TEXTS
 
@@ -25,7 +26,7 @@ CALL_FIELDS = frozenset(
     {
         *("class", "args", "kwargs", "jid", "created_at", "enqueued_at", "at"),
         *("error_message", "error_class", "error_backtrace"),
-        *("failed_at", "retried_at", "retry_count", "crashes", "recovered_from"),
+        *("failed_at", "retried_at", "retry_count", "crashes", "recovered_from", attachments.FIELD),
     }
 )
 """Fields of one call or its history, which are not options."""
@@ -49,6 +50,7 @@ _WRONG_WORDS = {
     **dict.fromkeys(("retry_delay", "retry_backoff", "default_retry_delay"), "retry_in"),
     **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout"), "timeout"),
     "on_failure": "on_exhausted",
+    **dict.fromkeys(("expires", "ttl"), "expires_in"),
     "queue_name": "queue",
     "spread": "spread_interval",  # of an item only: it is called spread elsewhere
 }
@@ -60,7 +62,6 @@ once."""
 
 _LACKING = {
     "priority": "jobs have no priority, but queues can",
-    **dict.fromkeys(("expires", "expires_in", "ttl"), "waiting jobs do not expire"),
     **dict.fromkeys(("cron", "crontab", "every"), "periodic jobs are not supported"),
     **dict.fromkeys(("unique", "unique_for", "lock"), "unique jobs are not supported"),
     "rate_limit": "rate limits are not supported",
@@ -148,6 +149,7 @@ _OPTION_RULES = {
     "backtrace": _check_count,
     "dead": _check_flag,
     "tags": _check_tags,
+    attachments.EXPIRES_IN: check_seconds,
 }
 
 
@@ -173,13 +175,12 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         raise ArgumentError(_unknown(name, _meant(name, (*OPTIONS, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
+    for name in ("retry_for", attachments.EXPIRES_IN):
+        if isinstance(new.get(name), timedelta):
+            new[name] = new[name].total_seconds()
     window = new.get("retry_for")
-    if isinstance(window, timedelta):
-        window = window.total_seconds()
     if isinstance(window, float) and math.isfinite(window):
-        window = math.ceil(window)
-    if window is not None:
-        new["retry_for"] = window
+        new["retry_for"] = math.ceil(window)
     new.update(extra)
     check_options(new)
     return {**options, **new}

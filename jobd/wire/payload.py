@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from jobd.errors import ArgumentError, PayloadError
+from jobd.wire import attachments
 from jobd.wire.arguments import name_of
 from jobd.wire.options import CALL_FIELDS, check_options, opened
 from jobd.wire.pushed import LISTS, TEXTS, Jid
@@ -47,6 +48,7 @@ class Work(msgspec.Struct, gc=False):
     jid: str = ""
     retry: Any = msgspec.UNSET
     wrapped: Any = None
+    jobd: Any = None
 
 
 class _Loose(msgspec.Struct, gc=False):
@@ -58,6 +60,7 @@ class _Loose(msgspec.Struct, gc=False):
     jid: Any = None
     retry: Any = msgspec.UNSET
     wrapped: Any = None
+    jobd: Any = None
 
 
 _decode_work = msgspec.json.Decoder(Work).decode
@@ -155,8 +158,9 @@ def validate(item: Mapping[str, Any]) -> None:
     if "at" in item and not _is_time(item["at"]):
         raise ArgumentError(f"'at' of {name} must be a number of seconds, not {item['at']!r}")
     try:
+        attachments.read(item.get(attachments.FIELD))
         check_options({key: item[key] for key in item if key not in CALL_FIELDS})
-    except ArgumentError as error:
+    except (ArgumentError, PayloadError, attachments.Unknown) as error:
         raise ArgumentError(f"{name}: {error}") from None
 
 
@@ -259,7 +263,7 @@ def _parse_loose(raw: bytes) -> Work:
     kwargs = loose.kwargs or {}  # PHP writes an empty object as []
     if type(kwargs) is not dict:
         raise PayloadError(f"the kwargs of a job must be an object, not {type(kwargs).__name__}")
-    return Work(loose.class_, args, kwargs, jid, loose.retry, loose.wrapped)
+    return Work(loose.class_, args, kwargs, jid, loose.retry, loose.wrapped, loose.jobd)
 
 
 def reason_of(error: Exception) -> str:

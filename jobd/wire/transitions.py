@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jobd.errors import ArgumentError, JobdError, PayloadError
 from jobd.text.exceptions import class_of, message_of
 from jobd.text.printable import cut
+from jobd.wire import attachments
 from jobd.wire.arguments import check_arguments
 from jobd.wire.options import DEFAULT_QUEUE, opened
 from jobd.wire.payload import Payload, decode, encode, new_jid, reason_of, to_json, validate
@@ -83,6 +85,16 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
     return queue, to_json(fields)
 
 
+def with_fields(raw: bytes, changes: Mapping[str, object]) -> bytes:
+    """The payload with other fields; those that are None are left out, all others keep their bytes.
+
+    Raises:
+        PayloadError: *raw* is not a JSON object.
+    """
+    fields = {**_raw_fields(raw), **changes}
+    return to_json({key: value for key, value in fields.items() if value is not None})
+
+
 def with_queue(raw: bytes, queue: str) -> bytes:
     """The payload of a job that is moved to another queue; other bytes are unchanged."""
     try:
@@ -111,6 +123,7 @@ def with_retry_by_hand(
     count = _field(fields, "retry_count", None)
     if type(count) is int:
         fields["retry_count"] = count - 1
+    _clear(fields)
     if changes:
         # A field that the payload already has is not misspelt.
         new = opened({key: value for key, value in changes.items() if key not in fields})
@@ -119,6 +132,19 @@ def with_retry_by_hand(
         check_arguments(new.get("args", []), new.get("kwargs", {}), None)
         fields.update((key, _kept(fields.get(key), value)) for key, value in new.items())
     return with_enqueued(to_json(fields), now)
+
+
+def _clear(fields: dict[str, Any]) -> None:
+    """A job that a person puts into its queue runs, however late it is."""
+    try:
+        before = attachments.read(_field(fields, attachments.FIELD, None))
+    except (attachments.Unknown, PayloadError):
+        return
+    field = attachments.written(replace(before, expires_at=None, snoozes=0))
+    if field is None:
+        fields.pop(attachments.FIELD, None)
+    else:
+        fields[attachments.FIELD] = field
 
 
 def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:

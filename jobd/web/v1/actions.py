@@ -4,7 +4,7 @@ restored for a day."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -134,7 +134,7 @@ class OneDeletion(Body, frozen=True):
 class Totals(Body, frozen=True):
     """Which; all if none is named."""
 
-    names: Annotated[list[Counter], Meta(max_length=2)] = []
+    names: Annotated[list[Counter], Meta(max_length=3)] = []
 
 
 OPERATIONS = Table()
@@ -357,7 +357,7 @@ def empty_trash(call: Call) -> Changed:
 @OPERATIONS.add("POST", "/stats/reset", "Set totals to zero.", Role.ADMIN)
 def reset(call: Call, body: Totals) -> Changed:
     call.api.reset_stats(*body.names)
-    return Changed(len(body.names) or 2)
+    return Changed(len(body.names) or len(get_args(Counter)))
 
 
 def _deletion(call: Call, ref: str) -> Deletion:

@@ -49,6 +49,8 @@ class Job(Struct, kw_only=True, frozen=True):
     failed_at: float | None
     retried_at: float | None
     retry_count: int | None
+    expires_at: float | None
+    snoozes: Count
     bytes: Count
     malformed: bool
 
@@ -299,7 +301,7 @@ def _trashed(found: Deletion) -> Trashed:
 
 
 def _fields(record: JobRecord, most: int) -> dict[str, Any]:
-    shown = len(record.value) <= most
+    shown, hanging = len(record.value) <= most, record.attachments
     return {
         "jid": record.jid,
         "class_": record.display_class,
@@ -314,6 +316,8 @@ def _fields(record: JobRecord, most: int) -> dict[str, Any]:
         "failed_at": finite(record.failed_at),
         "retried_at": finite(record.retried_at),
         "retry_count": record.retry_count,
+        "expires_at": finite(hanging.expires_at),
+        "snoozes": hanging.snoozes,
         "bytes": len(record.value),
         "malformed": record.malformed,
     }

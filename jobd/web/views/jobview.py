@@ -99,6 +99,8 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
         if pushed is not None and started < pushed < started + 1:
             started = pushed
         events.append(Event(Text("Started"), started, "good"))
+    if place.set != "dead" and (expires := job.attachments.expires_at) is not None:
+        events.append(Event(Text("Expires"), expires, "warn"))
     if isinstance(job, SortedEntry):
         texts = {
             "retry": (Text("Attempt number %(number)s", number=failures + 1), "warn"),
@@ -223,6 +225,9 @@ def others(job: JobRecord) -> list[tuple[str, str]]:
 def lineage(job: JobRecord) -> list[tuple[Text, str]]:
     """Where it comes from: what it belongs to, and the processes that died on it."""
     found = [(Text("Batch"), clip(job.bid, 100))] if job.bid else []
+    hanging = job.attachments
+    if hanging.snoozes:
+        found.append((Text("Times that it has snoozed"), f"{hanging.snoozes:,}"))
     crashes, death = job["crashes"], job["recovered_from"]
     if type(crashes) is int:
         found.append((Text("Processes that died while it ran"), f"{min(crashes, 10**9):,}"))

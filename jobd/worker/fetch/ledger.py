@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.runtime.ipc.scoreboard import FAILED, IN_FLIGHT, PROCESSED, Page
 from jobd.store.inflight import Claimed, InFlight
-from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.settlement import Outcome, Settlement
 
 Call = tuple[bytes, Callable[[object], None]]
 """A packed call, and the callback for its answer."""
@@ -37,6 +37,7 @@ class Ledger:
         # A held job whose outcome is decided is in exactly one of these.
         self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
+        self._expired: dict[int, Claimed] = {}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
         # No longer held, but still running here.
@@ -50,10 +51,13 @@ class Ledger:
         return len(self._held)
 
     @property
+    def _outcomes(self) -> tuple[Collection[int], ...]:
+        return self._done, self._settled, self._expired, self._returning
+
+    @property
     def unfinished(self) -> int:
         """Jobs that wait for a thread or run in one, including those no longer ours."""
-        decided = len(self._done) + len(self._settled) + len(self._returning)
-        return len(self._held) + len(self._strangers) - decided
+        return len(self._held) + len(self._strangers) - sum(map(len, self._outcomes))
 
     @property
     def returning(self) -> bool:
@@ -80,10 +84,12 @@ class Ledger:
         """Record how a job that failed ends. False as for :meth:`done`."""
         sequence = settlement.job.sequence
         self._strangers.discard(sequence)
-        decided = (self._returning, self._settled, self._done)
-        if sequence not in self._held or any(sequence in one for one in decided):
+        if sequence not in self._held or any(sequence in one for one in self._outcomes):
             return False
-        self._settled[sequence] = settlement
+        if settlement.outcome is Outcome.EXPIRED:
+            self._expired[sequence] = settlement.job
+        else:
+            self._settled[sequence] = settlement
         return True
 
     def give_back(self, jobs: Iterable[Claimed]) -> None:
@@ -99,7 +105,7 @@ class Ledger:
         self._returning |= {sequence: self._held[sequence] for sequence in running}
 
     def _decided(self) -> set[int]:
-        return self._done.keys() | self._settled.keys() | self._returning.keys()
+        return set().union(*self._outcomes)
 
     # -- telling Redis ---------------------------------------------------------------------------
 
@@ -109,6 +115,9 @@ class Ledger:
         if self._done:
             jobs = list(self._done.values())
             calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
+        if self._expired:
+            expired = list(self._expired.values())
+            calls.append((self._inflight.expire(expired), partial(self._dropped, expired)))
         for settlement in self._settled.values():
             calls.append((settlement.call, partial(self._ended, settlement)))
         if self._returning:
@@ -127,11 +136,18 @@ class Ledger:
         self._page.words[PROCESSED] += removed
         self._lost(len(jobs) - removed)
 
+    def _dropped(self, jobs: list[Claimed], removed: int) -> None:
+        self._expired = {}
+        for job in jobs:
+            del self._held[job.sequence]
+        self._lost(len(jobs) - removed)
+
     def _ended(self, settlement: Settlement, changed: int) -> None:
         del self._settled[settlement.job.sequence]
         del self._held[settlement.job.sequence]
-        self._page.words[PROCESSED] += changed
-        self._page.words[FAILED] += changed
+        if settlement.outcome.executed:
+            self._page.words[PROCESSED] += changed
+            self._page.words[FAILED] += changed
         self._lost(1 - changed)
 
     def _returned(self, sequences: tuple[int, ...], changed: int) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from contextvars import Context
 from functools import partial
+from typing import cast
 
-from jobd.errors import JobdError, PayloadError, Shutdown
+from jobd.errors import JobdError, PayloadError, Shutdown, Snooze
+from jobd.errors import Retry as AskedRetry
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.functions import finished, refuse_unrun
@@ -21,13 +23,13 @@ from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
 from jobd.text.printable import cut
-from jobd.wire import payload
+from jobd.wire import attachments, payload
 from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.retry import Retry
-from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.settlement import Outcome, Settlement
 
 
 class Executor:
@@ -76,6 +78,8 @@ class Executor:
         current = context.CurrentJob(work, job.payload, job.queue, None)
         context.set_current(current)
         began = time.monotonic() if self._timed else 0.0
+        if work.jobd is not None and (end := self._held_back(job, work)) is not None:
+            return end
         if self._debug:
             self._log.debug("job_start")
         try:
@@ -90,7 +94,7 @@ class Executor:
             forks.end(error)
             if cut_short():
                 raise Shutdown from error
-            return self._failed(job, definition, error, began)
+            return self._raised(job, definition, error, began)
         else:
             if self._timed:
                 elapsed = time.monotonic() - began
@@ -161,13 +165,54 @@ class Executor:
         """Decide how *job* ends after :meth:`execute` raised an error of the class *why*."""
         return self._retry.unexplained(job, why)
 
-    def _failed(
+    def _held_back(self, job: Claimed, work: payload.Work) -> Settlement | None:
+        """How a job ends that does not start because of what hangs on it; None if it starts."""
+        try:
+            attached = attachments.read(work.jobd)
+        except attachments.Unknown as unknown:
+            self._log.warning("job_set_aside", queue=job.queue, reason=str(unknown))
+            return self._retry.set_aside(job, work.jobd)
+        except PayloadError as error:
+            self._log.error("job_malformed", queue=job.queue, error=str(error))
+            self.report(error, {"context": "Invalid attachments", "jobstr": job.payload})
+            return self._retry.malformed(job, error)
+        if attached.expires_at is None or (late := time.time() - attached.expires_at) < 0:
+            return None
+        if self._verbose:
+            self._log.info("job_expired", late=round(late, 3))
+        return Settlement(job, b"", Outcome.EXPIRED)
+
+    def _raised(
         self, job: Claimed, definition: Definition | None, error: BaseException, began: float
+    ) -> Settlement:
+        """How a job ends that has raised: by a failure, unless it has asked for something else."""
+        kind = type(error)
+        if issubclass(kind, Snooze):
+            delay = cast(Snooze, error).delay
+            try:
+                settlement = self._retry.snoozed(job, delay)
+            except JobdError as second:
+                return self._failed(job, definition, second, began)
+            if self._verbose:
+                self._log_done.info("job_snoozed", delay=delay)
+            return settlement
+        if issubclass(kind, AskedRetry):
+            reason = exceptions.cause_of(error) or error
+            return self._failed(job, definition, reason, began, cast(AskedRetry, error).after)
+        return self._failed(job, definition, error, began)
+
+    def _failed(
+        self,
+        job: Claimed,
+        definition: Definition | None,
+        error: BaseException,
+        began: float,
+        asked: float | None = None,
     ) -> Settlement:
         _leave_us_out(error)
         about: dict[str, object] = {}
         try:
-            settlement = self._retry.failed(job, definition, error)
+            settlement = self._retry.failed(job, definition, error, asked)
             about = payload.decode(job.payload)
         except JobdError as second:
             # A field that execution does not need is invalid, e.g. a number out of range.
@@ -181,6 +226,9 @@ class Executor:
             "outcome": settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
         }
+        if asked is not None and settlement.outcome is Outcome.RETRY:
+            self._log.info("job_failed", **said, delay=asked)
+            return settlement
         try:
             self._log.warning("job_failed", **said, exc_info=error)
         except BaseException as second:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.app import App
@@ -21,9 +23,9 @@ from jobd.jobs.registry import Definition
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
-from jobd.wire import payload, transitions
+from jobd.wire import attachments, payload, transitions
 from jobd.worker.run.pool import cut_short
-from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.settlement import Outcome, Settlement
 
 MILLISECONDS_FROM = 100_000_000_000
 """A time above this (the year 5138 in seconds) is in milliseconds, as Sidekiq 8 writes them."""
@@ -37,6 +39,12 @@ LONGEST_DELAY = 100 * 365 * 86400
 SLOWEST_COUNT = 200
 """Retry count after which the delay, then half a century, stops growing. Other programs may have
 written any number."""
+
+MOST_SNOOZES = 1000
+"""Of a job that has not ended in between; then it fails: it waits for what does not come."""
+
+ASIDE, LONGEST_ASIDE = 10.0, 600.0
+"""Seconds for which a job is set aside: at first, doubled each time, and at most."""
 
 MOST_FRAMES = 1000
 """Most lines of a backtrace kept for a job that wants all; the innermost."""
@@ -106,10 +114,47 @@ class Retry:
             counted=True,
         )
 
-    def failed(
-        self, job: Claimed, definition: Definition | None, error: BaseException
+    def snoozed(self, job: Claimed, delay: float) -> Settlement:
+        """Run a job again after *delay* seconds that has asked for it.
+
+        Raises:
+            JobdError: it has done so too often.
+        """
+        fields = payload.decode(job.payload)
+        before = attachments.read(fields.get(attachments.FIELD))
+        if before.snoozes >= MOST_SNOOZES:
+            raise JobdError(f"the job has snoozed {MOST_SNOOZES:,} times in a row")
+        field = attachments.written(replace(before, snoozes=before.snoozes + 1))
+        return self._again(job, field, delay, Outcome.SNOOZED)
+
+    def set_aside(self, job: Claimed, field: Mapping[str, object]) -> Settlement:
+        """Keep a job for workers that know what hangs on it; *field* is where that stands."""
+        times, field = attachments.aside(field)
+        delay = min(ASIDE * 2 ** min(times, 20), LONGEST_ASIDE)
+        return self._again(job, field, delay, Outcome.ASIDE)
+
+    def _again(
+        self, job: Claimed, field: Mapping[str, object] | None, delay: float, outcome: Outcome
     ) -> Settlement:
-        """Retry, bury or discard a job that raised. *definition* is None for an unknown class."""
+        now = time.time()
+        raw = transitions.with_fields(job.payload, {"queue": job.queue, attachments.FIELD: field})
+        if not delay:
+            _, raw = transitions.with_enqueued(raw, now)
+        call = self._inflight.snooze(job, raw, now + delay if delay else None, job.queue)
+        return Settlement(job, call, outcome)
+
+    def failed(
+        self,
+        job: Claimed,
+        definition: Definition | None,
+        error: BaseException,
+        asked: float | None = None,
+    ) -> Settlement:
+        """Retry, bury or discard a job that raised. *definition* is None for an unknown class.
+
+        Args:
+            asked: the seconds until the next attempt, where the job itself has chosen them.
+        """
         fields = payload.decode(job.payload)
         options = definition.options if definition is not None else {}
         retry = _option("retry", fields, options, default=True)
@@ -126,14 +171,17 @@ class Retry:
         if self._exhausted(fields, retry):
             return self._die(job, definition, fields, noted, error)
         count = min(max(0, fields["retry_count"]), SLOWEST_COUNT)
-        delay = self._delay(definition, count, fields, error)
-        if delay is DISCARD:
-            return self._discard(job, fields, error)
-        if delay is KILL:
-            return self._die(job, definition, fields, noted, error)
-        at = time.time() + delay + jitter(count)
-        call = self._inflight.retry(job, _encoded(fields, noted), at)
-        return Settlement(job, call, "retry")
+        if asked is not None:
+            delay = asked
+        else:
+            delay = self._delay(definition, count, fields, error)
+            if delay is DISCARD:
+                return self._discard(job, fields, error)
+            if delay is KILL:
+                return self._die(job, definition, fields, noted, error)
+            delay += jitter(count)
+        call = self._inflight.retry(job, _encoded(fields, noted), time.time() + delay)
+        return Settlement(job, call, Outcome.RETRY)
 
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
         """Whether no attempts are left; a time window (``retry_for``) replaces their number."""
@@ -195,11 +243,11 @@ class Retry:
             most=self._config.dead_max_jobs,
             counted=counted,
         )
-        return Settlement(job, call, "dead")
+        return Settlement(job, call, Outcome.DEAD)
 
     def _discard(self, job: Claimed, fields: dict[str, Any], error: BaseException) -> Settlement:
         self._tell_death(fields, error)
-        return Settlement(job, self._inflight.discard(job), "discarded")
+        return Settlement(job, self._inflight.discard(job), Outcome.DISCARDED)
 
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
         for handler in self._death_handlers:

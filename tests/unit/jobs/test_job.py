@@ -293,7 +293,6 @@ def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.
     ("name", "why"),
     {
         "priority": "jobs have no priority, but queues can",
-        "expires": "waiting jobs do not expire",
         "cron": "periodic jobs are not supported",
         "lock": "unique jobs are not supported",
         "rate_limit": "rate limits are not supported",
@@ -403,7 +402,7 @@ def test_extras_are_inherited() -> None:
 
 RUBYS = (
     "wrapped display_class cattr cattr_1 locale profile profiler_options log_level encrypt bid id "
-    "tid overrated expires_in expiry unique_for unique_until lock lock_args lock_digest "
+    "tid overrated expiry unique_for unique_until lock lock_args lock_digest "
     "lock_timeout lock_ttl lock_limit on_conflict unique_digest unique_args status_expiration "
     "traceparent cron trace_propagation_headers apartment original_queue queued_at priority "
     "user_id _aj_symbol_keys"

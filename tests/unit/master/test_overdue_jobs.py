@@ -13,7 +13,7 @@ from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.store.keys import Keys
 from jobd.worker.fetch.ledger import Ledger
-from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.settlement import Outcome, Settlement
 from tests.unit.master.conftest import MakeScene
 
 FIRST = b'{"class":"shop.crawl","args":[],"jid":"3f"}'
@@ -215,7 +215,8 @@ def test_an_end_is_decided_once() -> None:
     ledger = Ledger(inflight, workplace.page, None)  # type: ignore[arg-type]
     first, second = Claimed(1, "default", b"{}"), Claimed(2, "default", b"{}")
     fails = [
-        Settlement(job, inflight.retry(job, b"{}", time.time()), "retry") for job in (first, second)
+        Settlement(job, inflight.retry(job, b"{}", time.time()), Outcome.RETRY)
+        for job in (first, second)
     ]
     ledger.add(first)
     ledger.add(second)

@@ -89,6 +89,7 @@ class Jobs(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.processed = 0
         self.failed = 0
+        self.expired = 0
         self.recovery = Recovery(
             self.client, KEYS, Leases(self.client, KEYS), lambda _identity, _jobs: None
         )
@@ -313,6 +314,30 @@ class Jobs(RuleBasedStateMachine):
                 self.ended.add(number(job.payload))
 
     @precondition(lambda self: any(owner.given for owner in self.owners.values()))
+    @rule(data=st.data(), now=st.booleans(), again=twice)
+    def snooze(self, data: st.DataObject, now: bool, again: bool) -> None:
+        owner = self.busy(data)
+        job = self.some(owner, data)[0]
+        mine = job.sequence in self.really_held(owner)
+        noted = json.dumps({**json.loads(job.payload), "snoozed": True}).encode()
+        before = self.queue(job.queue)
+        at = None if now else time.time() - 1
+        call = owner.inflight.snooze(job, noted, at, job.queue)
+        assert self.say(call, again) == int(mine)
+        assert self.queue(job.queue) == [*before, *([noted] if mine and now else [])]
+
+    @precondition(lambda self: any(owner.given for owner in self.owners.values()))
+    @rule(data=st.data(), again=twice)
+    def be_too_late(self, data: st.DataObject, again: bool) -> None:
+        owner = self.busy(data)
+        jobs = self.some(owner, data)
+        held = self.really_held(owner)
+        mine = [job for job in jobs if job.sequence in held]
+        assert self.say(owner.inflight.expire(jobs), again) == len(mine)
+        self.ended |= {number(job.payload) for job in mine}
+        self.expired += len(mine)
+
+    @precondition(lambda self: any(owner.given for owner in self.owners.values()))
     @rule(data=st.data(), again=twice)
     def give_back(self, data: st.DataObject, again: bool) -> None:
         owner = self.busy(data)
@@ -418,11 +443,13 @@ class Jobs(RuleBasedStateMachine):
     def counters_are_what_has_ended(self) -> None:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         values: Any = self.client.mget(
-            *(KEYS.processed, KEYS.processed_on(day), KEYS.failed, KEYS.failed_on(day))
+            *(KEYS.processed, KEYS.processed_on(day), KEYS.failed, KEYS.failed_on(day)),
+            *(KEYS.expired, KEYS.expired_on(day)),
         )
         assert [int(value or 0) for value in values] == [
             *([self.processed] * 2),
             *([self.failed] * 2),
+            *([self.expired] * 2),
         ]
         if self.processed:
             assert DAY_TTL - 60 < self.client.ttl(KEYS.processed_on(day)) <= DAY_TTL
