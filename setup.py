@@ -71,11 +71,11 @@ BENCH = [
 ]
 
 # Peers that ask for an older redis than the others: `make bench` gives each an environment of its
-# own.
+# own. With lower bounds: pip would rather take an old release than an old redis.
 BENCH_APART = {
-    "bench-arq": ["arq"],
+    "bench-arq": ["arq>=0.28"],
     # It imports typing_extensions and does not ask for it.
-    "bench-saq": ["saq[redis,hiredis]", "typing-extensions"],
+    "bench-saq": ["saq[redis,hiredis]>=0.26", "typing-extensions"],
 }
 
 setup(
