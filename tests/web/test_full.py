@@ -127,7 +127,7 @@ def test_programs_delete_for_good_as_well(site: Site, api: Api, redis: redis_py.
     fill(api.dead, *(job(n) for n in range(10, 30)))
     keys = [entry.key for entry in api.dead.page(0, 3)]
     with memory(redis, 1.5):
-        assert "delete for good" in ask("GET", "/redis")["memory_short"]
+        assert "delete jobs for good" in ask("GET", "/redis")["memory_short"]
         ask("DELETE", "/job", queue="default", jid=f"{3:024x}", permanent="true")
         ask("DELETE", "/queues", queue="default", permanent="true")
         ask("POST", "/sets/dead/delete", {"keys": keys[:2], "permanent": True})
