@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import Context
@@ -12,15 +10,13 @@ from typing import Any, Protocol
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, set_current
-from jobd.jobs.functions import awaited, finished
 from jobd.jobs.middleware import Chain
 from jobd.jobs.registry import Definition, Registry
+from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
+from jobd.jobs.unrun import awaited, finished
 from jobd.wire import payload as wire
 from jobd.wire.options import merged
-
-_NOTHING: Mapping[str, Any] = {}
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Owner(Protocol):
@@ -37,7 +33,7 @@ class Owner(Protocol):
 class Call:
     """Pushes a job with a set of options, or runs it in this process."""
 
-    __slots__ = ("_least", "_most", "_names", "definition", "options", "owner")
+    __slots__ = ("_names", "_parameters", "definition", "options", "owner")
 
     def __init__(
         self, owner: Owner, definition: Definition, options: Mapping[str, Any] | None = None
@@ -45,17 +41,8 @@ class Call:
         self.owner = owner
         self.definition = definition
         self.options = definition.options if options is None else options
-        parameters = definition.signature.parameters.values()
-        positional = [each for each in parameters if each.kind in _POSITIONAL]
-        self._names = [each.name for each in positional]
-        self._least: float = sum(each.default is each.empty for each in positional)
-        self._most: float = len(positional)
-        if any(each.kind is each.VAR_POSITIONAL for each in parameters):
-            self._most = math.inf
-        if any(
-            each.kind is each.KEYWORD_ONLY and each.default is each.empty for each in parameters
-        ):
-            self._least = math.inf  # positional arguments alone are never enough
+        self._parameters = Parameters(definition)
+        self._names = self._parameters.names
 
     def with_options(self, given: Mapping[str, Any]) -> Call:
         """The same job with its options updated with *given*."""
@@ -80,7 +67,7 @@ class Call:
             calls,
             at=at,
             spread=spread,
-            check=self._check_call,
+            check=self._parameters.check,
             names=self._names,
         )
 
@@ -123,7 +110,7 @@ class Call:
         )
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Payload:
-        self._check_call(args, kwargs)
+        self._parameters.check(args, kwargs)
         return wire.create(
             self.definition.name,
             list(args),
@@ -132,13 +119,3 @@ class Call:
             jid=wire.new_jid(),
             now=time.time(),
         )
-
-    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any] = _NOTHING) -> None:
-        if not kwargs and self._least <= len(args) <= self._most:
-            return  # a fast path: binding takes ten times as long
-        try:
-            self.definition.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise ArgumentError(
-                f"{self.definition.name}: {error}; its signature is {self.definition.signature}"
-            ) from None

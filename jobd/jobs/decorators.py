@@ -17,9 +17,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from jobd.errors import ArgumentError
 from jobd.jobs.bound_job import Call, Owner
-from jobd.jobs.functions import is_generator_function, refuse_lazy
 from jobd.jobs.pushable import Pushable
 from jobd.jobs.registry import Definition, module_of, origin_of
+from jobd.jobs.unrun import is_generator_function, refuse_lazy
 from jobd.wire.options import check_seconds, merged
 
 P = ParamSpec("P")

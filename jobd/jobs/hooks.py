@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableSequence
 from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, overload
 
 from jobd.errors import ArgumentError
-from jobd.jobs.functions import refuse_lazy, refuse_unrun
+from jobd.jobs.unrun import refuse_lazy, refuse_unrun
 from jobd.runtime.process import forks
 
 Event = Literal["startup", "quiet", "shutdown", "exit"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from jobd.jobs.functions import refuse_lazy, refuse_unrun
+from jobd.jobs.unrun import refuse_lazy, refuse_unrun
 
 Subject = TypeVar("Subject")
 Next = Callable[[], Any]

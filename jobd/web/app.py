@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jobd.api import Api
 from jobd.api.session import Source
 from jobd.errors import ConfigError
-from jobd.jobs.functions import refuse_lazy
+from jobd.jobs.unrun import refuse_lazy
 from jobd.settings.dashboard import LEAST_SECRET
 from jobd.web import health, live, pages, prometheus, v1
 from jobd.web.access.attempts import Attempts

@@ -10,7 +10,7 @@ import redis as redis_py
 
 from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
-from jobd.worker.fetch import refusal
+from jobd.worker.fetch import refused_connections as refusal
 from jobd.worker.fetch.tracking import Watch
 from tests.integration.test_fetcher import watch_bugs
 from tests.support import processes

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from jobd.api.reading import BYTES, MOST_HELD, unsigned
 from jobd.api.records import JobRecord, weight
 from jobd.errors import ArgumentError
-from jobd.jobs.functions import refuse_lazy, refuse_unrun
+from jobd.jobs.unrun import refuse_lazy, refuse_unrun
 from jobd.text.translatable import Text
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobd.errors import PayloadError
 from jobd.jobs.app import App
-from jobd.jobs.functions import refuse_unrun
+from jobd.jobs.unrun import refuse_unrun
 from jobd.wire.payload import decode
 
 

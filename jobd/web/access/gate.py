@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobd.api.roles import Role
-from jobd.jobs.functions import awaited
+from jobd.jobs.unrun import awaited
 from jobd.text.translatable import Text
 from jobd.web.access import session
 from jobd.web.access.attempts import Attempts

@@ -25,7 +25,7 @@ from jobd.runtime.process.wakeup import Bell
 from jobd.store.inflight import InFlight
 from jobd.store.pipeline import Closed, Wire
 from jobd.store.protocol import pack
-from jobd.worker.fetch.refusal import Refusal
+from jobd.worker.fetch.refused_connections import Refusal
 
 BLOCK = 5.0
 """Seconds that one blocking claim waits in the server. Keepers rely on it: after this time the

@@ -28,7 +28,7 @@ from jobd.store.inflight import InFlight
 from jobd.store.pipeline import Wire
 from jobd.store.protocol import pack
 from jobd.worker.fetch.blocking import BLOCK, GRACE
-from jobd.worker.fetch.refusal import Refusal
+from jobd.worker.fetch.refused_connections import Refusal
 
 SPREAD = 0.01
 """Seconds within which idle workers check after a change. Those that found a job last time and are

@@ -20,7 +20,7 @@ from jobd.runtime.process.wakeup import Bell
 from jobd.store.inflight import InFlight
 from jobd.store.pipeline import Wire
 from jobd.worker.fetch.blocking import BLOCK, Arrival, CannotBeCalledBack, Waits
-from jobd.worker.fetch.refusal import POLL
+from jobd.worker.fetch.refused_connections import POLL
 from jobd.worker.fetch.tracking import Watch
 
 FEW = 3

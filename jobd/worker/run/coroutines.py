@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable
 
 from jobd.errors import JobdError, JobTimeout
-from jobd.jobs.functions import awaited
+from jobd.jobs.unrun import awaited
 from jobd.runtime.process import forks
 
 

@@ -15,8 +15,8 @@ from jobd.errors import JobdError, PayloadError, Shutdown, Snooze
 from jobd.errors import Retry as AskedRetry
 from jobd.jobs import context
 from jobd.jobs.app import App
-from jobd.jobs.functions import finished, refuse_unrun
 from jobd.jobs.registry import Definition, Registry
+from jobd.jobs.unrun import finished, refuse_unrun
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.settings.daemon import Config

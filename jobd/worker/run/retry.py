@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.app import App
 from jobd.jobs.decorators import DISCARD, KILL
-from jobd.jobs.functions import refuse_unrun
 from jobd.jobs.registry import Definition
+from jobd.jobs.unrun import refuse_unrun
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions

@@ -15,8 +15,8 @@ import redis as redis_py
 
 from jobd import App, Job
 from jobd.errors import ArgumentError, JobdError, NotRunError
-from jobd.jobs.functions import finished, refuse_lazy, refuse_unrun
 from jobd.jobs.middleware import Chain
+from jobd.jobs.unrun import finished, refuse_lazy, refuse_unrun
 from jobd.testing import EmbeddedServer
 from tests.support.engine import Engine, payload
 
