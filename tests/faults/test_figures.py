@@ -6,6 +6,8 @@ within one run.
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -19,6 +21,7 @@ from jobd.testing import EmbeddedServer
 from tests.api.conftest import job, push
 from tests.api.test_sets import fill
 from tests.conftest import StartDaemon
+from tests.support.daemon import environment
 from tests.support.ledger import whereabouts
 from tests.support.notes import noting
 
@@ -54,9 +57,10 @@ def test_a_stop_with_idle_workers_takes_less_than_half_a_second(daemon: StartDae
 def test_a_status_takes_less_than_a_third_of_a_second(daemon: StartDaemon) -> None:
     running = daemon("", "-w", "2")
     seconds = []
+    status = [sys.executable, "-m", "jobctl", "-P", str(running.pidfile), "status"]
     for _ in range(2 * ROUNDS):
         began = time.monotonic()
-        assert running.jobctl("status").returncode == 0
+        subprocess.run(status, stdout=subprocess.DEVNULL, env=environment(), check=True)
         seconds.append(time.monotonic() - began)
     print(f"jobctl status: {min(seconds):.3f} s at best, {statistics.median(seconds):.3f} median")
     # The start of an interpreter is what takes its time, and others may be at work here.

@@ -220,4 +220,4 @@ def test_38_files_on_a_file_system_that_hangs_are_a_sentence(tmp_path: Path) -> 
     """Every call of the kernel's that does not return is alike; this one is a read of a pipe."""
     command = [sys.executable, "-c", _HANG, "-P", str(tmp_path / "x"), "status"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
-    said(done, 5, "hangs (after 10 s)")
+    said(done, 5, "cannot read the configuration or the files beside the pidfile (after 10 s)")

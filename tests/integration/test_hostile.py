@@ -275,7 +275,7 @@ def test_a_bad_sentinel_url_is_said_in_a_sentence(idle_daemon: Daemon) -> None:
     idle_daemon.url = "redis+sentinel://h"
     done = idle_daemon.start()
     assert done.returncode == 78, done.stderr
-    assert "names no service" in done.stderr
+    assert "does not name a service" in done.stderr
 
 
 def test_nothing_polls_while_a_worker_is_awaited(daemon: StartDaemon) -> None:

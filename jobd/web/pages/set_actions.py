@@ -41,7 +41,7 @@ _DOING: Mapping[str, Text] = {
 }
 """The heading of the page while an action goes on."""
 
-_ASKED = {
+ASKED = {
     "retry": Text("Retry %(jobs)s now"),
     "add_to_queue": Text("Add %(jobs)s to the queue"),
     "reschedule": Text("Reschedule %(jobs)s"),
@@ -207,11 +207,11 @@ def _ask(
             most=number(acting(request).dead_max_jobs - 1),
         )
     question = Question(
-        heading=Text("%(action)s?", action=_ASKED[action.name].filled(jobs=which)),
+        heading=Text("%(action)s?", action=ASKED[action.name].filled(jobs=which)),
         text=text,
         action=url(request, f"{kind.page}_act"),
         fields=_fields(action, form, keys),
-        button=action.button if action.form else _ASKED[action.name].filled(jobs=how_many),
+        button=action.button if action.form else ASKED[action.name].filled(jobs=how_many),
         back=_back(request, kind, form),
         danger=action.undoable,
         restorable=action.undoable,

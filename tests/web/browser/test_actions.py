@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from jobd.api import Api, JobSet
 from jobd.api.actions import SET_ACTIONS
+from jobd.web.pages.set_actions import ASKED
 from jobd.web.pages.sets import KINDS
 from tests.api.conftest import job, push
 from tests.web.browser import looks
@@ -248,9 +249,15 @@ def test_on_jobs_of_a_set(page_name: str, action: str, which: str, visit: Open, 
         page.get_by_label("All 5").check()
     press(page, act.button)
     if act.asks or which != "chosen":
-        expect(page.locator("h1")).to_contain_text(f"{act.button}: {count} jobs")
+        which_jobs = {
+            "chosen": f"{count} jobs",
+            "all": f"all retries ({count} jobs)",
+            "group": f"{count} jobs that failed with Net::ReadTimeout",
+        }[which]
+        expect(page.locator("h1")).to_have_text(f"{ASKED[action].filled(jobs=which_jobs)}?")
         assert looks.serious(page) == []
-        press(page, act.button if action == "reschedule" else f"{act.button}: {count} jobs")
+        asked = ASKED[action].filled(jobs=f"{count} jobs")
+        press(page, act.button if action == "reschedule" else asked)
     says(page, act.done(count))
     if action == "reschedule":
         assert len({entry.score for entry in jobs} - set(before)) >= 1
@@ -279,7 +286,7 @@ def test_on_chosen_jobs_of_a_queue(action: str, visit: Open, api: Api) -> None:
     page = visit(queue(api))
     page.get_by_label("All on this page").check()
     page.get_by_label("To queue").fill("low")
-    page.locator(".bulk").get_by_role("button", name=action).click()
+    page.locator(".bulk").get_by_role("button", name=action, exact=True).click()
     if action == "Delete":
         press(page, "Delete 2 jobs")
     says(page, f"{action}d 2 jobs")
@@ -289,7 +296,7 @@ def test_on_chosen_jobs_of_a_queue(action: str, visit: Open, api: Api) -> None:
 def test_a_new_time_that_is_none_is_refused(visit: Open, api: Api) -> None:
     fill(api, "retries", failed(1))
     page = visit("/retries", expected="422 ")
-    page.get_by_label("Choose Bill").check()
+    page.get_by_label("Select Bill").check()
     press(page, "Reschedule")
     page.get_by_label("How long").fill("soon")
     press(page, "Reschedule")

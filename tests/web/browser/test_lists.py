@@ -137,5 +137,5 @@ def test_without_javascript_everything_can_be_done(api: Api, visit: Open) -> Non
     page.goto(page.url.partition("/retries")[0] + "/queue?name=default")
     page.locator("input[name=key]").nth(2).check()
     page.get_by_label("To queue").fill("low")
-    page.get_by_role("button", name="Move").click()
+    page.get_by_role("button", name="Move", exact=True).click()
     assert api.queue("low").size == 1
