@@ -150,7 +150,9 @@ def test_roles_are_checked_where_things_are_done(redis: redis_py.Redis) -> None:
     pause = ("POST", "/api/v1/queues/pause", {"queue": "mail"})
     refused = client.request(*pause[:2], json=pause[2], headers=bearer(VIEWING))
     assert refused.status_code == 403
-    assert refused.json()["detail"] == "this needs the role operator; prometheus has viewer"
+    assert (
+        refused.json()["detail"] == "this needs the role operator; prometheus has the role viewer"
+    )
     assert not Api(redis).queue("mail").paused
     done = client.request(*pause[:2], json=pause[2], headers=bearer(TOKEN))
     assert (done.status_code, done.json()["changed"]) == (200, 1)

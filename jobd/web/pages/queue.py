@@ -21,7 +21,7 @@ from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.shared.queue_rates import Rates
 from jobd.web.shared.state import SHARED
 from jobd.web.views import lists, rows
-from jobd.web.views.confirm import REF, STEP, Question, ask, go_on, is_permanent
+from jobd.web.views.confirm import STEP, Question, ask, go_on, is_permanent, ref_of
 from jobd.web.views.lists import Part, number_of
 from jobd.web.views.present import clip, number
 from jobd.web.views.render import render
@@ -145,8 +145,7 @@ def move_all(request: Request) -> Response:
             danger=False,
         )
         return ask(request, question, here="queues")
-    given = str(form.get("ref", ""))
-    ref = given if REF.fullmatch(given) else None
+    ref = ref_of(form)
     step = jobs.move_all(target, most=max(0, size - moved), seconds=STEP, ref=ref)
     moved += step
     if step and moved < size and jobs.size:

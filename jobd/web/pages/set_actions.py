@@ -22,7 +22,7 @@ from jobd.web.http_errors import Refusal, said_by
 from jobd.web.job_address import set_named
 from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views import lists, rows
-from jobd.web.views.confirm import REF, STEP, Question, ask, go_on, is_permanent
+from jobd.web.views.confirm import STEP, Question, ask, go_on, is_permanent, ref_of
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip, jobs, number
 from jobd.web.views.search import Search, parse
@@ -146,14 +146,14 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
         cleared = found.clear()
         undo = api.last_ref if cleared and api.keeps_deleted else ""
         return _done(request, kind, form, action.done(cleared), undo=undo)
-    search, given = _search(part), str(form.get("ref", ""))
+    search = _search(part)
     sweep = found.sweep(
         cast(SetAction, action.name),
         where=search.where,
         pattern=search.match,
         when=_given(action, form).when,
         cursor=part.cursor,
-        ref=given if REF.fullmatch(given) else None,
+        ref=ref_of(form),
     )
     size = lists.number_of(form.get("size")) or found.size
     sweep.run(STEP)

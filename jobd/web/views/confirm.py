@@ -19,8 +19,7 @@ from jobd.web.request import state_of
 from jobd.web.views.render import render
 from jobd.web.views.rows import Row
 
-REF = re.compile(r"[0-9a-f]{1,16}-[0-9a-f]{8}")
-"""The id of an action that goes on."""
+_REF = re.compile(r"[0-9a-f]{1,16}-[0-9a-f]{8}")
 
 STEP = 0.8
 """Seconds for which one request of a long action works."""
@@ -70,6 +69,12 @@ def ask(request: Request, question: Question, *, here: str = "", wrong: str = ""
     return render(
         request, "confirm.html", status, question=question, here=here, wrong=wrong, short=short
     )
+
+
+def ref_of(form: FormData) -> str | None:
+    """The id of the action that the form continues."""
+    ref = str(form.get("ref", ""))
+    return ref if _REF.fullmatch(ref) else None
 
 
 def is_permanent(form: FormData) -> bool:
