@@ -277,8 +277,9 @@ def call_out():
     service.configure(redis=LOCAL_URL)
     service.start()
     Client(local_redis).push({"class": "app.call_out", "args": []})
-    wait((service.home / "error").exists, 10, "the job has run")
-    assert "Address family not supported" in (service.home / "error").read_text()
+    error = service.home / "error"
+    said = wait(lambda: error.exists() and error.read_text(), 10, "the job has run")
+    assert "Address family not supported" in said
     service.systemctl("reload", service.unit)
     for command in ("status", "threads"):
         service.jobctl(command)
