@@ -46,6 +46,15 @@ ProcessDo = Callable[[ProcessSet, Process | None], int]
 DeletionDo = Callable[[Deletion, float | None], int]
 TrashDo = Callable[[Trash, float | None], int]
 
+Done = Callable[[int, str], Text]
+
+
+_NO_TEXT = Text("")
+
+
+def _nothing(_count: int, _where: str) -> Text:
+    return _NO_TEXT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action(Generic[Do]):
@@ -55,47 +64,60 @@ class Action(Generic[Do]):
         name: unique for its kind of target.
         button: the text of its button.
         summary: what it does, for lists of commands and of operations.
-        effect: what happens to the target, for the question before it.
+        effect: what happens to the target, for the question before it; empty where none is asked.
         role: the lowest role that may do it.
         asks: whether it is confirmed first, even for one job.
         undoable: whether the trash keeps what it takes away.
         form: the field of :class:`Given` that it needs, if any.
-        done: the message afterwards, for a number of jobs or processes.
+        done: the message afterwards, for a number of jobs or processes; some of them name the queue
+            or the one process that they are told.
         do: the call of the data API; returns how many were there.
     """
 
     name: str
     button: Text
     summary: Text
-    effect: Text
     role: Role
+    effect: Text = _NO_TEXT
     asks: bool = False
     undoable: bool = False
     form: Literal["", "when", "queue"] = ""
-    done: Callable[[int], Text]
+    done: Done = _nothing
     do: Do
 
 
-def _queued(count: int) -> Text:
+def _queued(count: int, _: str) -> Text:
     return Text.counted(
         "Put into their queues: %(count)s job.", "Put into their queues: %(count)s jobs.", count
     )
 
 
-def _rescheduled(count: int) -> Text:
+def _rescheduled(count: int, _: str) -> Text:
     return Text.counted("Rescheduled %(count)s job.", "Rescheduled %(count)s jobs.", count)
 
 
-def _killed(count: int) -> Text:
+def _killed(count: int, _: str) -> Text:
     return Text.counted("Killed %(count)s job.", "Killed %(count)s jobs.", count)
 
 
-def _deleted(count: int) -> Text:
+def _deleted(count: int, queue: str) -> Text:
+    if queue:
+        return Text.counted(
+            "Deleted %(count)s job of queue %(queue)s.",
+            "Deleted %(count)s jobs of queue %(queue)s.",
+            count,
+            queue=queue,
+        )
     return Text.counted("Deleted %(count)s job.", "Deleted %(count)s jobs.", count)
 
 
-def _moved(count: int) -> Text:
-    return Text.counted("Moved %(count)s job.", "Moved %(count)s jobs.", count)
+def _moved(count: int, target: str) -> Text:
+    return Text.counted(
+        "Moved %(count)s job to queue %(queue)s.",
+        "Moved %(count)s jobs to queue %(queue)s.",
+        count,
+        queue=target,
+    )
 
 
 def _reschedule(jobs: SortedSet, entries: Sequence[SortedEntry], given: Given) -> int:
@@ -189,18 +211,18 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
         name="pause",
         button=Text("Pause"),
         summary=Text("Let no worker of jobd or Sidekiq Pro take jobs from a queue."),
-        effect=Text("No worker takes jobs from it."),
         role=Role.OPERATOR,
-        done=lambda _: Text("Paused."),
+        done=lambda _, queue: Text(
+            "Queue %(queue)s is paused: no worker takes jobs from it.", queue=queue
+        ),
         do=lambda queue, _: queue.pause(),
     ),
     "resume": Action(
         name="resume",
         button=Text("Resume"),
         summary=Text("Let workers take jobs again."),
-        effect=Text("Workers take jobs from it again."),
         role=Role.OPERATOR,
-        done=lambda _: Text("Resumed."),
+        done=lambda _, queue: Text("Queue %(queue)s is no longer paused.", queue=queue),
         do=lambda queue, _: queue.unpause(),
     ),
     "move": Action(
@@ -228,7 +250,12 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
 """On a queue."""
 
 
-def _quieted(count: int) -> Text:
+def _quieted(count: int, one: str) -> Text:
+    if one:
+        return Text(
+            "%(process)s takes no new jobs with its next heartbeat, within ten seconds.",
+            process=one,
+        )
     return Text.counted(
         "%(count)s process takes no new jobs with its next heartbeat, within ten seconds.",
         "%(count)s processes take no new jobs with their next heartbeats, within ten seconds.",
@@ -236,18 +263,16 @@ def _quieted(count: int) -> Text:
     )
 
 
-def _stopped(count: int) -> Text:
+def _stopped(count: int, one: str) -> Text:
+    if one:
+        return Text(
+            "%(process)s gets the request at its next heartbeat, within ten seconds, and stops "
+            "when its jobs end or its timeout expires.",
+            process=one,
+        )
     return Text.counted(
         "%(count)s process stops with its next heartbeat, within ten seconds.",
         "%(count)s processes stop with their next heartbeats, within ten seconds.",
-        count,
-    )
-
-
-def _asked(count: int) -> Text:
-    return Text.counted(
-        "%(count)s process writes its stacks with its next heartbeat, within ten seconds.",
-        "%(count)s processes write their stacks with their next heartbeats, within ten seconds.",
         count,
     )
 
@@ -283,20 +308,18 @@ PROCESS_ACTIONS: Mapping[str, Action[ProcessDo]] = {
         name="dump",
         button=Text("Stacks"),
         summary=Text("Make a process write its stacks."),
-        effect=Text("Jobs go on."),
         role=Role.OPERATOR,
-        done=_asked,
         do=lambda processes, one: one.dump_threads() if one else processes.dump_threads_all(),
     ),
 }
 """On one process, or on all of them."""
 
 
-def _restored(count: int) -> Text:
+def _restored(count: int, _: str) -> Text:
     return Text.counted("Restored %(count)s job.", "Restored %(count)s jobs.", count)
 
 
-def _purged(count: int) -> Text:
+def _purged(count: int, _: str) -> Text:
     return Text.counted(
         "Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", count
     )
@@ -307,7 +330,6 @@ DELETION_ACTIONS: Mapping[str, Action[DeletionDo]] = {
         name="restore",
         button=Text("Restore"),
         summary=Text("Undo a deletion."),
-        effect=Text("Its jobs go back to where they were."),
         role=Role.ADMIN,
         done=_restored,
         do=lambda deletion, seconds: deletion.restore(seconds),
@@ -329,7 +351,6 @@ EMPTY_TRASH: Action[TrashDo] = Action(
     name="empty",
     button=Text("Empty the trash"),
     summary=Text("Make all deletions final."),
-    effect=Text("They cannot be restored afterwards."),
     role=Role.ADMIN,
     asks=True,
     done=_purged,

@@ -133,9 +133,9 @@ def do(request: Request) -> Response:
     identity = str(form.get("identity", ""))
     action, processes = _action(request, str(form.get("do", ""))), acting(request).processes
     if identity == ALL:
-        text = action.done(action.do(processes, None))
+        text = action.done(action.do(processes, None), "")
     elif action.do(processes, _find(request, identity)):
-        text = _told_one(action.name, identity)
+        text = action.done(1, identity)
     else:
         raise NotFound(Text("%(process)s has ended.", process=identity))
     state_of(request).changed()
@@ -144,19 +144,6 @@ def do(request: Request) -> Response:
         return RedirectResponse(url(request, "stacks", identity=identity, asked=asked), 303)
     session.flash(request, text)
     return RedirectResponse(url(request, "busy"), 303)
-
-
-def _told_one(what: str, identity: str) -> Text:
-    if what == "quiet":
-        return Text(
-            "%(process)s takes no new jobs with its next heartbeat, within ten seconds.",
-            process=identity,
-        )
-    return Text(
-        "%(process)s gets the request at its next heartbeat, within ten seconds, and stops when "
-        "its jobs end or its timeout expires.",
-        process=identity,
-    )
 
 
 def _action(request: Request, name: str) -> Action[ProcessDo]:

@@ -95,25 +95,15 @@ def act(request: Request) -> Response:
     if not form.get("sure"):
         return _ask(request, form, keys, jobs)
     deleted = action.do(api.queue(name), jobs, NOTHING)
-    text = Text.counted(
-        "Deleted %(count)s job of queue %(queue)s.",
-        "Deleted %(count)s jobs of queue %(queue)s.",
-        deleted,
-        queue=clip(name),
-    )
-    text = _with_gone(text, len(keys) - deleted)
+    text = _with_gone(action.done(deleted, clip(name)), len(keys) - deleted)
     return _done(request, form, text, undo=api.last_ref if deleted and api.keeps_deleted else "")
 
 
 def _move(request: Request, form: FormData, jobs: list[JobRecord], chosen: int) -> Response:
     name, target = str(form.get("name", "")), str(form.get("target", "")).strip()
-    moved = QUEUED_ACTIONS["move"].do(acting(request).queue(name), jobs, Given(queue=target))
-    text = Text.counted(
-        "Moved %(count)s job to queue %(queue)s.",
-        "Moved %(count)s jobs to queue %(queue)s.",
-        moved,
-        queue=clip(target),
-    )
+    move = QUEUED_ACTIONS["move"]
+    moved = move.do(acting(request).queue(name), jobs, Given(queue=target))
+    text = move.done(moved, clip(target))
     return _done(request, form, _with_gone(text, chosen - moved))
 
 
@@ -162,13 +152,7 @@ def move_all(request: Request) -> Response:
             back=_back(request, form),
             here="queues",
         )
-    text = Text.counted(
-        "Moved %(count)s job to queue %(queue)s.",
-        "Moved %(count)s jobs to queue %(queue)s.",
-        moved,
-        queue=clip(target),
-    )
-    return _done(request, form, text)
+    return _done(request, form, action.done(moved, clip(target)))
 
 
 def _unserved(request: Request, target: str, text: Text) -> Text:

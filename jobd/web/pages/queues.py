@@ -101,11 +101,11 @@ def act(request: Request) -> Response:
 
 
 def _pause(request: Request, form: FormData, name: str) -> Response:
-    QUEUE_ACTIONS["pause"].do(acting(request).queue(name), NOTHING)
+    pause = QUEUE_ACTIONS["pause"]
+    paused = pause.do(acting(request).queue(name), NOTHING)
     others = taking_anyway(state_of(request).processes(), name)
     if not others:
-        text = Text("Queue %(queue)s is paused: no worker takes jobs from it.", queue=clip(name))
-        return _done(request, form, text)
+        return _done(request, form, pause.done(paused, clip(name)))
     text = Text(
         "Queue %(queue)s is paused: no worker of jobd takes jobs from it. %(others)s To stop them "
         "as well, quiet them on the page Busy.",
@@ -116,8 +116,9 @@ def _pause(request: Request, form: FormData, name: str) -> Response:
 
 
 def _resume(request: Request, form: FormData, name: str) -> Response:
-    QUEUE_ACTIONS["resume"].do(acting(request).queue(name), NOTHING)
-    return _done(request, form, Text("Queue %(queue)s is no longer paused.", queue=clip(name)))
+    resume = QUEUE_ACTIONS["resume"]
+    resumed = resume.do(acting(request).queue(name), NOTHING)
+    return _done(request, form, resume.done(resumed, clip(name)))
 
 
 def _clear(request: Request, form: FormData, name: str) -> Response:
@@ -142,12 +143,7 @@ def _clear(request: Request, form: FormData, name: str) -> Response:
         )
         return ask(request, question, here="queues")
     cleared = clear.do(queue, NOTHING)
-    text = Text.counted(
-        "Deleted %(count)s job of queue %(queue)s.",
-        "Deleted %(count)s jobs of queue %(queue)s.",
-        cleared,
-        queue=clip(name),
-    )
+    text = clear.done(cleared, clip(name))
     return _done(request, form, text, undo=api.last_ref if cleared and api.keeps_deleted else "")
 
 

@@ -119,7 +119,7 @@ def _some(
     found = set_named(api, kind.set)
     entries = found.find_all(keys)
     changed = action.do(found, entries, _given(action, form))
-    text = action.done(changed)
+    text = action.done(changed, "")
     if changed < len(keys):
         text = Text(
             "%(text)s No longer there, or not a job: %(gone)s.",
@@ -145,7 +145,7 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
     if action.name == "delete" and not part.searching:
         cleared = found.clear()
         undo = api.last_ref if cleared and api.keeps_deleted else ""
-        return _done(request, kind, form, action.done(cleared), undo=undo)
+        return _done(request, kind, form, action.done(cleared, ""), undo=undo)
     search = _search(part)
     sweep = found.sweep(
         cast(SetAction, action.name),
@@ -160,7 +160,7 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
     changed = lists.number_of(form.get("changed")) + sweep.changed
     if sweep.done:
         undo = sweep.ref if action.undoable and api.keeps_deleted and changed else ""
-        return _done(request, kind, form, action.done(changed), undo=undo)
+        return _done(request, kind, form, action.done(changed, ""), undo=undo)
     state_of(request).changed()
     scanned = part.scanned + sweep.scanned
     fields = [

@@ -82,7 +82,7 @@ def undo(request: Request) -> Response:
             back=back,
             here="audit",
         )
-    text = restore.done(restored)
+    text = restore.done(restored, "")
     if restored < found.jobs:
         text = Text(
             "%(text)s Moved or run in the meantime: %(gone)s.",
@@ -127,7 +127,7 @@ def delete_for_good(request: Request) -> Response:
     else:
         purged = purge.do(found, STEP)
         state_of(request).changed()
-        session.flash(request, purge.done(purged))
+        session.flash(request, purge.done(purged, ""))
     return RedirectResponse(url(request, "trash"), 303)
 
 
@@ -165,7 +165,7 @@ def empty(request: Request) -> Response:
             back=url(request, "trash"),
             here="audit",
         )
-    session.flash(request, EMPTY_TRASH.done(purged))
+    session.flash(request, EMPTY_TRASH.done(purged, ""))
     return RedirectResponse(url(request, "trash"), 303)
 
 

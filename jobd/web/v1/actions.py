@@ -134,7 +134,7 @@ class OneDeletion(Body, frozen=True):
 class Totals(Body, frozen=True):
     """Which; all if none is named."""
 
-    names: Annotated[list[Counter], Meta(max_length=3)] = []
+    names: Annotated[list[Counter], Meta(max_length=len(get_args(Counter)))] = []
 
 
 OPERATIONS = Table()
@@ -182,7 +182,8 @@ def clear_queue(call: Call, query: ClearedQueue) -> Changed:
 @OPERATIONS.act("DELETE", "/job", QUEUED_ACTIONS["delete"], finds=True)
 def delete_job(call: Call, query: DeletedJob) -> Changed:
     call = _deleting(call, query.permanent)
-    return Changed(int(find_queued(call, query.queue, query.jid).delete()))
+    queue, job = call.api.queue(query.queue), find_queued(call, query.queue, query.jid)
+    return Changed(QUEUED_ACTIONS["delete"].do(queue, [job], NOTHING))
 
 
 # -- sets ----------------------------------------------------------------------------------------
@@ -241,7 +242,8 @@ def delete_all(call: Call, query: OfSet, body: DeleteMatching) -> Changed:
 )
 def delete_entry(call: Call, query: DeletedEntry) -> Changed:
     call = _deleting(call, query.permanent)
-    return Changed(int(find_entry(call, query).delete()))
+    entry = find_entry(call, query)
+    return Changed(SET_ACTIONS["delete"].do(entry.parent, [entry], NOTHING))
 
 
 @OPERATIONS.act("DELETE", "/sets/{set}", SET_ACTIONS["delete"], "Delete all jobs of a set at once.")

@@ -258,7 +258,7 @@ def test_on_jobs_of_a_set(page_name: str, action: str, which: str, visit: Open, 
         assert looks.serious(page) == []
         asked = ASKED[action].filled(jobs=f"{count} jobs")
         press(page, act.button if action == "reschedule" else asked)
-    says(page, act.done(count))
+    says(page, act.done(count, ""))
     if action == "reschedule":
         assert len({entry.score for entry in jobs} - set(before)) >= 1
         assert jobs.size == 5
