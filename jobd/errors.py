@@ -142,16 +142,16 @@ class Retry(BaseException):
         super().__init__(f"again in {self.after:g} s")
 
 
-MAX_DELAY = 1_000_000_000
-"""Seconds; more is a point in time by mistake."""
+MAX_SECONDS = 1_000_000_000
+"""A longer time is a point in time by mistake."""
 
 
 def _delay(what: str, delay: float | timedelta) -> float:
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    if type(seconds) in (int, float) and 0 <= seconds <= MAX_DELAY:
+    if type(seconds) in (int, float) and 0 <= seconds <= MAX_SECONDS:
         return float(seconds)
     raise ArgumentError(
-        f"{what} needs a number of seconds from 0 to {MAX_DELAY:,}, or a timedelta, not {delay!r}"
+        f"{what} needs a number of seconds from 0 to {MAX_SECONDS:,}, or a timedelta, not {delay!r}"
     )
 
 

@@ -36,20 +36,25 @@ class Call:
     __slots__ = ("_names", "_parameters", "definition", "options", "owner")
 
     def __init__(
-        self, owner: Owner, definition: Definition, options: Mapping[str, Any] | None = None
+        self,
+        owner: Owner,
+        definition: Definition,
+        options: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
     ) -> None:
         self.owner = owner
         self.definition = definition
         self.options = definition.options if options is None else options
-        self._parameters = Parameters(definition)
+        self._parameters = parameters or Parameters(definition)
         self._names = self._parameters.names
 
     def with_options(self, given: Mapping[str, Any]) -> Call:
         """The same job with its options updated with *given*."""
         try:
-            return Call(self.owner, self.definition, merged(self.options, given))
+            options = merged(self.options, given)
         except ArgumentError as error:
             raise ArgumentError(f"{self.definition.name}.set: {error}") from None
+        return Call(self.owner, self.definition, options, self._parameters)
 
     def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         return self.owner.client.send(self._payload(args, kwargs), at=None, names=self._names)

@@ -149,18 +149,17 @@ class InFlight:
         return keys, [self._identity, first, queue, int(not wanted)]
 
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
-        processed = self._stats()[:2]
+        return self._end(jobs, self._stats()[:2])
+
+    def _end(self, jobs: Iterable[Claimed], counters: Iterable[str]) -> bytes:
         return scripts.ACKNOWLEDGE.pack(
-            (self._hash, *processed),
+            (self._hash, *counters),
             [DAY_TTL, *[f"{job.sequence}:{job.queue}" for job in jobs]],
         )
 
     def expire(self, jobs: Iterable[Claimed]) -> bytes:
         """End *jobs*, which were not started, as expired."""
-        counters = (self._keys.expired, self._keys.expired_on(self._today()))
-        return scripts.ACKNOWLEDGE.pack(
-            (self._hash, *counters), [DAY_TTL, *[job.tag for job in jobs]]
-        )
+        return self._end(jobs, (self._keys.expired, self._keys.expired_on(self._today())))
 
     def snooze(self, job: Claimed, payload: bytes, at: float | None, queue: str) -> bytes:
         """Run *job* again at *at*; None puts it behind the jobs in *queue*."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from jobd.errors import ArgumentError
+from jobd.errors import MAX_SECONDS, ArgumentError
 from jobd.text.spelling import LOOSE, NEAR, meant
 from jobd.wire import attachments
 from jobd.wire.arguments import refuse_foreign
@@ -18,9 +18,6 @@ DEFAULT_QUEUE = "default"
 
 DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": DEFAULT_QUEUE}
 """Default options of a job, and of every push by name."""
-
-MAX_SECONDS = 1_000_000_000
-"""Limit for durations; a larger number is a timestamp given by mistake."""
 
 CALL_FIELDS = frozenset(
     {

@@ -98,10 +98,9 @@ def with_fields(raw: bytes, changes: Mapping[str, object]) -> bytes:
 def with_queue(raw: bytes, queue: str) -> bytes:
     """The payload of a job that is moved to another queue; other bytes are unchanged."""
     try:
-        fields = _raw_fields(raw)
+        return with_fields(raw, {"queue": queue})
     except PayloadError:
         return raw
-    return to_json({**fields, "queue": queue})
 
 
 def with_retry_by_hand(

@@ -131,13 +131,14 @@ class Ledger:
 
     def _acknowledged(self, jobs: list[Claimed], removed: int) -> None:
         self._done = {}
-        for job in jobs:
-            del self._held[job.sequence]
         self._page.words[PROCESSED] += removed
-        self._lost(len(jobs) - removed)
+        self._removed(jobs, removed)
 
     def _dropped(self, jobs: list[Claimed], removed: int) -> None:
         self._expired = {}
+        self._removed(jobs, removed)
+
+    def _removed(self, jobs: list[Claimed], removed: int) -> None:
         for job in jobs:
             del self._held[job.sequence]
         self._lost(len(jobs) - removed)

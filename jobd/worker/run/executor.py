@@ -11,8 +11,7 @@ from contextvars import Context
 from functools import partial
 from typing import cast
 
-from jobd.errors import JobdError, PayloadError, Shutdown, Snooze
-from jobd.errors import Retry as AskedRetry
+from jobd.errors import JobdError, PayloadError, Retry, Shutdown, Snooze
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.registry import Definition, Registry
@@ -28,7 +27,7 @@ from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.pool import cut_short
-from jobd.worker.run.retry import Retry
+from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
 
 
@@ -57,7 +56,7 @@ class Executor:
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
         self._timed = self._verbose or config.metrics
-        self._retry = Retry(app, config, inflight, self.report)
+        self._retry = Retries(app, config, inflight, self.report)
 
     def execute(self, job: Claimed) -> Settlement | None:
         """Run *job*. Call it in a context of its own, discarded afterwards.
@@ -94,7 +93,7 @@ class Executor:
             forks.end(error)
             if cut_short():
                 raise Shutdown from error
-            return self._raised(job, definition, error, began)
+            return self._raised(job, work, definition, error, began)
         else:
             if self._timed:
                 elapsed = time.monotonic() - began
@@ -183,22 +182,27 @@ class Executor:
         return Settlement(job, b"", Outcome.EXPIRED)
 
     def _raised(
-        self, job: Claimed, definition: Definition | None, error: BaseException, began: float
+        self,
+        job: Claimed,
+        work: payload.Work,
+        definition: Definition | None,
+        error: BaseException,
+        began: float,
     ) -> Settlement:
         """How a job ends that has raised: by a failure, unless it has asked for something else."""
         kind = type(error)
         if issubclass(kind, Snooze):
             delay = cast(Snooze, error).delay
             try:
-                settlement = self._retry.snoozed(job, delay)
+                settlement = self._retry.snoozed(job, work.jobd, delay)
             except JobdError as second:
                 return self._failed(job, definition, second, began)
             if self._verbose:
                 self._log_done.info("job_snoozed", delay=delay)
             return settlement
-        if issubclass(kind, AskedRetry):
+        if issubclass(kind, Retry):
             reason = exceptions.cause_of(error) or error
-            return self._failed(job, definition, reason, began, cast(AskedRetry, error).after)
+            return self._failed(job, definition, reason, began, cast(Retry, error).after)
         return self._failed(job, definition, error, began)
 
     def _failed(

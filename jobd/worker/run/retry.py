@@ -79,7 +79,7 @@ def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
     return lines if wanted is True else lines[: int(wanted)]
 
 
-class Retry:
+class Retries:
     """Decides how a failed job ends, and packs that as a call for the fetcher.
 
     Args:
@@ -114,21 +114,20 @@ class Retry:
             counted=True,
         )
 
-    def snoozed(self, job: Claimed, delay: float) -> Settlement:
-        """Run a job again after *delay* seconds that has asked for it.
+    def snoozed(self, job: Claimed, field: object, delay: float) -> Settlement:
+        """Run a job again after *delay* seconds that has asked for it; *field* is what hangs on it.
 
         Raises:
             JobdError: it has done so too often.
         """
-        fields = payload.decode(job.payload)
-        before = attachments.read(fields.get(attachments.FIELD))
+        before = attachments.read(field)
         if before.snoozes >= MOST_SNOOZES:
             raise JobdError(f"the job has snoozed {MOST_SNOOZES:,} times in a row")
-        field = attachments.written(replace(before, snoozes=before.snoozes + 1))
-        return self._again(job, field, delay, Outcome.SNOOZED)
+        after = attachments.written(replace(before, snoozes=before.snoozes + 1))
+        return self._again(job, after, delay, Outcome.SNOOZED)
 
     def set_aside(self, job: Claimed, field: Mapping[str, object]) -> Settlement:
-        """Keep a job for workers that know what hangs on it; *field* is where that stands."""
+        """Keep a job for workers that know what hangs on it, which is in *field*."""
         times, field = attachments.aside(field)
         delay = min(ASIDE * 2 ** min(times, 20), LONGEST_ASIDE)
         return self._again(job, field, delay, Outcome.ASIDE)
@@ -137,9 +136,10 @@ class Retry:
         self, job: Claimed, field: Mapping[str, object] | None, delay: float, outcome: Outcome
     ) -> Settlement:
         now = time.time()
-        raw = transitions.with_fields(job.payload, {"queue": job.queue, attachments.FIELD: field})
+        changes: dict[str, object] = {"queue": job.queue, attachments.FIELD: field}
         if not delay:
-            _, raw = transitions.with_enqueued(raw, now)
+            changes["enqueued_at"] = now
+        raw = transitions.with_fields(job.payload, changes)
         call = self._inflight.snooze(job, raw, now + delay if delay else None, job.queue)
         return Settlement(job, call, outcome)
 
