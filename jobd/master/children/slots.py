@@ -134,10 +134,12 @@ class Slots:
 
     def _crowded(self, slot: Slot) -> bool:
         # While too many replaced workers still run jobs, only dead ones are replaced.
-        wanted = 2 * len(self.all())
+        if slot.empty:
+            return False
+        slots = self.all()
         # An empty slot has its place: that of a child that has just died, say.
-        owed = sum(one.empty for one in self.all())
-        return not slot.empty and len(self._living) + self.unborn + owed >= wanted
+        owed = sum(one.empty for one in slots)
+        return len(self._living) + self.unborn + owed >= 2 * len(slots)
 
     def _is_preloaded(self, slot: Slot) -> bool:
         return self.zygote is not None and slot in self.workers
