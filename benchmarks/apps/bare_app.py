@@ -9,19 +9,15 @@ import redis
 from benchmarks.apps import URL
 from benchmarks.apps.waiter import QUEUE
 from benchmarks.load import work
-from jobd.wire import payload
-from jobd.wire.options import DEFAULTS
+from benchmarks.load.payloads import payload
 
 _redis = redis.Redis.from_url(URL)
 _AT_ONCE = 1000
 
 
 def _raw(workload: str) -> bytes:
-    now, arguments = time.time(), list(work.ARGUMENTS[workload])
-    name = f"bench.{workload}"
-    made = payload.create(name, arguments, {}, DEFAULTS, jid=payload.new_jid(), now=now)
-    payload.stamp(made, now)
-    return payload.encode(made)
+    name, args = f"bench.{workload}", work.ARGUMENTS[workload]
+    return payload(name, args, created=time.time(), queued=True)
 
 
 def push(workload: str, n: int) -> None:

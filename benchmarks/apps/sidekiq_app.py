@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.apps import URL
-from jobd.jobs.client import Client
+from jobd import Client
 
 RUBY = Path(__file__).with_name("sidekiq_app.rb")
 

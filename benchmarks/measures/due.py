@@ -10,12 +10,11 @@ from __future__ import annotations
 import random
 import time
 
+from benchmarks.load.payloads import payload
 from benchmarks.run.bench import Bench
 from benchmarks.run.contenders import JOBD
 from benchmarks.run.plan import Plan, Result, Samples, medians, note, percentile
-from jobd.jobs.client import Client
-from jobd.wire import payload
-from jobd.wire.options import DEFAULTS
+from jobd import Client
 
 _EVERY = 0.02
 """Seconds between fresh jobs."""
@@ -72,10 +71,8 @@ def _prepare(bench: Bench, jobs: int) -> None:
     for first in range(0, jobs, _AT_ONCE):
         members = {}
         for _ in range(min(_AT_ONCE, jobs - first)):
-            made = payload.create(
-                "bench.empty", [], {}, DEFAULTS, jid=payload.new_jid(), now=now - 3600
-            )
-            members[payload.encode(made)] = now - random.uniform(0, 3600)
+            raw = payload("bench.empty", [], created=now - 3600, queued=False)
+            members[raw] = now - random.uniform(0, 3600)
         pipeline.zadd(_STASH, members)
         pipeline.execute()
 

@@ -12,7 +12,7 @@ from statistics import median
 from benchmarks.run.bench import Bench
 from benchmarks.run.contenders import JOBD
 from benchmarks.run.plan import Plan, Result, percentile
-from jobd.jobs.client import Client
+from jobd import Client
 
 _WORKERS = 4
 _JOBS = 6
