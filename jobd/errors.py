@@ -6,6 +6,7 @@ exits with the exception's ``exit_code``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import IntEnum
 
@@ -78,6 +79,25 @@ class PayloadError(JobdError, ValueError):
 
 class ConflictError(JobdError):
     """The request conflicts with a concurrent change; nothing was changed."""
+
+
+class DuplicateJobError(JobdError):
+    """A unique job was not pushed, because another one like it is there already.
+
+    Args:
+        holders: the ids of the jobs that are there.
+        pushed: of a bulk push: what it would have returned; the others have been pushed.
+
+    Attributes:
+        jid: the id of the first of them.
+        jids: all of them.
+    """
+
+    def __init__(self, holders: Sequence[str], pushed: Sequence[str | None] = ()) -> None:
+        self.jids, self.pushed = tuple(holders), tuple(pushed)
+        self.jid = self.jids[0]
+        more = f", and {len(self.jids) - 1:,} more" if len(self.jids) > 1 else ""
+        super().__init__(f"a job like it is there already: {self.jid}{more}")
 
 
 class UnknownJobError(JobdError, LookupError):

@@ -3,6 +3,7 @@ client."""
 
 from jobd.errors import (
     ArgumentError,
+    DuplicateJobError,
     JobdError,
     JobTimeout,
     PayloadError,
@@ -36,6 +37,7 @@ __all__ = [
     "Chain",
     "Client",
     "CurrentJob",
+    "DuplicateJobError",
     "FunctionJob",
     "Job",
     "JobTimeout",

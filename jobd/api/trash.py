@@ -18,6 +18,7 @@ from jobd.api.queued import located, mark
 from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, number, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Change, Session, session_or_default
+from jobd.api.sets.steps import kept_out
 from jobd.errors import ArgumentError, ConflictError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -70,7 +71,8 @@ class Deletion:
 
         Those of a queue become the next to run, in their old order; those of a set have their old
         times. Killed jobs come back only as far as they are still dead. A job that was edited
-        leaves its queue, and is again what it was.
+        leaves its queue, and is again what it was. A unique job stays in the trash while another
+        one like it is there.
 
         Cost: a script for each 100 jobs, each O(100 log n); for an edited job a search through its
         queue, O(n), in bounded steps. After a crash in between every job is in one of the two
@@ -85,7 +87,8 @@ class Deletion:
         Raises:
             ConflictError: the job as it was edited is not in its queue any more, since a worker has
                 taken it, or somebody has moved or deleted it: it may have run, so what it was must
-                not run as well. Nothing was changed; that stays in the trash.
+                not run as well. Or all of them are unique, and others like them are there.
+                Nothing was changed; what was deleted stays in the trash.
         """
         keys, queue, edited = self._api.keys, self._queue, _queue_of(self.went_to)
         home = keys.queue(queue) if queue else self._set_key(self.origin)
@@ -103,12 +106,16 @@ class Deletion:
         if edited:
             return self._restore_edited(edited, action, places, arguments)
         end = None if seconds is None else time.monotonic() + seconds
-        total, left = 0, 1
-        while left:
-            restored, left = action.call(scripts.RESTORE, places, [*arguments, 0, ""])
-            total += restored
+        total, left, kept, holder = 0, 1, 0, b""
+        while left > kept:
+            restored, left, stay, who = action.call(
+                scripts.RESTORE, places, [*arguments, 0, "", kept]
+            )
+            total, kept, holder = total + restored, kept + stay, who or holder
             if end is not None and time.monotonic() >= end:
                 break
+        if kept and not total:
+            raise kept_out(holder)
         return total
 
     def _restore_edited(
@@ -120,7 +127,11 @@ class Deletion:
         edited = [] if pushed is None else [(None, pushed)]
         places = (place for [(place, _)] in located(self._api, queue, edited))
         for place in itertools.chain(places, [0]):
-            restored, left = action.call(scripts.RESTORE, keys, [*arguments, place, mark(action)])
+            restored, left, kept, holder = action.call(
+                scripts.RESTORE, keys, [*arguments, place, mark(action), 0]
+            )
+            if kept:
+                raise kept_out(holder)
             if not left:
                 return int(restored)
         raise ConflictError(

@@ -12,7 +12,7 @@ from jobd.jobs.decorators import FunctionJob, OnExhausted, RetryIn, function_job
 from jobd.jobs.hooks import DeathHandler, ErrorHandler, Event, Handlers, Hook, Hooks
 from jobd.jobs.middleware import Chain
 from jobd.jobs.pushable import CallOptions
-from jobd.jobs.registry import Registry
+from jobd.jobs.registry import Registry, UniqueBy
 from jobd.wire.options import DEFAULTS, merged
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class JobOptions(CallOptions, total=False):
     retry_in: RetryIn | None
     on_exhausted: OnExhausted | None
     timeout: float | timedelta | None
+    unique_by: UniqueBy
 
 
 class App:
@@ -125,6 +126,7 @@ class App:
         retry_in: RetryIn | None = None,
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
+        unique_by: UniqueBy = None,
         **options: Any,
     ) -> Any:
         """Turn a function into a job.
@@ -147,6 +149,22 @@ class App:
                 counts as a failure.
             expires_in: seconds (or a timedelta) after its due time in which the job may start;
                 later it is dropped as expired.
+            unique: True: a call is not pushed while one with the same arguments waits, runs or will
+                be retried.
+            unique_for: seconds (or a timedelta) after the due time at which others are let in
+                again in any case.
+            unique_until: ``"success"`` (the default: until the job has ended), ``"start"`` or
+                ``"expiry"`` (for all of ``unique_for``).
+            unique_by: names of the arguments that make a call unique, or a function that is called
+                with them and returns what does; default: all.
+            on_conflict: what a push does that is not let in: ``"skip"`` (it returns None),
+                ``"raise"`` (:class:`DuplicateJobError`), ``"holder"`` (it returns the id of the
+                other job), ``"replace"`` (the other one, if it is still scheduled) or ``"again"``
+                (the job runs once more when the other one has ended).
+            debounce: seconds from the last push after which the job runs, once for all of them.
+            max_wait: seconds from the first of these pushes after which it runs in any case.
+            keep_result: seconds (or a timedelta) for which the result is kept, for
+                :class:`jobd.Result`.
             tags: strings that dashboards show and filter by.
             extra: further fields of the payload, which middleware can read.
 
@@ -162,7 +180,9 @@ class App:
         """
 
         def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
-            return function_job(self, target, name, options, retry_in, on_exhausted, timeout)
+            return function_job(
+                self, target, name, options, retry_in, on_exhausted, timeout, unique_by
+            )
 
         return decorate if function is None else decorate(function)
 

@@ -15,6 +15,7 @@ from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
 from jobd.jobs.unrun import awaited, finished
+from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.options import merged
 
@@ -33,7 +34,7 @@ class Owner(Protocol):
 class Call:
     """Pushes a job with a set of options, or runs it in this process."""
 
-    __slots__ = ("_names", "_parameters", "definition", "options", "owner")
+    __slots__ = ("_parameters", "definition", "options", "owner")
 
     def __init__(
         self,
@@ -46,7 +47,6 @@ class Call:
         self.definition = definition
         self.options = definition.options if options is None else options
         self._parameters = parameters or Parameters(definition)
-        self._names = self._parameters.names
 
     def with_options(self, given: Mapping[str, Any]) -> Call:
         """The same job with its options updated with *given*."""
@@ -57,11 +57,11 @@ class Call:
         return Call(self.owner, self.definition, options, self._parameters)
 
     def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        return self.owner.client.send(self._payload(args, kwargs), at=None, names=self._names)
+        return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)
 
     def push_at(self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         at = due_at(when, time.time())
-        return self.owner.client.send(self._payload(args, kwargs), at=at, names=self._names)
+        return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
 
     def push_bulk(
         self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
@@ -72,18 +72,26 @@ class Call:
             calls,
             at=at,
             spread=spread,
-            check=self._parameters.check,
-            names=self._names,
+            parameters=self._parameters,
         )
+
+    def unique_holder(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        made = self._payload(args, kwargs)
+        attachments.attach(made, None, time.time(), self._parameters.identity)
+        lock = attachments.read(made.get(attachments.FIELD)).lock
+        if lock is None:
+            raise ArgumentError(f"{self.definition.name} is not unique: give it unique=True")
+        return self.owner.client.holder(lock.key)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Do what a push and an execution do, without Redis; returns the job's result."""
         client = self.owner.client
-        ready = client.prepare(self._payload(args, kwargs), names=self._names)
+        ready = client.prepare(self._payload(args, kwargs), None, self._parameters)
         if ready is None:
             return None
-        raw = wire.encode(ready, client.max_payload, self._names)
-        job = CurrentJob(wire.parse(raw), raw, ready["queue"], self.definition)
+        made, _ = ready  # it is never pushed, and takes no lock
+        raw = wire.encode(made, client.max_payload, self._parameters.names)
+        job = CurrentJob(wire.parse(raw), raw, made["queue"], self.definition)
         return Context().run(self._perform, job)
 
     def _perform(self, job: CurrentJob) -> Any:

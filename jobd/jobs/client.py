@@ -7,18 +7,21 @@ attempt certainly stored nothing.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, DuplicateJobError
 from jobd.jobs.middleware import Chain
+from jobd.jobs.signatures import Parameters, identity_by_name
 from jobd.jobs.times import Times, When, due_at
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
+from jobd.wire.attachments import AttachedPush, Pushed
 from jobd.wire.options import DEFAULTS, KNOWN
 from jobd.wire.pushed import answer, answers
 from jobd.wire.ruby_json import as_ruby
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from jobd.store.enqueue import Transport
+
+_log = logging.getLogger("jobd.client")
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -125,17 +130,19 @@ class Client:
                 that jobd does not know go into ``extra`` or to the top level.
 
         Returns:
-            The job's id; None if client middleware stopped the push. If an event loop is running,
+            The job's id; None if client middleware stopped the push, or a unique job like it is
+            there already. If an event loop is running,
             it is a ``str`` that can be awaited; the push has blocked the loop in any case.
 
         Raises:
             ArgumentError: the item, or one of the arguments, is invalid.
+            DuplicateJobError: a job like it is there already, and ``on_conflict="raise"``.
             UnavailableError: Redis did not accept the job.
         """
         fields = wire.fields(item)
         now = time.time()
         made = wire.complete(fields, self.default_options, now=now)
-        return self.send(made, at=due_at(made.pop("at", 0), now))
+        return self.send(made, due_at(made.pop("at", 0), now))
 
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """Push many jobs of one class by name; see :meth:`push`.
@@ -161,9 +168,10 @@ class Client:
     # --- for bound_job, which has the code of the job -------------------------------------------
 
     def prepare(
-        self, made: wire.Payload, *, at: float | None = None, names: Sequence[str] | None = None
-    ) -> wire.Payload | None:
-        """Run the middleware and validate the result; None if it stopped the push."""
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None
+    ) -> tuple[wire.Payload, Pushed | None] | None:
+        """Run the middleware and validate the result; None if it stopped the push. With what the
+        push has to do beside storing the job, if anything."""
         if self.middleware:
             if at is not None:
                 made["at"] = at
@@ -171,10 +179,11 @@ class Client:
                 return None
             made.pop("at", None)
             wire.validate(made)
-        self._check(made, names)
-        if attachments.EXPIRES_IN in made:
-            attachments.attach(made, time.time() if at is None else at)
-        return made
+        self._check(made, None if parameters is None else parameters.names)
+        if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
+            identity = identity_by_name if parameters is None else parameters.identity
+            return made, attachments.attach(made, at, time.time(), identity)
+        return made, None
 
     @staticmethod
     def _check(made: wire.Payload, names: Sequence[str] | None) -> None:
@@ -189,20 +198,73 @@ class Client:
             made.update(as_ruby({key: made[key] for key in odd}))
 
     def send(
-        self, made: wire.Payload, *, at: float | None, names: Sequence[str] | None = None
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
     ) -> str | None:
         """Prepare, encode and store a payload; returns its jid or None."""
-        ready = self.prepare(made, at=at, names=names)
+        ready = self.prepare(made, at, parameters)
         if ready is None:
             return None
+        made, pushed = ready
+        if pushed is not None:
+            jids = self._push_attached([self._attached(made, pushed, parameters)])
+            return None if jids[0] is None else answer(jids[0])
+        raw = self._encoded(made, at, parameters)
         if at is None:
-            wire.stamp(ready, time.time())
-        raw = wire.encode(ready, self.max_payload, names)
-        if at is None:
-            self._transport.enqueue({ready["queue"]: [raw]})
+            self._transport.enqueue({made["queue"]: [raw]})
         else:
             self._transport.schedule([(at, raw)])
-        return answer(ready["jid"])
+        return answer(made["jid"])
+
+    def _encoded(
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None
+    ) -> bytes:
+        if at is None:
+            wire.stamp(made, time.time())
+        return wire.encode(made, self.max_payload, None if parameters is None else parameters.names)
+
+    def _attached(
+        self, made: wire.Payload, pushed: Pushed, parameters: Parameters | None
+    ) -> AttachedPush:
+        # The script writes the time: the job may have to wait for another one.
+        raw = self._encoded(made, 0.0, parameters)
+        return AttachedPush(raw, str(made["jid"]), made["queue"], pushed)
+
+    def _push_attached(
+        self, jobs: list[AttachedPush], refused: list[str] | None = None
+    ) -> list[str | None]:
+        """Store jobs with attachments; returns what their pushes return.
+
+        Args:
+            refused: takes the ids of the jobs that hold the locks, where that is an error.
+
+        Raises:
+            DuplicateJobError: it is an error, and *refused* is None.
+        """
+        jids: list[str | None] = []
+        held = [] if refused is None else refused
+        for job, conflict in zip(jobs, self._transport.push(jobs, time.time()), strict=True):
+            if conflict is None:
+                jids.append(job.jid)
+                continue
+            how = job.pushed.on_conflict
+            _log.info(
+                "the push of %s was refused (%s): %s holds its lock since %.1f s",
+                *(job.jid, how, conflict.holder, conflict.age),
+            )
+            jids.append(conflict.holder if how == "holder" else None)
+            if how == "raise":
+                held.append(conflict.holder)
+        if held and refused is None:
+            raise DuplicateJobError(held, jids)
+        return jids
+
+    def holder(self, key: str) -> str | None:
+        """The id of the job that holds the lock *key*.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        return self._transport.holder(key)
 
     def send_bulk(
         self,
@@ -212,24 +274,27 @@ class Client:
         *,
         at: Times = None,
         spread: float | None = None,
-        check: Callable[[Sequence[Any]], None] | None = None,
-        names: Sequence[str] | None = None,
+        parameters: Parameters | None = None,
     ) -> list[str | None]:
-        """Send *calls* in batches, limited in number and bytes, which are created one at a time;
-        *check* checks a call against the job's signature."""
+        """Send *calls* in batches, limited in number and bytes, which are created one at a time.
+
+        Args:
+            parameters: of the job, against which each call is checked.
+        """
         if isinstance(at, Sequence):
             calls = calls if isinstance(calls, Sized) else list(calls)
             if len(at) != len(calls):
                 raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
         times = _times(at, spread)
         jids: list[str | None] = []
+        refused: list[str] = []
         remaining = iter(calls)
         while True:
             batch = _Batch()
             try:
                 for call in remaining:
-                    made = self._one_of_bulk(fields, options, call, check)
-                    if self._fills(batch, made, times, names):
+                    made = self._one_of_bulk(fields, options, call, parameters)
+                    if self._fills(batch, made, times, parameters):
                         break
             except ArgumentError as error:
                 if not jids:
@@ -238,27 +303,34 @@ class Client:
                     f"{error} ({len(jids):,} jobs before it have been pushed)"
                 ) from None
             if not batch.jids:
-                return answers(jids)
+                break
             if batch.queued:
                 self._transport.enqueue(batch.queued)
             if batch.scheduled:
                 self._transport.schedule(batch.scheduled)
+            if batch.attached:
+                answered = self._push_attached([job for _, job in batch.attached], refused)
+                for (place, _), jid in zip(batch.attached, answered, strict=True):
+                    batch.jids[place] = jid
             jids += batch.jids
+        if refused:
+            raise DuplicateJobError(refused, jids)
+        return answers(jids)
 
     @staticmethod
     def _one_of_bulk(
         fields: Mapping[str, Any],
         options: Mapping[str, Any],
         call: Any,
-        check: Callable[[Sequence[Any]], None] | None,
+        parameters: Parameters | None,
     ) -> wire.Payload:
         if not isinstance(call, list | tuple):
             raise ArgumentError(
                 f"{fields['class']}: every call of a bulk push must be a list of arguments, "
                 f"not {repr(call)[:100]}"
             )
-        if check is not None:
-            check(call)
+        if parameters is not None:
+            parameters.check(call)
         return wire.complete({**fields, "args": list(call)}, options, now=time.time())
 
     def _fills(
@@ -266,37 +338,42 @@ class Client:
         batch: _Batch,
         made: wire.Payload,
         times: Iterator[When] | None,
-        names: Sequence[str] | None,
+        parameters: Parameters | None,
     ) -> bool:
         """Add a job to *batch*; returns whether the batch is full."""
         now = time.time()
         at = None if times is None else due_at(next(times), now)
-        ready = self.prepare(made, at=at, names=names)
+        ready = self.prepare(made, at, parameters)
         if ready is None:
             batch.jids.append(None)
         else:
-            if at is None:
-                wire.stamp(ready, now)
-            raw = wire.encode(ready, self.max_payload, names)
-            if at is None:
-                batch.queued.setdefault(ready["queue"], []).append(raw)
+            made, pushed = ready
+            if pushed is not None:
+                job = self._attached(made, pushed, parameters)
+                raw = job.raw
+                batch.attached.append((len(batch.jids), job))
             else:
-                batch.scheduled.append((at, raw))
-            batch.jids.append(ready["jid"])
+                raw = self._encoded(made, at, parameters)
+                if at is None:
+                    batch.queued.setdefault(made["queue"], []).append(raw)
+                else:
+                    batch.scheduled.append((at, raw))
+            batch.jids.append(made["jid"])
             batch.room -= len(raw)
-        most = BATCH if times is None else SCHEDULED_BATCH
+        most = BATCH if times is None and not batch.attached else SCHEDULED_BATCH
         return batch.room <= 0 or len(batch.jids) >= most
 
 
 class _Batch:
     """The jobs of one round trip of a bulk push."""
 
-    __slots__ = ("jids", "queued", "room", "scheduled")
+    __slots__ = ("attached", "jids", "queued", "room", "scheduled")
 
     def __init__(self) -> None:
         self.jids: list[str | None] = []
         self.queued: dict[str, list[bytes]] = {}
         self.scheduled: list[tuple[float, bytes]] = []
+        self.attached: list[tuple[int, AttachedPush]] = []
         self.room = BATCH_BYTES
 
 

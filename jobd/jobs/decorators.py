@@ -18,7 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 from jobd.errors import ArgumentError
 from jobd.jobs.bound_job import Call, Owner
 from jobd.jobs.pushable import Pushable
-from jobd.jobs.registry import Definition, module_of, origin_of
+from jobd.jobs.registry import Definition, UniqueBy, module_of, origin_of
+from jobd.jobs.signatures import check_unique_by
 from jobd.jobs.unrun import is_generator_function, refuse_lazy
 from jobd.wire.options import check_seconds, merged
 
@@ -79,6 +80,7 @@ def function_job(
     retry_in: RetryIn | None,
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
+    unique_by: UniqueBy,
 ) -> FunctionJob[..., Any]:
     """Turn a function into a job; see :meth:`jobd.App.job`."""
     if isinstance(target, str):
@@ -89,7 +91,7 @@ def function_job(
     if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
         raise ArgumentError(f"@job decorates a function, not {target!r}; {_AS_A_CLASS}")
     own = options_of(target, {}, options)
-    settings = settings_of(target, own, retry_in, on_exhausted, timeout)
+    settings = settings_of(target, own, retry_in, on_exhausted, timeout, unique_by)
     definition = define(owner, target, target, target, inspect.signature(target), name, settings)
     return FunctionJob(target, Call(owner, definition))
 
@@ -128,6 +130,7 @@ class Settings:
     retry_in: RetryIn | None = None
     on_exhausted: OnExhausted | None = None
     timeout: float | timedelta | None = None
+    unique_by: UniqueBy = None
 
 
 def settings_of(
@@ -136,11 +139,12 @@ def settings_of(
     retry_in: RetryIn | None,
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
+    unique_by: UniqueBy,
 ) -> Settings:
     for name, function in (("retry_in", retry_in), ("on_exhausted", on_exhausted)):
         if function is not None:
             refuse_lazy(f"{code.__qualname__}: {name}", function)
-    return Settings(options, retry_in, on_exhausted, timeout)
+    return Settings(options, retry_in, on_exhausted, timeout, unique_by)
 
 
 def options_of(
@@ -184,6 +188,7 @@ def define(
         retry_in=settings.retry_in,
         on_exhausted=settings.on_exhausted,
         timeout=_seconds(what, settings.timeout),
+        unique_by=check_unique_by(what, settings.unique_by, signature),
         signature=signature,
         origin=origin,
     )

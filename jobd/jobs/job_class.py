@@ -25,15 +25,17 @@ from jobd.jobs.pushable import (
     AtMethod,
     BulkMethod,
     CallOptions,
+    HolderMethod,
     InlineMethod,
     InMethod,
     Pushable,
     SetMethod,
 )
+from jobd.jobs.registry import UniqueBy
 from jobd.wire.options import OPTIONS
 
 _IN_BODY = (*OPTIONS, "name")
-_FUNCTIONS = ("retry_in", "on_exhausted")
+_FUNCTIONS = ("retry_in", "on_exhausted", "unique_by")
 
 
 def _refuse_in_body(cls: type[Job]) -> None:
@@ -114,6 +116,7 @@ class Job:
     perform_bulk = BulkMethod()
     perform_inline = InlineMethod()
     set = SetMethod()
+    unique_holder = HolderMethod()
 
     def __init_subclass__(
         cls,
@@ -123,6 +126,7 @@ class Job:
         retry_in: RetryIn | None = None,
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
+        unique_by: UniqueBy = None,
         **options: Unpack[CallOptions],
     ) -> None:
         super().__init_subclass__()
@@ -138,6 +142,7 @@ class Job:
             retry_in or base.retry_in,
             on_exhausted or base.on_exhausted,
             base.timeout if timeout is None else timeout,
+            unique_by or base.unique_by,
         )
         perform = getattr(cls, "perform", None)
         if perform is None:

@@ -26,6 +26,7 @@ from typing import (
 from jobd.errors import ArgumentError
 from jobd.jobs.bound_job import Call
 from jobd.jobs.times import Times, When
+from jobd.wire.attachments import OnConflict, Until
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +53,13 @@ class CallOptions(TypedDict, total=False):
     retry_queue: str | None
     retry_for: float | timedelta | None
     expires_in: float | timedelta | None
+    unique: bool | None
+    unique_for: float | timedelta | None
+    unique_until: Until | None
+    on_conflict: OnConflict | None
+    debounce: float | timedelta | None
+    max_wait: float | timedelta | None
+    keep_result: float | timedelta | None
     tags: Sequence[str] | None
     extra: Mapping[str, Any] | None
 
@@ -74,11 +82,12 @@ class Pushable(Generic[P, R_co]):
         """Push a call.
 
         Returns:
-            The job's id; None if client middleware stopped the push. See
-            :meth:`jobd.Client.push` for its type under a running event loop.
+            The job's id; None if client middleware stopped the push, or a unique job like it is
+            there already. See :meth:`jobd.Client.push` for its type under a running event loop.
 
         Raises:
             ArgumentError: the arguments do not fit the signature, or JSON cannot carry them.
+            DuplicateJobError: a job like it is there already, and ``on_conflict="raise"``.
             UnavailableError: Redis did not accept the job.
         """
         return self._call.push(args, kwargs)
@@ -127,6 +136,15 @@ class Pushable(Generic[P, R_co]):
             One entry per call, as for :meth:`perform_async`.
         """
         return self._call.push_bulk(calls, at, spread)
+
+    def unique_holder(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """The id of the job that keeps this call out, if it is unique; None if it can be pushed.
+
+        Raises:
+            ArgumentError: the job is not unique.
+            UnavailableError: Redis does not answer.
+        """
+        return self._call.unique_holder(args, kwargs)
 
     @overload
     def perform_inline(
@@ -181,6 +199,11 @@ def _pushable(owner: type[Any]) -> Pushable[..., Any]:
 class AsyncMethod:
     def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
         return _pushable(owner).perform_async
+
+
+class HolderMethod:
+    def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
+        return _pushable(owner).unique_holder
 
 
 class InMethod:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.text.spelling import NEAR, meant
+
+UniqueBy = Callable[..., object] | Sequence[str] | str | None
+"""What makes a call unique: names of its arguments, a function of them, or None for all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +34,8 @@ class Definition:
         on_exhausted: called with the payload and the exception after the last retry; DISCARD keeps
             the job out of the dead set.
         timeout: seconds that an execution may take; None for no limit.
+        unique_by: names of the arguments that make a call unique, or a function of them; None for
+            all.
         signature: signature of the call, without ``self``.
         origin: module and qualified name of the code.
     """
@@ -42,6 +47,7 @@ class Definition:
     retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
     on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None
     timeout: float | None
+    unique_by: UniqueBy
     signature: inspect.Signature
     origin: str
 

@@ -10,6 +10,7 @@ from jobd.errors import Exit
 from jobd.keeper.eviction import Eviction
 from jobd.keeper.leases import Leases
 from jobd.keeper.prune import Prune
+from jobd.keeper.reconcile import Reconcile
 from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.takeover import Takeover
@@ -43,7 +44,12 @@ class Keeper(Child):
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
         self._takeover = Takeover(client, keys, self._on_taken_over)
-        others = (self._takeover, Prune(client, keys), Eviction(client, self._on_short))
+        others = (
+            self._takeover,
+            Prune(client, keys),
+            Eviction(client, self._on_short),
+            Reconcile(client, keys),
+        )
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._done: list[FromChild] = []
         self._short = self._short_told = ""

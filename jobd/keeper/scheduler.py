@@ -140,7 +140,7 @@ class Scheduler(Loop):
         places = [source, keys.queues, keys.dead, keys.promoting(source), *map(keys.queue, queues)]
         me = self._me if most else ""
         wanted: list[Argument] = [repr(now), me, most, BYTES, min(self._poll, RESERVED)]
-        moved, refused, members, wait = scripts.PROMOTE(
+        moved, refused, members, wait, _ = scripts.PROMOTE(
             self._client, places, [*wanted, len(queues), *queues, *arguments]
         )
         if moved:

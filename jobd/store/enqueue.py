@@ -8,15 +8,18 @@ server has closed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import hiredis
 import redis
 
 from jobd.errors import RefusedError, UnavailableError
 from jobd.store.keys import Keys
+from jobd.store.protocol import Argument
 from jobd.store.trouble import reason, where
+from jobd.wire.attachments import AttachedPush
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
@@ -24,6 +27,17 @@ _NAMELESS: Any = (5, 3)
 _FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
 """The command name that the library's ``get_connection`` requires before version 5.3; since then it
 is deprecated."""
+
+
+class Conflict(NamedTuple):
+    """The id of the job that holds a lock, and for how many seconds it has."""
+
+    holder: str
+    age: float
+
+
+def _word(number: float | None) -> str:
+    return "" if number is None else repr(float(number))
 
 
 class Transport:
@@ -45,7 +59,41 @@ class Transport:
         scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
         self._send(_pack(("ZADD", self._keys.schedule, *scored)), 1)
 
-    def _send(self, packed: bytes, replies: int) -> None:
+    def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        """Store jobs with attachments; for each, the job that has kept it out."""
+        # Applications that push none do not load the scripts.
+        from jobd.store.inflight import DAY_TTL
+        from jobd.store.scripts import PUSH
+
+        keys = self._keys
+        day = time.strftime("%Y-%m-%d", time.gmtime(now))
+        places: dict[str, int] = {}
+        words: list[Argument] = []
+        for raw, jid, queue, (at, lock, result, how, longest) in jobs:
+            place = places.setdefault(queue, len(places) + 1)
+            words += (raw, jid, place, _word(at), "" if lock is None else lock.key)
+            words += (_word(None if lock is None else lock.seconds), how)
+            words += (_word(longest), _word(result))
+        fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
+        names = [*fixed, keys.departed, *map(keys.queue, places)]
+        arguments = [DAY_TTL, repr(now), len(places), *places, *words]
+        try:
+            [told] = self._send(PUSH.pack(names, arguments), 1)
+        except RefusedError as error:
+            if not isinstance(error.__context__, redis.exceptions.NoScriptError):
+                raise
+            # The server does not have it yet; nothing was executed.
+            self._send(PUSH.load(), 1)
+            [told] = self._send(PUSH.pack(names, arguments), 1)
+        pairs = zip(told[::2], told[1::2], strict=True)
+        return [Conflict(who.decode(), float(age)) if who else None for who, age in pairs]
+
+    def holder(self, key: str) -> str | None:
+        """The id of the job that holds the lock *key*."""
+        [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
+        return None if jid is None else str(jid.decode())
+
+    def _send(self, packed: bytes, replies: int) -> list[Any]:
         """Send *packed* and read the replies, in one round trip.
 
         Retries once, and only if the connection could not be made or the server refused all writes
@@ -57,8 +105,7 @@ class Transport:
         """
         for last in (False, True):
             try:
-                self._attempt(packed, replies)
-                return
+                return self._attempt(packed, replies)
             except _NothingWrittenError as error:
                 if last:
                     raise UnavailableError(
@@ -73,8 +120,9 @@ class Transport:
                 raise RefusedError(
                     f"Redis at {where(self._client)} refused the push: {reason(error)}"
                 ) from None
+        raise AssertionError  # the last attempt returns or raises
 
-    def _attempt(self, packed: bytes, replies: int) -> None:
+    def _attempt(self, packed: bytes, replies: int) -> list[Any]:
         pool: Any = self._client.connection_pool
         try:
             connection = pool.get_connection(*_FOR)
@@ -91,7 +139,7 @@ class Transport:
             pool.release(connection)
         refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
         if not refusals:
-            return
+            return answers
         if len(refusals) == replies and all(map(_is_read_only, refusals)):
             pool.disconnect(inuse_connections=False)
             raise _NothingWrittenError(str(refusals[0])) from refusals[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,9 @@ CLOCK_STEP = LEASE / 6
 DAY_TTL = 5 * 365 * 86400
 """Seconds that a day's counters are kept, as in Sidekiq."""
 
+
+End = Literal["done", "expired", "cancelled"]
+"""How jobs end together."""
 
 ScriptCall = tuple[list[str], list[Argument]]
 """KEYS and ARGV of a script."""
@@ -149,17 +153,23 @@ class InFlight:
         return keys, [self._identity, first, queue, int(not wanted)]
 
     def acknowledge(self, jobs: Iterable[Claimed]) -> bytes:
-        return self._end(jobs, self._stats()[:2])
-
-    def _end(self, jobs: Iterable[Claimed], counters: Iterable[str]) -> bytes:
         return scripts.ACKNOWLEDGE.pack(
-            (self._hash, *counters),
+            (self._hash, *self._stats()[:2]),
             [DAY_TTL, *[f"{job.sequence}:{job.queue}" for job in jobs]],
         )
 
-    def expire(self, jobs: Iterable[Claimed]) -> bytes:
-        """End *jobs*, which were not started, as expired."""
-        return self._end(jobs, (self._keys.expired, self._keys.expired_on(self._today())))
+    def end(self, state: End, jobs: Iterable[tuple[Claimed, bytes]]) -> bytes:
+        """End *jobs*, each with the detail of its result, with what hangs on them."""
+        keys = self._keys
+        counters = {
+            "done": self._stats()[:2],
+            "expired": [keys.expired, keys.expired_on(self._today())],
+            "cancelled": [keys.duplicates, keys.duplicates_on(self._today())],
+        }
+        arguments: list[Argument] = [DAY_TTL, state]
+        for job, detail in jobs:
+            arguments += (job.tag, detail)
+        return scripts.END.pack((self._hash, keys.queues, *counters[state]), arguments)
 
     def snooze(self, job: Claimed, payload: bytes, at: float | None, queue: str) -> bytes:
         """Run *job* again at *at*; None puts it behind the jobs in *queue*."""
@@ -179,13 +189,14 @@ class InFlight:
         keep_from: float,
         most: int,
         counted: bool,
+        detail: bytes,
     ) -> bytes:
         keys = (self._hash, self._keys.dead, *self._stats())
-        arguments = (DAY_TTL, job.tag, payload, repr(now), repr(keep_from), most, int(counted))
-        return scripts.BURY.pack(keys, arguments)
+        limits = (repr(now), repr(keep_from), most, int(counted))
+        return scripts.BURY.pack(keys, (DAY_TTL, job.tag, payload, *limits, detail))
 
-    def discard(self, job: Claimed) -> bytes:
-        return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag))
+    def discard(self, job: Claimed, detail: bytes) -> bytes:
+        return scripts.DISCARD.pack((self._hash, *self._stats()), (DAY_TTL, job.tag, detail))
 
     def give_back(self, jobs: Iterable[Claimed], started: frozenset[int]) -> bytes:
         """Return *jobs* to the head of their queues; those in *started* were interrupted."""

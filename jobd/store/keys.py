@@ -44,6 +44,21 @@ jobd:waits:IDENTITY        set     -           queues that this owner waits on, 
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           jobs that a blocking claim delivered, not yet moved
                                                to in flight; workers
+jobd:lock:KEY              hash    as told     which job holds the lock of a unique job: jid;
+                                               at, seen (s): taken, last moved; set, score: where
+                                               it waits; first: of a debounce; again…: the job to
+                                               push when it has ended; clients, workers, keepers
+jobd:contested             zset    -           keys of locks that have kept a job out, by when
+                                               their holders are looked for (s); clients, keepers
+jobd:result:JID            hash    90 days,    state of a job that keeps its result, at (s), detail
+                                   then told   (JSON), its times; clients, workers, keepers
+jobd:departed              hash    -           keys of cleared jobs, and how many of each have been
+                                               handled; "used" if jobs have attachments at all;
+                                               jobd.api, keepers
+jobd:departed:ID           list,   -           cleared jobs that are not in the trash, until they
+                           zset                have been handled; jobd.api, keepers
+jobd:stat:duplicates       string  -           pushes of unique jobs that were refused; clients
+jobd:stat:duplicates:DATE  string  5 years     the same by UTC day; clients
 jobd:stat:expired          string  -           jobs that expired before their start; workers
 jobd:stat:expired:DATE     string  5 years     the same by UTC day; workers
 jobd:stacks:IDENTITY       hash    5 min       stacks of its threads, on request of a dashboard:
@@ -92,6 +107,9 @@ class Keys:
         self.processed = f"{prefix}stat:processed"
         self.failed = f"{prefix}stat:failed"
         self.expired = f"{prefix}jobd:stat:expired"
+        self.duplicates = f"{prefix}jobd:stat:duplicates"
+        self.contested = f"{prefix}jobd:contested"
+        self.departed = f"{prefix}jobd:departed"
         self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
@@ -111,6 +129,17 @@ class Keys:
 
     def expired_on(self, day: str) -> str:
         return f"{self.expired}:{day}"
+
+    def duplicates_on(self, day: str) -> str:
+        return f"{self.duplicates}:{day}"
+
+    def lock(self, key: str) -> str:
+        """The lock of a unique job."""
+        return f"{self.prefix}jobd:lock:{key}"
+
+    def result(self, jid: str) -> str:
+        """What became of a job that keeps its result; also the channel on which that is told."""
+        return f"{self.prefix}jobd:result:{jid}"
 
     def process(self, identity: str) -> str:
         return f"{self.prefix}{identity}"

@@ -113,8 +113,11 @@ class Wire:
         poller.register(self._socket, select.POLLIN)
         return bool(poller.poll(seconds * 1000))
 
-    def alive(self) -> bool:
+    def alive(self, *, prove: bool = True) -> bool:
         """Whether the connection is still usable; only to be called when all replies were read.
+
+        Args:
+            prove: check it with PING if it has rested for long; not needed if nothing will be sent.
 
         A connection used a moment ago is assumed to be. After a pause the server may have closed
         it, and after a long one (see :data:`jobd.store.connection.IDLE`) a firewall may have
@@ -128,7 +131,7 @@ class Wire:
         try:
             if self.readable(0.0):  # closed by the server: no reply is outstanding
                 return False
-            if not 0 < self._idle_limit < rested:
+            if not (prove and 0 < self._idle_limit < rested):
                 return True
             self.send(_PING)
             if not self.readable(PROOF):

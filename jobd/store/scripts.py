@@ -1,8 +1,9 @@
 """The Lua scripts: one state transition each.
 
 Each ``lua/NAME.lua`` starts with a comment that describes its KEYS, its ARGV and what it returns.
-All except CLAIM, FILE and BEAT are idempotent: sent twice, they change nothing the second time.
-CLAIM and FILE take more jobs, under sequence numbers that must be new; BEAT takes another signal.
+All except PUSH, CLAIM, FILE and BEAT are idempotent: sent twice, they change nothing the second
+time. PUSH stores again what is not unique; CLAIM and FILE take more jobs, under sequence numbers
+that must be new; BEAT takes another signal.
 Scripts for actions of users can write an entry to the audit log in the same step
 (:attr:`Script.audited`).
 """
@@ -27,17 +28,16 @@ def _read(name: str) -> str:
 
 
 _PRELUDES = {
-    "count(": _read("counting"),
-    "find_queued(": _read("find_queued"),
-    "fits(": _read("places"),
-    "forget_owner(": _read("lease_clock"),
-    "lease_clock(": _read("lease_clock"),
-    "put_back(": _read("places"),
-    "put_in_trash(": _read("trash"),
-    "reserve(": _read("reserve"),
-    "trim_dead(": _read("trimming"),
+    "attachments": ("root_of(", "fits(", "hold(", "put_back("),
+    "counting": ("count(",),
+    "find_queued": ("find_queued(",),
+    "lease_clock": ("lease_clock(", "forget_owner("),
+    "places": ("put_back(",),
+    "trash": ("put_in_trash(",),
+    "reserve": ("reserve(",),
+    "trimming": ("trim_dead(",),
 }
-"""Functions, and the prelude that is put before scripts that call them."""
+"""Preludes, in their order, and the calls by which a script needs them."""
 
 _AUDITED = _read("audited")
 _PLACE = "-- (the script itself)"
@@ -53,7 +53,11 @@ class Script:
 
     def __init__(self, name: str) -> None:
         source = _read(name)
-        preludes = dict.fromkeys(text for call, text in _PRELUDES.items() if call in source)
+        preludes = [
+            _read(prelude)
+            for prelude, calls in _PRELUDES.items()
+            if any(call in source for call in calls)
+        ]
         self.name = name
         self._set_source("".join([*preludes, source]))
 
@@ -99,6 +103,12 @@ RETRY = Script("retry")
 BURY = Script("bury")
 DISCARD = Script("discard")
 SNOOZE = Script("snooze")
+END = Script("end")
+LOCK = Script("lock")
+UNLOCK = Script("unlock")
+PUSH = Script("push")
+DEPART = Script("depart")
+FREE = Script("free")
 GIVE_BACK = Script("give_back")
 REGISTER = Script("register")
 RELEASE = Script("release")
@@ -137,4 +147,7 @@ END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
 
 # Sent by workers on their dedicated connection, and loaded when it connects.
-OF_A_WORKER = (CLAIM, FILE, ACKNOWLEDGE, RETRY, BURY, DISCARD, SNOOZE, GIVE_BACK, REGISTER, RELEASE)
+OF_A_WORKER = (
+    *(CLAIM, FILE, ACKNOWLEDGE, END, RETRY, BURY, DISCARD, SNOOZE, GIVE_BACK),
+    *(REGISTER, RELEASE),
+)

@@ -2,22 +2,57 @@
 
 The field is an object with a version and a key for each kind. Ruby keeps it and ignores it. A
 worker that does not know the version or a kind must not run the job without it: :class:`Unknown`.
+What an attachment changes in Redis when its job moves or ends is in ``store/lua/attachments.lua``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from jobd.errors import PayloadError
+from jobd.errors import ArgumentError, PayloadError
 
 FIELD = "jobd"
 VERSION = 1
 
 EXPIRES_IN = "expires_in"
-"""The option from which :func:`attach` makes ``expires_at``."""
+KEEP_RESULT = "keep_result"
+OPTIONS = frozenset(
+    {
+        *("unique", "unique_for", "unique_until", "on_conflict", "debounce", "max_wait"),
+        *(EXPIRES_IN, KEEP_RESULT),
+    }
+)
+"""The options from which :func:`attach` makes attachments."""
+
+TRACES = OPTIONS | {FIELD}
+"""The fields of a push by which it has some."""
+
+DURATIONS = ("unique_for", "debounce", "max_wait", EXPIRES_IN, KEEP_RESULT)
+"""Those that are seconds, or a timedelta."""
+
+Until = Literal["success", "start", "expiry"]
+OnConflict = Literal["skip", "raise", "holder", "replace", "again"]
+
+
+class Lock(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Keeps other jobs with the same key out.
+
+    Attributes:
+        key: SHA-256 of the class and the arguments, see :func:`digest`.
+        until: when it is released: at the end of the job, at its start, or only after *seconds*.
+        seconds: after so long it is released in any case, counted from the due time.
+        held: the push has taken it. Where a program has written the field without taking the lock,
+            the worker takes it before the start.
+    """
+
+    key: str
+    until: Until = "success"
+    seconds: float | None = None
+    held: bool = False
 
 
 class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -26,14 +61,48 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     Attributes:
         v: the version of this layout.
         expires_at: it does not start after this moment (seconds since 1970).
+        lock: it is unique.
+        result: seconds for which its result is kept.
         snoozes: how often it has put itself off since it was pushed.
         aside: how often a worker that does not know one of its attachments has set it aside.
     """
 
     v: int = VERSION
     expires_at: float | None = None
+    lock: Lock | None = None
+    result: float | None = None
     snoozes: int = 0
     aside: int = 0
+
+    @property
+    def ends_apart(self) -> bool:
+        """Whether the end of the job changes more than the job."""
+        return self.lock is not None or self.result is not None
+
+
+class Pushed(NamedTuple):
+    """What a push has to do beside storing its job.
+
+    Attributes:
+        at: when the job is due (seconds since 1970); None for now.
+        on_conflict: what happens where another job holds the lock.
+        max_wait: seconds after the first push of a debounced job at which it runs in any case.
+    """
+
+    at: float | None
+    lock: Lock | None
+    result: float | None
+    on_conflict: OnConflict = "skip"
+    max_wait: float | None = None
+
+
+class AttachedPush(NamedTuple):
+    """A job to push with what hangs on it; *raw* lacks the time of the push to a queue."""
+
+    raw: bytes
+    jid: str
+    queue: str
+    pushed: Pushed
 
 
 class Unknown(Exception):
@@ -42,6 +111,7 @@ class Unknown(Exception):
 
 NONE = Attachments()
 _KINDS = frozenset(Attachments.__struct_fields__)
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def read(value: object) -> Attachments:
@@ -68,19 +138,115 @@ def read(value: object) -> Attachments:
         raise PayloadError(f"the field {FIELD}: {error}") from None
 
 
-def attach(payload: dict[str, Any], due: float) -> None:
+def attach(
+    payload: dict[str, Any],
+    at: float | None,
+    now: float,
+    identity: Callable[[list[Any], dict[str, Any]], object],
+) -> Pushed | None:
     """Write what the options of *payload* attach to it into its field, in their place.
 
     Args:
-        due: when the job may start (seconds since 1970).
+        at: when the job is due (seconds since 1970); None for now.
+        identity: what tells two calls apart that must not both be there, from their arguments.
 
-    >>> payload = {"class": "Add", "expires_in": 60}
-    >>> attach(payload, 100.0); payload
-    {'class': 'Add', 'jobd': {'v': 1, 'expires_at': 160.0}}
+    Returns:
+        What its push has to do; None if it is stored as any other.
+
+    Raises:
+        ArgumentError: the options contradict each other, or *identity* has failed.
+
+    >>> payload = {"class": "Add", "args": [], "expires_in": 60}
+    >>> attach(payload, None, 100.0, lambda args, kwargs: args)
+    >>> payload
+    {'class': 'Add', 'args': [], 'jobd': {'v': 1, 'expires_at': 160.0}}
     """
+    options = {name: payload.pop(name) for name in OPTIONS & payload.keys()}
     before = read(payload.get(FIELD))
-    expires_at = due + payload.pop(EXPIRES_IN)
-    payload[FIELD] = written(msgspec.structs.replace(before, expires_at=expires_at))
+    if before.lock is not None:
+        before = msgspec.structs.replace(before, lock=_held(before.lock))
+    debounce = options.get("debounce")
+    if debounce is not None:
+        at = max(now + debounce, at or 0.0)
+    lock = _lock(payload, options, identity) or before.lock
+    expires_in, result = options.get(EXPIRES_IN), options.get(KEEP_RESULT, before.result)
+    after = msgspec.structs.replace(
+        before,
+        lock=lock,
+        result=result,
+        expires_at=before.expires_at if expires_in is None else (at or now) + expires_in,
+    )
+    payload[FIELD] = written(after)
+    if payload[FIELD] is None:
+        del payload[FIELD]
+    if not after.ends_apart:
+        return None
+    on_conflict = options.get("on_conflict", "skip" if debounce is None else "replace")
+    return Pushed(at, lock, result, on_conflict, options.get("max_wait"))
+
+
+def _lock(
+    payload: Mapping[str, Any],
+    options: Mapping[str, Any],
+    identity: Callable[[list[Any], dict[str, Any]], object],
+) -> Lock | None:
+    """The lock that the options ask for.
+
+    Raises:
+        ArgumentError: see :func:`attach`.
+    """
+    debounced = "debounce" in options
+    seconds = options.get("unique_for")
+    if not options.get("unique", seconds is not None or debounced):
+        _refuse_lonely(payload, options)
+        return None
+    until = options.get("unique_until", "start" if debounced else "success")
+    if until == "expiry" and seconds is None:
+        raise ArgumentError(f"{payload['class']}: unique_until='expiry' needs unique_for")
+    if until != "success" and options.get("on_conflict") == "again":
+        raise ArgumentError(
+            f"{payload['class']}: on_conflict='again' pushes the next one when this one has ended, "
+            "so it needs unique_until='success'"
+        )
+    if debounced and options.get("on_conflict", "replace") != "replace":
+        raise ArgumentError(f"{payload['class']}: debounce always has on_conflict='replace'")
+    if "max_wait" in options and not debounced:
+        raise ArgumentError(f"{payload['class']}: max_wait needs debounce")
+    key = digest(payload["class"], identity(payload["args"], payload.get("kwargs", {})))
+    return Lock(key, until, seconds, held=True)
+
+
+def _held(lock: Lock) -> Lock:
+    return msgspec.structs.replace(lock, held=True)
+
+
+def _refuse_lonely(payload: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    if "unique" in options:
+        return  # switched off for this call
+    for name in ("unique_until", "on_conflict", "max_wait"):
+        if name in options:
+            raise ArgumentError(f"{payload['class']}: {name} needs unique=True or unique_for")
+
+
+def digest(name: str, identity: object) -> str:
+    """The key of a lock: SHA-256 of the class and of what makes a call unique, as JSON with sorted
+    keys, so that 1, 1.0 and true differ.
+
+    Raises:
+        ArgumentError: JSON cannot carry *identity*.
+
+    >>> digest("Add", {"a": 1, "b": 2}) == digest("Add", {"b": 2, "a": 1})
+    True
+    >>> digest("Add", {"a": 1}) == digest("Add", {"a": 1.0})
+    False
+    """
+    try:
+        canonical = _sorted([name, identity])
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(
+            f"{name}: what makes the job unique is not JSON: {error}; name arguments in unique_by"
+        ) from None
+    return hashlib.sha256(canonical).hexdigest()
 
 
 def written(attached: Attachments) -> dict[str, Any] | None:

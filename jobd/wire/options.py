@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from jobd.errors import MAX_SECONDS, ArgumentError
 from jobd.text.spelling import LOOSE, NEAR, meant
 from jobd.wire import attachments
 from jobd.wire.arguments import refuse_foreign
+from jobd.wire.attachments import OnConflict, Until
 from jobd.wire.pushed import TEXTS
 
 DEFAULT_QUEUE = "default"
@@ -36,6 +37,7 @@ _ELSEWHERE = {
     "timeout": "it is part of the job, not of its payload; give it to @job or to the class",
     "retry_in": "it is a function, which no payload carries; give it to @job or to the class",
     "on_exhausted": "it is a function, which no payload carries; give it to @job or to the class",
+    "unique_by": "it is about the signature of the job; give it to @job or to the class",
     "at": "use perform_at or perform_in; with Client.push it is a field of the item",
     "spread": "perform_bulk takes it; with Client.push_bulk it is called spread_interval",
     "spread_interval": "Client.push_bulk takes it",
@@ -47,7 +49,9 @@ _WRONG_WORDS = {
     **dict.fromkeys(("retry_delay", "retry_backoff", "default_retry_delay"), "retry_in"),
     **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout"), "timeout"),
     "on_failure": "on_exhausted",
-    **dict.fromkeys(("expires", "ttl"), "expires_in"),
+    **dict.fromkeys(("expires", "ttl"), attachments.EXPIRES_IN),
+    **dict.fromkeys(("lock", "unique_jobs", "job_unique", "once"), "unique"),
+    **dict.fromkeys(("result_ttl", "store_results", "store_result"), attachments.KEEP_RESULT),
     "queue_name": "queue",
     "spread": "spread_interval",  # of an item only: it is called spread elsewhere
 }
@@ -60,12 +64,13 @@ once."""
 _LACKING = {
     "priority": "jobs have no priority, but queues can",
     **dict.fromkeys(("cron", "crontab", "every"), "periodic jobs are not supported"),
-    **dict.fromkeys(("unique", "unique_for", "lock"), "unique jobs are not supported"),
     "rate_limit": "rate limits are not supported",
     "depends_on": "dependencies between jobs are not supported",
-    **dict.fromkeys(("ignore_result", "store_result", "result_ttl"), "results are not kept"),
 }
 """Options of other tools for features that jobd lacks. Some Ruby gems use them as fields."""
+
+LONGEST = 366 * 86400
+"""Seconds for which a lock or a result may be kept."""
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.\-]+")
 
@@ -132,6 +137,22 @@ def check_seconds(key: str, value: object) -> float:
     )
 
 
+def _check_duration(key: str, value: object) -> None:
+    check_seconds(key, value)
+    if key != attachments.EXPIRES_IN and value > LONGEST:  # type: ignore[operator]
+        raise ArgumentError(f"{key} must be at most {LONGEST:,} s (a year), not {value!r}")
+
+
+def _one_of(choices: Any) -> Callable[[str, object], None]:
+    words = get_args(choices)
+
+    def check(key: str, value: object) -> None:
+        if value not in words:
+            raise ArgumentError(f"{key} must be one of {', '.join(words)}, not {value!r}")
+
+    return check
+
+
 def _check_tags(key: str, value: object) -> None:
     if type(value) is not list or not all(type(tag) in TEXTS for tag in value):
         raise ArgumentError(f"{key} must be a list of strings, not {value!r}")
@@ -146,14 +167,17 @@ _OPTION_RULES = {
     "backtrace": _check_count,
     "dead": _check_flag,
     "tags": _check_tags,
-    attachments.EXPIRES_IN: check_seconds,
+    "unique": _check_flag,
+    "unique_until": _one_of(Until),
+    "on_conflict": _one_of(OnConflict),
+    **dict.fromkeys(attachments.DURATIONS, _check_duration),
 }
 
 
 KNOWN = CALL_FIELDS | _OPTION_RULES.keys()
 """The payload fields that jobd knows."""
 
-OPTIONS = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", EXTRA)
+OPTIONS = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", "unique_by", EXTRA)
 """Names of the options of a job, except ``name``."""
 _ITEM = (*OPTIONS, "class", "args", "kwargs", "spread_interval")
 """Names to suggest in a push by name, without the shorter fields of an item, which resemble too
@@ -172,7 +196,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         raise ArgumentError(_unknown(name, _meant(name, (*OPTIONS, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
-    for name in ("retry_for", attachments.EXPIRES_IN):
+    for name in ("retry_for", *attachments.DURATIONS):
         if isinstance(new.get(name), timedelta):
             new[name] = new[name].total_seconds()
     window = new.get("retry_for")

@@ -124,6 +124,8 @@ def with_retry_by_hand(
         fields["retry_count"] = count - 1
     _clear(fields)
     if changes:
+        if attachments.FIELD in changes:
+            raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
         # A field that the payload already has is not misspelt.
         new = opened({key: value for key, value in changes.items() if key not in fields})
         new |= {key: value for key, value in changes.items() if key in fields}

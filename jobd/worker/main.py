@@ -46,6 +46,7 @@ from jobd.worker.overdue import Overdue
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
+from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import Pool
 
 if TYPE_CHECKING:
@@ -135,7 +136,13 @@ class Worker(Child):
         if not self._loaded:
             self._app = loading.load_for(config)
         self._executor = Executor(
-            self._app, config, self._inflight, self._coroutines, self._deadlines, self._metrics
+            self._app,
+            config,
+            self._inflight,
+            self._coroutines,
+            self._deadlines,
+            self._metrics,
+            Locks(self._client, Keys(config.prefix)),
         )
         self._overdue = Overdue(
             config.job_kill_grace,

@@ -306,8 +306,11 @@ class Queue:
         Returns:
             How many jobs there were.
         """
-        cleared: int = self._action("clear").call_undoable(
-            scripts.CLEAR, [self._key, self._api.keys.queues], [self.name]
+        action, keys = self._action("clear"), self._api.keys
+        cleared: int = action.call_undoable(
+            scripts.CLEAR,
+            [self._key, keys.queues, keys.departed],
+            [self.name, action.ref],
         )
         return cleared
 

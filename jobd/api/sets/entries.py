@@ -13,7 +13,7 @@ from jobd.api.reading import batches
 from jobd.api.records import JobRecord, is_plain, weight
 from jobd.api.session import Change, Session, session_or_default
 from jobd.api.sets.deaths import tell_death
-from jobd.api.sets.steps import Step, Steps
+from jobd.api.sets.steps import Step, Steps, kept_out
 from jobd.errors import ArgumentError, PayloadError
 from jobd.jobs.times import When
 from jobd.store import scripts
@@ -176,6 +176,7 @@ class SortedSet:
 
         Raises:
             ArgumentError: a change is not acceptable, or the entry is no JSON object.
+            ConflictError: it is a dead unique job, and another one like it is there.
         """
         try:
             queue, pushed = with_retry_by_hand(entry.value, time.time(), changes)
@@ -185,6 +186,8 @@ class SortedSet:
         done = self._action("edit").call_undoable(
             scripts.REPLACE, keys, [queue, entry.value, pushed], went_to=f"queue:{queue}"
         )
+        if isinstance(done, list):
+            raise kept_out(done[1])
         return bool(done)
 
     def reschedule(self, when: When, *entries: SortedEntry) -> int:

@@ -225,7 +225,10 @@ class JobSet(SortedSet):
 
         Into the trash it goes as a whole (:meth:`~jobd.api.session.Session.acting_as`).
         """
-        cleared: int = self._action("clear").call_undoable(
-            scripts.CLEAR, [self._key, self._api.keys.queues], [""]
+        action, keys = self._action("clear"), self._api.keys
+        cleared: int = action.call_undoable(
+            scripts.CLEAR,
+            [self._key, keys.queues, keys.departed],
+            ["", action.ref],
         )
         return cleared

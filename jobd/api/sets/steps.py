@@ -8,7 +8,7 @@ from typing import Literal
 
 from jobd.api.records import JobRecord
 from jobd.api.session import Change, Session
-from jobd.errors import ArgumentError, PayloadError, RefusedError
+from jobd.errors import ArgumentError, ConflictError, PayloadError, RefusedError
 from jobd.jobs.times import When, due_at
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -127,7 +127,7 @@ class Steps:
             return 0
         places = [self._key, keys.queues, keys.dead, keys.promoting(self._key)]
         moved: int
-        moved, refused, _, _ = action.call(
+        moved, refused, _, _, holders = action.call(
             scripts.PROMOTE,
             [*places, *map(keys.queue, queues)],
             [repr(now), "", 0, 0, 0, len(queues), *queues, *moves],
@@ -135,7 +135,19 @@ class Steps:
         if refused and not moved:
             names = ", ".join(map(keys.queue, queues))
             raise RefusedError(f"WRONGTYPE not a list, so these jobs stay: {names}")
+        if holders and not moved:
+            raise kept_out(holders[0])
         return moved
+
+
+def kept_out(holder: bytes) -> ConflictError:
+    """The error where a unique job cannot come back, since the job *holder* has taken its place."""
+    return ConflictError(
+        Text(
+            "A unique job cannot come back while another one like it is there: %(jid)s.",
+            jid=holder.decode(errors="replace"),
+        )
+    )
 
 
 def time_of(when: When) -> float:

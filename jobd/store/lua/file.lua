@@ -4,12 +4,13 @@
 --       (see places.lua)
 -- ARGV  1 identity · 2 sequence number of the first job · 3 name of the queue · 4 '1' if the owner
 --       wants no more jobs, else '0'
--- Returns  false if the owner holds no lease, else the payloads filed, oldest first; none if the
---       queue has been paused in the meantime or no more are wanted: then they are put back at its
---       head.
+-- Returns  the payloads filed, oldest first; none if nothing was delivered, or if the queue has been
+--       paused in the meantime or no more are wanted: then they are put back at its head; false if
+--       something was delivered and the owner holds no lease.
+-- Most waits end without a job, so that is looked at first.
+if redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) <= 0 then return false end
-if redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 
 if ARGV[4] == '1' or redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then
   redis.call('PERSIST', KEYS[3]) -- as in lease_clock.lua

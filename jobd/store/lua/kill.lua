@@ -13,6 +13,7 @@ for i = 10, #ARGV do
     redis.call('ZADD', KEYS[5], ARGV[7], ARGV[i])
     if ARGV[1] ~= '' then redis.call('ZADD', KEYS[3], score, ARGV[i]) end
     redis.call('ZREM', KEYS[4], ARGV[i])
+    ended(root_of(KEYS[5], 'dead'), ARGV[i], 'failed', '')
     killed = killed + 1
   end
 end

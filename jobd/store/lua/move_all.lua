@@ -6,11 +6,12 @@
 -- Returns  how many were moved; jobs that a worker has taken in the meantime are not.
 redis.call('LLEN', KEYS[2]) -- fail on a key of another type before anything is changed
 redis.call('PERSIST', KEYS[1])
-local moved = 0
+local root, moved = root_of(KEYS[3], 'queues'), 0
 for i = 2, #ARGV, 2 do
   if redis.call('LINDEX', KEYS[1], -1) == ARGV[i] then
     redis.call('LPUSH', KEYS[2], ARGV[i + 1])
     redis.call('RPOP', KEYS[1])
+    moved_on(root, ARGV[i + 1])
     moved = moved + 1
   end
 end

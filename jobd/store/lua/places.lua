@@ -1,11 +1,5 @@
--- Prelude of the scripts that move several jobs: a job whose queue cannot take it (its key has another
+-- Prelude of the scripts that move several jobs (needs attachments.lua): a job whose queue cannot take it (its key has another
 -- type) must not prevent the others from being moved.
-
--- Whether *key* has that type or does not exist.
-local function fits(key, kind)
-  local type = redis.call('TYPE', key).ok
-  return type == kind or type == 'none'
-end
 
 -- Puts a job back at the head of its queue; if that is not a list, into `schedule`, due at once: the
 -- scheduler then sets it aside with the reason. Returns whether either was possible.
@@ -17,6 +11,7 @@ local function put_back(list, schedule, payload)
   else
     return false
   end
+  moved_on(root_of(schedule, 'schedule'), payload)
   return true
 end
 

@@ -9,7 +9,8 @@
 --       to push
 -- Returns  {how many were still in the set and have been moved, {the members not moved because the
 --       target key has another type …}, {the next members …}, for how long all due members are
---       reserved by other keepers (s, as text; '0' if none is due)}. Members no longer in the set
+--       reserved by other keepers (s, as text; '0' if none is due), {for each dead job that was not
+--       moved because another one holds its lock: that one's id …}}. Members no longer in the set
 --       have been taken by another keeper or a user in the meantime.
 -- A job is written to its new place before it is removed from the old one: a script that fails half
 -- way is not rolled back. PERSIST changes nothing; it allows the writes after it when memory is full.
@@ -17,11 +18,16 @@ redis.call('PERSIST', KEYS[1])
 local queues = tonumber(ARGV[6])
 local open = {[0] = fits(KEYS[3], 'zset')}
 for position = 1, queues do open[position] = fits(KEYS[4 + position], 'list') end
-local moved, refused = 0, {}
+local root = root_of(KEYS[2], 'queues')
+local from_dead = KEYS[1] == KEYS[3]
+local moved, refused, holders = 0, {}, {}
 for i = 7 + queues, #ARGV, 3 do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
     local position = tonumber(ARGV[i + 1])
-    if not open[position] then
+    local holder = from_dead and kept_out(root, ARGV[i])
+    if holder then
+      holders[#holders + 1] = holder
+    elseif not open[position] then
       refused[#refused + 1] = ARGV[i]
     else
       if position == 0 then
@@ -31,6 +37,8 @@ for i = 7 + queues, #ARGV, 3 do
         redis.call('LPUSH', KEYS[4 + position], ARGV[i + 2])
       end
       redis.call('ZREM', KEYS[1], ARGV[i])
+      if from_dead then came_back(root, ARGV[i + 2]) end
+      if position == 0 then ended(root, ARGV[i], 'failed', '') end
       moved = moved + 1
     end
   end
@@ -40,4 +48,4 @@ if ARGV[2] ~= '' then
   members, wait = reserve(KEYS[1], KEYS[4], ARGV[2], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]),
     tonumber(ARGV[5]))
 end
-return {moved, refused, members, tostring(wait)}
+return {moved, refused, members, tostring(wait), holders}

@@ -57,6 +57,7 @@ for i = 7 + queues, #ARGV, 3 do
     end
     if done then
       redis.call('HDEL', KEYS[3], ARGV[i])
+      if position == 0 then ended(root_of(KEYS[6], 'dead'), payload, 'failed', '') end
       moved = moved + 1
     end
   end

@@ -8,12 +8,22 @@
 --       original replaces it, and stays in the trash if it is no longer there · ''
 --       4 how many at most; fewer large ones, about 4 MB
 --       5 the last known place of the changed job in its queue (see find_queued.lua) · 6 a text that
---       is in no queue
--- Returns  how many were restored · how many are left. None restored and some left means that a
---       changed job is no longer in its queue.
+--       is in no queue · 7 how many jobs of a set have been left by the calls before, for their locks
+-- Returns  how many were restored · how many are left · how many of these were left because other
+--       jobs hold their locks by now · the id of one of those. None restored and some left otherwise
+--       means that a changed job is no longer in its queue.
 -- The jobs of a queue become the next ones to run, in their old order.
 redis.call('PERSIST', KEYS[4])
 local restored, left, most, room = 0, 0, tonumber(ARGV[4]), 4194304
+local root, kept, holder = root_of(KEYS[1], 'jobd:trash'), 0, ''
+local lives = KEYS[4] ~= root .. 'dead' -- a dead job holds no lock
+
+-- Whether another job keeps this one in the trash.
+local function stays(job)
+  local other = lives and kept_out(root, job)
+  if other then kept, holder = kept + 1, other end
+  return other
+end
 
 -- Whether a job may be restored; removes the job that replaced it.
 local function may_return(job)
@@ -30,28 +40,40 @@ end
 
 if ARGV[2] ~= '' then
   redis.call('LLEN', KEYS[4]) -- fail on a key of another type before anything is changed
-  while restored < most and room > 0 do
-    local job = redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT')
-    if not job then break end
-    restored, room = restored + 1, room - #job
+  for _ = 1, math.min(most, redis.call('LLEN', KEYS[3])) do
+    local job = redis.call('LINDEX', KEYS[3], 0)
+    if not job or room <= 0 then break end
+    room = room - #job
+    if stays(job) then
+      redis.call('LMOVE', KEYS[3], KEYS[3], 'LEFT', 'RIGHT')
+    else
+      redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT')
+      came_back(root, job)
+      restored = restored + 1
+    end
   end
   if restored > 0 then redis.call('SADD', KEYS[5], ARGV[2]) end
   left = redis.call('LLEN', KEYS[3])
 else
   redis.call('ZCARD', KEYS[4]) -- as above
   for _ = 1, most do
-    local job, score = unpack(redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES'))
+    local rank = ARGV[7] + kept
+    local job, score = unpack(redis.call('ZRANGE', KEYS[3], rank, rank, 'WITHSCORES'))
     if not job or room <= 0 then break end
-    local returns = may_return(job)
-    if returns then
-      redis.call('ZADD', KEYS[4], 'NX', score, job)
-      if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], job) end
-      restored = restored + 1
-    elseif ARGV[3] == 'queue' then
-      break -- it stays in the trash
-    end
-    redis.call('ZREM', KEYS[3], job)
     room = room - #job
+    if not stays(job) then
+      local returns = may_return(job)
+      if returns then
+        redis.call('ZADD', KEYS[4], 'NX', score, job)
+        if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], job) end
+        if lives then came_back(root, job, string.sub(KEYS[4], #root + 1), score) end
+        if not lives then ended(root, job, 'failed', '') end
+        restored = restored + 1
+      elseif ARGV[3] == 'queue' then
+        break -- it stays in the trash
+      end
+      redis.call('ZREM', KEYS[3], job)
+    end
   end
   left = redis.call('ZCARD', KEYS[3])
 end
@@ -59,4 +81,4 @@ if left == 0 then
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[1], ARGV[1])
 end
-return {restored, left}
+return {restored, left, kept, holder}

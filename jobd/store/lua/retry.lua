@@ -10,6 +10,7 @@ if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then return 0 end
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
 redis.call('HDEL', KEYS[1], ARGV[2])
+moved_on(root_of(KEYS[2], 'retry'), ARGV[3], 'retry', ARGV[4])
 count(3, 1, ARGV[1])
 count(5, 1, ARGV[1])
 return 1

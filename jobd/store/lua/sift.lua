@@ -5,7 +5,7 @@
 -- Returns  how many were deleted · how many were moved. Jobs that a worker has taken in the meantime
 --       are neither.
 redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
-local deleted, kept = 0, 0
+local root, deleted, kept = root_of(KEYS[1], 'jobd:trash'), 0, 0
 for i = 7, #ARGV, 2 do
   if redis.call('LINDEX', KEYS[4], -1) == ARGV[i + 1] then
     if ARGV[i] == '0' then
@@ -14,6 +14,7 @@ for i = 7, #ARGV, 2 do
     else
       if ARGV[1] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[i + 1]) end
       redis.call('RPOP', KEYS[4])
+      ended(root, ARGV[i + 1], 'cancelled', '')
       deleted = deleted + 1
     end
   end

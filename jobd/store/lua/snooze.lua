@@ -15,4 +15,5 @@ else
   redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
+moved_on(root_of(KEYS[2], 'schedule'), ARGV[2], ARGV[3] ~= '' and 'schedule' or nil, ARGV[3])
 return 1

@@ -6,7 +6,7 @@
 -- Returns  how many were deleted · how many were looked for, at least one (walking to each costs
 --       time) · the positions among these, from 1, of those not found near their places.
 redis.call('PERSIST', KEYS[4]) -- as in lease_clock.lua: a full server can be emptied
-local result = {0, 0}
+local root, result = root_of(KEYS[1], 'jobd:trash'), {0, 0}
 for i = 8, #ARGV, 2 do
   if work > WORK then break end
   local payload = ARGV[i + 1]
@@ -15,6 +15,7 @@ for i = 8, #ARGV, 2 do
   if place then
     if ARGV[1] ~= '' then redis.call('LPUSH', KEYS[3], payload) end
     mark_queued(KEYS[4], place, payload, ARGV[7])
+    ended(root, payload, 'cancelled', '')
   else
     result[#result + 1] = result[2]
   end

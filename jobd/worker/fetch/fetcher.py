@@ -237,7 +237,7 @@ class Fetcher(threading.Thread):
     def _turn(self) -> None:
         """Send ends and claims in one round trip, then sleep until there is something to do."""
         self._page.beat(FETCHER_BEAT)
-        if not self._wire.alive():
+        if not self._wire.alive(prove=self._will_ask):
             self._connect()
         if self._lease_in_doubt:
             self._lease_in_doubt = False
@@ -270,6 +270,12 @@ class Fetcher(threading.Thread):
         self._report()
         if not (claiming and self._intake.more):
             self._rest(emptied=claiming and self._intake.emptied)
+
+    @property
+    def _will_ask(self) -> bool:
+        """Whether this turn will probably send something."""
+        ends = bool(self._finished or self._settled or self._intake.delivered)
+        return ends or self._intake.quiet or bool(self._ledger) or self._worth_asking
 
     @property
     def _worth_asking(self) -> bool:

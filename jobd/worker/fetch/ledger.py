@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.runtime.ipc.scoreboard import FAILED, IN_FLIGHT, PROCESSED, Page
 from jobd.store.inflight import Claimed, InFlight
-from jobd.worker.run.settlement import Outcome, Settlement
+from jobd.worker.run.settlement import TOGETHER, Outcome, Settlement
 
 Call = tuple[bytes, Callable[[object], None]]
 """A packed call, and the callback for its answer."""
@@ -37,7 +37,7 @@ class Ledger:
         # A held job whose outcome is decided is in exactly one of these.
         self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
-        self._expired: dict[int, Claimed] = {}
+        self._ended: dict[Outcome, dict[int, Settlement]] = {each: {} for each in TOGETHER}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
         # No longer held, but still running here.
@@ -52,7 +52,7 @@ class Ledger:
 
     @property
     def _outcomes(self) -> tuple[Collection[int], ...]:
-        return self._done, self._settled, self._expired, self._returning
+        return self._done, self._settled, self._returning, *self._ended.values()
 
     @property
     def unfinished(self) -> int:
@@ -81,15 +81,13 @@ class Ledger:
         return True
 
     def settle(self, settlement: Settlement) -> bool:
-        """Record how a job that failed ends. False as for :meth:`done`."""
+        """Record how a job ends otherwise. False as for :meth:`done`."""
         sequence = settlement.job.sequence
         self._strangers.discard(sequence)
         if sequence not in self._held or any(sequence in one for one in self._outcomes):
             return False
-        if settlement.outcome is Outcome.EXPIRED:
-            self._expired[sequence] = settlement.job
-        else:
-            self._settled[sequence] = settlement
+        into = self._settled if settlement.call else self._ended[settlement.outcome]
+        into[sequence] = settlement
         return True
 
     def give_back(self, jobs: Iterable[Claimed]) -> None:
@@ -115,9 +113,13 @@ class Ledger:
         if self._done:
             jobs = list(self._done.values())
             calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
-        if self._expired:
-            expired = list(self._expired.values())
-            calls.append((self._inflight.expire(expired), partial(self._dropped, expired)))
+        for outcome, ended in self._ended.items():
+            if ended:
+                settled = list(ended.values())
+                call = self._inflight.end(
+                    TOGETHER[outcome], [(each.job, each.detail) for each in settled]
+                )
+                calls.append((call, partial(self._ended_together, outcome, settled)))
         for settlement in self._settled.values():
             calls.append((settlement.call, partial(self._ended, settlement)))
         if self._returning:
@@ -134,9 +136,11 @@ class Ledger:
         self._page.words[PROCESSED] += removed
         self._removed(jobs, removed)
 
-    def _dropped(self, jobs: list[Claimed], removed: int) -> None:
-        self._expired = {}
-        self._removed(jobs, removed)
+    def _ended_together(self, outcome: Outcome, ended: list[Settlement], removed: int) -> None:
+        self._ended[outcome] = {}
+        if outcome is Outcome.DONE:
+            self._page.words[PROCESSED] += removed
+        self._removed([each.job for each in ended], removed)
 
     def _removed(self, jobs: list[Claimed], removed: int) -> None:
         for job in jobs:

@@ -11,7 +11,9 @@ from contextvars import Context
 from functools import partial
 from typing import cast
 
-from jobd.errors import JobdError, PayloadError, Retry, Shutdown, Snooze
+import redis
+
+from jobd.errors import ArgumentError, JobdError, PayloadError, Retry, Shutdown, Snooze
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.registry import Definition, Registry
@@ -22,13 +24,17 @@ from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
 from jobd.text.printable import cut
-from jobd.wire import attachments, payload
+from jobd.wire import attachments, payload, results
 from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
+from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
+
+LOCK_AGAIN = 5.0
+"""Seconds until a job starts whose lock could not be reached."""
 
 
 class Executor:
@@ -42,12 +48,14 @@ class Executor:
         coroutines: Coroutines,
         deadlines: Deadlines,
         metrics: Metrics,
+        locks: Locks,
     ) -> None:
         self._registry = app.registry
         self._middleware = app.server_middleware
         self._error_handlers = app.error_handlers
         self._coroutines = coroutines
         self._deadlines = deadlines
+        self._locks = locks
         self._metrics = metrics if config.metrics else None
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job that has ended in Redis is in the log.
@@ -62,7 +70,7 @@ class Executor:
         """Run *job*. Call it in a context of its own, discarded afterwards.
 
         Returns:
-            None if it succeeded, else the call that ends it.
+            None if it succeeded and nothing hangs on it, else how it ends.
 
         Raises:
             Shutdown: it was interrupted at the stop deadline, after it had been returned.
@@ -77,18 +85,20 @@ class Executor:
         current = context.CurrentJob(work, job.payload, job.queue, None)
         context.set_current(current)
         began = time.monotonic() if self._timed else 0.0
-        if work.jobd is not None and (end := self._held_back(job, work)) is not None:
-            return end
+        attached = attachments.NONE
+        if work.jobd is not None:
+            admitted = self._admit(job, work)
+            if isinstance(admitted, Settlement):
+                return admitted
+            attached = admitted
         if self._debug:
             self._log.debug("job_start")
         try:
             definition = current.definition = self._registry.lookup(work.class_)
             if self._middleware:
-                self._middleware.invoke(
-                    current, current.payload, job.queue, lambda: self._perform(definition, work)
-                )
+                result = self._perform_wrapped(current, definition, work)
             else:
-                self._perform(definition, work)
+                result = self._perform(definition, work)
         except BaseException as error:
             forks.end(error)
             if cut_short():
@@ -102,7 +112,7 @@ class Executor:
                     self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
                 if self._verbose:
                     self._log_done.info("job_done", elapsed=round(elapsed, 3))
-            return None
+            return None if attached is attachments.NONE else self._done(job, attached, result)
 
     def report(self, error: BaseException, about: dict[str, object]) -> None:
         """Call the application's error handlers."""
@@ -115,6 +125,37 @@ class Executor:
                 if cut_short():
                     raise
                 self._log.exception("error_handler_failed")
+
+    def _perform_wrapped(
+        self, current: context.CurrentJob, definition: Definition, work: payload.Work
+    ) -> object:
+        """Run it inside the middleware; its result is that of the function."""
+        result: object = None
+
+        def perform() -> object:
+            nonlocal result
+            result = self._perform(definition, work)
+            return result
+
+        self._middleware.invoke(current, current.payload, current.queue, perform)
+        return result
+
+    def _done(
+        self, job: Claimed, attached: attachments.Attachments, result: object
+    ) -> Settlement | None:
+        """How a job ends that has succeeded and on which something hangs."""
+        if not attached.ends_apart:
+            return None
+        detail = b""
+        if attached.result is not None:
+            try:
+                detail = results.done(result)
+            except ArgumentError as error:
+                self._log.error("result_not_kept", error=str(error))
+                about = payload.decode(job.payload)
+                self.report(error, {"context": "Result not kept", "job": about})
+                detail = results.not_kept(str(error))
+        return Settlement(job, b"", Outcome.DONE, detail)
 
     def _perform(self, definition: Definition, work: payload.Work) -> object:
         if definition.timeout is not None:
@@ -164,8 +205,8 @@ class Executor:
         """Decide how *job* ends after :meth:`execute` raised an error of the class *why*."""
         return self._retry.unexplained(job, why)
 
-    def _held_back(self, job: Claimed, work: payload.Work) -> Settlement | None:
-        """How a job ends that does not start because of what hangs on it; None if it starts."""
+    def _admit(self, job: Claimed, work: payload.Work) -> attachments.Attachments | Settlement:
+        """What hangs on a job that may start, or how one ends that does not start because of it."""
         try:
             attached = attachments.read(work.jobd)
         except attachments.Unknown as unknown:
@@ -175,11 +216,21 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid attachments", "jobstr": job.payload})
             return self._retry.malformed(job, error)
-        if attached.expires_at is None or (late := time.time() - attached.expires_at) < 0:
-            return None
-        if self._verbose:
-            self._log.info("job_expired", late=round(late, 3))
-        return Settlement(job, b"", Outcome.EXPIRED)
+        if attached.expires_at is not None and (late := time.time() - attached.expires_at) >= 0:
+            if self._verbose:
+                self._log.info("job_expired", late=round(late, 3))
+            return Settlement(job, b"", Outcome.EXPIRED)
+        if (lock := attached.lock) is not None:
+            try:
+                holder = self._locks.enter(work.jid, lock)
+            except redis.RedisError as error:
+                # Not started: as if it had never been claimed.
+                self._log.warning("lock_unreachable", error=str(error))
+                return self._retry.postponed(job, LOCK_AGAIN)
+            if holder is not None:
+                self._log.info("job_duplicate", holder=holder)
+                return Settlement(job, b"", Outcome.DUPLICATE)
+        return attached
 
     def _raised(
         self,

@@ -23,7 +23,7 @@ from jobd.jobs.unrun import refuse_unrun
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
-from jobd.wire import attachments, payload, transitions
+from jobd.wire import attachments, payload, results, transitions
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.settlement import Outcome, Settlement
 
@@ -125,6 +125,11 @@ class Retries:
             raise JobdError(f"the job has snoozed {MOST_SNOOZES:,} times in a row")
         after = attachments.written(replace(before, snoozes=before.snoozes + 1))
         return self._again(job, after, delay, Outcome.SNOOZED)
+
+    def postponed(self, job: Claimed, delay: float) -> Settlement:
+        """Start a job that could not be started now after *delay* seconds, unchanged."""
+        call = self._inflight.snooze(job, job.payload, time.time() + delay, job.queue)
+        return Settlement(job, call, Outcome.POSTPONED)
 
     def set_aside(self, job: Claimed, field: Mapping[str, object]) -> Settlement:
         """Keep a job for workers that know what hangs on it, which is in *field*."""
@@ -231,9 +236,9 @@ class Retries:
         if not keep:
             return self._discard(job, fields, error)
         self._tell_death(fields, error)
-        return self._bury(job, _encoded(fields, noted), counted=True)
+        return self._bury(job, _encoded(fields, noted), counted=True, detail=_detail(fields, error))
 
-    def _bury(self, job: Claimed, raw: bytes, *, counted: bool) -> Settlement:
+    def _bury(self, job: Claimed, raw: bytes, *, counted: bool, detail: bytes = b"") -> Settlement:
         now = time.time()
         call = self._inflight.bury(
             job,
@@ -242,12 +247,14 @@ class Retries:
             keep_from=now - self._config.dead_timeout,
             most=self._config.dead_max_jobs,
             counted=counted,
+            detail=detail,
         )
         return Settlement(job, call, Outcome.DEAD)
 
     def _discard(self, job: Claimed, fields: dict[str, Any], error: BaseException) -> Settlement:
         self._tell_death(fields, error)
-        return Settlement(job, self._inflight.discard(job), Outcome.DISCARDED)
+        call = self._inflight.discard(job, _detail(fields, error))
+        return Settlement(job, call, Outcome.DISCARDED)
 
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
         for handler in self._death_handlers:
@@ -267,6 +274,11 @@ class Retries:
             self._on_error(broken, {"context": what, "job": fields})
             return None
         return answer
+
+
+def _detail(fields: Mapping[str, Any], error: BaseException) -> bytes:
+    """The detail of the result of a job that has failed for good; empty for most jobs."""
+    return results.failed(error) if attachments.FIELD in fields else b""
 
 
 def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:

@@ -1,22 +1,26 @@
-"""The settlement: how a job that did not succeed ends in Redis."""
+"""The settlement: how a job ends in Redis that does not simply succeed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from jobd.store.inflight import Claimed
+from jobd.store.inflight import Claimed, End
 
 
 class Outcome(StrEnum):
     """Its name in logs."""
 
+    DONE = "done"
+    DUPLICATE = "duplicate"
     RETRY = "retry"
     DEAD = "dead"
     DISCARDED = "discarded"
     EXPIRED = "expired"
     SNOOZED = "snoozed"
     ASIDE = "aside"
+    POSTPONED = "postponed"
 
     @property
     def executed(self) -> bool:
@@ -27,9 +31,21 @@ class Outcome(StrEnum):
 class Settlement(NamedTuple):
     """How *job* ends: by a packed script call that moves it out of flight, for the fetcher to send.
 
-    Of those that have expired, *call* is empty: they are ended together.
+    Where *call* is empty, it is ended together with others that end in the same way.
+
+    Attributes:
+        detail: of its result (JSON), if that is kept.
     """
 
     job: Claimed
     call: bytes
     outcome: Outcome
+    detail: bytes = b""
+
+
+TOGETHER: Mapping[Outcome, End] = {
+    Outcome.DONE: "done",
+    Outcome.EXPIRED: "expired",
+    Outcome.DUPLICATE: "cancelled",
+}
+"""The outcomes that end together, and how."""
