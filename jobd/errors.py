@@ -100,6 +100,45 @@ class DuplicateJobError(JobdError):
         super().__init__(f"a job like it is there already: {self.jid}{more}")
 
 
+class ResultError(JobdError):
+    """A job has no result to return; its classes say why."""
+
+
+class JobFailedError(ResultError):
+    """The job has failed for good.
+
+    Attributes:
+        jid: its id.
+        error_class, message, traceback: of the exception that ended it, as text; nothing of the
+            worker's code is imported here.
+    """
+
+    def __init__(self, jid: str, error_class: str, message: str, traceback: str) -> None:
+        self.jid, self.error_class = jid, error_class
+        self.message, self.traceback = message, traceback
+        super().__init__(f"job {jid} failed with {error_class}: {message}")
+
+
+class JobCancelledError(ResultError):
+    """The job was cancelled or deleted, or another one has taken its place."""
+
+
+class JobExpiredError(ResultError):
+    """The job was not started in time, and dropped."""
+
+
+class JobNotFoundError(ResultError, LookupError):
+    """No result is kept for this id: it is unknown, keeps none, or that was too long ago."""
+
+
+class ResultNotKeptError(ResultError):
+    """The job is done, but what it returned could not be stored; the text says why."""
+
+
+class ResultTimeoutError(ResultError, TimeoutError):
+    """The job has not ended in time; it goes on."""
+
+
 class UnknownJobError(JobdError, LookupError):
     """No job with this name is registered in this process."""
 

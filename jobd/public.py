@@ -4,16 +4,25 @@ client."""
 from jobd.errors import (
     ArgumentError,
     DuplicateJobError,
+    JobCancelledError,
     JobdError,
+    JobExpiredError,
+    JobFailedError,
+    JobNotFoundError,
     JobTimeout,
     PayloadError,
     RefusedError,
+    ResultError,
+    ResultNotKeptError,
+    ResultTimeoutError,
     Retry,
     Shutdown,
     Snooze,
     UnavailableError,
     UnknownJobError,
 )
+from jobd.features.results.record import ResultInfo
+from jobd.features.results.result import Result
 from jobd.jobs.app import App, default
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, current_job
@@ -40,10 +49,19 @@ __all__ = [
     "DuplicateJobError",
     "FunctionJob",
     "Job",
+    "JobCancelledError",
+    "JobExpiredError",
+    "JobFailedError",
+    "JobNotFoundError",
     "JobTimeout",
     "JobdError",
     "PayloadError",
     "RefusedError",
+    "Result",
+    "ResultError",
+    "ResultInfo",
+    "ResultNotKeptError",
+    "ResultTimeoutError",
     "Retry",
     "Shutdown",
     "Snooze",

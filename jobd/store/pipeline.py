@@ -16,6 +16,7 @@ import hiredis
 import redis
 
 from jobd.runtime.process import forks
+from jobd.runtime.process.wakeup import Bell
 from jobd.store.connection import IDLE, PROOF
 from jobd.store.protocol import Argument, pack
 from jobd.store.scripts import Script
@@ -97,8 +98,11 @@ class Wire:
         number: int = self._socket.fileno()
         return number
 
-    def readable(self, seconds: float) -> bool:
+    def readable(self, seconds: float, bell: Bell | None = None) -> bool:
         """Whether a reply, or the end of the connection, arrives within *seconds*.
+
+        Args:
+            bell: ends the wait, too.
 
         Raises:
             redis.ConnectionError: the connection has been closed on this side.
@@ -111,7 +115,10 @@ class Wire:
             return True
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
-        return bool(poller.poll(seconds * 1000))
+        if bell is not None:
+            poller.register(bell, select.POLLIN)
+        mine = self.fileno()
+        return any(number == mine for number, _ in poller.poll(seconds * 1000))
 
     def alive(self, *, prove: bool = True) -> bool:
         """Whether the connection is still usable; only to be called when all replies were read.

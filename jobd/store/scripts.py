@@ -28,7 +28,7 @@ def _read(name: str) -> str:
 
 
 _PRELUDES = {
-    "attachments": ("root_of(", "fits(", "hold(", "put_back("),
+    "attachments": ("root_of(", "waiting(", "fits(", "hold(", "put_back("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
     "lease_clock": ("lease_clock(", "forget_owner("),

@@ -23,7 +23,7 @@ end
 
 -- The decoded attachments of a payload and the decoded payload; nil if there are none.
 local function attachments_of(raw)
-  if not string.find(raw, '"jobd":{', 1, true) then return nil end
+  if not string.find(raw, '"jobd"', 1, true) then return nil end
   local read, job = pcall(cjson.decode, raw)
   local field = read and type(job) == 'table' and job.jobd
   if type(field) ~= 'table' or field.v ~= 1 or type(job.jid) ~= 'string' then return nil end
@@ -50,7 +50,13 @@ local function hold(key, jid, seconds, now)
   end
 end
 
--- Stores what became of a job, and tells those who wait for it.
+-- The state of a job that waits, in *set* or in its queue.
+local function waiting(set)
+  if not set then return 'queued' end
+  return set == 'retry' and 'retrying' or 'scheduled'
+end
+
+-- Stores what became of a job, and tells those who wait for it: in the message, too, if it is small.
 local function finish(root, jid, seconds, state, detail, job)
   local key = root .. 'jobd:result:' .. jid
   seconds = tonumber(seconds)
@@ -60,7 +66,8 @@ local function finish(root, jid, seconds, state, detail, job)
     if tonumber(job and job[name]) then redis.call('HSET', key, name, tostring(job[name])) end
   end
   redis.call('EXPIRE', key, math.ceil(math.min(seconds, 1e8)))
-  redis.pcall('PUBLISH', key, state) -- without the permission, those who wait look now and then
+  -- Without the permission for it, those who wait look now and then.
+  redis.pcall('PUBLISH', key, #detail <= 4096 and state .. ' ' .. detail or state)
 end
 
 -- Releases the lock at *key*, if the job *jid* holds it, or gives it to the job that waits for that.
@@ -98,13 +105,19 @@ end
 -- The job has moved to another place, where it lives on. *set* and *score*: of a sorted set, else nil.
 local function moved_on(root, raw, set, score)
   local field, job = attachments_of(raw)
-  local key = field and lock_of(root, field)
-  if not key or redis.call('HGET', key, 'jid') ~= job.jid then return end
-  redis.call('HSET', key, 'seen', server_time())
-  if set then
-    redis.call('HSET', key, 'set', set, 'score', score)
-  else
-    redis.call('HDEL', key, 'set', 'score')
+  if not field then return end
+  local key = lock_of(root, field)
+  if key and redis.call('HGET', key, 'jid') == job.jid then
+    redis.call('HSET', key, 'seen', server_time())
+    if set then
+      redis.call('HSET', key, 'set', set, 'score', score)
+    else
+      redis.call('HDEL', key, 'set', 'score')
+    end
+  end
+  local result = root .. 'jobd:result:' .. job.jid
+  if field.result and fits(result, 'hash') and redis.call('EXISTS', result) == 1 then
+    redis.call('HSET', result, 'state', waiting(set))
   end
 end
 
@@ -130,7 +143,7 @@ local function came_back(root, raw, set, score)
   local result = root .. 'jobd:result:' .. job.jid
   if field.result and fits(result, 'hash') then
     redis.call('DEL', result)
-    redis.call('HSET', result, 'state', 'pending')
+    redis.call('HSET', result, 'state', waiting(set))
     redis.call('EXPIRE', result, 7776000)
   end
 end

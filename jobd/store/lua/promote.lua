@@ -37,8 +37,13 @@ for i = 7 + queues, #ARGV, 3 do
         redis.call('LPUSH', KEYS[4 + position], ARGV[i + 2])
       end
       redis.call('ZREM', KEYS[1], ARGV[i])
-      if from_dead then came_back(root, ARGV[i + 2]) end
-      if position == 0 then ended(root, ARGV[i], 'failed', '') end
+      if position == 0 then
+        ended(root, ARGV[i], 'failed', '')
+      elseif from_dead then
+        came_back(root, ARGV[i + 2])
+      else
+        moved_on(root, ARGV[i + 2])
+      end
       moved = moved + 1
     end
   end

@@ -22,7 +22,7 @@ local refused, answers = 0, {}
 local function await(jid, keep, due)
   local key = root .. 'jobd:result:' .. jid
   if keep == '' or not fits(key, 'hash') then return end
-  redis.call('HSET', key, 'state', 'pending')
+  redis.call('HSET', key, 'state', waiting(due ~= '' and 'schedule' or nil))
   -- Longer than retries and the dead set last.
   redis.call('EXPIRE', key, 7776000 + math.max(0, math.ceil((tonumber(due) or 0) - ARGV[2])))
 end

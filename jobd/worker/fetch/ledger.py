@@ -37,7 +37,7 @@ class Ledger:
         # A held job whose outcome is decided is in exactly one of these.
         self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
-        self._ended: dict[Outcome, dict[int, Settlement]] = {each: {} for each in TOGETHER}
+        self._together: dict[Outcome, dict[int, Settlement]] = {each: {} for each in TOGETHER}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
         # No longer held, but still running here.
@@ -52,7 +52,7 @@ class Ledger:
 
     @property
     def _outcomes(self) -> tuple[Collection[int], ...]:
-        return self._done, self._settled, self._returning, *self._ended.values()
+        return self._done, self._settled, self._returning, *self._together.values()
 
     @property
     def unfinished(self) -> int:
@@ -86,7 +86,7 @@ class Ledger:
         self._strangers.discard(sequence)
         if sequence not in self._held or any(sequence in one for one in self._outcomes):
             return False
-        into = self._settled if settlement.call else self._ended[settlement.outcome]
+        into = self._settled if settlement.call else self._together[settlement.outcome]
         into[sequence] = settlement
         return True
 
@@ -113,7 +113,7 @@ class Ledger:
         if self._done:
             jobs = list(self._done.values())
             calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
-        for outcome, ended in self._ended.items():
+        for outcome, ended in self._together.items():
             if ended:
                 settled = list(ended.values())
                 call = self._inflight.end(
@@ -137,7 +137,7 @@ class Ledger:
         self._removed(jobs, removed)
 
     def _ended_together(self, outcome: Outcome, ended: list[Settlement], removed: int) -> None:
-        self._ended[outcome] = {}
+        self._together[outcome] = {}
         if outcome is Outcome.DONE:
             self._page.words[PROCESSED] += removed
         self._removed([each.job for each in ended], removed)

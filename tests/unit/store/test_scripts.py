@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import redis as redis_py
 from hypothesis import HealthCheck, settings
@@ -31,10 +32,12 @@ from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.store import scripts
 from jobd.store.connection import connect
+from jobd.store.enqueue import Transport
 from jobd.store.inflight import DAY_TTL, LEASE, Claimed, InFlight, split_tag
 from jobd.store.keys import Keys
 from jobd.store.pipeline import Wire
 from jobd.testing import EmbeddedServer
+from jobd.wire.attachments import AttachedPush, Lock, Pushed
 
 KEYS = Keys("{p}:")
 QUEUES = ("a", "b:c")
@@ -94,6 +97,8 @@ class Jobs(RuleBasedStateMachine):
             self.client, KEYS, Leases(self.client, KEYS), lambda _identity, _jobs: None
         )
         self.scheduler = Scheduler(self.client, KEYS, 1.0)
+        self.transport = Transport(self.client, KEYS.prefix)
+        self.kinds: dict[int, str] = {}
 
     def teardown(self) -> None:
         self.wire.close()
@@ -151,6 +156,48 @@ class Jobs(RuleBasedStateMachine):
             fields = {"number": self.pushed, "class": "A", "args": ["x" * size], "queue": name}
             self.client.lpush(KEYS.queue(name), json.dumps(fields))
             self.pushed += 1
+
+    @rule(name=queues, kind=st.integers(0, 2), due=st.sampled_from([None, 0.0, 1e12]), again=twice)
+    def push_unique(self, name: str, kind: int, due: float | None, again: bool) -> None:
+        """A job that keeps others of its kind out, and its result."""
+        lock = Lock(str(kind), seconds=1e6, held=True)
+        fields = {"number": self.pushed, "class": "A", "args": [], "queue": name}
+        jobd = {"v": 1, "lock": msgspec.to_builtins(lock), "result": 600}
+        raw = json.dumps({**fields, "jid": str(self.pushed), "jobd": jobd}).encode()
+        one = AttachedPush(raw, str(self.pushed), name, Pushed(due, lock, 600))
+        alive = self.alive().get(str(kind))
+        [conflict] = self.transport.push([one], time.time())
+        assert (conflict and conflict.holder) == (alive and str(alive[0]))
+        if conflict is None:
+            self.kinds[self.pushed] = str(kind)
+            self.pushed += 1
+        if again:
+            [conflict] = self.transport.push([one._replace(jid="another")], time.time())
+            assert conflict is not None
+
+    def alive(self) -> dict[str, list[int]]:
+        """The unique jobs that may still run, by their kinds."""
+        dead: Any = self.client.zrange(KEYS.dead, 0, -1)
+        gone = self.ended | set(map(number, dead))
+        found: dict[str, list[int]] = {}
+        for one, kind in self.kinds.items():
+            if one not in gone:
+                found.setdefault(kind, []).append(one)
+        return found
+
+    @rule()
+    def retry_dead(self) -> None:
+        """A dead job comes back, unless another one has taken its place."""
+        for raw in self.client.zrange(KEYS.dead, 0, -1):  # type: ignore[union-attr]
+            alive = self.alive().get(self.kinds.get(number(raw), ""))
+            keys = [KEYS.dead, KEYS.queues, KEYS.dead, KEYS.promoting(KEYS.dead), KEYS.queue("a")]
+            moved, _, _, _, holders = scripts.PROMOTE(
+                self.client, keys, [repr(1.0), "", 0, 0, 0, 1, "a", raw, 1, raw]
+            )
+            if alive is None:
+                assert (moved, holders) == (1, [])
+            else:
+                assert (moved, holders) == (0, [str(alive[0]).encode()])
 
     @rule(name=queues)
     def schedule(self, name: str) -> None:
@@ -247,7 +294,9 @@ class Jobs(RuleBasedStateMachine):
         paused = self.client.sismember(KEYS.paused, name)
         before = self.queue(name)
         reply = self.say(owner.inflight.file(owner.next, name))
-        if self.lease(owner) <= 0:
+        if not claimed:
+            assert reply == []
+        elif self.lease(owner) <= 0:
             assert reply is None
             assert self.client.lrange(KEYS.claim(identity, name), 0, -1) == claimed
         elif paused:
@@ -276,7 +325,12 @@ class Jobs(RuleBasedStateMachine):
         jobs = self.some(owner, data)
         held = self.really_held(owner)
         mine = [job for job in jobs if job.sequence in held]
-        assert self.say(owner.inflight.acknowledge(jobs), again) == len(mine)
+        plain = [job for job in jobs if number(job.payload) not in self.kinds]
+        others = [(job, b'{"value":1}') for job in jobs if job not in plain]
+        removed = self.say(owner.inflight.acknowledge(plain), again) if plain else 0
+        if others:
+            removed += self.say(owner.inflight.end("done", others), again)
+        assert removed == len(mine)
         self.ended |= {number(job.payload) for job in mine}
         self.processed += len(mine)
 
@@ -301,10 +355,14 @@ class Jobs(RuleBasedStateMachine):
         elif how == "bury":
             counted = data.draw(st.booleans())
             call = owner.inflight.bury(
-                job, noted, now, keep_from=now - 1e6, most=10_000, counted=counted
+                *(job, noted, now),
+                keep_from=now - 1e6,
+                most=10_000,
+                counted=counted,
+                detail=b"",
             )
         else:
-            call = owner.inflight.discard(job)
+            call = owner.inflight.discard(job, b"")
         assert self.say(call, again) == int(mine)
         if mine:
             count = 1 if how != "bury" else int(counted)
@@ -333,7 +391,8 @@ class Jobs(RuleBasedStateMachine):
         jobs = self.some(owner, data)
         held = self.really_held(owner)
         mine = [job for job in jobs if job.sequence in held]
-        assert self.say(owner.inflight.expire(jobs), again) == len(mine)
+        late = [(job, b"") for job in jobs]
+        assert self.say(owner.inflight.end("expired", late), again) == len(mine)
         self.ended |= {number(job.payload) for job in mine}
         self.expired += len(mine)
 
@@ -440,6 +499,21 @@ class Jobs(RuleBasedStateMachine):
         assert places == Counter(set(range(self.pushed)) - self.ended)
 
     @invariant()
+    def a_lock_is_held_if_and_only_if_its_job_may_still_run(self) -> None:
+        alive = self.alive()
+        for kind in ("0", "1", "2"):
+            holder: Any = self.client.hget(KEYS.lock(kind), "jid")
+            assert [int(holder)] == alive[kind] if holder else kind not in alive
+
+    @invariant()
+    def a_result_says_whether_its_job_may_still_run(self) -> None:
+        alive = {one for jobs in self.alive().values() for one in jobs}
+        for one in self.kinds:
+            state: Any = self.client.hget(KEYS.result(str(one)), "state")
+            assert (state in (b"queued", b"scheduled", b"retrying")) == (one in alive), state
+            assert (state in (b"done", b"failed", b"expired")) == (one not in alive), state
+
+    @invariant()
     def counters_are_what_has_ended(self) -> None:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         values: Any = self.client.mget(
@@ -530,7 +604,7 @@ def test_a_place_of_another_type_costs_no_job(
     redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
     redis.lpush(KEYS.claim("host:1:x", "a"), b"delivered")
     recovery = Recovery(redis, KEYS, Leases(redis, KEYS), lambda *_: None)
-    bury = inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True)
+    bury = inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True, detail=b"")
     ends: dict[str, Callable[[], object]] = {
         "retry": lambda: worker(inflight.retry(job, b"new", 1.0)),
         "bury": lambda: worker(bury),

@@ -1,0 +1,1 @@
+"""Results of jobs that keep them (``keep_result``): reading them, and waiting for them."""
