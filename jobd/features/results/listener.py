@@ -103,8 +103,7 @@ class Listener:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiters: dict[str, set[Waiter]] = {}
-        self._thread: threading.Thread | None = None
-        self._bell = Bell()
+        self._bell: Bell | None = None  # of the running thread
 
     @classmethod
     def of(cls, client: Client) -> Listener:
@@ -120,10 +119,11 @@ class Listener:
         waiter = Waiter(self, key)
         with self._lock:
             self._waiters.setdefault(key, set()).add(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="jobd-results", daemon=True)
-                self._thread.start()
-        self._bell.ring()
+            if self._bell is None:
+                self._bell = bell = Bell()
+                name = "jobd-results"
+                threading.Thread(target=self._run, args=[bell], name=name, daemon=True).start()
+            self._bell.ring()
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -134,14 +134,14 @@ class Listener:
             if not waiters:
                 self._waiters.pop(waiter.key, None)
 
-    def _run(self) -> None:
+    def _run(self, bell: Bell) -> None:
         """Listen until nobody has waited for some time."""
         wire = Wire(self._redis)
         idle_since = time.monotonic()
         while True:
             try:
                 wire.connect()
-                idle_since = self._listen(wire, idle_since)
+                idle_since = self._listen(wire, bell, idle_since)
             except redis.RedisError as error:
                 # No connection, or no permission to subscribe: then this is a poll.
                 _log.debug("cannot listen for results: %s", error)
@@ -152,11 +152,12 @@ class Listener:
             wire.close()
             with self._lock:
                 if not self._waiters and time.monotonic() - idle_since >= LINGER:
-                    self._thread = None
+                    self._bell = None
+                    bell.close()
                     return
             time.sleep(PAUSE)
 
-    def _listen(self, wire: Wire, idle_since: float) -> float:
+    def _listen(self, wire: Wire, bell: Bell, idle_since: float) -> float:
         """Listen on one connection until nobody waits; returns since when that is.
 
         Raises:
@@ -181,9 +182,9 @@ class Listener:
             if now >= read_at:
                 self._read(wanted)
                 read_at = now + READ_AGAIN
-            if wire.readable(max(0.0, min(LINGER, read_at - now)), self._bell):
+            if wire.readable(max(0.0, min(LINGER, read_at - now)), bell):
                 self._hear(wire)
-            self._bell.silence()
+            bell.silence()
 
     @staticmethod
     def _change(wire: Wire, command: str, keys: Iterable[str]) -> None:
