@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from jobd.api.queues.queues import waits
@@ -16,7 +16,7 @@ from jobd.wire.options import DEFAULT_QUEUE
 MOST_DAYS = 5 * 365
 """Days of history; the counts of a day are kept for five years."""
 
-Counter = Literal["processed", "failed", "expired"]
+Counter = Literal["processed", "failed", "expired", "duplicates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Counters:
         processed: executions that ended, failed ones too, since the counters exist.
         failed: executions that raised.
         expired: jobs that were too late to start, and never ran.
+        duplicates: pushes of unique jobs that were refused.
         scheduled_size: jobs that wait for their time.
         retry_size: jobs that wait for another attempt.
         dead_size: jobs that used up their attempts.
@@ -37,6 +38,7 @@ class Counters:
     processed: int
     failed: int
     expired: int
+    duplicates: int
     scheduled_size: int
     retry_size: int
     dead_size: int
@@ -77,14 +79,15 @@ def counters(session: Session) -> Counters:
         pipe.get(keys.processed)
         pipe.get(keys.failed)
         pipe.get(keys.expired)
+        pipe.get(keys.duplicates)
         pipe.zcard(keys.schedule)
         pipe.zcard(keys.retry)
         pipe.zcard(keys.dead)
         pipe.scard(keys.processes)
         numbers = answers(pipe)
     [(_, latency)] = waits(session, [DEFAULT_QUEUE])
-    processed, failed, expired, scheduled, retries, dead, processes = map(integer, numbers)
-    return Counters(processed, failed, expired, scheduled, retries, dead, processes, latency)
+    totals = list(map(integer, numbers))
+    return Counters(*totals, default_queue_latency=latency)
 
 
 def stats(session: Session, most: int | None = None) -> Stats:
@@ -109,14 +112,7 @@ def stats(session: Session, most: int | None = None) -> Stats:
     queues = dict(zip(names, sizes, strict=False))
     running = len(names) + len(identities)
     return Stats(
-        processed=fast.processed,
-        failed=fast.failed,
-        expired=fast.expired,
-        scheduled_size=fast.scheduled_size,
-        retry_size=fast.retry_size,
-        dead_size=fast.dead_size,
-        processes_size=fast.processes_size,
-        default_queue_latency=fast.default_queue_latency,
+        **asdict(fast),
         enqueued=sum(queues.values()),
         workers_size=sum(sizes[len(names) : running]),
         in_flight=sum(sizes[running:]),
@@ -143,9 +139,8 @@ def history(session: Session, days: int, last: datetime.date | None = None) -> l
 def reset(session: Session, names: tuple[Counter, ...]) -> None:
     """See :meth:`jobd.api.Api.reset_stats`."""
     keys = session.keys
-    known = {"processed": keys.processed, "failed": keys.failed, "expired": keys.expired}
     for name in names:
-        if name not in known:
+        if name not in get_args(Counter):
             raise ArgumentError(f"there is no total {name!r}; they are {get_args(Counter)}")
-    chosen = [known[name] for name in names or get_args(Counter)]
+    chosen = [getattr(keys, name) for name in names or get_args(Counter)]
     Change(session, "reset", "stats").call(scripts.RESET, chosen, [])

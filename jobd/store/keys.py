@@ -141,6 +141,10 @@ class Keys:
         """What became of a job that keeps its result; also the channel on which that is told."""
         return f"{self.prefix}jobd:result:{jid}"
 
+    def departed_jobs(self, ref: str) -> str:
+        """Cleared jobs that are not in the trash."""
+        return f"{self.departed}:{ref}"
+
     def process(self, identity: str) -> str:
         return f"{self.prefix}{identity}"
 

@@ -64,6 +64,9 @@ def _jobs(stats: Stats) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "jobd_jobs_expired", "Jobs that were too late to start.", value=stats.expired
     )
+    yield CounterMetricFamily(
+        "jobd_jobs_duplicate", "Pushes of unique jobs that were refused.", value=stats.duplicates
+    )
     jobs = GaugeMetricFamily("jobd_jobs", "Jobs by where they are.", labels=["state"])
     jobs.add_metric(["enqueued"], stats.enqueued)
     jobs.add_metric(["scheduled"], stats.scheduled_size)

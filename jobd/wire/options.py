@@ -50,8 +50,6 @@ _WRONG_WORDS = {
     **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout"), "timeout"),
     "on_failure": "on_exhausted",
     **dict.fromkeys(("expires", "ttl"), attachments.EXPIRES_IN),
-    **dict.fromkeys(("lock", "unique_jobs", "job_unique", "once"), "unique"),
-    **dict.fromkeys(("result_ttl", "store_results", "store_result"), attachments.KEEP_RESULT),
     "queue_name": "queue",
     "spread": "spread_interval",  # of an item only: it is called spread elsewhere
 }
@@ -68,6 +66,14 @@ _LACKING = {
     "depends_on": "dependencies between jobs are not supported",
 }
 """Options of other tools for features that jobd lacks. Some Ruby gems use them as fields."""
+
+_INSTEAD = {
+    **dict.fromkeys(("lock", "unique_jobs", "once"), "use unique=True"),
+    **dict.fromkeys(
+        ("ignore_result", "store_result", "store_results", "result_ttl"), "use keep_result=SECONDS"
+    ),
+}
+"""Options of other tools, and what to use here; also fields of some Ruby gems."""
 
 LONGEST = 366 * 86400
 """Seconds for which a lock or a result may be kept."""
@@ -252,4 +258,6 @@ def _unknown(name: str, close: str | None) -> str:
     guess = "." if close is None else f"; did you mean {close!r}?"
     if name in _LACKING:
         guess = f": {_LACKING[name]}; see docs/limits.md for alternatives."
+    if name in _INSTEAD:
+        guess = f"; {_INSTEAD[name]}."
     return f"{name!r} is not an option{guess} A field of your own goes into {EXTRA}={{...}}"

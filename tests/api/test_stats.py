@@ -17,7 +17,7 @@ from tests.api.conftest import NOW, PLAIN, push
 
 
 def test_an_empty_database(api: Api) -> None:
-    assert api.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, {})
+    assert api.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, {})
     assert api.queues() == []
     assert list(api.queue("default").page()) == []
     assert list(api.dead.page()) == list(api.dead) == []
@@ -33,6 +33,7 @@ def test_everything_is_counted(api: Api) -> None:
     redis.set(keys.processed, 12)
     redis.set(keys.failed, 3)
     redis.set(keys.expired, 2)
+    redis.set(keys.duplicates, 4)
     push(api, "default", PLAIN, PLAIN.replace(b'"Ok"', b'"Newer"'))
     push(api, "low", b"a", b"b", b"c")
     redis.zadd(keys.schedule, {"s": 1.5})
@@ -47,6 +48,7 @@ def test_everything_is_counted(api: Api) -> None:
             processed=12,
             failed=3,
             expired=2,
+            duplicates=4,
             scheduled_size=1,
             retry_size=2,
             dead_size=3,

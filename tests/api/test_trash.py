@@ -253,7 +253,7 @@ def test_who_did_what(api: Api) -> None:
         ("bob", "pause", "queue:default", 1),
         ("alice", "retry", "retry", 899),
         ("bob", "move to low", "queue:default", 1199),
-        ("alice", "reset", "stats", 3),
+        ("alice", "reset", "stats", 4),
     ]
     assert began - 1 <= deleted.at <= moved.at <= time.time() + 1
     assert len({entry.ref for entry in alice.audit}) == alice.audit.size == 5

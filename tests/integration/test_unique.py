@@ -88,6 +88,11 @@ def locks(redis: redis_py.Redis) -> dict[str, str]:
     return found
 
 
+def members(redis: redis_py.Redis, key: str) -> list[tuple[bytes, float]]:
+    found: Any = redis.zrange(key, 0, -1, withscores=True)
+    return list(found)
+
+
 # -- what makes a call unique -------------------------------------------------------------------
 
 
@@ -196,7 +201,7 @@ def test_a_scheduled_job_can_be_replaced_and_only_that(app: App, redis: redis_py
     first = one.perform_in(100, 1, "old")
     second = one.perform_in(50, 1, "new")
     assert first != second is not None
-    [(raw, _)] = redis.zrange("schedule", 0, -1, withscores=True)  # type: ignore[misc]
+    [(raw, _)] = members(redis, "schedule")
     assert json.loads(raw)["args"] == [1, "new"]
     assert one.unique_holder(1, "") == second
     assert redis.hget(KEYS.result(str(first)), "state") == b"cancelled"
@@ -226,8 +231,8 @@ def test_debounce(app: App, redis: redis_py.Redis) -> None:
     @app.job(name="index", debounce=30, max_wait=31, unique_by="doc")
     def index(doc: int, version: int) -> None: ...
 
-    def waiting() -> tuple[Any, float]:
-        [(raw, at)] = redis.zrange("schedule", 0, -1, withscores=True)  # type: ignore[misc]
+    def waiting() -> tuple[Any, Any]:
+        [(raw, at)] = members(redis, "schedule")
         return json.loads(raw)["args"], at
 
     began = time.time()
@@ -474,7 +479,7 @@ def patient(redis: redis_py.Redis) -> Iterator[Callable[[], None]]:
     loop = Reconcile(redis, KEYS)
 
     def look() -> None:
-        for key in redis.zrange("jobd:contested", 0, -1):  # type: ignore[union-attr]
+        for key, _ in members(redis, "jobd:contested"):
             redis.zadd("jobd:contested", {key: 0})
         loop.turn()
 
@@ -533,7 +538,7 @@ def test_a_job_that_moves_between_the_two_searches_keeps_its_lock(
 
     jid = one.perform_in(60, 1)
     assert one.perform_async(1) is None
-    [raw] = redis.zrange("schedule", 0, -1)  # type: ignore[misc]
+    [(raw, _)] = members(redis, "schedule")
     with patient(redis) as look:
         redis.delete("schedule")
         look()

@@ -27,6 +27,7 @@ from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
+from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import JobThread, Pool
 
 KEYS = Keys()
@@ -130,6 +131,8 @@ class Engine:
         self.app = App() if app is None else app
         for function in JOBS:
             self.app.job(name=f"engine.{function.__name__.title()}")(function)
+        self.idle = threading.Event()
+        self._client = connect(url, timeout=timeout)
         self.executor = Executor(
             self.app,
             self.config,
@@ -137,9 +140,8 @@ class Engine:
             Coroutines(),
             Deadlines(lambda: None),
             self.metrics,
+            Locks(self._client, KEYS),
         )
-        self.idle = threading.Event()
-        self._client = connect(url, timeout=timeout)
         self.fetcher = Fetcher(
             self._client,
             self.inflight,

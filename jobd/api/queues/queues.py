@@ -309,8 +309,8 @@ class Queue:
         action, keys = self._action("clear"), self._api.keys
         cleared: int = action.call_undoable(
             scripts.CLEAR,
-            [self._key, keys.queues, keys.departed],
-            [self.name, action.ref],
+            [self._key, keys.queues, keys.departed, keys.departed_jobs(action.ref)],
+            [self.name],
         )
         return cleared
 

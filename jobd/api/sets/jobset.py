@@ -228,7 +228,7 @@ class JobSet(SortedSet):
         action, keys = self._action("clear"), self._api.keys
         cleared: int = action.call_undoable(
             scripts.CLEAR,
-            [self._key, keys.queues, keys.departed],
-            ["", action.ref],
+            [self._key, keys.queues, keys.departed, keys.departed_jobs(action.ref)],
+            [""],
         )
         return cleared

@@ -1,7 +1,8 @@
 -- Empties a queue or a sorted set of any size.
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 queue list, or the set · 5 queues · 6 jobd:departed
--- ARGV  1…6 trash · 7 name of the queue, or '' for a set · 8 a unique id
+--       7 where cleared jobs go that are not in the trash
+-- ARGV  1…6 trash · 7 name of the queue, or '' for a set
 -- Returns  how many jobs there were.
 -- What hangs on them is ended by a keeper in steps (see depart.lua): it finds them in the trash, or
 -- at a key of their own, and in `jobd:departed` that they are there.
@@ -11,7 +12,7 @@ if jobs > 0 then
   local attached = not dead and redis.call('HEXISTS', KEYS[6], 'used') == 1
   local gone = KEYS[3]
   if ARGV[1] == '' and attached then
-    gone = KEYS[6] .. ':' .. ARGV[8]
+    gone = KEYS[7]
     redis.call('RENAME', KEYS[4], gone)
   elseif ARGV[1] == '' then
     redis.call('UNLINK', KEYS[4])

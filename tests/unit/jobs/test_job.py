@@ -290,13 +290,19 @@ def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.
 
 
 @pytest.mark.parametrize(
+    ("name", "instead"), [("lock", "unique=True"), ("result_ttl", "keep_result=SECONDS")]
+)
+def test_options_that_have_another_name_here(name: str, instead: str) -> None:
+    with pytest.raises(ArgumentError, match=f"'{name}' is not an option; use {instead}"):
+        Resize.set(**{name: 5})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("name", "why"),
     {
         "priority": "jobs have no priority, but queues can",
         "cron": "periodic jobs are not supported",
-        "lock": "unique jobs are not supported",
         "rate_limit": "rate limits are not supported",
-        "result_ttl": "results are not kept",
     }.items(),
 )
 def test_options_for_what_jobd_does_not_do(name: str, why: str) -> None:
@@ -402,8 +408,8 @@ def test_extras_are_inherited() -> None:
 
 RUBYS = (
     "wrapped display_class cattr cattr_1 locale profile profiler_options log_level encrypt bid id "
-    "tid overrated expiry unique_for unique_until lock lock_args lock_digest "
-    "lock_timeout lock_ttl lock_limit on_conflict unique_digest unique_args status_expiration "
+    "tid overrated expiry lock lock_args lock_digest "
+    "lock_timeout lock_ttl lock_limit unique_digest unique_args status_expiration "
     "traceparent cron trace_propagation_headers apartment original_queue queued_at priority "
     "user_id _aj_symbol_keys"
 )

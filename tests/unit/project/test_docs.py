@@ -38,7 +38,17 @@ def clean(
     jobd.death_handlers.clear()
 
 
-PAGES = ["jobs", "guarantees", "api", "limits", "from-celery", "from-rq", "from-sidekiq"]
+PAGES = [
+    "jobs",
+    "unique",
+    "results",
+    "guarantees",
+    "api",
+    "limits",
+    "from-celery",
+    "from-rq",
+    "from-sidekiq",
+]
 """The blocks of Python on each run one after the other, as one program. What is marked ``py`` or
 ``rb`` is code of other tools."""
 

@@ -64,8 +64,9 @@ _OF_OTHERS = (
 )
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
 FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps"}
+_ENDS = ("processed", "failed", "expired", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
-FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in ("processed", "failed", "expired")}
+FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -221,6 +222,7 @@ def test_the_keys_are_those_of_the_code() -> None:
         "identity": "IDENTITY",
         "queue": "QUEUE",
         "jid": "JID",
+        "key": "KEY",
         "ref": "ID",
         "label": "LABEL",
         "of": "OF",

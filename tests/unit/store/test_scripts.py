@@ -188,7 +188,8 @@ class Jobs(RuleBasedStateMachine):
     @rule()
     def retry_dead(self) -> None:
         """A dead job comes back, unless another one has taken its place."""
-        for raw in self.client.zrange(KEYS.dead, 0, -1):  # type: ignore[union-attr]
+        dead: Any = self.client.zrange(KEYS.dead, 0, -1)
+        for raw in dead:
             alive = self.alive().get(self.kinds.get(number(raw), ""))
             keys = [KEYS.dead, KEYS.queues, KEYS.dead, KEYS.promoting(KEYS.dead), KEYS.queue("a")]
             moved, _, _, _, holders = scripts.PROMOTE(
