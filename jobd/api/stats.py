@@ -86,8 +86,10 @@ def counters(session: Session) -> Counters:
         pipe.scard(keys.processes)
         numbers = answers(pipe)
     [(_, latency)] = waits(session, [DEFAULT_QUEUE])
-    totals = list(map(integer, numbers))
-    return Counters(*totals, default_queue_latency=latency)
+    done, failed, expired, duplicates, scheduled, retries, dead, processes = map(integer, numbers)
+    return Counters(
+        *(done, failed, expired, duplicates), *(scheduled, retries, dead, processes), latency
+    )
 
 
 def stats(session: Session, most: int | None = None) -> Stats:
