@@ -154,6 +154,9 @@ def _warnings(answer: PartialStatus) -> Iterable[str]:
     for slot in answer.backing_off:
         if cause := slot.cause:
             yield click.style(f"! {slot.role} has crashed: {cause}", fg="red")
+    for error in dict.fromkeys(child.control for child in answer.workers if child.control):
+        text = f"workers obey dashboards with their next heartbeat only, within 10 s: {error}"
+        yield click.style(f"! {text}", fg="yellow")
     if short := answer.memory_short:  # not sent by older versions
         yield click.style(f"! {short}", fg="yellow")
     trouble = answer.reload_trouble

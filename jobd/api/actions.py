@@ -252,13 +252,10 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
 
 def _quieted(count: int, one: str) -> Text:
     if one:
-        return Text(
-            "%(process)s takes no new jobs with its next heartbeat, within ten seconds.",
-            process=one,
-        )
+        return Text("%(process)s has been told to take no new jobs.", process=one)
     return Text.counted(
-        "%(count)s process takes no new jobs with its next heartbeat, within ten seconds.",
-        "%(count)s processes take no new jobs with their next heartbeats, within ten seconds.",
+        "%(count)s process has been told to take no new jobs.",
+        "%(count)s processes have been told to take no new jobs.",
         count,
     )
 
@@ -266,13 +263,12 @@ def _quieted(count: int, one: str) -> Text:
 def _stopped(count: int, one: str) -> Text:
     if one:
         return Text(
-            "%(process)s gets the request at its next heartbeat, within ten seconds, and stops "
-            "when its jobs end or its timeout expires.",
+            "%(process)s has been told to stop. It stops when its jobs end or its timeout expires.",
             process=one,
         )
     return Text.counted(
-        "%(count)s process stops with its next heartbeat, within ten seconds.",
-        "%(count)s processes stop with their next heartbeats, within ten seconds.",
+        "%(count)s process has been told to stop.",
+        "%(count)s processes have been told to stop.",
         count,
     )
 

@@ -25,7 +25,8 @@ from jobd.api.reading import (
 from jobd.api.session import Change, Session, session_or_default
 from jobd.api.stacks import Stacks, forget_stacks, read_stacks
 from jobd.errors import ArgumentError, RefusedError
-from jobd.store import scripts
+from jobd.store import control, scripts
+from jobd.store.control import Look
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
 
@@ -79,7 +80,8 @@ class Process:
     def quiet(self) -> bool:
         """Let it take no more jobs; one script.
 
-        It obeys with its next heartbeat, within ten seconds.
+        It obeys at once. A Sidekiq, or a worker that may not listen on the control channel, obeys
+        with its next heartbeat, within ten seconds.
 
         Returns:
             Whether it was still there.
@@ -109,7 +111,7 @@ class Process:
         Example:
             >>> process.dump_threads()  # doctest: +SKIP
             True
-            >>> print(process.stacks().text)  # some seconds later  # doctest: +SKIP
+            >>> print(process.stacks().text)  # a moment later  # doctest: +SKIP
             worker web1:4711:c0ffee: 1 of 10 threads busy, 1 job in flight
             ...
         """
@@ -273,7 +275,10 @@ def send(session: Session, action: Change, signal: Signal, processes: list[Proce
         for process in processes
         for key in (keys.process(process.identity), keys.signals(process.identity))
     ]
-    told: int = action.call(scripts.SIGNAL, places, [signal, SIGNAL_TTL])
+    identities = [process.identity for process in processes]
+    channels = control.channels(session.redis, keys, identities)
+    arguments = [signal, SIGNAL_TTL, control.message(Look.SIGNALS), *channels]
+    told: int = action.call(scripts.SIGNAL, places, arguments)
     return told
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobd.cli.units import amount
 from jobd.errors import ConfigError, Exit, JobdError
@@ -25,6 +26,9 @@ from jobd.settings.load import Reading, read, read_web
 from jobd.settings.redis_url import redact
 from jobd.settings.schema import Setting, show
 from jobd.text.printable import paragraph, shown
+
+if TYPE_CHECKING:
+    import redis
 
 REDIS_SECONDS = 5.0
 _SYSTEMD = Path("/run/systemd/system")
@@ -314,6 +318,25 @@ def _not_a_pidfile(file: Path) -> str:
     return "it exists and is not a pidfile; remove it if it is not needed"
 
 
+def _check_channel(report: Report, client: redis.Redis, prefix: str) -> None:
+    """Whether a worker may listen on the control channel."""
+    from redis.exceptions import NoPermissionError
+
+    from jobd.store import control
+    from jobd.store.keys import Keys
+
+    with client.pubsub() as listener:  # type: ignore[no-untyped-call]
+        try:
+            listener.subscribe(control.channel(Keys(prefix), control.database(client)))
+            listener.parse_response(timeout=REDIS_SECONDS)
+        except NoPermissionError as error:
+            report.warnings.append(
+                "workers may not listen on the control channel, so what is sent to them from "
+                "dashboards takes effect with their next heartbeat, within ten seconds "
+                f"({error}): allow it with ACL SETUSER ... +subscribe {control.rule(prefix)}"
+            )
+
+
 def _check_redis(report: Report, config: Config) -> None:
     if "redis" in report.reading.wrong:
         return
@@ -337,6 +360,7 @@ def _check_redis(report: Report, config: Config) -> None:
                     f"the memory limit of the server at {where}, and whether it evicts jobs when "
                     f"its memory is full, are unknown: {reason(error)}"
                 )
+            _check_channel(report, client, config.prefix)
     except (RedisError, OSError, ValueError) as error:
         text = f"Redis at {where} does not answer: {reason(error)}"
         report.problem(Exit.UNAVAILABLE, text)

@@ -131,7 +131,7 @@ class Loop(threading.Thread, ABC):
     def stop(self, timeout: float) -> bool:
         """Stop after the current turn; returns whether it stopped within *timeout* seconds."""
         self._ending = True
-        self._alarm.set()
+        self.wake()
         if self.is_alive():
             self.join(timeout)
         return not self.is_alive()

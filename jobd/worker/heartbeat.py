@@ -2,8 +2,9 @@
 signals.
 
 Every ten seconds it writes the process hash, the changes to the running jobs and the metrics, and
-takes at most one remote signal. Every other beat it renews the lease; the keeper renews it too, in
-case the worker is too busy. The keys are Sidekiq's, in the formats of old and new versions at once.
+takes at most one remote signal; those of which the control channel tells it takes at once. Every
+other beat it renews the lease; the keeper renews it too, in case the worker is too busy. The keys
+are Sidekiq's, in the formats of old and new versions at once.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ TTL = 60
 
 STACKS_TTL = 300
 """Seconds for which dashboards can read the stacks that they requested."""
+
+MOST_SIGNALS = 100
+"""Most remote signals that are taken at once."""
 
 MOST_STACKS = 500_000
 """Most characters of stacks for dashboards; the log has all of them."""
@@ -90,15 +94,19 @@ class Heartbeat(Loop):
         self._listed: dict[str, tuple[int, int]] | None = None
         self._stacks: deque[tuple[float, str]] = deque()
         self._due = 0.0
+        self._beat_wanted = False
+        self._look_wanted = False
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
 
     def turn(self) -> float:
-        if self._stacks:
+        if self._stacks or self._look_wanted:
+            self._take_signals()
             self._write_stacks()
-            if (left := self._due - time.monotonic()) > 0:
-                return left  # not a beat: only one signal is taken per beat
+            if not self._beat_wanted and (left := self._due - time.monotonic()) > 0:
+                return left
+        self._beat_wanted = False
         self._due = time.monotonic() + BEAT
         self._write_work()
         if time.monotonic() >= self._renew_at:
@@ -118,7 +126,18 @@ class Heartbeat(Loop):
         Called by another thread; wakes the loop, which writes them.
         """
         self._stacks.append((time.time(), text))
-        self.wake()
+        super().wake()
+
+    def wake(self) -> None:
+        """Beat now."""
+        self._beat_wanted = True
+        super().wake()
+
+    def look(self) -> None:
+        """Take all remote signals now. Called by another thread; calls while it does not get to it
+        count as one."""
+        self._look_wanted = True
+        super().wake()
 
     def _renew(self) -> None:
         began = time.monotonic()
@@ -166,6 +185,21 @@ class Heartbeat(Loop):
             self._client, [self._keys.processes, key, signals], call
         )
         return signal.decode(errors="replace") if signal else None
+
+    def _take_signals(self) -> None:
+        if not self._look_wanted:
+            return
+        # Before they are read: another request meanwhile is about what this may have missed.
+        self._look_wanted = False
+        key = self._keys.signals(self._identity)
+        try:
+            # Typed for all kinds of clients; this one is not asynchronous.
+            taken: Any = self._client.rpop(key, MOST_SIGNALS)
+        except redis.RedisError:
+            self._look_wanted = True
+            raise
+        for signal in taken or ():
+            self._on_signal(signal.decode(errors="replace"))
 
     def _write_work(self) -> None:
         """List the running jobs. Each is sent once, however long it runs, unless the list is

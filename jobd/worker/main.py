@@ -28,6 +28,7 @@ from jobd.runtime.log import log
 # wait for ever for that thread, which it does not have.
 from jobd.store import enqueue  # noqa: F401
 from jobd.store.connection import connect
+from jobd.store.control import Look
 from jobd.store.inflight import InFlight
 from jobd.store.keys import Keys
 from jobd.store.loops import Outage
@@ -38,6 +39,7 @@ from jobd.wire.job_name import MOST, job_name, listed
 from jobd.worker import threadstacks
 from jobd.worker.application_warnings import warn_of_application
 from jobd.worker.beside import Beside
+from jobd.worker.control import Control
 from jobd.worker.fetch.fetcher import Fetcher
 from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.heartbeat import Heartbeat
@@ -111,6 +113,8 @@ class Worker(Child):
             self._fetcher.doubt_lease,
             self.bell.ring,
         )
+        self._control = Control(self._client, keys, self._identity, self._look, self.bell.ring)
+        self._control_told = ""
         self._remote: deque[str] = deque()
         self._working = False
         self._quiet = False
@@ -199,6 +203,7 @@ class Worker(Child):
             with signals_blocked():
                 self._fetcher.start()
                 self._heartbeat.start()
+                self._control.start()
         except RuntimeError as error:
             raise ThreadsError(
                 f"concurrency {self._pool.size}: not all threads of the worker can be started "
@@ -262,6 +267,19 @@ class Worker(Child):
         self.log.error("master_gone")
         self._stop(time.monotonic() + min(self.seat.config.timeout, ORPHANED))
 
+    def _look(self, look: Look) -> None:
+        """Called by the listener of the control channel."""
+        match look:
+            case Look.SIGNALS:
+                self._heartbeat.look()
+
+    def _watch_control(self) -> None:
+        if self._deadline is None:
+            self._control = self._control.alive()
+        if (trouble := self._control.trouble) != self._control_told:
+            self._control_told = trouble
+            self.tell(messages.Control(trouble))
+
     def _on_remote_signal(self, name: str) -> None:
         """Called by the heartbeat thread."""
         self._remote.append(name)
@@ -278,6 +296,7 @@ class Worker(Child):
                 self._pool.replace_lost(start=self._deadline is None)
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
+            self._watch_control()
         while self._remote:
             self._obey(self._remote.popleft())
         idle = not self._working or self._fetcher.idle
@@ -390,6 +409,7 @@ class Worker(Child):
     def _leave(self) -> int:
         if not self._working:
             return int(Exit.OK)
+        self._control.stop(LEAVE)
         self._heartbeat.stop(LEAVE)
         code = Exit.OK
         # Without jobs there is nothing to recover: an empty lease may simply expire.

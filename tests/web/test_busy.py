@@ -173,7 +173,7 @@ def test_progress_of_iterable_jobs(site: Site, api: Api) -> None:
 def test_quieting_one_process(site: Site, api: Api) -> None:
     process(api, ONE)
     page = site.press(site.get("/busy"), "Quiet", ("identity", ONE))
-    assert "takes no new jobs with its next heartbeat" in page.text
+    assert "has been told to take no new jobs" in page.text
     assert signals(api, ONE) == [b"TSTP"]
     assert [(entry.who, entry.action) for entry in api.audit] == [("admin", "quiet")]
 

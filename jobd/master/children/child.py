@@ -64,8 +64,9 @@ class Child:
     *slot* is the one for which it was made, which may hold another child now. *requests* is the
     socket for requests to a zygote. *trouble* describes a problem found by the watch; *memory* is
     its PSS in bytes when last measured. *outage* is why it cannot reach Redis, as reported by it,
-    "" if it can; *outage_since* is when it first reported that. *memory_short* is the keeper's
-    warning about a server that is nearly full.
+    "" if it can; *outage_since* is when it first reported that. *control* is why it does not listen
+    on the control channel, "" if it does. *memory_short* is the keeper's warning about a server
+    that is nearly full.
     """
 
     slot: Slot
@@ -90,6 +91,7 @@ class Child:
     memory: int = 0
     outage: str = ""
     outage_since: float = 0.0
+    control: str = ""
     memory_short: str = ""
     kill_at: float = float("inf")
     dumped: bool = False

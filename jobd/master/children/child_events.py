@@ -144,6 +144,8 @@ class Staff:
                 self._on_stopping(child, message.cause)
             case messages.Outage():
                 self._on_outage(child, message.error)
+            case messages.Control():
+                child.control = message.error
             case messages.MemoryShort():
                 child.memory_short = message.why
             case messages.Interrupted():

@@ -227,8 +227,8 @@ class BackOff(msgspec.Struct, frozen=True):
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A worker, the keeper or a zygote. *reason* is the summary of its condition, *trouble* a
-    problem with it, *outage* why it cannot reach Redis; *memory* is its PSS, *rss* its resident
-    memory."""
+    problem with it, *outage* why it cannot reach Redis, *control* why a worker does not listen on
+    the control channel; *memory* is its PSS, *rss* its resident memory."""
 
     role: str
     pid: int
@@ -236,6 +236,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     trouble: str = ""
     outage: str = ""
+    control: str = ""
     generation: int
     uptime: float
     busy: int

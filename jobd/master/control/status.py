@@ -107,7 +107,7 @@ def _condition(child: Child) -> str:
     age = child.workplace.page.age(MAIN_BEAT)
     silence = f"no sign of life for {age:.0f} s" if age > _SILENT else ""
     why = child.reason or child.cause or child.note
-    away = "Redis unavailable" if child.outage else ""
+    away = "Redis unavailable" if child.outage else "no control channel" if child.control else ""
     return ", ".join(dict.fromkeys(text for text in (child.trouble, why, away, silence) if text))
 
 
@@ -120,6 +120,7 @@ def _child(child: Child, now: float) -> ChildStatus:
         reason=_condition(child),
         trouble=child.trouble,
         outage=child.outage,
+        control="" if child.outage else child.control,
         generation=child.generation,
         uptime=round(now - child.forked_at, 1),
         # Read from the scoreboard: a worker whose GIL is held counts nothing itself.

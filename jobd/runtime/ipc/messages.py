@@ -79,6 +79,12 @@ class Outage(Message, frozen=True):
     error: str
 
 
+class Control(Message, frozen=True):
+    """A worker does not listen on the control channel, because of *error*; "" if it does again."""
+
+    error: str
+
+
 class MemoryShort(Message, frozen=True, tag="memory_short"):
     """From the keeper: why Redis is (nearly) out of memory; "" when it is not."""
 
@@ -206,6 +212,7 @@ FromChild: TypeAlias = (
     | Resumed
     | Stopping
     | Outage
+    | Control
     | MemoryShort
     | Interrupted
     | Recovered

@@ -18,7 +18,7 @@ from jobd.web.views.render import render
 
 PATIENCE = 45.0
 """Seconds after a question during which the page looks for the answer by itself. A process answers
-with its next heartbeat, within ten."""
+at once, or with its next heartbeat, within ten."""
 
 PAGE = 20
 """Processes of one page."""

@@ -52,7 +52,7 @@ def test_stacks_of_a_real_worker_appear_by_themselves(
 
     page.go_back()
     page.get_by_role("button", name="Quiet", exact=True).click()
-    page.get_by_text("takes no new jobs with its next heartbeat").wait_for()
+    page.get_by_text("has been told to take no new jobs").wait_for()
     page.locator(".worker .tag", has_text="quiet").wait_for(timeout=25_000)
     running.stop()
 
