@@ -6,11 +6,11 @@ may be ten seconds old.
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from jobd.api.features.attached import notes, when
 from jobd.api.inflight import InFlightSet
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import Queue
@@ -41,7 +41,8 @@ class Reason:
     Attributes:
         kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
             ``all_quiet``, ``busy``, ``order``, ``position``, ``scheduled``, ``retry``, ``late``,
-            ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``, ``ended``, ``next``.
+            ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``, ``ended``, ``next``;
+            and the kinds of :class:`~jobd.api.features.attached.Note`.
         text: a sentence for people. Where it says when, the value *at* stands in it, which a page
             fills in again for the time zone of its reader.
         advice: what to do about it; empty where there is nothing to do but wait.
@@ -82,7 +83,7 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
                 Text("Load this page again: it should be running by now."),
             )
         )
-    return reasons
+    return reasons + _attached(job)
 
 
 def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
@@ -94,11 +95,12 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
     if entry.parent.name == "retry":
         reasons = [_attempt(entry)]
     else:
-        text = Text("It is scheduled, and will run %(at)s.", at=_when(entry.score))
+        text = Text("It is scheduled, and will run %(at)s.", at=when(entry.score))
         advice = Text("Add it to its queue to run it now.")
         reasons = [Reason("scheduled", text, advice, entry.score)]
     if late > LATE:
         reasons = [_lateness(session, entry)]
+    reasons += _attached(entry)
     later = (each for each in _obstacles(session, entry.queue) if each.blocks)
     return reasons + [
         replace(each, text=Text("Then: %(reason)s", reason=each.text)) for each in later
@@ -135,7 +137,7 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
                     "Its process %(process)s has sent no heartbeat for a minute. If it is dead, "
                     "the job goes back to its queue when its lease ends, %(at)s.",
                     process=owner,
-                    at=_when(now + claim.lease),
+                    at=when(now + claim.lease),
                 ),
                 Text(
                     "Wait. If the process lives and hangs, jobctl threads on its host shows where."
@@ -153,13 +155,13 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
         text = Text(
             "It is running in %(process)s, and was started %(at)s.",
             process=owner,
-            at=_when(work.run_at),
+            at=when(work.run_at),
         )
         reasons = [Reason("running", text, at=work.run_at)]
         if process is not None and now - process.beat > SILENT:
             text = Text(
                 "The last heartbeat of its process was %(at)s: it is very busy, stopped, or dead.",
-                at=_when(process.beat),
+                at=when(process.beat),
             )
             reasons.append(Reason("silent", text, Text("Ask for its stacks."), process.beat))
         return reasons
@@ -265,7 +267,7 @@ def _load(session: Session, active: list[Process]) -> list[Reason]:
             "%(busy)s The longest-running job there, %(job)s, was started %(at)s.",
             busy=text,
             job=shortened(longest.job.display_class, 200),
-            at=_when(longest.run_at),
+            at=when(longest.run_at),
         )
         since = longest.run_at
     if any(process.is_jobd for process in active):
@@ -320,7 +322,7 @@ def _position(session: Session, job: JobRecord, ahead: int, *, stuck: bool) -> R
     if stuck or ahead == 0 or left <= 0:
         return Reason("position", text)
     at = time.time() + left
-    text = Text("%(place)s At the current rate it should start %(at)s.", place=text, at=_when(at))
+    text = Text("%(place)s At the current rate it should start %(at)s.", place=text, at=when(at))
     return Reason("position", text, at=at)
 
 
@@ -346,14 +348,14 @@ def _attempt(entry: SortedEntry) -> Reason:
         "%(failed)s Attempt %(attempt)s is due %(at)s.",
         failed=failed,
         attempt=attempt,
-        at=_when(entry.score),
+        at=when(entry.score),
     )
     return Reason("retry", text, Text("Fix the cause, then retry it now."), entry.score)
 
 
 def _lateness(session: Session, entry: SortedEntry) -> Reason:
     processes = ProcessSet(session).all()
-    at = _when(entry.score)
+    at = when(entry.score)
     if not processes:
         text = Text(
             "It was due %(at)s, but no process runs that would put it into its queue.", at=at
@@ -381,7 +383,7 @@ def _death(session: Session, entry: SortedEntry) -> Reason:
     text = Text(
         "%(how)s It will not run again automatically. It will be deleted %(at)s.",
         how=_cause_of_death(entry),
-        at=_when(deleted),
+        at=when(deleted),
     )
     return Reason("dead", text, Text("Fix the cause, then retry it."), deleted, blocks=True)
 
@@ -423,13 +425,9 @@ def _cause_of_death(entry: SortedEntry) -> Text:
     )
 
 
-def _when(at: float) -> str:
-    """A time within a sentence."""
-    try:
-        moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
-    except (OverflowError, ValueError, OSError):
-        return f"at {at:g}"
-    return f"at {moment:%Y-%m-%d %H:%M:%S} UTC"
+def _attached(job: JobRecord) -> list[Reason]:
+    """What hangs on it."""
+    return [Reason(note.kind, note.text, note.advice, note.at) for note in notes(job)]
 
 
 def _process(session: Session, identity: str) -> Process | None:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jobd import DISCARD, current_job, job, on
+from jobd import DISCARD, Snooze, current_job, job, on
 from tests.chaos.history import token_of
 from tests.chaos.misdeeds import RAISED, STARTED, TEXTS, Unwritable
 
@@ -77,6 +77,26 @@ def unwanted(milliseconds: int) -> None:
     time.sleep(milliseconds / 1000)
     _note("f")
     raise RuntimeError("this job was to be discarded")
+
+
+@job(name="sleepy")
+def sleepy(milliseconds: int, delay: float) -> None:
+    """Puts itself off once."""
+    _note("b")
+    time.sleep(milliseconds / 1000)
+    if not current_job().payload.get("jobd", {}).get("snoozes"):
+        _note("f")
+        raise Snooze(delay)
+    _note("e")
+
+
+@job(name="rests")
+async def rests(milliseconds: int) -> int:
+    """Sleeps on the event loop."""
+    _note("b")
+    await asyncio.sleep(milliseconds / 1000)
+    _note("e")
+    return milliseconds
 
 
 @job(name="swallow")

@@ -63,8 +63,9 @@ class Producer(threading.Thread):
         elif push.token:
             self.fates[push.token] = push.fate
             due = {} if push.delay is None else {"at": time.time() + push.delay}
-            self._client.push({**push.item, **due})
-            self.stored.append(push.token)
+            # None: it is unique, and another one like it is there.
+            if self._client.push({**push.item, **due}) is not None:
+                self.stored.append(push.token)
         else:
             self.stored += filter(None, self._client.push_bulk(push.item))
 

@@ -25,6 +25,7 @@ class Fate(enum.Enum):
     DEAD = "failed, and in the dead set"
     UNREAD = "in the dead set, never executed"
     EITHER = "executed to its end and gone, or in the dead set"
+    IN_TIME = "executed to its end, or expired, and gone"
 
 
 Odd = tuple[Fate, dict[str, Any] | bytes]
@@ -93,6 +94,20 @@ def _one(chance: random.Random, token: str) -> Push:
     elif kind < 0.66:
         item["class"] = "unwanted"
         fate = Fate.DISCARDED
+    elif kind < 0.72:
+        item |= {"unique": True, "keep_result": 60}
+    elif kind < 0.75:
+        item |= {"class": "flaky", "args": [duration, 1], "unique": True}
+    elif kind < 0.77:
+        item |= {"class": "doomed", "retry": 0, "unique": True, "keep_result": 60}
+        fate = Fate.DEAD
+    elif kind < 0.8:
+        item["expires_in"] = chance.uniform(0.05, 2)
+        fate = Fate.IN_TIME
+    elif kind < 0.84:
+        item |= {"class": "sleepy", "args": [duration, chance.choice([0, 0.2])], "unique": True}
+    elif kind < 0.87:
+        item |= {"class": "rests", "keep_result": 60}
     return Push(token, queue, fate, item, delay=delay)
 
 

@@ -42,6 +42,10 @@ AT_WORK = 10.0
 """Seconds for all to be at work before an ordeal, and for what jobs have started to end."""
 
 
+_ENDED = (b"done", b"failed")
+"""States of the results of jobs that have ended here."""
+
+
 class Stage:
     """A server and *masters* daemons of *workers* workers each, in a directory of their own."""
 
@@ -228,8 +232,13 @@ class Stage:
             if tracebacks := daemon.unexpected():
                 trouble.append(f"{daemon.directory.name} logged:\n{tracebacks[:4000]}")
         left = {str(key, "utf-8") for key in self.redis.scan_iter(match="jobd:*", count=1000)}
-        # Reservations of due jobs end by themselves.
-        passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule"}
+        results = {key for key in left if key.startswith("jobd:result:")}
+        unfinished = [key for key in results if self.redis.hget(key, "state") not in _ENDED]
+        if unfinished:
+            trouble.append(f"results without an end: {sorted(unfinished)[:10]}")
+        # Reservations of due jobs end by themselves. No lock may be left, as all jobs have ended.
+        passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
+        passing |= results | {key for key in left if key.startswith("jobd:stat:")}
         if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")
         trouble += [f"a job left {line}, which SIGTERM did not end" for line in self._strays()]

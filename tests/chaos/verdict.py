@@ -116,7 +116,7 @@ def _wrong_end(life: Life, executions: list[Execution], fate: Fate) -> str:
         return f"left in {life.places}, executed {len(executions)} times"
     if not life.places:
         ended = outcomes - {"failed"} if fate is not Fate.DISCARDED else outcomes
-        good = bool(ended) and fate not in (Fate.DEAD, Fate.UNREAD)
+        good = bool(ended or fate is Fate.IN_TIME) and fate not in (Fate.DEAD, Fate.UNREAD)
     elif fate is Fate.UNREAD:
         good = not executions
     else:

@@ -1,0 +1,1 @@
+"""Looking at what hangs on jobs, and acting on it."""
