@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobd.store.enqueue import Transport
 
 _log = logging.getLogger("jobd.client")
+_REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -247,10 +248,7 @@ class Client:
                 jids.append(job.jid)
                 continue
             how = job.pushed.on_conflict
-            _log.info(
-                "the push of %s was refused (%s): %s holds its lock since %.1f s",
-                *(job.jid, how, conflict.holder, conflict.age),
-            )
+            _log.info(_REFUSED, job.jid, how, conflict.holder, conflict.age)
             jids.append(conflict.holder if how == "holder" else None)
             if how == "raise":
                 held.append(conflict.holder)

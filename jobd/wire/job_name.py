@@ -85,10 +85,14 @@ def listed(names: Sequence[object], total: int = 0) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
-def brief(payload: bytes) -> bytes:
-    """A payload that holds only the class and jid of *payload*; empty if it cannot be read."""
-    name = job_name(payload)
-    return b"" if name is None else msgspec.json.encode({"class": name.class_, "jid": name.jid})
+def brief(class_: str, jid: str) -> bytes:
+    """A payload that holds only the class and jid of a job.
+
+    >>> brief("shop.welcome", "3bbf")
+    b'{"class":"shop.welcome","jid":"3bbf"}'
+    """
+    short = {"class": cut(class_, _LONGEST_CLASS), "jid": cut(jid, _LONGEST_JID)}
+    return msgspec.json.encode(short)
 
 
 def shown_arguments(payload: bytes) -> str:

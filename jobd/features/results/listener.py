@@ -28,6 +28,8 @@ from jobd.store.pipeline import Wire
 from jobd.store.protocol import pack
 
 _log = logging.getLogger("jobd.results")
+_NOT_LISTENING = "cannot listen for results, so they are polled: %s"
+_FAILED = "listening for results failed"
 
 READ_AGAIN = 30.0
 """Seconds between readings of all records that are waited for."""
@@ -144,11 +146,11 @@ class Listener:
                 idle_since = self._listen(wire, bell, idle_since)
             except redis.RedisError as error:
                 # No connection, or no permission to subscribe: then this is a poll.
-                _log.debug("cannot listen for results: %s", error)
+                _log.debug(_NOT_LISTENING, error)
                 with suppress(redis.RedisError):
                     self._read(list(self._waiters))
             except Exception:  # noqa: BLE001 - whoever waits must not wait for ever; logged
-                _log.exception("listening for results failed")
+                _log.exception(_FAILED)
             wire.close()
             with self._lock:
                 if not self._waiters and time.monotonic() - idle_since >= LINGER:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from jobd.runtime.child.birth import Birth
 from jobd.runtime.child.seat import Seat
@@ -23,6 +24,13 @@ from jobd.settings.daemon import Config
 
 KEEPER = "keeper"
 ZYGOTE = "zygote"
+
+_SHARED = ("jobd.jobs.loading", "jobd.wire.transitions", "ssl")
+"""Modules that workers need and that neither connect to anything nor start threads: the master has
+them, so that a worker that replaces another one is ready sooner."""
+
+for _name in _SHARED:
+    import_module(_name)
 
 Main = Callable[[Seat], int]
 """The main function of a child; returns its exit code."""

@@ -37,7 +37,8 @@ import struct
 import time
 from dataclasses import dataclass
 
-from jobd.wire.job_name import JobName, job_name
+from jobd.wire import job_name
+from jobd.wire.job_name import JobName
 
 WORD = 8
 _WAITS = 16
@@ -47,7 +48,8 @@ MOST_WAITS = 16
 _HEADER = _WAITS + MOST_WAITS
 
 PAYLOAD = 1280
-"""Maximum size of a payload in a page; longer ones are reduced to class and jid."""
+"""Maximum size of a payload in a page; longer ones are reduced to class and jid, once the job has
+been parsed."""
 
 SEQUENCE, IDENT, DEADLINE, STARTED = range(4)
 """Offsets in the words of a job thread."""
@@ -78,7 +80,7 @@ class Running:
     @property
     def name(self) -> JobName | None:
         """The job's name, or None if it cannot be read."""
-        return job_name(self.payload)
+        return job_name.job_name(self.payload)
 
 
 class Page:
@@ -133,6 +135,12 @@ class Page:
     def thread_offset(self, thread: int) -> int:
         """Index of the first word of job thread *thread*."""
         return _HEADER + _PER_THREAD * thread
+
+    def name(self, offset: int, class_: str, jid: str) -> None:
+        """Name the running job of the thread at *offset*, whose payload does not fit."""
+        brief = job_name.brief(class_, jid)[:PAYLOAD]
+        at = (offset + STARTED + 1) * WORD
+        self.memory[at : at + len(brief)] = brief
 
     def show_wait(self, wait: int, first: int) -> None:
         """Record that a blocking claim has begun; with *first* 0, that it has ended."""

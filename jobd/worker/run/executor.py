@@ -18,6 +18,7 @@ from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.unrun import finished, refuse_unrun
+from jobd.runtime.ipc.scoreboard import PAYLOAD
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.settings.daemon import Config
@@ -29,7 +30,7 @@ from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.locks import Locks
-from jobd.worker.run.pool import cut_short
+from jobd.worker.run.pool import cut_short, name_running
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
 
@@ -81,6 +82,8 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid JSON for job", "jobstr": job.payload})
             return self._retry.malformed(job, error)
+        if len(job.payload) > PAYLOAD:
+            name_running(work.class_, work.jid)
         definition = None
         current = context.CurrentJob(work, job.payload, job.queue, None)
         context.set_current(current)

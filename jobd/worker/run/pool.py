@@ -49,6 +49,13 @@ def cut_short() -> bool:
     return isinstance(thread, JobThread) and thread.cut_short
 
 
+def name_running(class_: str, jid: str) -> None:
+    """Show the name of this thread's job, whose payload does not fit on the scoreboard."""
+    thread = threading.current_thread()
+    if isinstance(thread, JobThread):
+        thread.name_job(class_, jid)
+
+
 class JobThread(threading.Thread):
     """Runs jobs until it is interrupted or the process ends.
 
@@ -75,6 +82,7 @@ class JobThread(threading.Thread):
         self._finish = finish
         self._settle = settle
         self._give_up = give_up
+        self._page = page
         self._words = page.words
         self._memory = page.memory
         self._at = page.thread_offset(number)
@@ -95,6 +103,10 @@ class JobThread(threading.Thread):
         """Show the deadline of the running job (monotonic s); 0 for none."""
         self._words[self._at + DEADLINE] = int(at * 1e9)
 
+    def name_job(self, class_: str, jid: str) -> None:
+        """Show the name of the running job."""
+        self._page.name(self._at, class_, jid)
+
     def run(self) -> None:
         words, at, memory = self._words, self._at, self._memory
         show, offset, now = START.pack_into, (at + STARTED) * WORD, time.monotonic_ns
@@ -106,7 +118,7 @@ class JobThread(threading.Thread):
                 self.job = job
                 payload = job.payload
                 if len(payload) > PAYLOAD:
-                    payload = job_name.brief(payload)
+                    payload = b""  # see name_running
                 show(memory, offset, now(), payload)
                 words[at] = job.sequence
                 end = Context().run(execute, job)
