@@ -14,11 +14,13 @@ _LOGGERS = {"logger", "log", "_log"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _ROOT = Path(jobd.__file__).parent
 
+_IN_APPLICATIONS = ("web", "features", "jobs/client.py")
+
 
 def _events() -> Iterator[tuple[str, str]]:
     for file in _ROOT.rglob("*.py"):
-        if file.is_relative_to(_ROOT / "web"):
-            continue  # may run in another application, and logs in sentences as that does
+        if any(file.is_relative_to(_ROOT / place) for place in _IN_APPLICATIONS):
+            continue  # runs in an application, and logs in sentences as that does
         for node in ast.walk(ast.parse(file.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
