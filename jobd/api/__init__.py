@@ -20,6 +20,7 @@ another program has written to Redis makes reading it fail.
 from jobd.api.audit import Audit, AuditEntry
 from jobd.api.deploys import Deploys, Mark
 from jobd.api.entry import Api
+from jobd.api.features.results import JobResult
 from jobd.api.find import Found, JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.info import RedisInfo
@@ -62,6 +63,7 @@ __all__ = [
     "IterableState",
     "JobMetrics",
     "JobRecord",
+    "JobResult",
     "JobSearch",
     "JobSet",
     "Mark",

@@ -8,6 +8,8 @@ from jobd.api import info as server
 from jobd.api import stats
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
+from jobd.api.features import results
+from jobd.api.features.results import JobResult
 from jobd.api.find import JobSearch
 from jobd.api.inflight import InFlightSet
 from jobd.api.info import RedisInfo
@@ -140,6 +142,14 @@ class Api(Session):
             ArgumentError: *jid* is empty.
         """
         return JobSearch(self, jid, cursor)
+
+    def result(self, jid: str) -> JobResult:
+        """What became of a job that keeps its result; O(1), but while it runs O(jobs in flight).
+
+        Raises:
+            KeyError: nothing is kept for this id.
+        """
+        return results.result(self, jid)
 
     # -- the server, and what people did -----------------------------------------------------------
 

@@ -364,3 +364,14 @@ def test_a_forked_process_waits_for_itself(client: Client, redis: redis_py.Redis
     join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert found == ["parent"]
+
+
+def test_the_data_api_tells_results(client: Client, redis: redis_py.Redis) -> None:
+    jid = awaited(client).jid
+    api = Api(redis)
+    assert api.result(jid).info.state == "queued"
+    finish(redis, jid, [1])
+    found = api.result(jid)
+    assert (found.info.state, found.value) == ("done", [1])
+    with pytest.raises(KeyError):
+        api.result("never")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd import Client
 from jobd.api import Api
 from jobd.worker.metrics import Metrics
 from tests.api.conftest import HOSTILE, job, push, waiting
@@ -371,3 +372,17 @@ def test_stacks_and_finding_by_id(api: Api, ask: Ask) -> None:
     assert (found["place"], found["key"]) == ("dead", wanted.key)
     answer = ask("GET", "/find", jid="nobody")
     assert (answer["jobs"], answer["done"], answer["cursor"]) == ([], True, "")
+
+
+def test_results_and_what_hangs_on_a_job(api: Api, ask: Ask, redis: redis_py.Redis) -> None:
+    client = Client(redis=redis)
+    item = {"class": "Add", "args": [1], "unique": True, "keep_result": 60}
+    jid = client.push(item)
+    [told] = ask("GET", "/jobs", queue="default")["jobs"]
+    assert (told["jid"], told["unique_until"], told["keep_result"]) == (jid, "success", 60)
+    assert ask("GET", f"/results/{jid}")["state"] == "queued"
+    detail = {"state": "done", "at": "9.5", "detail": '{"value":[3]}'}
+    redis.hset(f"jobd:result:{jid}", mapping=detail)
+    found = ask("GET", f"/results/{jid}")
+    assert (found["state"], found["ended_at"], found["value"]) == ("done", 9.5, [3])
+    ask("GET", "/results/unknown", status=404)

@@ -70,6 +70,10 @@ class Days(Query, frozen=True):
     days: Annotated[int, Meta(ge=1, le=MOST_DAYS, description="How many.")] = 30
 
 
+class OfJob(Query, frozen=True):
+    jid: Jid
+
+
 class Listed(Query, frozen=True):
     start: Start = 0
     count: Annotated[int, Meta(ge=1, le=1000, description="How many.")] = 1000
@@ -198,6 +202,14 @@ def search_jobs(call: Call, query: QueueSearch) -> shapes.FoundQueued:
 @OPERATIONS.add("GET", "/job", "A job of a queue, with its backtrace.", finds=True)
 def job(call: Call, query: QueuedJob) -> shapes.QueuedDetail:
     return shapes.queued_detail(find_queued(call, query.queue, query.jid))
+
+
+@OPERATIONS.add("GET", "/results/{jid}", "The result of a job that keeps it.")
+def result(call: Call, query: OfJob) -> shapes.Result:
+    try:
+        return shapes.result(call.api.result(query.jid))
+    except KeyError:
+        raise NotFound("no result is kept for this id") from None
 
 
 def find_queued(call: Call, queue: str, jid: str) -> JobRecord:

@@ -14,12 +14,14 @@ from jobd.api import (
     Deletion,
     FailureGroup,
     JobRecord,
+    JobResult,
     Page,
     Process,
     QueueSummary,
     SortedEntry,
     Work,
 )
+from jobd.features.results.record import State
 
 MOST_ARGUMENTS = 64 * 1024
 """Bytes of a job whose arguments are in lists."""
@@ -51,8 +53,22 @@ class Job(Struct, kw_only=True, frozen=True):
     retry_count: int | None
     expires_at: float | None
     snoozes: Count
+    unique_until: str | None
+    keep_result: float | None
     bytes: Count
     malformed: bool
+
+
+class Result(Struct, frozen=True):
+    """What became of a job that keeps its result: ``state`` is where it is, or how it has ended."""
+
+    jid: str
+    state: State
+    created_at: float | None
+    enqueued_at: float | None
+    ended_at: float | None
+    error: str | None
+    value: Any
 
 
 class Entry(Job, kw_only=True, frozen=True):
@@ -318,9 +334,24 @@ def _fields(record: JobRecord, most: int) -> dict[str, Any]:
         "retry_count": record.retry_count,
         "expires_at": finite(hanging.expires_at),
         "snoozes": hanging.snoozes,
+        "unique_until": None if hanging.lock is None else hanging.lock.until,
+        "keep_result": finite(hanging.result),
         "bytes": len(record.value),
         "malformed": record.malformed,
     }
+
+
+def result(found: JobResult) -> Result:
+    info = found.info
+    return Result(
+        found.jid,
+        info.state,
+        finite(info.created_at),
+        finite(info.enqueued_at),
+        finite(info.ended_at),
+        info.error,
+        _encodable(found.value),
+    )
 
 
 def _encodable(value: Any) -> Any:
