@@ -72,7 +72,8 @@ class Transport:
         for raw, jid, queue, (at, lock, result, how, longest) in jobs:
             place = places.setdefault(queue, len(places) + 1)
             words += (raw, jid, place, _word(at), "" if lock is None else lock.key)
-            words += (_word(None if lock is None else lock.seconds), how)
+            words += (_word(None if lock is None else lock.seconds),)
+            words += (int(lock is not None and lock.until == "expiry"), how)
             words += (_word(longest), _word(result))
         fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
         names = [*fixed, keys.departed, *map(keys.queue, places)]

@@ -46,7 +46,8 @@ jobd:claim:IDENTITY:QUEUE  list    -           jobs that a blocking claim delive
                                                to in flight; workers
 jobd:lock:KEY              hash    as told     which job holds the lock of a unique job: jid;
                                                at, seen (s): taken, last moved; set, score: where
-                                               it waits; first: of a debounce; again…: the job to
+                                               it waits; stays: it outlives the job, until its
+                                               TTL; first: of a debounce; again…: the job to
                                                push when it has ended; clients, workers, keepers
 jobd:contested             zset    -           keys of locks that have kept a job out, by when
                                                their holders are looked for (s); clients, keepers

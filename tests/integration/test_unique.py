@@ -294,6 +294,10 @@ def test_until_it_expires(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     assert client.push({**item, "unique_for": 600})
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "it has run")
     assert client.push({**item, "unique_for": 600}) is None
+    with patient(redis) as look:
+        for _ in range(3):
+            look()
+    assert len(locks(redis)) == 1, "the job is nowhere, and the lock stays"
     other = {**item, "unique_for": 0.05, "args": [1]}
     assert client.push(other)
     running.wait(lambda: len(locks(redis)) == 1, 10, "the time is over")
@@ -656,3 +660,27 @@ def test_a_lock_of_another_type_costs_no_job(app: App, redis: redis_py.Redis) ->
     with pytest.raises(Exception, match="WRONGTYPE"):
         one.perform_async(1)
     assert not redis.exists("queue:default")
+
+
+@pytest.mark.parametrize("schedule", [None, "?"])
+def test_a_job_that_waits_for_another_one_is_not_lost_with_its_queue(
+    app: App, redis: redis_py.Redis, schedule: str | None
+) -> None:
+    @app.job(name="one", unique=True, on_conflict="again")
+    def one(n: int) -> None: ...
+
+    first, second = one.perform_async(1), one.perform_async(1)
+    api = Api(redis)
+    job = next(iter(api.queue("default").page()))
+    redis.rename("queue:default", "queue:other")
+    redis.set("queue:default", "?")
+    if schedule:
+        redis.set("schedule", schedule)
+    assert api.queue("other").delete(job) == 1
+    if schedule:
+        [key] = locks(redis)
+        assert locks(redis)[key] == first
+        assert redis.hget(key, "again_jid") == str(second).encode()
+    else:
+        assert [json.loads(raw)["jid"] for raw, _ in members(redis, "schedule")] == [second]
+        assert list(locks(redis).values()) == [second]

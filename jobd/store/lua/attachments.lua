@@ -40,9 +40,11 @@ end
 
 local function stamped(raw, now) return string.sub(raw, 1, -2) .. ',"enqueued_at":' .. now .. '}' end
 
--- Takes a lock for the job *jid*. *seconds* is a number, or nil without an upper bound.
-local function hold(key, jid, seconds, now)
+-- Takes a lock for the job *jid*. *seconds* is a number, or nil without an upper bound. *stays*: it
+-- outlives the job, until that time.
+local function hold(key, jid, seconds, now, stays)
   redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now)
+  if stays then redis.call('HSET', key, 'stays', 1) end
   if seconds then
     redis.call('PEXPIRE', key, math.ceil(math.min(seconds, 1e9) * 1000))
   else
@@ -74,13 +76,18 @@ end
 local function release(root, key, jid)
   local lock = redis.call('HMGET', key, 'jid', 'again', 'again_jid', 'again_queue', 'again_seconds')
   if lock[1] ~= jid then return end
-  local queue = lock[2] and root .. 'queue:' .. lock[4]
-  if queue and fits(queue, 'list') then
-    local now = server_time()
+  if lock[2] then
+    local now, queue = server_time(), root .. 'queue:' .. lock[4]
+    if fits(queue, 'list') then
+      redis.call('SADD', root .. 'queues', lock[4])
+      redis.call('LPUSH', queue, stamped(lock[2], now))
+    elseif fits(root .. 'schedule', 'zset') then -- as in places.lua
+      redis.call('ZADD', root .. 'schedule', now, lock[2])
+    else
+      return -- it stays with the lock, which keeps other jobs out, until there is a place
+    end
     hold(key, lock[3], tonumber(lock[5]), now)
     redis.call('HDEL', key, 'again', 'again_jid', 'again_queue', 'again_seconds', 'set', 'score')
-    redis.call('SADD', root .. 'queues', lock[4])
-    redis.call('LPUSH', queue, stamped(lock[2], now))
   else
     redis.call('DEL', key)
   end
@@ -137,7 +144,7 @@ local function came_back(root, raw, set, score)
   if not field then return end
   local key, lock = lock_of(root, field)
   if key then
-    hold(key, job.jid, tonumber(lock.seconds), server_time())
+    hold(key, job.jid, tonumber(lock.seconds), server_time(), lock['until'] == 'expiry')
     if set then redis.call('HSET', key, 'set', set, 'score', score) end
   end
   local result = root .. 'jobd:result:' .. job.jid

@@ -4,7 +4,7 @@
 -- ARGV  1 TTL of the day's counter (s) · 2 now (s), of the client · 3 how many queues follow, then
 --       their names, in the order of KEYS, then for each job: payload without the time of the push ·
 --       id · position of its queue, from 1 · when it is due (s), or '' for now · key of its lock, or
---       '' · how long it is held (s), or '' · what to do if another job holds it ('skip', 'raise',
+--       '' · how long it is held (s), or '' · 1 if it outlives the job, else 0 · what to do if another job holds it ('skip', 'raise',
 --       'holder', 'replace' or 'again') · seconds after the first push at which a debounced job is
 --       due in any case, or '' · how long its result is kept (s), or ''
 -- Returns  for each job: '' if it was pushed, else the id of the job that holds its lock · for how
@@ -47,9 +47,10 @@ local function put(raw, jid, position, due)
   end
 end
 
-for i = 4 + queues, #ARGV, 9 do
+for i = 4 + queues, #ARGV, 10 do
   local raw, jid, position, due = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
-  local seconds, how, longest, keep = tonumber(ARGV[i + 5]), ARGV[i + 6], ARGV[i + 7], ARGV[i + 8]
+  local seconds, stays, how = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7]
+  local longest, keep = ARGV[i + 8], ARGV[i + 9]
   local key = ARGV[i + 4] ~= '' and root .. 'jobd:lock:' .. ARGV[i + 4]
   local lock = key and redis.call('HMGET', key, 'jid', 'at', 'set', 'score', 'first', 'again_jid') or {}
   local first = lock[5] or ARGV[2]
@@ -78,7 +79,7 @@ for i = 4 + queues, #ARGV, 9 do
       answer = {lock[1], tostring(now - lock[2])}
       refused = refused + 1
     end
-    if not open and fits(root .. 'jobd:contested', 'zset') then
+    if not open and not stays and fits(root .. 'jobd:contested', 'zset') then
       redis.call('ZADD', root .. 'jobd:contested', 'NX', 0, key)
     end
   end
@@ -87,7 +88,7 @@ for i = 4 + queues, #ARGV, 9 do
     put(raw, jid, position, due)
     if key then
       local wait = math.max(0, (tonumber(due) or 0) - ARGV[2])
-      hold(key, jid, seconds and seconds + wait, now)
+      hold(key, jid, seconds and seconds + wait, now, stays)
       redis.call('HDEL', key, 'set', 'score', 'first')
       if due ~= '' then redis.call('HSET', key, 'set', 'schedule', 'score', due) end
       if longest ~= '' then redis.call('HSET', key, 'first', first) end

@@ -27,7 +27,8 @@ class Locks:
         """
         key = self._keys.lock(lock.key)
         if not lock.held:
-            holder = scripts.LOCK(self._client, [key], [jid, lock.seconds or ""])
+            stays = int(lock.until == "expiry")
+            holder = scripts.LOCK(self._client, [key], [jid, lock.seconds or "", stays])
             if holder is not None:
                 return str(holder.decode())
         if lock.until == "start":
