@@ -29,6 +29,7 @@ from jobd.jobs.context import CurrentJob, current_job
 from jobd.jobs.decorators import DISCARD, KILL, FunctionJob, Verdict
 from jobd.jobs.job_class import Job
 from jobd.jobs.middleware import Chain
+from jobd.jobs.propagation import carry, trace_context
 
 client_middleware = default.client_middleware
 configure = default.configure
@@ -68,6 +69,7 @@ __all__ = [
     "UnavailableError",
     "UnknownJobError",
     "Verdict",
+    "carry",
     "client_middleware",
     "configure",
     "current_job",
@@ -76,4 +78,5 @@ __all__ = [
     "job",
     "on",
     "server_middleware",
+    "trace_context",
 ]

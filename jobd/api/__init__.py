@@ -20,6 +20,7 @@ another program has written to Redis makes reading it fail.
 from jobd.api.audit import Audit, AuditEntry
 from jobd.api.deploys import Deploys, Mark
 from jobd.api.entry import Api
+from jobd.api.features.lineage import Family, FamilySearch, Relative, family_of
 from jobd.api.features.results import JobResult
 from jobd.api.find import Found, JobSearch
 from jobd.api.inflight import Claim, InFlightSet
@@ -44,6 +45,7 @@ from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash
 from jobd.api.work import Work, WorkSet
+from jobd.wire.progress import Progress
 
 __all__ = [
     "Api",
@@ -57,6 +59,8 @@ __all__ = [
     "Deploys",
     "FailureGroup",
     "FailureGroups",
+    "Family",
+    "FamilySearch",
     "Found",
     "Histogram",
     "InFlightSet",
@@ -72,6 +76,7 @@ __all__ = [
     "Point",
     "Process",
     "ProcessSet",
+    "Progress",
     "Queue",
     "QueueScan",
     "QueueSummary",
@@ -79,6 +84,7 @@ __all__ = [
     "QueuedKey",
     "Reason",
     "RedisInfo",
+    "Relative",
     "RetrySet",
     "Scan",
     "ScheduledSet",
@@ -92,6 +98,7 @@ __all__ = [
     "Trash",
     "Work",
     "WorkSet",
+    "family_of",
     "group_key",
     "in_group",
     "iterable_states",

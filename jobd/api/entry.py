@@ -9,6 +9,7 @@ from jobd.api import stats
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
 from jobd.api.features import results
+from jobd.api.features.lineage import FamilySearch
 from jobd.api.features.results import JobResult
 from jobd.api.find import JobSearch
 from jobd.api.inflight import InFlightSet
@@ -22,6 +23,7 @@ from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.stats import Counter, Counters, Day, Stats
 from jobd.api.trash import Trash
 from jobd.api.work import WorkSet
+from jobd.wire.progress import Progress
 
 
 class Api(Session):
@@ -120,6 +122,12 @@ class Api(Session):
         """The jobs that run now."""
         return WorkSet(self)
 
+    def progress(self, jid: str) -> Progress | None:
+        """How far the running job of that id says that it has come; None if it does not run, or has
+        not said anything. Cost: O(running jobs)."""
+        work = self.work.find_work(jid)
+        return None if work is None else work.progress
+
     @property
     def metrics(self) -> Metrics:
         """Executions, failures and times of each job."""
@@ -150,6 +158,15 @@ class Api(Session):
             KeyError: nothing is kept for this id.
         """
         return results.result(self, jid)
+
+    def family(self, root: str, *, cursor: str = "") -> FamilySearch:
+        """A search for the job of that id and all that it has led to, step by step; see
+        :class:`FamilySearch`, and :func:`family_of` for the relatives of one job.
+
+        Raises:
+            ArgumentError: *root* is empty.
+        """
+        return FamilySearch(self, root, cursor)
 
     # -- the server, and what people did -----------------------------------------------------------
 

@@ -21,7 +21,8 @@ from jobd.errors import ArgumentError
 from jobd.store import scripts
 
 _SETS = {"retry": RetrySet, "schedule": ScheduledSet, "dead": DeadSet}
-_WORK = "work"
+WORK = "work"
+"""Where a job is that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class JobSearch(Scan[Found]):
             raise ArgumentError("a job is found by its id; give one")
         self._api = session
         self._jid = jid
-        self._places = [_WORK, *_SETS]
+        self._places = [WORK, *_SETS]
         # Where the queues begin that are in self._places, and those after them, for SSCAN: there
         # may be a hundred thousand. None before the first and after the last of them.
         self._here: str | None = None
@@ -88,7 +89,7 @@ class JobSearch(Scan[Found]):
         if self.done:
             return []
         place = self._places[0]
-        if place == _WORK:
+        if place == WORK:
             found = self._running()
         else:
             scan = self._scan = self._scan or self._begin(place)
@@ -126,15 +127,18 @@ class JobSearch(Scan[Found]):
     def _running(self) -> list[Found]:
         work = WorkSet(self._api).find_work(self._jid)
         if work is not None:
-            return [Found(_WORK, work.job)]
+            return [Found(WORK, work.job)]
         claim = InFlightSet(self._api).find_job(self._jid)
-        return [] if claim is None else [Found(_WORK, claim.job)]
+        return [] if claim is None else [Found(WORK, claim.job)]
+
+    def _wanted(self, job: JobRecord) -> bool:
+        return job.jid == self._jid
 
     def _begin(self, place: str) -> Scan[JobRecord]:
         jid = self._jid
         if place in _SETS:
             jobs = _SETS[place](self._api)
             match = jid if is_plain(jid) else None  # JSON may write other ids in other ways
-            return jobs.scan(match, lambda entry: entry.jid == jid, cursor=self._inner)
+            return jobs.scan(match, self._wanted, cursor=self._inner)
         queue = place.partition(":")[2]
-        return QueueScan(queue, self._api, [], lambda job: job.jid == jid, self._inner, jid=jid)
+        return QueueScan(queue, self._api, [], self._wanted, self._inner, jid=jid)

@@ -66,14 +66,19 @@ class InFlightSet:
                 lease = min(ends - now, -0.001) if ends <= 0 else ends - now
                 yield Claim(owner, queue, lease, JobRecord(payload, queue, self._api))
 
-    def find_job(self, jid: str, *, seconds: float = 0.5) -> Claim | None:
-        """The job in flight with this id, None if there is none, or if it takes longer than about
-        so many seconds to find. Cost: O(jobs in flight)."""
+    def mentioning(self, jid: str, *, seconds: float = 0.5) -> Iterator[Claim]:
+        """Those whose bytes hold this id, found in about so many seconds. Cost: O(jobs in
+        flight)."""
         end = time.monotonic() + seconds
         wanted = jid.encode(errors="replace")
         for claim in self:
-            if wanted in claim.job.value and claim.job.jid == jid:
-                return claim
+            if wanted in claim.job.value:
+                yield claim
             if time.monotonic() > end:
                 break
-        return None
+
+    def find_job(self, jid: str, *, seconds: float = 0.5) -> Claim | None:
+        """The job in flight with this id, None if there is none, or if it takes longer than about
+        so many seconds to find. Cost: O(jobs in flight)."""
+        found = self.mentioning(jid, seconds=seconds)
+        return next((claim for claim in found if claim.job.jid == jid), None)

@@ -172,12 +172,27 @@ class JobRecord:
 
     @property
     def attachments(self) -> Attachments:
-        """What hangs on the job: its expiry, how often it has snoozed. Those that this version does
+        """What hangs on the job: its expiry, its context, its parent. Those that this version does
         not know are left out."""
         try:
             return attachments.read(self[attachments.FIELD])
         except (attachments.Unknown, PayloadError):
             return attachments.NONE
+
+    @property
+    def parent_jid(self) -> str:
+        """Id of the job that pushed it; "" if none did, or nothing recorded it."""
+        return self.attachments.parent or ""
+
+    @property
+    def root_jid(self) -> str:
+        """Id of the job with which that began."""
+        return self.attachments.root or ""
+
+    @property
+    def traceparent(self) -> str:
+        """The trace that it belongs to, in the format of W3C Trace Context."""
+        return self._text("traceparent")
 
     @property
     def klass(self) -> str:
@@ -218,6 +233,13 @@ class JobRecord:
     @property
     def tags(self) -> tuple[str, ...]:
         return texts(self.item.get("tags"))
+
+    @property
+    def stalled_after(self) -> float | None:
+        """Seconds without a report of progress after which it counts as stalled while it runs."""
+        value = self.item.get("stalled_after")
+        limit = number(value) if type(value) in (int, float) else 0.0
+        return limit if limit > 0 else None
 
     # -- failures ------------------------------------------------------------------------------
 

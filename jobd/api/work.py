@@ -23,6 +23,8 @@ from jobd.api.reading import (
 )
 from jobd.api.records import JobRecord, is_plain
 from jobd.api.session import Session, session_or_default
+from jobd.wire import progress
+from jobd.wire.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Work:
         thread: opaque name of its thread.
         run_at: when it was started, seconds since 1970 (whole ones, but from other writers).
         job: the job; its ``queue`` is the one it was taken from.
+        progress: how far it says that it has come, half a second old at most; None if it has not
+            said anything.
     """
 
     process: str
@@ -41,6 +45,17 @@ class Work:
     queue: str
     run_at: float
     job: JobRecord
+    progress: Progress | None = None
+
+    @property
+    def silent_since(self) -> float:
+        """When it has reported last, or else was started (seconds since 1970)."""
+        return self.run_at if self.progress is None else max(self.run_at, self.progress.at)
+
+    def stalled(self, now: float) -> bool:
+        """Whether it has reported nothing for longer than its ``stalled_after`` allows."""
+        limit = self.job.stalled_after
+        return limit is not None and now - self.silent_since > limit
 
 
 class WorkSet:
@@ -73,7 +88,7 @@ class WorkSet:
     def all(self, most: int | None = None) -> list[Work]:
         """All of them, the longest running first; of large ones about 64 MB.
 
-        Cost: a script for each 250 processes or megabyte, or two where some of them run nothing or
+        Cost: a script for each 125 processes or megabyte, or two where some of them run nothing or
         are Sidekiqs up to 6.4, and some for their list; O(running jobs), of which there are at most
         as many as there are threads.
 
@@ -102,10 +117,14 @@ class WorkSet:
 
     def find_work(self, jid: str) -> Work | None:
         """The running job with this id, None if there is none; costs as :meth:`all`."""
+        return next((work for work in self.mentioning(jid) if work.job.jid == jid), None)
+
+    def mentioning(self, jid: str) -> Iterator[Work]:
+        """Those whose payloads may hold this id, in no particular order; costs as :meth:`all`."""
         # JSON may write other ids in other ways.
         hint = jid.encode() if is_plain(jid) else b""
         identities = [text(one) for one in members(self._api.redis, self._api.keys.processes)]
-        return next((work for work in self._read(identities, hint) if work.job.jid == jid), None)
+        return self._read(identities, hint)
 
     def _read(self, identities: Sequence[str], hint: bytes = b"") -> Iterator[Work]:
         """Those of these processes whose entries hold *hint*."""
@@ -114,16 +133,22 @@ class WorkSet:
         # One name since Sidekiq 6.5, the other one before; jobd writes both.
         for name in (keys.work, keys.workers):
             asked, missing = missing, []
-            found = hashes(redis, list(map(name, asked)))
-            for identity, threads in zip(asked, found, strict=True):
+            pairs = [key(one) for one in asked for key in (keys.progress, name)]
+            found = hashes(redis, pairs)
+            for identity, reports, threads in zip(asked, found, found, strict=True):
                 if not threads:
                     missing.append(identity)
+                reported = _by_jid(reports)
                 for thread, entry in threads.items():
-                    work = self._work(identity, text(thread), entry) if hint in entry else None
+                    if hint not in entry:
+                        continue
+                    work = self._work(identity, text(thread), entry, reported)
                     if work is not None:
                         yield work
 
-    def _work(self, identity: str, thread: str, entry: bytes) -> Work | None:
+    def _work(
+        self, identity: str, thread: str, entry: bytes, reported: dict[str, Progress]
+    ) -> Work | None:
         fields: dict[str, Any] = mapping(decoded(entry))
         if not fields:
             return None
@@ -131,4 +156,10 @@ class WorkSet:
         # Text since Sidekiq 6.0.4, an object before.
         raw = payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
         job = JobRecord(raw, queue, self._api)
-        return Work(identity, thread, queue, number(fields.get("run_at")), job)
+        began = number(fields.get("run_at"))
+        return Work(identity, thread, queue, began, job, reported.get(job.jid))
+
+
+def _by_jid(reports: dict[bytes, bytes]) -> dict[str, Progress]:
+    read = map(progress.read, reports.values())
+    return {one.jid: one for one in read if one is not None}

@@ -11,6 +11,7 @@ from jobd.jobs.context import CurrentJob
 from jobd.jobs.decorators import FunctionJob, OnExhausted, RetryIn, function_job
 from jobd.jobs.hooks import DeathHandler, ErrorHandler, Event, Handlers, Hook, Hooks
 from jobd.jobs.middleware import Chain
+from jobd.jobs.propagation import propagation
 from jobd.jobs.pushable import CallOptions
 from jobd.jobs.registry import Registry, UniqueBy
 from jobd.wire.options import DEFAULTS, merged
@@ -92,6 +93,7 @@ class App:
         prefix: str | None = None,
         *,
         max_payload: int = MAX_PAYLOAD,
+        lineage: bool = False,
     ) -> Client:
         """Set up the client that ``perform_async`` and the like use in this process.
 
@@ -99,11 +101,15 @@ class App:
             redis: a URL or a client; default as for :class:`Client`.
             prefix: prefix of all keys; default as for :class:`Client`.
             max_payload: maximum size of a payload in bytes.
+            lineage: whether jobs that are pushed by jobs in this process record which one; in
+                workers the setting ``lineage`` says so, too.
 
         Example:
             >>> App().configure("redis://127.0.0.1:6379/1", prefix="shop:").prefix
             'shop:'
         """
+        if lineage:
+            propagation.follow(lineage=True)
         url, given = (redis, None) if isinstance(redis, str) else (None, redis)
         client = Client(url, prefix, given, max_payload=max_payload)
         client.middleware = self.client_middleware
@@ -165,6 +171,9 @@ class App:
             max_wait: seconds from the first of these pushes after which it runs in any case.
             keep_result: seconds (or a timedelta) for which the result is kept, for
                 :class:`jobd.Result`.
+            stalled_after: seconds (or a timedelta) without a report of
+                :meth:`~jobd.CurrentJob.progress` after which the running job counts as stalled,
+                which is logged and shown.
             tags: strings that dashboards show and filter by.
             extra: further fields of the payload, which middleware can read.
 

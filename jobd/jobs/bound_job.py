@@ -11,6 +11,7 @@ from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, set_current
 from jobd.jobs.middleware import Chain
+from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
@@ -91,11 +92,15 @@ class Call:
             return None
         made, _ = ready  # it is never pushed, and takes no lock
         raw = wire.encode(made, client.max_payload, self._parameters.names)
-        job = CurrentJob(wire.parse(raw), raw, made["queue"], self.definition)
-        return Context().run(self._perform, job)
+        work = wire.parse(raw)
+        job = CurrentJob(work, raw, made["queue"], self.definition)
+        propagation.follow()
+        return Context().run(self._perform, job, work.jobd)
 
-    def _perform(self, job: CurrentJob) -> Any:
+    def _perform(self, job: CurrentJob, hanging: object) -> Any:
         set_current(job)
+        if hanging is not None:
+            propagation.restore(attachments.read(hanging).context or {})
         result: Any = None
 
         def perform() -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError, DuplicateJobError
 from jobd.jobs.middleware import Chain
+from jobd.jobs.propagation import propagation
 from jobd.jobs.signatures import Parameters, identity_by_name
 from jobd.jobs.times import Times, When, due_at
 from jobd.wire import attachments
@@ -181,10 +182,13 @@ class Client:
             made.pop("at", None)
             wire.validate(made)
         self._check(made, None if parameters is None else parameters.names)
+        pushed = None
         if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
             identity = identity_by_name if parameters is None else parameters.identity
-            return made, attachments.attach(made, at, time.time(), identity)
-        return made, None
+            pushed = attachments.attach(made, at, time.time(), identity)
+        if propagation.active:
+            propagation.inject(made)
+        return made, pushed
 
     @staticmethod
     def _check(made: wire.Payload, names: Sequence[str] | None) -> None:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from jobd.errors import JobdError
 from jobd.jobs.registry import Definition
 from jobd.wire import payload
+from jobd.wire.progress import Progress, amount, note_of
+
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+"""Fields of the payload, where instrumentation of Ruby writes them, too."""
+
+_TRACED = f'"{TRACEPARENT}"'.encode()
 
 stopping = threading.Event()
 """Set when the worker process begins to stop."""
+
+Report = tuple[float, float | None, str, float]
+"""What a job has reported: done, total, note, and when (seconds since 1970)."""
+
+on_progress: Callable[[CurrentJob], None] | None = None
+"""Called after each report of a job; set by the worker process."""
 
 
 class CurrentJob:
@@ -24,7 +38,11 @@ class CurrentJob:
         raw: the payload's bytes as they are in Redis.
     """
 
-    __slots__ = ("_payload", "definition", "jid", "name", "queue", "raw")
+    # Not set before they are needed, as most jobs never do: _first, _report, _traced.
+    __slots__ = (
+        *("_first", "_payload", "_report", "_traced"),
+        *("definition", "jid", "name", "queue", "raw"),
+    )
 
     def __init__(
         self, work: payload.Work, raw: bytes, queue: str, definition: Definition | None
@@ -48,6 +66,70 @@ class CurrentJob:
         """1 for the first execution, 2 for the first retry, and so on."""
         count = self.payload.get("retry_count")
         return count + 2 if type(count) is int else 1
+
+    @property
+    def traced(self) -> bool:
+        """Whether it may have a trace. The payload is not decoded for that, and looked at once."""
+        try:
+            return self._traced
+        except AttributeError:
+            self._traced: bool = _TRACED in self.raw
+            return self._traced
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace to which the push belonged, in the format of W3C Trace Context; None without.
+        The jobs that this one pushes continue it."""
+        return self._text(TRACEPARENT)
+
+    @property
+    def tracestate(self) -> str | None:
+        """What the vendors of tracing systems have added to it."""
+        return self._text(TRACESTATE)
+
+    def _text(self, field: str) -> str | None:
+        value = self.payload.get(field)
+        return value if type(value) is str and value else None
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Report how far the job has come, for the dashboard and the data API.
+
+        Call it as often as you like: the newest report counts, and is written to Redis at most
+        twice a second, by another thread. It says nothing about a next attempt, which starts
+        without any. If Redis cannot be reached, nothing happens here.
+
+        Args:
+            done: how much is done, in any unit: rows, bytes, percent.
+            total: how much there is to do, in the same unit, if that is known.
+            note: what it is doing; at most 200 characters are kept.
+
+        Raises:
+            ArgumentError: a number is negative or not finite, or something else is of another type.
+
+        Example:
+            >>> for number, row in enumerate(rows):  # doctest: +SKIP
+            ...     load(row)
+            ...     current_job().progress(number + 1, len(rows))
+        """
+        now = time.time()
+        done = amount("done", done)
+        if total is not None:
+            total = amount("total", total)
+        self._report: Report = (done, total, note_of(note), now)
+        if not hasattr(self, "_first"):
+            self._first = (done, now)
+        if on_progress is not None:
+            on_progress(self)
+
+    @property
+    def reported(self) -> Progress | None:
+        """What it has reported last; None if it has not."""
+        report: Report | None = getattr(self, "_report", None)
+        if report is None:
+            return None
+        done, total, note, at = report
+        first_done, first_at = getattr(self, "_first", (done, at))
+        return Progress(self.jid, self.attempt, done, at, total, note, first_done, first_at)
 
     @property
     def stopping(self) -> bool:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from jobd.errors import ApplicationError
 from jobd.jobs.app import App, default
+from jobd.jobs.propagation import propagation
 from jobd.runtime.process import forks, single_thread
 from jobd.text import meant
 from jobd.text.printable import encode, kind_of, text_of
@@ -40,6 +41,7 @@ def load_for(config: Config) -> App:
     Raises:
         ApplicationError: see :func:`load`.
     """
+    propagation.follow(lineage=config.lineage)
     url, prefix = config.redis, config.prefix
     default.configure(url, prefix, max_payload=config.max_payload)
     app = load(config.require)

@@ -60,6 +60,7 @@ class CallOptions(TypedDict, total=False):
     debounce: float | timedelta | None
     max_wait: float | timedelta | None
     keep_result: float | timedelta | None
+    stalled_after: float | timedelta | None
     tags: Sequence[str] | None
     extra: Mapping[str, Any] | None
 

@@ -150,7 +150,8 @@ class Recovery(Loop):
         keys = self._keys
         pipeline = self._client.pipeline(transaction=False)  # a full server refuses MULTI
         pipeline.srem(keys.processes, identity)
-        pipeline.unlink(keys.process(identity), keys.work(identity), keys.workers(identity))
+        shown = keys.process, keys.work, keys.workers, keys.progress
+        pipeline.unlink(*(key(identity) for key in shown))
         pipeline.execute()
 
     def _look(self) -> redis.ResponseError | None:

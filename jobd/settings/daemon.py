@@ -225,6 +225,10 @@ class Config:
         True,
         "Record the number and duration of each job's executions, for the dashboard.",
     )
+    lineage: bool = setting(
+        False,
+        "Record in each job that a job pushes which one that was, for the dashboard.",
+    )
     max_retries: int = setting(
         25,
         "Number of retries of a failing job, unless its own options set one.",

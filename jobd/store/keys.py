@@ -64,6 +64,8 @@ jobd:stat:expired          string  -           jobs that expired before their st
 jobd:stat:expired:DATE     string  5 years     the same by UTC day; workers
 jobd:stacks:IDENTITY       hash    5 min       stacks of its threads, on request of a dashboard:
                                                at (s), text; workers
+jobd:progress:IDENTITY     hash    60 s        tag to what its running jobs have reported about
+                                               how far they are (JSON); workers
 jobd:promoting:SET         hash    60 s        how many jobs of ``schedule`` or ``retry`` each
                                                keeper has reserved, and until when (server time,
                                                s); keepers
@@ -166,6 +168,10 @@ class Keys:
 
     def inflight(self, identity: str) -> str:
         return f"{self.prefix}jobd:inflight:{identity}"
+
+    def progress(self, identity: str) -> str:
+        """How far its running jobs have come."""
+        return f"{self.prefix}jobd:progress:{identity}"
 
     def waits(self, identity: str) -> str:
         return f"{self.prefix}jobd:waits:{identity}"

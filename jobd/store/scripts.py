@@ -118,6 +118,7 @@ PROMOTE = Script("promote")
 LIST_WORK = Script("list_work")
 BEAT = Script("beat")
 SHOW_STACKS = Script("show_stacks")
+PROGRESS = Script("progress")
 
 # Actions and queries of users.
 REMOVE = Script("remove")

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from jobd.errors import ArgumentError, PayloadError
+from jobd.wire.ruby_json import as_ruby
 
 FIELD = "jobd"
 VERSION = 1
@@ -65,6 +66,9 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         result: seconds for which its result is kept.
         snoozes: how often it has put itself off since it was pushed.
         aside: how often a worker that does not know one of its attachments has set it aside.
+        context: values of context variables by their names, set again when the job starts.
+        parent: id of the job that has pushed it.
+        root: id of the job with which that began: the parent's root, or the parent itself.
     """
 
     v: int = VERSION
@@ -73,6 +77,9 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     result: float | None = None
     snoozes: int = 0
     aside: int = 0
+    context: dict[str, Any] | None = None
+    parent: str | None = None
+    root: str | None = None
 
     @property
     def ends_apart(self) -> bool:
@@ -249,6 +256,16 @@ def digest(name: str, identity: object) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
+def add(payload: dict[str, Any], **changes: Any) -> None:
+    """Attach *changes* to a payload, beside or instead of what hangs on it.
+
+    >>> payload = {"class": "Add", "jobd": {"v": 1, "snoozes": 1}}
+    >>> add(payload, parent="ab"); payload
+    {'class': 'Add', 'jobd': {'v': 1, 'snoozes': 1, 'parent': 'ab'}}
+    """
+    payload[FIELD] = written(msgspec.structs.replace(read(payload.get(FIELD)), **changes))
+
+
 def written(attached: Attachments) -> dict[str, Any] | None:
     """The field for a payload; None if nothing hangs on the job.
 
@@ -257,7 +274,11 @@ def written(attached: Attachments) -> dict[str, Any] | None:
     """
     if attached == NONE:
         return None
-    return {"v": VERSION, **msgspec.to_builtins(attached)}
+    plain = msgspec.structs.replace(attached, context=None)
+    fields: dict[str, Any] = {"v": VERSION, **msgspec.to_builtins(plain)}
+    if attached.context is not None:
+        fields["context"] = as_ruby(attached.context)
+    return fields
 
 
 def aside(value: Mapping[str, object]) -> tuple[int, dict[str, object]]:

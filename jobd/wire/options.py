@@ -17,6 +17,9 @@ from jobd.wire.pushed import TEXTS
 
 DEFAULT_QUEUE = "default"
 
+STALLED_AFTER = "stalled_after"
+"""The option by which a running job that reports no progress counts as stalled."""
+
 DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": DEFAULT_QUEUE}
 """Default options of a job, and of every push by name."""
 
@@ -177,6 +180,7 @@ _OPTION_RULES = {
     "unique_until": _one_of(Until),
     "on_conflict": _one_of(OnConflict),
     **dict.fromkeys(attachments.DURATIONS, _check_duration),
+    STALLED_AFTER: check_seconds,
 }
 
 
@@ -202,7 +206,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         raise ArgumentError(_unknown(name, _meant(name, (*OPTIONS, "name"), LOOSE)))
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
-    for name in ("retry_for", *attachments.DURATIONS):
+    for name in ("retry_for", STALLED_AFTER, *attachments.DURATIONS):
         if isinstance(new.get(name), timedelta):
             new[name] = new[name].total_seconds()
     window = new.get("retry_for")

@@ -45,6 +45,7 @@ from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.metrics import Metrics
 from jobd.worker.overdue import Overdue
+from jobd.worker.progress import Progress, Stalls
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
@@ -115,6 +116,8 @@ class Worker(Child):
         )
         self._control = Control(self._client, keys, self._identity, self._look, self.bell.ring)
         self._control_told = ""
+        self._progress = Progress(self._client, keys, self._identity, self._pool.working)
+        self._stalls = Stalls(self._progress.last)
         self._remote: deque[str] = deque()
         self._working = False
         self._quiet = False
@@ -191,6 +194,7 @@ class Worker(Child):
     def _start_threads(self) -> None:
         """Start every thread that this process will ever need, so that a stop starts none."""
         self._fetcher.quiet()
+        context.on_progress = self._progress.report
         try:
             self._pool.start(
                 self._executor.execute,
@@ -292,6 +296,7 @@ class Worker(Child):
         if now >= self._fold_at:
             self._fold_at = now + TURN
             self._metrics.fold()
+            self._stalls.look(self._pool.working())
             if self._working:
                 self._pool.replace_lost(start=self._deadline is None)
         if self._working:
@@ -419,6 +424,7 @@ class Worker(Child):
         self._tell_interrupted()
         try:
             self._heartbeat.leave()
+            self._progress.leave(LEAVE)
         except redis.RedisError as error:
             self.log.warning("worker_not_unlisted", error=str(error))
         self._fire("exit")

@@ -8,9 +8,10 @@ import time
 import zlib
 from typing import Any
 
+import msgspec
 import pytest
 
-from jobd.api import Api
+from jobd.api import Api, Progress
 from jobd.web import Role
 from tests.api.conftest import HOSTILE, job, push
 from tests.web.site import Page, Site, as_role
@@ -35,6 +36,16 @@ def put(api: Api, name: str, score: float | None = None, **fields: Any) -> str:
     score = time.time() + 600 if score is None else score
     api.redis.zadd(getattr(api.keys, name), {job(1, "shop.Charge", **fields): score})
     return f"{score!r}-{JID}"
+
+
+def report(
+    api: Api, identity: str, jid: str, done: float, total: float | None = None, **more: Any
+) -> None:
+    """What the running job with this id has reported."""
+    now, since = more.get("now") or time.time(), more.get("since", 10)
+    seen = Progress(jid, 1, done, now, total, more.get("note", ""), 0, now - since)
+    raw = msgspec.json.encode(seen)
+    api.redis.hset(api.keys.progress(identity), f"{len(jid)}{jid[-3:]}:mail", raw)
 
 
 def look(site: Site, name: str, key: str) -> Page:
@@ -88,6 +99,67 @@ def test_one_in_a_queue_knows_its_place(site: Site, api: Api) -> None:
     api.queue("default").pause()
     site = as_role(api, Role.ADMIN)
     assert "Queue default is paused" in look(site, "queue:default", JID).text
+
+
+def test_how_far_a_running_one_has_come(site: Site, api: Api) -> None:
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge"), job(2, "Silent", stalled_after=30), since=90)
+    report(api, ONE, JID, 450, 1_000, note="<b>orders", since=45)
+    for page in (look(site, "work", JID), site.get("/busy"), site.get("/busy", only="jobs")):
+        for words in ("450 of 1,000", "45 %", "10/s", "55 s left", "<b>orders"):
+            assert words in page.text, words
+    assert "no progress for" not in look(site, "work", JID).text
+    silent = look(site, "work", f"{2:024x}").text
+    assert "stalled no progress for 1 min 3" in silent
+    assert "It has not reported any." in silent
+    assert "stalled" in site.get("/busy").text
+
+
+def test_one_that_has_not_reported_for_a_while(site: Site, api: Api) -> None:
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge"), since=90)
+    report(api, ONE, JID, 7, now=time.time() - 42)
+    text = look(site, "work", JID).text
+    assert "7 done" in text
+    assert "no progress for 42 s" in text
+    assert "left" not in text
+    assert "stalled" not in text
+
+
+def test_its_family(site: Site, api: Api) -> None:
+    def of(parent: str) -> dict[str, Any]:
+        return {"jobd": {"v": 1, "parent": parent, "root": f"{1:024x}"}}
+
+    top = put(api, "dead", traceparent="00-aa-bb-01")
+    push(api, "low", job(2, "shop.Middle", **of(JID)))
+    push(api, "low", job(3, "shop.Mine", **of(f"{2:024x}")))
+    push(api, "low", job(4, "shop.Child", **of(f"{3:024x}")))
+    push(api, "low", job(5, "shop.Orphan", **of("gone")))
+    push(api, "low", job(6, "shop.Alone"))
+    page = look(site, "queue:low", f"{3:024x}")
+    assert "Pushed by, and pushed" in page.text
+    middle, child = f"{2:024x}", f"{4:024x}"
+    assert page.links["shop.Middle"] == f"/job?set=queue%3Alow&key={middle}"
+    assert page.links["shop.Child"] == f"/job?set=queue%3Alow&key={child}"
+    assert "1 job that it has pushed is still here:" in page.text
+    page = look(site, "dead", top)
+    assert page.links["shop.Middle"]
+    assert "Trace 00-aa-bb-01" in page.text
+    page = look(site, "queue:low", f"{5:024x}")
+    assert page.links["gone"] == "/find?jid=gone"
+    assert "not found: it has ended, or was not looked at" in page.text
+    assert "the first one; those in between are no longer known" in page.text
+    assert "Nothing that it has pushed is still here." in page.text
+    page = look(site, "queue:low", f"{6:024x}")
+    assert "Pushed by, and pushed" not in page.text
+    page = site.get(page.links["Search for jobs that it has pushed"])
+    assert "Nothing that it has pushed is still here." in page.text
+
+
+def test_its_context(site: Site, api: Api) -> None:
+    field = {"v": 1, "context": {"tenant": {"id": 7}}}
+    page = look(site, "retry", put(api, "retry", jobd=field))
+    assert 'Context tenant = {"id": 7}' in page.text
 
 
 def test_a_running_one(site: Site, api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -51,6 +52,10 @@ _STATES = {
 }
 
 
+MOST_CHILDREN = 100
+"""Children of a job that its page shows."""
+
+
 def page(request: Request) -> Response:
     """The page of the job at ``?set=…&key=…``; where that is empty, where it is now."""
     state, query = state_of(request), request.query_params
@@ -59,11 +64,16 @@ def page(request: Request) -> Response:
     if job is None:
         return _gone(request, place)
     # Of one moment: kept apart, one of them could tell of a start that the other does not know.
-    started, reasons = state.snapshots.get(
+    work, reasons = state.snapshots.get(
         ("why", place),
         3.0,
-        lambda: (jobview.started(state.api, place), jobview.why(state.api, place, job)),
+        lambda: (jobview.running(state.api, place), jobview.why(state.api, place, job)),
     )
+    family = None
+    if jobview.has_family(job) or query.get("family"):
+        family = state.snapshots.get(
+            ("family", job.jid, job.root_jid), 10.0, lambda: jobview.family(state.api, job)
+        )
     kind, _, queue = place.set.partition(":")
     in_queue = Text("in queue %(queue)s", queue=clip(queue, 70)), "accent"
     label, tone = in_queue if kind == "queue" else _STATES[place.set]
@@ -81,13 +91,19 @@ def page(request: Request) -> Response:
         label=label,
         tone=tone,
         reasons=reasons,
-        events=jobview.timeline(job, place, started),
+        events=jobview.timeline(job, place, work.run_at if work else None),
+        reported=work.progress if work else None,
+        silent_since=work.silent_since if work else None,
+        stalled=work is not None and work.stalled(time.time()),
         arguments=jobview.arguments(job, state.api.app.registry),
         trace=jobview.trace(job),
         payload=jobview.payload(job),
         retries=jobview.retries(job),
         others=jobview.others(job),
         lineage=jobview.lineage(job),
+        family=family,
+        most_children=MOST_CHILDREN,
+        places=_STATES,
         tag_url=partial(tag_url, request, place.set),
         progress=job.iterable_state(),
         units=UNIT_NAMES,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta
 
-from jobd.api import JobRecord, JobSet, RedisInfo, SortedEntry, in_group
+from jobd.api import JobRecord, JobSearch, JobSet, RedisInfo, SortedEntry, in_group
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
 from jobd.web.shared.state import MOST_LOOKED_AT, Live
@@ -124,16 +124,24 @@ class OfProcess(Query, frozen=True):
     identity: Annotated[str, Meta(min_length=1, max_length=1000, description="Of the process.")]
 
 
+Resumed = Annotated[
+    str,
+    Meta(
+        max_length=1100,
+        pattern=f"^([0-9]{{0,20}}([.][0-9]{{1,20}})?@[^\n]+)?{END}",
+        description="Of the call before, to go on with its search.",
+    ),
+]
+
+
 class Wanted(Query, frozen=True):
     jid: Jid
-    cursor: Annotated[
-        str,
-        Meta(
-            max_length=1100,
-            pattern=f"^([0-9]{{0,20}}([.][0-9]{{1,20}})?@[^\n]+)?{END}",
-            description="Of the call before, to go on with its search.",
-        ),
-    ] = ""
+    cursor: Resumed = ""
+
+
+class OfFamily(Query, frozen=True):
+    root: Annotated[str, Meta(min_length=1, max_length=1000, description="Id of the first one.")]
+    cursor: Resumed = ""
 
 
 class AuditQuery(Query, frozen=True):
@@ -291,10 +299,18 @@ def stacks(call: Call, query: OfProcess) -> shapes.Stacks:
 
 @OPERATIONS.add("GET", "/find", "Find a job by its id, wherever it is, step by step.")
 def find(call: Call, query: Wanted) -> shapes.FoundJobs:
-    search = call.api.find(query.jid, cursor=query.cursor)
+    return _found(call.api.find(query.jid, cursor=query.cursor), 1)
+
+
+@OPERATIONS.add("GET", "/family", "Find a job and those that it has led to, step by step.")
+def family(call: Call, query: OfFamily) -> shapes.FoundJobs:
+    return _found(call.api.family(query.root, cursor=query.cursor), 25)
+
+
+def _found(search: JobSearch, count: int) -> shapes.FoundJobs:
     found = [
         shapes.Found(one.place, one.key, shapes.job(one.job))
-        for one in search.first(1, seconds=SEARCH)
+        for one in search.first(count, seconds=SEARCH)
     ]
     return shapes.FoundJobs(found, search.scanned, search.cursor, search.done)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Annotated, Any
 
 import msgspec
@@ -55,6 +56,9 @@ class Job(Struct, kw_only=True, frozen=True):
     snoozes: Count
     unique_until: str | None
     keep_result: float | None
+    parent: str
+    root: str
+    traceparent: str
     bytes: Count
     malformed: bool
 
@@ -180,12 +184,27 @@ class Processes(Struct, frozen=True):
     size: Count
 
 
+class Reported(Struct, frozen=True):
+    """How far a job says that it has come; ``rate`` is how much it does in a second."""
+
+    done: float
+    total: float | None
+    note: str
+    at: float
+    attempt: int
+    rate: float | None
+    left: float | None
+
+
 class Running(Struct, frozen=True):
-    """A job that runs."""
+    """A job that runs. It is ``stalled`` if it has reported nothing for longer than its own
+    ``stalled_after``."""
 
     process: str
     thread: str
     run_at: float
+    progress: Reported | None
+    stalled: bool
     job: Job
 
 
@@ -300,7 +319,14 @@ def process(found: Process) -> ProcessState:
 
 
 def running(work: Work) -> Running:
-    return Running(work.process, work.thread, work.run_at, job(work.job))
+    now, seen = time.time(), work.progress
+    shown = None
+    if seen is not None:
+        shown = Reported(
+            seen.done, seen.total, seen.note, seen.at, seen.attempt, seen.rate, seen.left(now)
+        )
+    stalled = work.stalled(now)
+    return Running(work.process, work.thread, work.run_at, shown, stalled, job(work.job))
 
 
 def trash_page(page: Page[Deletion]) -> TrashPage:
@@ -336,6 +362,9 @@ def _fields(record: JobRecord, most: int) -> dict[str, Any]:
         "snoozes": hanging.snoozes,
         "unique_until": None if hanging.lock is None else hanging.lock.until,
         "keep_result": finite(hanging.result),
+        "parent": (hanging.parent or "")[:_MOST_TEXT],
+        "root": (hanging.root or "")[:_MOST_TEXT],
+        "traceparent": record.traceparent[:_MOST_TEXT],
         "bytes": len(record.value),
         "malformed": record.malformed,
     }

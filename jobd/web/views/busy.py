@@ -6,11 +6,12 @@ processes it is kept for longer: they tell news only every ten seconds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobd.api import Api, IterableState, Page, Process, Work
+from jobd.api import Api, IterableState, Page, Process, Progress, Work
 from jobd.text.translatable import Text
 from jobd.web.job_address import Place
 from jobd.web.shared.state import SHARED, State, lasts
@@ -38,6 +39,9 @@ class Running:
 
     Attributes:
         since: when it was started, seconds since 1970.
+        progress: how far it says that it has come.
+        silent_since: its last report, or its start.
+        stalled: whether that is longer ago than it allows.
         words: what a search looks through.
     """
 
@@ -47,6 +51,9 @@ class Running:
     row: Row
     jid: str
     words: str
+    progress: Progress | None
+    silent_since: float
+    stalled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,15 @@ def _running(work: Work) -> Running:
     row = row_of(job, Place("work", job.jid[:_NAME]), work.run_at)
     words = " ".join((work.process, work.thread, row.queue, row.name, row.args, job.jid, *row.tags))
     return Running(
-        work.process, clip(work.thread, 40), work.run_at, row, job.jid[:_NAME], words.lower()
+        process=work.process,
+        thread=clip(work.thread, 40),
+        since=work.run_at,
+        row=row,
+        jid=job.jid[:_NAME],
+        words=words.lower(),
+        progress=work.progress,
+        silent_since=work.silent_since,
+        stalled=work.stalled(time.time()),
     )
 
 

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 import msgspec
 
-from jobd.api import Api, JobRecord, Reason, SortedEntry, why_in_flight, why_queued, why_waiting
+from jobd.api import (
+    Api,
+    Family,
+    JobRecord,
+    Reason,
+    SortedEntry,
+    Work,
+    family_of,
+    why_in_flight,
+    why_queued,
+    why_waiting,
+)
 from jobd.api.display import hidden
 from jobd.api.records import is_plain
 from jobd.api.search.groups import is_library
@@ -23,6 +34,9 @@ from jobd.web.job_address import Place
 from jobd.web.views.present import clip, duration, first_line
 from jobd.wire.options import CALL_FIELDS, DEFAULTS
 
+SEARCH = 0.2
+"""Seconds for which the page of a job searches for its relatives."""
+
 MOST_SHOWN = 100_000
 """Characters of a payload, or of an argument, that a page shows."""
 
@@ -34,7 +48,7 @@ _SORTED_KEY = re.compile(r"-?[\d.]+(?:e[+-]?\d+)?-(.+)")
 
 _SHOWN_ELSEWHERE = CALL_FIELDS | {
     *DEFAULTS,
-    *("tags", "bid", "display_class", "wrapped", "retry_for"),
+    *("tags", "bid", "display_class", "wrapped", "retry_for", "traceparent", "tracestate"),
 }
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -112,10 +126,9 @@ def timeline(job: JobRecord, place: Place, started: float | None) -> list[Event]
     return sorted(events, key=lambda event: event.at)
 
 
-def started(api: Api, place: Place) -> float | None:
-    """When it was started, if it runs."""
-    work = api.work.find_work(place.key) if place.set == "work" else None
-    return work.run_at if work else None
+def running(api: Api, place: Place) -> Work | None:
+    """The job there as it runs, if it does."""
+    return api.work.find_work(place.key) if place.set == "work" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,10 @@ def lineage(job: JobRecord) -> list[tuple[Text, str]]:
     hanging = job.attachments
     if hanging.snoozes:
         found.append((Text("Times that it has snoozed"), f"{hanging.snoozes:,}"))
+    if job.traceparent:
+        found.append((Text("Trace"), clip(job.traceparent, 100)))
+    for name, value in list((hanging.context or {}).items())[:_MOST_FIELDS]:
+        found.append((Text("Context"), f"{clip(name, 60)} = {clip(short(value), 500)}"))
     crashes, death = job["crashes"], job["recovered_from"]
     if type(crashes) is int:
         found.append((Text("Processes that died while it ran"), f"{min(crashes, 10**9):,}"))
@@ -235,6 +252,17 @@ def lineage(job: JobRecord) -> list[tuple[Text, str]]:
         found.append((Text("The last one"), clip(str(death.get("owner", "?")), 200)))
         found.append((Text("Cause of its death"), clip(str(death.get("cause", "?")), 300)))
     return found
+
+
+def has_family(job: JobRecord) -> bool:
+    """Whether parents are recorded where this job was pushed, as far as one can tell from it."""
+    hanging = job.attachments
+    return bool(hanging.root or hanging.parent or hanging.context or job.traceparent)
+
+
+def family(api: Api, job: JobRecord) -> Family:
+    """Its ancestors, and those of its children that a short search finds."""
+    return family_of(api, job, seconds=SEARCH)
 
 
 def jid_of(place: Place) -> str:

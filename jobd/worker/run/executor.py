@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from contextvars import Context
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import redis
 
 from jobd.errors import ArgumentError, JobdError, PayloadError, Retry, Shutdown, Snooze
 from jobd.jobs import context
 from jobd.jobs.app import App
+from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.unrun import finished, refuse_unrun
 from jobd.runtime.ipc.scoreboard import PAYLOAD
@@ -202,6 +203,8 @@ class Executor:
         work = payload.parse(job.payload)
         definition = self._registry.lookup(work.class_)
         context.set_current(context.CurrentJob(work, job.payload, job.queue, definition))
+        if work.jobd is not None and (values := attachments.read(work.jobd).context):
+            propagation.restore(values)
         return self._failed(job, definition, error, began)
 
     def give_up(self, job: Claimed, why: str) -> Settlement:
@@ -233,7 +236,13 @@ class Executor:
             if holder is not None:
                 self._log.info("job_duplicate", holder=holder)
                 return Settlement(job, b"", Outcome.DUPLICATE)
+        if attached.context is not None:
+            self._set_context(attached.context)
         return attached
+
+    def _set_context(self, values: dict[str, Any]) -> None:
+        for name in propagation.restore(values):
+            self._log.warning("context_not_carried", variable=name[:100])
 
     def _raised(
         self,

@@ -16,6 +16,7 @@ import redis as redis_py
 import jobd
 from jobd.jobs.app import default
 from jobd.jobs.hooks import Hooks
+from jobd.jobs.propagation import propagation
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import environment
 
@@ -32,6 +33,7 @@ def clean(
     monkeypatch.setattr(default, "hooks", Hooks())
     jobd.configure()
     yield
+    propagation.reset()
     jobd.client_middleware.clear()
     jobd.server_middleware.clear()
     jobd.error_handlers.clear()

@@ -59,6 +59,7 @@ _OF_OTHERS = (
     "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "
     "task_reject_on_worker_lost task_routes time_limit worker_max_memory_per_child "
     "worker_max_tasks_per_child worker_prefetch_multiplier worker_process_init worker_shutdown "
+    "parent_id root_id update_state save_meta "
     "at_front depends_on enqueue_at enqueue_many failure_ttl get_current_job is_async job_id "
     "send_stop_job_command reliable_scheduler sidekiq_retries_exhausted super_fetch"
 )

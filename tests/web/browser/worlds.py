@@ -11,8 +11,10 @@ from jobd.api import Api, JobSet
 from tests.api.conftest import HOSTILE, job, push
 from tests.web.test_busy import NASTY, ONE, TWO, process, run
 from tests.web.test_classes import ran
-from tests.web.test_job import FAILED, JID, put
+from tests.web.test_job import FAILED, JID, put, report
 from tests.web.test_lists import failed, fill
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 EVERYWHERE = {
     "overview": "/",
@@ -143,7 +145,10 @@ def shop(api: Api) -> dict[str, Any]:
     api.redis.set(time.strftime("stat:processed:%Y-%m-%d", time.gmtime(now)), 42_000)
     process(api, ONE)
     process(api, TWO, quiet="true", info={"implementation": None, "version": "8.1.7"})
-    run(api, ONE, job(800, "shop.charge", tags=["vip"]), job(801, "shop.refund"))
+    family = {"v": 1, "parent": f"{800:024x}", "root": f"{800:024x}", "context": {"tenant": "acme"}}
+    charge_now = job(800, "shop.charge", tags=["vip"], stalled_after=3600, traceparent=TRACE)
+    run(api, ONE, charge_now, job(801, "shop.refund", stalled_after=5, jobd=family))
+    report(api, ONE, f"{800:024x}", 450, 1_000, now=now, note="orders of May", since=90)
     told: dict[Any, Any] = {
         "at": repr(now),
         "text": 'Thread a (0x1): x\n  File "/srv/a.py", line 1, in f',
@@ -172,7 +177,7 @@ def shop(api: Api) -> dict[str, Any]:
         "group": api.retries.groups().run(1.0)[0].key,
         "queued": f"{101:024x}",
         "running": f"{800:024x}",
-        "retry": put(api, "retry", None, **FAILED, **charge, tags=["vip"]),
+        "retry": put(api, "retry", None, **FAILED, **charge, tags=["vip"], jobd=family),
         "schedule": put(api, "schedule", None, **charge),
         "dead": next(iter(api.dead)).key,
     }
@@ -198,11 +203,21 @@ def hostile(api: Api) -> dict[str, Any]:
         "error_backtrace": [f"{NASTY}:1:in x", "p" * 3000],
         "wrapped": NASTY,
         NASTY: "u" * 3000,
+        "traceparent": NASTY * 9,
+        "stalled_after": 1,
+        "jobd": {
+            "v": 1,
+            "parent": NASTY * 9,
+            "root": "r" * 500,
+            "context": {NASTY: NASTY, "v" * 300: "t" * 900},
+        },
     }
     nasty = job(1, **{**FAILED, **fields})
     info = {"tag": NASTY * 9, "labels": [NASTY, "x" * 300], "hostname": "h" * 300}
     process(api, ONE, info={**info, "capsules": {NASTY: {"weights": {queue: 1}}}})
     run(api, ONE, nasty, *HOSTILE, queue=queue)
+    report(api, ONE, JID, 1e15, 1e15, now=time.time() - 40, note=(NASTY * 9)[:150] + "n" * 50)
+    api.redis.hset(api.keys.progress(ONE), "odd", b"\xff")
     told: dict[Any, Any] = {
         "at": "1.0",
         "text": f"\n\nThread a: {NASTY}\n".encode() + b"\xff\xfe" + b"v" * 5000,
