@@ -157,6 +157,16 @@ class JobTimeout(BaseException):
         super().__init__(text)
 
 
+class JobCancelled(BaseException):
+    """Raised inside a job that somebody has cancelled; it is not retried.
+
+    Not an ``Exception``, so that ``except Exception`` in a job does not swallow it.
+    """
+
+    def __init__(self, text: str = "the job was cancelled") -> None:
+        super().__init__(text)
+
+
 class Snooze(BaseException):
     """Raised by a job to be run again later. That is no failure: no retry is used up.
 

@@ -1,9 +1,13 @@
 """The public names of jobd. Imported when the first of them is accessed, since this loads the Redis
 client."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from jobd.errors import (
     ArgumentError,
     DuplicateJobError,
+    JobCancelled,
     JobCancelledError,
     JobdError,
     JobExpiredError,
@@ -21,6 +25,7 @@ from jobd.errors import (
     UnavailableError,
     UnknownJobError,
 )
+from jobd.features.cancellation.shield import shield
 from jobd.features.results.record import ResultInfo
 from jobd.features.results.result import Result
 from jobd.jobs.app import App, default
@@ -31,6 +36,10 @@ from jobd.jobs.job_class import Job
 from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import carry, trace_context
 
+if TYPE_CHECKING:
+    from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
+
+cancel_handlers = default.cancel_handlers
 client_middleware = default.client_middleware
 configure = default.configure
 death_handlers = default.death_handlers
@@ -44,12 +53,14 @@ __all__ = [
     "KILL",
     "App",
     "ArgumentError",
+    "CancelledJobs",
     "Chain",
     "Client",
     "CurrentJob",
     "DuplicateJobError",
     "FunctionJob",
     "Job",
+    "JobCancelled",
     "JobCancelledError",
     "JobExpiredError",
     "JobFailedError",
@@ -69,6 +80,10 @@ __all__ = [
     "UnavailableError",
     "UnknownJobError",
     "Verdict",
+    "acancel",
+    "cancel",
+    "cancel_handlers",
+    "cancel_many",
     "carry",
     "client_middleware",
     "configure",
@@ -78,5 +93,15 @@ __all__ = [
     "job",
     "on",
     "server_middleware",
+    "shield",
     "trace_context",
 ]
+
+_OF_THE_DATA_API = frozenset({"CancelledJobs", "acancel", "cancel", "cancel_many"})
+"""Loaded at their first use: most applications only push."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_THE_DATA_API:
+        raise AttributeError(f"module 'jobd.public' has no attribute {name!r}")
+    return getattr(import_module("jobd.api.features.cancellation"), name)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from jobd.api.features.cancellation import Answer, cancel
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import Queue
 from jobd.api.records import JobRecord
 from jobd.api.roles import Role
+from jobd.api.session import Session
 from jobd.api.sets.entries import SortedEntry, SortedSet
 from jobd.api.trash import Deletion, Trash
 from jobd.errors import ArgumentError
@@ -36,7 +38,7 @@ class Given(NamedTuple):
 
 NOTHING = Given()
 
-Do = TypeVar("Do", bound=Callable[..., int])
+Do = TypeVar("Do", bound=Callable[..., object])
 
 SetDo = Callable[[SortedSet, Sequence[SortedEntry], Given], int]
 QueuedDo = Callable[[Queue, Sequence[JobRecord], Given], int]
@@ -45,6 +47,7 @@ ProcessDo = Callable[[ProcessSet, Process | None], int]
 
 DeletionDo = Callable[[Deletion, float | None], int]
 TrashDo = Callable[[Trash, float | None], int]
+JobDo = Callable[[Session, str, str | None], Answer]
 
 Done = Callable[[int, str], Text]
 
@@ -180,6 +183,28 @@ SET_ACTIONS: Mapping[str, Action[SetDo]] = {
     ),
 }
 """On jobs of the retries, the schedule and the dead."""
+
+JOB_ACTIONS: Mapping[str, Action[JobDo]] = {
+    "cancel": Action(
+        name="cancel",
+        button=Text("Cancel job"),
+        summary=Text("Cancel a job, whether it waits or runs."),
+        effect=Text(
+            "A running job is interrupted, and not tried again. One that waits does not run."
+        ),
+        role=Role.ADMIN,
+        asks=True,
+        do=lambda api, jid, queue: cancel(jid, queue, api=api),
+    ),
+}
+"""On a job wherever it is, by its id; it is looked for in one queue, or in all."""
+
+CANCEL_ANSWERS: Mapping[Answer, Text] = {
+    "cancelled": Text("%(job)s is cancelled."),
+    "cancelling": Text("%(job)s is being cancelled."),
+    "unknown": Text("%(job)s has ended, or is one that jobd cannot cancel: it runs in a Sidekiq."),
+}
+"""The message after it."""
 
 QUEUED_ACTIONS: Mapping[str, Action[QueuedDo]] = {
     "move": Action(

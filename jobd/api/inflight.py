@@ -22,12 +22,14 @@ class Claim:
 
     Attributes:
         owner: identity of the worker that has claimed it.
+        tag: its number among its owner's, and where it was.
         queue: where it was.
         lease: seconds for which its owner still counts as alive, unless it says so again; below
             zero when that time is over and the job is, or will be, taken back to its queue.
     """
 
     owner: str
+    tag: str
     queue: str
     lease: float
     job: JobRecord
@@ -61,10 +63,11 @@ class InFlightSet:
         for raw, ends in owners:
             owner = text(raw)
             for tag, payload in scanned(redis, keys.inflight(owner)):
-                queue = text(tag).partition(":")[2]
+                name = text(tag)
+                queue = name.partition(":")[2]
                 # Zero or less marks an owner whose jobs are being recovered.
                 lease = min(ends - now, -0.001) if ends <= 0 else ends - now
-                yield Claim(owner, queue, lease, JobRecord(payload, queue, self._api))
+                yield Claim(owner, name, queue, lease, JobRecord(payload, queue, self._api))
 
     def mentioning(self, jid: str, *, seconds: float = 0.5) -> Iterator[Claim]:
         """Those whose bytes hold this id, found in about so many seconds. Cost: O(jobs in

@@ -16,7 +16,7 @@ from jobd.wire.options import DEFAULT_QUEUE
 MOST_DAYS = 5 * 365
 """Days of history; the counts of a day are kept for five years."""
 
-Counter = Literal["processed", "failed", "expired", "duplicates"]
+Counter = Literal["processed", "failed", "expired", "cancelled", "duplicates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Counters:
         processed: executions that ended, failed ones too, since the counters exist.
         failed: executions that raised.
         expired: jobs that were too late to start, and never ran.
+        cancelled: jobs that were cancelled after a worker had claimed them.
         duplicates: pushes of unique jobs that were refused.
         scheduled_size: jobs that wait for their time.
         retry_size: jobs that wait for another attempt.
@@ -38,6 +39,7 @@ class Counters:
     processed: int
     failed: int
     expired: int
+    cancelled: int
     duplicates: int
     scheduled_size: int
     retry_size: int
@@ -79,6 +81,7 @@ def counters(session: Session) -> Counters:
         pipe.get(keys.processed)
         pipe.get(keys.failed)
         pipe.get(keys.expired)
+        pipe.get(keys.cancelled)
         pipe.get(keys.duplicates)
         pipe.zcard(keys.schedule)
         pipe.zcard(keys.retry)
@@ -86,9 +89,12 @@ def counters(session: Session) -> Counters:
         pipe.scard(keys.processes)
         numbers = answers(pipe)
     [(_, latency)] = waits(session, [DEFAULT_QUEUE])
-    done, failed, expired, duplicates, scheduled, retries, dead, processes = map(integer, numbers)
+    done, failed, expired, cancelled, duplicates, *sizes = map(integer, numbers)
+    scheduled, retries, dead, processes = sizes
     return Counters(
-        *(done, failed, expired, duplicates), *(scheduled, retries, dead, processes), latency
+        *(done, failed, expired, cancelled, duplicates),
+        *(scheduled, retries, dead, processes),
+        latency,
     )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from jobd.jobs.client import MAX_PAYLOAD, Client
 from jobd.jobs.context import CurrentJob
-from jobd.jobs.decorators import FunctionJob, OnExhausted, RetryIn, function_job
-from jobd.jobs.hooks import DeathHandler, ErrorHandler, Event, Handlers, Hook, Hooks
+from jobd.jobs.decorators import FunctionJob, OnCancel, OnExhausted, RetryIn, function_job
+from jobd.jobs.hooks import CancelHandler, DeathHandler, ErrorHandler, Event, Handlers, Hook, Hooks
 from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import propagation
 from jobd.jobs.pushable import CallOptions
@@ -31,6 +31,8 @@ class JobOptions(CallOptions, total=False):
     on_exhausted: OnExhausted | None
     timeout: float | timedelta | None
     unique_by: UniqueBy
+    on_cancel: OnCancel | None
+    cancellable: bool | None
 
 
 class App:
@@ -49,6 +51,8 @@ class App:
             of its context.
         death_handlers: functions called with the payload and the exception of a job that will not
             be retried.
+        cancel_handlers: functions called with the payload of a job that was cancelled after its
+            start.
         default_options: payload fields.
         registry: its jobs.
         hooks: functions for lifecycle events of worker processes.
@@ -69,6 +73,7 @@ class App:
         self.hooks = Hooks()
         self.error_handlers = Handlers[ErrorHandler]("an error handler")
         self.death_handlers = Handlers[DeathHandler]("a death handler")
+        self.cancel_handlers = Handlers[CancelHandler]("a cancel handler")
         self.client_middleware: Chain[str] = Chain()
         self.server_middleware: Chain[CurrentJob] = Chain()
         self.default_options: Mapping[str, Any] = merged(DEFAULTS, default_options or {})
@@ -133,6 +138,8 @@ class App:
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
         unique_by: UniqueBy = None,
+        on_cancel: OnCancel | None = None,
+        cancellable: bool | None = None,
         **options: Any,
     ) -> Any:
         """Turn a function into a job.
@@ -153,6 +160,10 @@ class App:
                 return DISCARD.
             timeout: seconds that an execution may take; then JobTimeout is raised in it, which
                 counts as a failure.
+            on_cancel: called with the payload if the job was cancelled (:func:`jobd.cancel`) after
+                it had started.
+            cancellable: False for a job in which no :class:`JobCancelled` is raised when it is
+                cancelled; it can ask ``current_job().cancelled``.
             expires_in: seconds (or a timedelta) after its due time in which the job may start;
                 later it is dropped as expired.
             unique: True: a call is not pushed while one with the same arguments waits, runs or will
@@ -190,7 +201,16 @@ class App:
 
         def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
             return function_job(
-                self, target, name, options, retry_in, on_exhausted, timeout, unique_by
+                self,
+                target,
+                name,
+                options,
+                retry_in,
+                on_exhausted,
+                timeout,
+                unique_by,
+                on_cancel,
+                cancellable,
             )
 
         return decorate if function is None else decorate(function)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from jobd.errors import JobdError
+from jobd.jobs.cancellation import Cancellation
 from jobd.jobs.registry import Definition
 from jobd.wire import payload
 from jobd.wire.progress import Progress, amount, note_of
@@ -36,11 +37,12 @@ class CurrentJob:
         queue: the queue it was fetched from.
         definition: the registered job; None if its class is unknown in this process.
         raw: the payload's bytes as they are in Redis.
+        cancellation: the request to cancel it, and its shields; None as long as there is neither.
     """
 
     # Not set before they are needed, as most jobs never do: _first, _report, _traced.
     __slots__ = (
-        *("_first", "_payload", "_report", "_traced"),
+        *("_first", "_payload", "_report", "_traced", "cancellation"),
         *("definition", "jid", "name", "queue", "raw"),
     )
 
@@ -52,6 +54,7 @@ class CurrentJob:
         self.queue = queue
         self.raw = raw
         self.definition = definition
+        self.cancellation: Cancellation | None = None
         self._payload: payload.Payload | None = None
 
     @property
@@ -135,6 +138,12 @@ class CurrentJob:
     def stopping(self) -> bool:
         """Whether the worker is stopping: a long job should finish or save its progress."""
         return stopping.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled this job. A job that is not ``cancellable`` learns it only
+        here; in others :class:`~jobd.JobCancelled` is raised as well."""
+        return self.cancellation is not None and self.cancellation.requested
 
     def __repr__(self) -> str:
         return f"<job {self.name} {self.jid} from {self.queue}>"

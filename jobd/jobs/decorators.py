@@ -46,6 +46,7 @@ KILL = Verdict.KILL
 # The exception is Any, to accept functions that take an Exception or a BaseException.
 RetryIn = Callable[[int, Any, dict[str, Any]], float | Verdict | None]
 OnExhausted = Callable[[dict[str, Any], Any], object]
+OnCancel = Callable[[dict[str, Any]], object]
 
 
 class FunctionJob(Pushable[P, R_co]):
@@ -81,6 +82,8 @@ def function_job(
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
     unique_by: UniqueBy,
+    on_cancel: OnCancel | None,
+    cancellable: bool | None,
 ) -> FunctionJob[..., Any]:
     """Turn a function into a job; see :meth:`jobd.App.job`."""
     if isinstance(target, str):
@@ -91,7 +94,9 @@ def function_job(
     if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
         raise ArgumentError(f"@job decorates a function, not {target!r}; {_AS_A_CLASS}")
     own = options_of(target, {}, options)
-    settings = settings_of(target, own, retry_in, on_exhausted, timeout, unique_by)
+    settings = settings_of(
+        target, own, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable
+    )
     definition = define(owner, target, target, target, inspect.signature(target), name, settings)
     return FunctionJob(target, Call(owner, definition))
 
@@ -131,6 +136,8 @@ class Settings:
     on_exhausted: OnExhausted | None = None
     timeout: float | timedelta | None = None
     unique_by: UniqueBy = None
+    on_cancel: OnCancel | None = None
+    cancellable: bool | None = None
 
 
 def settings_of(
@@ -140,11 +147,18 @@ def settings_of(
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
     unique_by: UniqueBy,
+    on_cancel: OnCancel | None,
+    cancellable: bool | None,
 ) -> Settings:
-    for name, function in (("retry_in", retry_in), ("on_exhausted", on_exhausted)):
+    functions = {"retry_in": retry_in, "on_exhausted": on_exhausted, "on_cancel": on_cancel}
+    for name, function in functions.items():
         if function is not None:
             refuse_lazy(f"{code.__qualname__}: {name}", function)
-    return Settings(options, retry_in, on_exhausted, timeout, unique_by)
+    if cancellable is not None and type(cancellable) is not bool:
+        raise ArgumentError(
+            f"{code.__qualname__}: cancellable must be True or False, not {cancellable!r}"
+        )
+    return Settings(options, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable)
 
 
 def options_of(
@@ -191,6 +205,8 @@ def define(
         unique_by=check_unique_by(what, settings.unique_by, signature),
         signature=signature,
         origin=origin,
+        on_cancel=settings.on_cancel,
+        cancellable=settings.cancellable is not False,
     )
     owner.registry.register(definition)
     return definition

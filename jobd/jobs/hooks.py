@@ -58,6 +58,10 @@ DeathHandler = Callable[[dict[str, Any], BaseException], object]
 """Called with the payload and the exception of a job that will not be retried."""
 
 
+CancelHandler = Callable[[dict[str, Any]], object]
+"""Called with the payload of a job that was cancelled after its start."""
+
+
 class Hooks:
     """The hooks of an application for lifecycle events of worker processes."""
 

@@ -13,6 +13,7 @@ from jobd.errors import ArgumentError
 from jobd.jobs.app import App, default
 from jobd.jobs.bound_job import Call
 from jobd.jobs.decorators import (
+    OnCancel,
     OnExhausted,
     RetryIn,
     Settings,
@@ -35,7 +36,7 @@ from jobd.jobs.registry import UniqueBy
 from jobd.wire.options import OPTIONS
 
 _IN_BODY = (*OPTIONS, "name")
-_FUNCTIONS = ("retry_in", "on_exhausted", "unique_by")
+_FUNCTIONS = ("retry_in", "on_exhausted", "on_cancel", "unique_by")
 
 
 def _refuse_in_body(cls: type[Job]) -> None:
@@ -127,6 +128,8 @@ class Job:
         on_exhausted: OnExhausted | None = None,
         timeout: float | timedelta | None = None,
         unique_by: UniqueBy = None,
+        on_cancel: OnCancel | None = None,
+        cancellable: bool | None = None,
         **options: Unpack[CallOptions],
     ) -> None:
         super().__init_subclass__()
@@ -143,6 +146,8 @@ class Job:
             on_exhausted or base.on_exhausted,
             base.timeout if timeout is None else timeout,
             unique_by or base.unique_by,
+            on_cancel or base.on_cancel,
+            base.cancellable if cancellable is None else cancellable,
         )
         perform = getattr(cls, "perform", None)
         if perform is None:

@@ -36,6 +36,8 @@ class Definition:
         timeout: seconds that an execution may take; None for no limit.
         unique_by: names of the arguments that make a call unique, or a function of them; None for
             all.
+        on_cancel: called with the payload when it was cancelled after its start.
+        cancellable: whether JobCancelled is raised in it.
         signature: signature of the call, without ``self``.
         origin: module and qualified name of the code.
     """
@@ -50,6 +52,8 @@ class Definition:
     unique_by: UniqueBy
     signature: inspect.Signature
     origin: str
+    on_cancel: Callable[[dict[str, Any]], object] | None = None
+    cancellable: bool = True
 
 
 _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000

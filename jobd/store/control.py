@@ -27,6 +27,7 @@ class Look(StrEnum):
     """What to look at."""
 
     SIGNALS = "signals"
+    CANCELS = "cancels"
 
 
 class _Message(msgspec.Struct, frozen=True):

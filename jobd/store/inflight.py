@@ -26,7 +26,7 @@ DAY_TTL = 5 * 365 * 86400
 """Seconds that a day's counters are kept, as in Sidekiq."""
 
 
-End = Literal["done", "expired", "cancelled"]
+End = Literal["done", "expired", "cancelled", "duplicate"]
 """How jobs end together."""
 
 ScriptCall = tuple[list[str], list[Argument]]
@@ -164,9 +164,11 @@ class InFlight:
         counters = {
             "done": self._stats()[:2],
             "expired": [keys.expired, keys.expired_on(self._today())],
-            "cancelled": [keys.duplicates, keys.duplicates_on(self._today())],
+            "cancelled": [keys.cancelled, keys.cancelled_on(self._today())],
+            "duplicate": [keys.duplicates, keys.duplicates_on(self._today())],
         }
-        arguments: list[Argument] = [DAY_TTL, state]
+        # To those who wait for its result a duplicate was cancelled.
+        arguments: list[Argument] = [DAY_TTL, "cancelled" if state == "duplicate" else state]
         for job, detail in jobs:
             arguments += (job.tag, detail)
         return scripts.END.pack((self._hash, keys.queues, *counters[state]), arguments)

@@ -40,6 +40,9 @@ jobd:clock                 hash    -           the clock of the leases: reachabl
                                                workers, keepers
 jobd:inflight:IDENTITY     hash    -           tag (``sequence:queue``) to the payload's original
                                                bytes; workers, keepers
+jobd:cancels:IDENTITY      hash    -           tag to the time of the request (s), of its jobs in
+                                               flight that are to be cancelled, as long as they are
+                                               in flight; jobd.api
 jobd:waits:IDENTITY        set     -           queues that this owner waits on, so that a keeper
                                                can find its claim lists; workers
 jobd:claim:IDENTITY:QUEUE  list    -           jobs that a blocking claim delivered, not yet moved
@@ -62,6 +65,9 @@ jobd:stat:duplicates       string  -           pushes of unique jobs that were r
 jobd:stat:duplicates:DATE  string  5 years     the same by UTC day; clients
 jobd:stat:expired          string  -           jobs that expired before their start; workers
 jobd:stat:expired:DATE     string  5 years     the same by UTC day; workers
+jobd:stat:cancelled        string  -           jobs that were cancelled after a worker had claimed
+                                               them; workers, keepers
+jobd:stat:cancelled:DATE   string  5 years     the same by UTC day; workers, keepers
 jobd:stacks:IDENTITY       hash    5 min       stacks of its threads, on request of a dashboard:
                                                at (s), text; workers
 jobd:progress:IDENTITY     hash    60 s        tag to what its running jobs have reported about
@@ -113,6 +119,7 @@ class Keys:
         self.duplicates = f"{prefix}jobd:stat:duplicates"
         self.contested = f"{prefix}jobd:contested"
         self.departed = f"{prefix}jobd:departed"
+        self.cancelled = f"{prefix}jobd:stat:cancelled"
         self.leader = f"{prefix}dear-leader"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
@@ -132,6 +139,9 @@ class Keys:
 
     def expired_on(self, day: str) -> str:
         return f"{self.expired}:{day}"
+
+    def cancelled_on(self, day: str) -> str:
+        return f"{self.cancelled}:{day}"
 
     def duplicates_on(self, day: str) -> str:
         return f"{self.duplicates}:{day}"
@@ -172,6 +182,10 @@ class Keys:
     def progress(self, identity: str) -> str:
         """How far its running jobs have come."""
         return f"{self.prefix}jobd:progress:{identity}"
+
+    def cancels(self, identity: str) -> str:
+        """Requests to cancel its jobs in flight."""
+        return f"{self.prefix}jobd:cancels:{identity}"
 
     def waits(self, identity: str) -> str:
         return f"{self.prefix}jobd:waits:{identity}"

@@ -1,9 +1,9 @@
 """The Lua scripts: one state transition each.
 
 Each ``lua/NAME.lua`` starts with a comment that describes its KEYS, its ARGV and what it returns.
-All except PUSH, CLAIM, FILE and BEAT are idempotent: sent twice, they change nothing the second
-time. PUSH stores again what is not unique; CLAIM and FILE take more jobs, under sequence numbers
-that must be new; BEAT takes another signal.
+All except PUSH, CLAIM, FILE, BEAT and LOOK are idempotent: sent twice, they change nothing the
+second time. PUSH stores again what is not unique; CLAIM and FILE take more jobs, under sequence
+numbers that must be new; BEAT and LOOK take more signals.
 Scripts for actions of users can write an entry to the audit log in the same step
 (:attr:`Script.audited`).
 """
@@ -28,7 +28,8 @@ def _read(name: str) -> str:
 
 
 _PRELUDES = {
-    "attachments": ("root_of(", "waiting(", "fits(", "hold(", "put_back("),
+    "attachments": ("root_of(", "waiting(", "fits(", "hold(", "put_back(", "cancelled("),
+    "cancelling": ("cancelled(", "requests_of(", "to_cancel("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
     "lease_clock": ("lease_clock(", "forget_owner("),
@@ -117,6 +118,7 @@ RECOVER = Script("recover")
 PROMOTE = Script("promote")
 LIST_WORK = Script("list_work")
 BEAT = Script("beat")
+LOOK = Script("look")
 SHOW_STACKS = Script("show_stacks")
 PROGRESS = Script("progress")
 
@@ -135,6 +137,7 @@ RESTORE = Script("restore")
 PURGE = Script("purge")
 PAUSE = Script("pause")
 SIGNAL = Script("signal")
+CANCEL = Script("cancel")
 PORTION = Script("portion")
 SCAN = Script("scan")
 OLDEST = Script("oldest")

@@ -65,6 +65,11 @@ def _jobs(stats: Stats) -> Iterable[Metric]:
         "jobd_jobs_expired", "Jobs that were too late to start.", value=stats.expired
     )
     yield CounterMetricFamily(
+        "jobd_jobs_cancelled",
+        "Jobs that were cancelled after a worker had claimed them.",
+        value=stats.cancelled,
+    )
+    yield CounterMetricFamily(
         "jobd_jobs_duplicate", "Pushes of unique jobs that were refused.", value=stats.duplicates
     )
     jobs = GaugeMetricFamily("jobd_jobs", "Jobs by where they are.", labels=["state"])

@@ -41,6 +41,8 @@ _ELSEWHERE = {
     "retry_in": "it is a function, which no payload carries; give it to @job or to the class",
     "on_exhausted": "it is a function, which no payload carries; give it to @job or to the class",
     "unique_by": "it is about the signature of the job; give it to @job or to the class",
+    "on_cancel": "it is a function, which no payload carries; give it to @job or to the class",
+    "cancellable": "it is part of the job, not of its payload; give it to @job or to the class",
     "at": "use perform_at or perform_in; with Client.push it is a field of the item",
     "spread": "perform_bulk takes it; with Client.push_bulk it is called spread_interval",
     "spread_interval": "Client.push_bulk takes it",
@@ -187,7 +189,11 @@ _OPTION_RULES = {
 KNOWN = CALL_FIELDS | _OPTION_RULES.keys()
 """The payload fields that jobd knows."""
 
-OPTIONS = (*_OPTION_RULES, "timeout", "retry_in", "on_exhausted", "unique_by", EXTRA)
+OPTIONS = (
+    *_OPTION_RULES,
+    *("timeout", "retry_in", "on_exhausted", "unique_by", "on_cancel", "cancellable"),
+    EXTRA,
+)
 """Names of the options of a job, except ``name``."""
 _ITEM = (*OPTIONS, "class", "args", "kwargs", "spread_interval")
 """Names to suggest in a push by name, without the shorter fields of an item, which resemble too

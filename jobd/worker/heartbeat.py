@@ -22,7 +22,7 @@ import redis
 from jobd.runtime.process.identity import hostname
 from jobd.settings.daemon import Config
 from jobd.store import scripts
-from jobd.store.inflight import LEASE
+from jobd.store.inflight import LEASE, split_tag
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.text.printable import encode, valid
@@ -48,6 +48,10 @@ STACKS_TTL = 300
 MOST_SIGNALS = 100
 """Most remote signals that are taken at once."""
 
+LOOK_AGAIN = 0.02
+"""Seconds after which a job to cancel that was not found is looked for again; each time twice as
+many."""
+
 MOST_STACKS = 500_000
 """Most characters of stacks for dashboards; the log has all of them."""
 
@@ -60,6 +64,8 @@ class Heartbeat(Loop):
 
     Args:
         on_signal: called with the name of a remote signal (TSTP, TERM, TTIN).
+        on_cancel: called with the numbers of jobs in flight that are to be cancelled, with each
+            beat as long as they are; returns whether all were found.
         on_lease_lost: called when the owner is no longer listed.
         on_seen: called after the first beat, when :attr:`seen` has become true.
     """
@@ -73,6 +79,7 @@ class Heartbeat(Loop):
         pool: Pool,
         metrics: Metrics,
         on_signal: Callable[[str], None],
+        on_cancel: Callable[[list[int]], bool],
         on_lease_lost: Callable[[], None],
         on_seen: Callable[[], None],
     ) -> None:
@@ -84,6 +91,7 @@ class Heartbeat(Loop):
         self._pool = pool
         self._metrics = metrics
         self._on_signal = on_signal
+        self._on_cancel = on_cancel
         self._on_lease_lost = on_lease_lost
         self._on_seen = on_seen
         self._process = psutil.Process()
@@ -96,29 +104,29 @@ class Heartbeat(Loop):
         self._due = 0.0
         self._beat_wanted = False
         self._look_wanted = False
+        self._pause = LOOK_AGAIN
         self.quiet = False
         self.seen = False
         """Whether dashboards know this worker."""
 
     def turn(self) -> float:
         if self._stacks or self._look_wanted:
-            self._take_signals()
+            again = self._look()
             self._write_stacks()
             if not self._beat_wanted and (left := self._due - time.monotonic()) > 0:
-                return left
+                return min(left, again)
         self._beat_wanted = False
         self._due = time.monotonic() + BEAT
         self._write_work()
         if time.monotonic() >= self._renew_at:
             self._renew()
-        if signal := self._beat():
-            self._on_signal(signal)
+        again = self._obey(*self._beat())
         if not self.seen:
             self.seen = True
             self._on_seen()
         # Last: if Redis refuses this, the worker is still visible and keeps its lease.
         self._send_metrics()
-        return BEAT
+        return min(BEAT, again)
 
     def show_stacks(self, text: str) -> None:
         """Publish the stacks of this process for the dashboard that requested them.
@@ -168,9 +176,11 @@ class Heartbeat(Loop):
         except redis.exceptions.OutOfMemoryError:
             pass  # kept until there is room; the keeper logs that Redis is full
 
-    def _beat(self) -> str | None:
-        """Write the process hash; returns the name of a remote signal, if there is one."""
-        key, signals = self._keys.process(self._identity), self._keys.signals(self._identity)
+    def _beat(self) -> tuple[list[bytes], list[bytes]]:
+        """Write the process hash; returns a remote signal, if there is one, and the tags of jobs
+        that are to be cancelled."""
+        keys, identity = self._keys, self._identity
+        key, signals = keys.process(identity), keys.signals(identity)
         fields = {
             "info": self._info,
             "concurrency": self._config.concurrency,
@@ -181,25 +191,38 @@ class Heartbeat(Loop):
             "rss": self._process.memory_info().rss // 1024,
         }
         call: list[Any] = [self._identity, TTL, *chain.from_iterable(fields.items())]
-        signal: bytes | None = scripts.BEAT(
-            self._client, [self._keys.processes, key, signals], call
+        taken, cancelled = scripts.BEAT(
+            self._client, [keys.processes, key, signals, keys.inflight(identity)], call
         )
-        return signal.decode(errors="replace") if signal else None
+        return taken, cancelled
 
-    def _take_signals(self) -> None:
+    def _look(self) -> float:
+        """Take all remote signals, and read which jobs are to be cancelled; returns the seconds
+        after which to look again."""
         if not self._look_wanted:
-            return
-        # Before they are read: another request meanwhile is about what this may have missed.
+            return BEAT
+        # Before it is read: another request meanwhile is about what this may have missed.
         self._look_wanted = False
-        key = self._keys.signals(self._identity)
+        keys = [self._keys.signals(self._identity), self._keys.inflight(self._identity)]
         try:
-            # Typed for all kinds of clients; this one is not asynchronous.
-            taken: Any = self._client.rpop(key, MOST_SIGNALS)
+            signals, cancelled = scripts.LOOK(self._client, keys, [MOST_SIGNALS])
         except redis.RedisError:
             self._look_wanted = True
             raise
-        for signal in taken or ():
+        return self._obey(signals, cancelled)
+
+    def _obey(self, signals: list[bytes], cancelled: list[bytes]) -> float:
+        """Pass on what was read; returns the seconds after which to look again."""
+        for signal in signals:
             self._on_signal(signal.decode(errors="replace"))
+        places = map(split_tag, cancelled)
+        if self._on_cancel([place[0] for place in places if place is not None]):
+            self._pause = LOOK_AGAIN
+            return BEAT
+        # A job is on its way: claimed, and not here yet; or ended, and not acknowledged yet.
+        self._look_wanted = True
+        self._pause = min(2 * self._pause, BEAT)
+        return self._pause
 
     def _write_work(self) -> None:
         """List the running jobs. Each is sent once, however long it runs, unless the list is

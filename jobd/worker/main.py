@@ -46,6 +46,7 @@ from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.metrics import Metrics
 from jobd.worker.overdue import Overdue
 from jobd.worker.progress import Progress, Stalls
+from jobd.worker.run.cancelling import Cancelling, Threads
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
@@ -101,6 +102,8 @@ class Worker(Child):
         self._fetcher = Fetcher(
             self._client, self._inflight, order, self._pool, seat.page, self.bell.ring
         )
+        threads = Threads(self._pool, self._coroutines)
+        self._cancelling = Cancelling([threads], self._fetcher.cancel)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
         self._heartbeat = Heartbeat(
@@ -111,6 +114,7 @@ class Worker(Child):
             self._pool,
             self._metrics,
             self._on_remote_signal,
+            self._cancelling.request,
             self._fetcher.doubt_lease,
             self.bell.ring,
         )
@@ -274,7 +278,7 @@ class Worker(Child):
     def _look(self, look: Look) -> None:
         """Called by the listener of the control channel."""
         match look:
-            case Look.SIGNALS:
+            case Look.SIGNALS | Look.CANCELS:
                 self._heartbeat.look()
 
     def _watch_control(self) -> None:

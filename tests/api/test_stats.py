@@ -17,7 +17,7 @@ from tests.api.conftest import NOW, PLAIN, push
 
 
 def test_an_empty_database(api: Api) -> None:
-    assert api.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, {})
+    assert api.stats() == Stats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, {})
     assert api.queues() == []
     assert list(api.queue("default").page()) == []
     assert list(api.dead.page()) == list(api.dead) == []
@@ -34,6 +34,7 @@ def test_everything_is_counted(api: Api) -> None:
     redis.set(keys.failed, 3)
     redis.set(keys.expired, 2)
     redis.set(keys.duplicates, 4)
+    redis.set(keys.cancelled, 5)
     push(api, "default", PLAIN, PLAIN.replace(b'"Ok"', b'"Newer"'))
     push(api, "low", b"a", b"b", b"c")
     redis.zadd(keys.schedule, {"s": 1.5})
@@ -49,6 +50,7 @@ def test_everything_is_counted(api: Api) -> None:
             failed=3,
             expired=2,
             duplicates=4,
+            cancelled=5,
             scheduled_size=1,
             retry_size=2,
             dead_size=3,

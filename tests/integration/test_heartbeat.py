@@ -52,6 +52,7 @@ class Beating:
             one.pool,
             one.metrics,
             self.signals.append,
+            lambda _sequences: True,
             self.lost.set,
             self.seen.set,
         )

@@ -193,6 +193,18 @@ def test_processes_are_told(api: Api, ask: Ask) -> None:
     assert gone["detail"] == "there is no such process (any more)"
 
 
+def test_jobs_are_cancelled(api: Api, ask: Ask) -> None:
+    push(api, "mail", job(1))
+    api.redis.zadd(api.keys.owners, {IDENTITY: time.time() + 60})
+    api.redis.hset(api.keys.inflight(IDENTITY), "1:mail", job(2))
+    answers = [
+        ask("POST", "/job/cancel", {"jid": f"{number:024x}", **more})["answer"]
+        for number, more in ((1, {"queue": "low"}), (1, {"queue": "mail"}), (2, {}), (3, {}))
+    ]
+    assert answers == ["unknown", "cancelled", "cancelling", "unknown"]
+    assert {entry["action"] for entry in ask("GET", "/audit")["entries"]} == {"cancel"}
+
+
 def test_totals_are_reset(api: Api, ask: Ask) -> None:
     api.redis.mset({"stat:processed": 7, "stat:failed": 3})
     assert ask("POST", "/stats/reset", {"names": ["failed"]})["changed"] == 1

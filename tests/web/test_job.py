@@ -180,6 +180,30 @@ def test_a_running_one(site: Site, api: Api) -> None:
     assert (refused.status, "cannot be changed" in refused.text) == (400, True)
 
 
+def test_a_running_one_is_cancelled(site: Site, api: Api) -> None:
+    process(api, ONE)
+    run(api, ONE, job(1, "shop.Charge"))
+    api.redis.hset(api.keys.inflight(ONE), "1:mail", job(1, "shop.Charge"))
+    api.redis.zadd(api.keys.owners, {ONE: time.time() + 60})
+    question = site.get(look(site, "work", JID).links["Cancel job"])
+    assert "Cancel job shop.Charge?" in question.text
+    assert not api.redis.exists(api.keys.cancels(ONE))
+    assert "shop.Charge is being cancelled." in site.press(question, "Cancel job").text
+    assert api.redis.hkeys(api.keys.cancels(ONE)) == [b"1:mail"]
+    assert [(entry.who, entry.action, entry.target) for entry in api.audit] == [
+        ("admin", "cancel", ONE)
+    ]
+    assert "cancelled in" in site.get("/audit").text
+    # In Busy, too; by then it has ended.
+    question = site.get(site.get("/busy").links["Cancel job"])
+    api.redis.delete(api.keys.inflight(ONE))
+    assert "has ended, or" in site.press(question, "Cancel job").text
+    operator = as_role(api, Role.OPERATOR)
+    assert "Cancel job" not in operator.get("/busy").links
+    fields = ("set", "work"), ("key", JID), ("action", "cancel")
+    assert operator.insist("/job/do", *fields).status == 403
+
+
 @pytest.mark.parametrize(("later", "order"), [(0.7, 1), (0.0, 1), (-5.0, 1), (5.0, -1)])
 def test_it_does_not_start_before_its_push(later: float, order: int, site: Site, api: Api) -> None:
     """When it was started is told in whole seconds."""

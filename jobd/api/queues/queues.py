@@ -200,6 +200,10 @@ class Queue:
         """
         return delete_queued(self._api, self._action("delete"), self.name, _jobs(jobs))
 
+    def cancel(self, *jobs: JobRecord | bytes) -> int:
+        """Delete these jobs for :func:`jobd.cancel`; otherwise as :meth:`delete`."""
+        return delete_queued(self._api, self._action("cancel"), self.name, _jobs(jobs))
+
     def delete_by_class(self, name: str) -> int:
         """Delete all jobs of a class (as it is stored, or as it is shown).
 

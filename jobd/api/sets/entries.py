@@ -143,6 +143,10 @@ class SortedSet:
         """
         return self._in_batches("delete", entries, self._steps.delete)
 
+    def cancel(self, *entries: SortedEntry) -> int:
+        """Delete these entries for :func:`jobd.cancel`; otherwise as :meth:`delete`."""
+        return self._in_batches("cancel", entries, self._steps.delete)
+
     def add_to_queue(self, *entries: SortedEntry) -> int:
         """Put these into their queues now; a script for each 100. Malformed ones stay."""
         return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)

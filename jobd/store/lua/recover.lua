@@ -1,4 +1,5 @@
--- Returns the jobs of a dead owner to the head of their queues, or to the dead set.
+-- Returns the jobs of a dead owner to the head of their queues, or to the dead set; those that are to
+-- be cancelled end so (see cancelling.lua).
 --
 -- The first call condemns the owner (its score becomes the negative time), so that it can no longer
 -- claim even if it is still alive. The owner is forgotten when it holds nothing and so much time has
@@ -48,7 +49,9 @@ for i = 7 + queues, #ARGV, 3 do
     if ARGV[i + 2] ~= '' then payload = ARGV[i + 2] end
     local position = tonumber(ARGV[i + 1])
     local done
-    if position > 0 then
+    if cancelled(KEYS[3], ARGV[i], payload) then
+      moved = moved + 1
+    elseif position > 0 then
       done = put_back(KEYS[6 + 2 * position], KEYS[7], payload)
       if done then redis.call('SADD', KEYS[5], ARGV[6 + position]) end
     else
@@ -66,5 +69,5 @@ end
 if redis.call('HLEN', KEYS[3]) > 0 then return {'held', moved, handled} end
 if now + lease < tonumber(ARGV[3]) then return {'condemned', moved, handled} end
 forget_owner(KEYS[2], KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[4])
+redis.call('DEL', KEYS[4], (requests_of(KEYS[3])))
 return {'forgotten', moved, handled}

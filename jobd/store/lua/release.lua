@@ -9,5 +9,5 @@ for i = 5, #KEYS do
 end
 if redis.call('HLEN', KEYS[3]) > 0 then return 0 end
 forget_owner(KEYS[2], KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[4])
+redis.call('DEL', KEYS[4], (requests_of(KEYS[3])))
 return 1

@@ -17,11 +17,12 @@ from jobd.web.views.lists import Part
 from jobd.web.views.present import clip, target
 from jobd.web.views.render import render
 
-_UNDOABLE = frozenset({"clear", "delete", "edit", "kill"})
+_UNDOABLE = frozenset({"cancel", "clear", "delete", "edit", "kill"})
 
 DONE = {
     "add_to_queue": Text("put into their queues %(target)s"),
     "bury": Text("put among the dead %(target)s"),
+    "cancel": Text("cancelled in %(target)s"),
     "clear": Text("cleared %(target)s"),
     "delete": Text("deleted %(target)s"),
     "dump_threads": Text("asked for the stacks of %(target)s"),

@@ -12,7 +12,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Api, JobRecord, SortedEntry
-from jobd.api.actions import QUEUED_ACTIONS, SET_ACTIONS, Action, Given
+from jobd.api.actions import (
+    CANCEL_ANSWERS,
+    JOB_ACTIONS,
+    QUEUED_ACTIONS,
+    SET_ACTIONS,
+    Action,
+    Given,
+)
 from jobd.api.records import is_plain
 from jobd.text.translatable import Text
 from jobd.web import job_address
@@ -125,7 +132,7 @@ def ask(request: Request) -> Response:
     state, query = state_of(request), request.query_params
     place = jobview.parse_place(query.get("set", ""), query.get("key", ""))
     action = _action(request, place, query.get("action", ""))
-    job = _here(state.api, place)
+    job = _here(state.api, place, action)
     name = clip(job.display_class, 100) or Text("this job")
     if not action.asks or action.form:
         raise Refusal(Text("%(action)s needs no confirmation", action=action.name))
@@ -153,7 +160,9 @@ def do(request: Request) -> Response:
     place = jobview.parse_place(str(form.get("set", "")), str(form.get("key", "")))
     action = _action(request, place, str(form.get("action", "")))
     api = acting(request, permanent=action.name == "delete" and confirm.is_permanent(form))
-    job = _here(api, place)
+    job = _here(api, place, action)
+    if place.set == "work":
+        return _cancel(request, api, job)
     given = Given(
         when=when_of(form) if action.form == "when" else None,
         queue=str(form.get("queue", "")) if action.form == "queue" else "",
@@ -175,6 +184,14 @@ def do(request: Request) -> Response:
     return _after(request, place, job, action.name)
 
 
+def _cancel(request: Request, api: Api, job: JobRecord) -> Response:
+    answer = JOB_ACTIONS["cancel"].do(api, job.jid, job.queue)
+    state_of(request).changed()
+    name = clip(job.display_class, 100) or Text("The job")
+    session.flash(request, CANCEL_ANSWERS[answer].filled(job=name))
+    return RedirectResponse(url(request, "busy"), 303)
+
+
 def _after(request: Request, place: Place, job: JobRecord, action: str) -> Response:
     """Where the job is now; where it was if it is nowhere, or cannot be found."""
     if action == "delete" or not is_plain(job.jid):
@@ -186,6 +203,8 @@ def _action(request: Request, place: Place, name: str) -> Action[Any]:
     """The action of that name on a job that is there, if the user may do it."""
     known: Mapping[str, Action[Any]]
     known = QUEUED_ACTIONS if place.set.startswith("queue:") else SET_ACTIONS
+    if place.set == "work":
+        known = {**SET_ACTIONS, **JOB_ACTIONS}
     if name not in known:
         raise Refusal(
             Text(
@@ -198,17 +217,15 @@ def _action(request: Request, place: Place, name: str) -> Action[Any]:
     return known[name]
 
 
-def _here(api: Api, place: Place) -> JobRecord:
+def _here(api: Api, place: Place, action: Action[Any]) -> JobRecord:
     """The job there, for a change.
 
     Raises:
         NotFound: it is not there any more.
-        Refusal: it runs, and nobody can do anything to it.
+        Refusal: it runs, and can only be cancelled.
     """
-    if place.set == "work":
-        raise Refusal(
-            Text("A job that runs cannot be changed. Wait for its end, or stop its process.")
-        )
+    if place.set == "work" and action.name not in JOB_ACTIONS:
+        raise Refusal(Text("A job that runs cannot be changed. Wait for its end, or cancel it."))
     job = job_address.find(api, place)
     if job is None:
         raise NotFound(Text("The job is not here any more: it has run, or somebody has moved it."))

@@ -12,6 +12,7 @@ from jobd.api import Deletion, Process, Queue, in_group
 from jobd.api.actions import (
     DELETION_ACTIONS,
     EMPTY_TRASH,
+    JOB_ACTIONS,
     NOTHING,
     PROCESS_ACTIONS,
     QUEUE_ACTIONS,
@@ -40,7 +41,7 @@ from jobd.web.v1.reading import (
     find_queued,
     set_of,
 )
-from jobd.web.v1.shapes import Changed
+from jobd.web.v1.shapes import CancelledJob, Changed
 
 SWEEPING = 5.0
 """Seconds after which a long action says how far it has come."""
@@ -85,6 +86,13 @@ class Move(Body, frozen=True):
 
 class MoveOne(Move, frozen=True, kw_only=True):
     jid: Jid
+
+
+class OneJob(Body, frozen=True):
+    """``queue``: the only one in which to look for it."""
+
+    jid: Jid
+    queue: Name | None = None
 
 
 class Living(Query, frozen=True):
@@ -184,6 +192,11 @@ def delete_job(call: Call, query: DeletedJob) -> Changed:
     call = _deleting(call, query.permanent)
     queue, job = call.api.queue(query.queue), find_queued(call, query.queue, query.jid)
     return Changed(QUEUED_ACTIONS["delete"].do(queue, [job], NOTHING))
+
+
+@OPERATIONS.act("POST", "/job/cancel", JOB_ACTIONS["cancel"])
+def cancel_job(call: Call, body: OneJob) -> CancelledJob:
+    return CancelledJob(JOB_ACTIONS["cancel"].do(call.api, body.jid, body.queue))
 
 
 # -- sets ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -278,6 +278,13 @@ class Changed(Struct, frozen=True):
     done: bool = True
     cursor: str = ""
     ref: str = ""
+
+
+class CancelledJob(Struct, frozen=True):
+    """``cancelled``: it waited, and is in the trash; ``cancelling``: its worker is told;
+    ``unknown``: it neither waits nor runs, or runs in a Sidekiq."""
+
+    answer: Literal["cancelled", "cancelling", "unknown"]
 
 
 def job(record: JobRecord) -> Job:

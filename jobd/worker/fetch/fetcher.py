@@ -97,6 +97,7 @@ class Fetcher(threading.Thread):
 
         # Set by the main thread, read by the fetcher.
         self._surrendering = False
+        self._unwanted: frozenset[int] = frozenset()
         self._ending = threading.Event()
         self._lease_in_doubt = False
         self._surrendered = threading.Event()
@@ -163,6 +164,11 @@ class Fetcher(threading.Thread):
     def resume(self) -> None:
         """Claim again."""
         self._intake.quiet = False
+        self._bell.ring()
+
+    def cancel(self, sequences: frozenset[int]) -> None:
+        """End those of these jobs that wait for a thread as cancelled."""
+        self._unwanted = sequences
         self._bell.ring()
 
     def doubt_lease(self) -> None:
@@ -417,6 +423,9 @@ class Fetcher(threading.Thread):
 
     def _ends(self) -> list[Call]:
         """Calls for all jobs whose outcome is decided."""
+        if self._unwanted:
+            unwanted, self._unwanted = self._unwanted, frozenset()
+            self._intake.cancel(unwanted)
         self._intake.give_back()
         if self._unsurrendered:
             self._surrender_begun = True

@@ -15,11 +15,13 @@ from typing import Any
 from jobd.runtime.ipc.scoreboard import RESCUE, Page
 from jobd.runtime.log import log
 from jobd.store.inflight import Claimed, InFlight
+from jobd.wire import job_name
 from jobd.worker.fetch.blocking import FILE_AT_MOST, Arrival
 from jobd.worker.fetch.ledger import Call, Ledger
 from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.fetch.stale import Stale
 from jobd.worker.run.pool import Pool
+from jobd.worker.run.settlement import Outcome, Settlement
 
 CLAIM_AT_MOST = 5000
 """Most jobs of one claim: while the script runs, all other clients wait."""
@@ -186,6 +188,16 @@ class Intake:
             for job in jobs:
                 self._pool.queue.put(job)
             self._stale.dispatched(jobs[-1].sequence)
+
+    def cancel(self, sequences: frozenset[int]) -> None:
+        """End those of these jobs as cancelled that have not started."""
+        for job in self._pool.take_back():
+            if job.sequence in sequences:
+                fields = job_name.log_fields(job.payload)
+                self._log.info("job_cancelled", **fields, outcome=Outcome.CANCELLED)
+                self._ledger.settle(Settlement(job, b"", Outcome.CANCELLED))
+            else:
+                self._pool.queue.put(job)
 
     def forget(self, sequences: set[int]) -> None:
         """Drop jobs that belong to another worker now. Those not started will not start here."""

@@ -14,7 +14,11 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.runtime.ipc.scoreboard import FAILED, IN_FLIGHT, PROCESSED, Page
 from jobd.store.inflight import Claimed, InFlight
+from jobd.wire import job_name
 from jobd.worker.run.settlement import TOGETHER, Outcome, Settlement
+
+CANCELLED = 2
+"""The answer of a script if the job has ended as cancelled instead."""
 
 Call = tuple[bytes, Callable[[object], None]]
 """A packed call, and the callback for its answer."""
@@ -150,6 +154,10 @@ class Ledger:
     def _ended(self, settlement: Settlement, changed: int) -> None:
         del self._settled[settlement.job.sequence]
         del self._held[settlement.job.sequence]
+        if changed == CANCELLED:
+            fields = job_name.log_fields(settlement.job.payload)
+            self._log.info("job_cancelled", **fields, outcome=Outcome.CANCELLED)
+            return
         if settlement.outcome.executed:
             self._page.words[PROCESSED] += changed
             self._page.words[FAILED] += changed

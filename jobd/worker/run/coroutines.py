@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable
 
 from jobd.errors import JobdError, JobTimeout
+from jobd.jobs.cancellation import Cancellation
 from jobd.jobs.unrun import awaited
 from jobd.runtime.process import forks
 
@@ -26,6 +27,7 @@ class Coroutines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self._thread = 0
+        self._runs: dict[int, _Run] = {}
         forks.on_copy(self._copied)
 
     def run(self, awaitable: Awaitable[object], seconds: float | None = None) -> object:
@@ -42,8 +44,13 @@ class Coroutines:
         run = _Run(awaitable, seconds)
         del awaitable
         loop = self._running_loop()
-        loop.call_soon_threadsafe(run.start, loop)
-        run.ended.wait()
+        ident = threading.get_ident()
+        self._runs[ident] = run
+        try:
+            loop.call_soon_threadsafe(run.start, loop)
+            run.ended.wait()
+        finally:
+            del self._runs[ident]
         for variable, value in run.context.items():
             variable.set(value)
         error, run.error = run.error, None
@@ -60,6 +67,14 @@ class Coroutines:
         self._stopping = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(_cancel_tasks)
+
+    def cancel(self, ident: int, cancellation: Cancellation) -> bool:
+        """Cancel the coroutine for which a thread waits; returns whether it waits for one."""
+        run, loop = self._runs.get(ident), self._loop
+        if run is None or loop is None:
+            return False
+        loop.call_soon_threadsafe(cancellation.deliver, run.cancel, _nothing)
+        return True
 
     def stacks(self) -> list[str]:
         """Where each running coroutine is, for a thread dump."""
@@ -127,6 +142,10 @@ class _Run:
             self.error = error
             self.ended.set()
 
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
     async def _drive(self) -> None:
         try:
             result, self._awaitable = awaited(self._awaitable), None
@@ -164,6 +183,10 @@ def _end_copy(task: asyncio.Task[object] | None) -> None:
     if task is not None and not task.done():
         forks.end(JobdError("a process forked by an async job cannot await in the worker's loop"))
     forks.end(task.exception() if task is not None and not task.cancelled() else None)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _cancel_tasks() -> None:

@@ -10,16 +10,16 @@ thread no longer does. A lock ensures that only one of them decides.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jobd.errors import JobTimeout, Shutdown
+from jobd.errors import JobCancelled, JobTimeout, Shutdown
 from jobd.runtime.process import forks
 from jobd.store.inflight import Claimed
+from jobd.worker.run import interrupts
 from jobd.worker.run.pool import JobThread
 
 R = TypeVar("R")
@@ -66,6 +66,7 @@ class Deadlines:
 
         Raises:
             JobTimeout: it took longer; may be raised just after *function* has returned.
+            JobCancelled: as JobTimeout, if the job was cancelled.
             Shutdown: the job has been abandoned.
         """
         thread = threading.current_thread()
@@ -77,9 +78,13 @@ class Deadlines:
                 return function()
             finally:
                 self._end(limit)
-        except JobTimeout as error:
-            # It may have been raised in any line of `_end`; it is raised only once.
-            self._end(limit)
+        except BaseException as error:
+            # JobTimeout, or JobCancelled, may have been raised in any line of `_end`; each is
+            # raised only once.
+            try:
+                self._end(limit)
+            except (JobCancelled, JobTimeout):
+                self._end(limit)
             late = limit.raised_at or time.monotonic() >= limit.end
             if late and type(error) is JobTimeout:  # otherwise the job itself has raised it
                 error.args = (f"the job took longer than its timeout of {seconds:g} s",)
@@ -97,7 +102,7 @@ class Deadlines:
         with self._lock:
             self._limits.pop(limit.ident, None)
             if limit.raised_at:
-                _raise_in(limit.ident, None)  # it may still be pending
+                interrupts.take_back(limit.ident, JobTimeout)
             abandoned = limit.abandoned
         _show(0.0)
         if abandoned:
@@ -121,7 +126,7 @@ class Deadlines:
             for limit in self._limits.values():
                 if limit.end <= now and not limit.raised_at:
                     limit.raised_at = now
-                    _raise_in(limit.ident, JobTimeout)
+                    interrupts.interrupt(limit.ident, JobTimeout)
 
     def overdue(self, now: float) -> list[Limit]:
         """The limits of jobs that still run after their deadline."""
@@ -149,10 +154,3 @@ def _show(deadline: float) -> None:
     thread = threading.current_thread()
     if isinstance(thread, JobThread):
         thread.show_deadline(deadline)
-
-
-def _raise_in(ident: int, exception: type[BaseException] | None) -> None:
-    """Have *exception* raised in a thread; None cancels a pending one."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(ident), ctypes.py_object(exception) if exception else None
-    )

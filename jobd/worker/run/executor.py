@@ -97,26 +97,37 @@ class Executor:
             attached = admitted
         if self._debug:
             self._log.debug("job_start")
+        returned = False
         try:
             definition = current.definition = self._registry.lookup(work.class_)
             if self._middleware:
                 result = self._perform_wrapped(current, definition, work)
             else:
                 result = self._perform(definition, work)
+            returned = True
+            if current.cancellation is not None:
+                current.cancellation.leave()
         except BaseException as error:
+            if current.cancellation is not None and not forks.copied:
+                try:
+                    current.cancellation.leave()
+                except BaseException:  # noqa: BLE001 - raised just now, and only once
+                    current.cancellation.leave()
             forks.end(error)
             if cut_short():
                 raise Shutdown from error
-            return self._raised(job, work, definition, error, began)
-        else:
-            if self._timed:
-                elapsed = time.monotonic() - began
-                if self._metrics is not None:
-                    name, wrapped = work.class_, work.wrapped
-                    self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
-                if self._verbose:
-                    self._log_done.info("job_done", elapsed=round(elapsed, 3))
-            return None if attached is attachments.NONE else self._done(job, attached, result)
+            if current.cancelled and not returned:
+                return self._cancelled(job, definition, error, began)
+            if not returned:
+                return self._raised(job, work, definition, error, began)
+        if self._timed:
+            elapsed = time.monotonic() - began
+            if self._metrics is not None:
+                name, wrapped = work.class_, work.wrapped
+                self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
+            if self._verbose:
+                self._log_done.info("job_done", elapsed=round(elapsed, 3))
+        return None if attached is attachments.NONE else self._done(job, attached, result)
 
     def report(self, error: BaseException, about: dict[str, object]) -> None:
         """Call the application's error handlers."""
@@ -243,6 +254,24 @@ class Executor:
     def _set_context(self, values: dict[str, Any]) -> None:
         for name in propagation.restore(values):
             self._log.warning("context_not_carried", variable=name[:100])
+
+    def _cancelled(
+        self,
+        job: Claimed,
+        definition: Definition | None,
+        error: BaseException,
+        began: float,
+    ) -> Settlement:
+        """How a job ends that has been cancelled and has not returned, whatever it has raised."""
+        self._retry.tell_cancelled(job, definition)
+        if self._verbose:
+            self._log_done.info(
+                "job_cancelled",
+                outcome=Outcome.CANCELLED,
+                error=exceptions.class_of(error),
+                elapsed=round(time.monotonic() - began, 3),
+            )
+        return Settlement(job, b"", Outcome.CANCELLED)
 
     def _raised(
         self,

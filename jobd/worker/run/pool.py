@@ -6,7 +6,6 @@ so that the master can tell after a crash which jobs had started.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import threading
@@ -22,6 +21,7 @@ from jobd.runtime.process import forks
 from jobd.store.inflight import Claimed
 from jobd.text.exceptions import class_of
 from jobd.wire import job_name
+from jobd.worker.run import interrupts
 from jobd.worker.run.settlement import Settlement
 
 Execute = Callable[[Claimed], Settlement | None]
@@ -215,6 +215,13 @@ class Pool:
                     return
                 self._threads[number] = new
 
+    def running(self, sequence: int) -> JobThread | None:
+        """The thread that runs the job with this number."""
+        for thread in self._threads:
+            if (job := thread.job) is not None and job.sequence == sequence:
+                return thread
+        return None
+
     @property
     def names(self) -> frozenset[str]:
         """Names of the job threads."""
@@ -248,9 +255,7 @@ class Pool:
             thread.cut_short = True
         for thread in self._threads:
             if thread.job is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Shutdown)
-                )
+                interrupts.interrupt(thread.ident or 0, Shutdown)
 
     def ended(self, timeout: float) -> bool:
         """Wait at most *timeout* seconds until no thread runs a job; returns whether none does."""

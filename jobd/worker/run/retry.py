@@ -89,6 +89,7 @@ class Retries:
 
     def __init__(self, app: App, config: Config, inflight: InFlight, on_error: OnError) -> None:
         self._death_handlers = app.death_handlers
+        self._cancel_handlers = app.cancel_handlers
         self._config = config
         self._inflight = inflight
         self._on_error = on_error
@@ -259,6 +260,19 @@ class Retries:
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
         for handler in self._death_handlers:
             self._ask("death handler", fields, handler, fields, error)
+
+    def tell_cancelled(self, job: Claimed, definition: Definition | None) -> None:
+        """Call the application's handlers of a job that was cancelled while it ran."""
+        own = definition.on_cancel if definition is not None else None
+        if own is None and not self._cancel_handlers:
+            return
+        try:
+            fields = payload.decode(job.payload)
+        except JobdError as error:
+            self._on_error(error, {"context": "cancel handler", "jobstr": job.payload})
+            return
+        for handler in (*self._cancel_handlers, *([own] if own else [])):
+            self._ask("cancel handler", fields, handler, fields)
 
     def _ask(
         self, what: str, fields: dict[str, Any], function: Callable[..., Any], *args: Any

@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     DEAD = "dead"
     DISCARDED = "discarded"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"
     SNOOZED = "snoozed"
     ASIDE = "aside"
     POSTPONED = "postponed"
@@ -46,6 +47,7 @@ class Settlement(NamedTuple):
 TOGETHER: Mapping[Outcome, End] = {
     Outcome.DONE: "done",
     Outcome.EXPIRED: "expired",
-    Outcome.DUPLICATE: "cancelled",
+    Outcome.DUPLICATE: "duplicate",
+    Outcome.CANCELLED: "cancelled",
 }
 """The outcomes that end together, and how."""

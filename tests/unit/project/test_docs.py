@@ -38,6 +38,7 @@ def clean(
     jobd.server_middleware.clear()
     jobd.error_handlers.clear()
     jobd.death_handlers.clear()
+    jobd.cancel_handlers.clear()
 
 
 PAGES = [

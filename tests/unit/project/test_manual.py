@@ -65,7 +65,7 @@ _OF_OTHERS = (
 )
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
 FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps"}
-_ENDS = ("processed", "failed", "expired", "duplicate")
+_ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}

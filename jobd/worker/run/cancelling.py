@@ -1,0 +1,130 @@
+"""How a request to cancel a job reaches it: a job that waits for a thread ends at once; in one that
+runs, JobCancelled is raised, or its coroutine is cancelled.
+
+Requests are repeated with every heartbeat as long as the job is in flight, so nothing that is
+missed here is lost: a job that has just been taken by a thread, or that has swallowed the
+exception.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from jobd.errors import JobCancelled
+from jobd.jobs.cancellation import cancellation_of
+from jobd.jobs.context import CurrentJob
+from jobd.runtime.log import log
+from jobd.worker.run import interrupts
+from jobd.worker.run.coroutines import Coroutines
+from jobd.worker.run.executor import Executor
+from jobd.worker.run.pool import Pool
+
+MOST_DELIVERIES = 3
+"""How often JobCancelled is raised in a job that swallows it."""
+
+_EXECUTION = Executor.execute.__code__
+_INSIDE = (Executor._perform.__code__, Executor._perform_wrapped.__code__)
+
+
+class Runner(Protocol):
+    """Something that runs jobs."""
+
+    def cancel(self, sequence: int) -> bool:
+        """Cancel the job with this number, if it runs here; returns whether it does."""
+
+
+class Threads:
+    """The jobs that run in threads, and the coroutines that these wait for."""
+
+    def __init__(self, pool: Pool, coroutines: Coroutines) -> None:
+        self._pool = pool
+        self._coroutines = coroutines
+        self._log = log.get("jobd.job")
+
+    def cancel(self, sequence: int) -> bool:
+        thread = self._pool.running(sequence)
+        if thread is None:
+            return False
+        ident = thread.ident or 0
+        job = _execution(ident, sequence)
+        if job is None:
+            return False  # it is about to start, or has just ended
+        cancellation = cancellation_of(job)
+        cancellation.requested = True
+        if job.definition is None:
+            return False  # as above
+        if not job.definition.cancellable:
+            return True
+        if cancellation.deliveries == MOST_DELIVERIES:
+            cancellation.deliveries += 1
+            about = {"class": job.name, "jid": job.jid, "queue": job.queue}
+            self._log.warning("job_ignores_cancel", **about, deliveries=MOST_DELIVERIES)
+        if cancellation.deliveries > MOST_DELIVERIES:
+            return True
+        if self._coroutines.cancel(ident, cancellation):
+            return True
+        # Only now: a job that leaves from here on sees the request, and waits for its lock. So it
+        # is still inside when the exception is raised, or takes it back.
+        if not _is_inside(ident):
+            return False
+        cancellation.deliver(
+            lambda: _raise(ident), lambda: interrupts.take_back(ident, JobCancelled)
+        )
+        return True
+
+
+def _raise(ident: int) -> None:
+    interrupts.interrupt(ident, JobCancelled)
+
+
+def _execution(ident: int, sequence: int) -> CurrentJob | None:
+    """The job that a thread runs, if it is that one.
+
+    It is found in the frames of the thread: so a job that nobody cancels costs nothing.
+    """
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        if frame.f_code is _EXECUTION:
+            names = frame.f_locals
+            found, claimed = names.get("current"), names.get("job")
+            same = claimed is not None and claimed.sequence == sequence
+            return found if same and isinstance(found, CurrentJob) else None
+        frame = frame.f_back
+    return None
+
+
+def _is_inside(ident: int) -> bool:
+    """Whether a thread is in the function of its job, or in middleware."""
+    frame, above = sys._current_frames().get(ident), None
+    while frame is not None:
+        if frame.f_code is _EXECUTION:
+            return above is not None and above.f_code in _INSIDE
+        frame, above = frame.f_back, frame
+    return False
+
+
+class Cancelling:
+    """The requests to cancel jobs of one worker.
+
+    Args:
+        runners: where its jobs run.
+        end: ends those of these jobs that have not started; called with their numbers.
+    """
+
+    def __init__(self, runners: Iterable[Runner], end: Callable[[frozenset[int]], None]) -> None:
+        self._runners = tuple(runners)
+        self._end = end
+
+    def request(self, sequences: Iterable[int]) -> bool:
+        """Cancel these jobs; returns whether all of them run. The others wait for a thread, and are
+        ended, or are on their way here: ask again soon."""
+        missed = frozenset(
+            sequence
+            for sequence in sequences
+            if not any(runner.cancel(sequence) for runner in self._runners)
+        )
+        if missed:
+            self._end(missed)
+        return not missed
