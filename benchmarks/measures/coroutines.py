@@ -1,8 +1,8 @@
 """Ten thousand coroutines that sleep for ten seconds, in one process that is allowed as many at the
 same time as the tool can do.
 
-The least is ten seconds. Where each coroutine keeps a thread waiting (jobd, dramatiq) or a
-connection (SAQ), a thousand may run at the same time, so that ten thousand take ten turns. This is
+The least is ten seconds. Where each coroutine keeps a thread waiting (dramatiq) or a connection
+(SAQ), a thousand may run at the same time, so that ten thousand take ten turns. This is
 measured once, not once a round: it takes minutes.
 """
 

@@ -21,7 +21,7 @@ _KINDS = ("empty", "async", "sleep", "long", "cpu", "payload", "logged")
 # works off its jobs one after the other says nothing about waiting or computing: the bare loop has
 # neither.
 _DRAINS = {
-    "jobd": (200_000, 20_000, 12_000, 150, 1_400, 30_000, 50_000),
+    "jobd": (200_000, 100_000, 12_000, 150, 1_400, 30_000, 50_000),
     "bare": (400_000, 0, 0, 0, 0, 40_000, 0),
     "dramatiq": (4_000, 3_000, 3_500, 150, 1_000, 4_000, 4_000),
     "huey": (4_000, 0, 3_500, 150, 1_000, 4_000, 3_000),

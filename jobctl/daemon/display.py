@@ -125,12 +125,18 @@ def _row(child: ChildStatus, concurrency: int) -> dict[str, str]:
         "STATE": child.state,
         "GEN": str(child.generation),
         "UPTIME": duration(child.uptime),
-        "BUSY": "" if without_jobs else f"{child.busy}/{concurrency}",
+        "BUSY": "" if without_jobs else _busy(child, concurrency),
         "PROCESSED": "" if without_jobs else f"{child.processed:,}",
         "FAILED": "" if without_jobs else f"{child.failed:,}",
         "MEMORY": memory(child.memory or child.rss),
         "": child.reason,
     }
+
+
+def _busy(child: ChildStatus, concurrency: int) -> str:
+    """How many threads run jobs, and how many async jobs run beside them."""
+    beside = f"+{child.coroutines}" if child.coroutines else ""
+    return f"{child.busy - child.coroutines}/{concurrency}{beside}"
 
 
 def _table(rows: list[dict[str, str]]) -> Iterable[str]:

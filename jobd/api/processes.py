@@ -45,13 +45,16 @@ class Process:
         identity: ``HOST:PID:NONCE``.
         queues: the names of its queues, in its order.
         weights: the same by weight; 0 where the order is strict.
-        concurrency: threads that run jobs.
-        busy: those that run one now.
+        concurrency: jobs that it runs at most at a time.
+        coroutines: those of them that are async jobs, on its event loop; the others run in threads.
+        busy: jobs that it runs now.
         stopping: it takes no more jobs (``quiet`` in Redis).
         embedded: it is a part of another program, and takes no signals.
         leader: it leads, for Sidekiq Enterprise.
         rss: resident memory, KB.
         rtt_us: its last round trip to Redis, µs.
+        loop_lag_us: the longest time in which its event loop did not respond, since the heartbeat
+            before, µs.
         beat, started_at: seconds since 1970.
         version: of Sidekiq or jobd, without its name; empty before Sidekiq 7.0.2.
         is_jobd: it is a worker of jobd, and no Sidekiq.
@@ -67,12 +70,14 @@ class Process:
     version: str
     is_jobd: bool
     concurrency: int
+    coroutines: int
     busy: int
     stopping: bool
     embedded: bool
     leader: bool
     rss: int
     rtt_us: int
+    loop_lag_us: int
     beat: float
     started_at: float
     _api: Session = field(repr=False, compare=False)
@@ -298,12 +303,14 @@ def _process(session: Session, identity: str, beat: dict[bytes, bytes], leader: 
         is_jobd=info.get("implementation") == "jobd",
         # A field since Sidekiq 8.1.2, a part of `info` before.
         concurrency=integer(beat.get(b"concurrency", info.get("concurrency"))),
+        coroutines=integer(beat.get(b"coroutines")),
         busy=integer(beat.get(b"busy")),
         stopping=beat.get(b"quiet") == b"true",
         embedded=info.get("embedded") is True,
         leader=leader,
         rss=integer(beat.get(b"rss")),
         rtt_us=integer(beat.get(b"rtt_us")),
+        loop_lag_us=integer(beat.get(b"loop_lag_us")),
         beat=number(beat.get(b"beat")),
         started_at=number(info.get("started_at")),
         _api=session,

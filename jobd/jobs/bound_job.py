@@ -15,7 +15,7 @@ from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
-from jobd.jobs.unrun import awaited, finished
+from jobd.jobs.unrun import awaited, finished, refuse_unrun
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.options import merged
@@ -76,6 +76,29 @@ class Call:
             parameters=self._parameters,
         )
 
+    async def apush(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        client, made = self.owner.client, self._payload(args, kwargs)
+        return await client.asend(made, None, self._parameters)
+
+    async def apush_at(
+        self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str | None:
+        at = due_at(when, time.time())
+        made = self._payload(args, kwargs)
+        return await self.owner.client.asend(made, at, self._parameters)
+
+    async def apush_bulk(
+        self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
+    ) -> list[str | None]:
+        return await self.owner.client.asend_bulk(
+            {"class": self.definition.name},
+            self.options,
+            calls,
+            at=at,
+            spread=spread,
+            parameters=self._parameters,
+        )
+
     def unique_holder(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         made = self._payload(args, kwargs)
         attachments.attach(made, None, time.time(), self._parameters.identity)
@@ -110,7 +133,20 @@ class Call:
             result = finished(self.definition.name, returned, self._run_awaitable)
             return result
 
-        self.owner.server_middleware.invoke(job, wire.decode(job.raw), job.queue, perform)
+        middleware = self.owner.server_middleware
+        fields = wire.decode(job.raw)
+        if middleware.asynchronous:
+
+            async def aperform() -> Any:
+                nonlocal result
+                work = wire.parse(job.raw)
+                result = await awaited(self.definition.function(*work.args, **work.kwargs))
+                refuse_unrun(self.definition.name, result)
+                return result
+
+            self._run_awaitable(middleware.ainvoke(job, fields, job.queue, aperform))
+        else:
+            middleware.invoke(job, fields, job.queue, perform)
         return result
 
     def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:

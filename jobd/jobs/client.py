@@ -6,19 +6,18 @@ attempt certainly stored nothing.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError, DuplicateJobError
+from jobd.jobs.bulk import Batch, after, bulk_of, next_time
 from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import propagation
 from jobd.jobs.signatures import Parameters, identity_by_name
-from jobd.jobs.times import Times, When, due_at
+from jobd.jobs.times import Times, due_at
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
@@ -30,7 +29,8 @@ from jobd.wire.ruby_json import as_ruby
 if TYPE_CHECKING:
     from redis import Redis
 
-    from jobd.store.enqueue import Transport
+    from jobd.store.async_enqueue import AsyncTransport
+    from jobd.store.enqueue import Conflict, Transport
 
 _log = logging.getLogger("jobd.client")
 _REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
@@ -38,17 +38,6 @@ _REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
 """Default limit for the size of a payload in bytes."""
-
-BATCH = 1_000
-SCHEDULED_BATCH = 100
-"""Jobs in one round trip of a bulk push."""
-
-BATCH_BYTES = 1_048_576
-"""Bytes of payloads after which a round trip of a bulk push takes no further job, because a large
-command blocks the server for other clients."""
-
-MIN_SPREAD = 5.0
-"""Seconds; a shorter spread would not prevent a thundering herd."""
 
 
 class Client:
@@ -90,6 +79,7 @@ class Client:
         self._redis = redis
         self._given = redis is not None
         self._made: Transport | None = None
+        self._amade: AsyncTransport | None = None
 
     @property
     def redis(self) -> Redis:
@@ -109,6 +99,14 @@ class Client:
 
             self._made = Transport(self.redis, self.prefix)
         return self._made
+
+    @property
+    def _atransport(self) -> AsyncTransport:
+        if self._amade is None:
+            from jobd.store.async_enqueue import AsyncTransport
+
+            self._amade = AsyncTransport(self.redis, self.prefix)
+        return self._amade
 
     @property
     def destination(self) -> str:
@@ -141,10 +139,21 @@ class Client:
             DuplicateJobError: a job like it is there already, and ``on_conflict="raise"``.
             UnavailableError: Redis did not accept the job.
         """
+        return self.send(*self._by_name(item))
+
+    async def apush(self, item: Mapping[str, Any]) -> str | None:
+        """Push a job by the name of its class from a coroutine; see :meth:`push`.
+
+        The event loop goes on while Redis is asked. Middleware may be ``async``. Each event loop
+        has connections of its own.
+        """
+        return await self.asend(*self._by_name(item))
+
+    def _by_name(self, item: Mapping[str, Any]) -> tuple[wire.Payload, float | None]:
         fields = wire.fields(item)
         now = time.time()
         made = wire.complete(fields, self.default_options, now=now)
-        return self.send(made, due_at(made.pop("at", 0), now))
+        return made, due_at(made.pop("at", 0), now)
 
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """Push many jobs of one class by name; see :meth:`push`.
@@ -177,8 +186,31 @@ class Client:
         if self.middleware:
             if at is not None:
                 made["at"] = at
+            if found := self.middleware.asynchronous:
+                raise ArgumentError(
+                    f"{made['class']}: the client middleware {found[0]} is async, so only "
+                    "aperform_async and the like can push"
+                )
             if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
                 return None
+        return self._checked(made, at, parameters)
+
+    async def _aprepare(
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None
+    ) -> tuple[wire.Payload, Pushed | None] | None:
+        """The same on the running event loop, for middleware of both kinds."""
+        if not self.middleware.asynchronous:
+            return self.prepare(made, at, parameters)
+        if at is not None:
+            made["at"] = at
+        if not await self.middleware.ainvoke(made["class"], made, made["queue"], lambda: made):
+            return None
+        return self._checked(made, at, parameters)
+
+    def _checked(
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None
+    ) -> tuple[wire.Payload, Pushed | None]:
+        if self.middleware:
             made.pop("at", None)
             wire.validate(made)
         self._check(made, None if parameters is None else parameters.names)
@@ -206,19 +238,41 @@ class Client:
         self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
     ) -> str | None:
         """Prepare, encode and store a payload; returns its jid or None."""
+        began = time.monotonic()
         ready = self.prepare(made, at, parameters)
         if ready is None:
             return None
         made, pushed = ready
         if pushed is not None:
-            jids = self._push_attached([self._attached(made, pushed, parameters)])
-            return None if jids[0] is None else answer(jids[0])
+            jobs = [self._attached(made, pushed, parameters)]
+            [jid] = _told(jobs, self._transport.push(jobs, time.time()))
+            return None if jid is None else answer(jid, began)
         raw = self._encoded(made, at, parameters)
         if at is None:
             self._transport.enqueue({made["queue"]: [raw]})
         else:
             self._transport.schedule([(at, raw)])
-        return answer(made["jid"])
+        return answer(made["jid"], began)
+
+    async def asend(
+        self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
+    ) -> str | None:
+        """:meth:`send` on the running event loop."""
+        ready = await self._aprepare(made, at, parameters)
+        if ready is None:
+            return None
+        made, pushed = ready
+        if pushed is not None:
+            jobs = [self._attached(made, pushed, parameters)]
+            [holder_or_jid] = _told(jobs, await self._atransport.push(jobs, time.time()))
+            return holder_or_jid
+        raw = self._encoded(made, at, parameters)
+        if at is None:
+            await self._atransport.enqueue({made["queue"]: [raw]})
+        else:
+            await self._atransport.schedule([(at, raw)])
+        jid: str = made["jid"]
+        return jid
 
     def _encoded(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
@@ -233,32 +287,6 @@ class Client:
         # The script writes the time: the job may have to wait for another one.
         raw = self._encoded(made, 0.0, parameters)
         return AttachedPush(raw, str(made["jid"]), made["queue"], pushed)
-
-    def _push_attached(
-        self, jobs: list[AttachedPush], refused: list[str] | None = None
-    ) -> list[str | None]:
-        """Store jobs with attachments; returns what their pushes return.
-
-        Args:
-            refused: takes the ids of the jobs that hold the locks, where that is an error.
-
-        Raises:
-            DuplicateJobError: it is an error, and *refused* is None.
-        """
-        jids: list[str | None] = []
-        held = [] if refused is None else refused
-        for job, conflict in zip(jobs, self._transport.push(jobs, time.time()), strict=True):
-            if conflict is None:
-                jids.append(job.jid)
-                continue
-            how = job.pushed.on_conflict
-            _log.info(_REFUSED, job.jid, how, conflict.holder, conflict.age)
-            jids.append(conflict.holder if how == "holder" else None)
-            if how == "raise":
-                held.append(conflict.holder)
-        if held and refused is None:
-            raise DuplicateJobError(held, jids)
-        return jids
 
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*.
@@ -283,27 +311,21 @@ class Client:
         Args:
             parameters: of the job, against which each call is checked.
         """
-        if isinstance(at, Sequence):
-            calls = calls if isinstance(calls, Sized) else list(calls)
-            if len(at) != len(calls):
-                raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
-        times = _times(at, spread)
+        began = time.monotonic()
+        remaining, times = bulk_of(calls, at, spread)
         jids: list[str | None] = []
         refused: list[str] = []
-        remaining = iter(calls)
         while True:
-            batch = _Batch()
+            batch = Batch(times is not None)
             try:
                 for call in remaining:
                     made = self._one_of_bulk(fields, options, call, parameters)
-                    if self._fills(batch, made, times, parameters):
+                    due = next_time(times)
+                    self._add(batch, self.prepare(made, due, parameters), due, parameters)
+                    if batch.full:
                         break
             except ArgumentError as error:
-                if not jids:
-                    raise
-                raise ArgumentError(
-                    f"{error} ({len(jids):,} jobs before it have been pushed)"
-                ) from None
+                raise after(jids, error) from None
             if not batch.jids:
                 break
             if batch.queued:
@@ -311,13 +333,51 @@ class Client:
             if batch.scheduled:
                 self._transport.schedule(batch.scheduled)
             if batch.attached:
-                answered = self._push_attached([job for _, job in batch.attached], refused)
-                for (place, _), jid in zip(batch.attached, answered, strict=True):
-                    batch.jids[place] = jid
+                conflicts = self._transport.push(batch.attached, time.time())
+                batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
             raise DuplicateJobError(refused, jids)
-        return answers(jids)
+        return answers(jids, began)
+
+    async def asend_bulk(
+        self,
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        calls: Iterable[Any],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+        parameters: Parameters | None = None,
+    ) -> list[str | None]:
+        """:meth:`send_bulk` on the running event loop."""
+        remaining, times = bulk_of(calls, at, spread)
+        jids: list[str | None] = []
+        refused: list[str] = []
+        while True:
+            batch = Batch(times is not None)
+            try:
+                for call in remaining:
+                    made = self._one_of_bulk(fields, options, call, parameters)
+                    due = next_time(times)
+                    self._add(batch, await self._aprepare(made, due, parameters), due, parameters)
+                    if batch.full:
+                        break
+            except ArgumentError as error:
+                raise after(jids, error) from None
+            if not batch.jids:
+                break
+            if batch.queued:
+                await self._atransport.enqueue(batch.queued)
+            if batch.scheduled:
+                await self._atransport.schedule(batch.scheduled)
+            if batch.attached:
+                conflicts = await self._atransport.push(batch.attached, time.time())
+                batch.answer(_told(batch.attached, conflicts, refused))
+            jids += batch.jids
+        if refused:
+            raise DuplicateJobError(refused, jids)
+        return jids
 
     @staticmethod
     def _one_of_bulk(
@@ -335,63 +395,54 @@ class Client:
             parameters.check(call)
         return wire.complete({**fields, "args": list(call)}, options, now=time.time())
 
-    def _fills(
+    def _add(
         self,
-        batch: _Batch,
-        made: wire.Payload,
-        times: Iterator[When] | None,
+        batch: Batch,
+        ready: tuple[wire.Payload, Pushed | None] | None,
+        at: float | None,
         parameters: Parameters | None,
-    ) -> bool:
-        """Add a job to *batch*; returns whether the batch is full."""
-        now = time.time()
-        at = None if times is None else due_at(next(times), now)
-        ready = self.prepare(made, at, parameters)
+    ) -> None:
+        """Add a prepared job, None if middleware has stopped it."""
         if ready is None:
             batch.jids.append(None)
+            return
+        made, pushed = ready
+        if pushed is not None:
+            batch.attach(self._attached(made, pushed, parameters))
         else:
-            made, pushed = ready
-            if pushed is not None:
-                job = self._attached(made, pushed, parameters)
-                raw = job.raw
-                batch.attached.append((len(batch.jids), job))
-            else:
-                raw = self._encoded(made, at, parameters)
-                if at is None:
-                    batch.queued.setdefault(made["queue"], []).append(raw)
-                else:
-                    batch.scheduled.append((at, raw))
-            batch.jids.append(made["jid"])
-            batch.room -= len(raw)
-        most = BATCH if times is None and not batch.attached else SCHEDULED_BATCH
-        return batch.room <= 0 or len(batch.jids) >= most
+            batch.add(made["jid"], made["queue"], self._encoded(made, at, parameters), at)
 
 
-class _Batch:
-    """The jobs of one round trip of a bulk push."""
+def _told(
+    jobs: list[AttachedPush], conflicts: list[Conflict | None], refused: list[str] | None = None
+) -> list[str | None]:
+    """What the pushes of *jobs* return.
 
-    __slots__ = ("attached", "jids", "queued", "room", "scheduled")
+    Args:
+        conflicts: for each, the job that has kept it out.
+        refused: takes the ids of the jobs that hold the locks, where that is an error.
 
-    def __init__(self) -> None:
-        self.jids: list[str | None] = []
-        self.queued: dict[str, list[bytes]] = {}
-        self.scheduled: list[tuple[float, bytes]] = []
-        self.attached: list[tuple[int, AttachedPush]] = []
-        self.room = BATCH_BYTES
+    Raises:
+        DuplicateJobError: it is an error, and *refused* is None.
+    """
+    jids: list[str | None] = []
+    held = [] if refused is None else refused
+    for job, conflict in zip(jobs, conflicts, strict=True):
+        if conflict is None:
+            jids.append(job.jid)
+            continue
+        how = job.pushed.on_conflict
+        _log.info(_REFUSED, job.jid, how, conflict.holder, conflict.age)
+        jids.append(conflict.holder if how == "holder" else None)
+        if how == "raise":
+            held.append(conflict.holder)
+    if held and refused is None:
+        raise DuplicateJobError(held, jids)
+    return jids
 
 
 _USUAL = 6
 """Number of fields of a payload without options: retry, queue, args, class, jid, created_at."""
-
-
-def _times(at: Times, spread: float | None) -> Iterator[When] | None:
-    if spread is not None:
-        if at is not None:
-            raise ArgumentError("give a bulk push either 'at' or a spread, not both")
-        width = max(float(spread), MIN_SPREAD)
-        return (random.random() * width for _ in itertools.count())
-    if at is None:
-        return None
-    return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)
 
 
 def destination(url: str, prefix: str) -> str:

@@ -20,7 +20,7 @@ from jobd.jobs.bound_job import Call, Owner
 from jobd.jobs.pushable import Pushable
 from jobd.jobs.registry import Definition, UniqueBy, module_of, origin_of
 from jobd.jobs.signatures import check_unique_by
-from jobd.jobs.unrun import is_generator_function, refuse_lazy
+from jobd.jobs.unrun import is_coroutine_function, is_generator_function, refuse_lazy
 from jobd.wire.options import check_seconds, merged
 
 P = ParamSpec("P")
@@ -207,6 +207,7 @@ def define(
         origin=origin,
         on_cancel=settings.on_cancel,
         cancellable=settings.cancellable is not False,
+        is_async=is_coroutine_function(body),
     )
     owner.registry.register(definition)
     return definition

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Awaitable, Callable, MutableSequence
 from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, overload
 
 from jobd.errors import ArgumentError
-from jobd.jobs.unrun import refuse_lazy, refuse_unrun
+from jobd.jobs.unrun import finished, refuse_lazy, refuse_unrun
 from jobd.runtime.process import forks
 
 Event = Literal["startup", "quiet", "shutdown", "exit"]
@@ -37,7 +37,7 @@ class Handlers(MutableSequence[Function], Generic[Function]):
         if isinstance(index, slice):
             value = list(value)
         for function in value if isinstance(index, slice) else [value]:
-            refuse_lazy(self._what, function)
+            refuse_lazy(self._what, function, awaits=True)
         self._functions[index] = value
 
     def __delitem__(self, index: SupportsIndex | slice) -> None:
@@ -47,9 +47,12 @@ class Handlers(MutableSequence[Function], Generic[Function]):
         return len(self._functions)
 
     def insert(self, index: SupportsIndex, value: Function) -> None:
-        refuse_lazy(self._what, value)
+        refuse_lazy(self._what, value, awaits=True)
         self._functions.insert(index, value)
 
+
+Await = Callable[[Awaitable[Any]], Any]
+"""Runs an awaitable to its end, and returns its result."""
 
 ErrorHandler = Callable[[BaseException, dict[str, Any]], object]
 """Called with an exception of a job or of jobd itself, and a dict of its context."""
@@ -60,6 +63,15 @@ DeathHandler = Callable[[dict[str, Any], BaseException], object]
 
 CancelHandler = Callable[[dict[str, Any]], object]
 """Called with the payload of a job that was cancelled after its start."""
+
+
+def refused(awaitable: Awaitable[Any]) -> Any:
+    """Where no event loop is.
+
+    Raises:
+        NotRunError: always.
+    """
+    refuse_unrun("a hook", awaitable)
 
 
 class Hooks:
@@ -77,16 +89,17 @@ class Hooks:
             raise ArgumentError(f"unknown event {event!r}; the events are {events}")
 
         def register(function: Hook) -> Hook:
-            refuse_lazy(f"a hook for {event!r}", function)
+            refuse_lazy(f"a hook for {event!r}", function, awaits=True)
             self._functions[event].append(function)
             return function
 
         return register
 
-    def fire(self, event: Event, on_error: ErrorHandler) -> None:
+    def fire(self, event: Event, on_error: ErrorHandler, run: Await = refused) -> None:
         """Run the functions registered for *event*, each once per process.
 
         Args:
+            run: runs an awaitable to its end.
             on_error: called with the exception and its context, for all events except ``startup``.
 
         Raises:
@@ -96,12 +109,12 @@ class Hooks:
         self._functions[event] = []
         if event == "startup":
             for function in functions:
-                refuse_unrun("a startup hook", function())
+                finished("a startup hook", function(), run)
                 forks.end()
             return
         for function in reversed(functions):
             try:
-                refuse_unrun(f"a hook for {event!r}", function())
+                finished(f"a hook for {event!r}", function(), run)
                 forks.end()
             except BaseException as error:  # noqa: BLE001 - a broken hook must not keep others from running
                 on_error(error, {"context": f"Exception in the {event} hook", "event": event})

@@ -22,6 +22,10 @@ from jobd.jobs.decorators import (
     settings_of,
 )
 from jobd.jobs.pushable import (
+    AAsyncMethod,
+    AAtMethod,
+    ABulkMethod,
+    AInMethod,
     AsyncMethod,
     AtMethod,
     BulkMethod,
@@ -115,6 +119,10 @@ class Job:
     perform_in = InMethod()
     perform_at = AtMethod()
     perform_bulk = BulkMethod()
+    aperform_async = AAsyncMethod()
+    aperform_in = AInMethod()
+    aperform_at = AAtMethod()
+    aperform_bulk = ABulkMethod()
     perform_inline = InlineMethod()
     set = SetMethod()
     unique_holder = HolderMethod()

@@ -4,27 +4,40 @@ An entry is a function, or a class whose instances are callable; a class is inst
 job. Client middleware is called with ``(name, payload, queue, call_next)`` and returns what
 ``call_next()`` returned; a falsy value stops the push. Server middleware is called with ``(job,
 payload, queue, call_next)``; if it does not call ``call_next``, the job counts as done without
-being run. Middleware cannot be ``async``.
+being run. An entry that is ``async`` awaits ``call_next()``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from jobd.jobs.unrun import refuse_lazy, refuse_unrun
+from jobd.errors import ArgumentError
+from jobd.jobs.unrun import is_coroutine_function, refuse_lazy, refuse_unrun
 
 Subject = TypeVar("Subject")
 Next = Callable[[], Any]
+AsyncNext = Callable[[], Awaitable[Any]]
+
+Around = Callable[[Callable[[AsyncNext], Awaitable[Any]], Next], Any]
+"""Runs a coroutine on an event loop, in which ``await call_next()`` calls a plain function in the
+thread that waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[Subject]):
-    """An entry of a chain: a function, or a class and its constructor arguments."""
+    """An entry of a chain: a function, or a class and its constructor arguments; *is_async* if it
+    awaits ``call_next``."""
 
     target: Callable[..., Any]
     args: tuple[Any, ...] = ()
+    is_async: bool = False
+
+    @property
+    def name(self) -> str:
+        return getattr(self.target, "__qualname__", None) or repr(self.target)
 
     def link(self) -> Callable[[Subject, dict[str, Any], str, Next], Any]:
         """The callable for a job."""
@@ -80,6 +93,21 @@ class Chain(Generic[Subject]):
     def entries(self) -> tuple[Entry[Subject], ...]:
         return self._entries
 
+    @property
+    def needs_thread(self) -> bool:
+        """Whether any entry is not ``async``."""
+        return any(not entry.is_async for entry in self._entries)
+
+    @property
+    def plain(self) -> list[str]:
+        """Names of the entries that are not ``async``."""
+        return [entry.name for entry in self._entries if not entry.is_async]
+
+    @property
+    def asynchronous(self) -> list[str]:
+        """Names of the entries that are ``async``."""
+        return [entry.name for entry in self._entries if entry.is_async]
+
     def copy(self) -> Chain[Subject]:
         """An independent chain with the same entries."""
         return Chain(self._entries)
@@ -90,14 +118,58 @@ class Chain(Generic[Subject]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def invoke(self, subject: Subject, payload: dict[str, Any], queue: str, call: Next) -> Any:
+    def invoke(
+        self,
+        subject: Subject,
+        payload: dict[str, Any],
+        queue: str,
+        call: Next,
+        around: Around | None = None,
+    ) -> Any:
         """Run *call* inside the chain; returns the result of the outermost entry.
 
         Callers on a hot path should test ``if chain`` first, to skip an empty chain.
+
+        Args:
+            around: runs the entries that are ``async``.
+
+        Raises:
+            ArgumentError: there are such entries, and nothing to run them.
         """
         for entry in reversed(self._entries):
-            call = _bind(entry.link(), subject, payload, queue, call)
+            if not entry.is_async:
+                call = _bind(entry.link(), subject, payload, queue, call)
+            elif around is None:
+                raise ArgumentError(f"the middleware {entry.name} is async: it needs an event loop")
+            else:
+                link = partial(entry.link(), subject, payload, queue)
+                call = partial(around, link, call)
         return call()
+
+    async def ainvoke(
+        self,
+        subject: Subject,
+        payload: dict[str, Any],
+        queue: str,
+        call: Next | AsyncNext,
+    ) -> Any:
+        """The same on the running event loop. Entries that are not ``async`` run in a thread if
+        they surround something that is.
+
+        Args:
+            call: a function or a coroutine function.
+        """
+        awaits = is_coroutine_function(call)
+        for entry in reversed(self._entries):
+            link = entry.link()
+            if entry.is_async:
+                inner = call if awaits else _lifted(call)
+                call, awaits = _abind(link, subject, payload, queue, inner), True
+            elif awaits:
+                call = _beside(link, subject, payload, queue, call)
+            else:
+                call = _bind(link, subject, payload, queue, call)
+        return await call() if awaits else call()
 
     def _take(self, target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Subject]:
         found = [entry for entry in self._entries if entry.target == target]
@@ -117,10 +189,11 @@ def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
         raise TypeError(f"middleware must be a class or a function, not {target!r}")
     if isinstance(target, type) and not any("__call__" in vars(base) for base in target.__mro__):
         raise TypeError(f"middleware class {target.__name__} needs a __call__ method")
-    refuse_lazy("middleware", target.__call__ if isinstance(target, type) else target)
+    code = target.__call__ if isinstance(target, type) else target
+    refuse_lazy("middleware", code, awaits=True)
     if args and not isinstance(target, type):
         raise TypeError("only a middleware class takes arguments; use functools.partial")
-    return Entry(target, args)
+    return Entry(target, args, is_coroutine_function(code))
 
 
 def _bind(
@@ -133,3 +206,40 @@ def _bind(
         return result
 
     return call
+
+
+def _abind(
+    link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Any
+) -> AsyncNext:
+    async def call() -> Any:
+        result = await link(subject, payload, queue, call_next)
+        if result is not None:
+            refuse_unrun("middleware", result)
+        return result
+
+    return call
+
+
+def _beside(
+    link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Any
+) -> AsyncNext:
+    """Calls a plain *link* in a thread, in which ``call_next()`` waits for the event loop."""
+
+    async def call() -> Any:
+        import asyncio  # an application without coroutines does not pay for it
+
+        loop = asyncio.get_running_loop()
+
+        def wait() -> Any:
+            return asyncio.run_coroutine_threadsafe(call_next(), loop).result()
+
+        return await asyncio.to_thread(_bind(link, subject, payload, queue, wait))
+
+    return call
+
+
+def _lifted(call: Next) -> AsyncNext:
+    async def lifted() -> Any:
+        return call()
+
+    return lifted

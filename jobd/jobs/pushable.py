@@ -93,6 +93,31 @@ class Pushable(Generic[P, R_co]):
         """
         return self._call.push(args, kwargs)
 
+    async def aperform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Push a call from a coroutine, without blocking the event loop; otherwise as
+        :meth:`perform_async`. Client middleware may be ``async``."""
+        return await self._call.apush(args, kwargs)
+
+    async def aperform_in(
+        self, interval: float | timedelta, /, *args: P.args, **kwargs: P.kwargs
+    ) -> str | None:
+        """:meth:`perform_in` from a coroutine."""
+        return await self._call.apush_at(interval, args, kwargs)
+
+    async def aperform_at(self, when: When, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """:meth:`perform_at` from a coroutine."""
+        return await self._call.apush_at(when, args, kwargs)
+
+    async def aperform_bulk(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+    ) -> list[str | None]:
+        """:meth:`perform_bulk` from a coroutine."""
+        return await self._call.apush_bulk(calls, at, spread)
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Never:
@@ -186,6 +211,18 @@ class Bulk(Protocol):
     ) -> list[str | None]: ...
 
 
+class AsyncBulk(Protocol):
+    """The type of ``aperform_bulk`` on a :class:`Job`; see :meth:`Pushable.perform_bulk`."""
+
+    def __call__(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+    ) -> Coroutine[Any, Any, list[str | None]]: ...
+
+
 # The class methods of Job take their types from the perform of the subclass. A classmethod cannot
 # express that, but a descriptor can: it receives the class, which performs P.
 
@@ -224,6 +261,32 @@ class AtMethod:
 class BulkMethod:
     def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Bulk:
         return _pushable(owner).perform_bulk
+
+
+class AAsyncMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Any]]
+    ) -> Callable[P, Coroutine[Any, Any, str | None]]:
+        return _pushable(owner).aperform_async
+
+
+class AInMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Any]]
+    ) -> Callable[Concatenate[float | timedelta, P], Coroutine[Any, Any, str | None]]:
+        return _pushable(owner).aperform_in
+
+
+class AAtMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, Any]]
+    ) -> Callable[Concatenate[When, P], Coroutine[Any, Any, str | None]]:
+        return _pushable(owner).aperform_at
+
+
+class ABulkMethod:
+    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> AsyncBulk:
+        return _pushable(owner).aperform_bulk
 
 
 class InlineMethod:

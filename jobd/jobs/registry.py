@@ -40,6 +40,7 @@ class Definition:
         cancellable: whether JobCancelled is raised in it.
         signature: signature of the call, without ``self``.
         origin: module and qualified name of the code.
+        is_async: whether it is an ``async def``.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Definition:
     origin: str
     on_cancel: Callable[[dict[str, Any]], object] | None = None
     cancellable: bool = True
+    is_async: bool = False
 
 
 _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000
@@ -61,10 +63,15 @@ _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000
 
 
 class Registry:
-    """The jobs of an application."""
+    """The jobs of an application.
+
+    Attributes:
+        coroutines: names of those that are ``async def``.
+    """
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
+        self.coroutines: set[str] = set()
 
     def register(self, definition: Definition) -> None:
         """Register a job. The same code may register again, as in a reload.
@@ -79,6 +86,10 @@ class Registry:
                 f"{definition.origin}; give one of them another name=..."
             )
         self._definitions[definition.name] = definition
+        if definition.is_async:
+            self.coroutines.add(definition.name)
+        else:
+            self.coroutines.discard(definition.name)
 
     def lookup(self, name: str) -> Definition:
         """The job called *name*.

@@ -69,6 +69,16 @@ def is_generator_function(function: object) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
+def is_coroutine_function(function: object) -> bool:
+    """Whether a call of *function* returns a coroutine, as far as its code shows."""
+    inner: object | None = function
+    while inner is not None:
+        if inspect.iscoroutinefunction(inner):
+            return True
+        inner = _inside(inner)
+    return False
+
+
 def _inside(function: object) -> object:
     """The function that a call of *function* calls, if that is visible; else None."""
     if isinstance(function, functools.partial):

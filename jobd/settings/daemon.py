@@ -52,12 +52,24 @@ class Config:
     )
     concurrency: int = setting(
         10,
-        "Jobs that each worker process runs concurrently.",
+        "Jobs that each worker process runs concurrently in threads.",
         "-c",
         "--concurrency",
         unit="threads",
         minimum=1,
         maximum=1000,
+    )
+    async_concurrency: int = setting(
+        100,
+        "`async def` jobs that each worker process runs concurrently, beside its threads.",
+        unit="coroutines",
+        minimum=1,
+        maximum=10_000,
+    )
+    loop: str = setting(
+        "auto",
+        "Event loop of `async def` jobs. auto: uvloop where it is installed, otherwise asyncio.",
+        choices=("auto", "asyncio", "uvloop"),
     )
     workers: int = setting(
         1,
@@ -276,6 +288,11 @@ class Config:
         if weights <= {0}:
             return "strict"
         return "random" if weights == {1} else "weighted"
+
+    @property
+    def places(self) -> int:
+        """How many jobs a worker runs at most at a time, of both kinds."""
+        return self.concurrency + self.async_concurrency
 
     def redacted(self) -> Config:
         """A copy that is safe to show: the Redis password is masked."""

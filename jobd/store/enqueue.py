@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 import redis
@@ -20,6 +20,9 @@ from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
 from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
+
+if TYPE_CHECKING:
+    from jobd.store.scripts import Script
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
@@ -49,45 +52,24 @@ class Transport:
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         """Register the queues and append the payloads to them, in their order."""
-        packed = _pack(("SADD", self._keys.queues, *queues))
-        for name, payloads in queues.items():
-            packed += _pack(("LPUSH", self._keys.queue(name), *payloads))
-        self._send(packed, 1 + len(queues))
+        self._send(packed_pushes(self._keys, queues), 1 + len(queues))
 
     def schedule(self, due: list[tuple[float, bytes]]) -> None:
         """Add payloads to the schedule at their times (s)."""
-        scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
-        self._send(_pack(("ZADD", self._keys.schedule, *scored)), 1)
+        self._send(packed_schedule(self._keys, due), 1)
 
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
-        # Applications that push none do not load the scripts.
-        from jobd.store.inflight import DAY_TTL
-        from jobd.store.scripts import PUSH
-
-        keys = self._keys
-        day = time.strftime("%Y-%m-%d", time.gmtime(now))
-        places: dict[str, int] = {}
-        words: list[Argument] = []
-        for raw, jid, queue, (at, lock, result, how, longest) in jobs:
-            place = places.setdefault(queue, len(places) + 1)
-            words += (raw, jid, place, _word(at), "" if lock is None else lock.key)
-            words += (_word(None if lock is None else lock.seconds),)
-            words += (int(lock is not None and lock.until == "expiry"), how)
-            words += (_word(longest), _word(result))
-        fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
-        names = [*fixed, keys.departed, *map(keys.queue, places)]
-        arguments = [DAY_TTL, repr(now), len(places), *places, *words]
+        script, packed = packed_attached(self._keys, jobs, now)
         try:
-            [told] = self._send(PUSH.pack(names, arguments), 1)
+            [told] = self._send(packed, 1)
         except RefusedError as error:
-            if not isinstance(error.__context__, redis.exceptions.NoScriptError):
+            if not is_missing_script(error):
                 raise
             # The server does not have it yet; nothing was executed.
-            self._send(PUSH.load(), 1)
-            [told] = self._send(PUSH.pack(names, arguments), 1)
-        pairs = zip(told[::2], told[1::2], strict=True)
-        return [Conflict(who.decode(), float(age)) if who else None for who, age in pairs]
+            self._send(script.load(), 1)
+            [told] = self._send(packed, 1)
+        return conflicts(told)
 
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*."""
@@ -107,20 +89,11 @@ class Transport:
         for last in (False, True):
             try:
                 return self._attempt(packed, replies)
-            except _NothingWrittenError as error:
+            except NothingWrittenError as error:
                 if last:
-                    raise UnavailableError(
-                        f"Redis at {where(self._client)} did not take the job: {error}"
-                    ) from None
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                raise UnavailableError(
-                    f"Redis at {where(self._client)} failed during a push, so the job may or may "
-                    f"not have been stored: {reason(error)}"
-                ) from None
-            except redis.ResponseError as error:
-                raise RefusedError(
-                    f"Redis at {where(self._client)} refused the push: {reason(error)}"
-                ) from None
+                    raise explained(self._client, error) from None
+            except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+                raise explained(self._client, error) from None
         raise AssertionError  # the last attempt returns or raises
 
     def _attempt(self, packed: bytes, replies: int) -> list[Any]:
@@ -128,7 +101,7 @@ class Transport:
         try:
             connection = pool.get_connection(*_FOR)
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise _NothingWrittenError(f"{reason(error)}{_advice(error)}") from error
+            raise not_connected(error) from error
         try:
             connection.send_packed_command([packed], check_health=False)
             answers = [_answer(connection) for _ in range(replies)]
@@ -138,13 +111,89 @@ class Transport:
             raise
         finally:
             pool.release(connection)
-        refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
-        if not refusals:
-            return answers
-        if len(refusals) == replies and all(map(_is_read_only, refusals)):
+        try:
+            check(answers)
+        except NothingWrittenError:
             pool.disconnect(inuse_connections=False)
-            raise _NothingWrittenError(str(refusals[0])) from refusals[0]
-        raise refusals[0]
+            raise
+        return answers
+
+
+def packed_pushes(keys: Keys, queues: Mapping[str, list[bytes]]) -> bytes:
+    """Commands that register the queues and append the payloads to them."""
+    packed = _pack(("SADD", keys.queues, *queues))
+    for name, payloads in queues.items():
+        packed += _pack(("LPUSH", keys.queue(name), *payloads))
+    return packed
+
+
+def packed_schedule(keys: Keys, due: list[tuple[float, bytes]]) -> bytes:
+    """A command that adds the payloads to the schedule."""
+    scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
+    return _pack(("ZADD", keys.schedule, *scored))
+
+
+def packed_attached(keys: Keys, jobs: Sequence[AttachedPush], now: float) -> tuple[Script, bytes]:
+    """The script that stores jobs with attachments, and its call."""
+    # Applications that push none do not load the scripts.
+    from jobd.store.inflight import DAY_TTL
+    from jobd.store.scripts import PUSH
+
+    day = time.strftime("%Y-%m-%d", time.gmtime(now))
+    places: dict[str, int] = {}
+    words: list[Argument] = []
+    for raw, jid, queue, (at, lock, result, how, longest) in jobs:
+        place = places.setdefault(queue, len(places) + 1)
+        words += (raw, jid, place, _word(at), "" if lock is None else lock.key)
+        words += (_word(None if lock is None else lock.seconds),)
+        words += (int(lock is not None and lock.until == "expiry"), how)
+        words += (_word(longest), _word(result))
+    fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
+    names = [*fixed, keys.departed, *map(keys.queue, places)]
+    return PUSH, PUSH.pack(names, [DAY_TTL, repr(now), len(places), *places, *words])
+
+
+def conflicts(told: list[bytes]) -> list[Conflict | None]:
+    """What that script has answered: for each job, the one that has kept it out."""
+    pairs = zip(told[::2], told[1::2], strict=True)
+    return [Conflict(who.decode(), float(age)) if who else None for who, age in pairs]
+
+
+def is_missing_script(error: RefusedError) -> bool:
+    """Whether a call was refused because the server does not have the script."""
+    return isinstance(error.__context__, redis.exceptions.NoScriptError)
+
+
+def check(answers: list[Any]) -> None:
+    """Look at the replies to a push.
+
+    Raises:
+        NothingWrittenError: the server takes no writes at all.
+        redis.ResponseError: it has refused something else.
+    """
+    refusals = [answer for answer in answers if isinstance(answer, redis.ResponseError)]
+    if not refusals:
+        return
+    if len(refusals) == len(answers) and all(map(_is_read_only, refusals)):
+        raise NothingWrittenError(str(refusals[0])) from refusals[0]
+    raise refusals[0]
+
+
+def explained(client: redis.Redis, error: Exception) -> UnavailableError:
+    """The exception to raise for a push to the server of *client* that has failed."""
+    place = f"Redis at {where(client)}"
+    if isinstance(error, NothingWrittenError):
+        return UnavailableError(f"{place} did not take the job: {error}")
+    if isinstance(error, redis.ResponseError):
+        return RefusedError(f"{place} refused the push: {reason(error)}")
+    return UnavailableError(
+        f"{place} failed during a push, so the job may or may not have been stored: {reason(error)}"
+    )
+
+
+def not_connected(error: Exception) -> NothingWrittenError:
+    """The error of an attempt that could not connect."""
+    return NothingWrittenError(f"{reason(error)}{_advice(error)}")
 
 
 def _advice(error: Exception) -> str:
@@ -169,5 +218,5 @@ def _is_read_only(error: Exception) -> bool:
     return isinstance(error, redis.exceptions.ReadOnlyError)
 
 
-class _NothingWrittenError(Exception):
+class NothingWrittenError(Exception):
     """An attempt failed without storing anything."""

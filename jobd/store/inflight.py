@@ -14,6 +14,7 @@ import msgspec
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument, pack
+from jobd.wire.payload import Work
 
 LEASE = 60.0
 """Seconds that a lease is valid, and so the time until a dead host's jobs are recovered. Only time
@@ -34,11 +35,13 @@ ScriptCall = tuple[list[str], list[Argument]]
 
 
 class Claimed(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A job in flight: sequence number of the claim, queue, and original bytes."""
+    """A job in flight: sequence number of the claim, queue, and original bytes; and what they say,
+    where the claim has looked at it already."""
 
     sequence: int
     queue: str
     payload: bytes
+    work: Work | None = None
 
     @property
     def tag(self) -> str:
@@ -115,6 +118,10 @@ class InFlight:
     def look(self, queues: Iterable[str]) -> bytes:
         """Count how many of *queues* have jobs."""
         return pack("EXISTS", *map(self._keys.queue, queues))
+
+    def head(self, queue: str) -> bytes:
+        """Read the next job of *queue*, and leave it there."""
+        return pack("LINDEX", self._keys.queue(queue), -1)
 
     def claim(
         self, first: int, most: int, shares: Iterable[tuple[str, int]], *, limits: bool = False

@@ -109,10 +109,22 @@ def _workers(processes: list[Process]) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "jobd_threads",
         "Threads that run jobs.",
-        value=sum(process.concurrency for process in processes),
+        value=sum(process.concurrency - process.coroutines for process in processes),
     )
     yield GaugeMetricFamily(
-        "jobd_threads_busy", "Those that run one.", value=sum(one.busy for one in processes)
+        "jobd_coroutines",
+        "Async jobs that may run at the same time, beside those in threads.",
+        value=sum(process.coroutines for process in processes),
+    )
+    yield GaugeMetricFamily(
+        "jobd_loop_lag_seconds",
+        "Longest time in which the event loop of a worker did not respond, in ten seconds.",
+        value=max((process.loop_lag_us / 1e6 for process in processes), default=0.0),
+    )
+    yield GaugeMetricFamily(
+        "jobd_threads_busy",
+        "Jobs that run, coroutines too.",
+        value=sum(one.busy for one in processes),
     )
     yield GaugeMetricFamily(
         "jobd_processes_resident_bytes",

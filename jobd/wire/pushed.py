@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -49,14 +50,25 @@ LISTS = (list, Jids)
 """The types that checks accept as text and as a list: both survive a round trip through JSON."""
 
 
-def answer(jid: str) -> str:
-    """*jid*, awaitable if an event loop is running."""
-    return Jid(jid) if _in_loop() else jid
+LONG = 0.05
+"""Seconds after which a push that blocks an event loop is worth a warning."""
 
 
-def answers(jids: list[str | None]) -> list[str | None]:
-    """*jids*, awaitable if an event loop is running."""
-    return Jids(jids) if _in_loop() else jids
+def answer(jid: str, began: float) -> str:
+    """*jid*, awaitable if an event loop is running; *began* is when the push began (monotonic
+    s)."""
+    if not _in_loop():
+        return jid
+    _warn_if_long(began)
+    return Jid(jid)
+
+
+def answers(jids: list[str | None], began: float) -> list[str | None]:
+    """The same for many."""
+    if not _in_loop():
+        return jids
+    _warn_if_long(began)
+    return Jids(jids)
 
 
 def _in_loop() -> bool:
@@ -70,12 +82,34 @@ def _warn() -> None:
     if _warned:
         return
     _warned = True
-    text = (
-        "a push is not a coroutine: it blocked the event loop until Redis had the job. Omit await, "
-        "or call it with asyncio.to_thread"
+    _say(
+        "a push is not a coroutine: it blocked the event loop until Redis had the job. Use await "
+        "aperform_async, aperform_in, aperform_at, aperform_bulk or apush, or omit await",
+        4,
     )
+
+
+def _warn_if_long(began: float) -> None:
+    if time.monotonic() - began > LONG:
+        # The same text each time, so that Python shows it once for each place.
+        _say(
+            "a push blocked the event loop for more than 50 ms; use await aperform_async, "
+            "aperform_in, aperform_at, aperform_bulk or apush",
+            _frames_of_ours(),
+        )
+
+
+def _frames_of_ours() -> int:
+    """The stack level of the code that pushes, seen from `_say`."""
+    level, frame = 3, sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jobd."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _say(text: str, level: int) -> None:
     try:
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(text, RuntimeWarning, stacklevel=level)
     except RuntimeWarning:
         # Warnings are errors here, but an error would hide that the job was pushed.
         logging.getLogger("jobd").warning(text)

@@ -23,6 +23,12 @@ _ELSEWHERE = (
 _UNSERVED = "this application pushes jobs to them: add -q, or have another daemon serve them"
 
 
+_THREADS = (
+    "around async jobs, middleware that is not async keeps a thread waiting: such jobs count "
+    "against concurrency, not async_concurrency. Use async def and await call_next()"
+)
+
+
 def warn_of_application(app: App, config: Config, logger: FilteringBoundLogger) -> None:
     """Log the warnings for *app* under these settings."""
     if not app.registry.all():
@@ -30,6 +36,9 @@ def warn_of_application(app: App, config: Config, logger: FilteringBoundLogger) 
     here, pushes = destination(config.redis, config.prefix), app.client.destination
     if pushes and pushes != here:
         logger.warning("pushes_go_elsewhere", to=pushes, served=here, advice=_ELSEWHERE)
+    plain = app.server_middleware.plain
+    if plain and app.registry.coroutines:
+        logger.warning("async_jobs_need_threads", middleware=",".join(plain), advice=_THREADS)
     missing = app.registry.unserved([queue.name for queue in config.queues])
     if missing:
         logger.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)

@@ -28,7 +28,7 @@ from jobd.store.loops import Loop
 from jobd.text.printable import encode, valid
 from jobd.version import VERSION
 from jobd.worker.metrics import Metrics
-from jobd.worker.run.pool import Pool, Working
+from jobd.worker.run.pool import Working
 
 BEAT = 10.0
 """Seconds between beats."""
@@ -63,6 +63,9 @@ class Heartbeat(Loop):
     """The heartbeat of one worker.
 
     Args:
+        working: returns the running jobs.
+        lag: returns the longest lag of the event loop since the last beat (s).
+        coroutines: returns how many async jobs it runs at a time; 0 if it has none.
         on_signal: called with the name of a remote signal (TSTP, TERM, TTIN).
         on_cancel: called with the numbers of jobs in flight that are to be cancelled, with each
             beat as long as they are; returns whether all were found.
@@ -76,8 +79,10 @@ class Heartbeat(Loop):
         keys: Keys,
         identity: str,
         config: Config,
-        pool: Pool,
+        working: Callable[[], list[Working]],
         metrics: Metrics,
+        lag: Callable[[], float],
+        coroutines: Callable[[], int],
         on_signal: Callable[[str], None],
         on_cancel: Callable[[list[int]], bool],
         on_lease_lost: Callable[[], None],
@@ -88,8 +93,10 @@ class Heartbeat(Loop):
         self._keys = keys
         self._identity = identity
         self._config = config
-        self._pool = pool
+        self._working = working
         self._metrics = metrics
+        self._lag = lag
+        self._coroutines = coroutines
         self._on_signal = on_signal
         self._on_cancel = on_cancel
         self._on_lease_lost = on_lease_lost
@@ -181,12 +188,15 @@ class Heartbeat(Loop):
         that are to be cancelled."""
         keys, identity = self._keys, self._identity
         key, signals = keys.process(identity), keys.signals(identity)
+        coroutines = self._coroutines()
         fields = {
             "info": self._info,
-            "concurrency": self._config.concurrency,
-            "busy": len(self._pool.working()),
+            "concurrency": self._config.concurrency + coroutines,
+            "coroutines": coroutines,
+            "busy": len(self._working()),
             "beat": repr(time.time()),
             "rtt_us": int(self._round_trip * 1e6),
+            "loop_lag_us": int(self._lag() * 1e6),
             "quiet": "true" if self.quiet else "false",
             "rss": self._process.memory_info().rss // 1024,
         }
@@ -227,7 +237,7 @@ class Heartbeat(Loop):
     def _write_work(self) -> None:
         """List the running jobs. Each is sent once, however long it runs, unless the list is
         lost."""
-        working = self._pool.working()
+        working = self._working()
         listed, self._listed = self._listed, None  # if this fails, all are sent the next time
         if listed is None or self._list_work(working, listed) != len(working):
             self._list_work(working, None)

@@ -46,12 +46,15 @@ from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.metrics import Metrics
 from jobd.worker.overdue import Overdue
 from jobd.worker.progress import Progress, Stalls
-from jobd.worker.run.cancelling import Cancelling, Threads
+from jobd.worker.run.cancelling import Cancelling, LoopJobs, Threads
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
-from jobd.worker.run.executor import Executor
 from jobd.worker.run.locks import Locks
-from jobd.worker.run.pool import Pool
+from jobd.worker.run.loop import EventLoop, maker
+from jobd.worker.run.loop_executor import LoopExecutor
+from jobd.worker.run.pool import Pool, Working
+from jobd.worker.run.tasks import Tasks
+from jobd.worker.run.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
@@ -64,6 +67,9 @@ CLEAN_UP = 3.0
 
 ORPHANED = 20.0
 """Most seconds that a worker keeps running after its master has died."""
+
+END_LOOP = 1.0
+"""Seconds for what still runs on the event loop when all jobs have ended."""
 
 LEAVE = 2.0
 """Seconds for the last calls to Redis."""
@@ -81,7 +87,7 @@ def main(seat: Seat, app: App | None = None) -> int:
 class Worker(Child):
     """The main thread and everything that it starts."""
 
-    _executor: Executor
+    _executor: LoopExecutor
     _overdue: Overdue
 
     def __init__(self, seat: Seat, app: App | None) -> None:
@@ -95,15 +101,24 @@ class Worker(Child):
         order = QueueOrder(config.queues, config.queue_mode)
         self._inflight = InFlight(keys, self._identity, order.names)
         self._pool = Pool(config.concurrency, seat.page)
-        self._coroutines = Coroutines()
+        self._loop = EventLoop(config.loop)
+        self._tasks = Tasks(config.async_concurrency, seat.page, config.concurrency, self._loop)
+        self._watchdog = Watchdog(self._loop, self._tasks)
+        self._coroutines = Coroutines(self._loop)
         self._deadlines = Deadlines(self.bell.ring)
         self._metrics = Metrics()
         self._fold_at = 0.0
         self._fetcher = Fetcher(
-            self._client, self._inflight, order, self._pool, seat.page, self.bell.ring
+            self._client,
+            self._inflight,
+            order,
+            self._pool,
+            self._tasks,
+            seat.page,
+            self.bell.ring,
         )
-        threads = Threads(self._pool, self._coroutines)
-        self._cancelling = Cancelling([threads], self._fetcher.cancel)
+        runners = (Threads(self._pool, self._coroutines), LoopJobs(self._tasks, self._loop))
+        self._cancelling = Cancelling(runners, self._fetcher.cancel)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
         self._heartbeat = Heartbeat(
@@ -111,8 +126,10 @@ class Worker(Child):
             keys,
             self._identity,
             config,
-            self._pool,
+            self._working_now,
             self._metrics,
+            self._watchdog.worst,
+            lambda: self._tasks.size if self._tasks.names() else 0,
             self._on_remote_signal,
             self._cancelling.request,
             self._fetcher.doubt_lease,
@@ -120,7 +137,7 @@ class Worker(Child):
         )
         self._control = Control(self._client, keys, self._identity, self._look, self.bell.ring)
         self._control_told = ""
-        self._progress = Progress(self._client, keys, self._identity, self._pool.working)
+        self._progress = Progress(self._client, keys, self._identity, self._working_now)
         self._stalls = Stalls(self._progress.last)
         self._remote: deque[str] = deque()
         self._working = False
@@ -144,9 +161,11 @@ class Worker(Child):
 
     def _boot(self) -> None:
         config = self.seat.config
+        if config.loop == "uvloop":
+            maker(config.loop)
         if not self._loaded:
             self._app = loading.load_for(config)
-        self._executor = Executor(
+        self._executor = LoopExecutor(
             self._app,
             config,
             self._inflight,
@@ -154,11 +173,14 @@ class Worker(Child):
             self._deadlines,
             self._metrics,
             Locks(self._client, Keys(config.prefix)),
+            self._tasks,
+            self._loop,
         )
         self._overdue = Overdue(
             config.job_kill_grace,
             self._deadlines,
             self._pool,
+            self._tasks,
             self._executor,
             self._fetcher,
             self._decisions,
@@ -167,7 +189,7 @@ class Worker(Child):
         if self.ended():
             return
         try:
-            self._app.hooks.fire("startup", self._executor.report)
+            self._app.hooks.fire("startup", self._executor.report, self._coroutines.run)
         except BaseException as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
@@ -205,6 +227,14 @@ class Worker(Child):
                 self._fetcher.finish,
                 self._fetcher.settle,
                 self._executor.give_up,
+            )
+            self._tasks.start(
+                self._executor.on_loop,
+                self._executor.perform,
+                self._fetcher.finish_task,
+                self._fetcher.settle,
+                self._executor.give_up,
+                self._watchdog.wake,
             )
             self._hooks.start()
             self._decisions.start()
@@ -295,14 +325,15 @@ class Worker(Child):
 
     def tick(self) -> None:
         now = time.monotonic()
-        self.seat.page.words[BUSY] = len(self._pool.working())
+        self.seat.page.words[BUSY] = len(self._working_now())
         self._deadlines.enforce(now)
         if now >= self._fold_at:
             self._fold_at = now + TURN
             self._metrics.fold()
-            self._stalls.look(self._pool.working())
+            self._stalls.look(self._working_now())
             if self._working:
                 self._pool.replace_lost(start=self._deadline is None)
+                self._tasks.settle_lost()
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
             self._watch_control()
@@ -355,7 +386,7 @@ class Worker(Child):
                 self._fetcher.quiet()
                 self._heartbeat.wake()
                 self._fire("quiet")
-            self.log.info("worker_quiet", running=len(self._pool.working()))
+            self.log.info("worker_quiet", running=len(self._working_now()))
         self.tell(messages.Quieted())
 
     def _resume(self) -> None:
@@ -379,15 +410,21 @@ class Worker(Child):
         if self._working:
             self._fire("shutdown")
         left = max(0.0, deadline - time.monotonic())
-        self.log.info("worker_stopping", running=len(self._pool.working()), seconds=round(left, 1))
+        self.log.info("worker_stopping", running=len(self._working_now()), seconds=round(left, 1))
 
     def _fire(self, event: Any) -> None:
         """Run the application's hooks outside the main thread, which must stay responsive."""
-        self._hooks.do(lambda: self._app.hooks.fire(event, self._executor.report))
+        self._hooks.do(
+            lambda: self._app.hooks.fire(event, self._executor.report, self._coroutines.run)
+        )
+
+    def _working_now(self) -> list[Working]:
+        """The running jobs."""
+        return self._pool.working() + self._tasks.working()
 
     def _running(self) -> tuple[int, str]:
         """How many jobs run now, and their names for the log."""
-        working = self._pool.working()
+        working = self._working_now()
         names = [job_name(work.job.payload) for work in working[:MOST]]
         return len(working), listed(names, len(working))
 
@@ -400,8 +437,11 @@ class Worker(Child):
         returned = self._fetcher.surrender(GIVE_BACK)
         self._tell_interrupted()
         self._pool.interrupt()
+        self._tasks.interrupt()
         self._coroutines.cancel_all()
-        if not self._pool.ended(CLEAN_UP):
+        until = time.monotonic() + CLEAN_UP
+        threads_ended = self._pool.ended(CLEAN_UP)
+        if not self._tasks.ended(until - time.monotonic()) or not threads_ended:
             running, jobs = self._running()
             self.log.warning("jobs_do_not_end", running=running, jobs=jobs)
         if not returned and (left := self._fetcher.holding):
@@ -433,16 +473,20 @@ class Worker(Child):
             self.log.warning("worker_not_unlisted", error=str(error))
         self._fire("exit")
         self._hooks.wait(CLEAN_UP)
+        if stuck := self._loop.close(END_LOOP):
+            self.log.warning("tasks_do_not_end", tasks=len(stuck), first=stuck[0])
         log.flush()  # lines of jobs that the fetcher could no longer acknowledge
         self.log.info("worker_stopped")
         return int(code)
 
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
+        waiting |= {self._watchdog.name, *self._tasks.deciders}
         return threadstacks.dump(
             f"{self.seat.role} {self._identity}",
             self._pool,
-            self._coroutines,
+            self._tasks,
+            self._loop,
             self._fetcher.holding,
             waiting,
             busy=busy,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from jobd.errors import JobTimeout
 from jobd.runtime.log import log
@@ -19,6 +19,7 @@ from jobd.worker.fetch.fetcher import Fetcher
 from jobd.worker.run.deadlines import Deadlines, Limit
 from jobd.worker.run.executor import OUR_FILES, Executor
 from jobd.worker.run.pool import Pool
+from jobd.worker.run.tasks import Tasks
 
 DECIDE = 2.0
 """Seconds for application code that decides about such jobs (``retry_in``, error and death
@@ -31,7 +32,7 @@ class Overdue:
     Args:
         grace: seconds after JobTimeout in which a job may still end; 0 for no limit.
         deadlines: knows which jobs are overdue.
-        pool: whose threads run them.
+        pool, tasks: run them.
         executor: decides how a failed job ends.
         fetcher: sends that to Redis.
         beside: runs application code.
@@ -42,6 +43,7 @@ class Overdue:
         grace: float,
         deadlines: Deadlines,
         pool: Pool,
+        tasks: Tasks,
         executor: Executor,
         fetcher: Fetcher,
         beside: Beside,
@@ -49,6 +51,7 @@ class Overdue:
         self._grace = grace
         self._deadlines = deadlines
         self._pool = pool
+        self._tasks = tasks
         self._executor = executor
         self._fetcher = fetcher
         self._beside = beside
@@ -63,7 +66,8 @@ class Overdue:
         now = time.monotonic()
         told = (limit.raised_at for limit in self._deadlines.overdue(now) if limit.raised_at)
         lost = sum(at + self._grace <= now for at in told)
-        return 0 < lost == len(self._pool.working()) and self._fetcher.holds_at_most(lost)
+        running = len(self._pool.working()) + self._tasks.running
+        return 0 < lost == running and self._fetcher.holds_at_most(lost)
 
     def fail(self) -> int:
         """Fail the jobs whose deadline has passed with JobTimeout; returns how many.
@@ -86,7 +90,9 @@ class Overdue:
             error = JobTimeout(
                 f"the job took longer than its timeout of {limit.seconds:g} s, and did not end"
             )
-            error.__traceback__ = _place(limit.ident)
+            error.__traceback__ = (
+                _place(limit.ident) if limit.ident else _place_of(self._tasks.frames(limit.job))
+            )
             try:
                 began = limit.end - limit.seconds
                 self._fetcher.settle(self._executor.fail(limit.job, error, began))
@@ -101,4 +107,13 @@ def _place(ident: int) -> TracebackType | None:
     while frame is not None and frame.f_code.co_filename not in OUR_FILES:
         place = TracebackType(place, frame, frame.f_lasti, frame.f_lineno or 0)
         frame = frame.f_back
+    return place
+
+
+def _place_of(frames: list[FrameType]) -> TracebackType | None:
+    """The same for a coroutine; *frames* with the innermost last."""
+    place = None
+    for frame in reversed(frames):
+        if frame.f_code.co_filename not in OUR_FILES:
+            place = TracebackType(place, frame, frame.f_lasti, frame.f_lineno or 0)
     return place

@@ -403,8 +403,9 @@ def test_jobs_that_do_not_end_are_interrupted_after_they_were_given_back(
         until(lambda: len(held) == 2, "both run")
         assert one.fetcher.surrender(5)
         one.pool.interrupt()
-        one.executor._coroutines.cancel_all()
+        one.tasks.interrupt()
         assert one.pool.ended(5)
+        assert one.tasks.ended(5)
         assert cleaned.is_set()
         assert not ran
     assert waiting(redis) == raws

@@ -222,7 +222,7 @@ def test_a_claimed_job_that_cannot_start_goes_back_at_once(
         push(redis, "default", payload("Hold", "long"))
         until(lambda: held, "the long job runs")
         # As if it had been claimed when the pace was higher.
-        one.fetcher._ahead._pace = 1e9
+        one.fetcher._room.threads.ahead._pace = 1e9
         push(redis, "default", stuck)
         one.fetcher._bell.ring()
         until(lambda: one.fetcher.holding == 2 or ran, "the second job is claimed")
@@ -241,7 +241,7 @@ def test_quiet_gives_back_what_has_not_started_and_claims_nothing(
     opened = gate("quiet")
     raws = [payload("Hold", "quiet", n) for n in range(1)] + [payload("Note", n) for n in range(9)]
     with engine(server.url, threads=1) as one:
-        one.fetcher._ahead._pace = 1e9
+        one.fetcher._room.threads.ahead._pace = 1e9
         push(redis, "default", payload("Hold", "quiet"), *raws[1:])
         until(lambda: held, "the first job runs")
         one.fetcher.quiet()

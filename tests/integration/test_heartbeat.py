@@ -49,8 +49,10 @@ class Beating:
             KEYS,
             ME,
             one.config,
-            one.pool,
+            one.pool.working,
             one.metrics,
+            lambda: 0.25,
+            lambda: 0,
             self.signals.append,
             lambda _sequences: True,
             self.lost.set,
@@ -94,7 +96,8 @@ def test_the_process_hash_holds_what_old_and_new_dashboards_read(
     found = fields(redis)
     info = json.loads(found.pop("info"))
     beat, rtt, rss = float(found.pop("beat")), int(found.pop("rtt_us")), int(found.pop("rss"))
-    assert found == {"concurrency": "7", "busy": "0", "quiet": "false"}
+    of_loop = {"coroutines": "0", "loop_lag_us": "250000"}
+    assert found == {"concurrency": "7", "busy": "0", "quiet": "false", **of_loop}
     assert before <= beat <= time.time()
     assert 0 < rtt < 10_000_000
     assert rss == pytest.approx(psutil.Process().memory_info().rss / 1024, rel=0.3)

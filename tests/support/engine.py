@@ -26,9 +26,11 @@ from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
-from jobd.worker.run.executor import Executor
 from jobd.worker.run.locks import Locks
+from jobd.worker.run.loop import EventLoop
+from jobd.worker.run.loop_executor import LoopExecutor
 from jobd.worker.run.pool import JobThread, Pool
+from jobd.worker.run.tasks import Tasks
 
 KEYS = Keys()
 DEADLINE = 20.0
@@ -111,6 +113,7 @@ class Engine:
         identity: str = "host:1:engine",
         queues: Iterable[tuple[str, int]] = (("default", 0),),
         threads: int = 2,
+        coroutines: int = 5,
         timeout: float = 5.0,
         app: App | None = None,
         **settings: Any,
@@ -118,13 +121,16 @@ class Engine:
         self.config = Config(
             queues=tuple(QueueSpec(*queue) for queue in queues),
             concurrency=threads,
+            async_concurrency=coroutines,
             redis=url,
             **settings,
         )
         self.identity = identity
-        self._workplace = Workplace(threads, "engine")
+        self._workplace = Workplace(threads + coroutines, "engine")
         self.page = self._workplace.page
         self.pool = Pool(threads, self.page)
+        self.loop = EventLoop()
+        self.tasks = Tasks(coroutines, self.page, threads, self.loop)
         order = QueueOrder(self.config.queues, self.config.queue_mode)
         self.inflight = InFlight(KEYS, identity, order.names)
         self.metrics = Metrics()
@@ -133,30 +139,42 @@ class Engine:
             self.app.job(name=f"engine.{function.__name__.title()}")(function)
         self.idle = threading.Event()
         self._client = connect(url, timeout=timeout)
-        self.executor = Executor(
+        self.coroutines = Coroutines(self.loop)
+        self.executor = LoopExecutor(
             self.app,
             self.config,
             self.inflight,
-            Coroutines(),
+            self.coroutines,
             Deadlines(lambda: None),
             self.metrics,
             Locks(self._client, KEYS),
+            self.tasks,
+            self.loop,
         )
         self.fetcher = Fetcher(
             self._client,
             self.inflight,
             order,
             self.pool,
+            self.tasks,
             self.page,
             self.idle.set,
         )
 
-    def start(self) -> Engine:
+    def start(self, on_jobs: Callable[[], None] = lambda: None) -> Engine:
         self.pool.start(
             self.executor.execute,
             self.fetcher.finish,
             self.fetcher.settle,
             self.executor.give_up,
+        )
+        self.tasks.start(
+            self.executor.on_loop,
+            self.executor.perform,
+            self.fetcher.finish_task,
+            self.fetcher.settle,
+            self.executor.give_up,
+            on_jobs,
         )
         self.fetcher.start()
         return self
@@ -178,9 +196,8 @@ class Engine:
         self.fetcher._waits._watch._selector.close()
         self.fetcher._bell.close()
         self._client.close()
-        if (loop := self.executor._coroutines._loop) is not None:
-            self.executor._coroutines.cancel_all()
-            loop.call_soon_threadsafe(loop.stop)
+        if (loop := self.loop.running) is not None:
+            assert self.loop.close(10) == []
             until(lambda: not loop.is_running(), "the asyncio thread ended")
             loop.close()
 

@@ -212,7 +212,7 @@ class Scene:
     ) -> None:
         """A thread of *child* runs a job; sequence 0 ends it."""
         page = child.workplace.page
-        at = page.thread_offset(thread)
+        at = page.offset(thread)
         START.pack_into(page.memory, (at + STARTED) * WORD, 0, payload)
         page.words[at], page.words[at + DEADLINE] = sequence, int(deadline * 1e9)
 

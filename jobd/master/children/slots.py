@@ -166,10 +166,10 @@ class Slots:
         source = self._source() if self._is_preloaded(slot) else None
         nonce = new_nonce()
         # A worker from a zygote has the zygote's settings.
-        threads = source.workplace.page.threads if source else self._config.concurrency
+        places = source.workplace.page.places if source else self._config.places
         workplace = None
         try:
-            workplace = Workplace(threads, nonce)
+            workplace = Workplace(places, nonce)
             self._fork(slot, source, generation, nonce, workplace)
         except OSError as error:
             self._lose(slot, workplace, error.strerror or str(error))

@@ -228,7 +228,8 @@ class BackOff(msgspec.Struct, frozen=True):
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A worker, the keeper or a zygote. *reason* is the summary of its condition, *trouble* a
     problem with it, *outage* why it cannot reach Redis, *control* why a worker does not listen on
-    the control channel; *memory* is its PSS, *rss* its resident memory."""
+    the control channel; *busy* is the number of its running jobs, *coroutines* of the async ones
+    among them; *memory* is its PSS, *rss* its resident memory."""
 
     role: str
     pid: int
@@ -240,6 +241,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     uptime: float
     busy: int
+    coroutines: int = 0
     in_flight: int = 0
     processed: int
     failed: int
@@ -270,6 +272,7 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     memory_short: str
     logfile: str
     concurrency: int
+    async_concurrency: int = 0
     queues: list[str]
     unrecovered: int
     backing_off: list[BackOff]

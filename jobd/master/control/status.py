@@ -111,8 +111,9 @@ def _condition(child: Child) -> str:
     return ", ".join(dict.fromkeys(text for text in (child.trouble, why, away, silence) if text))
 
 
-def _child(child: Child, now: float) -> ChildStatus:
+def _child(child: Child, now: float, threads: int) -> ChildStatus:
     page = child.workplace.page
+    busy = len(page.sequences())
     return ChildStatus(
         role=child.role,
         pid=child.pid,
@@ -124,7 +125,8 @@ def _child(child: Child, now: float) -> ChildStatus:
         generation=child.generation,
         uptime=round(now - child.forked_at, 1),
         # Read from the scoreboard: a worker whose GIL is held counts nothing itself.
-        busy=len(page.sequences()),
+        busy=busy,
+        coroutines=busy - len(page.sequences(threads)),
         in_flight=page.words[IN_FLIGHT],
         processed=child.processed,
         failed=page.words[FAILED],
@@ -152,7 +154,7 @@ def status(
     *cause* is the cause of *phase*, which was *entered* then (monotonic s, like *started*); the
     answer's ``since`` is the same as a Unix time.
     """
-    now = time.monotonic()
+    now, threads = time.monotonic(), config.concurrency
     backing_off = [
         BackOff(role=slot.role, seconds=round(slot.start_at - now, 1), cause=slot.crash)
         for slot in staff.slots.all()
@@ -177,14 +179,15 @@ def status(
         memory_short=memory_short(staff),
         logfile=config.logfile,
         concurrency=config.concurrency,
+        async_concurrency=config.async_concurrency,
         queues=[queue.name for queue in config.queues],
         unrecovered=len(staff.recoveries),
         backing_off=backing_off,
         empty=[slot.role for slot in staff.slots.all() if slot.empty and not slot.backing_off],
-        keeper=_child(staff.slots.keeper.child, now) if staff.slots.keeper.child else None,
-        zygotes=[_child(child, now) for child in staff.slots.zygotes()],
+        keeper=_child(keeper, now, threads) if (keeper := staff.slots.keeper.child) else None,
+        zygotes=[_child(child, now, threads) for child in staff.slots.zygotes()],
         workers=[
-            _child(child, now)
+            _child(child, now, threads)
             for child in sorted(
                 staff.slots.worker_children(), key=lambda child: (child.index, child.generation)
             )

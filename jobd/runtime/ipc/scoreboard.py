@@ -18,14 +18,17 @@ word        content
             the master only (see rescue.py there)
 16 + w      blocking claim *w*: first of the sequence numbers reserved for the jobs it
             delivers, 0 when it has ended and they have been read
-32          job thread 0: sequence number of the running job, 0 when idle
-33          thread ident, to find it in a raw stack dump
+32          place 0: sequence number of the running job, 0 when idle
+33          ident of its thread, to find it in a raw stack dump
 34          deadline of the running job, 0 for none
 35          start of the running job
 36 … 195    its payload, or only the class and jid, padded with zeros; written with the start,
             while the sequence number is 0
-196 …       job thread 1, and so on
+196 …       place 1, and so on
 ==========  ==================================================================
+
+A place is what one job runs in: first come the job threads, then the coroutines of the event loop,
+which all have the ident of its thread.
 """
 
 from __future__ import annotations
@@ -52,12 +55,12 @@ PAYLOAD = 1280
 been parsed."""
 
 SEQUENCE, IDENT, DEADLINE, STARTED = range(4)
-"""Offsets in the words of a job thread."""
+"""Offsets in the words of a place."""
 
 START = struct.Struct(f"Q{PAYLOAD}s")
 """Written at STARTED in one step when a job starts: its start time and payload."""
 
-_PER_THREAD = STARTED + START.size // WORD
+_PER_PLACE = STARTED + START.size // WORD
 
 # Fixes the size, even if a job tampers with foreign descriptors: reading memory beyond the end of a
 # shrunk file kills the process.
@@ -89,19 +92,19 @@ class Page:
     def __init__(self, memory: mmap.mmap) -> None:
         self.memory = memory
         self.words = memoryview(memory).cast("Q")
-        self.threads = (len(self.words) - _HEADER) // _PER_THREAD
+        self.places = (len(self.words) - _HEADER) // _PER_PLACE
 
     @classmethod
-    def make(cls, threads: int) -> tuple[Page, int]:
-        """A new page for a child with that many job *threads*, and its descriptor, with which
-        another process can :meth:`attach` it.
+    def make(cls, places: int) -> tuple[Page, int]:
+        """A new page for a child that runs at most *places* jobs at a time, and its descriptor,
+        with which another process can :meth:`attach` it.
 
         Raises:
             OSError: out of descriptors or memory.
         """
         fd = os.memfd_create("jobd-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(fd, (_HEADER + _PER_THREAD * threads) * WORD)
+            os.ftruncate(fd, (_HEADER + _PER_PLACE * places) * WORD)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
             return cls(mmap.mmap(fd, 0)), fd
         except OSError:
@@ -132,9 +135,9 @@ class Page:
         last = self.words[word]
         return (time.monotonic_ns() - last) / 1e9 if last else 0.0
 
-    def thread_offset(self, thread: int) -> int:
-        """Index of the first word of job thread *thread*."""
-        return _HEADER + _PER_THREAD * thread
+    def offset(self, place: int) -> int:
+        """Index of the first word of *place*."""
+        return _HEADER + _PER_PLACE * place
 
     def name(self, offset: int, class_: str, jid: str) -> None:
         """Name the running job of the thread at *offset*, whose payload does not fit."""
@@ -150,18 +153,19 @@ class Page:
         """First sequence numbers of the blocking claims that have not ended."""
         return [first for first in self.words[_WAITS:_HEADER] if first]
 
-    def sequences(self) -> list[int]:
-        """The sequence numbers of the running jobs."""
-        return [sequence for sequence in self.words[_HEADER::_PER_THREAD] if sequence]
+    def sequences(self, places: int | None = None) -> list[int]:
+        """The sequence numbers of the running jobs; only those in the first *places*, if given."""
+        end = None if places is None else self.offset(places)
+        return [sequence for sequence in self.words[_HEADER:end:_PER_PLACE] if sequence]
 
     def running(self) -> list[Running]:
         """The running jobs."""
         found = []
-        for thread in range(self.threads):
-            at = self.thread_offset(thread)
-            if sequence := self.words[at]:
+        for place, sequence in enumerate(self.words[_HEADER::_PER_PLACE]):
+            if sequence:
+                at = self.offset(place)
                 _, ident, deadline, started = self.words[at : at + STARTED + 1]
-                text = self.words[at + STARTED + 1 : at + _PER_THREAD].tobytes()
+                text = self.words[at + STARTED + 1 : at + _PER_PLACE].tobytes()
                 # It may be (partly) the payload of the next job by now.
                 payload = text.rstrip(b"\0") if self.words[at] == sequence else b""
                 found.append(Running(sequence, started, ident, deadline, payload))

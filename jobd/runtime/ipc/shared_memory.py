@@ -10,14 +10,14 @@ from jobd.runtime.process.dumps import StackDump
 
 
 class Workplace:
-    """The shared memory of a child with that many job *threads*.
+    """The shared memory of a child that runs at most *places* jobs at a time.
 
     Raises:
         OSError: out of descriptors or memory.
     """
 
-    def __init__(self, threads: int, nonce: str) -> None:
-        self.page, self._page_fd = Page.make(threads)
+    def __init__(self, places: int, nonce: str) -> None:
+        self.page, self._page_fd = Page.make(places)
         try:
             self.dump = StackDump(nonce)
         except OSError:

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Collection, Iterable, Mapping
 from types import FrameType, MappingProxyType
+from typing import NamedTuple
 
 from jobd.text.printable import cut, name_of, shown
 
@@ -21,11 +22,18 @@ _FRAMES = 100  # per thread; the innermost
 _LONGEST = 500  # characters of a name or a line of code
 
 
+class Section(NamedTuple):
+    """A coroutine: its title, and its frames, the innermost last."""
+
+    title: str
+    frames: list[FrameType]
+
+
 def dump(
     heading: str = "",
     notes: Mapping[int, str] = MappingProxyType({}),
     idle: Collection[int] = (),
-    others: Iterable[str] = (),
+    others: Iterable[Section] = (),
     only: Collection[int] | None = None,
 ) -> str:
     """The stacks of all threads, innermost call last.
@@ -34,7 +42,7 @@ def dump(
         heading: first line, if any.
         notes: text to add to a thread's line, by its ident (the job that it runs).
         idle: idents of threads that wait for work; only their names are listed.
-        others: lines for coroutines.
+        others: the coroutines.
         only: idents of the threads to include; None for all.
     """
     names = {thread.ident: shown(name_of(thread, _LONGEST)) for thread in threading.enumerate()}
@@ -48,7 +56,11 @@ def dump(
     if idle:
         waiting = ", ".join(sorted(names.get(ident, "?") for ident in idle))
         lines.append(f"\nWaiting for work: {waiting}")
-    lines += (f"\nCoroutine {_line(other)}" for other in others)
+    for title, frames in others:
+        lines.append(f"\nCoroutine {_line(title)}")
+        entries = traceback.StackSummary.extract((one, one.f_lineno or 0) for one in frames)
+        if entries:
+            lines += "".join(traceback.format_list(map(_plain, entries))).rstrip().split("\n")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

@@ -156,7 +156,8 @@ class Groups(Struct, frozen=True):
 
 
 class ProcessState(Struct, frozen=True):
-    """A worker process; ``rss`` is in KB, ``rtt_us`` in microseconds."""
+    """A worker process; ``rss`` is in KB, ``rtt_us`` and ``loop_lag_us`` are in microseconds.
+    ``concurrency`` includes the ``coroutines``."""
 
     identity: str
     hostname: str
@@ -166,12 +167,14 @@ class ProcessState(Struct, frozen=True):
     queues: dict[str, int]
     version: str
     concurrency: int
+    coroutines: int
     busy: int
     stopping: bool
     embedded: bool
     leader: bool
     rss: int
     rtt_us: int
+    loop_lag_us: int
     beat: float
     started_at: float
 

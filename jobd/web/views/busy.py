@@ -65,7 +65,13 @@ class Reading:
 
     @property
     def threads(self) -> int:
+        """How many jobs may run at the same time."""
         return sum(process.concurrency for process in self.processes)
+
+    @property
+    def coroutines(self) -> int:
+        """How many of these places for jobs are on event loops."""
+        return sum(process.coroutines for process in self.processes)
 
     @property
     def running(self) -> int:
@@ -91,6 +97,10 @@ class Worker:
     more: int
 
     @property
+    def running(self) -> int:
+        return len(self.jobs) + self.more
+
+    @property
     def idle(self) -> int:
         return max(0, self.process.concurrency - len(self.jobs) - self.more)
 
@@ -102,6 +112,7 @@ class Host:
     name: str
     processes: int
     threads: int
+    coroutines: int
     running: int
     rss: int
     stopping: int
@@ -217,6 +228,7 @@ def _host(
         name=name,
         processes=len(members),
         threads=sum(process.concurrency for process in members),
+        coroutines=sum(process.coroutines for process in members),
         running=sum(len(reading.jobs.get(process.identity, ())) for process in members),
         rss=1024 * sum(process.rss for process in members),
         stopping=sum(process.stopping for process in members),

@@ -31,13 +31,14 @@ from jobd.store.loops import Outage
 from jobd.store.pipeline import Wire
 from jobd.store.scripts import OF_A_WORKER
 from jobd.worker.fetch.blocking import BLOCK, Arrival
-from jobd.worker.fetch.intake import Intake, LeaseLost
+from jobd.worker.fetch.intake import Intake, LeaseLost, Look
 from jobd.worker.fetch.ledger import Call, Ledger
 from jobd.worker.fetch.order import QueueOrder
-from jobd.worker.fetch.prefetch import Ahead
+from jobd.worker.fetch.room import Room
 from jobd.worker.fetch.waiting import Waiting
 from jobd.worker.run.pool import Pool
 from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.tasks import Tasks
 
 NAP = 0.005
 """Seconds for which ends of jobs are batched while the threads still have claimed jobs to run."""
@@ -61,6 +62,7 @@ class Fetcher(threading.Thread):
         inflight: packs this owner's calls.
         order: plans the claims.
         pool: the job threads.
+        tasks: the async jobs.
         page: this worker's page of the scoreboard.
         notify: called when :attr:`registered` or, while it is quiet, :attr:`holding` has changed.
     """
@@ -71,23 +73,25 @@ class Fetcher(threading.Thread):
         inflight: InFlight,
         order: QueueOrder,
         pool: Pool,
+        tasks: Tasks,
         page: Page,
         notify: Callable[[], None],
     ) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._inflight = inflight
         self._pool = pool
+        self._tasks = tasks
         self._page = page
         self._notify = notify
         self._log = log.get("jobd.fetcher")
         self._outage = Outage(self._log, client)
-        self._ahead = Ahead(pool.size)
         self._wire = Wire(client)
         self._bell = Bell()
         self._waits = Waiting(client, inflight, order.names, self._bell, page)
 
-        # Job threads append, the fetcher takes; both ends of a deque are atomic.
+        # Job threads and the event loop append, the fetcher takes; both ends of a deque are atomic.
         self._finished: deque[Claimed] = deque()
+        self._finished_tasks: deque[Claimed] = deque()
         self._settled: deque[Settlement] = deque()
         self._asleep = False
         self._napping = False
@@ -104,7 +108,10 @@ class Fetcher(threading.Thread):
 
         # Used by the fetcher only.
         self._ledger = Ledger(inflight, page, self._log)
-        self._intake = Intake(inflight, order, self._ledger, pool, page)
+        self._room = Room(order.names, self._ledger, pool, tasks, lambda: tasks.names())
+        self._intake = Intake(inflight, order, self._ledger, self._room, page)
+        # The queues that are not waited on for want of room.
+        self._unheard: frozenset[str] = frozenset()
         self._claiming = False
         # Whether replies are outstanding; and whether, because some were lost, Redis may hold
         # jobs for this worker that it does not know about.
@@ -116,12 +123,19 @@ class Fetcher(threading.Thread):
         self._surrender_begun = False
         self._released = False
 
-    # -- for job threads -----------------------------------------------------------------------
+    # -- for jobs ------------------------------------------------------------------------------
 
     def finish(self, job: Claimed) -> None:
         """Acknowledge *job* with the next round trip, which starts now if idle."""
         self._finished.append(job)
         if self._asleep and (not self._napping or self._pool.queue.empty()):
+            self._asleep = False
+            self._bell.ring()
+
+    def finish_task(self, job: Claimed) -> None:
+        """The same for an async job, on the event loop."""
+        self._finished_tasks.append(job)
+        if self._asleep and not (self._napping and self._tasks.waiting):
             self._asleep = False
             self._bell.ring()
 
@@ -258,14 +272,17 @@ class Fetcher(threading.Thread):
         # Set before `quiet` is read, so that a thread that sets `quiet` and then reads `idle` gets
         # False while a claim is pending. After a failure it stays set until a turn succeeds.
         self._claiming = True
-        if self._waits.armed and (self._intake.quiet or self._intake.free <= 0):
+        if self._waits.armed and (
+            self._intake.quiet or not self._unheard.issuperset(self._room.to_wait().shut)
+        ):
             self._hear(partial(self._waits.disarm, self._wire))
         calls = self._ends() + self._intake.filings()
-        free = self._intake.free
-        wanted = free + self._ahead.jobs
-        claiming = wanted > 0 and not self._intake.quiet and self._worth_asking
-        if claiming:
-            calls.append(self._intake.claim(wanted, free + self._ahead.behind))
+        claims: list[Call] = []
+        if not self._intake.quiet and self._worth_asking:
+            self._room.doubt()
+            claims = [*self._intake.claims(), *self._intake.looks()]
+        claiming = bool(claims)
+        calls += claims
         if calls:
             self._exchange(calls)
         # Not on connecting: a server may accept connections and refuse every command.
@@ -286,7 +303,9 @@ class Fetcher(threading.Thread):
     @property
     def _worth_asking(self) -> bool:
         """Whether a claim may find jobs; only a claim can tell whether a queue is still paused."""
-        if not self._waits.covers(self._intake.paused):
+        to_claim = self._room.to_claim()
+        known = to_claim.shut.issuperset(self._unheard) and not self._room.to_look_at()
+        if not (known and self._waits.covers(self._intake.paused | to_claim.shut)):
             return True
         return bool(self._intake.paused) and time.monotonic() - self._intake.asked_at >= PAUSED_POLL
 
@@ -299,7 +318,10 @@ class Fetcher(threading.Thread):
             try:
                 reply = self._wire.read()
             except redis.ResponseError as error:
-                failure = failure or error
+                if isinstance(use, Look):
+                    use(None)
+                else:
+                    failure = failure or error
             else:
                 use(reply)
         self._unanswered = False
@@ -309,29 +331,34 @@ class Fetcher(threading.Thread):
 
     def _rest(self, *, emptied: bool) -> None:
         """Sleep until a job arrives or ends or the bell rings; not at all if there may be more."""
-        free = self._intake.free
         if self._intake.delivered:
             return
+        look_in = self._room.forget_heads()
+        shut = self._room.to_wait().shut
+        deaf = len(shut) == len(self._room.names)
         if self._intake.quiet or self._ending.is_set():
             seconds = BLOCK
-        elif not self._pool.queue.empty():
-            # The threads have work for a while. Ends of jobs are batched, so that one round trip
-            # carries many; the thread that takes the last job wakes the fetcher early.
+        elif self._room.waiting:
+            # There is work for a while. Ends of jobs are batched, so that one round trip carries
+            # many; the end of the job that leaves none waiting wakes the fetcher early.
             seconds = NAP
-        elif free > 0 and not emptied and not self._waits.covers(self._intake.paused):
+        elif not deaf and not emptied and not self._waits.covers(self._intake.paused | shut):
             return
         else:
             seconds = PAUSED_POLL if self._intake.paused else BLOCK
-            if free > 0:
-                paused, numbers = self._intake.paused, self._intake.numbers
+            if not deaf:
+                paused, numbers = self._intake.paused | shut, self._intake.numbers
                 busy = self._ledger.unfinished > 0
+                self._unheard = shut
                 seconds = min(seconds, self._waits.arm(paused, numbers, busy=busy))
+            seconds = min(seconds, look_in)
         self._napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
         self._asleep = True
         # A job may have ended after the turn looked and before `finish` could see that it must
         # ring. Everything else always rings, and the bell is not silenced before the sleep.
-        if self._finished and (not self._napping or self._pool.queue.empty()):
+        ended = self._finished and not (self._napping and self._pool.waiting)
+        if ended or (self._finished_tasks and not (self._napping and self._tasks.waiting)):
             seconds = 0.0
         if self._hear(partial(self._waits.sleep, seconds)):
             # Release the GIL, so that the job starts before this thread continues.
@@ -414,12 +441,21 @@ class Fetcher(threading.Thread):
 
     def _collect(self) -> None:
         """Take over the ends that the job threads have reported."""
-        ended = 0
+        ledger, ended, on_loop = self._ledger, 0, 0
         while self._finished:
-            ended += self._ledger.done(self._finished.popleft())
+            ended += ledger.done(self._finished.popleft())
+        while self._finished_tasks:
+            job = self._finished_tasks.popleft()
+            ledger.leave_loop(job.sequence)
+            on_loop += ledger.done(job)
         while self._settled:
-            ended += self._ledger.settle(self._settled.popleft())
-        self._ahead.note(ended)
+            settlement = self._settled.popleft()
+            if ledger.leave_loop(settlement.job.sequence):
+                on_loop += ledger.settle(settlement)
+            else:
+                ended += ledger.settle(settlement)
+        self._room.threads.ahead.note(ended)
+        self._room.loop.ahead.note(on_loop)
 
     def _ends(self) -> list[Call]:
         """Calls for all jobs whose outcome is decided."""

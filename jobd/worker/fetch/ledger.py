@@ -46,6 +46,8 @@ class Ledger:
         self._cut_short: frozenset[int] = frozenset()
         # No longer held, but still running here.
         self._strangers: set[int] = set()
+        # Async jobs that wait for a place on the loop or run there, ours or not.
+        self._on_loop: set[int] = set()
         self.interrupted = 0
         """Jobs that had started and are confirmed to be back in their queues."""
         self.repeating = False
@@ -64,6 +66,16 @@ class Ledger:
         return len(self._held) + len(self._strangers) - sum(map(len, self._outcomes))
 
     @property
+    def on_loop(self) -> int:
+        """Those of the unfinished jobs that wait for a place on the event loop or run there."""
+        return len(self._on_loop)
+
+    @property
+    def in_threads(self) -> int:
+        """The other unfinished jobs."""
+        return self.unfinished - len(self._on_loop)
+
+    @property
     def returning(self) -> bool:
         """Whether jobs are being returned to their queues."""
         return bool(self._returning)
@@ -71,6 +83,18 @@ class Ledger:
     def add(self, job: Claimed) -> None:
         """Add a claimed job."""
         self._held[job.sequence] = job
+
+    def add_on_loop(self, job: Claimed) -> None:
+        """Add a claimed job that runs on the event loop."""
+        self._held[job.sequence] = job
+        self._on_loop.add(job.sequence)
+
+    def leave_loop(self, sequence: int) -> bool:
+        """Note that a job no longer needs the event loop; returns whether it did."""
+        if sequence in self._on_loop:
+            self._on_loop.remove(sequence)
+            return True
+        return False
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -97,6 +121,7 @@ class Ledger:
     def give_back(self, jobs: Iterable[Claimed]) -> None:
         """Return *jobs*, which have not started, to their queues."""
         for job in jobs:
+            self.leave_loop(job.sequence)
             if job.sequence in self._held:
                 self._returning[job.sequence] = job
 
@@ -187,6 +212,7 @@ class Ledger:
     def forget(self, sequences: Collection[int], started: Collection[int]) -> None:
         """Drop jobs that belong to another worker now; those in *started* still occupy a thread."""
         self._strangers.update(started)
+        self._on_loop -= set(sequences) - set(started)
         for sequence in sequences:
             del self._held[sequence]
         self._lost(len(sequences), certain=True)

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 from jobd.settings.daemon import QueueSpec
 
+_MOST_PARTS = 64
+"""Orders of some of the queues that are kept."""
+
 
 class QueueOrder:
     """Plans claims.
@@ -28,8 +31,25 @@ class QueueOrder:
     def __init__(self, queues: Sequence[QueueSpec], mode: str) -> None:
         self.names = tuple(queue.name for queue in queues)
         self.strict = mode == "strict" or len(queues) == 1
+        self._mode = mode
+        self._queues = {queue.name: queue for queue in queues}
+        self._parts: dict[tuple[str, ...], QueueOrder] = {self.names: self}
         self._weights = [max(queue.weight, 1) for queue in queues]
         self._total = sum(self._weights)
+
+    def only(self, names: tuple[str, ...]) -> QueueOrder:
+        """The same order for some of its queues.
+
+        >>> QueueOrder([QueueSpec("a", 3), QueueSpec("b", 1)], "weighted").only(("b",)).shares(4, 0)
+        [('b', 4)]
+        """
+        part = self._parts.get(names)
+        if part is None:
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts = {self.names: self}
+            part = QueueOrder([self._queues[name] for name in names], self._mode)
+            self._parts[names] = part
+        return part
 
     def shares(self, jobs: int, behind: int) -> list[tuple[str, int]]:
         """Queues in the order to try, each with its share of a claim of *jobs* jobs.

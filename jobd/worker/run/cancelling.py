@@ -10,21 +10,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
+from structlog.typing import FilteringBoundLogger
+
 from jobd.errors import JobCancelled
-from jobd.jobs.cancellation import cancellation_of
+from jobd.jobs.cancellation import Cancellation, cancellation_of
 from jobd.jobs.context import CurrentJob
 from jobd.runtime.log import log
 from jobd.worker.run import interrupts
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.executor import Executor
+from jobd.worker.run.loop import EventLoop, Task, frames_of
+from jobd.worker.run.loop_executor import LoopExecutor
 from jobd.worker.run.pool import Pool
+from jobd.worker.run.tasks import Tasks
 
 MOST_DELIVERIES = 3
 """How often JobCancelled is raised in a job that swallows it."""
 
+AGAIN = 0.02
+"""Seconds after which a job is looked at again that was about to start."""
+
 _EXECUTION = Executor.execute.__code__
+_PERFORMANCE = LoopExecutor.perform.__code__
 _INSIDE = (Executor._perform.__code__, Executor._perform_wrapped.__code__)
 
 
@@ -57,11 +67,7 @@ class Threads:
             return False  # as above
         if not job.definition.cancellable:
             return True
-        if cancellation.deliveries == MOST_DELIVERIES:
-            cancellation.deliveries += 1
-            about = {"class": job.name, "jid": job.jid, "queue": job.queue}
-            self._log.warning("job_ignores_cancel", **about, deliveries=MOST_DELIVERIES)
-        if cancellation.deliveries > MOST_DELIVERIES:
+        if not _may_deliver(cancellation, job, self._log):
             return True
         if self._coroutines.cancel(ident, cancellation):
             return True
@@ -103,6 +109,61 @@ def _is_inside(ident: int) -> bool:
             return above is not None and above.f_code in _INSIDE
         frame, above = frame.f_back, frame
     return False
+
+
+class LoopJobs:
+    """The async jobs, which run on the event loop."""
+
+    def __init__(self, tasks: Tasks, loop: EventLoop) -> None:
+        self._tasks = tasks
+        self._loop = loop
+        self._log = log.get("jobd.job")
+
+    def cancel(self, sequence: int) -> bool:
+        if self._tasks.task_of(sequence) is None:
+            return False
+        self._loop.get().call_soon_threadsafe(self._deliver, sequence)
+        return True
+
+    def _deliver(self, sequence: int) -> None:
+        """Called on the loop, where no job's coroutine is in the middle of a step."""
+        task = self._tasks.task_of(sequence)
+        if task is None or task.done():
+            return  # it has ended, or that is being decided
+        job = _on_loop(task)
+        if job is None or job.definition is None:
+            self._loop.get().call_later(AGAIN, self._deliver, sequence)  # it is about to start
+            return
+        cancellation = cancellation_of(job)
+        cancellation.requested = True
+        if job.definition.cancellable and _may_deliver(cancellation, job, self._log):
+            cancellation.deliver(partial(_cancel, task), _nothing)
+
+
+def _on_loop(task: Task) -> CurrentJob | None:
+    """The job of a task, from its frames: so a job that is not cancelled costs nothing."""
+    for frame in frames_of(task):
+        if frame.f_code is _PERFORMANCE:
+            found = frame.f_locals.get("current")
+            return found if isinstance(found, CurrentJob) else None
+    return None
+
+
+def _may_deliver(cancellation: Cancellation, job: CurrentJob, logger: FilteringBoundLogger) -> bool:
+    """Whether the job has not swallowed it too often; if it just has, the log says so."""
+    if cancellation.deliveries == MOST_DELIVERIES:
+        cancellation.deliveries += 1
+        about = {"class": job.name, "jid": job.jid, "queue": job.queue}
+        logger.warning("job_ignores_cancel", **about, deliveries=MOST_DELIVERIES)
+    return cancellation.deliveries < MOST_DELIVERIES
+
+
+def _cancel(task: Task) -> None:
+    task.cancel()
+
+
+def _nothing() -> None:
+    pass
 
 
 class Cancelling:

@@ -32,7 +32,7 @@ class Limit:
     """One active time limit. All times are monotonic seconds.
 
     Attributes:
-        ident: the thread's.
+        ident: the thread's; 0 for a coroutine, which the event loop tells.
         job: the job that it runs; None outside a worker.
         seconds: the limit.
         end: when it expires.
@@ -59,6 +59,9 @@ class Deadlines:
         self._on_earlier = on_earlier
         self._lock = threading.Lock()
         self._limits: dict[int, Limit] = {}
+        self._abandoned: set[int] = set()
+        # No later than the earliest end.
+        self._nearest = _NEVER
         forks.on_copy(self._renew)
 
     def run(self, seconds: float, function: Callable[[], R]) -> R:
@@ -91,12 +94,34 @@ class Deadlines:
             raise
 
     def _begin(self, limit: Limit) -> None:
-        with self._lock:
-            nearer = limit.end < self._next()
-            self._limits[limit.ident] = limit
+        self._enter(limit.ident, limit)
         _show(limit.end)
+
+    def _enter(self, key: int, limit: Limit) -> None:
+        with self._lock:
+            nearer = limit.end < self._nearest
+            self._limits[key] = limit
+            if nearer:
+                self._nearest = limit.end
         if nearer:
             self._on_earlier()
+
+    def begin_coroutine(self, job: Claimed, seconds: float) -> Limit:
+        """Note that the coroutine of *job* has *seconds* from now. The event loop raises
+        JobTimeout in it."""
+        limit = Limit(0, job, seconds, time.monotonic() + seconds)
+        self._enter(-job.sequence, limit)
+        return limit
+
+    def end_coroutine(self, limit: Limit) -> None:
+        """Note that the coroutine has ended."""
+        with self._lock:
+            if limit.job is not None:
+                self._limits.pop(-limit.job.sequence, None)
+
+    def has_abandoned(self, job: Claimed) -> bool:
+        """Whether the main thread has decided how *job* ends, a coroutine."""
+        return job.sequence in self._abandoned
 
     def _end(self, limit: Limit) -> None:
         with self._lock:
@@ -115,7 +140,8 @@ class Deadlines:
     def next(self) -> float:
         """When :meth:`enforce` must be called next (monotonic s)."""
         with self._lock:
-            return self._next()
+            self._nearest = self._next()
+            return self._nearest
 
     def _next(self) -> float:
         return min((one.end for one in self._limits.values() if not one.raised_at), default=_NEVER)
@@ -126,7 +152,8 @@ class Deadlines:
             for limit in self._limits.values():
                 if limit.end <= now and not limit.raised_at:
                     limit.raised_at = now
-                    interrupts.interrupt(limit.ident, JobTimeout)
+                    if limit.ident:
+                        interrupts.interrupt(limit.ident, JobTimeout)
 
     def overdue(self, now: float) -> list[Limit]:
         """The limits of jobs that still run after their deadline."""
@@ -140,6 +167,8 @@ class Deadlines:
             overdue = self._overdue(now)
             for limit in overdue:
                 limit.abandoned = True
+                if limit.job is not None:
+                    self._abandoned.add(limit.job.sequence)
             return overdue
 
     def _overdue(self, now: float) -> list[Limit]:

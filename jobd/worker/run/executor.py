@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextvars import Context
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -18,7 +19,7 @@ from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
-from jobd.jobs.unrun import finished, refuse_unrun
+from jobd.jobs.unrun import finished
 from jobd.runtime.ipc.scoreboard import PAYLOAD
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
@@ -66,7 +67,7 @@ class Executor:
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
         self._timed = self._verbose or config.metrics
-        self._retry = Retries(app, config, inflight, self.report)
+        self._retry = Retries(app, config, inflight, self.report, coroutines.run)
 
     def execute(self, job: Claimed) -> Settlement | None:
         """Run *job*. Call it in a context of its own, discarded afterwards.
@@ -78,7 +79,7 @@ class Executor:
             Shutdown: it was interrupted at the stop deadline, after it had been returned.
         """
         try:
-            work = payload.parse(job.payload)
+            work = job.work or payload.parse(job.payload)
         except PayloadError as error:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid JSON for job", "jobstr": job.payload})
@@ -124,7 +125,7 @@ class Executor:
             elapsed = time.monotonic() - began
             if self._metrics is not None:
                 name, wrapped = work.class_, work.wrapped
-                self._metrics.done(_counted_as(name, wrapped) if wrapped else name, elapsed)
+                self._metrics.done(counted_as(name, wrapped) if wrapped else name, elapsed)
             if self._verbose:
                 self._log_done.info("job_done", elapsed=round(elapsed, 3))
         return None if attached is attachments.NONE else self._done(job, attached, result)
@@ -134,7 +135,7 @@ class Executor:
         forks.end(error)
         for handler in self._error_handlers:
             try:
-                refuse_unrun("an error handler", handler(error, about))
+                finished("an error handler", handler(error, about), self._coroutines.run)
             except BaseException as second:
                 forks.end(second)
                 if cut_short():
@@ -152,7 +153,8 @@ class Executor:
             result = self._perform(definition, work)
             return result
 
-        self._middleware.invoke(current, current.payload, current.queue, perform)
+        around = self._coroutines.around
+        self._middleware.invoke(current, current.payload, current.queue, perform, around)
         return result
 
     def _done(
@@ -316,7 +318,7 @@ class Executor:
             settlement = self._retry.malformed(job, second)
         # Not for unknown jobs: clients could create any number of names.
         if definition is not None and self._metrics is not None:
-            self._metrics.failed(_counted_as(definition.name, about.get("wrapped")))
+            self._metrics.failed(counted_as(definition.name, about.get("wrapped")))
         said = {
             "error": f"{exceptions.class_of(error)}: {cut(exceptions.message_of(error), 500)}",
             "outcome": settlement.outcome,
@@ -335,20 +337,21 @@ class Executor:
         return settlement
 
 
-def _counted_as(name: str, wrapped: object) -> str:
+def counted_as(name: str, wrapped: object) -> str:
     """The name under which an execution of the job *name* is counted: as in Sidekiq, that of the
     wrapped job, if the payload has one."""
     return wrapped if type(wrapped) is str and 0 < len(wrapped) <= exceptions.MAX_CLASS else name
 
 
+_OURS = Path(Executor.execute.__code__.co_filename)
 OUR_FILES = frozenset(
-    code.co_filename
-    for code in (
-        Executor.execute.__code__,
-        Deadlines.run.__code__,
-        Registry.lookup.__code__,
-        Coroutines.run.__code__,
-        finished.__code__,
+    (
+        str(_OURS),
+        str(_OURS.with_name("loop_executor.py")),
+        Deadlines.run.__code__.co_filename,
+        Registry.lookup.__code__.co_filename,
+        Coroutines.run.__code__.co_filename,
+        finished.__code__.co_filename,
     )
 )
 """Our files between a job's thread and its function, left out of tracebacks."""

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import NamedTuple
 
@@ -85,7 +85,7 @@ class JobThread(threading.Thread):
         self._page = page
         self._words = page.words
         self._memory = page.memory
-        self._at = page.thread_offset(number)
+        self._at = page.offset(number)
         self.job: Claimed | None = None
         self.cut_short = False
         self.lost = False
@@ -229,11 +229,22 @@ class Pool:
 
     def newest_started(self) -> int:
         """The highest sequence number among the running jobs, 0 when none runs."""
-        return max(self._page.sequences(), default=0)
+        return max(self._page.sequences(self.size), default=0)
 
     def working(self) -> list[Working]:
         """The running jobs."""
         return [working for thread in self._threads if (working := thread.working)]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether jobs wait for a thread."""
+        return not self.queue.empty()
+
+    def give(self, jobs: Iterable[Claimed]) -> None:
+        """Have *jobs* run, in order."""
+        put = self.queue.put
+        for job in jobs:
+            put(job)
 
     def take_back(self) -> list[Claimed]:
         """Remove and return all jobs that have not started, in order."""

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.app import App
 from jobd.jobs.decorators import DISCARD, KILL
+from jobd.jobs.hooks import Await
 from jobd.jobs.registry import Definition
-from jobd.jobs.unrun import refuse_unrun
+from jobd.jobs.unrun import finished, refuse_unrun
 from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
@@ -48,6 +49,9 @@ ASIDE, LONGEST_ASIDE = 10.0, 600.0
 
 MOST_FRAMES = 1000
 """Most lines of a backtrace kept for a job that wants all; the innermost."""
+
+DEATH = "death handler"
+"""What may be a coroutine, unlike the other functions that decide about a failed job."""
 
 OnError = Callable[[BaseException, dict[str, Any]], None]
 
@@ -85,14 +89,18 @@ class Retries:
     Args:
         app: whose death handlers are called.
         on_error: called with exceptions of the application's own hooks.
+        run: runs an awaitable to its end.
     """
 
-    def __init__(self, app: App, config: Config, inflight: InFlight, on_error: OnError) -> None:
+    def __init__(
+        self, app: App, config: Config, inflight: InFlight, on_error: OnError, run: Await
+    ) -> None:
         self._death_handlers = app.death_handlers
         self._cancel_handlers = app.cancel_handlers
         self._config = config
         self._inflight = inflight
         self._on_error = on_error
+        self._run = run
 
     def malformed(self, job: Claimed, error: JobdError) -> Settlement:
         """Move a malformed payload to the dead set, with the error noted if possible."""
@@ -259,7 +267,7 @@ class Retries:
 
     def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
         for handler in self._death_handlers:
-            self._ask("death handler", fields, handler, fields, error)
+            self._ask(DEATH, fields, handler, fields, error)
 
     def tell_cancelled(self, job: Claimed, definition: Definition | None) -> None:
         """Call the application's handlers of a job that was cancelled while it ran."""
@@ -281,7 +289,10 @@ class Retries:
         must still be ended."""
         try:
             answer = function(*args)
-            refuse_unrun(what, answer)
+            if what == DEATH:
+                answer = finished(what, answer, self._run)
+            else:
+                refuse_unrun(what, answer)
         except BaseException as broken:
             if cut_short():
                 raise

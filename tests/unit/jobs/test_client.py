@@ -17,7 +17,7 @@ import pytest
 import redis as redis_py
 
 from jobd import App, ArgumentError, Client, UnavailableError, client_middleware
-from jobd.jobs.client import BATCH_BYTES
+from jobd.jobs.bulk import BATCH_BYTES
 from jobd.store.enqueue import Transport
 from jobd.testing import EmbeddedServer
 

@@ -43,6 +43,7 @@ def clean(
 
 PAGES = [
     "jobs",
+    "async",
     "unique",
     "results",
     "guarantees",

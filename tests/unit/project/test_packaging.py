@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[3]
 MODULES = {"python-daemon": "daemon", "prometheus-client": "prometheus_client"}
 """Distributions whose module is not called as they are."""
 
-OF_THE_DEMO = {"rich"}
-"""What only `jobd demo` needs, which asks for the extra."""
+OPTIONAL = {"rich", "uvloop"}
+"""What only `jobd demo` needs, which asks for the extra, and what is used where it is installed."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_is_imported_is_required(metadata: dict[str, Any]) -> None:
     sources = [path for name in ("jobd", "jobctl") for path in (ROOT / name).rglob("*.py")]
     of_web = [path for path in sources if path.is_relative_to(ROOT / "jobd/web")]
     required = modules(metadata["install_requires"])
-    assert foreign(set(sources) - set(of_web)) - OF_THE_DEMO == required
+    assert foreign(set(sources) - set(of_web)) - OPTIONAL == required
     assert foreign(of_web) - required == modules(metadata["extras_require"]["web"])
 
 

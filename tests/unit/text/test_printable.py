@@ -67,7 +67,7 @@ def _stack_dump(text: str) -> str:
     thread.start()
     inside.start()
     try:
-        return stacks.dump(text, {thread.ident or 0: text}, (), [text])
+        return stacks.dump(text, {thread.ident or 0: text}, (), [stacks.Section(text, [])])
     finally:
         ended.set()
         thread.join()

@@ -30,6 +30,7 @@ from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
 from jobd.worker.run.locks import Locks
+from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.retry import backtrace_lines, default_delay, jitter
 
 KEYS = Keys()
@@ -64,7 +65,7 @@ class Bench:
             self.app,
             Config(**settings),
             self.inflight,
-            Coroutines(),
+            Coroutines(EventLoop()),
             Deadlines(lambda: None),
             Metrics(),
             Locks(client, KEYS),

@@ -41,7 +41,7 @@ class Waiting:
         self.stale.dispatched(sequences[-1])
 
     def start(self, thread: int = 0) -> None:
-        self.page.words[self.page.thread_offset(thread)] = self.pool.queue.get_nowait().sequence
+        self.page.words[self.page.offset(thread)] = self.pool.queue.get_nowait().sequence
 
 
 def test_nothing_waits(clock: Clock) -> None:

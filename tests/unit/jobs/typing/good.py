@@ -105,3 +105,15 @@ Resize.set(queue="high").perform_in(60, "a.png", 3)
 assert_type(Resize.set(queue="high").perform_inline("a.png"), float)
 Wide.perform_async("a.png", 3, 4)
 assert_type(Crawl.perform_inline("http://localhost"), int)
+
+
+async def pushes() -> None:
+    assert_type(await plain.aperform_async(1), str | None)
+    assert_type(await plain.aperform_in(60, 1, subject="x"), str | None)
+    assert_type(await plain.aperform_at(timedelta(hours=1), 1), str | None)
+    assert_type(await plain.aperform_bulk([[1]]), list[str | None])
+    assert_type(await Resize.aperform_async("x", 5), str | None)
+    assert_type(await Resize.aperform_in(60, "x"), str | None)
+    assert_type(await Resize.aperform_at(timedelta(hours=1), "x"), str | None)
+    assert_type(await Resize.aperform_bulk([["x"]]), list[str | None])
+    assert_type(await fetch.set(queue="low").aperform_async("x"), str | None)
