@@ -393,7 +393,7 @@ def test_results_and_what_hangs_on_a_job(api: Api, ask: Ask, redis: redis_py.Red
     [told] = ask("GET", "/jobs", queue="default")["jobs"]
     assert (told["jid"], told["unique_until"], told["keep_result"]) == (jid, "success", 60)
     assert ask("GET", f"/results/{jid}")["state"] == "queued"
-    detail = {"state": "done", "at": "9.5", "detail": '{"value":[3]}'}
+    detail: dict[Any, Any] = {"state": "done", "at": "9.5", "detail": '{"value":[3]}'}
     redis.hset(f"jobd:result:{jid}", mapping=detail)
     found = ask("GET", f"/results/{jid}")
     assert (found["state"], found["ended_at"], found["value"]) == ("done", 9.5, [3])
