@@ -319,6 +319,7 @@ def test_a_copy_does_not_listen(daemon: StartDaemon, redis: redis_py.Redis) -> N
     running.wait((running.directory / "copy").exists, 10, "the copy")
     copy = int(running.wait((running.directory / "copy").read_text, 10, "its number"))
     try:
+        running.wait(lambda: redis.get("stat:processed") == b"1", 10, "the job itself has ended")
         assert subscribers(redis, own) == 1
         os.kill(worker, signal.SIGKILL)
         running.wait(lambda: running.workers() not in ([], [worker]), 15, "a new worker")
