@@ -8,7 +8,9 @@ idle connection is checked before it is used: a firewall may have dropped it sil
 from __future__ import annotations
 
 import inspect
+import os
 import socket
+import threading
 import time
 from typing import Any
 
@@ -84,6 +86,13 @@ class _Proving(redis.ConnectionPool):
     def __init__(self, *args: Any, health_check_interval: float = IDLE, **options: Any) -> None:
         self.idle_limit = float(health_check_interval)
         super().__init__(*args, **options)
+
+    def reset(self) -> None:
+        # The library resets the pool at its first use in a forked process, under a lock that
+        # another thread of the worker may have held at the fork.
+        if getattr(self, "pid", None) != os.getpid():
+            self._lock = threading.RLock()
+        super().reset()
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
         connection: Any = super().get_connection(*args, **options)
