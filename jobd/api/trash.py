@@ -164,6 +164,7 @@ class Deletion:
 def _purge(session: Session, action: Change, ref: str) -> int:
     keys = session.keys
     places = [keys.trash, keys.trashed(ref), keys.trashed_jobs(ref)]
+    places += [keys.departed, keys.departed_jobs(ref)]
     return int(action.call(scripts.PURGE, places, [ref]))
 
 

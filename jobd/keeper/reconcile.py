@@ -15,6 +15,7 @@ from typing import cast
 
 import redis
 
+from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -68,7 +69,10 @@ class Reconcile(Loop):
         )
         for key in cast("list[bytes]", due):
             began = time.monotonic()
-            wait = self._look_at(key)
+            try:
+                wait = self._look_at(key)
+            except ArgumentError:  # nobody of ours has written such an id
+                wait = None
             if wait is None:
                 self._client.zrem(contested, key)
             else:
@@ -105,6 +109,8 @@ class Reconcile(Loop):
         from jobd.api.session import Session
 
         session = Session(self._client, self._keys.prefix)
+        if not jid:
+            return False
         if any(claim.job.jid == jid for claim in InFlightSet(session)):
             return True
         if any(found.place != "dead" for found in JobSearch(session, jid)):

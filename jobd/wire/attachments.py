@@ -36,6 +36,8 @@ DURATIONS = ("unique_for", "debounce", "max_wait", EXPIRES_IN, KEEP_RESULT)
 """Those that are seconds, or a timedelta."""
 
 Until = Literal["success", "start", "expiry"]
+"""As an option; a debounced job releases its lock when it is due, in time for the next round."""
+
 OnConflict = Literal["skip", "raise", "holder", "replace", "again"]
 
 
@@ -44,14 +46,15 @@ class Lock(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     Attributes:
         key: SHA-256 of the class and the arguments, see :func:`digest`.
-        until: when it is released: at the end of the job, at its start, or only after *seconds*.
+        until: when it is released: at the end of the job, at its start, only after *seconds*, or
+            when the job is due.
         seconds: after so long it is released in any case, counted from the due time.
         held: the push has taken it. Where a program has written the field without taking the lock,
             the worker takes it before the start.
     """
 
     key: str
-    until: Until = "success"
+    until: Literal["success", "start", "expiry", "due"] = "success"
     seconds: float | None = None
     held: bool = False
 
@@ -207,7 +210,7 @@ def _lock(
     if not options.get("unique", seconds is not None or debounced):
         _refuse_lonely(payload, options)
         return None
-    until = options.get("unique_until", "start" if debounced else "success")
+    until = options.get("unique_until", "due" if debounced else "success")
     if until == "expiry" and seconds is None:
         raise ArgumentError(f"{payload['class']}: unique_until='expiry' needs unique_for")
     if until != "success" and options.get("on_conflict") == "again":
@@ -215,6 +218,8 @@ def _lock(
             f"{payload['class']}: on_conflict='again' pushes the next one when this one has ended, "
             "so it needs unique_until='success'"
         )
+    if debounced and "unique_until" in options:
+        raise ArgumentError(f"{payload['class']}: debounce sets unique_until itself")
     if debounced and options.get("on_conflict", "replace") != "replace":
         raise ArgumentError(f"{payload['class']}: debounce always has on_conflict='replace'")
     if "max_wait" in options and not debounced:

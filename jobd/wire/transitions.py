@@ -126,6 +126,8 @@ def with_retry_by_hand(
     if changes:
         if attachments.FIELD in changes:
             raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
+        if "jid" in changes and attachments.FIELD in fields:
+            raise ArgumentError("the id of this job cannot be changed: what hangs on it has it")
         # A field that the payload already has is not misspelt.
         new = opened({key: value for key, value in changes.items() if key not in fields})
         new |= {key: value for key, value in changes.items() if key in fields}

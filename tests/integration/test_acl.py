@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobd import Client, UnavailableError
+from jobd import Client, JobCancelledError, Result, ResultTimeoutError, UnavailableError
 from jobd.api import Api
 from jobd.cli.check import check
 from jobd.store import scripts
@@ -98,7 +98,7 @@ def as_user(role: str) -> pytest.MarkDecorator:
 
 CONNECTING = {"ping", "evalsha", "script|load", "multi", "exec"}
 BESIDE = {
-    "daemon": CONNECTING | {"sscan"},
+    "daemon": CONNECTING | {"hscan", "sscan", "zscan", "unsubscribe"},
     "client": {"ping", "sadd", "lpush", "zadd"},
     "dashboard": CONNECTING
     | {"info", "dbsize", "config|get", "hscan", "sscan", "zscan"}
@@ -337,3 +337,21 @@ def test_jobctl_needs_no_user() -> None:
     code = "import jobctl.cli, sys; sys.exit('redis' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env=environment(), check=False).returncode == 0
+
+
+@as_user("attaching")
+def test_who_pushes_unique_jobs_and_reads_results_needs_no_more(
+    guarded: Guarded, redis: Any
+) -> None:
+    client = Client(guarded.url)
+    item = {"class": "A", "args": [1], "unique_for": 60, "keep_result": 60}
+    first = client.push({**item, "at": 60})
+    second = client.push({**item, "on_conflict": "replace"})
+    assert client.push(item) is None
+    assert client.push({**item, "on_conflict": "again"})
+    assert Result(str(second), client).state == "queued"
+    with pytest.raises(JobCancelledError):
+        Result(str(first), client).get(timeout=1)
+    with pytest.raises(ResultTimeoutError):
+        Result(str(second), client).get(timeout=0.05)
+    assert guarded.denied() == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ import jobd
 from jobd import Client, Result
 from jobd.api import Api
 from jobd.features.results import listener
+from jobd.runtime.process import forks
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, wait
@@ -375,3 +377,41 @@ def test_the_data_api_tells_results(client: Client, redis: redis_py.Redis) -> No
     assert (found.info.state, found.value) == ("done", [1])
     with pytest.raises(KeyError):
         api.result("never")
+
+
+def test_listening_again_and_again_leaves_nothing(
+    client: Client, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "LINGER", 0.0)
+    monkeypatch.setattr(listener, "PAUSE", 0.01)
+    gc.collect()
+    before = len(forks._to_give_up_if_alive)
+    for _ in range(5):
+        result = awaited(client)
+        found, join = in_threads([result], 10)
+        wait(lambda: subscribers(redis), 10, "it listens")
+        finish(redis, result.jid, 1)
+        join()
+        assert found == [1]
+        wait(lambda: not subscribers(redis), 10, "it has ended")
+    gc.collect()
+    assert len(forks._to_give_up_if_alive) <= before + 1
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    client: Client, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = awaited(client)
+    with monkeypatch.context() as patch:
+
+        def refuse(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            result.get(timeout=1)
+    found, join = in_threads([result], 20)
+    wait(lambda: subscribers(redis), 10, "it listens")
+    finish(redis, result.jid, 2)
+    join()
+    assert found == [2]

@@ -18,6 +18,8 @@ from jobd.api import Api
 from jobd.errors import ConflictError
 from jobd.keeper import reconcile
 from jobd.keeper.reconcile import Reconcile
+from jobd.keeper.scheduler import Scheduler
+from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
@@ -84,7 +86,8 @@ def locks(redis: redis_py.Redis) -> dict[str, str]:
     found = {}
     for key in redis.scan_iter("jobd:lock:*"):
         jid: Any = redis.hget(key, "jid")
-        found[key.decode()] = jid.decode()
+        if jid is not None:  # else it has just been released
+            found[key.decode()] = jid.decode()
     return found
 
 
@@ -684,3 +687,154 @@ def test_a_job_that_waits_for_another_one_is_not_lost_with_its_queue(
     else:
         assert [json.loads(raw)["jid"] for raw, _ in members(redis, "schedule")] == [second]
         assert list(locks(redis).values()) == [second]
+
+
+def test_a_debounced_job_that_is_due_begins_a_new_round(app: App, redis: redis_py.Redis) -> None:
+    """Also while it waits in a busy queue: the newest arguments must not be lost."""
+
+    @app.job(name="save", debounce=0.01, unique_by="doc")
+    def save(doc: int, page: int) -> None: ...
+
+    save.perform_async(7, 1)
+    assert save.perform_async(7, 2)
+    time.sleep(0.02)
+    scheduler = Scheduler(redis, KEYS, 1.0)
+    while scheduler.turn() == 0.0:
+        pass
+    assert not locks(redis)
+    assert save.perform_async(7, 3)
+    assert [json.loads(raw)["args"] for raw, _ in members(redis, "schedule")] == [[7, 3]]
+    queued: Any = redis.lrange("queue:default", 0, -1)
+    assert [json.loads(raw)["args"] for raw in queued] == [[7, 2]]
+
+
+def test_a_push_that_is_sent_again_changes_nothing(app: App, redis: redis_py.Redis) -> None:
+    item = {"class": "one", "args": [1], "unique": True, "keep_result": 60}
+    for _ in range(2):
+        assert app.client.push({**item, "jid": "first"}) == "first"
+    assert redis.llen("queue:default") == 1
+    for _ in range(2):
+        assert app.client.push({**item, "jid": "second", "on_conflict": "again"}) == "second"
+    assert redis.hget(KEYS.result("second"), "state") == b"queued"
+    assert locks(redis).popitem()[1] == "first"
+
+
+def test_a_lock_that_outlives_its_job_takes_none_to_run_again(
+    app: App, redis: redis_py.Redis
+) -> None:
+    item = {"class": "one", "args": [1]}
+    assert app.client.push({**item, "unique_for": 60, "unique_until": "expiry"})
+    assert app.client.push({**item, "unique": True, "on_conflict": "again"}) is None
+    [key] = locks(redis)
+    ttl: Any = redis.ttl(key)
+    assert 0 < ttl <= 60
+
+
+@pytest.mark.parametrize("odd", [{"result": "nan"}, {"result": -1}, {"lock": {"key": 7}}, 5])
+def test_an_odd_field_keeps_no_job_from_being_deleted(
+    app: App, redis: redis_py.Redis, odd: Any
+) -> None:
+    for number in range(4):
+        field = {"v": 1, "result": 60} if number != 1 else {"v": 1, **odd} if odd != 5 else odd
+        fields = {"class": "A", "args": [number], "jid": f"odd{number}", "jobd": field}
+        redis.lpush("queue:default", json.dumps({**fields, "queue": "default"}))
+        redis.zadd("schedule", {json.dumps({**fields, "queue": "default"}): 1e12})
+    api = Api(redis).acting_as("alice")
+    assert api.queue("default").delete(*api.queue("default").page()) == 4
+    assert api.scheduled.delete(*api.scheduled.page()) == 4
+    assert sum(deletion.restore() for deletion in api.trash.page()) == 8
+    assert redis.llen("queue:default") == redis.zcard("schedule") == 4
+
+
+def test_a_job_with_an_odd_lock_comes_back(app: App, redis: redis_py.Redis) -> None:
+    lock = {"key": "odd", "seconds": "nan"}
+    fields = {"class": "A", "args": [], "jid": 5, "queue": "default"}
+    redis.zadd("dead", {json.dumps({**fields, "jobd": {"v": 1, "lock": lock}}): time.time()})
+    assert Api(redis).dead.retry(*Api(redis).dead.page()) == 1
+    assert locks(redis) == {"jobd:lock:odd": "5"}
+    queue = Api(redis).queue("default")
+    assert queue.delete(*queue.page()) == 1
+    assert not locks(redis)
+
+
+@pytest.mark.parametrize("trash", [True, False])
+def test_a_full_server_can_be_emptied(
+    app: App, redis: redis_py.Redis, server: EmbeddedServer, trash: bool
+) -> None:
+    app.client.push({"class": "A", "args": [1], "unique": True, "keep_result": 60})
+    app.client.push_bulk({"class": "P", "args": [["x" * 100_000]] * 200})
+    api = Api(redis).acting_as("alice", trash=trash)
+    redis.config_set("maxmemory-policy", "noeviction")
+    redis.config_set("maxmemory", "3mb")
+    try:
+        assert api.queue("default").clear() == 201
+        if trash:
+            for deletion in api.trash.page():
+                deletion.purge()
+        Reconcile(redis, KEYS).turn()
+        memory: Any = redis.info("memory")
+        assert memory["used_memory"] < 5_000_000
+        assert not locks(redis)
+    finally:
+        redis.config_set("maxmemory", "0")
+
+
+def test_a_deletion_that_is_purged_at_once_releases_its_locks(
+    app: App, redis: redis_py.Redis
+) -> None:
+    jid = app.client.push({"class": "A", "args": [1], "unique": True, "keep_result": 60})
+    api = Api(redis).acting_as("alice")
+    api.queue("default").clear()
+    [deletion] = api.trash.page()
+    assert deletion.purge() == 1
+    Reconcile(redis, KEYS).turn()
+    assert not locks(redis)
+    assert redis.hget(KEYS.result(str(jid)), "state") == b"cancelled"
+    assert redis.hgetall("jobd:departed") == {b"used": b"1"}
+
+
+def test_one_of_many_at_the_same_time_can_be_replaced(app: App, redis: redis_py.Redis) -> None:
+    at = time.time() + 60
+    for number in range(150):
+        app.client.push({"class": "A", "args": [number], "unique": True, "at": at})
+    item = {"class": "A", "args": [149], "unique": True, "at": at + 5, "on_conflict": "replace"}
+    assert app.client.push(item)
+    assert redis.zcard("schedule") == 150
+
+
+def test_the_time_of_a_lock_counts_from_when_its_job_is_due(
+    app: App, redis: redis_py.Redis
+) -> None:
+    app.client.push({"class": "A", "args": [1], "unique_for": 60, "at": time.time() + 3600})
+    api = Api(redis).acting_as("alice")
+    api.scheduled.reschedule(7200, *api.scheduled.page())
+    [key] = locks(redis)
+    ttl: Any = redis.ttl(key)
+    assert 7200 < ttl <= 7260
+    api.scheduled.delete(*api.scheduled.page())
+    next(iter(api.trash.page())).restore()
+    ttl = redis.ttl(key)
+    assert 7200 < ttl <= 7260
+
+
+def test_a_job_that_waits_for_another_one_keeps_its_time(app: App, redis: redis_py.Redis) -> None:
+    item = {"class": "A", "args": [1], "unique": True, "on_conflict": "again"}
+    app.client.push(item)
+    at = time.time() + 3600
+    second = app.client.push({**item, "at": at})
+    queue = Api(redis).queue("default")
+    queue.delete(*queue.page())
+    [(raw, due)] = members(redis, "schedule")
+    assert json.loads(raw)["jid"] == second
+    assert due == pytest.approx(at, abs=0.01)
+
+
+def test_locks_that_others_have_taken_are_found_as_well(app: App, redis: redis_py.Redis) -> None:
+    """A program's job took its lock at its start, and was deleted by hand later."""
+    places = ["jobd:lock:by hand", KEYS.contested, KEYS.departed]
+    assert scripts.LOCK(redis, places, ["gone", "", 0]) is None
+    assert scripts.LOCK(redis, places, ["next", "", 0]) == b"gone"
+    with patient(redis) as look:
+        look()
+        look()
+    assert not locks(redis)

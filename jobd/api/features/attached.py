@@ -57,6 +57,7 @@ def notes(job: JobRecord) -> list[Note]:
         text = {
             "success": Text("It is unique: it keeps jobs like it out until it has ended."),
             "start": Text("It is unique: it keeps jobs like it out until it starts."),
+            "due": Text("It is unique: it keeps jobs like it out until it is due."),
             "expiry": Text("It is unique: it keeps jobs like it out for a time."),
         }[attached.lock.until]
         found.append(Note("unique", text))

@@ -122,9 +122,14 @@ class Listener:
         with self._lock:
             self._waiters.setdefault(key, set()).add(waiter)
             if self._bell is None:
-                self._bell = bell = Bell()
-                name = "jobd-results"
-                threading.Thread(target=self._run, args=[bell], name=name, daemon=True).start()
+                bell, name = Bell(), "jobd-results"
+                try:
+                    threading.Thread(target=self._run, args=[bell], name=name, daemon=True).start()
+                except BaseException:
+                    bell.close()
+                    self._waiters[key].discard(waiter)
+                    raise
+                self._bell = bell
             self._bell.ring()
         return waiter
 
@@ -138,20 +143,22 @@ class Listener:
 
     def _run(self, bell: Bell) -> None:
         """Listen until nobody has waited for some time."""
-        wire = Wire(self._redis)
         idle_since = time.monotonic()
         while True:
+            wire = None
             try:
+                wire = Wire(self._redis)
                 wire.connect()
                 idle_since = self._listen(wire, bell, idle_since)
             except redis.RedisError as error:
                 # No connection, or no permission to subscribe: then this is a poll.
                 _log.debug(_NOT_LISTENING, error)
-                with suppress(redis.RedisError):
+                with suppress(redis.RedisError, RuntimeError):
                     self._read(list(self._waiters))
             except Exception:  # noqa: BLE001 - whoever waits must not wait for ever; logged
                 _log.exception(_FAILED)
-            wire.close()
+            if wire is not None:
+                wire.close()
             with self._lock:
                 if not self._waiters and time.monotonic() - idle_since >= LINGER:
                     self._bell = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
 
-from jobd.errors import JobdError, ResultTimeoutError, UnavailableError
+from jobd.errors import JobdError, PayloadError, ResultTimeoutError, UnavailableError
 from jobd.features.results.listener import Listener, Waiter
 from jobd.features.results.record import ResultInfo, State, ended, info_of, not_found, value_of
 from jobd.jobs.app import default
@@ -16,6 +17,7 @@ from jobd.jobs.client import Client
 from jobd.jobs.context import running_job
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
+from jobd.wire import payload
 
 LONGEST = 100 * 365 * 86400.0
 """Seconds; waiting for ever is waiting for so long."""
@@ -154,9 +156,15 @@ class Result:
     def _in_flight(self) -> bool:
         """Whether a worker has claimed the job."""
         client, wanted = self._client.redis, self.jid.encode(errors="replace")
+
+        def is_it(raw: bytes) -> bool:
+            with suppress(PayloadError):
+                return wanted in raw and payload.parse(raw).jid == self.jid
+            return False
+
         for owner in cast("list[bytes]", client.zrange(self._keys.owners, 0, -1)):
             key = self._keys.inflight(owner.decode(errors="replace"))
-            if any(wanted in raw for _, raw in client.hscan_iter(key, count=100)):
+            if any(is_it(raw) for _, raw in client.hscan_iter(key, count=100)):
                 return True
         return False
 

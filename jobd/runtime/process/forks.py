@@ -15,9 +15,11 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from signal import Signals
+from types import MethodType
 
 from jobd.runtime.process.leaving import leave
 
@@ -27,6 +29,7 @@ copied = False
 _guarded = False
 _taken: Set[Signals] = frozenset()
 _to_give_up: list[Callable[[], object]] = []
+_to_give_up_if_alive: list[weakref.WeakMethod[Callable[..., object]]] = []
 _masks = threading.local()
 
 
@@ -44,8 +47,13 @@ def guard(*give_up: Callable[[], object], taken: Set[Signals] = frozenset()) -> 
 
 
 def on_copy(give_up: Callable[[], object]) -> None:
-    """Let copies of this process also call *give_up*, before all others."""
-    _to_give_up.insert(0, give_up)
+    """Let copies of this process also call *give_up*, before all others. A method is forgotten with
+    its object."""
+    if isinstance(give_up, MethodType):
+        method: Callable[..., object] = give_up
+        _to_give_up_if_alive.append(weakref.WeakMethod(method, _to_give_up_if_alive.remove))
+    else:
+        _to_give_up.insert(0, give_up)
 
 
 @contextmanager
@@ -101,12 +109,14 @@ def _give_up() -> None:
     global copied, _guarded
     if _guarded:
         copied, _guarded = True, False
-        for give_up in _to_give_up:
+        alive = [method for one in _to_give_up_if_alive[::-1] if (method := one())]
+        for give_up in [*alive, *_to_give_up]:
             try:
                 give_up()
             except Exception:  # noqa: BLE001 - it is broken already
                 continue
         _to_give_up.clear()
+        _to_give_up_if_alive.clear()
     _let_signals_through()
 
 

@@ -26,8 +26,25 @@ local function attachments_of(raw)
   if not string.find(raw, '"jobd"', 1, true) then return nil end
   local read, job = pcall(cjson.decode, raw)
   local field = read and type(job) == 'table' and job.jobd
-  if type(field) ~= 'table' or field.v ~= 1 or type(job.jid) ~= 'string' then return nil end
+  if type(field) ~= 'table' or field.v ~= 1 then return nil end
+  if type(job.jid) == 'number' then job.jid = string.format('%.14g', job.jid) end
+  if type(job.jid) ~= 'string' or job.jid == '' then return nil end
   return field, job
+end
+
+-- A length of time in a payload (s), at most 30 years; nil if it is none. NaN equals nothing.
+local function length(value)
+  local seconds = tonumber(value)
+  if not seconds or seconds ~= seconds or seconds <= 0 then return nil end
+  return math.min(seconds, 1e9)
+end
+
+-- Calls *act*, whose errors must not keep a job from being moved.
+local function safely(act, ...)
+  local done, failure = pcall(act, ...)
+  if done then return end
+  if type(failure) == 'table' then failure = failure.err end
+  redis.log(redis.LOG_WARNING, 'jobd: what hangs on a job could not be changed: ' .. tostring(failure))
 end
 
 -- The key of the lock in some attachments, if there is one that a job holds until it ends or starts.
@@ -44,9 +61,10 @@ local function stamped(raw, now) return string.sub(raw, 1, -2) .. ',"enqueued_at
 -- outlives the job, until that time.
 local function hold(key, jid, seconds, now, stays)
   redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now)
+  redis.call('HDEL', key, 'stays', 'set', 'score', 'first')
   if stays then redis.call('HSET', key, 'stays', 1) end
   if seconds then
-    redis.call('PEXPIRE', key, math.ceil(math.min(seconds, 1e9) * 1000))
+    redis.call('PEXPIRE', key, math.ceil(seconds * 1000))
   else
     redis.call('PERSIST', key)
   end
@@ -61,63 +79,85 @@ end
 -- Stores what became of a job, and tells those who wait for it: in the message, too, if it is small.
 local function finish(root, jid, seconds, state, detail, job)
   local key = root .. 'jobd:result:' .. jid
-  seconds = tonumber(seconds)
-  if not seconds or seconds <= 0 or not fits(key, 'hash') then return end
+  seconds = length(seconds)
+  if not seconds or not fits(key, 'hash') then return end
   redis.call('HSET', key, 'state', state, 'at', server_time(), 'detail', detail)
   for _, name in ipairs({'created_at', 'enqueued_at'}) do
     if tonumber(job and job[name]) then redis.call('HSET', key, name, tostring(job[name])) end
   end
-  redis.call('EXPIRE', key, math.ceil(math.min(seconds, 1e8)))
+  redis.call('EXPIRE', key, math.ceil(seconds))
   -- Without the permission for it, those who wait look now and then.
   redis.pcall('PUBLISH', key, #detail <= 4096 and state .. ' ' .. detail or state)
 end
 
 -- Releases the lock at *key*, if the job *jid* holds it, or gives it to the job that waits for that.
 local function release(root, key, jid)
-  local lock = redis.call('HMGET', key, 'jid', 'again', 'again_jid', 'again_queue', 'again_seconds')
+  local lock = redis.call('HMGET', key, 'jid', 'again', 'again_jid', 'again_queue', 'again_seconds',
+    'again_due')
   if lock[1] ~= jid then return end
   if lock[2] then
     local now, queue = server_time(), root .. 'queue:' .. lock[4]
-    if fits(queue, 'list') then
-      redis.call('SADD', root .. 'queues', lock[4])
-      redis.call('LPUSH', queue, stamped(lock[2], now))
-    elseif fits(root .. 'schedule', 'zset') then -- as in places.lua
-      redis.call('ZADD', root .. 'schedule', now, lock[2])
-    else
+    local due = tonumber(lock[6]) or 0
+    local wait = math.max(0, due - now)
+    local listed = wait == 0 and fits(queue, 'list')
+    if not listed and not fits(root .. 'schedule', 'zset') then
       return -- it stays with the lock, which keeps other jobs out, until there is a place
     end
-    hold(key, lock[3], tonumber(lock[5]), now)
-    redis.call('HDEL', key, 'again', 'again_jid', 'again_queue', 'again_seconds', 'set', 'score')
+    -- First what would push it again.
+    redis.call('HDEL', key, 'again', 'again_jid', 'again_queue', 'again_seconds', 'again_due')
+    redis.call('HSET', key, 'jid', lock[3])
+    if listed then
+      redis.call('SADD', root .. 'queues', lock[4])
+      redis.call('LPUSH', queue, stamped(lock[2], now))
+    else -- as in places.lua
+      redis.call('ZADD', root .. 'schedule', math.max(due, now), lock[2])
+    end
+    local seconds = length(lock[5])
+    hold(key, lock[3], seconds and seconds + wait, now)
   else
     redis.call('DEL', key)
   end
   if fits(root .. 'jobd:contested', 'zset') then redis.call('ZREM', root .. 'jobd:contested', key) end
 end
 
--- The job has ended. *state*: 'done', 'failed', 'expired' or 'cancelled'. *detail*: JSON, or '' for
--- what the payload says.
-local function ended(root, raw, state, detail)
+local function end_attached(root, raw, state, detail)
   local field, job = attachments_of(raw)
   if not field then return end
   local key, lock = lock_of(root, field)
   if key and lock['until'] ~= 'expiry' then release(root, key, job.jid) end
   if not field.result then return end
   if detail == '' and state == 'failed' then
-    local read, written = pcall(cjson.encode, {class = job.error_class, message = job.error_message})
+    local failure = {class = job.error_class or 'Killed', message = job.error_message or 'a user killed it'}
+    local read, written = pcall(cjson.encode, failure)
     detail = read and written or '{}'
   end
   finish(root, job.jid, field.result, state, detail, job)
 end
 
--- The job has moved to another place, where it lives on. *set* and *score*: of a sorted set, else nil.
-local function moved_on(root, raw, set, score)
+-- The job has ended. *state*: 'done', 'failed', 'expired' or 'cancelled'. *detail*: JSON, or '' for
+-- what the payload says.
+local function ended(root, raw, state, detail) safely(end_attached, root, raw, state, detail) end
+
+-- For how long a lock is held from now on, by its job that is due at *score*; nil without a bound.
+local function held_for(lock, score, now)
+  local seconds = length(lock.seconds)
+  return seconds and seconds + math.max(0, (tonumber(score) or 0) - now)
+end
+
+local function move_attached(root, raw, set, score)
   local field, job = attachments_of(raw)
   if not field then return end
-  local key = lock_of(root, field)
+  local key, lock = lock_of(root, field)
   if key and redis.call('HGET', key, 'jid') == job.jid then
-    redis.call('HSET', key, 'seen', server_time())
+    local now = server_time()
+    redis.call('HSET', key, 'seen', now)
+    if set == 'schedule' and length(lock.seconds) then
+      redis.call('PEXPIRE', key, math.ceil(held_for(lock, score, now) * 1000))
+    end
     if set then
       redis.call('HSET', key, 'set', set, 'score', score)
+    elseif lock['until'] == 'due' then
+      release(root, key, job.jid)
     else
       redis.call('HDEL', key, 'set', 'score')
     end
@@ -127,6 +167,9 @@ local function moved_on(root, raw, set, score)
     redis.call('HSET', result, 'state', waiting(set))
   end
 end
+
+-- The job has moved to another place, where it lives on. *set* and *score*: of a sorted set, else nil.
+local function moved_on(root, raw, set, score) safely(move_attached, root, raw, set, score) end
 
 -- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
 local function kept_out(root, raw)
@@ -138,13 +181,13 @@ local function kept_out(root, raw)
   return holder and holder ~= job.jid and holder or nil
 end
 
--- The job has come back: it takes its lock, and its result is awaited again.
-local function came_back(root, raw, set, score)
+local function bring_attached_back(root, raw, set, score)
   local field, job = attachments_of(raw)
   if not field then return end
   local key, lock = lock_of(root, field)
   if key then
-    hold(key, job.jid, tonumber(lock.seconds), server_time(), lock['until'] == 'expiry')
+    local now = server_time()
+    hold(key, job.jid, held_for(lock, score, now), now, lock['until'] == 'expiry')
     if set then redis.call('HSET', key, 'set', set, 'score', score) end
   end
   local result = root .. 'jobd:result:' .. job.jid
@@ -154,4 +197,7 @@ local function came_back(root, raw, set, score)
     redis.call('EXPIRE', result, 7776000)
   end
 end
+
+-- The job has come back: it takes its lock, and its result is awaited again.
+local function came_back(root, raw, set, score) safely(bring_attached_back, root, raw, set, score) end
 

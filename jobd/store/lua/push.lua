@@ -15,7 +15,11 @@ local root = root_of(KEYS[1], 'queues')
 local queues = tonumber(ARGV[3])
 for position = 1, queues do redis.call('LLEN', KEYS[5 + position]) end
 redis.call('ZCARD', KEYS[2])
-redis.call('SCARD', KEYS[1])
+redis.call('SISMEMBER', KEYS[1], '')
+redis.call('HEXISTS', KEYS[5], 'used')
+for i = 4 + queues, #ARGV, 10 do
+  if ARGV[i + 4] ~= '' then redis.call('HEXISTS', root .. 'jobd:lock:' .. ARGV[i + 4], 'jid') end
+end
 local now = server_time()
 local refused, answers = 0, {}
 
@@ -32,9 +36,15 @@ end
 local function scheduled(lock)
   local set, score, holder = lock[3], lock[4], lock[1]
   if not set then return nil end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', root .. set, score, score, 'LIMIT', 0, 100)) do
-    local _, job = attachments_of(member)
-    if job and job.jid == holder then return member, root .. set end
+  -- Many may be due at the same time; most do not contain the id.
+  for offset = 0, 1900, 100 do
+    local part = redis.call('ZRANGEBYSCORE', root .. set, score, score, 'LIMIT', offset, 100)
+    for _, member in ipairs(part) do
+      local _, job = nil, nil
+      if string.find(member, holder, 1, true) then _, job = attachments_of(member) end
+      if job and job.jid == holder then return member, root .. set end
+    end
+    if #part < 100 then return nil end
   end
 end
 
@@ -52,11 +62,14 @@ for i = 4 + queues, #ARGV, 10 do
   local seconds, stays, how = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7]
   local longest, keep = ARGV[i + 8], ARGV[i + 9]
   local key = ARGV[i + 4] ~= '' and root .. 'jobd:lock:' .. ARGV[i + 4]
-  local lock = key and redis.call('HMGET', key, 'jid', 'at', 'set', 'score', 'first', 'again_jid') or {}
+  local lock = key and redis.call('HMGET', key, 'jid', 'at', 'set', 'score', 'first', 'again_jid',
+    'stays') or {}
   local first = lock[5] or ARGV[2]
   local answer = {'', ''}
-  local open = not lock[1] or lock[1] == jid
-  if not open then
+  local open = not lock[1]
+  if lock[1] == jid or lock[6] == jid then
+    open = false -- it has been stored before
+  elseif not open then
     local member, set
     if how == 'replace' then member, set = scheduled(lock) end
     if member then
@@ -64,7 +77,7 @@ for i = 4 + queues, #ARGV, 10 do
       local field, job = attachments_of(member)
       finish(root, job.jid, field.result, 'cancelled', '', job)
       open = true
-    elseif how == 'again' then
+    elseif how == 'again' and not lock[7] then
       if lock[6] then -- it has waited itself; the newest arguments count
         redis.call('HSET', key, 'again_jid', jid)
         local waiting = redis.call('HGET', key, 'again')
@@ -72,15 +85,15 @@ for i = 4 + queues, #ARGV, 10 do
         if field then finish(root, lock[6], field.result, 'cancelled', '', job) end
       end
       redis.call('HSET', key, 'again', raw, 'again_jid', jid, 'again_queue', ARGV[3 + position],
-        'again_seconds', seconds or '')
+        'again_seconds', seconds or '', 'again_due', due)
       redis.call('PERSIST', key)
       await(jid, keep, due)
     else
       answer = {lock[1], tostring(now - lock[2])}
       refused = refused + 1
     end
-    if not open and not stays and fits(root .. 'jobd:contested', 'zset') then
-      redis.call('ZADD', root .. 'jobd:contested', 'NX', 0, key)
+    if not open and not lock[7] and fits(root .. 'jobd:contested', 'zset') then
+      redis.call('ZADD', root .. 'jobd:contested', 'NX', now, key)
     end
   end
   if open then
@@ -89,7 +102,6 @@ for i = 4 + queues, #ARGV, 10 do
     if key then
       local wait = math.max(0, (tonumber(due) or 0) - ARGV[2])
       hold(key, jid, seconds and seconds + wait, now, stays)
-      redis.call('HDEL', key, 'set', 'score', 'first')
       if due ~= '' then redis.call('HSET', key, 'set', 'schedule', 'score', due) end
       if longest ~= '' then redis.call('HSET', key, 'first', first) end
     end

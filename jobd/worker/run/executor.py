@@ -7,6 +7,7 @@ middleware, the function. It decides how the job ends in Redis but sends nothing
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import cut_short, name_running
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
+
+_RETRIED = b'"retry_count"'
 
 LOCK_AGAIN = 5.0
 """Seconds until a job starts whose lock could not be reached."""
@@ -169,7 +172,9 @@ class Executor:
                 detail = results.done(result)
             except ArgumentError as error:
                 self._log.error("result_not_kept", error=str(error))
-                about = payload.decode(job.payload)
+                about: dict[str, object] = {}
+                with suppress(PayloadError):
+                    about = payload.decode(job.payload)
                 self.report(error, {"context": "Result not kept", "job": about})
                 detail = results.not_kept(str(error))
         return Settlement(job, b"", Outcome.DONE, detail)
@@ -241,7 +246,7 @@ class Executor:
             return Settlement(job, b"", Outcome.EXPIRED)
         if (lock := attached.lock) is not None:
             try:
-                holder = self._locks.enter(work.jid, lock)
+                holder = self._locks.enter(work.jid, lock, first=_RETRIED not in job.payload)
             except redis.RedisError as error:
                 # Not started: as if it had never been claimed.
                 self._log.warning("lock_unreachable", error=str(error))

@@ -16,8 +16,11 @@ class Locks:
         self._client = client
         self._keys = keys
 
-    def enter(self, jid: str, lock: Lock) -> str | None:
+    def enter(self, jid: str, lock: Lock, *, first: bool) -> str | None:
         """Do what the start of the job *jid* does to its lock.
+
+        Args:
+            first: it has not been started before; a retry does not take a lock that it has lost.
 
         Returns:
             The id of the job that holds the lock, if that keeps this one from starting.
@@ -26,11 +29,12 @@ class Locks:
             redis.RedisError: it may or may not have been done.
         """
         key = self._keys.lock(lock.key)
-        if not lock.held:
+        if first and jid and not lock.held:
             stays = int(lock.until == "expiry")
-            holder = scripts.LOCK(self._client, [key], [jid, lock.seconds or "", stays])
+            places = [key, self._keys.contested, self._keys.departed]
+            holder = scripts.LOCK(self._client, places, [jid, lock.seconds or "", stays])
             if holder is not None:
                 return str(holder.decode())
-        if lock.until == "start":
+        if lock.until in ("start", "due"):
             scripts.UNLOCK(self._client, [self._keys.queues, key], [jid])
         return None
