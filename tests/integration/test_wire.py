@@ -271,7 +271,8 @@ def test_processes_and_work(daemon: StartDaemon, redis: redis_py.Redis, began: f
 
     hashed: Any = redis.hgetall(identity)
     process = {str(key, "utf-8"): str(value, "utf-8") for key, value in hashed.items()}
-    assert set(process) == {"info", "concurrency", "busy", "beat", "rtt_us", "quiet", "rss"}
+    sidekiqs = {"info", "concurrency", "busy", "beat", "rtt_us", "quiet", "rss"}
+    assert set(process) == sidekiqs | {"coroutines", "loop_lag_us"}
     assert (process["concurrency"], process["busy"], process["quiet"]) == ("3", "1", "false")
     assert now_text(process["beat"], began)
     assert re.fullmatch(r"\d+", process["rtt_us"])

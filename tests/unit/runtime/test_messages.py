@@ -25,8 +25,8 @@ from jobd.text.printable import encode
         '{"type":"failed","code":1.5,"permanent":true,"reason":""}',
         '{"type":"reopened","error":[]}',
         '{"type":"dump","id":"1","text":""}',
-        '{"type":' + "[" * 3000 + "]" * 3000 + "}",
-        '{"type":"later","deep":' + "[" * 3000 + "]" * 3000 + "}",
+        '{"type":' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"type":"later","deep":' + "[" * 100_000 + "]" * 100_000 + "}",
         '{"type":"\\ud800"}',
     ],
 )

@@ -160,18 +160,29 @@ CASES = {
     ),
     "dead: now": Case(one_in("dead"), ("Retry now",), "is in its queue", sizes(dead=0, default=1)),
     "dead: delete": Case(one_in("dead"), ("Delete", "Delete"), "is deleted", sizes(dead=0)),
-    "quiet": Case(workers("/busy"), ("Quiet",), "takes no new jobs", told(ONE, what=b"TSTP")),
+    "quiet": Case(
+        workers("/busy"), ("Quiet",), "told to take no new jobs", told(ONE, what=b"TSTP")
+    ),
     "quiet, from the list": Case(
-        workers("/busy?only=processes"), ("Quiet",), "takes no new jobs", told(ONE, what=b"TSTP")
+        workers("/busy?only=processes"),
+        ("Quiet",),
+        "told to take no new jobs",
+        told(ONE, what=b"TSTP"),
     ),
     "quiet all": Case(
-        workers("/busy"), ("Quiet all", "Quiet"), "2 processes take", told(ONE, TWO, what=b"TSTP")
+        workers("/busy"),
+        ("Quiet all", "Quiet"),
+        "2 processes have been told to take",
+        told(ONE, TWO, what=b"TSTP"),
     ),
     "stop": Case(
         workers("/busy"), ("Stop", "Stop"), "stops when its jobs", told(ONE, what=b"TERM")
     ),
     "stop all": Case(
-        workers("/busy"), ("Stop all", "Stop"), "2 processes stop", told(ONE, TWO, what=b"TERM")
+        workers("/busy"),
+        ("Stop all", "Stop"),
+        "2 processes have been told to stop",
+        told(ONE, TWO, what=b"TERM"),
     ),
     "stacks": Case(
         workers("/busy"), ("Stacks",), "Waiting for 1 process,", told(ONE, what=b"TTIN")

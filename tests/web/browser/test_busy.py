@@ -96,7 +96,7 @@ def test_without_scripts_everything_can_be_done(visit: Open, api: Api) -> None:
     push(api, "default", job(1, "shop.charge"))
     page = visit("/busy", script=False)
     page.get_by_role("button", name="Quiet", exact=True).click()
-    page.get_by_text("takes no new jobs").wait_for()
+    page.get_by_text("told to take no new jobs").wait_for()
     page.get_by_role("textbox", name="Find a job by its id").fill(JID)
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="shop.charge").wait_for()
