@@ -131,8 +131,8 @@ class Client:
 
         Returns:
             The job's id; None if client middleware stopped the push, or a unique job like it is
-            there already. If an event loop is running,
-            it is a ``str`` that can be awaited; the push has blocked the loop in any case.
+            there already. If an event loop is running, it is a ``str`` that can be awaited; the
+            push has blocked the loop in any case.
 
         Raises:
             ArgumentError: the item, or one of the arguments, is invalid.

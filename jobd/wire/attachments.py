@@ -174,7 +174,8 @@ def attach(
     options = {name: payload.pop(name) for name in OPTIONS & payload.keys()}
     before = read(payload.get(FIELD))
     if before.lock is not None:
-        before = msgspec.structs.replace(before, lock=_held(before.lock))
+        held = msgspec.structs.replace(before.lock, held=True)
+        before = msgspec.structs.replace(before, lock=held)
     debounce = options.get("debounce")
     if debounce is not None:
         at = max(now + debounce, at or 0.0)
@@ -226,10 +227,6 @@ def _lock(
         raise ArgumentError(f"{payload['class']}: max_wait needs debounce")
     key = digest(payload["class"], identity(payload["args"], payload.get("kwargs", {})))
     return Lock(key, until, seconds, held=True)
-
-
-def _held(lock: Lock) -> Lock:
-    return msgspec.structs.replace(lock, held=True)
 
 
 def _refuse_lonely(payload: Mapping[str, Any], options: Mapping[str, Any]) -> None:
