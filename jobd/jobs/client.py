@@ -6,6 +6,7 @@ attempt certainly stored nothing.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import time
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from jobd.errors import ArgumentError, DuplicateJobError
 from jobd.jobs.bulk import Batch, after, bulk_of, next_time
 from jobd.jobs.middleware import Chain
+from jobd.jobs.pending import REFUSED
 from jobd.jobs.propagation import propagation
 from jobd.jobs.signatures import Parameters, identity_by_name
 from jobd.jobs.times import Times, due_at
+from jobd.jobs.transports import Around, aroute, route, routes
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
@@ -29,11 +32,11 @@ from jobd.wire.ruby_json import as_ruby
 if TYPE_CHECKING:
     from redis import Redis
 
-    from jobd.store.async_enqueue import AsyncTransport
-    from jobd.store.enqueue import Conflict, Transport
+    from jobd.jobs.transports import AsyncTransport, Transport
+    from jobd.store import async_enqueue, enqueue
+    from jobd.store.enqueue import Conflict
 
 _log = logging.getLogger("jobd.client")
-_REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -78,8 +81,9 @@ class Client:
         self.max_payload = max_payload
         self._redis = redis
         self._given = redis is not None
-        self._made: Transport | None = None
-        self._amade: AsyncTransport | None = None
+        self._made: enqueue.Transport | None = None
+        self._amade: async_enqueue.AsyncTransport | None = None
+        self._around: Around | None = None
 
     @property
     def redis(self) -> Redis:
@@ -93,7 +97,14 @@ class Client:
         return self._redis
 
     @property
-    def _transport(self) -> Transport:
+    def transport(self) -> Transport:
+        """What stores its pushes: Redis, or what is in its place; see
+        :mod:`jobd.jobs.transports`."""
+        if not routes.special and self._around is None:
+            return self._made or self._own()
+        return route(self, self._own, self._around)
+
+    def _own(self) -> enqueue.Transport:
         if self._made is None:
             from jobd.store.enqueue import Transport
 
@@ -101,12 +112,32 @@ class Client:
         return self._made
 
     @property
-    def _atransport(self) -> AsyncTransport:
+    def atransport(self) -> AsyncTransport:
+        """The same for pushes from coroutines."""
+        if not routes.special and self._around is None:
+            return self._amade or self._aown()
+        return aroute(self, self._aown, self._around)
+
+    def _aown(self) -> async_enqueue.AsyncTransport:
         if self._amade is None:
             from jobd.store.async_enqueue import AsyncTransport
 
             self._amade = AsyncTransport(self.redis, self.prefix)
         return self._amade
+
+    def through(self, around: Around | None) -> Client:
+        """This client, with *around* around its transport: it decides for each push whether it is
+        held back, until a transaction commits for example. None takes away what was there.
+
+        Example:
+            >>> client = Client("redis://127.0.0.1:6379/0")
+            >>> client.through(None).url
+            'redis://127.0.0.1:6379/0'
+        """
+        self.redis  # noqa: B018 - made once, so that both share its connections
+        other = copy.copy(self)
+        other._around = around
+        return other
 
     @property
     def destination(self) -> str:
@@ -245,13 +276,13 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [jid] = _told(jobs, self._transport.push(jobs, time.time()))
+            [jid] = _told(jobs, self.transport.push(jobs, time.time()))
             return None if jid is None else answer(jid, began)
         raw = self._encoded(made, at, parameters)
         if at is None:
-            self._transport.enqueue({made["queue"]: [raw]})
+            self.transport.enqueue({made["queue"]: [raw]})
         else:
-            self._transport.schedule([(at, raw)])
+            self.transport.schedule([(at, raw)])
         return answer(made["jid"], began)
 
     async def asend(
@@ -264,13 +295,13 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [holder_or_jid] = _told(jobs, await self._atransport.push(jobs, time.time()))
+            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, time.time()))
             return holder_or_jid
         raw = self._encoded(made, at, parameters)
         if at is None:
-            await self._atransport.enqueue({made["queue"]: [raw]})
+            await self.atransport.enqueue({made["queue"]: [raw]})
         else:
-            await self._atransport.schedule([(at, raw)])
+            await self.atransport.schedule([(at, raw)])
         jid: str = made["jid"]
         return jid
 
@@ -294,7 +325,7 @@ class Client:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        return self._transport.holder(key)
+        return self.transport.holder(key)
 
     def send_bulk(
         self,
@@ -329,11 +360,11 @@ class Client:
             if not batch.jids:
                 break
             if batch.queued:
-                self._transport.enqueue(batch.queued)
+                self.transport.enqueue(batch.queued)
             if batch.scheduled:
-                self._transport.schedule(batch.scheduled)
+                self.transport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = self._transport.push(batch.attached, time.time())
+                conflicts = self.transport.push(batch.attached, time.time())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -368,11 +399,11 @@ class Client:
             if not batch.jids:
                 break
             if batch.queued:
-                await self._atransport.enqueue(batch.queued)
+                await self.atransport.enqueue(batch.queued)
             if batch.scheduled:
-                await self._atransport.schedule(batch.scheduled)
+                await self.atransport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = await self._atransport.push(batch.attached, time.time())
+                conflicts = await self.atransport.push(batch.attached, time.time())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -432,7 +463,7 @@ def _told(
             jids.append(job.jid)
             continue
         how = job.pushed.on_conflict
-        _log.info(_REFUSED, job.jid, how, conflict.holder, conflict.age)
+        _log.info(REFUSED, job.jid, how, conflict.holder, conflict.age)
         jids.append(conflict.holder if how == "holder" else None)
         if how == "raise":
             held.append(conflict.holder)

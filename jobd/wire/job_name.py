@@ -33,6 +33,7 @@ class _Given(msgspec.Struct, gc=False):
     encrypt: Any = None
 
 
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Named).decode
 _decode_given = msgspec.json.Decoder(_Given).decode
 
@@ -91,8 +92,10 @@ def brief(class_: str, jid: str) -> bytes:
     >>> brief("shop.welcome", "3bbf")
     b'{"class":"shop.welcome","jid":"3bbf"}'
     """
-    short = {"class": cut(class_, _LONGEST_CLASS), "jid": cut(jid, _LONGEST_JID)}
-    return msgspec.json.encode(short)
+    named = _encode(_Named(class_, jid))
+    if len(named) <= _LONGEST_JID:
+        return named
+    return _encode(_Named(cut(class_, _LONGEST_CLASS), cut(jid, _LONGEST_JID)))
 
 
 def shown_arguments(payload: bytes) -> str:

@@ -191,7 +191,7 @@ def test_each_loop_has_connections_of_its_own_and_leaves_none(
         asyncio.run(main(8))
         del loop
         gc.collect()
-    assert len(app.client._atransport._pools) <= 1
+    assert len(app.client._aown()._pools) <= 1
 
 
 def test_a_connection_that_the_server_has_closed_is_replaced(
@@ -203,7 +203,7 @@ def test_a_connection_that_the_server_has_closed_is_replaced(
 
     async def main() -> None:
         await f.aperform_async(1)
-        pool = app.client._atransport._pool
+        pool = app.client._aown()._pool
         pool._idle_limit = 0.01
         untyped: Any = redis
         untyped.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -1,0 +1,121 @@
+"""Pushes that are held back, until a transaction has committed or a batch is complete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from jobd.jobs.bulk import BATCH, BATCH_BYTES
+from jobd.wire.attachments import AttachedPush
+from jobd.wire.transitions import with_enqueued
+
+if TYPE_CHECKING:
+    from jobd.jobs.transports import AsyncTransport, Transport
+    from jobd.store.enqueue import Conflict
+
+T = TypeVar("T")
+_log = logging.getLogger("jobd.client")
+
+REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
+"""The log message of a push that was not let in."""
+
+
+class Pending:
+    """A transport that keeps pushes until :meth:`send`. Not thread-safe.
+
+    Of a job with attachments nobody can say yet whether another one keeps it out: it counts as let
+    in, and a refusal is logged when it is sent.
+
+    Example:
+        >>> pending = Pending()
+        >>> pending.enqueue({"mail": [b"{}"]})
+        >>> len(pending)
+        1
+    """
+
+    def __init__(self) -> None:
+        self._queued: dict[str, list[bytes]] = {}
+        self._scheduled: list[tuple[float, bytes]] = []
+        self._attached: list[AttachedPush] = []
+
+    def __len__(self) -> int:
+        queued = sum(map(len, self._queued.values()))
+        return queued + len(self._scheduled) + len(self._attached)
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        for queue, payloads in queues.items():
+            self._queued.setdefault(queue, []).extend(payloads)
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._scheduled += due
+
+    def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
+        self._attached += jobs
+        return [None] * len(jobs)
+
+    def extend(self, other: Pending) -> None:
+        """Append what *other* holds."""
+        self.enqueue(other._queued)
+        self.schedule(other._scheduled)
+        self._attached += other._attached
+
+    def send(self, transport: Transport, now: float) -> None:
+        """Store all of them, in as few round trips as their kinds and their size allow.
+
+        Args:
+            now: becomes the time of the push (s since the epoch).
+
+        Raises:
+            UnavailableError: Redis did not accept all of them.
+        """
+        for queues in self._portions(now):
+            transport.enqueue(queues)
+        for due in portions(self._scheduled, lambda each: len(each[1])):
+            transport.schedule(due)
+        for jobs in portions(self._attached, lambda each: len(each.raw)):
+            _tell(jobs, transport.push(jobs, now))
+
+    async def asend(self, transport: AsyncTransport, now: float) -> None:
+        """:meth:`send` from a coroutine."""
+        for queues in self._portions(now):
+            await transport.enqueue(queues)
+        for due in portions(self._scheduled, lambda each: len(each[1])):
+            await transport.schedule(due)
+        for jobs in portions(self._attached, lambda each: len(each.raw)):
+            _tell(jobs, await transport.push(jobs, now))
+
+    def _portions(self, now: float) -> Iterator[dict[str, list[bytes]]]:
+        queued = (
+            (queue, with_enqueued(raw, now)[1])
+            for queue, payloads in self._queued.items()
+            for raw in payloads
+        )
+        for portion in portions(queued, lambda each: len(each[1])):
+            grouped: dict[str, list[bytes]] = {}
+            for queue, raw in portion:
+                grouped.setdefault(queue, []).append(raw)
+            yield grouped
+
+
+def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """*items* in lists that one round trip may carry."""
+    portion: list[T] = []
+    room = BATCH_BYTES
+    for item in items:
+        portion.append(item)
+        room -= size(item)
+        if room <= 0 or len(portion) == BATCH:
+            yield portion
+            portion, room = [], BATCH_BYTES
+    if portion:
+        yield portion
+
+
+def _tell(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None]) -> None:
+    """Log which of *jobs* were not let in: those who pushed them have long been told an id."""
+    for job, conflict in zip(jobs, conflicts, strict=True):
+        if conflict is not None:
+            how = job.pushed.on_conflict
+            level = logging.WARNING if how == "raise" else logging.INFO
+            _log.log(level, REFUSED, job.jid, how, conflict.holder, conflict.age)

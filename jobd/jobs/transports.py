@@ -1,0 +1,149 @@
+"""Where pushes go: to Redis, or to what has been put in its place or around it.
+
+A push runs its middleware, is checked and encoded where it is called; then a transport stores it.
+Tests put another one in the place of Redis (:func:`replaced`), for all clients of the process. What
+holds pushes back until a transaction commits is put around it: for one client
+(:meth:`jobd.Client.through`), or for what a block of code pushes (:func:`within`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+from jobd.wire.attachments import AttachedPush
+
+if TYPE_CHECKING:
+    from jobd.store.enqueue import Conflict
+
+
+class Source(Protocol):
+    """The part of :class:`jobd.Client` that tells clients apart."""
+
+    url: str
+    prefix: str
+
+
+class Transport(Protocol):
+    """Stores encoded payloads.
+
+    All methods raise :class:`jobd.UnavailableError` if that cannot be done, and
+    :class:`jobd.RefusedError` if the server refuses it.
+    """
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        """Append payloads to queues, in their order."""
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        """Add payloads to the schedule at their times (s since the epoch)."""
+
+    def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        """Store jobs with attachments; for each, the job that has kept it out."""
+
+    def holder(self, key: str) -> str | None:
+        """The id of the job that holds the lock *key*."""
+
+
+class AsyncTransport(Protocol):
+    """The same for pushes from coroutines."""
+
+    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None: ...
+    async def schedule(self, due: list[tuple[float, bytes]]) -> None: ...
+    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]: ...
+
+
+class Replacement(Protocol):
+    """What takes the place of Redis."""
+
+    def transport(self, client: Source) -> Transport | None:
+        """What stores the pushes of *client*; None for its Redis."""
+
+    def atransport(self, client: Source) -> AsyncTransport | None:
+        """The same for pushes from coroutines."""
+
+
+class Around(Protocol):
+    """What is put around a transport: decides for each push whether to hold it back."""
+
+    def transport(self, inner: Transport) -> Transport: ...
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport: ...
+
+
+class _Routes:
+    """What is in place now.
+
+    Attributes:
+        special: whether there is anything; otherwise pushes do not look.
+    """
+
+    def __init__(self) -> None:
+        self.special = False
+        self.replacements: tuple[Replacement, ...] = ()
+        self.lock = threading.Lock()
+
+
+routes = _Routes()
+_within: ContextVar[Around | None] = ContextVar("jobd_within", default=None)
+
+
+@contextlib.contextmanager
+def replaced(replacement: Replacement) -> Iterator[None]:
+    """While the block runs, *replacement* takes the place of Redis for all clients of the process,
+    in all threads. Blocks nest; the last one that began and has not ended counts."""
+    with routes.lock:
+        routes.replacements = (*routes.replacements, replacement)
+        routes.special = True
+    try:
+        yield
+    finally:
+        with routes.lock:
+            left = list(routes.replacements)
+            # The last one: the same may be in place twice.
+            left.reverse()
+            left.remove(replacement)
+            left.reverse()
+            routes.replacements = tuple(left)
+
+
+@contextlib.contextmanager
+def within(around: Around) -> Iterator[None]:
+    """While the block runs, its pushes go through *around*; those of other threads and tasks do
+    not."""
+    routes.special = True
+    token = _within.set(around)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
+def route(client: Source, own: Callable[[], Transport], around: Around | None) -> Transport:
+    """The transport of *client*, whose *own* one is that to Redis."""
+    found = _replacement()
+    inner = None if found is None else found.transport(client)
+    inner = own() if inner is None else inner
+    if around is not None:
+        inner = around.transport(inner)
+    outer = _within.get()
+    return inner if outer is None else outer.transport(inner)
+
+
+def aroute(
+    client: Source, own: Callable[[], AsyncTransport], around: Around | None
+) -> AsyncTransport:
+    """:func:`route` for pushes from coroutines."""
+    found = _replacement()
+    inner = None if found is None else found.atransport(client)
+    inner = own() if inner is None else inner
+    if around is not None:
+        inner = around.atransport(inner)
+    outer = _within.get()
+    return inner if outer is None else outer.atransport(inner)
+
+
+def _replacement() -> Replacement | None:
+    in_place = routes.replacements
+    return in_place[-1] if in_place else None

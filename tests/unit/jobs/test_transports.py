@@ -1,0 +1,182 @@
+"""What is put in the place of Redis, or around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from jobd import App
+from jobd.jobs import bulk
+from jobd.jobs.pending import Pending
+from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced, within
+from jobd.store.enqueue import Conflict
+from jobd.wire.attachments import AttachedPush
+
+
+class Memory:
+    """Keeps what is pushed."""
+
+    def __init__(self) -> None:
+        self.trips: list[dict[str, list[bytes]]] = []
+        self.due: list[tuple[float, bytes]] = []
+        self.attached: list[AttachedPush] = []
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self.trips.append({queue: list(payloads) for queue, payloads in queues.items()})
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self.due += due
+
+    def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
+        self.attached += jobs
+        return [Conflict("other", 1.5) for _ in jobs]
+
+    def holder(self, _key: str) -> str | None:
+        return "other"
+
+    # As a replacement.
+    def transport(self, _client: Source) -> Transport:
+        return self
+
+    def atransport(self, _client: Source) -> AsyncTransport | None:
+        return None
+
+    @property
+    def arguments(self) -> list[Any]:
+        return [
+            msgspec.json.decode(raw)["args"]
+            for queues in self.trips
+            for payloads in queues.values()
+            for raw in payloads
+        ]
+
+
+class HeldBack:
+    """Puts a list of pending pushes around a transport."""
+
+    def __init__(self) -> None:
+        self.pending = Pending()
+        self.inner: Transport | None = None
+
+    def transport(self, inner: Transport) -> Transport:
+        self.inner = inner
+        return Holding(self.pending, inner)
+
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport:
+        return inner
+
+
+class Holding:
+    def __init__(self, pending: Pending, inner: Transport) -> None:
+        self.enqueue, self.schedule, self.push = pending.enqueue, pending.schedule, pending.push
+        self.holder = inner.holder
+
+
+@pytest.fixture
+def app() -> App:
+    app = App()
+    app.configure("redis://127.0.0.1:1/0")  # nothing listens there
+    return app
+
+
+def test_the_innermost_replacement_counts_in_all_threads(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    outer, inner = Memory(), Memory()
+    with replaced(outer):
+        add.perform_async(1)
+        with replaced(inner):
+            thread = threading.Thread(target=add.perform_async, args=(2,))
+            thread.start()
+            thread.join()
+        add.perform_async(3)
+    assert (outer.arguments, inner.arguments) == ([[1], [3]], [[2]])
+
+
+def test_replacements_that_end_out_of_order(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    first, second = Memory(), Memory()
+    one, two = replaced(first), replaced(second)
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    add.perform_async(1)
+    two.__exit__(None, None, None)
+    assert (first.arguments, second.arguments) == ([], [[1]])
+
+
+def test_a_client_through_something_leaves_the_other_alone(app: App) -> None:
+    app.job(name="Add")(lambda a: a)
+    memory, held = Memory(), HeldBack()
+    with replaced(memory):
+        app.client.through(held).push({"class": "Add", "args": [1]})
+        app.client.push({"class": "Add", "args": [2]})
+        assert memory.arguments == [[2]]
+        held.pending.send(memory, 5.0)
+    assert memory.arguments == [[2], [1]]
+
+
+def test_a_block_holds_back_its_own_pushes_only(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    memory, held = Memory(), HeldBack()
+    with replaced(memory):
+        with within(held):
+            add.perform_async(1)
+            thread = threading.Thread(target=add.perform_async, args=(2,))
+            thread.start()
+            thread.join()
+        add.perform_async(3)
+    assert memory.arguments == [[2], [3]]
+    assert len(held.pending) == 1
+
+
+def test_held_pushes_have_the_time_at_which_they_are_sent(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    pending, memory = Pending(), Memory()
+    with replaced(HoldingPlace(pending, memory)):
+        add.perform_async(1)
+        add.perform_in(60, 2)
+        add.set(unique=True, unique_for=60).perform_async(3)
+    assert len(pending) == 3
+    pending.send(memory, 12345.5)
+    [[[raw]]] = [queues.values() for queues in memory.trips]
+    assert msgspec.json.decode(raw)["enqueued_at"] == 12345.5
+    [(_at, raw)] = memory.due
+    assert "enqueued_at" not in msgspec.json.decode(raw)
+    assert len(memory.attached) == 1
+
+
+def test_held_pushes_are_sent_in_portions(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    pending, memory = Pending(), Memory()
+    with replaced(HoldingPlace(pending, memory)):
+        add.perform_bulk([[number] for number in range(bulk.BATCH + 1)])
+        add.set(queue="low").perform_async("x")
+    pending.send(memory, 1.0)
+    assert [sum(map(len, queues.values())) for queues in memory.trips] == [bulk.BATCH, 2]
+    assert memory.arguments == [*([number] for number in range(bulk.BATCH + 1)), ["x"]]
+
+
+def test_a_held_push_that_is_not_let_in_is_logged(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    add = app.job(name="Add", unique=True, unique_for=60, on_conflict="raise")(lambda a: a)
+    pending, memory = Pending(), Memory()
+    with replaced(HoldingPlace(pending, memory)):
+        jid = add.perform_async(1)
+    with caplog.at_level("INFO", "jobd.client"):
+        pending.send(memory, 1.0)
+    assert f"the push of job {jid} was refused (raise): job other" in caplog.text
+
+
+class HoldingPlace(Memory):
+    """Pending pushes in the place of Redis."""
+
+    def __init__(self, pending: Pending, inner: Transport) -> None:
+        self._holding = Holding(pending, inner)
+
+    def transport(self, _client: Source) -> Transport:
+        return self._holding
