@@ -29,9 +29,18 @@ DEV = [
     *WEB,
 ]
 
+# The frameworks of jobd.contrib: for each, what its module imports. Their dashboards need `web`.
+FRAMEWORKS = {
+    "fastapi": ["fastapi>=0.115.12"],
+    "flask": ["flask>=3", "a2wsgi>=1.10"],
+    "litestar": ["litestar>=2.15"],
+    "sqlalchemy": ["sqlalchemy[asyncio]>=2.0.31"],
+}
+
 TEST = [
     *DEV,
     *SPEED,
+    *(each for extra in FRAMEWORKS.values() for each in extra),
     # New environments have none, and the tests read this file.
     "setuptools>=64",
     "pytest>=8",
@@ -49,10 +58,11 @@ TEST = [
     "playwright>=1.49",
     "axe-playwright-python>=0.1.4",
     "schemathesis>=4",
-    "a2wsgi>=1.10",
-    "fastapi>=0.110",
     "django>=5",
-    "flask>=3",
+    # Databases behind the examples.
+    "aiosqlite>=0.20",
+    "asyncpg>=0.29",
+    "psycopg[binary]>=3.2",
     # What the daemon refuses to work with.
     "gevent>=24.11",
     "eventlet>=0.38",
@@ -127,6 +137,7 @@ setup(
         "dev": DEV,
         "test": TEST,
         "bench": BENCH,
+        **FRAMEWORKS,
         **BENCH_APART,
     },
     entry_points={

@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[3]
 MODULES = {"python-daemon": "daemon", "prometheus-client": "prometheus_client"}
 """Distributions whose module is not called as they are."""
 
+CONTRIB = [
+    path for path in (ROOT / "jobd/contrib").iterdir() if not path.name.startswith(("_", "."))
+]
+
 OPTIONAL = {"rich", "uvloop"}
 """What only `jobd demo` needs, which asks for the extra, and what is used where it is installed."""
 
@@ -46,9 +50,22 @@ def imported(source: Path) -> Iterator[str]:
 def test_what_is_imported_is_required(metadata: dict[str, Any]) -> None:
     sources = [path for name in ("jobd", "jobctl") for path in (ROOT / name).rglob("*.py")]
     of_web = [path for path in sources if path.is_relative_to(ROOT / "jobd/web")]
+    of_contrib = [path for path in sources if path.is_relative_to(ROOT / "jobd/contrib")]
     required = modules(metadata["install_requires"])
-    assert foreign(set(sources) - set(of_web)) - OPTIONAL == required
+    assert foreign(set(sources) - {*of_web, *of_contrib}) - OPTIONAL == required
     assert foreign(of_web) - required == modules(metadata["extras_require"]["web"])
+
+
+@pytest.mark.parametrize("name", sorted(each.stem for each in CONTRIB))
+def test_the_extra_of_a_framework_brings_what_its_module_imports(
+    metadata: dict[str, Any], name: str
+) -> None:
+    [path] = [each for each in CONTRIB if each.stem == name]
+    sources = path.rglob("*.py") if path.is_dir() else [path]
+    extras = metadata["extras_require"]
+    known = modules([*metadata["install_requires"], *extras["web"], *extras[name]])
+    assert foreign(sources) <= known
+    assert set(extras[name]) <= set(extras["test"])
 
 
 def test_what_msgspec_raises_is_caught_by_its_name() -> None:

@@ -1,0 +1,1 @@
+"""Integrations, a module for each framework; each is imported only where its framework is used."""
