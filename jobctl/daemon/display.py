@@ -165,6 +165,8 @@ def _warnings(answer: PartialStatus) -> Iterable[str]:
         yield click.style(f"! {text}", fg="yellow")
     if short := answer.memory_short:  # not sent by older versions
         yield click.style(f"! {short}", fg="yellow")
+    if lost := answer.log_trouble:
+        yield click.style(f"! {lost}", fg="red")
     trouble = answer.reload_trouble
     if trouble and trouble != answer.cause:
         yield click.style(f"! {trouble}", fg="red")

@@ -56,5 +56,7 @@ def _findings(answer: DaemonStatus) -> Iterator[tuple[Code, str]]:
         yield Code.TROUBLE, answer.reload_trouble
     if answer.memory_short:
         yield Code.TROUBLE, answer.memory_short
+    if answer.log_trouble:
+        yield Code.TROUBLE, answer.log_trouble
     if answer.unrecovered:
         yield Code.TROUBLE, f"jobs of {answer.unrecovered} dead workers not yet recovered"

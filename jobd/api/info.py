@@ -6,12 +6,16 @@ import time
 from dataclasses import dataclass
 from typing import Any, cast
 
-import redis as redis_py
-
 from jobd.api.reading import integer
 from jobd.api.session import Session
-from jobd.errors import RefusedError
-from jobd.store.health import EVICTION_ADVICE, may_evict, memory_short
+from jobd.store.health import (
+    EVICTION_ADVICE,
+    PERSISTENCE_ADVICE,
+    may_evict,
+    memory_short,
+    takes_snapshots,
+    writes_nothing,
+)
 from jobd.text.translatable import Text
 
 SLOW = 0.05
@@ -83,7 +87,7 @@ def info(session: Session) -> RedisInfo:
         "eviction_policy": str(found.get("maxmemory_policy", "noeviction")),
         "keys": integer(keys),
         "commands_per_second": integer(found.get("instantaneous_ops_per_sec")),
-        "snapshots": _snapshots(redis),
+        "snapshots": takes_snapshots(redis),
         "last_save": integer(found.get("rdb_last_save_time")),
         "changes_since_save": integer(found.get("rdb_changes_since_last_save")),
         "save_ok": found.get("rdb_last_bgsave_status", "ok") == "ok",
@@ -92,15 +96,6 @@ def info(session: Session) -> RedisInfo:
         "role": str(found.get("role", "")),
     }
     return RedisInfo(**facts, warnings=tuple(_warnings(facts)))
-
-
-def _snapshots(redis: redis_py.Redis) -> bool | None:
-    """Whether the server takes snapshots by itself; hosted ones do not tell."""
-    try:
-        found = cast("dict[str, object]", redis.config_get("save"))
-    except RefusedError:
-        return None
-    return bool(found["save"]) if "save" in found else None
 
 
 def _warnings(facts: dict[str, Any]) -> list[Text]:
@@ -115,13 +110,8 @@ def _warnings(facts: dict[str, Any]) -> list[Text]:
         )
     if short := facts["memory_short"]:
         warnings.append(short)
-    if facts["snapshots"] is False and not facts["append_only"]:
-        warnings.append(
-            Text(
-                "Redis writes nothing to disk: when it restarts all jobs are lost. "
-                "Set appendonly yes."
-            )
-        )
+    if writes_nothing(facts["snapshots"], {"aof_enabled": facts["append_only"]}):
+        warnings.append(PERSISTENCE_ADVICE)
     if not facts["save_ok"]:
         warnings.append(
             Text(

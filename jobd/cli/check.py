@@ -13,6 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -343,7 +344,12 @@ def _check_redis(report: Report, config: Config) -> None:
     from redis.exceptions import NoPermissionError, RedisError
 
     from jobd.store.connection import connect
-    from jobd.store.health import memory_short
+    from jobd.store.health import (
+        PERSISTENCE_ADVICE,
+        memory_short,
+        takes_snapshots,
+        writes_nothing,
+    )
     from jobd.store.server import identify
     from jobd.store.trouble import reason
 
@@ -360,6 +366,9 @@ def _check_redis(report: Report, config: Config) -> None:
                     f"the memory limit of the server at {where}, and whether it evicts jobs when "
                     f"its memory is full, are unknown: {reason(error)}"
                 )
+            with suppress(NoPermissionError):
+                if writes_nothing(takes_snapshots(client), client.info("persistence")):
+                    report.warnings.append(f"the server at {where}: {PERSISTENCE_ADVICE}")
             _check_channel(report, client, config.prefix)
     except (RedisError, OSError, ValueError) as error:
         text = f"Redis at {where} does not answer: {reason(error)}"

@@ -28,6 +28,11 @@ class OwnLog:
         self._trim = trim
         self._next_look = time.monotonic() + _LOOK_EVERY
 
+    @property
+    def trouble(self) -> str:
+        """Why log records are lost; "" if they are written."""
+        return self._logfile.trouble
+
     def reopen(self) -> str | None:
         """Reopen it; returns the error, if any. The master goes first: it creates the file."""
         error = self._logfile.reopen()

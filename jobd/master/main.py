@@ -234,6 +234,7 @@ class Master:
             self.staff,
             self._reload.trouble,
             self._oversight.crash_loop,
+            self._own_log.trouble,
         )
 
     def ready(self) -> None:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import redis
+
+from jobd.errors import RefusedError
 from jobd.text.translatable import Text
 
 EVICTION_ADVICE = Text("set maxmemory-policy noeviction: a full server evicts whole queues")
@@ -18,6 +21,29 @@ def may_evict(policy: str) -> bool:
     (True, False)
     """
     return policy != "noeviction"
+
+
+PERSISTENCE_ADVICE = Text(
+    "Redis writes nothing to disk: when it restarts all jobs are lost. Set appendonly yes."
+)
+
+
+def takes_snapshots(client: redis.Redis) -> bool | None:
+    """Whether the server takes snapshots by itself; None if it does not tell, as hosted ones."""
+    try:
+        found = cast("dict[str, object]", client.config_get("save"))
+    except (RefusedError, redis.ResponseError):
+        return None
+    return bool(found["save"]) if "save" in found else None
+
+
+def writes_nothing(snapshots: bool | None, info: Mapping[str, object]) -> bool:
+    """Whether the server surely keeps nothing on disk, according to ``INFO persistence``.
+
+    >>> writes_nothing(False, {"aof_enabled": 0}), writes_nothing(None, {"aof_enabled": 0})
+    (True, False)
+    """
+    return snapshots is False and not info.get("aof_enabled")
 
 
 NEARLY_FULL = 0.8

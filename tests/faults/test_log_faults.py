@@ -89,6 +89,10 @@ def full_disk(running: Daemon, redis: redis_py.Redis, seconds: float) -> None:
         jobs += 100
         wait_processed(running, redis, jobs)
     workers = running.workers()
+    trouble = f"log records are lost: {running.log_file}: No space left on device"
+    checked = running.jobctl("status", "--check")
+    assert (checked.returncode, trouble in checked.stdout) == (10, True), checked.stdout
+    assert trouble in running.jobctl("status").stdout
     filler.unlink()
     push(running.url, 100, jobs)
     jobs += 100

@@ -106,6 +106,7 @@ class Commands:
                     postponed=self._reloads.postponed,
                     reload_trouble=self._reloads.trouble,
                     crash_loop=self._oversight.crash_loop,
+                    log_trouble=self._own_log.trouble,
                 )
             )
         )

@@ -270,6 +270,7 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     redis: str
     outage: OutageStatus | None
     memory_short: str
+    log_trouble: str
     logfile: str
     concurrency: int
     async_concurrency: int = 0
@@ -289,6 +290,7 @@ class PartialStatus(DaemonStatus, frozen=True, kw_only=True):
     reload_trouble: str = ""
     outage: OutageStatus | None = None
     memory_short: str = ""
+    log_trouble: str = ""
     zygotes: list[ChildStatus] = []
 
 

@@ -58,7 +58,14 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
     )
 
 
-def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash_loop: str) -> str:
+def line(
+    phase: Phase,
+    generation: int,
+    staff: Staff,
+    reload_trouble: str,
+    crash_loop: str,
+    log_trouble: str,
+) -> str:
     """One line for systemd."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
@@ -69,7 +76,7 @@ def line(phase: Phase, generation: int, staff: Staff, reload_trouble: str, crash
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"
-    notes = [text for text in (crash_loop, reload_trouble) if text]
+    notes = [text for text in (crash_loop, reload_trouble, log_trouble) if text]
     notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
         notes.append(f"Redis unavailable: {missing.error}")
@@ -148,6 +155,7 @@ def status(
     postponed: bool,
     reload_trouble: str,
     crash_loop: str,
+    log_trouble: str,
 ) -> DaemonStatus:
     """The answer to ``jobctl status --json``.
 
@@ -177,6 +185,7 @@ def status(
         redis=config.redacted().redis,
         outage=outage(staff, now),
         memory_short=memory_short(staff),
+        log_trouble=log_trouble,
         logfile=config.logfile,
         concurrency=config.concurrency,
         async_concurrency=config.async_concurrency,

@@ -66,6 +66,7 @@ class LogFile:
         self._stderr = Outlet()
         self._put: Callable[[bytes], int] = self._append
         self._dropped = 0
+        self._reason = ""
         self._torn = False
         self._held: deque[bytes] = deque()
         self._complained = -_COMPLAIN_EVERY
@@ -162,6 +163,18 @@ class LogFile:
         self._torn = False
         return None
 
+    @property
+    def trouble(self) -> str:
+        """Why log records are lost; "" if they are written. A device that is full is told even
+        before this process has lost one: others have it open, too."""
+        if self._dropped:
+            reason = self._reason
+        elif self.path and _is_full(self.fd):
+            reason = os.strerror(errno.ENOSPC)
+        else:
+            return ""
+        return f"log records are lost: {self.path or 'standard error'}: {reason}"
+
     def moved(self) -> bool:
         """Whether the path no longer refers to the open file, so that it should be reopened."""
         if not self.path:
@@ -177,6 +190,7 @@ class LogFile:
 
     def _drop(self, records: int, reason: str) -> None:
         self._dropped += records
+        self._reason = reason
         now = time.monotonic()
         if not self.path or now - self._complained < _COMPLAIN_EVERY:
             return
@@ -206,6 +220,12 @@ class LogFile:
                 self._dropped += lost
         finally:
             self._reporting.release()
+
+
+def _is_full(fd: int) -> bool:
+    """Whether the file system of a file has no room for ordinary users."""
+    found = os.fstatvfs(fd)
+    return found.f_blocks > 0 and found.f_bavail == 0
 
 
 def _cut_off(records: list[bytes], missing: int) -> int:

@@ -163,6 +163,24 @@ def test_a_server_that_may_evict_jobs_is_warned_about(
     assert any("maxmemory-policy allkeys-lru" in text for text in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("save", "append_only", "warned"),
+    [("", "no", True), ("3600 1", "no", False), ("", "yes", False)],
+)
+def test_a_server_that_writes_nothing_to_disk_is_warned_about(
+    server: EmbeddedServer, redis: redis_py.Redis, save: str, append_only: str, warned: bool
+) -> None:
+    before: Any = redis.config_get("save", "appendonly")
+    redis.config_set("save", save)
+    redis.config_set("appendonly", append_only)
+    try:
+        report = look(server.url)
+    finally:
+        for name, value in before.items():
+            redis.config_set(name, value)
+    assert any("writes nothing to disk" in text for text in report.warnings) == warned
+
+
 def test_a_server_that_is_nearly_full_is_warned_about(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:

@@ -16,7 +16,14 @@ CHILD |= dict.fromkeys(["generation", "uptime", "busy", "processed", "failed", "
 def answer(**changes: object) -> DaemonStatus:
     fine = {"state": "running", "cause": "started", "degraded": False, "crash_loop": ""}
     fine |= {"outage": None, "reload_trouble": "", "unrecovered": 0, "backing_off": []}
-    fine |= {"memory_short": "", "version": "0", "redis": "", "logfile": "", "queues": []}
+    fine |= {
+        "memory_short": "",
+        "log_trouble": "",
+        "version": "0",
+        "redis": "",
+        "logfile": "",
+        "queues": [],
+    }
     fine |= dict.fromkeys(["pid", "uptime", "generation", "rss", "concurrency"], 1)
     fine |= {"keeper": {**CHILD, "role": "keeper", "pid": 8}, "zygotes": [], "workers": [CHILD]}
     return msgspec.convert({**fine, **changes}, DaemonStatus)
@@ -68,6 +75,7 @@ CASES: dict[str, tuple[dict[str, object], Code, str]] = {
         "reload failed: no module",
     ),
     "full": ({"memory_short": "nearly full"}, Code.TROUBLE, "nearly full"),
+    "log": ({"log_trouble": "log records are lost"}, Code.TROUBLE, "log records are lost"),
     "unrecovered": ({"unrecovered": 2}, Code.TROUBLE, "jobs of 2 dead workers"),
 }
 

@@ -306,8 +306,8 @@ def test_a_request_that_fails_in_an_unknown_way_costs_its_client_only(
 
 NAMES = {
     messages.DaemonStatus: "pid version state cause since degraded crash_loop reload_postponed "
-    "reload_trouble uptime generation rss tag redis outage memory_short logfile concurrency "
-    "async_concurrency queues "
+    "reload_trouble uptime generation rss tag redis outage memory_short log_trouble logfile "
+    "concurrency async_concurrency queues "
     "unrecovered backing_off empty keeper zygotes workers",
     messages.ChildStatus: "role pid state reason trouble outage control generation uptime busy "
     "coroutines in_flight processed failed beat_age rss memory",
