@@ -93,7 +93,8 @@ BENCH_APART = {
 }
 
 setup(
-    name="jobd",
+    # The `jobd` of PyPI is another program. Import package and commands are called jobd.
+    name="pyjobd",
     version="0.1.0",
     description="Background jobs for Python: a Sidekiq-compatible daemon that loses nothing",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),

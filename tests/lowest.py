@@ -30,4 +30,4 @@ def pins(requirements: Iterable[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(*sorted(set(pins(requires("jobd") or ()))), sep="\n")
+    print(*sorted(set(pins(requires("pyjobd") or ()))), sep="\n")

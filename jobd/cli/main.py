@@ -160,7 +160,7 @@ def web(config: str | None, **flags: object) -> int:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
-            "run pip install '.[web]' in the source of jobd"
+            "run pip install 'pyjobd[web]'"
         ) from None
     return serve(settings, of_web, app)
 
@@ -274,14 +274,9 @@ def _settings(
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from jobd.version import VERSION
 
-    try:
-        number = installed("jobd")
-    except PackageNotFoundError:
-        number = "(not installed)"
-    return f"jobd {number} (Python {sys.version.split()[0]})"
+    return f"jobd {VERSION} (Python {sys.version.split()[0]})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

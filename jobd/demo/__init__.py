@@ -70,7 +70,7 @@ def _live(stage: Stage) -> None:
     try:
         from jobd.demo.view import View
     except ModuleNotFoundError as error:
-        raise UnavailableError(f"{error}; the demo needs: pip install '.[dev]'") from error
+        raise UnavailableError(f"{error}; the demo needs: pip install 'pyjobd[dev]'") from error
     with View(stage) as view:
         while True:
             view.show(stage.look())

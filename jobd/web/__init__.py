@@ -10,7 +10,7 @@ It holds no state: everything comes from Redis through :mod:`jobd.api`. By itsel
     ...     return User("alice", Role.ADMIN) if "alice" in request.headers else None
     >>> app = Starlette(routes=[Mount("/jobs", dashboard(login=who))])
 
-Needs the packages of the extra ``web``: in the source of jobd, ``pip install '.[web]'``.
+Needs the packages of the extra ``web``: ``pip install 'pyjobd[web]'``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"the dashboard needs the package {str(error.name).partition('.')[0]}: "
-                "in the source of jobd, pip install '.[web]'",
+                "run pip install 'pyjobd[web]'",
                 name=error.name,
             ) from None
 

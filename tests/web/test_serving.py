@@ -167,8 +167,7 @@ def test_without_its_packages_it_says_which_one_is_missing(here: dict[str, str])
     )
     assert done.returncode == Exit.CONFIG
     assert done.stderr == (
-        "jobd: the dashboard needs the package starlette: "
-        "run pip install '.[web]' in the source of jobd\n"
+        "jobd: the dashboard needs the package starlette: run pip install 'pyjobd[web]'\n"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jobd.version import VERSION
 from jobd.web.http_errors import PROBLEM
 from jobd.web.mount import prefix
 from jobd.web.v1.operations import PATH, Operation
@@ -61,7 +61,7 @@ def describe(operations: Sequence[Operation], place: str = "") -> dict[str, Any]
         paths.setdefault(one.path, {})[one.method.lower()] = described
     return {
         "openapi": "3.1.0",
-        "info": {"title": "jobd", "version": _version(), "description": _ABOUT},
+        "info": {"title": "jobd", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": place + PATH}],
         "security": [{"token": []}, {"password": []}],
         "paths": paths,
@@ -127,10 +127,3 @@ def _parameters(one: Operation) -> list[dict[str, Any]]:
         }
         for name, facts in described["properties"].items()
     ]
-
-
-def _version() -> str:
-    try:
-        return version("jobd")
-    except PackageNotFoundError:
-        return "0"

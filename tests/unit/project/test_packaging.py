@@ -1,4 +1,4 @@
-"""A plain ``pip install jobd`` brings everything that the daemon and its tools import."""
+"""A plain ``pip install pyjobd`` brings everything that the daemon and its tools import."""
 
 from __future__ import annotations
 
@@ -98,12 +98,13 @@ def foreign(sources: Iterable[Path]) -> set[str]:
 
 
 def test_no_advice_installs_a_stranger() -> None:
-    """Until it is published, what the index has under our name is another program."""
+    """What the index has under the name jobd is another program; ours is pyjobd."""
+    foreign = re.compile(r"\bpip install (?:-\S+ )*['\"]?jobd\b|\bjobd(?:\[\w+\])? @ ")
     root = Path(__file__).parents[3]
     files = [root / "README.md", *root.glob("docs/**/*.md")]
     for package in ("jobd", "jobctl", "benchmarks"):
         files += (root / package).rglob("*.py")
-    assert [str(file) for file in files if "install 'jobd[" in file.read_text()] == []
+    assert [str(file) for file in files if foreign.search(file.read_text())] == []
 
 
 def test_the_lowest_versions_are_those_of_setup(metadata: dict[str, Any]) -> None:
@@ -111,7 +112,7 @@ def test_the_lowest_versions_are_those_of_setup(metadata: dict[str, Any]) -> Non
     extras = metadata["extras_require"]
     of_users = {*metadata["install_requires"], *extras["web"], *extras["dev"]}
     expected = {each.name: each.specifier for each in map(Requirement, of_users)}
-    lowest = dict(pin.split("==") for pin in pins(requires("jobd") or ()))
+    lowest = dict(pin.split("==") for pin in pins(requires("pyjobd") or ()))
     assert expected.keys() == lowest.keys()
     for name, version in lowest.items():
         assert version in expected[name]
@@ -126,6 +127,8 @@ def test_a_requirement_without_a_lower_bound_is_refused() -> None:
 def test_the_requirements_that_the_readme_shows_are_some(metadata: dict[str, Any]) -> None:
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"<!-- requirements: [\w.]+ -->\n```\w*\n(.*?)^```$", text, re.S | re.M)
-    shown = [Requirement(each) for each in re.findall(r"jobd[^\n\"]* @ [^\n\"]+", "".join(blocks))]
-    assert [each.name for each in shown] == ["jobd"] * 3
+    shown = [
+        Requirement(each) for each in re.findall(r"pyjobd[^\n\"]* @ [^\n\"]+", "".join(blocks))
+    ]
+    assert [each.name for each in shown] == ["pyjobd"] * 3
     assert {extra for each in shown for extra in each.extras} <= metadata["extras_require"].keys()
