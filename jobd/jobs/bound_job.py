@@ -15,6 +15,7 @@ from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
+from jobd.jobs.transports import Around
 from jobd.jobs.unrun import awaited, finished, refuse_unrun
 from jobd.wire import attachments
 from jobd.wire import payload as wire
@@ -30,6 +31,23 @@ class Owner(Protocol):
 
     @property
     def client(self) -> Client: ...
+
+
+class _Through:
+    """An owner whose pushes go through *around*."""
+
+    __slots__ = ("_around", "_owner")
+
+    def __init__(self, owner: Owner, around: Around) -> None:
+        self._owner = owner
+        self._around = around
+
+    @property
+    def client(self) -> Client:
+        return self._owner.client.through(self._around)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._owner, name)
 
 
 class Call:
@@ -56,6 +74,11 @@ class Call:
         except ArgumentError as error:
             raise ArgumentError(f"{self.definition.name}.set: {error}") from None
         return Call(self.owner, self.definition, options, self._parameters)
+
+    def through(self, around: Around) -> Call:
+        """The same job, whose pushes go through *around*."""
+        owner: Any = _Through(self.owner, around)
+        return Call(owner, self.definition, self.options, self._parameters)
 
     def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)

@@ -84,6 +84,7 @@ class Client:
         self._made: enqueue.Transport | None = None
         self._amade: async_enqueue.AsyncTransport | None = None
         self._around: Around | None = None
+        self._origin: Client | None = None  # the one that `through` has copied
 
     @property
     def redis(self) -> Redis:
@@ -105,6 +106,8 @@ class Client:
         return route(self, self._own, self._around)
 
     def _own(self) -> enqueue.Transport:
+        if self._origin is not None:
+            return self._origin._own()
         if self._made is None:
             from jobd.store.enqueue import Transport
 
@@ -119,6 +122,8 @@ class Client:
         return aroute(self, self._aown, self._around)
 
     def _aown(self) -> async_enqueue.AsyncTransport:
+        if self._origin is not None:
+            return self._origin._aown()
         if self._amade is None:
             from jobd.store.async_enqueue import AsyncTransport
 
@@ -136,8 +141,20 @@ class Client:
         """
         self.redis  # noqa: B018 - made once, so that both share its connections
         other = copy.copy(self)
-        other._around = around
+        other._around, other._origin = around, self._origin or self
         return other
+
+    def close(self) -> None:
+        """Close its connections, unless it was given its Redis client. The next push opens new
+        ones."""
+        if self._redis is not None and not self._given:
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def aclose(self) -> None:
+        """:meth:`close`, and the connections of the running event loop."""
+        self.close()
+        if self._amade is not None:
+            await self._amade.aclose()
 
     @property
     def destination(self) -> str:

@@ -35,6 +35,7 @@ from jobd.jobs.pushable import (
     InMethod,
     Pushable,
     SetMethod,
+    ThroughMethod,
 )
 from jobd.jobs.registry import UniqueBy
 from jobd.wire.options import OPTIONS
@@ -125,6 +126,7 @@ class Job:
     aperform_bulk = ABulkMethod()
     perform_inline = InlineMethod()
     set = SetMethod()
+    through = ThroughMethod()
     unique_holder = HolderMethod()
 
     def __init_subclass__(

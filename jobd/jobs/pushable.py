@@ -26,6 +26,7 @@ from typing import (
 from jobd.errors import ArgumentError
 from jobd.jobs.bound_job import Call
 from jobd.jobs.times import Times, When
+from jobd.jobs.transports import Around
 from jobd.wire.attachments import OnConflict, Until
 
 P = ParamSpec("P")
@@ -78,6 +79,10 @@ class Pushable(Generic[P, R_co]):
             ArgumentError: an option has an invalid value, or cannot be set for a call.
         """
         return Pushable(self._call.with_options(options))
+
+    def through(self, around: Around) -> Pushable[P, R_co]:
+        """The same job, whose pushes go through *around*; see :meth:`jobd.Client.through`."""
+        return Pushable(self._call.through(around))
 
     def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a call.
@@ -232,6 +237,13 @@ def _pushable(owner: type[Any]) -> Pushable[..., Any]:
     if found is None:
         raise ArgumentError(f"{owner.__qualname__} has no perform method, so it cannot be pushed")
     return found
+
+
+class ThroughMethod:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, R]]
+    ) -> Callable[[Around], Pushable[P, R]]:
+        return cast("Pushable[P, R]", _pushable(owner)).through
 
 
 class AsyncMethod:

@@ -80,6 +80,13 @@ class AsyncTransport:
             [told] = await self._send(packed, 1)
         return conflicts(told)
 
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        if self._pid == os.getpid():
+            pool = self._pools.pop(asyncio.get_running_loop(), None)
+            if pool is not None:
+                await pool.aclose()
+
     async def _send(self, packed: bytes, replies: int) -> list[Any]:
         """Send *packed* and read the replies; see :class:`jobd.store.enqueue.Transport`."""
         for last in (False, True):
@@ -187,6 +194,12 @@ class _Pool:
             **{name: value for name, value in options.items() if name in known},
             retry=Retry(NoBackoff(), 0),
         )
+
+    async def aclose(self) -> None:
+        self.closed = True
+        if self._guard is not None:
+            await self._guard.aclose()
+        await self._close_idle()
 
     async def _guarding(self) -> AsyncGenerator[None, None]:
         """Closes the pool when the loop shuts down its asynchronous generators."""

@@ -20,6 +20,7 @@ import redis as redis_py
 from jobd import App, ArgumentError, Client, Job, RefusedError, UnavailableError
 from jobd.testing import EmbeddedServer
 from jobd.wire import pushed
+from tests.support.daemon import wait
 
 Next = Callable[[], Any]
 AsyncNext = Callable[[], Awaitable[Any]]
@@ -192,6 +193,29 @@ def test_each_loop_has_connections_of_its_own_and_leaves_none(
         del loop
         gc.collect()
     assert len(app.client._aown()._pools) <= 1
+
+
+def test_a_client_that_is_closed_leaves_no_connection_and_can_be_used_again(
+    app: App, f: Any, redis: redis_py.Redis
+) -> None:
+    before = connections(redis)
+
+    async def main() -> None:
+        for value in range(2):
+            f.perform_async(value)
+            await asyncio.gather(*(f.aperform_async(value) for _ in range(3)))
+            assert connections(redis) > before + 1
+            await app.client.aclose()
+            await asyncio.to_thread(
+                wait, lambda: connections(redis) == before, 10, "the server has seen them close"
+            )
+
+    asyncio.run(main())
+    assert len(queued(redis)) == 8
+    app.client.close()
+    given = Client(redis=redis)
+    given.close()
+    assert redis.ping()
 
 
 def test_a_connection_that_the_server_has_closed_is_replaced(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobd import App
+from jobd import App, Job
 from jobd.jobs import bulk
 from jobd.jobs.pending import Pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced, within
@@ -180,3 +180,25 @@ class HoldingPlace(Memory):
 
     def transport(self, _client: Source) -> Transport:
         return self._holding
+
+
+def test_a_job_through_something_leaves_the_other_alone(app: App) -> None:
+    class Add(Job, app=app, name="Add"):
+        def perform(self, a: int) -> None: ...
+
+    plain = app.job(name="Plain")(lambda a: a)
+    memory, held = Memory(), HeldBack()
+    with replaced(memory):
+        Add.through(held).set(queue="low").perform_async(1)
+        plain.through(held).perform_bulk([[2]])
+        plain.perform_async(3)
+    assert memory.arguments == [[3]]
+    held.pending.send(memory, 1.0)
+    assert memory.arguments == [[3], [1], [2]]
+
+
+def test_copies_of_a_client_share_its_connections(app: App) -> None:
+    client = app.client
+    copies = [client.through(HeldBack()), client.through(None).through(None)]
+    assert {id(each._own()) for each in copies} == {id(client._own())}
+    assert {id(each._aown()) for each in copies} == {id(client._aown())}
