@@ -19,6 +19,8 @@ from jobd.wire.options import DEFAULTS, merged
 if TYPE_CHECKING:
     from redis import Redis
 
+    from jobd.jobs.transports import Around
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -78,6 +80,7 @@ class App:
         self.server_middleware: Chain[CurrentJob] = Chain()
         self.default_options: Mapping[str, Any] = merged(DEFAULTS, default_options or {})
         self._client: Client | None = None
+        self._around: Around | None = None
 
     @property
     def client(self) -> Client:
@@ -119,8 +122,16 @@ class App:
         client = Client(url, prefix, given, max_payload=max_payload)
         client.middleware = self.client_middleware
         client.default_options = self.default_options
+        client.around = self._around
         self._client = client
         return client
+
+    def push_through(self, around: Around | None) -> None:
+        """Put *around* around the transport of its client, and of each that :meth:`configure` makes
+        later; see :meth:`jobd.Client.through`. None takes away what was there."""
+        self._around = around
+        if self._client is not None:
+            self._client.around = around
 
     @overload
     def job(self, function: Callable[P, R], /) -> FunctionJob[P, R]: ...

@@ -56,6 +56,7 @@ class Client:
         middleware: the chain around every push: that of the default application, or of the one
             that created this client; replace it with a copy to change it for this client only.
         default_options: default options of pushes by name.
+        around: what is around its transport; see :meth:`through`.
 
     Example:
         >>> client = Client("redis://127.0.0.1:6379/0")
@@ -83,7 +84,7 @@ class Client:
         self._given = redis is not None
         self._made: enqueue.Transport | None = None
         self._amade: async_enqueue.AsyncTransport | None = None
-        self._around: Around | None = None
+        self.around: Around | None = None
         self._origin: Client | None = None  # the one that `through` has copied
 
     @property
@@ -101,9 +102,9 @@ class Client:
     def transport(self) -> Transport:
         """What stores its pushes: Redis, or what is in its place; see
         :mod:`jobd.jobs.transports`."""
-        if not routes.special and self._around is None:
+        if not routes.special and self.around is None:
             return self._made or self._own()
-        return route(self, self._own, self._around)
+        return route(self, self._own, self.around)
 
     def _own(self) -> enqueue.Transport:
         if self._origin is not None:
@@ -117,9 +118,9 @@ class Client:
     @property
     def atransport(self) -> AsyncTransport:
         """The same for pushes from coroutines."""
-        if not routes.special and self._around is None:
+        if not routes.special and self.around is None:
             return self._amade or self._aown()
-        return aroute(self, self._aown, self._around)
+        return aroute(self, self._aown, self.around)
 
     def _aown(self) -> async_enqueue.AsyncTransport:
         if self._origin is not None:
@@ -141,7 +142,7 @@ class Client:
         """
         self.redis  # noqa: B018 - made once, so that both share its connections
         other = copy.copy(self)
-        other._around, other._origin = around, self._origin or self
+        other.around, other._origin = around, self._origin or self
         return other
 
     def close(self) -> None:

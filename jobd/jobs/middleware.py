@@ -5,6 +5,9 @@ job. Client middleware is called with ``(name, payload, queue, call_next)`` and 
 ``call_next()`` returned; a falsy value stops the push. Server middleware is called with ``(job,
 payload, queue, call_next)``; if it does not call ``call_next``, the job counts as done without
 being run. An entry that is ``async`` awaits ``call_next()``.
+
+An object with a coroutine method ``acall`` beside ``__call__`` is an entry of both kinds: ``acall``
+surrounds what runs on an event loop, ``__call__`` the rest, and neither needs the other's thread.
 """
 
 from __future__ import annotations
@@ -28,12 +31,17 @@ thread that waits for it."""
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[Subject]):
-    """An entry of a chain: a function, or a class and its constructor arguments; *is_async* if it
-    awaits ``call_next``."""
+    """An entry of a chain: a function, or a class and its constructor arguments.
+
+    Attributes:
+        is_async: it awaits ``call_next``.
+        both: it is plain and has ``acall``, which awaits it.
+    """
 
     target: Callable[..., Any]
     args: tuple[Any, ...] = ()
     is_async: bool = False
+    both: bool = False
 
     @property
     def name(self) -> str:
@@ -95,13 +103,13 @@ class Chain(Generic[Subject]):
 
     @property
     def needs_thread(self) -> bool:
-        """Whether any entry is not ``async``."""
-        return any(not entry.is_async for entry in self._entries)
+        """Whether any entry cannot surround a coroutine on its event loop."""
+        return any(not (entry.is_async or entry.both) for entry in self._entries)
 
     @property
     def plain(self) -> list[str]:
-        """Names of the entries that are not ``async``."""
-        return [entry.name for entry in self._entries if not entry.is_async]
+        """Names of the entries that cannot surround a coroutine on its event loop."""
+        return [entry.name for entry in self._entries if not (entry.is_async or entry.both)]
 
     @property
     def asynchronous(self) -> list[str]:
@@ -162,7 +170,8 @@ class Chain(Generic[Subject]):
         awaits = is_coroutine_function(call)
         for entry in reversed(self._entries):
             link = entry.link()
-            if entry.is_async:
+            if entry.is_async or (entry.both and awaits):
+                link = link if entry.is_async else link.acall  # type: ignore[attr-defined]
                 inner = call if awaits else _lifted(call)
                 call, awaits = _abind(link, subject, payload, queue, inner), True
             elif awaits:
@@ -191,9 +200,13 @@ def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
         raise TypeError(f"middleware class {target.__name__} needs a __call__ method")
     code = target.__call__ if isinstance(target, type) else target
     refuse_lazy("middleware", code, awaits=True)
+    both = getattr(target, "acall", None)
+    if both is not None and not is_coroutine_function(both):
+        raise TypeError(f"the acall of middleware {target!r} must be async def")
     if args and not isinstance(target, type):
         raise TypeError("only a middleware class takes arguments; use functools.partial")
-    return Entry(target, args, is_coroutine_function(code))
+    is_async = is_coroutine_function(code)
+    return Entry(target, args, is_async, both is not None and not is_async)
 
 
 def _bind(

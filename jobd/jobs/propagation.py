@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from jobd.errors import ArgumentError, PayloadError
 from jobd.jobs.context import TRACEPARENT, TRACESTATE, CurrentJob, running_job
@@ -48,6 +48,23 @@ def _trace_of(traceparent: str | None, tracestate: str | None) -> _Trace | None:
 _trace: ContextVar[_Trace | None] = ContextVar("jobd_trace_context", default=None)
 
 
+class Carried(Protocol):
+    """A value that travels and is not in a context variable, such as the language of a framework.
+
+    Attributes:
+        name: of the value in the payload.
+    """
+
+    name: str
+
+    def current(self) -> Any:
+        """The value at a push, as JSON; None if there is nothing to carry."""
+
+    def restore(self, value: Any) -> None:
+        """Set it again, in the context of the job that starts; *value* may be anything that is
+        JSON."""
+
+
 class Propagation:
     """What travels in this process.
 
@@ -58,7 +75,7 @@ class Propagation:
         lineage: whether parent and root are recorded, whatever else travels.
     """
 
-    __slots__ = ("_unknown", "_variables", "active", "lineage", "used")
+    __slots__ = ("_others", "_unknown", "_variables", "active", "lineage", "used")
 
     def __init__(self) -> None:
         self.reset()
@@ -69,6 +86,7 @@ class Propagation:
         self.used = False
         self.lineage = False
         self._variables: dict[str, ContextVar[Any]] = {}
+        self._others: dict[str, Carried] = {}
         self._unknown: set[str] = set()
 
     def carry(self, variables: tuple[ContextVar[Any], ...]) -> None:
@@ -77,11 +95,20 @@ class Propagation:
             if not isinstance(variable, ContextVar):
                 raise ArgumentError(f"carry takes contextvars.ContextVar objects, not {variable!r}")
             refuse_foreign("the name of a context variable", variable.name)
-            if self._variables.setdefault(variable.name, variable) is not variable:
+            taken = variable.name in self._others
+            if taken or self._variables.setdefault(variable.name, variable) is not variable:
                 raise ArgumentError(
                     f"two context variables called {variable.name!r} are to be carried; a payload "
                     "has them by their names, so give them different ones"
                 )
+        self.active = self.used = True
+
+    def carry_also(self, other: Carried) -> None:
+        """Let a value travel that is not in a context variable. One of the same name is
+        replaced."""
+        if other.name in self._variables:
+            raise ArgumentError(f"a context variable called {other.name!r} is carried already")
+        self._others[other.name] = other
         self.active = self.used = True
 
     def follow(self, *, lineage: bool = False) -> None:
@@ -101,7 +128,7 @@ class Propagation:
             return
         traced = TRACEPARENT in made or self._continue_trace(made, job)
         changes: dict[str, Any] = {}
-        if self._variables and (values := self._values(made["class"])):
+        if (self._variables or self._others) and (values := self._values(made["class"])):
             changes["context"] = values
         if job is not None and (traced or self.lineage or self._variables):
             changes.update(_lineage(job))
@@ -126,14 +153,21 @@ class Propagation:
         return True
 
     def _values(self, job: str) -> dict[str, Any]:
-        context = copy_context()
-        values = {name: context[one] for name, one in self._variables.items() if one in context}
+        values: dict[str, Any] = {}
+        if self._variables:
+            context = copy_context()
+            values = {name: context[one] for name, one in self._variables.items() if one in context}
+        for name, other in self._others.items():
+            if (value := other.current()) is not None:
+                values[name] = value
+        if not values:
+            return values
         for name, value in values.items():
             try:
                 refuse_foreign(f"the carried context variable {name}", value)
             except ArgumentError as error:
                 raise ArgumentError(f"{job}: {error}") from None
-        if values and (size := len(to_json(values))) > MOST_CARRIED:
+        if (size := len(to_json(values))) > MOST_CARRIED:
             sizes = {name: len(to_json(value)) for name, value in values.items()}
             largest = max(values, key=lambda name: sizes[name])
             raise ArgumentError(
@@ -152,8 +186,11 @@ class Propagation:
         unknown = []
         for name, value in values.items():
             variable = self._variables.get(name)
+            other = self._others.get(name)
             if variable is not None:
                 variable.set(value)
+            elif other is not None:
+                other.restore(value)
             elif name not in self._unknown and len(self._unknown) < MOST_JID:
                 self._unknown.add(name)
                 unknown.append(name)

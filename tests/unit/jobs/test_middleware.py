@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -174,3 +176,42 @@ def test_refuses_what_cannot_be_called(chain: Chain[str]) -> None:
         chain.add(NoCall)
     with pytest.raises(TypeError, match="only a middleware class takes arguments"):
         chain.add(refuse, 5)
+
+
+class Dual(Trace):
+    """Middleware of both kinds."""
+
+    async def acall(self, name: str, payload: dict[str, Any], queue: str, call_next: Any) -> Any:
+        payload["log"].append(f"+async {self.label}")
+        result = await call_next()
+        payload["log"].append(f"-async {self.label}")
+        return result
+
+
+@pytest.mark.parametrize("entry", [Dual, Dual()], ids=["class", "object"])
+def test_middleware_of_both_kinds_surrounds_either_without_a_thread(entry: Any) -> None:
+    chain = Chain[str]()
+    chain.add(entry)
+    assert not chain.needs_thread
+    assert (chain.plain, chain.asynchronous) == ([], [])
+    log: list[str] = []
+    chain.invoke("job", {"log": log}, "mail", lambda: log.append("run"))
+    assert log == ["+Dual", "run", "-Dual"]
+
+    async def run() -> None:
+        log.append(f"run in {threading.current_thread().name}")
+
+    log.clear()
+    asyncio.run(chain.ainvoke("job", {"log": log}, "mail", run))
+    assert log == ["+async Dual", "run in MainThread", "-async Dual"]
+    log.clear()
+    asyncio.run(chain.ainvoke("job", {"log": log}, "mail", lambda: log.append("run")))
+    assert log == ["+Dual", "run", "-Dual"]
+
+
+def test_the_second_form_must_be_async() -> None:
+    class Wrong(Trace):
+        def acall(self) -> None: ...
+
+    with pytest.raises(TypeError, match="must be async def"):
+        Chain[str]().add(Wrong)

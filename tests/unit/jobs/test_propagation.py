@@ -260,3 +260,38 @@ def test_a_variable_that_is_not_carried_here_is_told_once() -> None:
 
     Context().run(start)
     assert tenant.get() == "nobody"
+
+
+class Language:
+    """A value that is not in a context variable."""
+
+    name = "language"
+
+    def __init__(self) -> None:
+        self.active: Any = None
+
+    def current(self) -> Any:
+        return self.active
+
+    def restore(self, value: Any) -> None:
+        self.active = value
+
+
+def test_what_is_not_in_a_context_variable_travels_where_there_is_something() -> None:
+    language = Language()
+    propagation.carry_also(language)
+    assert "jobd" not in made()
+    language.active = "de"
+    assert attachments.read(made()["jobd"]).context == {"language": "de"}
+    carry(tenant)
+
+    def push() -> dict[str, Any]:
+        tenant.set("acme")
+        return made()
+
+    fields = Context().run(push)
+    assert attachments.read(fields["jobd"]).context == {"tenant": "acme", "language": "de"}
+    assert propagation.restore({"language": "fr"}) == []
+    assert language.active == "fr"
+    with pytest.raises(ArgumentError, match="two context variables called 'language'"):
+        carry(ContextVar("language"))

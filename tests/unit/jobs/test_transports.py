@@ -202,3 +202,18 @@ def test_copies_of_a_client_share_its_connections(app: App) -> None:
     copies = [client.through(HeldBack()), client.through(None).through(None)]
     assert {id(each._own()) for each in copies} == {id(client._own())}
     assert {id(each._aown()) for each in copies} == {id(client._aown())}
+
+
+def test_an_application_pushes_through_it_however_it_is_configured_later() -> None:
+    app = App()
+    held = HeldBack()
+    app.push_through(held)
+    memory = Memory()
+    with replaced(memory):
+        app.client.push({"class": "A", "args": [1]})
+        app.configure(prefix="other:")
+        app.client.push({"class": "A", "args": [2]})
+        assert memory.arguments == []
+        app.push_through(None)
+        app.client.push({"class": "A", "args": [3]})
+    assert memory.arguments == [[3]]
