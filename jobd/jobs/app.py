@@ -123,6 +123,7 @@ class App:
         client.middleware = self.client_middleware
         client.default_options = self.default_options
         client.around = self._around
+        client.app = self
         self._client = client
         return client
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
-from contextvars import Context
 from typing import Any, Protocol
 
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.client import Client
-from jobd.jobs.context import CurrentJob, set_current
+from jobd.jobs.context import CurrentJob
+from jobd.jobs.inline import perform
 from jobd.jobs.middleware import Chain
-from jobd.jobs.propagation import propagation
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import When, due_at
 from jobd.jobs.transports import Around
-from jobd.jobs.unrun import awaited, finished, refuse_unrun
+from jobd.jobs.unrun import awaited
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.options import merged
@@ -138,39 +137,8 @@ class Call:
             return None
         made, _ = ready  # it is never pushed, and takes no lock
         raw = wire.encode(made, client.max_payload, self._parameters.names)
-        work = wire.parse(raw)
-        job = CurrentJob(work, raw, made["queue"], self.definition)
-        propagation.follow()
-        return Context().run(self._perform, job, work.jobd)
-
-    def _perform(self, job: CurrentJob, hanging: object) -> Any:
-        set_current(job)
-        if hanging is not None:
-            propagation.restore(attachments.read(hanging).context or {})
-        result: Any = None
-
-        def perform() -> Any:
-            nonlocal result
-            work = wire.parse(job.raw)
-            returned = self.definition.function(*work.args, **work.kwargs)
-            result = finished(self.definition.name, returned, self._run_awaitable)
-            return result
-
-        middleware = self.owner.server_middleware
-        fields = wire.decode(job.raw)
-        if middleware.asynchronous:
-
-            async def aperform() -> Any:
-                nonlocal result
-                work = wire.parse(job.raw)
-                result = await awaited(self.definition.function(*work.args, **work.kwargs))
-                refuse_unrun(self.definition.name, result)
-                return result
-
-            self._run_awaitable(middleware.ainvoke(job, fields, job.queue, aperform))
-        else:
-            middleware.invoke(job, fields, job.queue, perform)
-        return result
+        chain = self.owner.server_middleware
+        return perform(raw, made["queue"], self.definition, chain, self._run_awaitable)
 
     def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
         import asyncio  # imported only for async jobs

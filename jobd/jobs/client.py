@@ -20,7 +20,7 @@ from jobd.jobs.pending import REFUSED
 from jobd.jobs.propagation import propagation
 from jobd.jobs.signatures import Parameters, identity_by_name
 from jobd.jobs.times import Times, due_at
-from jobd.jobs.transports import Around, aroute, route, routes
+from jobd.jobs.transports import Around, aroute, redis_for, route, routes
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 from jobd.wire.arguments import check_arguments
@@ -32,6 +32,7 @@ from jobd.wire.ruby_json import as_ruby
 if TYPE_CHECKING:
     from redis import Redis
 
+    from jobd.jobs.inline import Application
     from jobd.jobs.transports import AsyncTransport, Transport
     from jobd.store import async_enqueue, enqueue
     from jobd.store.enqueue import Conflict
@@ -57,6 +58,7 @@ class Client:
             that created this client; replace it with a copy to change it for this client only.
         default_options: default options of pushes by name.
         around: what is around its transport; see :meth:`through`.
+        app: the application that created it; None for the default one.
 
     Example:
         >>> client = Client("redis://127.0.0.1:6379/0")
@@ -66,6 +68,7 @@ class Client:
 
     middleware: Chain[str] = Chain()
     default_options: Mapping[str, Any] = DEFAULTS
+    app: Application | None = None
 
     def __init__(
         self,
@@ -89,7 +92,13 @@ class Client:
 
     @property
     def redis(self) -> Redis:
-        """The Redis client: the given one, or one created from the URL."""
+        """The Redis client: the given one, or one created from the URL; or what is in its place,
+        see :mod:`jobd.jobs.transports`."""
+        if routes.special and (other := redis_for(self)) is not None:
+            return other
+        return self._connected()
+
+    def _connected(self) -> Redis:
         # Two threads may both create one at first; the other has no connection and is dropped.
         if self._redis is None:
             # Imported here, so that an application that only defines jobs starts without it.
@@ -112,7 +121,7 @@ class Client:
         if self._made is None:
             from jobd.store.enqueue import Transport
 
-            self._made = Transport(self.redis, self.prefix)
+            self._made = Transport(self._connected(), self.prefix)
         return self._made
 
     @property
@@ -128,7 +137,7 @@ class Client:
         if self._amade is None:
             from jobd.store.async_enqueue import AsyncTransport
 
-            self._amade = AsyncTransport(self.redis, self.prefix)
+            self._amade = AsyncTransport(self._connected(), self.prefix)
         return self._amade
 
     def through(self, around: Around | None) -> Client:
@@ -140,7 +149,7 @@ class Client:
             >>> client.through(None).url
             'redis://127.0.0.1:6379/0'
         """
-        self.redis  # noqa: B018 - made once, so that both share its connections
+        self._connected()  # made once, so that both share its connections
         other = copy.copy(self)
         other.around, other._origin = around, self._origin or self
         return other

@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Protocol
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
+    from redis import Redis
+
+    from jobd.jobs.inline import Application
     from jobd.store.enqueue import Conflict
 
 
 class Source(Protocol):
-    """The part of :class:`jobd.Client` that tells clients apart."""
+    """The part of :class:`jobd.Client` that tells clients apart.
+
+    Attributes:
+        app: the application whose jobs it pushes; None for the default one.
+    """
 
     url: str
     prefix: str
+    app: Application | None
 
 
 class Transport(Protocol):
@@ -63,6 +71,10 @@ class Replacement(Protocol):
 
     def atransport(self, client: Source) -> AsyncTransport | None:
         """The same for pushes from coroutines."""
+
+    def redis(self, client: Source) -> Redis | None:
+        """What is asked where something else than a push needs the Redis of *client*; None for
+        that Redis."""
 
 
 class Around(Protocol):
@@ -142,6 +154,12 @@ def aroute(
         inner = around.atransport(inner)
     outer = _within.get()
     return inner if outer is None else outer.atransport(inner)
+
+
+def redis_for(client: Source) -> Redis | None:
+    """What is in the place of the Redis of *client* for all but pushes; None if nothing is."""
+    found = _replacement()
+    return None if found is None else found.redis(client)
 
 
 def _replacement() -> Replacement | None:

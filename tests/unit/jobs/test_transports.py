@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis as redis_py
 
 from jobd import App, Job
 from jobd.jobs import bulk
@@ -24,6 +25,7 @@ class Memory:
         self.trips: list[dict[str, list[bytes]]] = []
         self.due: list[tuple[float, bytes]] = []
         self.attached: list[AttachedPush] = []
+        self.other: redis_py.Redis | None = None
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         self.trips.append({queue: list(payloads) for queue, payloads in queues.items()})
@@ -44,6 +46,9 @@ class Memory:
 
     def atransport(self, _client: Source) -> AsyncTransport | None:
         return None
+
+    def redis(self, _client: Source) -> redis_py.Redis | None:
+        return self.other
 
     @property
     def arguments(self) -> list[Any]:
@@ -217,3 +222,17 @@ def test_an_application_pushes_through_it_however_it_is_configured_later() -> No
         app.push_through(None)
         app.client.push({"class": "A", "args": [3]})
     assert memory.arguments == [[3]]
+
+
+def test_what_is_in_the_place_of_redis_is_so_for_more_than_pushes(app: App) -> None:
+    memory, own = Memory(), app.client.redis
+    with replaced(memory):
+        assert app.client.redis is own  # it has nothing else
+        memory.other = redis_py.Redis(port=2)
+        assert app.client.redis is memory.other
+        other = app.client.through(None)
+    assert app.client.redis is other.redis is own
+
+
+def test_a_client_tells_its_application(app: App) -> None:
+    assert app.client.app is app.client.through(None).app is app
