@@ -18,7 +18,7 @@ BENCH  ?=
 AGAINST ?=
 CYCLES ?= 10000
 
-.PHONY: help demo test chaos faults bench images texts lint clean FORCE
+.PHONY: help demo test chaos faults bench docs images texts lint clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench   measure jobd and its peers (an hour; BENCH=--quick for ten minutes; with'
 	@echo '             PYTHON=python3.12 or newer ardiq, too)'
 	@echo 'make bench AGAINST=COMMIT  whether HEAD is slower than COMMIT (half an hour; BENCH=--quick)'
+	@echo 'make docs    build the manual as a site (build/docs)'
 	@echo 'make images  take the pictures of the dashboard again (docs/images)'
 	@echo 'make texts   collect the texts of the dashboard for translators (jobd-web.pot)'
 	@echo 'make clean   remove the virtual environments and caches'
@@ -53,7 +54,7 @@ $(VENV)/lowest.txt: $(VENV)/.python setup.py tests/lowest.py
 
 # The stamps make a second run start at once, and a changed setup.py install again. The lowest versions
 # come last: tools of the tests ask for newer ones of some. A framework that fits Starlette is found.
-$(VENV)/.dev $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.python setup.py $(DEPS:%=$(VENV)/%.txt)
+$(VENV)/.dev $(VENV)/.test $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: $(VENV)/.python setup.py $(DEPS:%=$(VENV)/%.txt)
 	$(PIP) --editable '.[$*]' $(if $(DEPS),"$$(grep ^starlette= $(VENV)/lowest.txt)")
 	$(if $(DEPS),$(PIP) --no-warn-conflicts --requirement $(VENV)/lowest.txt)
 	@touch $@
@@ -85,6 +86,12 @@ chaos: $(VENV)/.test
 
 faults: $(VENV)/.test
 	FAULTS_SEED=$(SEED) FAULTS_CYCLES=$(CYCLES) $(BIN)/pytest -n 2 -v -m minutes tests
+
+# -W: a warning is an error. -E: what is not in Git any more is not in the site either.
+docs: $(VENV)/.docs
+	@rm -rf build/docs
+	$(BIN)/python -m sphinx -qWE --keep-going -d build/doctrees docs build/docs
+	@echo 'build/docs/index.html'
 
 images: $(VENV)/.test
 	$(BIN)/python -m tests.screenshots

@@ -37,10 +37,27 @@ FRAMEWORKS = {
     "sqlalchemy": ["sqlalchemy[asyncio]>=2.0.31"],
 }
 
+# The manual as a site.
+DOCS = [
+    "sphinx>=8.2",
+    "furo>=2025.7.19",
+    "myst-parser>=4",
+]
+
+# What others come from: the tests run the examples of docs/from-*.md with them.
+PEERS = [
+    "celery[redis]>=5.5",
+    "rq>=2",
+    "dramatiq[redis]>=1.17",
+    "huey>=2.5",
+]
+
 TEST = [
     *DEV,
     *SPEED,
     *(each for extra in FRAMEWORKS.values() for each in extra),
+    *DOCS,
+    *PEERS,
     # New environments have none, and the tests read this file.
     "setuptools>=64",
     "pytest>=8",
@@ -73,12 +90,9 @@ TEST = [
 # What jobd is measured against, and the plot of it.
 BENCH = [
     *DEV,
-    "dramatiq[redis]",
-    "huey",
+    *PEERS,
     "taskiq",
     "taskiq-redis",
-    "celery[redis]",
-    "rq",
     "streaq",
     'ardiq; python_version >= "3.12"',
     "matplotlib",
@@ -136,6 +150,7 @@ setup(
         "web": WEB,
         "speed": SPEED,
         "dev": DEV,
+        "docs": DOCS,
         "test": TEST,
         "bench": BENCH,
         **FRAMEWORKS,
