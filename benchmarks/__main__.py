@@ -23,6 +23,7 @@ MEASURES = (
     "enqueue",
     "latency",
     "network",
+    "attachments",
     "due",
     "depth",
     "idle",

@@ -31,6 +31,7 @@ MEASURES = (
     "enqueue",
     "latency",
     "network",
+    "attachments",
     "due",
     "depth",
     "recovery",

@@ -7,7 +7,7 @@ import time
 
 from benchmarks.apps import URL
 from benchmarks.load import stamps, work
-from jobd import configure, job
+from jobd import JobCancelled, configure, job
 
 configure(URL)
 
@@ -23,6 +23,32 @@ def push(workload: str, n: int) -> None:
 def push_bulk(workload: str, n: int) -> None:
     arguments = work.ARGUMENTS[workload]
     JOBS[workload].perform_bulk([arguments] * n)
+
+
+NUMBERED = {
+    "plain": job(name="bench.plain")(work.numbered),
+    "unique": job(name="bench.unique", unique=True, unique_for=3600)(work.numbered),
+    "kept result": job(name="bench.kept", keep_result=3600)(work.numbered),
+}
+"""The same job, with and without something that hangs on it."""
+
+
+def push_numbered(kind: str, n: int) -> None:
+    first = time.monotonic_ns()  # no two calls are the same
+    NUMBERED[kind].perform_bulk([(first + number,) for number in range(n)])
+
+
+@job(name="bench.cancelled")
+def cancelled(at: int) -> None:
+    """Note that it runs, and when it is cancelled."""
+    words = stamps.here()
+    words[at] = os.getpid()
+    try:
+        while True:
+            time.sleep(0.002)
+    except JobCancelled:
+        words[at + 1] = time.monotonic_ns()
+        raise
 
 
 STAMP = job(name="bench.stamp")(stamps.start)

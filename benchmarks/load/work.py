@@ -57,6 +57,11 @@ def payload(data: str) -> None:
     ran()
 
 
+def numbered(_number: int) -> None:
+    """An empty job whose calls differ."""
+    ran()
+
+
 async def empty_coroutine() -> None:
     """An ``async def`` job: nothing but being counted."""
     ran()

@@ -43,8 +43,8 @@ def measure(bench: Bench, plan: Plan) -> Result:
             if contender.name in ("jobd", "bare"):
                 continue
             try:
-                with bench.workers(contender, 1), _pacer(bench, contender.name) as pacer:
-                    found = _ask(pacer, _OTHERS, 1.0 if plan.quick else _OTHERS_SECONDS)
+                with bench.workers(contender, 1), pacer(bench, contender.name) as pushing:
+                    found = ask(pushing, _OTHERS, 1.0 if plan.quick else _OTHERS_SECONDS)
             except FAILURES as error:
                 failures.append(f"round {number + 1}, {contender.name}: {error}")
             else:
@@ -62,20 +62,21 @@ def _pair(bench: Bench, blocks: int, waits: dict[str, list[float]], ratios: Samp
     with (
         bench.workers(JOBD, 1),
         bench.processes(waiter),
-        _pacer(bench, "jobd") as jobd,
-        _pacer(bench, "bare") as bare,
+        pacer(bench, "jobd") as jobd,
+        pacer(bench, "bare") as bare,
     ):
         for _ in range(blocks):
             middle = []
-            for name, pacer in (("jobd", jobd), ("blmove", bare)):
-                found = _ask(pacer, _BLOCK, _OTHERS_SECONDS)
+            for name, pushing in (("jobd", jobd), ("blmove", bare)):
+                found = ask(pushing, _BLOCK, _OTHERS_SECONDS)
                 waits.setdefault(name, []).extend(found)
                 middle.append(percentile(found, 50))
             note(ratios, "p50", middle[0] / middle[1])
 
 
 @contextmanager
-def _pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that pushes with one contender's client; see :mod:`benchmarks.load.pace`."""
     process = subprocess.Popen(
         [BY_NAME[name].python, "-m", "benchmarks.load.pace", name],
         stdin=subprocess.PIPE,
@@ -91,7 +92,8 @@ def _pacer(bench: Bench, name: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def _ask(process: subprocess.Popen[bytes], count: int, seconds: float) -> list[float]:
+def ask(process: subprocess.Popen[bytes], count: int, seconds: float) -> list[float]:
+    """Have it push *count* jobs, within *seconds*; returns what each took to start, in µs."""
     assert process.stdin is not None
     process.stdin.write(f"{count} {seconds}\n".encode())
     process.stdin.flush()

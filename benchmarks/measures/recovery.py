@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from benchmarks.run.bench import Bench
+from benchmarks.run.bench import Bench, wait
 from benchmarks.run.contenders import JOBD
 from benchmarks.run.plan import Plan, Result, percentile
 from jobd import Client
 
 _WORKERS = 4
 _JOBS = 6
-_SECONDS = 30.0
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
@@ -50,12 +48,12 @@ def _kills(bench: Bench, workers: int, kills: int) -> list[float]:
             held = [4 * (kill * _JOBS + number) for number in range(_JOBS)]
             for at in held:
                 client.push({"class": "bench.hold", "args": [at]})
-            _wait(partial(_all_run, words, held, 0), bench)
+            wait(partial(_all_run, words, held, 0), bench)
             victim = words[held[0]]
             mine = [at for at in held if words[at] == victim]
             began = time.monotonic_ns()
             os.kill(victim, signal.SIGKILL)
-            _wait(partial(_all_run, words, mine, victim), bench)
+            wait(partial(_all_run, words, mine, victim), bench)
             times.append((max(words[at + 1] for at in mine) - began) / 1e6)
             for at in held:
                 words[at + 2] = 1
@@ -64,11 +62,3 @@ def _kills(bench: Bench, workers: int, kills: int) -> list[float]:
 
 def _all_run(words: memoryview, cells: list[int], unless: int) -> bool:
     return all(words[at] != unless for at in cells)
-
-
-def _wait(condition: Callable[[], bool], bench: Bench) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"held jobs did not start within {_SECONDS:g} s: {bench.output()}")
-        time.sleep(0.001)

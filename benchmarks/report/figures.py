@@ -99,6 +99,7 @@ def figures(measured: Measured) -> list[Figure]:
             ratio(enqueue, "jobd/single", "bare/single"),
         ),
         Figure("latency on idle, p50, against BLMOVE", 1.5, latency.get("ratio"), most=True),
+        *_attachments(measured.get("attachments", {})),
         Figure("depth 1 million against 10 thousand", 0.9, measured.get("depth", {}).get("ratio")),
         Figure(
             "a million due jobs, moved and run in a second",
@@ -142,6 +143,26 @@ def figures(measured: Measured) -> list[Figure]:
             most=True,
         ),
         *_dashboard(measured.get("dashboard", {})),
+    ]
+
+
+def _attachments(result: Mapping[str, Any]) -> list[Figure]:
+    """What hangs on a job, against the same without."""
+    ratios, waits = result.get("ratio", {}), result.get("waits", {})
+    woken, blmove = (
+        waits.get(name, {}).get("p50") for name in ("result, from the end", "BLMOVE, from the push")
+    )
+    cancel = waits.get("cancel, until it is raised", {}).get("p95")
+    return [
+        Figure("jobs with a unique lock, against plain ones", 0.5, ratios.get("unique, run")),
+        Figure("jobs with a kept result, against plain ones", 0.5, ratios.get("kept result, run")),
+        Figure(
+            "Result.get after the end, p50, against BLMOVE",
+            2,
+            woken / blmove if woken and blmove else None,
+            most=True,
+        ),
+        Figure("cancel of a running job until it is raised, p95", 100, cancel, "ms", most=True),
     ]
 
 

@@ -120,6 +120,18 @@ def _network(result: Mapping[str, Any]) -> Table:
     return Table(["added to a round trip", "jobs/s", "of the relay without delay"], rows)
 
 
+def _attachments(result: Mapping[str, Any]) -> Table:
+    rates = [
+        [f"{name.removeprefix('jobd/')}, jobs/s", number(rate), "-"]
+        for name, rate in result["median"].items()
+    ]
+    waits = [
+        [f"{name}, ms", number(one["p50"]), number(one["p95"])]
+        for name, one in result["waits"].items()
+    ]
+    return Table(["what hangs on a job", "p50", "p95"], rates + waits)
+
+
 def _due(result: Mapping[str, Any]) -> Table:
     idle, flood = result["fresh on idle, ms"], result["fresh in the flood, ms"]
     rows = [
@@ -220,6 +232,7 @@ _MAKERS = {
     "latency": _latency,
     "limits": _limits,
     "network": _network,
+    "attachments": _attachments,
     "due": _due,
     "depth": _depth,
     "idle": _idle,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ READY_SECONDS = 60.0
 DRAIN_SECONDS = 60.0
 _PUT_AWAY_SECONDS = 10.0
 _STOP_SECONDS = 6.0
+_PATIENCE = 30.0
 _WARM_UP = 300
 
 
@@ -237,7 +238,7 @@ class Bench:
             return False
         # A stream stays when it is empty.
         stream = contender.kind is Kind.STREAM
-        return bool(self.redis.xlen(key) if stream else self.redis.exists(key))
+        return bool(self.redis.xlen(key) if stream else self.keys(key))
 
     def clear(self, contender: Contender) -> None:
         """Remove its queue and everything that belongs to it."""
@@ -281,6 +282,12 @@ class Bench:
     ) -> float:
         """Let waiting workers find *jobs* jobs at once; returns the seconds until all have run."""
         self.lay_out(contender, workload, jobs)
+        return self.run_out(contender, workload, jobs, patience)
+
+    def run_out(
+        self, contender: Contender, workload: str, jobs: int, patience: float = DRAIN_SECONDS
+    ) -> float:
+        """The same with jobs that are laid out."""
         start = self.tally.total()
         goal = start + jobs
         self.trace = []
@@ -301,3 +308,16 @@ class Bench:
 
 def _pushed_by(contender: Contender) -> str:
     return "jobd" if contender.name == "bare" else contender.name
+
+
+def wait(condition: Callable[[], bool], bench: Bench) -> None:
+    """Until *condition* holds, which jobs make true.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"held jobs did not go on in {_PATIENCE:g} s: {bench.output()}")
+        time.sleep(0.001)

@@ -227,6 +227,7 @@ CONTENDERS = (
         _dramatiq,
         "dramatiq:default",
         beside=("dramatiq:default.msgs",),
+        unfinished="dramatiq:__acks__.*.default",
         coroutines=WAITING,
     ),
     Contender("huey", "huey", _huey, "huey.redis.bench"),

@@ -232,7 +232,7 @@ class Worker(Child):
                 self._executor.on_loop,
                 self._executor.perform,
                 self._fetcher.finish_task,
-                self._fetcher.settle,
+                self._fetcher.settle_task,
                 self._executor.give_up,
                 self._watchdog.wake,
             )

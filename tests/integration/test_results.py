@@ -19,6 +19,7 @@ from jobd import Client, Result
 from jobd.api import Api
 from jobd.features.results import listener
 from jobd.runtime.process import forks
+from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, wait
@@ -278,8 +279,10 @@ def repr_name(thread: threading.Thread) -> str:
 def test_waiting_survives_a_lost_connection(client: Client, redis: redis_py.Redis) -> None:
     result = awaited(client)
     found, join = in_threads([result], 20)
-    [one] = wait(lambda: subscribers(redis), 10, "it listens")
-    redis.client_kill_filter(_id=one["id"])
+    channel = Keys("").result(result.jid)
+    wait(lambda: redis.pubsub_numsub(channel) == [(channel.encode(), 1)], 10, "it listens")
+    for one in subscribers(redis):  # those of tests before may not have ended yet
+        redis.client_kill_filter(_id=one["id"])
     finish(redis, result.jid, 7, tell=False)  # nobody has heard it
     join()
     assert found == [7]

@@ -172,7 +172,7 @@ class Engine:
             self.executor.on_loop,
             self.executor.perform,
             self.fetcher.finish_task,
-            self.fetcher.settle,
+            self.fetcher.settle_task,
             self.executor.give_up,
             on_jobs,
         )

@@ -10,9 +10,14 @@
 -- The prefix, from a *key* that ends in *name*.
 local function root_of(key, name) return string.sub(key, 1, -1 - #name) end
 
+-- The time of the server, which is the same throughout a script.
+local asked
 local function server_time()
-  local time = redis.call('TIME')
-  return string.format('%.6f', time[1] + time[2] / 1000000)
+  if not asked then
+    local time = redis.call('TIME')
+    asked = string.format('%.6f', time[1] + time[2] / 1000000)
+  end
+  return asked
 end
 
 -- Whether *key* has that type or does not exist.
@@ -47,25 +52,33 @@ local function safely(act, ...)
   redis.log(redis.LOG_WARNING, 'jobd: what hangs on a job could not be changed: ' .. tostring(failure))
 end
 
--- The key of the lock in some attachments, if there is one that a job holds until it ends or starts.
-local function lock_of(root, field)
+-- The key of the lock in some attachments, if there is one, whatever its type is.
+local function lock_in(root, field)
   local lock = field.lock
   if type(lock) ~= 'table' or type(lock.key) ~= 'string' then return nil end
-  local key = root .. 'jobd:lock:' .. lock.key
-  return fits(key, 'hash') and key or nil, lock
+  return root .. 'jobd:lock:' .. lock.key, lock
+end
+
+-- The same, if it can be a lock.
+local function lock_of(root, field)
+  local key, lock = lock_in(root, field)
+  if key and fits(key, 'hash') then return key, lock end
 end
 
 local function stamped(raw, now) return string.sub(raw, 1, -2) .. ',"enqueued_at":' .. now .. '}' end
 
 -- Takes a lock for the job *jid*. *seconds* is a number, or nil without an upper bound. *stays*: it
--- outlives the job, until that time.
-local function hold(key, jid, seconds, now, stays)
-  redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now)
-  redis.call('HDEL', key, 'stays', 'set', 'score', 'first')
-  if stays then redis.call('HSET', key, 'stays', 1) end
+-- outlives the job, until that time. *new*: no key is there.
+local function hold(key, jid, seconds, now, stays, new)
+  if not new then redis.call('HDEL', key, 'stays', 'set', 'score', 'first') end
+  if stays then
+    redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now, 'stays', 1)
+  else
+    redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now)
+  end
   if seconds then
     redis.call('PEXPIRE', key, math.ceil(seconds * 1000))
-  else
+  elseif not new then
     redis.call('PERSIST', key)
   end
 end
@@ -80,21 +93,39 @@ end
 local function finish(root, jid, seconds, state, detail, job)
   local key = root .. 'jobd:result:' .. jid
   seconds = length(seconds)
-  if not seconds or not fits(key, 'hash') then return end
-  redis.call('HSET', key, 'state', state, 'at', server_time(), 'detail', detail)
+  if not seconds then return end
+  local fields = {'state', state, 'at', server_time(), 'detail', detail}
   for _, name in ipairs({'created_at', 'enqueued_at'}) do
-    if tonumber(job and job[name]) then redis.call('HSET', key, name, tostring(job[name])) end
+    if tonumber(job and job[name]) then
+      fields[#fields + 1], fields[#fields + 2] = name, tostring(job[name])
+    end
   end
+  -- A key of another type is left alone.
+  local written = redis.pcall('HSET', key, unpack(fields))
+  if type(written) == 'table' then return end
   redis.call('EXPIRE', key, math.ceil(seconds))
   -- Without the permission for it, those who wait look now and then.
   redis.pcall('PUBLISH', key, #detail <= 4096 and state .. ' ' .. detail or state)
 end
 
+-- Whether any lock keeps jobs out: most scripts find none.
+local any_contested
+local function is_contested(root)
+  if any_contested == nil then
+    local count = redis.pcall('ZCARD', root .. 'jobd:contested')
+    any_contested = type(count) == 'number' and count > 0
+  end
+  return any_contested
+end
+
 -- Releases the lock at *key*, if the job *jid* holds it, or gives it to the job that waits for that.
 local function release(root, key, jid)
-  local lock = redis.call('HMGET', key, 'jid', 'again', 'again_jid', 'again_queue', 'again_seconds',
-    'again_due')
-  if lock[1] ~= jid then return end
+  local lock = redis.pcall('HMGET', key, 'jid', 'again')
+  if lock.err or lock[1] ~= jid then return end
+  if lock[2] then
+    lock = redis.call('HMGET', key, 'jid', 'again', 'again_jid', 'again_queue', 'again_seconds',
+      'again_due')
+  end
   if lock[2] then
     local now, queue = server_time(), root .. 'queue:' .. lock[4]
     local due = tonumber(lock[6]) or 0
@@ -117,13 +148,13 @@ local function release(root, key, jid)
   else
     redis.call('DEL', key)
   end
-  if fits(root .. 'jobd:contested', 'zset') then redis.call('ZREM', root .. 'jobd:contested', key) end
+  if is_contested(root) then redis.call('ZREM', root .. 'jobd:contested', key) end
 end
 
 local function end_attached(root, raw, state, detail)
   local field, job = attachments_of(raw)
   if not field then return end
-  local key, lock = lock_of(root, field)
+  local key, lock = lock_in(root, field)
   if key and lock['until'] ~= 'expiry' then release(root, key, job.jid) end
   if not field.result then return end
   if detail == '' and state == 'failed' then

@@ -6,12 +6,13 @@
 -- Returns  how many were still in flight; the others belong to another owner by now, and are neither
 --       changed nor counted.
 local root, found = root_of(KEYS[2], 'queues'), 0
-for i = 3, #ARGV, 2 do
-  local raw = redis.call('HGET', KEYS[1], ARGV[i])
-  if raw then
-    redis.call('HDEL', KEYS[1], ARGV[i])
-    found = found + 1
-    ended(root, raw, ARGV[2], ARGV[i + 1])
+for first = 3, #ARGV, 2000 do
+  local tags = {}
+  for i = first, math.min(first + 1998, #ARGV), 2 do tags[#tags + 1] = ARGV[i] end
+  local payloads = redis.call('HMGET', KEYS[1], unpack(tags))
+  found = found + redis.call('HDEL', KEYS[1], unpack(tags))
+  for i, raw in ipairs(payloads) do
+    if raw then ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1]) end
   end
 end
 count(3, found, ARGV[1])

@@ -17,16 +17,28 @@ for position = 1, queues do redis.call('LLEN', KEYS[5 + position]) end
 redis.call('ZCARD', KEYS[2])
 redis.call('SISMEMBER', KEYS[1], '')
 redis.call('HEXISTS', KEYS[5], 'used')
+-- What each lock says, read once; what changes it here forgets that.
+local locks = {}
+local function lock_at(key)
+  local lock = locks[key]
+  if not lock then
+    lock = redis.call('HMGET', key, 'jid', 'at', 'set', 'score', 'first', 'again_jid', 'stays')
+    locks[key] = lock
+  end
+  return lock
+end
 for i = 4 + queues, #ARGV, 10 do
-  if ARGV[i + 4] ~= '' then redis.call('HEXISTS', root .. 'jobd:lock:' .. ARGV[i + 4], 'jid') end
+  if ARGV[i + 4] ~= '' then lock_at(root .. 'jobd:lock:' .. ARGV[i + 4]) end
 end
 local now = server_time()
 local refused, answers = 0, {}
 
 local function await(jid, keep, due)
   local key = root .. 'jobd:result:' .. jid
-  if keep == '' or not fits(key, 'hash') then return end
-  redis.call('HSET', key, 'state', waiting(due ~= '' and 'schedule' or nil))
+  if keep == '' then return end
+  -- A key of another type is left alone.
+  local written = redis.pcall('HSET', key, 'state', waiting(due ~= '' and 'schedule' or nil))
+  if type(written) == 'table' then return end
   -- Longer than retries and the dead set last.
   redis.call('EXPIRE', key, 7776000 + math.max(0, math.ceil((tonumber(due) or 0) - ARGV[2])))
 end
@@ -48,9 +60,11 @@ local function scheduled(lock)
   end
 end
 
+local known = {}
 local function put(raw, jid, position, due)
   if due == '' then
-    redis.call('SADD', KEYS[1], ARGV[3 + position])
+    if not known[position] then redis.call('SADD', KEYS[1], ARGV[3 + position]) end
+    known[position] = true
     redis.call('LPUSH', KEYS[5 + position], stamped(raw, now))
   else
     redis.call('ZADD', KEYS[2], due, raw)
@@ -62,8 +76,8 @@ for i = 4 + queues, #ARGV, 10 do
   local seconds, stays, how = tonumber(ARGV[i + 5]), ARGV[i + 6] == '1', ARGV[i + 7]
   local longest, keep = ARGV[i + 8], ARGV[i + 9]
   local key = ARGV[i + 4] ~= '' and root .. 'jobd:lock:' .. ARGV[i + 4]
-  local lock = key and redis.call('HMGET', key, 'jid', 'at', 'set', 'score', 'first', 'again_jid',
-    'stays') or {}
+  local lock = key and lock_at(key) or {}
+  if key then locks[key] = nil end
   local first = lock[5] or ARGV[2]
   local answer = {'', ''}
   local open = not lock[1]
@@ -101,7 +115,7 @@ for i = 4 + queues, #ARGV, 10 do
     put(raw, jid, position, due)
     if key then
       local wait = math.max(0, (tonumber(due) or 0) - ARGV[2])
-      hold(key, jid, seconds and seconds + wait, now, stays)
+      hold(key, jid, seconds and seconds + wait, now, stays, not lock[1])
       if due ~= '' then redis.call('HSET', key, 'set', 'schedule', 'score', due) end
       if longest ~= '' then redis.call('HSET', key, 'first', first) end
     end

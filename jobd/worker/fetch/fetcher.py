@@ -37,7 +37,7 @@ from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.fetch.room import Room
 from jobd.worker.fetch.waiting import Waiting
 from jobd.worker.run.pool import Pool
-from jobd.worker.run.settlement import Settlement
+from jobd.worker.run.settlement import Outcome, Settlement
 from jobd.worker.run.tasks import Tasks
 
 NAP = 0.005
@@ -93,6 +93,7 @@ class Fetcher(threading.Thread):
         self._finished: deque[Claimed] = deque()
         self._finished_tasks: deque[Claimed] = deque()
         self._settled: deque[Settlement] = deque()
+        self._settled_tasks: deque[Settlement] = deque()
         self._asleep = False
         self._napping = False
 
@@ -128,20 +129,34 @@ class Fetcher(threading.Thread):
     def finish(self, job: Claimed) -> None:
         """Acknowledge *job* with the next round trip, which starts now if idle."""
         self._finished.append(job)
-        if self._asleep and (not self._napping or self._pool.queue.empty()):
-            self._asleep = False
-            self._bell.ring()
+        if self._asleep and not (self._napping and self._pool.waiting):
+            self._wake()
 
     def finish_task(self, job: Claimed) -> None:
         """The same for an async job, on the event loop."""
         self._finished_tasks.append(job)
         if self._asleep and not (self._napping and self._tasks.waiting):
-            self._asleep = False
-            self._bell.ring()
+            self._wake()
 
     def settle(self, settlement: Settlement) -> None:
-        """Send the call that ends a job which did not succeed."""
+        """End a job in another way with the next round trip, which starts now unless it is one of
+        many that have succeeded."""
         self._settled.append(settlement)
+        if settlement.outcome is not Outcome.DONE or (
+            self._asleep and not (self._napping and self._pool.waiting)
+        ):
+            self._wake()
+
+    def settle_task(self, settlement: Settlement) -> None:
+        """The same for an async job, on the event loop or in a thread beside it."""
+        self._settled_tasks.append(settlement)
+        if settlement.outcome is not Outcome.DONE or (
+            self._asleep and not (self._napping and self._tasks.waiting)
+        ):
+            self._wake()
+
+    def _wake(self) -> None:
+        self._asleep = False
         self._bell.ring()
 
     # -- for the main thread -------------------------------------------------------------------
@@ -297,8 +312,16 @@ class Fetcher(threading.Thread):
     @property
     def _will_ask(self) -> bool:
         """Whether this turn will probably send something."""
-        ends = bool(self._finished or self._settled or self._intake.delivered)
+        ends = bool(self._ended or self._ended_tasks or self._intake.delivered)
         return ends or self._intake.quiet or bool(self._ledger) or self._worth_asking
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self._finished or self._settled)
+
+    @property
+    def _ended_tasks(self) -> bool:
+        return bool(self._finished_tasks or self._settled_tasks)
 
     @property
     def _worth_asking(self) -> bool:
@@ -357,8 +380,8 @@ class Fetcher(threading.Thread):
         self._asleep = True
         # A job may have ended after the turn looked and before `finish` could see that it must
         # ring. Everything else always rings, and the bell is not silenced before the sleep.
-        ended = self._finished and not (self._napping and self._pool.waiting)
-        if ended or (self._finished_tasks and not (self._napping and self._tasks.waiting)):
+        ended = self._ended and not (self._napping and self._pool.waiting)
+        if ended or (self._ended_tasks and not (self._napping and self._tasks.waiting)):
             seconds = 0.0
         if self._hear(partial(self._waits.sleep, seconds)):
             # Release the GIL, so that the job starts before this thread continues.
@@ -448,12 +471,13 @@ class Fetcher(threading.Thread):
             job = self._finished_tasks.popleft()
             ledger.leave_loop(job.sequence)
             on_loop += ledger.done(job)
-        while self._settled:
-            settlement = self._settled.popleft()
-            if ledger.leave_loop(settlement.job.sequence):
-                on_loop += ledger.settle(settlement)
-            else:
-                ended += ledger.settle(settlement)
+        for settled in (self._settled, self._settled_tasks):
+            while settled:
+                settlement = settled.popleft()
+                if ledger.leave_loop(settlement.job.sequence):
+                    on_loop += ledger.settle(settlement)
+                else:
+                    ended += ledger.settle(settlement)
         self._room.threads.ahead.note(ended)
         self._room.loop.ahead.note(on_loop)
 

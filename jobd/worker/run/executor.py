@@ -166,18 +166,29 @@ class Executor:
         """How a job ends that has succeeded and on which something hangs."""
         if not attached.ends_apart:
             return None
-        detail = b""
-        if attached.result is not None:
-            try:
-                detail = results.done(result)
-            except ArgumentError as error:
-                self._log.error("result_not_kept", error=str(error))
-                about: dict[str, object] = {}
-                with suppress(PayloadError):
-                    about = payload.decode(job.payload)
-                self.report(error, {"context": "Result not kept", "job": about})
-                detail = results.not_kept(str(error))
+        try:
+            return self._ended_apart(job, attached, result)
+        except ArgumentError as error:
+            return self._not_kept(job, error)
+
+    @staticmethod
+    def _ended_apart(job: Claimed, attached: attachments.Attachments, result: object) -> Settlement:
+        """The same, of one that cannot end with those on which nothing hangs.
+
+        Raises:
+            ArgumentError: the result cannot be kept.
+        """
+        detail = b"" if attached.result is None else results.done(result)
         return Settlement(job, b"", Outcome.DONE, detail)
+
+    def _not_kept(self, job: Claimed, error: ArgumentError) -> Settlement:
+        """How a job ends whose result cannot be kept."""
+        self._log.error("result_not_kept", error=str(error))
+        about: dict[str, object] = {}
+        with suppress(PayloadError):
+            about = payload.decode(job.payload)
+        self.report(error, {"context": "Result not kept", "job": about})
+        return Settlement(job, b"", Outcome.DONE, results.not_kept(str(error)))
 
     def _perform(self, definition: Definition, work: payload.Work) -> object:
         if definition.timeout is not None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Set
 from contextvars import copy_context
 from functools import partial
 
-from jobd.errors import JobTimeout, PayloadError
+from jobd.errors import ArgumentError, JobTimeout, PayloadError
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.registry import Definition
@@ -106,14 +106,11 @@ class LoopExecutor(Executor):
                 self._log_done.info("job_done", elapsed=round(elapsed, 3))
         if attached is attachments.NONE or not attached.ends_apart:
             return None
-        # It encodes the result, and calls error handlers if that cannot be done.
-        return partial(copy_context().run, self._done_apart, job, attached, result)
-
-    def _done_apart(
-        self, job: Claimed, attached: attachments.Attachments, result: object
-    ) -> Settlement:
-        end = self._done(job, attached, result)
-        return end or self.give_up(job, "it has no end of its own")
+        try:
+            return self._ended_apart(job, attached, result)
+        except ArgumentError as error:
+            # It calls error handlers.
+            return partial(copy_context().run, self._not_kept, job, error)
 
     async def _admit_on_loop(
         self, job: Claimed, work: payload.Work
