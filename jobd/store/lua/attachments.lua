@@ -97,7 +97,7 @@ local function finish(root, jid, seconds, state, detail, job)
   local fields = {'state', state, 'at', server_time(), 'detail', detail}
   for _, name in ipairs({'created_at', 'enqueued_at'}) do
     if tonumber(job and job[name]) then
-      fields[#fields + 1], fields[#fields + 2] = name, tostring(job[name])
+      fields[#fields + 1], fields[#fields + 2] = name, string.format('%.3f', job[name])
     end
   end
   -- A key of another type is left alone.
