@@ -36,8 +36,11 @@ html_css_files = ["site.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes of a docstring are fields of it, and not listed twice
+suppress_warnings = ["ref.python"]  # several classes have an attribute of that name
 
 OF_THE_ROOT = {
     "overview": "README.md",

@@ -25,7 +25,6 @@ from jobd.master.control.messages import DaemonStatus, PartialStatus
 from jobd.settings.load import find_file
 from jobd.text.printable import any_text_prints, harmless, paragraph, shown
 
-_INTERRUPTED = 130
 _POSTPONED = "the daemon is quiet: it has read the settings, and will replace its workers on resume"
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -352,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _complain(hints.explained(error), Code.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted; the daemon continues with the request", _INTERRUPTED)
+        return _complain("interrupted; the daemon continues with the request", Code.INTERRUPTED)
     except BrokenPipeError:
         # The reader is gone (`| head`); leave nothing to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

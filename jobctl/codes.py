@@ -9,17 +9,43 @@ class Code(IntEnum):
     """Exit codes, as in the Linux Standard Base for init scripts where it defines them."""
 
     DONE = 0
+    """Success. `stop` succeeds if the daemon is not running."""
     FAILED = 1
+    """Failed; the reason is on standard error. Also if the listening process does not answer
+    like a master, if the daemon has no pidfile and so cannot be reached, or if the new workers
+    of a `reload --wait` did not become ready: the old ones stay."""
     USAGE = 2
+    """The command line or the configuration is wrong."""
     NOT_RUNNING = 3
+    """Not running."""
     PARTIAL = 4
+    """No permission; or partial success: `threads` got no answer from some process and shows
+    raw stacks; `quiet`, `reload` and `reopen-logs` got no answer from the master and have sent
+    it a signal instead; `reload --wait` of a quiet daemon, which replaces its workers on
+    resume; `stop` succeeded but left jobs to be recovered."""
     TIMED_OUT = 5
+    """Timed out: the master did not answer within 3 seconds, did not complete an accepted
+    request within 30 (a stop and `reload --wait` may take a day, or their `--timeout`, but the
+    master must report every 30 seconds what it waits for), did not exit, or its files could
+    not be read within 10. The request may still be in progress."""
     REFUSED = 6
+    """Refused: the pidfile is locked by something other than the jobd master that wrote it; or
+    root refused a [path that others can change](operations.md#jobctl-as-root). Nothing was
+    signalled."""
     # Of `jobctl status --check`.
     DEGRADED = 7
+    """`status --check`: a crash loop (`DEGRADED`)."""
     NO_REDIS = 8
+    """`status --check`: Redis is unavailable to some process."""
     NOT_SERVING = 9
+    """`status --check`: no jobs are taken: the daemon is starting, stopping or quiet, or no
+    worker is ready."""
     TROUBLE = 10
+    """`status --check`: another problem: a process has crashed and is not replaced yet, does
+    not react, was quieted individually or has a stuck job; the last reload failed; Redis is
+    nearly full; log records are lost; jobs of a dead worker are not recovered yet."""
+    INTERRUPTED = 130
+    """Interrupted (Ctrl-C). The request stays in progress."""
 
 
 class Problem(Exception):

@@ -15,16 +15,40 @@ class Exit(IntEnum):
     """Exit codes of ``jobd`` (the names follow sysexits.h; docs/exit-codes.md explains each)."""
 
     OK = 0
+    """Stopped on request; every unfinished job is back in Redis. `jobd start`: all workers are
+    ready."""
     USAGE = 64
+    """The command line is wrong."""
     NO_APPLICATION = 66
+    """The application's module cannot be imported, its import did not end within
+    `boot_timeout`, it starts threads although it is
+    [preloaded](deployment.md#less-memory-preload), or it patches the standard library with
+    [gevent or eventlet](deployment.md#gevent-and-eventlet)."""
     UNAVAILABLE = 69
+    """Redis could not be reached within `start_timeout`, or refused the password. `jobd web`:
+    another program listens on its address."""
     SOFTWARE = 70
+    """A worker or the daemon died during the start because of an internal error; or there was
+    a crash loop and `exit_on_crash_loop` is set. See the log."""
     OS_ERROR = 71
+    """Detaching failed, or a worker cannot start all its threads."""
     CANNOT_CREATE = 73
+    """The daemon is already running (`jobd check` reports that, too), the pidfile is not a
+    pidfile, or it, its lock, the control socket or the log cannot be created."""
     JOBS_LEFT = 75
+    """Stopped, but jobs may be left in flight, mostly because Redis was down: workers could
+    not return or acknowledge their jobs, or a claim was not answered. The next start, or
+    another host's keeper, recovers them. Workers that held no jobs when Redis went down exit
+    with 0."""
     NO_PERMISSION = 77
+    """The `user` setting names a user that only root can become, or root cannot become it or
+    create its directories."""
     CONFIG = 78
+    """A setting is wrong, including a `user` or `group` that does not exist; or root refused a
+    [configuration that another user can
+    write](deployment.md#what-root-does-before-it-becomes-the-user)."""
     INTERRUPTED = 130
+    """A third Ctrl-C: everything was killed. The next start recovers the jobs."""
 
 
 class JobdError(Exception):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -93,6 +94,15 @@ def test_links_anchors_and_pictures_lead_somewhere(site: dict[Path, Page]) -> No
                 wrong.append(f"{file.name}: {link}: no such anchor")
     assert seen > 1000
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("page", "module"), [("python", "jobd"), ("api-classes", "jobd.api")])
+def test_the_reference_has_every_public_name(
+    site: dict[Path, Page], page: str, module: str
+) -> None:
+    (found,) = [each.ids for file, each in site.items() if file.name == f"{page}.html"]
+    public = import_module("jobd.public" if module == "jobd" else module)
+    assert {f"{module}.{name}" for name in public.__all__} <= found
 
 
 def test_no_page_loads_anything_from_elsewhere(site: dict[Path, Page]) -> None:

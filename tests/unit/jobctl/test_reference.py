@@ -1,0 +1,28 @@
+"""The manual's pages of commands and exit codes are made from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobctl import reference
+from jobctl.codes import Code
+from jobd.errors import Exit
+
+ROOT = Path(__file__).parents[3]
+AGAIN = "run `python -m jobctl.reference`"
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert (ROOT / reference.COMMANDS).read_text() == reference.commands(), AGAIN
+
+
+def test_the_page_of_exit_codes_is_up_to_date() -> None:
+    text = (ROOT / reference.EXIT_CODES).read_text()
+    assert text == reference.exit_codes(text), AGAIN
+
+
+@pytest.mark.parametrize("codes", [Exit, Code])
+def test_every_exit_code_says_what_it_means(codes: type[Exit | Code]) -> None:
+    assert list(reference.meanings(codes)) == [one.name for one in codes]
