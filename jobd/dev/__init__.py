@@ -1,0 +1,1 @@
+"""``jobd dev`` and ``jobd new``: for developers, at their terminal."""
