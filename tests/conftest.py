@@ -20,6 +20,7 @@ from tests.support import forkserver, processes
 from tests.support.daemon import Daemon
 from tests.support.ledger import assert_orderly
 from tests.support.others import Nobody
+from tests.support.postgres import Postgres
 
 processes.become_subreaper()
 
@@ -57,6 +58,13 @@ def server() -> Iterator[EmbeddedServer]:
         processes.servers.append(running)
         yield running
         processes.servers.remove(running)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A private database server, one for each test process that needs it."""
+    with Postgres() as running:
+        yield running
 
 
 @pytest.fixture(scope="session", autouse=True)
