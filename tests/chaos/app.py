@@ -2,8 +2,8 @@
 
 A note is one ``write`` to a file opened for appending, so that it is whole and in the kernel's
 hands before the job goes on; no kill of the process can take it back. ``b`` is the beginning, ``e``
-the end, ``f`` a failure that was intended, ``x`` that something was not as the job has a right to
-expect.
+the end, ``f`` a failure that was intended, ``c`` that it was cancelled, ``x`` that something was
+not as the job has a right to expect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jobd import DISCARD, Snooze, current_job, job, on
+from jobd import DISCARD, JobCancelled, Snooze, current_job, job, on
 from tests.chaos.history import token_of
 from tests.chaos.misdeeds import RAISED, STARTED, TEXTS, Unwritable
 
@@ -97,6 +97,33 @@ async def rests(milliseconds: int) -> int:
     await asyncio.sleep(milliseconds / 1000)
     _note("e")
     return milliseconds
+
+
+@job(name="patient")
+def patient(seconds: float) -> None:
+    """Waits until it is cancelled."""
+    _note("b")
+    until = time.monotonic() + seconds
+    try:
+        while time.monotonic() < until:
+            time.sleep(0.02)
+    except JobCancelled:
+        _note("c")
+        raise
+    _note("e")
+
+
+@job(name="patient_async")
+async def patient_async(seconds: float) -> None:
+    """The same on the event loop."""
+    _note("b")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if current_job().cancelled:
+            _note("c")
+        raise
+    _note("e")
 
 
 @job(name="swallow")

@@ -103,6 +103,14 @@ class History:
                     if raw in self._sets[key]:
                         del self._sets[key][raw]
                         self._remove(raw, key)
+            case b"LSET" if _is_list(key):
+                # A mark, which LREM takes out: it is no job.
+                at = int(command[2])
+                self._remove(self._lists[key][at], key)
+                self._lists[key][at] = command[3]
+            case b"LREM" if _is_list(key) and _TOKEN.search(command[3]) is None:
+                while command[3] in self._lists[key]:
+                    self._lists[key].remove(command[3])
             case b"DEL" | b"UNLINK":
                 for gone in command[1:]:
                     self._delete(gone)

@@ -6,15 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-_OUTCOMES = {"e": "done", "f": "failed", "x": "wronged"}
+_OUTCOMES = {"e": "done", "f": "failed", "x": "wronged", "c": "cancelled"}
 
 
 @dataclass(slots=True)
 class Execution:
     """One execution of a job. Times are monotonic seconds.
 
-    *outcome* is ``done``, ``failed`` (it was to fail), ``wronged`` (something was not as the job
-    has a right to expect), or "" when its end was not reached.
+    *outcome* is ``done``, ``failed`` (it was to fail), ``cancelled``, ``wronged`` (something was
+    not as the job has a right to expect), or "" when its end was not reached.
     """
 
     jid: str

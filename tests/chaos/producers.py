@@ -5,14 +5,19 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 
 import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobd.errors import UnavailableError
+from jobd import cancel
+from jobd.api import Api
+from jobd.errors import JobdError, UnavailableError
 from jobd.jobs.client import Client
 from tests.chaos.pushes import QUEUES, Fate, Push, pushes
+
+_CANCEL_SECONDS = 60.0
 
 BACKLOG = 1500
 """Jobs in the queues above which producers wait."""
@@ -39,6 +44,8 @@ class Producer(threading.Thread):
             url, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), 0)
         )
         self._pushes = pushes(seed, number)
+        self._api = Api(url)
+        self._to_cancel: list[str] = []
         self._ending = threading.Event()
 
     def stop(self) -> None:
@@ -52,8 +59,23 @@ class Producer(threading.Thread):
             try:
                 if sum(int(self._redis.llen(f"queue:{queue}")) for queue in QUEUES) < BACKLOG:
                     self._push(next(self._pushes))
+                if self._to_cancel and chance.random() < 0.2:
+                    self._cancel(chance.randrange(len(self._to_cancel)))
             except (UnavailableError, redis_py.RedisError):
                 self.refused += 1
+
+    def cancel_rest(self) -> None:
+        """Cancel what is left to cancel, once nothing breaks any more."""
+        give_up = time.monotonic() + _CANCEL_SECONDS
+        while self._to_cancel and time.monotonic() < give_up:
+            with suppress(JobdError):
+                self._cancel(0)
+
+    def _cancel(self, at: int) -> None:
+        """Cancel a job. One that is nowhere has met another end, or never was stored."""
+        jid = self._to_cancel[at]
+        if cancel(jid, api=self._api) != "unknown" or self._ending.is_set():
+            self._to_cancel.remove(jid)
 
     def _push(self, push: Push) -> None:
         if push.item is None:
@@ -62,6 +84,8 @@ class Producer(threading.Thread):
             self.stored.append(push.token)
         elif push.token:
             self.fates[push.token] = push.fate
+            if push.fate is Fate.CANCELLED:
+                self._to_cancel.append(push.token)
             due = {} if push.delay is None else {"at": time.time() + push.delay}
             # None: it is unique, and another one like it is there.
             if self._client.push({**push.item, **due}) is not None:

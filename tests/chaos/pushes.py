@@ -16,6 +16,10 @@ from tests.chaos.misdeeds import RAISED, STARTED, TEXTS, VALID
 
 QUEUES = ("high", "default", "low")
 
+PATIENT = 80.0
+"""Seconds for which a job runs that is to be cancelled: longer than faults last, shorter than the
+patience of a run."""
+
 
 class Fate(enum.Enum):
     """How a job is to end."""
@@ -26,6 +30,7 @@ class Fate(enum.Enum):
     UNREAD = "in the dead set, never executed"
     EITHER = "executed to its end and gone, or in the dead set"
     IN_TIME = "executed to its end, or expired, and gone"
+    CANCELLED = "cancelled, and gone"
 
 
 Odd = tuple[Fate, dict[str, Any] | bytes]
@@ -108,6 +113,10 @@ def _one(chance: random.Random, token: str) -> Push:
         item |= {"class": "sleepy", "args": [duration, chance.choice([0, 0.2])], "unique": True}
     elif kind < 0.87:
         item |= {"class": "rests", "keep_result": 60}
+    elif kind < 0.89:
+        item |= {"class": chance.choice(["patient", "patient_async"]), "args": [PATIENT]}
+        item |= chance.choice([{}, {"unique": True}, {"keep_result": 60}])
+        delay, fate = chance.choice([None, None, 3.0]), Fate.CANCELLED
     return Push(token, queue, fate, item, delay=delay)
 
 

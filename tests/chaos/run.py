@@ -114,6 +114,8 @@ class Run:
             if live:
                 _show("waiting for the last faults to be over")
             stage.undo_all()
+            for producer in producers:
+                producer.cancel_rest()
             trouble = self._drain(stage, live, began)
             trouble += stage.end()
             stage.server.stop()

@@ -42,7 +42,7 @@ AT_WORK = 10.0
 """Seconds for all to be at work before an ordeal, and for what jobs have started to end."""
 
 
-_ENDED = (b"done", b"failed")
+_ENDED = (b"done", b"failed", b"cancelled")
 """States of the results of jobs that have ended here."""
 
 
@@ -238,7 +238,9 @@ class Stage:
             trouble.append(f"results without an end: {sorted(unfinished)[:10]}")
         # Reservations of due jobs end by themselves. No lock may be left, as all jobs have ended.
         passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
-        passing |= results | {key for key in left if key.startswith("jobd:stat:")}
+        # What was cancelled while it waited is in the trash.
+        kept = ("jobd:stat:", "jobd:trash", "jobd:audit")
+        passing |= results | {key for key in left if key.startswith(kept)}
         if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")
         trouble += [f"a job left {line}, which SIGTERM did not end" for line in self._strays()]
