@@ -19,6 +19,7 @@ from jobd.jobs.app import App, default
 from jobd.jobs.client import Client
 from jobd.settings.daemon import Config
 from jobd.store.clear import ClearClient
+from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
 from jobd.store.scripts import Script
@@ -70,11 +71,7 @@ class Session:
             client = Client(None, prefix, source)
         self.redis = ClearClient(client.redis)
         prefix = client.prefix if prefix is None else prefix
-        if self.redis.get_connection_kwargs().get("decode_responses"):
-            raise ArgumentError(
-                "the data API needs a client of Redis without decode_responses: jobs are bytes, "
-                "and not all of them are text"
-            )
+        require_bytes(client.redis, "the data API")
         self.keys = Keys(prefix)
         defaults = Config()
         self.dead_max_jobs = defaults.dead_max_jobs if dead_max_jobs is None else dead_max_jobs

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
-from jobd.errors import ConfigError
+from jobd.errors import ArgumentError, ConfigError
 from jobd.settings import redis_url
 from jobd.settings.schema import Invalid
 from jobd.store.sentinel import Sentinels
@@ -173,3 +173,16 @@ def _by_sentinel(place: redis_url.Address, options: dict[str, Any]) -> redis.Red
         place.service, connection_pool_class=_SentinelPool, **options
     )
     return client
+
+
+def require_bytes(client: redis.Redis, what: str) -> None:
+    """Refuse a given client that decodes replies. Pushes do without: they read their own.
+
+    Raises:
+        ArgumentError: it does; *what* needs one that does not.
+    """
+    if client.get_connection_kwargs().get("decode_responses"):
+        raise ArgumentError(
+            f"{what} needs a client of Redis without decode_responses: jobs are bytes, and not all "
+            "of them are text"
+        )

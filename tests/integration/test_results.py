@@ -413,3 +413,12 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
     finish(redis, result.jid, 2)
     join()
     assert found == [2]
+
+
+def test_a_client_that_decodes_is_refused_in_time(server: EmbeddedServer) -> None:
+    with redis_py.Redis.from_url(server.url, decode_responses=True) as decoding:
+        client = Client(redis=decoding)
+        jid = client.push({"class": "any", "args": [], "keep_result": 60})
+        assert jid is not None
+        with pytest.raises(jobd.ArgumentError, match="Result needs a client of Redis without"):
+            Result(jid, client)

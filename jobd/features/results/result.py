@@ -15,6 +15,7 @@ from jobd.features.results.record import ResultInfo, State, ended, info_of, not_
 from jobd.jobs.app import default
 from jobd.jobs.client import Client
 from jobd.jobs.context import running_job
+from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
 from jobd.wire import payload
@@ -33,6 +34,9 @@ class Result:
         jid: the id that the push has returned.
         client: where the job was pushed; default: where the default application pushes.
 
+    Raises:
+        ArgumentError: *client* was given a client of Redis that decodes replies.
+
     Example:
         >>> jid = add.set(keep_result=600).perform_async(1, 2)  # doctest: +SKIP
         >>> jobd.Result(jid).get(timeout=5)  # doctest: +SKIP
@@ -42,6 +46,7 @@ class Result:
     def __init__(self, jid: str, client: Client | None = None) -> None:
         self.jid = str(jid)
         self._client = default.client if client is None else client
+        require_bytes(self._client.redis, "Result")
         self._keys = Keys(self._client.prefix)
         self._key = self._keys.result(self.jid)
 

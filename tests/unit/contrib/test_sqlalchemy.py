@@ -83,6 +83,9 @@ class Redis:
         return "other"
 
     # As a replacement.
+    def redis(self, _client: Source) -> None:
+        """Nothing here asks for it."""
+
     def transport(self, _client: Source) -> Transport:
         return self
 
