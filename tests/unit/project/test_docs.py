@@ -51,6 +51,8 @@ PAGES = [
     "limits",
     "from-celery",
     "from-rq",
+    "from-dramatiq",
+    "from-huey",
     "from-sidekiq",
 ]
 """The blocks of Python on each run one after the other, as one program. What is marked ``py`` or

@@ -52,7 +52,7 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
-# Of Django and Celery, of RQ, of Sidekiq.
+# Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
     "on_commit acks_late before_task_publish broker_url "
     "default_retry_delay dont_autoretry_for on_failure "
@@ -61,10 +61,15 @@ _OF_OTHERS = (
     "worker_max_tasks_per_child worker_prefetch_multiplier worker_process_init worker_shutdown "
     "parent_id root_id update_state save_meta "
     "at_front depends_on enqueue_at enqueue_many failure_ttl get_current_job is_async job_id "
-    "send_stop_job_command reliable_scheduler sidekiq_retries_exhausted super_fetch"
+    "send_stop_job_command reliable_scheduler sidekiq_retries_exhausted super_fetch "
+    "after_process_boot after_process_message after_worker_shutdown before_enqueue "
+    "before_process_message get_current_message get_result max_age max_backoff min_backoff "
+    "notify_shutdown on_retry_exhausted queue_name retry_when send_with_options store_results "
+    "call_local huey_consumer lock_task on_shutdown on_startup post_execute pre_execute "
+    "retry_backoff retry_delay revoke_by_id run_huey"
 )
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
-FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps"}
+FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url"}
 _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
