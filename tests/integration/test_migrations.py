@@ -129,8 +129,10 @@ def test_what_is_in_redis_of_a_task_while_it_runs(
     assert pushed.returncode == 0, pushed.stderr
     printed(running, tmp_path, ["started"])
     assert any(b"mark-4711" in content(redis, key) for key in redis.scan_iter()) == kept
-    for process in [running, *psutil.Process(running.pid).children(recursive=True)]:
-        process.kill()
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    for child in children:
+        child.kill()
     running.wait(30)
 
 
