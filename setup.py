@@ -60,8 +60,10 @@ TEST = [
     *(each for extra in FRAMEWORKS.values() for each in extra),
     *DOCS,
     *PEERS,
-    # New environments have none, and the tests read this file.
+    # New environments have none, and the tests read this file, and build the packages.
     "setuptools>=64",
+    "wheel",
+    "build>=1",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "pytest-timeout>=2.3",
@@ -85,6 +87,10 @@ TEST = [
     # What the daemon refuses to work with.
     "gevent>=24.11",
     "eventlet>=0.38",
+    # Manifests are checked against the schemas of Kubernetes.
+    "kubernetes-validate>=1.30",
+    "pyyaml>=6",
+    "types-PyYAML",
     # The catalogue of the dashboard's texts.
     "babel>=2.14",
 ]

@@ -33,7 +33,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(
     cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
 )
-@click.version_option(None, "-V", "--version", package_name="jobd", message="jobctl %(version)s")
+@click.version_option(None, "-V", "--version", package_name="pyjobd", message="jobctl %(version)s")
 @click.option(
     "-P",
     "--pidfile",

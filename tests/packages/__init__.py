@@ -1,0 +1,1 @@
+"""What users install: wheel and sdist, image, manifests."""

@@ -1,0 +1,142 @@
+"""The files for containers and platforms agree with jobd: times, ports, users, commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import kubernetes_validate
+import pytest
+import yaml
+
+from jobctl.cli import jobctl
+from jobd.cli.main import jobd
+from jobd.settings.daemon import Config
+from jobd.settings.dashboard import WebConfig
+from jobd.web.serving.server import ENDS_WITHIN
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = sorted((ROOT / "etc/kubernetes").glob("*.yaml"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+STOPS_WITHIN = Config().timeout + 25
+"""Seconds that a daemon needs for its end: docs/deployment.md."""
+
+
+def resources() -> Iterator[dict[str, Any]]:
+    for path in KUBERNETES:
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pods by the name of their only container, with it."""
+    found = {}
+    for one in resources():
+        if one["kind"] == "Deployment":
+            pod = one["spec"]["template"]["spec"]
+            [container] = pod["containers"]
+            found[str(container["name"])] = {**pod, "container": container}
+    return found
+
+
+def period(probe: dict[str, Any]) -> float:
+    """Seconds for which it may fail."""
+    return float(probe["periodSeconds"] * probe["failureThreshold"])
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.37"])
+def test_kubernetes_takes_them(version: str) -> None:
+    checked = 0
+    for one in resources():
+        kubernetes_validate.validate(one, version, strict=True)
+        checked += 1
+    assert checked == 3
+
+
+def test_a_wrong_field_is_refused() -> None:
+    wrong = next(resources())
+    wrong["spec"]["template"]["spec"]["terminationGraceSeconds"] = 40
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.37", strict=True)
+
+
+def test_kubernetes_waits_for_the_end() -> None:
+    """The time of preStop counts, too."""
+    worker, dashboard = pods()["worker"], pods()["dashboard"]
+    assert worker["terminationGracePeriodSeconds"] >= STOPS_WITHIN + 5
+    assert "lifecycle" not in worker["container"]
+    pause = dashboard["container"]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert dashboard["terminationGracePeriodSeconds"] >= pause + ENDS_WITHIN + 5
+
+
+def test_kubernetes_waits_for_the_start() -> None:
+    worker = pods()["worker"]["container"]
+    assert period(worker["startupProbe"]) >= Config().start_timeout
+    # A probe starts a Python, and Kubernetes gives it a second.
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert worker[name]["timeoutSeconds"] >= 5
+        command, *arguments = worker[name]["exec"]["command"]
+        assert command == "jobctl"
+        assert jobctl.make_context("jobctl", list(arguments)).args is not None
+    assert worker["livenessProbe"]["exec"]["command"] == ["jobctl", "status"]
+
+
+def test_their_users_are_those_of_the_image() -> None:
+    [user] = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.M)
+    for pod in pods().values():
+        assert pod["securityContext"]["runAsUser"] == int(user)
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["container"]["securityContext"]["readOnlyRootFilesystem"]
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    for name in ("worker", "dashboard"):
+        assert compose[name]["user"] == f"{user}:{user}"
+        assert any(f"uid={user}" in one for one in compose[name]["tmpfs"])
+
+
+def test_the_pidfile_has_a_directory_everywhere() -> None:
+    directory = "/run/jobd"
+    assert f"install -d -o 10001 -g 10001 -m 0750 {directory}" in DOCKERFILE
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert compose["worker"]["tmpfs"][0].partition(":")[0] == directory
+    mounts = pods()["worker"]["container"]["volumeMounts"]
+    assert directory in [one["mountPath"] for one in mounts]
+    assert "\nRuntimeDirectory=jobd\n" in (ROOT / "systemd/jobd.service").read_text()
+    assert f"\nd {directory} 0750 " in (ROOT / "etc/tmpfiles.d/jobd.conf").read_text()
+
+
+def test_compose_waits_for_the_end() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert float(services["worker"]["stop_grace_period"].removesuffix("s")) >= STOPS_WITHIN + 5
+    assert services["dashboard"]["ports"] == [f"127.0.0.1:{WebConfig().port}:{WebConfig().port}"]
+    assert services["redis"]["command"][-2:] == ["--maxmemory-policy", "noeviction"]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """All commands of jobd in these files, with their arguments."""
+    for name, pod in pods().items():
+        yield name, pod["container"]["args"]
+    for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
+        if name != "redis":
+            yield name, service["command"]
+    for line in (ROOT / "etc/Procfile").read_text().splitlines():
+        if not line.startswith("#"):
+            words = shlex.split(line.partition(": ")[2].replace("${PORT:-7420}", "7420"))
+            assert words.pop(0) == "jobd"
+            yield line, words
+
+
+@pytest.mark.parametrize(("where", "words"), list(commands()))
+def test_jobd_takes_their_commands(where: str, words: list[str]) -> None:
+    name, *arguments = words
+    command = jobd.commands[name]
+    command.make_context(name, list(arguments), parent=click.Context(jobd, info_name="jobd"))
+
+
+def test_a_platform_that_kills_after_half_a_minute_is_not_waited_for() -> None:
+    """Heroku gives 30 seconds: 4 for jobs and 25 to return them."""
+    [line] = re.findall(r"^worker: (.*)$", (ROOT / "etc/Procfile").read_text(), re.M)
+    given = jobd.commands["run"].make_context("run", shlex.split(line)[2:])
+    assert float(given.params["timeout"]) + 25 < 30
