@@ -128,6 +128,8 @@ setup(
         # The examples are what `jobd demo` runs, also where there is no checkout.
         "jobd.examples",
     ],
+    # The pytest plugin: outside the packages, since it is loaded in every run of pytest.
+    py_modules=["jobd_pytest"],
     package_dir={"jobd.examples": "examples"},
     package_data={
         "jobd": ["py.typed"],
@@ -168,7 +170,8 @@ setup(
         "console_scripts": [
             "jobd = jobd.cli.main:main",
             "jobctl = jobctl.cli:main",
-        ]
+        ],
+        "pytest11": ["jobd = jobd_pytest"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

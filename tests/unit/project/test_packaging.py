@@ -26,9 +26,9 @@ CONTRIB = [
     path for path in (ROOT / "jobd/contrib").iterdir() if not path.name.startswith(("_", "."))
 ]
 
-OPTIONAL = {"rich", "uvloop", "watchfiles"}
+OPTIONAL = {"rich", "uvloop", "watchfiles", "asgiref"}
 """What only `jobd demo` and `jobd dev` need, which ask for the extra, and what is used where it is
-installed."""
+installed, or where Django is that brings it."""
 
 
 @pytest.fixture

@@ -1,0 +1,267 @@
+"""The four modes: ``fake``, ``inline``, ``refuse`` and ``off``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from jobd.errors import ArgumentError
+from jobd.jobs.transports import AsyncTransport, Source, Transport
+from jobd.store.enqueue import Conflict
+from jobd.testing.modes.errors import NoRedisError, UnexpectedPushError
+from jobd.testing.modes.jobs import Jobs
+from jobd.testing.modes.mode import Mode, caller
+from jobd.testing.modes.pushed import PushedJob, call_of
+from jobd.testing.modes.running import Performer
+from jobd.testing.modes.store import ACollecting, Collecting, Store
+from jobd.wire import payload as wire
+from jobd.wire.attachments import AttachedPush
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+ModeName = Literal["fake", "inline", "refuse", "off"]
+
+
+def fake(*, server_middleware: bool = True) -> Mode[Jobs]:
+    """Pushes are collected, and run when the test says so.
+
+    Everything up to Redis is as in a real push: middleware, checks, encoding, unique jobs as with
+    an empty Redis.
+
+    Args:
+        server_middleware: whether the jobs run inside the server middleware.
+
+    Example:
+        >>> with fake() as jobs:
+        ...     jobs.pushed()
+        []
+    """
+
+    def begin(place: str) -> tuple[_Fake, Jobs]:
+        store = Store()
+        jobs = Jobs(store, Performer(store, server_middleware=server_middleware))
+        return _Fake("fake", place, store), jobs
+
+    return Mode("fake", begin)
+
+
+def inline(*, server_middleware: bool = True) -> Mode[Jobs]:
+    """A push runs the job, at once and before it returns, also one that is due later.
+
+    What the job raises is raised by the push; there are no retries. In a coroutine, ``aperform_*``
+    run an ``async`` job on the same event loop and others in a thread; ``perform_*`` run an
+    ``async`` job on an event loop of its own, in a thread of its own.
+
+    Args:
+        server_middleware: whether the jobs run inside the server middleware.
+
+    Example:
+        >>> with inline() as jobs:
+        ...     len(jobs)
+        0
+    """
+
+    def begin(place: str) -> tuple[_Inline, Jobs]:
+        store = Store()
+        performer = Performer(store, server_middleware=server_middleware)
+        return _Inline(place, store, performer), Jobs(store, performer)
+
+    return Mode("inline", begin)
+
+
+def refuse() -> Mode[None]:
+    """A push is an error: :class:`UnexpectedPushError`.
+
+    Example:
+        >>> with refuse():
+        ...     pass  # must not push
+    """
+    return Mode("refuse", lambda place: (_Refuse(place), None))
+
+
+def off() -> Mode[None]:
+    """Pushes go to Redis, inside another mode, too.
+
+    Example:
+        >>> with refuse(), off():
+        ...     pass  # may push
+    """
+    return Mode("off", lambda _: (_Off(), None))
+
+
+def mode_called(name: str, options: Mapping[str, Any] | None = None) -> Mode[Any]:
+    """The mode called *name*, for where modes are chosen by name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    kinds: dict[str, Callable[..., Mode[Any]]] = {
+        "fake": fake,
+        "inline": inline,
+        "refuse": refuse,
+        "off": off,
+    }
+    if name not in kinds:
+        raise ArgumentError(f"unknown mode {name!r}: use fake, inline, refuse or off")
+    try:
+        return kinds[name](**(options or {}))
+    except TypeError as error:
+        raise ArgumentError(str(error)) from None
+
+
+class _NoRedis:
+    """Answers everything that is not a push."""
+
+    def __init__(self, name: str, place: str) -> None:
+        self._name, self._place = name, place
+
+    def redis(self, _client: Source) -> Redis | None:
+        raise NoRedisError(
+            f"this needs Redis, which jobd.testing.{self._name}() has replaced (entered at "
+            f"{self._place}). Results, cancellation and the data API work in jobd.testing.world(), "
+            "and with a real server in jobd.testing.off()"
+        )
+
+
+class _Fake(_NoRedis):
+    def __init__(self, name: str, place: str, store: Store) -> None:
+        super().__init__(name, place)
+        self._store = store
+
+    def transport(self, client: Source) -> Transport | None:
+        return Collecting(self._store, client)
+
+    def atransport(self, client: Source) -> AsyncTransport | None:
+        return ACollecting(self._store, client)
+
+
+class _Inline(_NoRedis):
+    def __init__(self, place: str, store: Store, performer: Performer) -> None:
+        super().__init__("inline", place)
+        self._store, self._performer = store, performer
+
+    def transport(self, client: Source) -> Transport | None:
+        return _Running(self._store, client, self._performer)
+
+    def atransport(self, client: Source) -> AsyncTransport | None:
+        return _ARunning(self._store, client, self._performer)
+
+
+class _Running(Collecting):
+    """Runs what is pushed."""
+
+    def __init__(self, store: Store, client: Source, performer: Performer) -> None:
+        super().__init__(store, client)
+        self._performer = performer
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._run(self.queued(queues))
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._run(self.scheduled(due))
+
+    def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        conflicts = []
+        for push in jobs:
+            job, conflict = self._store.attach(push, self._client, now)
+            conflicts.append(conflict)
+            self._run([] if job is None else [job])
+        return conflicts
+
+    def _run(self, jobs: list[PushedJob]) -> None:
+        for each in jobs:
+            job: PushedJob | None = each
+            while job is not None and self._store.start(job):
+                _, job = self._performer.perform(job)
+
+
+class _ARunning:
+    """The same for pushes from coroutines."""
+
+    def __init__(self, store: Store, client: Source, performer: Performer) -> None:
+        self._collecting = Collecting(store, client)
+        self._store, self._client, self._performer = store, client, performer
+
+    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        await self._run(self._collecting.queued(queues))
+
+    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        await self._run(self._collecting.scheduled(due))
+
+    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        conflicts = []
+        for push in jobs:
+            job, conflict = self._store.attach(push, self._client, now)
+            conflicts.append(conflict)
+            await self._run([] if job is None else [job])
+        return conflicts
+
+    async def _run(self, jobs: list[PushedJob]) -> None:
+        for each in jobs:
+            job: PushedJob | None = each
+            while job is not None and self._store.start(job):
+                _, job = await self._performer.aperform(job)
+
+
+class _Refuse(_NoRedis):
+    """Refuses every push."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__("refuse", place)
+
+    def transport(self, _client: Source) -> Transport | None:
+        return self
+
+    def atransport(self, _client: Source) -> AsyncTransport | None:
+        return _ARefuse(self)
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._fail(raw for payloads in queues.values() for raw in payloads)
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._fail(raw for _, raw in due)
+
+    def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
+        self._fail(job.raw for job in jobs)
+
+    def holder(self, _key: str) -> str | None:
+        return None  # nothing is ever pushed
+
+    def _fail(self, raws: Any) -> NoReturn:
+        fields = [wire.decode(raw) for raw in raws]
+        first = fields[0]
+        call = call_of(first["class"], first["args"], first.get("kwargs", {}))
+        more = f" and {len(fields) - 1:,} more" if len(fields) > 1 else ""
+        raise UnexpectedPushError(
+            f"{call}{more} was pushed to queue {first['queue']!r} at {caller()}, but "
+            f"jobd.testing.refuse() is in force (entered at {self._place}). If this test may push, "
+            "let it: with fake() or inline(), or by the fixture jobs"
+        )
+
+
+class _ARefuse:
+    def __init__(self, refusing: _Refuse) -> None:
+        self._refusing = refusing
+
+    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._refusing.enqueue(queues)
+
+    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._refusing.schedule(due)
+
+    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        return self._refusing.push(jobs, now)
+
+
+class _Off:
+    """Leaves everything to Redis."""
+
+    def transport(self, _client: Source) -> Transport | None:
+        return None
+
+    def atransport(self, _client: Source) -> AsyncTransport | None:
+        return None
+
+    def redis(self, _client: Source) -> Redis | None:
+        return None

@@ -1,0 +1,107 @@
+"""Runs the jobs that were pushed in a test mode: as ``perform_inline``, from the stored bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+from jobd.errors import UnknownJobError
+from jobd.jobs.context import CurrentJob
+from jobd.jobs.inline import aperform, perform
+from jobd.jobs.middleware import Chain
+from jobd.jobs.registry import Definition
+from jobd.jobs.unrun import awaited
+from jobd.testing.modes.pushed import PushedJob
+from jobd.testing.modes.store import Store, enqueued
+
+_NONE: Chain[CurrentJob] = Chain()
+
+
+class Performer:
+    """Runs jobs of a store, which no longer wait there.
+
+    Args:
+        server_middleware: whether they run inside that of their application.
+    """
+
+    def __init__(self, store: Store, *, server_middleware: bool) -> None:
+        self._store = store
+        self._server_middleware = server_middleware
+
+    def perform(self, job: PushedJob) -> tuple[Any, PushedJob | None]:
+        """Run *job*; returns its result, and the job that has waited for its end."""
+        definition = self._lookup(job)
+        result = None
+        try:
+            if self._may_begin(job):
+                chain = self._chain(job)
+                result = perform(enqueued(job), job.queue, definition, chain, run_awaitable)
+        finally:
+            again = self._store.end(job)
+        return result, again
+
+    async def aperform(self, job: PushedJob) -> tuple[Any, PushedJob | None]:
+        """The same on an event loop: what is not ``async`` runs in a thread."""
+        if "django.db" in sys.modules:
+            # Its connections belong to threads; this is the one of the test and its transaction.
+            from asgiref.sync import sync_to_async
+
+            return await sync_to_async(self.perform)(job)
+        definition, chain = self._lookup(job), self._chain(job)
+        if not definition.is_async and not chain.asynchronous:
+            return await asyncio.to_thread(self.perform, job)
+        result = None
+        try:
+            if self._may_begin(job):
+                result = await aperform(enqueued(job), job.queue, definition, chain)
+        finally:
+            again = self._store.end(job)
+        return result, again
+
+    def _lookup(self, job: PushedJob) -> Definition:
+        try:
+            return job.app.registry.lookup(job.name)
+        except UnknownJobError as error:
+            raise UnknownJobError(
+                f"{error}. A job of another program cannot run in this test: fake() collects its "
+                "pushes, and drain(this_job, that_job) runs only the jobs that are named"
+            ) from None
+
+    def _may_begin(self, job: PushedJob) -> bool:
+        self._store.begin(job)
+        expires = job.attached.expires_at
+        return expires is None or time.time() < expires
+
+    def _chain(self, job: PushedJob) -> Chain[CurrentJob]:
+        return job.app.server_middleware if self._server_middleware else _NONE
+
+
+def run_awaitable(awaitable: Awaitable[Any]) -> Any:
+    """Run *awaitable* to its end on an event loop of its own; in a thread of its own if one is
+    running in this one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(awaitable)
+    with ThreadPoolExecutor(1, "jobd-inline") as pool:
+        return pool.submit(copy_context().run, _run_here, awaitable).result()
+
+
+def _run(awaitable: Awaitable[Any]) -> Any:
+    if "django.db" in sys.modules:
+        # With it, what the coroutine does with the ORM comes back to this thread.
+        from asgiref.sync import async_to_sync
+
+        return async_to_sync(awaited)(awaitable)
+    return _run_here(awaitable)
+
+
+def _run_here(awaitable: Awaitable[Any]) -> Any:
+    # With a factory, the current loop of the thread stays as the test has it.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(awaited(awaitable))
