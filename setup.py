@@ -33,7 +33,7 @@ DEV = [
 
 # The frameworks of jobd.contrib: for each, what its module imports. Their dashboards need `web`.
 FRAMEWORKS = {
-    "fastapi": ["fastapi>=0.115.12"],
+    "fastapi": ["fastapi>=0.121"],
     "flask": ["flask>=3", "a2wsgi>=1.10"],
     "litestar": ["litestar>=2.15"],
     "sqlalchemy": ["sqlalchemy[asyncio]>=2.0.31"],
