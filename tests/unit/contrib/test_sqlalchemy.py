@@ -92,9 +92,6 @@ class Redis:
     def atransport(self, _client: Source) -> AsyncTransport:
         return AsyncRedis(self)
 
-    def redis(self, _client: Source) -> None:
-        return None
-
 
 class AsyncRedis:
     def __init__(self, inner: Redis) -> None:
