@@ -69,7 +69,7 @@ _OF_OTHERS = (
     "retry_backoff retry_delay revoke_by_id run_huey"
 )
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
-FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url"}
+FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url", "--app"}
 _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
@@ -117,7 +117,10 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     lines += _CODE.findall(prose(page))
     for line in lines:
         for part in re.split(r"&&|\\?[|]|;", line.partition(" #")[0]):
-            words = shlex.split(re.sub(r"[\[\]…]", " ", part))
+            try:
+                words = shlex.split(re.sub(r"[\[\]…]", " ", part))
+            except ValueError:
+                continue  # split inside of quotes; test_snippets reads blocks as a shell does
             while words and (re.match(r"[A-Z_]+=", words[0]) or words[0] in ("sudo", "export")):
                 words.pop(0)
             if len(words) > 1 and Path(words[0]).name in COMMANDS:
