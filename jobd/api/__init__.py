@@ -44,6 +44,7 @@ from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash
+from jobd.api.troubles import Trouble
 from jobd.api.work import Work, WorkSet
 from jobd.wire.progress import Progress
 
@@ -96,6 +97,7 @@ __all__ = [
     "Stats",
     "Sweep",
     "Trash",
+    "Trouble",
     "Work",
     "WorkSet",
     "family_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from jobd.api import info as server
-from jobd.api import stats
+from jobd.api import stats, troubles
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
 from jobd.api.features import results
@@ -22,6 +22,7 @@ from jobd.api.session import Session
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.api.stats import Counter, Counters, Day, Stats
 from jobd.api.trash import Trash
+from jobd.api.troubles import Trouble
 from jobd.api.work import WorkSet
 from jobd.wire.progress import Progress
 
@@ -173,6 +174,11 @@ class Api(Session):
     def info(self) -> RedisInfo:
         """The Redis server: memory, persistence, latency, and warnings. Cost: four commands."""
         return server.info(self)
+
+    def troubles(self) -> list[Trouble]:
+        """What is wrong with daemons as a whole: a crash loop, a reload that failed, log records
+        that are lost. Cost: two commands."""
+        return troubles.troubles(self)
 
     @property
     def trash(self) -> Trash:

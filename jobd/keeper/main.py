@@ -14,6 +14,7 @@ from jobd.keeper.reconcile import Reconcile
 from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.takeover import Takeover
+from jobd.keeper.troubles import Troubles
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromChild, FromMaster, Unknown
@@ -44,11 +45,13 @@ class Keeper(Child):
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
         self._takeover = Takeover(client, keys, self._on_taken_over)
+        self._troubles = Troubles(client, keys, config.tag)
         others = (
             self._takeover,
             Prune(client, keys),
             Eviction(client, self._on_short),
             Reconcile(client, keys),
+            self._troubles,
         )
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._done: list[FromChild] = []
@@ -91,6 +94,8 @@ class Keeper(Child):
                 self._scheduler.wake()
             case messages.Stop():
                 self._stop()
+            case messages.Trouble():
+                self._troubles.tell(message.text)
             case _:
                 self.log.warning("message_unknown", message=messages.type_of(message))
 

@@ -180,6 +180,7 @@ class Master:
         self._rundir.turn(now)
         self._own_log.turn(now)
         self.notifier.turn(self.line())
+        self.staff.tell_trouble("; ".join(self._troubles()))
         if self._unsaved and now >= self._rundir.next_save:
             self._save()
 
@@ -228,14 +229,12 @@ class Master:
 
     def line(self) -> str:
         """The daemon in one line."""
-        return status.line(
-            self.phase,
-            self.generation,
-            self.staff,
-            self._reload.trouble,
-            self._oversight.crash_loop,
-            self._own_log.trouble,
-        )
+        return status.line(self.phase, self.generation, self.staff, self._troubles())
+
+    def _troubles(self) -> list[str]:
+        """What is wrong with the daemon as a whole."""
+        found = (self._oversight.crash_loop, self._reload.trouble, self._own_log.trouble)
+        return [text for text in found if text]
 
     def ready(self) -> None:
         """The start is complete."""

@@ -81,6 +81,8 @@ jobd:trash                 zset    -           id of each deletion by its end (s
 jobd:trash:ID              hash    24 h        who deleted what, when, from where; jobd.api
 jobd:trash:ID:jobs         list,   24 h        the deleted jobs: a list from a queue, a zset with
                            zset                their scores from a sorted set; jobd.api
+jobd:troubles              hash    60 s        what is wrong with each daemon, by HOST:PID of its
+                                               master (JSON); keepers
 jobd:web:attempts:OF       string  15 min      failed logins from an address or for a name;
                                                dashboard
 jobd:web:ended             zset    12 h        sessions whose users have logged out, by expiry of
@@ -125,6 +127,7 @@ class Keys:
         self.clock = f"{prefix}jobd:clock"
         self.audit = f"{prefix}jobd:audit"
         self.trash = f"{prefix}jobd:trash"
+        self.troubles = f"{prefix}jobd:troubles"
         self.web_ended = f"{prefix}jobd:web:ended"
 
     def queue(self, name: str) -> str:

@@ -149,6 +149,7 @@ RESET = Script("reset")
 ATTEMPT = Script("attempt")
 END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
+TROUBLE = Script("trouble")
 
 # Sent by workers on their dedicated connection, and loaded when it connects.
 OF_A_WORKER = (

@@ -9,6 +9,7 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
+from jobd.api import Api
 from tests.conftest import StartDaemon
 
 APP = """
@@ -49,6 +50,11 @@ def test_30_a_crash_loop_is_shown_and_slowed_down(
     assert re.match(r"DEGRADED: 1\d crashes within 60 s; the last: worker\.\d exit code 3$", first)
     running.wait(lambda: running.state()["degraded"], 5, "the state file says so")
 
+    api = Api(running.url)
+    (told,) = running.wait(api.troubles, 5, "dashboards are told")
+    assert told.daemon.endswith(f":{running.pid}")
+    assert re.match(r"1\d crashes within 60 s", told.text)
+
     def all_wait() -> bool:
         answer = json.loads(running.jobctl("status", "--json").stdout)
         waiting = {slot["role"]: slot["seconds"] for slot in answer["backing_off"]}
@@ -62,6 +68,7 @@ def test_30_a_crash_loop_is_shown_and_slowed_down(
     running.wait(lambda: redis.get("stat:processed") == b"1", 10, "and work")
     crashes = [r for r in running.records() if r["event"] == "child_died"]
     assert 10 <= len(crashes) <= 12
+    running.wait(lambda: not api.troubles(), 70, "the loop is over, as dashboards are told")
 
 
 def test_30_the_daemon_may_end_instead_and_gives_its_jobs_back(

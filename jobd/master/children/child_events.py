@@ -71,6 +71,7 @@ class Staff:
         self.recoveries = Recoveries()
         self.gatherings = Gatherings()
         self.jobs_left = False
+        self._trouble_told = ""
         self.returned = 0
         """Jobs returned to Redis unfinished: given back at a deadline, or recovered."""
         self.slots = Slots(
@@ -90,6 +91,7 @@ class Staff:
         """A child has been forked: tell the keeper, or a new keeper everything it must know."""
         self._tell_keeper(self._workers_message())
         if child.role == KEEPER:
+            self._trouble_told = ""
             for message in self.recoveries.messages():
                 self._tell_keeper(message)
         self._events.child_forked(child)
@@ -288,6 +290,11 @@ class Staff:
         """Have the keeper return the jobs delivered by these *waits* of a worker; returns whether
         there is a keeper to answer."""
         return self._tell_keeper(messages.TakeOver(child.identity, waits))
+
+    def tell_trouble(self, text: str) -> None:
+        """Tell the keeper what is wrong with the daemon, if that has changed; "" for nothing."""
+        if text != self._trouble_told and self._tell_keeper(messages.Trouble(text)):
+            self._trouble_told = text
 
     def _tell_keeper(self, message: FromMaster) -> bool:
         keeper = self.slots.keeper.child

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from jobd.master.children.child import Child
 from jobd.master.children.child_events import Staff
@@ -58,25 +59,18 @@ def state(phase: Phase, generation: int, staff: Staff, config: Config, socket: s
     )
 
 
-def line(
-    phase: Phase,
-    generation: int,
-    staff: Staff,
-    reload_trouble: str,
-    crash_loop: str,
-    log_trouble: str,
-) -> str:
-    """One line for systemd."""
+def line(phase: Phase, generation: int, staff: Staff, troubles: Sequence[str]) -> str:
+    """One line for systemd. *troubles* are those of the daemon as a whole."""
     children = staff.slots.worker_children()
     ready = sum(child.serving for child in children)
     busy = sum(len(child.workplace.page.sequences()) for child in children)
-    degraded = " DEGRADED" if crash_loop else ""
+    degraded = " DEGRADED" if staff.slots.degraded else ""
     wanted = len(staff.slots.workers)
     text = f"{phase}{degraded} gen {generation}: {ready}/{wanted} workers, {busy} busy"
     waiting = sum(slot.backing_off for slot in staff.slots.all())
     if waiting:
         text += f", {waiting} in back-off"
-    notes = [text for text in (crash_loop, reload_trouble, log_trouble) if text]
+    notes = [*troubles]
     notes += sorted({child.note for child in staff.slots.children() if child.note})
     if missing := outage(staff, time.monotonic()):
         notes.append(f"Redis unavailable: {missing.error}")

@@ -131,6 +131,12 @@ class Welcome(Message, frozen=True):
     """The answer to :class:`Born`: the worker is registered and may continue."""
 
 
+class Trouble(Message, frozen=True):
+    """To the keeper: what is wrong with the daemon, for dashboards; "" if nothing is."""
+
+    text: str
+
+
 class Quiet(Message, frozen=True):
     """Stop fetching jobs."""
 
@@ -221,7 +227,7 @@ FromChild: TypeAlias = (
     | Stacks
 )
 FromMaster: TypeAlias = (
-    Welcome | Quiet | Resume | Stop | Reopen | Dump | Workers | Recover | TakeOver
+    Welcome | Quiet | Resume | Stop | Reopen | Dump | Workers | Recover | TakeOver | Trouble
 )
 
 M = TypeVar("M")

@@ -90,6 +90,7 @@ def page(request: Request) -> Response:
         tag_url=partial(tag_url, request, "work"),
         count=busy.WORKERS if not only else busy.PAGE,
         queues_of=busy.queues_of,
+        troubles=state.troubles(),
         **context,
     )
 

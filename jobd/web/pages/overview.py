@@ -51,6 +51,7 @@ def overview(request: Request) -> Response:
         filled=sum(queue.size > 0 for queue in queues),
         slow=SLOW,
         info=info,
+        troubles=state.troubles(),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats
+from jobd.api import Api, JobMetrics, Process, QueueSummary, RedisInfo, Stats, Trouble
 from jobd.errors import UnavailableError
 from jobd.store.trouble import where
 from jobd.web.shared.grouping import Grouping
@@ -190,6 +190,10 @@ class State:
     def info(self) -> RedisInfo:
         """How Redis is, some seconds old."""
         return self.snapshots.get("info", 5.0, self.api.info)
+
+    def troubles(self) -> list[Trouble]:
+        """What is wrong with daemons, some seconds old."""
+        return self.snapshots.get("troubles", 5.0, self.api.troubles)
 
     def _read(self) -> Live:
         now = self.api.counters()

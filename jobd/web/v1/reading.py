@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta
 
-from jobd.api import JobRecord, JobSearch, JobSet, RedisInfo, SortedEntry, in_group
+from jobd.api import JobRecord, JobSearch, JobSet, RedisInfo, SortedEntry, Trouble, in_group
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
 from jobd.web.shared.state import MOST_LOOKED_AT, Live
@@ -320,6 +320,11 @@ def redis_info(call: Call) -> RedisInfo:
     found = call.state.info()
     short = found.memory_short and str(found.memory_short)
     return replace(found, memory_short=short, warnings=tuple(map(str, found.warnings)))
+
+
+@OPERATIONS.add("GET", "/troubles", "What is wrong with daemons: crash loops, failed reloads.")
+def troubles(call: Call) -> list[Trouble]:
+    return call.state.troubles()
 
 
 @OPERATIONS.add("GET", "/audit", "Who did what, the last first.")

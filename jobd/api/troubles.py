@@ -1,0 +1,61 @@
+"""What is wrong with daemons: a crash loop, a reload that failed, log records that are lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from jobd.api.reading import text
+from jobd.api.session import Session
+from jobd.text.printable import cut
+
+TTL = 60
+"""Seconds for which an entry counts that is not written again."""
+
+MOST = 100
+"""Daemons that are told of."""
+
+_LONGEST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Of one daemon.
+
+    Attributes:
+        daemon: host and process id of its master, as HOST:PID.
+        tag: its setting ``tag``.
+        since: seconds since 1970.
+        text: what is wrong, in words.
+    """
+
+    daemon: str
+    tag: str
+    since: float
+    text: str
+
+
+class _Entry(msgspec.Struct):
+    at: float
+    tag: str
+    since: float
+    text: str
+
+
+def troubles(session: Session) -> list[Trouble]:
+    """See :meth:`jobd.api.Api.troubles`."""
+    answer: Any = session.redis.hscan(session.keys.troubles, count=MOST)
+    seconds: Any = session.redis.time()[0]
+    told = []
+    for daemon, raw in sorted(answer[1].items())[:MOST]:
+        try:
+            entry = msgspec.json.decode(raw, type=_Entry)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue  # nobody of ours has written it
+        if entry.at >= seconds - TTL:
+            told.append(
+                Trouble(text(daemon), cut(entry.tag, 100), entry.since, cut(entry.text, _LONGEST))
+            )
+    return told
