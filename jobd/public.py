@@ -26,8 +26,6 @@ from jobd.errors import (
     UnknownJobError,
 )
 from jobd.features.cancellation.shield import shield
-from jobd.features.results.record import ResultInfo
-from jobd.features.results.result import Result
 from jobd.jobs.app import App, default
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob, current_job
@@ -38,6 +36,8 @@ from jobd.jobs.propagation import carry, trace_context
 
 if TYPE_CHECKING:
     from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
+    from jobd.features.results.record import ResultInfo
+    from jobd.features.results.result import Result
 
 cancel_handlers = default.cancel_handlers
 client_middleware = default.client_middleware
@@ -97,11 +97,17 @@ __all__ = [
     "trace_context",
 ]
 
-_OF_THE_DATA_API = frozenset({"CancelledJobs", "acancel", "cancel", "cancel_many"})
-"""Loaded at their first use: most applications only push."""
+_LATER = {
+    **dict.fromkeys(
+        ("CancelledJobs", "acancel", "cancel", "cancel_many"), "jobd.api.features.cancellation"
+    ),
+    "Result": "jobd.features.results.result",
+    "ResultInfo": "jobd.features.results.record",
+}
+"""Where names are that are loaded at their first use: most applications only push."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _OF_THE_DATA_API:
+    if name not in _LATER:
         raise AttributeError(f"module 'jobd.public' has no attribute {name!r}")
-    return getattr(import_module("jobd.api.features.cancellation"), name)
+    return getattr(import_module(_LATER[name]), name)

@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
+
+# Pushes and results import this at their first need, and so does enqueue below. A process that a job
+# forks while another thread does would wait for ever for that thread, which it does not have.
+from jobd.features.results import result  # noqa: F401
 from jobd.jobs import context, loading
 from jobd.jobs.app import App, default
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
@@ -23,9 +27,6 @@ from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromMaster, Unknown
 from jobd.runtime.ipc.scoreboard import BUSY
 from jobd.runtime.log import log
-
-# A push imports this at its first need. A process that a job forks while another thread does would
-# wait for ever for that thread, which it does not have.
 from jobd.store import enqueue  # noqa: F401
 from jobd.store.connection import connect
 from jobd.store.control import Look
