@@ -17,8 +17,8 @@ import redis
 
 from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
 
-# Pushes and results import this at their first need, and so does enqueue below. A process that a job
-# forks while another thread does would wait for ever for that thread, which it does not have.
+# Jobs import this and enqueue (below) at their first need. A process that a job forks while another
+# thread does would wait for ever for that thread, which it does not have.
 from jobd.features.results import result  # noqa: F401
 from jobd.jobs import context, loading
 from jobd.jobs.app import App, default
