@@ -33,6 +33,7 @@ DEV = [
 
 # The frameworks of jobd.contrib: for each, what its module imports. Their dashboards need `web`.
 FRAMEWORKS = {
+    "django": ["django>=5.2", "asgiref>=3.8.1", "a2wsgi>=1.10"],
     "fastapi": ["fastapi>=0.121"],
     "flask": ["flask>=3", "a2wsgi>=1.10"],
     "litestar": ["litestar>=2.15"],
@@ -79,7 +80,7 @@ TEST = [
     "playwright>=1.49",
     "axe-playwright-python>=0.1.4",
     "schemathesis>=4",
-    "django>=5",
+    "django-stubs>=5.2",
     # Databases behind the examples.
     "aiosqlite>=0.20",
     "asyncpg>=0.29",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobd.cli import project
 from jobd.cli.units import amount
 from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import workdir
@@ -81,11 +82,19 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
 def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
     """Run all checks; an invalid setting does not hide other problems."""
     reading = read(file, environment, flags)
+    project_error = ""
+    try:
+        if below := project.below(reading, environment):
+            reading = read(file, environment, flags, below=below)
+    except JobdError as error:
+        project_error = str(error)
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
     config = reading.config
     _check_variables(report, environment)
     # In the order of a start, whose exit code is that of the first problem.
-    if not config.require and "require" not in reading.wrong:
+    if project_error:
+        report.problem(Exit.NO_APPLICATION, project_error)
+    elif not config.require and "require" not in reading.wrong:
         text = "no application is given: name its module or file with -r or as require"
         report.problem(Exit.CONFIG, text)
     _check_user(report, config, file)

@@ -256,34 +256,37 @@ def _file(config: str | None) -> str | None:
 
 def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and a function that reads them again from the same sources."""
+    from jobd.cli import project
     from jobd.settings import workdir
-    from jobd.settings.load import find_file
+    from jobd.settings.load import find_file, read
 
     environment = dict(os.environ)
     file = find_file(config, environment)
-    settings = _settings(file, environment, flags)
+    below = project.below(read(file, environment, flags), environment)
+    settings = _settings(file, environment, flags, below)
     base = Path.cwd()
     # Kept as a path: it may be in a release directory behind a symbolic link.
     again = str(workdir.here() / file) if file else None
-    return settings, lambda: _settings(again, environment, flags, base)
+    return settings, lambda: _settings(again, environment, flags, below, base)
 
 
 def _settings(
     file: str | None,
     environment: dict[str, str],
     flags: dict[str, object],
+    below: dict[str, object],
     base: Path | None = None,
 ) -> Config:
     from jobd.master.privileges import require_roots
     from jobd.settings.load import read
 
-    reading = read(file, environment, flags, base)
+    reading = read(file, environment, flags, base, below)
     require_roots(file, reading.config, reading.origins)
     settings = reading.settings()
     if not settings.require:
         raise ConfigError(
             "no application is given: name its module or file with -r, e.g. -r shop.jobs, "
-            "or as require in the configuration file"
+            "or as require in the configuration file; a Django project is found by its manage.py"
         )
     return settings
 

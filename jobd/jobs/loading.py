@@ -275,12 +275,17 @@ def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
         return f"{what}{last} is a jobd.App in the module {above}: give -r {above}:{last}"
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"{what}{meant.module(name, base, str(error.name))}"
+    return f"{what}{explained(error)}"
+
+
+def explained(error: BaseException) -> str:
+    """What an import has raised, and where in the application, on one line."""
     if isinstance(error, SystemExit):
-        return f"{what}it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
+        return f"it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
     if isinstance(error, SyntaxError):
-        return f"{what}{text_of(error.msg)} ({text_of(error.filename)}, line {error.lineno})"
+        return f"{text_of(error.msg)} ({text_of(error.filename)}, line {error.lineno})"
     text = " ".join(text_of(error).split())
-    return f"{what}{kind_of(error)}: {text}{_place(error)}"
+    return f"{kind_of(error)}: {text}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:

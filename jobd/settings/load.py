@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jobd.errors import ConfigError
@@ -19,6 +20,9 @@ from jobd.settings.daemon import SETTINGS, Config
 from jobd.settings.dashboard import WEB_SETTINGS, WebConfig
 from jobd.settings.schema import Invalid, Setting
 from jobd.text.spelling import meant
+
+FRAMEWORK = "the Django project"
+"""The source of settings of a framework."""
 
 _ENVIRONMENTS = "environments"
 _WEB = "web"
@@ -92,9 +96,16 @@ def read(
     environment: Mapping[str, str],
     flags: Mapping[str, object],
     base: Path | None = None,
+    below: Mapping[str, object] = MappingProxyType({}),
 ) -> Reading:
-    """Like :func:`load`, but returns the problems with the settings that are valid."""
+    """Like :func:`load`, but returns the problems with the settings that are valid.
+
+    Args:
+        below: values of a framework, which all other sources override.
+    """
     layer = _Layer(SETTINGS)
+    for name, raw in below.items():
+        layer.take(name, raw, FRAMEWORK, text=False)
     table = layer.open(file) if file else {}
     for part in (table, *_sections(table).values()):
         part.pop(_WEB, None)  # the dashboard's section, see load_web
