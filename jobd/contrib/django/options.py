@@ -115,8 +115,8 @@ def options_of(given: object, databases: Mapping[str, object]) -> tuple[Options,
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in _KINDS:
-            near = meant(str(name), _KINDS)
-            hint = f"use {near}" if near else f"the names are {', '.join(_KINDS)}"
+            near = meant(str(name), map(str.lower, _KINDS))
+            hint = f"use {near.upper()}" if near else f"the names are {', '.join(_KINDS)}"
             problems.append(Problem("E002", f"JOBD has no option {name!r}", hint))
         elif wanted := _KINDS[name](value):
             what = f"JOBD[{name!r}] must be {wanted}"
