@@ -142,6 +142,11 @@ def _say(error: JobdError, jobs: int) -> None:
     error.add_note(f"The transaction has been committed, but {what} not pushed.")
 
 
+def waits_for(around: object) -> str | None:
+    """The database for whose commit pushes through *around* wait now."""
+    return _using.get(around._default if isinstance(around, OnCommit) else None)
+
+
 @contextmanager
 def now() -> Iterator[None]:
     """Push at once what the block pushes, also inside a transaction; also as a decorator.

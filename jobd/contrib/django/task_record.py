@@ -1,0 +1,126 @@
+"""What is stored of a task of ``django.tasks`` beside the result of its job, in the same hash.
+
+The fields: ``task`` (the call), ``attempts`` (the workers that have begun it) and ``errors``, all of
+them JSON, and ``begun`` while it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from jobd.jobs.client import Client
+from jobd.store.keys import Keys
+
+_LONGEST = 90 * 86400
+"""Seconds that a record without an end is kept, as that of a result."""
+
+MOST_ATTEMPTS, MOST_ERRORS = 1000, 10
+"""That are kept, the last ones."""
+
+
+class Called(msgspec.Struct):
+    """The call: what the task was when it was enqueued."""
+
+    path: str
+    queue: str
+    priority: int
+    takes_context: bool
+    run_after: float | None
+    args: list[Any]
+    kwargs: dict[str, Any]
+    enqueued_at: float
+
+
+class Attempt(msgspec.Struct):
+    """One start of the task."""
+
+    worker: str
+    at: float
+
+
+class Failure(msgspec.Struct):
+    """What an attempt has raised."""
+
+    path: str
+    traceback: str
+
+
+class Record(msgspec.Struct):
+    """All that is known of a task."""
+
+    called: Called
+    state: str
+    ended_at: float | None
+    attempts: list[Attempt]
+    errors: list[Failure]
+    begun: bool
+    detail: bytes
+
+
+class Records:
+    """The records of the tasks that *client* pushes."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._keys = Keys(client.prefix)
+
+    def enqueued(self, jid: str, called: Called) -> None:
+        """Store the call of a task that has been pushed."""
+        self._set(jid, {"task": called})
+
+    def begin(self, jid: str, called: Called, worker: str) -> Record:
+        """Note that a worker begins it, before it does."""
+        found = self.read(jid)
+        attempts = [] if found is None else found.attempts
+        attempts = [*attempts, Attempt(worker, time.time())][-MOST_ATTEMPTS:]
+        fields: dict[str, object] = {"attempts": attempts, "begun": 1}
+        if found is None:  # it has started before the other side could store the call
+            fields["task"] = called
+        self._set(jid, fields)
+        errors = [] if found is None else found.errors
+        original = called if found is None else found.called
+        return Record(original, "running", None, attempts, errors, True, b"")
+
+    def end(self, jid: str, errors: list[Failure]) -> None:
+        """Note that the attempt has ended; how the job ends is for jobd to say."""
+        key = self._keys.result(jid)
+        with self._client.redis.pipeline(transaction=True) as pipe:
+            pipe.hdel(key, "begun")
+            if errors:
+                pipe.hset(key, "errors", msgspec.json.encode(errors[-MOST_ERRORS:]))
+            pipe.ttl(key)
+            self._expire(key, cast("list[int]", pipe.execute())[-1])
+
+    def read(self, jid: str) -> Record | None:
+        """The record of a task; None if there is none."""
+        raw = cast("Mapping[bytes, bytes]", self._client.redis.hgetall(self._keys.result(jid)))
+        try:
+            called = msgspec.json.decode(raw[b"task"], type=Called)
+        except (KeyError, msgspec.MsgspecError):
+            return None
+        ended_at = raw.get(b"at")
+        return Record(
+            called,
+            raw.get(b"state", b"queued").decode(errors="replace"),
+            float(ended_at) if ended_at else None,
+            msgspec.json.decode(raw.get(b"attempts", b"[]"), type=list[Attempt]),
+            msgspec.json.decode(raw.get(b"errors", b"[]"), type=list[Failure]),
+            b"begun" in raw,
+            raw.get(b"detail", b""),
+        )
+
+    def _set(self, jid: str, fields: Mapping[str, object]) -> None:
+        key = self._keys.result(jid)
+        encoded = {name: msgspec.json.encode(value) for name, value in fields.items()}
+        with self._client.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping=cast("dict[str | bytes, Any]", encoded))
+            pipe.ttl(key)
+            self._expire(key, cast("list[int]", pipe.execute())[-1])
+
+    def _expire(self, key: str, left: int) -> None:
+        if left == -1:  # the result itself is no longer there
+            self._client.redis.expire(key, _LONGEST)

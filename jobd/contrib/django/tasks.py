@@ -1,0 +1,247 @@
+"""A backend for ``django.tasks``: each task is a job of jobd, under its own name.
+
+Needs Django 6.0 or newer::
+
+    TASKS = {"default": {"BACKEND": "jobd.contrib.django.tasks.JobdBackend", "QUEUES": []}}
+
+Workers run only tasks whose modules they have imported (``tasks`` of each app); nothing is imported
+by a name that comes from Redis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.backends.dummy import DummyBackend
+from django.tasks.backends.immediate import ImmediateBackend
+from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+from django.tasks.signals import task_enqueued
+from django.utils import timezone
+from django.utils.json import normalize_json
+
+from jobd.contrib.django.commit import now, on_commit
+from jobd.contrib.django.task_jobs import Tasks
+from jobd.contrib.django.task_record import Called, Failure, Record
+from jobd.errors import ArgumentError
+from jobd.wire import results
+from jobd.wire.arguments import check_arguments
+
+DAY = 86400
+
+_STATUS = {
+    "done": TaskResultStatus.SUCCESSFUL,
+    "failed": TaskResultStatus.FAILED,
+    "expired": TaskResultStatus.FAILED,
+    "cancelled": TaskResultStatus.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobdTask(Task):  # type: ignore[type-arg]
+    """A task with options of jobd: ``@task(retry=5)``, from Django 6.1 on.
+
+    Attributes:
+        retry: as for a job; None for that of the backend.
+        timeout: seconds that an execution may take.
+    """
+
+    retry: bool | int | None = None
+    timeout: float | None = None
+
+
+class JobdBackend(BaseTaskBackend):
+    """Pushes tasks with jobd, and reads their results.
+
+    Options (``OPTIONS``):
+
+    * ``RESULT_TTL``: seconds that results are kept after the end; default a day.
+    * ``RETRY``: as for jobs; default 25.
+    * ``ON_COMMIT``: True or False; default: as ``JOBD`` says for all pushes.
+    * ``PRIORITY_QUEUES``: ``{"urgent": (50, 100)}``: tasks with such a priority are pushed to that
+      queue. Without it, priorities are refused.
+    """
+
+    task_class = JobdTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)
+        self._ranges = dict(self.options.get("PRIORITY_QUEUES", {}))
+        self.supports_priority = bool(self._ranges)
+        self._tasks = Tasks.of_default()
+
+    def validate_task(self, task: Any) -> None:
+        """Refuse a task that cannot be run; register one that can as a job."""
+        super().validate_task(task)
+        ttl = self.options.get("RESULT_TTL", DAY)
+        retry = getattr(task, "retry", None)
+        retry = self.options.get("RETRY", 25) if retry is None else retry
+        try:
+            self._tasks.register(
+                task, type(self), retry=retry, ttl=ttl, timeout=getattr(task, "timeout", None)
+            )
+        except ArgumentError as error:
+            raise InvalidTask(str(error)) from error
+
+    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+        """Push the task.
+
+        Raises:
+            TypeError: an argument is not JSON, or does not fit the function.
+            InvalidTask: client middleware of jobd has stopped the push.
+        """
+        self.validate_task(task)
+        args, kwargs = normalize_json(list(args)), normalize_json(dict(kwargs))
+        called = Called(
+            path=task.module_path,
+            queue=task.queue_name,
+            priority=task.priority,
+            takes_context=task.takes_context,
+            run_after=None if task.run_after is None else _aware(task.run_after).timestamp(),
+            args=args,
+            kwargs=kwargs,
+            enqueued_at=time.time(),
+        )
+        job = self._tasks.job(task.module_path).set(queue=self._queue(task))
+        try:
+            with self._when():
+                if called.run_after is None:
+                    jid = job.perform_async(*args, **kwargs)
+                else:
+                    jid = job.perform_at(called.run_after, *args, **kwargs)
+                if jid is None:
+                    raise InvalidTask(f"client middleware has stopped the push of {called.path}")
+                self._after(lambda: self._tasks.records.enqueued(str(jid), called))
+        except ArgumentError as error:
+            raise TypeError(str(error)) from error
+        result = self._result(str(jid), Record(called, "queued", None, [], [], False, b""), task)
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> Any:
+        """What is known of a task.
+
+        Raises:
+            TaskResultDoesNotExist: nothing is kept for this id, or its task is not known here.
+        """
+        record = self._tasks.records.read(str(result_id))
+        task = None if record is None else self._task(record.called)
+        if record is None or task is None:
+            raise TaskResultDoesNotExist(result_id)
+        return self._result(str(result_id), record, task)
+
+    def _queue(self, task: Any) -> str:
+        for queue, (least, most) in self._ranges.items():
+            if least <= task.priority <= most:
+                return str(queue)
+        return str(task.queue_name)
+
+    def _when(self) -> AbstractContextManager[None]:
+        wanted = self.options.get("ON_COMMIT")
+        return nullcontext() if wanted is None else on_commit() if wanted else now()
+
+    def _after(self, store: Any) -> None:
+        """Store the call when the push has been made."""
+        alias = self._tasks.waits_for()
+        if alias is not None and connections[alias].in_atomic_block:
+            connections[alias].on_commit(store)
+        else:
+            store()
+
+    def _task(self, called: Called) -> Any:
+        function = self._tasks.function(called.path)
+        if function is None:
+            return None
+        at = called.run_after
+        values = {
+            "func": function,
+            "priority": called.priority,
+            "backend": self.alias,
+            "queue_name": called.queue,
+            "run_after": None if at is None else datetime.fromtimestamp(at, UTC),
+            "takes_context": called.takes_context,
+        }
+        # Made without __init__: what was valid when it was enqueued may not be so today.
+        task = object.__new__(JobdTask)
+        for field in fields(JobdTask):
+            object.__setattr__(task, field.name, values.get(field.name))
+        return task
+
+    def _result(self, jid: str, record: Record, task: Any) -> Any:
+        return result_of(self.alias, jid, record, task)
+
+
+def result_of(alias: str, jid: str, record: Record, task: Any) -> Any:
+    """A record as Django has it."""
+    waits = TaskResultStatus.RUNNING if record.begun else TaskResultStatus.READY
+    status = _STATUS.get(record.state, waits)
+    attempts = record.attempts
+    result = TaskResult(
+        task=task,
+        id=jid,
+        status=status,
+        enqueued_at=_time(record.called.enqueued_at),
+        started_at=_time(attempts[0].at) if attempts else None,
+        last_attempted_at=_time(attempts[-1].at) if attempts else None,
+        finished_at=_time(record.ended_at) if status in _STATUS.values() else None,
+        args=record.called.args,
+        kwargs=record.called.kwargs,
+        backend=alias,
+        errors=_errors(record),
+        worker_ids=[each.worker for each in attempts],
+    )
+    if status is TaskResultStatus.SUCCESSFUL:
+        object.__setattr__(result, "_return_value", results.read(record.detail).value)
+    return result
+
+
+def _errors(record: Record) -> list[TaskError]:
+    errors = [*record.errors]
+    if record.state in ("expired", "cancelled"):
+        errors.append(Failure(f"jobd.errors.Job{record.state.capitalize()}Error", ""))
+    return [TaskError(exception_class_path=each.path, traceback=each.traceback) for each in errors]
+
+
+def _time(at: float | None) -> datetime | None:
+    if at is None:
+        return None
+    found = datetime.fromtimestamp(at, UTC)
+    return found if settings.USE_TZ else timezone.make_naive(found)
+
+
+def _aware(at: datetime) -> datetime:
+    return at if timezone.is_aware(at) else timezone.make_aware(at)
+
+
+class _Checked:
+    """Refuses what a push refuses."""
+
+    task_class = JobdTask
+
+    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+        given, named = normalize_json(list(args)), normalize_json(dict(kwargs))
+        try:
+            check_arguments(given, named, None)
+        except ArgumentError as error:
+            raise TypeError(f"{task.module_path}: {error}") from error
+        return super().enqueue(task, args, kwargs)  # type: ignore[misc]
+
+
+class InlineBackend(_Checked, ImmediateBackend):
+    """For tests: runs each task where it is enqueued, and refuses arguments that jobd refuses."""
+
+
+class FakeBackend(_Checked, DummyBackend):
+    """For tests: keeps what is enqueued in ``results``, and refuses arguments that jobd refuses."""
+

@@ -1,0 +1,229 @@
+"""``django.tasks`` with jobd: Django's own tests, and tasks in a real daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd.testing import EmbeddedServer
+from tests.support.daemon import Daemon, environment
+from tests.support.django_shop import Shop
+
+django = pytest.importorskip("django", minversion="6.0", reason="django.tasks needs Django 6")
+
+TASKS = """
+from django.tasks import task
+from django.db import transaction
+
+@task
+def add(a, b):
+    return a + b
+
+@task(takes_context=True)
+def attempt(context, times):
+    if context.attempt < times:
+        raise ValueError(f"attempt {context.attempt}")
+    return [context.attempt, context.task_result.id]
+
+@task(queue_name="mail")
+async def greet(name):
+    return f"hello {name}"
+
+@task
+def fail():
+    raise LookupError("always")
+"""
+
+SETTINGS = """
+TASKS = {
+    "default": {
+        "BACKEND": "jobd.contrib.django.tasks.JobdBackend",
+        "QUEUES": [],
+        "OPTIONS": {"RETRY": 1, "PRIORITY_QUEUES": {"urgent": (50, 100)}},
+    },
+    "plain": {"BACKEND": "jobd.contrib.django.tasks.JobdBackend", "OPTIONS": {"ON_COMMIT": False}},
+}
+"""
+
+DESCRIBE = """
+import json, sys
+from django.tasks import default_task_backend as backend
+import orders.tasks
+def described(result):
+    value = result.return_value if result.status == "SUCCESSFUL" else None
+    return [result.status, value, result.attempts, len(result.errors), result.task.name]
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Shop:
+    shop = Shop(tmp_path, server.url, {"DATABASE": str(tmp_path / "shop.sqlite3")})
+    (tmp_path / "orders/tasks.py").write_text(TASKS)
+    with (tmp_path / "shop/settings.py").open("a") as file:
+        file.write(SETTINGS)
+    return shop
+
+
+def said(shop: Shop, code: str) -> Any:
+    """What *code* prints, as JSON."""
+    return json.loads(shop.python(f"{DESCRIBE}\nfrom orders.tasks import *\n{code}"))
+
+
+def test_djangos_own_tests_pass_with_our_variants(tmp_path: Path) -> None:
+    download = ["pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+    done = subprocess.run(
+        [sys.executable, "-m", *download, f"django=={django.__version__}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    if not (found := sorted(tmp_path.glob("*.tar.gz"))):
+        pytest.skip(f"the source of Django cannot be had: {done.stderr[-300:]}")
+    with tarfile.open(found[0]) as archive:
+        wanted = [one for one in archive.getmembers() if "/tests/tasks/" in one.name]
+        archive.extractall(tmp_path, members=wanted, filter="data")
+    [tests] = tmp_path.glob("*/tests")
+    code = """
+import sys, django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["tasks"], USE_TZ=True, SECRET_KEY="of a test",
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+django.setup()
+from django.tasks.backends import dummy, immediate
+from jobd.contrib.django.tasks import FakeBackend, InlineBackend
+immediate.ImmediateBackend, dummy.DummyBackend = InlineBackend, FakeBackend
+from django.test.runner import DiscoverRunner
+sys.exit(bool(DiscoverRunner().run_tests(["tasks"])))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tests,
+        env=environment({"PYTHONPATH": f"{environment()['PYTHONPATH']}:{tests}"}),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "OK" in done.stderr
+    assert int(done.stderr.partition("Ran ")[2].split()[0]) >= 80
+
+
+def test_tasks_run_and_have_results(
+    shop: Shop, idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    ids = said(
+        shop,
+        """
+results = [add.enqueue(1, 2), attempt.enqueue(times=2), greet.enqueue("ada"), fail.enqueue()]
+later = add.using(run_after=__import__("django").utils.timezone.now() +
+    __import__("datetime").timedelta(hours=1)).enqueue(3, 4)
+assert {r.status for r in [*results, later]} == {"READY"}
+assert described(backend.get_result(later.id)) == ["READY", None, 0, 0, "add"]
+assert backend.get_result(later.id).args == [3, 4]
+print(json.dumps([r.id for r in [*results, later]]))
+""",
+    )
+    waiting = {name: redis.llen(f"queue:{name}") for name in ("default", "mail")}
+    assert waiting == {"default": 3, "mail": 1}
+    assert redis.zcard("schedule") == 1
+    idle_daemon.expect_in_log("attempt 1", "always")
+    idle_daemon.run("-q", "mail", "-q", "default", require="jobd.contrib.django.worker:app",
+                    env=shop.variables)
+    idle_daemon.wait_ready(60)
+    # The second attempts, without the wait.
+    idle_daemon.wait(lambda: redis.zcard("retry") == 2, 20, "two have failed once")
+    described = said(
+        shop, f"print(json.dumps([described(backend.get_result(each)) for each in {ids}]))"
+    )
+    assert described == [
+        ["SUCCESSFUL", 3, 1, 0, "add"],
+        ["READY", None, 1, 1, "attempt"],
+        ["SUCCESSFUL", "hello ada", 1, 0, "greet"],
+        ["READY", None, 1, 1, "fail"],
+        ["READY", None, 0, 0, "add"],
+    ]
+    for member, _ in redis.zscan_iter("retry"):
+        redis.zadd("retry", {member: 1})
+    idle_daemon.wait(lambda: redis.zcard("dead") == 1, 20, "one has failed for good")
+    idle_daemon.wait(lambda: redis.get("stat:processed") == b"6", 20, "all have been tried")
+    described = said(
+        shop, f"print(json.dumps([described(backend.get_result(each)) for each in {ids}]))"
+    )
+    assert described[1] == ["SUCCESSFUL", [2, ids[1]], 2, 1, "attempt"]
+    assert described[3] == ["FAILED", None, 2, 2, "fail"]
+    path = said(
+        shop, f"print(json.dumps(backend.get_result({ids[3]!r}).errors[0].exception_class_path))"
+    )
+    assert path == "builtins.LookupError"
+    assert idle_daemon.stop() == 0
+
+
+def test_what_is_enqueued_waits_for_the_commit(shop: Shop, redis: redis_py.Redis) -> None:
+    found = said(
+        shop,
+        """
+from django.db import transaction
+from django.tasks.exceptions import TaskResultDoesNotExist
+try:
+    with transaction.atomic():
+        gone = add.enqueue(1, 2)
+        at_once = add.using(backend="plain").enqueue(3, 4)
+        raise LookupError
+except LookupError:
+    pass
+with transaction.atomic():
+    kept = add.enqueue(5, 6)
+there = []
+for result in (gone, at_once, kept):
+    try:
+        there.append(backend.get_result(result.id).args)
+    except TaskResultDoesNotExist:
+        there.append(None)
+print(json.dumps(there))
+""",
+    )
+    assert found == [None, [3, 4], [5, 6]]
+    assert redis.llen("queue:default") == 2
+
+
+def test_what_is_refused(shop: Shop, redis: redis_py.Redis) -> None:
+    found = said(
+        shop,
+        """
+errors = []
+def refused(call):
+    try:
+        call()
+    except Exception as error:
+        errors.append(f"{type(error).__name__}: {error}")
+refused(lambda: add.enqueue(object(), 1))
+refused(lambda: add.enqueue(float("nan"), 1))
+refused(lambda: add.enqueue(1))
+refused(lambda: backend.get_result("nothing"))
+refused(lambda: add.using(backend="plain", priority=5))
+urgent = add.using(priority=60).enqueue(1, 2)
+print(json.dumps(errors))
+""",
+    )
+    assert [error.partition(":")[0] for error in found] == [
+        "TypeError",
+        "TypeError",
+        "TypeError",
+        "TaskResultDoesNotExist",
+        "InvalidTask",
+    ]
+    assert "b" in found[2]
+    assert redis.llen("queue:urgent") == 1
+    assert redis.llen("queue:default") == 0
