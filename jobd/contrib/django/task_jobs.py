@@ -19,6 +19,7 @@ from django.utils.json import normalize_json
 
 from jobd.contrib.django.commit import waits_for
 from jobd.contrib.django.task_record import Called, Failure, Record, Records
+from jobd.contrib.django.task_results import result_of
 from jobd.errors import JobCancelled, Retry, Shutdown, Snooze
 from jobd.jobs.app import App, default
 from jobd.jobs.context import current_job
@@ -151,7 +152,9 @@ class _Run:
         run.__signature__ = signature  # type: ignore[attr-defined]
         return run
 
-    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Record, tuple[Any, ...]]:
+    def _begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Record, tuple[Any, ...]]:
         job = current_job()
         task = self._task
         pushed = job.payload.get("enqueued_at") or job.payload.get("created_at") or 0.0
@@ -184,8 +187,6 @@ class _Run:
         self._send(task_finished, jid, record, value)
 
     def _send(self, signal: Any, jid: str, record: Record, value: Any = None) -> Any:
-        from jobd.contrib.django.tasks import result_of
-
         result = result_of(self._task.backend, jid, record, self._task)
         if record.state == "done":
             object.__setattr__(result, "_return_value", value)
@@ -196,4 +197,3 @@ class _Run:
 def worker_id() -> str:
     """The process and the thread that run a task."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
-

@@ -1,7 +1,7 @@
 """What is stored of a task of ``django.tasks`` beside the result of its job, in the same hash.
 
-The fields: ``task`` (the call), ``attempts`` (the workers that have begun it) and ``errors``, all of
-them JSON, and ``begun`` while it runs.
+The fields: ``task`` (the call), ``attempts`` (the workers that have begun it) and ``errors``, all
+of them JSON, and ``begun`` while it runs.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ class Records:
 
     def _set(self, jid: str, fields: Mapping[str, object]) -> None:
         key = self._keys.result(jid)
-        encoded = {name: msgspec.json.encode(value) for name, value in fields.items()}
+        encoded: Any = {name: msgspec.json.encode(value) for name, value in fields.items()}
         with self._client.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=cast("dict[str | bytes, Any]", encoded))
+            pipe.hset(key, mapping=encoded)
             pipe.ttl(key)
             self._expire(key, cast("list[int]", pipe.execute())[-1])
 

@@ -11,18 +11,16 @@ by a name that comes from Redis.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.backends.dummy import DummyBackend
 from django.tasks.backends.immediate import ImmediateBackend
-from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
+from django.tasks.base import Task
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
@@ -30,19 +28,12 @@ from django.utils.json import normalize_json
 
 from jobd.contrib.django.commit import now, on_commit
 from jobd.contrib.django.task_jobs import Tasks
-from jobd.contrib.django.task_record import Called, Failure, Record
+from jobd.contrib.django.task_record import Called, Record
+from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
-from jobd.wire import results
 from jobd.wire.arguments import check_arguments
 
 DAY = 86400
-
-_STATUS = {
-    "done": TaskResultStatus.SUCCESSFUL,
-    "failed": TaskResultStatus.FAILED,
-    "expired": TaskResultStatus.FAILED,
-    "cancelled": TaskResultStatus.FAILED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +66,7 @@ class JobdBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
 
-    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
         self._ranges = dict(self.options.get("PRIORITY_QUEUES", {}))
         self.supports_priority = bool(self._ranges)
@@ -125,7 +116,8 @@ class JobdBackend(BaseTaskBackend):
                 self._after(lambda: self._tasks.records.enqueued(str(jid), called))
         except ArgumentError as error:
             raise TypeError(str(error)) from error
-        result = self._result(str(jid), Record(called, "queued", None, [], [], False, b""), task)
+        record = Record(called, "queued", None, [], [], False, b"")
+        result = result_of(self.alias, str(jid), record, task)
         task_enqueued.send(type(self), task_result=result)
         return result
 
@@ -139,7 +131,7 @@ class JobdBackend(BaseTaskBackend):
         task = None if record is None else self._task(record.called)
         if record is None or task is None:
             raise TaskResultDoesNotExist(result_id)
-        return self._result(str(result_id), record, task)
+        return result_of(self.alias, str(result_id), record, task)
 
     def _queue(self, task: Any) -> str:
         for queue, (least, most) in self._ranges.items():
@@ -178,47 +170,6 @@ class JobdBackend(BaseTaskBackend):
             object.__setattr__(task, field.name, values.get(field.name))
         return task
 
-    def _result(self, jid: str, record: Record, task: Any) -> Any:
-        return result_of(self.alias, jid, record, task)
-
-
-def result_of(alias: str, jid: str, record: Record, task: Any) -> Any:
-    """A record as Django has it."""
-    waits = TaskResultStatus.RUNNING if record.begun else TaskResultStatus.READY
-    status = _STATUS.get(record.state, waits)
-    attempts = record.attempts
-    result = TaskResult(
-        task=task,
-        id=jid,
-        status=status,
-        enqueued_at=_time(record.called.enqueued_at),
-        started_at=_time(attempts[0].at) if attempts else None,
-        last_attempted_at=_time(attempts[-1].at) if attempts else None,
-        finished_at=_time(record.ended_at) if status in _STATUS.values() else None,
-        args=record.called.args,
-        kwargs=record.called.kwargs,
-        backend=alias,
-        errors=_errors(record),
-        worker_ids=[each.worker for each in attempts],
-    )
-    if status is TaskResultStatus.SUCCESSFUL:
-        object.__setattr__(result, "_return_value", results.read(record.detail).value)
-    return result
-
-
-def _errors(record: Record) -> list[TaskError]:
-    errors = [*record.errors]
-    if record.state in ("expired", "cancelled"):
-        errors.append(Failure(f"jobd.errors.Job{record.state.capitalize()}Error", ""))
-    return [TaskError(exception_class_path=each.path, traceback=each.traceback) for each in errors]
-
-
-def _time(at: float | None) -> datetime | None:
-    if at is None:
-        return None
-    found = datetime.fromtimestamp(at, UTC)
-    return found if settings.USE_TZ else timezone.make_naive(found)
-
 
 def _aware(at: datetime) -> datetime:
     return at if timezone.is_aware(at) else timezone.make_aware(at)
@@ -227,10 +178,11 @@ def _aware(at: datetime) -> datetime:
 class _Checked:
     """Refuses what a push refuses."""
 
-    task_class = JobdTask
+    task_class: Any = JobdTask
 
     def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
-        given, named = normalize_json(list(args)), normalize_json(dict(kwargs))
+        given: Any = normalize_json(list(args))
+        named: Any = normalize_json(dict(kwargs))
         try:
             check_arguments(given, named, None)
         except ArgumentError as error:
@@ -244,4 +196,3 @@ class InlineBackend(_Checked, ImmediateBackend):
 
 class FakeBackend(_Checked, DummyBackend):
     """For tests: keeps what is enqueued in ``results``, and refuses arguments that jobd refuses."""
-
