@@ -142,6 +142,7 @@ setup(
             "locale/*/LC_MESSAGES/*",
         ],
         "jobd.store": ["lua/*.lua"],
+        "jobd.dev": ["starter/*.txt"],
         "jobctl": ["py.typed"],
     },
     install_requires=[

@@ -81,7 +81,7 @@ _BESIDE = {
 """Hints for arguments that a command does not take."""
 
 COMMANDS = {
-    "jobd": ("start", "run", "dev", "check", "web", "web-password", "demo", "version"),
+    "jobd": ("start", "run", "dev", "new", "check", "web", "web-password", "demo", "version"),
     "jobctl": (
         "status",
         "quiet",

@@ -16,7 +16,7 @@ import click
 
 from jobd.cli import completion, hints
 from jobd.errors import ApplicationError, ConfigError, Exit, JobdError
-from jobd.text.printable import any_text_prints, paragraph
+from jobd.text.printable import any_text_prints, paragraph, shown
 
 if TYPE_CHECKING:
     from jobd.jobs.app import App
@@ -157,6 +157,22 @@ def dev(watch: tuple[str, ...], no_dashboard: bool, config: str | None, **flags:
     from jobd.dev.watching import develop
 
     return develop(Options(config, flags, tuple(map(Path, watch)), not no_dashboard))
+
+
+@jobd.command()
+@click.argument("directory")
+def new(directory: str) -> int:
+    """Write an application to begin with, in the new DIRECTORY.
+
+    Its name becomes that of the module: `jobd new shop` writes shop/shop.py with a job, its test,
+    the settings, a unit for systemd and a README.
+    """
+    from jobd.dev.new import create
+
+    for path in create(directory):
+        click.echo(shown(str(path)))
+    click.echo(shown(f"next: cd {directory}; pytest; jobd dev"))
+    return Exit.OK
 
 
 @jobd.command(cls=_WebCommand)

@@ -34,7 +34,8 @@ class Plan:
     Attributes:
         config: the settings, as ``jobd run`` would have them.
         file: the configuration file; None for none.
-        words: arguments of ``jobd run``, without its queues if none are set.
+        words: arguments of ``jobd run``.
+        all_queues: whether to serve those of all jobs, too.
         given: the names of the settings that are set anywhere.
         pidfile: the one that was given, not in the file; "" for none.
     """
@@ -42,6 +43,7 @@ class Plan:
     config: Config
     file: str | None
     words: tuple[str, ...]
+    all_queues: bool
     given: frozenset[str]
     pidfile: str
 
@@ -82,6 +84,7 @@ def plan(config: str | None, environment: Mapping[str, str], flags: Mapping[str,
         settings,
         file,
         (*words, *arguments(flags), *arguments(replaced)),
+        of_file("queues"),
         frozenset(reading.origins),
         "" if of_file("pidfile") else settings.pidfile,
     )

@@ -70,6 +70,7 @@ class Session:
         self._dashboard: Dashboard | None = None
         self._server: EmbeddedServer | None = None
         self._jobs: dict[str, str] | None = None
+        self._served: set[str] = set()
         self._ready = False
         self._began = 0.0
         self._reloading = False
@@ -184,9 +185,11 @@ class Session:
             return
         self._list(trial)
         words = self._plan.words
-        if "queues" not in self._plan.given:
-            served = sorted({"default", *trial.queues})
-            words = (*words, *arguments({"queues": tuple(served)}))
+        self._served = {one.name for one in config.queues}
+        if self._plan.all_queues and (more := set(trial.queues) - self._served):
+            queues = (*map(str, config.queues), *sorted(more))
+            words = (*words, *arguments({"queues": queues}))
+            self._served |= more
         pidfile = Path(self._plan.pidfile or self._scratch / "jobd.pid")
         self._began = time.monotonic()
         self._daemon = Daemon(words, pidfile)
@@ -251,11 +254,10 @@ class Session:
     def _reloaded(self) -> None:
         config = self._plan.config
         trial = attempt(config.require, config.directory, _IMPORT_SECONDS)
-        served = {"default", *(self._jobs or {}).values()}
         if trial.error:
             return  # saved again meanwhile: the next turn tells
-        new = [name for name in trial.queues if name not in served]
-        if new and "queues" not in self._plan.given:
+        new = [name for name in trial.queues if name not in self._served]
+        if new and self._plan.all_queues:
             self._again(f"starting again, to serve the queue {', '.join(new)}")
         else:
             self._list(trial)
