@@ -81,7 +81,7 @@ def test_what_is_not_python_is_there_too(wheel: Path) -> None:
     wanted = {name for name in listed.stdout.splitlines() if not name.endswith(".po")}
     there = set(zipfile.ZipFile(wheel).namelist())
     assert wanted - there == set()
-    assert {"jobd/py.typed", "jobctl/py.typed"} <= there
+    assert {"jobd/py.typed", "jobctl/py.typed", "jobd_pytest.py"} <= there
     assert not [name for name in there if name.startswith(("tests/", "benchmarks/", "docs/"))]
 
 
