@@ -41,7 +41,7 @@ def start(parts: Mapping[str, str], directory: Path, url: str) -> subprocess.Pop
     assert program, f"{name} is not installed"
     command = [program, *arguments]
     if name == "jobd":  # of this checkout, wherever it is installed from
-        command = [sys.executable, "-m", name, *arguments, "-P", "jobd.pid"]
+        command = [sys.executable, "-m", name, *arguments]
     with (directory / "log").open("wb") as output:
         return spawn(
             command, output=output, directory=directory, environment=settings(directory, url)
