@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install what pip cannot bring and some tests need: the real Sidekiq, and a real browser. Only
-# where that is possible without asking anybody. Never fails: without them those tests are skipped,
-# and this says why.
+# Install what pip cannot bring and some tests need: the real Sidekiq, a real browser, and a real
+# database. Only where that is possible without asking anybody. Never fails: without them those
+# tests are skipped, and this says why.
 set -u
 
 log=$(mktemp) || { echo "some tests will be skipped: no temporary file can be made"; exit 0; }
@@ -46,5 +46,8 @@ install() {
         --no-install-recommends -o DPkg::Lock::Timeout=60 "$1" >"$log" 2>&1
 }
 
+has_postgres() { command -v setpriv >/dev/null && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+
 need interop ruby-sidekiq has_sidekiq
 need browser chromium has_chromium
+need database postgresql has_postgres

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobd.cli import project
 from jobd.cli.units import amount
 from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import workdir
@@ -81,6 +80,8 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
 
 def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
     """Run all checks; an invalid setting does not hide other problems."""
+    from jobd.master import project
+
     reading = read(file, environment, flags)
     project_error = ""
     try:

@@ -178,12 +178,18 @@ def new(directory: str) -> int:
 @jobd.command(cls=_WebCommand)
 def web(config: str | None, **flags: object) -> int:
     """Serve the dashboard."""
-    from jobd.settings.load import find_file, load, load_web
+    from jobd.master import project
+    from jobd.settings.load import find_file, load_web, read
 
     environment = dict(os.environ)
     file = find_file(config, environment)
     shared = {name: flags.pop(name) for name in _SHARED}
-    settings = load(file, environment, shared)
+    reading = read(file, environment, shared)
+    try:
+        reading = read(file, environment, shared, below=project.below(reading, environment))
+    except ApplicationError as error:
+        _complain(f"{error}. The dashboard does without it")
+    settings = reading.settings()
     of_web = load_web(file, environment, flags, settings.environment)
     app = _application(settings)
     try:
@@ -272,7 +278,7 @@ def _file(config: str | None) -> str | None:
 
 def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callable[[], Config]]:
     """The settings, and a function that reads them again from the same sources."""
-    from jobd.cli import project
+    from jobd.master import project
     from jobd.settings import workdir
     from jobd.settings.load import find_file, read
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobd.errors import ConfigError
+from jobd.master import project
 from jobd.settings.daemon import SETTINGS, Config
 from jobd.settings.load import find_file, read
 
@@ -64,9 +65,11 @@ def plan(config: str | None, environment: Mapping[str, str], flags: Mapping[str,
 
     Raises:
         ConfigError: they are invalid, or no application is given.
+        ApplicationError: the settings of a Django project cannot be imported.
     """
     file = find_file(config, environment)
     reading = read(file, environment, flags)
+    reading = read(file, environment, flags, below=project.below(reading, environment))
     settings = reading.settings()
     if not settings.require:
         raise ConfigError(

@@ -54,6 +54,7 @@ FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
 # Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
+    "django_db django_capture_on_commit_callbacks "
     "on_commit acks_late before_task_publish broker_url "
     "default_retry_delay dont_autoretry_for on_failure "
     "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "

@@ -1,7 +1,7 @@
 """What a Django project says of jobd, where no application is named.
 
-It is asked in a child process, as the user that the daemon will be: the command line imports no
-code of applications.
+It is asked in a child process, as the user that the daemon will be: neither the command line nor
+the master imports code of applications.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ApplicationError
+from jobd.master.privileges import service_user
 from jobd.settings.django_project import VARIABLE, WORKER, find
 
 if TYPE_CHECKING:
@@ -77,7 +78,5 @@ def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _service_user(config: Config) -> dict[str, Any]:
-    from jobd.master.privileges import service_user
-
     user = service_user(config)
     return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
