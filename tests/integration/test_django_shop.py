@@ -230,7 +230,7 @@ def test_a_restart_of_the_database_between_two_jobs_costs_none(
 def test_the_tests_of_the_example_pass(shop: Shop) -> None:
     done = shop.run("manage.py", "test")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Ran 2 tests", done.stderr)
+    assert re.search(r"Ran 3 tests", done.stderr)
 
 
 # -- projects that cannot be loaded ----------------------------------------------------------------

@@ -5,31 +5,34 @@ from __future__ import annotations
 from django.test import TestCase
 from django.utils import translation
 
-from jobd import client_middleware
-from orders.jobs import write_receipt
+from jobd.testing import JobdTestMixin
+from orders.jobs import count_orders, write_receipt
 from orders.models import Order
 
 
-class Orders(TestCase):
+class Orders(JobdTestMixin, TestCase):
     """What an order stores, and what it pushes."""
 
     def test_an_order_pushes_its_job(self) -> None:
-        pushed = []
-
-        def note(name: str, payload: dict[str, list[object]], *_: object) -> None:
-            pushed.append((name, payload["args"]))
-
-        client_middleware.add(note)
-        self.addCleanup(client_middleware.remove, note)
-        answer = self.client.post("/orders/", {"email": "ada@example.org", "item": "tea"})
+        with self.captureOnCommitCallbacks(execute=True):
+            answer = self.client.post("/orders/", {"email": "ada@example.org", "item": "tea"})
         self.assertRedirects(answer, "/")
-        order = Order.objects.get()
-        self.assertEqual(pushed, [("orders.jobs.write_receipt", [order.pk])])
+        self.jobs.assert_pushed(write_receipt, Order.objects.get().pk, queue="mail", times=1)
+        with self.captureOnCommitCallbacks(execute=True):
+            self.jobs.drain(write_receipt)
+        self.assertContains(self.client.get("/"), "tea for ada@example.org: tea, ")
+        self.jobs.assert_pushed(count_orders)
 
-    def test_the_receipt_is_written_once(self) -> None:
+    def test_an_order_that_is_refused_pushes_nothing(self) -> None:
+        with self.captureOnCommitCallbacks(execute=True):
+            answer = self.client.post("/orders/", {"email": "nobody", "item": "tea"})
+        self.assertEqual(answer.status_code, 400)
+        self.jobs.assert_not_pushed(write_receipt)
+
+    def test_the_receipt_is_in_the_language_of_the_push(self) -> None:
         order = Order.objects.create(email="ada@example.org", item="tea")
-        for language in ("de", "en"):
-            with translation.override(language):
-                write_receipt.perform_inline(order.pk)
+        with self.captureOnCommitCallbacks(execute=True), translation.override("de"):
+            write_receipt.perform_async(order.pk)
+        self.jobs.drain(write_receipt)
         order.refresh_from_db()
         self.assertTrue(order.receipt.endswith("(de)"))
