@@ -24,7 +24,17 @@ class Language:
         if not settings.USE_I18N:
             return None
         language = translation.get_language()
-        return None if language == settings.LANGUAGE_CODE else language
+        if language is None or language in (settings.LANGUAGE_CODE, self._usual()):
+            return None
+        return language
+
+    @staticmethod
+    def _usual() -> str | None:
+        """What requests of that language have: "en" where the settings say "en-us"."""
+        try:
+            return translation.get_supported_language_variant(settings.LANGUAGE_CODE)
+        except LookupError:
+            return None
 
     def restore(self, value: Any) -> None:
         if not isinstance(value, str) or not settings.USE_I18N:
