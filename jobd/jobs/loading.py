@@ -25,6 +25,7 @@ from jobd.errors import ApplicationError
 from jobd.jobs.app import App, default
 from jobd.jobs.propagation import propagation
 from jobd.runtime.process import forks, single_thread
+from jobd.settings.django_project import WORKER
 from jobd.text import meant
 from jobd.text.printable import encode, kind_of, text_of
 
@@ -275,6 +276,11 @@ def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
         return f"{what}{last} is a jobd.App in the module {above}: give -r {above}:{last}"
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"{what}{meant.module(name, base, str(error.name))}"
+    if type(error).__module__ == "django.core.exceptions":
+        return (
+            f"{what}{explained(error)}. Django is not set up: leave out -r in the directory of "
+            f"manage.py, or give -r {WORKER} before it"
+        )
     return f"{what}{explained(error)}"
 
 

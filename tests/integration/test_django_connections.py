@@ -111,12 +111,8 @@ def test_connections_are_kept_closed_and_left_alone(
     [plain, inner, outer, left, last] = notes(shop)
     assert plain[1] == inner[1] == outer[1] == left[1], "kept, as CONN_MAX_AGE says"
     assert last[1] != left[1], "what a job has left open is closed"
-    assert (
-        shop.python(
-            "from orders.models import Order\nprint(list(Order.objects.values_list('item', flat=True)))"
-        )
-        == "['tea']"
-    )
+    stored = "from orders.models import Order\nprint([each.item for each in Order.objects.all()])"
+    assert shop.python(stored) == "['tea']"
     assert idle_daemon.stop() == 0
 
 

@@ -276,6 +276,18 @@ def test_a_manage_py_that_names_no_settings(shop: Shop) -> None:
     assert "manage.py does not name the settings module" in " ".join(done.stderr.split())
 
 
+def test_a_module_that_is_named_without_the_project(shop: Shop) -> None:
+    done = run(shop, "check", "-r", "orders.jobs")
+    assert done.returncode == Exit.NO_APPLICATION
+    said = " ".join(done.stderr.split())
+    assert "Django is not set up: leave out -r in the directory of manage.py" in said
+    for also in ("jobd.contrib.django.worker:app", "orders.jobs"):
+        shop.variables.setdefault("JOBD_REQUIRE", "")
+        shop.variables["JOBD_REQUIRE"] += f" {also}"
+    done = run(shop, "check", "-q", "mail", "-q", "default")
+    assert "registers 2 jobs" in done.stdout, done.stderr
+
+
 def test_options_that_are_wrong(shop: Shop) -> None:
     with (shop.directory / "shop/settings.py").open("a") as file:
         file.write('\nJOBD = {"ON_COMIT": True, "CARRY": "no", "DATABASE": "archive"}\n')

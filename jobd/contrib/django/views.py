@@ -15,7 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
@@ -36,6 +36,10 @@ def dashboard(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer with a page of the dashboard; who is not logged in is sent to the login."""
     role = role_of(request)
     if role is None:
+        if not hasattr(request, "user"):
+            raise ImproperlyConfigured(
+                "the dashboard needs django.contrib.auth.middleware.AuthenticationMiddleware"
+            )
         if request.user.is_authenticated:
             raise PermissionDenied("the permission jobd.view_jobs is needed to see background jobs")
         return _to_login(request)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 _OURS = ("--settings", "--pythonpath")
 """Options of ``manage.py``, which it has obeyed already."""
@@ -36,7 +36,8 @@ class Command(BaseCommand):
 
     def execute_jobd(self, arguments: list[str]) -> None:
         """Never returns."""
-        module = settings.SETTINGS_MODULE
+        if not (module := settings.SETTINGS_MODULE):
+            raise CommandError("jobd needs a settings module: set DJANGO_SETTINGS_MODULE")
         # The directory of manage.py, --pythonpath, and PYTHONPATH as it was.
         paths = [str(Path(each or ".").absolute()) for each in sys.path[: _first_of_python()]]
         environment = {
