@@ -74,7 +74,8 @@ def plan(config: str | None, environment: Mapping[str, str], flags: Mapping[str,
     if not settings.require:
         raise ConfigError(
             "no application is given: name its module or file with -r, e.g. -r shop, or as require "
-            "in jobd.toml; jobd new NAME creates an application to begin with"
+            "in jobd.toml; a Django project is found by its manage.py; jobd new NAME creates an "
+            "application to begin with"
         )
 
     def of_file(name: str) -> bool:

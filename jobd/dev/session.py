@@ -20,7 +20,7 @@ from pathlib import Path
 from jobd.dev.daemon import Daemon
 from jobd.dev.dashboard import Dashboard
 from jobd.dev.plan import Plan, arguments, plan
-from jobd.errors import ConfigError, UnavailableError
+from jobd.errors import ApplicationError, ConfigError, UnavailableError
 from jobd.jobs.loading import Trial, attempt
 from jobd.settings import redis_url
 from jobd.settings.load import find_file
@@ -137,7 +137,7 @@ class Session:
     def _reconfigure(self) -> bool:
         try:
             found = self._read()
-        except ConfigError as error:
+        except (ConfigError, ApplicationError) as error:
             self._say(f"the settings stay as they were: {error}")
             return True
         before, self._plan = self._plan, found

@@ -37,7 +37,7 @@ def develop(options: Options) -> int:
 
     Raises:
         UnavailableError: watchfiles or a server is not installed.
-        ConfigError: the settings are invalid.
+        ConfigError, ApplicationError: the settings are invalid, or cannot be imported.
     """
     try:
         from watchfiles import PythonFilter, watch

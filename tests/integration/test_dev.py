@@ -324,3 +324,40 @@ def test_saved_code_is_served_within_a_second(
     print(f"saved code is served after {[round(one, 2) for one in seconds]} s")
     # The best one: the others depend on what else this machine does.
     assert min(seconds) < 1.0, seconds
+
+
+DJANGO_SETTINGS = """\
+import os
+SECRET_KEY = "x"
+INSTALLED_APPS = ["jobd.contrib.django", "mails"]
+JOBD = {"REDIS": os.environ["SHOP_REDIS"]}
+"""
+
+
+def test_a_django_project_is_found(dev: Dev, redis: redis_py.Redis, server: EmbeddedServer) -> None:
+    """Also with settings that cannot be imported any more."""
+    dev.app.unlink()
+    del dev.environment["JOBD_REDIS"]
+    dev.environment["SHOP_REDIS"] = server.url
+    (dev.directory / "manage.py").write_text(
+        'import os, django\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")\n'
+    )
+    (dev.directory / "mails").mkdir()
+    (dev.directory / "mails/__init__.py").write_text("")
+    jobs = APP.replace('"JOBD_REDIS"', '"SHOP_REDIS"').replace(
+        "(queue", '(name="shop.welcome", queue'
+    )
+    (dev.directory / "mails/jobs.py").write_text(jobs)
+    dev.save(DJANGO_SETTINGS, "settings.py")
+    dev.start("--no-dashboard")
+    dev.says(r"jobd dev  1 job:\njobd dev    shop.welcome  \(queue mail\)\n")
+    dev.ready()
+    assert answers(redis, server) == "one"
+    dev.save("import shpo\n" + DJANGO_SETTINGS, "settings.py")
+    dev.says(r"jobd dev  not reloaded: .*No module named 'shpo'.*\njobd dev  the old code keeps")
+    assert answers(redis, server) == "one"
+    dev.save(DJANGO_SETTINGS, "settings.py")
+    dev.says("reloaded in ")
+    (dev.directory / "mails/jobs.py").write_text(jobs.replace("one", "two"))
+    dev.says("reloaded in ")
+    assert answers(redis, server) == "two"
