@@ -102,8 +102,7 @@ class Registry:
         except KeyError:
             raise UnknownJobError(
                 f"no job called {name!r} is registered in this process: "
-                "import the module that defines it (-r/--require), or check its name=..."
-                f"{self._instead(name)}"
+                f"{_where(name)}{self._instead(name)}"
             ) from None
 
     def _instead(self, name: str) -> str:
@@ -125,6 +124,28 @@ class Registry:
     def unserved(self, queues: Collection[str]) -> list[str]:
         """Default queues of jobs that are not among *queues*."""
         return sorted({str(one.options["queue"]) for one in self.all()} - set(queues))
+
+
+def _where(name: str) -> str:
+    """Where a job called *name* would be found, and what to do."""
+    above, _, last = name.rpartition(".")
+    if len(name) > _LONGEST_GUESSED or not all(part.isidentifier() for part in name.split(".")):
+        above = ""
+    module = sys.modules.get(above)
+    if not above:
+        return "import the module that defines it (-r/--require), or check its name=..."
+    if module is None:
+        return (
+            f"it would be in the module {above}, which is not imported here: import the module "
+            f"that defines it, such as -r {above}, or check its name=..."
+        )
+    place = f"the module {above} ({getattr(module, '__file__', None) or 'without a file'})"
+    # Not by getattr: the name comes from a client, and a module may run code to find it.
+    if last in vars(module):
+        return (
+            f"{place} has a {last}, but not as a job of this name: check its @job and its name=..."
+        )
+    return f"{place} is imported, but has no {last}"
 
 
 def origin_of(code: Callable[..., Any]) -> str:

@@ -28,8 +28,17 @@ def module(name: str, base: Path, missing: str) -> str:
             return f"the module {above} has no {last}; to load the module, give -r {above}"
     if (base / name).is_dir():
         return _directory(name)
-    close = get_close_matches(missing, _modules(base), n=1)
-    return f"{there}; " + (f"did you mean {close[0]}?" if close else _ELSEWHERE)
+    parent, _, _ = missing.rpartition(".")
+    if parent:
+        paths = getattr(sys.modules.get(parent), "__path__", ())
+        known = [f"{parent}.{one}" for path in paths for one in _modules(Path(path))]
+    else:
+        known = _modules(base)
+    if close := get_close_matches(missing, known, n=1):
+        return f"{there}; did you mean {close[0]}{name.removeprefix(missing)}?"
+    if not parent and (directory := _holding(missing, base)):
+        return f"{there}; there is one in {directory}: give --directory {directory.name}"
+    return f"{there}; {_ELSEWHERE}"
 
 
 def file(name: str, base: Path, path: Path) -> str:
@@ -52,6 +61,18 @@ def _directory(name: str) -> str:
         f"{name} is a directory; name a module in it, -r {Path(name).name}.NAME, or a file, "
         f"-r {name.rstrip('/')}/NAME.py"
     )
+
+
+def _holding(name: str, base: Path) -> Path | None:
+    """A directory directly in *base* that holds a module or package *name*."""
+    try:
+        below = sorted(one for one in base.iterdir() if one.name[:1] not in "._" and one.is_dir())
+    except OSError:
+        return None
+    for one in below:
+        if (one / f"{name}.py").is_file() or (one / name / "__init__.py").is_file():
+            return one
+    return None
 
 
 def _modules(base: Path) -> list[str]:

@@ -109,6 +109,10 @@ REQUIRED = {
     "./lost.py": "ModuleNotFoundError: No module named 'missing' (",
     ".shop": "a module name does not start with a dot",
     "nothing.py": "there is no file ",
+    "orders.jbos": "did you mean orders.jobs?",
+    "oders.jobs": "did you mean orders.jobs?",
+    "billing": "/src: give --directory src",
+    "billing.jobs": "/src: give --directory src",
     "elsewhere": "start jobd in the application's directory or set directory",
 }
 
@@ -124,6 +128,8 @@ def test_what_was_meant_by_require_is_told(
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders" / "__init__.py").touch()
     (tmp_path / "orders" / "jobs.py").touch()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "billing.py").touch()
     trial = loading.attempt([name], str(tmp_path), 30)
     assert REQUIRED[name] in trial.error
     assert trial.error.startswith(f"cannot import the application {name}: ")

@@ -565,7 +565,7 @@ def test_options_without_a_name() -> None:
 def test_what_is_registered_instead(unknown: str, instead: str) -> None:
     with pytest.raises(UnknownJobError) as refused:
         default.registry.lookup(unknown)
-    assert str(refused.value).endswith(f"name=...{'; ' * bool(instead)}{instead}")
+    assert str(refused.value).endswith(f"; {instead}" if instead else "name=...")
 
 
 def test_an_item_with_the_job_instead_of_its_name() -> None:
@@ -779,3 +779,29 @@ def test_the_names_of_the_package() -> None:
     assert all(names[name] is getattr(jobd, name) for name in names)
     with pytest.raises(AttributeError, match="module 'jobd' has no attribute 'perform_async'"):
         jobd.perform_async  # type: ignore[attr-defined]  # noqa: B018
+
+
+def not_a_job() -> None:
+    """Somebody forgot @job."""
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("shop.mails.welcome", "it would be in the module shop.mails, which is not imported here"),
+        (
+            f"{__name__}.ad",
+            rf"the module {__name__} \(.*test_job\.py\) is imported, but has no ad; ",
+        ),
+        (f"{__name__}.not_a_job", "has a not_a_job, but not as a job of this name: check its @job"),
+        ("sys.nothing", r"the module sys \(without a file\) is imported, but has no nothing"),
+        ("Invoice", "import the module that defines it"),
+        ("Billing::Invoice", "import the module that defines it"),
+        ("a..b", "import the module that defines it"),
+        (".b", "import the module that defines it"),
+        (f"{'a' * 300}.b", "import the module that defines it"),
+    ],
+)
+def test_an_unknown_job_names_where_it_would_be(name: str, where: str) -> None:
+    with pytest.raises(UnknownJobError, match=where):
+        default.registry.lookup(name)
