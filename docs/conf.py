@@ -53,7 +53,7 @@ _LINK = re.compile(r"\](?=\()(?!\([a-z+]+:|\(#)\(([^)#\s]+)(#[^)\s]+)?\)")
 _OUTSIDE = re.compile(r"\[([^][]+)\]\(\.\./([^)\s]+)\)")
 _PICTURE = re.compile(r"<picture>\n<source [^>]*srcset=\"(.+?)\">\n<img (.+?)>\n</picture>")
 _SECTION = re.compile(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-_PAGE = re.compile(r"\]\(([\w-]+)\.md\)")
+_PAGE = re.compile(r"\[([^][]+)\]\(([\w-]+)\.md\)")
 
 
 def read(_app: Sphinx, name: str, text: list[str]) -> None:
@@ -86,7 +86,11 @@ def pictures(found: re.Match[str]) -> str:
 
 def navigation(section: re.Match[str]) -> str:
     """A section of the index, and its pages as an invisible table of contents."""
-    pages = "\n".join(dict.fromkeys(_PAGE.findall(section[0])))
+    named = {page: text for text, page in reversed(_PAGE.findall(section[0]))}
+    pages = "\n".join(
+        f"{text} <{page}>" if page in OF_THE_ROOT else page
+        for page, text in reversed(named.items())
+    )
     return f"{section[0]}\n```{{toctree}}\n:hidden:\n:caption: {section[1]}\n\n{pages}\n```\n\n"
 
 

@@ -226,6 +226,22 @@ def test_the_signals_are_those_of_the_code() -> None:
     assert ignored == CHILD_DEAF_TO
 
 
+def test_the_page_of_signals_is_complete() -> None:
+    text = (ROOT / "docs/signals.md").read_text()
+    sections = dict(re.findall(r"^## (To .*?)\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL))
+    found = {
+        name: {
+            signal.Signals[f"SIG{each}"]
+            for row in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+            for each in _CODE.findall(row)
+        }
+        for name, section in sections.items()
+    }
+    beyond = {signal.SIGABRT, signal.SIGTTOU, signal.SIGPIPE, signal.SIGWINCH}
+    assert found["To the master"] == MASTER_SIGNALS - {signal.SIGCHLD} | beyond
+    assert found["To one worker"] == CHILD_SIGNALS | CHILD_DEAF_TO | {signal.SIGKILL}
+
+
 def test_the_keys_are_those_of_the_code() -> None:
     keys = Keys()
     at = datetime.datetime(2026, 11, 23, 6, 41, tzinfo=datetime.UTC).timestamp()

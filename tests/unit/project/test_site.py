@@ -96,7 +96,10 @@ def test_links_anchors_and_pictures_lead_somewhere(site: dict[Path, Page]) -> No
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("page", "module"), [("python", "jobd"), ("api-classes", "jobd.api")])
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [("python", "jobd"), ("python", "jobd.testing"), ("api-classes", "jobd.api")],
+)
 def test_the_reference_has_every_public_name(
     site: dict[Path, Page], page: str, module: str
 ) -> None:
