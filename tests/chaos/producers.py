@@ -15,7 +15,7 @@ from jobd import cancel
 from jobd.api import Api
 from jobd.errors import JobdError, UnavailableError
 from jobd.jobs.client import Client
-from tests.chaos.pushes import QUEUES, Fate, Push, pushes
+from tests.chaos.pushes import PATIENT, QUEUES, Fate, Push, pushes
 
 _CANCEL_SECONDS = 60.0
 
@@ -46,6 +46,7 @@ class Producer(threading.Thread):
         self._pushes = pushes(seed, number)
         self._api = Api(url)
         self._to_cancel: list[str] = []
+        self._pushed: dict[str, float] = {}
         self._ending = threading.Event()
 
     def stop(self) -> None:
@@ -72,9 +73,14 @@ class Producer(threading.Thread):
                 self._cancel(0)
 
     def _cancel(self, at: int) -> None:
-        """Cancel a job. One that is nowhere has met another end, or never was stored."""
+        """Cancel a job. One that is nowhere has met another end, or never was stored; while the
+        server is away it may also run to its end."""
         jid = self._to_cancel[at]
-        if cancel(jid, api=self._api) != "unknown" or self._ending.is_set():
+        began = time.monotonic()
+        known = cancel(jid, api=self._api) != "unknown"
+        if known and began < self._pushed[jid] + PATIENT / 2:
+            self.fates[jid] = Fate.CANCELLED
+        if known or self._ending.is_set():
             self._to_cancel.remove(jid)
 
     def _push(self, push: Push) -> None:
@@ -84,8 +90,9 @@ class Producer(threading.Thread):
             self.stored.append(push.token)
         elif push.token:
             self.fates[push.token] = push.fate
-            if push.fate is Fate.CANCELLED:
+            if push.fate is Fate.PATIENT:
                 self._to_cancel.append(push.token)
+                self._pushed[push.token] = time.monotonic()
             due = {} if push.delay is None else {"at": time.time() + push.delay}
             # None: it is unique, and another one like it is there.
             if self._client.push({**push.item, **due}) is not None:

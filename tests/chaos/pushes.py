@@ -31,6 +31,7 @@ class Fate(enum.Enum):
     EITHER = "executed to its end and gone, or in the dead set"
     IN_TIME = "executed to its end, or expired, and gone"
     CANCELLED = "cancelled, and gone"
+    PATIENT = "cancelled, or executed to its end before that, and gone"
 
 
 Odd = tuple[Fate, dict[str, Any] | bytes]
@@ -116,7 +117,7 @@ def _one(chance: random.Random, token: str) -> Push:
     elif kind < 0.89:
         item |= {"class": chance.choice(["patient", "patient_async"]), "args": [PATIENT]}
         item |= chance.choice([{}, {"unique": True}, {"keep_result": 60}])
-        delay, fate = chance.choice([None, None, 3.0]), Fate.CANCELLED
+        delay, fate = chance.choice([None, None, 3.0]), Fate.PATIENT
     return Push(token, queue, fate, item, delay=delay)
 
 

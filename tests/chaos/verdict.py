@@ -117,8 +117,8 @@ def _wrong_end(life: Life, executions: list[Execution], fate: Fate) -> str:
     if not life.places:
         ended = outcomes - {"failed"} if fate is not Fate.DISCARDED else outcomes
         good = bool(ended or fate is Fate.IN_TIME) and fate not in (Fate.DEAD, Fate.UNREAD)
-        if fate is Fate.CANCELLED:
-            good = not outcomes - {"cancelled"}
+        if fate in (Fate.CANCELLED, Fate.PATIENT):
+            good = not outcomes - {"cancelled"} or (fate is Fate.PATIENT and "done" in outcomes)
     elif fate is Fate.UNREAD:
         good = not executions
     else:
