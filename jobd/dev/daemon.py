@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from jobd.dev.log import Log
 from jobd.master.control import control_socket
 from jobd.master.control.messages import Reload, Shown, Status
 from jobd.testing.tether import spawn
@@ -32,15 +33,22 @@ _ENDED = Said("failed", "the daemon ended before it was done")
 
 
 class Daemon:
-    """One ``jobd run`` with these arguments."""
+    """One ``jobd run`` with these arguments.
 
-    def __init__(self, words: tuple[str, ...], pidfile: Path) -> None:
+    Args:
+        whole_log: whether to show what its processes say of themselves, too.
+    """
+
+    def __init__(self, words: tuple[str, ...], pidfile: Path, *, whole_log: bool) -> None:
         self._control = pidfile.with_suffix(".sock")
         self._line: socket.socket | None = None
         self._rest = b""
-        # The log goes to the terminal; Ctrl-C there is for `jobd dev`.
+        self._log = None if whole_log else Log()
+        # Not in the session of the terminal: Ctrl-C there is for `jobd dev`.
         command = [sys.executable, "-m", "jobd", "run", *words, f"--pidfile={pidfile}"]
-        self.process = spawn(command, output=sys.stderr.fileno())
+        self.process = spawn(command, output=self._log.end if self._log else sys.stderr.fileno())
+        if self._log:
+            self._log.start()
 
     @property
     def code(self) -> int | None:
@@ -104,4 +112,6 @@ class Daemon:
         except subprocess.TimeoutExpired:
             return False
         self._forget()
+        if self._log:
+            self._log.finish()
         return True

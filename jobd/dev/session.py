@@ -192,7 +192,7 @@ class Session:
             self._served |= more
         pidfile = Path(self._plan.pidfile or self._scratch / "jobd.pid")
         self._began = time.monotonic()
-        self._daemon = Daemon(words, pidfile)
+        self._daemon = Daemon(words, pidfile, whole_log=config.log_level == "debug")
         self._say(f"jobctl -P {pidfile} status shows what it does")
 
     def _stop_daemon(self) -> None:
@@ -238,6 +238,7 @@ class Session:
             return
         if daemon.code is not None:
             self._daemon = None
+            daemon.ended_within(0)
             self._say(f"the daemon has exited with code {daemon.code}; waiting for a change")
         elif not self._ready and daemon.runs():
             self._ready = True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,16 +52,22 @@ class Dev:
         self.scratch = scratch / "tmp"
         self.scratch.mkdir()
         self._mark = 0
+        self.started: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
         with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
+            self.started = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "jobd", "dev", *arguments],
                 cwd=self.directory,
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self.started is not None
+        return self.started
 
     def says(self, pattern: str, seconds: float = 60.0) -> re.Match[str]:
         """Wait until it has said *pattern* after what was waited for last."""
@@ -104,7 +113,7 @@ def dev(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Iterat
     try:
         yield made
     finally:
-        if made.process.poll() is None:
+        if made.started and made.started.poll() is None:
             made.stop()
         shutil.rmtree(scratch)
         processes.reap()
@@ -153,6 +162,9 @@ def test_what_is_saved_is_served_even_in_the_same_second_with_the_same_size(
     dev.says(r"shop\.py changed: reloading\n(?s:.*)jobd dev  reloaded in ")
     assert answers(redis, server) == "two"
     assert not list(dev.directory.rglob("*.pyc"))
+    # What the processes of the daemon say of themselves is left out.
+    assert "job_done" in dev.said
+    assert not re.search(r"child_|worker_|state_changed|command_received", dev.said)
 
 
 def test_after_a_syntax_error_the_old_code_keeps_running(
@@ -164,6 +176,8 @@ def test_after_a_syntax_error_the_old_code_keeps_running(
     said = dev.says(r"jobd dev  not reloaded: (.*)\njobd dev  (.*)\n")
     assert f"({dev.app}, line 8)" in said[1]
     assert said[2] == "the old code keeps running; save a correction"
+    assert "SyntaxError: " in dev.said  # with the line, in the log
+    assert "reload_failed" not in dev.said
     assert answers(redis, server) == "one"
     dev.save(APP.replace("one", "two"))
     dev.says("reloaded in ")
@@ -205,7 +219,7 @@ def test_the_configuration_file_is_followed(
         'require = ["shop"]\nworkers = 3\nlogfile = "/nowhere/jobd.log"\nuser = "shop-user"\n'
         'pidfile = "/nowhere/jobd.pid"\n'
     )
-    dev.start("--no-dashboard")
+    dev.start("--no-dashboard", "--log-level", "debug")
     dev.says("master_starting .*workers=1\n")
     dev.ready()
     dev.save('require = ["shop"\n', "jobd.toml")
@@ -235,7 +249,7 @@ def test_a_job_that_runs_does_not_hold_up_the_end(
     """It goes back to its queue."""
     stays = "def welcome():\n    import time\n    notes.rpush('test:said', 'x'); time.sleep(600)"
     dev.app.write_text(APP.replace("def welcome():", stays))
-    dev.start("-r", "shop", "--no-dashboard")
+    dev.start("-r", "shop", "--no-dashboard", "--log-level", "debug")
     dev.ready()
     assert answers(redis, server) == "x"
     dev.stop()
@@ -303,6 +317,57 @@ def test_settings_that_are_wrong_end_it(dev: Dev, arguments: tuple[str, ...], sa
     assert dev.process.wait(60) == 78
     assert f"jobd: {said}" in dev.said
     assert list(dev.scratch.iterdir()) == []
+
+
+def test_the_dashboard_moves_if_its_port_is_taken(dev: Dev) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        (dev.directory / "jobd.toml").write_text(f'require = ["shop"]\n[web]\nport = {port}\n')
+        dev.start()
+        address = dev.says(r"jobd dev  dashboard: (http://\S+)\n")[1]
+        dev.ready()
+        assert f":{port}/" not in address
+        with urllib.request.urlopen(f"{address}healthz", timeout=30) as answer:
+            assert answer.read() == b"ok\n"
+
+
+def test_on_a_terminal_the_log_has_colours_and_ctrl_c_ends_it(dev: Dev) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(dev.directory)
+        command = [sys.executable, "-m", "jobd", "dev", "-r", "shop", "--no-dashboard"]
+        os.execve(sys.executable, command, {**dev.environment, "TERM": "xterm"})
+    said = b""
+    asked = False
+    while True:
+        try:
+            said += os.read(terminal, 65536)
+        except OSError:
+            break
+        if not asked and b"jobd dev  ready" in said:
+            asked = True
+            os.write(terminal, b"\x03")
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    assert said.endswith(b"jobd dev  stopped; nothing is left behind\r\n")
+    assert b"\x1b[33mWARNING" in said or os.geteuid()  # running_as_root
+    assert b"state_changed" not in said
+
+
+def test_without_watchfiles_it_says_what_to_install(tmp_path: Path) -> None:
+    missing = "import sys; sys.modules['watchfiles'] = None; from jobd.cli.main import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{missing} sys.exit(main(['dev', '-r', 'shop']))"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert done.stderr == (
+        "jobd: jobd dev needs the package watchfiles: run pip install 'pyjobd[dev]'\n"
+    )
 
 
 @pytest.mark.alone
