@@ -104,7 +104,8 @@ class Docker:
 
     def stop(self) -> None:
         if self._daemon is not None:
-            self._daemon.terminate()
+            # unshare ignores TERM; with it everything inside is killed, and its mounts are gone.
+            self._daemon.kill()
             self._daemon.wait()
             processes.worlds.discard(self._daemon.pid)
 
