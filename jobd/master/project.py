@@ -65,6 +65,9 @@ def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
         except subprocess.TimeoutExpired:
             seconds = f"{SECONDS:g} s"
             return {"error": f"importing the settings of the Django project took over {seconds}"}
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return {"error": f"the settings of the Django project cannot be imported: {reason}"}
         finally:
             os.close(writing)
         os.set_blocking(reading, False)

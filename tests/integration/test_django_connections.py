@@ -92,9 +92,9 @@ def notes(shop: Shop) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(daemon: Daemon, shop: Shop, redis: redis_py.Redis, jobs: int) -> None:
+def run(daemon: Daemon, shop: Shop, redis: redis_py.Redis, jobs: int, *flags: str) -> None:
     """Run what is pushed; each job succeeds at its first attempt."""
-    daemon.run("-c", "1", require=WORKER, env=shop.variables)
+    daemon.run("-c", "1", *flags, require=WORKER, env=shop.variables)
     daemon.wait_ready(60)
     daemon.wait(lambda: int(redis.get("stat:processed") or 0) == jobs, 30, "all have ended")
     assert redis.get("stat:failed") is None, daemon.log()
@@ -144,4 +144,20 @@ def test_language_and_time_zone_of_an_async_job_with_a_lock(
     )
     run(idle_daemon, shop, redis, 1)
     assert notes(shop) == [["where", "de", "Asia/Tokyo"]]
+    assert idle_daemon.stop() == 0
+
+
+def test_workers_share_no_connection_that_the_import_has_opened(
+    shop: Shop, idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    shop.python("from orders.more import plain\nfor n in range(20): plain.perform_async()")
+    with (shop.directory / "orders/more.py").open("a") as file:
+        file.write('note(f"imported {session()}")\n')
+    run(idle_daemon, shop, redis, 20, "--preload", "-w", "2")
+    found = notes(shop)
+    imported = {number for what, number in found if what == "imported"}
+    used = {number for what, number in found if what == "plain"}
+    assert imported
+    assert used
+    assert not used & imported
     assert idle_daemon.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import re
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
 from tests.support.daemon import Daemon, environment
 from tests.support.django_shop import Shop
+from tests.support.others import NOBODY, Nobody
 from tests.support.postgres import USER, Postgres
 from tests.web.frame import token_of as form_token
 from tests.web.test_mounting import assert_all_below
@@ -315,6 +317,17 @@ def test_two_apps_with_one_name_of_a_job(shop: Shop) -> None:
     said = " ".join(done.stderr.split())
     assert "the jobs in news.jobs cannot be imported: ArgumentError: two jobs have the name" in said
     assert "blog.jobs.welcome and news.jobs.welcome; give one of them another name" in said
+
+
+def test_root_imports_no_settings_as_root(
+    open_directory: Path, nobody: Nobody, server: EmbeddedServer
+) -> None:
+    project = Shop(open_directory, server.url)
+    (open_directory / "shop/settings.py").write_text(
+        "import os\nraise RuntimeError(os.geteuid(), os.getgroups())\n"
+    )
+    done = run(project, "check", "--user", pwd.getpwuid(NOBODY).pw_name)
+    assert f"RuntimeError: ({NOBODY}, [])" in " ".join(done.stderr.split())
 
 
 def test_the_settings_say_where_redis_is(shop: Shop, server: EmbeddedServer) -> None:
