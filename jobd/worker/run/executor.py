@@ -15,7 +15,15 @@ from typing import Any, cast
 
 import redis
 
-from jobd.errors import ArgumentError, JobdError, PayloadError, Retry, Shutdown, Snooze
+from jobd.errors import (
+    ArgumentError,
+    JobdError,
+    PayloadError,
+    Retry,
+    Shutdown,
+    Snooze,
+    UnknownJobError,
+)
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.propagation import propagation
@@ -344,7 +352,9 @@ class Executor:
             self._log.info("job_failed", **said, delay=asked)
             return settlement
         try:
-            self._log.warning("job_failed", **said, exc_info=error)
+            # Of an unknown job, the traceback would only show us.
+            shown = None if isinstance(error, UnknownJobError) and definition is None else error
+            self._log.warning("job_failed", **said, exc_info=shown)
         except BaseException as second:
             if cut_short():
                 raise
