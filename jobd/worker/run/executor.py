@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import redis
 
+from jobd.ambient import clock
 from jobd.errors import (
     ArgumentError,
     JobdError,
@@ -259,7 +260,7 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid attachments", "jobstr": job.payload})
             return self._retry.malformed(job, error)
-        if attached.expires_at is not None and (late := time.time() - attached.expires_at) >= 0:
+        if attached.expires_at is not None and (late := clock.now() - attached.expires_at) >= 0:
             if self._verbose:
                 self._log.info("job_expired", late=round(late, 3))
             return Settlement(job, b"", Outcome.EXPIRED)
