@@ -31,9 +31,6 @@ DEV = [
     *WEB,
 ]
 
-# The world of jobd.testing, in which jobs run without a server: it needs Lua.
-TESTING = ["lupa>=2.2"]
-
 # The frameworks of jobd.contrib: for each, what its module imports. Their dashboards need `web`.
 FRAMEWORKS = {
     "django": ["django>=5.2", "asgiref>=3.8.1", "a2wsgi>=1.10"],
@@ -61,7 +58,6 @@ PEERS = [
 TEST = [
     *DEV,
     *SPEED,
-    *TESTING,
     *(each for extra in FRAMEWORKS.values() for each in extra),
     *DOCS,
     *PEERS,
@@ -166,7 +162,6 @@ setup(
         "web": WEB,
         "speed": SPEED,
         "dev": DEV,
-        "testing": TESTING,
         "docs": DOCS,
         "test": TEST,
         "bench": BENCH,
@@ -178,7 +173,7 @@ setup(
             "jobd = jobd.cli.main:main",
             "jobctl = jobctl.cli:main",
         ],
-        "pytest11": ["jobd = jobd_pytest"],
+        "pytest11": ["jobd_pytest = jobd_pytest"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobd.ambient import clock
 from jobd.errors import ArgumentError, DuplicateJobError
 from jobd.jobs.bulk import Batch, after, bulk_of, next_time
 from jobd.jobs.middleware import Chain
@@ -210,7 +209,7 @@ class Client:
 
     def _by_name(self, item: Mapping[str, Any]) -> tuple[wire.Payload, float | None]:
         fields = wire.fields(item)
-        now = clock.now()
+        now = time.time()
         made = wire.complete(fields, self.default_options, now=now)
         return made, due_at(made.pop("at", 0), now)
 
@@ -276,7 +275,7 @@ class Client:
         pushed = None
         if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
             identity = identity_by_name if parameters is None else parameters.identity
-            pushed = attachments.attach(made, at, clock.now(), identity)
+            pushed = attachments.attach(made, at, time.time(), identity)
         if propagation.active:
             propagation.inject(made)
         return made, pushed
@@ -304,7 +303,7 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [jid] = _told(jobs, self.transport.push(jobs, clock.now()))
+            [jid] = _told(jobs, self.transport.push(jobs, time.time()))
             return None if jid is None else answer(jid, began)
         raw = self._encoded(made, at, parameters)
         if at is None:
@@ -323,7 +322,7 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, clock.now()))
+            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, time.time()))
             return holder_or_jid
         raw = self._encoded(made, at, parameters)
         if at is None:
@@ -337,7 +336,7 @@ class Client:
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
     ) -> bytes:
         if at is None:
-            wire.stamp(made, clock.now())
+            wire.stamp(made, time.time())
         return wire.encode(made, self.max_payload, None if parameters is None else parameters.names)
 
     def _attached(
@@ -392,7 +391,7 @@ class Client:
             if batch.scheduled:
                 self.transport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = self.transport.push(batch.attached, clock.now())
+                conflicts = self.transport.push(batch.attached, time.time())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -431,7 +430,7 @@ class Client:
             if batch.scheduled:
                 await self.atransport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = await self.atransport.push(batch.attached, clock.now())
+                conflicts = await self.atransport.push(batch.attached, time.time())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -452,7 +451,7 @@ class Client:
             )
         if parameters is not None:
             parameters.check(call)
-        return wire.complete({**fields, "args": list(call)}, options, now=clock.now())
+        return wire.complete({**fields, "args": list(call)}, options, now=time.time())
 
     def _add(
         self,

@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from jobd.ambient import clock
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument, pack
@@ -226,7 +225,7 @@ class InFlight:
 
     @staticmethod
     def _today() -> str:
-        return time.strftime("%Y-%m-%d", time.gmtime(clock.now()))
+        return time.strftime("%Y-%m-%d", time.gmtime())
 
     def _stats(self) -> list[str]:
         """Keys of the counters: processed, processed today, failed, failed today (UTC)."""

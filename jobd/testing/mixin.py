@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +9,8 @@ from jobd.testing.modes.kinds import ModeName, mode_called
 from jobd.testing.modes.mode import open_modes
 
 if TYPE_CHECKING:
+    import unittest
+
     from jobd.testing.modes.jobs import Jobs
 
     _Base = unittest.TestCase

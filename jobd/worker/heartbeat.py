@@ -19,7 +19,6 @@ from typing import Any
 import psutil
 import redis
 
-from jobd.ambient import clock
 from jobd.runtime.process.identity import hostname
 from jobd.settings.daemon import Config
 from jobd.store import scripts
@@ -141,7 +140,7 @@ class Heartbeat(Loop):
 
         Called by another thread; wakes the loop, which writes them.
         """
-        self._stacks.append((clock.now(), text))
+        self._stacks.append((time.time(), text))
         super().wake()
 
     def wake(self) -> None:
@@ -195,7 +194,7 @@ class Heartbeat(Loop):
             "concurrency": self._config.concurrency + coroutines,
             "coroutines": coroutines,
             "busy": len(self._working()),
-            "beat": repr(clock.now()),
+            "beat": repr(time.time()),
             "rtt_us": int(self._round_trip * 1e6),
             "loop_lag_us": int(self._lag() * 1e6),
             "quiet": "true" if self.quiet else "false",
@@ -271,7 +270,7 @@ class Heartbeat(Loop):
             {
                 "queue": work.job.queue,
                 "payload": work.job.payload.decode("utf-8", "replace"),
-                "run_at": int(clock.now() - time.monotonic() + work.started / 1e9),
+                "run_at": int(time.time() - time.monotonic() + work.started / 1e9),
             }
         )
 
@@ -295,7 +294,7 @@ class Heartbeat(Loop):
         }
         return {
             "hostname": hostname(),
-            "started_at": clock.now(),
+            "started_at": time.time(),
             "pid": os.getpid(),
             "tag": config.tag,
             "concurrency": config.concurrency,

@@ -8,6 +8,7 @@ last one, in the format of Sidekiq 8.
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from typing import Any
 
 import redis
 
-from jobd.ambient import clock
 from jobd.store.keys import Keys
 from jobd.wire.histogram import BOUNDS, LONG, SHORT
 
@@ -103,7 +103,7 @@ class Metrics:
 
 
 def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
-    moment = clock.now()
+    moment = time.time()
     buckets: tuple[tuple[Callable[[float], str], int], ...] = (
         (keys.metrics_minute, SHORT),
         (keys.metrics_ten_minutes, LONG),

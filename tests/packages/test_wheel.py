@@ -110,6 +110,21 @@ def test_the_commands_work(installed: Path, command: str) -> None:
     assert version.startswith(f"{command} 0.")
 
 
+def test_pytest_finds_its_plugin(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_shop.py").write_text("def test_it(jobs): assert not jobs.pushed()")
+    # Autoloaded; that of another distribution which happens to be here is not wanted.
+    flags = ["-q", "-p", "no:cacheprovider", "-p", "no:valkey", "-p", "no:celery"]
+    done = subprocess.run(
+        [installed / "bin/python", "-m", "pytest", *flags],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 USER = """\
 from jobd import job
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from jobd.ambient import clock
 from jobd.api.find import JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.queues.queues import Queue
@@ -175,7 +174,7 @@ def _request(session: Session, claim: Claim) -> bool:
     [channel] = control.channels(session.redis, session.keys, [claim.owner])
     arguments: list[Argument] = [
         claim.tag,
-        repr(clock.now()),
+        repr(time.time()),
         control.message(Look.CANCELS),
         channel,
     ]

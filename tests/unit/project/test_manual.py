@@ -52,8 +52,6 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
-FOREIGN_WORDS |= {"before_request", "current_user", "url_for"}  # of Flask
-FOREIGN_WORDS |= {"begin_nested", "join_transaction_mode", "pool_pre_ping"}  # of SQLAlchemy
 # Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
     "django_db django_capture_on_commit_callbacks "
@@ -69,7 +67,11 @@ _OF_OTHERS = (
     "before_process_message get_current_message get_result max_age max_backoff min_backoff "
     "notify_shutdown on_retry_exhausted queue_name retry_when send_with_options store_results "
     "call_local huey_consumer lock_task on_shutdown on_startup post_execute pre_execute "
-    "delay_on_commit retry_backoff retry_delay revoke_by_id run_huey"
+    "delay_on_commit retry_backoff retry_delay revoke_by_id run_huey "
+    # Of their test kits, and ActiveJob's.
+    "assert_enqueued_with assert_no_enqueued_jobs celery_app celery_worker clear_all "
+    "django_capture_on_commit_callbacks drain_all have_enqueued_sidekiq_job "
+    "perform_enqueued_jobs task_eager_propagates"
 )
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
 FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url", "--app"}
@@ -80,7 +82,6 @@ _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
-VARIABLES_BESIDE_SETTINGS |= {"JOBD_DASHBOARD", "JOBD_TITLE"}  # of a Flask application
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

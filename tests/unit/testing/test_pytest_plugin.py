@@ -402,4 +402,4 @@ def test_it_is_installed_with_jobd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     runpy.run_path(str(ROOT / "setup.py"))
     assert metadata["py_modules"] == ["jobd_pytest"]
-    assert metadata["entry_points"]["pytest11"] == ["jobd = jobd_pytest"]
+    assert metadata["entry_points"]["pytest11"] == ["jobd_pytest = jobd_pytest"]

@@ -1,1 +1,0 @@
-"""What code takes from its surroundings, and tests replace: the time, and random numbers."""

@@ -1,1 +1,0 @@
-"""One suite for two stores: a real server, and the world in memory."""
