@@ -226,3 +226,24 @@ print(json.dumps(errors))
     assert "b" in found[2]
     assert redis.llen("queue:urgent") == 1
     assert redis.llen("queue:default") == 0
+
+
+def test_the_modes_of_tests_collect_and_run_tasks(shop: Shop, redis: redis_py.Redis) -> None:
+    found = said(
+        shop,
+        """
+from jobd.testing import fake, inline
+found = []
+with fake() as jobs:
+    result = add.enqueue(1, 2)
+    jobs.assert_pushed("orders.tasks.add", with_args=([1, 2], {}))
+    found.append(result.status)
+    found.append(jobs.perform_one())
+with inline():
+    found.append(attempt.enqueue(times=1).status)
+    found.append(greet.enqueue("ada").status)
+print(json.dumps(found))
+""",
+    )
+    assert found == ["READY", 3, "READY", "READY"]
+    assert redis.dbsize() == 0
