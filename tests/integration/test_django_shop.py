@@ -147,6 +147,9 @@ def test_the_dashboard_is_behind_the_permissions_of_the_admin(
         done = client.post(pause, json=body, headers={"X-CSRF-Token": form_token(page)})
         assert done.json()["changed"] == 1
         assert client.post(pause, json=body).status_code == 403, "without a token of a form"
+        elsewhere = {"X-CSRF-Token": form_token(page), "Origin": "http://evil.example"}
+        assert client.post(pause, json=body, headers=elsewhere).status_code == 403
+        assert client.get(jobs, headers={"Host": "evil.example"}).status_code == 400
         assert redis.smembers("paused") == {b"mail"}
         assert client.get(f"{jobs}nowhere/at%20all").status_code == 404
         assert client.get(f"{jobs}live").status_code == 204  # pages poll

@@ -59,6 +59,7 @@ def _answer(request: HttpRequest, path: str, user: User) -> HttpResponse:
     below = "/" + path
     environ = {
         **request.META,
+        "HTTP_HOST": request.get_host(),  # one of ALLOWED_HOSTS, and that in front of a proxy
         "SCRIPT_NAME": _of_wsgi(whole[: len(whole) - len(below)]),
         "PATH_INFO": _of_wsgi(below),
         "SERVER_PROTOCOL": request.META.get("SERVER_PROTOCOL", "HTTP/1.1"),
