@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import psycopg
 
 USER = "jobd"
-_UNSAFE = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=50"]
-"""Settings of a server whose data nobody needs tomorrow."""
+_SETTINGS = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=50"]
+_SETTINGS += ["max_prepared_transactions=10"]  # for two-phase commits
+"""Those of a server whose data nobody needs tomorrow."""
 
 
 class Postgres:
@@ -101,7 +102,7 @@ class Postgres:
         return psycopg.connect(host=str(self.socket), user=USER, dbname=database, autocommit=True)
 
     def _start(self) -> None:
-        settings = [f"-c{each}" for each in ("listen_addresses=", *_UNSAFE)]
+        settings = [f"-c{each}" for each in ("listen_addresses=", *_SETTINGS)]
         places = ["-D", str(self.socket / "data"), "-k", str(self.socket)]
         with (self.socket / "log").open("ab") as log:
             self._process = subprocess.Popen(

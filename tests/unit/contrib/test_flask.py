@@ -21,6 +21,7 @@ from jobd.contrib.flask import Jobd
 from jobd.errors import ConfigError
 from jobd.testing import EmbeddedServer
 from jobd.web import Role, User
+from jobd.web.access.users import hash_password
 from tests.support.daemon import environment
 from tests.unit.contrib.forms import pause
 
@@ -177,6 +178,23 @@ def test_a_form_arrives_although_the_application_has_read_it(
     paused = site.client.post("/jobs/queues/act", data=fields)
     assert paused.status_code in (200, 303), paused.text
     assert json.loads(site.client.get("/jobs/api/v1/queues").text)["queues"][0]["paused"]
+
+
+def test_a_blueprint_with_users_of_its_own_has_their_login_page(
+    jobs: App, server: EmbeddedServer
+) -> None:
+    app = application(jobs, JOBD_REDIS=server.url)
+    extension = Jobd(app, jobs=jobs)
+    with pytest.raises(ConfigError, match="login"):
+        extension.dashboard()
+    blueprint = extension.dashboard(users=[f"ada:admin:{hash_password('secret')}"], back="/shop")
+    app.register_blueprint(blueprint, url_prefix="/staff/jobs")
+    client = app.test_client()
+    assert client.get("/staff/jobs/").location == "/staff/jobs/login"
+    page = client.get("/staff/jobs/login")
+    fields = {**pause(page.text, ""), "name": "ada", "password": "secret"}
+    assert client.post("/staff/jobs/login", data=fields).status_code == 303
+    assert "ada · admin" in client.get("/staff/jobs/queues").text
 
 
 def test_forked_servers_make_an_adapter_of_their_own(site: Site) -> None:

@@ -368,6 +368,28 @@ def test_two_binds_of_which_one_cannot_commit(engine: Engine, tmp_path: Path, re
     assert redis.arrived == [1], "nobody knows whether all of it was committed"
 
 
+def test_two_phases_of_which_only_the_second_pushes(postgres: Postgres) -> None:
+    engine = create_engine(postgres.url("psycopg"))
+    Base.metadata.create_all(engine)
+
+    def look() -> list[int]:
+        with Session(engine) as other:
+            return list(other.scalars(select(Order.id)))
+
+    redis = Redis(look)
+    with replaced(redis), Session(engine, twophase=True) as session:
+        put(session, 1)
+        session.prepare()
+        assert redis.arrived == []
+        session.commit()
+        assert (redis.arrived, redis.seen) == ([1], [[1]])
+        put(session, 2)
+        session.prepare()
+        session.rollback()
+    assert (redis.arrived, look()) == ([1], [1])
+    engine.dispose()
+
+
 def test_the_push_of_one_session_waits_for_no_other(engine: Engine, redis: Redis) -> None:
     with Session(engine) as first, Session(engine) as second:
         first.begin()
