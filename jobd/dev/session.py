@@ -27,7 +27,6 @@ from jobd.settings.load import find_file
 from jobd.testing.server import EmbeddedServer
 
 TURN_MS = 100
-_IMPORT_SECONDS = 30.0
 _STUCK_SECONDS = 5.0
 _STOP_SECONDS = 40.0
 _STAYS = "the old code keeps running; save a correction"
@@ -179,7 +178,9 @@ class Session:
     def _start_daemon(self) -> None:
         config = self._plan.config
         self._daemon, self._ready, self._reloading = None, False, False
-        trial = attempt(config.require, config.directory, _IMPORT_SECONDS)
+        trial = self._import()
+        if self._signals():
+            return
         if trial.error:
             self._say(f"{trial.error}\nwaiting for a correction")
             return
@@ -194,6 +195,13 @@ class Session:
         self._began = time.monotonic()
         self._daemon = Daemon(words, pidfile, whole_log=config.log_level == "debug")
         self._say(f"jobctl -P {pidfile} status shows what it does")
+
+    def _import(self) -> Trial:
+        """Import the application, in a process of its own."""
+        config = self._plan.config
+        return attempt(
+            config.require, config.directory, config.boot_timeout, lambda: self._signals() > 0
+        )
 
     def _stop_daemon(self) -> None:
         daemon = self._daemon
@@ -253,8 +261,7 @@ class Session:
                 self._reloaded()
 
     def _reloaded(self) -> None:
-        config = self._plan.config
-        trial = attempt(config.require, config.directory, _IMPORT_SECONDS)
+        trial = self._import()
         if trial.error:
             return  # saved again meanwhile: the next turn tells
         new = [name for name in trial.queues if name not in self._served]

@@ -6,14 +6,16 @@ start threads, open connections or end the process.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from os import _exit
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 _ANSWER = 60_000  # bytes; a pipe can buffer that much
 _LISTED = 200
+_TURN = 0.1  # s
+_PR_SET_PDEATHSIG = 1
 
 
 def load_for(config: Config) -> App:
@@ -182,8 +186,15 @@ class Trial:
     pushes: str = ""
 
 
-def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
-    """Load the application in a child process, within *timeout* seconds."""
+def attempt(
+    require: Sequence[str],
+    directory: str,
+    timeout: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trial:
+    """Load the application in a child process, within *timeout* seconds; *stop* says, repeatedly,
+    whether to give up earlier."""
+    names = ", ".join(require)
     reading, writing = os.pipe()
     # -P: a file in the current directory must not shadow a module of the standard library.
     command = [sys.executable, "-P", "-m", __name__, str(writing), directory, *require]
@@ -200,10 +211,13 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
             )
         finally:
             os.close(writing)
+        deadline = time.monotonic() + timeout
         try:
-            code = child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return Trial(f"importing {', '.join(require)} took longer than {timeout:g} s")
+            while (code := _ended(child)) is None:
+                if time.monotonic() > deadline:
+                    return Trial(f"importing {names} took longer than {timeout:g} s")
+                if stop():
+                    return Trial(f"importing {names} was interrupted")
         finally:
             _end(child)
         # A process that the import started may keep the pipe open, so read only what is there.
@@ -220,7 +234,15 @@ def attempt(require: Sequence[str], directory: str, timeout: float) -> Trial:
             pushes=found["pushes"],
         )
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return Trial(f"importing {', '.join(require)} ended the process with {how}")
+    return Trial(f"importing {names} ended the process with {how}")
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int | None:
+    """Its exit code; None if it runs for a turn longer."""
+    try:
+        return child.wait(_TURN)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -307,6 +329,8 @@ def _place(error: BaseException) -> str:
 
 
 def _child(arguments: list[str]) -> None:
+    # An import may hang: it must not outlive the process that waits for it.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     answer_to, directory, *require = arguments
     trial: dict[str, object] = {"error": "", "jobs": 0, "found": (), "queues": (), "threads": ""}
     trial["pushes"] = ""

@@ -196,6 +196,27 @@ def test_an_error_at_the_start_waits_for_its_correction(
     assert answers(redis, server) == "one"
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_an_import_that_hangs_does_not_hold_up_the_end(dev: Dev, ending: signal.Signals) -> None:
+    hangs = "import pathlib, time\npathlib.Path('imported').touch()\ntime.sleep(600)\n"
+    dev.app.write_text(hangs)
+    dev.start("-r", "shop", "--no-dashboard")
+    wait((dev.directory / "imported").exists, 60, "it is imported")
+    if ending is signal.SIGINT:
+        began = time.monotonic()
+        dev.stop()
+        assert time.monotonic() - began < 30
+    else:
+        dev.process.kill()
+        dev.process.wait()
+
+        def gone() -> bool:
+            processes.reap()
+            return not processes.descendants()
+
+        wait(gone, 30, "all have gone")
+
+
 def test_a_new_job_is_listed_and_its_new_queue_served(
     dev: Dev, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:
@@ -216,8 +237,8 @@ def test_the_configuration_file_is_followed(
 ) -> None:
     """Its settings of production are replaced, such as a log file; its mistakes change nothing."""
     (dev.directory / "jobd.toml").write_text(
-        'require = ["shop"]\nworkers = 3\nlogfile = "/nowhere/jobd.log"\nuser = "shop-user"\n'
-        'pidfile = "/nowhere/jobd.pid"\n'
+        'require = ["shop"]\nqueues = ["other,2"]\nworkers = 3\nlogfile = "/nowhere/jobd.log"\n'
+        'user = "shop-user"\npidfile = "/nowhere/jobd.pid"\n'
     )
     dev.start("--no-dashboard", "--log-level", "debug")
     dev.says("master_starting .*workers=1\n")

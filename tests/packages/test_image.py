@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_py
+import yaml
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
@@ -67,6 +68,7 @@ class Docker:
         # Processes of its own: those that containers leave to be adopted end with it.
         prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         places = [f"--{name}-root={self._directory}/{name}" for name in ("data", "exec")]
+        places.append(f"--pidfile={self._directory}/docker.pid")
         host = f"--host={self._environment['DOCKER_HOST']}"
         with (self._directory / "log").open("wb") as log:
             self._daemon = subprocess.Popen(
@@ -75,7 +77,17 @@ class Docker:
                 stderr=log,
             )
         processes.worlds.add(self._daemon.pid)
-        wait(lambda: self.run("version", check=False).returncode == 0, 60, "docker answers")
+        try:
+            wait(self._answers, 60, "docker answers")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        assert self._daemon is None or self._daemon.poll() is None, (
+            self._directory / "log"
+        ).read_text()
+        return self.run("version", check=False).returncode == 0
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -155,13 +167,19 @@ def image(docker: Docker, base: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 class Container:
-    def __init__(self, docker: Docker, image: str, url: str, *words: str) -> None:
+    """One of *image*, with *options* of docker and *words* as its command."""
+
+    def __init__(
+        self, docker: Docker, image: str, url: str, *words: str, options: Sequence[str] = HARDENED
+    ) -> None:
         self._docker = docker
-        given = f"--env=JOBD_REDIS={url}"
+        given = [f"--env=JOBD_REDIS={url}", *options]
         quick = ["--health-interval=1s", "--health-start-period=30s"]
-        self.id = docker.run(
-            "run", "--detach", *HARDENED, *quick, given, image, *words
-        ).stdout.strip()
+        self.id = docker.run("run", "--detach", *quick, *given, image, *words).stdout.strip()
+
+    def send(self, *words: str) -> None:
+        """A command of docker about this container."""
+        self._docker.run(*words, self.id)
 
     def exec(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self._docker.run("exec", self.id, *words, check=check)
@@ -212,7 +230,7 @@ def test_it_is_healthy_runs_jobs_and_stops(
     # A job that runs goes back to its queue, within what the manifests allow.
     Client(server.url).push({"class": "shop.stays", "args": [server.tcp_url]})
     assert redis.blpop("test:said", timeout=30) == (b"test:said", b"it runs")
-    container._docker.run("stop", "--time=40", container.id)
+    container.send("stop", "--time=40")
     assert container.state()["ExitCode"] == 0, container.log()
     assert redis.llen("queue:default") == 1
     assert "no_pidfile" not in container.log()
@@ -235,6 +253,39 @@ def test_it_stays_healthy_without_redis(
             assert container.health() == "healthy"
         finally:
             container.remove()
+
+
+def test_it_starts_again_in_a_volume_of_kubernetes(
+    docker: Docker, image: str, server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    """Which every user may write to, and which stays when a container is restarted."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, 0, 10001)
+    volume.chmod(0o2777)
+    pod = yaml.safe_load((ROOT / "etc/kubernetes/worker.yaml").read_text())["spec"]["template"]
+    [worker] = pod["spec"]["containers"]
+    shell, *script = worker["command"]
+    [pidfile] = [one["value"] for one in worker["env"] if one["name"] == "JOBD_PIDFILE"]
+    options = [one for one in HARDENED if "/run/jobd" not in one]
+    options += [f"--volume={volume}:/run/jobd", f"--env=JOBD_PIDFILE={pidfile}"]
+    options += [f"--entrypoint={shell}"]
+    container = Container(docker, image, server.tcp_url, *script, options=options)
+    try:
+        probe = worker["readinessProbe"]["exec"]["command"]
+
+        def serves() -> bool:
+            return container.exec(*probe, check=False).returncode == 0
+
+        wait(serves, 60, f"it is ready: {container.log()}")
+        assert container.exec("cat", "/proc/1/comm").stdout == "jobd master run\n"
+        container.send("kill")
+        container.send("start")
+        wait(serves, 60, f"it is ready again: {container.log()}")
+        container.send("stop", "--time=40")
+        assert container.state()["ExitCode"] == 0, container.log()
+    finally:
+        container.remove()
 
 
 @pytest.mark.parametrize("words", [("web",), ("--version",)])

@@ -42,6 +42,14 @@ def pods() -> dict[str, dict[str, Any]]:
     return found
 
 
+def worker_script() -> tuple[str, list[str]]:
+    """What the worker's shell does before it becomes jobd, and the arguments of jobd."""
+    shell, option, script = pods()["worker"]["container"]["command"]
+    assert (shell, option) == ("sh", "-ec")
+    before, _, command = script.partition("; exec jobd ")
+    return before, shlex.split(command)
+
+
 def period(probe: dict[str, Any]) -> float:
     """Seconds for which it may fail."""
     return float(probe["periodSeconds"] * probe["failureThreshold"])
@@ -101,8 +109,11 @@ def test_the_pidfile_has_a_directory_everywhere() -> None:
     assert f"install -d -o 10001 -g 10001 -m 0750 {directory}" in DOCKERFILE
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert compose["worker"]["tmpfs"][0].partition(":")[0] == directory
-    mounts = pods()["worker"]["container"]["volumeMounts"]
-    assert directory in [one["mountPath"] for one in mounts]
+    worker = pods()["worker"]["container"]
+    assert directory in [one["mountPath"] for one in worker["volumeMounts"]]
+    pidfile = next(one["value"] for one in worker["env"] if one["name"] == "JOBD_PIDFILE")
+    assert worker_script()[0] == f"mkdir -p -m 0700 {Path(pidfile).parent}"
+    assert Path(pidfile).parent.parent == Path(directory)
     assert "\nRuntimeDirectory=jobd\n" in (ROOT / "systemd/jobd.service").read_text()
     assert f"\nd {directory} 0750 " in (ROOT / "etc/tmpfiles.d/jobd.conf").read_text()
 
@@ -117,7 +128,7 @@ def test_compose_waits_for_the_end() -> None:
 def commands() -> Iterator[tuple[str, list[str]]]:
     """All commands of jobd in these files, with their arguments."""
     for name, pod in pods().items():
-        yield name, pod["container"]["args"]
+        yield name, pod["container"].get("args") or worker_script()[1]
     for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
         if name != "redis":
             yield name, service["command"]
