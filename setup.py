@@ -31,6 +31,9 @@ DEV = [
     *WEB,
 ]
 
+# The world of jobd.testing, in which jobs run without a server: it needs Lua.
+TESTING = ["lupa>=2.2"]
+
 # The frameworks of jobd.contrib: for each, what its module imports. Their dashboards need `web`.
 FRAMEWORKS = {
     "django": ["django>=5.2", "asgiref>=3.8.1", "a2wsgi>=1.10"],
@@ -58,6 +61,7 @@ PEERS = [
 TEST = [
     *DEV,
     *SPEED,
+    *TESTING,
     *(each for extra in FRAMEWORKS.values() for each in extra),
     *DOCS,
     *PEERS,
@@ -162,6 +166,7 @@ setup(
         "web": WEB,
         "speed": SPEED,
         "dev": DEV,
+        "testing": TESTING,
         "docs": DOCS,
         "test": TEST,
         "bench": BENCH,

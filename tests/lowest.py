@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import requires
 
-OF_USERS = ("web", "dev")
+OF_USERS = ("web", "dev", "testing")
 """Extras that the manual tells users to install."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import time
 from dataclasses import dataclass
 
+from jobd.ambient import clock
 from jobd.api.reading import hashes, text
 from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import ArgumentError
@@ -67,7 +67,7 @@ class Deploys:
         """
         if not label:
             raise ArgumentError("a deploy needs a label, such as the hash and subject of a commit")
-        at = time.time() if at is None else at
+        at = clock.now() if at is None else at
         minute = datetime.datetime.fromtimestamp(at // 60 * 60, datetime.UTC)
         keys = [self._api.keys.marks(at), self._api.keys.deploy_lock(label)]
         arguments: list[Argument] = [f"{minute:%Y-%m-%dT%H:%M:%SZ}", label, KEPT]
@@ -87,7 +87,7 @@ class Deploys:
         """
         if not 1 <= days <= MOST_DAYS:
             raise ArgumentError(f"days must be between 1 and {MOST_DAYS}, not {days}")
-        last = last or datetime.datetime.now(datetime.UTC).date()
+        last = last or datetime.datetime.fromtimestamp(clock.now(), datetime.UTC).date()
         midnight = datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()
         keys = [self._api.keys.marks(midnight - back * 86_400) for back in range(days)]
         marks: list[Mark] = []

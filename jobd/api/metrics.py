@@ -6,11 +6,11 @@ not in Redis counts as nothing, so a chart has no gaps.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jobd.ambient import clock
 from jobd.api.reading import hashes, integer, text
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
@@ -210,7 +210,7 @@ class Metrics:
             if not 1 <= minutes <= MOST_MINUTES:
                 raise ArgumentError(f"minutes must be between 1 and {MOST_MINUTES}, not {minutes}")
             step, count, key = 60, minutes, self._api.keys.metrics_minute
-        last = time.time() // step * step
+        last = clock.now() // step * step
         return [last - step * back for back in reversed(range(count))], key
 
 

@@ -6,10 +6,10 @@ may be ten seconds old.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from jobd.ambient import clock
 from jobd.api.features.attached import notes, when
 from jobd.api.inflight import InFlightSet
 from jobd.api.processes import Process, ProcessSet
@@ -114,7 +114,7 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
     claim = InFlightSet(session).find_job(jid)
     owner = claim.owner if claim is not None else work.process if work is not None else ""
     process = _process(session, owner)
-    now = time.time()
+    now = clock.now()
     if claim is not None and claim.lease <= 0:
         return [
             Reason(
@@ -321,7 +321,7 @@ def _position(session: Session, job: JobRecord, ahead: int, *, stuck: bool) -> R
     left = Queue(job.queue, session).latency - job.latency
     if stuck or ahead == 0 or left <= 0:
         return Reason("position", text)
-    at = time.time() + left
+    at = clock.now() + left
     text = Text("%(place)s At the current rate it should start %(at)s.", place=text, at=when(at))
     return Reason("position", text, at=at)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import time
 import zlib
 from collections.abc import Callable
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from jobd.ambient import clock
 from jobd.api import display
 from jobd.api.iterations import IterableState, iterable_states
 from jobd.api.queued import delete_queued
@@ -291,7 +291,7 @@ class JobRecord:
     @property
     def latency(self) -> float:
         """Seconds since it was put into its queue; 0.0 where nobody noted that."""
-        return self.waited(time.time())
+        return self.waited(clock.now())
 
     def waited(self, now: float) -> float:
         """The latency at *now*."""

@@ -7,13 +7,12 @@ on every change has its entry in the audit log, and what is deleted can be resto
 from __future__ import annotations
 
 import copy
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any, Self
 
 import redis as redis_py
 
+from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, ConflictError
 from jobd.jobs.app import App, default
 from jobd.jobs.client import Client
@@ -124,7 +123,7 @@ class Change:
         self.name = name
         self.target = target
         # Begins with the time (µs), so that ids are in the order of the actions.
-        self.ref = ref or f"{int(time.time() * 1e6):x}-{secrets.token_hex(4)}"
+        self.ref = ref or f"{int(clock.now() * 1e6):x}-{chance.token(4)}"
         if session.who:
             session.last_ref = self.ref
 

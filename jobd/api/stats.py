@@ -6,6 +6,7 @@ import datetime
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
+from jobd.ambient import clock
 from jobd.api.queues.queues import waits
 from jobd.api.reading import MOST, answers, batches, integer, members, text
 from jobd.api.session import Change, Session
@@ -132,7 +133,7 @@ def history(session: Session, days: int, last: datetime.date | None = None) -> l
     """See :meth:`jobd.api.Api.history`."""
     if not 1 <= days <= MOST_DAYS:
         raise ArgumentError(f"days must be between 1 and {MOST_DAYS}, not {days}")
-    last = last or datetime.datetime.now(datetime.UTC).date()
+    last = last or datetime.datetime.fromtimestamp(clock.now(), datetime.UTC).date()
     dates = [last - datetime.timedelta(days=back) for back in range(days)]
     with session.redis.pipeline(transaction=False) as pipe:
         pipe.mget([session.keys.processed_on(date.isoformat()) for date in dates])

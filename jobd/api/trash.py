@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
+from jobd.ambient import clock
 from jobd.api.queued import located, mark
 from jobd.api.reading import BATCH, MOST, Page, Stride, check_bounds, integer, number, portion, text
 from jobd.api.records import JobRecord
@@ -200,7 +201,7 @@ class Trash:
         check_bounds(start, count)
         redis, keys = self._api.redis, self._api.keys
         with redis.pipeline(transaction=False) as pipe:  # a full server refuses MULTI
-            pipe.zcount(keys.trash, repr(time.time()), "+inf")
+            pipe.zcount(keys.trash, repr(clock.now()), "+inf")
             pipe.zrange(keys.trash, start, start + count - 1, desc=True, withscores=True)
             size, found = pipe.execute()
         deletions = self._read([(text(ref), float(until)) for ref, until in found])

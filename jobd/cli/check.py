@@ -23,6 +23,7 @@ from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import workdir
 from jobd.settings.daemon import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.settings.dashboard import WEB_SETTINGS
+from jobd.settings.django_project import WORKER
 from jobd.settings.load import Reading, read, read_web
 from jobd.settings.redis_url import redact
 from jobd.settings.schema import Setting, show
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import redis
 
 REDIS_SECONDS = 5.0
+_MOST_JOBS = 20
 _SYSTEMD = Path("/run/systemd/system")
 """A directory that exists only if the machine was booted with systemd (see sd_booted(3))."""
 _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
@@ -239,6 +241,10 @@ def _check_application(report: Report, config: Config) -> None:
         )
     count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
     report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
+    if config.require == (WORKER,):  # whose name says nothing of what was found
+        report.facts += [f"  {name} (queue {queue})" for name, queue in trial.found[:_MOST_JOBS]]
+        if (more := trial.jobs - _MOST_JOBS) > 0:
+            report.facts.append(f"  and {more} more")
 
 
 def _listed(queues: list[str]) -> str:

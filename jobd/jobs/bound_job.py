@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from jobd.ambient import clock
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob
@@ -83,7 +83,7 @@ class Call:
         return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)
 
     def push_at(self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        at = due_at(when, time.time())
+        at = due_at(when, clock.now())
         return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
 
     def push_bulk(
@@ -105,7 +105,7 @@ class Call:
     async def apush_at(
         self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> str | None:
-        at = due_at(when, time.time())
+        at = due_at(when, clock.now())
         made = self._payload(args, kwargs)
         return await self.owner.client.asend(made, at, self._parameters)
 
@@ -123,7 +123,7 @@ class Call:
 
     def unique_holder(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         made = self._payload(args, kwargs)
-        attachments.attach(made, None, time.time(), self._parameters.identity)
+        attachments.attach(made, None, clock.now(), self._parameters.identity)
         lock = attachments.read(made.get(attachments.FIELD)).lock
         if lock is None:
             raise ArgumentError(f"{self.definition.name} is not unique: give it unique=True")
@@ -162,5 +162,5 @@ class Call:
             kwargs,
             self.options,
             jid=wire.new_jid(),
-            now=time.time(),
+            now=clock.now(),
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import random
-import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
+from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError
 from jobd.jobs.times import Times, When, due_at
 from jobd.wire.attachments import AttachedPush
@@ -89,7 +88,7 @@ def bulk_of(
 
 def next_time(times: Iterator[When] | None) -> float | None:
     """When the next job of a bulk push is due (s), None for now."""
-    return None if times is None else due_at(next(times), time.time())
+    return None if times is None else due_at(next(times), clock.now())
 
 
 def after(jids: list[str | None], error: ArgumentError) -> ArgumentError:
@@ -104,7 +103,7 @@ def _times(at: Times, spread: float | None) -> Iterator[When] | None:
         if at is not None:
             raise ArgumentError("give a bulk push either 'at' or a spread, not both")
         width = max(float(spread), MIN_SPREAD)
-        return (random.random() * width for _ in itertools.count())
+        return (chance.share() * width for _ in itertools.count())
     if at is None:
         return None
     return iter(at) if isinstance(at, Sequence) else itertools.repeat(at)

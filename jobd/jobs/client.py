@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobd.ambient import clock
 from jobd.errors import ArgumentError, DuplicateJobError
 from jobd.jobs.bulk import Batch, after, bulk_of, next_time
 from jobd.jobs.middleware import Chain
@@ -209,7 +210,7 @@ class Client:
 
     def _by_name(self, item: Mapping[str, Any]) -> tuple[wire.Payload, float | None]:
         fields = wire.fields(item)
-        now = time.time()
+        now = clock.now()
         made = wire.complete(fields, self.default_options, now=now)
         return made, due_at(made.pop("at", 0), now)
 
@@ -275,7 +276,7 @@ class Client:
         pushed = None
         if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
             identity = identity_by_name if parameters is None else parameters.identity
-            pushed = attachments.attach(made, at, time.time(), identity)
+            pushed = attachments.attach(made, at, clock.now(), identity)
         if propagation.active:
             propagation.inject(made)
         return made, pushed
@@ -303,7 +304,7 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [jid] = _told(jobs, self.transport.push(jobs, time.time()))
+            [jid] = _told(jobs, self.transport.push(jobs, clock.now()))
             return None if jid is None else answer(jid, began)
         raw = self._encoded(made, at, parameters)
         if at is None:
@@ -322,7 +323,7 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             jobs = [self._attached(made, pushed, parameters)]
-            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, time.time()))
+            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, clock.now()))
             return holder_or_jid
         raw = self._encoded(made, at, parameters)
         if at is None:
@@ -336,7 +337,7 @@ class Client:
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
     ) -> bytes:
         if at is None:
-            wire.stamp(made, time.time())
+            wire.stamp(made, clock.now())
         return wire.encode(made, self.max_payload, None if parameters is None else parameters.names)
 
     def _attached(
@@ -391,7 +392,7 @@ class Client:
             if batch.scheduled:
                 self.transport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = self.transport.push(batch.attached, time.time())
+                conflicts = self.transport.push(batch.attached, clock.now())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -430,7 +431,7 @@ class Client:
             if batch.scheduled:
                 await self.atransport.schedule(batch.scheduled)
             if batch.attached:
-                conflicts = await self.atransport.push(batch.attached, time.time())
+                conflicts = await self.atransport.push(batch.attached, clock.now())
                 batch.answer(_told(batch.attached, conflicts, refused))
             jids += batch.jids
         if refused:
@@ -451,7 +452,7 @@ class Client:
             )
         if parameters is not None:
             parameters.check(call)
-        return wire.complete({**fields, "args": list(call)}, options, now=time.time())
+        return wire.complete({**fields, "args": list(call)}, options, now=clock.now())
 
     def _add(
         self,

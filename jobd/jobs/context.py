@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from jobd.ambient import clock
 from jobd.errors import JobdError
 from jobd.jobs.cancellation import Cancellation
 from jobd.jobs.registry import Definition
@@ -114,7 +114,7 @@ class CurrentJob:
             ...     load(row)
             ...     current_job().progress(number + 1, len(rows))
         """
-        now = time.time()
+        now = clock.now()
         done = amount("done", done)
         if total is not None:
             total = amount("total", total)

@@ -12,7 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jobd.wire.attachments import AttachedPush
 
@@ -75,6 +75,18 @@ class Replacement(Protocol):
     def redis(self, client: Source) -> Redis | None:
         """What is asked where something else than a push needs the Redis of *client*; None for
         that Redis."""
+
+
+@runtime_checkable
+class Simulation(Replacement, Protocol):
+    """One in which jobs run only if it makes them, so that nobody can simply wait for them."""
+
+    def wait(self, ended: Callable[[], bool], seconds: float | None) -> None:
+        """Let jobs run until *ended*, or so much time has passed; None for any time.
+
+        Raises:
+            JobdError: that will never be.
+        """
 
 
 class Around(Protocol):
@@ -160,6 +172,12 @@ def redis_for(client: Source) -> Redis | None:
     """What is in the place of the Redis of *client* for all but pushes; None if nothing is."""
     found = _replacement()
     return None if found is None else found.redis(client)
+
+
+def simulation() -> Simulation | None:
+    """What is in the place of Redis, if jobs run only there."""
+    found = _replacement() if routes.special else None
+    return found if isinstance(found, Simulation) else None
 
 
 def _replacement() -> Replacement | None:

@@ -7,10 +7,10 @@ process lives, its jobs are being worked on, and the master knows which processe
 from __future__ import annotations
 
 import math
-import time
 
 import redis
 
+from jobd.ambient import clock
 from jobd.store import scripts
 from jobd.store.inflight import CLOCK_STEP, LEASE
 from jobd.store.keys import Keys
@@ -47,7 +47,7 @@ class Leases(Loop):
         Raises:
             redis.RedisError: the server refused, or did not answer.
         """
-        began = time.monotonic()
+        began = clock.monotonic()
         # Owners without a lease are ignored: a booting worker has not registered yet, and one that
         # has lost its lease finds out with its next claim.
         _, expired = scripts.RENEW(self._client, self._places, [LEASE, NAMED, *self._alive])
@@ -55,6 +55,6 @@ class Leases(Loop):
         return [identity.decode(errors="replace") for identity in expired]
 
     def turn(self) -> float:
-        if time.monotonic() >= self._renewed + INTERVAL:
+        if clock.monotonic() >= self._renewed + INTERVAL:
             self.renew()
-        return self._renewed + INTERVAL - time.monotonic()
+        return self._renewed + INTERVAL - clock.monotonic()

@@ -15,6 +15,7 @@ from typing import cast
 
 import redis
 
+from jobd.ambient import clock
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.keys import Keys
@@ -65,7 +66,7 @@ class Reconcile(Loop):
     def _free_locks(self) -> None:
         contested = self._keys.contested
         due = self._client.zrange(
-            contested, "-inf", repr(time.time()), byscore=True, offset=0, num=AT_ONCE
+            contested, "-inf", repr(clock.now()), byscore=True, offset=0, num=AT_ONCE
         )
         for key in cast("list[bytes]", due):
             began = time.monotonic()
@@ -77,7 +78,7 @@ class Reconcile(Loop):
                 self._client.zrem(contested, key)
             else:
                 # In proportion to what it costs: a search may go through a million jobs.
-                at = time.time() + max(wait, 10 * (time.monotonic() - began))
+                at = clock.now() + max(wait, 10 * (time.monotonic() - began))
                 self._client.zadd(contested, {key: at}, xx=True)
 
     def _look_at(self, key: bytes) -> float | None:

@@ -11,7 +11,6 @@ the dead set: it would probably kill the next worker, too.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import cast
 
 import redis
 
+from jobd.ambient import clock
 from jobd.errors import JobdError, PayloadError
 from jobd.keeper.leases import Leases
 from jobd.store import scripts
@@ -135,14 +135,14 @@ class Recovery(Loop):
                 self._unlist(death.identity)
             except redis.ResponseError as error:
                 refused = refused or error
-        now = time.monotonic()
+        now = clock.monotonic()
         if now >= self._look_at:
             refused = self._look() or refused
             # Only now: the turn after a failed one must talk to Redis, to see that it is back.
             self._look_at = now + INTERVAL
         if refused is not None:
             raise refused
-        return self._look_at - time.monotonic()
+        return self._look_at - clock.monotonic()
 
     def _unlist(self, identity: str) -> None:
         """Remove a dead worker from the dashboards, which would show it as idle until its TTL
@@ -255,7 +255,7 @@ class Recovery(Loop):
                 certainty,
                 FORGET_AFTER,
                 LEASE,
-                repr(time.time()),
+                repr(clock.now()),
                 len(queues),
                 *queues,
                 *jobs,
@@ -273,7 +273,7 @@ class Recovery(Loop):
         self.log.error(
             "job_set_aside", owner=identity, error=str(error), **job_name.log_fields(raw or b"")
         )
-        return transitions.noted(raw or b"", error=error, queue="default", now=time.time())
+        return transitions.noted(raw or b"", error=error, queue="default", now=clock.now())
 
     def _mark(self, death: Death, sequence: int, queue: str, position: int) -> tuple[int, bytes]:
         """The destination and new payload of a job that was running when its process died."""
@@ -301,7 +301,7 @@ class Recovery(Loop):
         )
         lines = None if stack is None else stack.splitlines()
         buried = transitions.with_failure(
-            marked, error=error, queue=queue, now=time.time(), backtrace=lines
+            marked, error=error, queue=queue, now=clock.now(), backtrace=lines
         )
         if lines is None:
             # The backtrace of an earlier failure has nothing to do with these deaths.

@@ -10,12 +10,11 @@ again here.
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import Any, NamedTuple
 
 import redis
 
+from jobd.ambient import chance, clock
 from jobd.errors import JobdError, PayloadError
 from jobd.store import scripts
 from jobd.store.keys import Keys
@@ -61,7 +60,7 @@ class Scheduler(Loop):
         self._client = client
         self._keys = keys
         self._poll = poll
-        self._me = secrets.token_hex(6)
+        self._me = chance.token(6)
         self._handed: dict[str, list[bytes]] = {}
         self._broken: frozenset[str] = frozenset()
         self.quiet = False
@@ -70,7 +69,7 @@ class Scheduler(Loop):
         if self.quiet:
             self._handed.clear()
             return None
-        now = time.time()
+        now = clock.now()
         waits = [
             self._promote(source, now) if at <= now else at - now
             for source, at in self._first_times().items()

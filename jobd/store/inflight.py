@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from jobd.ambient import clock
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument, pack
@@ -225,7 +226,7 @@ class InFlight:
 
     @staticmethod
     def _today() -> str:
-        return time.strftime("%Y-%m-%d", time.gmtime())
+        return time.strftime("%Y-%m-%d", time.gmtime(clock.now()))
 
     def _stats(self) -> list[str]:
         """Keys of the counters: processed, processed today, failed, failed today (UTC)."""

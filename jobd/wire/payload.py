@@ -10,12 +10,12 @@ read an integer as milliseconds.
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from jobd.ambient import chance
 from jobd.errors import ArgumentError, PayloadError
 from jobd.wire import attachments
 from jobd.wire.arguments import name_of
@@ -69,7 +69,7 @@ _decode_loose = msgspec.json.Decoder(_Loose).decode
 
 def new_jid() -> str:
     """A job id: 24 lower-case hexadecimal digits."""
-    return secrets.token_hex(12)
+    return chance.token(12)
 
 
 # --- making a payload -----------------------------------------------------------------------

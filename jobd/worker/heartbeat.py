@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import redis
 
+from jobd.ambient import clock
 from jobd.runtime.process.identity import hostname
 from jobd.settings.daemon import Config
 from jobd.store import scripts
@@ -140,7 +141,7 @@ class Heartbeat(Loop):
 
         Called by another thread; wakes the loop, which writes them.
         """
-        self._stacks.append((time.time(), text))
+        self._stacks.append((clock.now(), text))
         super().wake()
 
     def wake(self) -> None:
@@ -194,7 +195,7 @@ class Heartbeat(Loop):
             "concurrency": self._config.concurrency + coroutines,
             "coroutines": coroutines,
             "busy": len(self._working()),
-            "beat": repr(time.time()),
+            "beat": repr(clock.now()),
             "rtt_us": int(self._round_trip * 1e6),
             "loop_lag_us": int(self._lag() * 1e6),
             "quiet": "true" if self.quiet else "false",
@@ -270,7 +271,7 @@ class Heartbeat(Loop):
             {
                 "queue": work.job.queue,
                 "payload": work.job.payload.decode("utf-8", "replace"),
-                "run_at": int(time.time() - time.monotonic() + work.started / 1e9),
+                "run_at": int(clock.now() - time.monotonic() + work.started / 1e9),
             }
         )
 
@@ -294,7 +295,7 @@ class Heartbeat(Loop):
         }
         return {
             "hostname": hostname(),
-            "started_at": time.time(),
+            "started_at": clock.now(),
             "pid": os.getpid(),
             "tag": config.tag,
             "concurrency": config.concurrency,

@@ -8,7 +8,6 @@ last one, in the format of Sidekiq 8.
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 import redis
 
+from jobd.ambient import clock
 from jobd.store.keys import Keys
 from jobd.wire.histogram import BOUNDS, LONG, SHORT
 
@@ -103,7 +103,7 @@ class Metrics:
 
 
 def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
-    moment = time.time()
+    moment = clock.now()
     buckets: tuple[tuple[Callable[[float], str], int], ...] = (
         (keys.metrics_minute, SHORT),
         (keys.metrics_ten_minutes, LONG),

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import redis
 
+from jobd.ambient import clock
 from jobd.jobs.context import CurrentJob
 from jobd.runtime.log import log
 from jobd.store import scripts
@@ -63,14 +64,18 @@ class Progress(Loop):
         self._shown: dict[str, CurrentJob] = {}
 
     def report(self, job: CurrentJob) -> None:
-        """Take over what *job* has reported. Called in its thread."""
-        self._fresh.add(job)
+        """Take over what *job* has reported, and have it written. Called in its thread."""
+        self.take(job)
         if self._resting:
             if self.ident is None:
                 self._start()
             # In this order: an exception of a time limit may come in between.
             self.wake()
             self._resting = False
+
+    def take(self, job: CurrentJob) -> None:
+        """Take over what *job* has reported; it is written with the next turn."""
+        self._fresh.add(job)
 
     def _start(self) -> None:
         with self._starting:
@@ -154,9 +159,9 @@ class Stalls:
             self._logged = {tag: at for tag, at in self._logged.items() if tag in self._limits}
 
     def _judge(self, one: Working, limit: float) -> None:
-        started = time.time() - (time.monotonic_ns() - one.started) / 1e9
+        started = clock.now() - (time.monotonic_ns() - one.started) / 1e9
         reported = self._last(one.job.tag)
-        seconds = time.time() - max(started, reported or 0.0)
+        seconds = clock.now() - max(started, reported or 0.0)
         if seconds <= limit or self._logged.get(one.job.tag) == (reported or 0.0):
             return
         self._logged[one.job.tag] = reported or 0.0

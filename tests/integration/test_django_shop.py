@@ -169,6 +169,7 @@ def test_commands_of_manage_are_those_of_jobd(shop: Shop) -> None:
     done = shop.run("manage.py", "jobd", "check", "-q", "mail", "-q", "default")
     assert done.returncode == 0, done.stderr
     assert "registers 2 jobs" in done.stdout
+    assert "orders.jobs.write_receipt (queue mail)" in done.stdout
     assert "$REDIS_URL" in done.stdout
     assert shop.run("manage.py", "jobd", "rnu").returncode == Exit.USAGE
     assert shop.run("manage.py", "jobd").returncode == Exit.USAGE

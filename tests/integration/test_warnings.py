@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd import Client
 from jobd.errors import Exit
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
@@ -110,3 +111,33 @@ def test_nothing_is_warned_about_where_all_fits(daemon: StartDaemon) -> None:
     running.stop()
     told = {record["event"] for record in running.records()}
     assert not told & {"no_jobs_registered", "pushes_go_elsewhere", "queues_not_served"}
+
+
+def test_an_unknown_job_teaches_where_it_would_be(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    """In the log and in the retry set; without a traceback, for nothing of the application ran."""
+    app = """
+        from jobd import job
+
+        @job
+        def welcome(): ...
+    """
+    running = daemon(app)
+    for name in ("app.welcme", "mails.welcome"):
+        Client(running.url).push({"class": name, "args": []})
+    running.wait(lambda: redis.zcard("retry") == 2, 20, "both are to be retried")
+    said = {
+        record["class"]: record["error"]
+        for record in running.records()
+        if record["event"] == "job_failed"
+    }
+    file = running.directory / "app.py"
+    assert said["app.welcme"].endswith(
+        f"the module app ({file}) is imported, but has no welcme; 'app.welcome' is registered"
+    )
+    assert "such as -r mails, or check its name=" in said["mails.welcome"]
+    assert not [one for one in running.records() if "exception" in one]
+    waiting: Any = redis.zrange("retry", 0, -1)
+    kept = [json.loads(raw)["error_message"] for raw in waiting]
+    assert sorted(said.values()) == sorted(f"jobd.errors.UnknownJobError: {one}" for one in kept)

@@ -9,7 +9,7 @@ from typing import Any
 BASE_DIR = Path(__file__).parents[1]
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "only for the example")
-DEBUG = False
+DEBUG = os.environ.get("DEBUG") == "1"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
 
 INSTALLED_APPS = [
@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "jobd.contrib.django",
     "orders",
 ]

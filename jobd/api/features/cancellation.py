@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from jobd.ambient import clock
 from jobd.api.find import JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.queues.queues import Queue
@@ -174,7 +175,7 @@ def _request(session: Session, claim: Claim) -> bool:
     [channel] = control.channels(session.redis, session.keys, [claim.owner])
     arguments: list[Argument] = [
         claim.tag,
-        repr(time.time()),
+        repr(clock.now()),
         control.message(Look.CANCELS),
         channel,
     ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobd.ambient import clock
 from jobd.api.queued import Job, act_on_queued, delete_queued, mark
 from jobd.api.queues.finding import QueuedKey, find_queued
 from jobd.api.queues.scan import QueueScan, QueueSweep
@@ -340,7 +341,7 @@ def summaries(session: Session, most: int | None = None) -> list[QueueSummary]:
 
 def waits(session: Session, names: Sequence[str]) -> Iterator[tuple[int, float]]:
     """Size and latency of these queues; a script for each 250 or megabyte of oldest jobs."""
-    now, done = time.time(), 0
+    now, done = clock.now(), 0
     while part := names[done : done + STEP]:
         looked = scripts.OLDEST(session.redis, [*map(session.keys.queue, part)], [STEP_BYTES])
         done += len(looked) // 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from jobd.ambient import clock
 from jobd.api.reading import batches
 from jobd.api.records import JobRecord, is_plain, weight
 from jobd.api.session import Change, Session, session_or_default
@@ -53,7 +53,7 @@ class SortedEntry(JobRecord):
     @property
     def waits(self) -> float:
         """Seconds until its time; below zero when that has passed."""
-        return self.score - time.time() if math.isfinite(self.score) else self.score
+        return self.score - clock.now() if math.isfinite(self.score) else self.score
 
     @property
     def key(self) -> str:
@@ -183,7 +183,7 @@ class SortedSet:
             ConflictError: it is a dead unique job, and another one like it is there.
         """
         try:
-            queue, pushed = with_retry_by_hand(entry.value, time.time(), changes)
+            queue, pushed = with_retry_by_hand(entry.value, clock.now(), changes)
         except PayloadError as error:
             raise ArgumentError(f"this entry cannot be changed: {error}") from error
         keys = [self._key, self._api.keys.queues, self._api.keys.queue(queue)]

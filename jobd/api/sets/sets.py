@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
+from jobd.ambient import clock
 from jobd.api.sets.deaths import tell_death
 from jobd.api.sets.jobset import JobSet
 from jobd.store import scripts
@@ -71,7 +71,7 @@ class DeadSet(JobSet):
             ArgumentError: the payload is no JSON.
         """
         raw = job if isinstance(job, bytes) else encode_again(dict(job))
-        raw = as_object(raw, queue=DEFAULT_QUEUE, now=time.time())
+        raw = as_object(raw, queue=DEFAULT_QUEUE, now=clock.now())
         added, _ = self._add([raw], trim=trim)
         if notify_failure:
             tell_death(self._api.app, raw, ex)
@@ -86,7 +86,7 @@ class DeadSet(JobSet):
         return total
 
     def _add(self, raws: list[bytes], *, trim: bool) -> tuple[int, int]:
-        now, session = time.time(), self._api
+        now, session = clock.now(), self._api
         bounds = (repr(now - session.dead_timeout), session.dead_max_jobs if trim else 0)
         name = "bury" if raws else "trim"
         added, trimmed = self._action(name).call(

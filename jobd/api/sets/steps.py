@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from jobd.ambient import clock
 from jobd.api.records import JobRecord
 from jobd.api.session import Change, Session
 from jobd.errors import ArgumentError, ConflictError, PayloadError, RefusedError
@@ -82,7 +82,7 @@ class Steps:
         Raises:
             ArgumentError: they are there.
         """
-        session, now = self._session, time.time()
+        session, now = self._session, clock.now()
         if self._key == session.keys.dead:
             raise ArgumentError("these jobs are dead already")
         bounds = (repr(now), repr(now - session.dead_timeout), session.dead_max_jobs)
@@ -112,7 +112,7 @@ class Steps:
         entries: Sequence[JobRecord],
         made: Callable[[bytes, float], tuple[str, bytes]],
     ) -> int:
-        now, keys = time.time(), self._session.keys
+        now, keys = clock.now(), self._session.keys
         queues: dict[str, int] = {}
         moves: list[Argument] = []
         for entry in entries:
@@ -156,7 +156,7 @@ def time_of(when: When) -> float:
     Raises:
         ArgumentError: it is no time, or more than a hundred years away.
     """
-    now = time.time()
+    now = clock.now()
     at = due_at(when, now) or now
     if at - now > FARTHEST:
         raise ArgumentError(Text("a job can be given a time within the next hundred years"))

@@ -112,7 +112,8 @@ class Listener:
         """The one for *client*; another one in a forked process, which has no thread."""
         with _lock:
             known = _listeners.get(client)
-            if known is None or known._pid != os.getpid():
+            other = known is None or known._pid != os.getpid() or known._redis is not client.redis
+            if known is None or other:
                 known = _listeners[client] = cls(client)
             return known
 

@@ -15,6 +15,7 @@ from jobd.features.results.record import ResultInfo, State, ended, info_of, not_
 from jobd.jobs.app import default
 from jobd.jobs.client import Client
 from jobd.jobs.context import running_job
+from jobd.jobs.transports import simulation
 from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
@@ -71,7 +72,9 @@ class Result:
         """
         self._refuse_in_job(allow_in_job)
         found = self._read()
-        if found is None and timeout != 0:
+        if found is None and timeout != 0 and (world := simulation()) is not None:
+            world.wait(lambda: self._read() is not None, timeout)
+        elif found is None and timeout != 0:
             with self._waiting() as waiter:
                 # Read again: it may have ended before the wait began.
                 found = self._read() or waiter.wait(_until(timeout))
@@ -81,7 +84,9 @@ class Result:
         """:meth:`get` for coroutines: other tasks run in the meantime."""
         self._refuse_in_job(allow_in_job)
         found = await asyncio.to_thread(self._read)
-        if found is None:
+        if found is None and (world := simulation()) is not None:
+            world.wait(lambda: self._read() is not None, timeout)
+        elif found is None:
             with self._waiting() as waiter:
                 waiting = waiter.future(asyncio.get_running_loop())
                 found = await asyncio.to_thread(self._read)

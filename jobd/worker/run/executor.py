@@ -15,7 +15,16 @@ from typing import Any, cast
 
 import redis
 
-from jobd.errors import ArgumentError, JobdError, PayloadError, Retry, Shutdown, Snooze
+from jobd.ambient import clock
+from jobd.errors import (
+    ArgumentError,
+    JobdError,
+    PayloadError,
+    Retry,
+    Shutdown,
+    Snooze,
+    UnknownJobError,
+)
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.propagation import propagation
@@ -251,7 +260,7 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid attachments", "jobstr": job.payload})
             return self._retry.malformed(job, error)
-        if attached.expires_at is not None and (late := time.time() - attached.expires_at) >= 0:
+        if attached.expires_at is not None and (late := clock.now() - attached.expires_at) >= 0:
             if self._verbose:
                 self._log.info("job_expired", late=round(late, 3))
             return Settlement(job, b"", Outcome.EXPIRED)
@@ -344,7 +353,9 @@ class Executor:
             self._log.info("job_failed", **said, delay=asked)
             return settlement
         try:
-            self._log.warning("job_failed", **said, exc_info=error)
+            # Of an unknown job, the traceback would only show us.
+            shown = None if isinstance(error, UnknownJobError) and definition is None else error
+            self._log.warning("job_failed", **said, exc_info=shown)
         except BaseException as second:
             if cut_short():
                 raise

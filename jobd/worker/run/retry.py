@@ -7,14 +7,13 @@ jobs that still fail are kept in the dead set for inspection.
 
 from __future__ import annotations
 
-import random
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.app import App
 from jobd.jobs.decorators import DISCARD, KILL
@@ -67,7 +66,7 @@ def default_delay(count: int) -> int:
 
 def jitter(count: int) -> int:
     """Random whole seconds from 0 to ``10 (count + 1) - 1``, to spread out a wave of failures."""
-    return random.randrange(10 * (count + 1))
+    return chance.below(10 * (count + 1))
 
 
 def backtrace_lines(error: BaseException, wanted: object) -> list[str] | None:
@@ -106,7 +105,7 @@ class Retries:
         """Move a malformed payload to the dead set, with the error noted if possible."""
         return self._bury(
             job,
-            transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            transitions.noted(job.payload, error=error, queue=job.queue, now=clock.now()),
             counted=False,
         )
 
@@ -119,7 +118,7 @@ class Retries:
         error = JobdError(f"the failure could not be recorded: {why}; see the worker's log")
         return self._bury(
             job,
-            transitions.noted(job.payload, error=error, queue=job.queue, now=time.time()),
+            transitions.noted(job.payload, error=error, queue=job.queue, now=clock.now()),
             counted=True,
         )
 
@@ -137,7 +136,7 @@ class Retries:
 
     def postponed(self, job: Claimed, delay: float) -> Settlement:
         """Start a job that could not be started now after *delay* seconds, unchanged."""
-        call = self._inflight.snooze(job, job.payload, time.time() + delay, job.queue)
+        call = self._inflight.snooze(job, job.payload, clock.now() + delay, job.queue)
         return Settlement(job, call, Outcome.POSTPONED)
 
     def set_aside(self, job: Claimed, field: Mapping[str, object]) -> Settlement:
@@ -149,7 +148,7 @@ class Retries:
     def _again(
         self, job: Claimed, field: Mapping[str, object] | None, delay: float, outcome: Outcome
     ) -> Settlement:
-        now = time.time()
+        now = clock.now()
         changes: dict[str, object] = {"queue": job.queue, attachments.FIELD: field}
         if not delay:
             changes["enqueued_at"] = now
@@ -178,7 +177,7 @@ class Retries:
             job.payload,
             error=error,
             queue=job.queue,
-            now=time.time(),
+            now=clock.now(),
             backtrace=backtrace_lines(error, _option("backtrace", fields, options)),
         )
         noted = transitions.rewritten(job.payload, fields)
@@ -194,7 +193,7 @@ class Retries:
             if delay is KILL:
                 return self._die(job, definition, fields, noted, error)
             delay += jitter(count)
-        call = self._inflight.retry(job, _encoded(fields, noted), time.time() + delay)
+        call = self._inflight.retry(job, _encoded(fields, noted), clock.now() + delay)
         return Settlement(job, call, Outcome.RETRY)
 
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
@@ -209,7 +208,7 @@ class Retries:
             if first > MILLISECONDS_FROM:
                 first /= 1000
             # As a sum it could be too large for a float.
-            return bool(window < time.time() - first)
+            return bool(window < clock.now() - first)
         most = retry if type(retry) is int else self._config.max_retries
         return bool(fields["retry_count"] >= most)
 
@@ -248,7 +247,7 @@ class Retries:
         return self._bury(job, _encoded(fields, noted), counted=True, detail=_detail(fields, error))
 
     def _bury(self, job: Claimed, raw: bytes, *, counted: bool, detail: bytes = b"") -> Settlement:
-        now = time.time()
+        now = clock.now()
         call = self._inflight.bury(
             job,
             raw,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -50,6 +51,10 @@ PAGES = [
     "results",
     "guarantees",
     "api",
+    "sqlalchemy",
+    "flask",
+    "fastapi",
+    "litestar",
     "limits",
     "from-celery",
     "from-rq",
@@ -62,9 +67,13 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", [*(f"{name}.md" for name in PAGES), "../README.md"])
-def test_blocks_are_true(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_blocks_are_true(
+    page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (DOCS / page).read_text()
-    names: dict[str, Any] = {"__name__": "app"}
+    module = ModuleType("app")
+    monkeypatch.setitem(sys.modules, "app", module)  # where frameworks look for annotations
+    names: dict[str, Any] = vars(module)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     blocks = list(BLOCK.finditer(text))
     assert blocks

@@ -52,6 +52,8 @@ FOREIGN_FLAGS = {"--time", "--port", "--kill-whom", "--system", "--home-dir", "-
 FOREIGN_FLAGS |= {"--quick", "--only", "--publish", "--rounds"}
 FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer", "preload_app"}
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
+FOREIGN_WORDS |= {"before_request", "current_user", "url_for"}  # of Flask
+FOREIGN_WORDS |= {"begin_nested", "join_transaction_mode", "pool_pre_ping"}  # of SQLAlchemy
 # Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
     "django_db django_capture_on_commit_callbacks "
@@ -82,6 +84,7 @@ _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
+VARIABLES_BESIDE_SETTINGS |= {"JOBD_DASHBOARD", "JOBD_TITLE"}  # of a Flask application
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -1,0 +1,1 @@
+"""What code takes from its surroundings, and tests replace: the time, and random numbers."""

@@ -1,0 +1,509 @@
+"""A world in which jobs run without Redis, without a daemon and without waiting.
+
+The store is in memory and runs jobd's own Lua scripts; the code that pushes, looks at jobs, runs
+them, retries them and recovers them is that of the real system. The world calls it in one thread,
+and its clock moves only when the test says so: hours pass in no time, in the same way each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import redis
+
+from jobd.api.entry import Api
+from jobd.api.queues.queues import Queue
+from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.errors import ArgumentError, JobdError
+from jobd.jobs import context, transports
+from jobd.jobs.app import App, default
+from jobd.jobs.decorators import FunctionJob
+from jobd.keeper.leases import Leases
+from jobd.keeper.reconcile import INTERVAL as RECONCILE
+from jobd.keeper.reconcile import Reconcile
+from jobd.keeper.recovery import INTERVAL as RECOVERY
+from jobd.keeper.recovery import Death as DeathNotice
+from jobd.keeper.recovery import Recovery
+from jobd.keeper.scheduler import Scheduler
+from jobd.settings.daemon import Config, QueueSpec
+from jobd.store.enqueue import Transport
+from jobd.store.inflight import split_tag
+from jobd.store.keys import Keys
+from jobd.store.protocol import pack
+from jobd.testing.simulated_time import Time, moment_of, seconds_of
+from jobd.testing.simulated_worker import Fate, Point, Worker
+from jobd.wire.attachments import AttachedPush
+
+MOST = 100_000
+"""Jobs that one call runs; more are taken for jobs that push each other for ever."""
+
+
+class Store(Protocol):
+    """Where a world keeps its jobs."""
+
+    client: redis.Redis
+    on_message: Callable[[bytes, bytes], None]
+
+    def cut_off(self, thread: int) -> None:
+        """Refuse what that thread sends; 0: nothing."""
+
+    def moved(self, micros: int) -> None:
+        """The time has moved by so many microseconds."""
+
+
+class _Memory:
+    """The store of every world but those of jobd's own tests."""
+
+    def __init__(self, time: Time) -> None:
+        from jobd.testing.memory.connection import connect
+        from jobd.testing.memory.server import Server
+
+        self._server = Server(lambda: time.micros)
+        self.client = connect(self._server)
+
+    @property
+    def on_message(self) -> Callable[[bytes, bytes], None]:
+        return self._server.on_message
+
+    @on_message.setter
+    def on_message(self, heard: Callable[[bytes, bytes], None]) -> None:
+        self._server.on_message = heard
+
+    def cut_off(self, thread: int) -> None:
+        self._server.dead_thread = thread
+
+    def moved(self, micros: int) -> None:
+        pass
+
+
+class _Replacement:
+    """Takes the place of Redis for all clients of the process."""
+
+    def __init__(self, world: World) -> None:
+        self._client = world.redis
+        self._transports: dict[str, Transport] = {}
+        self.wait = world._wait
+
+    def redis(self, _client: transports.Source) -> redis.Redis:
+        return self._client
+
+    def transport(self, client: transports.Source) -> Transport:
+        made = self._transports.get(client.prefix)
+        if made is None:
+            made = self._transports[client.prefix] = Transport(self._client, client.prefix)
+        return made
+
+    def atransport(self, client: transports.Source) -> _Async:
+        return _Async(self.transport(client))
+
+
+class _Async:
+    """The same for coroutines: nothing has to be waited for."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    async def enqueue(self, queues: Any) -> None:
+        self._inner.enqueue(queues)
+
+    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._inner.schedule(due)
+
+    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Any]:
+        return self._inner.push(jobs, now)
+
+
+class World:
+    """What :func:`world` opens.
+
+    Attributes:
+        api: the data API on everything in the world.
+        redis: a client of its store, for what the data API does not show.
+        errors: the exceptions that jobs have raised, the oldest first.
+    """
+
+    def __init__(
+        self, app: App, config: Config, queues: Sequence[str], time: Time, store: Store
+    ) -> None:
+        keys = Keys(app.client.prefix)
+        self._time = time
+        self._store = store
+        self._keys = keys
+        client = self.redis = store.client
+        self._replacement = _Replacement(self)
+        self.api = Api(
+            client,
+            keys.prefix,
+            dead_max_jobs=config.dead_max_jobs,
+            dead_timeout=config.dead_timeout,
+            app=app,
+        )
+        self._worker = Worker(app, config, client, keys, queues, store.cut_off)
+        self.errors = self._worker.errors
+        self._scheduler = Scheduler(client, keys, config.poll_interval)
+        self._leases = Leases(client, keys)
+        self._recovery = Recovery(client, keys, self._leases, lambda _identity, _jobs: None)
+        self._reconcile = Reconcile(client, keys)
+        self._reconcile_at = 0.0
+        self._lost: set[str] = set()
+        self._lost_at = 0.0
+        store.on_message = self._heard
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """The time in the world, in seconds since 1970."""
+        return self._time.now()
+
+    def queue(self, name: str = "default") -> Queue:
+        """A queue, as the data API shows it."""
+        return self.api.queue(name)
+
+    @property
+    def scheduled(self) -> ScheduledSet:
+        """Jobs that wait for their time."""
+        return self.api.scheduled
+
+    @property
+    def retries(self) -> RetrySet:
+        """Jobs that have failed and will be tried again."""
+        return self.api.retries
+
+    @property
+    def dead(self) -> DeadSet:
+        """Jobs that will not be tried again."""
+        return self.api.dead
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def run(self, most: int = MOST) -> int:
+        """Run what is queued or due now, and what that pushes, one after the other.
+
+        Args:
+            most: stop after so many jobs.
+
+        Returns:
+            How many were run; those that were killed count as well.
+
+        Raises:
+            JobdError: 100,000 jobs have run, and there are more.
+        """
+        done = 0
+        while True:
+            self._keep()
+            before = done
+            while done < most and self._worker.work():
+                done += 1
+                self._bury()
+            if done >= MOST:
+                raise JobdError(
+                    f"{done:,} jobs have run and there are more: do they push each other for ever? "
+                    "Use run(most=…) if they should"
+                )
+            if done == before or done >= most:
+                return done
+
+    def drain(self) -> int:
+        """Run everything: what is queued, then what is scheduled or will be retried, with the clock
+        moved on to each, until nothing waits any more.
+
+        Returns:
+            How many jobs were run.
+
+        Raises:
+            JobdError: 100,000 jobs have run, and there are more.
+        """
+        done = self.run()
+        while (due := self._first_due()) is not None or self._held_by_lost():
+            at = self._next() if due is None else min(self._next(), self._time.at(due))
+            self._move(at)
+            done += self.run()
+            if done >= MOST:
+                raise JobdError(f"{done:,} jobs have run and there are more: do they never end?")
+        return done
+
+    def advance(self, span: float | timedelta | None = None, **parts: float) -> int:
+        """Let time pass: what becomes due runs at its time, in order.
+
+        Args:
+            span: seconds, or a timedelta.
+            parts: instead: ``weeks``, ``days``, ``hours``, ``minutes``, ``seconds``, as for a
+                timedelta.
+
+        Returns:
+            How many jobs were run.
+
+        Raises:
+            ArgumentError: it is not a length of time.
+
+        Example:
+            >>> w.advance(hours=3)  # doctest: +SKIP
+            2
+        """
+        try:
+            seconds = seconds_of(span, parts)
+        except TypeError as error:
+            raise ArgumentError(f"advance(): {error}") from None
+        return self._pass(self._time.micros + round(seconds * 1e6))
+
+    def advance_to(self, when: float | datetime) -> int:
+        """The same, until that time (seconds since 1970, or an aware datetime)."""
+        return self._pass(self._time.at(moment_of(when)))
+
+    def _pass(self, end: int) -> int:
+        done = self.run()
+        while (at := self._next()) <= end:
+            self._move(at)
+            done += self.run()
+        self._move(end)
+        return done + self.run()
+
+    def _wait(self, ended: Callable[[], bool], seconds: float | None) -> None:
+        """Let time pass until *ended*, for somebody who waits for a result."""
+        end = 2**61 if seconds is None else self._time.micros + round(seconds * 1e6)
+        self.run()
+        while not ended() and (at := self._next()) <= end:
+            self._move(at)
+            self.run()
+        if ended():
+            return
+        if seconds is None:
+            raise JobdError(
+                "nothing in this world will end that job, so waiting for its result has no end"
+            )
+        self._move(end)
+        self.run()
+
+    # -- deaths ------------------------------------------------------------------------------------
+
+    def kill_during(
+        self, job: FunctionJob[..., Any], *, at: Point = "end", host: bool = False
+    ) -> None:
+        """Let the worker die that runs *job* the next time; call it again for the time after.
+
+        Args:
+            at: ``"end"``: all of the job has been executed, and nobody knows; a second run must do
+                no harm. ``"start"``: nothing of it has.
+            host: its whole host dies, so that nobody notices: the job is recovered after its lease
+                has ended, a minute later. Otherwise the master notices at once, and marks the job;
+                the third time it goes to the dead set, so that it kills no more workers.
+        """
+        fate = Fate(_one_of("at", at, ("start", "end")), "host" if host else "worker")
+        self._worker.fates.setdefault(_name(job), deque()).append(fate)
+
+    def stop_during(self, job: FunctionJob[..., Any], *, at: Point = "end") -> None:
+        """Let the worker be stopped that runs *job* the next time, as by a deploy: the job does not
+        end in time, and goes back to the head of its queue."""
+        fate = Fate(_one_of("at", at, ("start", "end")), "nothing")
+        self._worker.fates.setdefault(_name(job), deque()).append(fate)
+
+    def kill(self, *, host: bool = False) -> None:
+        """Let the worker die here: to be called in a job, by a mock of what it calls for example.
+
+        Raises:
+            JobdError: no job of this world runs here.
+        """
+        self._worker.meet(Fate("end", "host" if host else "worker"))
+
+    def _bury(self) -> None:
+        """Do what follows if a worker has died."""
+        died = self._worker.take_death()
+        if died is None or died.loss == "nothing":
+            return
+        self._lost.add(died.identity)
+        if died.loss == "worker":
+            running = frozenset({died.job.sequence})
+            self._recovery.recover(DeathNotice(died.identity, running, "killed by the test"))
+            self._keep()
+
+    # -- the keeper --------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Do what the loops of the keeper would do now."""
+        now = self._time.now()
+        if self._recovery.pending or (self._lost and now >= self._lost_at):
+            self._leases.vouch_for([self._worker.identity])
+            self._recovery.turn()
+            self._lost_at = now + RECOVERY
+            owners = self._worker.line.ask(pack("ZRANGE", self._keys.owners, 0, -1))
+            self._lost.intersection_update(owner.decode() for owner in owners)
+        if now >= self._reconcile_at and self._to_reconcile():
+            self._reconcile.turn()
+            self._reconcile_at = now + RECONCILE
+        while (due := self._first_due()) is not None and due <= now:
+            if self._scheduler.turn():
+                break
+
+    def _to_reconcile(self) -> bool:
+        ask = self._worker.line.ask
+        fields = ask(pack("HKEYS", self._keys.departed))
+        return len(fields) > 1 or bool(ask(pack("ZCARD", self._keys.contested)))
+
+    def _first_due(self) -> float | None:
+        """The earliest time in the schedule and the retries."""
+        found = []
+        for key in (self._keys.schedule, self._keys.retry):
+            first = self._worker.line.ask(pack("ZRANGE", key, 0, 0, "WITHSCORES"))
+            found += [float(first[1])] if first else []
+        return min(found, default=None)
+
+    def _next(self) -> int:
+        """When something happens next (µs); later than now."""
+        times = [self._first_due()]
+        if self._lost:
+            times.append(max(self._lost_at, self._time.now()))
+        if self._to_reconcile():
+            times.append(self._reconcile_at)
+        moments = [self._time.at(at) for at in times if at is not None and at < 1e12]
+        return min((at for at in moments if at > self._time.micros), default=2**62)
+
+    def _held_by_lost(self) -> bool:
+        """Whether dead workers still hold jobs."""
+        held = (pack("HLEN", self._keys.inflight(identity)) for identity in self._lost)
+        return any(self._worker.line.ask(call) for call in held)
+
+    def _move(self, micros: int) -> None:
+        before = self._time.micros
+        self._time.move(micros)
+        self._store.moved(self._time.micros - before)
+
+    def _heard(self, channel: bytes, _message: bytes) -> None:
+        """A message on the control channel: a job that runs is to be cancelled."""
+        if not channel.decode(errors="replace").endswith(self._worker.identity):
+            return
+        requests = self._worker.line.ask(pack("HKEYS", self._keys.cancels(self._worker.identity)))
+        places = map(split_tag, requests)
+        self._worker.cancel([place[0] for place in places if place is not None])
+
+    # -- open and closed ---------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[None]:
+        before, context.on_progress = context.on_progress, self._worker.report
+        try:
+            with transports.replaced(self._replacement):
+                yield
+        finally:
+            context.on_progress = before
+            self._worker.close()
+
+
+def _name(job: Any) -> str:
+    name = getattr(job, "name", None)
+    if not isinstance(name, str):
+        raise ArgumentError(f"{job!r} is not a job")
+    return name
+
+
+def _one_of(what: str, value: Point, known: tuple[Point, ...]) -> Point:
+    if value not in known:
+        raise ArgumentError(f"{what} must be one of {', '.join(known)}, not {value!r}")
+    return value
+
+
+_opened: list[str] = []
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def world(
+    *,
+    app: App | None = None,
+    queues: Sequence[str] = (),
+    now: float | datetime | None = None,
+    seed: int = 0,
+    follow: Callable[[float], object] | None = None,
+    **settings: Any,
+) -> Iterator[World]:
+    """Open a world: until the block ends, everything that this process pushes goes there, and the
+    clock of jobd is the world's.
+
+    Args:
+        app: whose jobs its worker runs; the default application.
+        queues: what its worker serves, in strict order; by default all queues, by name.
+        now: the time at the beginning; by default the real one.
+        seed: of the random numbers: ids, and what is added to the delays of retries.
+        follow: called with the time at the beginning and whenever it has moved, e.g. to move the
+            clock of your own code as well.
+        settings: of the daemon: ``max_retries``, ``dead_max_jobs`` and so on.
+
+    Raises:
+        JobdError: another world is open in this process.
+        ConfigError: lupa is not installed.
+        ArgumentError: there is no such setting.
+
+    Example:
+        >>> with world() as w:  # doctest: +SKIP
+        ...     welcome.perform_in(3600, 42)
+        ...     w.advance(hours=1)
+        1
+    """
+    moment = time.time() if now is None else moment_of(now)
+    with opened(app or default, queues, Time(moment, seed, follow), _Memory, settings) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def opened(
+    app: App,
+    queues: Sequence[str],
+    time: Time,
+    store: Callable[[Time], Store],
+    settings: dict[str, Any],
+) -> Iterator[World]:
+    """:func:`world`, on any store."""
+    named = tuple(QueueSpec(name, 0) for name in queues) or (QueueSpec("default", 0),)
+    if isinstance(queues, str):
+        raise ArgumentError(f"queues must be a list of names, not {queues!r}")
+    try:
+        config = Config(
+            **{
+                "queues": named,
+                "concurrency": 1,
+                "metrics": False,
+                "log_level": "warning",
+                **settings,
+            }
+        )
+    except TypeError as error:
+        raise ArgumentError(f"world(): {error}") from None
+    with _alone():
+        kept = store(time)
+        time.begin()
+        try:
+            made = World(app, config, queues, time, kept)
+            with made._open():
+                yield made
+        finally:
+            time.end()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with _lock:
+        if _opened:
+            raise JobdError(
+                f"a world is open already, since {_opened[0]}: there is one clock in a process. "
+                "Leave its block, or close it in that test, first"
+            )
+        _opened.append(_caller())
+    try:
+        yield
+    finally:
+        _opened.clear()
+
+
+def _caller() -> str:
+    """Where a world is opened."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename in (__file__, contextlib.__file__):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
