@@ -1,339 +1,105 @@
-"""The command ``jobctl``: its commands return when the requested action is complete."""
+"""The command ``jobctl``: the list of its commands, and how each of them may end.
+
+A command is imported when it runs (:mod:`jobctl.lazy`): those that control a daemon on this host
+from :mod:`jobctl.daemon`, those that look at jobs in Redis and change them from
+:mod:`jobctl.data`.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from signal import Signals
+from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 
-from jobctl.codes import Code, NotRunning, Problem
-from jobctl.daemon import display, health, limit, lookup, rawstacks, unlisted
-from jobctl.daemon.answers import LAST_ANSWER, LONGEST, NoAnswer, Reply
-from jobctl.daemon.pidfile import Daemon
-from jobctl.daemon.progress import Progress, say
-from jobctl.daemon.stop import Stop
-from jobd.cli import completion, hints
-from jobd.errors import ConfigError
-from jobd.master.control import messages
-from jobd.master.control.messages import DaemonStatus, PartialStatus
-from jobd.settings.load import find_file
-from jobd.text.printable import any_text_prints, harmless, paragraph, shown
-
-_POSTPONED = "the daemon is quiet: it has read the settings, and will replace its workers on resume"
+from jobctl import lazy, options
+from jobctl.codes import Code, Problem
+from jobctl.lazy import Entry
+from jobctl.say import say
+from jobd.cli import hints
+from jobd.text.printable import any_text_prints
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+_DAEMON = "jobctl.daemon.commands"
+_DATA = "jobctl.data"
+
+COMMANDS = {
+    "Jobs in Redis": {
+        "stats": Entry(f"{_DATA}.stats:stats", "Show how many jobs wait, run, failed and died."),
+        "why": Entry(f"{_DATA}.why:why", "Say why a job does not run."),
+        "jobs": Entry(f"{_DATA}.jobs:jobs", "Find jobs wherever they are, and act on one."),
+        "queues": Entry(f"{_DATA}.queues:queues", "List, pause, resume, clear and move queues."),
+        "retries": Entry(f"{_DATA}.sets:retries", "Jobs that have failed and will be retried."),
+        "scheduled": Entry(f"{_DATA}.sets:scheduled", "Jobs that wait for their time."),
+        "dead": Entry(f"{_DATA}.sets:dead", "Jobs that will not be retried."),
+        "groups": Entry(f"{_DATA}.groups:groups", "Group failed jobs by what went wrong."),
+        "processes": Entry(f"{_DATA}.processes:processes", "The worker processes of all hosts."),
+        "push": Entry(f"{_DATA}.push:push", "Push a job by the name of its class."),
+        "wait": Entry(f"{_DATA}.wait:wait", "Wait until a job has ended."),
+        "export": Entry(f"{_DATA}.exporting:export", "Write jobs to a file of JSON lines."),
+        "import": Entry(f"{_DATA}.importing:import_", "Put the jobs of such a file into Redis."),
+        "audit": Entry(f"{_DATA}.audit:audit", "Show who has changed what."),
+        "trash": Entry(f"{_DATA}.trash:trash", "Show and restore what was deleted."),
+    },
+    "The daemon on this host": {
+        "status": Entry(f"{_DAEMON}:status", "Show what the daemon and its workers are doing."),
+        "threads": Entry(
+            f"{_DAEMON}:threads", "Print what every thread is doing, and with which job."
+        ),
+        "quiet": Entry(f"{_DAEMON}:quiet", "Stop fetching jobs; running jobs continue."),
+        "resume": Entry(f"{_DAEMON}:resume", "Resume fetching jobs after quiet."),
+        "reload": Entry(f"{_DAEMON}:reload", "Read the settings again and replace all workers."),
+        "retire": Entry(f"{_DAEMON}:retire", "Replace one worker, which finishes its jobs."),
+        "scale": Entry(f"{_DAEMON}:scale", "Change the number of workers."),
+        "stop": Entry(f"{_DAEMON}:stop", "Stop the daemon, and return when it has exited."),
+        "reopen-logs": Entry(f"{_DAEMON}:reopen_logs", "Reopen the log file in all processes."),
+    },
+    "This tool": {
+        "completion": Entry("jobctl.shell:completion", "Print a script that completes commands."),
+        "man": Entry("jobctl.man:man", "Write the manual pages of all commands."),
+    },
+}
+
+
+class _Tool(lazy.Group):
+    """All commands; that the reader of the output has gone (``| head``) is no failure."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1
+            _drop_output()
+            return Code.DONE
+
 
 @click.group(
-    cls=hints.Group, context_settings=_HELP, no_args_is_help=False, invoke_without_command=True
+    cls=_Tool,
+    context_settings=_HELP,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    sections=COMMANDS,
+    params=options.made(options.ALL),
 )
 @click.version_option(None, "-V", "--version", package_name="pyjobd", message="jobctl %(version)s")
-@click.option(
-    "-P",
-    "--pidfile",
-    metavar="FILE",
-    help="The daemon's pidfile.",
-    shell_complete=completion.files,
-)
-@click.option(
-    "-C",
-    "--config",
-    metavar="FILE",
-    help="The daemon's configuration.",
-    shell_complete=completion.files,
-)
 @click.pass_context
-def jobctl(context: click.Context, pidfile: str | None, config: str | None) -> None:
-    """Control a running jobd.
+def jobctl(context: click.Context) -> None:
+    """Look at jobs, change them, and control a running jobd.
 
-    The daemon is found by its pidfile: --pidfile, $JOBD_PIDFILE, the one that its configuration
-    sets (-C, $JOBD_CONFIG, ./jobd.toml), or /run/jobd/jobd.pid.
+    Jobs are looked at in Redis, from any host: --redis, the configuration of the daemon (-C,
+    $JOBD_CONFIG, ./jobd.toml) or $JOBD_REDIS names it. A daemon on this host is found by its
+    pidfile: --pidfile, $JOBD_PIDFILE, the one that its configuration sets, or /run/jobd/jobd.pid.
+    These options may also follow the command.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 no permission or partly done,
-    5 timed out, 6 refused because the pidfile does not belong to a jobd; 7 to 10 are those of
-    status --check.
+    5 timed out, 6 refused because the pidfile does not belong to a jobd, 8 Redis does not answer;
+    7 to 10 are those of status --check.
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(Code.USAGE)
-    context.obj = lambda: _find(pidfile, config)
-
-
-Finder = Callable[[], Daemon]
-
-
-def _find(pidfile: str | None, config: str | None) -> Daemon:
-    with limit.within(limit.FILES, "cannot read the configuration or the files beside the pidfile"):
-        path = lookup.pidfile(pidfile, config, os.environ, say)
-        try:
-            return Daemon.find(path)
-        except NotRunning:
-            unlisted.refuse(path, find_file(config, os.environ), os.environ)
-            raise
-
-
-@jobctl.command(short_help="Show what the daemon and its workers are doing.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--check", is_flag=True, help="Print the health in one line, and set the exit code.")
-@click.pass_obj
-def status(find: Finder, as_json: bool, check: bool) -> int:
-    """Show what the daemon and its workers are doing.
-
-    --check is for monitoring: it prints one line, and its exit code is 0 if all is well, 7 in a
-    crash loop, 8 without Redis, 9 if the daemon fetches no jobs (it is starting, stopping or
-    quiet), 10 if there is a problem with a process; the first that applies. Without --check, the
-    exit code is 0 whenever the daemon answers.
-    """
-    answer = find().result(messages.Status()).status
-    try:
-        printable = harmless(answer)
-        code, text = Code.DONE, ""
-        if check:
-            code, text = health.verdict(msgspec.convert(printable, DaemonStatus))
-        if as_json:
-            text = json.dumps(answer, indent=2)
-        elif not check:
-            text = display.status(msgspec.convert(printable, PartialStatus))
-    except (
-        msgspec.MsgspecError,
-        ArithmeticError,
-        LookupError,
-        OSError,
-        RecursionError,
-        ValueError,
-    ):
-        raise Problem(Code.FAILED, "status: the answer is malformed") from None
-    click.echo(text)
-    return code
-
-
-@jobctl.command()
-@click.pass_obj
-def quiet(find: Finder) -> None:
-    """Stop fetching jobs; running jobs continue. Returns when all workers have stopped fetching."""
-    daemon = find()
-    try:
-        answer = daemon.result(messages.Quiet())
-    except NoAnswer as problem:
-        # Not TSTP: a stopped process loses it when it is resumed.
-        daemon.signal(Signals.SIGUSR1)
-        raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but it is unknown whether it is quiet"
-        ) from None
-    click.echo(paragraph(answer.text or "quiet"))
-
-
-@jobctl.command()
-@click.pass_obj
-def resume(find: Finder) -> None:
-    """Resume fetching jobs after quiet."""
-    find().result(messages.Resume())
-    click.echo("resumed")
-
-
-def _seconds(_context: click.Context, _option: click.Parameter, given: str | None) -> float | None:
-    if given is None:
-        return None
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= LONGEST:  # false for NaN, too
-        raise click.BadParameter(f"{given} is not a number of seconds from 0 to {LONGEST:g}")
-    return seconds
-
-
-@jobctl.command()
-@click.option(
-    "--timeout",
-    callback=_seconds,
-    metavar="SECONDS",
-    help="Time for running jobs to finish.  [default: the daemon's timeout]",
-)
-@click.option("--kill", is_flag=True, help="If it does not stop, kill the master and workers.")
-@click.pass_obj
-def stop(find: Finder, timeout: float | None, kill: bool) -> int:
-    """Stop the daemon, and return when it has exited.
-
-    Jobs that do not finish in time are returned to the head of their queues.
-    """
-    try:
-        daemon = find()
-    except NotRunning as problem:
-        click.echo(paragraph(str(problem)))
-        return Code.DONE
-    stopping = Stop(daemon, timeout, kill=kill)
-    code, text = stopping.run()
-    returned = stopping.returned
-    if text:
-        say(text)
-    jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
-    click.echo(f"stopped; {jobs} returned to Redis" if returned else "stopped")
-    return code
-
-
-@jobctl.command(short_help="Print what every thread is doing, and with which job.")
-@click.argument("processes", nargs=-1, metavar="[PROCESS]...")
-@click.option("--busy", is_flag=True, help="Only the threads that run jobs.")
-@click.pass_obj
-def threads(find: Finder, processes: tuple[str, ...], busy: bool) -> int:
-    """Print what every thread of every process is doing, with its job and the job's arguments.
-
-    With PROCESS, only the threads of that process: worker.0 (or 0), keeper, zygote, master, or a
-    process id.
-    """
-    daemon = find()
-    # As for retire; process ids that small belong to the system.
-    of = [f"worker.{one}" if one.isdecimal() and int(one) < 256 else one for one in processes]
-    try:
-        return _answered(daemon.ask(messages.Threads([*of], busy=busy)))
-    except NoAnswer as problem:
-        with limit.within(limit.FILES, "the files of the daemon cannot be read"):
-            for part in rawstacks.collect(daemon, of):
-                click.echo(shown(part, lines=True))
-        raise Problem(Code.PARTIAL, f"{problem}, so only raw stacks are available") from None
-
-
-def _answered(answers: Iterator[Reply]) -> int:
-    printed = False
-    for message in answers:
-        if message.type == "text":
-            printed = True
-            click.echo(shown(message.text, lines=True))
-        elif message.type == "done":
-            if not printed:
-                click.echo("no jobs are running")
-            if message.raw:
-                say(f"no answer, so only raw stacks or none: {', '.join(message.raw)}")
-                return Code.PARTIAL
-            return Code.DONE
-        elif message.type == "failed":
-            raise Problem(Code.FAILED, f"threads: {message.error}")
-    raise Problem(Code.FAILED, "threads: the daemon ended before it was done")
-
-
-@jobctl.command("reopen-logs", short_help="Reopen the log file in all processes.")
-@click.pass_obj
-def reopen_logs(find: Finder) -> None:
-    """Make all processes reopen the log file; for logrotate, after it has moved the file."""
-    daemon = find()
-    try:
-        daemon.result(messages.Reopen())
-    except NoAnswer as problem:
-        daemon.signal(Signals.SIGUSR2)
-        raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but it is unknown which have reopened"
-        ) from None
-    click.echo("all processes have reopened the log")
-
-
-@jobctl.command(short_help="Read the settings again and replace all workers.")
-@click.option("--wait", is_flag=True, help="Return when the last new worker is ready.")
-@click.option(
-    "--timeout",
-    callback=_seconds,
-    metavar="SECONDS",
-    help="With --wait: how long to wait; the reload continues after that.  [default: a day]",
-)
-@click.pass_obj
-def reload(find: Finder, wait: bool, timeout: float | None) -> None:
-    """Read the settings again and replace all workers with new ones that load the current code.
-
-    The workers are replaced one by one; the old ones finish their jobs. If a new worker cannot
-    boot, the old ones are kept. Without --wait, the command returns when the reload has begun.
-
-    A quiet daemon reads the settings, but starts the new workers only when it is resumed; --wait
-    does not wait for that, and its exit code is then 4.
-    """
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout requires --wait")
-    daemon = find()
-    try:
-        _reload(daemon, wait, timeout)
-    except NoAnswer as problem:
-        daemon.signal(Signals.SIGHUP)
-        raise Problem(
-            Code.PARTIAL, f"{problem}; a signal was sent, but its result is unknown"
-        ) from None
-
-
-def _slot(_context: click.Context, _argument: click.Parameter, given: str) -> int:
-    """A worker's number, given as such or as the name that ``jobctl status`` shows."""
-    number = given.lower().removeprefix("worker").removeprefix(".")
-    if not (number.isascii() and number.isdecimal()):
-        raise click.BadParameter(
-            f"{given} is not a worker; give a name shown by jobctl status, such as worker.0 or 0"
-        )
-    return int(number)
-
-
-@jobctl.command(short_help="Replace one worker, which finishes its jobs.")
-@click.argument("slot", callback=_slot)
-@click.pass_obj
-def retire(find: Finder, slot: int) -> None:
-    """Replace the worker in SLOT (0 or worker.0) with a new one; the old one finishes its jobs.
-
-    As with max_jobs, one worker at a time is replaced, and it is kept if the new one does not
-    become ready. Returns when the request has been accepted; `jobctl status` shows the progress.
-    """
-    answer = find().result(messages.Retire(slot))
-    click.echo(shown(f"worker.{slot}, pid {answer.pid}, will be replaced"))
-
-
-def _count(_context: click.Context, _argument: click.Parameter, given: str) -> int:
-    if not (given.isascii() and given.isdecimal()):
-        raise click.BadParameter(f"{given} is not a number of workers, such as 4")
-    if int(given) == 0:
-        raise click.BadParameter(
-            "at least 1 worker is required; jobctl quiet stops fetching jobs, jobctl stop stops "
-            "the daemon"
-        )
-    return int(given)
-
-
-@jobctl.command(short_help="Change the number of workers.")
-@click.argument("workers", callback=_count)
-@click.pass_obj
-def scale(find: Finder, workers: int) -> None:
-    """Change the number of workers to WORKERS, until the daemon stops or a reload changes it.
-
-    Surplus workers (those with the highest numbers) finish their jobs and exit. Returns when the
-    request has been accepted; `jobctl status` shows the progress.
-    """
-    answer = find().result(messages.Scale(workers))
-    before, leaving = answer.before, answer.leaving
-    click.echo(shown(f"{before} -> {workers} workers"))
-    for role, pid in leaving.items():
-        click.echo(shown(f"{role}, pid {pid}, will exit when its jobs have ended"))
-
-
-def _reload(daemon: Daemon, wait: bool, timeout: float | None) -> None:
-    limit = LAST_ANSWER if not wait else LONGEST if timeout is None else timeout
-    progress = Progress("reload")
-    for message in daemon.ask(messages.Reload(), limit=limit):
-        progress.show(message)
-        if message.type == "accepted" and not wait:
-            click.echo("reloading")
-            return
-        if message.type == "progress":
-            click.echo(paragraph(message.text))
-        elif message.type == "done" and message.postponed:
-            if wait:
-                raise Problem(Code.PARTIAL, f"reload: {_POSTPONED}")
-            click.echo(_POSTPONED)
-            return
-        elif message.type == "done":
-            click.echo(shown(f"reloaded: generation {message.generation} is complete"))
-            return
-        elif message.type == "failed":
-            raise Problem(Code.FAILED, f"reload: {message.error}")
-    raise Problem(Code.FAILED, "reload: the daemon ended before it was done")
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+    lazy.helps(context)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -344,18 +110,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(result or Code.DONE)
     except Problem as problem:
         return _complain(str(problem), problem.code)
-    except NoAnswer as problem:
-        return _complain(f"{problem}; jobctl threads shows what it is doing", Code.TIMED_OUT)
-    except ConfigError as error:
-        return _complain(f"{error} (with -P PIDFILE, no configuration is read)", Code.USAGE)
     except click.ClickException as error:
         return _complain(hints.explained(error), Code.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted; the daemon continues with the request", Code.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader is gone (`| head`); leave nothing to be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Code.DONE
+        return _complain("interrupted", Code.INTERRUPTED)
+    except OSError as error:
+        if error.filename is not None:
+            return _complain(f"{error.filename}: {error.strerror}", Code.FAILED)
+        _drop_output()
+        return _complain(f"cannot write the output: {error.strerror}", Code.FAILED)
+
+
+def _drop_output() -> None:
+    """Leave nothing to be flushed at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str, code: int) -> int:

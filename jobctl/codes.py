@@ -11,17 +11,18 @@ class Code(IntEnum):
     DONE = 0
     """Success. `stop` succeeds if the daemon is not running."""
     FAILED = 1
-    """Failed; the reason is on standard error. Also if the listening process does not answer
-    like a master, if the daemon has no pidfile and so cannot be reached, or if the new workers
-    of a `reload --wait` did not become ready: the old ones stay."""
+    """Failed; the reason is on standard error: a job that is not there, or has not ended well
+    (`wait`); an answer that was no. Also if the listening process does not answer like a master, if
+    the daemon has no pidfile and so cannot be reached, or if the new workers of a `reload --wait`
+    did not become ready: the old ones stay."""
     USAGE = 2
     """The command line or the configuration is wrong."""
     NOT_RUNNING = 3
     """Not running."""
     PARTIAL = 4
-    """No permission; or partial success: `threads` got no answer from some process and shows
-    raw stacks; `quiet`, `reload` and `reopen-logs` got no answer from the master and have sent
-    it a signal instead; `reload --wait` of a quiet daemon, which replaces its workers on
+    """No permission, also in Redis; or partial success: `threads` got no answer from some process
+    and shows raw stacks; `quiet`, `reload` and `reopen-logs` got no answer from the master and have
+    sent it a signal instead; `reload --wait` of a quiet daemon, which replaces its workers on
     resume; `stop` succeeded but left jobs to be recovered."""
     TIMED_OUT = 5
     """Timed out: the master did not answer within 3 seconds, did not complete an accepted
@@ -36,7 +37,7 @@ class Code(IntEnum):
     DEGRADED = 7
     """`status --check`: a crash loop (`DEGRADED`)."""
     NO_REDIS = 8
-    """`status --check`: Redis is unavailable to some process."""
+    """Redis does not answer, or refuses. `status --check`: it is unavailable to some process."""
     NOT_SERVING = 9
     """`status --check`: no jobs are taken: the daemon is starting, stopping or quiet, or no
     worker is ready."""
@@ -45,7 +46,8 @@ class Code(IntEnum):
     not react, was quieted individually or has a stuck job; the last reload failed; Redis is
     nearly full; log records are lost; jobs of a dead worker are not recovered yet."""
     INTERRUPTED = 130
-    """Interrupted (Ctrl-C). The request stays in progress."""
+    """Interrupted (Ctrl-C). A request to a daemon stays in progress; an action on jobs says how
+    many it has done, and leaves the others."""
 
 
 class Problem(Exception):

@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import click
 
 from jobctl.cli import jobctl
 from jobctl.codes import Code
+from jobctl.options import Shared
 from jobd.cli.main import jobd
 from jobd.errors import Exit
 from jobd.settings.daemon import SETTINGS
@@ -29,8 +30,9 @@ EXIT_CODES = Path("docs/exit-codes.md")
 _HEAD = """\
 # Commands
 
-`jobd` starts things: the daemon, the dashboard, the demo. `jobctl` controls a running daemon. Both
-print the same with `--help`. This page is made from the code by `python -m jobctl.reference`.
+`jobd` starts things: the daemon, the dashboard, the demo. `jobctl` controls a running daemon, and
+shows and changes the [jobs in Redis](jobctl.md). Both print the same with `--help`, `jobctl man`
+writes it as manual pages. This page is made from the code by `python -m jobctl.reference`.
 
 """
 _CODE = re.compile(r"(?<![\w`$-])(--?[A-Za-z][\w-]*|\$[A-Z_]+|jobctl [a-z]+)(?![\w`])")
@@ -72,8 +74,20 @@ def _codes(codes: type[IntEnum]) -> str:
 def _group(group: click.Group) -> str:
     context = click.Context(group, info_name=group.name, max_content_width=100)
     parts = [f"## {group.name}\n\n", _help(group), _options(group, context)]
-    parts += [_command(group.commands[name], context) for name in group.list_commands(context)]
+    parts += [_command(*each) for each in _below(group, context)]
     return "".join(parts)
+
+
+def _below(
+    group: click.Group, context: click.Context
+) -> Iterator[tuple[click.Command, click.Context]]:
+    """The commands of *group*, each with that of its group."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command, context
+        if isinstance(command, click.Group):
+            yield from _below(command, click.Context(command, info_name=name, parent=context))
 
 
 def _command(command: click.Command, parent: click.Context) -> str:
@@ -94,6 +108,8 @@ def _options(command: click.Command, context: click.Context) -> str:
     for each in command.get_params(context):
         if not isinstance(each, click.Option) or each.hidden or "--help" in each.opts:
             continue
+        if isinstance(each, Shared) and context.parent is not None:
+            continue  # they are listed at the tool itself
         if _is_one(each, SETTINGS):
             of_daemon.append(each)
         elif _is_one(each, WEB_SETTINGS):

@@ -1,16 +1,9 @@
-"""Progress messages of jobctl on standard error; results are written to standard output."""
+"""Progress messages of a command that waits for the daemon, on standard error."""
 
 from __future__ import annotations
 
-import click
-
 from jobctl.daemon.answers import Reply
-from jobd.text.printable import paragraph
-
-
-def say(text: str) -> None:
-    """Print a message."""
-    click.echo(f"jobctl: {paragraph(text)}", err=True)
+from jobctl.say import say
 
 
 class Progress:

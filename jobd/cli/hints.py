@@ -20,19 +20,20 @@ _AGAIN = (
     "jobctl reload replaces the workers, with new code and settings; for a new master, use jobctl "
     "stop and then jobd start with the same flags, or systemctl restart"
 )
-_DATA = "the data in Redis is shown and changed in the dashboard, jobd web, and with jobd.api"
-_LOG = "jobctl status shows where the log is; under systemd, journalctl -u jobd"
-_PAUSE = (
-    "jobctl quiet stops fetching jobs from all queues; a queue is paused in the dashboard, jobd web"
+_DATA = (
+    "jobctl queues, retries, scheduled, dead and jobs find show the jobs in Redis and change them; "
+    "so does the dashboard, jobd web"
 )
+_LOG = "jobctl status shows where the log is; under systemd, journalctl -u jobd"
+_PAUSE = "jobctl queues pause NAME pauses a queue, jobctl quiet stops fetching from all queues"
 _WEB = "the dashboard is served by jobd web"
 
 _MEANT = {
-    **dict.fromkeys(("top", "ps", "ls", "list", "info", "show", "workers", "stats"), _STATUS),
+    **dict.fromkeys(("top", "ps", "ls", "list", "info", "show", "workers"), _STATUS),
     **dict.fromkeys(("kill", "halt", "shutdown", "quit", "term", "terminate", "exit"), _STOP),
     **dict.fromkeys(("restart", "hup", "rolling-restart", "phased-restart", "upgrade"), _AGAIN),
     **dict.fromkeys(
-        ("queues", "queue", "jobs", "job", "retry", "retries", "dead", "delete", "clear", "purge"),
+        ("queue", "job", "retry", "morgue", "schedule", "delete", "clear", "purge"),
         _DATA,
     ),
     **dict.fromkeys(("log", "logs", "tail"), _LOG),
@@ -40,7 +41,7 @@ _MEANT = {
     **dict.fromkeys(("pause", "tstp", "drain"), _PAUSE),
     **dict.fromkeys(
         ("unpause", "continue", "cont"),
-        "jobctl resume resumes fetching jobs; a paused queue is resumed in the dashboard",
+        "jobctl queues resume NAME ends the pause of a queue, jobctl resume resumes fetching jobs",
     ),
     **dict.fromkeys(
         ("stacks", "stack", "dump", "backtrace", "traceback", "ttin"),
@@ -71,9 +72,9 @@ _OPTIONS = {
 _BESIDE = {
     "stop": "it stops the whole daemon; --timeout SECONDS limits how long running jobs may take, "
     "and jobctl retire worker.0 replaces a single worker",
-    "quiet": "it quiets the whole daemon; send USR1 to quiet a single worker; a queue is paused in "
-    "the dashboard",
-    "resume": "it resumes the whole daemon; a paused queue is resumed in the dashboard",
+    "quiet": "it quiets the whole daemon; send USR1 to quiet a single worker; jobctl queues pause "
+    "NAME pauses a queue",
+    "resume": "it resumes the whole daemon; jobctl queues resume NAME ends the pause of a queue",
     "reload": "it replaces all workers; jobctl retire worker.0 replaces a single one",
     "status": "it shows all processes; jobctl threads worker.0 shows what one of them is doing",
     "reopen-logs": "it applies to all processes",
@@ -83,6 +84,23 @@ _BESIDE = {
 COMMANDS = {
     "jobd": ("start", "run", "dev", "new", "check", "web", "web-password", "demo", "version"),
     "jobctl": (
+        "stats",
+        "why",
+        "jobs",
+        "queues",
+        "retries",
+        "scheduled",
+        "dead",
+        "groups",
+        "processes",
+        "push",
+        "wait",
+        "export",
+        "import",
+        "audit",
+        "trash",
+        "completion",
+        "man",
         "status",
         "quiet",
         "resume",
@@ -96,8 +114,6 @@ COMMANDS = {
 }
 """The commands of both tools, so that each can refer to those of the other."""
 
-_OF_THE_GROUP = {"jobctl": ("-P", "--pidfile", "-C", "--config")}
-
 
 class Group(click.Group):
     """A command group that gives hints for unknown commands."""
@@ -106,8 +122,10 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None:
-            tool = str(ctx.info_name)
-            raise click.UsageError(_unknown(tool, args[0], self.list_commands(ctx)), ctx)
+            known = self.list_commands(ctx)
+            if ctx.parent is not None:
+                raise click.UsageError(_unknown_below(ctx.command_path, args[0], known), ctx)
+            raise click.UsageError(_unknown(str(ctx.info_name), args[0], known), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -122,8 +140,15 @@ def _unknown(tool: str, name: str, known: Iterable[str]) -> str:
         return f"{why}: jobd {name}"
     if meant := _MEANT.get(name.lower().replace("_", "-")):
         return f"{tool} has no command {name}: {meant}"
-    close = get_close_matches(name.lower(), [*known], n=1, cutoff=_LIKELY)
-    return f"{tool} has no command {name}" + (f"; did you mean {close[0]}?" if close else "")
+    close = get_close_matches(name.lower(), [*known], n=2, cutoff=_LIKELY)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"{tool} has no command {name}{hint}"
+
+
+def _unknown_below(path: str, name: str, known: list[str]) -> str:
+    close = get_close_matches(name.lower(), known, n=1, cutoff=_LIKELY)
+    hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
+    return f"{path} has no command {name}{hint}"
 
 
 def explained(error: click.ClickException) -> str:
@@ -145,12 +170,11 @@ def explained(error: click.ClickException) -> str:
 
 def _misplaced(option: str, context: click.Context) -> str:
     """A hint if the option is on the wrong side of the command; else ""."""
-    tool, below = context.find_root().info_name, context.info_name
-    if context.parent is not None and option in _OF_THE_GROUP.get(str(tool), ()):
-        return f" here: give it before the command, {tool} {option} … {below}"
+    tool = context.find_root().info_name
     if context.parent is None and isinstance(context.command, click.Group):
-        for name, command in context.command.commands.items():
-            if _has(command, option, context):
+        for name in context.command.commands or context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            if command is not None and _has(command, option, context):
                 return f" before a command: give it after the command, {tool} {name} {option} …"
     return ""
 

@@ -236,6 +236,10 @@ class Keys:
         """Number of recent failed logins from an address, or for a name."""
         return f"{self.prefix}jobd:web:attempts:{of}"
 
+    def imported(self, ref: str) -> str:
+        """That a file of jobs with this id was imported, and by whom."""
+        return f"{self.prefix}jobd:import:{ref}"
+
     def trashed(self, ref: str) -> str:
         """The description of a deletion."""
         return f"{self.trash}:{ref}"

@@ -22,6 +22,7 @@ from jobd.api.actions import (
 )
 from jobd.api.roles import Role
 from jobd.api.sets.steps import SetAction
+from jobd.api.shapes import CancelledJob, Changed
 from jobd.api.stats import Counter
 from jobd.web.http_errors import Conflict, NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
@@ -41,7 +42,6 @@ from jobd.web.v1.reading import (
     find_queued,
     set_of,
 )
-from jobd.web.v1.shapes import CancelledJob, Changed
 
 SWEEPING = 5.0
 """Seconds after which a long action says how far it has come."""

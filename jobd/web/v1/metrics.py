@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from jobd.api import Histogram, JobMetrics
+from jobd.api import Histogram, JobMetrics, shapes
 from jobd.api.deploys import MOST_DAYS
 from jobd.api.metrics import MOST_HOURS, MOST_MINUTES
 from jobd.api.roles import Role
-from jobd.web.v1 import shapes
 from jobd.web.v1.operations import Body, Call, Query, Table
 
 MOST = 1000

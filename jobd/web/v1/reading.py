@@ -7,11 +7,19 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta
 
-from jobd.api import JobRecord, JobSearch, JobSet, RedisInfo, SortedEntry, Trouble, in_group
+from jobd.api import (
+    JobRecord,
+    JobSearch,
+    JobSet,
+    RedisInfo,
+    SortedEntry,
+    Trouble,
+    in_group,
+    shapes,
+)
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
 from jobd.web.shared.state import MOST_LOOKED_AT, Live
-from jobd.web.v1 import shapes
 from jobd.web.v1.operations import Call, Query, Table
 
 MOST = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from jobctl import cli as jobctl
@@ -14,8 +15,8 @@ from jobd.jobs import loading
 MISTAKES = {
     "jobctl top": "jobctl has no command top: jobctl status shows",
     "jobctl ps": "jobctl status shows",
-    "jobctl stats": "jobctl status shows",
-    "jobctl stauts": "did you mean status?",
+    "jobctl info": "jobctl status shows",
+    "jobctl stauts": "did you mean stats or status?",
     "jobctl relaod": "did you mean reload?",
     "jobctl reopen_logs": "did you mean reopen-logs?",
     "jobctl kill": "jobctl stop stops the daemon",
@@ -25,10 +26,12 @@ MISTAKES = {
     "jobctl check": "this is a command of jobd: jobd check",
     "jobctl web": "this is a command of jobd: jobd web",
     "jobctl help": "jobctl --help lists the commands",
-    "jobctl queues": "dashboard, jobd web",
+    "jobctl retry": "dead and jobs find show the jobs in Redis",
+    "jobctl queues list": "jobctl queues has no command list; it has clear, ls, move, ",
+    "jobctl dead retyr": "did you mean retry?",
     "jobctl logs": "jobctl status shows where the log is",
     "jobctl pause": "jobctl quiet",
-    "jobctl pause mail": "a queue is paused in the dashboard, jobd web",
+    "jobctl pause mail": "jobctl queues pause NAME pauses a queue",
     "jobctl stop --force": "--timeout 0 stops at once, --kill kills the daemon if it does not stop",
     "jobctl stop -t 5": "--timeout SECONDS limits how long running jobs may take",
     "jobctl stop 5": "--timeout SECONDS limits how long running jobs may take",
@@ -38,10 +41,19 @@ MISTAKES = {
     "jobctl status worker.0": "jobctl threads worker.0 shows what one of them is doing",
     "jobctl status --watch": "use watch -n 1 jobctl status to repeat it",
     "jobctl xyzzy": "jobctl has no command xyzzy; see jobctl --help",
-    "jobctl status -P jobd.pid": "give it before the command, jobctl -P … status",
-    "jobctl stop -C jobd.toml": "give it before the command, jobctl -C … stop",
-    "jobctl --json status": "give it after the command, jobctl status --json …",
-    "jobctl --timeout 3 stop": "give it after the command, jobctl stop --timeout …",
+    "jobctl stop --json": "No such option",
+    "jobctl --json stop": "stop has no --json: it controls the daemon on this host",
+    "jobctl -P jobd.pid queues ls": "jobctl queues ls has no --pidfile: it works on Redis",
+    "jobctl dead retry": "give the ids of jobs, or filters such as --class, or --all",
+    "jobctl dead retry abc --all": "give the ids of jobs, or filters such as --class, or --all",
+    "jobctl dead delete --older soon": "soon is not a time such as 90s, 15m, 2h or 3d",
+    "jobctl retries reschedule --all": "give the time with --in",
+    "jobctl jobs find": "give a text to look for, or filters such as --arg",
+    "jobctl processes stop": "give the identities of processes, or --all",
+    "jobctl push A --kwarg b": "b is not NAME=VALUE",
+    "jobctl push A --retry often": "often is not a number of retries",
+    "jobctl stats --redis ftp://x": "must be redis://HOST:PORT/DB",
+    "jobctl --kill stop": "give it after the command, jobctl stop --kill …",
     "jobctl stop --timeout 2m": "2m is not a number of seconds from 0 to 86400",
     "jobctl stop --timeout -1": "-1 is not a number of seconds",
     "jobctl stop --timeout nan": "nan is not a number of seconds",
@@ -138,5 +150,5 @@ def test_what_was_meant_by_require_is_told(
 def test_each_tool_knows_the_commands_of_the_other() -> None:
     groups = {"jobd": jobd.jobd, "jobctl": jobctl.jobctl}
     assert {name: set(known) for name, known in hints.COMMANDS.items()} == {
-        name: set(group.commands) for name, group in groups.items()
+        name: set(group.list_commands(click.Context(group))) for name, group in groups.items()
     }

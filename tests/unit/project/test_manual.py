@@ -150,6 +150,19 @@ def parse(name: str, arguments: list[str]) -> None:
         raise click.UsageError(f"no command {rest[0]!r}")
     below = click.Context(command, info_name=rest[0], parent=context)
     _, extra, _ = command.make_parser(below).parse_args(rest[1:])
+    if extra and isinstance(command, click.Group):
+        parse_below(command, below, extra)
+    elif extra:
+        raise click.UsageError(f"it takes no {extra}")
+
+
+def parse_below(group: click.Group, context: click.Context, arguments: list[str]) -> None:
+    """The same for a command of a group."""
+    command = group.get_command(context, arguments[0])
+    if command is None:
+        raise click.UsageError(f"no command {arguments[0]!r}")
+    below = click.Context(command, info_name=arguments[0], parent=context)
+    _, extra, _ = command.make_parser(below).parse_args(arguments[1:])
     if extra:
         raise click.UsageError(f"it takes no {extra}")
 
@@ -167,7 +180,13 @@ def test_commands_and_their_flags_exist(page: Path) -> None:
 
 def test_a_wrong_command_would_be_noticed() -> None:
     parse("jobctl", ["-P", "jobd.pid", "stop", "--timeout", "0"])
-    for arguments in (["halt"], ["stop", "--tiemout", "0"], ["stop", "now"]):
+    for arguments in (
+        ["halt"],
+        ["dead", "list"],
+        ["dead", "ls", "--bogus"],
+        ["stop", "--tiemout", "0"],
+        ["stop", "now"],
+    ):
         with pytest.raises(click.UsageError):
             parse("jobctl", arguments)
 
@@ -177,7 +196,9 @@ def options_of(command: click.Command) -> Iterator[str]:
     for parameter in command.get_params(context):
         yield from [*parameter.opts, *parameter.secondary_opts]
     if isinstance(command, click.Group):
-        for below in command.commands.values():
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             yield from options_of(below)
 
 

@@ -1,4 +1,5 @@
-"""What the API returns. Times are seconds since 1970 (UTC), durations seconds, sizes bytes."""
+"""What ``/api/v1`` and ``jobctl --json`` return. Times are seconds since 1970 (UTC), durations
+seconds, sizes bytes."""
 
 from __future__ import annotations
 
@@ -9,19 +10,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from jobd.api import (
-    AuditEntry,
-    Day,
-    Deletion,
-    FailureGroup,
-    JobRecord,
-    JobResult,
-    Page,
-    Process,
-    QueueSummary,
-    SortedEntry,
-    Work,
-)
+from jobd.api.audit import AuditEntry
+from jobd.api.features.results import JobResult
+from jobd.api.processes import Process
+from jobd.api.queues.queues import QueueSummary
+from jobd.api.reading import Page
+from jobd.api.records import JobRecord
+from jobd.api.search.groups import FailureGroup
+from jobd.api.sets.entries import SortedEntry
+from jobd.api.stats import Day
+from jobd.api.trash import Deletion
+from jobd.api.work import Work
 from jobd.features.results.record import State
 
 MOST_ARGUMENTS = 64 * 1024
@@ -340,7 +339,7 @@ def running(work: Work) -> Running:
 
 
 def trash_page(page: Page[Deletion]) -> TrashPage:
-    return TrashPage(page.size, page.start, page.more, list(map(_trashed, page)))
+    return TrashPage(page.size, page.start, page.more, list(map(trashed, page)))
 
 
 def finite(value: float | None) -> float | None:
@@ -348,7 +347,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _trashed(found: Deletion) -> Trashed:
+def trashed(found: Deletion) -> Trashed:
     return Trashed(*(getattr(found, name) for name in Trashed.__struct_fields__))
 
 

@@ -1,0 +1,159 @@
+"""Actions on many jobs: asking before, a line of progress during them, ^C between two steps.
+
+A step is one script in Redis, so an action that is interrupted has done a whole number of steps,
+and says how many jobs those were.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+import msgspec
+
+from jobctl import options
+from jobctl.codes import Code, Problem
+from jobctl.data import output
+from jobctl.data.frame import code_of
+from jobctl.data.words import counted
+from jobd.api.search.scans import Sweep
+from jobd.errors import UnavailableError
+
+_EVERY = 0.2
+"""Seconds between two lines of progress."""
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=False):
+    """What an action has done, as JSON: ``ref`` is its id in the audit log and in the trash, if it
+    can be undone."""
+
+    changed: int
+    dry_run: bool = False
+    ref: str = ""
+
+
+class Progress:
+    """One line on the terminal that says how far something is; nothing where there is none."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total = what, total
+        self._next = time.monotonic() + 2 * _EVERY
+        self._shown = False
+        self._on = sys.stderr.isatty()
+
+    def show(self, scanned: int, changed: int | None = None) -> None:
+        """Show it, if the last time is long enough ago."""
+        if not self._on or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _EVERY
+        share = ""
+        if self._total:
+            share = f" of {self._total:,} ({min(100, 100 * scanned // self._total)} %)"
+        found = "" if changed is None else f", {changed:,} so far"
+        text = f"{self._what}: {scanned:,}{share}{found}"
+        click.echo(f"\r\x1b[K{output.fitted(text, max(1, output.width() - 1))}", nl=False, err=True)
+        self._shown = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._shown = False
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """While this lasts, ^C is only noted; the second one takes effect at once. Gives what tells
+    whether there was one."""
+    seen = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
+            raise KeyboardInterrupt
+        seen = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(sweep: Sweep, what: str, total: int | None, done: Callable[[int], str]) -> int:
+    """Take all steps of *sweep*; returns how many jobs were changed.
+
+    Args:
+        what: for the line of progress, ``deleting`` for example.
+        done: what has been done to a number of jobs, as a sentence.
+
+    Raises:
+        Problem: it was interrupted, or Redis does not answer any more; says what was done.
+    """
+    return steps(sweep.step, lambda: sweep.done, lambda: sweep.scanned, what, total, done)
+
+
+def steps(
+    step: Callable[[], int],
+    over: Callable[[], bool],
+    scanned: Callable[[], int],
+    what: str,
+    total: int | None,
+    done: Callable[[int], str],
+) -> int:
+    """The same for other steps, each of which returns how many jobs it has changed."""
+    progress, changed = Progress(what, total), 0
+    with interruptible() as interrupted:
+        try:
+            while not over():
+                if interrupted():
+                    raise Problem(
+                        Code.INTERRUPTED,
+                        f"interrupted. {done(changed)} The others were not touched; the same "
+                        "command goes on with them.",
+                    )
+                changed += step()
+                progress.show(scanned(), changed)
+        except UnavailableError as error:
+            raise Problem(code_of(error), f"{error}. Before that: {done(changed)}") from None
+        finally:
+            progress.clear()
+    return changed
+
+
+def confirm(context: click.Context, question: str, *, yes: bool) -> None:
+    """Ask before an action; refuse where nobody can answer.
+
+    Raises:
+        Problem: the answer is no.
+        UsageError: there is no terminal, and no --yes.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Give --yes to do it, or --dry-run to see what", context)
+    if not click.confirm(question, err=True):
+        raise Problem(Code.FAILED, "nothing was changed")
+
+
+def report(context: click.Context, outcome: Outcome, text: str) -> None:
+    """Say what was done."""
+    if options.wants_json(context):
+        output.record(outcome)
+        return
+    output.line(text)
+    if outcome.ref and outcome.changed:
+        output.line(f"Undo within a day: jobctl trash restore {outcome.ref}", dim=True)
+
+
+def rehearsed(context: click.Context, count: int, effect: str) -> None:
+    """Say what would be done."""
+    if options.wants_json(context):
+        output.record(Outcome(count, dry_run=True))
+    else:
+        output.line(f"{counted(count, 'job')}. {effect} Nothing was changed (--dry-run).".strip())

@@ -1,0 +1,125 @@
+"""``jobctl export``."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import msgspec
+
+from jobctl.codes import Code, Problem
+from jobctl.data import completing, filing, filters
+from jobctl.data.bulk import Progress, interruptible
+from jobctl.data.connection import connected
+from jobctl.data.filters import Filters
+from jobctl.data.frame import Command
+from jobctl.data.words import counted
+from jobctl.say import say
+from jobd.api.entry import Api
+from jobd.api.queues.queues import Queue
+
+_CHUNK = 256 * 1024
+"""Bytes that are written at once."""
+
+
+@click.command(cls=Command, params=filters.options())
+@click.argument(
+    "places",
+    metavar="PLACE...",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.places,
+)
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The file, which must not exist.  [default: standard output]",
+)
+@click.pass_context
+def export(
+    context: click.Context, /, places: tuple[str, ...], file: Path | None, **given: Any
+) -> None:
+    """Write the jobs of PLACE (queue:NAME, retries, scheduled, dead or all) as JSON lines.
+
+    Nothing is changed. Every byte of a job is in the file. Jobs that run are not in it, nor what is
+    pushed meanwhile; a job that moves meanwhile may be missed. jobctl import reads the file.
+    """
+    api, chosen = connected(context), Filters(**given)
+    wanted = _places(context, api, places)
+    if file is None:
+        count = _write(sys.stdout.buffer, api, wanted, chosen)
+    else:
+        try:
+            with file.open("xb") as opened:
+                count = _write(opened, api, wanted, chosen)
+        except OSError as error:
+            if isinstance(error, FileExistsError):
+                raise Problem(Code.FAILED, f"{file} exists already") from None
+            raise Problem(
+                Code.FAILED, f"cannot write {file}: {error.strerror}; the file is not complete"
+            ) from None
+    say(f"{counted(count, 'job')} written")
+
+
+def _places(context: click.Context, api: Api, given: tuple[str, ...]) -> list[str]:
+    """The names of keys, for what is given."""
+    found: dict[str, None] = {}
+    for each in given:
+        if each == "all":
+            queues = [f"queue:{queue.name}" for queue in Queue.all(api)]
+            found |= dict.fromkeys([*filing.SETS.values(), *queues])
+        elif each in filing.SETS:
+            found[filing.SETS[each]] = None
+        elif each.startswith("queue:") and len(each) > len("queue:"):
+            found[each] = None
+        else:
+            raise click.UsageError(
+                f"{each} is not a place: give queue:NAME, retries, scheduled, dead or all", context
+            )
+    return list(found)
+
+
+def _write(out: IO[bytes], api: Api, places: list[str], chosen: Filters) -> int:
+    header = filing.Header(filing.VERSION, secrets.token_hex(8), time.time())
+    count, progress = 0, Progress("exporting", None)
+    pending = bytearray(msgspec.json.encode(header) + b"\n")
+    with interruptible() as interrupted:
+        try:
+            for line in _jobs(api, places, chosen):
+                pending += msgspec.json.encode(line) + b"\n"
+                count += 1
+                if len(pending) >= _CHUNK:
+                    out.write(pending)
+                    pending.clear()
+                    progress.show(count)
+                    if interrupted():
+                        raise Problem(
+                            Code.INTERRUPTED,
+                            f"interrupted after {counted(count, 'job')}; the file is not complete, "
+                            "and jobctl import refuses it",
+                        )
+            out.write(pending + msgspec.json.encode(filing.End(count)) + b"\n")
+            out.flush()
+        finally:
+            progress.clear()
+    return count
+
+
+def _jobs(api: Api, places: list[str], chosen: Filters) -> Iterator[filing.Stored]:
+    test = chosen.test() if chosen else None
+    sets = {one.name: one for one in (api.retries, api.scheduled, api.dead)}
+    for place in places:
+        if place in sets:
+            for entry in sets[place].scan(chosen.text, test):
+                yield filing.stored(place, entry.value, entry.score)
+        else:
+            for job in api.queue(place.partition(":")[2]).scan(chosen.text, test):
+                yield filing.stored(place, job.value)

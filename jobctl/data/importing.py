@@ -1,0 +1,232 @@
+"""``jobctl import``.
+
+The jobs go into the trash first, as if they had been deleted there, and are then restored by the
+scripts that undo a deletion. So nothing is imported from a file that is not whole, locks of unique
+jobs and records of results are set again, and the rest of an import that is interrupted is where
+``jobctl trash restore`` finds it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import click
+import msgspec
+
+from jobctl import options
+from jobctl.codes import Code, Problem
+from jobctl.data import bulk, filing, output
+from jobctl.data.bulk import Progress, interruptible
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command
+from jobctl.data.words import counted
+from jobd.api.actions import DELETION_ACTIONS
+from jobd.api.entry import Api
+from jobd.api.reading import BATCH, batches
+from jobd.api.session import KEPT
+from jobd.errors import ConflictError
+
+REMEMBERED = 90 * 86400
+"""Seconds for which it is known that a file was imported."""
+
+_STEP = 0.25
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What was done, as JSON: ``kept`` jobs are unique, and others like them are there; they are
+    in the trash under ``refs``."""
+
+    imported: int
+    kept: int
+    refs: list[str]
+
+
+@click.command("import", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--again", is_flag=True, help="Also if this file was imported before.")
+@click.option("--dry-run", is_flag=True, help="Read the whole file; change nothing.")
+@click.pass_context
+def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> None:
+    """Put the jobs of FILE, of jobctl export, where they were; - is standard input.
+
+    Those of a queue are the next to run, in their old order; those of a set keep their times. A
+    unique job stays in the trash if another one like it is there. A file is imported once, unless
+    --again is given: it would double the jobs of its queues.
+    """
+    api = connected(context)
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as opened:
+            reading = _Reading(opened, str(file))
+            header = reading.header()
+            marker = api.keys.imported(header.id)
+            if not again and api.redis.exists(marker):
+                raise _twice(header)
+            refs, count = _staged(api, reading, dry_run=dry_run)
+    except OSError as error:
+        raise Problem(Code.FAILED, f"cannot read {file}: {error.strerror}") from None
+    if dry_run:
+        return bulk.rehearsed(context, count, f"Export {header.id}.")
+    if not api.redis.set(marker, api.who, nx=not again, ex=REMEMBERED):
+        _unstage(api, refs)
+        raise _twice(header)
+    done = sum(_restored(api, ref, count) for ref in refs)
+    left = [one for one in refs if one in api.trash.find_all(refs)]
+    kept = sum(one.jobs for one in api.trash.find_all(refs).values())
+    if options.wants_json(context):
+        output.record(Imported(done, kept, left))
+        return None
+    output.line(f"Imported {counted(done, 'job')}.")
+    if kept:
+        output.line(
+            f"{counted(kept, 'job')} stay in the trash, since unique jobs like them are there: "
+            f"jobctl trash restore {' '.join(left)}"
+        )
+    return None
+
+
+def _twice(header: filing.Header) -> Problem:
+    return Problem(
+        Code.FAILED,
+        f"export {header.id} was imported before; give --again to import its jobs once more",
+    )
+
+
+class _Reading:
+    """The lines of a file, one at a time."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name, self._number = file, name, 0
+
+    def header(self) -> filing.Header:
+        """The first line."""
+        try:
+            found = msgspec.json.decode(self._line(), type=filing.Header)
+        except (msgspec.MsgspecError, ValueError):
+            raise Problem(Code.USAGE, f"{self._name} is not a file of jobctl export") from None
+        if found.jobd_export != filing.VERSION:
+            raise Problem(
+                Code.USAGE,
+                f"{self._name} has version {found.jobd_export} of the format; this jobctl knows "
+                f"version {filing.VERSION}",
+            )
+        return found
+
+    def jobs(self) -> Iterator[filing.Stored]:
+        """The jobs, until the last line says that these are all."""
+        count = 0
+        while line := self._line():
+            try:
+                if line.startswith(b'{"end":'):
+                    if msgspec.json.decode(line, type=filing.End).end == count:
+                        return
+                    raise ValueError
+                found = msgspec.json.decode(line, type=filing.Stored)
+                _check(found)
+            except (msgspec.MsgspecError, ValueError):
+                raise self._wrong("is not what jobctl export writes") from None
+            count += 1
+            yield found
+        raise self._wrong("is the end: the file is not complete")
+
+    def _wrong(self, what: str) -> Problem:
+        return Problem(
+            Code.FAILED, f"line {self._number} of {self._name} {what}; nothing was imported"
+        )
+
+    def _line(self) -> bytes:
+        self._number += 1
+        return self._file.readline()
+
+
+def _check(job: filing.Stored) -> None:
+    known = job.place in filing.SETS.values()
+    if not known and not (job.place.startswith("queue:") and len(job.place) > len("queue:")):
+        raise ValueError
+    if known:
+        float(job.score or "")
+    _ = job.raw
+
+
+def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], int]:
+    """Put all jobs into the trash; the ids of the deletions, one for each place, and the number of
+    jobs. What was put there is taken away again if the file is not whole."""
+    refs: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    progress, total = Progress("reading", None), 0
+    complete = False
+    with interruptible() as interrupted:
+        try:
+            for batch in batches(reading.jobs(), lambda job: len(job.payload or ""), BATCH):
+                if interrupted():
+                    raise Problem(Code.INTERRUPTED, "interrupted; nothing was imported")
+                total += len(batch)
+                for job in batch:
+                    refs.setdefault(job.place, f"{int(time.time() * 1e6):x}-{secrets.token_hex(4)}")
+                    counts[job.place] = counts.get(job.place, 0) + 1
+                if not dry_run:
+                    _stage(api, batch, refs)
+                progress.show(total)
+            if not dry_run:
+                _describe(api, refs, counts)
+            complete = True
+        finally:
+            progress.clear()
+            if not complete:
+                _unstage(api, list(refs.values()))
+    return list(refs.values()), total
+
+
+def _stage(api: Api, batch: list[filing.Stored], refs: dict[str, str]) -> None:
+    with api.redis.pipeline(transaction=False) as pipe:
+        for job in batch:
+            key = api.keys.trashed_jobs(refs[job.place])
+            if job.score is None:
+                pipe.lpush(key, job.raw)
+            else:
+                pipe.zadd(key, {job.raw: float(job.score)})
+            pipe.expire(key, KEPT)
+        pipe.execute()
+
+
+def _describe(api: Api, refs: dict[str, str], counts: dict[str, int]) -> None:
+    now = time.time()
+    with api.redis.pipeline(transaction=False) as pipe:
+        for place, ref in refs.items():
+            key = api.keys.trashed(ref)
+            pipe.hset(key, mapping={"who": api.who, "action": "import", "origin": place})
+            pipe.hset(key, mapping={"went_to": "", "jobs": counts[place], "at": repr(now)})
+            pipe.expire(api.keys.trashed(ref), KEPT)
+            pipe.zadd(api.keys.trash, {ref: now + KEPT})
+        pipe.execute()
+
+
+def _unstage(api: Api, refs: list[str]) -> None:
+    for ref in refs:
+        api.redis.unlink(api.keys.trashed_jobs(ref), api.keys.trashed(ref))
+        api.redis.zrem(api.keys.trash, ref)
+
+
+def _restored(api: Api, ref: str, total: int) -> int:
+    """Restore the jobs of a place; returns how many."""
+    action, deletion = DELETION_ACTIONS["restore"], api.trash[ref]
+    restored, over = 0, False
+
+    def step() -> int:
+        nonlocal restored, over
+        try:
+            changed = action.do(deletion, _STEP)
+        except ConflictError:
+            changed = 0  # those that are left are kept out by unique jobs
+        restored += changed
+        over = not changed or ref not in api.trash.find_all([ref])
+        return changed
+
+    def done(count: int) -> str:
+        return f"{action.done(count, '')} jobctl trash restore {ref} goes on."
+
+    return bulk.steps(step, lambda: over, lambda: restored, "importing", total, done)

@@ -1,0 +1,118 @@
+"""``jobctl stats``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from jobctl import options
+from jobctl.daemon.display import duration
+from jobctl.data import output
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command
+from jobctl.data.output import Column
+from jobd.api.entry import Api
+from jobd.api.stats import Stats
+from jobd.errors import UnavailableError
+
+_QUEUES = 20
+"""Queues that are listed; the largest."""
+
+
+@click.command(cls=Command)
+@click.option("-w", "--watch", is_flag=True, help="Repeat it until Ctrl-C, with rates.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=2.0,
+    metavar="SECONDS",
+    help="With --watch: the time between two looks.  [default: 2]",
+)
+@click.pass_context
+def stats(context: click.Context, watch: bool, every: float) -> None:
+    """Show how many jobs wait, run, failed and died, and the largest queues.
+
+    With --json it is one object; with --watch one a line for each look.
+    """
+    api = connected(context)
+    if not watch:
+        _show(context, api, api.stats(), None)
+        return
+    try:
+        _watch(context, api, every)
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def _watch(context: click.Context, api: Api, every: float) -> None:
+    before: tuple[float, Stats] | None = None
+    whole = sys.stdout.isatty() and not options.wants_json(context)
+    while True:
+        try:
+            found = time.monotonic(), api.stats()
+        except UnavailableError as error:
+            if before is None:
+                raise
+            output.line(str(error), fg="red")
+        else:
+            if whole:
+                click.echo("\x1b[H\x1b[2J", nl=False)
+            _show(context, api, found[1], before)
+            before = found
+        time.sleep(every)
+
+
+def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Stats] | None) -> None:
+    if options.wants_json(context):
+        output.record(now)
+        return
+    done = failed = ""
+    if before is not None:
+        gap, then = max(0.001, time.monotonic() - before[0]), before[1]
+        done = f"  {(now.processed - then.processed) / gap:,.1f}/s"
+        failed = f"  {(now.failed - then.failed) / gap:,.1f}/s"
+    output.facts(
+        [
+            ("processed", f"{now.processed:,}{done}"),
+            ("failed", f"{now.failed:,}{failed}"),
+            ("running", f"{now.workers_size:,} in {now.processes_size:,} processes"),
+            ("enqueued", f"{now.enqueued:,}"),
+            ("retries", f"{now.retry_size:,}"),
+            ("scheduled", f"{now.scheduled_size:,}"),
+            ("dead", f"{now.dead_size:,}"),
+            *(
+                (name, f"{count:,}")
+                for name, count in (
+                    ("expired", now.expired),
+                    ("cancelled", now.cancelled),
+                    ("duplicates", now.duplicates),
+                )
+                if count
+            ),
+        ]
+    )
+    queues = {queue.name: queue for queue in api.queues(1000)}
+    largest = sorted(queues.values(), key=lambda queue: queue.size, reverse=True)[:_QUEUES]
+    if largest:
+        click.echo()
+    output.table(
+        [
+            Column("QUEUE", gives=True),
+            Column("JOBS", right=True),
+            Column("WAITS", right=True),
+            Column(""),
+        ],
+        (
+            (
+                queue.name,
+                f"{queue.size:,}",
+                duration(queue.latency) if queue.size else "",
+                "paused" if queue.paused else "",
+            )
+            for queue in largest
+        ),
+    )
+    if len(queues) > _QUEUES:
+        output.line(f"{len(queues) - _QUEUES:,} more queues; jobctl queues ls shows all", dim=True)

@@ -1,0 +1,87 @@
+"""``jobctl trash``: what was deleted, and the way back."""
+
+from __future__ import annotations
+
+import click
+
+from jobctl import options
+from jobctl.data import bulk, common, completing, jobview, output
+from jobctl.data.bulk import Outcome
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command, Group, not_found
+from jobctl.data.output import Column
+from jobctl.data.words import ago, counted
+from jobd.api import shapes
+from jobd.api.actions import DELETION_ACTIONS
+from jobd.errors import ConflictError
+
+_STEP = 0.25
+"""Seconds of a step of restoring."""
+
+
+@click.group("trash", cls=Group)
+def trash() -> None:
+    """What was deleted or killed in the last 24 hours; it can be restored."""
+
+
+@trash.command(cls=Command)
+@click.pass_context
+def ls(context: click.Context) -> None:
+    """List the last deletions, the newest first."""
+    found = list(connected(context).trash)
+    if options.wants_json(context):
+        output.records(map(shapes.trashed, found))
+        return
+    columns = [
+        Column("REF"),
+        Column("WHEN"),
+        Column("WHO", gives=True),
+        Column("ACTION"),
+        Column("FROM", gives=True),
+        Column("JOBS", right=True),
+    ]
+    rows = (
+        (one.ref, ago(one.at), one.who, one.action, jobview.where(one.origin), f"{one.jobs:,}")
+        for one in found
+    )
+    if not output.table(columns, rows):
+        output.line("the trash is empty")
+
+
+@trash.command(cls=Command, params=[common.dry_run()])
+@click.argument("ref", shell_complete=completing.deletions)
+@click.pass_context
+def restore(context: click.Context, ref: str, dry_run: bool) -> None:
+    """Undo the deletion REF: put its jobs back where they were.
+
+    Those of a queue run next, in their old order; those of a set keep their times.
+    """
+    api, action = connected(context), DELETION_ACTIONS["restore"]
+    try:
+        deletion = api.trash[ref]
+    except KeyError:
+        raise not_found(f"there is no deletion {ref} (any more); jobctl trash ls") from None
+    if dry_run:
+        return bulk.rehearsed(context, deletion.jobs, f"From {jobview.where(deletion.origin)}.")
+    restored, over = 0, False
+
+    def step() -> int:
+        nonlocal restored, over
+        try:
+            changed = action.do(deletion, _STEP)
+        except ConflictError:
+            if not restored:
+                raise
+            changed = 0  # what is left is kept out by unique jobs
+        restored += changed
+        over = not changed or ref not in api.trash.find_all([ref])
+        return changed
+
+    def done(count: int) -> str:
+        return str(action.done(count, ""))
+
+    bulk.steps(step, lambda: over, lambda: restored, "restoring", deletion.jobs, done)
+    left = api.trash.find_all([ref]).get(ref)
+    kept = f" {counted(left.jobs, 'job')} stay in the trash." if left is not None else ""
+    bulk.report(context, Outcome(restored), done(restored) + kept)
+    return None

@@ -1,0 +1,83 @@
+"""Words for people: times, sizes, and a job as it is called."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import msgspec
+
+from jobctl.daemon.display import duration
+from jobd.api.features.attached import when
+from jobd.api.records import JobRecord
+
+_SHOWN = 500
+"""Characters of the arguments of a job in a table; the table cuts them to fit."""
+
+
+def ago(at: float | None, now: float | None = None) -> str:
+    """A time, seen from now.
+
+    >>> ago(1000.0, 1090.0), ago(1090.0, 1000.0), ago(None)
+    ('1m 30s ago', 'in 1m 30s', '')
+    """
+    if at is None or not math.isfinite(at):
+        return ""
+    gap = (time.time() if now is None else now) - at
+    if abs(gap) > 10_000 * 86400:
+        return when(at)
+    return f"{duration(gap)} ago" if gap >= 0 else f"in {duration(-gap)}"
+
+
+def moment(at: float | None) -> str:
+    """A time, and how far away it is; empty if there is none."""
+    if at is None or not math.isfinite(at):
+        return ""
+    return f"{when(at).removeprefix('at ')} ({ago(at)})"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """
+    >>> counted(1, "job"), counted(2000, "job")
+    ('1 job', '2,000 jobs')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def arguments(job: JobRecord, most: int = _SHOWN) -> str:
+    """The arguments as they stand in a call, secrets hidden, or the beginning of them.
+
+    >>> arguments(JobRecord(b'{"class":"A","args":[1,"x"],"kwargs":{"loud":true}}'))
+    '1, "x", loud=true'
+    """
+    parts, room = [], most
+    named = [*((("", value)) for value in job.display_args), *job.display_kwargs.items()]
+    for name, value in named:
+        text = f"{name[:100]}={as_json(value, room)}" if name else as_json(value, room)
+        parts.append(text)
+        room -= len(text)
+        if room <= 0:
+            break
+    text = ", ".join(parts)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def as_json(value: object, most: int) -> str:
+    """*value* as JSON, or the beginning of that."""
+    if isinstance(value, str):
+        value = value[:most]
+    try:
+        return msgspec.json.encode(value)[: 4 * most].decode(errors="ignore")[:most]
+    except (RecursionError, msgspec.MsgspecError, ValueError, OverflowError):
+        return "…"
+
+
+def name_of(job: JobRecord) -> str:
+    """The class of a job; what is no job is called so."""
+    return job.display_class or "(malformed)"
+
+
+def error_of(job: JobRecord) -> str:
+    """The error of a job in a line."""
+    message = job.error_message[:1000].partition("\n")[0]
+    return ": ".join(filter(None, (job.error_class[:200], message)))

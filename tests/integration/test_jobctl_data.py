@@ -1,0 +1,475 @@
+"""jobctl on Redis, as an operator uses it: the real command, a real server, a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobd.api import Api
+from jobd.testing import EmbeddedServer
+from tests.conftest import StartDaemon
+from tests.support import forkserver
+from tests.support.daemon import environment, wait
+
+Done = subprocess.CompletedProcess[str]
+Jobctl = Callable[..., Done]
+
+APP = """
+    from jobd import current_job, job
+
+    @job(queue="mail", keep_result=60)
+    def welcome(user, *, loud=False):
+        current_job().progress(1, 2, "half")
+        return [user, loud]
+
+    @job(queue="mail", retry=0)
+    def broken(number):
+        raise ValueError(f"no user {number}")
+"""
+
+
+@pytest.fixture
+def jobctl(server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path) -> Jobctl:
+    """Runs the command with what it needs to find Redis, and nobody at a terminal."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> Done:
+        return forkserver.server.run(
+            "jobctl",
+            list(arguments),
+            directory=tmp_path,
+            environment=environment({"JOBD_REDIS": server.url, **(env or {})}),
+            timeout=30,
+        )
+
+    return run
+
+
+@pytest.fixture
+def api(redis: redis_py.Redis) -> Api:
+    return Api(redis)
+
+
+def rows(done: Done) -> list[Any]:
+    """What it has printed with --json."""
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def job(number: int, name: str = "Mail", **fields: Any) -> dict[str, Any]:
+    return {
+        "class": name,
+        "args": [number],
+        "queue": "mail",
+        "jid": f"{number:024x}",
+        "retry": True,
+        "created_at": 1_795_416_100.0,
+        **fields,
+    }
+
+
+def fill(api: Api, *, dead: int = 0, queued: int = 0, retries: int = 0) -> None:
+    """Jobs 0… in each of these places."""
+    failed = {"error_class": "KeyError", "failed_at": 1_795_416_200.0, "retry_count": 0}
+    with api.redis.pipeline(transaction=False) as pipe:
+        for number in range(queued):
+            pipe.sadd("queues", "mail")
+            pipe.lpush("queue:mail", json.dumps(job(number)))
+        for key, count in (("dead", dead), ("retry", retries)):
+            for number in range(count):
+                raw = json.dumps(job(number, **failed, error_message=f"no user {number}"))
+                pipe.zadd(key, {raw: 2_000_000_000 + number})
+        pipe.execute()
+
+
+# -- a day of an operator --------------------------------------------------------------------------
+
+
+def test_a_job_is_pushed_explained_waited_for_and_retried(
+    jobctl: Jobctl, daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    assert jobctl("queues", "pause", "mail").returncode == 0
+    daemon(APP, "-q", "mail")
+    kept = ("-q", "mail", "--option", "keep_result=60")
+    jid = jobctl("push", "app.welcome", "42", "--kwarg", "loud=true", *kept).stdout.strip()
+    why = jobctl("why", jid)
+    assert why.stdout.startswith("Queue mail is paused: no worker takes jobs from it.\n")
+    assert "jobctl queues resume mail" in why.stdout
+    assert "app.welcome(42, loud=true)" in why.stdout
+    assert jobctl("wait", jid, "--timeout", "0.1").returncode == 5
+
+    assert jobctl("queues", "resume", "mail").returncode == 0
+    assert rows(jobctl("wait", jid, "--json")) == [
+        {"jid": jid, "state": "done", "error": None, "value": [42, True]}
+    ]
+    assert jobctl("why", jid).stdout.startswith("It is done, ")
+
+    bad = jobctl("push", "app.broken", "7", *kept, "--retry", "0").stdout.strip()
+    failed = jobctl("wait", bad)
+    assert (failed.returncode, failed.stdout) == (1, "failed: ValueError: no user 7\n")
+    (found,) = rows(jobctl("jobs", "find", "--arg", "7", "--json"))
+    assert (found["place"], found["job"]["jid"]) == ("dead", bad)
+    (group,) = rows(jobctl("groups", "dead", "--json"))
+    assert (group["count"], group["error_class"]) == (1, "ValueError")
+    retried = rows(jobctl("dead", "retry", "--group", group["key"], "--json"))
+    assert retried == [{"changed": 1, "dry_run": False, "ref": ""}]
+    wait(lambda: redis.get("stat:failed") == b"2", 10, "it has failed again")
+
+
+def test_processes_of_all_hosts_are_listed_and_tell_their_stacks(
+    jobctl: Jobctl, daemon: StartDaemon
+) -> None:
+    daemon(APP, "-q", "mail")
+    (process,) = rows(jobctl("processes", "ls", "--json"))
+    assert process["queues"] == {"mail": 0}
+    host, pid, _ = process["identity"].split(":")
+    stacks = jobctl("processes", "threads", f"{host}:{pid}")
+    assert f"worker.0 {process['identity']}" in stacks.stdout
+    refused = jobctl("processes", "stop", "--all")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert rows(jobctl("processes", "quiet", host, "--yes", "--json"))[0]["changed"] == 1
+    wait(
+        lambda: rows(jobctl("processes", "ls", "--json"))[0]["stopping"], 20, "the process is quiet"
+    )
+
+
+# -- lists and filters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("--arg", "3"), [3]),
+        (("--error", "NO USER 4"), [4]),
+        (("--match", '"args": [5]'), [5]),
+        (("--class", "Mail", "--arg", "1"), [1]),
+        (("--class", "Other"), []),
+        (("--queue", "slow"), []),
+        (("--tag", "x"), []),
+        (("--newer", "1h"), []),
+        (("--older", "1s", "--arg", "6"), [6]),
+    ],
+)
+def test_filters_must_all_fit(
+    filters: tuple[str, ...], expected: list[int], jobctl: Jobctl, api: Api
+) -> None:
+    fill(api, retries=10)
+    found = [row["args"][0] for row in rows(jobctl("retries", "ls", "--json", *filters))]
+    assert found == expected
+    rehearsed = rows(jobctl("retries", "delete", "--dry-run", "--json", *filters))
+    assert rehearsed == [{"changed": len(expected), "dry_run": True, "ref": ""}]
+    assert api.retries.size == 10
+
+
+def test_arguments_are_found_at_any_depth_and_by_type(jobctl: Jobctl, api: Api) -> None:
+    for number, args in enumerate([[{"order": {"id": 4711}}], ["4711"], [47110], [True]]):
+        api.redis.zadd("dead", {json.dumps(job(number, args=args)): number})
+    found = rows(jobctl("dead", "ls", "--arg", "4711", "--json"))
+    assert sorted(row["jid"] for row in found) == [f"{number:024x}" for number in (0, 1)]
+    assert rows(jobctl("dead", "ls", "--arg", "1", "--json")) == []
+
+
+def test_a_list_without_filters_is_in_the_order_of_time_and_says_that_there_is_more(
+    jobctl: Jobctl, api: Api
+) -> None:
+    fill(api, retries=30)
+    shown = jobctl("retries", "ls", "-n", "5").stdout.splitlines()
+    assert [line.split("ValueError")[0].count("0000") > 0 for line in shown[1:6]] == [True] * 5
+    assert shown[-1] == "25 more; --limit 0 shows all"
+    assert len(rows(jobctl("retries", "ls", "--limit", "0", "--json"))) == 30
+
+
+# -- changes ---------------------------------------------------------------------------------------
+
+
+def test_what_deletes_asks_or_wants_yes_and_can_be_undone(jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=3)
+    refused = jobctl("dead", "delete", "--all")
+    assert (refused.returncode, api.dead.size) == (2, 3)
+    assert "Delete 3 jobs of dead? Give --yes" in refused.stderr
+    (done,) = rows(jobctl("dead", "delete", "--arg", "1", "--yes", "--json"))
+    assert (done["changed"], api.dead.size) == (1, 2)
+    assert jobctl("trash", "restore", done["ref"]).stdout == "Restored 1 job.\n"
+    assert api.dead.size == 3
+    (entry, *_) = rows(jobctl("audit", "--json"))
+    assert (entry["action"], entry["target"], entry["jobs"]) == ("restore", "dead", 1)
+    assert entry["who"].endswith(" (jobctl)")
+
+
+def test_ids_that_are_not_there_change_nothing(jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=2)
+    done = jobctl("dead", "delete", f"{0:024x}", "feed", "--yes")
+    assert done.returncode == 1
+    assert "not among the dead: feed; nothing was changed" in done.stderr
+    assert api.dead.size == 2
+    assert jobctl("dead", "delete", f"{0:024x}", f"{1:024x}", "--yes").returncode == 0
+    assert api.dead.size == 0
+
+
+def test_one_job_is_retried_killed_and_deleted_wherever_it_is(jobctl: Jobctl, api: Api) -> None:
+    fill(api, retries=1)
+    jid = f"{0:024x}"
+    assert jobctl("jobs", "kill", jid, "--yes").returncode == 0
+    assert (api.dead.size, api.retries.size) == (1, 0)
+    assert "is dead already" in jobctl("jobs", "kill", jid, "--yes").stderr
+    assert jobctl("jobs", "retry", jid).stdout == "Put into their queues: 1 job.\n"
+    assert "place" in jobctl("jobs", "show", jid).stdout
+    assert jobctl("jobs", "delete", jid, "--yes").returncode == 0
+    assert api.stats().enqueued == 0
+    assert jobctl("jobs", "show", jid).returncode == 1
+
+
+def test_queues_are_moved_and_cleared(jobctl: Jobctl, api: Api) -> None:
+    fill(api, queued=300)
+    assert jobctl("queues", "move", "mail", "slow").stdout == "Moved 300 jobs to queue slow.\n"
+    ahead = [row["args"][0] for row in rows(jobctl("queues", "show", "slow", "--json", "-n", "3"))]
+    assert ahead == [0, 1, 2]
+    assert jobctl("queues", "clear", "slow", "--arg", "7", "--yes").returncode == 0
+    assert api.queue("slow").size == 299
+    assert jobctl("queues", "clear", "slow", "--yes").returncode == 0
+    assert api.queue("slow").size == 0
+    assert jobctl("queues", "move", "mail", "mail").returncode == 2
+
+
+def test_an_interrupted_action_says_what_it_has_done(
+    server: EmbeddedServer, api: Api, tmp_path: Path
+) -> None:
+    fill(api, dead=20_000)
+    # Every step of the action is a script; the first one that has deleted something lets us go on.
+    command = [sys.executable, "-m", "jobctl", "dead", "delete", "--class", "Mail", "--yes"]
+    running = subprocess.Popen(
+        command,
+        env=environment({"JOBD_REDIS": server.url}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait(lambda: api.dead.size < 20_000, 20, "it has begun")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    left = api.dead.size
+    assert running.returncode == 130, said
+    assert f"interrupted. Deleted {20_000 - left:,} jobs." in said
+
+
+# -- what comes out --------------------------------------------------------------------------------
+
+
+HOSTILE = "\x1b[31mred\x07\x9b2J\u202e"
+
+
+def test_nothing_reaches_the_terminal_unescaped(jobctl: Jobctl, api: Api) -> None:
+    huge = job(1, HOSTILE, args=[HOSTILE, "x" * 2_000_000], error_class=HOSTILE, queue=HOSTILE)
+    for raw in (json.dumps(huge), HOSTILE.encode(errors="ignore"), b"\xff\xfe"):
+        api.redis.zadd("dead", {raw: 2_000_000_000})
+        api.redis.lpush(f"queue:{HOSTILE}", raw)
+    api.redis.sadd("queues", HOSTILE)
+    jid = huge["jid"]
+    for command in (
+        ("dead", "ls"),
+        ("dead", "ls", "--json"),
+        ("dead", "show", jid),
+        ("dead", "show", jid, "--json"),
+        ("jobs", "find", jid),
+        ("jobs", "show", jid),
+        ("why", jid),
+        ("queues", "ls"),
+        ("queues", "show", HOSTILE),
+        ("groups",),
+        ("stats",),
+        ("dead", "delete", "--dry-run", "--all"),
+    ):
+        done = jobctl(*command, env={"COLUMNS": "100"})
+        assert done.returncode == 0, done.stderr
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout), command
+        if "--json" not in command:
+            assert len(done.stdout) < 40_000
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_tables_fit_the_terminal(columns: int, jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=3, queued=3)
+    for command in (("dead", "ls"), ("queues", "show", "mail"), ("queues", "ls"), ("groups",)):
+        shown = jobctl(*command, env={"COLUMNS": str(columns)}).stdout
+        assert shown
+        assert max(map(len, shown.splitlines())) <= columns, shown
+
+
+def test_colours_are_for_terminals_and_not_with_no_color(
+    server: EmbeddedServer, api: Api, tmp_path: Path
+) -> None:
+    fill(api, dead=1)
+
+    def shown(**env: str) -> str:
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "jobctl", "dead", "ls"]
+        running = subprocess.Popen(
+            command,
+            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **env}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        found = b""
+        try:
+            while part := os.read(ours, 65536):
+                found += part
+        except OSError:  # its end of the terminal is closed
+            pass
+        os.close(ours)
+        assert running.wait(20) == 0
+        return found.decode()
+
+    assert "\x1b[31mKeyError" in shown()
+    assert "\x1b[" not in shown(NO_COLOR="1")
+
+
+@pytest.mark.parametrize("command", [["dead", "ls", "--limit", "0"], ["export", "dead"]])
+def test_a_closed_pipe_ends_quietly_and_a_full_disk_does_not(
+    command: list[str], server: EmbeddedServer, api: Api
+) -> None:
+    fill(api, dead=5_000)
+    ours = [sys.executable, "-m", "jobctl", *command]
+    env = environment({"JOBD_REDIS": server.url})
+    with subprocess.Popen(ours, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            ours, env=env, stdout=full, stderr=subprocess.PIPE, check=False, timeout=20
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"jobctl: cannot write the output: No space left on device\n"
+
+
+# -- which Redis -----------------------------------------------------------------------------------
+
+
+def test_the_options_stand_on_both_sides_and_the_later_one_counts(
+    jobctl: Jobctl, server: EmbeddedServer, api: Api
+) -> None:
+    fill(api, queued=1)
+    env = {"JOBD_REDIS": "redis://127.0.0.1:1/0"}
+    for command in (
+        ("--redis", server.url, "queues", "ls", "--json"),
+        ("queues", "--json", "--redis", server.url, "ls"),
+        ("--json", "--redis", "redis://127.0.0.1:1/1", "queues", "ls", "--redis", server.url),
+    ):
+        assert rows(jobctl(*command, env=env))[0]["name"] == "mail"
+    assert rows(jobctl("queues", "ls", "--prefix", "other:", "--json")) == []
+
+
+def test_the_configuration_names_it_even_if_it_is_wrong_elsewhere(
+    jobctl: Jobctl, server: EmbeddedServer, api: Api, tmp_path: Path
+) -> None:
+    fill(api, queued=1)
+    (tmp_path / "jobd.toml").write_text(f'redis = "{server.url}"\nworkers = "many"\n')
+    done = jobctl("queues", "ls", env={"JOBD_REDIS": ""})
+    assert (done.returncode, "mail" in done.stdout) == (0, True)
+    assert "workers must be a whole number" in done.stderr
+    for wrong in (f'redis = "{server.url}"\nprefix = 7\n', "redis = ", f'redsi = "{server.url}"\n'):
+        (tmp_path / "jobd.toml").write_text(wrong)
+        done = jobctl("queues", "ls", env={"JOBD_REDIS": ""})
+        assert (done.returncode, done.stdout) == (2, ""), wrong
+        assert "jobd.toml" in done.stderr
+
+
+def test_a_dead_server_and_a_wrong_password_are_told_without_a_traceback(
+    jobctl: Jobctl, server: EmbeddedServer
+) -> None:
+    for url, text in (
+        ("redis://127.0.0.1:1/0", "Redis at 127.0.0.1:1 "),
+        (server.url.replace("unix://", "unix://nobody:wrong@"), "check the user and the password"),
+    ):
+        for command in ("stats", "why feed", "dead ls", "push A", "export all", "audit"):
+            done = jobctl("--redis", url, *command.split())
+            assert (done.returncode, done.stdout) == (8, ""), done.stderr
+            assert text in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
+# -- export and import -----------------------------------------------------------------------------
+
+
+def everything(redis: redis_py.Redis) -> dict[str, Any]:
+    """What is in the queues and the sets, in their order."""
+    found: dict[str, Any] = {"mail": redis.lrange("queue:mail", 0, -1)}
+    for key in ("dead", "retry", "schedule"):
+        found[key] = redis.zrange(key, 0, -1, withscores=True)
+    return found
+
+
+def test_every_byte_comes_back(
+    jobctl: Jobctl, api: Api, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    fill(api, dead=250, queued=300, retries=5)
+    for raw in (b"\xff\x00", b"not json", '{"class":"Ä","args":["\\u2028"]}'.encode()):
+        redis.zadd("schedule", {raw: 1_795_416_072.920344})
+        redis.rpush("queue:mail", raw)
+    before = everything(redis)
+    assert jobctl("export", "all", "-o", "jobs.jsonl").stderr == "jobctl: 561 jobs written\n"
+    redis.flushall()
+    assert jobctl("import", "jobs.jsonl").stdout == "Imported 561 jobs.\n"
+    assert everything(redis) == before
+    again = jobctl("import", "jobs.jsonl")
+    assert again.returncode == 1
+    assert "was imported before; give --again" in again.stderr
+    assert everything(redis) == before
+    assert jobctl("import", "jobs.jsonl", "--again").returncode == 0
+    assert redis.llen("queue:mail") == 2 * len(before["mail"])
+    assert jobctl("export", "all", "-o", "jobs.jsonl").returncode == 1  # it exists
+    assert not api.trash.page().size
+
+
+def test_what_is_not_whole_is_not_imported(jobctl: Jobctl, api: Api, tmp_path: Path) -> None:
+    fill(api, dead=250)
+    whole = jobctl("export", "dead").stdout.splitlines(keepends=True)
+    api.redis.flushall()
+    header, *jobs, end = whole
+    for text, said in (
+        ([header, *jobs], "the file is not complete"),
+        ([header, *jobs[:-1], end], "is not what jobctl export writes"),
+        ([header, *jobs, '{"place":"nowhere","payload":"{}"}\n', end], "line 252 of "),
+        (["{}\n"], "is not a file of jobctl export"),
+        ([header.replace('export":1', 'export":9')], "has version 9 of the format"),
+        ([], "is not a file of jobctl export"),
+    ):
+        (tmp_path / "broken").write_text("".join(text))
+        done = jobctl("import", "broken")
+        assert done.returncode in (1, 2)
+        assert said in done.stderr, done.stderr
+        assert api.redis.dbsize() == 0
+    assert jobctl("import", "missing").returncode == 1
+
+
+def test_a_unique_job_that_another_one_keeps_out_stays_in_the_trash(
+    jobctl: Jobctl, api: Api, redis: redis_py.Redis
+) -> None:
+    from jobd import Client
+
+    client = Client(redis=redis)
+    unique = {"class": "Mail", "args": [1], "queue": "mail", "unique_for": 600}
+    assert client.push(unique)
+    jobctl("export", "all", "-o", "jobs.jsonl")
+    redis.flushall()
+    assert client.push(unique)
+    done = jobctl("import", "jobs.jsonl")
+    assert "Imported 0 jobs." in done.stdout
+    assert "1 job stay in the trash" in done.stdout
+    assert redis.llen("queue:mail") == 1
