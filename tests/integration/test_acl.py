@@ -334,7 +334,7 @@ def change_everything(api: Any) -> None:
 
 def test_jobctl_needs_no_user() -> None:
     """It does not even load the client."""
-    code = "import jobctl.cli, sys; sys.exit('redis' in sys.modules)"
+    code = "import jobctl.cli, jobctl.daemon.commands, sys; sys.exit('redis' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env=environment(), check=False).returncode == 0
 

@@ -80,7 +80,11 @@ def job(number: int, name: str = "Mail", **fields: Any) -> dict[str, Any]:
 
 def fill(api: Api, *, dead: int = 0, queued: int = 0, retries: int = 0) -> None:
     """Jobs 0… in each of these places."""
-    failed = {"error_class": "KeyError", "failed_at": 1_795_416_200.0, "retry_count": 0}
+    failed: dict[str, Any] = {
+        "error_class": "KeyError",
+        "failed_at": 1_795_416_200.0,
+        "retry_count": 0,
+    }
     with api.redis.pipeline(transaction=False) as pipe:
         for number in range(queued):
             pipe.sadd("queues", "mail")
@@ -271,7 +275,7 @@ HOSTILE = "\x1b[31mred\x07\x9b2J\u202e"
 
 def test_nothing_reaches_the_terminal_unescaped(jobctl: Jobctl, api: Api) -> None:
     huge = job(1, HOSTILE, args=[HOSTILE, "x" * 2_000_000], error_class=HOSTILE, queue=HOSTILE)
-    for raw in (json.dumps(huge), HOSTILE.encode(errors="ignore"), b"\xff\xfe"):
+    for raw in (json.dumps(huge).encode(), HOSTILE.encode(errors="ignore"), b"\xff\xfe"):
         api.redis.zadd("dead", {raw: 2_000_000_000})
         api.redis.lpush(f"queue:{HOSTILE}", raw)
     api.redis.sadd("queues", HOSTILE)
