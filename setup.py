@@ -74,6 +74,8 @@ TEST = [
     "pytest-timeout>=2.3",
     "hypothesis>=6.100",
     "time-machine>=2.14",
+    # What the times of cronsim are compared with.
+    "croniter>=6",
     "ruff>=0.9",
     "mypy>=1.14",
     "basedpyright>=1.28",
@@ -161,6 +163,9 @@ setup(
         # Ten processes that are all called "python" are no help to whoever looks at `ps`, and the
         # kernel's own way (prctl) has room for 15 characters.
         "setproctitle>=1.3",
+        # Lines of cron; and time zones where the system has none.
+        "cronsim>=2.6",
+        "tzdata>=2024.1",
     ],
     extras_require={
         "web": WEB,

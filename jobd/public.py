@@ -33,6 +33,7 @@ from jobd.jobs.decorators import DISCARD, KILL, FunctionJob, Verdict
 from jobd.jobs.job_class import Job
 from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import carry, trace_context
+from jobd.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
@@ -75,6 +76,7 @@ __all__ = [
     "ResultNotKeptError",
     "ResultTimeoutError",
     "Retry",
+    "Schedule",
     "Shutdown",
     "Snooze",
     "UnavailableError",

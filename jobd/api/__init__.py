@@ -21,6 +21,7 @@ from jobd.api.audit import Audit, AuditEntry
 from jobd.api.deploys import Deploys, Mark
 from jobd.api.entry import Api
 from jobd.api.features.lineage import Family, FamilySearch, Relative, family_of
+from jobd.api.features.periodic import Lead, PeriodicJob, PeriodicJobs
 from jobd.api.features.results import JobResult
 from jobd.api.find import Found, JobSearch
 from jobd.api.inflight import Claim, InFlightSet
@@ -71,9 +72,12 @@ __all__ = [
     "JobResult",
     "JobSearch",
     "JobSet",
+    "Lead",
     "Mark",
     "Metrics",
     "Page",
+    "PeriodicJob",
+    "PeriodicJobs",
     "Point",
     "Process",
     "ProcessSet",

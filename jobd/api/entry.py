@@ -10,6 +10,7 @@ from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
 from jobd.api.features import results
 from jobd.api.features.lineage import FamilySearch
+from jobd.api.features.periodic import PeriodicJobs
 from jobd.api.features.results import JobResult
 from jobd.api.find import JobSearch
 from jobd.api.inflight import InFlightSet
@@ -184,6 +185,11 @@ class Api(Session):
     def trash(self) -> Trash:
         """What was deleted in the last 24 hours and can be restored."""
         return Trash(self)
+
+    @property
+    def periodic(self) -> PeriodicJobs:
+        """Jobs that are pushed by themselves, and who leads."""
+        return PeriodicJobs(self)
 
     @property
     def audit(self) -> Audit:

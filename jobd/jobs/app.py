@@ -14,6 +14,7 @@ from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import propagation
 from jobd.jobs.pushable import CallOptions
 from jobd.jobs.registry import Registry, UniqueBy
+from jobd.schedules.schedule import PeriodicOptions
 from jobd.wire.options import DEFAULTS, merged
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class JobOptions(CallOptions, total=False):
+class JobOptions(CallOptions, PeriodicOptions, total=False):
     """The options of a job: those of a call, and those that a call cannot change."""
 
     name: str | None
@@ -197,6 +198,16 @@ class App:
             stalled_after: seconds (or a timedelta) without a report of
                 :meth:`~jobd.CurrentJob.progress` after which the running job counts as stalled,
                 which is logged and shown.
+            cron: a line of cron at whose times the job is pushed by itself, a
+                :class:`Schedule`, or a list of these.
+            every: seconds (or a timedelta) after which it is pushed by itself, again and again.
+            tz: name of the time zone of the line; default UTC.
+            catch_up: which missed ticks of these are pushed later: ``"last"`` (the default),
+                ``"all"`` or ``"none"``.
+            grace: seconds (or a timedelta) for which that is done; default 600.
+            overlap: ``"skip"`` (the default: no tick while the job of an earlier one lives) or
+                ``"allow"``.
+            jitter: seconds (or a timedelta) within which the job is due after the tick.
             tags: strings that dashboards show and filter by.
             extra: further fields of the payload, which middleware can read.
 
@@ -231,9 +242,11 @@ class App:
         """Register a hook for a lifecycle event of worker processes.
 
         ``startup`` hooks run before the first job, in the order of registration, and an exception
-        in one prevents the worker from starting. ``quiet`` (no more jobs are fetched), ``shutdown``
-        (the stop begins) and ``exit`` (all jobs are done or returned to their queues) hooks run in
-        reverse order. Each function runs at most once per process.
+        in one prevents the worker from starting. ``leader`` hooks run in one worker of the daemon
+        whose keeper leads, each time that it begins to. ``quiet`` (no more jobs are fetched),
+        ``shutdown`` (the stop begins) and ``exit`` (all jobs are done or returned to their queues)
+        hooks run in reverse order. Each function runs at most once per process, except those for
+        ``leader``.
 
         Raises:
             ArgumentError: the event is unknown, or the function is ``async`` or a generator.

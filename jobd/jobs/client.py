@@ -272,7 +272,7 @@ class Client:
         if self.middleware:
             made.pop("at", None)
             wire.validate(made)
-        self._check(made, None if parameters is None else parameters.names)
+        self.check(made, None if parameters is None else parameters.names)
         pushed = None
         if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
             identity = identity_by_name if parameters is None else parameters.identity
@@ -282,7 +282,7 @@ class Client:
         return made, pushed
 
     @staticmethod
-    def _check(made: wire.Payload, names: Sequence[str] | None) -> None:
+    def check(made: wire.Payload, names: Sequence[str] | None) -> None:
         try:
             spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
         except ArgumentError as error:

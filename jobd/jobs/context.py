@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -69,6 +70,16 @@ class CurrentJob:
         """1 for the first execution, 2 for the first retry, and so on."""
         count = self.payload.get("retry_count")
         return count + 2 if type(count) is int else 1
+
+    @property
+    def tick(self) -> datetime.datetime | None:
+        """The moment of its schedule for which a periodic job was pushed, in UTC; None for others.
+        All attempts have the same one."""
+        field = self.payload.get("jobd")
+        tick = field.get("tick") if type(field) is dict else None
+        if type(tick) not in (int, float):
+            return None
+        return datetime.datetime.fromtimestamp(tick, datetime.UTC)
 
     @property
     def traced(self) -> bool:

@@ -21,6 +21,7 @@ from jobd.jobs.pushable import Pushable
 from jobd.jobs.registry import Definition, UniqueBy, module_of, origin_of
 from jobd.jobs.signatures import check_unique_by
 from jobd.jobs.unrun import is_coroutine_function, is_generator_function, refuse_lazy
+from jobd.schedules.schedule import Schedule, names, taken
 from jobd.wire.options import check_seconds, merged
 
 P = ParamSpec("P")
@@ -93,9 +94,11 @@ def function_job(
         )
     if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
         raise ArgumentError(f"@job decorates a function, not {target!r}; {_AS_A_CLASS}")
+    options = dict(options)
+    schedules = taken(target.__qualname__, options)
     own = options_of(target, {}, options)
     settings = settings_of(
-        target, own, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable
+        target, own, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable, schedules
     )
     definition = define(owner, target, target, target, inspect.signature(target), name, settings)
     return FunctionJob(target, Call(owner, definition))
@@ -138,6 +141,7 @@ class Settings:
     unique_by: UniqueBy = None
     on_cancel: OnCancel | None = None
     cancellable: bool | None = None
+    schedules: tuple[Schedule, ...] = ()
 
 
 def settings_of(
@@ -149,6 +153,7 @@ def settings_of(
     unique_by: UniqueBy,
     on_cancel: OnCancel | None,
     cancellable: bool | None,
+    schedules: tuple[Schedule, ...] = (),
 ) -> Settings:
     functions = {"retry_in": retry_in, "on_exhausted": on_exhausted, "on_cancel": on_cancel}
     for name, function in functions.items():
@@ -158,7 +163,9 @@ def settings_of(
         raise ArgumentError(
             f"{code.__qualname__}: cancellable must be True or False, not {cancellable!r}"
         )
-    return Settings(options, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable)
+    return Settings(
+        options, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable, schedules
+    )
 
 
 def options_of(
@@ -194,6 +201,12 @@ def define(
     if is_generator_function(body):
         raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
     _refuse_hidden(code, name)
+    schedules = settings.schedules
+    for one in schedules:
+        _check_call(what, one, signature)
+    called = names(name or origin, schedules)
+    if double := [one for one in called if called.count(one) > 1]:
+        raise ArgumentError(f"{what}: two schedules are called {double[0]!r}; give each a name=...")
     definition = Definition(
         name=name or origin,
         function=function,
@@ -208,9 +221,20 @@ def define(
         on_cancel=settings.on_cancel,
         cancellable=settings.cancellable is not False,
         is_async=is_coroutine_function(body),
+        schedules=schedules,
     )
     owner.registry.register(definition)
     return definition
+
+
+def _check_call(what: str, schedule: Schedule, signature: inspect.Signature) -> None:
+    try:
+        signature.bind(*schedule.args, **schedule.kwargs)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{what}: its schedule {schedule.line} calls it with other arguments than it takes: "
+            f"{error}; its signature is {signature}. Give them as Schedule(..., args=[...])"
+        ) from None
 
 
 def _seconds(what: str, timeout: float | timedelta | None) -> float | None:

@@ -9,7 +9,7 @@ from jobd.errors import ArgumentError
 from jobd.jobs.unrun import finished, refuse_lazy, refuse_unrun
 from jobd.runtime.process import forks
 
-Event = Literal["startup", "quiet", "shutdown", "exit"]
+Event = Literal["startup", "leader", "quiet", "shutdown", "exit"]
 Hook = TypeVar("Hook", bound=Callable[[], object])
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -96,7 +96,8 @@ class Hooks:
         return register
 
     def fire(self, event: Event, on_error: ErrorHandler, run: Await = refused) -> None:
-        """Run the functions registered for *event*, each once per process.
+        """Run the functions registered for *event*, each once per process, but those for ``leader``
+        each time.
 
         Args:
             run: runs an awaitable to its end.
@@ -106,13 +107,14 @@ class Hooks:
             BaseException: the exception of a ``startup`` function.
         """
         functions = self._functions[event]
-        self._functions[event] = []
+        if event != "leader":
+            self._functions[event] = []
         if event == "startup":
             for function in functions:
                 finished("a startup hook", function(), run)
                 forks.end()
             return
-        for function in reversed(functions):
+        for function in functions if event == "leader" else reversed(functions):
             try:
                 finished(f"a hook for {event!r}", function(), run)
                 forks.end()

@@ -38,9 +38,10 @@ from jobd.jobs.pushable import (
     ThroughMethod,
 )
 from jobd.jobs.registry import UniqueBy
+from jobd.schedules.schedule import PeriodicOptions, taken
 from jobd.wire.options import OPTIONS
 
-_IN_BODY = (*OPTIONS, "name")
+_IN_BODY = (*OPTIONS, "name", "cron", "every")
 _FUNCTIONS = ("retry_in", "on_exhausted", "on_cancel", "unique_by")
 
 
@@ -95,10 +96,15 @@ def _refuse_arguments(cls: type[Job]) -> None:
         ) from None
 
 
+class ClassOptions(CallOptions, PeriodicOptions, total=False):
+    """The options in a class statement."""
+
+
 class Job:
     """Base class of jobs: subclasses define ``perform``, with options in the class statement.
 
-    Every execution creates a new instance, without arguments. Options are inherited. A subclass
+    Every execution creates a new instance, without arguments. Options are inherited, but for
+    ``cron`` and ``every``. A subclass
     without ``perform`` is not a job, but can hold options for its subclasses. With ``app=`` the
     class and its subclasses belong to that :class:`~jobd.App`, otherwise to the default one.
 
@@ -140,7 +146,7 @@ class Job:
         unique_by: UniqueBy = None,
         on_cancel: OnCancel | None = None,
         cancellable: bool | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ClassOptions],
     ) -> None:
         super().__init_subclass__()
         _refuse_in_body(cls)
@@ -148,16 +154,18 @@ class Job:
             if not isinstance(app, App):
                 raise ArgumentError(f"{cls.__qualname__}: app must be a jobd.App, not {app!r}")
             cls._app = app
-        base = cls._settings
+        base, own = cls._settings, dict[str, Any](options)
+        schedules = taken(cls.__qualname__, own)
         cls._settings = settings_of(
             cls,
-            options_of(cls, base.options, options),
+            options_of(cls, base.options, own),
             retry_in or base.retry_in,
             on_exhausted or base.on_exhausted,
             base.timeout if timeout is None else timeout,
             unique_by or base.unique_by,
             on_cancel or base.on_cancel,
             base.cancellable if cancellable is None else cancellable,
+            schedules,
         )
         perform = getattr(cls, "perform", None)
         if perform is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobd.errors import ArgumentError, UnknownJobError
+from jobd.schedules.schedule import Schedule
 from jobd.text.spelling import NEAR, meant
 
 UniqueBy = Callable[..., object] | Sequence[str] | str | None
@@ -41,6 +42,7 @@ class Definition:
         signature: signature of the call, without ``self``.
         origin: module and qualified name of the code.
         is_async: whether it is an ``async def``.
+        schedules: when it is pushed by itself.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Definition:
     on_cancel: Callable[[dict[str, Any]], object] | None = None
     cancellable: bool = True
     is_async: bool = False
+    schedules: tuple[Schedule, ...] = ()
 
 
 _LONGEST_GUESSED, _MOST_GUESSED = 200, 1000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jobd.errors import Exit
 from jobd.keeper.eviction import Eviction
 from jobd.keeper.leases import Leases
+from jobd.keeper.periodic import Periodic
 from jobd.keeper.prune import Prune
 from jobd.keeper.reconcile import Reconcile
 from jobd.keeper.recovery import Death, Recovery
@@ -29,6 +30,10 @@ FINISH = 5.0
 """Seconds for the last recoveries during a stop."""
 
 
+RESIGN = 1.0
+"""Seconds of these to give the lead up."""
+
+
 def main(seat: Seat) -> int:
     """Run the keeper; returns its exit code."""
     return Keeper(seat).run()
@@ -46,7 +51,11 @@ class Keeper(Child):
         self._recovery = Recovery(client, keys, self._leases, self._on_recovered)
         self._takeover = Takeover(client, keys, self._on_taken_over)
         self._troubles = Troubles(client, keys, config.tag)
+        self._periodic = Periodic(
+            client, keys, seat.identity if config.leader else "", self._on_lead
+        )
         others = (
+            self._periodic,
             self._takeover,
             Prune(client, keys),
             Eviction(client, self._on_short),
@@ -88,10 +97,11 @@ class Keeper(Child):
             case messages.TakeOver():
                 self._takeover.take_over(message.identity, message.waits)
             case messages.Quiet():
-                self._scheduler.quiet = True
+                self._be_quiet()
             case messages.Resume():
-                self._scheduler.quiet = False
+                self._scheduler.quiet = self._periodic.quiet = False
                 self._scheduler.wake()
+                self._periodic.wake()
             case messages.Stop():
                 self._stop()
             case messages.Trouble():
@@ -110,7 +120,10 @@ class Keeper(Child):
             self.tell(self._done.pop(0))
         if self._deadline is None or self.exit_code is not None:
             return
-        if not self._recovery.pending:
+        left = self._deadline - time.monotonic()
+        # A server that does not answer must not keep the lead from ending with its lease.
+        resigned = self._periodic.resigned or left < FINISH - RESIGN
+        if not self._recovery.pending and resigned:
             self.exit_code = int(Exit.OK)
         elif time.monotonic() >= self._deadline:
             self.log.error("jobs_left_in_flight", workers=self._recovery.pending)
@@ -119,7 +132,16 @@ class Keeper(Child):
     def _stop(self) -> None:
         if self._deadline is None:
             self._deadline = time.monotonic() + FINISH
-            self._scheduler.quiet = True
+            self._be_quiet()
+
+    def _be_quiet(self) -> None:
+        self._scheduler.quiet = self._periodic.quiet = True
+        self._periodic.wake()
+
+    def _on_lead(self, token: int) -> None:
+        """Called by the thread of the periodic jobs."""
+        self._done.append(messages.Leading(token))
+        self.bell.ring()
 
     def _on_recovered(self, identity: str, jobs: int) -> None:
         """Called by the recovery thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from jobd.schedules.schedule import Written
 from jobd.settings import redis_url
 from jobd.settings.schema import (
     QueueSpec,
@@ -268,6 +269,14 @@ class Config:
         minimum=0.05,
         maximum=3600,
     )
+    app: str = setting(
+        "",
+        "Name of the application that owns the periodic jobs. Empty: what it loads (require).",
+        metavar="NAME",
+    )
+    leader: bool = setting(
+        True, "Whether this daemon may lead. Of all daemons on one Redis, one does."
+    )
     tag: str = setting("", "Text that dashboards show beside this daemon.")
     labels: tuple[str, ...] = setting(
         (),
@@ -276,6 +285,8 @@ class Config:
         check=no_spaces,
         metavar="WORD",
     )
+    periodic: tuple[Written, ...] = ()
+    """Periodic jobs, each a section ``[[periodic]]`` of the file."""
 
     @property
     def queue_mode(self) -> QueueMode:

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from jobd.errors import ConfigError
-from jobd.settings import workdir
+from jobd.schedules.schedule import Written
+from jobd.settings import periodic, workdir
 from jobd.settings.daemon import SETTINGS, Config
 from jobd.settings.dashboard import WEB_SETTINGS, WebConfig
 from jobd.settings.schema import Invalid, Setting
@@ -26,6 +27,7 @@ FRAMEWORK = "the Django project"
 
 _ENVIRONMENTS = "environments"
 _WEB = "web"
+_PERIODIC = "periodic"
 _MOST_BYTES = 1_000_000
 
 
@@ -109,6 +111,8 @@ def read(
     table = layer.open(file) if file else {}
     for part in (table, *_sections(table).values()):
         part.pop(_WEB, None)  # the dashboard's section, see load_web
+    tables, problems = _periodic(table, f"{file}: ")
+    layer.problems += problems
     sections = layer.take_sections(table, file)
     layer.take_table(table, f"{file}: ")
 
@@ -127,7 +131,8 @@ def read(
             layer.wrong |= upper.wrong
     layer.problems += above.problems
 
-    config = _absolute(Config(**layer.values), base)
+    written = tables.get(str(names.get("environment", Config().environment)), tables[""])
+    config = _absolute(Config(**layer.values, periodic=tuple(written)), base)
     if config.logfile and config.logfile == config.pidfile:
         layer.problems.append(f"logfile and pidfile are the same file: {config.logfile}")
     if config.group and not config.user:
@@ -138,6 +143,20 @@ def read(
             "or a worker is killed before it can be replaced"
         )
     return Reading(config, layer.origins, layer.problems, layer.wrong)
+
+
+def _periodic(table: dict[str, object], place: str) -> tuple[dict[str, list[Written]], list[str]]:
+    """Take the periodic jobs out of *table*: those of each environment that has its own, and under
+    "" those of the others. And what is wrong with them."""
+    parts = {"": table, **_sections(table)}
+    found, problems = dict[str, list[Written]](), list[str]()
+    for name, part in parts.items():
+        if name and _PERIODIC not in part:
+            continue
+        above = f"{_ENVIRONMENTS}.{name}." if name else ""
+        found[name], wrong = periodic.read(part.pop(_PERIODIC, []), f"{place}{above}{_PERIODIC}")
+        problems += wrong
+    return found, problems
 
 
 def load_web(
@@ -237,7 +256,7 @@ class _Layer:
         place: str,
         *,
         top: bool = True,
-        others: tuple[str, ...] = (_ENVIRONMENTS, _WEB),
+        others: tuple[str, ...] = (_ENVIRONMENTS, _WEB, _PERIODIC),
     ) -> None:
         for key, raw in table.items():
             if key in self.by_name and (top or key != "environment"):
@@ -245,7 +264,7 @@ class _Layer:
             elif key in self.by_name:
                 self.problems.append(f"{place}{key} cannot be set inside an environment")
             else:
-                known = [*self.by_name, *others] if top else list(self.by_name)
+                known = [*self.by_name, *(others if top else (_PERIODIC,))]
                 self.problems.append(f"{place}{key} is not a setting{_guess(key, known)}")
 
     def take_sections(self, table: dict[str, object], file: str | None) -> dict[str, _Layer]:

@@ -168,8 +168,8 @@ def setting(
 
 
 def describe(cls: type) -> tuple[Setting, ...]:
-    """The settings of a dataclass whose fields were made with :func:`setting`, in their order."""
-    return tuple(_describe(one) for one in fields(cls))
+    """The settings of a dataclass: its fields that were made with :func:`setting`, in order."""
+    return tuple(_describe(one) for one in fields(cls) if "help" in one.metadata)
 
 
 def _describe(one: Field[Any]) -> Setting:

@@ -75,6 +75,21 @@ jobd:progress:IDENTITY     hash    60 s        tag to what its running jobs have
 jobd:promoting:SET         hash    60 s        how many jobs of ``schedule`` or ``retry`` each
                                                keeper has reserved, and until when (server time,
                                                s); keepers
+jobd:leader                hash    -           which keeper leads: holder, token: its fencing
+                                               number, since, until (server time, s); keepers
+jobd:periodic              zset    -           ids of the schedules of periodic jobs by their next
+                                               tick (server time, s), inf if paused; workers,
+                                               keepers, jobd.api
+jobd:periodic:ID           hash    -           a schedule: entry (JSON), when (what its times depend
+                                               on), first (s): seen, paused (s), own: its changed
+                                               line (JSON); workers, jobd.api
+jobd:periodic:ID:ticks     list    -           what became of its last 20 ticks, as JSON; keepers
+jobd:periodic:apps         hash    -           application to the version (server time of its start,
+                                               s) that its schedules are of, and their ids (JSON);
+                                               workers
+jobd:classes               zset    -           digests of the class names that living workers know,
+                                               by when that expires (s); workers
+jobd:classes:DIGEST        set     90 s        the names; workers
 jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
 jobd:trash                 zset    -           id of each deletion by its end (server time, s);
                                                jobd.api
@@ -123,6 +138,10 @@ class Keys:
         self.departed = f"{prefix}jobd:departed"
         self.cancelled = f"{prefix}jobd:stat:cancelled"
         self.leader = f"{prefix}dear-leader"
+        self.jobd_leader = f"{prefix}jobd:leader"
+        self.periodic = f"{prefix}jobd:periodic"
+        self.periodic_apps = f"{prefix}jobd:periodic:apps"
+        self.classes = f"{prefix}jobd:classes"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
         self.audit = f"{prefix}jobd:audit"
@@ -156,6 +175,18 @@ class Keys:
     def result(self, jid: str) -> str:
         """What became of a job that keeps its result; also the channel on which that is told."""
         return f"{self.prefix}jobd:result:{jid}"
+
+    def schedule_of(self, schedule: str) -> str:
+        """A schedule of a periodic job."""
+        return f"{self.periodic}:{schedule}"
+
+    def ticks(self, schedule: str) -> str:
+        """Its last ticks."""
+        return f"{self.periodic}:{schedule}:ticks"
+
+    def classes_of(self, digest: str) -> str:
+        """The class names that some workers know."""
+        return f"{self.classes}:{digest}"
 
     def departed_jobs(self, ref: str) -> str:
         """Cleared jobs that are not in the trash."""

@@ -28,7 +28,15 @@ def _read(name: str) -> str:
 
 
 _PRELUDES = {
-    "attachments": ("root_of(", "waiting(", "fits(", "hold(", "put_back(", "cancelled("),
+    "attachments": (
+        "root_of(",
+        "server_time(",
+        "waiting(",
+        "fits(",
+        "hold(",
+        "put_back(",
+        "cancelled(",
+    ),
     "cancelling": ("cancelled(", "requests_of(", "to_cancel("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
@@ -121,6 +129,9 @@ BEAT = Script("beat")
 LOOK = Script("look")
 SHOW_STACKS = Script("show_stacks")
 PROGRESS = Script("progress")
+LEAD = Script("lead")
+SCHEDULES = Script("schedules")
+TICK = Script("tick")
 
 # Actions and queries of users.
 REMOVE = Script("remove")
@@ -138,6 +149,7 @@ PURGE = Script("purge")
 PAUSE = Script("pause")
 SIGNAL = Script("signal")
 CANCEL = Script("cancel")
+ALTER = Script("alter")
 PORTION = Script("portion")
 SCAN = Script("scan")
 OLDEST = Script("oldest")

@@ -72,6 +72,8 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         context: values of context variables by their names, set again when the job starts.
         parent: id of the job that has pushed it.
         root: id of the job with which that began: the parent's root, or the parent itself.
+        tick: of a periodic job: the moment of its schedule (seconds since 1970).
+        schedule: of a periodic job: the name of its schedule.
     """
 
     v: int = VERSION
@@ -83,6 +85,8 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     context: dict[str, Any] | None = None
     parent: str | None = None
     root: str | None = None
+    tick: float | None = None
+    schedule: str | None = None
 
     @property
     def ends_apart(self) -> bool:

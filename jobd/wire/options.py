@@ -54,6 +54,7 @@ _WRONG_WORDS = {
     **dict.fromkeys(("retry_delay", "retry_backoff", "default_retry_delay"), "retry_in"),
     **dict.fromkeys(("time_limit", "soft_time_limit", "job_timeout"), "timeout"),
     "on_failure": "on_exhausted",
+    "crontab": "cron",
     **dict.fromkeys(("expires", "ttl"), attachments.EXPIRES_IN),
     "queue_name": "queue",
     "spread": "spread_interval",  # of an item only: it is called spread elsewhere
@@ -66,7 +67,6 @@ once."""
 
 _LACKING = {
     "priority": "jobs have no priority, but queues can",
-    **dict.fromkeys(("cron", "crontab", "every"), "periodic jobs are not supported"),
     "rate_limit": "rate limits are not supported",
     "depends_on": "dependencies between jobs are not supported",
 }
@@ -76,6 +76,10 @@ _INSTEAD = {
     **dict.fromkeys(("lock", "unique_jobs", "once"), "use unique=True"),
     **dict.fromkeys(
         ("ignore_result", "store_result", "store_results", "result_ttl"), "use keep_result=SECONDS"
+    ),
+    **dict.fromkeys(
+        ("cron", "every", "tz", "catch_up", "grace", "overlap", "jitter"),
+        "it says when a job is pushed by itself: give it to @job or to the class",
     ),
 }
 """Options of other tools, and what to use here; also fields of some Ruby gems."""
@@ -209,7 +213,9 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     new = {key: value for key, value in given.items() if value is not None}
     extra = _extra(new.pop(EXTRA, {}))
     for name in new.keys() - KNOWN:
-        raise ArgumentError(_unknown(name, _meant(name, (*OPTIONS, "name"), LOOSE)))
+        raise ArgumentError(
+            _unknown(name, _meant(name, (*OPTIONS, "name", "cron", "every"), LOOSE))
+        )
     if isinstance(new.get("tags"), tuple):
         new["tags"] = list(new["tags"])
     for name in ("retry_for", STALLED_AFTER, *attachments.DURATIONS):

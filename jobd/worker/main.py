@@ -56,6 +56,7 @@ from jobd.worker.run.loop_executor import LoopExecutor
 from jobd.worker.run.pool import Pool, Working
 from jobd.worker.run.tasks import Tasks
 from jobd.worker.run.watchdog import Watchdog
+from jobd.worker.schedules import Schedules
 
 if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
@@ -90,6 +91,7 @@ class Worker(Child):
 
     _executor: LoopExecutor
     _overdue: Overdue
+    _schedules: Schedules | None = None
 
     def __init__(self, seat: Seat, app: App | None) -> None:
         super().__init__(seat)
@@ -239,7 +241,11 @@ class Worker(Child):
             )
             self._hooks.start()
             self._decisions.start()
+            if self.seat.index == 0:
+                self._schedules = self._made_schedules()
             with signals_blocked():
+                if self._schedules is not None:
+                    self._schedules.start()
                 self._fetcher.start()
                 self._heartbeat.start()
                 self._control.start()
@@ -248,6 +254,10 @@ class Worker(Child):
                 f"concurrency {self._pool.size}: not all threads of the worker can be started "
                 f"({error}); raise their limit (ulimit -u, TasksMax), or lower it"
             ) from None
+
+    def _made_schedules(self) -> Schedules:
+        config, registry = self.seat.config, self._app.registry
+        return Schedules(self._client, Keys(config.prefix), registry, config, self.seat.since)
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master limits how long."""
@@ -297,6 +307,8 @@ class Worker(Child):
                 self._go_quiet()
             case messages.Resume():
                 self._resume()
+            case messages.Lead():
+                self._fire("leader")
             case messages.Stop():
                 self._stop(message.deadline)
             case _:

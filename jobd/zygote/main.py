@@ -184,6 +184,7 @@ class Zygote(Child):
             request.role,
             request.index,
             request.generation,
+            self.seat.since,
             request.nonce,
             line,
             page,

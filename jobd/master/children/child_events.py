@@ -16,6 +16,7 @@ from jobd.errors import Exit
 from jobd.master.children import laststacks
 from jobd.master.children.child import Child, Failure, Reason, Slot, Stage
 from jobd.master.children.fork import KEEPER, Forker
+from jobd.master.children.leading import Leading
 from jobd.master.children.recoveries import Recoveries
 from jobd.master.children.replies import Gatherings
 from jobd.master.children.slots import Slots
@@ -77,6 +78,7 @@ class Staff:
         self.slots = Slots(
             config, forker, selector, self._on_entered, self._on_channel, self._on_exit
         )
+        self.leading = Leading(self.slots.children)
         self._events = events
 
     def fork_due(self, wanted: Callable[[Slot], bool], generation: int) -> None:
@@ -150,6 +152,8 @@ class Staff:
                 child.control = message.error
             case messages.MemoryShort():
                 child.memory_short = message.why
+            case messages.Leading():
+                self.leading.changed(message.token)
             case messages.Interrupted():
                 self.returned += message.jobs
             case messages.Recovered():
@@ -181,6 +185,7 @@ class Staff:
         seconds = round(child.ready_at - child.forked_at, 3)
         logger.info("child_ready", child=child.role, child_pid=child.pid, seconds=seconds)
         self._events.child_ready(child)
+        self.leading.look()
         self._events.changed()
 
     def _on_quieting(self, child: Child, cause: str) -> None:
@@ -232,7 +237,9 @@ class Staff:
             cause = f"{child.reason}, {cause}"
         jobs = child.jobs
         self._log_exit(child, status, cause, jobs)
+        self.leading.gone(child)
         if child.role == KEEPER:
+            self.leading.changed(0)
             # For a replaced keeper, its successor has been told to recover what it left.
             if child.reason is not Reason.ROLL:
                 self.jobs_left = self.jobs_left or status == Exit.JOBS_LEFT

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from jobd.runtime.child.birth import Birth
@@ -51,12 +52,14 @@ class Forked:
 class Forker:
     """Forks the children of one master.
 
-    *leave_behind* closes, in the child, all descriptors of the master and of other children.
+    *since* is when the generation that it forks began (monotonic s). *leave_behind* closes, in the
+    child, all descriptors of the master and of other children.
     """
 
     config: Config
     logfile: LogFile
     leave_behind: Callable[[], None]
+    since: float = field(default_factory=time.monotonic)
 
     def fork(
         self,
@@ -96,6 +99,7 @@ class Forker:
                     role,
                     index,
                     generation,
+                    self.since,
                     nonce,
                     theirs,
                     workplace.page,

@@ -84,7 +84,7 @@ class Slots:
     def configure(self, config: Config) -> None:
         """Set the settings of children forked from now on."""
         self._config = config
-        self._forker = replace(self._forker, config=config)
+        self._forker = replace(self._forker, config=config, since=time.monotonic())
 
     # Looking -----------------------------------------------------------------------------------
 

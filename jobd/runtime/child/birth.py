@@ -60,6 +60,7 @@ class Birth:
     role: str
     index: int
     generation: int
+    since: float
     nonce: str
     channel: ChildEnd
     page: Page
@@ -131,6 +132,7 @@ class Birth:
             role=self.role,
             index=self.index,
             generation=self.generation,
+            since=self.since,
             nonce=self.nonce,
             channel=self.channel,
             signals=inbox,

@@ -24,6 +24,7 @@ class Seat:
         role: "worker.0", "worker.1", ... or "keeper".
         index: number of the worker, 0-based; 0 for the keeper.
         generation: number of the generation, incremented at each reload; starts at 1.
+        since: when its generation began (monotonic s): the start or the reload.
         nonce: the random part of :attr:`identity`.
         channel: this child's end of the channel to the master.
         signals: the signals sent to this child.
@@ -36,6 +37,7 @@ class Seat:
     role: str
     index: int
     generation: int
+    since: float
     nonce: str
     channel: ChildEnd
     signals: SignalInbox

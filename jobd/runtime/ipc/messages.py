@@ -91,6 +91,12 @@ class MemoryShort(Message, frozen=True, tag="memory_short"):
     why: str
 
 
+class Leading(Message, frozen=True):
+    """From the keeper: the number of its lead; 0 when it does not lead any more."""
+
+    token: int
+
+
 class Interrupted(Message, frozen=True):
     """Number of unfinished jobs returned to Redis since the last such message."""
 
@@ -170,6 +176,10 @@ class Workers(Message, frozen=True):
     identities: list[str]
 
 
+class Lead(Message, frozen=True):
+    """To a worker: run the hooks of the daemon that leads."""
+
+
 class Recover(Message, frozen=True):
     """To the keeper: a worker is dead. *running* are the sequence numbers of the jobs that it ran;
     *stacks* are pairs of such a number and the job's last stack."""
@@ -220,6 +230,7 @@ FromChild: TypeAlias = (
     | Outage
     | Control
     | MemoryShort
+    | Leading
     | Interrupted
     | Recovered
     | TakenOver
@@ -227,7 +238,7 @@ FromChild: TypeAlias = (
     | Stacks
 )
 FromMaster: TypeAlias = (
-    Welcome | Quiet | Resume | Stop | Reopen | Dump | Workers | Recover | TakeOver | Trouble
+    Welcome | Quiet | Resume | Stop | Reopen | Dump | Workers | Lead | Recover | TakeOver | Trouble
 )
 
 M = TypeVar("M")

@@ -48,6 +48,7 @@ PAGES = [
     "jobs",
     "async",
     "unique",
+    "periodic",
     "results",
     "guarantees",
     "api",
