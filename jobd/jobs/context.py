@@ -77,7 +77,7 @@ class CurrentJob:
         All attempts have the same one."""
         field = self.payload.get("jobd")
         tick = field.get("tick") if type(field) is dict else None
-        if type(tick) not in (int, float):
+        if not isinstance(tick, int | float):
             return None
         return datetime.datetime.fromtimestamp(tick, datetime.UTC)
 

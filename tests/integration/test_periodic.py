@@ -75,7 +75,8 @@ def ticks(redis: redis_py.Redis, name: str) -> list[dict[str, Any]]:
 
 def names(redis: redis_py.Redis) -> set[str]:
     found: Any = redis.zrange(KEYS.periodic, 0, -1)
-    stored = [json.loads(redis.hget(KEYS.schedule_of(one.decode()), "entry")) for one in found]
+    raw: list[Any] = [redis.hget(KEYS.schedule_of(one.decode()), "entry") for one in found]
+    stored = [json.loads(one) for one in raw]
     return {f"{one['app']}/{one['name']}" for one in stored}
 
 

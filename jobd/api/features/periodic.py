@@ -1,4 +1,4 @@
-"""Periodic jobs: which there are, when they are due, what became of their ticks, and acting on them.
+"""Periodic jobs: which there are, when they are due, what became of their ticks, and actions.
 
 What a person changes holds until the next deploy of the application that owns the schedule; only a
 pause stays.
@@ -17,6 +17,7 @@ from jobd.schedules import entry as entries
 from jobd.schedules.entry import Entry
 from jobd.schedules.line import Line, read
 from jobd.store import scripts
+from jobd.store.protocol import Argument
 from jobd.store.ticks import (
     Record,
     TickCall,
@@ -123,7 +124,7 @@ class PeriodicJobs:
             KeyError: there is none.
             ArgumentError: several applications have one of this name.
         """
-        score = cast("float | None", self._session.redis.zscore(self._session.keys.periodic, name))
+        score = self._session.redis.zscore(self._session.keys.periodic, name)
         if score is not None and (found := self._read([(name, score)])):
             return found[0]
         named = [one for one in self if one.name == name]
@@ -249,13 +250,13 @@ class PeriodicJobs:
     def _alter(self, job: PeriodicJob, act: str, due: float, line: bytes = b"") -> bool:
         keys = self._session.keys
         change = Change(self._session, f"{act} schedule", f"periodic:{job.name}")
-        arguments = [job.id, act, repr(due), line, job.own]
+        arguments: list[Argument] = [job.id, act, repr(due), line, job.own]
         return bool(
             change.call(scripts.ALTER, [keys.periodic, keys.schedule_of(job.id)], arguments)
         )
 
     def _now(self) -> float:
-        seconds, micros = cast("tuple[int, int]", self._session.redis.time())
+        seconds, micros = self._session.redis.time()
         return seconds + micros / 1e6
 
 
