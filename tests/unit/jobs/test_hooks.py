@@ -71,5 +71,5 @@ def test_later_errors_are_reported_and_do_not_stop_the_others(app: App) -> None:
 
 
 def test_unknown_event(app: App) -> None:
-    with pytest.raises(ArgumentError, match="unknown event 'stop'; the events are startup, quiet"):
+    with pytest.raises(ArgumentError, match="unknown event 'stop'; the events are startup, leader"):
         app.on("stop")  # type: ignore[arg-type]

@@ -301,7 +301,6 @@ def test_options_that_have_another_name_here(name: str, instead: str) -> None:
     ("name", "why"),
     {
         "priority": "jobs have no priority, but queues can",
-        "cron": "periodic jobs are not supported",
         "rate_limit": "rate limits are not supported",
     }.items(),
 )
