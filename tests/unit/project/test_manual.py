@@ -58,7 +58,7 @@ FOREIGN_WORDS |= {"begin_nested", "join_transaction_mode", "pool_pre_ping"}  # o
 _OF_OTHERS = (
     "django_db django_capture_on_commit_callbacks "
     "on_commit acks_late before_task_publish broker_url "
-    "default_retry_delay dont_autoretry_for on_failure "
+    "beat_schedule default_retry_delay dont_autoretry_for on_failure "
     "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "
     "task_reject_on_worker_lost task_routes time_limit worker_max_memory_per_child "
     "worker_max_tasks_per_child worker_prefetch_multiplier worker_process_init worker_shutdown "
