@@ -86,10 +86,11 @@ class _Memory:
 class _Replacement:
     """Takes the place of Redis for all clients of the process."""
 
-    def __init__(self, world: World) -> None:
-        self._client = world.redis
+    wait: Callable[[Callable[[], bool], float | None], None]
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
         self._transports: dict[str, Transport] = {}
-        self.wait = world._wait
 
     def redis(self, _client: transports.Source) -> redis.Redis:
         return self._client
@@ -137,7 +138,6 @@ class World:
         self._store = store
         self._keys = keys
         client = self.redis = store.client
-        self._replacement = _Replacement(self)
         self.api = Api(
             client,
             keys.prefix,
@@ -389,8 +389,7 @@ class World:
     def _open(self) -> Iterator[None]:
         before, context.on_progress = context.on_progress, self._worker.report
         try:
-            with transports.replaced(self._replacement):
-                yield
+            yield
         finally:
             context.on_progress = before
             self._worker.close()
@@ -479,9 +478,13 @@ def opened(
         kept = store(time)
         time.begin()
         try:
-            made = World(app, config, queues, time, kept)
-            with made._open():
-                yield made
+            replacement = _Replacement(kept.client)
+            # First of all: what is in the place of Redis outside may refuse to be asked.
+            with transports.replaced(replacement):
+                made = World(app, config, queues, time, kept)
+                replacement.wait = made._wait
+                with made._open():
+                    yield made
         finally:
             time.end()
 

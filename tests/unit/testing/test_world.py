@@ -20,7 +20,7 @@ from jobd.api.features.cancellation import cancel
 from jobd.errors import ArgumentError, JobCancelled, JobdError, ResultTimeoutError
 from jobd.jobs.app import App
 from jobd.jobs.context import current_job
-from jobd.testing import fake, simulation, world
+from jobd.testing import fake, refuse, simulation, world
 from jobd.testing.simulation import World
 from tests.support.daemon import environment
 
@@ -207,6 +207,18 @@ def test_a_mode_inside_a_world_counts(w: World, note: Any) -> None:
         note.perform_async(1)
         assert len(jobs.pushed(note)) == 1
     assert w.queue().size == 0
+
+
+@pytest.mark.parametrize("mode", [fake, refuse])
+def test_a_world_inside_a_mode_counts(mode: Any, app: App, note: Any, ran: list[Any]) -> None:
+    with mode(), world(app=app) as w:
+        note.set(keep_result=60).perform_async(1)
+        assert w.run() == 1
+        note.perform_in(10, 2)
+        assert w.drain() == 1
+        assert w.api.stats().processed == 2
+        assert w.api.info().version
+    assert ran == [1, 2]
 
 
 def test_jobs_run_in_the_thread_of_the_test(w: World, app: App, ran: list[Any]) -> None:
