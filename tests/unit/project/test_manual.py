@@ -302,7 +302,6 @@ def test_the_keys_are_those_of_the_code() -> None:
 
 
 NOT_THERE = {
-    "features/periodic": "periodic jobs",
     "features/batches": "chains, groups, batches",
     "features/limits": "rate limits",
     "features/iteration": "saved progress",

@@ -21,6 +21,7 @@ ROUNDS = 9
 
 IMPORT = """
 import time
+first = time.process_time()
 import redis
 
 def memory():
@@ -32,11 +33,15 @@ import jobd
 @jobd.job(name="shop.welcome")
 def welcome(user_id): ...
 jobd.configure("redis://127.0.0.1:6379/0")
-print((time.process_time() - began) * 1000, (memory() - before) / 1024)
+print((time.process_time() - began) * 1000, (began - first) * 1000, (memory() - before) / 1024)
 """
 
+OF_REDIS = 0.5
+"""What an import may take, against that of redis-py, which takes 70 to 80 ms on the machine on which
+jobd's own is to take less than 30: a slow machine is slow for both."""
 
-def test_an_import_takes_less_than_30_ms_and_8_mb() -> None:
+
+def test_an_import_takes_little_beside_that_of_redis_and_less_than_8_mb() -> None:
     taken = []
     for _ in range(ROUNDS):
         done = subprocess.run(
@@ -47,9 +52,9 @@ def test_an_import_takes_less_than_30_ms_and_8_mb() -> None:
             check=True,
         )
         taken.append(tuple(map(float, done.stdout.split())))
-    milliseconds, megabytes = (statistics.median(each) for each in zip(*taken, strict=True))
-    print(f"import jobd, beside redis-py: {milliseconds:.1f} ms, {megabytes:.1f} MB")
-    assert milliseconds < 30, taken
+    ours, of_redis, megabytes = (statistics.median(each) for each in zip(*taken, strict=True))
+    print(f"import jobd: {ours:.1f} ms, redis: {of_redis:.1f} ms; {megabytes:.1f} MB")
+    assert ours < OF_REDIS * of_redis, taken
     assert megabytes < 8, taken
 
 
