@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis as redis_py
 
@@ -477,3 +478,52 @@ def test_a_unique_job_that_another_one_keeps_out_stays_in_the_trash(
     assert "Imported 0 jobs." in done.stdout
     assert "1 job stay in the trash" in done.stdout
     assert redis.llen("queue:mail") == 1
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.minutes
+@pytest.mark.timeout(600)
+def test_a_million_jobs_are_no_reason_to_wait(
+    server: EmbeddedServer, api: Api, redis: redis_py.Redis
+) -> None:
+    """Lists show something within 300 ms, and `why` answers within 200 ms, beyond what Python needs
+    to start; a script keeps Redis for less than 10 ms. Counted is the time of the processor, since
+    other tests run meanwhile."""
+    for first in range(0, 1_000_000, 5_000):
+        raws = [json.dumps(job(number)) for number in range(first, first + 5_000)]
+        redis.lpush("queue:mail", *raws)
+    redis.sadd("queues", "mail")
+    fill(api, dead=100_000)
+    redis.zadd("retry", {json.dumps(job(7, jid="retry7")): 2_000_000_000})
+
+    def seconds(*command: str) -> float:
+        """Processor time until the first output, the best of some."""
+        found = []
+        for _ in range(5):
+            with subprocess.Popen(
+                [sys.executable, "-m", "jobctl", *command],
+                env=environment({"JOBD_REDIS": server.url}),
+                stdout=subprocess.PIPE,
+            ) as running:
+                assert running.stdout is not None
+                running.stdout.read(1)
+                used = psutil.Process(running.pid).cpu_times()
+                found.append(used.user + used.system)
+                running.stdout.close()
+        return min(found)
+
+    start = seconds("queues", "show", "nothing")
+    redis.config_resetstat()
+    for command in (
+        ["dead", "ls"],
+        ["dead", "ls", "--class", "Mail"],
+        ["queues", "show", "mail"],
+        ["queues", "ls"],
+        ["stats"],
+    ):
+        assert seconds(*command) - start < 0.3, command
+    for jid in (f"{9_999:024x}", "retry7"):
+        assert seconds("why", jid) - start < 0.2, jid
+    assert redis.info("commandstats")["cmdstat_evalsha"]["usec_per_call"] < 10_000
