@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ _GAP = "  "
 _LEAST = 8
 """Columns that a flexible cell keeps; where that is too much, rows are written as blocks."""
 
-_FIRST = 100
-"""Rows by which the widths of the columns are chosen."""
+_FIRST, _PATIENCE = 100, 0.1
+"""Rows by which the widths of the columns are chosen, and seconds for which they are awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,11 @@ def records(values: Iterable[object]) -> int:
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> int:
     """Print rows as they come, in columns that fit the terminal; returns how many there were."""
     coming = iter(rows)
-    known = [_cells(row) for row in islice(coming, _FIRST)]
+    known, end = list[list[str]](), time.monotonic() + _PATIENCE
+    for row in islice(coming, _FIRST):
+        known.append(_cells(row))
+        if time.monotonic() > end:
+            break
     if not known:
         return 0
     widths = _fitting(columns, known, width())
