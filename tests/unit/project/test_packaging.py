@@ -15,7 +15,7 @@ import pytest
 import setuptools
 from packaging.requirements import Requirement
 
-from tests.lowest import pins
+from tests.lowest import OF_USERS, pins
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +25,9 @@ MODULES = {"python-daemon": "daemon", "prometheus-client": "prometheus_client"}
 CONTRIB = [
     path for path in (ROOT / "jobd/contrib").iterdir() if not path.name.startswith(("_", "."))
 ]
+
+DATA = {"tzdata"}
+"""What is never imported by its name: the standard library reads it."""
 
 OPTIONAL = {"rich", "uvloop", "watchfiles", "asgiref"}
 """What only `jobd demo` and `jobd dev` need, which ask for the extra, and what is used where it is
@@ -53,7 +56,7 @@ def test_what_is_imported_is_required(metadata: dict[str, Any]) -> None:
     of_web = [path for path in sources if path.is_relative_to(ROOT / "jobd/web")]
     of_contrib = [path for path in sources if path.is_relative_to(ROOT / "jobd/contrib")]
     required = modules(metadata["install_requires"])
-    assert foreign(set(sources) - {*of_web, *of_contrib}) - OPTIONAL == required
+    assert foreign(set(sources) - {*of_web, *of_contrib}) - OPTIONAL == required - DATA
     assert foreign(of_web) - required == modules(metadata["extras_require"]["web"])
 
 
@@ -113,7 +116,8 @@ def test_no_advice_installs_a_stranger() -> None:
 def test_the_lowest_versions_are_those_of_setup(metadata: dict[str, Any]) -> None:
     """`make test DEPS=lowest` installs these."""
     extras = metadata["extras_require"]
-    of_users = {*metadata["install_requires"], *extras["web"], *extras["dev"]}
+    named = (extra for name in OF_USERS for extra in extras[name])
+    of_users = {*metadata["install_requires"], *named}
     expected = {each.name: each.specifier for each in map(Requirement, of_users)}
     lowest = dict(pin.split("==") for pin in pins(requires("pyjobd") or ()))
     assert expected.keys() == lowest.keys()
