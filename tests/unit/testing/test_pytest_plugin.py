@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import setuptools
 
 from jobd.testing.modes.mode import open_modes
 from tests.support.daemon import environment
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parents[3]
 
 SHOP = """
     import pytest
@@ -394,12 +389,3 @@ def test_a_run_that_does_not_use_it_does_not_import_jobd(tmp_path: Path) -> None
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_it_is_installed_with_jobd(monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata: dict[str, Any] = {}
-    monkeypatch.setattr(setuptools, "setup", metadata.update)
-    monkeypatch.chdir(ROOT)
-    runpy.run_path(str(ROOT / "setup.py"))
-    assert metadata["py_modules"] == ["jobd_pytest"]
-    assert metadata["entry_points"]["pytest11"] == ["jobd_pytest = jobd_pytest"]
