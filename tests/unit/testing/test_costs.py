@@ -37,8 +37,8 @@ print((time.process_time() - began) * 1000, (began - first) * 1000, (memory() - 
 """
 
 OF_REDIS = 0.5
-"""What an import may take, against that of redis-py, which takes 70 to 80 ms on the machine on which
-jobd's own is to take less than 30: a slow machine is slow for both."""
+"""What an import may take, against that of redis-py, which takes 70 to 80 ms on the machine on
+which jobd's own is to take less than 30: a slow machine is slow for both."""
 
 
 def test_an_import_takes_little_beside_that_of_redis_and_less_than_8_mb() -> None:
