@@ -280,6 +280,8 @@ def test_the_keys_are_those_of_the_code() -> None:
         "queue": "QUEUE",
         "jid": "JID",
         "key": "KEY",
+        "digest": "DIGEST",
+        "schedule": "ID",
         "ref": "ID",
         "label": "LABEL",
         "of": "OF",

