@@ -11,7 +11,7 @@ from starlette.routing import Route
 from jobd.api import AuditEntry
 from jobd.text.translatable import Text
 from jobd.web import job_address
-from jobd.web.request import state_of
+from jobd.web.request import state_of, url
 from jobd.web.shared.state import State
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip, target
@@ -39,13 +39,20 @@ DONE = {
     "stop": Text("stopped %(target)s"),
     "trim": Text("trimmed %(target)s"),
     "unpause": Text("resumed %(target)s"),
+    "pause schedule": Text("paused %(target)s"),
+    "resume schedule": Text("resumed %(target)s"),
+    "change schedule": Text("changed %(target)s"),
+    "reset schedule": Text("took back the change of %(target)s"),
+    "run schedule": Text("pushed %(target)s"),
 }
 """What somebody did, by the name of the action; others are shown by that. The target is a link."""
 
 _MOVED = "move to "
 """Begins the name of an action that has another queue in it."""
 
-_NOT_TO_JOBS = frozenset({"dump_threads", "mark", "pause", "quiet", "reset", "stop", "unpause"})
+_NOT_TO_JOBS = frozenset({"dump_threads", "mark", "pause", "quiet", "reset", "stop", "unpause"}) | {
+    f"{act} schedule" for act in ("pause", "resume", "change", "reset")
+}
 """Actions of which the log does not count jobs."""
 
 
@@ -96,6 +103,9 @@ def _row(request: Request, entry: AuditEntry) -> _Row:
         shown = Text.counted("%(count)s process", "%(count)s processes", entry.jobs)
     elif name == "stats":
         shown = Text("the totals")
+    elif name.startswith("periodic:"):
+        shown = Text(clip(name.removeprefix("periodic:"), 120))
+        href = url(request, "periodic")
     elif name in job_address.PAGES or name.startswith("queue:"):
         href = job_address.list_url(request, name)
     done, queue = DONE.get(action), ""

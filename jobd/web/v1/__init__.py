@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from jobd.web.v1 import actions, metrics, openapi, reading
+from jobd.web.v1 import actions, metrics, openapi, periodic, reading
 from jobd.web.v1.operations import Operation, routes_of
 
 OPERATIONS: tuple[Operation, ...] = (
     *reading.OPERATIONS,
     *metrics.OPERATIONS,
+    *periodic.OPERATIONS,
     *actions.OPERATIONS,
 )
 """All of them."""

@@ -65,6 +65,7 @@ TABS = (
     Tab("retries", Text("Retries"), "r", "retries"),
     Tab("scheduled", Text("Scheduled"), "s", "scheduled"),
     Tab("dead", Text("Dead"), "d", "dead"),
+    Tab("periodic", Text("Periodic"), "p"),
     Tab("metrics", Text("Metrics"), "m"),
     Tab("audit", Text("Audit"), "a"),
 )
