@@ -1,0 +1,185 @@
+"""``jobctl cron``: the periodic jobs."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from jobctl import options
+from jobctl.codes import Code, Problem
+from jobctl.data import output
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command, Group, not_found
+from jobctl.data.output import Column
+from jobctl.data.words import ago, moment
+from jobd.api import Api, PeriodicJob
+from jobd.errors import ConflictError
+from jobd.schedules import preview as looking
+
+_DAY = 86400
+
+_MOST = 20_000
+"""Ticks of one schedule that are looked at."""
+
+
+@click.group("cron", cls=Group)
+def cron() -> None:
+    """The periodic jobs: when they are due, and pausing and running them."""
+
+
+def _found(api: Api, name: str) -> PeriodicJob:
+    try:
+        return api.periodic[name]
+    except KeyError:
+        raise not_found(f"there is no periodic job {name}; jobctl cron ls lists them") from None
+
+
+def _record(one: PeriodicJob) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "app": one.entry.app,
+        "name": one.name,
+        "job": one.entry.job,
+        "queue": one.entry.queue,
+        "line": str(one.line),
+        "next": one.next,
+        "paused": one.paused is not None,
+        "changed": one.changed,
+        "last": one.last,
+    }
+
+
+@cron.command(cls=Command)
+@click.pass_context
+def ls(context: click.Context) -> None:
+    """List the periodic jobs, the next one first."""
+    found = connected(context).periodic.all()
+    if options.wants_json(context):
+        output.records(map(_record, found))
+        return
+    columns = [
+        Column("NAME", gives=True),
+        Column("DUE", gives=True),
+        Column("NEXT"),
+        Column("LAST"),
+        Column("APPLICATION", gives=True),
+    ]
+    rows = (
+        (
+            one.name,
+            str(one.line),
+            "paused" if one.next is None else ago(one.next),
+            "" if one.last is None else f"{one.last.what} {ago(one.last.at)}",
+            one.entry.app,
+        )
+        for one in found
+    )
+    if not output.table(columns, rows):
+        output.line("no periodic jobs")
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def show(context: click.Context, name: str) -> None:
+    """Show the periodic job NAME (or with this id): its next and its last ticks."""
+    api = connected(context)
+    one = _found(api, name)
+    ticks = api.periodic.ticks(one)
+    if options.wants_json(context):
+        output.records([{**_record(one), "upcoming": one.upcoming(10), "ticks": ticks}])
+        return
+    entry = one.entry
+    output.line(f"{one.name} ({one.id}) of {entry.app}")
+    output.line(f"{one.line}{', changed until the next deploy' if one.changed else ''}")
+    output.line(f"pushes {entry.job} to {entry.queue}; overlap {entry.overlap}")
+    output.line(f"catch-up {entry.catch_up}, grace {entry.grace:g} s, jitter {entry.jitter:g} s")
+    if one.next is None:
+        output.line(f"paused since {moment(one.paused)}")
+    for at in one.upcoming(5):
+        output.line(f"next {moment(at)}")
+    for tick in ticks:
+        about = tick.why or tick.holder or tick.jid
+        output.line(f"{tick.what} {moment(tick.tick)} {about}")
+
+
+@cron.command(cls=Command)
+@click.argument("name", required=False)
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=14, metavar="N", help="How many.  [default: 14]"
+)
+@click.pass_context
+def preview(context: click.Context, name: str | None, days: int) -> None:
+    """Show what is due in the next days, of NAME or of all: ticks that the clocks skip or repeat,
+    and where several come together."""
+    api = connected(context)
+    found = api.periodic.all() if name is None else [_found(api, name)]
+    begin = time.time()
+    end = begin + days * _DAY
+    ticks = {one.id: one.between(begin, end, _MOST) for one in found}
+    names = {one.id: one.name for one in found}
+    zones = {one.line.tz for one in found if not one.line.every}
+    notes = [
+        (change.at, one.name, what)
+        for zone in sorted(zones)
+        for change in looking.changes(zone, begin, end)
+        for one in found
+        if (what := looking.affected(one.line, change))
+    ]
+    meetings = looking.together(ticks)[:10]
+    if options.wants_json(context):
+        output.records(
+            {"id": one.id, "name": one.name, "line": str(one.line), "ticks": ticks[one.id]}
+            for one in found
+        )
+        return
+    columns = [Column("NAME", gives=True), Column("DUE", gives=True), Column("TICKS", right=True)]
+    columns += [Column("FIRST"), Column("LAST")]
+    rows = ((one.name, str(one.line), *_span(ticks[one.id])) for one in found)
+    if not output.table(columns, rows):
+        output.line("no periodic jobs")
+    for at, who, what in notes:
+        output.line(f"{moment(at)}: {who} {what}", fg="yellow")
+    for meeting in meetings:
+        who = ", ".join(names[one] for one in meeting.names[:5])
+        output.line(f"{moment(meeting.at)}: {len(meeting.names)} at once: {who}")
+
+
+def _span(ticks: list[float]) -> tuple[str, str, str]:
+    if not ticks:
+        return "0", "", ""
+    more = "+" if len(ticks) == _MOST else ""
+    return f"{len(ticks):,}{more}", ago(ticks[0]), ago(ticks[-1])
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def run(context: click.Context, name: str) -> None:
+    """Push the job of NAME now, beside its ticks; prints its id."""
+    api = connected(context)
+    try:
+        output.line(api.periodic.run(_found(api, name)))
+    except ConflictError as error:
+        raise Problem(Code.FAILED, str(error)) from None
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def pause(context: click.Context, name: str) -> None:
+    """Push no more ticks of NAME, until it is resumed."""
+    api = connected(context)
+    done = api.periodic.pause(_found(api, name))
+    output.line(f"{name} is paused" if done else f"{name} was paused already")
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def resume(context: click.Context, name: str) -> None:
+    """Push the ticks of NAME again, from now on."""
+    api = connected(context)
+    done = api.periodic.resume(_found(api, name))
+    output.line(f"{name} goes on" if done else f"{name} is not paused")
