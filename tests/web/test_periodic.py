@@ -45,10 +45,11 @@ def test_they_are_listed_paused_and_run(site: Site, api: Api) -> None:
 
 def test_one_that_is_gone(site: Site, api: Api) -> None:
     store(api, "shop", "a")
-    page = site.get("/periodic")
+    name = id_of("shop", "a")
+    assert site.look("/periodic/job", id=name).status == 200
     api.redis.flushall()
-    assert site.press(page, "Pause").status == 404
-    assert site.get("/periodic/job?id=0000000000000000").status == 404
+    assert "is gone" in site.look("/periodic/job", id=name).text
+    assert site.look("/periodic/job", id=name).status == 404
 
 
 def test_viewers_only_look(api: Api) -> None:
