@@ -1,0 +1,1 @@
+"""Commands for what hangs on jobs, and for what pushes them."""
