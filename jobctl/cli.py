@@ -36,7 +36,9 @@ COMMANDS = {
         "scheduled": Entry(f"{_DATA}.sets:scheduled", "Jobs that wait for their time."),
         "dead": Entry(f"{_DATA}.sets:dead", "Jobs that will not be retried."),
         "groups": Entry(f"{_DATA}.groups:groups", "Group failed jobs by what went wrong."),
-        "cron": Entry(f"{_DATA}.features.cron:cron", "The periodic jobs: when they are due; pause, run."),
+        "cron": Entry(
+            f"{_DATA}.features.cron:cron", "The periodic jobs: when they are due; pause, run."
+        ),
         "processes": Entry(f"{_DATA}.processes:processes", "The worker processes of all hosts."),
         "push": Entry(f"{_DATA}.push:push", "Push a job by the name of its class."),
         "wait": Entry(f"{_DATA}.wait:wait", "Wait until a job has ended."),
