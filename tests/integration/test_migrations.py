@@ -125,15 +125,22 @@ def test_what_is_in_redis_of_a_task_while_it_runs(
     slow = f"\n\n{declare}\ndef slow(mark):\n    print('started', flush=True)\n    time.sleep(60)\n"
     source = f"{parts['shop.py']}{slow}".replace("\n\n\n", "\nimport time\n\n\n", 1)
     running = start({**parts, "shop.py": source}, tmp_path, server.tcp_url)
-    pushed = push(f"from shop import slow\n{call}('mark-4711')\n", tmp_path, server.tcp_url)
-    assert pushed.returncode == 0, pushed.stderr
-    printed(running, tmp_path, ["started"])
-    assert any(b"mark-4711" in content(redis, key) for key in redis.scan_iter()) == kept
-    children = psutil.Process(running.pid).children(recursive=True)
-    running.kill()
-    for child in children:
-        child.kill()
-    running.wait(30)
+    try:
+        pushed = push(f"from shop import slow\n{call}('mark-4711')\n", tmp_path, server.tcp_url)
+        assert pushed.returncode == 0, pushed.stderr
+        printed(running, tmp_path, ["started"])
+
+        def there() -> bool:
+            return any(b"mark-4711" in content(redis, key) for key in redis.scan_iter())
+
+        wait(lambda: there() is kept, 20, f"the task is in Redis: {kept}")
+    finally:
+        children = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+        for child in children:
+            child.kill()
+        psutil.wait_procs(children, 30)
+        running.wait(30)
 
 
 def content(redis: redis_py.Redis, key: bytes) -> bytes:
