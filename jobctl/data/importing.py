@@ -122,9 +122,13 @@ class _Reading:
         while line := self._line():
             try:
                 if line.startswith(b'{"end":'):
-                    if msgspec.json.decode(line, type=filing.End).end == count:
-                        return
-                    raise ValueError
+                    if msgspec.json.decode(line, type=filing.End).end != count:
+                        raise ValueError
+                    if self._line():
+                        raise self._wrong(
+                            "comes after the end of an export: import one file at a time"
+                        )
+                    return
                 found = msgspec.json.decode(line, type=filing.Stored)
                 _check(found)
             except (msgspec.MsgspecError, ValueError):

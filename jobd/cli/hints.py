@@ -92,6 +92,7 @@ COMMANDS = {
         "scheduled",
         "dead",
         "groups",
+        "cron",
         "processes",
         "push",
         "wait",

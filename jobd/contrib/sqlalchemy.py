@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
@@ -266,6 +266,9 @@ def _in_thread(sending: Coroutine[Any, Any, None]) -> None:
 
 _waiting: WeakKeyDictionary[SessionTransaction, _Held] = WeakKeyDictionary()
 
+_committing: WeakSet[SessionTransaction] = WeakSet()
+"""Those that have been committed and have not ended: listeners of others may still push."""
+
 
 class _AfterCommit:
     """What is put around the transports of pushes that wait for *session*."""
@@ -288,6 +291,7 @@ class _AfterCommit:
         held = _waiting.get(transaction)
         if held is None:
             held = _waiting[transaction] = _Held()
+            held.committed = transaction in _committing
         return held.pending(inner, ainner)
 
 
@@ -343,15 +347,16 @@ class _AsyncHolding:
 
 def _committed(session: Session) -> None:
     """Also called for a savepoint that is released."""
-    if not _waiting:
-        return
     transaction = session.get_nested_transaction() or session.get_transaction()
-    held = None if transaction is None else _waiting.get(transaction)
-    if held is not None:
+    if transaction is None:
+        return
+    _committing.add(transaction)
+    if (held := _waiting.get(transaction)) is not None:
         held.committed = True
 
 
 def _ended(_session: Session, transaction: SessionTransaction) -> None:
+    _committing.discard(transaction)
     if not _waiting or (held := _waiting.pop(transaction, None)) is None:
         return
     if not held.committed:

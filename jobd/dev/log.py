@@ -16,7 +16,7 @@ _PROCESS = rb"(?:master|keeper|zygote(?:\.\d+)?|worker\.\d+)\[\d+\]"
 _COLOUR = rb"(?:\x1b\[[\d;]*m)?"
 _OWN = re.compile(
     rb"\S+Z " + _COLOUR + rb"(?:INFO *" + _COLOUR + b" " + _PROCESS + rb" +(?:"
-    rb"(?:child|master|worker)_\w+|state_changed|\w+_received|control_channel_joined)"
+    rb"(?:child|master|worker)_\w+|state_changed|lead_changed|\w+_received|control_channel_joined)"
     # The verdict is printed, with what to do.
     rb"|ERROR *" + _COLOUR + b" " + _PROCESS + rb" +reload_failed)(?: |$)"
 )

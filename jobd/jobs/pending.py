@@ -35,33 +35,45 @@ class Pending:
     """
 
     def __init__(self) -> None:
-        self._queued: dict[str, list[bytes]] = {}
-        self._scheduled: list[tuple[float, bytes]] = []
-        self._attached: list[AttachedPush] = []
+        # In the order of the pushes: jobs of one queue are to stay in theirs.
+        self._runs: list[_Run] = []
 
     def __len__(self) -> int:
-        queued = sum(map(len, self._queued.values()))
-        return queued + len(self._scheduled) + len(self._attached)
+        return sum(len(run) for run in self._runs)
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         for queue, payloads in queues.items():
-            self._queued.setdefault(queue, []).extend(payloads)
+            self._run(_Queued).extend((queue, raw) for raw in payloads)
 
     def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        self._scheduled += due
+        self._run(_Scheduled).extend(due)
 
     def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
-        self._attached += jobs
+        self._run(_Attached).extend(jobs)
         return [None] * len(jobs)
 
     def extend(self, other: Pending) -> None:
         """Append what *other* holds."""
-        self.enqueue(other._queued)
-        self.schedule(other._scheduled)
-        self._attached += other._attached
+        for run in other._runs:
+            match run:
+                case _Queued():
+                    self._run(_Queued).extend(run)
+                case _Scheduled():
+                    self._run(_Scheduled).extend(run)
+                case _Attached():
+                    self._run(_Attached).extend(run)
+
+    def _run(self, kind: type[R]) -> R:
+        """The last run, if it is of that kind, or a new one."""
+        if self._runs and isinstance(last := self._runs[-1], kind):
+            return last
+        run = kind()
+        self._runs.append(run)
+        return run
 
     def send(self, transport: Transport, now: float) -> None:
-        """Store all of them, in as few round trips as their kinds and their size allow.
+        """Store all of them in the order of the pushes, in as few round trips as their kinds and
+        their size allow.
 
         Args:
             now: becomes the time of the push (s since the epoch).
@@ -69,33 +81,55 @@ class Pending:
         Raises:
             UnavailableError: Redis did not accept all of them.
         """
-        for queues in self._portions(now):
-            transport.enqueue(queues)
-        for due in portions(self._scheduled, lambda each: len(each[1])):
-            transport.schedule(due)
-        for jobs in portions(self._attached, lambda each: len(each.raw)):
-            _tell(jobs, transport.push(jobs, now))
+        for run in self._runs:
+            match run:
+                case _Queued():
+                    for queues in run.portions(now):
+                        transport.enqueue(queues)
+                case _Scheduled():
+                    for due in portions(run, lambda each: len(each[1])):
+                        transport.schedule(due)
+                case _Attached():
+                    for jobs in portions(run, lambda each: len(each.raw)):
+                        _tell(jobs, transport.push(jobs, now))
 
     async def asend(self, transport: AsyncTransport, now: float) -> None:
         """:meth:`send` from a coroutine."""
-        for queues in self._portions(now):
-            await transport.enqueue(queues)
-        for due in portions(self._scheduled, lambda each: len(each[1])):
-            await transport.schedule(due)
-        for jobs in portions(self._attached, lambda each: len(each.raw)):
-            _tell(jobs, await transport.push(jobs, now))
+        for run in self._runs:
+            match run:
+                case _Queued():
+                    for queues in run.portions(now):
+                        await transport.enqueue(queues)
+                case _Scheduled():
+                    for due in portions(run, lambda each: len(each[1])):
+                        await transport.schedule(due)
+                case _Attached():
+                    for jobs in portions(run, lambda each: len(each.raw)):
+                        _tell(jobs, await transport.push(jobs, now))
 
-    def _portions(self, now: float) -> Iterator[dict[str, list[bytes]]]:
-        queued = (
-            (queue, with_enqueued(raw, now)[1])
-            for queue, payloads in self._queued.items()
-            for raw in payloads
-        )
+
+class _Queued(list[tuple[str, bytes]]):
+    """Payloads for queues."""
+
+    def portions(self, now: float) -> Iterator[dict[str, list[bytes]]]:
+        queued = ((queue, with_enqueued(raw, now)[1]) for queue, raw in self)
         for portion in portions(queued, lambda each: len(each[1])):
             grouped: dict[str, list[bytes]] = {}
             for queue, raw in portion:
                 grouped.setdefault(queue, []).append(raw)
             yield grouped
+
+
+class _Scheduled(list[tuple[float, bytes]]):
+    """Payloads that are due later."""
+
+
+class _Attached(list[AttachedPush]):
+    """Jobs with attachments."""
+
+
+_Run = _Queued | _Scheduled | _Attached
+R = TypeVar("R", _Queued, _Scheduled, _Attached)
 
 
 def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:

@@ -454,6 +454,8 @@ def test_what_is_not_whole_is_not_imported(jobctl: Jobctl, api: Api, tmp_path: P
         (["{}\n"], "is not a file of jobctl export"),
         ([header.replace('export":1', 'export":9')], "has version 9 of the format"),
         ([], "is not a file of jobctl export"),
+        ([*whole, *whole], "comes after the end of an export: import one file at a time"),
+        ([*whole, "\0"], "line 253 of "),
     ):
         (tmp_path / "broken").write_text("".join(text))
         done = jobctl("import", "broken")

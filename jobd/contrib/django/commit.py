@@ -49,7 +49,8 @@ class OnCommit:
         if using is None:
             return inner
         connection = connections[using]
-        if not connection.in_atomic_block:
+        # Without autocommit, Django runs what waits for a commit only when that is on again.
+        if not (connection.in_atomic_block and connection.commit_on_exit):
             return inner
         return _Holding(connection, inner, self._log_errors)
 
@@ -82,13 +83,14 @@ class _Holding:
 
     def _held(self) -> Pending:
         connection = self._connection
-        try:
-            all_held = connection.jobd_held
-        except AttributeError:
-            all_held = connection.jobd_held = WeakSet()
+        waiting = reversed(connection.run_on_commit)
+        if not any(isinstance(callback, _Held) for _, callback, *_ in waiting):
+            # The first one of this transaction: somebody may still refer to those of another one,
+            # which was rolled back.
+            connection.jobd_held = WeakSet()
         held = _Held(connection, self._inner, self._log_errors)
         connection.on_commit(held)
-        all_held.add(held)
+        connection.jobd_held.add(held)
         return held.pending
 
 

@@ -87,7 +87,7 @@ NAMES: dict[type, bytes] = {
 }
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
-_FLOAT = re.compile(rb"[+-]?(inf(inity)?|[0-9]+\.?[0-9]*(e[+-]?[0-9]+)?|\.[0-9]+(e[+-]?[0-9]+)?)")
+_FLOAT = re.compile(rb"[+-]?(inf(inity)?|([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?)")
 
 
 def integer(word: bytes, refusal: str = NOT_INTEGER) -> int:

@@ -244,6 +244,36 @@ def test_without_autocommit_a_push_does_not_wait(push: Any, memory: Memory) -> N
         transaction.set_autocommit(True)
 
 
+def test_without_autocommit_a_push_in_a_block_does_not_wait_either(
+    push: Any, memory: Memory
+) -> None:
+    transaction.set_autocommit(False)
+    try:
+        with transaction.atomic():
+            push(1)
+        assert memory.arguments == [[1]]
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert memory.arguments == [[1]]
+
+
+def test_what_is_rolled_back_is_not_pushed_later_because_somebody_keeps_it(
+    push: Any, memory: Memory
+) -> None:
+    kept: list[Any] = []
+    with pytest.raises(Held), transaction.atomic():
+        push(1)
+        kept += transaction.get_connection().run_on_commit
+        raise Held
+    with transaction.atomic():
+        transaction.on_commit(lambda: None)
+        push(2)
+        push(3)
+    assert len(kept) == 1
+    assert memory.arguments == [[2], [3]]
+
+
 class Down(Memory):
     """A server that is away."""
 

@@ -347,6 +347,25 @@ def test_what_another_listener_raises_after_the_commit_loses_no_push(
     assert (redis.arrived, redis.look()) == ([1], [1])
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_what_a_listener_of_the_application_pushes_after_the_commit(
+    session: Session, redis: Redis, before: bool
+) -> None:
+    @event.listens_for(session, "after_commit")
+    def committed(session: Session) -> None:
+        after_commit(session, welcome).perform_async(2)
+
+    session.add(Order(id=1))
+    if before:
+        after_commit(session, welcome).perform_async(1)
+    session.commit()
+    assert redis.arrived == ([1, 2] if before else [2])
+    session.add(Order(id=3))
+    session.flush()
+    session.rollback()
+    assert redis.arrived == ([1, 2] if before else [2])
+
+
 def test_two_binds_of_which_one_cannot_commit(engine: Engine, tmp_path: Path, redis: Redis) -> None:
     second = with_savepoints(create_engine(f"sqlite:///{tmp_path / 'second.sqlite'}"))
     Base.metadata.create_all(second)

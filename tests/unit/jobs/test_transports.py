@@ -165,6 +165,44 @@ def test_held_pushes_are_sent_in_portions(app: App) -> None:
     assert memory.arguments == [*([number] for number in range(bulk.BATCH + 1)), ["x"]]
 
 
+def test_held_pushes_of_all_kinds_are_sent_in_their_order(app: App) -> None:
+    add = app.job(name="Add")(lambda a: a)
+    unique = add.set(unique=True, unique_for=60)
+    pending, order = Pending(), Ordered()
+    with replaced(HoldingPlace(pending, order)):
+        unique.perform_async(1)
+        add.perform_async(2)
+        add.perform_async(3)
+        unique.perform_async(4)
+        add.perform_in(60, 5)
+        add.perform_async(6)
+    more = Pending()
+    more.extend(pending)
+    more.send(order, 1.0)
+    assert order.seen == [[1], [2, 3], [4], [5], [6]]
+
+
+class Ordered(Memory):
+    """Notes the arguments of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[int]] = []
+
+    def _note(self, raws: Sequence[bytes]) -> None:
+        self.seen.append([msgspec.json.decode(raw)["args"][0] for raw in raws])
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._note([raw for payloads in queues.values() for raw in payloads])
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._note([raw for _, raw in due])
+
+    def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
+        self._note([each.raw for each in jobs])
+        return super().push(jobs, now)
+
+
 def test_a_held_push_that_is_not_let_in_is_logged(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
