@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +44,10 @@ def clean(
     jobd.error_handlers.clear()
     jobd.death_handlers.clear()
     jobd.cancel_handlers.clear()
+    with warnings.catch_warnings():
+        # Pages leave connections to their databases open; the warning would meet another test.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 PAGES = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,12 @@ done: list[Any] = []
 
 def note(value: Any) -> None:
     done.append(value)
+
+
+@pytest.fixture(autouse=True)
+def without_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where other tests have loaded it, coroutines would run in its threads."""
+    monkeypatch.delitem(sys.modules, "django.db", raising=False)
 
 
 @pytest.fixture
