@@ -92,8 +92,9 @@ def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> N
 def _twice(header: filing.Header) -> Problem:
     return Problem(
         Code.FAILED,
-        f"export {header.id} was imported before; give --again to import its jobs once more. If that "
-        "was interrupted, jobctl trash ls shows what is left, and jobctl trash restore brings it back",
+        f"export {header.id} was imported before; give --again to import its jobs once more. If "
+        "that was interrupted, jobctl trash ls shows what is left, and jobctl trash restore "
+        "brings it back",
     )
 
 

@@ -222,8 +222,8 @@ def _check_application(report: Report, config: Config) -> None:
     names = ", ".join(config.require)
     if not trial.jobs:
         report.warnings.append(
-            "no app in INSTALLED_APPS has jobs in a module jobs: add the app that has them, or name "
-            "the module in JOBD['MODULES']"
+            "no app in INSTALLED_APPS has jobs in a module jobs: add the app that has them, or "
+            "name the module in JOBD['MODULES']"
             if names.startswith("jobd.contrib.django.")
             else f"{names} registers no jobs: is it the right module? For jobs of a "
             "jobd.App, give its name, as in -r shop:app"
