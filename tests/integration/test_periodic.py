@@ -76,7 +76,7 @@ def ticks(redis: redis_py.Redis, name: str) -> list[dict[str, Any]]:
 def names(redis: redis_py.Redis) -> set[str]:
     found: Any = redis.zrange(KEYS.periodic, 0, -1)
     raw: list[Any] = [redis.hget(KEYS.schedule_of(one.decode()), "entry") for one in found]
-    stored = [json.loads(one) for one in raw]
+    stored = [json.loads(one) for one in raw if one]  # one may be removed meanwhile
     return {f"{one['app']}/{one['name']}" for one in stored}
 
 
