@@ -30,7 +30,7 @@ FINISH = 5.0
 """Seconds for the last recoveries during a stop."""
 
 
-RESIGN = 1.0
+RESIGN = 0.3
 """Seconds of these to give the lead up."""
 
 
@@ -123,7 +123,8 @@ class Keeper(Child):
             return
         left = self._deadline - time.monotonic()
         # A server that does not answer must not keep the lead from ending with its lease.
-        resigned = self._periodic.resigned or left < FINISH - RESIGN
+        away = bool(self._periodic.outage)
+        resigned = self._periodic.resigned or away or left < FINISH - RESIGN
         if not self._recovery.pending and resigned:
             self.exit_code = int(Exit.OK)
         elif time.monotonic() >= self._deadline:
