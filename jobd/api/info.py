@@ -110,7 +110,7 @@ def _warnings(facts: dict[str, Any]) -> list[Text]:
         )
     if short := facts["memory_short"]:
         warnings.append(short)
-    if writes_nothing(facts["snapshots"], {"aof_enabled": facts["append_only"]}):
+    if writes_nothing(facts["snapshots"], append_only=facts["append_only"]):
         warnings.append(PERSISTENCE_ADVICE)
     if not facts["save_ok"]:
         warnings.append(

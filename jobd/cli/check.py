@@ -386,7 +386,8 @@ def _check_redis(report: Report, config: Config) -> None:
                     f"its memory is full, are unknown: {reason(error)}"
                 )
             with suppress(NoPermissionError):
-                if writes_nothing(takes_snapshots(client), client.info("persistence")):
+                append_only = bool(client.info("persistence").get("aof_enabled"))
+                if writes_nothing(takes_snapshots(client), append_only=append_only):
                     report.warnings.append(f"the server at {where}: {PERSISTENCE_ADVICE}")
             _check_channel(report, client, config.prefix)
     except (RedisError, OSError, ValueError) as error:

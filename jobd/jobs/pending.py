@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
 from jobd.wire.attachments import AttachedPush
@@ -55,21 +55,13 @@ class Pending:
     def extend(self, other: Pending) -> None:
         """Append what *other* holds."""
         for run in other._runs:
-            match run:
-                case _Queued():
-                    self._run(_Queued).extend(run)
-                case _Scheduled():
-                    self._run(_Scheduled).extend(run)
-                case _Attached():
-                    self._run(_Attached).extend(run)
+            self._run(type(run)).extend(run)
 
-    def _run(self, kind: type[R]) -> R:
+    def _run(self, kind: type[_Run]) -> _Run:
         """The last run, if it is of that kind, or a new one."""
-        if self._runs and isinstance(last := self._runs[-1], kind):
-            return last
-        run = kind()
-        self._runs.append(run)
-        return run
+        if not self._runs or type(self._runs[-1]) is not kind:
+            self._runs.append(kind())
+        return self._runs[-1]
 
     def send(self, transport: Transport, now: float) -> None:
         """Store all of them in the order of the pushes, in as few round trips as their kinds and
@@ -82,54 +74,51 @@ class Pending:
             UnavailableError: Redis did not accept all of them.
         """
         for run in self._runs:
-            match run:
-                case _Queued():
-                    for queues in run.portions(now):
-                        transport.enqueue(queues)
-                case _Scheduled():
-                    for due in portions(run, lambda each: len(each[1])):
-                        transport.schedule(due)
-                case _Attached():
-                    for jobs in portions(run, lambda each: len(each.raw)):
-                        _tell(jobs, transport.push(jobs, now))
+            for jobs, conflicts in run.stored(transport, now):
+                _tell(jobs, conflicts)
 
     async def asend(self, transport: AsyncTransport, now: float) -> None:
         """:meth:`send` from a coroutine."""
         for run in self._runs:
-            match run:
-                case _Queued():
-                    for queues in run.portions(now):
-                        await transport.enqueue(queues)
-                case _Scheduled():
-                    for due in portions(run, lambda each: len(each[1])):
-                        await transport.schedule(due)
-                case _Attached():
-                    for jobs in portions(run, lambda each: len(each.raw)):
-                        _tell(jobs, await transport.push(jobs, now))
+            for jobs, conflicts in run.stored(transport, now):
+                _tell(jobs, await conflicts)
 
 
-class _Queued(list[tuple[str, bytes]]):
-    """Payloads for queues."""
+class _Run(list[Any]):
+    """Pushes of one kind, one after the other."""
 
-    def portions(self, now: float) -> Iterator[dict[str, list[bytes]]]:
+    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+        """Store them, a portion with each step: yields what may be refused, and the transport's
+        answer or an awaitable of it."""
+        raise NotImplementedError
+
+
+class _Queued(_Run):
+    """Names of queues and payloads."""
+
+    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
         queued = ((queue, with_enqueued(raw, now)[1]) for queue, raw in self)
         for portion in portions(queued, lambda each: len(each[1])):
             grouped: dict[str, list[bytes]] = {}
             for queue, raw in portion:
                 grouped.setdefault(queue, []).append(raw)
-            yield grouped
+            yield (), transport.enqueue(grouped)
 
 
-class _Scheduled(list[tuple[float, bytes]]):
-    """Payloads that are due later."""
+class _Scheduled(_Run):
+    """Times and payloads."""
+
+    def stored(self, transport: Any, _now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+        for due in portions(self, lambda each: len(each[1])):
+            yield (), transport.schedule(due)
 
 
-class _Attached(list[AttachedPush]):
+class _Attached(_Run):
     """Jobs with attachments."""
 
-
-_Run = _Queued | _Scheduled | _Attached
-R = TypeVar("R", _Queued, _Scheduled, _Attached)
+    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+        for jobs in portions(self, lambda each: len(each.raw)):
+            yield jobs, transport.push(jobs, now)
 
 
 def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
@@ -146,9 +135,9 @@ def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
         yield portion
 
 
-def _tell(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None]) -> None:
+def _tell(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None] | None) -> None:
     """Log which of *jobs* were not let in: those who pushed them have long been told an id."""
-    for job, conflict in zip(jobs, conflicts, strict=True):
+    for job, conflict in zip(jobs, conflicts or (), strict=True):
         if conflict is not None:
             how = job.pushed.on_conflict
             level = logging.WARNING if how == "raise" else logging.INFO

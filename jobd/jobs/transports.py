@@ -124,12 +124,10 @@ def replaced(replacement: Replacement) -> Iterator[None]:
         yield
     finally:
         with routes.lock:
-            left = list(routes.replacements)
             # The last one: the same may be in place twice.
-            left.reverse()
-            left.remove(replacement)
-            left.reverse()
-            routes.replacements = tuple(left)
+            newest_first = list(reversed(routes.replacements))
+            newest_first.remove(replacement)
+            routes.replacements = tuple(reversed(newest_first))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 FINISH = 5.0
 """Seconds for the last recoveries during a stop."""
 
-
 RESIGN = 0.3
 """Seconds of these to give the lead up."""
 
@@ -74,8 +73,10 @@ class Keeper(Child):
         # Ready with or without Redis: there is nothing to boot, and the loops wait for it.
         self.tell(messages.Ready())
         while self.exit_code is None:
-            left = TURN if self._deadline is None else self._deadline - time.monotonic()
-            self.turn(left if self._deadline is None else min(left, RESIGN))
+            if self._deadline is None:
+                self.turn(TURN)
+            else:
+                self.turn(min(RESIGN, self._deadline - time.monotonic()))
         return self.exit_code
 
     def on_signal(self, signal: Signals) -> None:

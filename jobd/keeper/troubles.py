@@ -6,10 +6,10 @@ A master has no connection to Redis, and in a crash loop no worker lives long en
 from __future__ import annotations
 
 import os
-import time
 
 import redis
 
+from jobd.ambient import clock
 from jobd.api.troubles import TTL
 from jobd.runtime.process.identity import hostname
 from jobd.store import scripts
@@ -42,7 +42,7 @@ class Troubles(Loop):
     def tell(self, text: str) -> None:
         """The trouble is this now; "" if there is none. Called by another thread."""
         if text and not self._text:
-            self._since = time.time()
+            self._since = clock.now()
         self._text = valid(text)
         self.wake()
 

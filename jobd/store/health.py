@@ -37,13 +37,13 @@ def takes_snapshots(client: redis.Redis) -> bool | None:
     return bool(found["save"]) if "save" in found else None
 
 
-def writes_nothing(snapshots: bool | None, info: Mapping[str, object]) -> bool:
-    """Whether the server surely keeps nothing on disk, according to ``INFO persistence``.
+def writes_nothing(snapshots: bool | None, *, append_only: bool) -> bool:
+    """Whether the server surely keeps nothing on disk.
 
-    >>> writes_nothing(False, {"aof_enabled": 0}), writes_nothing(None, {"aof_enabled": 0})
+    >>> writes_nothing(False, append_only=False), writes_nothing(None, append_only=False)
     (True, False)
     """
-    return snapshots is False and not info.get("aof_enabled")
+    return snapshots is False and not append_only
 
 
 NEARLY_FULL = 0.8

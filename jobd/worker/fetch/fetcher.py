@@ -141,17 +141,18 @@ class Fetcher(threading.Thread):
     def settle(self, settlement: Settlement) -> None:
         """End a job in another way with the next round trip, which starts now unless it is one of
         many that have succeeded."""
-        self._settled.append(settlement)
-        if settlement.outcome is not Outcome.DONE or (
-            self._asleep and not (self._napping and self._pool.waiting)
-        ):
-            self._wake()
+        self._settle(settlement, self._settled, self._pool)
 
     def settle_task(self, settlement: Settlement) -> None:
         """The same for an async job, on the event loop or in a thread beside it."""
-        self._settled_tasks.append(settlement)
+        self._settle(settlement, self._settled_tasks, self._tasks)
+
+    def _settle(
+        self, settlement: Settlement, settled: deque[Settlement], place: Pool | Tasks
+    ) -> None:
+        settled.append(settlement)
         if settlement.outcome is not Outcome.DONE or (
-            self._asleep and not (self._napping and self._tasks.waiting)
+            self._asleep and not (self._napping and place.waiting)
         ):
             self._wake()
 
