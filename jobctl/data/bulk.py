@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 import click
 import msgspec
@@ -21,8 +22,10 @@ from jobctl.codes import Code, Problem
 from jobctl.data import output
 from jobctl.data.frame import code_of
 from jobctl.data.words import counted
-from jobd.api.search.scans import Sweep
+from jobd.api.search.scans import Scan, Sweep
 from jobd.errors import UnavailableError
+
+T = TypeVar("T")
 
 _EVERY = 0.2
 """Seconds between two lines of progress."""
@@ -157,3 +160,17 @@ def rehearsed(context: click.Context, count: int, effect: str) -> None:
         output.record(Outcome(count, dry_run=True))
     else:
         output.line(f"{counted(count, 'job')}. {effect} Nothing was changed (--dry-run).".strip())
+
+
+def searched(scan: Scan[T], size: int) -> Iterator[T]:
+    """What *scan* finds among *size* jobs, with its progress on the terminal."""
+    progress = Progress("searching", size)
+    try:
+        while not scan.done:
+            found = scan.next()
+            if found:
+                progress.clear()
+            yield from found
+            progress.show(scan.scanned)
+    finally:
+        progress.clear()

@@ -11,7 +11,7 @@ import click
 from jobctl import options
 from jobctl.daemon.display import duration
 from jobctl.data import bulk, common, completing, filters, output
-from jobctl.data.bulk import Outcome, Progress
+from jobctl.data.bulk import Outcome, searched
 from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group
@@ -60,17 +60,7 @@ def ls(context: click.Context) -> None:
 
 def waiting(queue: Queue, chosen: Filters) -> Iterator[JobRecord]:
     """The jobs of a queue that fit, the next to run first."""
-    scan, size = queue.scan(chosen.text, chosen.test() if chosen else None), queue.size
-    progress = Progress("searching", size)
-    try:
-        while not scan.done:
-            found = scan.next()
-            if found:
-                progress.clear()
-            yield from found
-            progress.show(scan.scanned)
-    finally:
-        progress.clear()
+    return searched(queue.scan(chosen.text, chosen.test() if chosen else None), queue.size)
 
 
 @queues.command(

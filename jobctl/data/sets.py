@@ -12,7 +12,7 @@ import click
 
 from jobctl import options
 from jobctl.data import bulk, common, filters, jobview, output
-from jobctl.data.bulk import Outcome, Progress
+from jobctl.data.bulk import Outcome, Progress, searched
 from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group, not_found
@@ -86,17 +86,7 @@ def entries(jobs: JobSet, chosen: Filters) -> Iterator[SortedEntry]:
             start += len(page)
             if not page.more or not len(page):
                 return
-    scan, size = jobs.scan(chosen.text, chosen.test()), jobs.size
-    progress = Progress("searching", size)
-    try:
-        while not scan.done:
-            found = scan.next()
-            if found:
-                progress.clear()
-            yield from found
-            progress.show(scan.scanned)
-    finally:
-        progress.clear()
+    yield from searched(jobs.scan(chosen.text, chosen.test()), jobs.size)
 
 
 def show_entries(context: click.Context, of: Set, found: Iterator[SortedEntry]) -> int:
