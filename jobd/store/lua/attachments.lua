@@ -52,6 +52,16 @@ local function safely(act, ...)
   redis.log(redis.LOG_WARNING, 'jobd: what hangs on a job could not be changed: ' .. tostring(failure))
 end
 
+-- What the preludes after this one do to jobs with attachments: a table of functions for each feature.
+-- ended(root, field, job, raw, state, detail) · came_back(root, field, job) · kept_out(root, field,
+-- job), which returns the id of a job that keeps this one from coming back.
+local features = {}
+local function tell_features(event, ...)
+  for _, feature in ipairs(features) do
+    if feature[event] then safely(feature[event], ...) end
+  end
+end
+
 -- The key of the lock in some attachments, if there is one, whatever its type is.
 local function lock_in(root, field)
   local lock = field.lock
@@ -154,6 +164,7 @@ end
 local function end_attached(root, raw, state, detail)
   local field, job = attachments_of(raw)
   if not field then return end
+  tell_features('ended', root, field, job, raw, state, detail)
   local key, lock = lock_in(root, field)
   if key and lock['until'] ~= 'expiry' then release(root, key, job.jid) end
   if not field.result then return end
@@ -205,8 +216,12 @@ local function moved_on(root, raw, set, score) safely(move_attached, root, raw, 
 -- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
 local function kept_out(root, raw)
   local field, job = attachments_of(raw)
-  local key, lock = nil, nil
-  if field then key, lock = lock_of(root, field) end
+  if not field then return nil end
+  for _, feature in ipairs(features) do
+    local holder = feature.kept_out and feature.kept_out(root, field, job)
+    if holder then return holder end
+  end
+  local key = lock_of(root, field)
   if not key then return nil end
   local holder = redis.call('HGET', key, 'jid')
   return holder and holder ~= job.jid and holder or nil
@@ -215,6 +230,7 @@ end
 local function bring_attached_back(root, raw, set, score)
   local field, job = attachments_of(raw)
   if not field then return end
+  tell_features('came_back', root, field, job)
   local key, lock = lock_of(root, field)
   if key then
     local now = server_time()
