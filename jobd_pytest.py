@@ -1,4 +1,5 @@
-"""The pytest plugin of jobd: the fixture ``jobs``, the marker ``jobd``, the setting ``jobd_mode``.
+"""The pytest plugin of jobd: the fixtures ``jobs`` and ``jobd_world``, the marker ``jobd``, and the
+setting ``jobd_mode``.
 
 It is a module of its own that imports nothing of jobd when it is loaded, so that a test run which
 does not use jobd does not pay for it. Without the fixture, the marker or the setting it changes
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from jobd.testing import Jobs
+    from jobd.testing import Jobs, World
     from jobd.testing.modes.mode import Mode, Opened
 
 MODES = ("fake", "inline", "refuse", "off")
@@ -62,6 +63,16 @@ def jobs(request: pytest.FixtureRequest) -> Iterator[Jobs]:
         yield given
     finally:
         mode.__exit__()
+
+
+@pytest.fixture
+def jobd_world() -> Iterator[World]:
+    """Pushes of jobd go to a world without Redis, where ``jobd_world.advance(hours=3)`` runs what
+    is due by then: that of ``jobd.testing.world()``."""
+    from jobd.testing import world
+
+    with world() as opened:
+        yield opened
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
 from jobd.wire.attachments import AttachedPush
@@ -19,6 +20,21 @@ _log = logging.getLogger("jobd.client")
 
 REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
 """The log message of a push that was not let in."""
+
+
+_watched: WeakSet[Pending] | None = None
+
+
+def watch() -> None:
+    """Remember from now on which pushes are held back, for :func:`waiting`."""
+    global _watched
+    if _watched is None:
+        _watched = WeakSet()
+
+
+def waiting() -> int:
+    """How many pushes are held back now, of those since :func:`watch`."""
+    return sum(len(pending) for pending in list(_watched or ()))
 
 
 class Pending:
@@ -37,6 +53,8 @@ class Pending:
     def __init__(self) -> None:
         # In the order of the pushes: jobs of one queue are to stay in theirs.
         self._runs: list[_Run] = []
+        if _watched is not None:
+            _watched.add(self)
 
     def __len__(self) -> int:
         return sum(len(run) for run in self._runs)

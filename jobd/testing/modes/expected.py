@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jobd.errors import ArgumentError
+from jobd.jobs import pending
 from jobd.jobs.job_class import Job
 from jobd.jobs.pushable import Pushable
 from jobd.jobs.registry import Definition
@@ -221,7 +222,16 @@ def missing(expected: Expected, pushed: list[PushedJob]) -> str:
         nearest = same[min(found)[1]]
         lines.append(f"nearest: {nearest}")
         lines += [f"    {each}" for each in expected.differences(nearest)]
-    return "\n".join([*lines, *listed(pushed)])
+    return "\n".join([*lines, *listed(pushed), *_held_back()])
+
+
+def _held_back() -> Iterator[str]:
+    """A line on pushes that have not come as far as the mode."""
+    if count := pending.waiting():
+        yield (
+            f"held back until a transaction has committed: {count:,} (in Django's TestCase, commit "
+            "with self.captureOnCommitCallbacks(execute=True))"
+        )
 
 
 def listed(pushed: list[PushedJob]) -> Iterator[str]:

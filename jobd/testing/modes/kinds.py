@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from jobd.errors import ArgumentError
+from jobd.jobs import pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport
 from jobd.store.enqueue import Conflict
 from jobd.testing.modes.errors import NoRedisError, UnexpectedPushError
@@ -39,6 +40,7 @@ def fake(*, server_middleware: bool = True) -> Mode[Jobs]:
     """
 
     def begin(place: str) -> tuple[_Fake, Jobs]:
+        pending.watch()
         store = Store()
         jobs = Jobs(store, Performer(store, server_middleware=server_middleware))
         return _Fake("fake", place, store), jobs

@@ -9,8 +9,11 @@ from typing import Any, cast
 from unittest import mock
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from jobd import App, ArgumentError, Job
+from jobd.contrib.sqlalchemy import after_commit
 from jobd.testing import Jobs, fake
 
 app = App()
@@ -252,3 +255,16 @@ def test_long_lists_are_cut(jobs: Jobs) -> None:
     text = failure(lambda: jobs.assert_pushed(welcome, 99))
     assert text.endswith("\n    and 20 more")
     assert len(text.splitlines()) == 15
+
+
+def test_pushes_that_wait_for_a_commit_are_told(jobs: Jobs) -> None:
+    engine = create_engine("sqlite://")
+    with Session(engine) as session, session.begin():
+        after_commit(session, welcome).perform_async(7)
+        after_commit(session, clean).perform_async(7)
+        said = failure(lambda: jobs.assert_pushed(welcome, 7))
+        assert "held back until a transaction has committed: 2" in said
+        assert "captureOnCommitCallbacks(execute=True)" in said
+    jobs.assert_pushed(welcome, 7)
+    assert "held back" not in failure(lambda: jobs.assert_pushed(welcome, 8))
+    engine.dispose()

@@ -46,6 +46,24 @@ def run(pytester: pytest.Pytester, tests: str, *flags: str, **outcomes: int) -> 
     return result
 
 
+def test_the_world_as_a_fixture(pytester: pytest.Pytester) -> None:
+    tests = """
+    def test_a(jobd_world):
+        @jobd.job(name="shop.later")
+        def later(number):
+            done.append(number)
+
+        later.perform_in(3600, 7)
+        assert jobd_world.advance(minutes=59) == 0
+        assert jobd_world.advance(minutes=1) == 1
+        assert done == [7]
+
+    def test_each_test_has_its_own(jobd_world):
+        assert jobd_world.drain() == 0
+    """
+    run(pytester, tests, passed=2)
+
+
 def test_the_fixture_collects(pytester: pytest.Pytester) -> None:
     tests = """
     def test_a(jobs):
