@@ -7,11 +7,10 @@ that no job is lost whatever its thread does with the interrupt.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from signal import Signals
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -22,6 +21,7 @@ from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, Unavail
 from jobd.features.results import result  # noqa: F401
 from jobd.jobs import context, loading
 from jobd.jobs.app import App, default
+from jobd.jobs.hooks import Event
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromMaster, Unknown
@@ -30,31 +30,21 @@ from jobd.runtime.log import log
 from jobd.store import enqueue  # noqa: F401
 from jobd.store.connection import connect
 from jobd.store.control import Look
-from jobd.store.inflight import InFlight
 from jobd.store.keys import Keys
 from jobd.store.loops import Outage
 from jobd.store.server import identify
 from jobd.store.trouble import reason
 from jobd.text import exceptions
-from jobd.wire.job_name import MOST, job_name, listed
 from jobd.worker import threadstacks
 from jobd.worker.application_warnings import warn_of_application
 from jobd.worker.beside import Beside
 from jobd.worker.control import Control
-from jobd.worker.fetch.fetcher import Fetcher
-from jobd.worker.fetch.order import QueueOrder
+from jobd.worker.engine import Engine, Owner
 from jobd.worker.heartbeat import Heartbeat
-from jobd.worker.metrics import Metrics
 from jobd.worker.overdue import Overdue
 from jobd.worker.progress import Progress, Stalls
 from jobd.worker.run.cancelling import Cancelling, LoopJobs, Threads
-from jobd.worker.run.coroutines import Coroutines
-from jobd.worker.run.deadlines import Deadlines
-from jobd.worker.run.locks import Locks
-from jobd.worker.run.loop import EventLoop, maker
-from jobd.worker.run.loop_executor import LoopExecutor
-from jobd.worker.run.pool import Pool, Working
-from jobd.worker.run.tasks import Tasks
+from jobd.worker.run.loop import maker
 from jobd.worker.run.watchdog import Watchdog
 from jobd.worker.schedules import Schedules
 
@@ -89,7 +79,6 @@ def main(seat: Seat, app: App | None = None) -> int:
 class Worker(Child):
     """The main thread and everything that it starts."""
 
-    _executor: LoopExecutor
     _overdue: Overdue
     _schedules: Schedules | None = None
 
@@ -98,49 +87,34 @@ class Worker(Child):
         self._app = app or default
         self._loaded = app is not None
         config = seat.config
-        self._identity = seat.identity
         self._client = connect(config.redis)
-        keys = Keys(config.prefix)
-        order = QueueOrder(config.queues, config.queue_mode)
-        self._inflight = InFlight(keys, self._identity, order.names)
-        self._pool = Pool(config.concurrency, seat.page)
-        self._loop = EventLoop(config.loop)
-        self._tasks = Tasks(config.async_concurrency, seat.page, config.concurrency, self._loop)
-        self._watchdog = Watchdog(self._loop, self._tasks)
-        self._coroutines = Coroutines(self._loop)
-        self._deadlines = Deadlines(self.bell.ring)
-        self._metrics = Metrics()
+        self._keys = keys = Keys(config.prefix)
+        owner = Owner(self._client, keys, seat.identity)
+        self._engine = engine = Engine(owner, config, seat.page, self.bell.ring, self.bell.ring)
+        self._fetcher = engine.fetcher
+        self._watchdog = Watchdog(engine.loop, engine.tasks)
         self._fold_at = 0.0
-        self._fetcher = Fetcher(
-            self._client,
-            self._inflight,
-            order,
-            self._pool,
-            self._tasks,
-            seat.page,
-            self.bell.ring,
-        )
-        runners = (Threads(self._pool, self._coroutines), LoopJobs(self._tasks, self._loop))
-        self._cancelling = Cancelling(runners, self._fetcher.cancel)
+        runners = (Threads(engine.pool, engine.coroutines), LoopJobs(engine.tasks, engine.loop))
+        self._cancelling = Cancelling(runners, engine.fetcher.cancel)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
         self._heartbeat = Heartbeat(
             self._client,
             keys,
-            self._identity,
+            seat.identity,
             config,
-            self._working_now,
-            self._metrics,
+            engine.working,
+            engine.metrics,
             self._watchdog.worst,
-            lambda: self._tasks.size if self._tasks.names() else 0,
+            engine.coroutines_at_most,
             self._on_remote_signal,
             self._cancelling.request,
-            self._fetcher.doubt_lease,
+            engine.fetcher.doubt_lease,
             self.bell.ring,
         )
-        self._control = Control(self._client, keys, self._identity, self._look, self.bell.ring)
+        self._control = Control(self._client, keys, seat.identity, self._look, self.bell.ring)
         self._control_told = ""
-        self._progress = Progress(self._client, keys, self._identity, self._working_now)
+        self._progress = Progress(self._client, keys, seat.identity, engine.working)
         self._stalls = Stalls(self._progress.last)
         self._remote: deque[str] = deque()
         self._working = False
@@ -156,7 +130,9 @@ class Worker(Child):
         except JobdError as error:
             return self._failed(error)
         while self.exit_code is None:
-            due = min(self._deadlines.next, math.inf if self._deadline is None else self._deadline)
+            due = self._engine.deadlines.next
+            if self._deadline is not None:
+                due = min(due, self._deadline)
             self.turn(min(TURN, due - time.monotonic()))
         return self.exit_code
 
@@ -168,31 +144,13 @@ class Worker(Child):
             maker(config.loop)
         if not self._loaded:
             self._app = loading.load_for(config)
-        self._executor = LoopExecutor(
-            self._app,
-            config,
-            self._inflight,
-            self._coroutines,
-            self._deadlines,
-            self._metrics,
-            Locks(self._client, Keys(config.prefix)),
-            self._tasks,
-            self._loop,
-        )
-        self._overdue = Overdue(
-            config.job_kill_grace,
-            self._deadlines,
-            self._pool,
-            self._tasks,
-            self._executor,
-            self._fetcher,
-            self._decisions,
-        )
+        self._engine.load(self._app)
+        self._overdue = Overdue(config.job_kill_grace, self._engine, self._decisions)
         self._wait_for_redis()
         if self.ended():
             return
         try:
-            self._app.hooks.fire("startup", self._executor.report, self._coroutines.run)
+            self._fire("startup")
         except BaseException as error:
             self.log.exception("startup_hook_failed")
             raise ApplicationError(
@@ -225,20 +183,7 @@ class Worker(Child):
         self._fetcher.quiet()
         context.on_progress = self._progress.report
         try:
-            self._pool.start(
-                self._executor.execute,
-                self._fetcher.finish,
-                self._fetcher.settle,
-                self._executor.give_up,
-            )
-            self._tasks.start(
-                self._executor.on_loop,
-                self._executor.perform,
-                self._fetcher.finish_task,
-                self._fetcher.settle_task,
-                self._executor.give_up,
-                self._watchdog.wake,
-            )
+            self._engine.start_threads(self._watchdog.wake)
             self._hooks.start()
             self._decisions.start()
             if self.seat.index == 0:
@@ -251,13 +196,13 @@ class Worker(Child):
                 self._control.start()
         except RuntimeError as error:
             raise ThreadsError(
-                f"concurrency {self._pool.size}: not all threads of the worker can be started "
-                f"({error}); raise their limit (ulimit -u, TasksMax), or lower it"
+                f"concurrency {self.seat.config.concurrency}: not all threads of the worker can be "
+                f"started ({error}); raise their limit (ulimit -u, TasksMax), or lower it"
             ) from None
 
     def _made_schedules(self) -> Schedules:
         config, registry = self.seat.config, self._app.registry
-        return Schedules(self._client, Keys(config.prefix), registry, config, self.seat.since)
+        return Schedules(self._client, self._keys, registry, config, self.seat.since)
 
     def _wait_for_redis(self) -> None:
         """Wait until the server answers; the master limits how long."""
@@ -308,7 +253,7 @@ class Worker(Child):
             case messages.Resume():
                 self._resume()
             case messages.Lead():
-                self._fire("leader")
+                self._fire_beside("leader")
             case messages.Stop():
                 self._stop(message.deadline)
             case _:
@@ -338,15 +283,15 @@ class Worker(Child):
 
     def tick(self) -> None:
         now = time.monotonic()
-        self.seat.page.words[BUSY] = len(self._working_now())
-        self._deadlines.enforce(now)
+        self.seat.page.words[BUSY] = len(self._engine.working())
+        self._engine.deadlines.enforce(now)
         if now >= self._fold_at:
             self._fold_at = now + TURN
-            self._metrics.fold()
-            self._stalls.look(self._working_now())
+            self._engine.metrics.fold()
+            self._stalls.look(self._engine.working())
             if self._working:
-                self._pool.replace_lost(start=self._deadline is None)
-                self._tasks.settle_lost()
+                self._engine.pool.replace_lost(start=self._deadline is None)
+                self._engine.tasks.settle_lost()
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
             self._watch_control()
@@ -398,8 +343,8 @@ class Worker(Child):
             if self._working:
                 self._fetcher.quiet()
                 self._heartbeat.wake()
-                self._fire("quiet")
-            self.log.info("worker_quiet", running=len(self._working_now()))
+                self._fire_beside("quiet")
+            self.log.info("worker_quiet", running=len(self._engine.working()))
         self.tell(messages.Quieted())
 
     def _resume(self) -> None:
@@ -421,41 +366,31 @@ class Worker(Child):
         context.stopping.set()
         self._go_quiet()
         if self._working:
-            self._fire("shutdown")
+            self._fire_beside("shutdown")
         left = max(0.0, deadline - time.monotonic())
-        self.log.info("worker_stopping", running=len(self._working_now()), seconds=round(left, 1))
-
-    def _fire(self, event: Any) -> None:
-        """Run the application's hooks outside the main thread, which must stay responsive."""
-        self._hooks.do(
-            lambda: self._app.hooks.fire(event, self._executor.report, self._coroutines.run)
+        self.log.info(
+            "worker_stopping", running=len(self._engine.working()), seconds=round(left, 1)
         )
 
-    def _working_now(self) -> list[Working]:
-        """The running jobs."""
-        return self._pool.working() + self._tasks.working()
+    def _fire(self, event: Event) -> None:
+        """Run the application's hooks."""
+        engine = self._engine
+        self._app.hooks.fire(event, engine.executor.report, engine.coroutines.run)
 
-    def _running(self) -> tuple[int, str]:
-        """How many jobs run now, and their names for the log."""
-        working = self._working_now()
-        names = [job_name(work.job.payload) for work in working[:MOST]]
-        return len(working), listed(names, len(working))
+    def _fire_beside(self, event: Event) -> None:
+        """The same outside the main thread, which must stay responsive."""
+        self._hooks.do(lambda: self._fire(event))
 
     def _cut_short(self) -> int:
         """Return the unfinished jobs to their queues, then interrupt them. Jobs past their own
         time limit fail instead: otherwise they would be cut short again and again."""
-        running, jobs = self._running()
+        running, jobs = self._engine.running()
         failed = self._overdue.fail()
         self.log.warning("jobs_cut_short", running=running, overdue=failed, jobs=jobs)
         returned = self._fetcher.surrender(GIVE_BACK)
         self._tell_interrupted()
-        self._pool.interrupt()
-        self._tasks.interrupt()
-        self._coroutines.cancel_all()
-        until = time.monotonic() + CLEAN_UP
-        threads_ended = self._pool.ended(CLEAN_UP)
-        if not self._tasks.ended(until - time.monotonic()) or not threads_ended:
-            running, jobs = self._running()
+        if not self._engine.interrupt(CLEAN_UP):
+            running, jobs = self._engine.running()
             self.log.warning("jobs_do_not_end", running=running, jobs=jobs)
         if not returned and (left := self._fetcher.holding):
             self.log.error("jobs_not_given_back", jobs=left)
@@ -484,9 +419,9 @@ class Worker(Child):
             self._progress.leave(LEAVE)
         except redis.RedisError as error:
             self.log.warning("worker_not_unlisted", error=str(error))
-        self._fire("exit")
+        self._fire_beside("exit")
         self._hooks.wait(CLEAN_UP)
-        if stuck := self._loop.close(END_LOOP):
+        if stuck := self._engine.loop.close(END_LOOP):
             self.log.warning("tasks_do_not_end", tasks=len(stuck), first=stuck[0])
         log.flush()  # lines of jobs that the fetcher could no longer acknowledge
         self.log.info("worker_stopped")
@@ -494,13 +429,10 @@ class Worker(Child):
 
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
-        waiting |= {self._watchdog.name, *self._tasks.deciders}
+        waiting |= {self._watchdog.name, *self._engine.tasks.deciders}
         return threadstacks.dump(
-            f"{self.seat.role} {self._identity}",
-            self._pool,
-            self._tasks,
-            self._loop,
-            self._fetcher.holding,
+            f"{self.seat.role} {self.seat.identity}",
+            self._engine,
             waiting,
             busy=busy,
             arguments=arguments,

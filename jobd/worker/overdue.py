@@ -15,11 +15,9 @@ from types import FrameType, TracebackType
 from jobd.errors import JobTimeout
 from jobd.runtime.log import log
 from jobd.worker.beside import Beside
-from jobd.worker.fetch.fetcher import Fetcher
-from jobd.worker.run.deadlines import Deadlines, Limit
-from jobd.worker.run.executor import OUR_FILES, Executor
-from jobd.worker.run.pool import Pool
-from jobd.worker.run.tasks import Tasks
+from jobd.worker.engine import Engine
+from jobd.worker.run.deadlines import Limit
+from jobd.worker.run.executor import OUR_FILES
 
 DECIDE = 2.0
 """Seconds for application code that decides about such jobs (``retry_in``, error and death
@@ -31,29 +29,18 @@ class Overdue:
 
     Args:
         grace: seconds after JobTimeout in which a job may still end; 0 for no limit.
-        deadlines: knows which jobs are overdue.
-        pool, tasks: run them.
-        executor: decides how a failed job ends.
-        fetcher: sends that to Redis.
+        engine: runs them, knows which are overdue, and records how they end.
         beside: runs application code.
     """
 
     def __init__(
         self,
         grace: float,
-        deadlines: Deadlines,
-        pool: Pool,
-        tasks: Tasks,
-        executor: Executor,
-        fetcher: Fetcher,
+        engine: Engine,
         beside: Beside,
     ) -> None:
         self._grace = grace
-        self._deadlines = deadlines
-        self._pool = pool
-        self._tasks = tasks
-        self._executor = executor
-        self._fetcher = fetcher
+        self._engine = engine
         self._beside = beside
         self._log = log.get("jobd.worker")
 
@@ -64,10 +51,10 @@ class Overdue:
         if not self._grace:
             return False
         now = time.monotonic()
-        told = (limit.raised_at for limit in self._deadlines.overdue(now) if limit.raised_at)
+        told = (limit.raised_at for limit in self._engine.deadlines.overdue(now) if limit.raised_at)
         lost = sum(at + self._grace <= now for at in told)
-        running = len(self._pool.working()) + self._tasks.running
-        return 0 < lost == running and self._fetcher.holds_at_most(lost)
+        running = len(self._engine.pool.working()) + self._engine.tasks.running
+        return 0 < lost == running and self._engine.fetcher.holds_at_most(lost)
 
     def fail(self) -> int:
         """Fail the jobs whose deadline has passed with JobTimeout; returns how many.
@@ -75,7 +62,7 @@ class Overdue:
         :meth:`Fetcher.surrender` then writes it to Redis. If the process is killed before, they
         are recovered like all other jobs in flight.
         """
-        limits = self._deadlines.abandon(time.monotonic())
+        limits = self._engine.deadlines.abandon(time.monotonic())
         if limits:
             # It runs application code, for which the main thread cannot wait long.
             self._beside.do(lambda: self._settle(limits))
@@ -91,11 +78,13 @@ class Overdue:
                 f"the job took longer than its timeout of {limit.seconds:g} s, and did not end"
             )
             error.__traceback__ = (
-                _place(limit.ident) if limit.ident else _place_of(self._tasks.frames(limit.job))
+                _place(limit.ident)
+                if limit.ident
+                else _place_of(self._engine.tasks.frames(limit.job))
             )
             try:
                 began = limit.end - limit.seconds
-                self._fetcher.settle(self._executor.fail(limit.job, error, began))
+                self._engine.fetcher.settle(self._engine.executor.fail(limit.job, error, began))
             except Exception:  # noqa: BLE001 - a bug of ours; logged, and the job is given back
                 self._log.exception("overdue_job_not_settled")
 

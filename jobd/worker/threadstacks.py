@@ -11,17 +11,14 @@ from jobd.runtime.process import stacks
 from jobd.runtime.process.stacks import Section
 from jobd.text.printable import cut, name_of
 from jobd.wire.job_name import job_name, shown_arguments
-from jobd.worker.run.loop import EventLoop, frames_of
-from jobd.worker.run.pool import Pool, Working
-from jobd.worker.run.tasks import Tasks
+from jobd.worker.engine import Engine
+from jobd.worker.run.loop import frames_of
+from jobd.worker.run.pool import Working
 
 
 def dump(
     name: str,
-    pool: Pool,
-    tasks: Tasks,
-    loop: EventLoop,
-    holding: int,
+    engine: Engine,
     waiting: Set[str],
     *,
     busy: bool,
@@ -31,12 +28,12 @@ def dump(
 
     Args:
         name: the worker's name, for the heading.
-        holding: how many jobs it has in flight.
         waiting: names of idle threads outside the pool.
         busy: only the threads and coroutines that run jobs.
         arguments: include the arguments of these jobs.
     """
-    now = time.monotonic_ns()
+    pool, tasks, loop = engine.pool, engine.tasks, engine.loop
+    holding, now = engine.fetcher.holding, time.monotonic_ns()
 
     def note(work: Working) -> str:
         text = f"{job_name(work.job.payload) or 'a malformed job'} "

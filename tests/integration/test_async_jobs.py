@@ -358,9 +358,7 @@ def test_tasks_left_behind_are_named_kept_and_ended(
         until(lambda: len(one.loop.left) == 1, "one task is left")
         [job] = one.loop.left.values()
         assert job.jid == "abc"
-        dump = threadstacks.dump(
-            "w", one.pool, one.tasks, one.loop, 0, set(), busy=False, arguments=False
-        )
+        dump = threadstacks.dump("w", one, set(), busy=False, arguments=False)
         assert "Coroutine mine, left behind by engine.Leave abc" in dump
         assert "in forgotten" in dump
     assert "ended" in ran
@@ -376,9 +374,7 @@ def test_a_dump_shows_where_the_coroutine_of_each_job_is(
         push(redis, "default", payload("Sleep", "x", jid="abc"))
         until(lambda: asleep, "it sleeps")
         for busy in (True, False):
-            text = threadstacks.dump(
-                "w", one.pool, one.tasks, one.loop, 1, set(), busy=busy, arguments=True
-            )
+            text = threadstacks.dump("w", one, set(), busy=busy, arguments=True)
             assert "0 of 1 threads busy, 1 of 5 coroutines, 1 job in flight" in text
             assert "Coroutine async-0: engine.Sleep abc from default, for 0." in text
             assert "in sleep\n    await door.wait()" in text

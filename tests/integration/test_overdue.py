@@ -63,9 +63,7 @@ def app() -> Iterator[App]:
 def overdue_of(one: Engine, grace: float = 0.0) -> Overdue:
     beside = Beside("overdue")
     beside.start()
-    return Overdue(
-        grace, one.executor._deadlines, one.pool, one.tasks, one.executor, one.fetcher, beside
-    )
+    return Overdue(grace, one, beside)
 
 
 def late(one: Engine, redis: redis_py.Redis, *names: str) -> None:

@@ -19,18 +19,11 @@ from jobd.jobs.app import App
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.settings.daemon import Config, QueueSpec
 from jobd.store.connection import connect
-from jobd.store.inflight import Claimed, InFlight
+from jobd.store.inflight import Claimed
 from jobd.store.keys import Keys
-from jobd.worker.fetch.fetcher import Fetcher
-from jobd.worker.fetch.order import QueueOrder
-from jobd.worker.metrics import Metrics
-from jobd.worker.run.coroutines import Coroutines
-from jobd.worker.run.deadlines import Deadlines
-from jobd.worker.run.locks import Locks
-from jobd.worker.run.loop import EventLoop
-from jobd.worker.run.loop_executor import LoopExecutor
-from jobd.worker.run.pool import JobThread, Pool
-from jobd.worker.run.tasks import Tasks
+from jobd.worker import engine as engine_of_worker
+from jobd.worker.engine import Owner
+from jobd.worker.run.pool import JobThread
 
 KEYS = Keys()
 DEADLINE = 20.0
@@ -103,7 +96,7 @@ def waiting(client: redis_py.Redis, queue: str = "default") -> list[bytes]:
     return list(reversed(found))
 
 
-class Engine:
+class Engine(engine_of_worker.Engine):
     """One owner."""
 
     def __init__(
@@ -128,54 +121,17 @@ class Engine:
         self.identity = identity
         self._workplace = Workplace(threads + coroutines, "engine")
         self.page = self._workplace.page
-        self.pool = Pool(threads, self.page)
-        self.loop = EventLoop()
-        self.tasks = Tasks(coroutines, self.page, threads, self.loop)
-        order = QueueOrder(self.config.queues, self.config.queue_mode)
-        self.inflight = InFlight(KEYS, identity, order.names)
-        self.metrics = Metrics()
         self.app = App() if app is None else app
         for function in JOBS:
             self.app.job(name=f"engine.{function.__name__.title()}")(function)
         self.idle = threading.Event()
         self._client = connect(url, timeout=timeout)
-        self.coroutines = Coroutines(self.loop)
-        self.executor = LoopExecutor(
-            self.app,
-            self.config,
-            self.inflight,
-            self.coroutines,
-            Deadlines(lambda: None),
-            self.metrics,
-            Locks(self._client, KEYS),
-            self.tasks,
-            self.loop,
-        )
-        self.fetcher = Fetcher(
-            self._client,
-            self.inflight,
-            order,
-            self.pool,
-            self.tasks,
-            self.page,
-            self.idle.set,
-        )
+        owner = Owner(self._client, KEYS, identity)
+        super().__init__(owner, self.config, self.page, self.idle.set, lambda: None)
+        self.load(self.app)
 
     def start(self, on_jobs: Callable[[], None] = lambda: None) -> Engine:
-        self.pool.start(
-            self.executor.execute,
-            self.fetcher.finish,
-            self.fetcher.settle,
-            self.executor.give_up,
-        )
-        self.tasks.start(
-            self.executor.on_loop,
-            self.executor.perform,
-            self.fetcher.finish_task,
-            self.fetcher.settle_task,
-            self.executor.give_up,
-            on_jobs,
-        )
+        self.start_threads(on_jobs)
         self.fetcher.start()
         return self
 
