@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 from jobd.ambient import clock
 from jobd.errors import ArgumentError, JobdError
+from jobd.jobs.bulk import Bulk
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob
 from jobd.jobs.inline import perform
 from jobd.jobs.middleware import Chain
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters
-from jobd.jobs.times import When, due_at
+from jobd.jobs.times import Times, When, due_at
 from jobd.jobs.transports import Around
 from jobd.jobs.unrun import awaited
 from jobd.wire import attachments
@@ -86,17 +87,8 @@ class Call:
         at = due_at(when, clock.now())
         return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
 
-    def push_bulk(
-        self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
-    ) -> list[str | None]:
-        return self.owner.client.send_bulk(
-            {"class": self.definition.name},
-            self.options,
-            calls,
-            at=at,
-            spread=spread,
-            parameters=self._parameters,
-        )
+    def push_bulk(self, calls: Iterable[Any], at: Times, spread: float | None) -> list[str | None]:
+        return self.owner.client.send_bulk(self._bulk(calls, at, spread))
 
     async def apush(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         client, made = self.owner.client, self._payload(args, kwargs)
@@ -110,9 +102,12 @@ class Call:
         return await self.owner.client.asend(made, at, self._parameters)
 
     async def apush_bulk(
-        self, calls: Iterable[Any], at: When | Sequence[When] | None, spread: float | None
+        self, calls: Iterable[Any], at: Times, spread: float | None
     ) -> list[str | None]:
-        return await self.owner.client.asend_bulk(
+        return await self.owner.client.asend_bulk(self._bulk(calls, at, spread))
+
+    def _bulk(self, calls: Iterable[Any], at: Times, spread: float | None) -> Bulk:
+        return Bulk(
             {"class": self.definition.name},
             self.options,
             calls,

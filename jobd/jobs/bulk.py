@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from jobd.ambient import chance, clock
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, DuplicateJobError
+from jobd.jobs.refusals import told
+from jobd.jobs.signatures import Parameters
 from jobd.jobs.times import Times, When, due_at
 from jobd.wire.attachments import AttachedPush
+from jobd.wire.payload import Payload, complete
+
+if TYPE_CHECKING:
+    from jobd.store.enqueue import Conflict
 
 BATCH = 1_000
 SCHEDULED_BATCH = 100
@@ -65,37 +72,117 @@ class Batch:
         for place, jid in zip(self._places, jids, strict=True):
             self.jids[place] = jid
 
+    def stored(self, transport: Any) -> Iterator[tuple[list[AttachedPush], Any]]:
+        """Store them, a round trip with each step: yields those that may be kept out, and the
+        answer of the *transport*, or an awaitable of it from an asynchronous one."""
+        if self.queued:
+            yield [], transport.enqueue(self.queued)
+        if self.scheduled:
+            yield [], transport.schedule(self.scheduled)
+        if self.attached:
+            yield self.attached, transport.push(self.attached, clock.now())
+
     @property
     def full(self) -> bool:
         """Whether it takes no more jobs."""
         return self._room <= 0 or len(self.jids) >= self._most
 
 
-def bulk_of(
-    calls: Iterable[Any], at: Times, spread: float | None
-) -> tuple[Iterator[Any], Iterator[When] | None]:
-    """The calls of a bulk push, and the times at which they are due; None for now.
+class Bulk:
+    """One bulk push: what is still to be sent, in batches that are created one at a time, and what
+    it has returned so far.
+
+    Args:
+        fields: of the payload of each job, without its arguments.
+        options: that the fields complete.
+        calls: the arguments of each job.
+        at: when they are due: one time, or one for each.
+        spread: seconds over which they are spread at random (at least 5), instead of *at*.
+        parameters: of the job, against which each call is checked.
 
     Raises:
         ArgumentError: there are not as many times as calls.
     """
-    if isinstance(at, Sequence):
-        calls = calls if isinstance(calls, Sized) else list(calls)
-        if len(at) != len(calls):
-            raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
-    return iter(calls), _times(at, spread)
 
+    def __init__(
+        self,
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        calls: Iterable[Any],
+        *,
+        at: Times = None,
+        spread: float | None = None,
+        parameters: Parameters | None = None,
+    ) -> None:
+        if isinstance(at, Sequence):
+            calls = calls if isinstance(calls, Sized) else list(calls)
+            if len(at) != len(calls):
+                raise ArgumentError(f"'at' has {len(at):,} times for {len(calls):,} jobs")
+        self.parameters = parameters
+        self._fields = fields
+        self._options = options
+        self._calls = iter(calls)
+        self._times = _times(at, spread)
+        self._jids: list[str | None] = []
+        self._refused: list[str] = []
 
-def next_time(times: Iterator[When] | None) -> float | None:
-    """When the next job of a bulk push is due (s), None for now."""
-    return None if times is None else due_at(next(times), clock.now())
+    def batches(self) -> Iterator[Batch]:
+        """Empty batches, each to be filled from :meth:`payloads` and stored before the next one;
+        the last one stays empty."""
+        while True:
+            batch = Batch(self._times is not None)
+            yield batch
+            if not batch.jids:
+                return
+            self._jids += batch.jids
 
+    def payloads(self, batch: Batch) -> Iterator[tuple[Payload, float | None]]:
+        """The next payloads, until *batch* is full, and when each is due (s); None for now."""
+        for call in self._calls:
+            made = self._payload(call)
+            yield made, None if self._times is None else due_at(next(self._times), clock.now())
+            if batch.full:
+                return
 
-def after(jids: list[str | None], error: ArgumentError) -> ArgumentError:
-    """*error*, which says how many jobs have been pushed before it."""
-    if not jids:
-        return error
-    return ArgumentError(f"{error} ({len(jids):,} jobs before it have been pushed)")
+    def _payload(self, call: Any) -> Payload:
+        if not isinstance(call, list | tuple):
+            raise ArgumentError(
+                f"{self._fields['class']}: every call of a bulk push must be a list of arguments, "
+                f"not {repr(call)[:100]}"
+            )
+        if self.parameters is not None:
+            self.parameters.check(call)
+        made = {**self._fields, "args": list(call)}
+        return complete(made, self._options, now=clock.now())
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Errors of the block say how many jobs have been pushed before."""
+        try:
+            yield
+        except ArgumentError as error:
+            if not self._jids:
+                raise
+            raise ArgumentError(
+                f"{error} ({len(self._jids):,} jobs before it have been pushed)"
+            ) from None
+
+    def note(
+        self, batch: Batch, jobs: list[AttachedPush], conflicts: list[Conflict | None] | None
+    ) -> None:
+        """Note for *jobs* of a batch which of them have been kept out."""
+        if jobs:
+            batch.answer(told(jobs, conflicts or (), self._refused))
+
+    def jids(self) -> list[str | None]:
+        """What the push returns.
+
+        Raises:
+            DuplicateJobError: jobs were kept out for which that is an error.
+        """
+        if self._refused:
+            raise DuplicateJobError(self._refused, self._jids)
+        return self._jids
 
 
 def _times(at: Times, spread: float | None) -> Iterator[When] | None:

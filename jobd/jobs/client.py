@@ -6,28 +6,24 @@ attempt certainly stored nothing.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobd.ambient import clock
-from jobd.errors import ArgumentError, DuplicateJobError
-from jobd.jobs.bulk import Batch, after, bulk_of, next_time
+from jobd.errors import ArgumentError
+from jobd.jobs.bulk import Batch, Bulk
+from jobd.jobs.checks import checked
 from jobd.jobs.middleware import Chain
-from jobd.jobs.pending import REFUSED
-from jobd.jobs.propagation import propagation
-from jobd.jobs.signatures import Parameters, identity_by_name
-from jobd.jobs.times import Times, due_at
+from jobd.jobs.refusals import told
+from jobd.jobs.signatures import Parameters
+from jobd.jobs.times import due_at
 from jobd.jobs.transports import Around, aroute, redis_for, route, routes
-from jobd.wire import attachments
 from jobd.wire import payload as wire
-from jobd.wire.arguments import check_arguments
 from jobd.wire.attachments import AttachedPush, Pushed
-from jobd.wire.options import DEFAULTS, KNOWN
+from jobd.wire.options import DEFAULTS
 from jobd.wire.pushed import answer, answers
-from jobd.wire.ruby_json import as_ruby
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -35,9 +31,6 @@ if TYPE_CHECKING:
     from jobd.jobs.inline import Application
     from jobd.jobs.transports import AsyncTransport, Transport
     from jobd.store import async_enqueue, enqueue
-    from jobd.store.enqueue import Conflict
-
-_log = logging.getLogger("jobd.client")
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -233,7 +226,7 @@ class Client:
             raise ArgumentError("push_bulk gives every job an id of its own; omit 'jid'")
         at, spread = fields.pop("at", None), fields.pop("spread_interval", None)
         fields = wire.fields({**fields, "args": []})
-        return self.send_bulk(fields, self.default_options, calls, at=at, spread=spread)
+        return self.send_bulk(Bulk(fields, self.default_options, calls, at=at, spread=spread))
 
     # --- for bound_job, which has the code of the job -------------------------------------------
 
@@ -242,7 +235,7 @@ class Client:
     ) -> tuple[wire.Payload, Pushed | None] | None:
         """Run the middleware and validate the result; None if it stopped the push. With what the
         push has to do beside storing the job, if anything."""
-        if self.middleware:
+        if changed := bool(self.middleware):
             if at is not None:
                 made["at"] = at
             if found := self.middleware.asynchronous:
@@ -252,7 +245,7 @@ class Client:
                 )
             if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
                 return None
-        return self._checked(made, at, parameters)
+        return checked(made, at, parameters, changed)
 
     async def _aprepare(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
@@ -264,34 +257,7 @@ class Client:
             made["at"] = at
         if not await self.middleware.ainvoke(made["class"], made, made["queue"], lambda: made):
             return None
-        return self._checked(made, at, parameters)
-
-    def _checked(
-        self, made: wire.Payload, at: float | None, parameters: Parameters | None
-    ) -> tuple[wire.Payload, Pushed | None]:
-        if self.middleware:
-            made.pop("at", None)
-            wire.validate(made)
-        self.check(made, None if parameters is None else parameters.names)
-        pushed = None
-        if len(made) > _USUAL and not attachments.TRACES.isdisjoint(made):
-            identity = identity_by_name if parameters is None else parameters.identity
-            pushed = attachments.attach(made, at, clock.now(), identity)
-        if propagation.active:
-            propagation.inject(made)
-        return made, pushed
-
-    @staticmethod
-    def check(made: wire.Payload, names: Sequence[str] | None) -> None:
-        try:
-            spelling = check_arguments(made["args"], made.get("kwargs", {}), names)
-        except ArgumentError as error:
-            raise ArgumentError(f"{made['class']}: {error}") from None
-        odd = made.keys() - KNOWN if len(made) > _USUAL else set()
-        if spelling:
-            odd |= made.keys() & {"args", "kwargs"}
-        if odd:
-            made.update(as_ruby({key: made[key] for key in odd}))
+        return checked(made, at, parameters, True)
 
     def send(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
@@ -302,16 +268,12 @@ class Client:
         if ready is None:
             return None
         made, pushed = ready
-        if pushed is not None:
-            jobs = [self._attached(made, pushed, parameters)]
-            [jid] = _told(jobs, self.transport.push(jobs, clock.now()))
-            return None if jid is None else answer(jid, began)
-        raw = self._encoded(made, at, parameters)
-        if at is None:
-            self.transport.enqueue({made["queue"]: [raw]})
-        else:
-            self.transport.schedule([(at, raw)])
-        return answer(made["jid"], began)
+        if pushed is None:
+            self._store(self.transport, made, at, parameters)
+            return answer(made["jid"], began)
+        jobs = [self._attached(made, pushed, parameters)]
+        [jid] = told(jobs, self.transport.push(jobs, clock.now()))
+        return None if jid is None else answer(jid, began)
 
     async def asend(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
@@ -321,30 +283,29 @@ class Client:
         if ready is None:
             return None
         made, pushed = ready
-        if pushed is not None:
-            jobs = [self._attached(made, pushed, parameters)]
-            [holder_or_jid] = _told(jobs, await self.atransport.push(jobs, clock.now()))
-            return holder_or_jid
-        raw = self._encoded(made, at, parameters)
-        if at is None:
-            await self.atransport.enqueue({made["queue"]: [raw]})
-        else:
-            await self.atransport.schedule([(at, raw)])
-        jid: str = made["jid"]
+        if pushed is None:
+            await self._store(self.atransport, made, at, parameters)
+            return str(made["jid"])
+        jobs = [self._attached(made, pushed, parameters)]
+        [jid] = told(jobs, await self.atransport.push(jobs, clock.now()))
         return jid
 
-    def _encoded(
-        self, made: wire.Payload, at: float | None, parameters: Parameters | None
-    ) -> bytes:
-        if at is None:
-            wire.stamp(made, clock.now())
-        return wire.encode(made, self.max_payload, None if parameters is None else parameters.names)
+    def _store(
+        self, transport: Any, made: wire.Payload, at: float | None, parameters: Parameters | None
+    ) -> Any:
+        """Give a payload to a transport of either kind; returns what that returns."""
+        names = None if parameters is None else parameters.names
+        if at is not None:
+            return transport.schedule([(at, wire.encode(made, self.max_payload, names))])
+        wire.stamp(made, clock.now())
+        return transport.enqueue({made["queue"]: [wire.encode(made, self.max_payload, names)]})
 
     def _attached(
         self, made: wire.Payload, pushed: Pushed, parameters: Parameters | None
     ) -> AttachedPush:
         # The script writes the time: the job may have to wait for another one.
-        raw = self._encoded(made, 0.0, parameters)
+        names = None if parameters is None else parameters.names
+        raw = wire.encode(made, self.max_payload, names)
         return AttachedPush(raw, str(made["jid"]), made["queue"], pushed)
 
     def holder(self, key: str) -> str | None:
@@ -355,104 +316,28 @@ class Client:
         """
         return self.transport.holder(key)
 
-    def send_bulk(
-        self,
-        fields: Mapping[str, Any],
-        options: Mapping[str, Any],
-        calls: Iterable[Any],
-        *,
-        at: Times = None,
-        spread: float | None = None,
-        parameters: Parameters | None = None,
-    ) -> list[str | None]:
-        """Send *calls* in batches, limited in number and bytes, which are created one at a time.
-
-        Args:
-            parameters: of the job, against which each call is checked.
-        """
+    def send_bulk(self, bulk: Bulk) -> list[str | None]:
+        """Send a bulk push in batches, limited in number and bytes."""
         began = time.monotonic()
-        remaining, times = bulk_of(calls, at, spread)
-        jids: list[str | None] = []
-        refused: list[str] = []
-        while True:
-            batch = Batch(times is not None)
-            try:
-                for call in remaining:
-                    made = self._one_of_bulk(fields, options, call, parameters)
-                    due = next_time(times)
-                    self._add(batch, self.prepare(made, due, parameters), due, parameters)
-                    if batch.full:
-                        break
-            except ArgumentError as error:
-                raise after(jids, error) from None
-            if not batch.jids:
-                break
-            if batch.queued:
-                self.transport.enqueue(batch.queued)
-            if batch.scheduled:
-                self.transport.schedule(batch.scheduled)
-            if batch.attached:
-                conflicts = self.transport.push(batch.attached, clock.now())
-                batch.answer(_told(batch.attached, conflicts, refused))
-            jids += batch.jids
-        if refused:
-            raise DuplicateJobError(refused, jids)
-        return answers(jids, began)
+        for batch in bulk.batches():
+            with bulk.counted():
+                for made, due in bulk.payloads(batch):
+                    ready = self.prepare(made, due, bulk.parameters)
+                    self._add(batch, ready, due, bulk.parameters)
+            for jobs, conflicts in batch.stored(self.transport):
+                bulk.note(batch, jobs, conflicts)
+        return answers(bulk.jids(), began)
 
-    async def asend_bulk(
-        self,
-        fields: Mapping[str, Any],
-        options: Mapping[str, Any],
-        calls: Iterable[Any],
-        *,
-        at: Times = None,
-        spread: float | None = None,
-        parameters: Parameters | None = None,
-    ) -> list[str | None]:
+    async def asend_bulk(self, bulk: Bulk) -> list[str | None]:
         """:meth:`send_bulk` on the running event loop."""
-        remaining, times = bulk_of(calls, at, spread)
-        jids: list[str | None] = []
-        refused: list[str] = []
-        while True:
-            batch = Batch(times is not None)
-            try:
-                for call in remaining:
-                    made = self._one_of_bulk(fields, options, call, parameters)
-                    due = next_time(times)
-                    self._add(batch, await self._aprepare(made, due, parameters), due, parameters)
-                    if batch.full:
-                        break
-            except ArgumentError as error:
-                raise after(jids, error) from None
-            if not batch.jids:
-                break
-            if batch.queued:
-                await self.atransport.enqueue(batch.queued)
-            if batch.scheduled:
-                await self.atransport.schedule(batch.scheduled)
-            if batch.attached:
-                conflicts = await self.atransport.push(batch.attached, clock.now())
-                batch.answer(_told(batch.attached, conflicts, refused))
-            jids += batch.jids
-        if refused:
-            raise DuplicateJobError(refused, jids)
-        return jids
-
-    @staticmethod
-    def _one_of_bulk(
-        fields: Mapping[str, Any],
-        options: Mapping[str, Any],
-        call: Any,
-        parameters: Parameters | None,
-    ) -> wire.Payload:
-        if not isinstance(call, list | tuple):
-            raise ArgumentError(
-                f"{fields['class']}: every call of a bulk push must be a list of arguments, "
-                f"not {repr(call)[:100]}"
-            )
-        if parameters is not None:
-            parameters.check(call)
-        return wire.complete({**fields, "args": list(call)}, options, now=clock.now())
+        for batch in bulk.batches():
+            with bulk.counted():
+                for made, due in bulk.payloads(batch):
+                    ready = await self._aprepare(made, due, bulk.parameters)
+                    self._add(batch, ready, due, bulk.parameters)
+            for jobs, conflicts in batch.stored(self.atransport):
+                bulk.note(batch, jobs, await conflicts)
+        return bulk.jids()
 
     def _add(
         self,
@@ -468,40 +353,12 @@ class Client:
         made, pushed = ready
         if pushed is not None:
             batch.attach(self._attached(made, pushed, parameters))
-        else:
-            batch.add(made["jid"], made["queue"], self._encoded(made, at, parameters), at)
-
-
-def _told(
-    jobs: list[AttachedPush], conflicts: list[Conflict | None], refused: list[str] | None = None
-) -> list[str | None]:
-    """What the pushes of *jobs* return.
-
-    Args:
-        conflicts: for each, the job that has kept it out.
-        refused: takes the ids of the jobs that hold the locks, where that is an error.
-
-    Raises:
-        DuplicateJobError: it is an error, and *refused* is None.
-    """
-    jids: list[str | None] = []
-    held = [] if refused is None else refused
-    for job, conflict in zip(jobs, conflicts, strict=True):
-        if conflict is None:
-            jids.append(job.jid)
-            continue
-        how = job.pushed.on_conflict
-        _log.info(REFUSED, job.jid, how, conflict.holder, conflict.age)
-        jids.append(conflict.holder if how == "holder" else None)
-        if how == "raise":
-            held.append(conflict.holder)
-    if held and refused is None:
-        raise DuplicateJobError(held, jids)
-    return jids
-
-
-_USUAL = 6
-"""Number of fields of a payload without options: retry, queue, args, class, jid, created_at."""
+            return
+        if at is None:
+            wire.stamp(made, clock.now())
+        names = None if parameters is None else parameters.names
+        raw = wire.encode(made, self.max_payload, names)
+        batch.add(made["jid"], made["queue"], raw, at)
 
 
 def destination(url: str, prefix: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
+from jobd.jobs.refusals import told_later
 from jobd.wire.attachments import AttachedPush
 from jobd.wire.transitions import with_enqueued
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from jobd.store.enqueue import Conflict
 
 T = TypeVar("T")
-_log = logging.getLogger("jobd.client")
-
-REFUSED = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
-"""The log message of a push that was not let in."""
 
 
 _watched: WeakSet[Pending] | None = None
@@ -93,13 +89,13 @@ class Pending:
         """
         for run in self._runs:
             for jobs, conflicts in run.stored(transport, now):
-                _tell(jobs, conflicts)
+                told_later(jobs, conflicts or ())
 
     async def asend(self, transport: AsyncTransport, now: float) -> None:
         """:meth:`send` from a coroutine."""
         for run in self._runs:
             for jobs, conflicts in run.stored(transport, now):
-                _tell(jobs, await conflicts)
+                told_later(jobs, await conflicts or ())
 
 
 class _Run(list[Any]):
@@ -151,12 +147,3 @@ def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
             portion, room = [], BATCH_BYTES
     if portion:
         yield portion
-
-
-def _tell(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None] | None) -> None:
-    """Log which of *jobs* were not let in: those who pushed them have long been told an id."""
-    for job, conflict in zip(jobs, conflicts or (), strict=True):
-        if conflict is not None:
-            how = job.pushed.on_conflict
-            level = logging.WARNING if how == "raise" else logging.INFO
-            _log.log(level, REFUSED, job.jid, how, conflict.holder, conflict.age)

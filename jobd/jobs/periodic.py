@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobd.errors import ArgumentError, JobdError, UnknownJobError
-from jobd.jobs.client import Client
+from jobd.jobs.checks import check
 from jobd.jobs.registry import Definition, Registry
 from jobd.jobs.signatures import Parameters, identity_by_name
 from jobd.schedules import entry as entries
@@ -115,7 +115,7 @@ def _made(
         )
     made = payload.create(job, schedule.args, schedule.kwargs, options, jid="", now=0.0)
     del made["jid"], made["created_at"]
-    Client.check(made, None if parameters is None else parameters.names)
+    check(made, None if parameters is None else parameters.names)
     identity = identity_by_name if parameters is None else parameters.identity
     attachments.attach(made, None, 0.0, identity)
     attached = attachments.read(made.pop(attachments.FIELD, None))

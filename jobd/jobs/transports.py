@@ -145,12 +145,11 @@ def within(around: Around) -> Iterator[None]:
 def route(client: Source, own: Callable[[], Transport], around: Around | None) -> Transport:
     """The transport of *client*, whose *own* one is that to Redis."""
     found = _replacement()
-    inner = None if found is None else found.transport(client)
-    inner = own() if inner is None else inner
-    if around is not None:
-        inner = around.transport(inner)
-    outer = _within.get()
-    return inner if outer is None else outer.transport(inner)
+    made = None if found is None else found.transport(client)
+    made = own() if made is None else made
+    for each in _layers(around):
+        made = each.transport(made)
+    return made
 
 
 def aroute(
@@ -158,12 +157,16 @@ def aroute(
 ) -> AsyncTransport:
     """:func:`route` for pushes from coroutines."""
     found = _replacement()
-    inner = None if found is None else found.atransport(client)
-    inner = own() if inner is None else inner
-    if around is not None:
-        inner = around.atransport(inner)
-    outer = _within.get()
-    return inner if outer is None else outer.atransport(inner)
+    made = None if found is None else found.atransport(client)
+    made = own() if made is None else made
+    for each in _layers(around):
+        made = each.atransport(made)
+    return made
+
+
+def _layers(around: Around | None) -> list[Around]:
+    """What is around a transport, from the inside out."""
+    return [each for each in (around, _within.get()) if each is not None]
 
 
 def redis_for(client: Source) -> Redis | None:

@@ -101,13 +101,13 @@ class Engine:
         Raises:
             RuntimeError: the system allows no further thread.
         """
-        executor, fetcher = self.executor, self.fetcher
-        self.pool.start(executor.execute, fetcher.finish, fetcher.settle, executor.give_up)
+        executor, ends = self.executor, self.fetcher.ends
+        self.pool.start(executor.execute, ends.finish, ends.settle, executor.give_up)
         self.tasks.start(
             executor.on_loop,
             executor.perform,
-            fetcher.finish_task,
-            fetcher.settle_task,
+            ends.finish_task,
+            ends.settle_task,
             executor.give_up,
             on_loop_jobs,
         )

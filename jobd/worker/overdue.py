@@ -84,7 +84,9 @@ class Overdue:
             )
             try:
                 began = limit.end - limit.seconds
-                self._engine.fetcher.settle(self._engine.executor.fail(limit.job, error, began))
+                self._engine.fetcher.ends.settle(
+                    self._engine.executor.fail(limit.job, error, began)
+                )
             except Exception:  # noqa: BLE001 - a bug of ours; logged, and the job is given back
                 self._log.exception("overdue_job_not_settled")
 

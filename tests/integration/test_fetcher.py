@@ -116,7 +116,7 @@ def test_a_claim_that_ends_at_its_bytes_is_not_taken_for_all_that_there_is(
     rest = Fetcher._rest
 
     def rest_when_the_threads_have_taken_theirs(self: Fetcher, *, emptied: bool) -> None:
-        until(self._pool.queue.empty, "every claimed job runs")
+        until(self.ends._pool.queue.empty, "every claimed job runs")
         rest(self, emptied=emptied)
 
     monkeypatch.setattr(Fetcher, "_rest", rest_when_the_threads_have_taken_theirs)
@@ -321,7 +321,7 @@ def test_surrender_in_the_middle_of_a_turn_returns_the_running_jobs(
             results: list[bool] = []
             asking = threading.Thread(target=lambda: results.append(one.fetcher.surrender(20)))
             asking.start()
-            until(lambda: one.fetcher._surrendering, "surrender is asked for")
+            until(lambda: one.fetcher._surrender.asked, "surrender is asked for")
         finally:
             own_server.send(_signal("SIGCONT"))
         asking.join()

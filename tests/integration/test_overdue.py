@@ -163,7 +163,7 @@ def test_it_has_failed_also_if_the_fetcher_is_in_the_middle_of_a_turn(
             if not asked.is_set():
                 asked.set()
                 assert overdue_of(one).fail() == 1
-                one.fetcher._surrendering = True
+                one.fetcher._surrender.asked = True
             give_back()
 
         monkeypatch.setattr(one.fetcher._intake, "give_back", ask)
@@ -201,7 +201,7 @@ def test_a_job_whose_own_code_does_not_say_what_becomes_of_it_is_given_back(
         assert waiting(redis) == [raw]
         gates["delay"].set()
         assert answered.wait(5)
-        until(lambda: not one.fetcher._settled, "the late answer was heard")
+        until(lambda: not one.fetcher.ends._settled, "the late answer was heard")
     assert waiting(redis) == [raw]
     assert not redis.exists(KEYS.retry)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,18 +25,19 @@ import redis
 from jobd.runtime.ipc.scoreboard import FETCHER_BEAT, Page
 from jobd.runtime.log import log
 from jobd.runtime.process.wakeup import Bell
-from jobd.store.inflight import Claimed, InFlight, split_tag
+from jobd.store.inflight import InFlight
 from jobd.store.loops import Outage
 from jobd.store.pipeline import Wire
 from jobd.store.scripts import OF_A_WORKER
 from jobd.worker.fetch.blocking import BLOCK, Arrival
+from jobd.worker.fetch.ends import Ends
 from jobd.worker.fetch.intake import Intake, LeaseLost, Look
 from jobd.worker.fetch.ledger import Call, Ledger
 from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.fetch.room import Room
+from jobd.worker.fetch.surrender import Surrender
 from jobd.worker.fetch.waiting import Waiting
 from jobd.worker.run.pool import Pool
-from jobd.worker.run.settlement import Outcome, Settlement
 from jobd.worker.run.tasks import Tasks
 
 NAP = 0.005
@@ -79,8 +79,6 @@ class Fetcher(threading.Thread):
     ) -> None:
         super().__init__(name="fetcher", daemon=True)
         self._inflight = inflight
-        self._pool = pool
-        self._tasks = tasks
         self._page = page
         self._notify = notify
         self._log = log.get("jobd.fetcher")
@@ -88,24 +86,14 @@ class Fetcher(threading.Thread):
         self._wire = Wire(client)
         self._bell = Bell()
         self._waits = Waiting(client, inflight, order.names, self._bell, page)
-
-        # Job threads and the event loop append, the fetcher takes; both ends of a deque are atomic.
-        self._finished: deque[Claimed] = deque()
-        self._finished_tasks: deque[Claimed] = deque()
-        self._settled: deque[Settlement] = deque()
-        self._settled_tasks: deque[Settlement] = deque()
-        self._asleep = False
-        self._napping = False
-
+        self.ends = Ends(pool, tasks, self._bell.ring)
         self.registered = False
         """Whether it is registered in Redis; from then on its jobs are safe."""
 
         # Set by the main thread, read by the fetcher.
-        self._surrendering = False
-        self._unwanted: frozenset[int] = frozenset()
+        self._surrender = Surrender()
         self._ending = threading.Event()
         self._lease_in_doubt = False
-        self._surrendered = threading.Event()
 
         # Used by the fetcher only.
         self._ledger = Ledger(inflight, page, self._log)
@@ -121,44 +109,7 @@ class Fetcher(threading.Thread):
         # The same for the waits: they may have delivered jobs that are not in the ledger yet.
         self._hearing = False
         self._look_again_at = math.inf
-        self._surrender_begun = False
         self._released = False
-
-    # -- for jobs ------------------------------------------------------------------------------
-
-    def finish(self, job: Claimed) -> None:
-        """Acknowledge *job* with the next round trip, which starts now if idle."""
-        self._finished.append(job)
-        if self._asleep and not (self._napping and self._pool.waiting):
-            self._wake()
-
-    def finish_task(self, job: Claimed) -> None:
-        """The same for an async job, on the event loop."""
-        self._finished_tasks.append(job)
-        if self._asleep and not (self._napping and self._tasks.waiting):
-            self._wake()
-
-    def settle(self, settlement: Settlement) -> None:
-        """End a job in another way with the next round trip, which starts now unless it is one of
-        many that have succeeded."""
-        self._settle(settlement, self._settled, self._pool)
-
-    def settle_task(self, settlement: Settlement) -> None:
-        """The same for an async job, on the event loop or in a thread beside it."""
-        self._settle(settlement, self._settled_tasks, self._tasks)
-
-    def _settle(
-        self, settlement: Settlement, settled: deque[Settlement], place: Pool | Tasks
-    ) -> None:
-        settled.append(settlement)
-        if settlement.outcome is not Outcome.DONE or (
-            self._asleep and not (self._napping and place.waiting)
-        ):
-            self._wake()
-
-    def _wake(self) -> None:
-        self._asleep = False
-        self._bell.ring()
 
     # -- for the main thread -------------------------------------------------------------------
 
@@ -198,7 +149,7 @@ class Fetcher(threading.Thread):
 
     def cancel(self, sequences: frozenset[int]) -> None:
         """End those of these jobs that wait for a thread as cancelled."""
-        self._unwanted = sequences
+        self._intake.unwanted = sequences
         self._bell.ring()
 
     def doubt_lease(self) -> None:
@@ -215,9 +166,9 @@ class Fetcher(threading.Thread):
         Returns:
             Whether Redis confirmed it within *timeout* seconds.
         """
-        self._intake.quiet = self._surrendering = True
+        self._intake.quiet = self._surrender.asked = True
         self._bell.ring()
-        return self._surrendered.wait(timeout)
+        return self._surrender.wait(timeout)
 
     def close(self, timeout: float) -> bool:
         """Send what is left to send, release the lease, and end the thread.
@@ -236,7 +187,7 @@ class Fetcher(threading.Thread):
         """Whether Redis may have jobs in flight for this worker: it holds some, or a claim was not
         answered. Ask after :meth:`close`, if that returned False."""
         asked = self._unanswered or self._waits.armed or self._hearing
-        return bool(self._ledger or self._unsure or asked)
+        return asked or self._unsure or bool(self._ledger)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -252,15 +203,14 @@ class Fetcher(threading.Thread):
             except LeaseLost:
                 self._log.warning("lease_lost", holding=len(self._ledger))
                 pause = 0.0
-            except redis.RedisError as error:
-                pause = self._outage.failed(error)
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker
+                if isinstance(error, redis.RedisError):
+                    pause = self._outage.failed(error)
+                else:
+                    self._log.exception("fetcher_failed")
+                    pause = REGISTER_AGAIN
                 self._ledger.repeating = True
                 # Otherwise each of their broken connections would count as another failure.
-                self._close_waits()
-            except Exception:  # noqa: BLE001 - a bug of ours must not end the worker; logged
-                self._log.exception("fetcher_failed")
-                pause = REGISTER_AGAIN
-                self._ledger.repeating = True
                 self._close_waits()
 
     def _close_waits(self) -> None:
@@ -282,7 +232,7 @@ class Fetcher(threading.Thread):
             self._look_again_at = math.inf
             # Otherwise jobs filed by a wait but not read yet would seem to be lost.
             self._hear(partial(self._waits.disarm, self._wire))
-            self._compare_notes()
+            self._intake.reconcile(self._ask, self._waits.queues)
         self._collect()
         log.flush()
         # Set before `quiet` is read, so that a thread that sets `quiet` and then reads `idle` gets
@@ -313,16 +263,8 @@ class Fetcher(threading.Thread):
     @property
     def _will_ask(self) -> bool:
         """Whether this turn will probably send something."""
-        ends = bool(self._ended or self._ended_tasks or self._intake.delivered)
-        return ends or self._intake.quiet or bool(self._ledger) or self._worth_asking
-
-    @property
-    def _ended(self) -> bool:
-        return bool(self._finished or self._settled)
-
-    @property
-    def _ended_tasks(self) -> bool:
-        return bool(self._finished_tasks or self._settled_tasks)
+        ends = self.ends.any or self._intake.delivered or self._intake.quiet or self._ledger
+        return bool(ends) or self._worth_asking
 
     @property
     def _worth_asking(self) -> bool:
@@ -374,16 +316,14 @@ class Fetcher(threading.Thread):
                 paused, numbers = self._intake.paused | shut, self._intake.numbers
                 busy = self._ledger.unfinished > 0
                 self._unheard = shut
-                seconds = min(seconds, self._waits.arm(paused, numbers, busy=busy))
+                look_in = min(look_in, self._waits.arm(paused, numbers, busy=busy))
             seconds = min(seconds, look_in)
-        self._napping = seconds == NAP
+        self.ends.napping = seconds == NAP
         seconds = max(0.0, min(seconds, self._look_again_at - time.monotonic()))
-        self._asleep = True
+        self.ends.asleep = True
         # A job may have ended after the turn looked and before `finish` could see that it must
         # ring. Everything else always rings, and the bell is not silenced before the sleep.
-        ended = self._ended and not (self._napping and self._pool.waiting)
-        if ended or (self._ended_tasks and not (self._napping and self._tasks.waiting)):
-            seconds = 0.0
+        seconds = 0.0 if self.ends.urgent else seconds
         if self._hear(partial(self._waits.sleep, seconds)):
             # Release the GIL, so that the job starts before this thread continues.
             time.sleep(0)
@@ -393,7 +333,7 @@ class Fetcher(threading.Thread):
         self._hearing = self._waits.armed
         arrivals = waits()
         self._page.beat(FETCHER_BEAT)
-        self._asleep = False
+        self.ends.asleep = False
         self._intake.arrived(arrivals)
         self._hearing = False
         return bool(arrivals)
@@ -418,28 +358,11 @@ class Fetcher(threading.Thread):
             if self._ending.is_set():
                 return
         self._lease_in_doubt = False
-        self._compare_notes()
+        self._intake.reconcile(self._ask, self._waits.queues)
         self._look_again_at = time.monotonic() + LOOK_AGAIN
         if not self.registered:
             self.registered = True
             self._notify()
-
-    def _compare_notes(self) -> None:
-        """Find jobs claimed by calls whose answer was lost, and jobs no longer ours."""
-        self._reconcile()
-        self._intake.look_everywhere(self._waits.queues)
-
-    def _reconcile(self) -> None:
-        # Fields in an unknown format are left to the keeper, when this worker has exited.
-        tags = (split_tag(field) for field in self._ask(self._inflight.held()))
-        there = dict(tag for tag in tags if tag is not None)
-        if gone := self._ledger.missing(there):
-            self._intake.forget(gone)
-        for sequence in self._ledger.unknown(there):
-            queue = there[sequence]
-            payload = self._ask(self._inflight.payload(sequence, queue))
-            if payload is not None:
-                self._intake.deliver(sequence, queue, [payload])
 
     def _ask(self, call: bytes) -> Any:
         self._wire.send(call)
@@ -459,45 +382,21 @@ class Fetcher(threading.Thread):
 
     # -- ends of jobs --------------------------------------------------------------------------
 
-    @property
-    def _unsurrendered(self) -> bool:
-        return self._surrendering and not self._surrendered.is_set()
-
     def _collect(self) -> None:
         """Take over the ends that the job threads have reported."""
-        ledger, ended, on_loop = self._ledger, 0, 0
-        while self._finished:
-            ended += ledger.done(self._finished.popleft())
-        while self._finished_tasks:
-            job = self._finished_tasks.popleft()
-            ledger.leave_loop(job.sequence)
-            on_loop += ledger.done(job)
-        for settled in (self._settled, self._settled_tasks):
-            while settled:
-                settlement = settled.popleft()
-                if ledger.leave_loop(settlement.job.sequence):
-                    on_loop += ledger.settle(settlement)
-                else:
-                    ended += ledger.settle(settlement)
+        ended, on_loop = self.ends.hand_over(self._ledger)
         self._room.threads.ahead.note(ended)
         self._room.loop.ahead.note(on_loop)
 
     def _ends(self) -> list[Call]:
         """Calls for all jobs whose outcome is decided."""
-        if self._unwanted:
-            unwanted, self._unwanted = self._unwanted, frozenset()
-            self._intake.cancel(unwanted)
+        self._intake.cancel_unwanted()
         self._intake.give_back()
-        if self._unsurrendered:
-            self._surrender_begun = True
-            self._collect()  # what was settled before `surrender` must not be given back
-            self._ledger.give_back_running()
+        self._surrender.carry_out(self._ledger, self._collect)
         return self._ledger.calls()
 
     def _report(self) -> None:
         self._ledger.show()
-        # Not `_surrendering`: that may have been set during this turn.
-        if self._surrender_begun and not self._ledger.returning:
-            self._surrendered.set()
+        self._surrender.look(self._ledger)
         if self._intake.quiet and not self._ledger:
             self._notify()

@@ -15,7 +15,7 @@ from typing import Any
 
 from jobd.runtime.ipc.scoreboard import RESCUE, Page
 from jobd.runtime.log import log
-from jobd.store.inflight import InFlight
+from jobd.store.inflight import InFlight, split_tag
 from jobd.wire import job_name
 from jobd.worker.fetch.blocking import FILE_AT_MOST, Arrival
 from jobd.worker.fetch.ledger import Call, Ledger
@@ -53,6 +53,7 @@ class Intake:
 
     Attributes:
         quiet: no more jobs are wanted. Set by the main thread.
+        unwanted: the numbers of jobs to be cancelled. Set by the main thread.
         paused: queues that were paused at the last claim, or whose key was not a list.
         asked_at: time of the last claim (monotonic s).
         emptied: whether the last claims emptied their queues.
@@ -72,6 +73,7 @@ class Intake:
         self._log = log.get("jobd.fetcher")
         self._broken: frozenset[str] = frozenset()
         self.quiet = False
+        self.unwanted: frozenset[int] = frozenset()
         self.paused: frozenset[str] = frozenset()
         self.asked_at = 0.0
         self.emptied = False
@@ -162,9 +164,24 @@ class Intake:
 
     # -- what blocking claims deliver ------------------------------------------------------------
 
-    def look_everywhere(self, queues: Iterable[str]) -> None:
-        """Check all claim lists of *queues*: after a broken connection any may hold jobs."""
-        self.delivered = list(queues)
+    def reconcile(self, ask: Callable[[bytes], Any], waited_on: Iterable[str]) -> None:
+        """Find jobs claimed by calls whose answer was lost, and jobs no longer ours.
+
+        Args:
+            ask: sends one call and returns the answer.
+            waited_on: the queues whose claim lists may hold jobs.
+        """
+        # Fields in an unknown format are left to the keeper, when this worker has exited.
+        tags = (split_tag(field) for field in ask(self._inflight.held()))
+        there = dict(tag for tag in tags if tag is not None)
+        if gone := self._ledger.missing(there):
+            self.forget(gone)
+        for sequence in self._ledger.unknown(there):
+            queue = there[sequence]
+            payload = ask(self._inflight.payload(sequence, queue))
+            if payload is not None:
+                self.deliver(sequence, queue, [payload])
+        self.delivered = list(waited_on)  # after a broken connection any may hold some
 
     def filings(self) -> list[Call]:
         """Calls that file the jobs delivered by blocking claims, or return them when quiet."""
@@ -225,12 +242,15 @@ class Intake:
         elif refused := self._room.distribute(jobs, queue, now=now):
             self._ledger.give_back(refused)
 
-    def cancel(self, sequences: frozenset[int]) -> None:
-        """End those of these jobs as cancelled that have not started."""
+    def cancel_unwanted(self) -> None:
+        """End the unwanted jobs as cancelled that have not started."""
+        if not self.unwanted:
+            return
+        unwanted, self.unwanted = self.unwanted, frozenset()
         waiting = self._room.take_back()
-        self._room.keep_waiting([job for job in waiting if job.sequence not in sequences])
+        self._room.keep_waiting([job for job in waiting if job.sequence not in unwanted])
         for job in waiting:
-            if job.sequence in sequences:
+            if job.sequence in unwanted:
                 fields = job_name.log_fields(job.payload)
                 self._log.info("job_cancelled", **fields, outcome=Outcome.CANCELLED)
                 self._ledger.leave_loop(job.sequence)

@@ -14,7 +14,7 @@ _LOGGERS = {"logger", "log", "_log"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _ROOT = Path(jobd.__file__).parent
 
-_IN_APPLICATIONS = ("web", "features", "contrib", "jobs/client.py", "jobs/pending.py")
+_IN_APPLICATIONS = ("web", "features", "contrib", "jobs/refusals.py")
 
 
 def _events() -> Iterator[tuple[str, str]]:

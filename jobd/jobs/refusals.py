@@ -1,0 +1,58 @@
+"""Pushes that were not let in, because a unique job like them is there already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobd.errors import DuplicateJobError
+from jobd.wire.attachments import AttachedPush
+
+if TYPE_CHECKING:
+    from jobd.store.enqueue import Conflict
+
+_log = logging.getLogger("jobd.client")
+_TEXT = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
+
+
+def told(
+    jobs: Sequence[AttachedPush],
+    conflicts: Sequence[Conflict | None],
+    refused: list[str] | None = None,
+) -> list[str | None]:
+    """What the pushes of *jobs* return.
+
+    Args:
+        conflicts: for each, the job that has kept it out.
+        refused: takes the ids of the jobs that hold the locks, where that is an error.
+
+    Raises:
+        DuplicateJobError: it is an error, and *refused* is None.
+    """
+    jids: list[str | None] = []
+    held = [] if refused is None else refused
+    for job, conflict in zip(jobs, conflicts, strict=True):
+        if conflict is None:
+            jids.append(job.jid)
+            continue
+        how = job.pushed.on_conflict
+        _note(logging.INFO, job, conflict)
+        jids.append(conflict.holder if how == "holder" else None)
+        if how == "raise":
+            held.append(conflict.holder)
+    if held and refused is None:
+        raise DuplicateJobError(held, jids)
+    return jids
+
+
+def told_later(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None]) -> None:
+    """Log which of *jobs* were not let in: those who pushed them have long been told an id."""
+    for job, conflict in zip(jobs, conflicts, strict=True):
+        if conflict is not None:
+            is_error = job.pushed.on_conflict == "raise"
+            _note(logging.WARNING if is_error else logging.INFO, job, conflict)
+
+
+def _note(level: int, job: AttachedPush, conflict: Conflict) -> None:
+    _log.log(level, _TEXT, job.jid, job.pushed.on_conflict, conflict.holder, conflict.age)
