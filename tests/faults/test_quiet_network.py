@@ -51,7 +51,7 @@ def outages(running: Daemon) -> list[dict[str, object]]:
 def test_jobs_start_at_once_behind_a_firewall_that_forgets(
     tmp_path: Path, proxy: Proxy, redis: redis_py.Redis
 ) -> None:
-    proxy.forgets = 6.0  # a worker that waits says something every 5 seconds
+    proxy.forgets = 8.0  # a worker that waits says something every 5 seconds
     running = Daemon(tmp_path, proxy.url)
     running.write_app(APP)
     running.run("-c", "1")

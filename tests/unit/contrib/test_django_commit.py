@@ -365,8 +365,8 @@ def test_nothing_is_kept_of_a_transaction_that_has_ended(push: Any, memory: Memo
 
 
 def test_the_wait_costs_little(app: App, push: Any, memory: Memory) -> None:
-    """A push that waits, with the commit that sends it, may take 20 µs more than one that does
-    not."""
+    """A push that waits, with the commit that sends it, takes less than as long again as one that
+    does not, with the transaction."""
     around = OnCommit("default")
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(500):
@@ -377,5 +377,6 @@ def test_the_wait_costs_little(app: App, push: Any, memory: Memory) -> None:
                 push(1)
             found.append(time.perf_counter() - began)
         memory.trips.clear()
-    at_once, waited = (sorted(found)[25] for found in times.values())
-    assert waited - at_once < 20e-6
+    at_once, waited = (min(found) for found in times.values())
+    print(f"{at_once * 1e6:.1f} µs, after the commit {waited * 1e6:.1f}")
+    assert waited - at_once < 1.5 * at_once

@@ -147,7 +147,8 @@ def test_the_commit_and_the_push_precede_the_response(tmp_path: Path, is_async: 
         events.clear()
         assert client.post("/orders/13").status_code == 409
         assert events == ["returned", "response 409"], "what is rolled back is not pushed"
-    with create_engine(f"sqlite:///{tmp_path / 'shop.sqlite'}").connect() as connection:
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.sqlite'}", poolclass=NullPool)
+    with engine.connect() as connection:
         assert list(connection.scalars(text("SELECT id FROM orders"))) == [1]
 
 

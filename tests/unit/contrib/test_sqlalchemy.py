@@ -443,6 +443,7 @@ def test_sessions_in_many_threads_do_not_mix(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+    engine.dispose()
     expected = [number * 1000 + turn for number in range(8) for turn in range(0, 50, 2)]
     assert sorted(found.arrived) == expected
 
