@@ -1,5 +1,5 @@
-"""What a push after the commit costs above a push, of the time of the processor: not more than empty
-transactions, which take about 20 µs each on the machines for which 20 µs are promised."""
+"""What a push after the commit costs above a push, of the time of the processor: not more than two
+empty transactions, of which each takes about 20 µs on a quiet machine."""
 
 from __future__ import annotations
 
