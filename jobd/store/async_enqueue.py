@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.asyncio import connection as library
@@ -38,6 +38,11 @@ from jobd.store.enqueue import (
 )
 from jobd.store.keys import Keys
 from jobd.wire.attachments import AttachedPush
+
+if TYPE_CHECKING:
+    from jobd.store.batches import Added
+    from jobd.store.scripts import Script
+    from jobd.wire.batches import Portion
 
 MOST = 50
 """Most connections of one event loop; further pushes wait for one."""
@@ -70,15 +75,13 @@ class AsyncTransport:
 
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
-        script, packed = packed_attached(self._keys, jobs, now)
-        try:
-            [told] = await self._send(packed, 1)
-        except RefusedError as error:
-            if not is_missing_script(error):
-                raise
-            await self._send(script.load(), 1)
-            [told] = await self._send(packed, 1)
-        return conflicts(told)
+        return conflicts(await self._call(*packed_attached(self._keys, jobs, now)))
+
+    async def add(self, portion: Portion, now: float) -> Added:
+        """Add to a batch."""
+        from jobd.store import batches  # not needed by applications without any
+
+        return batches.added(await self._call(*batches.packed(self._keys, portion, now)))
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -86,6 +89,16 @@ class AsyncTransport:
             pool = self._pools.pop(asyncio.get_running_loop(), None)
             if pool is not None:
                 await pool.aclose()
+
+    async def _call(self, script: Script, packed: bytes) -> Any:
+        try:
+            [told] = await self._send(packed, 1)
+        except RefusedError as error:
+            if not is_missing_script(error):
+                raise
+            await self._send(script.load(), 1)
+            [told] = await self._send(packed, 1)
+        return told
 
     async def _send(self, packed: bytes, replies: int) -> list[Any]:
         """Send *packed* and read the replies; see :class:`jobd.store.enqueue.Transport`."""

@@ -22,7 +22,9 @@ from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
+    from jobd.store.batches import Added
     from jobd.store.scripts import Script
+    from jobd.wire.batches import Portion
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
@@ -60,7 +62,21 @@ class Transport:
 
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
-        script, packed = packed_attached(self._keys, jobs, now)
+        return conflicts(self._call(*packed_attached(self._keys, jobs, now)))
+
+    def add(self, portion: Portion, now: float) -> Added:
+        """Add to a batch."""
+        from jobd.store import batches  # not needed by applications without any
+
+        told = self._call(*batches.packed(self._keys, portion, now))
+        return batches.added(told)
+
+    def holder(self, key: str) -> str | None:
+        """The id of the job that holds the lock *key*."""
+        [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
+        return None if jid is None else str(jid.decode())
+
+    def _call(self, script: Script, packed: bytes) -> Any:
         try:
             [told] = self._send(packed, 1)
         except RefusedError as error:
@@ -69,12 +85,7 @@ class Transport:
             # The server does not have it yet; nothing was executed.
             self._send(script.load(), 1)
             [told] = self._send(packed, 1)
-        return conflicts(told)
-
-    def holder(self, key: str) -> str | None:
-        """The id of the job that holds the lock *key*."""
-        [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
-        return None if jid is None else str(jid.decode())
+        return told
 
     def _send(self, packed: bytes, replies: int) -> list[Any]:
         """Send *packed* and read the replies, in one round trip.
@@ -141,6 +152,14 @@ def packed_attached(keys: Keys, jobs: Sequence[AttachedPush], now: float) -> tup
 
     day = time.strftime("%Y-%m-%d", time.gmtime(now))
     places: dict[str, int] = {}
+    words = attached_words(jobs, places)
+    fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
+    names = [*fixed, keys.departed, *map(keys.queue, places)]
+    return PUSH, PUSH.pack(names, [DAY_TTL, repr(now), len(places), *places, *words])
+
+
+def attached_words(jobs: Sequence[AttachedPush], places: dict[str, int]) -> list[Argument]:
+    """The arguments of these jobs, and in *places* the positions of their queues."""
     words: list[Argument] = []
     for raw, jid, queue, (at, lock, result, how, longest) in jobs:
         place = places.setdefault(queue, len(places) + 1)
@@ -148,9 +167,7 @@ def packed_attached(keys: Keys, jobs: Sequence[AttachedPush], now: float) -> tup
         words += (_word(None if lock is None else lock.seconds),)
         words += (int(lock is not None and lock.until == "expiry"), how)
         words += (_word(longest), _word(result))
-    fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
-    names = [*fixed, keys.departed, *map(keys.queue, places)]
-    return PUSH, PUSH.pack(names, [DAY_TTL, repr(now), len(places), *places, *words])
+    return words
 
 
 def conflicts(told: list[bytes]) -> list[Conflict | None]:

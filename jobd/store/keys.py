@@ -56,6 +56,19 @@ jobd:contested             zset    -           keys of locks that have kept a jo
                                                their holders are looked for (s); clients, keepers
 jobd:result:JID            hash    90 days,    state of a job that keeps its result, at (s), detail
                                    then told   (JSON), its times; clients, workers, keepers
+jobd:batches               zset    -           ids of batches by when they were created (server
+                                               time, s); clients, keepers
+jobd:batches:open          zset    -           those that a block adds to, by when it last did;
+                                               clients, keepers, jobd.api
+jobd:batch:ID              hash    as told     a batch: description, tags (JSON), total, and how
+                                               many members are in each state; next: the number
+                                               of the next one; open: how many blocks add to it,
+                                               block:ID, each; …_at: times (s); moves: how often
+                                               it has changed; clients, workers, keepers, jobd.api
+jobd:batch:ID:members      string  as above    four bits for each member by its number: whether it
+                                               has failed, and its state; as above
+jobd:batch:ID:callbacks    hash    as above    event:number to the payload of a callback, empty
+                                               once it has been pushed; as above
 jobd:departed              hash    -           keys of cleared jobs, and how many of each have been
                                                handled; "used" if jobs have attachments at all;
                                                jobd.api, keepers
@@ -136,6 +149,8 @@ class Keys:
         self.duplicates = f"{prefix}jobd:stat:duplicates"
         self.contested = f"{prefix}jobd:contested"
         self.departed = f"{prefix}jobd:departed"
+        self.batches = f"{prefix}jobd:batches"
+        self.batches_open = f"{prefix}jobd:batches:open"
         self.cancelled = f"{prefix}jobd:stat:cancelled"
         self.leader = f"{prefix}dear-leader"
         self.jobd_leader = f"{prefix}jobd:leader"
@@ -175,6 +190,16 @@ class Keys:
     def result(self, jid: str) -> str:
         """What became of a job that keeps its result; also the channel on which that is told."""
         return f"{self.prefix}jobd:result:{jid}"
+
+    def batch(self, bid: str) -> str:
+        return f"{self.prefix}jobd:batch:{bid}"
+
+    def batch_members(self, bid: str) -> str:
+        """Four bits for each of its members."""
+        return f"{self.batch(bid)}:members"
+
+    def batch_callbacks(self, bid: str) -> str:
+        return f"{self.batch(bid)}:callbacks"
 
     def schedule_of(self, schedule: str) -> str:
         """A schedule of a periodic job."""

@@ -27,16 +27,14 @@ def _read(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
+_ATTACHMENTS = (
+    *("root_of(", "server_time(", "waiting(", "fits("),
+    *("hold(", "put_back(", "cancelled(", "settled("),
+)
 _PRELUDES = {
-    "attachments": (
-        "root_of(",
-        "server_time(",
-        "waiting(",
-        "fits(",
-        "hold(",
-        "put_back(",
-        "cancelled(",
-    ),
+    "attachments": _ATTACHMENTS,
+    "batches": _ATTACHMENTS,
+    "pushing": ("push_attached(",),
     "cancelling": ("cancelled(", "requests_of(", "to_cancel("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
@@ -116,6 +114,9 @@ END = Script("end")
 LOCK = Script("lock")
 UNLOCK = Script("unlock")
 PUSH = Script("push")
+ADD_TO_BATCH = Script("add_to_batch")
+CLOSE_BATCH = Script("close_batch")
+MEND_BATCH = Script("mend_batch")
 DEPART = Script("depart")
 FREE = Script("free")
 GIVE_BACK = Script("give_back")

@@ -74,6 +74,8 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         root: id of the job with which that began: the parent's root, or the parent itself.
         tick: of a periodic job: the moment of its schedule (seconds since 1970).
         schedule: of a periodic job: the name of its schedule.
+        batch: it is a member of a batch: the id of that, and its number there.
+        callback: it is a callback of a batch: the id of that, and the event.
     """
 
     v: int = VERSION
@@ -87,11 +89,13 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     root: str | None = None
     tick: float | None = None
     schedule: str | None = None
+    batch: tuple[str, int] | None = None
+    callback: tuple[str, str] | None = None
 
     @property
     def ends_apart(self) -> bool:
         """Whether the end of the job changes more than the job."""
-        return self.lock is not None or self.result is not None
+        return self.lock is not None or self.result is not None or self.batch is not None
 
 
 class Pushed(NamedTuple):
@@ -176,7 +180,7 @@ def attach(
     {'class': 'Add', 'args': [], 'jobd': {'v': 1, 'expires_at': 160.0}}
     """
     options = {name: payload.pop(name) for name in OPTIONS & payload.keys()}
-    before = read(payload.get(FIELD))
+    before = msgspec.structs.replace(read(payload.get(FIELD)), batch=None, callback=None)
     if before.lock is not None:
         held = msgspec.structs.replace(before.lock, held=True)
         before = msgspec.structs.replace(before, lock=held)

@@ -32,6 +32,8 @@ scores = st.sampled_from(
     ["0", "1", "1.5", "-2", "1e3", "1800000000.123456", "0.1", "inf", "-inf", "nan", "x", "1e-7"]
 )
 limits = st.one_of(scores, st.sampled_from(["(1", "(1.5", "-inf", "+inf", "(x", "("]))
+bit_types = st.sampled_from(["u1", "u3", "u4", "u8", "u13"])
+places = st.sampled_from(["0", "1", "4", "#1", "#3", "13", "-1", "#-1", "x", "4294967296"])
 sides = st.sampled_from(["LEFT", "RIGHT", "left", "UP"])
 
 
@@ -72,6 +74,11 @@ commands = st.one_of(
     ),
     words("SET", keys, members, maybe(("NX", "XX"), ("PX", "0"), ("EX", "5", "KEEPTTL"))),
     words("INCRBY", keys, numbers),
+    words("STRLEN", keys),
+    words("GETRANGE", keys, whole, whole),
+    words("BITFIELD", keys, "GET", bit_types, places),
+    words("BITFIELD", keys, many(st.tuples(st.just("SET"), bit_types, places, whole), 1, 3)),
+    words("BITFIELD", keys, one_of("SET", "Q"), one_of("u4", "i99", "x"), maybe(("0", "1"))),
     words("HSET", keys, many(st.tuples(fields, numbers), 1, 3)),
     words("HSET", keys, fields),
     words("HSETNX", keys, fields, numbers),

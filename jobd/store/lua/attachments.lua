@@ -53,14 +53,18 @@ local function safely(act, ...)
 end
 
 -- What the preludes after this one do to jobs with attachments: a table of functions for each feature.
--- ended(root, field, job, raw, state, detail) · came_back(root, field, job) · kept_out(root, field,
--- job), which returns the id of a job that keeps this one from coming back.
+-- ended(root, field, job, raw, state, detail) · moved_on(root, field, job, set) · came_back(root, field,
+-- job) · kept_out(root, field, job), which returns the id of a job that keeps this one from coming
+-- back · settle(root), once after what a script has told.
 local features = {}
 local function tell_features(event, ...)
   for _, feature in ipairs(features) do
     if feature[event] then safely(feature[event], ...) end
   end
 end
+
+-- After all that is told in a script.
+local function settled(root) tell_features('settle', root) end
 
 -- The key of the lock in some attachments, if there is one, whatever its type is.
 local function lock_in(root, field)
@@ -177,8 +181,11 @@ local function end_attached(root, raw, state, detail)
 end
 
 -- The job has ended. *state*: 'done', 'failed', 'expired' or 'cancelled'. *detail*: JSON, or '' for
--- what the payload says.
-local function ended(root, raw, state, detail) safely(end_attached, root, raw, state, detail) end
+-- what the payload says. *more*: the script ends others and calls `settled` itself.
+local function ended(root, raw, state, detail, more)
+  safely(end_attached, root, raw, state, detail)
+  if not more then settled(root) end
+end
 
 -- For how long a lock is held from now on, by its job that is due at *score*; nil without a bound.
 local function held_for(lock, score, now)
@@ -189,6 +196,7 @@ end
 local function move_attached(root, raw, set, score)
   local field, job = attachments_of(raw)
   if not field then return end
+  tell_features('moved_on', root, field, job, set)
   local key, lock = lock_of(root, field)
   if key and redis.call('HGET', key, 'jid') == job.jid then
     local now = server_time()
@@ -211,7 +219,10 @@ local function move_attached(root, raw, set, score)
 end
 
 -- The job has moved to another place, where it lives on. *set* and *score*: of a sorted set, else nil.
-local function moved_on(root, raw, set, score) safely(move_attached, root, raw, set, score) end
+local function moved_on(root, raw, set, score)
+  safely(move_attached, root, raw, set, score)
+  settled(root)
+end
 
 -- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
 local function kept_out(root, raw)
@@ -246,5 +257,8 @@ local function bring_attached_back(root, raw, set, score)
 end
 
 -- The job has come back: it takes its lock, and its result is awaited again.
-local function came_back(root, raw, set, score) safely(bring_attached_back, root, raw, set, score) end
+local function came_back(root, raw, set, score)
+  safely(bring_attached_back, root, raw, set, score)
+  settled(root)
+end
 

@@ -12,8 +12,9 @@ for first = 3, #ARGV, 2000 do
   local payloads = redis.call('HMGET', KEYS[1], unpack(tags))
   found = found + redis.call('HDEL', KEYS[1], unpack(tags))
   for i, raw in ipairs(payloads) do
-    if raw then ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1]) end
+    if raw then ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1], true) end
   end
 end
+settled(root)
 count(3, found, ARGV[1])
 return found

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from jobd.testing.memory import hashes, keys, lists, sorted_sets, streams
+from jobd.testing.memory import bits, hashes, keys, lists, sorted_sets, streams
 from jobd.testing.memory.scripting import Interpreter
 from jobd.testing.memory.space import COMMANDS, Space
 from jobd.testing.memory.values import OK, Refused, Reply, Status, integer
 
-FAMILIES = (hashes, keys, lists, sorted_sets, streams)
+FAMILIES = (bits, hashes, keys, lists, sorted_sets, streams)
 """The modules that fill the table of commands."""
 
 VERSION = b"7.2.0"
