@@ -115,6 +115,13 @@ def _found(api: Api, chosen: Filters, places: tuple[str, ...]) -> Iterator[Found
                 yield from (Found(f"queue:{queue.name}", job) for job in waiting(queue, chosen))
 
 
+_FORCE = click.Option(
+    ["--force"],
+    is_flag=True,
+    help="Replace its worker process if the job runs on for the job_kill_grace.",
+)
+
+
 def _params(*more: click.Parameter) -> list[click.Parameter]:
     return [click.Argument(["jid"]), common.in_queue(), *more]
 
@@ -151,9 +158,9 @@ def show(context: click.Context, jid: str, queue: str | None) -> None:
         )
 
 
-@jobs.command(cls=Command, params=_params(common.yes()))
+@jobs.command(cls=Command, params=_params(_FORCE, common.yes()))
 @click.pass_context
-def cancel(context: click.Context, jid: str, queue: str | None, yes: bool) -> int:
+def cancel(context: click.Context, jid: str, queue: str | None, force: bool, yes: bool) -> int:
     """Cancel a job, whether it waits or runs.
 
     A running job is interrupted, and not tried again. One that waits does not run; the trash keeps
@@ -161,7 +168,7 @@ def cancel(context: click.Context, jid: str, queue: str | None, yes: bool) -> in
     """
     action, api = JOB_ACTIONS["cancel"], connected(context)
     bulk.confirm(context, f"{action.effect} Cancel {jid}?", yes=yes)
-    answer = action.do(api, jid, queue)
+    answer = action.do(api, jid, queue, force)
     if options.wants_json(context):
         output.record(shapes.CancelledJob(answer))
     else:

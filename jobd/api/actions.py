@@ -47,7 +47,7 @@ ProcessDo = Callable[[ProcessSet, Process | None], int]
 
 DeletionDo = Callable[[Deletion, float | None], int]
 TrashDo = Callable[[Trash, float | None], int]
-JobDo = Callable[[Session, str, str | None], Answer]
+JobDo = Callable[[Session, str, str | None, bool], Answer]
 
 Done = Callable[[int, str], Text]
 
@@ -194,7 +194,7 @@ JOB_ACTIONS: Mapping[str, Action[JobDo]] = {
         ),
         role=Role.ADMIN,
         asks=True,
-        do=lambda api, jid, queue: cancel(jid, queue, api=api),
+        do=lambda api, jid, queue, force: cancel(jid, queue, force=force, api=api),
     ),
 }
 """On a job wherever it is, by its id; it is looked for in one queue, or in all."""

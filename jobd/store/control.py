@@ -22,6 +22,9 @@ VERSION = 1
 LONGEST = 1024
 """Bytes of a message."""
 
+FORCE = b"force"
+"""What the request says to cancel a job whose worker is to be replaced if it does not end."""
+
 
 class Look(StrEnum):
     """What to look at."""

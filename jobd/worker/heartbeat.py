@@ -23,6 +23,7 @@ from jobd.ambient import clock
 from jobd.runtime.process.identity import hostname
 from jobd.settings.daemon import Config
 from jobd.store import scripts
+from jobd.store.control import FORCE
 from jobd.store.inflight import LEASE, split_tag
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -68,8 +69,8 @@ class Heartbeat(Loop):
         lag: returns the longest lag of the event loop since the last beat (s).
         coroutines: returns how many async jobs it runs at a time; 0 if it has none.
         on_signal: called with the name of a remote signal (TSTP, TERM, TTIN).
-        on_cancel: called with the numbers of jobs in flight that are to be cancelled, with each
-            beat as long as they are; returns whether all were found.
+        on_cancel: called with the numbers of jobs in flight that are to be cancelled, and whether
+            by force, with each beat as long as they are; returns whether all were found.
         on_lease_lost: called when the owner is no longer listed.
         on_seen: called after the first beat, when :attr:`seen` has become true.
     """
@@ -85,7 +86,7 @@ class Heartbeat(Loop):
         lag: Callable[[], float],
         coroutines: Callable[[], int],
         on_signal: Callable[[str], None],
-        on_cancel: Callable[[list[int]], bool],
+        on_cancel: Callable[[dict[int, bool]], bool],
         on_lease_lost: Callable[[], None],
         on_seen: Callable[[], None],
     ) -> None:
@@ -185,8 +186,8 @@ class Heartbeat(Loop):
             pass  # kept until there is room; the keeper logs that Redis is full
 
     def _beat(self) -> tuple[list[bytes], list[bytes]]:
-        """Write the process hash; returns a remote signal, if there is one, and the tags of jobs
-        that are to be cancelled."""
+        """Write the process hash; returns a remote signal, if there is one, and the tag of each job
+        that is to be cancelled, with what the request says."""
         keys, identity = self._keys, self._identity
         key, signals = keys.process(identity), keys.signals(identity)
         coroutines = self._coroutines()
@@ -226,8 +227,8 @@ class Heartbeat(Loop):
         """Pass on what was read; returns the seconds after which to look again."""
         for signal in signals:
             self._on_signal(signal.decode(errors="replace"))
-        places = map(split_tag, cancelled)
-        if self._on_cancel([place[0] for place in places if place is not None]):
+        requests = zip(map(split_tag, cancelled[::2]), cancelled[1::2], strict=True)
+        if self._on_cancel({tag[0]: said == FORCE for tag, said in requests if tag is not None}):
             self._pause = LOOK_AGAIN
             return BEAT
         # A job is on its way: claimed, and not here yet; or ended, and not acknowledged yet.

@@ -95,7 +95,7 @@ class Worker(Child):
         self._watchdog = Watchdog(engine.loop, engine.tasks)
         self._fold_at = 0.0
         runners = (Threads(engine.pool, engine.coroutines), LoopJobs(engine.tasks, engine.loop))
-        self._cancelling = Cancelling(runners, engine.fetcher.cancel)
+        self._cancelling = Cancelling(runners, engine.fetcher.cancel, seat.page)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
         self._heartbeat = Heartbeat(
@@ -145,7 +145,9 @@ class Worker(Child):
         if not self._loaded:
             self._app = loading.load_for(config)
         self._engine.load(self._app)
-        self._overdue = Overdue(config.job_kill_grace, self._engine, self._decisions)
+        self._overdue = Overdue(
+            config.job_kill_grace, self._engine, self._cancelling, self._decisions
+        )
         self._wait_for_redis()
         if self.ended():
             return

@@ -16,6 +16,7 @@ from jobd.errors import JobTimeout
 from jobd.runtime.log import log
 from jobd.worker.beside import Beside
 from jobd.worker.engine import Engine
+from jobd.worker.run.cancelling import Cancelling
 from jobd.worker.run.deadlines import Limit
 from jobd.worker.run.executor import OUR_FILES
 
@@ -28,8 +29,10 @@ class Overdue:
     """Fails jobs that do not end at their deadline. Used by the main thread only.
 
     Args:
-        grace: seconds after JobTimeout in which a job may still end; 0 for no limit.
+        grace: seconds after JobTimeout, or after a forced cancellation, in which a job may still
+            end; 0 for no limit.
         engine: runs them, knows which are overdue, and records how they end.
+        cancelling: knows whose cancellation is forced.
         beside: runs application code.
     """
 
@@ -37,10 +40,12 @@ class Overdue:
         self,
         grace: float,
         engine: Engine,
+        cancelling: Cancelling,
         beside: Beside,
     ) -> None:
         self._grace = grace
         self._engine = engine
+        self._cancelling = cancelling
         self._beside = beside
         self._log = log.get("jobd.worker")
 
@@ -51,10 +56,13 @@ class Overdue:
         if not self._grace:
             return False
         now = time.monotonic()
-        told = (limit.raised_at for limit in self._engine.deadlines.overdue(now) if limit.raised_at)
-        lost = sum(at + self._grace <= now for at in told)
+        lost = self._cancelling.forced_before(now - self._grace) | {
+            limit.job.sequence
+            for limit in self._engine.deadlines.overdue(now)
+            if limit.job and limit.raised_at and limit.raised_at + self._grace <= now
+        }
         running = len(self._engine.pool.working()) + self._engine.tasks.running
-        return 0 < lost == running and self._engine.fetcher.holds_at_most(lost)
+        return 0 < len(lost) == running and self._engine.fetcher.holds_at_most(len(lost))
 
     def fail(self) -> int:
         """Fail the jobs whose deadline has passed with JobTimeout; returns how many.

@@ -27,7 +27,8 @@ from jobd.testing import EmbeddedServer
 from jobd.worker.run import cancelling, interrupts
 from jobd.worker.run.cancelling import Threads
 from tests.conftest import StartDaemon
-from tests.support.daemon import Daemon
+from tests.support import forkserver
+from tests.support.daemon import Daemon, environment
 from tests.support.engine import engine, failed, payload, processed, push, settled, until
 
 KEYS = Keys()
@@ -119,6 +120,15 @@ APP = """
             busy()
         except BaseException:
             note("raised-" + jid, time.monotonic())
+
+    @job(name="blocks")
+    async def blocks():
+        note("started-" + current_job().jid)
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                pass
 
     @job(name="sleeps")
     def sleeps():
@@ -239,6 +249,44 @@ def test_a_quiet_worker_obeys(daemon: StartDaemon, redis: redis_py.Redis) -> Non
     assert running.jobctl("quiet").returncode == 0
     assert jobd.cancel(jid, api=Api(redis)) == "cancelling"
     running.wait(lambda: cancelled(redis) == 1, AT_ONCE, "it is cancelled")
+
+
+@pytest.mark.parametrize("name", ["sleeps", "blocks"])
+def test_force_ends_one_that_goes_on_with_its_process(
+    daemon: StartDaemon, redis: redis_py.Redis, name: str
+) -> None:
+    running = daemon(APP, "--job-kill-grace", "1")
+    [worker] = running.workers()
+    jid, other = run(running, name), run(running, "plain")
+    api = Api(redis)
+    assert jobd.cancel(jid, api=api) == "cancelling"
+    time.sleep(1.5)
+    assert not log_of(running, "job_overdue"), "nothing is forced yet"
+    assert jobd.cancel(jid, force=True, api=api) == "cancelling"
+    assert jobd.cancel(jid, api=api) == "cancelling", "that takes nothing back"
+    running.wait(lambda: log_of(running, "job_overdue"), 20, "its time is over")
+    assert log_of(running, "job_overdue")[0]["cause"] == "cancellation"
+    running.wait(lambda: len(log_of(running, "worker_ready")) == 2, 20, "another one takes over")
+    assert not (running.directory / f"raised-{other}").exists(), "the others go on"
+    (running.directory / "go").touch()
+    running.wait(lambda: redis.get("stat:processed") == b"1", 20, "the other job is done")
+    running.wait(lambda: cancelled(redis) == 1, 20, "it is cancelled")
+    running.wait(lambda: nowhere(redis), 10, "no job is left")
+    running.wait(lambda: worker not in running.workers(), 10, "the old one has exited")
+
+
+def test_force_by_jobctl(daemon: StartDaemon, redis: redis_py.Redis) -> None:
+    running = daemon(APP, "--job-kill-grace", "1")
+    jid = run(running, "sleeps")
+    done = forkserver.server.run(
+        "jobctl",
+        ["jobs", "cancel", jid, "--force", "--yes"],
+        directory=running.directory,
+        environment=environment({"JOBD_REDIS": running.url}),
+        timeout=30.0,
+    )
+    assert done.returncode == 0, done.stderr
+    running.wait(lambda: cancelled(redis) == 1, 30, "it is cancelled")
 
 
 def test_a_message_that_is_lost_costs_a_heartbeat(

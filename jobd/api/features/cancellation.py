@@ -50,7 +50,9 @@ class CancelledJobs:
     done: bool
 
 
-def cancel(jid: str, queue: str | None = None, *, api: Session | None = None) -> Answer:
+def cancel(
+    jid: str, queue: str | None = None, *, force: bool = False, api: Session | None = None
+) -> Answer:
     """Cancel a job.
 
     It is looked for among the running ones, the retries, the scheduled ones and in the queues, in
@@ -59,6 +61,9 @@ def cancel(jid: str, queue: str | None = None, *, api: Session | None = None) ->
     Args:
         jid: its id.
         queue: the only queue in which to look for it; all by default.
+        force: a job that runs on for ``job_kill_grace``, because it catches the exception, waits in
+            a call into C, or may not be cancelled, is ended with its process: a new worker takes
+            over, and the old one ends when its other jobs have.
         api: the connection, and in whose name; by default the client that :func:`jobd.configure`
             has set up.
 
@@ -80,19 +85,21 @@ def cancel(jid: str, queue: str | None = None, *, api: Session | None = None) ->
     if not isinstance(jid, str) or not jid:
         raise ArgumentError(f"cancel() needs the id of a job, not {jid!r}")
     session = _in_a_name(api)
-    if _cancel_running(session, jid):
+    if _cancel_running(session, jid, force):
         return "cancelling"
     if _cancel_in_sets(session, jid) or _cancel_in_queues(session, jid, queue):
         return "cancelled"
     # It may have left its queue meanwhile.
-    if _cancel_running(session, jid):
+    if _cancel_running(session, jid, force):
         return "cancelling"
     return "cancelled" if _cancel_in_sets(session, jid) else "unknown"
 
 
-async def acancel(jid: str, queue: str | None = None, *, api: Session | None = None) -> Answer:
+async def acancel(
+    jid: str, queue: str | None = None, *, force: bool = False, api: Session | None = None
+) -> Answer:
     """As :func:`cancel`, without blocking the event loop."""
-    return await asyncio.to_thread(partial(cancel, jid, queue, api=api))
+    return await asyncio.to_thread(partial(cancel, jid, queue, force=force, api=api))
 
 
 def cancel_many(
@@ -160,22 +167,22 @@ def _in_a_name(api: Session | None) -> Session:
 # -- in flight -------------------------------------------------------------------------------------
 
 
-def _cancel_running(session: Session, jid: str) -> bool:
+def _cancel_running(session: Session, jid: str, force: bool) -> bool:
     # JSON may write other ids in other ways.
     hint = jid.encode() if is_plain(jid) else b""
     return any(
-        _request(session, claim)
+        _request(session, claim, force=force)
         for claim in InFlightSet(session)
         if hint in claim.job.value and claim.job.jid == jid
     )
 
 
-def _request(session: Session, claim: Claim) -> bool:
+def _request(session: Session, claim: Claim, *, force: bool = False) -> bool:
     """Have its worker cancel a job; returns whether it was still in flight."""
     [channel] = control.channels(session.redis, session.keys, [claim.owner])
     arguments: list[Argument] = [
         claim.tag,
-        repr(clock.now()),
+        control.FORCE if force else repr(clock.now()),
         control.message(Look.CANCELS),
         channel,
     ]

@@ -2,9 +2,10 @@
 
 Every job with a time limit shows its deadline on the scoreboard. At the deadline the worker raises
 JobTimeout in the job's thread, and most jobs end. A job inside a long C call, or one that catches
-everything, does not, and blocks its thread. After ``job_kill_grace`` the worker is replaced as in
-recycling: a new one boots, the old one finishes its other jobs; when only stuck jobs are left, it
-fails them and exits (jobd/worker/overdue.py).
+everything, does not, and blocks its thread. So may one that has been cancelled by force: its
+deadline is the time of that. After ``job_kill_grace`` the worker is replaced as in recycling: a new
+one boots, the old one finishes its other jobs; when only stuck jobs are left, it ends them and
+exits (jobd/worker/overdue.py).
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Overdue:
                 case.dumped_at = now
                 self._dump(child)
         self._show(child, case, late, now)
-        self._recycle.hurry(child, "a job of it goes on after its timeout")
+        self._recycle.hurry(child, f"a job of it goes on after its {_cause(late[0])}")
 
     def _late(self, child: Child, case: _Case, now: float) -> list[Running]:
         """The jobs past their grace period, the longest overdue first."""
@@ -103,6 +104,7 @@ class Overdue:
             child=child.role,
             child_pid=child.pid,
             seconds=round(now - job.deadline / 1e9, 1),
+            cause=_cause(job),
             **({"class": name.class_, "jid": name.jid} if name else {"sequence": job.sequence}),
         )
 
@@ -116,7 +118,7 @@ class Overdue:
         if not child.trouble:
             self._daemon.changed()
         # Not on every tick: the state file would be written every second.
-        child.trouble = case.trouble = f"{which} is {seconds:.0f} s past its timeout{more}"
+        child.trouble = case.trouble = f"{which} is {seconds:.0f} s past its {_cause(first)}{more}"
 
     def _over(self, child: Child, case: _Case) -> None:
         self._recycle.withdraw(child)
@@ -126,3 +128,7 @@ class Overdue:
                 child.trouble = ""
                 self._daemon.changed()
             case.trouble = ""
+
+
+def _cause(job: Running) -> str:
+    return "cancellation" if job.forced else "timeout"

@@ -16,6 +16,8 @@ word        content
 5           jobs running
 6           not 0 while jobs that were delivered but not read are being taken over: written by
             the master only (see rescue.py there)
+7           sequence number of a job whose cancellation is forced, 0 if there is none
+8           since when
 16 + w      blocking claim *w*: first of the sequence numbers reserved for the jobs it
             delivers, 0 when it has ended and they have been read
 32          place 0: sequence number of the running job, 0 when idle
@@ -66,19 +68,21 @@ _PER_PLACE = STARTED + START.size // WORD
 # shrunk file kills the process.
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
-MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY, RESCUE = range(7)
+MAIN_BEAT, FETCHER_BEAT, PROCESSED, FAILED, IN_FLIGHT, BUSY, RESCUE, FORCED, FORCED_AT = range(9)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """A running job: *sequence* as in its tag, *started* and *deadline* in monotonic ns (0: no
-    deadline). *payload* may be reduced to class and jid."""
+    deadline). *payload* may be reduced to class and jid. *forced*: it has been cancelled for good,
+    and its deadline is the time of that."""
 
     sequence: int
     started: int
     thread_ident: int
     deadline: int = 0
     payload: bytes = b""
+    forced: bool = False
 
     @property
     def name(self) -> JobName | None:
@@ -145,6 +149,12 @@ class Page:
         at = (offset + STARTED + 1) * WORD
         self.memory[at : at + len(brief)] = brief
 
+    def show_forced(self, sequence: int, at: float) -> None:
+        """Record that the cancellation of a job is forced since *at* (monotonic s); with *sequence*
+        0, that there is none."""
+        self.words[FORCED_AT] = int(at * 1e9)
+        self.words[FORCED] = sequence
+
     def show_wait(self, wait: int, first: int) -> None:
         """Record that a blocking claim has begun; with *first* 0, that it has ended."""
         self.words[_WAITS + wait] = first
@@ -168,5 +178,7 @@ class Page:
                 text = self.words[at + STARTED + 1 : at + _PER_PLACE].tobytes()
                 # It may be (partly) the payload of the next job by now.
                 payload = text.rstrip(b"\0") if self.words[at] == sequence else b""
-                found.append(Running(sequence, started, ident, deadline, payload))
+                forced = sequence == self.words[FORCED]
+                deadline = self.words[FORCED_AT] if forced else deadline
+                found.append(Running(sequence, started, ident, deadline, payload, forced))
         return found

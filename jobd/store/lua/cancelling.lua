@@ -2,8 +2,9 @@
 --
 -- Beside the in-flight hash of an owner, `jobd:cancels:IDENTITY` has the tags of those of its jobs that
 -- are to be cancelled. A tag is never used again, so a request that comes too late cancels no other
--- job. It is removed when its job goes on to another place, which it then does not reach, or with the
--- next heartbeat, or with its owner.
+-- job. It says when that was requested, or `force`: the worker is replaced if the job does not end. It is
+-- removed when its job goes on to another place, which it then does not reach, or with the next
+-- heartbeat, or with its owner.
 
 -- The requests for the jobs of an in-flight hash, and the prefix of all keys.
 local function requests_of(inflight)
@@ -39,12 +40,14 @@ local function cancelled(inflight, tag, raw)
   return true
 end
 
--- The tags of jobs in flight that are to be cancelled.
+-- The jobs in flight that are to be cancelled: for each its tag · what the request says.
 local function to_cancel(inflight)
   local requests, live = requests_of(inflight), {}
-  for _, tag in ipairs(redis.pcall('HKEYS', requests)) do
+  local found = redis.pcall('HGETALL', requests)
+  for i = 1, #found, 2 do
+    local tag = found[i]
     if redis.call('HEXISTS', inflight, tag) == 1 then
-      live[#live + 1] = tag
+      live[#live + 1], live[#live + 2] = tag, found[i + 1]
     else
       redis.call('HDEL', requests, tag)
     end

@@ -185,7 +185,7 @@ def do(request: Request) -> Response:
 
 
 def _cancel(request: Request, api: Api, job: JobRecord) -> Response:
-    answer = JOB_ACTIONS["cancel"].do(api, job.jid, job.queue)
+    answer = JOB_ACTIONS["cancel"].do(api, job.jid, job.queue, False)
     state_of(request).changed()
     name = clip(job.display_class, 100) or Text("The job")
     session.flash(request, CANCEL_ANSWERS[answer].filled(job=name))

@@ -95,6 +95,12 @@ class OneJob(Body, frozen=True):
     queue: Name | None = None
 
 
+class CancelledOne(OneJob, frozen=True):
+    """``force``: its worker is replaced if the job does not end."""
+
+    force: bool = False
+
+
 class Living(Query, frozen=True):
     set: Literal["scheduled", "retries"]
 
@@ -195,8 +201,9 @@ def delete_job(call: Call, query: DeletedJob) -> Changed:
 
 
 @OPERATIONS.act("POST", "/job/cancel", JOB_ACTIONS["cancel"])
-def cancel_job(call: Call, body: OneJob) -> CancelledJob:
-    return CancelledJob(JOB_ACTIONS["cancel"].do(call.api, body.jid, body.queue))
+def cancel_job(call: Call, body: CancelledOne) -> CancelledJob:
+    answer = JOB_ACTIONS["cancel"].do(call.api, body.jid, body.queue, body.force)
+    return CancelledJob(answer)
 
 
 # -- sets ----------------------------------------------------------------------------------------

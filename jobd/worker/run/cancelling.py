@@ -9,7 +9,8 @@ exception.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from jobd.errors import JobCancelled
 from jobd.jobs.cancellation import Cancellation, cancellation_of
 from jobd.jobs.context import CurrentJob
+from jobd.runtime.ipc.scoreboard import Page
 from jobd.runtime.log import log
 from jobd.worker.run import interrupts
 from jobd.worker.run.coroutines import Coroutines
@@ -172,20 +174,48 @@ class Cancelling:
     Args:
         runners: where its jobs run.
         end: ends those of these jobs that have not started; called with their numbers.
+        page: where the master sees which of them must end.
     """
 
-    def __init__(self, runners: Iterable[Runner], end: Callable[[frozenset[int]], None]) -> None:
+    def __init__(
+        self,
+        runners: Iterable[Runner],
+        end: Callable[[frozenset[int]], None],
+        page: Page,
+    ) -> None:
         self._runners = tuple(runners)
         self._end = end
+        self._page = page
+        self._forced: dict[int, float] = {}
 
-    def request(self, sequences: Iterable[int]) -> bool:
-        """Cancel these jobs; returns whether all of them run. The others wait for a thread, and are
-        ended, or are on their way here: ask again soon."""
+    def forced_before(self, moment: float) -> set[int]:
+        """The jobs whose cancellation was forced before *moment* (monotonic s) and that still
+        run."""
+        return {
+            sequence
+            for sequence, at in self._forced.copy().items()
+            if at <= moment and sequence in self._page.sequences()
+        }
+
+    def request(self, requests: Mapping[int, bool]) -> bool:
+        """Cancel the jobs with these numbers, by force where it says so; returns whether all of
+        them run. The others wait for a thread, and are ended, or are on their way here: ask again
+        soon."""
+        self._force({sequence for sequence, force in requests.items() if force})
         missed = frozenset(
             sequence
-            for sequence in sequences
+            for sequence in requests
             if not any(runner.cancel(sequence) for runner in self._runners)
         )
         if missed:
             self._end(missed)
         return not missed
+
+    def _force(self, sequences: set[int]) -> None:
+        """Show the master the one of these jobs that has gone on for the longest."""
+        if not sequences and not self._forced:
+            return
+        now = time.monotonic()
+        self._forced = {sequence: self._forced.get(sequence, now) for sequence in sequences}
+        first = min(self._forced.items(), key=lambda each: each[1], default=(0, 0.0))
+        self._page.show_forced(*first)
