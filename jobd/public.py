@@ -33,12 +33,12 @@ from jobd.jobs.decorators import DISCARD, KILL, FunctionJob, Verdict
 from jobd.jobs.job_class import Job
 from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import carry, trace_context
-from jobd.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
     from jobd.features.results.record import ResultInfo
     from jobd.features.results.result import Result
+    from jobd.schedules.schedule import Schedule
 
 cancel_handlers = default.cancel_handlers
 client_middleware = default.client_middleware
@@ -105,6 +105,7 @@ _LATER = {
     ),
     "Result": "jobd.features.results.result",
     "ResultInfo": "jobd.features.results.record",
+    "Schedule": "jobd.schedules.schedule",
 }
 """Where names are that are loaded at their first use: most applications only push."""
 

@@ -14,28 +14,28 @@ from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import propagation
 from jobd.jobs.pushable import CallOptions
 from jobd.jobs.registry import Registry, UniqueBy
-from jobd.schedules.schedule import PeriodicOptions
 from jobd.wire.options import DEFAULTS, merged
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from jobd.jobs.transports import Around
+    from jobd.schedules.schedule import PeriodicOptions
+
+    class JobOptions(CallOptions, PeriodicOptions, total=False):
+        """The options of a job: those of a call, and those that a call cannot change."""
+
+        name: str | None
+        retry_in: RetryIn | None
+        on_exhausted: OnExhausted | None
+        timeout: float | timedelta | None
+        unique_by: UniqueBy
+        on_cancel: OnCancel | None
+        cancellable: bool | None
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class JobOptions(CallOptions, PeriodicOptions, total=False):
-    """The options of a job: those of a call, and those that a call cannot change."""
-
-    name: str | None
-    retry_in: RetryIn | None
-    on_exhausted: OnExhausted | None
-    timeout: float | timedelta | None
-    unique_by: UniqueBy
-    on_cancel: OnCancel | None
-    cancellable: bool | None
 
 
 class App:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from types import MethodType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jobd.errors import ArgumentError
 from jobd.jobs.bound_job import Call, Owner
@@ -21,8 +21,10 @@ from jobd.jobs.pushable import Pushable
 from jobd.jobs.registry import Definition, UniqueBy, module_of, origin_of
 from jobd.jobs.signatures import check_unique_by
 from jobd.jobs.unrun import is_coroutine_function, is_generator_function, refuse_lazy
-from jobd.schedules.schedule import Schedule, names, taken
-from jobd.wire.options import check_seconds, merged
+from jobd.wire.options import OPTIONS, check_seconds, merged
+
+if TYPE_CHECKING:
+    from jobd.schedules.schedule import Schedule
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -43,6 +45,8 @@ DISCARD = Verdict.DISCARD
 
 KILL = Verdict.KILL
 """No more retries: the job is treated as if its retries were exhausted."""
+
+_NEVER_PERIODIC = frozenset(OPTIONS)
 
 # The exception is Any, to accept functions that take an Exception or a BaseException.
 RetryIn = Callable[[int, Any, dict[str, Any]], float | Verdict | None]
@@ -95,7 +99,7 @@ def function_job(
     if isinstance(target, _NO_FUNCTIONS) or not hasattr(target, "__qualname__"):
         raise ArgumentError(f"@job decorates a function, not {target!r}; {_AS_A_CLASS}")
     options = dict(options)
-    schedules = taken(target.__qualname__, options)
+    schedules = schedules_of(target, options)
     own = options_of(target, {}, options)
     settings = settings_of(
         target, own, retry_in, on_exhausted, timeout, unique_by, on_cancel, cancellable, schedules
@@ -201,12 +205,8 @@ def define(
     if is_generator_function(body):
         raise ArgumentError(f"{what} is a generator: calling it would run none of its code")
     _refuse_hidden(code, name)
-    schedules = settings.schedules
-    for one in schedules:
-        _check_call(what, one, signature)
-    called = names(name or origin, schedules)
-    if double := [one for one in called if called.count(one) > 1]:
-        raise ArgumentError(f"{what}: two schedules are called {double[0]!r}; give each a name=...")
+    if settings.schedules:
+        _check_schedules(what, settings.schedules, name or origin, signature)
     definition = Definition(
         name=name or origin,
         function=function,
@@ -221,10 +221,31 @@ def define(
         on_cancel=settings.on_cancel,
         cancellable=settings.cancellable is not False,
         is_async=is_coroutine_function(body),
-        schedules=schedules,
+        schedules=settings.schedules,
     )
     owner.registry.register(definition)
     return definition
+
+
+def schedules_of(code: Callable[..., Any], options: dict[str, Any]) -> tuple[Schedule, ...]:
+    """The schedules that *options* ask for; takes these out of them."""
+    if options.keys() <= _NEVER_PERIODIC:
+        return ()
+    from jobd.schedules.schedule import taken  # few jobs are periodic
+
+    return taken(code.__qualname__, options)
+
+
+def _check_schedules(
+    what: str, schedules: tuple[Schedule, ...], job: str, signature: inspect.Signature
+) -> None:
+    from jobd.schedules.schedule import names
+
+    for one in schedules:
+        _check_call(what, one, signature)
+    called = names(job, schedules)
+    if double := [one for one in called if called.count(one) > 1]:
+        raise ArgumentError(f"{what}: two schedules are called {double[0]!r}; give each a name=...")
 
 
 def _check_call(what: str, schedule: Schedule, signature: inspect.Signature) -> None:

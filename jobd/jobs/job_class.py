@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import MethodType
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from jobd.errors import ArgumentError
 from jobd.jobs.app import App, default
@@ -19,6 +19,7 @@ from jobd.jobs.decorators import (
     Settings,
     define,
     options_of,
+    schedules_of,
     settings_of,
 )
 from jobd.jobs.pushable import (
@@ -38,8 +39,14 @@ from jobd.jobs.pushable import (
     ThroughMethod,
 )
 from jobd.jobs.registry import UniqueBy
-from jobd.schedules.schedule import PeriodicOptions, taken
 from jobd.wire.options import OPTIONS
+
+if TYPE_CHECKING:
+    from jobd.schedules.schedule import PeriodicOptions
+
+    class ClassOptions(CallOptions, PeriodicOptions, total=False):
+        """The options in a class statement."""
+
 
 _IN_BODY = (*OPTIONS, "name", "cron", "every")
 _FUNCTIONS = ("retry_in", "on_exhausted", "on_cancel", "unique_by")
@@ -94,10 +101,6 @@ def _refuse_arguments(cls: type[Job]) -> None:
             f"{cls.__qualname__}: every execution creates an instance without arguments, but its "
             f"__init__ requires some ({error}); pass the arguments of a call to perform"
         ) from None
-
-
-class ClassOptions(CallOptions, PeriodicOptions, total=False):
-    """The options in a class statement."""
 
 
 class Job:
@@ -155,7 +158,7 @@ class Job:
                 raise ArgumentError(f"{cls.__qualname__}: app must be a jobd.App, not {app!r}")
             cls._app = app
         base, own = cls._settings, dict[str, Any](options)
-        schedules = taken(cls.__qualname__, own)
+        schedules = schedules_of(cls, own)
         cls._settings = settings_of(
             cls,
             options_of(cls, base.options, own),

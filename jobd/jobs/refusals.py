@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jobd.errors import DuplicateJobError
 from jobd.wire.attachments import AttachedPush
@@ -12,7 +11,6 @@ from jobd.wire.attachments import AttachedPush
 if TYPE_CHECKING:
     from jobd.store.enqueue import Conflict
 
-_log = logging.getLogger("jobd.client")
 _TEXT = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
 
 
@@ -37,7 +35,7 @@ def told(
             jids.append(job.jid)
             continue
         how = job.pushed.on_conflict
-        _note(logging.INFO, job, conflict)
+        _log(job, conflict, "info")
         jids.append(conflict.holder if how == "holder" else None)
         if how == "raise":
             held.append(conflict.holder)
@@ -50,9 +48,11 @@ def told_later(jobs: Sequence[AttachedPush], conflicts: Sequence[Conflict | None
     """Log which of *jobs* were not let in: those who pushed them have long been told an id."""
     for job, conflict in zip(jobs, conflicts, strict=True):
         if conflict is not None:
-            is_error = job.pushed.on_conflict == "raise"
-            _note(logging.WARNING if is_error else logging.INFO, job, conflict)
+            _log(job, conflict, "warning" if job.pushed.on_conflict == "raise" else "info")
 
 
-def _note(level: int, job: AttachedPush, conflict: Conflict) -> None:
-    _log.log(level, _TEXT, job.jid, job.pushed.on_conflict, conflict.holder, conflict.age)
+def _log(job: AttachedPush, conflict: Conflict, level: Literal["info", "warning"]) -> None:
+    import logging  # most programs that push have no refusals
+
+    log = getattr(logging.getLogger("jobd.client"), level)
+    log(_TEXT, job.jid, job.pushed.on_conflict, conflict.holder, conflict.age)

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError, UnknownJobError
-from jobd.schedules.schedule import Schedule
 from jobd.text.spelling import NEAR, meant
+
+if TYPE_CHECKING:
+    from jobd.schedules.schedule import Schedule
 
 UniqueBy = Callable[..., object] | Sequence[str] | str | None
 """What makes a call unique: names of its arguments, a function of them, or None for all."""

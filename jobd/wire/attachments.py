@@ -7,7 +7,6 @@ What an attachment changes in Redis when its job moves or ends is in ``store/lua
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -257,6 +256,8 @@ def digest(name: str, identity: object) -> str:
     >>> digest("Add", {"a": 1}) == digest("Add", {"a": 1.0})
     False
     """
+    import hashlib  # loads OpenSSL, which only unique jobs need
+
     try:
         canonical = _sorted([name, identity])
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:

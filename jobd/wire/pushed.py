@@ -6,7 +6,6 @@ these classes the job would be pushed, and the TypeError would suggest to push i
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 import warnings
@@ -112,4 +111,6 @@ def _say(text: str, level: int) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=level)
     except RuntimeWarning:
         # Warnings are errors here, but an error would hide that the job was pushed.
+        import logging
+
         logging.getLogger("jobd").warning(text)

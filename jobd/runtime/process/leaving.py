@@ -8,7 +8,6 @@ application that runs at exit (its exit handlers, its streams) has a time limit.
 from __future__ import annotations
 
 import atexit
-import logging
 import signal
 import sys
 from _thread import start_new_thread as _start_thread
@@ -75,7 +74,8 @@ def _limit(code: int) -> None:
 def forget_exit_handlers() -> None:
     """In a new process, unregister the exit handlers of its parent, except that of logging."""
     _clear_handlers()
-    atexit.register(logging.shutdown)
+    if (logging := sys.modules.get("logging")) is not None:
+        atexit.register(logging.shutdown)
 
 
 def run_exit_handlers() -> None:
