@@ -15,6 +15,7 @@ from jobctl import options
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import display, health, limit, lookup, rawstacks, unlisted
 from jobctl.daemon.answers import LAST_ANSWER, LONGEST, NoAnswer, Reply
+from jobctl.daemon.orphans import MasterDied
 from jobctl.daemon.pidfile import Daemon
 from jobctl.daemon.progress import Progress
 from jobctl.daemon.stop import Stop
@@ -164,20 +165,47 @@ def _seconds(_context: click.Context, _option: click.Parameter, given: str | Non
 def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     """Stop the daemon, and return when it has exited.
 
-    Jobs that do not finish in time are returned to the head of their queues.
+    Jobs that do not finish in time are returned to the head of their queues. If the master was
+    killed, its children stop by themselves, and this waits for them.
     """
     try:
         daemon = find()
+    except MasterDied as problem:
+        return _outlast(problem, kill=kill)
     except NotRunning as problem:
         click.echo(paragraph(str(problem)))
         return Code.DONE
     stopping = Stop(daemon, timeout, kill=kill)
     code, text = stopping.run()
+    if (died := _died(daemon)) is not None:
+        return _outlast(died, kill=kill)
     returned = stopping.returned
     if text:
         say(text)
     jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
     click.echo(f"stopped; {jobs} returned to Redis" if returned else "stopped")
+    return code
+
+
+def _died(daemon: Daemon) -> MasterDied | None:
+    """What a master has left that was killed during its stop."""
+    try:
+        Daemon.find(daemon.pidfile).process.close()
+    except MasterDied as died:
+        return died if died.orphans else None
+    except Problem:
+        pass  # it has removed its files, as it should
+    return None
+
+
+def _outlast(died: MasterDied, *, kill: bool) -> int:
+    """Wait for the children of a master that died."""
+    if not died.orphans:
+        click.echo(paragraph(str(died)))
+        return Code.DONE
+    say(f"stop: {died}")
+    code = died.wait(kill=kill)
+    click.echo("stopped; the next start recovers what jobs are left" if code else "stopped")
     return code
 
 

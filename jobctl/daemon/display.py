@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from jobctl.daemon import health
 from jobd.master.control.messages import ChildStatus, OutageStatus, PartialStatus
 from jobd.text.printable import cut
 
@@ -55,7 +56,7 @@ def status(answer: PartialStatus) -> str:
     outage = answer.outage
     head = [
         _coloured(state, state.upper()),
-        *([click.style("Redis unavailable", fg="red", bold=True)] if outage else []),
+        *(click.style(text, fg="red", bold=True) for text in _alarms(answer)),
         f"jobd {answer.version}",
         f"pid {answer.pid}",
         f"up {duration(answer.uptime)}",
@@ -74,6 +75,16 @@ def status(answer: PartialStatus) -> str:
     lines.extend(_table(sorted([*rows, *_nobody(answer)], key=_place)))
     lines.extend(_warnings(answer))
     return "\n".join(lines)
+
+
+def _alarms(answer: PartialStatus) -> Iterator[str]:
+    """Why no jobs are taken although the daemon is running."""
+    if answer.outage:
+        yield "Redis unavailable"
+    if answer.state in health.SERVING and not any(
+        child.state == "ready" for child in answer.workers
+    ):
+        yield "no worker is ready"
 
 
 def _degraded(answer: PartialStatus) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jobctl.codes import Code
 from jobd.master.control.messages import DaemonStatus
 
-_SERVING = ("running", "reloading")
+SERVING = ("running", "reloading")
 
 
 def verdict(answer: DaemonStatus) -> tuple[Code, str]:
@@ -40,7 +40,7 @@ def _findings(answer: DaemonStatus) -> Iterator[tuple[Code, str]]:
     if outage := answer.outage:
         since = f"{outage.seconds:.0f} s"
         yield Code.NO_REDIS, f"Redis unavailable for {since}: {outage.error}"
-    if answer.state not in _SERVING:
+    if answer.state not in SERVING:
         yield Code.NOT_SERVING, f"takes no jobs: {answer.state} ({answer.cause})"
     elif not any(child.state == "ready" for child in answer.workers):
         yield Code.NOT_SERVING, "takes no jobs: no worker is ready"
@@ -50,7 +50,7 @@ def _findings(answer: DaemonStatus) -> Iterator[tuple[Code, str]]:
     for child in [*answer.workers, *answer.zygotes, *keeper]:
         if child.trouble:
             yield Code.TROUBLE, f"{child.role} (pid {child.pid}) {child.trouble}"
-        elif child.state == "quiet" and answer.state in _SERVING:
+        elif child.state == "quiet" and answer.state in SERVING:
             yield Code.TROUBLE, f"{child.role} (pid {child.pid}) is quiet: {child.reason}"
     if answer.reload_trouble:
         yield Code.TROUBLE, answer.reload_trouble

@@ -7,7 +7,6 @@ been opened; from then on, only the pidfd is used.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -17,12 +16,13 @@ from signal import Signals
 
 from jobctl.codes import Code, NotRunning, Problem
 from jobctl.daemon import limit as limits
+from jobctl.daemon import orphans, way
 from jobctl.daemon.answers import LAST_ANSWER, Answers, NoAnswer, Reply
 from jobd.errors import PidfileError
 from jobd.master.control import control_socket
 from jobd.master.control.messages import Request
 from jobd.master.files import paths, pidfile, statefile
-from jobd.runtime.process import processes, safe_path
+from jobd.runtime.process import processes
 
 _LOOK = 0.05  # s between checks of the lock of a master without a pidfd
 
@@ -95,7 +95,7 @@ class Daemon:
         path = path.absolute()
         daemon = cls._find(path)
         try:
-            _check_way(path, daemon)
+            way.check(path, daemon.uid())
         except Problem:
             daemon.process.close()
             raise
@@ -108,7 +108,7 @@ class Daemon:
         except FileNotFoundError:
             return cls._by_socket(path)
         except OSError as error:
-            raise _cannot_read(path, error) from None
+            raise way.cannot_read(path, error) from None
         try:
             return cls(path, _verified(path, fd))
         finally:
@@ -199,6 +199,11 @@ class Daemon:
                 f"no permission to signal {processes.describe(self.process.pid)}; use sudo",
             ) from None
 
+    def uid(self) -> int | None:
+        """The user that it runs as."""
+        process = self.process
+        return process.uid if isinstance(process, Elsewhere) else processes.owner(process.pid)
+
     def state(self) -> statefile.State | None:
         """The content of the state file; None if it is not that of this master."""
         owner = processes.owner(self.process.pid)
@@ -224,16 +229,6 @@ class Daemon:
                 child.close()
 
 
-def _cannot_read(path: Path, error: OSError) -> Problem:
-    if error.errno == errno.EACCES:
-        return Problem(Code.PARTIAL, f"permission denied: {path}; use sudo")
-    if error.errno == errno.ELOOP:
-        return Problem(Code.REFUSED, f"{path} is a symbolic link, not a pidfile")
-    if error.errno == errno.ENXIO:
-        return Problem(Code.REFUSED, f"{path} is a socket, not a pidfile")
-    return Problem(Code.REFUSED, f"cannot read the pidfile {path}: {error.strerror}")
-
-
 def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
     found = os.fstat(fd)
     if stat.S_ISDIR(found.st_mode):
@@ -249,9 +244,10 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
         raise Problem(Code.REFUSED, f"{path} is not a pidfile: {error}{hint}") from None
     try:
         if not pidfile.is_held(path, fd):
-            raise NotRunning(f"not running (stale pidfile {path}{_left_behind(path, pid, found)})")
+            died = orphans.of(path, pid, found.st_uid)
+            raise died or NotRunning(f"not running (stale pidfile {path})")
     except PermissionError as error:
-        raise _cannot_read(paths.lock_path(path), error) from None
+        raise way.cannot_read(paths.lock_path(path), error) from None
     if pid is None:
         raise Problem(Code.FAILED, f"jobd is starting with the pidfile {path}; try again")
     process = _identified(path, pid, found.st_uid)
@@ -262,48 +258,6 @@ def _verified(path: Path, fd: int) -> processes.Process | Elsewhere:
         process.close()
         raise Problem(Code.FAILED, f"the daemon of {path} is changing; try again")
     return process
-
-
-def _left_behind(path: Path, pid: int | None, found: os.stat_result) -> str:
-    """What is known about a dead master that left its pidfile, and about its children."""
-    known = statefile.load(paths.state_path(path), found.st_uid)
-    if known is None or known.pid != pid or known.boot_id not in ("", processes.boot_id()):
-        return ""
-    keeper = [("keeper", known.keeper)] if known.keeper else []
-    workers = [(f"worker.{record.slot}", record) for record in known.workers]
-    left = [f"{role} (pid {one.pid})" for role, one in [*workers, *keeper] if _lives(one)]
-    text = f": its master, pid {pid}, died; the next start recovers its jobs"
-    return (
-        f"{text}. Its children will exit within half a minute: {', '.join(left)}" if left else text
-    )
-
-
-def _lives(record: statefile.ChildRecord) -> bool:
-    process = processes.Process.open(record.pid, record.ticks)
-    if process is None:
-        return False
-    process.close()
-    return True
-
-
-def _check_way(path: Path, daemon: Daemon) -> None:
-    """Refuse, as root, a path that another user could redirect to another daemon."""
-    if os.geteuid() != 0:
-        return  # other users cannot affect another user's daemon
-    try:
-        uids, weak = safe_path.masters(path)
-    except OSError as error:
-        raise _cannot_read(path, error) from None
-    process = daemon.process
-    own = process.uid if isinstance(process, Elsewhere) else processes.owner(process.pid)
-    others = uids - {own}
-    if weak or others:
-        why = weak or f"uid {min(others)} can change the path to it"
-        raise Problem(
-            Code.REFUSED,
-            f"root does not use {path}: {why}, and could redirect it to another daemon. Nothing "
-            f"was signalled; run jobctl as the user of the daemon, uid {own}",
-        )
 
 
 def _check_owner(path: Path, owner: int, process: processes.Process) -> None:
@@ -358,7 +312,7 @@ def _check_readable(file: Path) -> None:
     try:
         os.close(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
     except PermissionError as error:
-        raise _cannot_read(file, error) from None
+        raise way.cannot_read(file, error) from None
     except OSError:
         pass
 

@@ -1,4 +1,4 @@
-"""``jobctl trash``: what was deleted, and the way back."""
+"""``jobctl trash``: what was deleted, the way back, and deleting for good, which frees memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.words import ago, counted
 from jobd.api import shapes
-from jobd.api.actions import DELETION_ACTIONS
+from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
+from jobd.api.entry import Api
+from jobd.api.trash import Deletion
 from jobd.errors import ConflictError
 
 _STEP = 0.25
-"""Seconds of a step of restoring."""
+"""Seconds of a step."""
 
 
 @click.group("trash", cls=Group)
@@ -48,6 +50,13 @@ def ls(context: click.Context) -> None:
         output.line("the trash is empty")
 
 
+def _deletion(api: Api, ref: str) -> Deletion:
+    try:
+        return api.trash[ref]
+    except KeyError:
+        raise not_found(f"there is no deletion {ref} (any more); jobctl trash ls") from None
+
+
 @trash.command(cls=Command, params=[common.dry_run()])
 @click.argument("ref", shell_complete=completing.deletions)
 @click.pass_context
@@ -57,10 +66,7 @@ def restore(context: click.Context, ref: str, dry_run: bool) -> None:
     Those of a queue run next, in their old order; those of a set keep their times.
     """
     api, action = connected(context), DELETION_ACTIONS["restore"]
-    try:
-        deletion = api.trash[ref]
-    except KeyError:
-        raise not_found(f"there is no deletion {ref} (any more); jobctl trash ls") from None
+    deletion = _deletion(api, ref)
     if dry_run:
         return bulk.rehearsed(context, deletion.jobs, f"From {jobview.where(deletion.origin)}.")
     restored, over = 0, False
@@ -84,4 +90,57 @@ def restore(context: click.Context, ref: str, dry_run: bool) -> None:
     left = api.trash.find_all([ref]).get(ref)
     kept = f" {counted(left.jobs, 'job')} stay in the trash." if left is not None else ""
     bulk.report(context, Outcome(restored), done(restored) + kept)
+    return None
+
+
+@trash.command(
+    cls=Command,
+    params=[common.dry_run(), common.yes()],
+    short_help=str(DELETION_ACTIONS["purge"].summary),
+)
+@click.argument("ref", shell_complete=completing.deletions)
+@click.pass_context
+def purge(context: click.Context, ref: str, dry_run: bool, yes: bool) -> None:
+    """Make the deletion REF final: its jobs cannot be restored, and Redis has their memory back.
+
+    It works also if Redis is full.
+    """
+    api, action = connected(context), DELETION_ACTIONS["purge"]
+    deletion = _deletion(api, ref)
+    if dry_run:
+        return bulk.rehearsed(context, deletion.jobs, str(action.effect))
+    question = f"{action.effect} {action.button} {counted(deletion.jobs, 'job')}?"
+    bulk.confirm(context, question, yes=yes)
+    changed = action.do(deletion, _STEP)
+    bulk.report(context, Outcome(changed), str(action.done(changed, "")))
+    return None
+
+
+@trash.command(
+    cls=Command, params=[common.dry_run(), common.yes()], short_help=str(EMPTY_TRASH.summary)
+)
+@click.pass_context
+def empty(context: click.Context, dry_run: bool, yes: bool) -> None:
+    """Make all deletions final: their jobs cannot be restored, and Redis has their memory back.
+
+    It works also if Redis is full.
+    """
+    api, effect = connected(context), DELETION_ACTIONS["purge"].effect
+    count = sum(deletion.jobs for deletion in api.trash)
+    if dry_run:
+        return bulk.rehearsed(context, count, str(effect))
+    bulk.confirm(context, f"{effect} Delete {counted(count, 'job')} for good?", yes=yes)
+    purged = 0
+
+    def step() -> int:
+        nonlocal purged
+        changed = EMPTY_TRASH.do(api.trash, _STEP)
+        purged += changed
+        return changed
+
+    def done(changed: int) -> str:
+        return str(EMPTY_TRASH.done(changed, ""))
+
+    bulk.steps(step, lambda: not api.trash.page(0, 1).size, lambda: purged, "deleting", count, done)
+    bulk.report(context, Outcome(purged), done(purged))
     return None

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
+from jobctl.codes import Problem
+from jobctl.daemon import orphans, way
 from jobctl.daemon import pidfile as control
 from jobd import Client
 from jobd.master.files import statefile
@@ -286,6 +288,88 @@ def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
     running.wait(lambda: processes.start_ticks(worker) is None, 30, "the worker has left")
     done = running.jobctl("status")
     assert f"{said})" in done.stderr
+
+
+def test_stop_waits_for_what_a_killed_master_has_left(daemon: StartDaemon) -> None:
+    running = daemon(APP, "-w", "1", "-t", "3")
+    push(running, "nap", 60)
+    running.wait(
+        lambda: json.loads(running.jobctl("status", "--json").stdout)["workers"][0]["busy"],
+        10,
+        "it runs",
+    )
+    (worker,) = running.workers()
+    running.exit_codes, running.leaves_files = None, True
+    running.signal(signal.SIGKILL)
+    running.wait_ended()
+    done = running.jobctl("stop")
+    assert processes.Process.open(worker, None) is None, "it returned before its job had ended"
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+    assert f"will exit within half a minute: worker.0 (pid {worker})" in done.stderr
+    done = running.jobctl("stop")  # nothing is left
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"its master, pid {running.pid}, died; the next start" in done.stdout
+
+
+def test_stop_waits_for_the_children_of_a_master_that_is_killed_meanwhile(
+    daemon: StartDaemon,
+) -> None:
+    running = daemon(APP, "-w", "1", "-t", "3")
+    push(running, "nap", 60)
+    running.wait(
+        lambda: json.loads(running.jobctl("status", "--json").stdout)["workers"][0]["busy"],
+        10,
+        "it runs",
+    )
+    (worker,) = running.workers()
+    running.exit_codes, running.leaves_files = None, True
+    command = [sys.executable, "-m", "jobctl", "-P", str(running.pidfile), "stop"]
+    stopping = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True)
+    running.wait(lambda: running.state()["state"] == "stopping", 10, "it stops")
+    running.signal(signal.SIGKILL)
+    shown, _ = stopping.communicate(timeout=60)
+    assert processes.Process.open(worker, None) is None, "it returned before its job had ended"
+    assert (stopping.returncode, shown) == (0, "stopped\n")
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_stop_of_children_that_do_not_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: bool
+) -> None:
+    """It neither calls them stopped nor waits for ever; --kill kills them."""
+    monkeypatch.setattr(orphans, "_LEAVING", 0.1)
+    deaf = subprocess.Popen(["sleep", "60"])
+    record = statefile.ChildRecord(
+        slot=0,
+        pid=deaf.pid,
+        ticks=processes.start_ticks(deaf.pid) or 0,
+        identity="",
+        generation=1,
+        state="ready",
+    )
+    known = statefile.State(
+        pid=4711,
+        ticks=1,
+        boot_id=processes.boot_id(),
+        uid=os.geteuid(),
+        version="",
+        state="running",
+        generation=1,
+        workers=(record,),
+    )
+    died = orphans.MasterDied(tmp_path / "jobd.pid", os.geteuid(), known)
+    monkeypatch.setattr(way, "check", lambda *_: None)  # /tmp is no place for root's files
+    try:
+        if kill:
+            assert died.wait(kill=True) == 4
+            assert deaf.wait(5) == -signal.SIGKILL
+        else:
+            with pytest.raises(Problem, match=rf"exited: worker.0 \(pid {deaf.pid}\); use --kill"):
+                died.wait(kill=False)
+            assert deaf.poll() is None
+    finally:
+        deaf.kill()
+        deaf.wait()
 
 
 def test_threads_of_a_stopped_worker_says_so(daemon: StartDaemon) -> None:

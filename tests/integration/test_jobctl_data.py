@@ -17,7 +17,9 @@ import psutil
 import pytest
 import redis as redis_py
 
+from jobd import Client
 from jobd.api import Api
+from jobd.errors import RefusedError
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support import forkserver
@@ -440,6 +442,39 @@ def test_every_byte_comes_back(
     assert redis.llen("queue:mail") == 2 * len(before["mail"])
     assert jobctl("export", "all", "-o", "jobs.jsonl").returncode == 1  # it exists
     assert not api.trash.page().size
+
+
+def test_a_full_server_is_freed_by_deleting_for_good(
+    jobctl: Jobctl, api: Api, server: EmbeddedServer
+) -> None:
+    redis, client = api.redis, Client(server.url)
+    for number in range(3):
+        for _ in range(200):
+            client.push({"class": "Big", "args": ["x" * 20_000], "queue": f"q{number}"})
+    full = int(redis.info("memory")["used_memory"])
+    redis.config_set("maxmemory", full)
+    try:
+        with pytest.raises(RefusedError):
+            redis.set("test:more", "x" * 100_000)
+        (done,) = rows(jobctl("queues", "clear", "q0", "--yes", "--json"))
+        assert jobctl("queues", "clear", "q1", "--yes").returncode == 0
+        refused = jobctl("trash", "purge", done["ref"])
+        assert refused.returncode == 2
+        assert "be restored afterwards. Delete for good 200 jobs? Give --yes" in refused.stderr
+        assert "200 jobs" in jobctl("trash", "purge", done["ref"], "--dry-run").stdout
+        shown = jobctl("trash", "purge", done["ref"], "--yes").stdout
+        assert shown == "Deleted 200 jobs for good.\n"
+        redis.set("test:more", "x" * 100_000)
+        assert jobctl("trash", "restore", done["ref"]).returncode == 1
+        assert "200 jobs" in jobctl("trash", "empty", "--dry-run").stdout
+        assert jobctl("trash", "empty").returncode == 2
+        assert rows(jobctl("trash", "empty", "--yes", "--json"))[0]["changed"] == 200
+        assert jobctl("trash", "empty", "--yes").stdout == "Deleted 0 jobs for good.\n"
+        assert jobctl("trash", "ls").stdout == "the trash is empty\n"
+        assert api.queue("q2").size == 200
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert [entry["action"] for entry in rows(jobctl("audit", "--json"))][:2] == ["purge", "purge"]
 
 
 def test_what_is_not_whole_is_not_imported(jobctl: Jobctl, api: Api, tmp_path: Path) -> None:

@@ -437,7 +437,7 @@ def test_50_a_unit_that_does_not_listen_is_killed_as_the_warning_says(
     # With the state file the next start knows at once what to recover, else a minute later.
     service.drop_in(*deaf, "RuntimeDirectoryPreserve=yes")
     service.start()
-    wait(lambda: redis.scard("processes") == 1, 10, "the worker is there")
+    wait(lambda: redis.scard("processes") == 1, 60, "the worker is there")
     (warning,) = told(service, TOO_SHORT)
     assert "systemd will then kill what still runs" in warning["advice"]
     nap(service, push, 5)

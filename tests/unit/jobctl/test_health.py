@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import click
 import msgspec
 import pytest
 
 from jobctl.codes import Code
+from jobctl.daemon.display import status
 from jobctl.daemon.health import verdict
-from jobd.master.control.messages import DaemonStatus
+from jobd.master.control.messages import DaemonStatus, PartialStatus
 
 CHILD = {"role": "worker.0", "pid": 7, "state": "ready", "reason": "", "trouble": ""}
 CHILD |= dict.fromkeys(["generation", "uptime", "busy", "processed", "failed", "rss", "memory"], 1)
@@ -96,3 +98,17 @@ def test_the_worst_counts_and_all_is_told() -> None:
     parts = ["crash loop: 6", "Redis unavailable", "takes no jobs", "dead workers"]
     assert [part for part in parts if part in line] == parts
     assert sorted(parts, key=line.index) == parts
+
+
+@pytest.mark.parametrize(
+    ("state", "worker_state", "said"),
+    [("running", "booting", True), ("running", "ready", False), ("starting", "booting", False)],
+)
+def test_the_first_line_of_status_says_that_no_jobs_are_taken(
+    state: str, worker_state: str, said: bool
+) -> None:
+    shown = answer(state=state, workers=worker(state=worker_state))
+    printed = status(msgspec.convert(msgspec.to_builtins(shown), PartialStatus))
+    first = click.unstyle(printed).splitlines()[0]
+    assert first.startswith(state.upper())
+    assert (" · no worker is ready · " in first) is said

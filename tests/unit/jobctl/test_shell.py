@@ -43,7 +43,7 @@ def completed(directory: Path, *words: str) -> list[str]:
     [
         (["de"], ["dead"]),
         (["retries", "re"], ["retry", "reschedule"]),
-        (["--redis", "redis://x", "trash", ""], ["ls", "restore"]),
+        (["--redis", "redis://x", "trash", ""], ["empty", "ls", "purge", "restore"]),
         (["-P", "dead", "stop", "--ti"], ["--timeout"]),
         (["queues", "clear", "--dr"], ["--dry-run"]),
         (["export", "--ol"], ["--older"]),
