@@ -19,6 +19,7 @@ from jobd.api import Api
 from jobd.cli.check import check
 from jobd.store import scripts
 from jobd.testing import EmbeddedServer
+from tests.support import forkserver
 from tests.support.daemon import Daemon, environment, wait
 from tests.web.serving import get, serving
 
@@ -332,7 +333,50 @@ def change_everything(api: Any) -> None:
     api.deploys.mark("v1")
 
 
-def test_jobctl_needs_no_user() -> None:
+@as_user("dashboard")
+def test_jobctl_needs_the_dashboards_user_for_jobs(
+    tmp_path: Path, guarded: Guarded, redis: Any
+) -> None:
+    def jobctl(*arguments: str, code: int = 0) -> str:
+        done = forkserver.server.run(
+            "jobctl",
+            list(arguments),
+            directory=tmp_path,
+            environment=environment({"JOBD_REDIS": guarded.url}),
+            timeout=60,
+        )
+        assert (done.returncode, guarded.denied()) == (code, set()), (arguments, done.stderr)
+        return str(done.stdout)
+
+    jid = jobctl("push", "Mail", "1", "--queue", "mail").split()[-1]
+    jobctl("push", "Mail", "2", "--queue", "mail", "--in", "1h", "--option", "unique_for=60")
+    api = Api(redis)
+    failed = {"class": "Mail", "args": [1], "queue": "mail", "retry_count": 0, "error_class": "E"}
+    for n in range(4):
+        api.retries.schedule(2_000_000_000 + n, {**failed, "jid": f"j{n}"})
+    for looking in ("stats", "groups", "audit", "cron ls", "processes ls", "queues ls"):
+        jobctl(*looking.split())
+    for looking in ("queues show mail", "retries ls", "jobs find --class Mail", f"jobs show {jid}"):
+        jobctl(*looking.split())
+    jobctl("why", jid)
+    jobctl("wait", jid, "--timeout", "0.1", code=5)
+    jobctl("export", "all", "-o", "jobs.jsonl")
+    jobctl("import", "jobs.jsonl", "--again")
+    for acting in ("queues pause mail", "queues resume mail", "queues move mail other"):
+        jobctl(*acting.split())
+    for acting in ("retries retry j0", "retries kill j1 --yes", "retries delete j2 --yes"):
+        jobctl(*acting.split())
+    jobctl("jobs", "delete", "j3", "--yes")
+    jobctl("jobs", "cancel", jid, "--yes")
+    (deletion, *_) = api.trash
+    jobctl("trash", "restore", deletion.ref)
+    jobctl("queues", "clear", "other", "--yes")
+    (deletion, *_) = api.trash
+    jobctl("trash", "purge", deletion.ref, "--yes")
+    jobctl("trash", "empty", "--yes")
+
+
+def test_jobctl_needs_no_user_for_a_daemon() -> None:
     """It does not even load the client."""
     code = "import jobctl.cli, jobctl.daemon.commands, sys; sys.exit('redis' in sys.modules)"
     command = [sys.executable, "-c", code]
