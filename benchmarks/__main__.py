@@ -24,6 +24,7 @@ MEASURES = (
     "latency",
     "network",
     "attachments",
+    "workflows",
     "due",
     "depth",
     "idle",

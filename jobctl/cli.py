@@ -39,6 +39,9 @@ COMMANDS = {
         "cron": Entry(
             f"{_DATA}.features.cron:cron", "The periodic jobs: when they are due; pause, run."
         ),
+        "workflow": Entry(
+            f"{_DATA}.features.workflow:workflow", "Steps that depend on each other; retry, cancel."
+        ),
         "processes": Entry(f"{_DATA}.processes:processes", "The worker processes of all hosts."),
         "push": Entry(f"{_DATA}.push:push", "Push a job by the name of its class."),
         "wait": Entry(f"{_DATA}.wait:wait", "Wait until a job has ended."),

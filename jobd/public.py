@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
     from jobd.features.results.record import ResultInfo
     from jobd.features.results.result import Result
+    from jobd.features.workflows.current import CurrentStep, current_step
+    from jobd.features.workflows.run import WorkflowRun
+    from jobd.features.workflows.workflow import Workflow
+    from jobd.graphs.inputs import FailedStep
+    from jobd.jobs.canvas.parts import Signature, chain, chord, group
     from jobd.schedules.schedule import Schedule
 
 cancel_handlers = default.cancel_handlers
@@ -58,7 +63,9 @@ __all__ = [
     "Chain",
     "Client",
     "CurrentJob",
+    "CurrentStep",
     "DuplicateJobError",
+    "FailedStep",
     "FunctionJob",
     "Job",
     "JobCancelled",
@@ -78,20 +85,27 @@ __all__ = [
     "Retry",
     "Schedule",
     "Shutdown",
+    "Signature",
     "Snooze",
     "UnavailableError",
     "UnknownJobError",
     "Verdict",
+    "Workflow",
+    "WorkflowRun",
     "acancel",
     "cancel",
     "cancel_handlers",
     "cancel_many",
     "carry",
+    "chain",
+    "chord",
     "client_middleware",
     "configure",
     "current_job",
+    "current_step",
     "death_handlers",
     "error_handlers",
+    "group",
     "job",
     "on",
     "server_middleware",
@@ -103,9 +117,14 @@ _LATER = {
     **dict.fromkeys(
         ("CancelledJobs", "acancel", "cancel", "cancel_many"), "jobd.api.features.cancellation"
     ),
+    **dict.fromkeys(("CurrentStep", "current_step"), "jobd.features.workflows.current"),
+    "FailedStep": "jobd.graphs.inputs",
     "Result": "jobd.features.results.result",
     "ResultInfo": "jobd.features.results.record",
     "Schedule": "jobd.schedules.schedule",
+    **dict.fromkeys(("Signature", "chain", "chord", "group"), "jobd.jobs.canvas.parts"),
+    "Workflow": "jobd.features.workflows.workflow",
+    "WorkflowRun": "jobd.features.workflows.run",
 }
 """Where names are that are loaded at their first use: most applications only push."""
 

@@ -51,6 +51,21 @@ def cancelled(at: int) -> None:
         raise
 
 
+@job(name="bench.member")
+def member(at: int) -> None:
+    stamps.here()[at] = time.monotonic_ns()
+
+
+@job(name="bench.callback")
+def callback(_results: list[None], at: int) -> None:
+    stamps.here()[at + 1] = time.monotonic_ns()
+
+
+@job(name="bench.step")
+def step() -> None:
+    """A step of a workflow that has nothing to do."""
+
+
 STAMP = job(name="bench.stamp")(stamps.start)
 
 

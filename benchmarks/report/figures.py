@@ -100,6 +100,7 @@ def figures(measured: Measured) -> list[Figure]:
         ),
         Figure("latency on idle, p50, against BLMOVE", 1.5, latency.get("ratio"), most=True),
         *_attachments(measured.get("attachments", {})),
+        *_workflows(measured.get("workflows", {})),
         Figure("depth 1 million against 10 thousand", 0.9, measured.get("depth", {}).get("ratio")),
         Figure(
             "a million due jobs, moved and run in a second",
@@ -163,6 +164,16 @@ def _attachments(result: Mapping[str, Any]) -> list[Figure]:
             most=True,
         ),
         Figure("cancel of a running job until it is raised, p95", 100, cancel, "ms", most=True),
+    ]
+
+
+def _workflows(result: Mapping[str, Any]) -> list[Figure]:
+    """Steps one after the other, the callback of a large chord, the memory of many small ones."""
+    callback, size = result.get("callback, ms", {}).get("p50"), result.get("bytes")
+    return [
+        Figure("chain of 10,000 empty steps, against BLMOVE", 0.5, result.get("ratio")),
+        Figure("callback of 10,000 after the last, p50", 10, callback, "ms", most=True),
+        Figure("1,000 chords of 10", 5, size / 1e6 if size else None, "MB", most=True),
     ]
 
 

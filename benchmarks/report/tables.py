@@ -132,6 +132,16 @@ def _attachments(result: Mapping[str, Any]) -> Table:
     return Table(["what hangs on a job", "p50", "p95"], rates + waits)
 
 
+def _workflows(result: Mapping[str, Any]) -> Table:
+    callback, size = result["callback, ms"], result["bytes"]
+    rows = [
+        *([f"{name}, steps/s", number(rate)] for name, rate in result["median"].items()),
+        [f"callback of {result['steps']:,}, after the last member, ms", number(callback["p50"])],
+        ["1,000 chords of 10, MB", number(size / 1e6 if size else None)],
+    ]
+    return Table(["workflows", ""], rows)
+
+
 def _due(result: Mapping[str, Any]) -> Table:
     idle, flood = result["fresh on idle, ms"], result["fresh in the flood, ms"]
     rows = [
@@ -233,6 +243,7 @@ _MAKERS = {
     "limits": _limits,
     "network": _network,
     "attachments": _attachments,
+    "workflows": _workflows,
     "due": _due,
     "depth": _depth,
     "idle": _idle,

@@ -23,6 +23,7 @@ from jobd.api.entry import Api
 from jobd.api.features.lineage import Family, FamilySearch, Relative, family_of
 from jobd.api.features.periodic import Lead, PeriodicJob, PeriodicJobs
 from jobd.api.features.results import JobResult
+from jobd.api.features.workflows import Workflows
 from jobd.api.find import Found, JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.info import RedisInfo
@@ -104,6 +105,7 @@ __all__ = [
     "Trouble",
     "Work",
     "WorkSet",
+    "Workflows",
     "family_of",
     "group_key",
     "in_group",

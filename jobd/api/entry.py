@@ -12,6 +12,7 @@ from jobd.api.features import results
 from jobd.api.features.lineage import FamilySearch
 from jobd.api.features.periodic import PeriodicJobs
 from jobd.api.features.results import JobResult
+from jobd.api.features.workflows import Workflows
 from jobd.api.find import JobSearch
 from jobd.api.inflight import InFlightSet
 from jobd.api.info import RedisInfo
@@ -190,6 +191,11 @@ class Api(Session):
     def periodic(self) -> PeriodicJobs:
         """Jobs that are pushed by themselves, and who leads."""
         return PeriodicJobs(self)
+
+    @property
+    def workflows(self) -> Workflows:
+        """Steps that depend on each other, and how far they are."""
+        return Workflows(self)
 
     @property
     def audit(self) -> Audit:

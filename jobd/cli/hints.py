@@ -93,6 +93,7 @@ COMMANDS = {
         "dead",
         "groups",
         "cron",
+        "workflow",
         "processes",
         "push",
         "wait",

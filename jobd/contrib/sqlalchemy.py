@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 from jobd.errors import ArgumentError, JobdError, UnavailableError
+from jobd.graphs.plan import Plan
 from jobd.jobs.client import Client
 from jobd.jobs.context import CurrentJob
 from jobd.jobs.middleware import AsyncNext, Next
@@ -315,6 +316,9 @@ class _Holding:
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return self._target().push(jobs, now)
 
+    def start(self, plan: Plan) -> None:
+        self._target().start(plan)
+
     def holder(self, key: str) -> str | None:
         return self._inner.holder(key)
 
@@ -343,6 +347,13 @@ class _AsyncHolding:
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         pending = self._around.pending(None, self._inner)
         return await self._inner.push(jobs, now) if pending is None else pending.push(jobs, now)
+
+    async def start(self, plan: Plan) -> None:
+        pending = self._around.pending(None, self._inner)
+        if pending is None:
+            await self._inner.start(plan)
+        else:
+            pending.start(plan)
 
 
 def _committed(session: Session) -> None:

@@ -135,6 +135,34 @@ class Call:
         chain = self.owner.server_middleware
         return perform(raw, made["queue"], self.definition, chain, self._run_awaitable)
 
+    @property
+    def parameters(self) -> Parameters:
+        """Its parameters, against which calls are checked."""
+        return self._parameters
+
+    def step(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], jid: str, *, more: int = 0
+    ) -> wire.Payload:
+        """The payload of a call that is a step of a workflow.
+
+        Args:
+            more: how many arguments come before *args* when it starts.
+
+        Raises:
+            ArgumentError: the arguments do not fit the signature.
+        """
+        try:
+            self._parameters.check([None] * more + list(args), kwargs)
+        except ArgumentError as error:
+            if not more:
+                raise
+            raise ArgumentError(
+                f"{error}. The result of the step before it comes first; si() makes a signature "
+                "that takes none"
+            ) from None
+        name = self.definition.name
+        return wire.create(name, list(args), kwargs, self.options, jid=jid, now=clock.now())
+
     def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
         import asyncio  # imported only for async jobs
 

@@ -247,7 +247,7 @@ class Client:
                 return None
         return checked(made, at, parameters, changed)
 
-    async def _aprepare(
+    async def aprepare(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
     ) -> tuple[wire.Payload, Pushed | None] | None:
         """The same on the running event loop, for middleware of both kinds."""
@@ -279,7 +279,7 @@ class Client:
         self, made: wire.Payload, at: float | None, parameters: Parameters | None = None
     ) -> str | None:
         """:meth:`send` on the running event loop."""
-        ready = await self._aprepare(made, at, parameters)
+        ready = await self.aprepare(made, at, parameters)
         if ready is None:
             return None
         made, pushed = ready
@@ -333,7 +333,7 @@ class Client:
         for batch in bulk.batches():
             with bulk.counted():
                 for made, due in bulk.payloads(batch):
-                    ready = await self._aprepare(made, due, bulk.parameters)
+                    ready = await self.aprepare(made, due, bulk.parameters)
                     self._add(batch, ready, due, bulk.parameters)
             for jobs, conflicts in batch.stored(self.atransport):
                 bulk.note(batch, jobs, await conflicts)

@@ -22,6 +22,9 @@ from jobd.wire import payload as wire
 RunAwaitable = Callable[[Awaitable[Any]], Any]
 """Runs an awaitable to its end, in a thread that waits for it."""
 
+Prepare = Callable[[wire.Work], None]
+"""Changes the arguments of a job before its start."""
+
 
 class Application(Protocol):
     """The part of :class:`jobd.App` that runs its jobs."""
@@ -36,6 +39,7 @@ def perform(
     definition: Definition,
     middleware: Chain[CurrentJob],
     run: RunAwaitable,
+    prepare: Prepare | None = None,
 ) -> Any:
     """Run the job *definition* with the payload *raw*; returns its result, or None if the
     *middleware* did not run it.
@@ -44,18 +48,26 @@ def perform(
         run: for what is ``async``.
     """
     work = wire.parse(raw)
+    if prepare is not None:
+        prepare(work)
     job = CurrentJob(work, raw, queue, definition)
     propagation.follow()
     return Context().run(_perform, job, definition, work, middleware, run)
 
 
 async def aperform(
-    raw: bytes, queue: str, definition: Definition, middleware: Chain[CurrentJob]
+    raw: bytes,
+    queue: str,
+    definition: Definition,
+    middleware: Chain[CurrentJob],
+    prepare: Prepare | None = None,
 ) -> Any:
     """:func:`perform` for an ``async`` job, as a task of the running event loop."""
     import asyncio  # imported only for async jobs
 
     work = wire.parse(raw)
+    if prepare is not None:
+        prepare(work)
     job = CurrentJob(work, raw, queue, definition)
     propagation.follow()
     running = _aperform(job, definition, work, middleware)

@@ -32,10 +32,12 @@ from jobd.jobs.pushable import (
     BulkMethod,
     CallOptions,
     HolderMethod,
+    ImmutableMethod,
     InlineMethod,
     InMethod,
     Pushable,
     SetMethod,
+    SignatureMethod,
     ThroughMethod,
 )
 from jobd.jobs.registry import UniqueBy
@@ -134,6 +136,8 @@ class Job:
     aperform_at = AAtMethod()
     aperform_bulk = ABulkMethod()
     perform_inline = InlineMethod()
+    s = SignatureMethod()
+    si = ImmutableMethod()
     set = SetMethod()
     through = ThroughMethod()
     unique_holder = HolderMethod()

@@ -12,6 +12,7 @@ from jobd.wire.attachments import AttachedPush
 from jobd.wire.transitions import with_enqueued
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Transport
     from jobd.store.enqueue import Conflict
 
@@ -65,6 +66,9 @@ class Pending:
     def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
         self._run(_Attached).extend(jobs)
         return [None] * len(jobs)
+
+    def start(self, plan: Plan) -> None:
+        self._run(_Started).append(plan)
 
     def extend(self, other: Pending) -> None:
         """Append what *other* holds."""
@@ -133,6 +137,14 @@ class _Attached(_Run):
     def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
         for jobs in portions(self, lambda each: len(each.raw)):
             yield jobs, transport.push(jobs, now)
+
+
+class _Started(_Run):
+    """Workflows."""
+
+    def stored(self, transport: Any, _now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+        for plan in self:
+            yield (), transport.start(plan)
 
 
 def portions(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:

@@ -35,9 +35,12 @@ T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 
+if TYPE_CHECKING:
+    from jobd.jobs.canvas.parts import Signature
+
 _PUSHES = frozenset(
     {
-        *("delay", "apply_async", "s", "si", "send", "send_with_options", "enqueue", "enqueue_in"),
+        *("delay", "apply_async", "send", "send_with_options", "enqueue", "enqueue_in"),
         *("schedule", "defer", "kiq", "perform_later", "push"),
     }
 )
@@ -168,6 +171,23 @@ class Pushable(Generic[P, R_co]):
         """
         return self._call.push_bulk(calls, at, spread)
 
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call that has not been made, for :func:`chain`, :func:`group` and :func:`chord`. In
+        them it takes the result of the step before it as its first argument.
+
+        Example:
+            >>> (fetch.s(url) | store.s("pages")).perform_async()  # doctest: +SKIP
+        """
+        from jobd.jobs.canvas.parts import Signature  # most applications have no workflows
+
+        return Signature(self._call, args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """The same, of one that takes no result: its arguments are these."""
+        from jobd.jobs.canvas.parts import Signature
+
+        return Signature(self._call, args, kwargs, immutable=True)
+
     def unique_holder(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """The id of the job that keeps this call out, if it is unique; None if it can be pushed.
 
@@ -202,6 +222,12 @@ class SetOptions(Protocol[P, R_co]):
     """The type of ``set`` on a :class:`Job`; see :meth:`Pushable.set`."""
 
     def __call__(self, **options: Unpack[CallOptions]) -> Pushable[P, R_co]: ...
+
+
+class MakesSignature(Protocol):
+    """The type of ``s`` and ``si`` on a :class:`Job`; see :meth:`Pushable.s`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Signature: ...
 
 
 class Bulk(Protocol):
@@ -244,6 +270,16 @@ class ThroughMethod:
         self, instance: object, owner: type[Performs[P, R]]
     ) -> Callable[[Around], Pushable[P, R]]:
         return cast("Pushable[P, R]", _pushable(owner)).through
+
+
+class SignatureMethod:
+    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> MakesSignature:
+        return _pushable(owner).s
+
+
+class ImmutableMethod:
+    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> MakesSignature:
+        return _pushable(owner).si
 
 
 class AsyncMethod:

@@ -19,6 +19,7 @@ from jobd.wire.attachments import AttachedPush
 if TYPE_CHECKING:
     from redis import Redis
 
+    from jobd.graphs.plan import Plan
     from jobd.jobs.inline import Application
     from jobd.store.enqueue import Conflict
 
@@ -51,6 +52,9 @@ class Transport(Protocol):
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
 
+    def start(self, plan: Plan) -> None:
+        """Store a workflow and push its first steps, unless there is one with its id."""
+
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*."""
 
@@ -61,6 +65,7 @@ class AsyncTransport(Protocol):
     async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None: ...
     async def schedule(self, due: list[tuple[float, bytes]]) -> None: ...
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]: ...
+    async def start(self, plan: Plan) -> None: ...
 
 
 class Replacement(Protocol):

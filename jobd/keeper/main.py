@@ -16,6 +16,7 @@ from jobd.keeper.recovery import Death, Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.takeover import Takeover
 from jobd.keeper.troubles import Troubles
+from jobd.keeper.workflows import Workflows
 from jobd.runtime.child.mainloop import TURN, Child, signals_blocked
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.messages import FromChild, FromMaster, Unknown
@@ -60,6 +61,7 @@ class Keeper(Child):
             Eviction(client, self._on_short),
             Reconcile(client, keys),
             self._troubles,
+            Workflows(client, keys),
         )
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
         self._done: list[FromChild] = []

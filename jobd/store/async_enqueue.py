@@ -40,6 +40,7 @@ from jobd.store.keys import Keys
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.store.batches import Added
     from jobd.store.scripts import Script
     from jobd.wire.batches import Portion
@@ -82,6 +83,17 @@ class AsyncTransport:
         from jobd.store import batches  # not needed by applications without any
 
         return batches.added(await self._call(*batches.packed(self._keys, portion, now)))
+
+    async def start(self, plan: Plan) -> None:
+        """Store a workflow and push its first steps, unless there is one with its id."""
+        from jobd.store.workflows import Storing, advancing
+
+        storing = Storing(self._keys, plan)
+        for packed, replies in storing.portions:
+            await self._send(packed, replies)
+        _, more = await self._call(storing.script, storing.call)
+        while more:
+            [more, _] = await self._call(*advancing(self._keys, plan.id))
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -22,6 +22,7 @@ from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.store.batches import Added
     from jobd.store.scripts import Script
     from jobd.wire.batches import Portion
@@ -71,6 +72,17 @@ class Transport:
         told = self._call(*batches.packed(self._keys, portion, now))
         return batches.added(told)
 
+    def start(self, plan: Plan) -> None:
+        """Store a workflow and push its first steps, unless there is one with its id."""
+        from jobd.store.workflows import Storing, advancing
+
+        storing = Storing(self._keys, plan)
+        for packed, replies in storing.portions:
+            self._send(packed, replies)
+        _, more = self._call(storing.script, storing.call)
+        while more:
+            [more, _] = self._call(*advancing(self._keys, plan.id))
+
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*."""
         [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
@@ -82,7 +94,7 @@ class Transport:
         except RefusedError as error:
             if not is_missing_script(error):
                 raise
-            # The server does not have it yet; nothing was executed.
+            # Nothing was executed.
             self._send(script.load(), 1)
             [told] = self._send(packed, 1)
         return told

@@ -100,6 +100,21 @@ jobd:periodic:ID:ticks     list    -           what became of its last 20 ticks,
 jobd:periodic:apps         hash    -           application to the version (server time of its start,
                                                s) that its schedules are of, and their ids (JSON);
                                                workers
+jobd:workflow:ID           hash    24 h after  a workflow: what was planned and has happened, see
+                                   its end;    lua/workflows.lua; also the channel on which its end
+                                   180 days    is told; clients, workers, keepers, jobd.api
+                                   where it
+                                   has failed
+jobd:steps:ID              string  the same    a letter for the state of each of its steps; the same
+jobd:ready:ID              list    -           steps of it that a script has left to the next one;
+                                               by the same
+jobd:staged:NONCE          hash    1 h         fields of a large workflow during its push; clients
+jobd:workflows             zset    -           ids by the time of the push (s); clients, workers
+jobd:workflows:ended       zset    -           ids of those that have ended, by when they are
+                                               forgotten (server time, s); workers, keepers,
+                                               jobd.api
+jobd:workflows:due         zset    -           ids of those for which a keeper has something to do,
+                                               by when (server time, s); workers, keepers, jobd.api
 jobd:classes               zset    -           digests of the class names that living workers know,
                                                by when that expires (s); workers
 jobd:classes:DIGEST        set     90 s        the names; workers
@@ -157,6 +172,9 @@ class Keys:
         self.periodic = f"{prefix}jobd:periodic"
         self.periodic_apps = f"{prefix}jobd:periodic:apps"
         self.classes = f"{prefix}jobd:classes"
+        self.workflows = f"{prefix}jobd:workflows"
+        self.workflows_ended = f"{prefix}jobd:workflows:ended"
+        self.workflows_due = f"{prefix}jobd:workflows:due"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
         self.audit = f"{prefix}jobd:audit"
@@ -200,6 +218,22 @@ class Keys:
 
     def batch_callbacks(self, bid: str) -> str:
         return f"{self.batch(bid)}:callbacks"
+
+    def workflow(self, ref: str) -> str:
+        """A workflow; also the channel on which its end is told."""
+        return f"{self.prefix}jobd:workflow:{ref}"
+
+    def workflow_steps(self, ref: str) -> str:
+        """A letter for the state of each of its steps."""
+        return f"{self.prefix}jobd:steps:{ref}"
+
+    def workflow_ready(self, ref: str) -> str:
+        """Steps of it that a script has left to the next one."""
+        return f"{self.prefix}jobd:ready:{ref}"
+
+    def staged(self, nonce: str) -> str:
+        """Fields of a large workflow during its push."""
+        return f"{self.prefix}jobd:staged:{nonce}"
 
     def schedule_of(self, schedule: str) -> str:
         """A schedule of a periodic job."""

@@ -35,6 +35,7 @@ _PRELUDES = {
     "attachments": _ATTACHMENTS,
     "batches": _ATTACHMENTS,
     "pushing": ("push_attached(",),
+    "workflows": ("ended(", "came_back(", "kept_out(", "cancelled(", "workflow_at("),
     "cancelling": ("cancelled(", "requests_of(", "to_cancel("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
@@ -133,6 +134,9 @@ PROGRESS = Script("progress")
 LEAD = Script("lead")
 SCHEDULES = Script("schedules")
 TICK = Script("tick")
+STORE_WORKFLOW = Script("store_workflow")
+ADVANCE = Script("advance")
+ADD_STEPS = Script("add_steps")
 
 # Actions and queries of users.
 REMOVE = Script("remove")
@@ -163,6 +167,8 @@ ATTEMPT = Script("attempt")
 END_SESSION = Script("end_session")
 DEPLOY = Script("deploy")
 TROUBLE = Script("trouble")
+CANCEL_WORKFLOW = Script("cancel_workflow")
+RETRY_STEPS = Script("retry_steps")
 
 # Sent by workers on their dedicated connection, and loaded when it connects.
 OF_A_WORKER = (

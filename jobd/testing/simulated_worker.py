@@ -40,6 +40,7 @@ from jobd.worker.run.cancelling import Threads
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
+from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
 from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.pool import Pool, Working
@@ -204,6 +205,7 @@ class Worker:
             Deadlines(lambda: None),
             Metrics(),
             Locks(self._client, self._keys),
+            StepInputs(self._client, self._keys),
         )
         made.errors = self.errors
         made.is_dead = lambda: self._died is not None

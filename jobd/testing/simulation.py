@@ -22,6 +22,7 @@ from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.errors import ArgumentError, JobdError
+from jobd.graphs.plan import Plan
 from jobd.jobs import context, transports
 from jobd.jobs.app import App, default
 from jobd.jobs.decorators import FunctionJob
@@ -32,6 +33,7 @@ from jobd.keeper.recovery import INTERVAL as RECOVERY
 from jobd.keeper.recovery import Death as DeathNotice
 from jobd.keeper.recovery import Recovery
 from jobd.keeper.scheduler import Scheduler
+from jobd.keeper.workflows import Workflows
 from jobd.settings.daemon import Config, QueueSpec
 from jobd.store.enqueue import Transport
 from jobd.store.inflight import split_tag
@@ -120,6 +122,9 @@ class _Async:
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Any]:
         return self._inner.push(jobs, now)
 
+    async def start(self, plan: Plan) -> None:
+        self._inner.start(plan)
+
 
 class World:
     """What :func:`world` opens.
@@ -152,6 +157,7 @@ class World:
         self._recovery = Recovery(client, keys, self._leases, lambda _identity, _jobs: None)
         self._reconcile = Reconcile(client, keys)
         self._reconcile_at = 0.0
+        self._workflows = Workflows(client, keys)
         self._lost: set[str] = set()
         self._lost_at = 0.0
         store.on_message = self._heard
@@ -338,6 +344,8 @@ class World:
         if now >= self._reconcile_at and self._to_reconcile():
             self._reconcile.turn()
             self._reconcile_at = now + RECONCILE
+        if self._workflow_due() <= now:
+            self._workflows.turn()
         while (due := self._first_due()) is not None and due <= now:
             if self._scheduler.turn():
                 break
@@ -346,6 +354,12 @@ class World:
         ask = self._worker.line.ask
         fields = ask(pack("HKEYS", self._keys.departed))
         return len(fields) > 1 or bool(ask(pack("ZCARD", self._keys.contested)))
+
+    def _workflow_due(self) -> float:
+        """When there is something to do in a workflow; infinity if nothing is."""
+        due = pack("ZRANGE", self._keys.workflows_due, 0, 0, "WITHSCORES")
+        first = self._worker.line.ask(due)
+        return float(first[1]) if first else float("inf")
 
     def _first_due(self) -> float | None:
         """The earliest time in the schedule and the retries."""
@@ -362,6 +376,7 @@ class World:
             times.append(max(self._lost_at, self._time.now()))
         if self._to_reconcile():
             times.append(self._reconcile_at)
+        times.append(self._workflow_due())
         moments = [self._time.at(at) for at in times if at is not None and at < 1e12]
         return min((at for at in moments if at > self._time.micros), default=2**62)
 

@@ -58,6 +58,28 @@ class Lock(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     held: bool = False
 
 
+class Node(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"workflow": "id", "number": "n"},
+):
+    """The step of a workflow that a job is; everything else about it is stored with the workflow.
+
+    Attributes:
+        workflow: id of the workflow.
+        number: of the step in it.
+        takes: results of other steps are among its arguments; its worker reads them at the start.
+        gives: its result is an argument of others.
+    """
+
+    workflow: str
+    number: int
+    takes: bool = False
+    gives: bool = False
+
+
 class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What hangs on one job.
 
@@ -75,6 +97,7 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         schedule: of a periodic job: the name of its schedule.
         batch: it is a member of a batch: the id of that, and its number there.
         callback: it is a callback of a batch: the id of that, and the event.
+        node: it is a step of a workflow.
     """
 
     v: int = VERSION
@@ -90,11 +113,13 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     schedule: str | None = None
     batch: tuple[str, int] | None = None
     callback: tuple[str, str] | None = None
+    node: Node | None = None
 
     @property
     def ends_apart(self) -> bool:
         """Whether the end of the job changes more than the job."""
-        return self.lock is not None or self.result is not None or self.batch is not None
+        kinds = (self.lock, self.result, self.batch, self.node)
+        return any(kind is not None for kind in kinds)
 
 
 class Pushed(NamedTuple):

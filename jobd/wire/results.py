@@ -59,6 +59,14 @@ def done(value: object) -> bytes:
     return detail
 
 
+def done_if_possible(value: object) -> bytes:
+    """The same, without an error: for a result that nobody has asked for."""
+    try:
+        return done(value)
+    except ArgumentError as error:
+        return not_kept(str(error))
+
+
 def not_kept(why: str) -> bytes:
     """The detail of a job whose result cannot be kept."""
     return to_json(Detail(lost=why))

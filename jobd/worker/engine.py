@@ -23,6 +23,7 @@ from jobd.worker.fetch.order import QueueOrder
 from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
+from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
 from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.loop_executor import LoopExecutor
@@ -88,6 +89,7 @@ class Engine:
             self.deadlines,
             self.metrics,
             Locks(self._owner.client, self._owner.keys),
+            StepInputs(self._owner.client, self._owner.keys),
             self.tasks,
             self.loop,
         )

@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from jobd import Client, JobCancelledError, Result, ResultTimeoutError, UnavailableError
+from jobd import (
+    App,
+    Client,
+    JobCancelledError,
+    Result,
+    ResultTimeoutError,
+    UnavailableError,
+    Workflow,
+    chain,
+    group,
+)
 from jobd.api import Api
 from jobd.cli.check import check
 from jobd.store import scripts
@@ -110,7 +120,7 @@ BESIDE = {
 FOLDERS = {
     "daemon": ["keeper", "worker", "store/inflight.py", "api/processes.py"],
     "client": [],
-    "dashboard": ["api", "web"],
+    "dashboard": ["api", "web", "features/workflows/actions.py"],
 }
 OF_PROCESSES_FOR_PEOPLE = {"scard", "get", "hmget"}
 """In a module that the keeper uses in part."""
@@ -381,6 +391,35 @@ def test_jobctl_needs_no_user_for_a_daemon() -> None:
     code = "import jobctl.cli, jobctl.daemon.commands, sys; sys.exit('redis' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env=environment(), check=False).returncode == 0
+
+
+@as_user("attaching")
+def test_who_pushes_workflows_and_acts_on_them_needs_no_more(guarded: Guarded, redis: Any) -> None:
+    app = App()
+    app.configure(guarded.url)
+    add = app.job(name="add")(lambda a, b=1: None)
+    flow = chain(group(add.s(n) for n in range(150)), add.s(), add.si("x" * 900_000))
+    ref = flow.set(id="w").perform_async()
+    large = group(add.s("x" * 900_000), add.s("x" * 900_000)).perform_async()
+    run = Workflow.get(str(ref), app.client)
+    assert run.state == "running"
+    with pytest.raises(ResultTimeoutError):
+        run.wait(timeout=0.05)
+    assert run.result(0) is None
+    api = Api(redis)
+    queue = api.queue("default")
+    queue.clear()
+    while scripts.DEPART(redis, [api.keys.departed, *_departed(redis)], [100]):
+        pass
+    assert run.retry() == 150
+    assert run.cancel()
+    assert large
+    assert guarded.denied() == set()
+
+
+def _departed(redis: Any) -> list[Any]:
+    """The key of what was cleared."""
+    return [key for key in redis.hkeys("jobd:departed") if key != b"used"][:1]
 
 
 @as_user("attaching")

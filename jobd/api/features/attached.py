@@ -14,7 +14,7 @@ class Note(NamedTuple):
     """One of these sentences.
 
     Attributes:
-        kind: ``expires``, ``unique``, ``result``, ``snoozed`` or ``aside``.
+        kind: ``expires``, ``unique``, ``workflow``, ``result``, ``snoozed`` or ``aside``.
         at: the time that it speaks of (seconds since 1970).
     """
 
@@ -61,6 +61,14 @@ def notes(job: JobRecord) -> list[Note]:
             "expiry": Text("It is unique: it keeps jobs like it out for a time."),
         }[attached.lock.until]
         found.append(Note("unique", text))
+    if (node := attached.node) is not None:
+        text = Text(
+            "It is step %(number)s of workflow %(workflow)s.",
+            number=node.number,
+            workflow=node.workflow[:100],
+        )
+        advice = Text("The steps after it wait for its end: jobctl workflow show.")
+        found.append(Note("workflow", text, advice))
     if attached.result is not None:
         text = Text("Its result is kept for %(seconds)s s.", seconds=f"{attached.result:g}")
         found.append(Note("result", text))

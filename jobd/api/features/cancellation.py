@@ -142,7 +142,21 @@ def cancel_many(
             and (tag is None or tag in job.tags)
         )
 
-    session, end = _in_a_name(api), end_of(seconds)
+    return cancel_wanted(_in_a_name(api), wanted, queue, seconds)
+
+
+def cancel_wanted(
+    session: Session,
+    wanted: Callable[[JobRecord], bool],
+    queue: str | None = None,
+    seconds: float | None = None,
+) -> CancelledJobs:
+    """Cancel all jobs that are *wanted*; see :func:`cancel_many`.
+
+    Args:
+        queue: the only queue in which to look for them.
+    """
+    end = end_of(seconds)
     cancelled = cancelling = 0
     steps = [_steps_in_sets(session, wanted)]
     names = [queue] if queue is not None else _queues(session)

@@ -22,6 +22,7 @@ from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.pending import Pending
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Transport
     from jobd.store.enqueue import Conflict
     from jobd.wire.attachments import AttachedPush
@@ -77,6 +78,9 @@ class _Holding:
 
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return self._held().push(jobs, now)
+
+    def start(self, plan: Plan) -> None:
+        self._held().start(plan)
 
     def holder(self, key: str) -> str | None:
         return self._inner.holder(key)

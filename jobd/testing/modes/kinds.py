@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from jobd.errors import ArgumentError
+from jobd.graphs.plan import Plan
 from jobd.jobs import pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport
 from jobd.store.enqueue import Conflict
@@ -171,11 +173,22 @@ class _Running(Collecting):
             self._run([] if job is None else [job])
         return conflicts
 
+    def start(self, plan: Plan) -> None:
+        self._run(self._store.begin_flow(plan, self._client))
+
     def _run(self, jobs: list[PushedJob]) -> None:
-        for each in jobs:
-            job: PushedJob | None = each
-            while job is not None and self._store.start(job):
-                _, job = self._performer.perform(job)
+        ready = deque(jobs)
+        while ready:
+            job = ready.popleft()
+            if not self._store.start(job):
+                continue
+            try:
+                _, more = self._performer.perform(job)
+            except Exception:
+                for left in self._store.left_of(job):  # what is told of the failure
+                    self._run([left])
+                raise
+            ready.extend(more)
 
 
 class _ARunning:
@@ -199,11 +212,22 @@ class _ARunning:
             await self._run([] if job is None else [job])
         return conflicts
 
+    async def start(self, plan: Plan) -> None:
+        await self._run(self._store.begin_flow(plan, self._client))
+
     async def _run(self, jobs: list[PushedJob]) -> None:
-        for each in jobs:
-            job: PushedJob | None = each
-            while job is not None and self._store.start(job):
-                _, job = await self._performer.aperform(job)
+        ready = deque(jobs)
+        while ready:
+            job = ready.popleft()
+            if not self._store.start(job):
+                continue
+            try:
+                _, more = await self._performer.aperform(job)
+            except Exception:
+                for left in self._store.left_of(job):
+                    await self._run([left])
+                raise
+            ready.extend(more)
 
 
 class _Refuse(_NoRedis):
@@ -226,6 +250,9 @@ class _Refuse(_NoRedis):
 
     def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
         self._fail(job.raw for job in jobs)
+
+    def start(self, plan: Plan) -> None:
+        self._fail(one.job.raw for one in plan.steps if one.job is not None)
 
     def holder(self, _key: str) -> str | None:
         return None  # nothing is ever pushed
@@ -254,6 +281,9 @@ class _ARefuse:
 
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return self._refusing.push(jobs, now)
+
+    async def start(self, plan: Plan) -> None:
+        self._refusing.start(plan)
 
 
 class _Off:

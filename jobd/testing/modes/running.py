@@ -33,19 +33,29 @@ class Performer:
         self._store = store
         self._server_middleware = server_middleware
 
-    def perform(self, job: PushedJob) -> tuple[Any, PushedJob | None]:
-        """Run *job*; returns its result, and the job that has waited for its end."""
-        definition = self._lookup(job)
-        result = None
-        try:
-            if self._may_begin(job):
-                chain = self._chain(job)
-                result = perform(enqueued(job), job.queue, definition, chain, run_awaitable)
-        finally:
-            again = self._store.end(job)
-        return result, again
+    def perform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
+        """Run *job*; returns its result, and the jobs that have waited for its end.
 
-    async def aperform(self, job: PushedJob) -> tuple[Any, PushedJob | None]:
+        Raises:
+            Exception: what the job raises, unless it is a step whose workflow goes on.
+        """
+        definition = self._lookup(job)
+        chain, result = self._chain(job), None
+        more: list[PushedJob] = []
+        try:
+            begins = self._may_begin(job)
+            if begins:
+                fill = self._store.filler(job)
+                raw = enqueued(job)
+                result = perform(raw, job.queue, definition, chain, run_awaitable, fill)
+            more = self._store.end_step(job, result, None, expired=not begins)
+        except Exception as error:  # noqa: BLE001 - raised, unless its workflow goes on
+            more = self._failed(job, error)
+        finally:
+            more += self._again(job)
+        return result, more
+
+    async def aperform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
         """The same on an event loop: what is not ``async`` runs in a thread."""
         if "django.db" in sys.modules:
             # Its connections belong to threads; this is the one of the test and its transaction.
@@ -56,12 +66,33 @@ class Performer:
         if not definition.is_async and not chain.asynchronous:
             return await asyncio.to_thread(self.perform, job)
         result = None
+        more: list[PushedJob] = []
         try:
-            if self._may_begin(job):
-                result = await aperform(enqueued(job), job.queue, definition, chain)
+            begins = self._may_begin(job)
+            if begins:
+                fill = self._store.filler(job)
+                result = await aperform(enqueued(job), job.queue, definition, chain, fill)
+            more = self._store.end_step(job, result, None, expired=not begins)
+        except Exception as error:  # noqa: BLE001 - raised, unless its workflow goes on
+            more = self._failed(job, error)
         finally:
-            again = self._store.end(job)
-        return result, again
+            more += self._again(job)
+        return result, more
+
+    def _failed(self, job: PushedJob, error: Exception) -> list[PushedJob]:
+        """The jobs that may begin because *job* has failed.
+
+        Raises:
+            Exception: *error*, unless its workflow goes on.
+        """
+        more = self._store.end_step(job, None, error, expired=False)
+        if not self._store.goes_on(job):
+            raise error
+        return more
+
+    def _again(self, job: PushedJob) -> list[PushedJob]:
+        again = self._store.end(job)
+        return [] if again is None else [again]
 
     def _lookup(self, job: PushedJob) -> Definition:
         try:

@@ -11,14 +11,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jobd.graphs.plan import Plan
 from jobd.jobs.app import default
+from jobd.jobs.inline import Application
 from jobd.jobs.transports import Source
 from jobd.store.enqueue import Conflict
 from jobd.testing.modes.pushed import PushedJob
-from jobd.wire.attachments import AttachedPush, Lock
+from jobd.testing.modes.workflows import Filler, Flow
+from jobd.wire.attachments import AttachedPush, Lock, Node
 from jobd.wire.transitions import with_enqueued
 
-Key = tuple[tuple[str, str], str]
+Place = tuple[str, str]
+"""Which Redis: URL and prefix."""
+
+Key = tuple[Place, str]
 """Which Redis, and the key of the lock there."""
 
 
@@ -54,6 +60,7 @@ class Store:
         self.pushed: list[PushedJob] = []
         self.waiting: list[PushedJob] = []
         self._locks: dict[Key, _Held] = {}
+        self._flows: dict[tuple[Place, str], Flow] = {}
         self._guard = threading.RLock()
 
     def add(self, jobs: list[PushedJob]) -> None:
@@ -86,6 +93,76 @@ class Store:
             self.pushed.clear()
             self.waiting.clear()
             self._locks.clear()
+            self._flows.clear()
+
+    # -- workflows -------------------------------------------------------------------------------
+
+    def begin_flow(self, plan: Plan, client: Source) -> list[PushedJob]:
+        """Store a workflow; returns its first jobs, none if there is one with its id."""
+        with self._guard:
+            key = ((client.url, client.prefix), plan.id)
+            if key in self._flows:
+                return []
+            flow = self._flows[key] = Flow.of(plan)
+            return self._begun(flow, flow.begin(), client.app or default, key[0])
+
+    def filler(self, job: PushedJob) -> Filler | None:
+        """What puts the results of other steps into the arguments of *job*."""
+        flow, node = self._flow(job)
+        return None if flow is None else flow.filler(node)
+
+    def end_step(
+        self, job: PushedJob, result: object, error: BaseException | None, *, expired: bool
+    ) -> list[PushedJob]:
+        """*job* has returned *result*, or raised *error*; returns the jobs that may begin now.
+
+        Raises:
+            ArgumentError: other steps take its result, and JSON cannot carry it.
+        """
+        flow, node = self._flow(job)
+        if flow is None:
+            return []
+        with self._guard:
+            if error is None and not expired:
+                ready = flow.done(node, result)
+            else:
+                ready = flow.failed(node, job.jid, "expired" if expired else "failed", error)
+            return self._begun(flow, ready, job.app, job.place)
+
+    def goes_on(self, job: PushedJob) -> bool:
+        """Whether the failure of *job* lets its workflow go on."""
+        flow, node = self._flow(job)
+        return flow is not None and flow.goes_on(node)
+
+    def left_of(self, job: PushedJob) -> list[PushedJob]:
+        """The jobs of the workflow of *job* that wait."""
+        node = job.attached.node
+        if node is None:
+            return []
+        with self._guard:
+            return [
+                one
+                for one in self.waiting
+                if one.attached.node is not None and one.attached.node.workflow == node.workflow
+            ]
+
+    def _flow(self, job: PushedJob) -> tuple[Flow | None, Node]:
+        node = job.attached.node or Node("", 0)
+        return self._flows.get((job.place, node.workflow)), node
+
+    def _begun(
+        self, flow: Flow, numbers: list[int], app: Application, place: Place
+    ) -> list[PushedJob]:
+        now, jobs = time.time(), []
+        for number in numbers:
+            ready = flow.plan.steps[number].job
+            if ready is not None:
+                raw = with_enqueued(ready.raw, now)[1]
+                jobs.append(PushedJob.of(raw, None, app, place))
+        self.add(jobs)
+        return jobs
+
+    # -- unique jobs -----------------------------------------------------------------------------
 
     def attach(
         self, push: AttachedPush, client: Source, now: float
@@ -199,6 +276,9 @@ class Collecting:
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return [self._store.attach(job, self._client, now)[1] for job in jobs]
 
+    def start(self, plan: Plan) -> None:
+        self._store.begin_flow(plan, self._client)
+
     def holder(self, key: str) -> str | None:
         return self._store.holder(((self._client.url, self._client.prefix), key))
 
@@ -228,6 +308,9 @@ class ACollecting:
 
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return self._collecting.push(jobs, now)
+
+    async def start(self, plan: Plan) -> None:
+        self._collecting.start(plan)
 
 
 def _job(client: Source, raw: bytes, at: float | None) -> PushedJob:

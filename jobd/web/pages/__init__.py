@@ -22,6 +22,7 @@ from jobd.web.pages import (
     sets,
     stacks,
     trash,
+    workflows,
 )
 
 
@@ -39,6 +40,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[BaseRoute]:
         *sets.routes,
         *trash.routes,
         *periodic.routes,
+        *workflows.routes,
         *metrics.routes,
         *audit.routes,
         *login.routes(users, attempts, ended),

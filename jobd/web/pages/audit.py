@@ -106,6 +106,9 @@ def _row(request: Request, entry: AuditEntry) -> _Row:
     elif name.startswith("periodic:"):
         shown = Text(clip(name.removeprefix("periodic:"), 120))
         href = url(request, "periodic")
+    elif name.startswith("workflow:"):
+        shown = Text(clip(name.removeprefix("workflow:"), 120))
+        href = url(request, "workflow", id=name.removeprefix("workflow:"))
     elif name in job_address.PAGES or name.startswith("queue:"):
         href = job_address.list_url(request, name)
     done, queue = DONE.get(action), ""

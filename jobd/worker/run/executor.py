@@ -41,6 +41,7 @@ from jobd.wire import attachments, payload, results
 from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
+from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import cut_short, name_running
 from jobd.worker.run.retry import Retries
@@ -64,6 +65,7 @@ class Executor:
         deadlines: Deadlines,
         metrics: Metrics,
         locks: Locks,
+        inputs: StepInputs,
     ) -> None:
         self._registry = app.registry
         self._middleware = app.server_middleware
@@ -71,6 +73,7 @@ class Executor:
         self._coroutines = coroutines
         self._deadlines = deadlines
         self._locks = locks
+        self._inputs = inputs
         self._metrics = metrics if config.metrics else None
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job that has ended in Redis is in the log.
@@ -178,7 +181,7 @@ class Executor:
         try:
             return self._ended_apart(job, attached, result)
         except ArgumentError as error:
-            return self._not_kept(job, error)
+            return self._not_kept(job, attached, error)
 
     @staticmethod
     def _ended_apart(job: Claimed, attached: attachments.Attachments, result: object) -> Settlement:
@@ -187,11 +190,19 @@ class Executor:
         Raises:
             ArgumentError: the result cannot be kept.
         """
-        detail = b"" if attached.result is None else results.done(result)
+        detail, node = b"", attached.node
+        if attached.result is not None or (node is not None and node.gives):
+            detail = results.done(result)
+        elif node is not None and result is not None:  # for those who look at the workflow
+            detail = results.done_if_possible(result)
         return Settlement(job, b"", Outcome.DONE, detail)
 
-    def _not_kept(self, job: Claimed, error: ArgumentError) -> Settlement:
+    def _not_kept(
+        self, job: Claimed, attached: attachments.Attachments, error: ArgumentError
+    ) -> Settlement:
         """How a job ends whose result cannot be kept."""
+        if attached.node is not None and attached.node.gives:
+            return self._hopeless(job, error)
         self._log.error("result_not_kept", error=str(error))
         about: dict[str, object] = {}
         with suppress(PayloadError):
@@ -274,9 +285,27 @@ class Executor:
             if holder is not None:
                 self._log.info("job_duplicate", holder=holder)
                 return Settlement(job, b"", Outcome.DUPLICATE)
+        if (node := attached.node) is not None and node.takes:
+            try:
+                self._inputs.fill(work, node)
+            except redis.RedisError as error:
+                self._log.warning("results_unreachable", error=str(error))
+                return self._retry.postponed(job, LOCK_AGAIN)
+            except JobdError as error:
+                return self._hopeless(job, error)
         if attached.context is not None:
             self._set_context(attached.context)
         return attached
+
+    def _hopeless(self, job: Claimed, error: JobdError) -> Settlement:
+        """How a step of a workflow ends whose arguments or result cannot be passed on: trying it
+        again would change nothing."""
+        self._log.error("job_failed", error=f"{exceptions.class_of(error)}: {error}")
+        about: dict[str, object] = {}
+        with suppress(PayloadError):
+            about = payload.decode(job.payload)
+        self.report(error, {"context": "Step of a workflow", "job": about})
+        return self._retry.hopeless(job, error)
 
     def _set_context(self, values: dict[str, Any]) -> None:
         for name in propagation.restore(values):

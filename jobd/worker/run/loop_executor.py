@@ -24,6 +24,7 @@ from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines, limited
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor, counted_as
+from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
 from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.settlement import Settlement
@@ -44,10 +45,11 @@ class LoopExecutor(Executor):
         deadlines: Deadlines,
         metrics: Metrics,
         locks: Locks,
+        inputs: StepInputs,
         tasks: Tasks,
         loop: EventLoop,
     ) -> None:
-        super().__init__(app, config, inflight, coroutines, deadlines, metrics, locks)
+        super().__init__(app, config, inflight, coroutines, deadlines, metrics, locks, inputs)
         self._tasks = tasks
         self._loop = loop
 
@@ -110,7 +112,7 @@ class LoopExecutor(Executor):
             return self._ended_apart(job, attached, result)
         except ArgumentError as error:
             # It calls error handlers.
-            return partial(copy_context().run, self._not_kept, job, error)
+            return partial(copy_context().run, self._not_kept, job, attached, error)
 
     async def _admit_on_loop(
         self, job: Claimed, work: payload.Work
@@ -118,10 +120,12 @@ class LoopExecutor(Executor):
         """What hangs on a job that may start, or how one ends that does not. Whatever waits for
         Redis or calls handlers does so in a thread."""
         try:
-            lock = attachments.read(work.jobd).lock
+            attached = attachments.read(work.jobd)
         except (attachments.Unknown, PayloadError):
             return partial(copy_context().run, self._refused, job, work)
-        if lock is None or (lock.held and lock.until != "start"):
+        lock, node = attached.lock, attached.node
+        takes = node is not None and node.takes
+        if not takes and (lock is None or (lock.held and lock.until != "start")):
             return self._admit(job, work)
         inside = copy_context()
         admitted = await self._tasks.beside(partial(inside.run, self._admit, job, work))

@@ -196,6 +196,15 @@ class Retries:
         call = self._inflight.retry(job, _encoded(fields, noted), clock.now() + delay)
         return Settlement(job, call, Outcome.RETRY)
 
+    def hopeless(self, job: Claimed, error: BaseException) -> Settlement:
+        """Bury or discard a job that no other attempt would help."""
+        now = clock.now()
+        fields = transitions.with_failure(
+            job.payload, error=error, queue=job.queue, now=now, backtrace=None
+        )
+        noted = transitions.rewritten(job.payload, fields)
+        return self._die(job, None, fields, noted, error)
+
     def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
         """Whether no attempts are left; a time window (``retry_for``) replaces their number."""
         window = fields.get("retry_for")

@@ -34,6 +34,7 @@ from sqlalchemy.orm import (
 
 from jobd import App, ArgumentError, Job, UnavailableError
 from jobd.contrib.sqlalchemy import after_commit
+from jobd.graphs.plan import Plan
 from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced
 from jobd.store.enqueue import Conflict
 from jobd.testing import EmbeddedServer
@@ -79,6 +80,9 @@ class Redis:
         self._take([each.raw for each in jobs])
         return [None for _ in jobs]
 
+    def start(self, plan: Plan) -> None:
+        self._take([one.job.raw for one in plan.steps if one.job is not None])
+
     def holder(self, _key: str) -> str | None:
         return "other"
 
@@ -108,6 +112,10 @@ class AsyncRedis:
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         await asyncio.sleep(0)
         return self.inner.push(jobs, now)
+
+    async def start(self, plan: Plan) -> None:
+        await asyncio.sleep(0)
+        self.inner.start(plan)
 
 
 app = App()

@@ -11,6 +11,7 @@ import pytest
 import redis as redis_py
 
 from jobd import App, Job
+from jobd.graphs.plan import Plan
 from jobd.jobs import bulk
 from jobd.jobs.pending import Pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced, within
@@ -25,6 +26,7 @@ class Memory:
         self.trips: list[dict[str, list[bytes]]] = []
         self.due: list[tuple[float, bytes]] = []
         self.attached: list[AttachedPush] = []
+        self.plans: list[Plan] = []
         self.other: redis_py.Redis | None = None
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
@@ -36,6 +38,9 @@ class Memory:
     def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
         self.attached += jobs
         return [Conflict("other", 1.5) for _ in jobs]
+
+    def start(self, plan: Plan) -> None:
+        self.plans.append(plan)
 
     def holder(self, _key: str) -> str | None:
         return "other"
@@ -78,7 +83,7 @@ class HeldBack:
 class Holding:
     def __init__(self, pending: Pending, inner: Transport) -> None:
         self.enqueue, self.schedule, self.push = pending.enqueue, pending.schedule, pending.push
-        self.holder = inner.holder
+        self.holder, self.start = inner.holder, pending.start
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ PAGES = [
     "async",
     "unique",
     "periodic",
+    "workflows",
     "results",
     "guarantees",
     "api",

@@ -68,6 +68,7 @@ _OF_OTHERS = (
     "after_process_boot after_process_message after_worker_shutdown before_enqueue "
     "before_process_message get_current_message get_result max_age max_backoff min_backoff "
     "notify_shutdown on_retry_exhausted queue_name retry_when send_with_options store_results "
+    "add_to_chord chord_unlock ignore_result link_error result_backend result_expires "
     "call_local huey_consumer lock_task on_shutdown on_startup post_execute pre_execute "
     "delay_on_commit retry_backoff retry_delay revoke_by_id run_huey "
     # Of their test kits, and ActiveJob's.
@@ -284,6 +285,8 @@ def test_the_keys_are_those_of_the_code() -> None:
         "digest": "DIGEST",
         "schedule": "ID",
         "ref": "ID",
+        "bid": "ID",
+        "nonce": "NONCE",
         "label": "LABEL",
         "of": "OF",
         "source": "SET",
@@ -305,7 +308,7 @@ def test_the_keys_are_those_of_the_code() -> None:
 
 
 NOT_THERE = {
-    "features/batches": "chains, groups, batches",
+    "features/batches": "| batches |",
     "features/limits": "rate limits",
     "features/iteration": "saved progress",
     "features/encryption": "encrypted arguments",

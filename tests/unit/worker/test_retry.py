@@ -29,6 +29,7 @@ from jobd.worker.metrics import Metrics
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.executor import Executor
+from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
 from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.retry import backtrace_lines, default_delay, jitter
@@ -69,6 +70,7 @@ class Bench:
             Deadlines(lambda: None),
             Metrics(),
             Locks(client, KEYS),
+            StepInputs(client, KEYS),
         )
         self.outcome = ""
         self._next = 0

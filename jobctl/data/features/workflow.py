@@ -1,0 +1,177 @@
+"""``jobctl workflow``: steps that depend on each other."""
+
+from __future__ import annotations
+
+import itertools
+
+import click
+
+from jobctl import options
+from jobctl.codes import Code, Problem
+from jobctl.data import output
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command, Group, not_found
+from jobctl.data.output import Column
+from jobctl.data.words import ago, moment
+from jobd.api import Api
+from jobd.errors import ConflictError
+from jobd.features.workflows.record import StepInfo, Summary, WorkflowInfo
+
+_MOST = 50
+"""Steps that are shown, unless all are asked for."""
+
+_FIRST = ("failed", "expired", "cancelled", "pushed", "blocked")
+
+
+@click.group("workflow", cls=Group)
+def workflow() -> None:
+    """Workflows: chains, groups, chords and graphs of jobs."""
+
+
+def _gone(ref: str) -> Problem:
+    return not_found(f"there is no workflow {ref}; jobctl workflow ls lists them")
+
+
+def _found(api: Api, ref: str) -> WorkflowInfo:
+    try:
+        return api.workflows[ref]
+    except KeyError:
+        raise _gone(ref) from None
+
+
+def _record(one: Summary) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "state": one.state,
+        "size": one.size,
+        "done": one.done,
+        "failed": one.failed,
+        "passed": one.passed,
+        "live": one.live,
+        "created_at": one.created_at,
+        "ended_at": one.ended_at,
+        "cancelled": one.cancelled,
+    }
+
+
+def _step(one: StepInfo) -> dict[str, object]:
+    return {
+        "number": one.number,
+        "name": one.name,
+        "job": one.job,
+        "jid": one.jid,
+        "after": list(one.after),
+        "state": one.state,
+        "on_failure": one.on_failure,
+        "role": one.role,
+        "error": one.error,
+    }
+
+
+@workflow.command(cls=Command)
+@click.option(
+    "--state",
+    type=click.Choice(["running", "done", "failed", "cancelled"]),
+    help="Only those in this state.",
+)
+@click.option(
+    "--most", type=click.IntRange(1), default=100, metavar="N", help="How many.  [default: 100]"
+)
+@click.pass_context
+def ls(context: click.Context, state: str | None, most: int) -> None:
+    """List the workflows, the newest first."""
+    api = connected(context)
+    wanted = (one for one in api.workflows if state in (None, one.state))
+    found = list(itertools.islice(wanted, most))
+    if options.wants_json(context):
+        output.records(map(_record, found))
+        return
+    columns = [
+        Column("ID", gives=True),
+        Column("NAME", gives=True),
+        Column("STATE"),
+        Column("DONE", right=True),
+        Column("FAILED", right=True),
+        Column("PUSHED"),
+    ]
+    rows = (
+        (
+            one.id,
+            one.name,
+            one.state,
+            f"{one.done:,}/{one.size:,}",
+            f"{one.failed + one.passed:,}",
+            ago(one.created_at),
+        )
+        for one in found
+    )
+    if not output.table(columns, rows):
+        output.line("no workflows")
+
+
+@workflow.command(cls=Command)
+@click.argument("ref", metavar="ID")
+@click.option("--all", "every", is_flag=True, help=f"All steps, not only {_MOST}.")
+@click.pass_context
+def show(context: click.Context, ref: str, every: bool) -> None:
+    """Show the workflow ID and its steps: first those that have failed or wait for a worker."""
+    info = _found(connected(context), ref)
+    one = info.summary
+    if options.wants_json(context):
+        output.records([{**_record(one), "steps": [_step(each) for each in info.steps]}])
+        return
+    output.line(f"{one.name or 'workflow'} {one.id}: {one.state}")
+    output.line(f"{one.done:,} of {one.size:,} steps done, {one.failed + one.passed:,} failed")
+    output.line(f"pushed {moment(one.created_at)}")
+    if one.ended_at is not None:
+        output.line(f"ended {moment(one.ended_at)}")
+    if one.cancelled:
+        by = "a step that has failed" if one.cancelled == "step" else "a user"
+        output.line(f"cancelled by {by}", fg="yellow")
+    steps = sorted((each for each in info.steps if each.job), key=_urgency)
+    shown = steps if every else steps[:_MOST]
+    columns = [
+        Column("STEP", right=True),
+        Column("NAME", gives=True),
+        Column("JOB", gives=True),
+        Column("STATE"),
+        Column("JID"),
+        Column("ERROR", gives=True),
+    ]
+    rows = (
+        (str(each.number), each.name, each.job, each.state, each.jid, each.error) for each in shown
+    )
+    output.table(columns, rows)
+    if len(shown) < len(steps):
+        output.line(f"and {len(steps) - len(shown):,} more; --all shows them")
+
+
+def _urgency(step: StepInfo) -> tuple[int, int]:
+    return (_FIRST.index(step.state) if step.state in _FIRST else len(_FIRST), step.number)
+
+
+@workflow.command(cls=Command)
+@click.argument("ref", metavar="ID")
+@click.pass_context
+def retry(context: click.Context, ref: str) -> None:
+    """Push the steps of the workflow ID again that have failed."""
+    try:
+        count = connected(context).workflows.retry(ref)
+    except KeyError:
+        raise _gone(ref) from None
+    except ConflictError as error:
+        raise Problem(Code.FAILED, str(error)) from None
+    output.line(f"pushed {count:,} step{'s' if count != 1 else ''} again")
+
+
+@workflow.command(cls=Command)
+@click.argument("ref", metavar="ID")
+@click.pass_context
+def cancel(context: click.Context, ref: str) -> None:
+    """Cancel the workflow ID; what is done is undone where its steps say how."""
+    try:
+        done = connected(context).workflows.cancel(ref)
+    except KeyError:
+        raise _gone(ref) from None
+    output.line(f"{ref} is cancelled" if done else f"{ref} has ended already")

@@ -1,0 +1,205 @@
+"""What is known of a workflow, as it is read from Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import msgspec
+
+from jobd.graphs.graph import Policy
+from jobd.graphs.inputs import Outcome, outcome
+from jobd.graphs.plan import About, Role, Step, jid_of, steps_of
+
+State = Literal["running", "done", "failed", "cancelled"]
+StepState = Literal[
+    "waiting", "pushed", "done", "failed", "expired", "cancelled", "blocked", "unused"
+]
+
+SUMMARY = ("about", "state", "size", "done", "failed", "passed", "live", "cancelled", "ended_at")
+"""The fields that a summary is made from."""
+
+_LETTERS: Mapping[str, StepState] = {
+    "p": "pushed",
+    "d": "done",
+    "f": "failed",
+    "x": "expired",
+    "c": "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A workflow without its steps.
+
+    Attributes:
+        state: ``"running"`` while any of its jobs is somewhere.
+        size: how many steps it has; without those that undo others, and joints.
+        done: how many of them are done.
+        failed: steps that have failed for good; ``passed`` are those of them after which the
+            workflow has gone on.
+        live: jobs that wait or run.
+        created_at, ended_at: seconds since 1970; None before the end.
+        cancelled: whether it was cancelled: by a user, or by a step that has failed.
+    """
+
+    id: str
+    name: str
+    state: State
+    size: int
+    done: int
+    failed: int
+    passed: int
+    live: int
+    created_at: float
+    ended_at: float | None
+    cancelled: Literal["", "user", "step"]
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """A step.
+
+    Attributes:
+        number: in the workflow.
+        job: class in the payload; "" for a joint, which only waits for those before it.
+        jid: id of its job.
+        after: the steps that it waits for.
+        state: ``"waiting"``; ``"blocked"``: for a step that has failed; ``"pushed"``: its job
+            waits or runs; ``"unused"``: it undoes a step or tells of a failure, and was not needed.
+        role: ``"undo"``, ``"error"`` or "".
+        of: the step that it undoes.
+        error: class and message of its failure.
+    """
+
+    number: int
+    name: str
+    job: str
+    jid: str
+    after: tuple[int, ...]
+    state: StepState
+    on_failure: Policy
+    role: Role
+    of: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """A workflow with its steps."""
+
+    summary: Summary
+    steps: tuple[StepInfo, ...]
+
+
+def summary_of(ref: str, fields: Mapping[bytes, bytes | None]) -> Summary | None:
+    """The summary in some fields of a hash; None if it is no workflow."""
+    about, state = fields.get(b"about"), fields.get(b"state")
+    if about is None or state is None:
+        return None
+    try:
+        known = msgspec.json.decode(about, type=About)
+    except msgspec.MsgspecError:
+        return None
+    ended = fields.get(b"ended_at")
+    return Summary(
+        ref,
+        known.name,
+        cast(State, state.decode(errors="replace")),
+        _number(fields.get(b"size")),
+        _number(fields.get(b"done")),
+        _number(fields.get(b"failed")),
+        _number(fields.get(b"passed")),
+        _number(fields.get(b"live")),
+        known.created_at,
+        None if ended is None else float(ended),
+        cast("Literal['', 'user', 'step']", (fields.get(b"cancelled") or b"").decode()),
+        known.parent,
+    )
+
+
+def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> WorkflowInfo | None:
+    """The workflow in a hash and the letters of its steps; None if it is none."""
+    summary = summary_of(ref, fields)
+    if summary is None:
+        return None
+    try:
+        steps = steps_of(fields)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    told = letters.decode(errors="replace").ljust(len(steps), ".")
+    lost = _blocked(steps, told)
+    found = tuple(
+        _step(ref, number, step, _state(summary, step, told[number], number in lost), fields)
+        for number, step in enumerate(steps)
+    )
+    return WorkflowInfo(summary, found)
+
+
+def _blocked(steps: list[Step], letters: str) -> set[int]:
+    """The steps that wait for one that has failed."""
+    lost: set[int] = set()
+    # Those that were added have numbers that are not in the order of their run.
+    while True:
+        more = {
+            number
+            for number, step in enumerate(steps)
+            if number not in lost
+            and letters[number] == "."
+            and any(one in lost or letters[one] in "fxc" for one in step.after)
+        }
+        if not more:
+            return lost
+        lost |= more
+
+
+def _state(summary: Summary, step: Step, letter: str, blocked: bool) -> StepState:
+    if letter != ".":
+        return _LETTERS.get(letter.lower(), "waiting")
+    if step.role:
+        return "unused"
+    if summary.cancelled:
+        return "cancelled"
+    return "blocked" if blocked else "waiting"
+
+
+def _step(
+    ref: str, number: int, step: Step, state: StepState, fields: Mapping[bytes, bytes]
+) -> StepInfo:
+    error = ""
+    if state in ("failed", "expired", "cancelled"):
+        error = _error(outcome_of(fields.get(b"r:%d" % number)))
+    jid = jid_of(ref, number) if step.job else ""
+    return StepInfo(
+        number,
+        step.name,
+        step.job,
+        jid,
+        step.after,
+        state,
+        step.on_failure,
+        step.role,
+        step.of,
+        error,
+    )
+
+
+def outcome_of(raw: bytes | None) -> Outcome:
+    """A stored outcome; an empty one if a program has written something else."""
+    try:
+        return outcome(raw)
+    except msgspec.MsgspecError:
+        return Outcome()
+
+
+def _error(found: Outcome) -> str:
+    return f"{found.error_class}: {found.message or ''}" if found.error_class else ""
+
+
+def _number(raw: bytes | None) -> int:
+    try:
+        return int(raw or 0)
+    except ValueError:
+        return 0

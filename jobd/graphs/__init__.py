@@ -1,0 +1,1 @@
+"""Graphs of workflows: what their steps are and what follows what; no I/O."""

@@ -1,0 +1,118 @@
+"""What a step is given: results of others in its arguments, or what is known of their failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from jobd.graphs.plan import Inputs, Source, jid_of
+
+State = Literal["failed", "expired", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """Instead of the result of a step that has failed for good.
+
+    Attributes:
+        workflow: id of the workflow.
+        jid: id of the job of the step.
+        state: ``"failed"``, ``"expired"`` or ``"cancelled"``.
+        error_class, message: of the exception; "" if there was none.
+    """
+
+    workflow: str
+    jid: str
+    state: State
+    error_class: str = ""
+    message: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """The result of a step as it is stored, or its failure.
+
+    Attributes:
+        state: only of a failure.
+        lost: why there is no value although the step has returned one.
+    """
+
+    value: Any = None
+    lost: str | None = None
+    state: State | None = None
+    error_class: str | None = msgspec.field(default=None, name="class")
+    message: str | None = None
+
+
+_decode = msgspec.json.Decoder(Outcome).decode
+_decode_many = msgspec.json.Decoder(list[Outcome]).decode
+
+NOTHING = Outcome()
+"""Of a step that has returned None, or nothing yet."""
+
+
+def outcome(raw: bytes | None) -> Outcome:
+    """A stored outcome; None where nothing is stored.
+
+    >>> outcome(b'{"value":3}').value, outcome(None).value
+    (3, None)
+    """
+    return NOTHING if raw is None else _decode(raw)
+
+
+def outcomes(raws: list[bytes | None]) -> list[Outcome]:
+    """Many of them, decoded at once."""
+    return _decode_many(b"[" + b",".join(b"{}" if raw is None else raw for raw in raws) + b"]")
+
+
+def given(workflow: str, number: int, found: Outcome) -> Any:
+    """What another step is given: the result of step *number*, or its failure."""
+    if found.state is None:
+        return found.value
+    return FailedStep(
+        workflow,
+        jid_of(workflow, number),
+        found.state,
+        found.error_class or "",
+        found.message or "",
+    )
+
+
+def numbers(inputs: Inputs) -> Iterator[int]:
+    """The steps whose results are wanted, each as often as it is."""
+    sources: list[Source] = [source for _, source in inputs.at]
+    if inputs.first is not None:
+        sources.append(inputs.first)
+    while sources:
+        one = sources.pop()
+        if isinstance(one, int):
+            yield one
+        else:
+            sources += one
+
+
+def fill(
+    args: list[Any], kwargs: dict[str, Any], inputs: Inputs, value_of: Callable[[int], Any]
+) -> None:
+    """Put results into arguments.
+
+    >>> args = [1, {"x": None}]
+    >>> fill(args, {}, Inputs(first=[0, 1], at=[(["args", 1, "x"], 0)]), lambda number: number + 5)
+    >>> args
+    [[5, 6], 1, {'x': 5}]
+    """
+    for path, source in inputs.at:
+        place: Any = {"args": args, "kwargs": kwargs}
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = _value(source, value_of)
+    if inputs.first is not None:
+        args.insert(0, _value(inputs.first, value_of))
+
+
+def _value(source: Source, value_of: Callable[[int], Any]) -> Any:
+    if isinstance(source, int):
+        return value_of(source)
+    return [_value(one, value_of) for one in source]

@@ -1,0 +1,1 @@
+"""What calls of jobs are composed to: signatures, chains, groups and chords."""

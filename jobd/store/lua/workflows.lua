@@ -1,0 +1,282 @@
+-- Prelude after attachments.lua: the steps of workflows.
+--
+-- A workflow is a hash, `jobd:workflow:ID`, with fields for what was planned (see jobd/graphs/plan.py):
+-- `s:N` the steps after step N, `w:N` how many steps N still waits for (without it: one), `p:N` the job
+-- of N as long as it is in no other place (four lines, then the payload), `f:N` what its failure means;
+-- `undo`, `oops`: the steps that undo others and the one that is told of the first failure; and for
+-- what has happened: `state`, `live` (steps whose jobs are somewhere), `done`, `failed` (those that keep
+-- others from running), `passed` (those that do not), `cancelled`, `undoing`, `first` (the first
+-- failure), `r:N` the result of N or its failure (JSON).
+-- `jobd:steps:ID` has a letter for each step: `.` waits · `p` pushed · `d` done · `f`, `x`, `c` failed,
+-- expired, cancelled. A capital letter: those after it have been told already. Only a pushed step
+-- ends, so a repeated end has no effect.
+-- `jobd:ready:ID` lists what those 100 steps have not done that a script looks at; a keeper finds it by
+-- `jobd:workflows:due`.
+local workflow_room = 100
+local WORKFLOW_KEPT, FAILURE_KEPT = 86400, 15552000
+
+local function workflow_at(root, id)
+  local flow = {root = root, id = id, hash = root .. 'jobd:workflow:' .. id,
+    steps = root .. 'jobd:steps:' .. id, ready = root .. 'jobd:ready:' .. id}
+  if redis.call('EXISTS', flow.hash) == 0 then return nil end
+  if not (fits(flow.hash, 'hash') and fits(flow.steps, 'string') and fits(flow.ready, 'list')
+      and fits(root .. 'queues', 'set') and fits(root .. 'jobd:workflows', 'zset')
+      and fits(root .. 'jobd:workflows:ended', 'zset')
+      and fits(root .. 'jobd:workflows:due', 'zset')) then
+    return nil
+  end
+  return flow
+end
+
+-- The workflow of a job, and the number of its step.
+local function workflow_of(root, field)
+  local node = field.node
+  if type(node) ~= 'table' or type(node.id) ~= 'string' or type(node.n) ~= 'number' then return nil end
+  return workflow_at(root, node.id), string.format('%d', node.n)
+end
+
+local function letter_of(flow, n) return redis.call('GETRANGE', flow.steps, n, n) end
+local function set_letter(flow, n, letter) redis.call('SETRANGE', flow.steps, n, letter) end
+
+-- Something will happen in a workflow that had come to rest.
+local function resume_workflow(flow)
+  if redis.call('HGET', flow.hash, 'state') == 'running' then return end
+  redis.call('HSET', flow.hash, 'state', 'running')
+  redis.call('HDEL', flow.hash, 'ended_at')
+  redis.call('PERSIST', flow.hash)
+  redis.call('PERSIST', flow.steps)
+  redis.call('ZREM', flow.root .. 'jobd:workflows:ended', flow.id)
+end
+
+-- No job of it is anywhere.
+local function settle_workflow(flow, state, kept)
+  local now, ended = server_time(), flow.root .. 'jobd:workflows:ended'
+  redis.call('HSET', flow.hash, 'state', state, 'ended_at', now)
+  redis.call('EXPIRE', flow.hash, kept)
+  redis.call('EXPIRE', flow.steps, kept)
+  redis.call('ZREM', flow.root .. 'jobd:workflows:due', flow.id)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', now, 'LIMIT', 0, 10)) do
+    redis.call('ZREM', ended, id)
+    redis.call('ZREM', flow.root .. 'jobd:workflows', id)
+  end
+  redis.call('ZADD', ended, now + kept, flow.id)
+  redis.pcall('PUBLISH', flow.hash, state)
+end
+
+-- Pushes the job of a step, as it is stored.
+local function push_step(flow, n, stored, letter)
+  local queue, jid, expires, keep, raw =
+    string.match(stored, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  if not raw then return end
+  local now = server_time()
+  expires, keep = length(expires), length(keep)
+  if expires then -- the field `jobd` is the last one
+    raw = string.sub(raw, 1, -3) .. ',"expires_at":' .. string.format('%.6f', now + expires) .. '}}'
+  end
+  redis.call('HDEL', flow.hash, 'p:' .. n)
+  set_letter(flow, n, letter)
+  redis.call('HINCRBY', flow.hash, 'live', 1)
+  local list = flow.root .. 'queue:' .. queue
+  if fits(list, 'list') then
+    redis.call('SADD', flow.root .. 'queues', queue)
+    redis.call('LPUSH', list, stamped(raw, now))
+  else -- as in places.lua
+    redis.call('ZADD', flow.root .. 'schedule', now, raw)
+  end
+  if keep then
+    local key = flow.root .. 'jobd:result:' .. jid
+    if type(redis.pcall('HSET', key, 'state', 'queued')) ~= 'table' then
+      redis.call('EXPIRE', key, FAILURE_KEPT / 2)
+    end
+  end
+end
+
+-- A step that waits for one step less; if that was the last, it begins. Returns whether it is a joint,
+-- which is done at once.
+local function let_step(flow, n)
+  local waits = redis.call('HGET', flow.hash, 'w:' .. n)
+  if waits then
+    if redis.call('HINCRBY', flow.hash, 'w:' .. n, -1) > 0 then return false end
+    redis.call('HDEL', flow.hash, 'w:' .. n)
+  end
+  if letter_of(flow, n) ~= '.' then return false end
+  local stored = redis.call('HGET', flow.hash, 'p:' .. n)
+  if stored then
+    push_step(flow, n, stored, 'p')
+    return false
+  end
+  set_letter(flow, n, 'd')
+  return true
+end
+
+-- What is done when no job of it is anywhere and no step is ready.
+local function rest_workflow(flow)
+  local at = redis.call('HMGET', flow.hash, 'cancelled', 'failed', 'undo', 'undoing')
+  if not at[1] then
+    local failed = (tonumber(at[2]) or 0) > 0
+    settle_workflow(flow, failed and 'failed' or 'done', failed and FAILURE_KEPT or WORKFLOW_KEPT)
+    return
+  end
+  if at[4] and letter_of(flow, at[4]) ~= 'd' then
+    settle_workflow(flow, 'failed', FAILURE_KEPT) -- what undoes a step has failed
+    return
+  end
+  local undo = at[3] or ''
+  for _ = 1, 100 do
+    local of, n, others = string.match(undo, '^(%d+):(%d+),?(.*)$')
+    if not of then
+      settle_workflow(flow, at[1] == 'step' and 'failed' or 'cancelled', WORKFLOW_KEPT)
+      return
+    end
+    undo = others
+    local stored = letter_of(flow, of) == 'd' and redis.call('HGET', flow.hash, 'p:' .. n)
+    if stored then
+      redis.call('HSET', flow.hash, 'undo', undo, 'undoing', n)
+      resume_workflow(flow)
+      push_step(flow, n, stored, 'p')
+      return
+    end
+  end
+  redis.call('HSET', flow.hash, 'undo', undo)
+  redis.call('ZADD', flow.root .. 'jobd:workflows:due', server_time(), flow.id)
+end
+
+-- Goes on: tells the steps after *n*, if it is given, and what is left from before. At most 100 steps
+-- in one script, and two for each job that ends in it.
+local function advance_workflow(flow, n)
+  local todo, own = {}, 2
+  if n then todo[1] = {n, 0} end
+  while workflow_room > 0 or own > 0 do
+    local entry = table.remove(todo)
+    if not entry then
+      local left = workflow_room > 0 and redis.call('LPOP', flow.ready)
+      if not left then break end
+      local of, offset = string.match(left, '^(.*):(%d+)$')
+      entry = {of, tonumber(offset)}
+    end
+    local place, offset = 0, entry[2]
+    local after = redis.call('HGET', flow.hash, 's:' .. entry[1]) or ''
+    -- The list is only read from where it was left: `offset` is in characters.
+    while workflow_room > 0 or own > 0 do
+      local _, last, one = string.find(after, '(%d+),?', offset + 1)
+      if not last then
+        place = nil
+        break
+      end
+      offset = last
+      if own > 0 then own = own - 1 else workflow_room = workflow_room - 1 end
+      if let_step(flow, one) then todo[#todo + 1] = {one, 0} end
+    end
+    if place and offset < #after then table.insert(todo, 1, {entry[1], offset}) end
+  end
+  for _, entry in ipairs(todo) do
+    redis.call('RPUSH', flow.ready, entry[1] .. ':' .. string.format('%d', entry[2]))
+  end
+  if redis.call('EXISTS', flow.ready) == 1 then
+    redis.call('ZADD', flow.root .. 'jobd:workflows:due', 'NX', server_time(), flow.id)
+  elseif tonumber(redis.call('HGET', flow.hash, 'live') or 0) <= 0 then
+    rest_workflow(flow)
+  end
+end
+
+-- Nothing begins any more, except what undoes steps. A keeper cancels the jobs that are there.
+local function cancel_workflow(flow, by)
+  if redis.call('HGET', flow.hash, 'cancelled') then return end
+  redis.call('HSET', flow.hash, 'cancelled', by, 'cancelled_at', server_time())
+  redis.call('DEL', flow.ready)
+  redis.call('ZADD', flow.root .. 'jobd:workflows:due', server_time(), flow.id)
+end
+
+-- A failure as it is kept: class and message, which is cut.
+local function failure_of(job, state, detail)
+  local read, told = pcall(cjson.decode, detail ~= '' and detail or '{}')
+  told = read and type(told) == 'table' and told or {}
+  local failure = {state = state, class = told.class or job.error_class,
+    message = told.message or job.error_message}
+  for _, name in ipairs({'class', 'message'}) do
+    local text = failure[name]
+    if type(text) ~= 'string' then
+      failure[name] = nil
+    elseif #text > 1000 then -- never within a character
+      failure[name] = string.gsub(string.sub(text, 1, 1000), '[\192-\255]?[\128-\191]*$', '')
+    end
+  end
+  local encoded, text = pcall(cjson.encode, failure)
+  return encoded and text or '{"state":"' .. state .. '"}'
+end
+
+local function fail_step(flow, n, before, job, raw, state, detail, keep)
+  local policy = redis.call('HGET', flow.hash, 'f:' .. n)
+  local letter = ({failed = 'f', expired = 'x'})[state] or 'c'
+  local queue = type(job.queue) == 'string' and job.queue or 'default'
+  redis.call('HSET', flow.hash, 'r:' .. n, failure_of(job, state, detail),
+    'p:' .. n, queue .. '\n' .. job.jid .. '\n\n' .. (length(keep) or '') .. '\n' .. raw)
+  if policy == 'continue' then
+    set_letter(flow, n, string.upper(letter))
+    redis.call('HINCRBY', flow.hash, 'passed', 1)
+    return before ~= 'P'
+  end
+  set_letter(flow, n, letter)
+  redis.call('HINCRBY', flow.hash, 'failed', 1)
+  if redis.call('HSETNX', flow.hash, 'first', n) == 1 and not redis.call('HGET', flow.hash, 'cancelled') then
+    local oops = redis.call('HGET', flow.hash, 'oops')
+    local stored = oops and redis.call('HGET', flow.hash, 'p:' .. oops)
+    if stored and oops ~= n then push_step(flow, oops, stored, 'p') end
+  end
+  if policy == 'cancel' then cancel_workflow(flow, 'step') end
+  return false
+end
+
+local workflow_feature = {}
+
+function workflow_feature.ended(root, field, job, raw, state, detail)
+  if not field.node then return end
+  local flow, n = workflow_of(root, field)
+  if not flow then return end
+  local before = letter_of(flow, n)
+  if before ~= 'p' and before ~= 'P' then return end
+  redis.call('HINCRBY', flow.hash, 'live', -1)
+  local at, tells = redis.call('HMGET', flow.hash, 'cancelled', 'undoing', 'oops'), nil
+  if state == 'done' then
+    set_letter(flow, n, 'd')
+    if at[2] ~= n and at[3] ~= n then redis.call('HINCRBY', flow.hash, 'done', 1) end
+    if detail ~= '' and detail ~= '{}' then redis.call('HSET', flow.hash, 'r:' .. n, detail) end
+    tells = before ~= 'P' and not at[1]
+  else
+    tells = fail_step(flow, n, before, job, raw, state, detail, field.result) and not at[1]
+  end
+  advance_workflow(flow, tells and n or nil)
+end
+
+-- A job that had failed is somewhere again.
+local function revive_step(flow, n, before)
+  local told = string.upper(before) == before
+  redis.call('HINCRBY', flow.hash, told and 'passed' or 'failed', -1)
+  redis.call('HDEL', flow.hash, 'p:' .. n, 'r:' .. n)
+  resume_workflow(flow)
+  return told and 'P' or 'p'
+end
+
+function workflow_feature.came_back(root, field)
+  if not field.node then return end
+  local flow, n = workflow_of(root, field)
+  local before = flow and letter_of(flow, n)
+  if not before or not string.find(before, '^[fxcFXC]$') then return end
+  set_letter(flow, n, revive_step(flow, n, before))
+  redis.call('HINCRBY', flow.hash, 'live', 1)
+end
+
+-- A step that is done, or whose job is somewhere, does not come back: it would run twice. Nor does one
+-- of a workflow that was cancelled.
+function workflow_feature.kept_out(root, field, job)
+  if not field.node then return nil end
+  local flow, n = workflow_of(root, field)
+  local letter = flow and letter_of(flow, n)
+  if not letter or letter == '' then return nil end
+  local undoing = redis.call('HMGET', flow.hash, 'cancelled', 'undoing')
+  if string.find(letter, '^[fxcFXC]$') and (not undoing[1] or undoing[2] == n) then return nil end
+  return job.jid
+end
+
+features[#features + 1] = workflow_feature
+

@@ -1,0 +1,141 @@
+"""Workflows: how far each is, its steps; retry and cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from jobd.api.actions import WORKFLOW_ACTIONS
+from jobd.errors import ConflictError
+from jobd.features.workflows.record import Summary
+from jobd.web.http_errors import Conflict, NotFound, said_by
+from jobd.web.v1.operations import Body, Call, Query, Table
+
+Id = Annotated[str, Meta(min_length=1, max_length=200, description="Id of the workflow.")]
+
+
+class WorkflowStep(Struct, kw_only=True, frozen=True):
+    """A step; ``job`` is empty for one that only waits for those before it."""
+
+    number: int
+    name: str
+    job: str
+    jid: str
+    after: list[int]
+    state: str
+    on_failure: str
+    role: str
+    error: str
+
+
+class WorkflowSummary(Struct, kw_only=True, frozen=True):
+    """A workflow; ``passed`` are steps that have failed and let it go on."""
+
+    id: str
+    name: str
+    state: str
+    size: int
+    done: int
+    failed: int
+    passed: int
+    live: int
+    created_at: float
+    ended_at: float | None
+    cancelled: str
+
+
+class WorkflowAndSteps(Struct, kw_only=True, frozen=True):
+    """A workflow with its steps."""
+
+    workflow: WorkflowSummary
+    steps: list[WorkflowStep]
+
+
+class Which(Query, frozen=True):
+    start: Annotated[int, Meta(ge=0)] = 0
+    count: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class OfWorkflow(Query, frozen=True):
+    id: Id
+
+
+class ActOnWorkflow(Body, frozen=True):
+    id: Id
+
+
+class Changed(Struct, frozen=True):
+    """How many steps were pushed again; 1 for a workflow that is cancelled now."""
+
+    changed: int
+
+
+OPERATIONS = Table()
+
+
+@OPERATIONS.add("GET", "/workflows", "Workflows, the newest first.")
+def workflows(call: Call, query: Which) -> list[WorkflowSummary]:
+    return [_shown(one) for one in call.api.workflows.newest(query.start, query.count)]
+
+
+@OPERATIONS.add("GET", "/workflow", "One workflow with its steps.", finds=True)
+def workflow(call: Call, query: OfWorkflow) -> WorkflowAndSteps:
+    try:
+        found = call.api.workflows[query.id]
+    except KeyError:
+        raise _gone() from None
+    steps = [
+        WorkflowStep(
+            number=one.number,
+            name=one.name,
+            job=one.job,
+            jid=one.jid,
+            after=list(one.after),
+            state=one.state,
+            on_failure=one.on_failure,
+            role=one.role,
+            error=one.error,
+        )
+        for one in found.steps
+    ]
+    return WorkflowAndSteps(workflow=_shown(found.summary), steps=steps)
+
+
+@OPERATIONS.act("POST", "/workflow/retry", WORKFLOW_ACTIONS["retry"], finds=True)
+def retry_workflow(call: Call, body: ActOnWorkflow) -> Changed:
+    return _act(call, "retry", body.id)
+
+
+@OPERATIONS.act("POST", "/workflow/cancel", WORKFLOW_ACTIONS["cancel"], finds=True)
+def cancel_workflow(call: Call, body: ActOnWorkflow) -> Changed:
+    return _act(call, "cancel", body.id)
+
+
+def _act(call: Call, name: str, ref: str) -> Changed:
+    try:
+        return Changed(WORKFLOW_ACTIONS[name].do(call.api.workflows, ref))
+    except KeyError:
+        raise _gone() from None
+    except ConflictError as error:
+        raise Conflict(said_by(error)) from None
+
+
+def _gone() -> NotFound:
+    return NotFound("there is no such workflow")
+
+
+def _shown(one: Summary) -> WorkflowSummary:
+    return WorkflowSummary(
+        id=one.id,
+        name=one.name,
+        state=one.state,
+        size=one.size,
+        done=one.done,
+        failed=one.failed,
+        passed=one.passed,
+        live=one.live,
+        created_at=one.created_at,
+        ended_at=one.ended_at,
+        cancelled=one.cancelled,
+    )

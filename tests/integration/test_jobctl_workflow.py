@@ -1,0 +1,51 @@
+"""``jobctl workflow``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis as redis_py
+from click.testing import CliRunner, Result
+
+from jobctl.cli import jobctl
+from jobd.testing import EmbeddedServer
+from tests.support.workflows import end, jobs_of, order
+
+
+@pytest.fixture
+def jobs(server: EmbeddedServer, redis: redis_py.Redis) -> Any:
+    assert redis.ping()
+    return jobs_of(server.url)
+
+
+def run(server: EmbeddedServer, *arguments: str) -> Result:
+    return CliRunner().invoke(jobctl, ["workflow", *arguments, "--redis", server.url])
+
+
+def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) -> None:
+    assert "no workflows" in run(server, "ls").stdout
+    ref = order(jobs)
+    assert "0/6" in run(server, "ls").stdout
+    [one] = [json.loads(line) for line in run(server, "ls", "--json").stdout.splitlines()]
+    assert (one["id"], one["state"], one["size"]) == (ref, "running", 6)
+    end(redis, "", "failed")
+    end(redis, "")
+    shown = run(server, "show", ref).stdout
+    assert "ValueError: no money" in shown
+    assert "order-7: failed" in shown
+    assert ref in run(server, "ls", "--state", "failed").stdout
+    assert "no workflows" in run(server, "ls", "--state", "done").stdout
+    assert "pushed 1 step again" in run(server, "retry", ref).stdout
+    end(redis, "")
+    assert f"{ref} is cancelled" in run(server, "cancel", ref).stdout
+    assert "cancelled by a user" in run(server, "show", ref).stdout
+    end(redis, "")
+    assert "ended already" in run(server, "cancel", ref).stdout
+    told = run(server, "retry", ref)
+    assert (told.exit_code, "was cancelled" in str(told.exception)) == (1, True)
+    told = run(server, "show", "nowhere")
+    assert (told.exit_code, "no workflow nowhere" in str(told.exception)) == (1, True)
+    [one] = [json.loads(line) for line in run(server, "show", ref, "--json").stdout.splitlines()]
+    assert len(one["steps"]) == 9
