@@ -136,7 +136,10 @@ def _workflows(result: Mapping[str, Any]) -> Table:
     callback, size = result["callback, ms"], result["bytes"]
     rows = [
         *([f"{name}, steps/s", number(rate)] for name, rate in result["median"].items()),
-        [f"callback of {result['steps']:,}, after the last member, ms", number(callback["p50"])],
+        [
+            f"callback of {result['steps']:,}, after the last member, ms",
+            number(callback.get("p50")),
+        ],
         ["1,000 chords of 10, MB", number(size / 1e6 if size else None)],
     ]
     return Table(["workflows", ""], rows)

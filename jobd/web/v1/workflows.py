@@ -52,7 +52,7 @@ class WorkflowAndSteps(Struct, kw_only=True, frozen=True):
     steps: list[WorkflowStep]
 
 
-class Which(Query, frozen=True):
+class WorkflowPage(Query, frozen=True):
     start: Annotated[int, Meta(ge=0)] = 0
     count: Annotated[int, Meta(ge=1, le=1000)] = 100
 
@@ -65,7 +65,7 @@ class ActOnWorkflow(Body, frozen=True):
     id: Id
 
 
-class Changed(Struct, frozen=True):
+class WorkflowChanged(Struct, frozen=True):
     """How many steps were pushed again; 1 for a workflow that is cancelled now."""
 
     changed: int
@@ -75,7 +75,7 @@ OPERATIONS = Table()
 
 
 @OPERATIONS.add("GET", "/workflows", "Workflows, the newest first.")
-def workflows(call: Call, query: Which) -> list[WorkflowSummary]:
+def workflows(call: Call, query: WorkflowPage) -> list[WorkflowSummary]:
     return [_shown(one) for one in call.api.workflows.newest(query.start, query.count)]
 
 
@@ -103,18 +103,18 @@ def workflow(call: Call, query: OfWorkflow) -> WorkflowAndSteps:
 
 
 @OPERATIONS.act("POST", "/workflow/retry", WORKFLOW_ACTIONS["retry"], finds=True)
-def retry_workflow(call: Call, body: ActOnWorkflow) -> Changed:
+def retry_workflow(call: Call, body: ActOnWorkflow) -> WorkflowChanged:
     return _act(call, "retry", body.id)
 
 
 @OPERATIONS.act("POST", "/workflow/cancel", WORKFLOW_ACTIONS["cancel"], finds=True)
-def cancel_workflow(call: Call, body: ActOnWorkflow) -> Changed:
+def cancel_workflow(call: Call, body: ActOnWorkflow) -> WorkflowChanged:
     return _act(call, "cancel", body.id)
 
 
-def _act(call: Call, name: str, ref: str) -> Changed:
+def _act(call: Call, name: str, ref: str) -> WorkflowChanged:
     try:
-        return Changed(WORKFLOW_ACTIONS[name].do(call.api.workflows, ref))
+        return WorkflowChanged(WORKFLOW_ACTIONS[name].do(call.api.workflows, ref))
     except KeyError:
         raise _gone() from None
     except ConflictError as error:
