@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import cast
 
 import msgspec
 import redis
 
+from jobd.ambient import clock
 from jobd.schedules.entry import Entry
 from jobd.store.keys import Keys
 
 FRESH = 5.0
 """Seconds for which an answer of the server serves."""
+
+SILENT = 90.0
+"""Seconds without word from any worker of an application after which none runs. Its schedules do
+not hold then: it may be here under another name, with the same jobs."""
 
 
 class _Info(msgspec.Struct):
@@ -32,6 +36,7 @@ class Known:
         self._keys = keys
         self._classes: dict[str, set[bytes]] = {}
         self._queues: set[str] = set()
+        self._apps: dict[bytes, float] = {}
         self._classes_at = self._queues_at = float("-inf")
 
     def missing(self, entry: Entry, now: float) -> str:
@@ -43,33 +48,37 @@ class Known:
         Raises:
             redis.RedisError: the server refused, or did not answer.
         """
+        classes = self._known(now)
+        if now - self._apps.get(entry.app.encode(), now) > SILENT:
+            return f"no worker of the application {entry.app} is running"
         if entry.foreign:
             if entry.queue in self._served():
                 return ""
             return f"no process serves the queue {entry.queue}"
         name = entry.job.encode()
-        if any(name in names for names in self._known(now).values()):
+        if any(name in names for names in classes.values()):
             return ""
         return f"no living worker knows the job {entry.job}"
 
     def _known(self, now: float) -> dict[str, set[bytes]]:
-        if time.monotonic() < self._classes_at + FRESH:
+        if clock.monotonic() < self._classes_at + FRESH:
             return self._classes
-        digests = cast(
-            "list[bytes]",
-            self._client.zrange(self._keys.classes, repr(now), "+inf", byscore=True),
-        )
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zrange(self._keys.classes, repr(now), "+inf", byscore=True)
+        pipeline.zrange(self._keys.periodic_seen, 0, -1, withscores=True)
+        digests, apps = pipeline.execute()
+        self._apps = dict(apps)
         living = {digest.decode() for digest in digests}
         for digest in living - self._classes.keys():
             key = self._keys.classes_of(digest)
             self._classes[digest] = cast("set[bytes]", self._client.smembers(key))
         for digest in self._classes.keys() - living:
             del self._classes[digest]
-        self._classes_at = time.monotonic()
+        self._classes_at = clock.monotonic()
         return self._classes
 
     def _served(self) -> set[str]:
-        if time.monotonic() < self._queues_at + FRESH:
+        if clock.monotonic() < self._queues_at + FRESH:
             return self._queues
         members = cast("set[bytes]", self._client.smembers(self._keys.processes))
         pipeline = self._client.pipeline(transaction=False)
@@ -82,5 +91,5 @@ class Known:
                     self._queues.update(_read_info(info).queues)
                 except (msgspec.MsgspecError, ValueError, RecursionError):
                     continue  # written by hand
-        self._queues_at = time.monotonic()
+        self._queues_at = clock.monotonic()
         return self._queues

@@ -2,30 +2,34 @@
 
 What is due when is in Redis. A script compares the next tick of a schedule with the one that it
 was called for, pushes the job and stores the one after, so each tick is decided once, whoever
-calls. The keeper that leads does that in time, having prepared the call before; any other one does
+calls. The keeper that leads does that in time, having prepared the calls before; any other one does
 it for what is :data:`LATE`. So this loop is also the one that takes and keeps the lead.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import redis
 
+from jobd.ambient import clock
 from jobd.keeper.known import Known
-from jobd.keeper.leader import LOOK, Leadership
+from jobd.keeper.leader import Leadership
 from jobd.schedules import deciding, entry
 from jobd.schedules.deciding import Step
 from jobd.schedules.entry import Entry
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
-from jobd.store.ticks import Taken, TickCall, changed, take
+from jobd.store.ticks import Taken, TickCall, TickCalls, changed
 
 LATE = 0.5
 """Seconds after which a keeper that does not lead pushes the job of a tick."""
+
+AHEAD = 1.0
+"""Seconds before a tick in which the one that leads prepares its calls: at a full hour many
+schedules may be due at once, and reading their lines takes longer than pushing their jobs."""
 
 AT_ONCE = 1000
 """Most schedules that are looked at in one turn."""
@@ -34,7 +38,7 @@ HELD = 2.0
 """Seconds until a schedule is looked at again that nobody can run."""
 
 BROKEN = 60.0
-"""The same for one that cannot be read."""
+"""The same for one that cannot be read, or whose keys cannot be written."""
 
 
 class Planned(NamedTuple):
@@ -85,24 +89,31 @@ class Periodic(Loop):
             seen = self.leadership.look()
         finally:
             self._tell()
-        late = 0.0 if self.leadership.token else LATE
+        leads = bool(self.leadership.token)
+        late, ahead = (0.0, AHEAD) if leads else (LATE, 0.0)
         now = self.leadership.server_time()
-        if seen.due + late > now + seen.again:
+        if seen.due + late > now + seen.again + ahead:
             return seen.again
-        due = self._due(now + LOOK)
+        due = self._due(now + seen.again + ahead)
         if not due:
             return seen.again
-        if (first := due[0][1] + late - now) > 0:
-            if late:
-                return min(first, seen.again)
-            plans = self._prepare(due)
-            first = due[0][1] - self.leadership.server_time()
-            if first > 0 and self._alarm.wait(first):
-                return 0.0
-        else:
-            plans = self._prepare(due)
-        self._take(plans, late)
+        first = due[0][1]
+        if (early := first + late - ahead - now) > 0:
+            return min(early, seen.again)
+        # What comes later is prepared in a turn of its own: one with much to do delays no other.
+        come = [one for one in due if one[1] <= max(first, now - late)]
+        plans = self._prepare(come, now)
+        calls = TickCalls(self._client, self._keys, [plan.call for plan in plans])
+        if (wait := first + late - self.leadership.server_time()) > 0 and self._alarm.wait(wait):
+            return 0.0
+        self._take(plans, calls)
         return 0.0
+
+    def push(self, now: float) -> None:
+        """Push the jobs of all ticks up to *now*, where no keeper runs: in the world of tests."""
+        while due := self._due(now):
+            plans = self._prepare(due, now)
+            self._take(plans, TickCalls(self._client, self._keys, [plan.call for plan in plans]))
 
     def _tell(self) -> None:
         token = self.leadership.token
@@ -132,17 +143,16 @@ class Periodic(Loop):
                 withscores=True,
             ),
         )
-        now = time.monotonic()
+        now = clock.monotonic()
         self._held = {name: at for name, at in self._held.items() if at > now}
         due = [(name.decode(errors="replace"), float(at)) for name, at in found]
         return [one for one in due if one[0] not in self._held]
 
-    def _prepare(self, due: list[tuple[str, float]]) -> list[Planned]:
+    def _prepare(self, due: list[tuple[str, float]], now: float) -> list[Planned]:
         pipeline = self._client.pipeline(transaction=False)
         for schedule, _ in due:
             pipeline.hmget(self._keys.schedule_of(schedule), ["entry", "own"])
         stored = pipeline.execute(raise_on_error=False)
-        now = self.leadership.server_time()
         plans: list[Planned] = []
         for (schedule, tick), found in zip(due, stored, strict=True):
             try:
@@ -172,16 +182,13 @@ class Periodic(Loop):
         ]
 
     def _hold(self, schedule: str, seconds: float, event: str, name: str, why: str) -> None:
-        self._held[schedule] = time.monotonic() + seconds
+        self._held[schedule] = clock.monotonic() + seconds
         if self._said.get(schedule) != why:
             self._said[schedule] = why
             self.log.warning(event, schedule=name, reason=why)
 
-    def _take(self, plans: list[Planned], late: float) -> None:
-        now = self.leadership.server_time() - late
-        ripe = [plan for plan in plans if plan.call.tick is not None and plan.call.tick <= now]
-        outcomes = take(self._client, self._keys, [one.call for one in ripe])
-        for plan, taken in zip(ripe, outcomes, strict=True):
+    def _take(self, plans: list[Planned], calls: TickCalls) -> None:
+        for plan, taken in zip(plans, calls.send(), strict=False):
             self._report(plan, taken)
 
     def _report(self, plan: Planned, taken: Taken) -> None:
@@ -197,6 +204,9 @@ class Periodic(Loop):
             case "refused":
                 why = f"{self._keys.queue(call.queue)} is not a list"
                 self._hold(call.schedule, BROKEN, "tick_held", plan.name, why)
+            case "unusable":
+                why = f"keys of {call.schedule} or of all schedules have another type"
+                self._hold(call.schedule, BROKEN, "schedule_unusable", plan.name, why)
             case _:
                 pass  # another keeper was faster, or it is too early by a moment
 

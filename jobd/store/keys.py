@@ -100,6 +100,8 @@ jobd:periodic:ID:ticks     list    -           what became of its last 20 ticks,
 jobd:periodic:apps         hash    -           application to the version (server time of its start,
                                                s) that its schedules are of, and their ids (JSON);
                                                workers
+jobd:periodic:seen         zset    -           applications that have schedules by when one of their
+                                               workers was last heard of (s); workers
 jobd:workflow:ID           hash    24 h after  a workflow: what was planned and has happened, see
                                    its end;    lua/workflows.lua; also the channel on which its end
                                    180 days    is told; clients, workers, keepers, jobd.api
@@ -171,6 +173,7 @@ class Keys:
         self.jobd_leader = f"{prefix}jobd:leader"
         self.periodic = f"{prefix}jobd:periodic"
         self.periodic_apps = f"{prefix}jobd:periodic:apps"
+        self.periodic_seen = f"{prefix}jobd:periodic:seen"
         self.classes = f"{prefix}jobd:classes"
         self.workflows = f"{prefix}jobd:workflows"
         self.workflows_ended = f"{prefix}jobd:workflows:ended"

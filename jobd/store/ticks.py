@@ -153,15 +153,41 @@ def job_tick(call: TickCall) -> float:
     return call.then if call.tick is None else call.tick
 
 
-def take(client: redis.Redis, keys: Keys, calls: Sequence[TickCall]) -> Iterator[Taken]:
-    """Take steps, some in one call; the outcome of each.
+class TickCalls:
+    """Calls of the script, some steps in each: made first, and sent later in one round trip.
 
-    Raises:
-        redis.RedisError: the server refused, or did not answer.
+    The server takes them one after the other, and others in between.
     """
-    for start in range(0, len(calls), STEPS):
-        part = calls[start : start + STEPS]
-        yield from outcomes(scripts.TICK(client, places(keys, part), words(part)))
+
+    def __init__(self, client: redis.Redis, keys: Keys, calls: Sequence[TickCall]) -> None:
+        self._client = client
+        parts = [calls[start : start + STEPS] for start in range(0, len(calls), STEPS)]
+        self._made = [(places(keys, part), words(part)) for part in parts]
+
+    def send(self) -> Iterator[Taken]:
+        """Take the steps; what became of each, in their order.
+
+        Raises:
+            redis.RedisError: the server refused some, after what became of those before, or did
+                not answer.
+        """
+        answers = self._executed(self._made)
+        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
+            # Sent again, what was taken is not the next tick any more.
+            self._client.script_load(scripts.TICK.source)
+            answers = self._executed(self._made)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            yield from outcomes(answer)
+
+    def _executed(self, made: Sequence[tuple[list[str], list[Argument]]]) -> list[Any]:
+        if not made:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for keys, arguments in made:
+            pipeline.evalsha(scripts.TICK.digest, len(keys), *keys, *arguments)
+        return pipeline.execute(raise_on_error=False)
 
 
 def outcomes(told: Sequence[Any]) -> Iterator[Taken]:

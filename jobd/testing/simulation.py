@@ -39,6 +39,7 @@ from jobd.store.enqueue import Transport
 from jobd.store.inflight import split_tag
 from jobd.store.keys import Keys
 from jobd.store.protocol import pack
+from jobd.testing.simulated_ticks import Ticks
 from jobd.testing.simulated_time import Time, moment_of, seconds_of
 from jobd.testing.simulated_worker import Fate, Point, Worker
 from jobd.wire.attachments import AttachedPush
@@ -152,6 +153,7 @@ class World:
         )
         self._worker = Worker(app, config, client, keys, queues, store.cut_off)
         self.errors = self._worker.errors
+        self._ticks = Ticks(app, config, client, keys)
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, lambda _identity, _jobs: None)
@@ -161,6 +163,7 @@ class World:
         self._lost: set[str] = set()
         self._lost_at = 0.0
         store.on_message = self._heard
+        self._ticks.tell()
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -276,8 +279,9 @@ class World:
         """Let time pass until *ended*, for somebody who waits for a result."""
         end = 2**61 if seconds is None else self._time.micros + round(seconds * 1e6)
         self.run()
-        while not ended() and (at := self._next()) <= end:
-            self._move(at)
+        # Without an end, periodic jobs are nothing to wait for: they never stop coming.
+        while not ended() and self._next(ticks=seconds is not None) <= end:
+            self._move(self._next())
             self.run()
         if ended():
             return
@@ -344,6 +348,7 @@ class World:
         if now >= self._reconcile_at and self._to_reconcile():
             self._reconcile.turn()
             self._reconcile_at = now + RECONCILE
+        self._ticks.push(now)
         if self._workflow_due() <= now:
             self._workflows.turn()
         while (due := self._first_due()) is not None and due <= now:
@@ -369,9 +374,15 @@ class World:
             found += [float(first[1])] if first else []
         return min(found, default=None)
 
-    def _next(self) -> int:
-        """When something happens next (µs); later than now."""
+    def _next(self, *, ticks: bool = True) -> int:
+        """When something happens next (µs); later than now.
+
+        Args:
+            ticks: also that of a periodic job.
+        """
         times = [self._first_due()]
+        if ticks:
+            times.append(self._ticks.first())
         if self._lost:
             times.append(max(self._lost_at, self._time.now()))
         if self._to_reconcile():

@@ -7,12 +7,11 @@ an older version tells after a newer one has no effect.
 from __future__ import annotations
 
 import hashlib
-import random
-import time
 from collections.abc import Sequence
 
 import redis
 
+from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError
 from jobd.jobs.periodic import classes_of, entries_of, owner_of
 from jobd.jobs.registry import Registry
@@ -54,7 +53,13 @@ class Schedules(Loop):
         self._digest = _digest(raw) if raw else ""
         self._raw = raw
         classes = _digest([name.encode() for name in self._classes])
-        self._places = [keys.periodic, keys.periodic_apps, keys.classes, keys.classes_of(classes)]
+        self._places = [
+            keys.periodic,
+            keys.periodic_apps,
+            keys.classes,
+            keys.classes_of(classes),
+            keys.periodic_seen,
+        ]
         self._fixed: list[Argument] = [self._digest, classes, KNOWN]
         self._older = False
 
@@ -84,10 +89,10 @@ class Schedules(Loop):
             self._older = older
             if older:
                 self.log.info("schedules_superseded", app=self._app)
-        return INTERVAL * random.uniform(0.8, 1.0)
+        return INTERVAL * (0.8 + 0.2 * chance.share())
 
     def _tell(self, what: str, rest: Sequence[Argument]) -> tuple[bytes, bytes, int, int]:
-        age = repr(max(0.0, time.monotonic() - self._since))
+        age = repr(max(0.0, clock.monotonic() - self._since))
         now, state, known, removed = scripts.SCHEDULES(
             self._client, self._places, [self._app, age, *self._fixed, what, *rest]
         )

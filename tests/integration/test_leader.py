@@ -77,6 +77,10 @@ def test_a_lease_from_before_the_clock_was_set_back_counts_from_now(redis: redis
     assert two.token == 0
     one.look()
     assert one.token == 1
+    assert float(lead(redis)[b"until"]) < time.time() + LEASE + 5, "it is written, so that it ends"
+    redis.hset(KEYS.jobd_leader, "until", time.time() + 3600)
+    assert two.look().again == LOOK
+    assert float(lead(redis)[b"until"]) < time.time() + LEASE + 5, "also by one that waits for it"
 
 
 def test_a_keeper_that_may_not_lead_only_looks(redis: redis_py.Redis) -> None:

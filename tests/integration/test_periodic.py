@@ -18,6 +18,7 @@ from jobd.settings.daemon import Config
 from jobd.settings.periodic import read as read_section
 from jobd.store.connection import connect
 from jobd.store.keys import Keys
+from jobd.store.ticks import TickCalls
 from jobd.testing import EmbeddedServer
 from jobd.worker.schedules import Schedules
 from tests.conftest import StartDaemon
@@ -94,7 +95,8 @@ def test_the_running_version_owns_the_schedules(redis: redis_py.Redis) -> None:
     store(redis, App(), age=40)
     assert names(redis) == {"other/x"}
     found: Any = redis.keys("jobd:periodic:*")
-    assert len(found) == 2, "nothing is left of them but the other's schedule and the owners"
+    assert len(found) == 3, "nothing is left of them but the other's schedule and the owners"
+    assert redis.zrange(KEYS.periodic_seen, 0, -1) == [b"other"]
 
 
 def test_an_unchanged_line_keeps_its_next_tick_and_a_changed_one_begins_now(
@@ -194,10 +196,11 @@ def test_a_call_sent_again_changes_nothing(redis: redis_py.Redis, keeper: Period
     """Its reply was lost: the next tick is another one already."""
     store(redis, app_with("a", overlap="allow"))
     due(redis, "a")
-    plans = keeper._prepare(keeper._due(time.time()))
-    keeper.leadership.look()
-    keeper._take(plans, 0.0)
-    keeper._take(plans, 0.0)
+    plans = keeper._prepare(keeper._due(time.time()), time.time())
+    calls = TickCalls(redis, KEYS, [plan.call for plan in plans])
+    assert [taken.what in ("fired", "late") for taken in calls.send()] == [True]
+    redis.script_flush()
+    assert [taken.what for taken in calls.send()] == ["gone"], "also where the server has forgotten"
     assert len(jobs(redis)) == 1
 
 
@@ -284,6 +287,41 @@ def test_a_queue_of_another_type_is_told(redis: redis_py.Redis, keeper: Periodic
     tick = due(redis, "a")
     keeper.turn()
     assert redis.zscore(KEYS.periodic, id_of("shop", "a")) == tick, "it is late, not lost"
+
+
+@pytest.mark.parametrize("key", [KEYS.ticks(id_of("shop", "a")), KEYS.schedule, KEYS.queues])
+def test_keys_of_another_type_hold_schedules_up_and_the_keeper_does_not_spin(
+    redis: redis_py.Redis, keeper: Periodic, key: str
+) -> None:
+    store(redis, app_with("a", "b"))
+    tick = due(redis, "a")
+    redis.delete(key)
+    redis.set(key, "text")
+    keeper.turn()
+    assert redis.zscore(KEYS.periodic, id_of("shop", "a")) == tick, "it is late, not lost"
+    assert (keeper.turn() or 0) >= 1, "it is left alone for a while"
+    redis.delete(key)
+    keeper._held.clear()
+    keeper.turn()
+    assert len(jobs(redis)) == 1
+
+
+def test_an_application_of_which_nobody_hears_has_no_ticks(
+    redis: redis_py.Redis, keeper: Periodic
+) -> None:
+    """It has been given another name: its schedules are those of the new one."""
+    store(redis, app_with("a", grace=5), app="old")
+    store(redis, app_with("a", grace=5), app="new")
+    due(redis, "a", 6, "old")
+    due(redis, "a", 1, "new")
+    redis.zadd(KEYS.periodic_seen, {"old": time.time() - 100})
+    keeper.turn()
+    assert len(jobs(redis)) == 1
+    told: Any = redis.lindex(KEYS.ticks(id_of("old", "a")), 0)
+    assert "no worker of the application old is running" in told.decode()
+    redis.zadd(KEYS.periodic_seen, {"old": time.time() - 31 * 86400})
+    store(redis, app_with("b"), age=1, app="new")
+    assert names(redis) == {"new/b"}, "after a month it is forgotten"
 
 
 def test_a_full_server_makes_ticks_late_and_loses_none(

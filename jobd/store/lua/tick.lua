@@ -7,9 +7,10 @@
 --       of the job · name of the queue · when it is due (s), or '' for now · key of its lock, or '' ·
 --       how long that is held (s), or '' · 1 if it outlives the job, else 0 · how long its result is
 --       kept (s), or '' · the rest of the record: JSON without the first brace
--- Returns  {how many jobs were pushed, then for each step:} what became of it: 'fired', 'late', 'missed', 'skipped' (the lock is held),
---       'early' (its time has not come), 'gone' (somebody else has taken it) or 'refused' (the key of
---       the queue is not a list) · for 'skipped' the id of the job that holds the lock, else ''.
+-- Returns  {how many jobs were pushed, then for each step:} what became of it: 'fired', 'late',
+--       'missed', 'skipped' (the lock is held), 'early' (its time has not come), 'gone' (somebody else
+--       has taken it), 'refused' (the key of the queue is not a list) or 'unusable' (another key has
+--       another type) · for 'skipped' the id of the job that holds the lock, else ''.
 -- The types of all keys are checked first, since a script that fails half way is not rolled back. The
 -- first write is the push, which a full server refuses: then nothing has changed, and the tick is
 -- late. A lost reply costs nothing: sent again, the tick is no longer the next one.
@@ -18,6 +19,12 @@ local now = server_time()
 local usable = fits(KEYS[1], 'zset') and fits(KEYS[2], 'set') and fits(KEYS[3], 'zset')
 local answers, pushed = {0}, 0
 local used = false
+local lists, known = {}, {} -- queues that were looked at, and those that were named
+
+local function is_list(queue)
+  if lists[queue] == nil then lists[queue] = fits(queue, 'list') end
+  return lists[queue]
+end
 
 local function await(jid, keep, due)
   local key = root .. 'jobd:result:' .. jid
@@ -29,7 +36,7 @@ end
 local function take(i, hash, ticks, queue)
   local id, tick, raw, jid, due = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6]
   local by_hand = tick == ''
-  if not usable or not fits(hash, 'hash') or not fits(ticks, 'list') then return 'gone', '' end
+  if not usable or not fits(hash, 'hash') or not fits(ticks, 'list') then return 'unusable', '' end
   local score = redis.call('ZSCORE', KEYS[1], id)
   if not score then return 'gone', '' end
   if not by_hand then
@@ -38,9 +45,10 @@ local function take(i, hash, ticks, queue)
   end
   local outcome, holder = 'missed', ''
   if raw ~= '' then
-    if not fits(queue, 'list') then return 'refused', '' end
+    if not is_list(queue) then return 'refused', '' end
     local lock = ARGV[i + 7] ~= '' and root .. 'jobd:lock:' .. ARGV[i + 7]
-    local held = lock and fits(lock, 'hash') and redis.call('HGET', lock, 'jid')
+    if lock and not fits(lock, 'hash') then lock = nil end
+    local held = lock and redis.call('HGET', lock, 'jid')
     if held and held ~= jid then
       outcome, holder = 'skipped', held
       if by_hand then return outcome, holder end
@@ -49,11 +57,12 @@ local function take(i, hash, ticks, queue)
       outcome = by_hand and 'run' or tonumber(now) - tonumber(tick) > 1 and 'late' or 'fired'
       if due == '' then
         redis.call('LPUSH', queue, stamped(raw, now))
-        redis.call('SADD', KEYS[2], ARGV[i + 5])
+        if not known[queue] then redis.call('SADD', KEYS[2], ARGV[i + 5]) end
+        known[queue] = true
       else
         redis.call('ZADD', KEYS[3], due, raw)
       end
-      if lock and fits(lock, 'hash') then
+      if lock then
         local seconds = length(ARGV[i + 8])
         local wait = math.max(0, (tonumber(due) or 0) - now)
         hold(lock, jid, seconds and seconds + wait, now, ARGV[i + 9] == '1', not held)
@@ -69,8 +78,8 @@ local function take(i, hash, ticks, queue)
   if not by_hand then redis.call('ZADD', KEYS[1], ARGV[i + 2], id) end
   local about = '{"what":"' .. outcome .. '","at":' .. now
   if holder ~= '' then about = about .. ',"holder":' .. cjson.encode(holder) end
-  redis.call('LPUSH', ticks, about .. ',' .. ARGV[i + 11])
-  if redis.call('LLEN', ticks) > 20 then redis.call('RPOP', ticks) end
+  local many = redis.call('LPUSH', ticks, about .. ',' .. ARGV[i + 11])
+  if many > 20 then redis.call('RPOP', ticks) end
   if outcome == 'skipped' and fits(root .. 'jobd:contested', 'zset') then
     redis.call('ZADD', root .. 'jobd:contested', 'NX', now, root .. 'jobd:lock:' .. ARGV[i + 7])
   end
