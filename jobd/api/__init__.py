@@ -22,6 +22,7 @@ from jobd.api.deploys import Deploys, Mark
 from jobd.api.entry import Api
 from jobd.api.features.lineage import Family, FamilySearch, Relative, family_of
 from jobd.api.features.periodic import Lead, PeriodicJob, PeriodicJobs
+from jobd.api.features.periodic_reasons import why_not_due
 from jobd.api.features.results import JobResult
 from jobd.api.features.workflows import Workflows
 from jobd.api.find import Found, JobSearch
@@ -111,6 +112,7 @@ __all__ = [
     "in_group",
     "iterable_states",
     "why_in_flight",
+    "why_not_due",
     "why_queued",
     "why_waiting",
 ]

@@ -31,10 +31,14 @@ class Given(NamedTuple):
     Attributes:
         when: the new time, for ``reschedule``.
         queue: the other queue, for ``move``.
+        line: when a periodic job is due, for ``set``.
+        tz: the time zone of that; None for the one it has.
     """
 
     when: When | None = None
     queue: str = ""
+    line: str = ""
+    tz: str | None = None
 
 
 NOTHING = Given()
@@ -86,7 +90,7 @@ class Action(Generic[Do]):
     effect: Text = _NO_TEXT
     asks: bool = False
     undoable: bool = False
-    form: Literal["", "when", "queue"] = ""
+    form: Literal["", "when", "queue", "line"] = ""
     done: Done = _nothing
     do: Do
 

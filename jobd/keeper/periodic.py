@@ -15,12 +15,12 @@ from typing import NamedTuple, cast
 import redis
 
 from jobd.ambient import clock
-from jobd.keeper.known import Known
 from jobd.keeper.leader import Leadership
 from jobd.schedules import deciding, entry
 from jobd.schedules.deciding import Step
 from jobd.schedules.entry import Entry
 from jobd.store.keys import Keys
+from jobd.store.known import Known
 from jobd.store.loops import Loop
 from jobd.store.ticks import Taken, TickCall, TickCalls, changed
 

@@ -14,10 +14,10 @@ import datetime
 import functools
 import math
 import re
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jobd.ambient import clock
 from jobd.errors import ArgumentError
 from jobd.text.spelling import LOOSE, meant
 
@@ -162,7 +162,7 @@ def read(cron: str | None, every: float | None, tz: str | None, now: float | Non
     zone = tz if tz is not None else "UTC"
     zone_of(zone)
     line = Line(text, zone)
-    _check(line, cron, time.time() if now is None else now)
+    _check(line, cron, clock.now() if now is None else now)
     return line
 
 

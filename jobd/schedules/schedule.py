@@ -117,7 +117,7 @@ class Schedule:
         self.name = name
         rules = {"catch_up": catch_up, "grace": grace, "overlap": overlap, "jitter": jitter}
         self._rules: dict[str, Any] = {key: one for key, one in rules.items() if one is not None}
-        self.rules = _checked(self.line, self._rules)
+        self.rules = checked(self.line, self._rules)
 
     def within(self, tz: str | None, rules: Mapping[str, Any]) -> Schedule:
         """The same, where *tz* and *rules* are the defaults."""
@@ -137,7 +137,12 @@ class Schedule:
         return f"<schedule {self.name or ''} {self.line}>"
 
 
-def _checked(line: Line, given: Mapping[str, Any]) -> Rules:
+def checked(line: Line, given: Mapping[str, Any]) -> Rules:
+    """The rules that are given for a line.
+
+    Raises:
+        ArgumentError: one is invalid, or does not go with the line.
+    """
     rules = Rules(**given)
     if line.every and rules.jitter >= line.every:
         raise ArgumentError(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobd import App, ArgumentError
-from jobd.api import Api
+from jobd.api import Api, why_not_due, why_queued
 from jobd.errors import ConflictError
 from jobd.keeper.leader import Leadership
 from jobd.schedules.entry import id_of
@@ -82,7 +82,8 @@ def test_pause_and_resume_outlive_a_deploy(stored: Api) -> None:
 def test_a_changed_line_holds_until_the_next_deploy(stored: Api) -> None:
     one = stored.periodic["b"]
     assert stored.periodic.change(one, "*/5 * * * *")
-    assert not stored.periodic.change(one, "*/7 * * * *"), "another user has changed it meanwhile"
+    with pytest.raises(ConflictError, match="Another user has changed the line of b"):
+        stored.periodic.change(one, "*/7 * * * *")
     store(stored, "shop", "a", "b", age=10)
     again = stored.periodic["b"]
     assert (again.line.cron, again.line.tz, again.changed) == ("*/5 * * * *", "Europe/Berlin", True)
@@ -98,6 +99,66 @@ def test_a_changed_line_holds_until_the_next_deploy(stored: Api) -> None:
     assert stored.periodic["b"].next == one.next
     with pytest.raises(ArgumentError, match="malformed"):
         stored.periodic.change(one, "never")
+    with pytest.raises(ArgumentError, match="not due within 5 years"):
+        stored.periodic.change(one, "0 0 * 2 1#5")
+    with pytest.raises(ArgumentError, match="not a time zone"):
+        stored.periodic.change(one, "@daily", tz="Mars")
+    assert stored.periodic["b"].line == one.line
+
+
+def test_a_changed_line_goes_with_the_other_rules(stored: Api) -> None:
+    store(stored, "late", "j", jitter=60)
+    with pytest.raises(ArgumentError, match=r"jitter \(60 s\) must be shorter"):
+        stored.periodic.change(stored.periodic["j"], "@every 30s")
+
+
+def why(api: Api, name: str) -> list[tuple[str, bool]]:
+    return [(one.kind, one.blocks) for one in why_not_due(api, api.periodic[name])]
+
+
+def test_why_a_periodic_job_does_not_run(stored: Api) -> None:
+    redis, keys, name = stored.redis, stored.keys, id_of("shop", "b")
+    assert why(stored, "b") == [("scheduled", False)]
+    stored.periodic.change(stored.periodic["b"], "*/5 * * * *")
+    assert why(stored, "b") == [("scheduled", False), ("changed", False)]
+    stored.periodic.reset(stored.periodic["b"])
+    jid = stored.periodic.run(stored.periodic["b"])
+    assert why(stored, "b") == [("overlap", False), ("scheduled", False)]
+    [overlap, _] = why_not_due(stored, stored.periodic["b"])
+    assert jid in str(overlap.text)
+    stored.periodic.pause(stored.periodic["b"])
+    assert why(stored, "b") == [("paused", True), ("overlap", False)]
+    stored.periodic.resume(stored.periodic["b"])
+    redis.zadd(keys.periodic, {name: time.time() - 60})
+    assert why(stored, "b")[0] == ("no_keeper", True)
+    Leadership(redis, keys, "vm:1:a").look()
+    [overdue, *_] = why_not_due(stored, stored.periodic["b"])
+    assert "no keeper has pushed its job" in str(overdue.text)
+    redis.zadd(keys.periodic_seen, {"shop": time.time() - 1000})
+    [silent, *_] = why_not_due(stored, stored.periodic["b"])
+    assert "no worker of the application shop is running" in str(silent.text)
+    redis.delete(keys.periodic_seen, keys.classes)
+    [unknown, *_] = why_not_due(stored, stored.periodic["b"])
+    assert "no living worker knows the job b" in str(unknown.text)
+    redis.lpush(
+        keys.ticks(name), json.dumps({"what": "missed", "at": 1, "tick": 1, "why": "reason"})
+    )
+    assert "was missed: reason." in str(why_not_due(stored, stored.periodic["b"])[-1].text)
+
+
+def test_the_job_of_a_tick_tells_its_tick(stored: Api) -> None:
+    jid = stored.periodic.run(stored.periodic["b"])
+    job = stored.queue("default").find_job(jid)
+    assert job is not None
+    kinds = {one.kind: str(one.text) for one in why_queued(stored, job)}
+    assert "of the periodic job b." in kinds["tick"]
+    assert "further ticks are skipped" in kinds["unique"]
+
+
+def test_a_queue_that_is_none(stored: Api) -> None:
+    stored.redis.set(stored.keys.queue("default"), "text")
+    with pytest.raises(ConflictError, match="another type"):
+        stored.periodic.run(stored.periodic["b"])
 
 
 def test_run_now(stored: Api) -> None:

@@ -133,6 +133,23 @@ def swallow(*_anything: Any) -> None:
     _note("e")
 
 
+# Jobs that nobody pushes
+
+
+@job(name="tick", every=2, catch_up="all", overlap="allow", queue="high")
+def tick() -> None:
+    _note("b")
+    _note("e")
+
+
+@job(name="tock", cron="*/3 * * * * *")
+def tock() -> None:
+    """None is pushed while an earlier one lives."""
+    _note("b")
+    time.sleep(0.5)
+    _note("e")
+
+
 # Jobs that raise what they should not
 
 

@@ -20,6 +20,8 @@ import hiredis
 CLOCK = b"chaos:clock"
 """Set to the number of a tick every few moments, which dates what stands before and after."""
 
+PERIODIC = b"jobd:periodic"
+_TICKS = PERIODIC + b":"
 _TOKEN = re.compile(rb"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
 _SETS = (b"schedule", b"retry", b"dead")
 _CHUNK = 1 << 20
@@ -48,11 +50,14 @@ class History:
     Attributes:
         lives: every job that ever was in Redis, by token.
         faults: what must never happen, in words.
+        ticks: what became of the ticks of each schedule, as JSON, by its key; None where a user has
+            paused it.
     """
 
     def __init__(self, directory: Path) -> None:
         self.lives: dict[str, Life] = defaultdict(Life)
         self.faults: list[str] = []
+        self.ticks: dict[bytes, list[bytes | None]] = defaultdict(list)
         self._lists: dict[bytes, deque[bytes]] = defaultdict(deque)
         self._hashes: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
         self._sets: dict[bytes, dict[bytes, None]] = {key: {} for key in _SETS}
@@ -78,6 +83,10 @@ class History:
             case b"LPUSH" | b"RPUSH" if _is_list(key):
                 for raw in command[2:]:
                     self._put(key, raw, left=name == b"LPUSH")
+            case b"LPUSH" if key.startswith(_TICKS):
+                self.ticks[key.removesuffix(b":ticks")] += command[2:]
+            case b"ZADD" if key == PERIODIC and command[2] in (b"+inf", b"inf"):
+                self.ticks[b"%b:%b" % (key, command[3])].append(None)
             case b"RPOP" | b"LPOP" if _is_list(key):
                 # Asked for more than there is, it takes all.
                 most = min(int(command[2]), len(self._lists[key])) if len(command) > 2 else 1

@@ -8,12 +8,13 @@ from collections import ChainMap, Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.chaos import journal, plan
+from tests.chaos import journal, plan, ticks
 from tests.chaos.history import History
 from tests.chaos.plan import Kind
 from tests.chaos.producers import Producer
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage
+from tests.chaos.ticks import Ticks
 from tests.chaos.verdict import Verdict, judge
 
 PRODUCERS = 2
@@ -39,6 +40,7 @@ class Outcome:
     seconds: float
     record: Record
     verdict: Verdict
+    ticks: Ticks
     trouble: list[str]
     refused: int
     files: Path | None
@@ -49,7 +51,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return not (self.verdict.lost or self.verdict.wrong or self.trouble)
+        return not (self.verdict.lost or self.verdict.wrong or self.ticks.wrong or self.trouble)
 
     def summary(self) -> str:
         """All of it, in lines."""
@@ -63,15 +65,20 @@ class Outcome:
             f"executions    {verdict.executions}, of them duplicates "
             f"{sum(verdict.duplicates.values())}: {_counts(verdict.duplicates)}",
         ]
+        lines.append(f"ticks         {_counts(self.ticks.counts)}")
         for kind, seconds in verdict.recoveries.items():
             lines.append(f"recovery      {_quantiles(seconds)} after a {kind}")
-        lines += [f"WRONG         {text}" for text in verdict.wrong[:20] + self.trouble]
+        lines += [f"WRONG         {text}" for text in verdict.wrong[:20] + self._other()]
         lines += [f"LOST          {text}" for text in verdict.lost[:20]]
         if self.files is not None:
             lines.append(f"files         {self.files}")
-        wrong = len(verdict.wrong) + len(self.trouble)
+        wrong = len(verdict.wrong) + len(self._other())
         lines.append(f"{self.kills} kills, {len(verdict.lost)} lost, {wrong} wrong")
         return "\n".join(lines)
+
+    def _other(self) -> list[str]:
+        """What is wrong with anything but single jobs."""
+        return self.ticks.wrong[:20] + self.trouble
 
 
 class Run:
@@ -116,15 +123,19 @@ class Run:
             stage.undo_all()
             for producer in producers:
                 producer.cancel_rest()
+            stage.pause_periodic()
             trouble = self._drain(stage, live, began)
             trouble += stage.end()
             stage.server.stop()
+            history = History(stage.server.directory)
+            stepped = bool(stage.record.faults[Kind.CLOCK_FORWARD])
             outcome = Outcome(
                 seed=self._seed,
                 seconds=time.monotonic() - began,
                 record=stage.record,
+                ticks=ticks.judge(history, stepped=stepped),
                 verdict=judge(
-                    History(stage.server.directory),
+                    history,
                     journal.read(stage.journal),
                     stage.record,
                     [jid for producer in producers for jid in producer.stored],

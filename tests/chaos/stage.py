@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import redis as redis_py
 
+from jobd.api import Api
 from tests.chaos import journal
 from tests.chaos.hand import Hand, below, children, send
 from tests.chaos.history import CLOCK
@@ -166,6 +167,19 @@ class Stage:
         self._play_while(lambda: witnesses - journal.read(self.journal).keys(), AT_WORK)
         self.inject(ordeal)
         self.play(time.monotonic() + ordeal.seconds + ordeal.pause)
+        if ordeal.kind is Kind.CLOCK_FORWARD:
+            # The next ticks are where the clock has been; a user lets them begin now.
+            self.pause_periodic()
+            periodic = Api(self.redis).periodic
+            for one in periodic:
+                periodic.resume(one)
+
+    def pause_periodic(self) -> None:
+        """Let no more ticks come."""
+        self.redis.ping()  # what kills connections has killed this one
+        periodic = Api(self.redis).periodic
+        for one in periodic:
+            periodic.pause(one)
 
     def _all_run(self) -> bool:
         """Whether every daemon has started: one that cannot gives up, and ends what it has."""
@@ -240,6 +254,7 @@ class Stage:
         passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
         # What was cancelled while it waited is in the trash.
         kept = ("jobd:stat:", "jobd:trash", "jobd:audit", "jobd:leader", "jobd:classes")
+        kept += ("jobd:periodic",)
         passing |= results | {key for key in left if key.startswith(kept)}
         if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")

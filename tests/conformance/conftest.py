@@ -45,6 +45,7 @@ def on_store(kind: str, server: EmbeddedServer, app: App, **options: Any) -> Ite
             app, queues, Time(START, 1, None), lambda time: RealStore(server.url, time), options
         ) as made,
     ):
+        made.api.redis.time = made.redis.time  # type: ignore[method-assign]
         yield made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.chaos.plan import Kind
 from tests.chaos.pushes import Fate, pushes, token
 from tests.chaos.record import Injury, Record
 from tests.chaos.run import Run
+from tests.chaos.ticks import ALWAYS, PERIODIC
+from tests.chaos.ticks import judge as judge_ticks
 from tests.chaos.verdict import judge
 
 SEED = 20261123
@@ -52,7 +55,7 @@ def test_the_same_seed_gives_the_same_jobs() -> None:
         assert push.item is not None or token_of(push.raw) == push.token
     application = (Path(plan.__file__).parent / "app.py").read_text()
     jobs = set(re.findall(r'@job\(name="(\w+)"', application))
-    assert {push.item["class"] for push in one if push.item} == jobs, "each is pushed"
+    assert {push.item["class"] for push in one if push.item} == jobs - {*PERIODIC}, "each is pushed"
     # CANCELLED is that of a patient job once it has been cancelled.
     assert {push.fate for push in one} == set(Fate) - {Fate.CANCELLED}
 
@@ -98,6 +101,38 @@ def test_each_job_must_end_as_it_should(
     assert (not verdict.lost and not verdict.wrong) == good
 
 
+def tick(at: int, what: str = "fired", *, then: int = 0, number: int = 0) -> list[tuple[str, ...]]:
+    """What the server's file has of a tick."""
+    jid = token(9, number or at)
+    told = {"what": what, "at": at, "tick": at, "then": then or at + 2, "jid": jid}
+    job = json.dumps({"class": "tick", "jid": jid, "jobd": {"v": 1, "tick": at}})
+    pushed = [("LPUSH", "queue:high", job.replace(": ", ":"))] if what == "fired" else []
+    return [*pushed, ("LPUSH", f"{ALWAYS.decode()}:ticks", json.dumps(told))]
+
+
+PAUSED = ("ZADD", "jobd:periodic", "+inf", ALWAYS.decode().removeprefix("jobd:periodic:"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "good"),
+    [
+        ([*tick(2), *tick(4), *tick(6)], True),
+        ([*tick(2), *tick(6)], False),  # a gap
+        ([*tick(2), PAUSED, *tick(6)], True),
+        ([*tick(2), *tick(2)], False),
+        ([*tick(2), tick(4)[1]], False),  # recorded and not pushed
+        ([*tick(2), tick(4)[0]], False),  # pushed and not recorded
+        ([*tick(2), *tick(4, "missed", then=8), *tick(8)], False),
+        ([*tick(2), *tick(4, number=2)], False),
+    ],
+)
+def test_each_tick_is_decided_once(
+    tmp_path: Path, commands: list[tuple[str, ...]], good: bool
+) -> None:
+    found = judge_ticks(lived(tmp_path, *commands), stepped=False)
+    assert (not found.wrong) == good
+
+
 @pytest.mark.parametrize(
     ("kind", "seconds", "good"),
     [
@@ -136,3 +171,4 @@ def test_nothing_is_lost_in_chaos() -> None:
     assert outcome.kills >= 30
     assert outcome.verdict.jobs > 100
     assert outcome.record.faults[Kind.OUTAGE] == 1
+    assert outcome.ticks.counts["fired"] + outcome.ticks.counts["late"] > 5

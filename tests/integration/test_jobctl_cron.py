@@ -9,7 +9,9 @@ import redis as redis_py
 from click.testing import CliRunner, Result
 
 from jobctl.cli import jobctl
+from jobctl.codes import Code, Problem
 from jobd.api import Api
+from jobd.schedules.line import Line
 from jobd.testing import EmbeddedServer
 from tests.api.test_periodic import store
 
@@ -37,6 +39,36 @@ def test_the_commands(server: EmbeddedServer, api: Api) -> None:
     assert api.queue("default").find_job(jid) is not None
     assert jid in run(server, "show", "report").stdout
     assert run(server, "run", "report").exit_code == 1
+    told = run(server, "why", "report").stdout
+    assert f"The job {jid} of an earlier tick has not ended" in told
+    assert "It is due next at" in told
+    [first, *_] = [
+        json.loads(line) for line in run(server, "why", "report", "--json").stdout.splitlines()
+    ]
+    assert first["kind"] == "overlap"
+
+
+def test_a_line_is_changed_until_the_next_deploy(server: EmbeddedServer, api: Api) -> None:
+    told = run(server, "set", "report", "15 * * * *").stdout
+    assert "is changed until the next deploy" in told
+    assert "due next" in told
+    assert api.periodic["report"].line == Line("15 * * * *", "America/New_York")
+    assert run(server, "set", "report", "0 6 * * *", "--tz", "Europe/Berlin").exit_code == 0
+    assert api.periodic["report"].line.tz == "Europe/Berlin"
+    assert run(server, "set", "report", "@every 90s").exit_code == 0
+    assert "every 90 s" in run(server, "ls").stdout
+    for line, problem in (("61 * * * *", "malformed"), ("0 0 * 2 1#5", "not due within 5 years")):
+        refused = run(server, "set", "report", line)
+        assert isinstance(refused.exception, Problem)
+        assert refused.exception.code == Code.USAGE
+        assert problem in str(refused.exception)
+    assert "not a time zone" in str(
+        run(server, "set", "report", "@daily", "--tz", "Mars").exception
+    )
+    assert "every 90 s" in run(server, "ls").stdout, "what is refused changes nothing"
+    assert "its own line again" in run(server, "reset", "report").stdout
+    assert "has its own line" in run(server, "reset", "report").stdout
+    assert api.periodic["report"].line.cron == "30 2 * * *"
 
 
 def test_the_preview_tells_what_the_clocks_do(server: EmbeddedServer, api: Api) -> None:
@@ -50,6 +82,6 @@ def test_the_preview_tells_what_the_clocks_do(server: EmbeddedServer, api: Api) 
 
 
 def test_one_that_is_not_there(server: EmbeddedServer, api: Api) -> None:
-    for command in ("show", "pause", "resume", "run", "preview"):
-        result = run(server, command, "none")
+    for command in ("show", "pause", "resume", "run", "preview", "reset", "why", "set"):
+        result = run(server, command, "none", *(["@daily"] if command == "set" else []))
         assert result.exit_code == 1, command

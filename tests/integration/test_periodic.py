@@ -11,11 +11,12 @@ import pytest
 import redis as redis_py
 
 from jobd import App, Schedule
-from jobd.keeper import known, periodic
+from jobd.keeper import periodic
 from jobd.keeper.periodic import Periodic
 from jobd.schedules.entry import id_of
 from jobd.settings.daemon import Config
 from jobd.settings.periodic import read as read_section
+from jobd.store import known
 from jobd.store.connection import connect
 from jobd.store.keys import Keys
 from jobd.store.ticks import TickCalls

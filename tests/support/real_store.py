@@ -27,9 +27,15 @@ class RealStore:
         self.client: Any = connect(url)
         self.on_message: Callable[[bytes, bytes], None] = lambda _channel, _message: None
         self._time = time
-        self.client.time = lambda: divmod(time.micros, 1_000_000)  # as scripts are told, too
+        told: Any = self.client
+        told.time = self._told
         self.client.flushall()
         self._tell()
+
+    def _told(self) -> tuple[int, int]:
+        """What time it is, as scripts are told, too."""
+        seconds, micros = divmod(self._time.micros, 1_000_000)
+        return seconds, micros
 
     def cut_off(self, thread: int) -> None:
         """Nothing here is sent by a job that dies."""
@@ -42,7 +48,7 @@ class RealStore:
         self._tell()
 
     def _tell(self) -> None:
-        seconds, micros = divmod(self._time.micros, 1_000_000)
+        seconds, micros = self._told()
         self.client.set(CLOCK, f"{seconds} {micros}")
 
 

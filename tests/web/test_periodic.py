@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
@@ -41,6 +43,41 @@ def test_they_are_listed_paused_and_run(site: Site, api: Api) -> None:
     one = site.get(f"/periodic/job?id={id_of('shop', NASTY)}")
     assert one.status == 200
     assert "pushed by a user" in one.text
+
+
+def test_a_line_is_changed_on_the_page(site: Site, api: Api) -> None:
+    store(api, "shop", "a")
+    place = f"/periodic/job?id={id_of('shop', 'a')}"
+    assert "changed until the next deploy" in change(site, place, "*/10 * * * *", "Europe/Berlin")
+    assert api.periodic["a"].line.cron == "*/10 * * * *"
+    for line, problem in (("61 * * * *", "malformed"), ("0 0 * 2 1#5", "not due within 5 years")):
+        assert problem in change(site, place, line, "UTC")
+    assert "not a time zone" in change(site, place, "@daily", "Mars")
+    change(site, place, "@every 90s", "Europe/Berlin")
+    assert api.periodic["a"].line.every == 90
+    assert "A user has changed its line" in site.get(place).text
+    site.press(site.get(place), "Reset")
+    assert api.periodic["a"].line.cron == "0 6 * * *"
+
+
+def change(site: Site, place: str, line: str, tz: str) -> str:
+    return site.press(site.get(place), "Change", ("line", line), ("tz", tz)).text
+
+
+def test_the_timeline(site: Site, api: Api) -> None:
+    store(api, "shop", NASTY)
+    store(api, "shop2", "often", cron="* * * * *")
+    now = time.time()
+    records = {"fired": 60, "late": 120, "missed": 180, "skipped": 240, "other": 300}
+    for what, ago in records.items():
+        record = json.dumps({"what": what, "at": now, "tick": now - ago, "why": NASTY})
+        api.redis.lpush(api.keys.ticks(id_of("shop", NASTY)), record)
+    for path in ("/periodic", f"/periodic/job?id={id_of('shop', NASTY)}"):
+        text = site.get(path).html
+        for what in ("fired", "late", "missed", "skipped", "due"):
+            assert f'<rect class="{what}"' in text, (path, what)
+        assert NASTY not in text
+    assert '<rect class="band"' in site.get("/periodic").html
 
 
 def test_one_that_is_gone(site: Site, api: Api) -> None:
@@ -85,5 +122,22 @@ def test_the_same_for_programs(redis: redis_py.Redis, prefix: str) -> None:
     found = ask("GET", f"/periodic/{name}")
     assert [tick["jid"] for tick in found["ticks"]] == [jid]
     assert len(found["upcoming"]) == 20
+    assert ask("GET", "/periodic?start=1") == []
+    assert {one["kind"] for one in found["reasons"]} == {"overlap", "scheduled"}
+    assert found["ticks"][0]["what"] == "run"
+    assert ask("POST", "/periodic/set", id=name, line="*/5 * * * *")["done"] is True
+    changed = ask("GET", f"/periodic/{name}")
+    assert (changed["line"], changed["tz"], changed["changed"]) == (
+        "*/5 * * * *",
+        "Europe/Berlin",
+        True,
+    )
+    refused = ask("POST", "/periodic/set", 400, id=name, line="never")
+    assert "malformed" in refused["detail"]
+    assert (
+        "time zone" in ask("POST", "/periodic/set", 400, id=name, line="@daily", tz="M")["detail"]
+    )
+    assert ask("POST", "/periodic/reset", id=name)["done"] is True
+    assert ask("POST", "/periodic/reset", id=name)["done"] is False
     ask("GET", "/periodic/0000000000000000", 404)
     ask("GET", "/periodic/x", 404)

@@ -7,14 +7,15 @@ import time
 import click
 
 from jobctl import options
-from jobctl.codes import Code, Problem
 from jobctl.data import output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
+from jobctl.data.why import Because
 from jobctl.data.words import ago, moment
-from jobd.api import Api, PeriodicJob
-from jobd.errors import ConflictError
+from jobd.api import Api, PeriodicJob, why_not_due
+from jobd.api.actions import NOTHING, Given
+from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
 from jobd.schedules import preview as looking
 
 _DAY = 86400
@@ -25,7 +26,7 @@ _MOST = 20_000
 
 @click.group("cron", cls=Group)
 def cron() -> None:
-    """The periodic jobs: when they are due, and pausing and running them."""
+    """The periodic jobs: when they are due, and running, pausing and changing them."""
 
 
 def _found(api: Api, name: str) -> PeriodicJob:
@@ -153,16 +154,22 @@ def _span(ticks: list[float]) -> tuple[str, str, str]:
     return f"{len(ticks):,}{more}", ago(ticks[0]), ago(ticks[-1])
 
 
+def _act(context: click.Context, name: str, action: str, given: Given = NOTHING) -> str | bool:
+    """Do it; conflicts are told as they are."""
+    api = connected(context)
+    return SCHEDULE_ACTIONS[action].do(api.periodic, _found(api, name), given)
+
+
+def _told(action: str, name: str) -> None:
+    output.line(str(SCHEDULE_ACTIONS[action].done(1, name)))
+
+
 @cron.command(cls=Command)
 @click.argument("name")
 @click.pass_context
 def run(context: click.Context, name: str) -> None:
     """Push the job of NAME now, beside its ticks; prints its id."""
-    api = connected(context)
-    try:
-        output.line(api.periodic.run(_found(api, name)))
-    except ConflictError as error:
-        raise Problem(Code.FAILED, str(error)) from None
+    output.line(str(_act(context, name, "run")))
 
 
 @cron.command(cls=Command)
@@ -170,9 +177,10 @@ def run(context: click.Context, name: str) -> None:
 @click.pass_context
 def pause(context: click.Context, name: str) -> None:
     """Push no more ticks of NAME, until it is resumed."""
-    api = connected(context)
-    done = api.periodic.pause(_found(api, name))
-    output.line(f"{name} is paused" if done else f"{name} was paused already")
+    if _act(context, name, "pause"):
+        _told("pause", name)
+    else:
+        output.line(f"{name} was paused already")
 
 
 @cron.command(cls=Command)
@@ -180,6 +188,51 @@ def pause(context: click.Context, name: str) -> None:
 @click.pass_context
 def resume(context: click.Context, name: str) -> None:
     """Push the ticks of NAME again, from now on."""
+    if _act(context, name, "resume"):
+        _told("resume", name)
+    else:
+        output.line(f"{name} is not paused")
+
+
+@cron.command("set", cls=Command)
+@click.argument("name")
+@click.argument("line")
+@click.option("--tz", metavar="ZONE", help="Time zone of LINE.  [default: the one it has]")
+@click.pass_context
+def set_line(context: click.Context, name: str, line: str, tz: str | None) -> None:
+    """Change when NAME is due to LINE, until the next deploy.
+
+    LINE is a line of cron, in quotes, or an interval such as "@every 90s".
+    """
+    if not _act(context, name, "set", Given(line=line, tz=tz)):
+        raise not_found(f"{name} is gone")
+    _told("set", name)
+    output.line(f"due next {moment(_found(connected(context), name).next)}")
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def reset(context: click.Context, name: str) -> None:
+    """Take back a change of the line of NAME."""
+    if _act(context, name, "reset"):
+        _told("reset", name)
+    else:
+        output.line(f"{name} has its own line")
+
+
+@cron.command(cls=Command)
+@click.argument("name")
+@click.pass_context
+def why(context: click.Context, name: str) -> None:
+    """Say why NAME does not run, or when it is due; what blocks it comes first."""
     api = connected(context)
-    done = api.periodic.resume(_found(api, name))
-    output.line(f"{name} goes on" if done else f"{name} is not paused")
+    reasons = why_not_due(api, _found(api, name))
+    if options.wants_json(context):
+        output.records(
+            Because(one.kind, str(one.text), str(one.advice), one.at, one.blocks) for one in reasons
+        )
+        return
+    for one in reasons:
+        text = f"{one.text} {one.advice}" if one.advice else str(one.text)
+        output.line(text, fg="red" if one.blocks else None)

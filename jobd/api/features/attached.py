@@ -6,6 +6,7 @@ import datetime
 from typing import NamedTuple
 
 from jobd.api.records import JobRecord
+from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 from jobd.wire import attachments
 
@@ -14,7 +15,7 @@ class Note(NamedTuple):
     """One of these sentences.
 
     Attributes:
-        kind: ``expires``, ``unique``, ``workflow``, ``result``, ``snoozed`` or ``aside``.
+        kind: ``tick``, ``expires``, ``unique``, ``workflow``, ``result``, ``snoozed`` or ``aside``.
         at: the time that it speaks of (seconds since 1970).
     """
 
@@ -34,6 +35,13 @@ def notes(job: JobRecord) -> list[Note]:
     if attached is attachments.NONE:
         return []
     found = []
+    if attached.tick is not None:
+        text = Text(
+            "It was pushed for the tick %(at)s of the periodic job %(schedule)s.",
+            at=when(attached.tick),
+            schedule=shortened(attached.schedule or "", 200),
+        )
+        found.append(Note("tick", text, at=attached.tick))
     if attached.snoozes:
         text = Text.counted(
             "It has put itself off once.",
@@ -53,7 +61,10 @@ def notes(job: JobRecord) -> list[Note]:
     if (at := attached.expires_at) is not None:
         text = Text("It will be dropped as expired %(at)s, unless it has started.", at=when(at))
         found.append(Note("expires", text, at=at))
-    if attached.lock is not None:
+    if attached.lock is not None and attached.tick is not None and attached.lock.until == "success":
+        text = Text("Until it has ended, further ticks are skipped.")
+        found.append(Note("unique", text))
+    elif attached.lock is not None:
         text = {
             "success": Text("It is unique: it keeps jobs like it out until it has ended."),
             "start": Text("It is unique: it keeps jobs like it out until it starts."),

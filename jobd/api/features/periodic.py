@@ -16,6 +16,7 @@ from jobd.errors import ArgumentError, ConflictError, PayloadError
 from jobd.schedules import entry as entries
 from jobd.schedules.entry import Entry
 from jobd.schedules.line import Line, read
+from jobd.schedules.schedule import checked
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 from jobd.store.ticks import (
@@ -85,11 +86,17 @@ class Lead(NamedTuple):
         holder: its identity; "" if none does.
         token: the number of its lead.
         since: when that began (seconds since 1970).
+        until: when its lease ends, if it is not renewed.
     """
 
     holder: str
     token: int
     since: float
+    until: float
+
+    def leads(self, now: float) -> bool:
+        """Whether it still does, in the server's time."""
+        return bool(self.holder) and now < self.until
 
 
 class PeriodicJobs:
@@ -108,12 +115,15 @@ class PeriodicJobs:
         """All of them, the next one first. Cost: O(schedules), three round trips."""
         return iter(self.all())
 
-    def all(self, most: int = MOST) -> list[PeriodicJob]:
-        """See :meth:`__iter__`; at most *most*."""
+    def __len__(self) -> int:
+        return self._session.redis.zcard(self._session.keys.periodic)
+
+    def all(self, most: int = MOST, start: int = 0) -> list[PeriodicJob]:
+        """See :meth:`__iter__`; at most *most*, from the one at *start* on."""
         keys, redis = self._session.keys, self._session.redis
         found = cast(
             "list[tuple[bytes, float]]",
-            redis.zrange(keys.periodic, 0, most - 1, withscores=True),
+            redis.zrange(keys.periodic, start, start + most - 1, withscores=True),
         )
         return self._read([(one.decode(errors="replace"), float(at)) for one, at in found])
 
@@ -171,16 +181,23 @@ class PeriodicJobs:
     def ticks(self, job: PeriodicJob) -> list[Record]:
         """What became of its last ticks, at most 20, the newest first."""
         key = self._session.keys.ticks(job.id)
-        raw = cast("list[bytes]", self._session.redis.lrange(key, 0, 19))
-        return [record for one in raw if (record := read_record(one)) is not None]
+        return _records(cast("list[bytes]", self._session.redis.lrange(key, 0, 19)))
+
+    def ticks_of(self, jobs: Sequence[PeriodicJob]) -> list[list[Record]]:
+        """The same of several, in one round trip."""
+        pipeline = self._session.redis.pipeline(transaction=False)
+        for job in jobs:
+            pipeline.lrange(self._session.keys.ticks(job.id), 0, 19)
+        told = pipeline.execute(raise_on_error=False) if jobs else []
+        return [_records(one) if isinstance(one, list) else [] for one in told]
 
     def leader(self) -> Lead:
         """Which keeper leads."""
         key = self._session.keys.jobd_leader
-        fields = self._session.redis.hmget(key, ["holder", "token", "since"])
-        holder, token, since = cast("list[bytes | None]", fields)
+        fields = self._session.redis.hmget(key, ["holder", "token", "since", "until"])
+        holder, token, since, until = cast("list[bytes | None]", fields)
         name = (holder or b"").decode(errors="replace")
-        return Lead(name, int(_number(token) or 0), _number(since) or 0.0)
+        return Lead(name, int(_number(token) or 0), _number(since) or 0.0, _number(until) or 0.0)
 
     # -- acting ----------------------------------------------------------------------------------
 
@@ -200,20 +217,25 @@ class PeriodicJobs:
         every: float | None = None,
         tz: str | None = None,
     ) -> bool:
-        """Change when it is due, until the next deploy; from now on. Returns False if it is gone,
-        or another user has changed it.
+        """Change when it is due, until the next deploy; from now on. Returns False if it is gone.
+
+        Args:
+            cron: the new line; also ``@every 90s``.
+            every: seconds between two ticks, instead of *cron*.
+            tz: time zone of the line; by default the one that it has.
 
         Raises:
-            ArgumentError: see :class:`jobd.Schedule`.
+            ArgumentError: it is malformed, or never due; see :class:`jobd.Schedule`.
+            ConflictError: another user has changed it since *job* was read.
         """
-        zone = job.entry.tz if tz is None and cron is not None and not job.entry.every else tz
-        if cron is not None and cron.lstrip().startswith("@every"):
-            zone = tz
-        line = read(cron, every, zone)
+        interval = cron is None or cron.lstrip().startswith("@every")
+        line = read(cron, every, job.entry.tz if tz is None and not interval else tz)
+        checked(line, {"jitter": job.entry.jitter})
         return self._alter(job, "change", line.after(self._now()), line_json(line))
 
     def reset(self, job: PeriodicJob) -> bool:
-        """Take back a change of its line; returns False if there is none."""
+        """Take back a change of its line; returns False if there is none. Raises as
+        :meth:`change`."""
         raw = cast(
             "bytes | None",
             self._session.redis.hget(self._session.keys.schedule_of(job.id), "entry"),
@@ -226,7 +248,8 @@ class PeriodicJobs:
         """Push its job now, beside its ticks; returns its id.
 
         Raises:
-            ConflictError: the job of an earlier tick lives, and they must not overlap.
+            ConflictError: the job of an earlier tick lives, and they must not overlap; or it is
+                gone, or its queue or its own keys cannot be written.
         """
         now = self._now()
         tick = entries.job_of(job.entry, now, now, payload.new_jid())._replace(due=None)
@@ -243,6 +266,15 @@ class PeriodicJobs:
                     jid=taken.holder,
                 )
             )
+        if taken.what in ("refused", "unusable"):
+            raise ConflictError(
+                Text(
+                    "%(name)s was not pushed: a key that it needs, %(queue)s or one of its own, "
+                    "has another type.",
+                    name=job.name,
+                    queue=self._session.keys.queue(job.entry.queue),
+                )
+            )
         if taken.what != "run":
             raise ConflictError(Text("%(name)s was not pushed: it is gone.", name=job.name))
         return tick.jid
@@ -251,13 +283,20 @@ class PeriodicJobs:
         keys = self._session.keys
         change = Change(self._session, f"{act} schedule", f"periodic:{job.name}")
         arguments: list[Argument] = [job.id, act, repr(due), line, job.own]
-        return bool(
-            change.call(scripts.ALTER, [keys.periodic, keys.schedule_of(job.id)], arguments)
-        )
+        done = change.call(scripts.ALTER, [keys.periodic, keys.schedule_of(job.id)], arguments)
+        if done < 0:
+            raise ConflictError(
+                Text("Another user has changed the line of %(name)s; look again.", name=job.name)
+            )
+        return bool(done)
 
     def _now(self) -> float:
         seconds, micros = self._session.redis.time()
         return seconds + micros / 1e6
+
+
+def _records(raw: Sequence[bytes]) -> list[Record]:
+    return [record for one in raw if (record := read_record(one)) is not None]
 
 
 def _number(raw: object) -> float | None:

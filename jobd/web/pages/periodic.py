@@ -1,4 +1,4 @@
-"""Periodic jobs: when each is due next, what became of its last ticks; pause, resume, run now."""
+"""Periodic jobs: when each is due next, what became of its last ticks; the actions on them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from jobd.api import Page, PeriodicJob, PeriodicJobs
-from jobd.api.roles import Role
-from jobd.errors import ConflictError
+from jobd.ambient import clock
+from jobd.api import Page, PeriodicJob, PeriodicJobs, why_not_due
+from jobd.api.actions import Given
+from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
+from jobd.errors import ArgumentError, ConflictError
 from jobd.store.ticks import Record
 from jobd.text.translatable import Text
 from jobd.web.access import session
@@ -19,6 +21,7 @@ from jobd.web.request import acting, form_of, require, state_of, url
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
+from jobd.web.views.timeline import OUTCOMES, timeline
 
 SHARED = 2.0
 """Seconds for which all readers are shown the same."""
@@ -26,14 +29,10 @@ SHARED = 2.0
 NEXT = 5
 """Next ticks that are shown."""
 
-WHAT = {
-    "fired": Text("in time"),
-    "late": Text("late"),
-    "missed": Text("missed"),
-    "skipped": Text("skipped: the one before had not ended"),
-    "run": Text("pushed by a user"),
-}
-"""What became of a tick."""
+DRAWN = 20.0
+"""The same for the timeline."""
+
+LONGEST_LINE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,57 +47,81 @@ class _Row:
 def periodic(request: Request) -> Response:
     """All of them, the next one first."""
     state, part = state_of(request), Part.of(request.query_params)
-    found = state.snapshots.get("periodic", SHARED, lambda: state.api.periodic.all(1000))
-    some = tuple(_row(one) for one in found[part.start : part.start + part.count])
-    page = Page(some, part.start, len(found))
-    return render(request, "periodic.html", here="periodic", page=page, part=part)
+    jobs = state.api.periodic
+    found, size = state.snapshots.get(
+        ("periodic", part.start, part.count),
+        SHARED,
+        lambda: (jobs.all(part.count, part.start), len(jobs)),
+    )
+    drawn = state.snapshots.get(
+        ("timeline", *((one.id, one.next) for one in found)),
+        DRAWN,
+        lambda: timeline(found, jobs.ticks_of(found), clock.now()),
+    )
+    page = Page(tuple(map(_row, found)), part.start, size)
+    return render(
+        request,
+        "periodic.html",
+        here="periodic",
+        page=page,
+        part=part,
+        drawn=drawn,
+        outcomes=OUTCOMES,
+        actions=SCHEDULE_ACTIONS,
+    )
 
 
 def periodic_job(request: Request) -> Response:
-    """One of them, with its last ticks."""
+    """One of them: why it does not run, its next and its last ticks, and its line."""
     api = state_of(request).api
     found = _find(api.periodic, request.query_params.get("id", ""))
-    ticks = [(one, WHAT.get(one.what)) for one in api.periodic.ticks(found)]
-    return render(request, "periodic_job.html", here="periodic", row=_row(found, 10), ticks=ticks)
+    ticks = api.periodic.ticks(found)
+    return render(
+        request,
+        "periodic_job.html",
+        here="periodic",
+        row=_row(found, 10),
+        ticks=[(one, OUTCOMES.get(one.what)) for one in ticks],
+        reasons=why_not_due(api, found),
+        drawn=timeline([found], [ticks], clock.now()),
+        outcomes=OUTCOMES,
+        actions=SCHEDULE_ACTIONS,
+    )
 
 
 def _row(job: PeriodicJob, most: int = NEXT) -> _Row:
     last: Record | None = job.last
-    return _Row(job, job.upcoming(most), None if last is None else WHAT.get(last.what))
+    return _Row(job, job.upcoming(most), None if last is None else OUTCOMES.get(last.what))
 
 
 def act(request: Request) -> Response:
-    """Pause, resume or run one."""
-    require(request, Role.OPERATOR)
-    form, api = form_of(request), acting(request)
-    found = _find(api.periodic, str(form.get("id", "")))
-    name = clip(found.name)
-    text: str
-    match str(form.get("action", "")):
-        case "pause":
-            api.periodic.pause(found)
-            text = Text("Periodic job %(name)s is paused.", name=name)
-        case "resume":
-            api.periodic.resume(found)
-            text = Text("Periodic job %(name)s goes on.", name=name)
-        case "run":
-            try:
-                jid = api.periodic.run(found)
-            except ConflictError as error:
-                text = said_by(error)
-            else:
-                text = Text("Pushed %(name)s as job %(jid)s.", name=name, jid=jid)
-        case other:
-            raise Refusal(
-                Text(
-                    "unknown action %(action)s; use one of: %(known)s",
-                    action=repr(other[:100]),
-                    known="pause, resume, run",
-                )
+    """One of the actions of the table; what is wrong with a line is told on the page."""
+    form, jobs = form_of(request), acting(request).periodic
+    action = SCHEDULE_ACTIONS.get(name := str(form.get("action", "")))
+    if action is None:
+        raise Refusal(
+            Text(
+                "unknown action %(action)s; use one of: %(known)s",
+                action=repr(name[:100]),
+                known=", ".join(SCHEDULE_ACTIONS),
             )
+        )
+    require(request, action.role)
+    found = _find(jobs, str(form.get("id", "")))
+    line, zone = (str(form.get(field, ""))[:LONGEST_LINE] for field in ("line", "tz"))
+    if line.lstrip().startswith("@every"):
+        zone = ""  # the field has that of the line before
+    text: str
+    try:
+        done = action.do(jobs, found, Given(line=line, tz=zone.strip() or None))
+    except (ArgumentError, ConflictError) as error:
+        text = said_by(error)
+    else:
+        text = action.done(1, clip(found.name)) if done else Text("There was nothing to do.")
     state_of(request).changed()
     session.flash(request, text)
-    return RedirectResponse(url(request, "periodic"), 303)
+    back = url(request, "periodic_job", id=found.id) if form.get("back") else ""
+    return RedirectResponse(back or url(request, "periodic"), 303)
 
 
 def _find(jobs: PeriodicJobs, name: str) -> PeriodicJob:

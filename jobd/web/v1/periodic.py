@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
-from jobd.api import PeriodicJob
-from jobd.api.roles import Role
-from jobd.errors import ConflictError
-from jobd.web.http_errors import Conflict, NotFound, said_by
+from jobd.api import PeriodicJob, why_not_due
+from jobd.api.actions import NOTHING, Given
+from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
+from jobd.web.http_errors import NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
+from jobd.web.v1.reading import Listed
 
 Id = Annotated[str, Meta(pattern="^[0-9a-f]{16}(?![\\s\\S])", description="Id of the schedule.")]
 MOST_NEXT = 20
@@ -25,6 +27,17 @@ class Tick(Struct, frozen=True):
     jid: str
     holder: str
     why: str
+    who: str
+
+
+class Why(Struct, frozen=True):
+    """A reason why a periodic job does not run; see the data API."""
+
+    kind: str
+    text: str
+    advice: str
+    at: float | None
+    blocks: bool
 
 
 class Periodic(Struct, kw_only=True, frozen=True):
@@ -46,15 +59,33 @@ class Periodic(Struct, kw_only=True, frozen=True):
     changed: bool
     next: float | None
     upcoming: list[float]
+
+
+class PeriodicDetail(Periodic, kw_only=True, frozen=True):
+    """The same with what became of its last 20 ticks, the newest first, and with why it does not
+    run: what blocks it, or when it is due."""
+
     ticks: list[Tick]
+    reasons: list[Why]
 
 
 class OfSchedule(Query, frozen=True):
     id: Id
 
 
-class Act(Body, frozen=True):
+class OnSchedule(Body, frozen=True):
     id: Id
+
+
+class NewLine(Body, frozen=True):
+    id: Id
+    line: Annotated[
+        str, Meta(max_length=200, description="A line of cron, or an interval: @every 90s.")
+    ]
+    tz: Annotated[
+        str | None,
+        Meta(description="Its time zone; by default the one that the schedule has."),
+    ] = None
 
 
 class Acted(Struct, frozen=True):
@@ -68,51 +99,54 @@ OPERATIONS = Table()
 
 
 @OPERATIONS.add("GET", "/periodic", "Periodic jobs, the next one first.")
-def periodic(call: Call) -> list[Periodic]:
+def periodic(call: Call, query: Listed) -> list[Periodic]:
     jobs = call.api.periodic
-    return [_shown(one, []) for one in jobs.all(1000)]
+    return [_shown(one) for one in jobs.all(query.count, query.start)]
 
 
 @OPERATIONS.add("GET", "/periodic/{id}", "One periodic job, with its last ticks.")
-def periodic_job(call: Call, query: OfSchedule) -> Periodic:
+def periodic_job(call: Call, query: OfSchedule) -> PeriodicDetail:
     found = _found(call, query.id)
-    ticks = call.api.periodic.ticks(found)
-    return _shown(
-        found,
-        [Tick(one.what, one.at, one.tick, one.jid, one.holder, one.why) for one in ticks],
-        MOST_NEXT,
+    ticks = [
+        Tick(one.what, one.at, one.tick, one.jid, one.holder, one.why, one.who)
+        for one in call.api.periodic.ticks(found)
+    ]
+    reasons = [
+        Why(one.kind, str(one.text), str(one.advice), one.at, one.blocks)
+        for one in why_not_due(call.api, found)
+    ]
+    return PeriodicDetail(
+        **msgspec.structs.asdict(_shown(found, MOST_NEXT)), ticks=ticks, reasons=reasons
     )
 
 
-@OPERATIONS.add("POST", "/periodic/pause", "Push no more of its ticks.", Role.OPERATOR, finds=True)
-def pause_periodic(call: Call, body: Act) -> Acted:
-    return _act(call, body.id, "pause")
+@OPERATIONS.act("POST", "/periodic/run", SCHEDULE_ACTIONS["run"], finds=True)
+def run_periodic(call: Call, body: OnSchedule) -> Acted:
+    return Acted(True, str(_act(call, "run", body.id)))
 
 
-@OPERATIONS.add(
-    "POST", "/periodic/resume", "Push its ticks again, from now on.", Role.OPERATOR, finds=True
-)
-def resume_periodic(call: Call, body: Act) -> Acted:
-    return _act(call, body.id, "resume")
+@OPERATIONS.act("POST", "/periodic/pause", SCHEDULE_ACTIONS["pause"], finds=True)
+def pause_periodic(call: Call, body: OnSchedule) -> Acted:
+    return Acted(bool(_act(call, "pause", body.id)))
 
 
-@OPERATIONS.add(
-    "POST", "/periodic/run", "Push its job now, beside its ticks.", Role.OPERATOR, finds=True
-)
-def run_periodic(call: Call, body: Act) -> Acted:
-    return _act(call, body.id, "run")
+@OPERATIONS.act("POST", "/periodic/resume", SCHEDULE_ACTIONS["resume"], finds=True)
+def resume_periodic(call: Call, body: OnSchedule) -> Acted:
+    return Acted(bool(_act(call, "resume", body.id)))
 
 
-def _act(call: Call, name: str, act: Literal["pause", "resume", "run"]) -> Acted:
-    found, jobs = _found(call, name), call.api.periodic
-    if act == "pause":
-        return Acted(jobs.pause(found))
-    if act == "resume":
-        return Acted(jobs.resume(found))
-    try:
-        return Acted(True, jobs.run(found))
-    except ConflictError as error:
-        raise Conflict(said_by(error)) from None
+@OPERATIONS.act("POST", "/periodic/set", SCHEDULE_ACTIONS["set"], finds=True)
+def set_periodic(call: Call, body: NewLine) -> Acted:
+    return Acted(bool(_act(call, "set", body.id, Given(line=body.line, tz=body.tz))))
+
+
+@OPERATIONS.act("POST", "/periodic/reset", SCHEDULE_ACTIONS["reset"], finds=True)
+def reset_periodic(call: Call, body: OnSchedule) -> Acted:
+    return Acted(bool(_act(call, "reset", body.id)))
+
+
+def _act(call: Call, name: str, schedule: str, given: Given = NOTHING) -> str | bool:
+    return SCHEDULE_ACTIONS[name].do(call.api.periodic, _found(call, schedule), given)
 
 
 def _found(call: Call, name: str) -> PeriodicJob:
@@ -122,7 +156,7 @@ def _found(call: Call, name: str) -> PeriodicJob:
         raise NotFound("there is no such periodic job") from None
 
 
-def _shown(one: PeriodicJob, ticks: list[Tick], most: int = 1) -> Periodic:
+def _shown(one: PeriodicJob, most: int = 1) -> Periodic:
     entry = one.entry
     return Periodic(
         id=one.id,
@@ -141,5 +175,4 @@ def _shown(one: PeriodicJob, ticks: list[Tick], most: int = 1) -> Periodic:
         changed=one.changed,
         next=one.next,
         upcoming=one.upcoming(most),
-        ticks=ticks,
     )

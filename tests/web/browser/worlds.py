@@ -8,7 +8,9 @@ import time
 from typing import Any
 
 from jobd.api import Api, JobSet
+from jobd.schedules.entry import id_of
 from tests.api.conftest import HOSTILE, job, push
+from tests.api.test_periodic import store
 from tests.web.test_busy import NASTY, ONE, TWO, process, run
 from tests.web.test_classes import ran
 from tests.web.test_job import FAILED, JID, put, report
@@ -37,6 +39,7 @@ EVERYWHERE = {
     "metrics": "/classes",
     "metrics, three days": "/classes?hours=72",
     "class": "/classes/one?name=shop.charge",
+    "periodic": "/periodic",
     "audit": "/audit",
     "trash": "/trash",
     "find": "/find",
@@ -48,7 +51,7 @@ EVERYWHERE = {
 
 WHERE_NOTHING_IS = (
     *("overview", "busy", "running jobs", "queues", "queue", "retries", "dead, grouped"),
-    *("scheduled, searched", "metrics", "class", "audit", "trash", "find: nowhere"),
+    *("scheduled, searched", "metrics", "class", "periodic", "audit", "trash", "find: nowhere"),
 )
 """Those of them that have a face of their own when there is nothing."""
 
@@ -100,6 +103,7 @@ OF_SHOP = {
     "editor, JSON": "/job/edit?set=retry&key={retry}&json=1",
     "editor, unknown code": "/job/edit?set=dead&key={dead}",
     "editor of a job with a time": "/job/edit?set=schedule&key={schedule}",
+    "periodic job": "/periodic/job?id={periodic}",
 }
 """Pages of something that is in the shop."""
 
@@ -125,6 +129,7 @@ OF_HOSTILE = {
     "editor": "/job/edit?set=retry&key={html}",
     "editor of a megabyte": "/job/edit?set=dead&key={megabyte}",
     "find: nowhere": "/find?jid={nasty}",
+    "periodic job": "/periodic/job?id={periodic}",
 }
 """Pages of something that somebody hostile has put there."""
 
@@ -168,6 +173,8 @@ def shop(api: Api) -> dict[str, Any]:
     alice.queue("old").clear()
     ref = alice.last_ref
     alice.queue("default").unpause()
+    periodic(api, "shop", "shop.report", "shop.clean", cron="0 */3 * * *", tz="Europe/Berlin")
+    periodic(api, "mail", "mail.poll", every=60)
     charge: dict[str, Any] = {"class": "shop.charge", "args": [7, "hello"]}
     return {
         "one": ONE,
@@ -180,6 +187,7 @@ def shop(api: Api) -> dict[str, Any]:
         "retry": put(api, "retry", None, **FAILED, **charge, tags=["vip"], jobd=family),
         "schedule": put(api, "schedule", None, **charge),
         "dead": next(iter(api.dead)).key,
+        "periodic": id_of("shop", "shop.report"),
     }
 
 
@@ -234,6 +242,7 @@ def hostile(api: Api) -> dict[str, Any]:
     ran(api.redis, NASTY, 0.1, failed=1)
     ran(api.redis, "c" * 900, 0.1)
     api.deploys.mark(NASTY[:100])
+    periodic(api, NASTY, NASTY, "p" * 500, cron="0 6 * * *")
     mallory = api.acting_as(NASTY)
     push(api, NASTY, *HOSTILE, nasty)
     mallory.queue(NASTY).clear()
@@ -252,7 +261,20 @@ def hostile(api: Api) -> dict[str, Any]:
         "megabyte": next(key for raw, key in entries.items() if b"x" * 1_000_000 in raw),
         "keys": entries[many.encode()],
         "malformed": entries[b"[]"],
+        "periodic": id_of(NASTY, NASTY),
     }
+
+
+def periodic(api: Api, owner: str, *names: str, **options: Any) -> None:
+    """Periodic jobs with something of everything behind them."""
+    store(api, owner, *names, **{"tz": None, "cron": None, **options})
+    now = time.time()
+    kinds = ("fired", "fired", "late", "skipped", "missed", "run", "strange")
+    for name in names:
+        for number, what in enumerate(kinds * 3):
+            tick = now - 3600 * (number / 4 + 0.1)
+            told = {"what": what, "at": tick + 1, "tick": tick, "jid": JID, "why": name}
+            api.redis.rpush(api.keys.ticks(id_of(owner, name)), json.dumps(told))
 
 
 def _page(jobs: JobSet) -> str:
