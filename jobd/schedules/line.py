@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -64,8 +65,16 @@ class Line(NamedTuple):
         raise ArgumentError(f"{self} is never due")
 
     def follow(self, at: float) -> Iterator[float]:
-        """The times after *at* at which it is due, in their order."""
-        return self._slots(at) if self.every else self._cron(at)
+        """The times after *at* at which it is due, in their order.
+
+        Raises:
+            ArgumentError: it is malformed, or *at* is no time; not where :func:`read` has read it.
+        """
+        if self.every:
+            if not SHORTEST <= self.every <= LONGEST:
+                raise ArgumentError(f"{self.every!r} seconds are not an interval")
+            return self._slots(at)
+        return self._cron(at)
 
     def newest(self, low: float, high: float, most: int = 1) -> list[float]:
         """The newest times after *low* up to *high* at which it is due, at most *most*, the oldest
@@ -91,14 +100,17 @@ class Line(NamedTuple):
                 yield due
 
     def _cron(self, at: float) -> Iterator[float]:
-        from cronsim import CronSim  # most applications need none
+        from cronsim import CronSim, CronSimError  # most applications need none
 
         zone = zone_of(self.tz)
         parts = self.cron.split()
-        if len(parts) == 6 and not parts[1].startswith("*") and not parts[2].startswith("*"):
-            times = self._with_seconds(at, zone, parts)
-        else:
-            times = CronSim(self.cron, datetime.datetime.fromtimestamp(math.floor(at), zone))
+        try:
+            if len(parts) == 6 and not parts[1].startswith("*") and not parts[2].startswith("*"):
+                times = self._with_seconds(at, zone, parts)
+            else:
+                times = CronSim(self.cron, datetime.datetime.fromtimestamp(math.floor(at), zone))
+        except (CronSimError, OverflowError, ValueError, OSError) as error:
+            raise ArgumentError(f"{self} after {at!r}: {_lower(error)}") from None
         last = at
         for moment in times:
             due = moment.timestamp()
@@ -116,13 +128,12 @@ class Line(NamedTuple):
 
         begin = datetime.datetime.fromtimestamp(math.floor(at) - 60 - _SLACK, zone)
         seconds = sorted(CronSim(self.cron, begin).seconds)
-        last: datetime.datetime | None = None
-        for minute in CronSim(" ".join(parts[1:]), begin):
-            if minute == last:
-                continue  # several times in one gap
-            last = minute
-            for second in seconds:
-                yield minute + datetime.timedelta(seconds=second)
+        minutes = CronSim(" ".join(parts[1:]), begin)
+        return (
+            minute + datetime.timedelta(seconds=second)
+            for minute, _ in itertools.groupby(minutes)  # several times in one gap are one
+            for second in seconds
+        )
 
     def __str__(self) -> str:
         if self.every:

@@ -20,9 +20,16 @@ from jobd.worker.schedules import Schedules
 
 
 class Ticks:
-    """The schedules of an application."""
+    """The schedules of an application.
 
-    def __init__(self, app: App, config: Config, client: redis.Redis, keys: Keys) -> None:
+    Args:
+        wanted: whether there are to be any.
+    """
+
+    def __init__(
+        self, app: App, config: Config, client: redis.Redis, keys: Keys, *, wanted: bool
+    ) -> None:
+        self._wanted = wanted
         self._registry = app.registry
         self._config = config
         self._client = client
@@ -33,6 +40,8 @@ class Ticks:
 
     def tell(self) -> None:
         """Store the schedules, if others are registered than before."""
+        if not self._wanted:
+            return
         registered = [one for one in self._registry.all() if one.schedules]
         if registered == self._seen and (self._schedules is not None or not self._config.periodic):
             return

@@ -137,7 +137,14 @@ class World:
     """
 
     def __init__(
-        self, app: App, config: Config, queues: Sequence[str], time: Time, store: Store
+        self,
+        app: App,
+        config: Config,
+        queues: Sequence[str],
+        time: Time,
+        store: Store,
+        *,
+        ticks: bool,
     ) -> None:
         keys = Keys(app.client.prefix)
         self._time = time
@@ -153,7 +160,7 @@ class World:
         )
         self._worker = Worker(app, config, client, keys, queues, store.cut_off)
         self.errors = self._worker.errors
-        self._ticks = Ticks(app, config, client, keys)
+        self._ticks = Ticks(app, config, client, keys, wanted=ticks)
         self._scheduler = Scheduler(client, keys, config.poll_interval)
         self._leases = Leases(client, keys)
         self._recovery = Recovery(client, keys, self._leases, lambda _identity, _jobs: None)
@@ -222,7 +229,8 @@ class World:
 
     def drain(self) -> int:
         """Run everything: what is queued, then what is scheduled or will be retried, with the clock
-        moved on to each, until nothing waits any more.
+        moved on to each, until nothing waits any more. Periodic jobs run meanwhile when their time
+        comes, and are nothing to wait for.
 
         Returns:
             How many jobs were run.
@@ -446,6 +454,7 @@ def world(
     now: float | datetime | None = None,
     seed: int = 0,
     follow: Callable[[float], object] | None = None,
+    ticks: bool = True,
     **settings: Any,
 ) -> Iterator[World]:
     """Open a world: until the block ends, everything that this process pushes goes there, and the
@@ -458,6 +467,7 @@ def world(
         seed: of the random numbers: ids, and what is added to the delays of retries.
         follow: called with the time at the beginning and whenever it has moved, e.g. to move the
             clock of your own code as well.
+        ticks: whether periodic jobs are pushed when their time comes.
         settings: of the daemon: ``max_retries``, ``dead_max_jobs`` and so on.
 
     Raises:
@@ -472,7 +482,9 @@ def world(
         1
     """
     moment = time.time() if now is None else moment_of(now)
-    with opened(app or default, queues, Time(moment, seed, follow), _Memory, settings) as made:
+    with opened(
+        app or default, queues, Time(moment, seed, follow), _Memory, settings, ticks=ticks
+    ) as made:
         yield made
 
 
@@ -483,6 +495,8 @@ def opened(
     time: Time,
     store: Callable[[Time], Store],
     settings: dict[str, Any],
+    *,
+    ticks: bool = True,
 ) -> Iterator[World]:
     """:func:`world`, on any store."""
     named = tuple(QueueSpec(name, 0) for name in queues) or (QueueSpec("default", 0),)
@@ -507,7 +521,7 @@ def opened(
             replacement = _Replacement(kept.client)
             # First of all: what is in the place of Redis outside may refuse to be asked.
             with transports.replaced(replacement):
-                made = World(app, config, queues, time, kept)
+                made = World(app, config, queues, time, kept, ticks=ticks)
                 replacement.wait = made._wait
                 with made._open():
                     yield made

@@ -182,6 +182,21 @@ def test_who_leads(api: Api) -> None:
     assert (lead.holder, lead.token) == ("vm:1:a", 1)
 
 
+def test_a_line_that_is_none_keeps_no_page_from_being_shown(stored: Api) -> None:
+    redis, key = stored.redis, stored.keys.schedule_of(id_of("shop", "b"))
+    raw: Any = redis.hget(key, "entry")
+    for wrong in ({"cron": "61 * * * *"}, {"tz": "Mars"}, {"cron": "", "every": 1e-9}):
+        redis.hset(key, "entry", json.dumps({**json.loads(raw), **wrong}))
+        one = stored.periodic["b"]
+        assert one.upcoming(5) == [one.next]
+        assert one.between(time.time(), time.time() + 1e6) == []
+        with pytest.raises(ArgumentError):
+            stored.periodic.resume(one)
+    redis.hset(key, "entry", raw)
+    redis.zadd(stored.keys.periodic, {id_of("shop", "b"): 1e300})
+    assert stored.periodic["b"].upcoming(5) == [1e300]
+
+
 def test_what_others_have_written_is_left_out(stored: Api) -> None:
     stored.redis.zadd(stored.keys.periodic, {"x": 1, "y": 2})
     stored.redis.set(stored.keys.schedule_of("x"), "text")

@@ -13,7 +13,7 @@ from jobd import Schedule
 from jobd.errors import ConflictError, JobdError
 from jobd.jobs.app import App
 from jobd.jobs.context import current_job
-from jobd.testing.simulation import World
+from jobd.testing.simulation import World, world
 from tests.conformance.conftest import START, Open
 
 HOUR = 3600.0
@@ -155,6 +155,7 @@ def test_waiting_for_a_result_ends_though_ticks_do_not(w: World, app: App, note:
     app.job(name="minutely", every=60)(note)
     waits = app.job(name="elsewhere", queue="default", keep_result=60)(lambda: 5)
     jid = waits.perform_in(600)
+    assert jid
     assert jobd.Result(jid, client=app.client).get(timeout=3600) == 5
     with pytest.raises(JobdError):
         jobd.Result("0" * 24, client=app.client).get()
@@ -176,3 +177,10 @@ def test_a_tick_says_when_it_was_due(w: World, app: App) -> None:
     [tick] = seen
     assert tick is not None
     assert (tick.tzinfo, tick.hour) == (UTC, 0)
+
+
+def test_a_world_without_ticks(app: App, note: Any, ran: list[float]) -> None:
+    app.job(name="hourly", every=HOUR)(note)
+    with world(app=app, ticks=False) as w:
+        assert w.advance(days=1) == 0
+    assert not ran

@@ -20,8 +20,8 @@ from jobd.schedules import preview as looking
 
 _DAY = 86400
 
-_MOST = 20_000
-"""Ticks of one schedule that are looked at."""
+_MOST = 200_000
+"""Ticks of all schedules together that are looked at."""
 
 
 @click.group("cron", cls=Group)
@@ -118,7 +118,8 @@ def preview(context: click.Context, name: str | None, days: int) -> None:
     found = api.periodic.all() if name is None else [_found(api, name)]
     begin = time.time()
     end = begin + days * _DAY
-    ticks = {one.id: one.between(begin, end, _MOST) for one in found}
+    most = max(100, _MOST // max(1, len(found)))
+    ticks = {one.id: one.between(begin, end, most) for one in found}
     names = {one.id: one.name for one in found}
     zones = {one.line.tz for one in found if not one.line.every}
     notes = [
@@ -137,7 +138,7 @@ def preview(context: click.Context, name: str | None, days: int) -> None:
         return
     columns = [Column("NAME", gives=True), Column("DUE", gives=True), Column("TICKS", right=True)]
     columns += [Column("FIRST"), Column("LAST")]
-    rows = ((one.name, str(one.line), *_span(ticks[one.id])) for one in found)
+    rows = ((one.name, str(one.line), *_span(ticks[one.id], most)) for one in found)
     if not output.table(columns, rows):
         output.line("no periodic jobs")
     for at, who, what in notes:
@@ -147,10 +148,10 @@ def preview(context: click.Context, name: str | None, days: int) -> None:
         output.line(f"{moment(meeting.at)}: {len(meeting.names)} at once: {who}")
 
 
-def _span(ticks: list[float]) -> tuple[str, str, str]:
+def _span(ticks: list[float], most: int) -> tuple[str, str, str]:
     if not ticks:
         return "0", "", ""
-    more = "+" if len(ticks) == _MOST else ""
+    more = "+" if len(ticks) == most else ""
     return f"{len(ticks):,}{more}", ago(ticks[0]), ago(ticks[-1])
 
 

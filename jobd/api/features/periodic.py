@@ -71,12 +71,19 @@ class PeriodicJob:
         """Its next ticks; none if it is paused."""
         if self.next is None:
             return []
-        return [self.next, *itertools.islice(self.line.follow(self.next), max(0, count - 1))]
+        return [self.next, *itertools.islice(self._follow(self.next), max(0, count - 1))]
 
     def between(self, begin: float, end: float, most: int = 1000) -> list[float]:
         """Its ticks in that time, whether it is paused or not."""
-        found = itertools.takewhile(lambda at: at < end, self.line.follow(begin - 0.001))
+        found = itertools.takewhile(lambda at: at < end, self._follow(begin - 0.001))
         return list(itertools.islice(found, most))
+
+    def _follow(self, at: float) -> Iterator[float]:
+        """The ticks after *at*; none if somebody has written a line that is none."""
+        try:
+            yield from self.line.follow(at)
+        except ArgumentError:
+            return
 
 
 class Lead(NamedTuple):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from jobd.errors import ArgumentError
 from jobd.jobs.times import When
+from jobd.jobs.transports import Source, Transport
 from jobd.testing.modes.expected import AnyJob, Expected, WithArgs, listed, missing, named, one_of
 from jobd.testing.modes.pushed import PushedJob
 from jobd.testing.modes.running import Performer
 from jobd.testing.modes.store import Store
+from jobd.testing.modes.ticking import tick_of
 
 MOST = 10_000
 """Jobs that one drain runs; more are taken for jobs that push each other for ever."""
@@ -30,9 +33,12 @@ class Jobs:
         ...     jobs.drain()
     """
 
-    def __init__(self, store: Store, performer: Performer) -> None:
+    def __init__(
+        self, store: Store, performer: Performer, transport: Callable[[Source], Transport]
+    ) -> None:
         self._store = store
         self._performer = performer
+        self._transport = transport
 
     def __len__(self) -> int:
         return len(self._store.waiting)
@@ -119,6 +125,32 @@ class Jobs:
         if found := _like(expected, pushed):
             many = f"{len(found):,} pushes were like {expected}, expected none"
             raise AssertionError("\n".join([many, *listed(found)]))
+
+    def tick(
+        self, job: AnyJob, schedule: str | None = None, *, at: datetime | None = None
+    ) -> PushedJob | None:
+        """Push the job of a tick of a periodic job, as a keeper does when it comes: without client
+        middleware, with ``current_job().tick``. No time passes.
+
+        Args:
+            schedule: which of its schedules, by name, if it has several.
+            at: the tick; default: the next one.
+
+        Returns:
+            The push; None if the job of an earlier tick has not ended, and they must not overlap.
+
+        Raises:
+            ArgumentError: the job has no such schedule, or is not due at that time.
+
+        Example:
+            >>> jobs.tick(report, at=datetime(2027, 1, 1, 6, tzinfo=UTC))  # doctest: +SKIP
+        """
+        client, push, now = tick_of(job, schedule, at)
+        before = len(self._store.pushed)
+        if self._transport(client).push([push], now) != [None]:
+            return None
+        found = (one for one in self._store.pushed[before:] if one.jid == push.jid)
+        return next(found, None)
 
     def drain(self, *only: AnyJob, scheduled: bool = False) -> int:
         """Run the jobs that wait, in the order in which they were pushed, and those that they push.

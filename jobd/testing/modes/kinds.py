@@ -44,8 +44,9 @@ def fake(*, server_middleware: bool = True) -> Mode[Jobs]:
     def begin(place: str) -> tuple[_Fake, Jobs]:
         pending.watch()
         store = Store()
-        jobs = Jobs(store, Performer(store, server_middleware=server_middleware))
-        return _Fake("fake", place, store), jobs
+        made = _Fake("fake", place, store)
+        performer = Performer(store, server_middleware=server_middleware)
+        return made, Jobs(store, performer, made.transport)
 
     return Mode("fake", begin)
 
@@ -69,7 +70,8 @@ def inline(*, server_middleware: bool = True) -> Mode[Jobs]:
     def begin(place: str) -> tuple[_Inline, Jobs]:
         store = Store()
         performer = Performer(store, server_middleware=server_middleware)
-        return _Inline(place, store, performer), Jobs(store, performer)
+        made = _Inline(place, store, performer)
+        return made, Jobs(store, performer, made.transport)
 
     return Mode("inline", begin)
 
@@ -133,7 +135,7 @@ class _Fake(_NoRedis):
         super().__init__(name, place)
         self._store = store
 
-    def transport(self, client: Source) -> Transport | None:
+    def transport(self, client: Source) -> Transport:
         return Collecting(self._store, client)
 
     def atransport(self, client: Source) -> AsyncTransport | None:
@@ -145,7 +147,7 @@ class _Inline(_NoRedis):
         super().__init__("inline", place)
         self._store, self._performer = store, performer
 
-    def transport(self, client: Source) -> Transport | None:
+    def transport(self, client: Source) -> Transport:
         return _Running(self._store, client, self._performer)
 
     def atransport(self, client: Source) -> AsyncTransport | None:
