@@ -253,8 +253,8 @@ class Stage:
         # Reservations of due jobs end by themselves. No lock may be left, as all jobs have ended.
         passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
         # What was cancelled while it waited is in the trash.
-        kept = ("jobd:stat:", "jobd:trash", "jobd:audit", "jobd:leader", "jobd:classes")
-        kept += ("jobd:periodic",)
+        kept: tuple[str, ...] = ("jobd:stat:", "jobd:trash", "jobd:audit")
+        kept += ("jobd:leader", "jobd:periodic", "jobd:classes")
         passing |= results | {key for key in left if key.startswith(kept)}
         if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")

@@ -54,6 +54,7 @@ FOREIGN_WORDS = {"run_in_executor", "dump_threads", "unique_for", "huey_consumer
 FOREIGN_WORDS |= {"monkey_patch", "patch_all", "bind_contextvars", "zsh_source", "get_task_logger"}
 FOREIGN_WORDS |= {"before_request", "current_user", "url_for"}  # of Flask
 FOREIGN_WORDS |= {"begin_nested", "join_transaction_mode", "pool_pre_ping"}  # of SQLAlchemy
+FOREIGN_WORDS |= {"load_from_hash", "enable_utc"}  # of sidekiq-cron and Celery
 # Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
     "django_db django_capture_on_commit_callbacks "
