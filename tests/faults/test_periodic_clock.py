@@ -93,4 +93,4 @@ def test_no_tick_comes_twice_and_the_leader_stays(clock: Clock, stepped: redis_p
     ticks = pushed()
     assert max(Counter(ticks).values()) == 1
     missed = [one for one in api.periodic.ticks(api.periodic["often"]) if one.what == "missed"]
-    assert len(missed) == 1, "those of the hour are one record"
+    assert any(one.then - one.tick > HOUR / 2 for one in missed), "the hour is one record"
