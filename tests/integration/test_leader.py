@@ -139,7 +139,7 @@ def test_hand_over_at_a_stop_a_quiet_and_a_death(
     one = daemon(APP)
     one.wait(lambda: lead(redis).get(b"token") == b"1", 10, "the first leads")
     two = daemon(APP)
-    daemon(APP, env={"JOBD_LEADER": "false"})
+    out = daemon(APP, env={"JOBD_LEADER": "false"})
 
     def holder() -> int:
         return int((lead(redis).get(b"holder") or b"::").split(b":")[1] or 0)
@@ -165,3 +165,6 @@ def test_hand_over_at_a_stop_a_quiet_and_a_death(
     one.stop()
     time.sleep(LOOK + 0.2)
     assert holder() == 0, "the one that may not lead does not"
+    assert not (out.directory / "leads").exists(), "nor does it run the hook"
+    assert (two.directory / "leads").read_text() == "x"
+    assert len((one.directory / "leads").read_text()) >= 2, "each lead has its own"
