@@ -12,7 +12,6 @@ WEB = [
     "jinja2>=3.1",
     "uvicorn>=0.34",
     "itsdangerous>=2.1",
-    "prometheus-client>=0.17",
     # What these bring along and jobd imports, too.
     "anyio>=4",
     "h11>=0.14",
@@ -74,6 +73,8 @@ TEST = [
     "pytest-timeout>=2.3",
     "hypothesis>=6.100",
     "time-machine>=2.14",
+    # Reads what Prometheus is told.
+    "prometheus-client>=0.17",
     # What the times of cronsim are compared with.
     "croniter>=6",
     "ruff>=0.9",

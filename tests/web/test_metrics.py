@@ -9,8 +9,7 @@ import pytest
 import redis as redis_py
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobd.api import Api
-from jobd.web import prometheus
+from jobd.api import Api, prometheus
 from tests.api.conftest import job, push
 from tests.web.frame import VIEWING, bearer, browser, guarded
 

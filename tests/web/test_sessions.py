@@ -19,13 +19,13 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from jobd.api import Api
+from jobd.api.snapshots import Snapshots
 from jobd.web.access import revoked as ended_sessions
 from jobd.web.access import session
 from jobd.web.access.revoked import SEEN_WITHIN, Ended
 from jobd.web.access.session import LASTS, cookie_name
 from jobd.web.access.users import hash_password
 from jobd.web.app import Dashboard, dashboard
-from jobd.web.shared.snapshots import Snapshots
 from tests.web.frame import PASSWORDS, bearer, browser, guarded, log_in, token_of, users, with_form
 
 SECRET = "of the tests, long enough"

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from jobd.api import snapshots as module
+from jobd.api.snapshots import Snapshots
 from jobd.errors import RefusedError, UnavailableError
-from jobd.web.shared import snapshots as module
-from jobd.web.shared.snapshots import Snapshots
 
 
 class Clock:

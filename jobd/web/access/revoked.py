@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import cast
 
 from jobd.api import Session
+from jobd.api.snapshots import Snapshots
 from jobd.store import scripts
 from jobd.web.access.session import LASTS
-from jobd.web.shared.snapshots import Snapshots
 
 SEEN_WITHIN = 5.0
 """Seconds after which every process knows."""

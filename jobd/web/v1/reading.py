@@ -17,9 +17,10 @@ from jobd.api import (
     in_group,
     shapes,
 )
+from jobd.api.figures import MOST_LOOKED_AT
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
-from jobd.web.shared.state import MOST_LOOKED_AT, Live
+from jobd.web.shared.state import Live
 from jobd.web.v1.operations import Call, Query, Table
 
 MOST = 100

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobd.api import Api, IterableState, Page, Process, Progress, Work
+from jobd.api.figures import SHARED, lasts
 from jobd.text.translatable import Text
 from jobd.web.job_address import Place
-from jobd.web.shared.state import SHARED, State, lasts
+from jobd.web.shared.state import State
 from jobd.web.views.present import clip
 from jobd.web.views.rows import Row, row_of
 

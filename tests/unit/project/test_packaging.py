@@ -19,7 +19,7 @@ from tests.lowest import OF_USERS, pins
 
 ROOT = Path(__file__).parents[3]
 
-MODULES = {"python-daemon": "daemon", "prometheus-client": "prometheus_client"}
+MODULES = {"python-daemon": "daemon"}
 """Distributions whose module is not called as they are."""
 
 CONTRIB = [
