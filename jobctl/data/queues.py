@@ -16,7 +16,7 @@ from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group
 from jobctl.data.output import Column
-from jobctl.data.words import ago, arguments, counted, name_of
+from jobctl.data.words import ago, arguments, counted, lateness, name_of
 from jobd.api import shapes
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS
 from jobd.api.queues.queues import Queue
@@ -34,7 +34,10 @@ def queues() -> None:
 @queues.command(cls=Command)
 @click.pass_context
 def ls(context: click.Context) -> None:
-    """List the queues: jobs that wait, how long the oldest has waited, and pauses."""
+    """List the queues: jobs that wait, how long the oldest has waited, how many start late, pauses.
+
+    LATE is the share of the last hour, of queues with an objective (slo).
+    """
     found = connected(context).queues()
     if options.wants_json(context):
         output.records(found)
@@ -44,6 +47,7 @@ def ls(context: click.Context) -> None:
             queue.name,
             f"{queue.size:,}",
             duration(queue.latency) if queue.size else "",
+            lateness(queue),
             "paused" if queue.paused else "",
         )
         for queue in found
@@ -52,6 +56,7 @@ def ls(context: click.Context) -> None:
         Column("QUEUE", gives=True),
         Column("JOBS", right=True),
         Column("WAITS", right=True),
+        Column("LATE" if any(queue.slo for queue in found) else "", right=True),
         Column("", colour="yellow"),
     ]
     if not output.table(columns, rows):

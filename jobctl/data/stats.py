@@ -13,6 +13,7 @@ from jobctl.data import output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.output import Column
+from jobctl.data.words import lateness
 from jobd.api.entry import Api
 from jobd.api.stats import Stats
 from jobd.errors import UnavailableError
@@ -102,6 +103,7 @@ def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Sta
             Column("QUEUE", gives=True),
             Column("JOBS", right=True),
             Column("WAITS", right=True),
+            Column("LATE" if any(queue.slo for queue in largest) else "", right=True),
             Column(""),
         ],
         (
@@ -109,6 +111,7 @@ def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Sta
                 queue.name,
                 f"{queue.size:,}",
                 duration(queue.latency) if queue.size else "",
+                lateness(queue),
                 "paused" if queue.paused else "",
             )
             for queue in largest

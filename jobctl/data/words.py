@@ -9,6 +9,7 @@ import msgspec
 
 from jobctl.daemon.display import duration
 from jobd.api.features.attached import when
+from jobd.api.queues.queues import QueueSummary
 from jobd.api.records import JobRecord
 
 _SHOWN = 500
@@ -60,6 +61,20 @@ def arguments(job: JobRecord, most: int = _SHOWN) -> str:
             break
     text = ", ".join(parts)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def lateness(queue: QueueSummary) -> str:
+    """The share of a queue's jobs that started too late in the last hour; "" without objective.
+
+    >>> from jobd.api.slo import Slo
+    >>> lateness(QueueSummary("a", 0, 0.0, False, Slo(30.0, 9, 1, None, 0.0244, 0.1)))
+    '2.44% > 30s'
+    """
+    slo = queue.slo
+    if slo is None:
+        return ""
+    some = "-" if slo.burn_1h is None else f"{100 * slo.burn_1h:.3g}%"
+    return f"{some} > {duration(slo.objective)}"
 
 
 def as_json(value: object, most: int) -> str:

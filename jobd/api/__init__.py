@@ -44,6 +44,7 @@ from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
 from jobd.api.sets.scan import SetScan, SetSweep
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.slo import Slo
 from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash
@@ -98,6 +99,7 @@ __all__ = [
     "Session",
     "SetScan",
     "SetSweep",
+    "Slo",
     "SortedEntry",
     "Stacks",
     "Stats",

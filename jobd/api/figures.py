@@ -11,6 +11,7 @@ from jobd.api.entry import Api
 from jobd.api.info import RedisInfo
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
+from jobd.api.slo import COMMANDS
 from jobd.api.snapshots import Snapshots
 from jobd.api.stats import Stats
 
@@ -43,7 +44,7 @@ class Figures:
         they are many, some more."""
         return self.snapshots.get(
             "queues",
-            lambda found: lasts(2 * len(found)),
+            lambda found: lasts(2 * len(found) + (COMMANDS if _any_slo(found) else 0)),
             lambda: self.api.queues(MOST_LOOKED_AT),
         )
 
@@ -76,6 +77,10 @@ class Figures:
     def info(self) -> RedisInfo:
         """How Redis is, some seconds old."""
         return self.snapshots.get("info", _INFO, self.api.info)
+
+
+def _any_slo(queues: list[QueueSummary]) -> bool:
+    return any(queue.slo is not None for queue in queues)
 
 
 def lasts(commands: int, pace: float = PACE) -> float:

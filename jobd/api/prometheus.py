@@ -139,6 +139,29 @@ def _queues(queues: list[QueueSummary], known: int) -> Iterator[Family]:
     yield Family("jobd_queue_latency_seconds", _GAUGE, told, waits, "queue")
     yield Family("jobd_queue_paused", _GAUGE, "1 if no worker takes jobs from it.", pauses, "queue")
     yield _one("jobd_queues", _GAUGE, "Known queues.", known)
+    # All that have one: the configuration names them, and an alert must not depend on their size.
+    slos = [(queue.name, queue.slo) for queue in short if queue.slo is not None]
+    yield Family(
+        "jobd_queue_slo_seconds",
+        _GAUGE,
+        "Within how many seconds the jobs of a queue are to start.",
+        tuple((name, slo.objective) for name, slo in slos),
+        "queue",
+    )
+    yield Family(
+        "jobd_queue_started_total",
+        _COUNTER,
+        "Jobs that started, of a queue that has an objective.",
+        tuple((name, slo.started) for name, slo in slos),
+        "queue",
+    )
+    yield Family(
+        "jobd_queue_started_late_total",
+        _COUNTER,
+        "Those of them that started later than that.",
+        tuple((name, slo.late) for name, slo in slos),
+        "queue",
+    )
 
 
 def _workers(processes: list[Process]) -> Iterator[Family]:

@@ -25,6 +25,9 @@ from jobd.store.connection import connect
 from jobd.store.keys import Keys
 
 if TYPE_CHECKING:
+    import redis
+
+    from jobd.keeper.health.health import Health
     from jobd.runtime.child.seat import Seat
 
 FINISH = 5.0
@@ -64,6 +67,7 @@ class Keeper(Child):
             Workflows(client, keys),
         )
         self._loops = (self._scheduler, self._leases, self._recovery, *others)
+        self._health = self._health_listener(client) if config.health else None
         self._done: list[FromChild] = []
         self._short = self._short_told = ""
         self._deadline: float | None = None
@@ -72,6 +76,8 @@ class Keeper(Child):
         with signals_blocked():
             for loop in self._loops:
                 loop.start()
+            if self._health is not None:
+                self._health.start()
         # Ready with or without Redis: there is nothing to boot, and the loops wait for it.
         self.tell(messages.Ready())
         while self.exit_code is None:
@@ -79,6 +85,8 @@ class Keeper(Child):
                 self.turn(TURN)
             else:
                 self.turn(min(RESIGN, self._deadline - time.monotonic()))
+        if self._health is not None:
+            self._health.close()
         return self.exit_code
 
     def on_signal(self, signal: Signals) -> None:
@@ -108,6 +116,9 @@ class Keeper(Child):
                 self._periodic.wake()
             case messages.Stop():
                 self._stop()
+            case messages.Serving():
+                if self._health is not None:
+                    self._health.heard(message)
             case messages.Trouble():
                 self._troubles.tell(message.text)
             case _:
@@ -142,6 +153,19 @@ class Keeper(Child):
     def _be_quiet(self) -> None:
         self._scheduler.quiet = self._periodic.quiet = True
         self._periodic.wake()
+
+    def _health_listener(self, client: redis.Redis) -> Health:
+        # Loaded where it is wanted: most keepers do without.
+        from jobd.keeper.health.health import Health
+
+        must_turn = (self._scheduler, self._leases, self._recovery, self._takeover, self._periodic)
+        config = self.seat.config
+        return Health(config, client, must_turn, self.seat.page, self._on_listener)
+
+    def _on_listener(self, error: str) -> None:
+        """Called by the thread of the health listener."""
+        self._done.append(messages.Listener(error))
+        self.bell.ring()
 
     def _on_lead(self, token: int) -> None:
         """Called by the thread of the periodic jobs."""

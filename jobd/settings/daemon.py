@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jobd.schedules.schedule import Written
-from jobd.settings import redis_url
+from jobd.settings import listening, redis_url
 from jobd.settings.schema import (
+    Objective,
     QueueSpec,
     Setting,
     describe,
@@ -276,6 +277,18 @@ class Config:
     )
     leader: bool = setting(
         True, "Whether this daemon may lead. Of all daemons on one Redis, one does."
+    )
+    slo: tuple[Objective, ...] = setting(
+        (),
+        "Seconds within which the jobs of a queue are to start; how many start later is counted.",
+        metavar="QUEUE=SECONDS",
+    )
+    health: str = setting(
+        "",
+        "Address on which the keeper answers probes, Prometheus and autoscalers over HTTP: "
+        "127.0.0.1:7433, or the path of a UNIX socket. Empty: none.",
+        check=listening.empty_or_address,
+        metavar="HOST:PORT|PATH",
     )
     tag: str = setting("", "Text that dashboards show beside this daemon.")
     labels: tuple[str, ...] = setting(

@@ -26,6 +26,7 @@ _TYPES = {
     "bool": "true or false",
     "tuple[str, ...]": "list of texts",
     "tuple[QueueSpec, ...]": "list of queues",
+    "tuple[Objective, ...]": "table of queues",
 }
 _HEAD = """\
 # Settings of jobd, with their defaults. Remove the # before those that you change. Environment
@@ -84,6 +85,8 @@ def url_options() -> str:
 
 def literal(setting: Setting) -> str:
     """The default as TOML."""
+    if setting.type == "tuple[Objective, ...]":
+        return "{}"
     if setting.repeatable:
         return json.dumps([str(item) for item in setting.default])
     return json.dumps(setting.default)

@@ -15,6 +15,9 @@ from typing import Any
 from jobd.text.printable import shown
 from jobd.wire.options import QUEUE_NAME
 
+_LONGEST_OBJECTIVE = 604_800
+"""Seconds, a week."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -32,6 +35,17 @@ class QueueSpec:
 
     def __str__(self) -> str:
         return f"{self.name},{self.weight}" if self.weight else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Within how many *seconds* the jobs of a *queue* are to start."""
+
+    queue: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.queue}={self.seconds:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,8 @@ class Setting:
         """
         if self.repeatable:
             items = (raw,) if isinstance(raw, str) else raw
+            if self.type == "tuple[Objective, ...]":
+                return read_objectives(items)
             if not isinstance(items, list | tuple):
                 raise Invalid(f"must be a list, not {show(raw)}")
             read_item = read_queue if self.type == "tuple[QueueSpec, ...]" else self._read_text
@@ -206,6 +222,36 @@ def read_queue(raw: object) -> QueueSpec:
             raise Invalid(f"has {show(raw[1])} as the weight of {show(raw[0])}")
         return _weighted(raw[0], raw[1])
     raise Invalid(f'must hold "name", "name,weight" or ["name", weight], not {show(raw)}')
+
+
+def read_objectives(raw: object) -> tuple[Objective, ...]:
+    """Objectives as a table of queues to seconds, or a list of texts ``queue=seconds``."""
+    if isinstance(raw, Mapping):
+        found = tuple(_objective(str(name), seconds) for name, seconds in raw.items())
+    elif isinstance(raw, list | tuple):
+        found = tuple(one if isinstance(one, Objective) else _objective_of_text(one) for one in raw)
+    else:
+        raise Invalid(f"must be a table like {{ default = 30 }}, not {show(raw)}")
+    _refuse_twice([one.queue for one in found])
+    return found
+
+
+def _objective_of_text(raw: object) -> Objective:
+    name, equals, seconds = str(raw).rpartition("=")
+    if not isinstance(raw, str) or not equals:
+        raise Invalid(f"must hold QUEUE=SECONDS, as in default=30, not {_kind(raw)}")
+    return _objective(name, _number(seconds, whole=False))
+
+
+def _objective(name: str, seconds: object) -> Objective:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise Invalid(f"has {_kind(seconds)} for {show(name)}; it must be a number of seconds")
+    if not 0 < seconds <= _LONGEST_OBJECTIVE:
+        raise Invalid(
+            f"has {show(seconds)} seconds for {show(name)}; they must be more than 0 and at most "
+            f"{_LONGEST_OBJECTIVE:,}"
+        )
+    return Objective(queue_name(name), float(seconds))
 
 
 def _number_like(word: str) -> bool:

@@ -120,6 +120,12 @@ jobd:workflows:due         zset    -           ids of those for which a keeper h
 jobd:classes               zset    -           digests of the class names that living workers know,
                                                by when that expires (s); workers
 jobd:classes:DIGEST        set     90 s        the names; workers
+jobd:slo                   hash    7 days      of each queue that has an objective: ``QUEUE|t``: its
+                                               seconds, ``|at``: when a worker last had it (s),
+                                               ``|s``, ``|l``: jobs that started, and too late;
+                                               workers
+jobd:slo:YYMMDD|H:MM       hash    8 h         ``QUEUE|s``, ``|l`` of a minute; workers
+jobd:slo:YYMMDD|H:M        hash    8 h         the same of ten minutes (M is their digit); workers
 jobd:audit                 stream  10,000      who did what to how many jobs, when; jobd.api
 jobd:trash                 zset    -           id of each deletion by its end (server time, s);
                                                jobd.api
@@ -178,6 +184,7 @@ class Keys:
         self.workflows = f"{prefix}jobd:workflows"
         self.workflows_ended = f"{prefix}jobd:workflows:ended"
         self.workflows_due = f"{prefix}jobd:workflows:due"
+        self.slo = f"{prefix}jobd:slo"
         self.owners = f"{prefix}jobd:owners"
         self.clock = f"{prefix}jobd:clock"
         self.audit = f"{prefix}jobd:audit"
@@ -309,6 +316,15 @@ class Keys:
     def metrics_ten_minutes(self, at: float) -> str:
         when = _utc(at)
         return f"{self.prefix}j|{when:%y%m%d}|{when.hour}:{when.minute // 10}"
+
+    def slo_minute(self, at: float) -> str:
+        """Jobs that started in a minute, of queues that have an objective."""
+        when = _utc(at)
+        return f"{self.slo}:{when:%y%m%d}|{when.hour}:{when:%M}"
+
+    def slo_ten_minutes(self, at: float) -> str:
+        when = _utc(at)
+        return f"{self.slo}:{when:%y%m%d}|{when.hour}:{when.minute // 10}"
 
     def metrics_histogram(self, name: str, at: float) -> str:
         when = _utc(at)

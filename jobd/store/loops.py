@@ -7,6 +7,7 @@ jittered pause. Any other error is a bug: it is logged each time, and the loop c
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -111,6 +112,11 @@ class Loop(threading.Thread, ABC):
         self._outage = Outage(self.log, client)
         self._alarm = threading.Event()
         self._ending = False
+        self._expected = time.monotonic()
+
+    def silent(self, now: float) -> float:
+        """Seconds for which its turn has lasted, or the next one is late; *now* is monotonic."""
+        return max(0.0, now - self._expected)
 
     @property
     def outage(self) -> str:
@@ -140,6 +146,7 @@ class Loop(threading.Thread, ABC):
         while not self._ending:
             # Cleared before the turn, so that a wake-up during it causes another one.
             self._alarm.clear()
+            self._expected = time.monotonic()
             try:
                 pause = self.turn()
                 if pause is not None:
@@ -149,4 +156,5 @@ class Loop(threading.Thread, ABC):
             except Exception:
                 self.log.exception("background_loop_failed")
                 pause = LONGEST_PAUSE
+            self._expected = math.inf if pause is None else time.monotonic() + pause
             self._alarm.wait(pause)

@@ -29,6 +29,7 @@ from jobd.worker.run.loop import EventLoop
 from jobd.worker.run.loop_executor import LoopExecutor
 from jobd.worker.run.pool import Pool, Working
 from jobd.worker.run.tasks import Tasks
+from jobd.worker.starts import Starts
 
 
 class Owner(NamedTuple):
@@ -74,7 +75,7 @@ class Engine:
         self.tasks = Tasks(config.async_concurrency, page, config.concurrency, self.loop)
         self.coroutines = Coroutines(self.loop)
         self.deadlines = Deadlines(hurry)
-        self.metrics = Metrics()
+        self.metrics = Metrics(Starts(config.slo) if config.slo else None)
         self.fetcher = Fetcher(
             owner.client, self.inflight, order, self.pool, self.tasks, page, notify
         )

@@ -182,6 +182,8 @@ class Heartbeat(Loop):
     def _send_metrics(self) -> None:
         try:
             self._metrics.send(self._client, self._keys)
+            if self._metrics.starts is not None:
+                self._metrics.starts.send(self._client, self._keys)
         except redis.exceptions.OutOfMemoryError:
             pass  # kept until there is room; the keeper logs that Redis is full
 

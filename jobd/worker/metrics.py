@@ -20,6 +20,7 @@ import redis
 from jobd.ambient import clock
 from jobd.store.keys import Keys
 from jobd.wire.histogram import BOUNDS, LONG, SHORT
+from jobd.worker.starts import Starts
 
 CHUNK = 2_000
 """Numbers aggregated at a time: this takes 0.3 ms, during which no other thread can run."""
@@ -50,9 +51,14 @@ class Tally:
 
 class Metrics:
     """Counts and durations of one worker's jobs. Job threads record, the main thread aggregates
-    (:meth:`fold`), the heartbeat thread sends."""
+    (:meth:`fold`), the heartbeat thread sends.
 
-    def __init__(self) -> None:
+    Attributes:
+        starts: counts starts in the same way; None where no queue has an objective.
+    """
+
+    def __init__(self, starts: Starts | None = None) -> None:
+        self.starts = starts
         self._waiting: defaultdict[str, list[float]] = defaultdict(list)
         self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._lock = threading.Lock()

@@ -12,10 +12,10 @@ import redis as redis_py
 
 from jobd.api import Api, QueuedKey
 from jobd.api.metrics import MOST_CLASSES
-from jobd.api.queues.rates import Flows
 from jobd.api.reading import BYTES, STEP_BYTES
 from jobd.errors import ArgumentError
 from jobd.store.scripts import Script
+from jobd.web.shared.queue_rates import Flows
 from tests.api.conftest import job, push
 
 MB = 1024 * 1024

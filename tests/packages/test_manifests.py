@@ -13,8 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jobctl.cli import jobctl
 from jobd.cli.main import jobd
+from jobd.settings import listening
 from jobd.settings.daemon import Config
 from jobd.settings.dashboard import WebConfig
 from jobd.web.serving.server import ENDS_WITHIN
@@ -83,13 +83,14 @@ def test_kubernetes_waits_for_the_end() -> None:
 def test_kubernetes_waits_for_the_start() -> None:
     worker = pods()["worker"]["container"]
     assert period(worker["startupProbe"]) >= Config().start_timeout
-    # A probe starts a Python, and Kubernetes gives it a second.
-    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+    paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    for name, path in paths.items():
         assert worker[name]["timeoutSeconds"] >= 5
-        command, *arguments = worker[name]["exec"]["command"]
-        assert command == "jobctl"
-        assert jobctl.make_context("jobctl", list(arguments)).args is not None
-    assert worker["livenessProbe"]["exec"]["command"] == ["jobctl", "status"]
+        assert worker[name]["httpGet"] == {"path": path, "port": "health"}
+    [port] = worker["ports"]
+    assert port["name"] == "health"
+    [told] = [one["value"] for one in worker["env"] if one["name"] == "JOBD_HEALTH"]
+    assert listening.read(told).port == port["containerPort"]
 
 
 def test_their_users_are_those_of_the_image() -> None:
@@ -151,3 +152,13 @@ def test_a_platform_that_kills_after_half_a_minute_is_not_waited_for() -> None:
     [line] = re.findall(r"^worker: (.*)$", (ROOT / "etc/Procfile").read_text(), re.M)
     given = jobd.commands["run"].make_context("run", shlex.split(line)[2:])
     assert float(given.params["timeout"]) + 25 < 30
+
+
+def test_the_alerts_are_those_of_the_manual_and_of_metrics() -> None:
+    text = (ROOT / "etc/prometheus/jobd.rules.yml").read_text()
+    rules = text[text.index("groups:") :]
+    assert f"```yaml\n{rules}```" in (ROOT / "docs/health.md").read_text()
+    assert [rule["alert"] for rule in yaml.safe_load(text)["groups"][0]["rules"]]
+    dashboard = (ROOT / "docs/dashboard.md").read_text()
+    for name in set(re.findall(r"jobd_\w+", rules)):
+        assert f"`{name}`" in dashboard

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from jobd.api import Api
-from jobd.api.queues.rates import FORGOTTEN, Flows
 from jobd.web import Role
 from jobd.web.pages import queue as queue_page
+from jobd.web.shared.queue_rates import FORGOTTEN, Flows
 from tests.api.conftest import HOSTILE, job, push, waiting
 from tests.web.site import TOKEN, Site, as_role
 from tests.web.test_busy import ONE, TWO, process

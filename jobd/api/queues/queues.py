@@ -20,6 +20,7 @@ from jobd.api.records import JobRecord
 from jobd.api.search.glob import sought
 from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
+from jobd.api.slo import Slo, objectives
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
@@ -35,12 +36,14 @@ class QueueSummary:
         size: jobs that wait.
         latency: seconds that the oldest of them has waited; 0.0 for an empty queue.
         paused: no worker of jobd takes jobs from it, and none of Sidekiq Pro.
+        slo: within which time its jobs are to start, and how many do not; None without objective.
     """
 
     name: str
     size: int
     latency: float
     paused: bool
+    slo: Slo | None = None
 
 
 class Queue:
@@ -332,9 +335,11 @@ def summaries(session: Session, most: int | None = None) -> list[QueueSummary]:
     paused = {text(name) for name in members(session.redis, session.keys.paused, most)}
     known = (text(name) for name in members(session.redis, session.keys.queues, most))
     # A pause may come before the first job, and nobody but people ends it.
-    names = sorted({*paused, *known})[:most]
+    slos = objectives(session)
+    # Nor does an objective need a job: its alert is there before the first one.
+    names = sorted({*paused, *known, *slos})[:most]
     return [
-        QueueSummary(name, size, latency, name in paused)
+        QueueSummary(name, size, latency, name in paused, slos.get(name))
         for name, (size, latency) in zip(names, waits(session, names), strict=True)
     ]
 

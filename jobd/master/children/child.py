@@ -66,7 +66,7 @@ class Child:
     its PSS in bytes when last measured. *outage* is why it cannot reach Redis, as reported by it,
     "" if it can; *outage_since* is when it first reported that. *control* is why it does not listen
     on the control channel, "" if it does. *memory_short* is the keeper's warning about a server
-    that is nearly full.
+    that is nearly full, *listener* why its health listener is not open.
     """
 
     slot: Slot
@@ -93,6 +93,7 @@ class Child:
     outage_since: float = 0.0
     control: str = ""
     memory_short: str = ""
+    listener: str = ""
     kill_at: float = float("inf")
     dumped: bool = False
     requests: socket.socket | None = None

@@ -152,6 +152,8 @@ class Staff:
                 child.control = message.error
             case messages.MemoryShort():
                 child.memory_short = message.why
+            case messages.Listener():
+                child.listener = message.error
             case messages.Leading():
                 self.leading.changed(message.token)
             case messages.Interrupted():
@@ -302,6 +304,14 @@ class Staff:
         """Tell the keeper what is wrong with the daemon, if that has changed; "" for nothing."""
         if text != self._trouble_told and self._tell_keeper(messages.Trouble(text)):
             self._trouble_told = text
+
+    def tell_serving(self, workers: int, why: str) -> bool:
+        """Tell the keeper how many workers take jobs, or why none does, and what all of them do;
+        returns whether there is a keeper."""
+        children = self.slots.worker_children()
+        running = sum(len(child.workplace.page.sequences()) for child in children)
+        processed = sum(child.processed for child in children)
+        return self._tell_keeper(messages.Serving(workers, why, running, processed))
 
     def _tell_keeper(self, message: FromMaster) -> bool:
         keeper = self.slots.keeper.child

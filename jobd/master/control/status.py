@@ -109,7 +109,8 @@ def _condition(child: Child) -> str:
     silence = f"no sign of life for {age:.0f} s" if age > _SILENT else ""
     why = child.reason or child.cause or child.note
     away = "Redis unavailable" if child.outage else "no control channel" if child.control else ""
-    return ", ".join(dict.fromkeys(text for text in (child.trouble, why, away, silence) if text))
+    said = (child.trouble, why, away, silence, child.listener)
+    return ", ".join(dict.fromkeys(text for text in said if text))
 
 
 def _child(child: Child, now: float, threads: int) -> ChildStatus:
@@ -120,7 +121,7 @@ def _child(child: Child, now: float, threads: int) -> ChildStatus:
         pid=child.pid,
         state=child.stage,
         reason=_condition(child),
-        trouble=child.trouble,
+        trouble=child.trouble or child.listener,
         outage=child.outage,
         control="" if child.outage else child.control,
         generation=child.generation,

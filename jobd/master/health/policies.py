@@ -16,6 +16,7 @@ from jobd.master.health.hangs import Watch
 from jobd.master.health.memory import Memory
 from jobd.master.health.overdue_jobs import Overdue
 from jobd.master.health.rescue import Rescue
+from jobd.master.health.serving import Serving
 from jobd.master.rollout.recycle import Recycle
 from jobd.runtime.log import log
 
@@ -50,6 +51,7 @@ class Oversight:
         self._overdue = Overdue(daemon, self._dump, self.recycle)
         self._memory = Memory(daemon, self._dump, self.recycle)
         self._crashes = CrashLoop(daemon, give_up)
+        self._serving = Serving(daemon)
         self.rescue = Rescue(daemon)
         self._last_turn = 0.0
         self._next_look = 0.0
@@ -74,6 +76,7 @@ class Oversight:
         self._memory.look(now)
         self.recycle.look(now)
         self._crashes.look(now)
+        self._serving.look(now)
 
     def _paused(self, seconds: float, now: float) -> None:
         logger.warning("master_was_paused", seconds=round(seconds, 1))

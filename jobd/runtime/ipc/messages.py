@@ -91,6 +91,12 @@ class MemoryShort(Message, frozen=True, tag="memory_short"):
     why: str
 
 
+class Listener(Message, frozen=True):
+    """From the keeper: why its health listener is not open; "" if it is."""
+
+    error: str
+
+
 class Leading(Message, frozen=True):
     """From the keeper: the number of its lead; 0 when it does not lead any more."""
 
@@ -176,6 +182,16 @@ class Workers(Message, frozen=True):
     identities: list[str]
 
 
+class Serving(Message, frozen=True):
+    """To the keeper, for its health listener: how many workers take jobs, and, if none does, *why*;
+    how many jobs they all are *running* and have *processed*. Sent every few seconds."""
+
+    workers: int
+    why: str
+    running: int
+    processed: int
+
+
 class Lead(Message, frozen=True):
     """To a worker: run the hooks of the daemon that leads."""
 
@@ -230,6 +246,7 @@ FromChild: TypeAlias = (
     | Outage
     | Control
     | MemoryShort
+    | Listener
     | Leading
     | Interrupted
     | Recovered
@@ -238,7 +255,18 @@ FromChild: TypeAlias = (
     | Stacks
 )
 FromMaster: TypeAlias = (
-    Welcome | Quiet | Resume | Stop | Reopen | Dump | Workers | Lead | Recover | TakeOver | Trouble
+    Welcome
+    | Quiet
+    | Resume
+    | Stop
+    | Reopen
+    | Dump
+    | Workers
+    | Serving
+    | Lead
+    | Recover
+    | TakeOver
+    | Trouble
 )
 
 M = TypeVar("M")

@@ -12,7 +12,6 @@ from starlette.routing import Route
 from jobd.api import JobRecord
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS, Given
 from jobd.api.figures import SHARED
-from jobd.api.queues.rates import Rates
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.text.translatable import Text
 from jobd.web.access import session
@@ -20,6 +19,7 @@ from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.job_address import job_url, queued_keys
 from jobd.web.pages.queues import rates
 from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.shared.queue_rates import Rates
 from jobd.web.views import lists, rows
 from jobd.web.views.confirm import STEP, Question, ask, go_on, is_permanent, ref_of
 from jobd.web.views.lists import Part, number_of

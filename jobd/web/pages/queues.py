@@ -13,12 +13,12 @@ from starlette.routing import Route
 from jobd.api import Page, QueueSummary
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS
 from jobd.api.figures import SHARED, lasts
-from jobd.api.queues.rates import EVERY, PACE, Rates
 from jobd.api.reasons import not_obeyed, taking_anyway
 from jobd.text.translatable import Text
 from jobd.web.access import session
 from jobd.web.http_errors import Refusal
 from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.shared.queue_rates import EVERY, PACE, Rates
 from jobd.web.shared.state import State
 from jobd.web.views.confirm import Question, ask, is_permanent
 from jobd.web.views.lists import Part

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from jobd.api import Api, JobMetrics, Trouble
 from jobd.api.figures import MOST_LOOKED_AT, SHARED, Figures
-from jobd.api.queues.rates import Flows
 from jobd.errors import UnavailableError
 from jobd.store.trouble import where
 from jobd.web.shared.grouping import Grouping
 from jobd.web.shared.histograms import Histograms
 from jobd.web.shared.progress import Progress
+from jobd.web.shared.queue_rates import Flows
 from jobd.web.shared.streams import Streams
 
 FRESH = 1.5

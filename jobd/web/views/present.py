@@ -110,6 +110,19 @@ def percentile(seconds: float | None) -> str:
     return f"≤ {duration(seconds)}" if seconds <= longest else f"> {duration(longest)}"
 
 
+def share(of: float | None) -> str:
+    """A share of something, None of nothing.
+
+    >>> share(0.0), share(0.00031), share(0.0244), share(0.4), share(None)
+    ('0 %', '0.03 %', '2.4 %', '40 %', '–')
+    """
+    if of is None:
+        return "–"
+    percent = 100 * of
+    digits = 0 if percent >= 10 or not percent else 1 if percent >= 1 else 2
+    return f"{percent:.{digits}f} %"
+
+
 def ago(at: float | None) -> str:
     """How long since, or until, Unix time *at*.
 
@@ -236,6 +249,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "number": number,
     "percentile": percentile,
     "rate": rate,
+    "share": share,
     "short": short,
     "size": size,
     "target": target,

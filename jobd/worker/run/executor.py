@@ -75,6 +75,7 @@ class Executor:
         self._locks = locks
         self._inputs = inputs
         self._metrics = metrics if config.metrics else None
+        self._starts = metrics.starts
         self._log = log.get("jobd.job")
         # The fetcher flushes before it acknowledges: a job that has ended in Redis is in the log.
         self._log_done = log.get_held("jobd.job")
@@ -111,6 +112,8 @@ class Executor:
             if isinstance(admitted, Settlement):
                 return admitted
             attached = admitted
+        if self._starts is not None:
+            self._starts.note(job.queue, job.payload)
         if self._debug:
             self._log.debug("job_start")
         returned = False

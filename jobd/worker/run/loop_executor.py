@@ -72,6 +72,8 @@ class LoopExecutor(Executor):
                 if not isinstance(admitted, attachments.Attachments):
                     return admitted
                 attached = admitted
+            if self._starts is not None:
+                self._starts.note(job.queue, job.payload)
             if self._debug:
                 self._log.debug("job_start")
             definition = current.definition = self._registry.lookup(work.class_)

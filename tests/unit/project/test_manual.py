@@ -85,6 +85,7 @@ FOREIGN_FLAGS |= {"--security-opt", "--cap-drop", "--python", "--no-cache-dir"}
 _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
+FOREIGN_WORDS |= {"jobd_queue_started_total", "jobd_queue_started_late_total"}
 VARIABLES_BESIDE_SETTINGS = {"JOBD_CONFIG", "JOBD_SERVER_BIN"}
 VARIABLES_BESIDE_SETTINGS |= {"JOBD_DASHBOARD", "JOBD_TITLE"}  # of a Flask application
 

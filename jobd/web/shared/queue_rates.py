@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobd.api.queues.queues import QueueSummary
+from jobd.api import QueueSummary, Session
 from jobd.api.reading import STEP, STEP_BYTES
-from jobd.api.session import Session
 from jobd.store import scripts
 
 EVERY = 4.0
@@ -87,7 +86,7 @@ def _rate(counts: Iterable[tuple[float, int | None]]) -> float | None:
 
 
 class Flows:
-    """What one process has seen of the queues. One thread at a time."""
+    """What one process of the dashboard has seen of the queues. One thread at a time."""
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}

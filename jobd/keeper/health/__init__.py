@@ -1,0 +1,1 @@
+"""The health listener: HTTP for probes, Prometheus and autoscalers."""
