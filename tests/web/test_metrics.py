@@ -10,6 +10,9 @@ import redis as redis_py
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobd.api import Api, prometheus
+from jobd.settings.schema import Objective
+from jobd.store.keys import Keys
+from jobd.worker.starts import Starts
 from tests.api.conftest import job, push
 from tests.web.frame import VIEWING, bearer, browser, guarded
 
@@ -80,6 +83,7 @@ def test_nobody_fills_prometheus_with_queues(
 def test_the_manual_names_every_metric(redis: redis_py.Redis) -> None:
     page = (Path(__file__).parents[2] / "docs/dashboard.md").read_text()
     push(Api(redis), "mail", job(1))
+    Starts([Objective("mail", 30.0)]).send(redis, Keys())
     told = {name for name, _ in scrape(redis)}
     assert set(re.findall(r"`(jobd_\w+)`", page)) == told
 
