@@ -120,8 +120,15 @@ def test_threads_lose_no_count(redis: redis_py.Redis) -> None:
 
 def test_nonsense_in_redis_breaks_nothing(redis: redis_py.Redis) -> None:
     Starts([MAIL]).send(redis, Keys())
-    odd = {"x|t": "nan", "y|t": "1e999", "|t": "-1", "z|t": "5", "mail|s": "many", b"\xff|t": "1"}
-    redis.hset("jobd:slo", mapping=odd)
+    odd: dict[str | bytes, str] = {
+        "x|t": "nan",
+        "y|t": "1e999",
+        "|t": "-1",
+        "z|t": "5",
+        "mail|s": "many",
+        b"\xff|t": "1",
+    }
+    redis.hset("jobd:slo", mapping=dict(odd.items()))
     found = of(redis)
     assert found is not None
     assert (found.objective, found.started) == (30.0, 0)

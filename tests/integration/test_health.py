@@ -144,7 +144,7 @@ def test_redis_away_is_alive_and_not_ready(
     finally:
         process.resume()
     running.wait(lambda: ready(port), 60, "ready again")
-    assert get(port, "/metrics")[0] == 200
+    running.wait(lambda: get(port, "/metrics")[0] == 200, 30, "metrics again")
 
 
 def test_a_quiet_daemon_is_not_ready(daemon: StartDaemon) -> None:
@@ -257,12 +257,13 @@ def test_it_moves_at_a_reload(daemon: StartDaemon, tmp_path: Path) -> None:
     assert not listens(first)
     # Another setting: a new keeper listens on the same port.
     file.write_text(f'health = "127.0.0.1:{second}"\ntag = "again"\n')
-    keeper = running.keeper()
+    before = running.keeper()
     running.signal(signal.SIGHUP)
-    running.wait(lambda: running.keeper() not in (None, keeper), 60, "another keeper")
+    running.wait(lambda: running.keeper() not in (None, before), 60, "another keeper")
     running.wait(lambda: ready(second), 60, "rebound")
     # And so does one that comes after a crash.
-    psutil.Process(running.keeper()).kill()
+    [keeper] = [one for one in running.children() if one.pid == running.keeper()]
+    keeper.kill()
     running.wait(lambda: ready(second), 60, "rebound after a crash")
     running.expect_in_log("child_died")
     file.write_text("")

@@ -9,6 +9,8 @@ import redis as redis_py
 
 from jobd.api import Api
 from tests.conftest import StartDaemon
+from tests.support import forkserver
+from tests.support.daemon import Daemon, environment
 from tests.web.frame import browser, guarded, log_in
 
 APP = """
@@ -32,6 +34,18 @@ def push(redis: redis_py.Redis, name: str, waited: float, number: int) -> None:
     redis.lpush("queue:default", json.dumps(item))
 
 
+def jobctl(running: Daemon, *words: str) -> str:
+    done = forkserver.server.run(
+        "jobctl",
+        [*words, "--redis", running.url],
+        directory=running.directory,
+        environment=environment(),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_late_starts_are_shown(daemon: StartDaemon, redis: redis_py.Redis) -> None:
     running = daemon(APP, "--slo", "default=600", "-c", "2")
     for number, (name, waited) in enumerate(
@@ -46,13 +60,13 @@ def test_late_starts_are_shown(daemon: StartDaemon, redis: redis_py.Redis) -> No
 
     assert running.wait(counted, 60, "counted with a heartbeat") == (6, 3)
 
-    table = running.jobctl("--redis", running.url, "queues", "ls").stdout
+    table = jobctl(running, "queues", "ls")
     assert "LATE" in table
     assert "50% > 10m" in table
-    listed = running.jobctl("--redis", running.url, "queues", "ls", "--json").stdout
+    listed = jobctl(running, "queues", "ls", "--json")
     told = json.loads(listed.splitlines()[0])
     assert told["slo"]["burn_1h"] == 0.5
-    assert "50% > 10m" in running.jobctl("--redis", running.url, "stats").stdout
+    assert "50% > 10m" in jobctl(running, "stats")
 
     client = browser(guarded(redis))
     log_in(client)
@@ -68,5 +82,5 @@ def test_nothing_is_counted_without(daemon: StartDaemon, redis: redis_py.Redis) 
     running.wait(lambda: redis.get("stat:processed") == b"1", 30, "processed")
     running.stop()
     assert redis.keys("jobd:slo*") == []
-    table = running.jobctl("--redis", running.url, "queues", "ls").stdout
+    table = jobctl(running, "queues", "ls")
     assert "LATE" not in table
