@@ -13,6 +13,7 @@ from jobctl.codes import Code, Problem
 from jobctl.data import bulk, common, filters, jobview, output
 from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
+from jobctl.data.editing import edit
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.locating import locate
@@ -216,3 +217,5 @@ for _name, _text in (
     ("delete", "Delete a job that waits; the trash keeps it for a day."),
 ):
     jobs.add_command(_acting(_name, _text))
+
+jobs.add_command(edit)

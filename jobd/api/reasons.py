@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from jobd.ambient import clock
 from jobd.api.features.attached import notes, when
 from jobd.api.inflight import InFlightSet
+from jobd.api.known import unknown
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import Queue
 from jobd.api.reading import answers, integer
@@ -40,9 +41,9 @@ class Reason:
 
     Attributes:
         kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
-            ``all_quiet``, ``busy``, ``order``, ``position``, ``scheduled``, ``retry``, ``late``,
-            ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``, ``ended``, ``next``;
-            and the kinds of :class:`~jobd.api.features.attached.Note`.
+            ``all_quiet``, ``unknown_class``, ``busy``, ``order``, ``position``, ``scheduled``,
+            ``retry``, ``late``, ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``,
+            ``ended``, ``next``; and the kinds of :class:`~jobd.api.features.attached.Note`.
         text: a sentence for people. Where it says when, the value *at* stands in it, which a page
             fills in again for the time zone of its reader.
         advice: what to do about it; empty where there is nothing to do but wait.
@@ -69,7 +70,8 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
     Raises:
         UnavailableError: the server does not answer.
     """
-    reasons = _obstacles(session, job.queue)
+    processes = ProcessSet(session).all()
+    reasons = _obstacles(session, job.queue, processes) + _unknown(session, job, processes)
     if ahead is not None:
         reasons.append(_position(session, job, ahead, stuck=any(each.blocks for each in reasons)))
     if not reasons or all(each.kind == "position" for each in reasons):
@@ -101,7 +103,9 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
     if late > LATE:
         reasons = [_lateness(session, entry)]
     reasons += _attached(entry)
-    later = (each for each in _obstacles(session, entry.queue) if each.blocks)
+    processes = ProcessSet(session).all()
+    obstacles = _obstacles(session, entry.queue, processes) + _unknown(session, entry, processes)
+    later = (each for each in obstacles if each.blocks)
     return reasons + [
         replace(each, text=Text("Then: %(reason)s", reason=each.text)) for each in later
     ]
@@ -176,9 +180,21 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
     return []
 
 
-def _obstacles(session: Session, queue: str) -> list[Reason]:
+def _unknown(session: Session, job: JobRecord, processes: list[Process]) -> list[Reason]:
+    """That nobody has its code. Sidekiq does not tell what it knows."""
+    serving = [process for process in processes if job.queue in process.queues]
+    if not all(process.is_jobd for process in serving) or not unknown(session, job.klass):
+        return []
+    text = Text(
+        "No living worker knows the class %(job)s: it would fail, and be tried again later.",
+        job=shortened(job.klass, 100),
+    )
+    advice = Text("Deploy the code that has it, or name its module in the setting require.")
+    return [Reason("unknown_class", text, advice, blocks=True)]
+
+
+def _obstacles(session: Session, queue: str, processes: list[Process]) -> list[Reason]:
     """What keeps the jobs of a queue waiting, whichever they are."""
-    processes = ProcessSet(session).all()
     serving = [process for process in processes if queue in process.queues]
     active = [process for process in serving if not process.stopping]
     reasons = []

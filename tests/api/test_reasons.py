@@ -250,3 +250,35 @@ def test_of_jobs_that_are_none(api: Api) -> None:
     api.redis.zadd(api.keys.retry, {raw: n for n, raw in enumerate(HOSTILE)})
     for one in api.retries:
         assert why_waiting(api, one)
+
+
+def _tell(api: Api, *names: str, seconds: float = 90.0) -> None:
+    """A worker tells which classes it knows."""
+    digest = f"digest of {names}"
+    api.redis.zadd(api.keys.classes, {digest: time.time() + seconds})
+    api.redis.sadd(api.keys.classes_of(digest), *names)
+
+
+def test_a_class_that_no_worker_knows(api: Api) -> None:
+    push(api, "default", job(1))
+    serve(api, "default")
+    name = next(iter(api.queue("default"))).klass
+    assert kinds(queued(api)) == ["next"]  # nobody tells
+    _tell(api, "shop.other")
+    _tell(api, name, seconds=-1.0)
+    (unknown,) = queued(api)
+    assert (unknown.kind, unknown.blocks) == ("unknown_class", True)
+    assert f"No living worker knows the class {name}:" in unknown.text
+    waiting = why_waiting(api, entry(api, "retry", time.time() + 99, **_tried(1)))
+    assert [each.kind for each in waiting if each.blocks] == ["unknown_class"]
+    assert waiting[-1].text.startswith("Then: No living worker knows")
+    # A new version has it, during a deploy.
+    _tell(api, name, "shop.other")
+    assert kinds(queued(api)) == ["next"]
+
+
+def test_a_class_of_ruby_is_nobodys_business(api: Api) -> None:
+    push(api, "default", job(1))
+    serve(api, "default", ruby=True)
+    _tell(api, "shop.other")
+    assert "unknown_class" not in kinds(queued(api))

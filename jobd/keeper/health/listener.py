@@ -9,6 +9,8 @@ second; the daemon does not end because of it.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -89,7 +91,7 @@ class Listener(threading.Thread):
             try:
                 server = await self._open()
             except OSError as error:
-                why = error.strerror or str(error)
+                why = _reason(error)
                 if why != told:
                     told = why
                     self._log.warning(
@@ -179,6 +181,12 @@ class Listener(threading.Thread):
         self._log.debug("health_connection_failed", error=said)
 
 
+def _reason(error: OSError) -> str:
+    """What the kernel says: asyncio writes the address into it, which is told anyway."""
+    code = error.errno or 0
+    return os.strerror(code) if code > 0 else error.strerror or str(error)
+
+
 def _refuse_living(path: str) -> None:
     """Refuse the path of a socket on which somebody listens: asyncio would take it from them.
 
@@ -193,4 +201,4 @@ def _refuse_living(path: str) -> None:
             return  # left behind, or not there
         except TimeoutError:
             pass
-    raise FileExistsError(17, "Address already in use")
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
