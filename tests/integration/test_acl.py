@@ -7,6 +7,7 @@ import html
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,9 @@ from jobd import (
     chain,
     group,
 )
-from jobd.api import Api
+from jobd.api import Api, prometheus
+from jobd.api.figures import Figures
+from jobd.api.snapshots import REST
 from jobd.cli.check import check
 from jobd.store import scripts
 from jobd.testing import EmbeddedServer
@@ -437,4 +440,19 @@ def test_who_pushes_unique_jobs_and_reads_results_needs_no_more(
         Result(str(first), client).get(timeout=1)
     with pytest.raises(ResultTimeoutError):
         Result(str(second), client).get(timeout=0.05)
+    assert guarded.denied() == set()
+
+
+@as_user("daemon")
+def test_the_daemons_user_serves_metrics_with_what_the_page_adds(guarded: Guarded) -> None:
+    figures = Figures(Api(guarded.url))
+    with pytest.raises(UnavailableError, match=SENTENCE.format("get|scard|dbsize")):
+        prometheus.text(figures)
+    [more] = re.findall(r"health listener\]\(health.md\), more: `([^`]+)`", PAGE)
+    guarded.change(*more.split())
+    time.sleep(REST)
+    assert "jobd_jobs_processed_total" in prometheus.text(figures)
+    guarded.denied()
+    guarded.change("+config|get")
+    prometheus.text(Figures(Api(guarded.url)))
     assert guarded.denied() == set()

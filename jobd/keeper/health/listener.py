@@ -61,6 +61,7 @@ class Listener(threading.Thread):
         self._slow = slow
         self._on_state = on_state
         self._log = log.get("jobd.health")
+        self._listens = False
         self._beside = ThreadPoolExecutor(1, "health-answers")
         # Those whose request has not arrived yet, the first one first.
         self._waiting: dict[asyncio.StreamWriter, None] = {}
@@ -73,14 +74,15 @@ class Listener(threading.Thread):
             self._on_state(f"internal error: {text_of(error)}; see the log")
 
     def close(self) -> None:
-        """Remove the socket file; the process is about to exit."""
-        if self._address.path:
+        """Remove the socket file, if it is ours; the process is about to exit."""
+        if self._address.path and self._listens:
             with suppress(OSError):
                 Path(self._address.path).unlink()
 
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._on_error)
         server = await self._listen()
+        self._listens = True
         self._log.info("health_listening", address=str(self._address))
         async with server:
             await server.serve_forever()
