@@ -64,7 +64,9 @@ def completion(context: click.Context, shell: str) -> None:
         return
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(root, {}, "jobctl", "_JOBCTL_COMPLETE").source())
+    source = made(root, {}, "jobctl", "_JOBCTL_COMPLETE").source()
+    # For fish, click cuts the texts at their first comma.
+    click.echo(source.replace('string split ","', 'string split --max 1 ","'))
 
 
 def bash(root: click.Command) -> str:
