@@ -66,7 +66,7 @@ def arguments(job: JobRecord, most: int = _SHOWN) -> str:
 def lateness(queue: QueueSummary) -> str:
     """The share of a queue's jobs that started too late in the last hour; "" without objective.
 
-    >>> from jobd.api.slo import Slo
+    >>> from jobd.api.queues.slo import Slo
     >>> lateness(QueueSummary("a", 0, 0.0, False, Slo(30.0, 9, 1, None, 0.0244, 0.1)))
     '2.44% > 30s'
     """

@@ -34,6 +34,7 @@ from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.finding import QueuedKey
 from jobd.api.queues.queues import Queue, QueueSummary
 from jobd.api.queues.scan import QueueScan, QueueSweep
+from jobd.api.queues.slo import Slo
 from jobd.api.reading import Page
 from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
 from jobd.api.records import JobRecord
@@ -44,7 +45,6 @@ from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
 from jobd.api.sets.scan import SetScan, SetSweep
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
-from jobd.api.slo import Slo
 from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash

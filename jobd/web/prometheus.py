@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus; see :mod:`jobd.api.prometheus`.
+"""``/metrics`` for Prometheus; see :mod:`jobd.api.shared.prometheus`.
 
 Who asks needs the role viewer, as for everything that says something about jobs: give Prometheus a
 token.
@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobd.api import prometheus
 from jobd.api.roles import Role
+from jobd.api.shared import prometheus
 from jobd.web.request import require, state_of
 
 

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobd.ambient import clock
 from jobd.api import Api, Slo
-from jobd.api.figures import Figures
-from jobd.api.prometheus import text
+from jobd.api.shared.figures import Figures
+from jobd.api.shared.prometheus import text
 from jobd.settings.schema import Objective
 from jobd.store.keys import Keys
 from jobd.worker.starts import Starts

@@ -26,9 +26,10 @@ from jobd import (
     chain,
     group,
 )
-from jobd.api import Api, prometheus
-from jobd.api.figures import Figures
-from jobd.api.snapshots import REST
+from jobd.api import Api
+from jobd.api.shared import prometheus
+from jobd.api.shared.figures import Figures
+from jobd.api.shared.snapshots import REST
 from jobd.cli.check import check
 from jobd.store import scripts
 from jobd.testing import EmbeddedServer

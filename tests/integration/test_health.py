@@ -17,8 +17,8 @@ import redis as redis_py
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobd.api import Api
-from jobd.api.figures import Figures
-from jobd.api.prometheus import families
+from jobd.api.shared.figures import Figures
+from jobd.api.shared.prometheus import families
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, wait

@@ -238,7 +238,7 @@ def test_numbers_of_a_large_installation_are_read_less_often(
     populate(redis, processes=400, queues=100)
     state = dashboard(redis, local=True).shared
     now = time.monotonic()
-    monkeypatch.setattr("jobd.api.snapshots.time.monotonic", lambda: now)
+    monkeypatch.setattr("jobd.api.shared.snapshots.time.monotonic", lambda: now)
 
     def spent() -> int:
         before = commands(redis)

@@ -9,7 +9,8 @@ import pytest
 import redis as redis_py
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobd.api import Api, prometheus
+from jobd.api import Api
+from jobd.api.shared import prometheus
 from jobd.settings.schema import Objective
 from jobd.store.keys import Keys
 from jobd.worker.starts import Starts

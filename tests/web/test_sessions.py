@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from jobd.api import Api
-from jobd.api.snapshots import Snapshots
+from jobd.api.shared.snapshots import Snapshots
 from jobd.web.access import revoked as ended_sessions
 from jobd.web.access import session
 from jobd.web.access.revoked import SEEN_WITHIN, Ended

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobd.api import snapshots as module
-from jobd.api.snapshots import Snapshots
+from jobd.api.shared import snapshots as module
+from jobd.api.shared.snapshots import Snapshots
 from jobd.errors import RefusedError, UnavailableError
 
 

@@ -15,12 +15,12 @@ from jobd.ambient import clock
 from jobd.api.queued import Job, act_on_queued, delete_queued, mark
 from jobd.api.queues.finding import QueuedKey, find_queued
 from jobd.api.queues.scan import QueueScan, QueueSweep
+from jobd.api.queues.slo import Slo, objectives
 from jobd.api.reading import BATCH, STEP, STEP_BYTES, Page, check_bounds, members, portion, text
 from jobd.api.records import JobRecord
 from jobd.api.search.glob import sought
 from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
-from jobd.api.slo import Slo, objectives
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument

@@ -10,9 +10,9 @@ from http import HTTPStatus
 
 import redis
 
-from jobd.api import prometheus
 from jobd.api.entry import Api
-from jobd.api.figures import Figures
+from jobd.api.shared import prometheus
+from jobd.api.shared.figures import Figures
 from jobd.errors import JobdError
 from jobd.keeper.health.http import Answer
 from jobd.keeper.health.listener import Listener

@@ -15,9 +15,9 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
-from jobd.api.figures import Figures
 from jobd.api.processes import Process
 from jobd.api.queues.queues import waits
+from jobd.api.shared.figures import Figures
 from jobd.runtime.ipc.messages import Serving
 from jobd.settings.daemon import Config
 from jobd.store.loops import Loop

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from jobd.api import Session
-from jobd.api.snapshots import Snapshots
+from jobd.api.shared.snapshots import Snapshots
 from jobd.store import scripts
 from jobd.web.access.session import LASTS
 

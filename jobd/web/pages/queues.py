@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS
-from jobd.api.figures import SHARED, lasts
 from jobd.api.reasons import not_obeyed, taking_anyway
+from jobd.api.shared.figures import SHARED, lasts
 from jobd.text.translatable import Text
 from jobd.web.access import session
 from jobd.web.http_errors import Refusal

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jobd.api import Api, JobMetrics, Trouble
-from jobd.api.figures import MOST_LOOKED_AT, SHARED, Figures
+from jobd.api.shared.figures import MOST_LOOKED_AT, SHARED, Figures
 from jobd.errors import UnavailableError
 from jobd.store.trouble import where
 from jobd.web.shared.grouping import Grouping

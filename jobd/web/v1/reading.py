@@ -17,7 +17,7 @@ from jobd.api import (
     in_group,
     shapes,
 )
-from jobd.api.figures import MOST_LOOKED_AT
+from jobd.api.shared.figures import MOST_LOOKED_AT
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
 from jobd.web.shared.state import Live

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobd.api import Api, IterableState, Page, Process, Progress, Work
-from jobd.api.figures import SHARED, lasts
+from jobd.api.shared.figures import SHARED, lasts
 from jobd.text.translatable import Text
 from jobd.web.job_address import Place
 from jobd.web.shared.state import State

@@ -11,8 +11,8 @@ from jobd.api.entry import Api
 from jobd.api.info import RedisInfo
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
-from jobd.api.slo import COMMANDS
-from jobd.api.snapshots import Snapshots
+from jobd.api.queues.slo import COMMANDS
+from jobd.api.shared.snapshots import Snapshots
 from jobd.api.stats import Stats
 
 SHARED = 2.0

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jobd.api.figures import Figures
 from jobd.api.info import RedisInfo
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
+from jobd.api.shared.figures import Figures
 from jobd.api.stats import Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
