@@ -285,8 +285,7 @@ class Config:
     )
     health: str = setting(
         "",
-        "Address on which the keeper answers probes, Prometheus and autoscalers over HTTP: "
-        "127.0.0.1:7433, or the path of a UNIX socket. Empty: none.",
+        "Address for health over HTTP: 127.0.0.1:7433, or the path of a UNIX socket. Empty: none.",
         check=listening.empty_or_address,
         metavar="HOST:PORT|PATH",
     )
