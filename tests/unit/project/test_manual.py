@@ -82,6 +82,7 @@ FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url"
 # Of docker and pip.
 FOREIGN_FLAGS |= {"--init", "--build-arg", "--stop-timeout", "--env", "--read-only", "--tmpfs"}
 FOREIGN_FLAGS |= {"--security-opt", "--cap-drop", "--python", "--no-cache-dir"}
+FOREIGN_FLAGS |= {"--unix-socket"}  # of curl
 _ENDS = ("processed", "failed", "expired", "cancelled", "duplicate")
 # Counters get the end of their names by the rules of Prometheus.
 FOREIGN_WORDS |= {f"jobd_jobs_{what}_total" for what in _ENDS}
