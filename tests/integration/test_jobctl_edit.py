@@ -117,7 +117,7 @@ def test_in_an_editor(server: EmbeddedServer, redis: redis_py.Redis, tmp_path: P
     editor.write_text(
         "import json, sys\n"
         "path = sys.argv[1]\n"
-        "text = open(path).read()\n"
+        "text = open(path).read().rstrip()\n"
         "if text.endswith('oops'):\n"
         "    text = text[:-4]\n"
         "    item = json.loads(text)\n"
