@@ -99,7 +99,7 @@ def test_a_queue_that_is_paused_before_its_first_job(site: Site, api: Api) -> No
     assert not page.has_button("Pause")
     answer = site.client.get("/api/v1/queues", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.json()["queues"] == [
-        {"name": "import", "size": 0, "latency": 0.0, "paused": True}
+        {"name": "import", "size": 0, "latency": 0.0, "paused": True, "slo": None}
     ]
     assert api.redis.smembers(api.keys.queues) == set(), "Sidekiq shows what it did before"
     done = site.press(page, "Resume")
