@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import msgspec
 import redis
 
@@ -71,7 +69,7 @@ class Known:
         living = {digest.decode() for digest in digests}
         for digest in living - self._classes.keys():
             key = self._keys.classes_of(digest)
-            self._classes[digest] = cast("set[bytes]", self._client.smembers(key))
+            self._classes[digest] = self._members(key)
         for digest in self._classes.keys() - living:
             del self._classes[digest]
         self._classes_at = clock.monotonic()
@@ -80,7 +78,7 @@ class Known:
     def _served(self) -> set[str]:
         if clock.monotonic() < self._queues_at + FRESH:
             return self._queues
-        members = cast("set[bytes]", self._client.smembers(self._keys.processes))
+        members = self._members(self._keys.processes)
         pipeline = self._client.pipeline(transaction=False)
         for identity in members:
             pipeline.hget(self._keys.process(identity.decode(errors="replace")), "info")
@@ -93,3 +91,7 @@ class Known:
                     continue  # written by hand
         self._queues_at = clock.monotonic()
         return self._queues
+
+    def _members(self, key: str) -> set[bytes]:
+        """The members of a set, in steps: a large one holds nobody up."""
+        return set(self._client.sscan_iter(key, count=1000))

@@ -26,13 +26,14 @@ from jobd import (
     chain,
     group,
 )
-from jobd.api import Api
+from jobd.api import Api, why_not_due
 from jobd.api.shared import prometheus
 from jobd.api.shared.figures import Figures
 from jobd.api.shared.snapshots import REST
 from jobd.cli.check import check
 from jobd.store import scripts
 from jobd.testing import EmbeddedServer
+from tests.api.test_periodic import store
 from tests.support import forkserver
 from tests.support.daemon import Daemon, environment, wait
 from tests.web.serving import get, serving
@@ -122,9 +123,9 @@ BESIDE = {
 }
 """What is sent in a way that this test does not see."""
 FOLDERS = {
-    "daemon": ["keeper", "worker", "store/inflight.py", "api/processes.py"],
+    "daemon": ["keeper", "worker", "store/inflight.py", "store/known.py", "api/processes.py"],
     "client": [],
-    "dashboard": ["api", "web", "features/workflows/actions.py"],
+    "dashboard": ["api", "web", "store/known.py", "features/workflows/actions.py"],
 }
 OF_PROCESSES_FOR_PEOPLE = {"scard", "get", "hmget"}
 """In a module that the keeper uses in part."""
@@ -306,6 +307,24 @@ def test_the_dashboards_user_is_enough_and_a_page_names_what_is_missing(
             with pytest.raises(UnavailableError, match=SENTENCE.format(command)):
                 api.info() if command == "info" else api.stats()
             guarded.change(f"+{command}")
+
+
+@as_user("dashboard")
+def test_the_dashboards_user_is_enough_for_periodic_jobs(guarded: Guarded, redis: Any) -> None:
+    store(Api(redis), "shop", "a")
+    api = Api(guarded.url).acting_as("alice")
+    jobs = api.periodic
+    assert len(jobs) == 1
+    assert jobs.pause(jobs["a"])
+    assert jobs.resume(jobs["a"])
+    assert jobs.change(jobs["a"], "@daily")
+    assert jobs.reset(jobs["a"])
+    jid = jobs.run(jobs["a"])
+    assert [one.jid for one in jobs.ticks(jobs["a"])] == [jid]
+    assert jobs.ticks_of([jobs["a"]]) == [jobs.ticks(jobs["a"])]
+    assert jobs.leader().holder == ""
+    assert {one.kind for one in why_not_due(api, jobs["a"])} == {"overlap", "scheduled"}
+    assert guarded.denied() == set()
 
 
 def page_says(url: str, sentence: str) -> bool:

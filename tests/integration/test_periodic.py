@@ -368,7 +368,8 @@ def test_a_daemon_pushes_and_runs_each_tick(daemon: StartDaemon, redis: redis_py
     running = daemon(DAEMON)
     file = running.directory / "ticks"
     running.wait(lambda: file.exists() and len(file.read_text().split()) >= 4, 20, "four ticks")
-    found = [int(tick) for tick in file.read_text().split()]
+    # The jobs of ticks that were late run side by side.
+    found = sorted(int(tick) for tick in file.read_text().split())
     assert found == list(range(found[0], found[0] + len(found))), "each second, each once"
 
 
