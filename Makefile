@@ -75,10 +75,12 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What fails is run once more, alone: tests/again.py. Types are those of the newest versions.
+# What fails is run once more, alone: tests/again.py. Thousands of programs start meanwhile, and where
+# PYTHONDONTWRITEBYTECODE is set each would compile what it imports. Types are those of the newest versions.
 test: $(if $(DEPS),$(VENV)/.test,lint)
 	@sh tests/install-debian-packages.sh
 	@$(BIN)/python -m tests.interpreters
+	@$(BIN)/python -m compileall -q jobd jobctl
 	$(BIN)/pytest -n 4 --again $(DEPS:%=-rs)
 
 chaos: $(VENV)/.test

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import psutil
 import pytest
 import redis as redis_py
 from xdist.remote import Producer
@@ -85,7 +84,7 @@ def redis(server: EmbeddedServer) -> Iterator[redis_py.Redis]:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """After every test: no process of ours and no zombie remains."""
-    known = set(psutil.Process().children(recursive=True))
+    known = set(processes.descendants())
     yield
     left = processes.end_all(known)
     assert not left, "the test left processes behind:\n" + "\n".join(left)
