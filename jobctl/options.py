@@ -40,7 +40,7 @@ def wants_json(context: click.Context) -> bool:
     return given(context, "json") is not None
 
 
-def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
     if value is not None and value is not False:
         context.meta[f"{_KEY}{option.name}"] = str(value)
 

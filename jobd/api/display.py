@@ -98,7 +98,7 @@ def _active_job_arguments(item: dict[str, Any]) -> list[Any]:
     return [_unwrapped(value, _DEPTH) for value in found] if isinstance(found, list) else []
 
 
-def _unwrapped(value: Any, depth: int) -> Any:
+def _unwrapped(value: object, depth: int) -> Any:
     """An argument without what Active Job has put around it."""
     if depth == 0:
         return value

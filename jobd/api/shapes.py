@@ -392,7 +392,7 @@ def result(found: JobResult) -> Result:
     )
 
 
-def _encodable(value: Any) -> Any:
+def _encodable(value: object) -> Any:
     """*value*, or null where it is nested too deeply."""
     try:
         msgspec.json.encode(value)

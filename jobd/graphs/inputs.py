@@ -94,7 +94,7 @@ def numbers(inputs: Inputs) -> Iterator[int]:
 
 
 def fill(
-    args: list[Any], kwargs: dict[str, Any], inputs: Inputs, value_of: Callable[[int], Any]
+    args: list[Any], kwargs: dict[str, Any], inputs: Inputs, value_of: Callable[[int], object]
 ) -> None:
     """Put results into arguments.
 
@@ -112,7 +112,7 @@ def fill(
         args.insert(0, _value(inputs.first, value_of))
 
 
-def _value(source: Source, value_of: Callable[[int], Any]) -> Any:
+def _value(source: Source, value_of: Callable[[int], object]) -> Any:
     if isinstance(source, int):
         return value_of(source)
     return [_value(one, value_of) for one in source]

@@ -59,7 +59,7 @@ class Call:
         self,
         owner: Owner,
         definition: Definition,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
         parameters: Parameters | None = None,
     ) -> None:
         self.owner = owner
@@ -67,7 +67,7 @@ class Call:
         self.options = definition.options if options is None else options
         self._parameters = parameters or Parameters(definition)
 
-    def with_options(self, given: Mapping[str, Any]) -> Call:
+    def with_options(self, given: Mapping[str, object]) -> Call:
         """The same job with its options updated with *given*."""
         try:
             options = merged(self.options, given)
@@ -80,33 +80,35 @@ class Call:
         owner: Any = _Through(self.owner, around)
         return Call(owner, self.definition, self.options, self._parameters)
 
-    def push(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    def push(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
         return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)
 
-    def push_at(self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    def push_at(self, when: When, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
         at = due_at(when, clock.now())
         return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
 
-    def push_bulk(self, calls: Iterable[Any], at: Times, spread: float | None) -> list[str | None]:
+    def push_bulk(
+        self, calls: Iterable[object], at: Times, spread: float | None
+    ) -> list[str | None]:
         return self.owner.client.send_bulk(self._bulk(calls, at, spread))
 
-    async def apush(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    async def apush(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
         client, made = self.owner.client, self._payload(args, kwargs)
         return await client.asend(made, None, self._parameters)
 
     async def apush_at(
-        self, when: When, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, when: When, args: tuple[object, ...], kwargs: dict[str, Any]
     ) -> str | None:
         at = due_at(when, clock.now())
         made = self._payload(args, kwargs)
         return await self.owner.client.asend(made, at, self._parameters)
 
     async def apush_bulk(
-        self, calls: Iterable[Any], at: Times, spread: float | None
+        self, calls: Iterable[object], at: Times, spread: float | None
     ) -> list[str | None]:
         return await self.owner.client.asend_bulk(self._bulk(calls, at, spread))
 
-    def _bulk(self, calls: Iterable[Any], at: Times, spread: float | None) -> Bulk:
+    def _bulk(self, calls: Iterable[object], at: Times, spread: float | None) -> Bulk:
         return Bulk(
             {"class": self.definition.name},
             self.options,
@@ -116,7 +118,7 @@ class Call:
             parameters=self._parameters,
         )
 
-    def unique_holder(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    def unique_holder(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
         made = self._payload(args, kwargs)
         attachments.attach(made, None, clock.now(), self._parameters.identity)
         lock = attachments.read(made.get(attachments.FIELD)).lock
@@ -124,7 +126,7 @@ class Call:
             raise ArgumentError(f"{self.definition.name} is not unique: give it unique=True")
         return self.owner.client.holder(lock.key)
 
-    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
         """Do what a push and an execution do, without Redis; returns the job's result."""
         client = self.owner.client
         ready = client.prepare(self._payload(args, kwargs), None, self._parameters)
@@ -141,7 +143,7 @@ class Call:
         return self._parameters
 
     def step(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], jid: str, *, more: int = 0
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], jid: str, *, more: int = 0
     ) -> wire.Payload:
         """The payload of a call that is a step of a workflow.
 
@@ -163,7 +165,7 @@ class Call:
         name = self.definition.name
         return wire.create(name, list(args), kwargs, self.options, jid=jid, now=clock.now())
 
-    def _run_awaitable(self, awaitable: Awaitable[Any]) -> Any:
+    def _run_awaitable(self, awaitable: Awaitable[object]) -> Any:
         import asyncio  # imported only for async jobs
 
         try:
@@ -177,7 +179,7 @@ class Call:
             "await the function itself"
         )
 
-    def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> wire.Payload:
+    def _payload(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> wire.Payload:
         self._parameters.check(args, kwargs)
         return wire.create(
             self.definition.name,

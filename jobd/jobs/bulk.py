@@ -106,9 +106,9 @@ class Bulk:
 
     def __init__(
         self,
-        fields: Mapping[str, Any],
-        options: Mapping[str, Any],
-        calls: Iterable[Any],
+        fields: Mapping[str, object],
+        options: Mapping[str, object],
+        calls: Iterable[object],
         *,
         at: Times = None,
         spread: float | None = None,
@@ -144,7 +144,7 @@ class Bulk:
             if batch.full:
                 return
 
-    def _payload(self, call: Any) -> Payload:
+    def _payload(self, call: object) -> Payload:
         if not isinstance(call, list | tuple):
             raise ArgumentError(
                 f"{self._fields['class']}: every call of a bulk push must be a list of arguments, "

@@ -173,7 +173,7 @@ class Client:
         except Invalid:
             return ""
 
-    def push(self, item: Mapping[str, Any]) -> str | None:
+    def push(self, item: Mapping[str, object]) -> str | None:
         """Push a job by the name of its class, without having its code.
 
         Args:
@@ -193,7 +193,7 @@ class Client:
         """
         return self.send(*self._by_name(item))
 
-    async def apush(self, item: Mapping[str, Any]) -> str | None:
+    async def apush(self, item: Mapping[str, object]) -> str | None:
         """Push a job by the name of its class from a coroutine; see :meth:`push`.
 
         The event loop goes on while Redis is asked. Middleware may be ``async``. Each event loop
@@ -201,7 +201,7 @@ class Client:
         """
         return await self.asend(*self._by_name(item))
 
-    def _by_name(self, item: Mapping[str, Any]) -> tuple[wire.Payload, float | None]:
+    def _by_name(self, item: Mapping[str, object]) -> tuple[wire.Payload, float | None]:
         fields = wire.fields(item)
         now = clock.now()
         made = wire.complete(fields, self.default_options, now=now)

@@ -80,9 +80,9 @@ class FunctionJob(Pushable[P, R_co]):
 
 def function_job(
     owner: Owner,
-    target: Callable[..., Any],
+    target: Callable[..., object],
     name: str | None,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     retry_in: RetryIn | None,
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
@@ -112,7 +112,7 @@ _NO_FUNCTIONS = (type, staticmethod, classmethod, MethodType)
 _AS_A_CLASS = "write a module-level function, or a subclass of Job with perform"
 
 
-def _refuse_hidden(code: Callable[..., Any], name: str | None) -> None:
+def _refuse_hidden(code: Callable[..., object], name: str | None) -> None:
     """Refuse code that a worker would not find by importing its module.
 
     Raises:
@@ -149,8 +149,8 @@ class Settings:
 
 
 def settings_of(
-    code: Callable[..., Any],
-    options: Mapping[str, Any],
+    code: Callable[..., object],
+    options: Mapping[str, object],
     retry_in: RetryIn | None,
     on_exhausted: OnExhausted | None,
     timeout: float | timedelta | None,
@@ -173,7 +173,7 @@ def settings_of(
 
 
 def options_of(
-    code: Callable[..., Any], base: Mapping[str, Any], given: Mapping[str, Any]
+    code: Callable[..., object], base: Mapping[str, object], given: Mapping[str, object]
 ) -> Mapping[str, Any]:
     try:
         return merged(base, given)
@@ -183,9 +183,9 @@ def options_of(
 
 def define(
     owner: Owner,
-    code: Callable[..., Any],
-    body: Callable[..., Any],
-    function: Callable[..., Any],
+    code: Callable[..., object],
+    body: Callable[..., object],
+    function: Callable[..., object],
     signature: inspect.Signature,
     name: str | None,
     settings: Settings,
@@ -227,7 +227,7 @@ def define(
     return definition
 
 
-def schedules_of(code: Callable[..., Any], options: dict[str, Any]) -> tuple[Schedule, ...]:
+def schedules_of(code: Callable[..., object], options: dict[str, Any]) -> tuple[Schedule, ...]:
     """The schedules that *options* ask for; takes these out of them."""
     if options.keys() <= _NEVER_PERIODIC:
         return ()

@@ -65,7 +65,7 @@ CancelHandler = Callable[[dict[str, Any]], object]
 """Called with the payload of a job that was cancelled after its start."""
 
 
-def refused(awaitable: Awaitable[Any]) -> Any:
+def refused(awaitable: Awaitable[object]) -> Any:
     """Where no event loop is.
 
     Raises:

@@ -64,17 +64,19 @@ class Chain(Generic[Subject]):
     def __init__(self, entries: tuple[Entry[Subject], ...] = ()) -> None:
         self._entries = entries
 
-    def add(self, target: Callable[..., Any], *args: Any) -> None:
+    def add(self, target: Callable[..., object], *args: object) -> None:
         """Append *target*; an existing entry of the same target is removed first."""
         self.remove(target)
         self._entries = (*self._entries, _entry(target, args))
 
-    def prepend(self, target: Callable[..., Any], *args: Any) -> None:
+    def prepend(self, target: Callable[..., object], *args: object) -> None:
         """Insert *target* at the front; an existing entry of the same target is removed first."""
         self.remove(target)
         self._entries = (_entry(target, args), *self._entries)
 
-    def insert_before(self, old: Callable[..., Any], new: Callable[..., Any], *args: Any) -> None:
+    def insert_before(
+        self, old: Callable[..., object], new: Callable[..., object], *args: object
+    ) -> None:
         """Insert *new* before *old*, or at the front if there is no *old*.
 
         An existing entry of *new* is moved and keeps its arguments.
@@ -82,16 +84,18 @@ class Chain(Generic[Subject]):
         entry = self._take(new, args)
         self._insert(self._index(old, missing=0), entry)
 
-    def insert_after(self, old: Callable[..., Any], new: Callable[..., Any], *args: Any) -> None:
+    def insert_after(
+        self, old: Callable[..., object], new: Callable[..., object], *args: object
+    ) -> None:
         """Insert *new* after *old*, or at the end if there is no *old*; see insert_before."""
         entry = self._take(new, args)
         self._insert(self._index(old, missing=len(self._entries) - 1) + 1, entry)
 
-    def remove(self, target: Callable[..., Any]) -> None:
+    def remove(self, target: Callable[..., object]) -> None:
         """Remove *target*, if it is in the chain."""
         self._entries = tuple(entry for entry in self._entries if entry.target != target)
 
-    def exists(self, target: Callable[..., Any]) -> bool:
+    def exists(self, target: Callable[..., object]) -> bool:
         return any(entry.target == target for entry in self._entries)
 
     def clear(self) -> None:
@@ -180,12 +184,12 @@ class Chain(Generic[Subject]):
                 call = _bind(link, subject, payload, queue, call)
         return await call() if awaits else call()
 
-    def _take(self, target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Subject]:
+    def _take(self, target: Callable[..., object], args: tuple[object, ...]) -> Entry[Subject]:
         found = [entry for entry in self._entries if entry.target == target]
         self.remove(target)
         return found[0] if found else _entry(target, args)
 
-    def _index(self, target: Callable[..., Any], missing: int) -> int:
+    def _index(self, target: Callable[..., object], missing: int) -> int:
         targets = [entry.target for entry in self._entries]
         return targets.index(target) if target in targets else missing
 
@@ -193,7 +197,7 @@ class Chain(Generic[Subject]):
         self._entries = (*self._entries[:index], entry, *self._entries[index:])
 
 
-def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
+def _entry(target: Callable[..., object], args: tuple[object, ...]) -> Entry[Any]:
     if not callable(target):
         raise TypeError(f"middleware must be a class or a function, not {target!r}")
     if isinstance(target, type) and not any("__call__" in vars(base) for base in target.__mro__):
@@ -210,7 +214,11 @@ def _entry(target: Callable[..., Any], args: tuple[Any, ...]) -> Entry[Any]:
 
 
 def _bind(
-    link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Next
+    link: Callable[..., object],
+    subject: object,
+    payload: dict[str, Any],
+    queue: str,
+    call_next: Next,
 ) -> Next:
     def call() -> Any:
         result = link(subject, payload, queue, call_next)

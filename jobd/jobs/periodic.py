@@ -85,7 +85,7 @@ def _entry(
     name: str,
     definition: Definition,
     schedule: Schedule,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     limit: int,
 ) -> Entry:
     parameters = Parameters(definition)
@@ -98,7 +98,7 @@ def _made(
     name: str,
     job: str,
     schedule: Schedule,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     parameters: Parameters | None,
     limit: int,
     foreign: bool = False,

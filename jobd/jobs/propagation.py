@@ -60,7 +60,7 @@ class Carried(Protocol):
     def current(self) -> Any:
         """The value at a push, as JSON; None if there is nothing to carry."""
 
-    def restore(self, value: Any) -> None:
+    def restore(self, value: object) -> None:
         """Set it again, in the context of the job that starts; *value* may be anything that is
         JSON."""
 

@@ -153,12 +153,12 @@ def _where(name: str) -> str:
     return f"{place} is imported, but has no {last}"
 
 
-def origin_of(code: Callable[..., Any]) -> str:
+def origin_of(code: Callable[..., object]) -> str:
     """Module and qualified name of a function or class, independent of how it is imported."""
     return f"{module_of(code)}.{code.__qualname__}"
 
 
-def module_of(code: Callable[..., Any]) -> str:
+def module_of(code: Callable[..., object]) -> str:
     """Name of the module of a function or class, as a worker imports it.
 
     For ``__main__``, this is the name that the module has when it is imported.

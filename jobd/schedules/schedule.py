@@ -98,8 +98,8 @@ class Schedule:
         *,
         every: float | datetime.timedelta | None = None,
         tz: str | None = None,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
         name: str | None = None,
         catch_up: CatchUp | None = None,
         grace: float | datetime.timedelta | None = None,
@@ -119,7 +119,7 @@ class Schedule:
         self._rules: dict[str, Any] = {key: one for key, one in rules.items() if one is not None}
         self.rules = checked(self.line, self._rules)
 
-    def within(self, tz: str | None, rules: Mapping[str, Any]) -> Schedule:
+    def within(self, tz: str | None, rules: Mapping[str, object]) -> Schedule:
         """The same, where *tz* and *rules* are the defaults."""
         cron, every, own = self._given
         interval = bool(self.line.every)

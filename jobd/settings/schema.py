@@ -149,7 +149,7 @@ class Setting:
 
 
 def setting(
-    default: Any,
+    default: object,
     help: str,  # same name as in the metadata
     *flags: str,
     unit: str = "",

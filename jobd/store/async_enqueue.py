@@ -245,14 +245,14 @@ _FOREIGN = {"retry", "redis_connect_func", "parser_class", "event_dispatcher", "
 """Options of the other kind of connections that these cannot use."""
 
 
-def _kind(kind: type[Any]) -> Any:
+def _kind(kind: type[object]) -> Any:
     """The class of connections that corresponds to one of the synchronous client."""
     if issubclass(kind, redis.UnixDomainSocketConnection):
         return library.UnixDomainSocketConnection
     return library.SSLConnection if issubclass(kind, redis.SSLConnection) else library.Connection
 
 
-def _parameters(kind: type[Any]) -> set[str]:
+def _parameters(kind: type[object]) -> set[str]:
     names = {
         name
         for base in kind.__mro__

@@ -94,7 +94,7 @@ class _Proving(redis.ConnectionPool):
             self._lock = threading.RLock()
         super().reset()
 
-    def get_connection(self, *args: Any, **options: Any) -> Any:
+    def get_connection(self, *args: object, **options: object) -> Any:
         connection: Any = super().get_connection(*args, **options)
         idle_since = getattr(connection, "idle_since", None)
         if idle_since is not None and 0 < self.idle_limit < time.monotonic() - idle_since:

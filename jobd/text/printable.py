@@ -140,7 +140,7 @@ def any_text_prints() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def harmless(value: Any) -> Any:
+def harmless(value: object) -> Any:
     """Decoded JSON with each string in it passed through :func:`shown`."""
     return _each(value, shown)
 

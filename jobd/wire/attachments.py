@@ -261,7 +261,7 @@ def _lock(
     return Lock(key, until, seconds, held=True)
 
 
-def _refuse_lonely(payload: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _refuse_lonely(payload: Mapping[str, object], options: Mapping[str, object]) -> None:
     if "unique" in options:
         return  # switched off for this call
     for name in ("unique_until", "on_conflict", "max_wait"):
@@ -292,7 +292,7 @@ def digest(name: str, identity: object) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def add(payload: dict[str, Any], **changes: Any) -> None:
+def add(payload: dict[str, Any], **changes: object) -> None:
     """Attach *changes* to a payload, beside or instead of what hangs on it.
 
     >>> payload = {"class": "Add", "jobd": {"v": 1, "snoozes": 1}}

@@ -102,7 +102,7 @@ def check_queue(name: object) -> str:
     return name
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Refuse invalid options.
 
     Raises:
@@ -158,7 +158,7 @@ def _check_duration(key: str, value: object) -> None:
         raise ArgumentError(f"{key} must be at most {LONGEST:,} s (a year), not {value!r}")
 
 
-def _one_of(choices: Any) -> Callable[[str, object], None]:
+def _one_of(choices: object) -> Callable[[str, object], None]:
     words = get_args(choices)
 
     def check(key: str, value: object) -> None:
@@ -229,7 +229,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return {**options, **new}
 
 
-def opened(item: Mapping[str, Any]) -> dict[str, Any]:
+def opened(item: Mapping[str, object]) -> dict[str, Any]:
     """The payload fields of a push by name, with those of ``extra`` at the top level.
 
     As in Sidekiq, unknown fields are accepted, unless the name looks like a typing error.

@@ -78,8 +78,8 @@ def new_jid() -> str:
 def create(
     name: str,
     args: list[Any],
-    kwargs: Mapping[str, Any],
-    options: Mapping[str, Any],
+    kwargs: Mapping[str, object],
+    options: Mapping[str, object],
     *,
     jid: str,
     now: float,
@@ -98,7 +98,7 @@ def create(
     return payload
 
 
-def complete(item: Mapping[str, Any], options: Mapping[str, Any], *, now: float) -> Payload:
+def complete(item: Mapping[str, object], options: Mapping[str, object], *, now: float) -> Payload:
     """The payload of a push by name: *options* updated with *item*, with an id and a time."""
     payload: Payload = {**options, **item}
     if not payload.get("kwargs", True):
@@ -118,7 +118,7 @@ def stamp(payload: Payload, now: float) -> None:
 # --- checking -------------------------------------------------------------------------------
 
 
-def fields(item: Mapping[str, Any]) -> Payload:
+def fields(item: Mapping[str, object]) -> Payload:
     """The payload fields of a push by name.
 
     Raises:
@@ -133,7 +133,7 @@ def fields(item: Mapping[str, Any]) -> Payload:
     return dict(item)
 
 
-def validate(item: Mapping[str, Any]) -> None:
+def validate(item: Mapping[str, object]) -> None:
     """Refuse an invalid push.
 
     Raises:

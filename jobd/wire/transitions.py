@@ -104,7 +104,7 @@ def with_queue(raw: bytes, queue: str) -> bytes:
 
 
 def with_retry_by_hand(
-    raw: bytes, now: float, changes: Mapping[str, Any] | None = None
+    raw: bytes, now: float, changes: Mapping[str, object] | None = None
 ) -> tuple[str, bytes]:
     """The payload of a job that a user moves back to its queue: this does not count as a retry.
 

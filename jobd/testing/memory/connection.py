@@ -70,7 +70,7 @@ class Connection(redis.connection.AbstractConnection):
                 self.disconnect()
                 raise
 
-    def send_command(self, *words: Any, **_options: Any) -> None:
+    def send_command(self, *words: object, **_options: object) -> None:
         self.send_packed_command(self._command_packer.pack(*words))
 
     def read_response(self, *_arguments: object, **_options: object) -> Any:

@@ -150,7 +150,7 @@ class Interpreter:
 
     # -- what scripts call -----------------------------------------------------------------------
 
-    def _raw(self, *words: Any) -> Any:
+    def _raw(self, *words: object) -> Any:
         assert self._space is not None
         try:
             told = self._execute(self._space, [_word(word) for word in words])
@@ -175,7 +175,7 @@ class Interpreter:
         read = json.loads(text.decode(errors="surrogateescape"), parse_int=float)
         return self._table(read)
 
-    def _table(self, read: Any) -> Any:
+    def _table(self, read: object) -> Any:
         if isinstance(read, str):
             return _bytes(read)
         if isinstance(read, dict):
@@ -186,7 +186,7 @@ class Interpreter:
             return self._lua.table_from([self._table(value) for value in read])
         return self._null if read is None else read
 
-    def _encode(self, value: Any) -> bytes:
+    def _encode(self, value: object) -> bytes:
         text = json.dumps(self._plain(value), ensure_ascii=False, separators=(",", ":"))
         text = text.replace("/", "\\/").replace("\x7f", "\\u007f")
         return text.encode(errors="surrogateescape")
@@ -212,7 +212,7 @@ def _sha1(text: bytes) -> bytes:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
-def _word(word: Any) -> bytes:
+def _word(word: object) -> bytes:
     if type(word) is bytes:
         return word
     if isinstance(word, int | float) and not isinstance(word, bool):

@@ -47,13 +47,13 @@ class Space:
             value = self._values[key] = kind()
         return value
 
-    def put(self, key: bytes, value: Any, *, keeps_end: bool = False) -> None:
+    def put(self, key: bytes, value: object, *, keeps_end: bool = False) -> None:
         """Replace the value of a key; unless *keeps_end*, it no longer expires."""
         self._values[key] = value
         if not keeps_end:
             self._ends.pop(key, None)
 
-    def settle(self, key: bytes, value: Any) -> None:
+    def settle(self, key: bytes, value: object) -> None:
         """Remove a key whose *value* has become empty."""
         if not value:
             self.drop(key)

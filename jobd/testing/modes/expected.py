@@ -78,8 +78,8 @@ class Expected:
     def of(
         cls,
         job: AnyJob,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
         with_args: WithArgs | None,
         in_: When | None,
         at: When | None,
@@ -128,7 +128,7 @@ class Expected:
         ]
 
     def _bound(
-        self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]
+        self, args: tuple[object, ...] | list[Any], kwargs: Mapping[str, object]
     ) -> dict[str, Any]:
         """The arguments by the names of their parameters, with defaults; by their places, if the
         signature is not known or does not fit."""
@@ -152,7 +152,7 @@ _NOT = _Not()
 
 
 def _arguments(
-    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], with_args: WithArgs | None
+    name: str, args: tuple[object, ...], kwargs: Mapping[str, object], with_args: WithArgs | None
 ) -> WithArgs | None:
     if with_args is None:
         return (args, kwargs) if args or kwargs else None
@@ -177,7 +177,7 @@ def _refuse_collision(definition: Definition, with_args: object, **options: obje
             )
 
 
-def _differences(where: str, wanted: Any, got: Any) -> Iterator[Difference]:
+def _differences(where: str, wanted: object, got: object) -> Iterator[Difference]:
     """Where *wanted* and *got* differ, as deep inside as possible."""
     # The expected value decides, so that unittest.mock.ANY and pytest.approx work.
     if wanted == got:

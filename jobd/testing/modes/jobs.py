@@ -62,13 +62,13 @@ class Jobs:
         self,
         job: AnyJob,
         /,
-        *args: Any,
+        *args: object,
         in_: When | None = None,
         at: When | None = None,
         queue: str | None = None,
         times: int | None = None,
         with_args: WithArgs | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> PushedJob:
         """Fail unless *job* was pushed like this; returns the first such push.
 
@@ -106,12 +106,12 @@ class Jobs:
         self,
         job: AnyJob,
         /,
-        *args: Any,
+        *args: object,
         in_: When | None = None,
         at: When | None = None,
         queue: str | None = None,
         with_args: WithArgs | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Fail if *job* was pushed like this; see :meth:`assert_pushed`.
 

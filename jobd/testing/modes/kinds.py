@@ -96,7 +96,7 @@ def off() -> Mode[None]:
     return Mode("off", lambda _: (_Off(), None))
 
 
-def mode_called(name: str, options: Mapping[str, Any] | None = None) -> Mode[Any]:
+def mode_called(name: str, options: Mapping[str, object] | None = None) -> Mode[Any]:
     """The mode called *name*, for where modes are chosen by name.
 
     Raises:

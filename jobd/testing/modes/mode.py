@@ -187,7 +187,7 @@ class _Entry:
     """The entry of one call of a decorated function, which may run in several threads at once."""
 
     def __init__(
-        self, name: str, begin: Callable[[str], tuple[Replacement, Any]], place: str
+        self, name: str, begin: Callable[[str], tuple[Replacement, object]], place: str
     ) -> None:
         self._mode: Mode[Any] = Mode(name, begin)
         self._place = place

@@ -29,7 +29,7 @@ def short(value: object) -> str:
     return " ".join(_short.repr(value).split("\n"))
 
 
-def call_of(name: str, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> str:
+def call_of(name: str, args: tuple[object, ...] | list[Any], kwargs: Mapping[str, object]) -> str:
     """A call as it stands in a program.
 
     >>> call_of("shop.welcome", [7], {"loud": True})

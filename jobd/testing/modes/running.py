@@ -112,7 +112,7 @@ class Performer:
         return job.app.server_middleware if self._server_middleware else _NONE
 
 
-def run_awaitable(awaitable: Awaitable[Any]) -> Any:
+def run_awaitable(awaitable: Awaitable[object]) -> Any:
     """Run *awaitable* to its end on an event loop of its own; in a thread of its own if one is
     running in this one."""
     try:
@@ -123,7 +123,7 @@ def run_awaitable(awaitable: Awaitable[Any]) -> Any:
         return pool.submit(copy_context().run, _run_here, awaitable).result()
 
 
-def _run(awaitable: Awaitable[Any]) -> Any:
+def _run(awaitable: Awaitable[object]) -> Any:
     if "django.db" in sys.modules:
         # With it, what the coroutine does with the ORM comes back to this thread.
         from asgiref.sync import async_to_sync
@@ -132,7 +132,7 @@ def _run(awaitable: Awaitable[Any]) -> Any:
     return _run_here(awaitable)
 
 
-def _run_here(awaitable: Awaitable[Any]) -> Any:
+def _run_here(awaitable: Awaitable[object]) -> Any:
     # With a factory, the current loop of the thread stays as the test has it.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(awaited(awaitable))

@@ -52,7 +52,7 @@ class Flow:
 
         return put
 
-    def done(self, node: Node, result: Any) -> list[int]:
+    def done(self, node: Node, result: object) -> list[int]:
         """A step is done; returns those that may begin.
 
         Raises:

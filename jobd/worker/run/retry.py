@@ -291,7 +291,7 @@ class Retries:
             self._ask("cancel handler", fields, handler, fields)
 
     def _ask(
-        self, what: str, fields: dict[str, Any], function: Callable[..., Any], *args: Any
+        self, what: str, fields: dict[str, Any], function: Callable[..., object], *args: object
     ) -> Any:
         """Call a *function* of the application. If it raises, report that and return None: the job
         must still be ended."""
@@ -309,7 +309,7 @@ class Retries:
         return answer
 
 
-def _detail(fields: Mapping[str, Any], error: BaseException) -> bytes:
+def _detail(fields: Mapping[str, object], error: BaseException) -> bytes:
     """The detail of the result of a job that has failed for good; empty for most jobs."""
     return results.failed(error) if attachments.FIELD in fields else b""
 
