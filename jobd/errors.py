@@ -124,6 +124,11 @@ class DuplicateJobError(JobdError):
         super().__init__(f"a job like it is there already: {self.jid}{more}")
 
 
+class BatchFinished(JobdError):
+    """Nothing can be added to a batch any more: it has succeeded, been cancelled or deleted, or its
+    block was closed by hand."""
+
+
 class ResultError(JobdError):
     """A job has no result to return; its classes say why."""
 

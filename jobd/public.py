@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobd.errors import (
     ArgumentError,
+    BatchFinished,
     DuplicateJobError,
     JobCancelled,
     JobCancelledError,
@@ -35,7 +36,9 @@ from jobd.jobs.middleware import Chain
 from jobd.jobs.propagation import carry, trace_context
 
 if TYPE_CHECKING:
+    from jobd.api.features.batches import Batch
     from jobd.api.features.cancellation import CancelledJobs, acancel, cancel, cancel_many
+    from jobd.features.batches.record import BatchStatus
     from jobd.features.results.record import ResultInfo
     from jobd.features.results.result import Result
     from jobd.features.workflows.current import CurrentStep, current_step
@@ -59,6 +62,9 @@ __all__ = [
     "KILL",
     "App",
     "ArgumentError",
+    "Batch",
+    "BatchFinished",
+    "BatchStatus",
     "CancelledJobs",
     "Chain",
     "Client",
@@ -119,6 +125,8 @@ _LATER = {
     ),
     **dict.fromkeys(("CurrentStep", "current_step"), "jobd.features.workflows.current"),
     "FailedStep": "jobd.graphs.inputs",
+    "Batch": "jobd.api.features.batches",
+    "BatchStatus": "jobd.features.batches.record",
     "Result": "jobd.features.results.result",
     "ResultInfo": "jobd.features.results.record",
     "Schedule": "jobd.schedules.schedule",

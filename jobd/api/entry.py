@@ -9,6 +9,7 @@ from jobd.api import stats, troubles
 from jobd.api.audit import Audit
 from jobd.api.deploys import Deploys
 from jobd.api.features import results
+from jobd.api.features.batches import Batches
 from jobd.api.features.lineage import FamilySearch
 from jobd.api.features.periodic import PeriodicJobs
 from jobd.api.features.results import JobResult
@@ -196,6 +197,11 @@ class Api(Session):
     def workflows(self) -> Workflows:
         """Steps that depend on each other, and how far they are."""
         return Workflows(self)
+
+    @property
+    def batches(self) -> Batches:
+        """Jobs that were pushed together."""
+        return Batches(self)
 
     @property
     def audit(self) -> Audit:

@@ -15,6 +15,7 @@ from jobd.ambient import clock
 from jobd.errors import ArgumentError
 from jobd.jobs.bulk import Batch, Bulk
 from jobd.jobs.checks import checked
+from jobd.jobs.membership import membership
 from jobd.jobs.middleware import Chain
 from jobd.jobs.refusals import told
 from jobd.jobs.signatures import Parameters
@@ -245,7 +246,7 @@ class Client:
                 )
             if not self.middleware.invoke(made["class"], made, made["queue"], lambda: made):
                 return None
-        return checked(made, at, parameters, changed)
+        return self._joined(checked(made, at, parameters, changed))
 
     async def aprepare(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None
@@ -257,7 +258,15 @@ class Client:
             made["at"] = at
         if not await self.middleware.ainvoke(made["class"], made, made["queue"], lambda: made):
             return None
-        return checked(made, at, parameters, True)
+        return self._joined(checked(made, at, parameters, True))
+
+    def _joined(
+        self, ready: tuple[wire.Payload, Pushed | None]
+    ) -> tuple[wire.Payload, Pushed | None]:
+        """The same job as a member of the batch that it is pushed into, if any."""
+        if membership.active:
+            membership.join(ready[0], self)
+        return ready
 
     def send(
         self, made: wire.Payload, at: float | None, parameters: Parameters | None = None

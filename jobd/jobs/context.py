@@ -82,6 +82,17 @@ class CurrentJob:
         return datetime.datetime.fromtimestamp(tick, datetime.UTC)
 
     @property
+    def bid(self) -> str | None:
+        """The id of the :class:`jobd.Batch` that it is a member or a callback of; None for others.
+        A callback inside another batch has the id of its own one."""
+        field = self.payload.get("jobd")
+        for kind in ("callback", "batch"):
+            value = field.get(kind) if type(field) is dict else None
+            if type(value) is list and value and type(value[0]) is str:
+                return value[0]
+        return None
+
+    @property
     def traced(self) -> bool:
         """Whether it may have a trace. The payload is not decoded for that, and looked at once."""
         try:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from jobd.graphs.plan import Plan
     from jobd.jobs.inline import Application
+    from jobd.store.batches import Added
     from jobd.store.enqueue import Conflict
+    from jobd.wire.batches import Portion
 
 
 class Source(Protocol):
@@ -66,6 +68,21 @@ class AsyncTransport(Protocol):
     async def schedule(self, due: list[tuple[float, bytes]]) -> None: ...
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]: ...
     async def start(self, plan: Plan) -> None: ...
+
+
+@runtime_checkable
+class Adding(Protocol):
+    """A transport that stores batches: those to Redis, and what takes its place."""
+
+    def add(self, portion: Portion, now: float) -> Added:
+        """Add to a batch."""
+
+
+@runtime_checkable
+class AsyncAdding(Protocol):
+    """The same for pushes from coroutines."""
+
+    async def add(self, portion: Portion, now: float) -> Added: ...
 
 
 class Replacement(Protocol):
@@ -133,6 +150,16 @@ def replaced(replacement: Replacement) -> Iterator[None]:
             newest_first = list(reversed(routes.replacements))
             newest_first.remove(replacement)
             routes.replacements = tuple(reversed(newest_first))
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """While the block runs, its pushes go past what :func:`within` has put around them."""
+    token = _within.set(None)
+    try:
+        yield
+    finally:
+        _within.reset(token)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import redis
 
 from jobd.ambient import clock
 from jobd.errors import ArgumentError
+from jobd.keeper.batches import BatchWatch
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -48,6 +49,7 @@ class Reconcile(Loop):
         self._client = client
         self._keys = keys
         self._missed: dict[bytes, tuple[bytes, bytes]] = {}
+        self._batches = BatchWatch(client, keys, self.log, self._delivered)
 
     def turn(self) -> float:
         cleared = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.departed))
@@ -55,6 +57,7 @@ class Reconcile(Loop):
             return UNUSED
         self._end_cleared(cleared.keys() - {b"used"})
         self._free_locks()
+        self._batches.turn()
         return INTERVAL
 
     def _end_cleared(self, keys: Iterable[bytes]) -> None:

@@ -26,6 +26,7 @@ from jobd.graphs.plan import Plan
 from jobd.jobs import context, transports
 from jobd.jobs.app import App, default
 from jobd.jobs.decorators import FunctionJob
+from jobd.keeper.batches import ROUND as BATCHES
 from jobd.keeper.leases import Leases
 from jobd.keeper.reconcile import INTERVAL as RECONCILE
 from jobd.keeper.reconcile import Reconcile
@@ -35,6 +36,7 @@ from jobd.keeper.recovery import Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.workflows import Workflows
 from jobd.settings.daemon import Config, QueueSpec
+from jobd.store.batches import Added
 from jobd.store.enqueue import Transport
 from jobd.store.inflight import split_tag
 from jobd.store.keys import Keys
@@ -43,6 +45,7 @@ from jobd.testing.simulated_ticks import Ticks
 from jobd.testing.simulated_time import Time, moment_of, seconds_of
 from jobd.testing.simulated_worker import Fate, Point, Worker
 from jobd.wire.attachments import AttachedPush
+from jobd.wire.batches import Portion
 
 MOST = 100_000
 """Jobs that one call runs; more are taken for jobs that push each other for ever."""
@@ -125,6 +128,9 @@ class _Async:
 
     async def start(self, plan: Plan) -> None:
         self._inner.start(plan)
+
+    async def add(self, portion: Portion, now: float) -> Added:
+        return self._inner.add(portion, now)
 
 
 class World:
@@ -353,9 +359,9 @@ class World:
             self._lost_at = now + RECOVERY
             owners = self._worker.line.ask(pack("ZRANGE", self._keys.owners, 0, -1))
             self._lost.intersection_update(owner.decode() for owner in owners)
-        if now >= self._reconcile_at and self._to_reconcile():
+        if now >= self._reconcile_at and (pause := self._to_reconcile()):
             self._reconcile.turn()
-            self._reconcile_at = now + RECONCILE
+            self._reconcile_at = now + pause
         self._ticks.push(now)
         if self._workflow_due() <= now:
             self._workflows.turn()
@@ -363,10 +369,13 @@ class World:
             if self._scheduler.turn():
                 break
 
-    def _to_reconcile(self) -> bool:
+    def _to_reconcile(self) -> float:
+        """Seconds between two turns; 0 if there is nothing to do."""
         ask = self._worker.line.ask
         fields = ask(pack("HKEYS", self._keys.departed))
-        return len(fields) > 1 or bool(ask(pack("ZCARD", self._keys.contested)))
+        if len(fields) > 1 or ask(pack("ZCARD", self._keys.contested)):
+            return RECONCILE
+        return BATCHES if ask(pack("ZCARD", self._keys.batches)) else 0.0
 
     def _workflow_due(self) -> float:
         """When there is something to do in a workflow; infinity if nothing is."""

@@ -85,6 +85,21 @@ def with_enqueued(raw: bytes, now: float) -> tuple[str, bytes]:
     return queue, to_json(fields)
 
 
+_STAMP = b',"enqueued_at":'
+
+
+def without_enqueued(raw: bytes) -> bytes:
+    """The payload of a push that is held back: a script writes the time when it goes on.
+
+    >>> without_enqueued(b'{"args":[],"enqueued_at":17.5}')
+    b'{"args":[]}'
+    """
+    head, stamp, tail = raw.rpartition(_STAMP)
+    if stamp and tail[:-1].replace(b".", b"", 1).isdigit():
+        return head + b"}"  # written last, by the client
+    return with_fields(raw, {"enqueued_at": None})
+
+
 def with_fields(raw: bytes, changes: Mapping[str, object]) -> bytes:
     """The payload with other fields; those that are None are left out, all others keep their bytes.
 

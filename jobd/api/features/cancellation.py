@@ -84,7 +84,7 @@ def cancel(
     """
     if not isinstance(jid, str) or not jid:
         raise ArgumentError(f"cancel() needs the id of a job, not {jid!r}")
-    session = _in_a_name(api)
+    session = in_a_name(api)
     if _cancel_running(session, jid, force):
         return "cancelling"
     if _cancel_in_sets(session, jid) or _cancel_in_queues(session, jid, queue):
@@ -142,7 +142,7 @@ def cancel_many(
             and (tag is None or tag in job.tags)
         )
 
-    return cancel_wanted(_in_a_name(api), wanted, queue, seconds)
+    return cancel_wanted(in_a_name(api), wanted, queue, seconds)
 
 
 def cancel_wanted(
@@ -172,7 +172,7 @@ def cancel_wanted(
     return CancelledJobs(cancelled, cancelling, done=True)
 
 
-def _in_a_name(api: Session | None) -> Session:
+def in_a_name(api: Session | None) -> Session:
     """A session that writes to the audit log, and keeps what it takes away in the trash."""
     session = session_or_default(api)
     return session if session.who else session.acting_as(f"cancel() on {hostname()}")

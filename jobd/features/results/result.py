@@ -77,7 +77,7 @@ class Result:
         elif found is None and timeout != 0:
             with self._waiting() as waiter:
                 # Read again: it may have ended before the wait began.
-                found = self._read() or waiter.wait(_until(timeout))
+                found = self._read() or waiter.wait(until(timeout))
         return self._value(found, timeout)
 
     async def aget(self, timeout: float | None = None, *, allow_in_job: bool = False) -> Any:
@@ -183,6 +183,6 @@ class Result:
         return UnavailableError(f"Redis at {place} does not tell a result: {reason(error)}")
 
 
-def _until(timeout: float | None) -> float:
+def until(timeout: float | None) -> float:
     """The monotonic time at which a wait ends; that of event loops, too."""
     return time.monotonic() + (LONGEST if timeout is None else timeout)

@@ -75,7 +75,8 @@ end
 local closes = ARGV[7] == 'close'
 local adds = #groups > 0 or #later > 0 or push.first <= push.last or #callbacks > 0
 if ARGV[5] == 'new' then
-  local words = {'maker', ARGV[4], 'total', 0, 'pending', 0, 'fresh', 0, 'next', 0, 'created_at', now}
+  local words = {'maker', ARGV[4], 'total', 0, 'pending', 0, 'fresh', 0, 'created_at', now,
+    'state', 'queued'}
   for _, pair in ipairs(fields) do
     words[#words + 1], words[#words + 2] = pair[1], pair[2]
   end

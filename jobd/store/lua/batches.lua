@@ -156,11 +156,17 @@ local function settle_batch(root, key)
     end
   end
   if pending == 0 and open == 0 then
-    if not ended then redis.call('HSET', key, 'ended_at', now) end
+    if not ended then
+      -- Whoever waits listens as for a result.
+      local state = bad == 0 and 'done' or 'failed'
+      redis.call('HSET', key, 'ended_at', now, 'state', state, 'detail', '{}')
+      redis.pcall('PUBLISH', key, state .. ' {}')
+    end
     -- One with dead members is kept as long as the dead set keeps one; a keeper looks.
     expire_batch(key, dead == 0 and LINGER or nil)
   elseif ended then
     redis.call('HDEL', key, 'ended_at')
+    redis.call('HSET', key, 'state', 'queued')
     expire_batch(key, nil)
   end
   if not read[14] then return end

@@ -157,6 +157,7 @@ class Batches(RuleBasedStateMachine):
             if name.startswith(f"{event}:"):
                 self.expected.add(jid)
                 if name in batch.numbers:
+                    assert batch.parent is not None
                     parent = self.batches[batch.parent[0]]
                     parent.members[batch.numbers[name]] = "pending"
 
@@ -190,7 +191,7 @@ class Batches(RuleBasedStateMachine):
     def everything(self) -> dict[bytes, bytes | None]:
         found: dict[bytes, bytes | None] = {}
         for key in self.client.scan_iter():
-            found[key] = self.client.dump(key)  # type: ignore[assignment]
+            found[key] = self.client.dump(key)
         return found
 
     def say(self, call: bytes, again: bool = False) -> Any:
@@ -527,7 +528,9 @@ class Batches(RuleBasedStateMachine):
         found += self.client.hvals(KEYS.inflight(OWNER))
         for key in self.client.scan_iter(f"{KEYS.trash}:*:jobs"):
             is_list = self.client.type(key) == b"list"
-            jobs = self.client.lrange(key, 0, -1) if is_list else self.client.zrange(key, 0, -1)
+            jobs: Any = (
+                self.client.lrange(key, 0, -1) if is_list else self.client.zrange(key, 0, -1)
+            )
             if not is_list or jobs:
                 # A killed job is in the dead set as well.
                 found += [
@@ -548,7 +551,7 @@ class Batches(RuleBasedStateMachine):
 
 def test_every_counter_is_right_and_every_callback_comes_once(server: EmbeddedServer) -> None:
     Batches.client = connect(server.url)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Batches,
         settings=settings(
             max_examples=60,

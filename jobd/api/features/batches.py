@@ -1,0 +1,241 @@
+"""Batches for operators: listing, cancelling and closing them, and recounting their members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+from jobd.api.features.cancellation import cancel_wanted, in_a_name
+from jobd.api.find import WORK, Found, JobSearch
+from jobd.api.inflight import InFlightSet
+from jobd.api.records import JobRecord
+from jobd.api.search.scans import end_of
+from jobd.api.session import Session, session_or_default
+from jobd.api.work import WorkSet
+from jobd.errors import JobNotFoundError
+from jobd.features.batches import batch as pushed
+from jobd.features.batches.record import BatchStatus, status_of
+from jobd.store import scripts
+from jobd.wire.batches import PENDING, STATES, UNCONFIRMED, states_of
+
+MEND = 5_000
+"""Members in one step of a repair."""
+
+MOST = 1_000
+"""Numbers of members that a report names."""
+
+
+def membership_of(job: JobRecord) -> tuple[str, int] | None:
+    """The batch of a job and its number there."""
+    return job.attachments.batch
+
+
+class MemberSearch(JobSearch):
+    """The search for what is left of the members of a batch, in steps as :class:`JobSearch`; the
+    dead ones, too."""
+
+    def _wanted(self, job: JobRecord) -> bool:
+        found = membership_of(job)
+        return found is not None and found[0] == self._jid
+
+    def _running(self) -> list[Found]:
+        claims = (one.job for one in InFlightSet(self._api).mentioning(self._jid))
+        works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
+        return [Found(WORK, job) for job in chain(claims, works) if self._wanted(job)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What was wrong with a batch.
+
+    Attributes:
+        missing: numbers of pending members that are nowhere, at most a thousand.
+        counters: those that differed from the members, each with what it said and what is right.
+        repaired: whether that has been corrected, up to five thousand missing ones at a time.
+    """
+
+    missing: tuple[int, ...]
+    counters: dict[str, tuple[int, int]]
+    repaired: bool
+
+
+class Batches:
+    """The batches of one installation.
+
+    Example:
+        >>> [each.description for each in api.batches.newest(10)]  # doctest: +SKIP
+        ['Invoices of May']
+    """
+
+    def __init__(self, session: Session | None = None) -> None:
+        self._api = session_or_default(session)
+
+    def __len__(self) -> int:
+        return int(self._api.redis.zcard(self._api.keys.batches))
+
+    def newest(self, count: int = 50, skip: int = 0) -> list[BatchStatus]:
+        """Some of them, the newest first: O(count)."""
+        keys = self._api.keys
+        found: Any = self._api.redis.zrange(keys.batches, skip, skip + count - 1, desc=True)
+        bids = [bid.decode(errors="replace") for bid in found]
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            for bid in bids:
+                pipe.hgetall(keys.batch(bid))
+            records = pipe.execute() if bids else []
+        known = (status_of(bid, fields) for bid, fields in zip(bids, records, strict=True))
+        return [status for status in known if status is not None]
+
+    def get(self, bid: str) -> BatchStatus:
+        """One of them.
+
+        Raises:
+            JobNotFoundError: it is not there.
+        """
+        fields: Any = self._api.redis.hgetall(self._api.keys.batch(bid))
+        found = status_of(bid, fields)
+        if found is None:
+            raise JobNotFoundError(f"there is no batch {bid}")
+        return found
+
+    def close(self, bid: str) -> int:
+        """End its open blocks, whose producers have died; returns how many there were."""
+        return self._end_blocks(bid, "close")
+
+    def cancel(self, bid: str, *, seconds: float | None = None) -> int:
+        """Cancel a batch: nothing can be added any more, members that wait are taken out, and the
+        workers of those that run are told.
+
+        Members move while they are looked for, so it goes through all places until a pass finds
+        none that waits.
+
+        Args:
+            seconds: stop after about so long; call it again for the rest.
+
+        Returns:
+            How many members were taken out or told.
+        """
+        self._end_blocks(bid, "cancel")
+        session, end, total = in_a_name(self._api), end_of(seconds), 0
+        while True:
+            left = None if seconds is None else end - time.monotonic()
+            found = cancel_wanted(session, lambda job: _is_of(job, bid), seconds=left)
+            total += found.cancelled + found.cancelling
+            if not found.cancelled or not found.done:
+                return total
+
+    def delete(self, bid: str) -> bool:
+        """Forget a batch, with its callbacks; its members become ordinary jobs."""
+        keys = self._api.keys
+        names = (keys.batch(bid), keys.batch_members(bid), keys.batch_callbacks(bid))
+        with self._api.redis.pipeline(transaction=False) as pipe:
+            pipe.unlink(*names)
+            pipe.zrem(keys.batches, bid)
+            pipe.zrem(keys.batches_open, bid)
+            return bool(pipe.execute()[0])
+
+    def recount(self, bid: str, *, repair: bool = False) -> Recount:
+        """Compare what is known of a batch with its members, and with what is anywhere.
+
+        Cost: O(jobs), in bounded steps.
+
+        Args:
+            repair: pending members that two searches miss become ``unconfirmed``, and counters are
+                corrected.
+
+        Raises:
+            JobNotFoundError: there is no such batch.
+        """
+        status = self.get(bid)
+        counters = self._wrong_counters(status)
+        moves = self.moves(bid)
+        missing = self.missing(bid)
+        if missing:
+            missing &= self.missing(bid)
+        shown = tuple(sorted(missing)[:MOST])
+        if not repair or not (missing or counters):
+            return Recount(shown, counters, repaired=False)
+        return Recount(shown, counters, self.mend(bid, moves, missing))
+
+    def missing(self, bid: str) -> set[int]:
+        """The numbers of pending members that are nowhere, by one search."""
+        found: set[int] = set()
+        search = MemberSearch(self._api, bid)
+        while not search.done:
+            found |= {one[1] for each in search.next() if (one := membership_of(each.job))}
+        states = enumerate(self._states(bid))
+        return {number for number, (state, _) in states if state == PENDING} - found
+
+    def mend(self, bid: str, moves: str, missing: set[int]) -> bool:
+        """Note that members are nowhere, and count all again, unless the batch has changed since
+        *moves*; returns whether that was done."""
+        keys = self._api.keys
+        words: list[Any] = [bid, moves]
+        for number in sorted(missing)[:MEND]:
+            words += (number, STATES[UNCONFIRMED])
+        names = [keys.queues, keys.batch(bid), keys.batch_members(bid)]
+        return bool(scripts.MEND_BATCH(self._api.redis, names, words) >= 0)
+
+    def moves(self, bid: str) -> str:
+        """How often it has changed."""
+        found: Any = self._api.redis.hget(self._api.keys.batch(bid), "moves")
+        return (found or b"0").decode()
+
+    def _states(self, bid: str) -> list[tuple[int, bool]]:
+        raw = cast("bytes", self._api.redis.get(self._api.keys.batch_members(bid)) or b"")
+        return states_of(raw)
+
+    def _wrong_counters(self, status: BatchStatus) -> dict[str, tuple[int, int]]:
+        states = [state for state, _ in self._states(status.bid)]
+        right = {name: states.count(number) for number, name in enumerate(STATES) if number}
+        right["total"] = sum(right.values())
+        right["failed"] = sum(failed for _, failed in self._states(status.bid))
+        told = {name: getattr(status, name) for name in right}
+        return {name: (told[name], right[name]) for name in right if told[name] != right[name]}
+
+    def _end_blocks(self, bid: str, how: str) -> int:
+        keys = self._api.keys
+        names = [keys.queues, keys.batches_open, keys.batch(bid)]
+        closed = int(scripts.CLOSE_BATCH(self._api.redis, names, [bid, how]))
+        if closed < 0:
+            raise JobNotFoundError(f"there is no batch {bid}")
+        return closed
+
+
+def _is_of(job: JobRecord, bid: str) -> bool:
+    found = membership_of(job)
+    return found is not None and found[0] == bid
+
+
+class Batch(pushed.Batch):
+    """:class:`jobd.features.batches.batch.Batch`, with what operators do to it."""
+
+    __doc__ = pushed.Batch.__doc__
+
+    def cancel(self, *, seconds: float | None = None) -> int:
+        """Cancel it: nothing can be added any more, members that wait are taken out, and those that
+        run are told.
+
+        Args:
+            seconds: stop after about so long; call it again for the rest.
+
+        Returns:
+            How many members were taken out or told.
+
+        Raises:
+            JobNotFoundError: it is not there.
+            UnavailableError: Redis does not answer.
+        """
+        return self._all().cancel(self.bid, seconds=seconds)
+
+    def close(self) -> int:
+        """End its open blocks, because their producers have died; returns how many there were."""
+        return self._all().close(self.bid)
+
+    def delete(self) -> bool:
+        """Forget it, with its callbacks; its members become ordinary jobs. Returns whether it was
+        there."""
+        return self._all().delete(self.bid)
+
+    def _all(self) -> Batches:
+        return Batches(Session(self._client))

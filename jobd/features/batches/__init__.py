@@ -1,0 +1,1 @@
+"""Batches: jobs that are pushed together, and callbacks for when they have ended."""

@@ -1,0 +1,304 @@
+"""What a block adds to its batch: held until a thousand jobs, or a megabyte, travel in one step.
+
+The first step registers the batch, so that nothing of it can end before it is known; the last one
+ends the block. While a block is open no callback is pushed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jobd.ambient import chance, clock
+from jobd.errors import ArgumentError, BatchFinished, JobdError
+from jobd.features.batches.numbers import AHEAD, Numbers
+from jobd.jobs.bulk import BATCH, BATCH_BYTES
+from jobd.jobs.client import Client
+from jobd.jobs.refusals import told_later
+from jobd.jobs.transports import Adding, AsyncAdding, outside
+from jobd.wire import attachments
+from jobd.wire.attachments import AttachedPush
+from jobd.wire.batches import Portion, Queued, Scheduled, member_jid
+from jobd.wire.payload import Payload
+from jobd.wire.transitions import without_enqueued
+
+if TYPE_CHECKING:
+    from jobd.jobs.transports import AsyncTransport, Source, Transport
+    from jobd.store.batches import Added
+    from jobd.store.enqueue import Conflict
+
+FEW = 16
+"""Numbers reserved for a block that begins in a batch that is there already; twice as many each
+time that they do not suffice."""
+
+
+class Block:
+    """One block; the transport of what is pushed in it. Not thread-safe.
+
+    Args:
+        bid: id of the batch.
+        fields: of a new batch; None to open one that is there.
+        parent: the block around it, and the number of the new batch there.
+
+    Attributes:
+        refused: ids of jobs that a lock has kept out.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        bid: str,
+        fields: Sequence[tuple[str, str]] | None,
+        parent: tuple[Block, int] | None = None,
+    ) -> None:
+        # Without what holds pushes back: a batch is sent by its own rules.
+        self._client = client.through(None)
+        self.bid = bid
+        self._id = chance.token(6)
+        self._fields = fields
+        self._parent = parent
+        self._numbers = Numbers(alone=fields is not None)
+        self._few = FEW
+        self._calls = 0
+        self._marker = f'"batch":["{bid}",'.encode()
+        self.refused: list[str] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._callbacks: list[tuple[str, bytes]] = []
+        self._queued: list[Queued] = []
+        self._scheduled: list[Scheduled] = []
+        self._attached: list[AttachedPush] = []
+        self._room = BATCH_BYTES
+
+    # -- membership ----------------------------------------------------------------------------
+
+    def admit(self, client: Source) -> None:
+        if (client.url, client.prefix) != (self._client.url, self._client.prefix):
+            raise ArgumentError(
+                f"batch {self.bid} is in another Redis than this job; create it with the client of "
+                "the job's application: Batch(client=app.client)"
+            )
+
+    def join(self, made: Payload) -> None:
+        number = self.number()
+        made["jid"] = member_jid(self.bid, number)
+        if attachments.FIELD in made:
+            attachments.add(made, batch=(self.bid, number))
+        else:
+            made[attachments.FIELD] = {"v": attachments.VERSION, "batch": (self.bid, number)}
+
+    def number(self) -> int:
+        """The number of another member."""
+        number = self._numbers.take()
+        while number is None:
+            # Also in a coroutine, which this stops for one round trip: a job is given its number
+            # and id where nothing can be awaited.
+            self._send(self._portion(reserve=self._few))
+            self._few *= 2
+            number = self._numbers.take()
+        return number
+
+    def callback(self, name: str, raw: bytes) -> None:
+        """Hold a callback: ``event:number`` and its payload."""
+        self._callbacks.append((name, raw))
+        self._room -= len(raw)
+
+    # -- pushes --------------------------------------------------------------------------------
+
+    def transport(self, _inner: Transport) -> _Held:
+        return _Held(self)
+
+    def atransport(self, _inner: AsyncTransport) -> _AsyncHeld:
+        return _AsyncHeld(self)
+
+    def hold_queued(self, queues: Mapping[str, list[bytes]]) -> None:
+        for queue, payloads in queues.items():
+            for raw in payloads:
+                self._queued.append(Queued(self._number_of(raw), queue, without_enqueued(raw)))
+                self._room -= len(raw)
+
+    def hold_scheduled(self, due: list[tuple[float, bytes]]) -> None:
+        for at, raw in due:
+            self._scheduled.append(Scheduled(self._number_of(raw), at, raw))
+            self._room -= len(raw)
+
+    def hold_attached(self, jobs: Sequence[AttachedPush]) -> None:
+        self._attached += jobs
+        self._room -= sum(len(job.raw) for job in jobs)
+
+    def _number_of(self, raw: bytes) -> int:
+        first = raw.rindex(self._marker) + len(self._marker)
+        return int(raw[first : raw.index(b"]", first)])
+
+    @property
+    def full(self) -> bool:
+        held = len(self._queued) + len(self._scheduled) + len(self._attached)
+        return held >= BATCH or self._room <= 0
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    @property
+    def registered(self) -> bool:
+        """Whether anything of it is in Redis."""
+        return self._calls > 0
+
+    def begin(self) -> None:
+        """Open a batch that is there already."""
+        self._send(self._portion(reserve=FEW))
+
+    async def abegin(self) -> None:
+        await self._asend(self._portion(reserve=FEW))
+
+    def flush(self, *, closes: bool = False) -> None:
+        """Store what is held.
+
+        Raises:
+            BatchFinished: the batch, or this block, has been ended by somebody else.
+            UnavailableError: Redis did not accept it.
+        """
+        if self._parent is not None and not self.registered:
+            self._parent[0].register()
+        self._send(self._portion(closes=closes))
+
+    async def aflush(self, *, closes: bool = False) -> None:
+        if self._parent is not None and not self.registered:
+            await self._parent[0].aregister()
+        await self._asend(self._portion(closes=closes))
+
+    def register(self) -> None:
+        """Make the batch known, so that another one can be inside it."""
+        if not self.registered:
+            self.flush()
+
+    async def aregister(self) -> None:
+        if not self.registered:
+            await self.aflush()
+
+    def _portion(self, *, closes: bool = False, reserve: int = 0) -> Portion:
+        is_new = self._fields is not None and not self.registered
+        how = "go on" if self.registered else "new" if is_new else "open"
+        fields = list(self._fields or ()) if is_new else []
+        if is_new:
+            fields.append(("next", str(self._numbers.share())))
+        elif not closes and not reserve and self._numbers.left < AHEAD:
+            reserve = AHEAD
+        self._calls += 1
+        parent = self._parent if is_new else None
+        portion = Portion(
+            self.bid,
+            self._id,
+            how,  # type: ignore[arg-type]
+            self._calls,
+            closes,
+            reserve,
+            None if parent is None else (parent[0].bid, parent[1]),
+            fields,
+            self._callbacks,
+            self._queued,
+            self._scheduled,
+            self._attached,
+        )
+        self._forget()
+        return portion
+
+    def _send(self, portion: Portion) -> None:
+        with outside(), self._unregistered_if_it_fails():
+            transport = self._client.transport
+            if not isinstance(transport, Adding):
+                raise _unsupported(transport)
+            self._sent(portion, transport.add(portion, clock.now()))
+
+    async def _asend(self, portion: Portion) -> None:
+        with outside(), self._unregistered_if_it_fails():
+            transport = self._client.atransport
+            if not isinstance(transport, AsyncAdding):
+                raise _unsupported(transport)
+            self._sent(portion, await transport.add(portion, clock.now()))
+
+    @contextlib.contextmanager
+    def _unregistered_if_it_fails(self) -> Iterator[None]:
+        """A first step that fails may be repeated."""
+        try:
+            yield
+        except BaseException:
+            if self._calls == 1:
+                self._calls = 0
+            raise
+
+    def _sent(self, portion: Portion, added: Added) -> None:
+        if added.state in ("finished", "closed"):
+            if portion.closes and not _adds(portion):
+                return  # somebody has ended the block before
+            why = {
+                "finished": "it has succeeded, been cancelled or deleted",
+                "closed": "somebody has closed the block that adds to it",
+            }[added.state]
+            raise BatchFinished(f"nothing can be added to batch {self.bid}: {why}")
+        if added.reserved >= 0:
+            self._numbers.add(added.reserved, portion.reserve)
+        if added.conflicts:
+            told_later(portion.attached, added.conflicts)
+            pairs = zip(portion.attached, added.conflicts, strict=True)
+            self.refused += [job.jid for job, conflict in pairs if conflict is not None]
+
+
+def _adds(portion: Portion) -> bool:
+    return bool(portion.queued or portion.scheduled or portion.attached or portion.callbacks)
+
+
+def _unsupported(transport: object) -> JobdError:
+    return JobdError(f"batches cannot be pushed by {type(transport).__name__}")
+
+
+class _Held:
+    """The transport of pushes in a block."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._block.hold_queued(queues)
+        self._send_if_full()
+
+    def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._block.hold_scheduled(due)
+        self._send_if_full()
+
+    def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
+        self._block.hold_attached(jobs)
+        self._send_if_full()
+        return [None] * len(jobs)
+
+    def holder(self, key: str) -> str | None:
+        with outside():
+            return self._block._client.transport.holder(key)
+
+    def _send_if_full(self) -> None:
+        if self._block.full:
+            self._block.flush()
+
+
+class _AsyncHeld:
+    """The same for pushes from coroutines."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
+        self._block.hold_queued(queues)
+        await self._send_if_full()
+
+    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
+        self._block.hold_scheduled(due)
+        await self._send_if_full()
+
+    async def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
+        self._block.hold_attached(jobs)
+        await self._send_if_full()
+        return [None] * len(jobs)
+
+    async def _send_if_full(self) -> None:
+        if self._block.full:
+            await self._block.aflush()

@@ -1,0 +1,57 @@
+"""The batch whose block pushes are in: it gives each job its number, and the id made from it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Protocol
+
+from jobd.jobs.transports import Around, Source, within
+from jobd.wire.payload import Payload
+
+
+class Enclosing(Around, Protocol):
+    """What jobs are pushed into."""
+
+    def join(self, made: Payload) -> None:
+        """Make a job a member; called once its payload is complete, and before it is encoded."""
+
+    def admit(self, client: Source) -> None:
+        """Raise ArgumentError unless *client* pushes to where this is."""
+
+
+class _Membership:
+    """Attributes:
+    active: whether this process has ever had a block; otherwise pushes do not look.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self._enclosing: ContextVar[Enclosing | None] = ContextVar("jobd_batch", default=None)
+
+    @property
+    def enclosing(self) -> Enclosing | None:
+        """The innermost one here."""
+        return self._enclosing.get() if self.active else None
+
+    def join(self, made: Payload, client: Source) -> None:
+        if (enclosing := self._enclosing.get()) is not None:
+            enclosing.admit(client)
+            enclosing.join(made)
+
+    @contextlib.contextmanager
+    def inside(self, enclosing: Enclosing) -> Iterator[None]:
+        """While the block runs, its pushes go into *enclosing*; those of other threads and tasks do
+        not."""
+        self.active = True
+        token = self._enclosing.set(enclosing)
+        try:
+            with within(enclosing):
+                yield
+        finally:
+            self._enclosing.reset(token)
+
+
+membership = _Membership()
+"""That of this process."""
