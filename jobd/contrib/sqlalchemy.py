@@ -34,7 +34,7 @@ from jobd.jobs.transports import AsyncTransport, Transport, within
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -16,7 +16,7 @@ from jobd.wire.attachments import AttachedPush
 from jobd.wire.payload import Payload, complete
 
 if TYPE_CHECKING:
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 BATCH = 1_000
 SCHEDULED_BATCH = 100

@@ -14,7 +14,7 @@ from jobd.wire.transitions import with_enqueued
 if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Transport
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from jobd.errors import DuplicateJobError
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 _TEXT = "the push of job %s was refused (%s): job %s has held its lock for %.1f s"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
     from jobd.jobs.inline import Application
     from jobd.store.batches import Added
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
     from jobd.wire.batches import Portion
 
 

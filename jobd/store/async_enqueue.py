@@ -23,16 +23,14 @@ from redis.backoff import NoBackoff
 from redis.sentinel import SentinelConnectionPool
 
 from jobd.errors import RefusedError
+from jobd.store.conflict import Conflict
 from jobd.store.connection import IDLE, PROOF
 from jobd.store.enqueue import (
-    Conflict,
     NothingWrittenError,
     check,
-    conflicts,
     explained,
     is_missing_script,
     not_connected,
-    packed_attached,
     packed_pushes,
     packed_schedule,
 )
@@ -76,7 +74,9 @@ class AsyncTransport:
 
     async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
-        return conflicts(await self._call(*packed_attached(self._keys, jobs, now)))
+        from jobd.store import attached  # not needed by applications without any
+
+        return attached.conflicts(await self._call(*attached.packed(self._keys, jobs, now)))
 
     async def add(self, portion: Portion, now: float) -> Added:
         """Add to a batch."""

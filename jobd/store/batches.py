@@ -6,7 +6,8 @@ import time
 from typing import Any, NamedTuple
 
 from jobd.store import scripts
-from jobd.store.enqueue import Conflict, attached_words, conflicts
+from jobd.store.attached import conflicts, words_of
+from jobd.store.conflict import Conflict
 from jobd.store.inflight import DAY_TTL
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
@@ -40,7 +41,7 @@ def packed(keys: Keys, portion: Portion, now: float) -> tuple[scripts.Script, by
             places[queue] = len(places) + 1
             group = groups[queue] = []
         group += (number, raw)
-    attached = attached_words(portion.attached, places)
+    attached = words_of(portion.attached, places)
     words: list[Argument] = [DAY_TTL, repr(now), bid, portion.block, portion.how, portion.call]
     words += ("close" if portion.closes else "", portion.reserve)
     words += ("" if portion.parent is None else f"{portion.parent[0]} {portion.parent[1]}",)

@@ -8,16 +8,15 @@ server has closed.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 import redis
 
 from jobd.errors import RefusedError, UnavailableError
+from jobd.store.conflict import Conflict
 from jobd.store.keys import Keys
-from jobd.store.protocol import Argument
 from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
 
@@ -33,17 +32,6 @@ _NAMELESS: Any = (5, 3)
 _FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
 """The command name that the library's ``get_connection`` requires before version 5.3; since then it
 is deprecated."""
-
-
-class Conflict(NamedTuple):
-    """The id of the job that holds a lock, and for how many seconds it has."""
-
-    holder: str
-    age: float
-
-
-def _word(number: float | None) -> str:
-    return "" if number is None else repr(float(number))
 
 
 class Transport:
@@ -63,7 +51,9 @@ class Transport:
 
     def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         """Store jobs with attachments; for each, the job that has kept it out."""
-        return conflicts(self._call(*packed_attached(self._keys, jobs, now)))
+        from jobd.store import attached  # not needed by applications without any
+
+        return attached.conflicts(self._call(*attached.packed(self._keys, jobs, now)))
 
     def add(self, portion: Portion, now: float) -> Added:
         """Add to a batch."""
@@ -154,38 +144,6 @@ def packed_schedule(keys: Keys, due: list[tuple[float, bytes]]) -> bytes:
     """A command that adds the payloads to the schedule."""
     scored = itertools.chain.from_iterable((repr(at), raw) for at, raw in due)
     return _pack(("ZADD", keys.schedule, *scored))
-
-
-def packed_attached(keys: Keys, jobs: Sequence[AttachedPush], now: float) -> tuple[Script, bytes]:
-    """The script that stores jobs with attachments, and its call."""
-    # Applications that push none do not load the scripts.
-    from jobd.store.inflight import DAY_TTL
-    from jobd.store.scripts import PUSH
-
-    day = time.strftime("%Y-%m-%d", time.gmtime(now))
-    places: dict[str, int] = {}
-    words = attached_words(jobs, places)
-    fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day))
-    names = [*fixed, keys.departed, *map(keys.queue, places)]
-    return PUSH, PUSH.pack(names, [DAY_TTL, repr(now), len(places), *places, *words])
-
-
-def attached_words(jobs: Sequence[AttachedPush], places: dict[str, int]) -> list[Argument]:
-    """The arguments of these jobs, and in *places* the positions of their queues."""
-    words: list[Argument] = []
-    for raw, jid, queue, (at, lock, result, how, longest) in jobs:
-        place = places.setdefault(queue, len(places) + 1)
-        words += (raw, jid, place, _word(at), "" if lock is None else lock.key)
-        words += (_word(None if lock is None else lock.seconds),)
-        words += (int(lock is not None and lock.until == "expiry"), how)
-        words += (_word(longest), _word(result))
-    return words
-
-
-def conflicts(told: list[bytes]) -> list[Conflict | None]:
-    """What that script has answered: for each job, the one that has kept it out."""
-    pairs = zip(told[::2], told[1::2], strict=True)
-    return [Conflict(who.decode(), float(age)) if who else None for who, age in pairs]
 
 
 def is_missing_script(error: RefusedError) -> bool:

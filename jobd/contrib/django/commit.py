@@ -24,7 +24,7 @@ from jobd.jobs.pending import Pending
 if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Transport
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
     from jobd.wire.attachments import AttachedPush
 
 _log = logging.getLogger("jobd.contrib.django")

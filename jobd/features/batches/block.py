@@ -26,7 +26,7 @@ from jobd.wire.transitions import without_enqueued
 if TYPE_CHECKING:
     from jobd.jobs.transports import AsyncTransport, Source, Transport
     from jobd.store.batches import Added
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 FEW = 16
 """Numbers reserved for a block that begins in a batch that is there already; twice as many each

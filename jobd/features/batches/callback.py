@@ -19,7 +19,7 @@ from jobd.wire.transitions import without_enqueued
 
 if TYPE_CHECKING:
     from jobd.jobs.transports import AsyncTransport, Source, Transport
-    from jobd.store.enqueue import Conflict
+    from jobd.store.conflict import Conflict
 
 AnyJob = Pushable[..., Any] | type[Job] | str
 """A job, or the name that it has in the payload."""

@@ -10,7 +10,7 @@ from jobd.errors import ArgumentError
 from jobd.graphs.plan import Plan
 from jobd.jobs import pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport
-from jobd.store.enqueue import Conflict
+from jobd.store.conflict import Conflict
 from jobd.testing.modes.errors import NoRedisError, UnexpectedPushError
 from jobd.testing.modes.jobs import Jobs
 from jobd.testing.modes.mode import Mode, caller

@@ -15,7 +15,7 @@ from jobd.graphs.plan import Plan
 from jobd.jobs.app import default
 from jobd.jobs.inline import Application
 from jobd.jobs.transports import Source
-from jobd.store.enqueue import Conflict
+from jobd.store.conflict import Conflict
 from jobd.testing.modes.pushed import PushedJob
 from jobd.testing.modes.workflows import Filler, Flow
 from jobd.wire.attachments import AttachedPush, Lock, Node

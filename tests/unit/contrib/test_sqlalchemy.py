@@ -36,7 +36,7 @@ from jobd import App, ArgumentError, Job, UnavailableError
 from jobd.contrib.sqlalchemy import after_commit
 from jobd.graphs.plan import Plan
 from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced
-from jobd.store.enqueue import Conflict
+from jobd.store.conflict import Conflict
 from jobd.testing import EmbeddedServer
 from jobd.wire.attachments import AttachedPush
 from tests.support.postgres import Postgres

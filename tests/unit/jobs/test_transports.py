@@ -15,7 +15,7 @@ from jobd.graphs.plan import Plan
 from jobd.jobs import bulk
 from jobd.jobs.pending import Pending
 from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced, within
-from jobd.store.enqueue import Conflict
+from jobd.store.conflict import Conflict
 from jobd.wire.attachments import AttachedPush
 
 
