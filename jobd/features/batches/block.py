@@ -24,6 +24,7 @@ from jobd.wire.payload import Payload
 from jobd.wire.transitions import without_enqueued
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Source, Transport
     from jobd.store.batches import Added
     from jobd.store.conflict import Conflict
@@ -244,6 +245,14 @@ class Block:
             self.refused += [job.jid for job, conflict in pairs if conflict is not None]
 
 
+def no_workflows() -> ArgumentError:
+    """The error of a workflow where a job is wanted."""
+    return ArgumentError(
+        "a workflow cannot be a member or a callback of a batch: start it outside of the block, or "
+        "in a job"
+    )
+
+
 def _adds(portion: Portion) -> bool:
     return bool(portion.queued or portion.scheduled or portion.attached or portion.callbacks)
 
@@ -270,6 +279,9 @@ class _Held:
         self._block.hold_attached(jobs)
         self._send_if_full()
         return [None] * len(jobs)
+
+    def start(self, _plan: Plan) -> None:
+        raise no_workflows()
 
     def holder(self, key: str) -> str | None:
         with outside():
@@ -298,6 +310,9 @@ class _AsyncHeld:
         self._block.hold_attached(jobs)
         await self._send_if_full()
         return [None] * len(jobs)
+
+    async def start(self, _plan: Plan) -> None:
+        raise no_workflows()
 
     async def _send_if_full(self) -> None:
         if self._block.full:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError
+from jobd.features.batches.block import no_workflows
 from jobd.jobs.client import Client
 from jobd.jobs.job_class import Job
 from jobd.jobs.membership import membership
@@ -18,6 +19,7 @@ from jobd.wire.payload import Payload
 from jobd.wire.transitions import without_enqueued
 
 if TYPE_CHECKING:
+    from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Source, Transport
     from jobd.store.conflict import Conflict
 
@@ -129,6 +131,9 @@ class Capture:
             raise ArgumentError("a callback of a batch is pushed once, and cannot be unique")
         self.raw = job.raw
         return [None]
+
+    def start(self, _plan: Plan) -> None:
+        raise no_workflows()
 
     def holder(self, _key: str) -> str | None:
         return None
