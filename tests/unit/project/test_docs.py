@@ -55,6 +55,7 @@ PAGES = [
     "async",
     "unique",
     "periodic",
+    "batches",
     "workflows",
     "results",
     "guarantees",
