@@ -7,6 +7,7 @@ from typing import cast
 
 import redis
 
+from jobd.ambient import clock
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -31,7 +32,8 @@ class Workflows(Loop):
 
     def turn(self) -> float:
         seconds, micros = self._client.time()
-        now = seconds + micros / 1e6
+        # Too early does no harm; a clock of this host that is behind must not make it late.
+        now = max(seconds + micros / 1e6, clock.now())
         due = self._client.zrange(
             self._keys.workflows_due, "-inf", repr(now), byscore=True, offset=0, num=AT_ONCE
         )
