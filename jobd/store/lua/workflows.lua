@@ -15,8 +15,13 @@
 local workflow_room = 100
 local WORKFLOW_KEPT, FAILURE_KEPT = 86400, 15552000
 
+-- What a script knows of the workflows that it has looked at: many of its jobs may be of one.
+local workflows_seen = {}
+
 local function workflow_at(root, id)
-  local flow = {root = root, id = id, hash = root .. 'jobd:workflow:' .. id,
+  local flow = workflows_seen[id]
+  if flow then return flow end
+  flow = {root = root, id = id, hash = root .. 'jobd:workflow:' .. id,
     steps = root .. 'jobd:steps:' .. id, ready = root .. 'jobd:ready:' .. id}
   if redis.call('EXISTS', flow.hash) == 0 then return nil end
   if not (fits(flow.hash, 'hash') and fits(flow.steps, 'string') and fits(flow.ready, 'list')
@@ -25,8 +30,22 @@ local function workflow_at(root, id)
       and fits(root .. 'jobd:workflows:due', 'zset')) then
     return nil
   end
+  flow.is_ready = redis.call('EXISTS', flow.ready) == 1
+  workflows_seen[id] = flow
   return flow
 end
+
+-- Whether it is cancelled, which of its steps undoes another one now, and which is told of the first
+-- failure.
+local function special_of(flow)
+  if not flow.special then
+    flow.special = redis.call('HMGET', flow.hash, 'cancelled', 'undoing', 'oops')
+  end
+  return flow.special
+end
+
+-- Counts the jobs of it that are somewhere.
+local function count_live(flow, by) flow.live = redis.call('HINCRBY', flow.hash, 'live', by) end
 
 -- The workflow of a job, and the number of its step.
 local function workflow_of(root, field)
@@ -75,7 +94,7 @@ local function push_step(flow, n, stored, letter)
   end
   redis.call('HDEL', flow.hash, 'p:' .. n)
   set_letter(flow, n, letter)
-  redis.call('HINCRBY', flow.hash, 'live', 1)
+  count_live(flow, 1)
   local list = flow.root .. 'queue:' .. queue
   if fits(list, 'list') then
     redis.call('SADD', flow.root .. 'queues', queue)
@@ -132,6 +151,7 @@ local function rest_workflow(flow)
     local stored = letter_of(flow, of) == 'd' and redis.call('HGET', flow.hash, 'p:' .. n)
     if stored then
       redis.call('HSET', flow.hash, 'undo', undo, 'undoing', n)
+      flow.special = nil
       resume_workflow(flow)
       push_step(flow, n, stored, 'p')
       return
@@ -149,7 +169,7 @@ local function advance_workflow(flow, n)
   while workflow_room > 0 or own > 0 do
     local entry = table.remove(todo)
     if not entry then
-      local left = workflow_room > 0 and redis.call('LPOP', flow.ready)
+      local left = flow.is_ready and workflow_room > 0 and redis.call('LPOP', flow.ready)
       if not left then break end
       local of, offset = string.match(left, '^(.*):(%d+)$')
       entry = {of, tonumber(offset)}
@@ -171,17 +191,21 @@ local function advance_workflow(flow, n)
   end
   for _, entry in ipairs(todo) do
     redis.call('RPUSH', flow.ready, entry[1] .. ':' .. string.format('%d', entry[2]))
+    flow.is_ready = true
   end
-  if redis.call('EXISTS', flow.ready) == 1 then
+  if flow.is_ready then flow.is_ready = redis.call('EXISTS', flow.ready) == 1 end
+  if flow.is_ready then
     redis.call('ZADD', flow.root .. 'jobd:workflows:due', 'NX', server_time(), flow.id)
-  elseif tonumber(redis.call('HGET', flow.hash, 'live') or 0) <= 0 then
-    rest_workflow(flow)
+  else
+    if not flow.live then count_live(flow, 0) end
+    if flow.live <= 0 then rest_workflow(flow) end
   end
 end
 
 -- Nothing begins any more, except what undoes steps. A keeper cancels the jobs that are there.
 local function cancel_workflow(flow, by)
   if redis.call('HGET', flow.hash, 'cancelled') then return end
+  flow.special, flow.is_ready = nil, false
   redis.call('HSET', flow.hash, 'cancelled', by, 'cancelled_at', server_time())
   redis.call('DEL', flow.ready)
   redis.call('ZADD', flow.root .. 'jobd:workflows:due', server_time(), flow.id)
@@ -235,8 +259,8 @@ function workflow_feature.ended(root, field, job, raw, state, detail)
   if not flow then return end
   local before = letter_of(flow, n)
   if before ~= 'p' and before ~= 'P' then return end
-  redis.call('HINCRBY', flow.hash, 'live', -1)
-  local at, tells = redis.call('HMGET', flow.hash, 'cancelled', 'undoing', 'oops'), nil
+  count_live(flow, -1)
+  local at, tells = special_of(flow), nil
   if state == 'done' then
     set_letter(flow, n, 'd')
     if at[2] ~= n and at[3] ~= n then redis.call('HINCRBY', flow.hash, 'done', 1) end
@@ -263,7 +287,7 @@ function workflow_feature.came_back(root, field)
   local before = flow and letter_of(flow, n)
   if not before or not string.find(before, '^[fxcFXC]$') then return end
   set_letter(flow, n, revive_step(flow, n, before))
-  redis.call('HINCRBY', flow.hash, 'live', 1)
+  count_live(flow, 1)
 end
 
 -- A step that is done, or whose job is somewhere, does not come back: it would run twice. Nor does one
@@ -273,7 +297,7 @@ function workflow_feature.kept_out(root, field, job)
   local flow, n = workflow_of(root, field)
   local letter = flow and letter_of(flow, n)
   if not letter or letter == '' then return nil end
-  local undoing = redis.call('HMGET', flow.hash, 'cancelled', 'undoing')
+  local undoing = special_of(flow)
   if string.find(letter, '^[fxcFXC]$') and (not undoing[1] or undoing[2] == n) then return nil end
   return job.jid
 end
