@@ -15,6 +15,7 @@ from jobctl.data import completing
 from jobd.api.records import JobRecord
 from jobd.api.search.groups import in_group
 from jobd.api.sets.entries import SortedEntry
+from jobd.errors import ArgumentError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
@@ -132,9 +133,24 @@ def age(_context: click.Context, _option: click.Parameter, given: str | None) ->
     """A length of time of the command line, in seconds."""
     if given is None:
         return None
+    try:
+        return seconds_of(given)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def seconds_of(given: str) -> float:
+    """A length of time as people write it.
+
+    Raises:
+        ArgumentError: it is none.
+
+    >>> seconds_of("90s"), seconds_of("1.5h")
+    (90.0, 5400.0)
+    """
     found = _DURATION.fullmatch(given)
     if found is None:
-        raise click.BadParameter(f"{given} is not a time such as 90s, 15m, 2h or 3d")
+        raise ArgumentError(f"{given} is not a time such as 90s, 15m, 2h or 3d")
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 

@@ -35,33 +35,14 @@ def where(place: str) -> str:
     return PLACES.get(place) or place.replace(":", " ", 1)
 
 
+MALFORMED = "This is not a job: it has no class or no list of arguments."
+
+
 def show(job: JobRecord, place: str) -> None:
     """Print it."""
     if job.malformed:
-        output.line("This is not a job: it has no class or no list of arguments.", fg="yellow")
-    at = moment(job.score) if isinstance(job, SortedEntry) else ""
-    dead = place == "dead"
-    count = job.retry_count
-    output.facts(
-        [
-            ("job", job.jid),
-            ("class", name_of(job)),
-            ("place", where(place)),
-            ("queue", job.queue),
-            ("arguments", arguments(job, _MOST)),
-            ("tags", ", ".join(job.tags)),
-            ("died" if dead else "runs", at),
-            ("created", moment(job.created_at)),
-            ("enqueued", moment(job.enqueued_at)),
-            ("failed first", moment(job.failed_at)),
-            ("failed last", moment(job.retried_at)),
-            ("failures", "" if count is None else str(count + 1)),
-            ("pushed by", job.parent_jid),
-            ("error", f"{job.error_class}: {job.error_message[:_MOST]}" if job.error_class else ""),
-            ("bytes", f"{len(job.value):,}"),
-            ("", "\n".join(str(note.text) for note in notes(job))),
-        ]
-    )
+        output.line(MALFORMED, fg="yellow")
+    output.facts(facts_of(job, place))
     trace = job.error_backtrace
     if trace:
         click.echo()
@@ -69,3 +50,28 @@ def show(job: JobRecord, place: str) -> None:
             output.line(f"  {line[:1000]}")
         if len(trace) > _LINES:
             output.line(f"  … {len(trace) - _LINES} more lines; --json has all", dim=True)
+
+
+def facts_of(job: JobRecord, place: str) -> list[tuple[str, str]]:
+    """Its fields by their names; the values are not safe to print as they are."""
+    at = moment(job.score) if isinstance(job, SortedEntry) else ""
+    dead = place == "dead"
+    count = job.retry_count
+    return [
+        ("job", job.jid),
+        ("class", name_of(job)),
+        ("place", where(place)),
+        ("queue", job.queue),
+        ("arguments", arguments(job, _MOST)),
+        ("tags", ", ".join(job.tags)),
+        ("died" if dead else "runs", at),
+        ("created", moment(job.created_at)),
+        ("enqueued", moment(job.enqueued_at)),
+        ("failed first", moment(job.failed_at)),
+        ("failed last", moment(job.retried_at)),
+        ("failures", "" if count is None else str(count + 1)),
+        ("pushed by", job.parent_jid),
+        ("error", f"{job.error_class}: {job.error_message[:_MOST]}" if job.error_class else ""),
+        ("bytes", f"{len(job.value):,}"),
+        ("", "\n".join(str(note.text) for note in notes(job))),
+    ]

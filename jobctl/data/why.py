@@ -9,23 +9,13 @@ from jobctl import options
 from jobctl.codes import Code
 from jobctl.data import common, jobview, output
 from jobctl.data.connection import connected
+from jobctl.data.explaining import Explanation, advice, explained
 from jobctl.data.frame import Command
 from jobctl.data.locating import locate
 from jobctl.data.words import arguments, moment, name_of
 from jobd.api import shapes
-from jobd.api.entry import Api
-from jobd.api.find import WORK, Found
-from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
-from jobd.api.sets.entries import SortedEntry
-
-_NOT_FOUND = "It is not in Redis: it is done, was deleted, or was never pushed."
-
-_ENDS = {
-    "done": "It is done.",
-    "failed": "It failed for good.",
-    "cancelled": "It was cancelled or deleted.",
-    "expired": "It expired: it was not started in time.",
-}
+from jobd.api.find import Found
+from jobd.api.reasons import Reason
 
 
 class Because(msgspec.Struct, frozen=True):
@@ -59,58 +49,28 @@ def why(context: click.Context, jid: str, queue: str | None) -> int:
     """
     api = connected(context)
     found = locate(api, jid, queue)
-    reasons = [] if found is None else _reasons(api, found)
-    if not reasons and found is not None:
+    told = explained(api, jid, found)
+    if found is not None and not told.reasons:
         # It has gone on while that was asked.
         found = locate(api, jid, queue)
-        reasons = [] if found is None else _reasons(api, found)
-    state, ended = _result(api, jid)
-    if found is None:
-        sentence = ended or _NOT_FOUND
-    elif reasons:
-        reasons.sort(key=lambda reason: not reason.blocks)
-        sentence = str(reasons[0].text)
-    else:
-        sentence = "It has just moved; ask again."
+        told = explained(api, jid, found)
     if options.wants_json(context):
-        output.record(_answer(jid, found, reasons, sentence, state))
+        output.record(_answer(jid, found, told))
     else:
-        output.line(sentence, fg="red" if reasons and reasons[0].blocks else None)
+        output.line(told.sentence, fg="red" if told.blocks else None)
         if found is not None:
-            _facts(found, reasons)
-    return Code.DONE if found is not None or ended else Code.FAILED
-
-
-def _reasons(api: Api, found: Found) -> list[Reason]:
-    if found.place == WORK:
-        return why_in_flight(api, found.job.jid)
-    if isinstance(found.job, SortedEntry):
-        return why_waiting(api, found.job)
-    return why_queued(api, found.job, found.job.before)
-
-
-def _result(api: Api, jid: str) -> tuple[str | None, str]:
-    """What is kept of a job that keeps its result: its state, and a sentence if it has ended."""
-    try:
-        info = api.result(jid).info
-    except KeyError:
-        return None, ""
-    sentence = _ENDS.get(info.state, "")
-    if sentence and info.ended_at is not None:
-        sentence = f"{sentence[:-1]}, {moment(info.ended_at)}."
-    if sentence and info.error:
-        sentence += f" {info.error[:1000]}"
-    return info.state, sentence
+            _facts(found, told.reasons)
+    return Code.DONE if told.known else Code.FAILED
 
 
 def _facts(found: Found, reasons: list[Reason]) -> None:
     click.echo()
-    advice = reasons and (_advice(reasons[0], found) or str(reasons[0].advice))
+    what = reasons and (advice(reasons[0], found) or str(reasons[0].advice))
     output.facts(
         [
-            ("do", advice or ""),
+            ("do", what or ""),
             *(
-                ("also", " ".join(filter(None, (str(each.text), _advice(each, found)))))
+                ("also", " ".join(filter(None, (str(each.text), advice(each, found)))))
                 for each in reasons[1:]
             ),
             ("job", f"{name_of(found.job)}({arguments(found.job, 200)})"),
@@ -122,33 +82,15 @@ def _facts(found: Found, reasons: list[Reason]) -> None:
     )
 
 
-def _advice(reason: Reason, found: Found) -> str:
-    """The command that helps, where there is one; the data API speaks of pages."""
-    job = found.job
-    commands = {
-        "paused": f"jobctl queues resume {job.queue}",
-        "not_obeyed": "jobctl processes quiet PROCESS",
-        "next": f"Ask again: jobctl why {job.jid}",
-        "retry": f"Fix the cause, then: jobctl retries retry {job.jid}",
-        "scheduled": f"To run it now: jobctl scheduled retry {job.jid}",
-        "dead": f"Fix the cause, then: jobctl dead retry {job.jid}",
-        "silent": "jobctl processes ls; on that host: jobctl threads",
-        "running": f"To follow it: jobctl wait {job.jid}",
-    }
-    return commands.get(reason.kind, "")
-
-
-def _answer(
-    jid: str, found: Found | None, reasons: list[Reason], sentence: str, state: str | None
-) -> Why:
+def _answer(jid: str, found: Found | None, told: Explanation) -> Why:
     return Why(
         jid,
         "" if found is None else found.place,
-        sentence,
+        told.sentence,
         [
             Because(each.kind, str(each.text), str(each.advice), each.at, each.blocks)
-            for each in reasons
+            for each in told.reasons
         ],
-        state,
+        told.state,
         None if found is None else shapes.job(found.job),
     )
