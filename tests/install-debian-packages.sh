@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what pip cannot bring and some tests need: the real Sidekiq, a real browser, a real
-# database, and shells. Only where that is possible without asking anybody. Never fails: without them those
+# database, shells, and a terminal. Only where that is possible without asking anybody. Never fails: without them those
 # tests are skipped, and this says why.
 set -u
 
@@ -52,8 +52,11 @@ has_zsh() { command -v zsh >/dev/null; }
 
 has_fish() { command -v fish >/dev/null; }
 
+has_tmux() { command -v tmux >/dev/null; }
+
 need interop ruby-sidekiq has_sidekiq
 need browser chromium has_chromium
 need database postgresql has_postgres
 need completion zsh has_zsh
 need completion fish has_fish
+need terminal tmux has_tmux

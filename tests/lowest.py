@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import requires
 
-OF_USERS = ("web", "dev", "testing")
+OF_USERS = ("web", "dev", "testing", "tui")
 """Extras that the manual tells users to install."""
 
 

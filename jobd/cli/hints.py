@@ -2,7 +2,7 @@
 
 jobd starts daemons, jobctl controls running ones, and the dashboard is for the data in Redis; it is
 easy to confuse them. A similar name is only suggested if it is likely to be meant: ``stop`` must
-not be suggested for ``top``.
+not be suggested for ``shop``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAUSE = "jobctl queues pause NAME pauses a queue, jobctl quiet stops fetching f
 _WEB = "the dashboard is served by jobd web"
 
 _MEANT = {
-    **dict.fromkeys(("top", "ps", "ls", "list", "info", "show", "workers"), _STATUS),
+    **dict.fromkeys(("ps", "ls", "list", "info", "show", "workers"), _STATUS),
     **dict.fromkeys(("kill", "halt", "shutdown", "quit", "term", "terminate", "exit"), _STOP),
     **dict.fromkeys(("restart", "hup", "rolling-restart", "phased-restart", "upgrade"), _AGAIN),
     **dict.fromkeys(
@@ -85,6 +85,7 @@ COMMANDS = {
     "jobd": ("start", "run", "dev", "new", "check", "web", "web-password", "demo", "version"),
     "jobctl": (
         "stats",
+        "top",
         "why",
         "jobs",
         "queues",

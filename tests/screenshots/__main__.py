@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from jobd import Client
 from jobd.api import Api
 from jobd.testing import EmbeddedServer
-from tests.screenshots import history
+from tests.screenshots import history, terminal
 from tests.web.browser.conftest import CHROMIUM
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -90,7 +90,14 @@ def main(names: list[str]) -> int:
         stack.enter_context(_at_work(server.url))
         address = stack.enter_context(_dashboard(server.url))
         _people(api)
+        exported = {
+            one.name: terminal.export(server.url, one)
+            for one in terminal.PICTURES
+            if not names or one.name in names
+        }
         browser = stack.enter_context(_chromium())
+        for name, svg in exported.items():
+            terminal.draw(browser, svg, IMAGES / f"{name}.png")
         chosen = [picture for picture in PICTURES if not names or picture.name in names]
         live = {each: _open(browser, address, api, each) for each in chosen if each.live}
         if live:

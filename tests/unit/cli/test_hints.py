@@ -13,7 +13,8 @@ from jobd.cli import main as jobd
 from jobd.jobs import loading
 
 MISTAKES = {
-    "jobctl top": "jobctl has no command top: jobctl status shows",
+    "jobctl top": "it needs a terminal; jobctl stats --watch writes lines",
+    "jobd top": "use jobctl to control a running daemon: jobctl top",
     "jobctl ps": "jobctl status shows",
     "jobctl info": "jobctl status shows",
     "jobctl stauts": "did you mean stats or status?",
@@ -93,7 +94,7 @@ def test_a_mistake_is_explained_in_a_line(
 
 def test_of_what_is_no_near_miss_nothing_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a list of processes it was said that the daemon might be stopped."""
-    for word in ("top", "ps", "tasks", "post", "shop", "scare", "quit"):
+    for word in ("ps", "tasks", "post", "shop", "scare", "quit"):
         jobctl.main([word])
         assert "did you mean stop" not in capsys.readouterr().err
 

@@ -54,10 +54,12 @@ def imported(source: Path) -> Iterator[str]:
 def test_what_is_imported_is_required(metadata: dict[str, Any]) -> None:
     sources = [path for name in ("jobd", "jobctl") for path in (ROOT / name).rglob("*.py")]
     of_web = [path for path in sources if path.is_relative_to(ROOT / "jobd/web")]
+    of_top = [path for path in sources if path.is_relative_to(ROOT / "jobctl/top")]
     of_contrib = [path for path in sources if path.is_relative_to(ROOT / "jobd/contrib")]
     required = modules(metadata["install_requires"])
-    assert foreign(set(sources) - {*of_web, *of_contrib}) - OPTIONAL == required - DATA
+    assert foreign(set(sources) - {*of_web, *of_top, *of_contrib}) - OPTIONAL == required - DATA
     assert foreign(of_web) - required == modules(metadata["extras_require"]["web"])
+    assert foreign(of_top) - required == modules(metadata["extras_require"]["tui"])
 
 
 @pytest.mark.parametrize("name", sorted(each.stem for each in CONTRIB))
