@@ -14,15 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
-
-import redis
+from typing import Any
 
 from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
 from jobd.errors import ArgumentError, JobdError
-from jobd.graphs.plan import Plan
 from jobd.jobs import context, transports
 from jobd.jobs.app import App, default
 from jobd.jobs.decorators import FunctionJob
@@ -36,101 +33,16 @@ from jobd.keeper.recovery import Recovery
 from jobd.keeper.scheduler import Scheduler
 from jobd.keeper.workflows import Workflows
 from jobd.settings.daemon import Config, QueueSpec
-from jobd.store.batches import Added
-from jobd.store.enqueue import Transport
 from jobd.store.inflight import split_tag
 from jobd.store.keys import Keys
 from jobd.store.protocol import pack
+from jobd.testing.simulated_store import Memory, Replacement, Store
 from jobd.testing.simulated_ticks import Ticks
 from jobd.testing.simulated_time import Time, moment_of, seconds_of
 from jobd.testing.simulated_worker import Fate, Point, Worker
-from jobd.wire.attachments import AttachedPush
-from jobd.wire.batches import Portion
 
 MOST = 100_000
 """Jobs that one call runs; more are taken for jobs that push each other for ever."""
-
-
-class Store(Protocol):
-    """Where a world keeps its jobs."""
-
-    client: redis.Redis
-    on_message: Callable[[bytes, bytes], None]
-
-    def cut_off(self, thread: int) -> None:
-        """Refuse what that thread sends; 0: nothing."""
-
-    def moved(self, micros: int) -> None:
-        """The time has moved by so many microseconds."""
-
-
-class _Memory:
-    """The store of every world but those of jobd's own tests."""
-
-    def __init__(self, time: Time) -> None:
-        from jobd.testing.memory.connection import connect
-        from jobd.testing.memory.server import Server
-
-        self._server = Server(lambda: time.micros)
-        self.client = connect(self._server)
-
-    @property
-    def on_message(self) -> Callable[[bytes, bytes], None]:
-        return self._server.on_message
-
-    @on_message.setter
-    def on_message(self, heard: Callable[[bytes, bytes], None]) -> None:
-        self._server.on_message = heard
-
-    def cut_off(self, thread: int) -> None:
-        self._server.dead_thread = thread
-
-    def moved(self, micros: int) -> None:
-        pass
-
-
-class _Replacement:
-    """Takes the place of Redis for all clients of the process."""
-
-    wait: Callable[[Callable[[], bool], float | None], None]
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-        self._transports: dict[str, Transport] = {}
-
-    def redis(self, _client: transports.Source) -> redis.Redis:
-        return self._client
-
-    def transport(self, client: transports.Source) -> Transport:
-        made = self._transports.get(client.prefix)
-        if made is None:
-            made = self._transports[client.prefix] = Transport(self._client, client.prefix)
-        return made
-
-    def atransport(self, client: transports.Source) -> _Async:
-        return _Async(self.transport(client))
-
-
-class _Async:
-    """The same for coroutines: nothing has to be waited for."""
-
-    def __init__(self, inner: Transport) -> None:
-        self._inner = inner
-
-    async def enqueue(self, queues: Any) -> None:
-        self._inner.enqueue(queues)
-
-    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        self._inner.schedule(due)
-
-    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Any]:
-        return self._inner.push(jobs, now)
-
-    async def start(self, plan: Plan) -> None:
-        self._inner.start(plan)
-
-    async def add(self, portion: Portion, now: float) -> Added:
-        return self._inner.add(portion, now)
 
 
 class World:
@@ -492,7 +404,7 @@ def world(
     """
     moment = time.time() if now is None else moment_of(now)
     with opened(
-        app or default, queues, Time(moment, seed, follow), _Memory, settings, ticks=ticks
+        app or default, queues, Time(moment, seed, follow), Memory, settings, ticks=ticks
     ) as made:
         yield made
 
@@ -527,7 +439,7 @@ def opened(
         kept = store(time)
         time.begin()
         try:
-            replacement = _Replacement(kept.client)
+            replacement = Replacement(kept.client)
             # First of all: what is in the place of Redis outside may refuse to be asked.
             with transports.replaced(replacement):
                 made = World(app, config, queues, time, kept, ticks=ticks)
