@@ -64,6 +64,16 @@ COMMANDS = {
         "stop": Entry(f"{_DAEMON}:stop", "Stop the daemon, and return when it has exited."),
         "reopen-logs": Entry(f"{_DAEMON}:reopen_logs", "Reopen the log file in all processes."),
     },
+    "Diagnosis": {
+        "doctor": Entry(
+            "jobctl.doctor.command:doctor", "Check this host, Redis and the fleet; say what to do."
+        ),
+        "redis": Entry(f"{_DATA}.redis:redis", "What Redis is asked, its memory, and its growth."),
+        "tune": Entry("jobctl.tune.command:tune", "Measure jobs; calculate workers and threads."),
+        "chaos": Entry(
+            "jobctl.chaos.command:chaos", "Kill daemons of its own; prove that nothing is lost."
+        ),
+    },
     "This tool": {
         "completion": Entry("jobctl.shell:completion", "Print a script that completes commands."),
         "man": Entry("jobctl.man:man", "Write the manual pages of all commands."),

@@ -16,7 +16,7 @@ def verdict(answer: DaemonStatus) -> tuple[Code, str]:
     Args:
         answer: the master's answer to ``status``.
     """
-    found = sorted(_findings(answer), key=lambda one: one[0])
+    found = sorted(findings(answer), key=lambda one: one[0])
     what = f"{answer.state}, {_ready(answer)} workers ready"
     if not found:
         return Code.DONE, f"ok: {what}"
@@ -34,7 +34,8 @@ def _ready(answer: DaemonStatus) -> str:
     return f"{len(ready)} of {len(wanted)}"
 
 
-def _findings(answer: DaemonStatus) -> Iterator[tuple[Code, str]]:
+def findings(answer: DaemonStatus) -> Iterator[tuple[Code, str]]:
+    """All problems, each with its code."""
     if answer.degraded:
         yield Code.DEGRADED, f"crash loop: {answer.crash_loop}"
     if outage := answer.outage:

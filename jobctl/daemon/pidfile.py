@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 from signal import Signals
 
@@ -182,11 +183,12 @@ class Daemon:
 
     def result(self, request: Request) -> Reply:
         """The final answer to a request; raises Problem with the reason if the request failed."""
-        for answer in self.ask(request):
-            if answer.type == "done":
-                return answer
-            if answer.type == "failed":
-                raise Problem(Code.FAILED, f"{request.command}: {answer.error}")
+        with closing(self.ask(request)) as answers:
+            for answer in answers:
+                if answer.type == "done":
+                    return answer
+                if answer.type == "failed":
+                    raise Problem(Code.FAILED, f"{request.command}: {answer.error}")
         raise Problem(Code.FAILED, f"{request.command}: the daemon ended before it was done")
 
     def signal(self, signum: Signals) -> None:

@@ -13,8 +13,9 @@ from jobctl.codes import Code, Problem
 from jobctl.daemon import limit
 from jobctl.say import say
 from jobd.api.entry import Api
+from jobd.errors import ConfigError
 from jobd.settings.daemon import Config
-from jobd.settings.load import find_file, read
+from jobd.settings.load import Reading, find_file, read
 
 _NEEDED = {"redis", "prefix"}
 
@@ -26,14 +27,28 @@ def connected(context: click.Context) -> Api:
     Raises:
         ConfigError: the configuration does not say clearly which Redis that is.
     """
-    config = _config(context)
-    made = Api(
+    return _api(_config(context)).acting_as(user())
+
+
+def connected_to(reading: Reading) -> Api:
+    """The same on the Redis of a configuration that was read, which may be wrong elsewhere.
+
+    Raises:
+        ConfigError: it does not say clearly which Redis that is.
+    """
+    unclear = reading.wrong & _NEEDED or (reading.problems and "redis" not in reading.origins)
+    if unclear:
+        raise ConfigError(f"it is not clear which Redis is meant: {'; '.join(reading.problems)}")
+    return _api(reading.config)
+
+
+def _api(config: Config) -> Api:
+    return Api(
         config.redis,
         config.prefix,
         dead_max_jobs=config.dead_max_jobs,
         dead_timeout=config.dead_timeout,
     )
-    return made.acting_as(user())
 
 
 def address(context: click.Context) -> tuple[str, str]:

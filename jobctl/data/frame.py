@@ -22,12 +22,14 @@ from jobd.errors import (
 class Command(click.Command):
     """A command on Redis."""
 
+    shared: tuple[str, ...] = options.OF_REDIS
+
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        self.params = [*self.params, *options.made(options.OF_REDIS)]
+        self.params = [*self.params, *options.made(self.shared)]
 
     def invoke(self, ctx: click.Context) -> Any:
-        if options.given(ctx, "pidfile") is not None:
+        if "pidfile" not in self.shared and options.given(ctx, "pidfile") is not None:
             raise click.UsageError(
                 f"{ctx.command_path} has no --pidfile: it works on Redis, which --redis or -C "
                 "names",

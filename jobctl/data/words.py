@@ -45,6 +45,17 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def size(count: int) -> str:
+    """Bytes.
+
+    >>> size(512), size(20_000), size(3_000_000)
+    ('512 B', '20 KB', '3.0 MB')
+    """
+    if count < 10_000:
+        return f"{count:,} B"
+    return f"{count / 1e3:,.0f} KB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"
+
+
 def arguments(job: JobRecord, most: int = _SHOWN) -> str:
     """The arguments as they stand in a call, secrets hidden, or the beginning of them.
 

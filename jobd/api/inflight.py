@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from jobd.api.reading import MOST, scanned, text
 from jobd.api.records import JobRecord
@@ -35,6 +36,25 @@ class Claim:
     job: JobRecord
 
 
+def leases(session: Session) -> list[tuple[str, float]]:
+    """The first 1,000 owners of jobs in flight, and how long their leases still run (s), as
+    :attr:`Claim.lease`. One round trip of three commands."""
+    keys = session.keys
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.hmget(keys.clock, "reachable", "seen")
+        pipe.zrange(keys.owners, 0, MOST - 1, withscores=True)
+        answer: list[Any] = pipe.execute()
+    (seconds, micros), (reachable, seen), owners = answer
+    now = seconds + micros / 1e6
+    if reachable is not None:  # as in lease_clock.lua
+        now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)
+    # Zero or less marks an owner whose jobs are being recovered.
+    return [
+        (text(raw), min(ends - now, -0.001) if ends <= 0 else ends - now) for raw, ends in owners
+    ]
+
+
 class InFlightSet:
     """All jobs in flight.
 
@@ -52,21 +72,10 @@ class InFlightSet:
     def __iter__(self) -> Iterator[Claim]:
         """All of them in no particular order, of the first 1,000 owners, read in bounded steps."""
         redis, keys = self._api.redis, self._api.keys
-        with redis.pipeline(transaction=False) as pipe:
-            pipe.time()
-            pipe.hmget(keys.clock, "reachable", "seen")
-            pipe.zrange(keys.owners, 0, MOST - 1, withscores=True)
-            (seconds, micros), (reachable, seen), owners = pipe.execute()
-        now = seconds + micros / 1e6
-        if reachable is not None:  # as in lease_clock.lua
-            now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)
-        for raw, ends in owners:
-            owner = text(raw)
+        for owner, lease in leases(self._api):
             for tag, payload in scanned(redis, keys.inflight(owner)):
                 name = text(tag)
                 queue = name.partition(":")[2]
-                # Zero or less marks an owner whose jobs are being recovered.
-                lease = min(ends - now, -0.001) if ends <= 0 else ends - now
                 yield Claim(owner, name, queue, lease, JobRecord(payload, queue, self._api))
 
     def mentioning(self, jid: str, *, seconds: float = 0.5) -> Iterator[Claim]:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any, cast
 
+from jobd.api.diagnosis import findings, server
 from jobd.api.reading import integer
 from jobd.api.session import Session
-from jobd.store.health import (
-    EVICTION_ADVICE,
-    PERSISTENCE_ADVICE,
-    may_evict,
-    memory_short,
-    takes_snapshots,
-    writes_nothing,
-)
-from jobd.text.translatable import Text
-
-SLOW = 0.05
-"""Seconds; a round trip that takes longer is worth a warning."""
+from jobd.store.health import memory_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,74 +57,27 @@ class RedisInfo:
 
 def info(session: Session) -> RedisInfo:
     """See :meth:`jobd.api.Api.info`."""
-    redis = session.redis
-    began = time.perf_counter()
-    redis.ping()
-    latency = time.perf_counter() - began
-    found = cast("dict[str, object]", redis.info())
-    keys = redis.dbsize()
-    facts: dict[str, Any] = {
-        "version": str(found.get("valkey_version") or found.get("redis_version", "")),
-        "uptime": integer(found.get("uptime_in_seconds")),
-        "latency": latency,
-        "clients": integer(found.get("connected_clients")),
-        "used_memory": integer(found.get("used_memory")),
-        "peak_memory": integer(found.get("used_memory_peak")),
-        "max_memory": integer(found.get("maxmemory")),
-        "memory_short": memory_short(found),
-        "eviction_policy": str(found.get("maxmemory_policy", "noeviction")),
-        "keys": integer(keys),
-        "commands_per_second": integer(found.get("instantaneous_ops_per_sec")),
-        "snapshots": takes_snapshots(redis),
-        "last_save": integer(found.get("rdb_last_save_time")),
-        "changes_since_save": integer(found.get("rdb_changes_since_last_save")),
-        "save_ok": found.get("rdb_last_bgsave_status", "ok") == "ok",
-        "append_only": bool(integer(found.get("aof_enabled"))),
-        "append_ok": found.get("aof_last_write_status", "ok") == "ok",
-        "role": str(found.get("role", "")),
-    }
-    return RedisInfo(**facts, warnings=tuple(_warnings(facts)))
-
-
-def _warnings(facts: dict[str, Any]) -> list[Text]:
-    warnings: list[Text] = []
-    if may_evict(facts["eviction_policy"]):
-        warnings.append(
-            Text(
-                "The eviction policy is %(policy)s, so Redis may delete jobs: %(advice)s.",
-                policy=facts["eviction_policy"],
-                advice=EVICTION_ADVICE,
-            )
-        )
-    if short := facts["memory_short"]:
-        warnings.append(short)
-    if writes_nothing(facts["snapshots"], append_only=facts["append_only"]):
-        warnings.append(PERSISTENCE_ADVICE)
-    if not facts["save_ok"]:
-        warnings.append(
-            Text(
-                "The last snapshot of Redis failed; by default it then refuses all writes, new "
-                "jobs too. Look into its log (often the disk is full)."
-            )
-        )
-    if not facts["append_ok"]:
-        warnings.append(
-            Text(
-                "Redis cannot write its append-only file. Look into its log (often the disk is "
-                "full)."
-            )
-        )
-    if facts["role"] == "slave":
-        warnings.append(
-            Text("This Redis is a replica: no job can be pushed or run. Connect to the master.")
-        )
-    if facts["latency"] > SLOW:
-        warnings.append(
-            Text(
-                "A round trip to Redis takes %(taken)s ms; over %(slow)s ms, jobs are claimed "
-                "slowly.",
-                taken=f"{facts['latency'] * 1000:.0f}",
-                slow=f"{SLOW * 1000:.0f}",
-            )
-        )
-    return warnings
+    facts = server.gather(session.redis)
+    found = facts.info
+    keys = session.redis.dbsize()
+    return RedisInfo(
+        version=str(found.get("valkey_version") or found.get("redis_version", "")),
+        uptime=integer(found.get("uptime_in_seconds")),
+        latency=facts.latency or 0.0,
+        clients=integer(found.get("connected_clients")),
+        used_memory=integer(found.get("used_memory")),
+        peak_memory=integer(found.get("used_memory_peak")),
+        max_memory=integer(found.get("maxmemory")),
+        memory_short=memory_short(found),
+        eviction_policy=str(found.get("maxmemory_policy", "noeviction")),
+        keys=integer(keys),
+        commands_per_second=integer(found.get("instantaneous_ops_per_sec")),
+        snapshots=facts.snapshots,
+        last_save=integer(found.get("rdb_last_save_time")),
+        changes_since_save=integer(found.get("rdb_changes_since_last_save")),
+        save_ok=found.get("rdb_last_bgsave_status", "ok") == "ok",
+        append_only=bool(integer(found.get("aof_enabled"))),
+        append_ok=found.get("aof_last_write_status", "ok") == "ok",
+        role=str(found.get("role", "")),
+        warnings=tuple(each.text for each in findings.run(server.WARNINGS, facts)),
+    )

@@ -46,7 +46,21 @@ class _Entry(msgspec.Struct):
 
 def troubles(session: Session) -> list[Trouble]:
     """See :meth:`jobd.api.Api.troubles`."""
-    answer: Any = session.redis.hscan(session.keys.troubles, count=MOST)
+    return [
+        Trouble(daemon, cut(entry.tag, 100), entry.since, cut(entry.text, _LONGEST))
+        for daemon, entry in _told(session, session.keys.troubles)
+    ]
+
+
+def keepers(session: Session) -> dict[str, str]:
+    """The daemons whose keepers have been heard of in the last minute, as HOST:PID of their
+    masters, and the versions of jobd that they run. Two commands."""
+    return {daemon: cut(entry.text, 100) for daemon, entry in _told(session, session.keys.keepers)}
+
+
+def _told(session: Session, key: str) -> list[tuple[str, _Entry]]:
+    """What keepers have written of their daemons lately."""
+    answer: Any = session.redis.hscan(key, count=MOST)
     seconds: Any = session.redis.time()[0]
     told = []
     for daemon, raw in sorted(answer[1].items())[:MOST]:
@@ -55,7 +69,5 @@ def troubles(session: Session) -> list[Trouble]:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue  # nobody of ours has written it
         if entry.at >= seconds - TTL:
-            told.append(
-                Trouble(text(daemon), cut(entry.tag, 100), entry.since, cut(entry.text, _LONGEST))
-            )
+            told.append((text(daemon), entry))
     return told

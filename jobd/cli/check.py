@@ -13,52 +13,25 @@ import stat
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jobd.cli.check_redis import check_redis
+from jobd.cli.report import Report
 from jobd.cli.units import amount
 from jobd.errors import ConfigError, Exit, JobdError
 from jobd.settings import workdir
 from jobd.settings.daemon import DEFAULT_PIDFILE, SETTINGS, Config
 from jobd.settings.dashboard import WEB_SETTINGS
 from jobd.settings.django_project import WORKER
-from jobd.settings.load import Reading, read, read_web
+from jobd.settings.load import read, read_web
 from jobd.settings.redis_url import redact
 from jobd.settings.schema import Setting, show
 from jobd.text.printable import paragraph, shown
 
-if TYPE_CHECKING:
-    import redis
-
-REDIS_SECONDS = 5.0
 _MOST_JOBS = 20
 _SYSTEMD = Path("/run/systemd/system")
 """A directory that exists only if the machine was booted with systemd (see sd_booted(3))."""
 _OTHER_VARIABLES = ("JOBD_CONFIG", "JOBD_SERVER_BIN")
-
-
-@dataclass(slots=True)
-class Report:
-    """The result of the check.
-
-    *problems* are pairs of the exit code at a start and a text; *prepared* are the paths that root
-    would create or chown before it changes to the service user.
-    """
-
-    reading: Reading
-    problems: list[tuple[Exit, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-    prepared: set[Path] = field(default_factory=set)
-
-    @property
-    def code(self) -> Exit:
-        return self.problems[0][0] if self.problems else Exit.OK
-
-    def problem(self, code: Exit, text: str) -> None:
-        self.problems.append((code, text))
 
 
 def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> int:
@@ -107,9 +80,16 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     _check_logfile(report, config)
     if there:
         _check_application(report, config)
-    _check_redis(report, config)
+    check_redis(report, config)
     _check_web(report, file, environment)
     return report
+
+
+def check_settings(report: Report, file: str | None, environment: Mapping[str, str]) -> None:
+    """What can be checked beside a running daemon, by any user."""
+    _check_variables(report, environment)
+    _check_directory(report, report.reading.config)
+    _check_web(report, file, environment)
 
 
 def summary(report: Report, file: str | None) -> str:
@@ -336,73 +316,3 @@ def _not_a_pidfile(file: Path) -> str:
     if re.fullmatch(rb"([0-9]{1,10}\n?)?", start):
         return ""
     return "it exists and is not a pidfile; remove it if it is not needed"
-
-
-def _check_channel(report: Report, client: redis.Redis, prefix: str) -> None:
-    """Whether a worker may listen on the control channel."""
-    from redis.exceptions import NoPermissionError
-
-    from jobd.store import control
-    from jobd.store.keys import Keys
-
-    with client.pubsub() as listener:  # type: ignore[no-untyped-call]
-        try:
-            listener.subscribe(control.channel(Keys(prefix), control.database(client)))
-            listener.parse_response(timeout=REDIS_SECONDS)
-        except NoPermissionError as error:
-            report.warnings.append(
-                "workers may not listen on the control channel, so what is sent to them from "
-                "dashboards takes effect with their next heartbeat, within ten seconds "
-                f"({error}): allow it with ACL SETUSER ... +subscribe {control.rule(prefix)}"
-            )
-
-
-def _check_redis(report: Report, config: Config) -> None:
-    if "redis" in report.reading.wrong:
-        return
-    from redis.exceptions import NoPermissionError, RedisError
-
-    from jobd.store.connection import connect
-    from jobd.store.health import (
-        PERSISTENCE_ADVICE,
-        memory_short,
-        takes_snapshots,
-        writes_nothing,
-    )
-    from jobd.store.server import identify
-    from jobd.store.trouble import reason
-
-    where = redact(config.redis)
-    try:
-        with connect(config.redis, timeout=REDIS_SECONDS) as client:
-            server = identify(client)
-            server.require()
-            memory: dict[str, object] = {}
-            try:
-                memory = client.info("memory")
-            except NoPermissionError as error:
-                report.warnings.append(
-                    f"the memory limit of the server at {where}, and whether it evicts jobs when "
-                    f"its memory is full, are unknown: {reason(error)}"
-                )
-            with suppress(NoPermissionError):
-                append_only = bool(client.info("persistence").get("aof_enabled"))
-                if writes_nothing(takes_snapshots(client), append_only=append_only):
-                    report.warnings.append(f"the server at {where}: {PERSISTENCE_ADVICE}")
-            _check_channel(report, client, config.prefix)
-    except (RedisError, OSError, ValueError) as error:
-        text = f"Redis at {where} does not answer: {reason(error)}"
-        report.problem(Exit.UNAVAILABLE, text)
-        return
-    except JobdError as error:
-        report.problem(error.exit_code, f"Redis at {where}: {error}")
-        return
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        report.warnings.append(
-            f"the server at {where} has maxmemory-policy {policy}: it evicts jobs when its memory "
-            "is full; set it to noeviction"
-        )
-    if short := memory_short(memory):
-        report.warnings.append(f"the server at {where}: {short}")
-    report.facts.append(f"server: {server} at {where}")

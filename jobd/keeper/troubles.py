@@ -1,4 +1,4 @@
-"""Tells dashboards what is wrong with this daemon.
+"""Tells dashboards and ``jobctl doctor`` that this keeper lives, and what is wrong with its daemon.
 
 A master has no connection to Redis, and in a crash loop no worker lives long enough to say so.
 """
@@ -16,15 +16,14 @@ from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.text.printable import valid
+from jobd.version import VERSION
 
 AGAIN = TTL / 3
-"""Seconds between writes while the trouble lasts."""
-
-_IDLE = 3600.0
+"""Seconds between writes."""
 
 
 class Troubles(Loop):
-    """Writes the trouble of the daemon as long as it lasts.
+    """Writes that the keeper lives, and the trouble of its daemon as long as it lasts.
 
     Args:
         tag: the daemon's, to tell apart those of one host.
@@ -33,7 +32,8 @@ class Troubles(Loop):
     def __init__(self, client: redis.Redis, keys: Keys, tag: str) -> None:
         super().__init__("troubles", client)
         self._client = client
-        self._key = keys.troubles
+        self._keys = keys
+        self._began = repr(clock.now())
         self._daemon = f"{hostname()}:{os.getppid()}"
         self._tag = tag
         self._text = self._written = ""
@@ -47,9 +47,12 @@ class Troubles(Loop):
         self.wake()
 
     def turn(self) -> float:
+        self._write(self._keys.keepers, self._began, VERSION)
         text = self._text
         if text or self._written:
-            entry = [self._daemon, self._tag, repr(self._since), text]
-            scripts.TROUBLE(self._client, [self._key], [TTL, *entry])
+            self._write(self._keys.troubles, repr(self._since), text)
         self._written = text
-        return AGAIN if text else _IDLE
+        return AGAIN
+
+    def _write(self, key: str, since: str, text: str) -> None:
+        scripts.TROUBLE(self._client, [key], [TTL, self._daemon, self._tag, since, text])

@@ -134,6 +134,8 @@ jobd:trash:ID:jobs         list,   24 h        the deleted jobs: a list from a q
                            zset                their scores from a sorted set; jobd.api
 jobd:troubles              hash    60 s        what is wrong with each daemon, by HOST:PID of its
                                                master (JSON); keepers
+jobd:keepers               hash    60 s        which keepers live, and of which version, by HOST:PID
+                                               of their masters (JSON); keepers
 jobd:web:attempts:OF       string  15 min      failed logins from an address or for a name;
                                                dashboard
 jobd:web:ended             zset    12 h        sessions whose users have logged out, by expiry of
@@ -190,6 +192,7 @@ class Keys:
         self.audit = f"{prefix}jobd:audit"
         self.trash = f"{prefix}jobd:trash"
         self.troubles = f"{prefix}jobd:troubles"
+        self.keepers = f"{prefix}jobd:keepers"
         self.web_ended = f"{prefix}jobd:web:ended"
 
     def queue(self, name: str) -> str:

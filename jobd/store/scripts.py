@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -176,3 +176,18 @@ OF_A_WORKER = (
     *(CLAIM, FILE, ACKNOWLEDGE, END, RETRY, BURY, DISCARD, SNOOZE, GIVE_BACK),
     *(REGISTER, RELEASE),
 )
+
+
+@cache
+def _names() -> dict[str, str]:
+    known = [one for one in globals().values() if isinstance(one, Script)]
+    return {made.digest: one.name for one in known for made in (one, one.audited)}
+
+
+def name_of(digest: str) -> str | None:
+    """The name of the script with this digest; None if it is not one of ours.
+
+    >>> name_of(RENEW.digest), name_of(PAUSE.audited.digest), name_of("0" * 40)
+    ('renew', 'pause', None)
+    """
+    return _names().get(digest)

@@ -8,7 +8,8 @@ from collections import ChainMap, Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.chaos import journal, plan, ticks
+from jobctl.chaos import journal
+from tests.chaos import plan, ticks
 from tests.chaos.history import History
 from tests.chaos.plan import Kind
 from tests.chaos.producers import Producer

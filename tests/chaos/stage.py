@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import redis as redis_py
 
+from jobctl.chaos import journal
 from jobd.api import Api
-from tests.chaos import journal
 from tests.chaos.hand import Hand, below, children, send
 from tests.chaos.history import CLOCK
 from tests.chaos.plan import Fault, Kind
@@ -252,6 +252,7 @@ class Stage:
             trouble.append(f"results without an end: {sorted(unfinished)[:10]}")
         # Reservations of due jobs end by themselves. No lock may be left, as all jobs have ended.
         passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
+        passing.add("jobd:keepers")
         # What was cancelled while it waited is in the trash.
         kept: tuple[str, ...] = ("jobd:stat:", "jobd:trash", "jobd:audit")
         kept += ("jobd:leader", "jobd:periodic", "jobd:classes")

@@ -24,8 +24,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from jobctl.chaos.journal import Execution
 from tests.chaos.history import History, Life
-from tests.chaos.journal import Execution
 from tests.chaos.plan import Kind
 from tests.chaos.pushes import Fate
 from tests.chaos.record import Injury, Record

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from jobctl.chaos.journal import Execution
 from tests.chaos import plan
 from tests.chaos.history import History, token_of
-from tests.chaos.journal import Execution
 from tests.chaos.plan import Kind
 from tests.chaos.pushes import Fate, pushes, token
 from tests.chaos.record import Injury, Record

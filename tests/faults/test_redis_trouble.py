@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 import redis as redis_py
 
+from jobctl.chaos import journal
 from jobd.errors import UnavailableError
 from jobd.jobs.client import Client
 from jobd.testing import EmbeddedServer
-from tests.chaos import journal
 from tests.chaos.history import History
 from tests.chaos.record import Record
 from tests.chaos.verdict import judge

@@ -132,7 +132,7 @@ def _child(child: Child, now: float, threads: int) -> ChildStatus:
         in_flight=page.words[IN_FLIGHT],
         processed=child.processed,
         failed=page.words[FAILED],
-        beat_age=round(page.age(MAIN_BEAT), 1),
+        beat_age=round(page.age(MAIN_BEAT), 4),
         rss=processes.resident_bytes(child.pid),
         memory=child.memory,
     )

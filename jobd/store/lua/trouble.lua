@@ -1,8 +1,8 @@
--- Writes what is wrong with a daemon, or that nothing is any more.
+-- Writes what is wrong with a daemon, or that nothing is any more; or that its keeper lives.
 --
--- KEYS  1 jobd:troubles
+-- KEYS  1 jobd:troubles, or jobd:keepers
 -- ARGV  1 how long an entry counts (s) · 2 the daemon (HOST:PID) · 3 its tag · 4 since when (s) ·
---       5 the trouble, or ''
+--       5 the trouble, or the version; '' for nothing
 -- Returns  1.
 -- Entries of daemons that have died without a word are removed by those that write.
 redis.call('PERSIST', KEYS[1]) -- as in lease_clock.lua: a full server takes it, too

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jobd.api import Day
-from jobd.api.info import SLOW
+from jobd.api.diagnosis.server import SLOW
 from jobd.web.request import state_of
 from jobd.web.shared.state import Live
 from jobd.web.views.render import render

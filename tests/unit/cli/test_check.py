@@ -13,7 +13,8 @@ import pytest
 import redis as redis_py
 
 from jobd.cli import check as checks
-from jobd.cli.check import Report, check, main
+from jobd.cli.check import check, main
+from jobd.cli.report import Report
 from jobd.errors import ApplicationError, Exit
 from jobd.jobs import loading
 from jobd.jobs.loading import Trial, attempt
@@ -145,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_the_only_problem(app: Path) -> None:
 
 
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobd.cli.check.REDIS_SECONDS", 0.2)
+    monkeypatch.setattr("jobd.cli.check_redis.SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         report = look(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
     assert [code for code, _ in report.problems] == [Exit.UNAVAILABLE]
@@ -160,7 +161,7 @@ def test_a_server_that_may_evict_jobs_is_warned_about(
     finally:
         redis.config_set("maxmemory-policy", "noeviction")
     assert not report.problems
-    assert any("maxmemory-policy allkeys-lru" in text for text in report.warnings)
+    assert any("allkeys-lru" in text for text in report.warnings)
 
 
 @pytest.mark.parametrize(

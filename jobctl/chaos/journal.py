@@ -6,6 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+DIRECTORY = "CHAOS_JOURNAL"
+"""The variable with the directory of the files."""
+
 _OUTCOMES = {"e": "done", "f": "failed", "x": "wronged", "c": "cancelled"}
 
 
