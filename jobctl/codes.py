@@ -12,9 +12,10 @@ class Code(IntEnum):
     """Success. `stop` succeeds if the daemon is not running."""
     FAILED = 1
     """Failed; the reason is on standard error: a job that is not there, or has not ended well
-    (`wait`); an answer that was no. Also if the listening process does not answer like a master, if
-    the daemon has no pidfile and so cannot be reached, or if the new workers of a `reload --wait`
-    did not become ready: the old ones stay."""
+    (`wait`); an answer that was no. `doctor`: there are errors. `chaos`: a job was lost. Also if
+    the listening process does not answer like a master, if the daemon has no pidfile and so cannot
+    be reached, or if the new workers of a `reload --wait` did not become ready: the old ones
+    stay."""
     USAGE = 2
     """The command line or the configuration is wrong."""
     NOT_RUNNING = 3
@@ -32,7 +33,7 @@ class Code(IntEnum):
     REFUSED = 6
     """Refused: the pidfile is locked by something other than the jobd master that wrote it; or
     root refused a [path that others can change](operations.md#jobctl-as-root). Nothing was
-    signalled."""
+    signalled. `chaos`: the server is not [fit for it](doctor.md#prove-it-on-your-server)."""
     # Of `jobctl status --check`.
     DEGRADED = 7
     """`status --check`: a crash loop (`DEGRADED`)."""
@@ -44,7 +45,8 @@ class Code(IntEnum):
     TROUBLE = 10
     """`status --check`: another problem: a process has crashed and is not replaced yet, does
     not react, was quieted individually or has a stuck job; the last reload failed; Redis is
-    nearly full; log records are lost; jobs of a dead worker are not recovered yet."""
+    nearly full; log records are lost; jobs of a dead worker are not recovered yet. `doctor`:
+    there are warnings, and no errors."""
     INTERRUPTED = 130
     """Interrupted (Ctrl-C). A request to a daemon stays in progress; an action on jobs says how
     many it has done, and leaves the others."""

@@ -18,6 +18,7 @@ import click
 
 from jobctl.cli import jobctl
 from jobctl.codes import Code
+from jobctl.doctor.command import TABLES
 from jobctl.options import Shared
 from jobd.cli.main import jobd
 from jobd.errors import Exit
@@ -27,6 +28,7 @@ from jobd.settings.schema import Setting
 
 COMMANDS = Path("docs/cli.md")
 EXIT_CODES = Path("docs/exit-codes.md")
+DOCTOR = Path("docs/doctor.md")
 _HEAD = """\
 # Commands
 
@@ -50,6 +52,19 @@ def exit_codes(text: str) -> str:
         before, _, rest = text.partition(begin)
         text = before + begin + _codes(codes) + end + rest.partition(end)[2]
     return text
+
+
+def checks(text: str) -> str:
+    """*text*, the page about ``jobctl doctor``, with its table regenerated."""
+    begin, end = "<!-- checks: begin -->\n", "<!-- checks: end -->\n"
+    before, _, rest = text.partition(begin)
+    rows = [
+        (f"`{check.name}`", str(check.severity), check.looks_at)
+        for table in TABLES
+        for check in table
+    ]
+    made = _table(("check", "severity", "looks at"), rows)
+    return before + begin + made + end + rest.partition(end)[2]
 
 
 def meanings(codes: type[IntEnum]) -> dict[str, str]:
@@ -153,4 +168,5 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 if __name__ == "__main__":
     COMMANDS.write_text(commands(), encoding="utf-8")
+    DOCTOR.write_text(checks(DOCTOR.read_text(encoding="utf-8")), encoding="utf-8")
     EXIT_CODES.write_text(exit_codes(EXIT_CODES.read_text(encoding="utf-8")), encoding="utf-8")

@@ -80,7 +80,7 @@ def found(done: Done) -> dict[str, dict[str, str]]:
     return known
 
 
-def beat(redis: redis_py.Redis, identity: str, **fields: Any) -> None:
+def beat(redis: Any, identity: str, **fields: Any) -> None:
     """A process as it describes itself, of a host that is not here."""
     hostname, pid, _ = identity.split(":")
     told = {
@@ -395,10 +395,11 @@ def test_a_daemon_that_has_said_what_is_wrong_with_it(doctor: Doctor, api: Api) 
 
 
 def test_a_lock_without_its_job(doctor: Doctor, api: Api) -> None:
-    fields: dict[str, Any] = {"jid": "gone", "at": "1", "seen": "1"}
-    api.redis.hset(api.keys.lock("Mail:1"), mapping=fields)
-    api.redis.hset(api.keys.lock("Mail:2"), mapping={**fields, "jid": "lives"})
-    api.redis.hset(api.keys.lock("Mail:3"), mapping={**fields, "stays": "1"})
+    fields = {"jid": "gone", "at": "1", "seen": "1"}
+    redis: Any = api.redis
+    redis.hset(api.keys.lock("Mail:1"), mapping=fields)
+    redis.hset(api.keys.lock("Mail:2"), mapping={**fields, "jid": "lives"})
+    redis.hset(api.keys.lock("Mail:3"), mapping={**fields, "stays": "1"})
     raw = json.dumps({"class": "Mail", "args": [], "jid": "lives", "queue": "mail"})
     api.redis.zadd("schedule", {raw: time.time() + 1000})
     answer = found(doctor("--json"))

@@ -23,6 +23,11 @@ def test_the_page_of_exit_codes_is_up_to_date() -> None:
     assert text == reference.exit_codes(text), AGAIN
 
 
+def test_the_page_of_the_checks_is_up_to_date() -> None:
+    text = (ROOT / reference.DOCTOR).read_text()
+    assert text == reference.checks(text), AGAIN
+
+
 @pytest.mark.parametrize("codes", [Exit, Code])
 def test_every_exit_code_says_what_it_means(codes: type[Exit | Code]) -> None:
     assert list(reference.meanings(codes)) == [one.name for one in codes]
