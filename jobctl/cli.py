@@ -68,7 +68,9 @@ COMMANDS = {
         "doctor": Entry(
             "jobctl.doctor.command:doctor", "Check this host, Redis and the fleet; say what to do."
         ),
-        "redis": Entry(f"{_DATA}.redis:redis", "What Redis is asked, its memory, and its growth."),
+        "redis": Entry(
+            "jobctl.doctor.redis:redis", "What Redis is asked, its memory, and its growth."
+        ),
         "tune": Entry("jobctl.tune.command:tune", "Measure jobs; calculate workers and threads."),
         "chaos": Entry(
             "jobctl.chaos.command:chaos", "Kill daemons of its own; prove that nothing is lost."
