@@ -122,7 +122,7 @@ class _Run:
         self._marked = 0.0
         space.keep_alive(api)
         name = api.keys.prefix.rstrip(":").rpartition(":")[2]
-        self._daemons = Daemons(url, api.keys.prefix, name if _may_be_named(api, name) else "")
+        self._daemons = Daemons(url, api.keys.prefix, name if _may_be_named(api, url, name) else "")
         self._pusher = Pusher(seed, Client(url, api.keys.prefix))
 
     def play(self) -> Outcome:
@@ -130,7 +130,7 @@ class _Run:
         began = time.monotonic()
         removed = 0
         try:
-            self._let_pass(START, self._daemons.ready)
+            self._await_start()
             if not self._daemons.ready():
                 raise Problem(
                     Code.FAILED, f"the daemons do not start:\n{self._daemons.logs()[-2000:]}"
@@ -151,6 +151,13 @@ class _Run:
                 self._daemons.remove()
                 removed = _removed(self._api)
         return self._outcome(verdict, time.monotonic() - began, removed)
+
+    def _await_start(self) -> None:
+        end = time.monotonic() + START
+        while not (self._daemons.ready() or self._daemons.refuse_to_start()):
+            if time.monotonic() > end:
+                return
+            time.sleep(0.05)
 
     def _break(self) -> None:
         end = time.monotonic() + self._seconds
@@ -229,12 +236,13 @@ class _Run:
         )
 
 
-def _may_be_named(api: Api, name: str) -> bool:
-    """Whether connections may have a name, by which they are found to be cut."""
+def _may_be_named(api: Api, url: str, name: str) -> bool:
+    """Whether connections may have a name, by which they are found to be cut, and have no other."""
+    if "client_name=" in url:
+        return False
     try:
         api.redis.execute_command("CLIENT", "SETNAME", name)
         api.redis.execute_command("CLIENT", "SETNAME", "")
-        api.redis.execute_command("CLIENT", "ID")
     except UnavailableError:
         return False
     return True

@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
@@ -103,7 +102,7 @@ class Daemons:
             )
 
     def tend(self) -> None:
-        """Start what has ended, and let go on what was stopped long enough."""
+        """Start again what has ended, and let go on what was stopped long enough."""
         now = time.monotonic()
         due = [action for at, action in self._later if at <= now]
         self._later = [each for each in self._later if each[0] > now]
@@ -113,6 +112,10 @@ class Daemons:
         for number, process in self._running.items():
             if process.poll() is not None:
                 self._start(number)
+
+    def refuse_to_start(self) -> bool:
+        """Whether one has ended before all were ready."""
+        return any(process.poll() is not None for process in self._running.values())
 
     def ready(self) -> bool:
         """Whether all workers of all daemons take jobs."""
@@ -232,9 +235,7 @@ def void(_: object) -> None:
 
 
 def _named(url: str, name: str) -> str:
-    parts = urlsplit(url)
-    query = "&".join(filter(None, [parts.query, f"client_name={name}"]))
-    return urlunsplit(parts._replace(query=query))
+    return f"{url}{'&' if '?' in url else '?'}client_name={name}"
 
 
 def _below(pid: int) -> list[int]:

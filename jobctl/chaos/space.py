@@ -28,7 +28,7 @@ ALIVE = 60
 """Seconds for which a run counts as alive after it has said so."""
 
 _NAME = "jobd-chaos-"
-_MARK = re.compile(rf"{_NAME}[0-9a-f]{{16}}:".encode())
+_MARK = re.compile(rb"jobd-chaos-[0-9a-f]{16}:")
 _MUST = ("redis.full", "redis.nearly-full", "redis.snapshot", "redis.append-only", "redis.replica")
 """Findings with which nothing is tried."""
 

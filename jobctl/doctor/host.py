@@ -212,8 +212,8 @@ def _field(place: Path | None, name: str, field: str) -> int:
         text = (place / name).read_text() if place else ""
     except OSError:
         return 0
-    found = re.search(rf"^{field} (\d+)$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    found = dict(line.partition(" ")[::2] for line in text.splitlines()).get(field, "")
+    return int(found) if found.isdigit() else 0
 
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING

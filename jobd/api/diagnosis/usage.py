@@ -25,17 +25,19 @@ MOST_QUEUES = 5_000
 QUEUES, OTHERS = "queues", "keys of others"
 _SETS = "schedule, retry, dead"
 _FAMILIES = (
-    ("jobs in flight", r"jobd:(inflight|claim|waits|cancels|progress):"),
-    ("results", r"jobd:result:"),
-    ("locks of unique jobs", r"jobd:(lock:|contested$)"),
-    ("trash and audit log", r"jobd:(trash|audit)"),
-    ("periodic jobs", r"jobd:periodic"),
-    ("metrics", r"[jh]\|"),
-    ("counters", r"(jobd:)?stat:"),
-    ("other keys of jobd", r"(jobd:|queues$|paused$|processes$|process_cleanup$|\d{8}-marks$)"),
-    ("processes", r"[^:]+:\d+:[0-9a-f]+(:work|:workers|-signals)?$"),
+    ("jobs in flight", re.compile(r"jobd:(inflight|claim|waits|cancels|progress):")),
+    ("results", re.compile(r"jobd:result:")),
+    ("locks of unique jobs", re.compile(r"jobd:(lock:|contested$)")),
+    ("trash and audit log", re.compile(r"jobd:(trash|audit)")),
+    ("periodic jobs", re.compile(r"jobd:periodic")),
+    ("metrics", re.compile(r"[jh]\|")),
+    ("counters", re.compile(r"(jobd:)?stat:")),
+    (
+        "other keys of jobd",
+        re.compile(r"(jobd:|queues$|paused$|processes$|process_cleanup$|\d{8}-marks$)"),
+    ),
+    ("processes", re.compile(r"[^:]+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),
 )
-_KNOWN = [(name, re.compile(pattern)) for name, pattern in _FAMILIES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def family_of(key: str, prefix: str) -> str:
     if not key.startswith(prefix):
         return OTHERS
     own = key[len(prefix) :]
-    return next((name for name, pattern in _KNOWN if pattern.match(own)), OTHERS)
+    return next((name for name, pattern in _FAMILIES if pattern.match(own)), OTHERS)
 
 
 def _measured(name: str, sizes: Iterable[int]) -> Family:
