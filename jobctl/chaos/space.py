@@ -57,8 +57,8 @@ def require_fit(api: Api) -> None:
     most, used = facts.integer("maxmemory"), facts.integer("used_memory")
     if most and most - used < ROOM:
         raise _refused(
-            f"Redis has only {(most - used) / 1e6:.0f} MB left below its memory limit; "
-            f"{ROOM / 1e6:.0f} MB are wanted, so that no other program runs out of it"
+            f"Redis has only {(most - used) >> 20} MB left below its memory limit; "
+            f"{ROOM >> 20} MB are wanted, so that no other program runs out of it"
         )
     here, clients = facts.integer("connected_clients"), facts.integer("maxclients")
     if clients and clients - here < CLIENTS:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import click
 import msgspec
-from redis.exceptions import NoPermissionError
 
 from jobctl import options
 from jobctl.data import output
@@ -86,9 +85,7 @@ def redis(context: click.Context, seconds: float, no_monitor: bool) -> None:
 def _families(api: Api) -> list[usage.Family] | None:
     try:
         return usage.families(api)
-    except RefusedError as error:
-        if not isinstance(error.__context__, NoPermissionError):
-            raise
+    except RefusedError:
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -337,8 +338,7 @@ def test_processes_that_do_not_fit_together(doctor: Doctor, api: Api) -> None:
     answer = found(doctor("--json"))
     assert set(answer) == {"fleet.versions", "fleet.clocks", "fleet.keepers"}
     assert "0.0.9 (1)" in answer["fleet.versions"]["text"]
-    assert "web3 is 3" in answer["fleet.clocks"]["text"]
-    assert "s behind Redis's" in answer["fleet.clocks"]["text"]
+    assert re.search(r"web3 is [23]\d\.\d s behind Redis's", answer["fleet.clocks"]["text"])
     assert "No keeper lives on web3: " in answer["fleet.keepers"]["text"]
 
 

@@ -26,6 +26,10 @@ STEPS, STEP = 20, 500
 """Calls of SCAN that look for locks, and keys in one of them."""
 
 
+_QUEUES = "0.0@queue:"
+"""Cursor of a search that begins with the queues."""
+
+
 def _locks(session: Session) -> Iterator[Said]:
     end = time.monotonic() + SECONDS
     lost = []
@@ -68,12 +72,12 @@ def _without_job(session: Session, key: str, end: float) -> str:
     before = _holder(session, key)
     if before is None:
         return ""
-    search = JobSearch(session, before[0])
-    while not search.done:
-        if any(found.place != "dead" for found in search.next()):
-            return ""
-        if time.monotonic() > end:
-            return ""
+    # The dead are left out: they hold no locks, and are the most.
+    for cursor, last in (("", "dead"), (_QUEUES, "")):
+        search = JobSearch(session, before[0], cursor)
+        while search.place not in ("", last):
+            if search.next() or time.monotonic() > end:
+                return ""
     # It may have moved past the search.
     return before[0] if _holder(session, key) == before else ""
 

@@ -24,19 +24,27 @@ MOST_QUEUES = 5_000
 
 QUEUES, OTHERS = "queues", "keys of others"
 _SETS = "schedule, retry, dead"
-_FAMILIES = (
-    ("jobs in flight", re.compile(r"jobd:(inflight|claim|waits|cancels|progress):")),
-    ("results", re.compile(r"jobd:result:")),
-    ("locks of unique jobs", re.compile(r"jobd:(lock:|contested$)")),
-    ("trash and audit log", re.compile(r"jobd:(trash|audit)")),
-    ("periodic jobs", re.compile(r"jobd:periodic")),
-    ("metrics", re.compile(r"[jh]\|")),
-    ("counters", re.compile(r"(jobd:)?stat:")),
-    (
-        "other keys of jobd",
-        re.compile(r"(jobd:|queues$|paused$|processes$|process_cleanup$|\d{8}-marks$)"),
-    ),
-    ("processes", re.compile(r"[^:]+:\d+:[0-9a-f]+(:work|:workers|-signals)?$")),
+_NAMES = {
+    "flight": "jobs in flight",
+    "result": "results",
+    "lock": "locks of unique jobs",
+    "trash": "trash and audit log",
+    "periodic": "periodic jobs",
+    "metric": "metrics",
+    "counter": "counters",
+    "other": "other keys of jobd",
+    "process": "processes",
+}
+_FAMILY = re.compile(
+    r"(?P<flight>jobd:(?:inflight|claim|waits|cancels|progress):)"
+    r"|(?P<result>jobd:result:)"
+    r"|(?P<lock>jobd:(?:lock:|contested$))"
+    r"|(?P<trash>jobd:(?:trash|audit))"
+    r"|(?P<periodic>jobd:periodic)"
+    r"|(?P<metric>[jh]\|)"
+    r"|(?P<counter>(?:jobd:)?stat:)"
+    r"|(?P<other>jobd:|queues$|paused$|processes$|process_cleanup$|\d{8}-marks$)"
+    r"|(?P<process>[^:]+:\d+:[0-9a-f]+(?::work|:workers|-signals)?$)"
 )
 
 
@@ -93,8 +101,8 @@ def family_of(key: str, prefix: str) -> str:
     """
     if not key.startswith(prefix):
         return OTHERS
-    own = key[len(prefix) :]
-    return next((name for name, pattern in _FAMILIES if pattern.match(own)), OTHERS)
+    found = _FAMILY.match(key[len(prefix) :])
+    return _NAMES[found.lastgroup] if found and found.lastgroup else OTHERS
 
 
 def _measured(name: str, sizes: Iterable[int]) -> Family:
