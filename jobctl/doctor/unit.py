@@ -148,7 +148,7 @@ def seconds(text: str) -> float | None:
     >>> seconds("1min 30s"), seconds("45s"), seconds("500ms"), seconds("infinity")
     (90.0, 45.0, 0.5, None)
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|min|[shdw])", text)
+    parts = re.findall(r"(\d{1,9}(?:\.\d{1,6})?)(us|ms|min|[shdw])", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
 
 

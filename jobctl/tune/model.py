@@ -96,10 +96,13 @@ def advise(found: Measurement) -> Advice:
     worker_cpu = cpu / count / seconds
     host_cpu = cpu / seconds / found.cores
     gil_wait = median(waits) if waits else None
-    used_up = worker_cpu >= FULL or (gil_wait or 0.0) > LONG
     cpu_wait = min(busy, sum(one.cpu_wait for one in workers))
+    # On a busy host a thread that has no CPU keeps the GIL; that counts only if it is so all along.
+    wanted = worker_cpu + cpu_wait / count / seconds
+    used_up = worker_cpu >= FULL or ((gil_wait or 0.0) > LONG and wanted >= FULL)
     share, alone = _share(cpu, busy, cpu_wait, count * seconds, used_up=used_up)
-    kind = _kind(share, utilization, coroutines, busy)
+    # Where the GIL is used up, threads are idle because jobs are not fetched in time.
+    kind = _kind(share, 1.0 if used_up else utilization, coroutines, busy)
     options: list[Option] = []
     if per_cpu and kind not in ("idle", "async"):
         options = _options(found, count, per_cpu, alone / jobs, used_up=used_up)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -11,6 +12,7 @@ from jobctl.tune.measure import Measured, Measurement
 from jobctl.tune.model import LONG, advise
 from jobd import Client
 from tests.conftest import StartDaemon
+from tests.support.daemon import Daemon
 
 APP = """
     import time
@@ -31,13 +33,24 @@ def push(redis: redis_py.Redis, name: str, argument: float, count: int, queue: s
     )
 
 
+def tuned(running: Daemon) -> dict[str, Any]:
+    """What it says when the threads were busy: on a machine of others, jobs may come late."""
+    for _ in range(5):
+        answer: dict[str, Any] = json.loads(
+            running.jobctl("tune", "--seconds", "4", "--json").stdout
+        )
+        if answer["options"]:
+            return answer
+    return answer
+
+
 def test_jobs_that_wait_are_told_from_those_that_compute(
     daemon: StartDaemon, redis: redis_py.Redis
 ) -> None:
     running = daemon(APP, "-q", "io", "-q", "cpu", "-c", "4", "-w", "1")
-    push(redis, "fetch", 0.05, 2_000, "io")
+    push(redis, "fetch", 0.05, 20_000, "io")
     running.wait(lambda: int(redis.get("stat:processed") or 0) > 4, 20, "they run")
-    waits = json.loads(running.jobctl("tune", "--seconds", "4", "--json").stdout)
+    waits = tuned(running)
     assert waits["kind"] == "waits"
     assert waits["share"] < 0.3
     assert waits["time_per_job"] >= 0.05
@@ -45,15 +58,14 @@ def test_jobs_that_wait_are_told_from_those_that_compute(
     assert (first["workers"], first["threads"], first["limit"]) == (1, 4, "threads")
     assert max(one["rate"] for one in others) > 1.5 * first["rate"]
     redis.delete("queue:io")
-    push(redis, "compute", 100_000, 3_000, "cpu")
+    push(redis, "compute", 100_000, 20_000, "cpu")
     before = int(redis.get("stat:processed") or 0)
     running.wait(lambda: int(redis.get("stat:processed") or 0) > before + 30, 30, "they run")
-    done = running.jobctl("tune", "--seconds", "5", "--json")
-    computes = json.loads(done.stdout)
-    assert computes["kind"] == "computes", done.stdout
+    computes = tuned(running)
+    assert computes["kind"] == "computes", computes
     assert computes["cpu_per_job"] < computes["time_per_job"]
     told = running.jobctl("tune", "--seconds", "2")
-    assert "JOBS/S AT MOST" in told.stdout
+    assert "threads busy" in told.stdout
     redis.delete("queue:cpu")
 
 
@@ -117,3 +129,10 @@ def test_few_jobs_say_little() -> None:
     assert "--seconds" in advice.text
     coroutines = advise(Measurement(1.0, 2, 4, [measured(0.1, 1.0, 50, coroutines=90.0)]))
     assert (coroutines.kind, coroutines.options) == ("async", [])
+
+
+def test_a_gil_kept_by_threads_without_a_cpu_is_not_used_up() -> None:
+    # Jobs that wait, on a busy host: 100 of 0.1 s, of them 0.01 s of CPU.
+    busy = measured(1.0, 10.0, 100, gil_waits=[0.02], cpu_wait=0.5)
+    advice = advise(Measurement(2.5, 4, 4, [busy]))
+    assert (advice.kind, advice.gil_used_up) == ("waits", False)
