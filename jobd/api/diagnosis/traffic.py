@@ -33,14 +33,15 @@ _ENDS = ("acknowledge", "end", "retry", "bury", "discard", "snooze")
 _BEATS = ("beat", "look", "list_work", "progress", "show_stacks", "schedules")
 _KEEPER = (
     *("renew", "recover", "reserve", "promote", "tick", "lead", "depart", "free", "trouble"),
-    *("oldest", "newest"),
+    *("mend_batch", "advance"),
 )
+_PUSHES = ("push", "lock", "unlock", "add_to_batch", "close_batch", "store_workflow", "add_steps")
 _OF_SCRIPTS = {
     **dict.fromkeys(_CLAIMS, "workers: claims"),
     **dict.fromkeys(_ENDS, "workers: ends of jobs"),
     **dict.fromkeys(_BEATS, "workers: heartbeats"),
     **dict.fromkeys(_KEEPER, "keepers"),
-    "push": "pushes",
+    **dict.fromkeys(_PUSHES, "pushes"),
 }
 _OF_COMMANDS = {
     **dict.fromkeys(("blmove", "client", "exists"), "workers: claims"),
