@@ -33,7 +33,15 @@ NEEDED = (
     *("LRANGE K 0 0", "LTRIM K 0 0", "PERSIST K", "PEXPIRE K 1", "RPOP K", "RPUSH K a"),
     *("SADD K a", "SET K a", "SISMEMBER K a", "SMEMBERS K", "SREM K a", "SSCAN K 0", "TIME"),
     *("TYPE K", "UNLINK K", "ZADD K 1 a", "ZCARD K", "ZCOUNT K 0 1", "ZRANGE K 0 0"),
-    *("ZRANGEBYSCORE K 0 1", "ZREM K a", "ZREMRANGEBYRANK K 0 0", "ZSCAN K 0", "ZSCORE K a"),
+    *(
+        "GETRANGE K 0 0",
+        "SETRANGE K 0 a",
+        "ZRANGEBYSCORE K 0 1",
+        "ZREM K a",
+        "ZREMRANGEBYRANK K 0 0",
+        "ZSCAN K 0",
+        "ZSCORE K a",
+    ),
 )
 """What the daemon sends; K is a key. docs/acl.md has the same."""
 
