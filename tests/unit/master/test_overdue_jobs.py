@@ -39,7 +39,8 @@ def test_a_worker_with_an_overdue_job_is_replaced_after_the_grace(scene: MakeSce
     one.pass_time(1)
     assert one.dumped == ["worker.0"]
     about = {"child": "worker.0", "child_pid": child.pid, "class": "shop.crawl", "jid": "3f"}
-    assert ("job_overdue", {**about, "seconds": 30.0}) in one.log.events
+    told = {**about, "seconds": 30.0, "cause": "timeout"}
+    assert ("job_overdue", told) in one.log.events
     one.pass_time(15)
     assert child.trouble == "job 3f is 45 s past its timeout"
     assert one.log.count("worker_recycled") == 1
@@ -50,6 +51,24 @@ def test_a_worker_with_an_overdue_job_is_replaced_after_the_grace(scene: MakeSce
     assert child.planned
     one.pass_time(1000)
     assert one.log.count("job_overdue") == len(one.dumped) == 1
+
+
+def test_one_that_goes_on_after_its_forced_cancellation_is_too(scene: MakeScene) -> None:
+    one = scene(job_kill_grace=30.0)
+    child = one.worker(0)
+    one.runs(child, 7, deadline=one.now + 5000, payload=FIRST)
+    one.runs(child, 8, thread=2, payload=SECOND)
+    child.workplace.page.show_forced(7, one.now)
+    one.pass_time(29)
+    assert one.log.events == []
+    one.pass_time(1)
+    about = {"child": "worker.0", "child_pid": child.pid, "class": "shop.crawl", "jid": "3f"}
+    assert ("job_overdue", {**about, "seconds": 30.0, "cause": "cancellation"}) in one.log.events
+    assert one.log.count("worker_recycled") == 1
+    assert child.trouble == "job 3f is 30 s past its cancellation"
+    child.workplace.page.show_forced(0, 0.0)
+    one.pass_time(1)
+    assert child.trouble == ""
 
 
 def test_each_job_is_told_once_and_the_stacks_are_not_shown_for_each(scene: MakeScene) -> None:
@@ -76,7 +95,10 @@ def test_one_whose_payload_has_no_name_is_told_without_it(
     one.pass_time(1)
     assert (
         "job_overdue",
-        {"child": "worker.0", "child_pid": child.pid, "seconds": 1.0, "sequence": 7},
+        {
+            **{"child": "worker.0", "child_pid": child.pid, "seconds": 1.0},
+            **{"cause": "timeout", "sequence": 7},
+        },
     ) in one.log.events
     assert child.trouble == "a job is 1 s past its timeout"
 
