@@ -13,7 +13,7 @@ redis.call('PERSIST', KEYS[1]) -- as in lease_clock.lua: the rest is allowed on 
 redis.call('ZREM', root .. 'jobd:workflows:due', ARGV[1])
 local at = redis.call('HMGET', flow.hash, 'state', 'cancelled', 'live')
 if at[1] ~= 'running' then return {0, 0} end
-advance_workflow(flow)
+advance_workflow(flow, {})
 at = redis.call('HMGET', flow.hash, 'state', 'cancelled', 'live')
 local cancelling = at[1] == 'running' and at[2] and not redis.call('HGET', flow.hash, 'undoing')
   and tonumber(at[3]) > 0

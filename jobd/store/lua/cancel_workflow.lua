@@ -12,5 +12,5 @@ if at[2] or (at[1] ~= 'running' and at[1] ~= 'failed') then return 0 end
 redis.call('PERSIST', KEYS[1]) -- as in lease_clock.lua: the rest is allowed on a full server
 resume_workflow(flow)
 cancel_workflow(flow, 'user')
-advance_workflow(flow)
+advance_workflow(flow, {})
 return 1

@@ -27,5 +27,5 @@ redis.call('SET', KEYS[3], string.rep('.', tonumber(ARGV[2])))
 redis.call('ZADD', KEYS[5], ARGV[4], ARGV[1])
 redis.call('HSETNX', KEYS[6], 'used', 1)
 local flow = workflow_at(root, ARGV[1])
-advance_workflow(flow, 'start')
+advance_workflow(flow, {'start'})
 return {1, redis.call('EXISTS', flow.ready)}

@@ -110,12 +110,12 @@ local function push_step(flow, n, stored, letter)
   end
 end
 
--- A step that waits for one step less; if that was the last, it begins. Returns whether it is a joint,
--- which is done at once.
-local function let_step(flow, n)
+-- A step that waits for so many steps less; if these were the last, it begins. Returns whether it is a
+-- joint, which is done at once.
+local function let_step(flow, n, by)
   local waits = redis.call('HGET', flow.hash, 'w:' .. n)
   if waits then
-    if redis.call('HINCRBY', flow.hash, 'w:' .. n, -1) > 0 then return false end
+    if redis.call('HINCRBY', flow.hash, 'w:' .. n, -by) > 0 then return false end
     redis.call('HDEL', flow.hash, 'w:' .. n)
   end
   if letter_of(flow, n) ~= '.' then return false end
@@ -161,11 +161,31 @@ local function rest_workflow(flow)
   redis.call('ZADD', flow.root .. 'jobd:workflows:due', server_time(), flow.id)
 end
 
--- Goes on: tells the steps after *n*, if it is given, and what is left from before. At most 100 steps
--- in one script, and two for each job that ends in it.
-local function advance_workflow(flow, n)
-  local todo, own = {}, 2
-  if n then todo[1] = {n, 0} end
+-- Tells the step after each of those that have only one; returns those that have several.
+local function tell_followers(flow, told)
+  local counts, order, todo = {}, {}, {}
+  for first = 1, #told, 100 do
+    local names = {}
+    for i = first, math.min(first + 99, #told) do names[#names + 1] = 's:' .. told[i] end
+    for i, after in ipairs(redis.call('HMGET', flow.hash, unpack(names))) do
+      if after and string.find(after, ',', 1, true) then
+        todo[#todo + 1] = {told[first + i - 1], 0}
+      elseif after then
+        if not counts[after] then order[#order + 1] = after end
+        counts[after] = (counts[after] or 0) + 1
+      end
+    end
+  end
+  for _, one in ipairs(order) do
+    if let_step(flow, one, counts[one]) then todo[#todo + 1] = {one, 0} end
+  end
+  return todo
+end
+
+-- Goes on: tells the steps after those of *told*, and what is left from before. At most 100 steps in
+-- one script, and two for each job that ends in it.
+local function advance_workflow(flow, told)
+  local todo, own = tell_followers(flow, told), 2 * math.max(1, #told)
   while workflow_room > 0 or own > 0 do
     local entry = table.remove(todo)
     if not entry then
@@ -185,7 +205,7 @@ local function advance_workflow(flow, n)
       end
       offset = last
       if own > 0 then own = own - 1 else workflow_room = workflow_room - 1 end
-      if let_step(flow, one) then todo[#todo + 1] = {one, 0} end
+      if let_step(flow, one, 1) then todo[#todo + 1] = {one, 0} end
     end
     if place and offset < #after then table.insert(todo, 1, {entry[1], offset}) end
   end
@@ -251,7 +271,7 @@ local function fail_step(flow, n, before, job, raw, state, detail, keep)
   return false
 end
 
-local workflow_feature = {}
+local workflow_feature, workflows_ended = {}, {}
 
 function workflow_feature.ended(root, field, job, raw, state, detail)
   if not field.node then return end
@@ -259,17 +279,34 @@ function workflow_feature.ended(root, field, job, raw, state, detail)
   if not flow then return end
   local before = letter_of(flow, n)
   if before ~= 'p' and before ~= 'P' then return end
-  count_live(flow, -1)
+  if not flow.ended then
+    flow.ended, flow.done, flow.told = 0, 0, {}
+    workflows_ended[#workflows_ended + 1] = flow
+  end
+  flow.ended = flow.ended + 1
   local at, tells = special_of(flow), nil
   if state == 'done' then
     set_letter(flow, n, 'd')
-    if at[2] ~= n and at[3] ~= n then redis.call('HINCRBY', flow.hash, 'done', 1) end
+    if at[2] ~= n and at[3] ~= n then flow.done = flow.done + 1 end
     if detail ~= '' and detail ~= '{}' then redis.call('HSET', flow.hash, 'r:' .. n, detail) end
     tells = before ~= 'P' and not at[1]
   else
     tells = fail_step(flow, n, before, job, raw, state, detail, field.result) and not at[1]
   end
-  advance_workflow(flow, tells and n or nil)
+  if tells then flow.told[#flow.told + 1] = n end
+end
+
+-- After all jobs that end in a script: many may be of one workflow.
+function workflow_feature.settle()
+  local ended = workflows_ended
+  workflows_ended = {}
+  for _, flow in ipairs(ended) do
+    if flow.done > 0 then redis.call('HINCRBY', flow.hash, 'done', flow.done) end
+    count_live(flow, -flow.ended)
+    local told = special_of(flow)[1] and {} or flow.told
+    flow.ended = nil
+    advance_workflow(flow, told)
+  end
 end
 
 -- A job that had failed is somewhere again.

@@ -78,13 +78,15 @@ class Model:
                     self.letters[number] = "d" if self.joint[number] else "p"
                     changed = True
 
-    def end(self, number: int, how: str) -> None:
-        letter = {"done": "d", "failed": "f", "expired": "x", "cancelled": "c"}[how]
-        if how != "done" and self.policy[number] == "continue":
-            letter = letter.upper()
-        self.letters[number] = letter
-        if how != "done" and self.policy[number] == "cancel":
-            self.cancelled = True
+    def end(self, numbers: list[int], how: str) -> None:
+        """All of them in one step."""
+        for number in numbers:
+            letter = {"done": "d", "failed": "f", "expired": "x", "cancelled": "c"}[how]
+            if how != "done" and self.policy[number] == "continue":
+                letter = letter.upper()
+            self.letters[number] = letter
+            if how != "done" and self.policy[number] == "cancel":
+                self.cancelled = True
         self.flow()
 
     @property
@@ -131,19 +133,24 @@ def test_each_step_is_pushed_once_after_all_that_it_waits_for(
         assert jids == sorted(jid_of("w", number) for number in live)
         if not live:
             break
-        number = data.draw(st.sampled_from(live))
-        raw = next(one for one in queued if json.loads(one)["jid"] == jid_of("w", number))
-        pushed.append(jid_of("w", number))
-        client.lrem(KEYS.queue("q"), 1, raw)
-        client.hset(FLIGHT, "1:q", raw)
         how = data.draw(st.sampled_from(["done", "done", "failed", "expired", "cancelled"]))
+        most = 1 if how == "failed" else len(live)
+        some = data.draw(st.lists(st.sampled_from(live), min_size=1, max_size=most, unique=True))
+        tags = []
+        for number in some:
+            jid = jid_of("w", number)
+            raw = next(one for one in queued if json.loads(one)["jid"] == jid)
+            pushed.append(jid)
+            client.lrem(KEYS.queue("q"), 1, raw)
+            tags.append(f"{number + 1}:q")
+            client.hset(FLIGHT, tags[-1], raw)
         for _ in range(data.draw(st.integers(1, 3))):
             if how == "failed":
-                scripts.DISCARD(client, [FLIGHT, *STATS], [60, "1:q", b""])
+                scripts.DISCARD(client, [FLIGHT, *STATS], [60, tags[0], b""])
             else:
                 places = [FLIGHT, KEYS.queues, *STATS[:2]]
-                scripts.END(client, places, [60, how, "1:q", b""])
-        model.end(number, how)
+                scripts.END(client, places, [60, how, *(w for tag in tags for w in (tag, b""))])
+        model.end(some, how)
     assert len(set(pushed)) == len(pushed)
 
 
