@@ -32,7 +32,7 @@ DEV = [
 
 # The full-screen display, `jobctl top`.
 TUI = [
-    "textual>=8.2.0,<9",
+    "textual>=8.2.6,<9",
     # What it brings along and jobctl imports, too.
     "rich>=14.2",
 ]
