@@ -76,6 +76,7 @@ commands = st.one_of(
     words("INCRBY", keys, numbers),
     words("STRLEN", keys),
     words("GETRANGE", keys, whole, whole),
+    words("SETRANGE", keys, whole, members),
     words("BITFIELD", keys, "GET", bit_types, places),
     words("BITFIELD", keys, many(st.tuples(st.just("SET"), bit_types, places, whole), 1, 3)),
     words("BITFIELD", keys, one_of("SET", "Q"), one_of("u4", "i99", "x"), maybe(("0", "1"))),

@@ -36,10 +36,9 @@ end
 local function member_changed(key, number, state, failed)
   number = tonumber(number)
   if not number or number < 0 or number > 4e9 or number % 1 ~= 0 then return end
-  local place, before = string.format('%.0f', 4 * number), nil
+  local place, before = 4 * number, nil
   if state and not failed then
-    local first = string.format('%.0f', 4 * number + 1)
-    before = redis.call('BITFIELD', key .. ':members', 'GET', 'u1', place, 'SET', 'u3', first, STATES[state])
+    before = redis.call('BITFIELD', key .. ':members', 'GET', 'u1', place, 'SET', 'u3', place + 1, STATES[state])
     before = 8 * before[1] + before[2]
   else
     before = redis.call('BITFIELD', key .. ':members', 'GET', 'u4', place)[1]
@@ -62,8 +61,25 @@ local function member_changed(key, number, state, failed)
   if fresh ~= 0 then batch_sum(key, 'fresh', fresh) end
 end
 
+-- Whether numbers follow one another, from an even one on, behind all that have been given.
+local function are_new(key, numbers)
+  local first = numbers[1]
+  if #numbers < 2 or first % 2 ~= 0 or numbers[#numbers] ~= first + #numbers - 1 then return false end
+  for i = 2, #numbers do
+    if numbers[i] ~= first + i - 1 then return false end
+  end
+  return 2 * redis.call('STRLEN', key .. ':members') <= first
+end
+
 -- Numbers become members, which wait.
 local function members_joined(key, numbers)
+  if are_new(key, numbers) then -- one write for all but an odd last one
+    local pairs_of_two = math.floor(#numbers / 2)
+    redis.call('SETRANGE', key .. ':members', numbers[1] / 2, string.rep('\17', pairs_of_two))
+    for _, name in ipairs({'total', 'pending', 'fresh'}) do batch_sum(key, name, 2 * pairs_of_two) end
+    if #numbers % 2 == 0 then return end
+    numbers = {numbers[#numbers]}
+  end
   for first = 1, #numbers, 500 do
     local words = {}
     for i = first, math.min(first + 499, #numbers) do
@@ -228,6 +244,20 @@ features[#features + 1] = {
   end,
   settle = settle_batches,
 }
+
+-- Ends a member on which nothing else hangs, as clients write its end; returns whether it is one.
+-- That text can be nowhere else: it ends the payload, and strings have no bare quotes.
+local PLAIN = ',"jobd":{"v":1,"batch":%["(%x+)",(%d+)%]},"enqueued_at":[%d.]+}$'
+local function plain_member_ended(root, raw, state)
+  local id, number = string.match(string.sub(raw, -110), PLAIN)
+  if not id then return false end
+  local key = batch_at(root, id)
+  if key then
+    member_changed(key, number, ENDS[state], state == 'failed')
+    member_seen(key)
+  end
+  return true
+end
 
 -- A job has been pushed whose payload may say that it is a member.
 local function member_pushed(root, raw)

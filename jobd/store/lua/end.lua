@@ -12,7 +12,9 @@ for first = 3, #ARGV, 2000 do
   local payloads = redis.call('HMGET', KEYS[1], unpack(tags))
   found = found + redis.call('HDEL', KEYS[1], unpack(tags))
   for i, raw in ipairs(payloads) do
-    if raw then ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1], true) end
+    if raw and not plain_member_ended(root, raw, ARGV[2]) then
+      ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1], true)
+    end
   end
 end
 settled(root)

@@ -28,6 +28,18 @@ def get_range(space: Space, words: list[bytes]) -> Reply:
     return value[first : min(last, size - 1) + 1]
 
 
+@command("SETRANGE", 3)
+def set_range(space: Space, words: list[bytes]) -> Reply:
+    key, first, part = words[0], integer(words[1]), words[2]
+    if first < 0:
+        raise Refused("ERR offset is out of range")
+    before = space.read(key, bytes)
+    if part:
+        value = (before or b"").ljust(first, b"\0")
+        space.put(key, value[:first] + part + value[first + len(part) :], keeps_end=True)
+    return len(space.read(key, bytes) or b"")
+
+
 @command("BITFIELD", 1, -1)
 def bit_field(space: Space, words: list[bytes]) -> Reply:
     """GET and SET of unsigned numbers, which is what jobd uses."""

@@ -236,28 +236,6 @@ def increase(space: Space, words: list[bytes]) -> Reply:
     return increase_by(space, [*words, b"1"])
 
 
-@command("GETRANGE", 3)
-def part(space: Space, words: list[bytes]) -> Reply:
-    value = space.read(words[0], bytes) or b""
-    first, last = integer(words[1]), integer(words[2])
-    first = max(0, first + len(value)) if first < 0 else first
-    last = last + len(value) if last < 0 else last
-    return value[first : last + 1] if last >= first else b""
-
-
-@command("SETRANGE", 3)
-def put_part(space: Space, words: list[bytes]) -> Reply:
-    key, first, part_ = words[0], integer(words[1]), words[2]
-    if first < 0:
-        raise Refused("ERR offset is out of range")
-    before = space.read(key, bytes) or b""
-    if part_:
-        value = before[:first].ljust(first, b"\0") + part_ + before[first + len(part_) :]
-        space.put(key, value, keeps_end=True)
-        return len(value)
-    return len(before)
-
-
 @command("APPEND", 2)
 def append(space: Space, words: list[bytes]) -> Reply:
     value = (space.read(words[0], bytes) or b"") + words[1]
