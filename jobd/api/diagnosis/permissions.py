@@ -31,7 +31,16 @@ NEEDED = (
     *("HGET K a", "HGETALL K", "HINCRBY K a 1", "HKEYS K", "HLEN K", "HMGET K a", "HSCAN K 0"),
     *("HSET K a b", "HSETNX K a b", "INCRBY K 1", "LINDEX K 0", "LLEN K", "LPOP K", "LPUSH K a"),
     *("LRANGE K 0 0", "LTRIM K 0 0", "PERSIST K", "PEXPIRE K 1", "RPOP K", "RPUSH K a"),
-    *("SADD K a", "SET K a", "SISMEMBER K a", "SMEMBERS K", "SREM K a", "SSCAN K 0", "TIME"),
+    *(
+        "SADD K a",
+        "SET K a",
+        "SISMEMBER K a",
+        "SMEMBERS K",
+        "SREM K a",
+        "SSCAN K 0",
+        "STRLEN K",
+        "TIME",
+    ),
     *("TYPE K", "UNLINK K", "ZADD K 1 a", "ZCARD K", "ZCOUNT K 0 1", "ZRANGE K 0 0"),
     *(
         "GETRANGE K 0 0",
