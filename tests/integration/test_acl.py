@@ -128,8 +128,8 @@ FOLDERS = {
     "dashboard": ["api", "web", "store/known.py", "features/workflows/actions.py"],
 }
 OF_DOCTOR = {"history.py", "locks.py", "permissions.py", "traffic.py", "usage.py"}
-"""Of ``api/diagnosis``: only `jobctl doctor` and `jobctl redis` use them, and do without what they may
-not ask."""
+"""Of ``api/diagnosis``: only `jobctl doctor` and `jobctl redis` use them, and do without what
+they may not ask."""
 OF_PROCESSES_FOR_PEOPLE = {"scard", "get", "hmget"}
 """In a module that the keeper uses in part."""
 
