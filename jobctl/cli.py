@@ -40,6 +40,9 @@ COMMANDS = {
         "cron": Entry(
             f"{_DATA}.features.cron:cron", "The periodic jobs: when they are due; pause, run."
         ),
+        "batch": Entry(
+            f"{_DATA}.features.batch:batch", "Jobs that were pushed together; wait, cancel, repair."
+        ),
         "workflow": Entry(
             f"{_DATA}.features.workflow:workflow", "Steps that depend on each other; retry, cancel."
         ),

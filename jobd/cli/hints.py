@@ -94,6 +94,7 @@ COMMANDS = {
         "dead",
         "groups",
         "cron",
+        "batch",
         "workflow",
         "processes",
         "push",

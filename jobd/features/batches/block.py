@@ -258,7 +258,10 @@ def _adds(portion: Portion) -> bool:
 
 
 def _unsupported(transport: object) -> JobdError:
-    return JobdError(f"batches cannot be pushed by {type(transport).__name__}")
+    return JobdError(
+        f"batches need Redis, which {type(transport).__module__} has replaced: use "
+        "jobd.testing.world() in tests of batches"
+    )
 
 
 class _Held:

@@ -1,0 +1,203 @@
+"""``jobctl batch``: jobs that were pushed together."""
+
+from __future__ import annotations
+
+import click
+
+from jobctl import options
+from jobctl.codes import Code, Problem
+from jobctl.data import output
+from jobctl.data.connection import connected
+from jobctl.data.frame import Command, Group, not_found
+from jobctl.data.output import Column
+from jobctl.data.words import ago, moment
+from jobd.api import Api
+from jobd.api.features.batches import Batch
+from jobd.errors import JobNotFoundError, ResultTimeoutError
+from jobd.features.batches.record import BatchStatus
+from jobd.jobs.client import Client
+
+
+@click.group("batch", cls=Group)
+def batch() -> None:
+    """Batches: jobs that were pushed together, and what happens when they have ended."""
+
+
+def _gone(bid: str) -> Problem:
+    return not_found(f"there is no batch {bid}; jobctl batch ls lists them")
+
+
+def _found(api: Api, bid: str) -> BatchStatus:
+    try:
+        return api.batches.get(bid)
+    except JobNotFoundError:
+        raise _gone(bid) from None
+
+
+def _record(one: BatchStatus) -> dict[str, object]:
+    return {
+        "id": one.bid,
+        "description": one.description,
+        "tags": list(one.tags),
+        "state": _state(one),
+        "total": one.total,
+        "pending": one.pending,
+        "done": one.done,
+        "failed": one.failed,
+        "dead": one.dead,
+        "expired": one.expired,
+        "cancelled": one.cancelled,
+        "unconfirmed": one.unconfirmed,
+        "open": one.open,
+        "parent": one.parent,
+        "created_at": one.created_at,
+        "success_at": one.success_at,
+        "complete_at": one.complete_at,
+        "death_at": one.death_at,
+        "ended_at": one.ended_at,
+        "cancelled_at": one.cancelled_at,
+        "abandoned_at": one.abandoned_at,
+    }
+
+
+def _state(one: BatchStatus) -> str:
+    if one.abandoned_at is not None:
+        return "abandoned"
+    if one.open:
+        return "open"
+    if not one.ended:
+        return "running"
+    if one.cancelled_at is not None:
+        return "cancelled"
+    return "succeeded" if one.success_at is not None else "failed"
+
+
+@batch.command(cls=Command)
+@click.option(
+    "--most", type=click.IntRange(1), default=100, metavar="N", help="How many.  [default: 100]"
+)
+@click.pass_context
+def ls(context: click.Context, most: int) -> None:
+    """List the batches, the newest first."""
+    found = connected(context).batches.newest(most)
+    if options.wants_json(context):
+        output.records(map(_record, found))
+        return
+    columns = [
+        Column("ID", gives=True),
+        Column("DESCRIPTION", gives=True),
+        Column("STATE"),
+        Column("ENDED", right=True),
+        Column("DEAD", right=True),
+        Column("PUSHED"),
+    ]
+    rows = (
+        (
+            one.bid,
+            one.description,
+            _state(one),
+            f"{one.total - one.pending:,}/{one.total:,}",
+            f"{one.dead:,}",
+            ago(one.created_at),
+        )
+        for one in found
+    )
+    if not output.table(columns, rows):
+        output.line("no batches")
+
+
+@batch.command(cls=Command)
+@click.argument("bid", metavar="ID")
+@click.pass_context
+def show(context: click.Context, bid: str) -> None:
+    """Show how far the batch ID is."""
+    _show(context, _found(connected(context), bid))
+
+
+def _show(context: click.Context, one: BatchStatus) -> None:
+    if options.wants_json(context):
+        output.records([_record(one)])
+        return
+    output.line(f"{one.description or 'batch'} {one.bid}: {_state(one)}")
+    output.line(
+        f"{one.total - one.pending:,} of {one.total:,} jobs have ended ({one.progress:.0%}): "
+        f"{one.done:,} done, {one.dead:,} dead, {one.expired:,} expired, "
+        f"{one.cancelled:,} cancelled, {one.unconfirmed:,} unconfirmed"
+    )
+    output.line(f"{one.failed:,} have failed at least once")
+    output.line(f"pushed {moment(one.created_at)}")
+    if one.ended_at is not None:
+        output.line(f"ended {moment(one.ended_at)}")
+    if one.parent:
+        output.line(f"in batch {one.parent}")
+    if one.abandoned_at is not None:
+        output.line(
+            "its producer seems to have died: jobctl batch close or cancel ends it", fg="yellow"
+        )
+
+
+@batch.command(cls=Command)
+@click.argument("bid", metavar="ID")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="S", help="Most seconds to wait; else for ever."
+)
+@click.pass_context
+def wait(context: click.Context, bid: str, timeout: float | None) -> None:
+    """Wait until nothing of the batch ID is pending; fails if a job is dead."""
+    api = connected(context)
+    _found(api, bid)
+    client = Client(None, api.keys.prefix, api.redis)
+    try:
+        one = Batch.open(bid, client=client).wait(timeout)
+    except ResultTimeoutError as error:
+        raise Problem(Code.FAILED, str(error)) from None
+    except JobNotFoundError:
+        raise _gone(bid) from None
+    _show(context, one)
+    if one.dead:
+        raise Problem(Code.FAILED, f"{one.dead:,} jobs of batch {bid} are dead")
+
+
+@batch.command(cls=Command)
+@click.argument("bid", metavar="ID")
+@click.pass_context
+def cancel(context: click.Context, bid: str) -> None:
+    """Cancel the batch ID: its jobs that wait are taken out, those that run are told."""
+    api = connected(context)
+    _found(api, bid)
+    output.line(f"{bid} is cancelled: {api.batches.cancel(bid):,} jobs")
+
+
+@batch.command(cls=Command)
+@click.argument("bid", metavar="ID")
+@click.pass_context
+def close(context: click.Context, bid: str) -> None:
+    """End the open blocks of the batch ID, because their producers have died."""
+    api = connected(context)
+    _found(api, bid)
+    output.line(f"closed {api.batches.close(bid):,}")
+
+
+@batch.command(cls=Command)
+@click.argument("bid", metavar="ID")
+@click.option("--repair", is_flag=True, help="Correct it.")
+@click.pass_context
+def doctor(context: click.Context, bid: str, repair: bool) -> None:
+    """Count the jobs of the batch ID again, and search for those that are pending."""
+    api = connected(context)
+    _found(api, bid)
+    found = api.batches.recount(bid, repair=repair)
+    if options.wants_json(context):
+        counters = {name: list(pair) for name, pair in found.counters.items()}
+        output.records(
+            [{"missing": list(found.missing), "counters": counters, "repaired": found.repaired}]
+        )
+        return
+    for name, (told, right) in found.counters.items():
+        output.line(f"{name} is {told:,}, but {right:,} jobs are", fg="yellow")
+    for number in found.missing:
+        output.line(f"job {bid}{number:08x} is pending, but nowhere", fg="yellow")
+    if not found.counters and not found.missing:
+        output.line("nothing is wrong")
+    elif found.repaired:
+        output.line("repaired")

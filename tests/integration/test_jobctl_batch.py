@@ -1,0 +1,67 @@
+"""``jobctl batch``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis as redis_py
+from click.testing import CliRunner, Result
+
+import jobd
+from jobctl.cli import jobctl
+from jobd.jobs.app import App
+from jobd.testing import EmbeddedServer
+
+
+def run(server: EmbeddedServer, *arguments: str) -> Result:
+    return CliRunner().invoke(jobctl, ["batch", *arguments, "--redis", server.url])
+
+
+@pytest.fixture
+def pushed(server: EmbeddedServer, redis: redis_py.Redis) -> jobd.Batch:
+    assert redis.ping()
+    app = App()
+    app.configure(server.url)
+    note: Any = app.job(name="note")(lambda value: value)
+    with jobd.Batch("Invoices \x1b[1m", client=app.client) as batch:
+        note.perform_bulk([[1], [2], [3]])
+    return batch
+
+
+def test_looking_at_a_batch(
+    server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch
+) -> None:
+    listed = run(server, "ls").stdout
+    assert pushed.bid in listed
+    assert "0/3" in listed
+    assert "\x1b" not in listed
+    shown = run(server, "show", pushed.bid).stdout
+    assert "running" in shown
+    assert "0 of 3 jobs have ended" in shown
+    assert "\x1b" not in shown
+    [one] = [json.loads(line) for line in run(server, "ls", "--json").stdout.splitlines()]
+    assert (one["id"], one["state"], one["pending"]) == (pushed.bid, "running", 3)
+    told = run(server, "wait", pushed.bid, "--timeout", "0")
+    assert (told.exit_code, "3 of 3 jobs are pending" in str(told.exception)) == (1, True)
+    for command in ("show", "wait", "cancel", "close", "doctor"):
+        told = run(server, command, "0" * 16)
+        assert (told.exit_code, "there is no batch" in str(told.exception)) == (1, True), command
+
+
+def test_a_batch_is_repaired_and_cancelled(
+    server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch
+) -> None:
+    assert "nothing is wrong" in run(server, "doctor", pushed.bid).stdout
+    redis.hset(f"jobd:batch:{pushed.bid}", "pending", 9)
+    redis.rpop("queue:default")
+    told = run(server, "doctor", pushed.bid).stdout
+    assert "pending is 9, but 3 jobs are" in told
+    assert f"job {pushed.bid}00000000 is pending, but nowhere" in told
+    assert "repaired" in run(server, "doctor", pushed.bid, "--repair").stdout
+    assert pushed.status.unconfirmed == 1
+    assert "is cancelled: 2 jobs" in run(server, "cancel", pushed.bid).stdout
+    assert "closed 0" in run(server, "close", pushed.bid).stdout
+    assert pushed.status.ended
+    assert run(server, "wait", pushed.bid).exit_code == 0
