@@ -77,6 +77,7 @@ _OF_OTHERS = (
     "django_capture_on_commit_callbacks drain_all have_enqueued_sidekiq_job "
     "perform_enqueued_jobs task_eager_propagates"
 )
+FOREIGN_WORDS |= {"invalidate_all", "my_callback", "valid_within_batch"}  # of Sidekiq Pro
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
 FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url", "--app"}
 # Of docker and pip.
@@ -311,7 +312,6 @@ def test_the_keys_are_those_of_the_code() -> None:
 
 
 NOT_THERE = {
-    "features/batches": "| batches |",
     "features/limits": "rate limits",
     "features/iteration": "saved progress",
     "features/encryption": "encrypted arguments",
