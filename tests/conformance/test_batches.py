@@ -391,6 +391,19 @@ def test_a_member_that_is_nowhere_is_dropped_as_unconfirmed(
     assert sorted(ran, key=str) == [2, "complete", "success"]
 
 
+def test_a_batch_that_takes_long_is_not_missed_by_the_one_around_it(
+    w: World, note: Any, new: Any, watched: Any, ran: list[Any]
+) -> None:
+    with watched() as outer, new() as inner:
+        note.perform_in(5_000, 1)
+    w.advance(seconds=1_000)
+    assert (outer.status.pending, outer.status.unconfirmed, ran) == (1, 0, [])
+    assert w.api.batches.recount(outer.bid).missing == ()
+    inner.delete()
+    w.advance(seconds=1_000)
+    assert (outer.status.unconfirmed, outer.status.success_at is None) == (1, False)
+
+
 def test_a_recount_names_and_repairs_what_is_wrong(w: World, note: Any, new: Any) -> None:
     with new() as batch:
         note.perform_bulk([[1], [2], [3]])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
+from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import cancel_wanted, in_a_name
 from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.inflight import InFlightSet
@@ -165,7 +166,10 @@ class Batches:
         while not search.done:
             found |= {one[1] for each in search.next() if (one := membership_of(each.job))}
         states = enumerate(self._states(bid))
-        return {number for number, (state, _) in states if state == PENDING} - found
+        missing = {number for number, (state, _) in states if state == PENDING} - found
+        if missing:  # a batch inside it is a member, too
+            missing -= {number for step in inside(self._api, bid) for _, number in step}
+        return missing
 
     def mend(self, bid: str, moves: str, missing: set[int]) -> bool:
         """Note that members are nowhere, and count all again, unless the batch has changed since
