@@ -139,7 +139,8 @@ def confirm(context: click.Context, question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Give --yes to do it, or --dry-run to see what", context)
+        rehearsed = ", or --dry-run to see what" if "dry_run" in context.params else ""
+        raise click.UsageError(f"{question} Give --yes to do it{rehearsed}", context)
     if not click.confirm(question, err=True):
         raise Problem(Code.FAILED, "nothing was changed")
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 import jobd
 from jobctl.cli import jobctl
+from jobctl.codes import Code, Problem
 from jobd.jobs.app import App
 from jobd.testing import EmbeddedServer
 
@@ -44,7 +45,9 @@ def test_looking_at_a_batch(
     [one] = [json.loads(line) for line in run(server, "ls", "--json").stdout.splitlines()]
     assert (one["id"], one["state"], one["pending"]) == (pushed.bid, "running", 3)
     told = run(server, "wait", pushed.bid, "--timeout", "0")
-    assert (told.exit_code, "3 of 3 jobs are pending" in str(told.exception)) == (1, True)
+    assert isinstance(told.exception, Problem)
+    assert told.exception.code == Code.TIMED_OUT
+    assert "3 of 3 jobs are pending" in str(told.exception)
     for command in ("show", "wait", "cancel", "close", "doctor"):
         told = run(server, command, "0" * 16)
         assert (told.exit_code, "there is no batch" in str(told.exception)) == (1, True), command
@@ -61,7 +64,9 @@ def test_a_batch_is_repaired_and_cancelled(
     assert f"job {pushed.bid}00000000 is pending, but nowhere" in told
     assert "repaired" in run(server, "doctor", pushed.bid, "--repair").stdout
     assert pushed.status.unconfirmed == 1
-    assert "is cancelled: 2 jobs" in run(server, "cancel", pushed.bid).stdout
+    unanswered = run(server, "cancel", pushed.bid)
+    assert (unanswered.exit_code, "2 of its jobs are pending" in unanswered.output) == (2, True)
+    assert "is cancelled: 2 jobs" in run(server, "cancel", pushed.bid, "--yes").stdout
     assert "closed 0" in run(server, "close", pushed.bid).stdout
     assert pushed.status.ended
     assert run(server, "wait", pushed.bid).exit_code == 0

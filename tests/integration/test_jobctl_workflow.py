@@ -39,10 +39,12 @@ def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) 
     assert "no workflows" in run(server, "ls", "--state", "done").stdout
     assert "pushed 1 step again" in run(server, "retry", ref).stdout
     end(redis, "")
-    assert f"{ref} is cancelled" in run(server, "cancel", ref).stdout
+    unanswered = run(server, "cancel", ref)
+    assert (unanswered.exit_code, "It cannot go on. Give --yes" in unanswered.output) == (2, True)
+    assert f"{ref} is cancelled" in run(server, "cancel", ref, "--yes").stdout
     assert "cancelled by a user" in run(server, "show", ref).stdout
     end(redis, "")
-    assert "ended already" in run(server, "cancel", ref).stdout
+    assert "ended already" in run(server, "cancel", ref, "--yes").stdout
     told = run(server, "retry", ref)
     assert (told.exit_code, "was cancelled" in str(told.exception)) == (1, True)
     told = run(server, "show", "nowhere")

@@ -6,7 +6,7 @@ import click
 
 from jobctl import options
 from jobctl.codes import Code, Problem
-from jobctl.data import output
+from jobctl.data import bulk, common, output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
@@ -72,14 +72,12 @@ def _state(one: BatchStatus) -> str:
     return "succeeded" if one.success_at is not None else "failed"
 
 
-@batch.command(cls=Command)
-@click.option(
-    "--most", type=click.IntRange(1), default=100, metavar="N", help="How many.  [default: 100]"
-)
+@batch.command(cls=Command, params=[common.limit("batches")])
 @click.pass_context
-def ls(context: click.Context, most: int) -> None:
+def ls(context: click.Context, limit: int) -> None:
     """List the batches, the newest first."""
-    found = connected(context).batches.newest(most)
+    batches = connected(context).batches
+    found = batches.newest(limit or len(batches))
     if options.wants_json(context):
         output.records(map(_record, found))
         return
@@ -150,7 +148,7 @@ def wait(context: click.Context, bid: str, timeout: float | None) -> None:
     try:
         one = Batch.open(bid, client=client).wait(timeout)
     except ResultTimeoutError as error:
-        raise Problem(Code.FAILED, str(error)) from None
+        raise Problem(Code.TIMED_OUT, f"{error}; they go on") from None
     except JobNotFoundError:
         raise _gone(bid) from None
     _show(context, one)
@@ -158,13 +156,13 @@ def wait(context: click.Context, bid: str, timeout: float | None) -> None:
         raise Problem(Code.FAILED, f"{one.dead:,} jobs of batch {bid} are dead")
 
 
-@batch.command(cls=Command)
-@click.argument("bid", metavar="ID")
+@batch.command(cls=Command, params=[click.Argument(["bid"], metavar="ID"), common.yes()])
 @click.pass_context
-def cancel(context: click.Context, bid: str) -> None:
+def cancel(context: click.Context, bid: str, yes: bool) -> None:
     """Cancel the batch ID: its jobs that wait are taken out, those that run are told."""
     api = connected(context)
-    _found(api, bid)
+    one = _found(api, bid)
+    bulk.confirm(context, f"Cancel batch {bid}? {one.pending:,} of its jobs are pending.", yes=yes)
     output.line(f"{bid} is cancelled: {api.batches.cancel(bid):,} jobs")
 
 

@@ -219,7 +219,7 @@ def reset(context: click.Context, name: str) -> None:
     if _act(context, name, "reset"):
         _told("reset", name)
     else:
-        output.line(f"{name} has its own line")
+        output.line(f"the line of {name} was not changed")
 
 
 @cron.command(cls=Command)

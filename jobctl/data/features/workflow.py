@@ -8,7 +8,7 @@ import click
 
 from jobctl import options
 from jobctl.codes import Code, Problem
-from jobctl.data import output
+from jobctl.data import bulk, common, output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
@@ -69,21 +69,18 @@ def _step(one: StepInfo) -> dict[str, object]:
     }
 
 
-@workflow.command(cls=Command)
+@workflow.command(cls=Command, params=[common.limit("workflows")])
 @click.option(
     "--state",
     type=click.Choice(["running", "done", "failed", "cancelled"]),
     help="Only those in this state.",
 )
-@click.option(
-    "--most", type=click.IntRange(1), default=100, metavar="N", help="How many.  [default: 100]"
-)
 @click.pass_context
-def ls(context: click.Context, state: str | None, most: int) -> None:
+def ls(context: click.Context, state: str | None, limit: int) -> None:
     """List the workflows, the newest first."""
     api = connected(context)
     wanted = (one for one in api.workflows if state in (None, one.state))
-    found = list(itertools.islice(wanted, most))
+    found = list(itertools.islice(wanted, limit or None))
     if options.wants_json(context):
         output.records(map(_record, found))
         return
@@ -140,11 +137,19 @@ def show(context: click.Context, ref: str, every: bool) -> None:
         Column("ERROR", gives=True),
     ]
     rows = (
-        (str(each.number), each.name, each.job, each.state, each.jid, each.error) for each in shown
+        (str(each.number), _named(each), each.job, each.state, each.jid, each.error)
+        for each in shown
     )
     output.table(columns, rows)
     if len(shown) < len(steps):
         output.line(f"and {len(steps) - len(shown):,} more; --all shows them")
+
+
+def _named(step: StepInfo) -> str:
+    """The name of a step; of one that is not in the graph, what it is for."""
+    if step.role == "undo":
+        return f"undo {step.of}"
+    return "on_error" if step.role == "error" else step.name
 
 
 def _urgency(step: StepInfo) -> tuple[int, int]:
@@ -165,13 +170,18 @@ def retry(context: click.Context, ref: str) -> None:
     output.line(f"pushed {count:,} step{'s' if count != 1 else ''} again")
 
 
-@workflow.command(cls=Command)
-@click.argument("ref", metavar="ID")
+@workflow.command(cls=Command, params=[click.Argument(["ref"], metavar="ID"), common.yes()])
 @click.pass_context
-def cancel(context: click.Context, ref: str) -> None:
+def cancel(context: click.Context, ref: str, yes: bool) -> None:
     """Cancel the workflow ID; what is done is undone where its steps say how."""
+    api = connected(context)
+    one = _found(api, ref).summary
+    question = (
+        f"Cancel workflow {ref}? {one.done:,} of its {one.size:,} steps are done. It cannot go on."
+    )
+    bulk.confirm(context, question, yes=yes)
     try:
-        done = connected(context).workflows.cancel(ref)
+        done = api.workflows.cancel(ref)
     except KeyError:
         raise _gone(ref) from None
     output.line(f"{ref} is cancelled" if done else f"{ref} has ended already")

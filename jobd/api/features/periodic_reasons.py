@@ -34,7 +34,7 @@ def why_not_due(session: Session, job: PeriodicJob) -> list[Reason]:
     now = seconds + micros / 1e6
     reasons = []
     if job.next is None:
-        text = Text("It is paused since %(at)s.", at=when(job.paused or 0.0))
+        text = Text("It was paused %(at)s.", at=when(job.paused or 0.0))
         reasons.append(Reason("paused", text, Text("Resume it."), job.paused, blocks=True))
     if unable := Known(session.redis, session.keys).missing(job.entry, now):
         text = Text("Nobody could run its job: %(reason)s.", reason=shortened(unable, 300))
