@@ -93,7 +93,7 @@ class Batch:
 
     @classmethod
     def open(
-        cls, bid: str, *, callback_queue: str | None = None, client: Client | None = None
+        cls, bid: str | None, *, callback_queue: str | None = None, client: Client | None = None
     ) -> Self:
         """A batch that is there already: its status; and with a block, to add to it. That is
         possible until it has succeeded, from its members, from callbacks of ``complete`` and
@@ -106,6 +106,8 @@ class Batch:
             >>> with Batch.open(current_job().bid):  # doctest: +SKIP
             ...     create_page.perform_async(2)
         """
+        if bid is None:
+            raise ArgumentError("there is no id of a batch: this job was pushed outside of one")
         if not isinstance(bid, str) or not is_bid(bid):
             raise ArgumentError(f"the id of a batch has 16 hexadecimal digits; {bid!r} is none")
         made = cls(callback_queue=callback_queue, client=client)
