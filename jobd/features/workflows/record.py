@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from jobd.graphs.graph import Policy
+from jobd.graphs.graph import Policy, followers
 from jobd.graphs.inputs import Outcome, outcome
 from jobd.graphs.plan import About, Role, Step, jid_of, steps_of
 
@@ -114,7 +114,7 @@ def summary_of(ref: str, fields: Mapping[bytes, bytes | None]) -> Summary | None
         _number(fields.get(b"passed")),
         _number(fields.get(b"live")),
         known.created_at,
-        None if ended is None else float(ended),
+        _time(ended),
         cast("Literal['', 'user', 'step']", (fields.get(b"cancelled") or b"").decode()),
         known.parent,
     )
@@ -129,7 +129,9 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
         steps = steps_of(fields)
     except (msgspec.MsgspecError, ValueError):
         return None
-    told = letters.decode(errors="replace").ljust(len(steps), ".")
+    if any(not 0 <= one < len(steps) for step in steps for one in step.after):
+        return None
+    told = letters.decode("latin-1")[: len(steps)].ljust(len(steps), ".")
     lost = _blocked(steps, told)
     found = tuple(
         _step(ref, number, step, _state(summary, step, told[number], number in lost), fields)
@@ -140,19 +142,15 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
 
 def _blocked(steps: list[Step], letters: str) -> set[int]:
     """The steps that wait for one that has failed."""
+    after = followers([step.after for step in steps])
     lost: set[int] = set()
-    # Those that were added have numbers that are not in the order of their run.
-    while True:
-        more = {
-            number
-            for number, step in enumerate(steps)
-            if number not in lost
-            and letters[number] == "."
-            and any(one in lost or letters[one] in "fxc" for one in step.after)
-        }
-        if not more:
-            return lost
-        lost |= more
+    told = [number for number, letter in enumerate(letters) if letter in "fxc"]
+    while told:
+        for number in after[told.pop()]:
+            if letters[number] == "." and number not in lost:
+                lost.add(number)
+                told.append(number)
+    return lost
 
 
 def _state(summary: Summary, step: Step, letter: str, blocked: bool) -> StepState:
@@ -203,3 +201,10 @@ def _number(raw: bytes | None) -> int:
         return int(raw or 0)
     except ValueError:
         return 0
+
+
+def _time(raw: bytes | None) -> float | None:
+    try:
+        return None if raw is None else float(raw)
+    except ValueError:
+        return None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobd.features.workflows.record import StepInfo
+from jobd.graphs.graph import followers
 from jobd.text.printable import cut
 
 WIDTH, HEIGHT = 168, 46
@@ -98,27 +99,25 @@ def drawing(steps: Sequence[StepInfo]) -> Drawing | None:
 
 def _columns(steps: Sequence[StepInfo]) -> list[int]:
     """For each step, how many steps there are at most before it, one after the other."""
-    found = [-1] * len(steps)
-    # Those that were added have numbers that are not in the order of their run.
-    pending = list(range(len(steps)))
-    while pending:
-        left = []
-        for number in pending:
-            before = [found[one] for one in steps[number].after]
-            if min(before, default=0) < 0:
-                left.append(number)
-            else:
-                found[number] = 1 + max(before, default=-1)
-        if len(left) == len(pending):
-            break  # a program has written a circle
-        pending = left
+    found, waits = [0] * len(steps), [len(one.after) for one in steps]
+    after = followers([one.after for one in steps])
+    # Those that were added have numbers that are not in the order of their run. What a program has
+    # written as a circle stays at the beginning.
+    known = [number for number, count in enumerate(waits) if not count]
+    while known:
+        number = known.pop()
+        for later in after[number]:
+            found[later] = max(found[later], found[number] + 1)
+            waits[later] -= 1
+            if not waits[later]:
+                known.append(later)
     last = max(found, default=0)
     for one in steps:
         if one.role == "undo" and 0 <= one.of < len(found):
             found[one.number] = found[one.of] + 1
         elif one.role == "error":
             found[one.number] = last
-    return [max(0, one) for one in found]
+    return found
 
 
 def _groups(steps: Sequence[StepInfo], columns: Sequence[int]) -> list[list[StepInfo]]:
