@@ -2,7 +2,7 @@
 
 Each connection gets one answer. Its request must have arrived within seconds and be small; beyond a
 number of connections, the one that has waited longest for its request is closed, so that a probe
-gets through whoever else connects. An address that cannot be listened on is tried again each
+gets through whoever else connects. Of requests that ask Redis, some wait and the others are refused. An address that cannot be listened on is tried again each
 second; the daemon does not end because of it.
 """
 
@@ -32,7 +32,11 @@ THINKING = 15.0
 """Seconds for an answer to be made: more than one command of Redis may take."""
 
 MOST_OPEN = 64
-"""Connections at a time."""
+"""Connections at a time whose requests have not arrived yet."""
+
+MOST_ASKING = 16
+"""Requests at a time that ask Redis, until their answers have been taken: the keeper needs its
+descriptors for other things."""
 
 AGAIN = 1.0
 """Seconds between attempts to listen."""
@@ -65,6 +69,7 @@ class Listener(threading.Thread):
         self._beside = ThreadPoolExecutor(1, "health-answers")
         # Those whose request has not arrived yet, the first one first.
         self._waiting: dict[asyncio.StreamWriter, None] = {}
+        self._asking: set[asyncio.StreamWriter] = set()
 
     def run(self) -> None:
         try:
@@ -140,6 +145,7 @@ class Listener(threading.Thread):
             pass  # it has gone, or does not read
         finally:
             self._waiting.pop(writer, None)
+            self._asking.discard(writer)
             writer.transport.abort()
 
     async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -158,14 +164,19 @@ class Listener(threading.Thread):
             request = http.read(head)
         except http.BadRequest as bad:
             return http.written(bad.answer)
-        return http.written(await self._answer(request.path), head=request.method == "HEAD")
+        answer = await self._answer(request.path, writer)
+        return http.written(answer, head=request.method == "HEAD")
 
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, path: str, writer: asyncio.StreamWriter) -> Answer:
         if path in self._now:
             return self._now[path]()
         if path not in self._slow:
             known = " ".join([*self._now, *self._slow])
             return Answer.of(HTTPStatus.NOT_FOUND, f"there is nothing here; there are {known}")
+        if len(self._asking) >= MOST_ASKING:
+            text = f"{MOST_ASKING} others ask already, or do not take their answers"
+            return Answer.of(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        self._asking.add(writer)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(THINKING):

@@ -143,6 +143,10 @@ class _Seen:
     processes: tuple[Process, ...] = field(repr=False)
 
 
+def _window() -> deque[_Seen]:
+    return deque(maxlen=int(WINDOW / EVERY) + 1)
+
+
 class Scale(Loop):
     """Looks at the queues while somebody asks."""
 
@@ -152,7 +156,8 @@ class Scale(Loop):
         self._config = config
         self._queues = tuple(queue.name for queue in config.queues)
         self._told: deque[tuple[float, Serving]] = deque(maxlen=int(WINDOW))
-        self._seen: deque[_Seen] = deque(maxlen=int(WINDOW / EVERY) + 1)
+        # Replaced rather than emptied: two threads look and read.
+        self._seen: deque[_Seen] = _window()
         self._asked = -math.inf
 
     def heard(self, message: Serving) -> None:
@@ -190,14 +195,17 @@ class Scale(Loop):
             and not paused.issuperset(one.queues)
             and not set(self._queues).isdisjoint(one.queues)
         )
-        if self._seen and now - self._seen[-1].at > WINDOW:
-            self._seen.clear()
         sizes = sum(size for size, _ in found)
         oldest = max((latency for _, latency in found), default=0.0)
-        self._seen.append(_Seen(now, sizes, oldest, serve))
+        window = self._seen
+        if window and now - window[-1].at > WINDOW:
+            window = _window()
+        window.append(_Seen(now, sizes, oldest, serve))
+        self._seen = window
 
     def _load(self) -> Load:
-        first, last = self._seen[0], self._seen[-1]
+        seen = tuple(self._seen)
+        first, last = seen[0], seen[-1]
         passed = last.at - first.at
         own = float(self._config.places)
         places = [one.concurrency for one in last.processes if one.concurrency > 0]
@@ -214,7 +222,8 @@ class Scale(Loop):
         """Seconds that a job takes: those that all have run in the window, by how many have ended
         in it; at least one is taken to have ended, so of longer jobs it is less than it is."""
         since = time.monotonic() - WINDOW
-        told = [each for each in self._told if each[0] >= since]
+        # A copy: the main thread appends meanwhile.
+        told = [each for each in tuple(self._told) if each[0] >= since]
         ran = ended = 0.0
         for (before, then), (at, now) in pairwise(told):
             if now.processed >= then.processed:  # else a worker was replaced
