@@ -125,8 +125,8 @@ class DuplicateJobError(JobdError):
 
 
 class BatchFinished(JobdError):
-    """Nothing can be added to a batch any more: it has succeeded, been cancelled or deleted, or its
-    block was closed by hand."""
+    """Nothing can be added to a batch any more: it has succeeded, been cancelled or deleted, its
+    block was closed by hand, or a part of that could not be sent."""
 
 
 class ResultError(JobdError):

@@ -36,14 +36,14 @@ class Claim:
     job: JobRecord
 
 
-def leases(session: Session) -> list[tuple[str, float]]:
-    """The first 1,000 owners of jobs in flight, and how long their leases still run (s), as
-    :attr:`Claim.lease`. One round trip of three commands."""
+def leases(session: Session, most: int | None = MOST) -> list[tuple[str, float]]:
+    """The first owners of jobs in flight, all if *most* is None, and how long their leases still
+    run (s), as :attr:`Claim.lease`. One round trip of three commands."""
     keys = session.keys
     with session.redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hmget(keys.clock, "reachable", "seen")
-        pipe.zrange(keys.owners, 0, MOST - 1, withscores=True)
+        pipe.zrange(keys.owners, 0, -1 if most is None else most - 1, withscores=True)
         answer: list[Any] = pipe.execute()
     (seconds, micros), (reachable, seen), owners = answer
     now = seconds + micros / 1e6
@@ -71,8 +71,11 @@ class InFlightSet:
 
     def __iter__(self) -> Iterator[Claim]:
         """All of them in no particular order, of the first 1,000 owners, read in bounded steps."""
+        return self._claims(MOST)
+
+    def _claims(self, owners: int | None) -> Iterator[Claim]:
         redis, keys = self._api.redis, self._api.keys
-        for owner, lease in leases(self._api):
+        for owner, lease in leases(self._api, owners):
             for tag, payload in scanned(redis, keys.inflight(owner)):
                 name = text(tag)
                 queue = name.partition(":")[2]
@@ -88,6 +91,11 @@ class InFlightSet:
                 yield claim
             if time.monotonic() > end:
                 break
+
+    def all_mentioning(self, jid: str) -> Iterator[Claim]:
+        """The same of all owners, however long that takes: none is missed."""
+        wanted = jid.encode(errors="replace")
+        return (claim for claim in self._claims(None) if wanted in claim.job.value)
 
     def find_job(self, jid: str, *, seconds: float = 0.5) -> Claim | None:
         """The job in flight with this id, None if there is none, or if it takes longer than about

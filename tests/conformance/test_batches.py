@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -402,6 +403,61 @@ def test_a_batch_that_takes_long_is_not_missed_by_the_one_around_it(
     inner.delete()
     w.advance(seconds=1_000)
     assert (outer.status.unconfirmed, outer.status.success_at is None) == (1, False)
+
+
+def test_a_member_that_waits_for_a_lock_is_not_nowhere(
+    w: World, app: App, note: Any, watched: Any, ran: list[Any]
+) -> None:
+    @app.job(name="turn", unique=True, on_conflict="again", retry=False)
+    def turn(number: int) -> None:
+        ran.append("turn")
+
+    turn.perform_in(5_000, 1)
+    with watched() as batch:
+        turn.perform_async(1)
+    assert (batch.status.total, batch.status.pending) == (1, 1)
+    w.advance(seconds=4_000)
+    assert (batch.status.pending, ran) == (1, [])
+    assert w.api.batches.recount(batch.bid).missing == ()
+    w.advance(seconds=2_000)
+    assert ran == ["turn", "turn", "complete", "success"]
+
+
+@pytest.mark.parametrize(
+    "number", [5, 1_000_000_000, 4e9, 1e300, -1, 0.5, "0x7fffffff", None, [0], "", True]
+)
+def test_a_number_that_is_none_changes_nothing(
+    w: World, note: Any, watched: Any, number: object
+) -> None:
+    """Redis would make half a gigabyte of it."""
+    with watched() as batch:
+        note.perform_in(100, 1)
+    members = f"jobd:batch:{batch.bid}:members"
+    before, size = batch.status, w.redis.strlen(members)
+    about = {"class": "note", "args": [], "jid": "hand", "queue": "default", "retry": False}
+    hand = {**about, "jobd": {"v": 1, "batch": [batch.bid, number]}}
+    w.redis.zadd("schedule", {json.dumps(hand): 1.0})
+    w.redis.zadd("dead", {json.dumps({**hand, "jid": "dead"}): w.redis.time()[0]})
+    next(iter(w.api.dead)).retry()
+    w.run()
+    assert w.redis.strlen(members) == size
+    assert batch.status == before
+
+
+def test_a_batch_that_was_changed_by_hand_keeps_no_other_from_its_end(
+    w: World, app: App, new: Any, note: Any
+) -> None:
+    made = []
+    for _ in range(10):
+        with new() as batch:
+            note.perform_async(1)
+        made.append(batch)
+    for batch in made[:5]:
+        w.redis.hset(f"jobd:batch:{batch.bid}", "pending", "many")
+    w.api.queue("default").clear()
+    w.advance(seconds=30)
+    assert [batch.status.cancelled for batch in made[5:]] == [1] * 5
+    assert all(batch.status.success_at for batch in made[5:])
 
 
 def test_a_recount_names_and_repairs_what_is_wrong(w: World, note: Any, new: Any) -> None:

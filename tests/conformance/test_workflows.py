@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -410,3 +411,18 @@ def test_it_is_kept_for_a_day_after_its_end(w: World, jobs: Jobs) -> None:
     w.run()
     assert [one.id for one in w.api.workflows] != [run.id]
     assert len(w.api.workflows) == 1
+
+
+@pytest.mark.parametrize("number", [-1, -2, 0.5, 1e300, "0", None])
+def test_a_number_that_is_none_ends_no_step(
+    w: World, app: App, jobs: Jobs, ran: list[Any], number: object
+) -> None:
+    ref = cast("str", group(jobs.work.s(name) for name in "ab").perform_async())
+    run = WorkflowRun(ref, app.client)
+    about = {"class": "work", "args": ["c"], "jid": "hand", "queue": "default"}
+    hand = {**about, "jobd": {"v": 1, "node": {"id": run.id, "n": number}}}
+    w.redis.zadd("retry", {json.dumps(hand): w.redis.time()[0] + 1e4})
+    next(iter(w.api.retries)).delete()
+    assert run.info.summary.live == 2
+    w.run()
+    assert (run.state, sorted(ran)) == ("done", ["a", "b"])

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+import jobd
 from jobd import Client
 from jobd.api import Api
+from jobd.errors import BatchFinished, JobdError, RefusedError
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
@@ -104,3 +106,34 @@ def test_a_worker_that_has_died_is_taken_off_the_dashboards_at_once(
     (after,) = api.processes
     assert after.identity != before.identity
     assert before.identity not in {work.process for work in api.work}
+
+
+def test_a_batch_does_not_succeed_without_jobs_that_could_not_be_sent(
+    redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    """Whoever goes on after the error of a push is told that other jobs are lost."""
+    client = Client(server.url)
+    batch = jobd.Batch(client=client)
+    refused = []
+
+    def push(number: int) -> None:
+        try:
+            client.push({"class": "some", "args": [number]})
+        except JobdError as error:
+            refused.append(error)
+
+    def block() -> None:
+        with batch:
+            with full(redis):
+                for number in range(1_000):
+                    push(number)
+            for number in range(1_000, 3_000):
+                push(number)
+
+    with pytest.raises(BatchFinished, match=r"a part of its jobs is lost: .*maxmemory"):
+        block()
+    assert isinstance(refused[0], RefusedError)
+    assert {type(error) for error in refused[1:]} == {BatchFinished}
+    assert len(refused) == 1 + 2_000
+    assert redis.keys("jobd:batch*") == []
+    assert redis.exists("queue:default") == 0

@@ -10,6 +10,7 @@ from typing import Any, cast
 from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import cancel_wanted, in_a_name
 from jobd.api.find import WORK, Found, JobSearch
+from jobd.api.held_back import held_back
 from jobd.api.inflight import InFlightSet
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
@@ -35,16 +36,19 @@ def membership_of(job: JobRecord) -> tuple[str, int] | None:
 
 class MemberSearch(JobSearch):
     """The search for what is left of the members of a batch, in steps as :class:`JobSearch`; the
-    dead ones, too."""
+    dead ones, too, and those that wait for a lock. None is given up for the sake of time: a member
+    that is not found is taken for lost."""
 
     def _wanted(self, job: JobRecord) -> bool:
         found = membership_of(job)
         return found is not None and found[0] == self._jid
 
     def _running(self) -> list[Found]:
-        claims = (one.job for one in InFlightSet(self._api).mentioning(self._jid))
+        # First those that wait for a lock: from there they go to a queue, which comes later.
+        waits = (job for job in held_back(self._api) if self._jid.encode() in job.value)
+        claims = (one.job for one in InFlightSet(self._api).all_mentioning(self._jid))
         works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
-        return [Found(WORK, job) for job in chain(claims, works) if self._wanted(job)]
+        return [Found(WORK, job) for job in chain(waits, claims, works) if self._wanted(job)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Block:
         self._few = FEW
         self._calls = 0
         self._marker = f'"batch":["{bid}",'.encode()
+        self._failed = ""
         self.refused: list[str] = []
         self._forget()
 
@@ -91,7 +92,12 @@ class Block:
             made[attachments.FIELD] = {"v": attachments.VERSION, "batch": (self.bid, number)}
 
     def number(self) -> int:
-        """The number of another member."""
+        """The number of another member.
+
+        Raises:
+            BatchFinished: a step has failed.
+        """
+        self._refuse_more()
         number = self._numbers.take()
         while number is None:
             # Also in a coroutine, which this stops for one round trip: a job is given its number
@@ -205,25 +211,35 @@ class Block:
         return portion
 
     def _send(self, portion: Portion) -> None:
-        with outside(), self._unregistered_if_it_fails():
+        with outside(), self._once():
             transport = self._client.transport
             if not isinstance(transport, Adding):
                 raise _unsupported(transport)
             self._sent(portion, transport.add(portion, clock.now()))
 
     async def _asend(self, portion: Portion) -> None:
-        with outside(), self._unregistered_if_it_fails():
+        with outside(), self._once():
             transport = self._client.atransport
             if not isinstance(transport, AsyncAdding):
                 raise _unsupported(transport)
             self._sent(portion, await transport.add(portion, clock.now()))
 
+    def _refuse_more(self) -> None:
+        if self._failed:
+            raise BatchFinished(
+                f"nothing more is added to batch {self.bid} by this block, as a part of its jobs "
+                f"is lost: {self._failed}; end it, and push what is missing in another block"
+            )
+
     @contextlib.contextmanager
-    def _unregistered_if_it_fails(self) -> Iterator[None]:
-        """A first step that fails may be repeated."""
+    def _once(self) -> Iterator[None]:
+        """A step that has failed is the last one: what it held is lost, and the batch must not
+        succeed without it."""
+        self._refuse_more()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            self._failed = str(error) or type(error).__name__
             if self._calls == 1:
                 self._calls = 0
             raise

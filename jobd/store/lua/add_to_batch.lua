@@ -51,7 +51,7 @@ redis.call('SISMEMBER', KEYS[1], '')
 redis.call('HEXISTS', KEYS[5], 'used')
 redis.call('ZCARD', KEYS[6])
 redis.call('ZCARD', KEYS[7])
-redis.call('STRLEN', KEYS[9])
+local room = 2 * redis.call('STRLEN', KEYS[9])
 redis.call('HLEN', KEYS[10])
 check_pushes(push)
 
@@ -91,7 +91,7 @@ elseif closes and calls and not adds then
   redis.call('HDEL', key, block) -- a full server allows this, and the rest after it
 end
 if adds then redis.call('HSET', key, 'pushed_at', now) end
-batch_usable[key] = true
+batch_rooms[key] = room
 
 local late = {}
 for _, pair in ipairs(callbacks) do

@@ -9,18 +9,20 @@ local STATES = {pending = 1, done = 2, dead = 3, expired = 4, cancelled = 5, unc
 local NAMES = {'pending', 'done', 'dead', 'expired', 'cancelled', 'unconfirmed'}
 local LINGER = 86400 -- seconds that a batch is kept after its end
 
--- What has changed and is not written yet, by batch; and whether its keys can be used.
-local batch_sums, batch_usable = {}, {}
+-- What has changed and is not written yet, by batch; and for how many numbers there is room in
+-- `members`, false if its keys cannot be used.
+local batch_sums, batch_rooms = {}, {}
 
 -- The key of a batch, if it is there.
 local function batch_at(root, id)
   if type(id) ~= 'string' then return nil end
   local key = root .. 'jobd:batch:' .. id
-  if batch_usable[key] == nil then
-    batch_usable[key] = fits(key, 'hash') and fits(key .. ':members', 'string')
-      and fits(key .. ':callbacks', 'hash') and redis.call('HEXISTS', key, 'total') == 1
+  if batch_rooms[key] == nil then
+    local bytes = redis.pcall('STRLEN', key .. ':members')
+    batch_rooms[key] = type(bytes) == 'number' and fits(key, 'hash') and fits(key .. ':callbacks', 'hash')
+      and redis.call('HEXISTS', key, 'total') == 1 and 2 * bytes
   end
-  return batch_usable[key] and key or nil
+  return batch_rooms[key] and key or nil
 end
 
 local function batch_sum(key, name, amount)
@@ -32,10 +34,11 @@ local function batch_sum(key, name, amount)
   sums[name] = (sums[name] or 0) + amount
 end
 
--- A member is in another *state*; or has *failed*, in the same one, which is nil then.
+-- A member is in another *state*; or has *failed*, in the same one, which is nil then. A number that is
+-- none, as somebody has written it by hand, must not make `members` longer: BITFIELD would.
 local function member_changed(key, number, state, failed)
   number = tonumber(number)
-  if not number or number < 0 or number > 4e9 or number % 1 ~= 0 then return end
+  if not number or number < 0 or number >= batch_rooms[key] or number % 1 ~= 0 then return end
   local place, before = 4 * number, nil
   if state and not failed then
     before = redis.call('BITFIELD', key .. ':members', 'GET', 'u1', place, 'SET', 'u3', place + 1, STATES[state])
@@ -76,6 +79,7 @@ local function members_joined(key, numbers)
   if are_new(key, numbers) then -- one write for all but an odd last one
     local pairs_of_two = math.floor(#numbers / 2)
     redis.call('SETRANGE', key .. ':members', numbers[1] / 2, string.rep('\17', pairs_of_two))
+    batch_rooms[key] = math.max(batch_rooms[key], numbers[1] + 2 * pairs_of_two)
     for _, name in ipairs({'total', 'pending', 'fresh'}) do batch_sum(key, name, 2 * pairs_of_two) end
     if #numbers % 2 == 0 then return end
     numbers = {numbers[#numbers]}
@@ -87,6 +91,7 @@ local function members_joined(key, numbers)
       words[#words + 1] = 'u4'
       words[#words + 1] = '#' .. string.format('%.0f', numbers[i])
       words[#words + 1] = 1
+      batch_rooms[key] = math.max(batch_rooms[key], numbers[i] + 1)
     end
     local added = #words / 4
     for _, before in ipairs(redis.call('BITFIELD', key .. ':members', unpack(words))) do
@@ -96,10 +101,6 @@ local function members_joined(key, numbers)
     batch_sum(key, 'pending', added)
     batch_sum(key, 'fresh', added)
   end
-end
-
-local function is_member(key, number)
-  return redis.call('BITFIELD', key .. ':members', 'GET', 'u4', '#' .. number)[1] ~= 0
 end
 
 -- Pushes one callback, at the head of its queue; returns whether there was a place for it.
@@ -199,16 +200,21 @@ local function settle_batch(root, key)
   end
 end
 
--- Writes what has been added up, and does what is due.
+local function write_sums(root, key, sums)
+  redis.call('HINCRBY', key, 'moves', 1)
+  for name, amount in pairs(sums) do
+    if amount ~= 0 then redis.call('HINCRBY', key, name, amount) end
+  end
+  settle_batch(root, key)
+end
+
+-- Writes what has been added up, and does what is due. One batch that cannot be written, since somebody
+-- has changed it by hand, keeps no other from that.
 local function settle_batches(root)
   local key, sums = next(batch_sums)
   while key do
     batch_sums[key] = nil
-    redis.call('HINCRBY', key, 'moves', 1)
-    for name, amount in pairs(sums) do
-      if amount ~= 0 then redis.call('HINCRBY', key, name, amount) end
-    end
-    settle_batch(root, key)
+    safely(write_sums, root, key, sums)
     key, sums = next(batch_sums)
   end
 end

@@ -51,6 +51,8 @@ local function count_live(flow, by) flow.live = redis.call('HINCRBY', flow.hash,
 local function workflow_of(root, field)
   local node = field.node
   if type(node) ~= 'table' or type(node.id) ~= 'string' or type(node.n) ~= 'number' then return nil end
+  -- Below 0, Redis counts from the end.
+  if node.n < 0 or node.n > 1e15 or node.n % 1 ~= 0 then return nil end
   return workflow_at(root, node.id), string.format('%d', node.n)
 end
 
