@@ -2,8 +2,9 @@
 
 Each connection gets one answer. Its request must have arrived within seconds and be small; beyond a
 number of connections, the one that has waited longest for its request is closed, so that a probe
-gets through whoever else connects. Of requests that ask Redis, some wait and the others are refused. An address that cannot be listened on is tried again each
-second; the daemon does not end because of it.
+gets through whoever else connects. Of the requests that ask Redis some wait, and further ones are
+refused. An address that cannot be listened on is tried again each second; the daemon does not end
+because of it.
 """
 
 from __future__ import annotations
