@@ -84,15 +84,17 @@ class BatchWatch:
         dead = []
         for bid in (each.decode(errors="replace") for each in bids):
             fields: Any = self._client.hmget(self._keys.batch(bid), list(_STATE))
-            state = {n: v and v.decode() for n, v in zip(_STATE, fields, strict=True)}
+            state = {
+                n: v and v.decode(errors="replace") for n, v in zip(_STATE, fields, strict=True)
+            }
             if state["total"] is None:
                 self._client.zrem(self._keys.batches, bid)
                 self._place = max(0, self._place - 1)
-            elif state["ended_at"] is not None and int(state["dead"] or 0):
+            elif state["ended_at"] is not None and _number(state["dead"]):
                 if state["expired_in"] != state["moves"]:
                     dead.append((bid, state["moves"] or "0"))
-            elif state["ended_at"] is None and not int(state["open"] or 0):
-                self._look_at(bid, state["moves"] or "0", float(state["looked_at"] or 0))
+            elif state["ended_at"] is None and not _number(state["open"]):
+                self._look_at(bid, state["moves"] or "0", _number(state["looked_at"]))
         if dead:
             self._expire(dead)
 
@@ -164,3 +166,11 @@ class BatchWatch:
             if bid in left:
                 names = [self._keys.queues, self._keys.batch(bid)]
                 scripts.EXPIRE_BATCH(self._client, names, [bid, moves])
+
+
+def _number(value: str | None) -> float:
+    """Of a field that somebody may have changed by hand."""
+    try:
+        return float(value or 0)
+    except ValueError:
+        return 0.0

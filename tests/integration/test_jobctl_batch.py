@@ -12,7 +12,11 @@ from click.testing import CliRunner, Result
 import jobd
 from jobctl.cli import jobctl
 from jobctl.codes import Code, Problem
+from jobd.features.batches.record import BatchStatus
 from jobd.jobs.app import App
+from jobd.keeper.batches import BatchWatch
+from jobd.runtime.log import log
+from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 
 
@@ -70,3 +74,18 @@ def test_a_batch_is_repaired_and_cancelled(
     assert "closed 0" in run(server, "close", pushed.bid).stdout
     assert pushed.status.ended
     assert run(server, "wait", pushed.bid).exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["--5", "9" * 5_000, "nan", "-inf", "1e300", "", "\x1b[2J"])
+def test_a_batch_that_was_changed_by_hand_is_shown(
+    server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch, text: str
+) -> None:
+    names = (*BatchStatus.__dataclass_fields__, "moves", "looked_at", "expired_in")
+    redis.hset(f"jobd:batch:{pushed.bid}", mapping=dict.fromkeys(names, text))
+    for command in (["ls"], ["show", pushed.bid], ["doctor", pushed.bid]):
+        told = run(server, *command)
+        assert told.exit_code == 0, told.exception
+        assert "\x1b" not in told.stdout
+    watch = BatchWatch(redis, Keys(""), log.get("jobd.test"), list)
+    watch.turn()
+    assert pushed.status.bid == pushed.bid

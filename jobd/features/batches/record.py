@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,12 +81,14 @@ def status_of(bid: str, fields: Mapping[bytes, bytes]) -> BatchStatus | None:
         return None
 
     def number(name: bytes) -> int:
-        value = fields.get(name, b"0")
-        return int(value) if value.lstrip(b"-").isdigit() else 0
+        with suppress(ValueError):
+            return int(fields.get(name, b"0"))
+        return 0
 
     def time(name: bytes) -> float | None:
         with suppress(ValueError):
-            return float(fields[name]) if name in fields else None
+            value = float(fields[name]) if name in fields else math.nan
+            return value if math.isfinite(value) else None
         return None
 
     def text(name: bytes) -> str:

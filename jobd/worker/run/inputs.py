@@ -21,8 +21,8 @@ from jobd.wire.payload import Work
 MOST_BYTES = 16_777_216
 """Bytes of results that become arguments of one step."""
 
-BATCH = 1_000
-"""Results in one command."""
+BATCH = 100
+"""Results in one command: so many of the largest are what a worker can hold."""
 
 _decode = msgspec.json.Decoder(Inputs).decode
 

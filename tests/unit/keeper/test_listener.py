@@ -50,7 +50,7 @@ def test_many_that_ask_redis_are_refused_and_probes_are_not(tmp_path: Path) -> N
 
     opened(path, slow)
     waiting = [asked(path, "/metrics") for _ in range(MOST_ASKING + TOO_MANY)]
-    refused = []
+    refused: list[bytes] = []
     while len(refused) < TOO_MANY:
         answered, _, _ = select.select(waiting, [], [], 30)
         assert answered
