@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import cancel_wanted, in_a_name
+from jobd.api.features.held_back import held_back
 from jobd.api.find import WORK, Found, JobSearch
-from jobd.api.held_back import held_back
 from jobd.api.inflight import InFlightSet
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
