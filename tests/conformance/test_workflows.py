@@ -426,3 +426,22 @@ def test_a_number_that_is_none_ends_no_step(
     assert run.info.summary.live == 2
     w.run()
     assert (run.state, sorted(ran)) == ("done", ["a", "b"])
+
+
+def test_a_dead_step_that_is_restored_does_not_end_its_next_attempt(
+    w: World, jobs: Jobs, ran: list[Any]
+) -> None:
+    jobs.broken.add("a")
+    run = run_of(w, jobs, chain(jobs.work.s("a"), jobs.see.s()).perform_async())
+    w.run()
+    assert state(run) == "failed"
+    api = w.api.acting_as("ann")
+    next(iter(api.dead)).delete()
+    assert run.retry() == 1
+    assert next(iter(api.trash)).restore() == 1
+    assert (state(run), run.info.summary.live) == ("running", 1)
+    with pytest.raises(ConflictError):
+        next(iter(w.api.dead)).retry()
+    jobs.broken.clear()
+    w.run()
+    assert (state(run), ran) == ("done", ["a", "a", ("see", "A")])

@@ -224,14 +224,22 @@ local function moved_on(root, raw, set, score)
   settled(root)
 end
 
--- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
-local function kept_out(root, raw)
+-- Whether a feature keeps a job out, since the same job is somewhere else: its id, or nil.
+local function is_elsewhere(root, raw)
   local field, job = attachments_of(raw)
   if not field then return nil end
   for _, feature in ipairs(features) do
     local holder = feature.kept_out and feature.kept_out(root, field, job)
     if holder then return holder end
   end
+end
+
+-- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
+local function kept_out(root, raw)
+  local field, job = attachments_of(raw)
+  if not field then return nil end
+  local other = is_elsewhere(root, raw)
+  if other then return other end
   local key = lock_of(root, field)
   if not key then return nil end
   local holder = redis.call('HGET', key, 'jid')

@@ -67,7 +67,8 @@ else
         redis.call('ZADD', KEYS[4], 'NX', score, job)
         if ARGV[3] == 'set' then redis.call('ZREM', KEYS[6], job) end
         if lives then came_back(root, job, string.sub(KEYS[4], #root + 1), score) end
-        if not lives then ended(root, job, 'failed', '') end
+        -- A dead step of a workflow that has been tried again meanwhile does not end that attempt.
+        if not lives and not is_elsewhere(root, job) then ended(root, job, 'failed', '') end
         restored = restored + 1
       elseif ARGV[3] == 'queue' then
         break -- it stays in the trash
