@@ -212,13 +212,16 @@ class Daemons:
                 process.wait(max(0.1, end - time.monotonic()))
 
     def remove(self) -> None:
-        """End everything that is left, and remove the files."""
-        for process in self._running.values():
-            for pid in (process.pid, *_below(process.pid)):
+        """End everything that is left, also by masters that were killed or by a fork just now, and
+        remove the files."""
+        while left := _below(os.getpid()):
+            for pid in left:
                 _send(pid, signal.SIGKILL)
-            process.wait()
+            for process in self._running.values():
+                process.wait()
+            _reap(set())
+            time.sleep(0.01)
         self._running = {}
-        _reap(set())
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def logs(self) -> str:

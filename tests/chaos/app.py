@@ -31,7 +31,7 @@ def _open_journal() -> None:
     _notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
-def _note(what: str) -> None:
+def note(what: str) -> None:
     os.write(_notes, f"{what} {token_of(current_job().raw)} {time.monotonic_ns()}\n".encode())
 
 
@@ -45,109 +45,92 @@ def _never(_count: int, _error: BaseException, _payload: dict[str, Any]) -> Any:
 
 @job(name="work")
 def work(milliseconds: int) -> None:
-    _note("b")
+    note("b")
     time.sleep(milliseconds / 1000)
-    _note("e")
+    note("e")
 
 
 @job(name="flaky", retry_in=_soon)
 def flaky(milliseconds: int, failures: int) -> None:
     """Fails so many times, then succeeds."""
-    _note("b")
+    note("b")
     time.sleep(milliseconds / 1000)
     if current_job().attempt <= failures:
-        _note("f")
+        note("f")
         raise RuntimeError("this attempt was to fail")
-    _note("e")
+    note("e")
 
 
 @job(name="doomed", retry=0)
 def doomed(milliseconds: int) -> None:
     """Ends in the dead set."""
-    _note("b")
+    note("b")
     time.sleep(milliseconds / 1000)
-    _note("f")
+    note("f")
     raise RuntimeError("this job was to die")
 
 
 @job(name="unwanted", retry_in=_never)
 def unwanted(milliseconds: int) -> None:
     """Fails, and is kept nowhere."""
-    _note("b")
+    note("b")
     time.sleep(milliseconds / 1000)
-    _note("f")
+    note("f")
     raise RuntimeError("this job was to be discarded")
 
 
 @job(name="sleepy")
 def sleepy(milliseconds: int, delay: float) -> None:
     """Puts itself off once."""
-    _note("b")
+    note("b")
     time.sleep(milliseconds / 1000)
     if not current_job().payload.get("jobd", {}).get("snoozes"):
-        _note("f")
+        note("f")
         raise Snooze(delay)
-    _note("e")
+    note("e")
 
 
 @job(name="rests")
 async def rests(milliseconds: int) -> int:
     """Sleeps on the event loop."""
-    _note("b")
+    note("b")
     await asyncio.sleep(milliseconds / 1000)
-    _note("e")
+    note("e")
     return milliseconds
 
 
 @job(name="patient")
 def patient(seconds: float) -> None:
     """Waits until it is cancelled."""
-    _note("b")
+    note("b")
     until = time.monotonic() + seconds
     try:
         while time.monotonic() < until:
             time.sleep(0.02)
     except JobCancelled:
-        _note("c")
+        note("c")
         raise
-    _note("e")
+    note("e")
 
 
 @job(name="patient_async")
 async def patient_async(seconds: float) -> None:
     """The same on the event loop."""
-    _note("b")
+    note("b")
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
         if current_job().cancelled:
-            _note("c")
+            note("c")
         raise
-    _note("e")
+    note("e")
 
 
 @job(name="swallow")
 def swallow(*_anything: Any) -> None:
     """Takes whatever somebody else has pushed."""
-    _note("b")
-    _note("e")
-
-
-# Jobs that nobody pushes
-
-
-@job(name="tick", every=2, catch_up="all", overlap="allow", queue="high")
-def tick() -> None:
-    _note("b")
-    _note("e")
-
-
-@job(name="tock", cron="*/3 * * * * *")
-def tock() -> None:
-    """None is pushed while an earlier one lives."""
-    _note("b")
-    time.sleep(0.5)
-    _note("e")
+    note("b")
+    note("e")
 
 
 # Jobs that raise what they should not
@@ -156,11 +139,11 @@ def tock() -> None:
 @job(name="raises", retry_in=_soon)
 def raises(what: str) -> None:
     """Raises in its first attempt."""
-    _note("b")
+    note("b")
     if current_job().attempt == 1:
-        _note("f")
+        note("f")
         raise RAISED[what]()
-    _note("e")
+    note("e")
 
 
 @job(name="raises_async", retry_in=_soon)
@@ -174,9 +157,9 @@ async def raises_async(what: str) -> None:
 
 
 async def _later() -> None:
-    _note("b")
+    note("b")
     await asyncio.sleep(0.01)
-    _note("e")
+    note("e")
 
 
 @job(name="awaits")
@@ -188,8 +171,8 @@ def awaits() -> Any:
 @job(name="lazy", retry=0)
 def lazy() -> Any:
     """What it returns can run no more, and must be refused."""
-    _note("b")
-    _note("f")
+    note("b")
+    note("f")
     return (number for number in range(3))
 
 
@@ -198,13 +181,13 @@ def lazy() -> Any:
 
 @job(name="speaks")
 def speaks(what: str) -> None:
-    _note("b")
+    note("b")
     log = logging.getLogger("chaos")
     log.warning("%s", TEXTS[what])
     log.warning(TEXTS[what], extra={"about": TEXTS[what]})
     log.warning("%s", Unwritable())
     print(TEXTS[what][:1000], file=sys.stderr)
-    _note("e")
+    note("e")
 
 
 # Jobs that start processes
@@ -212,5 +195,5 @@ def speaks(what: str) -> None:
 
 @job(name="forks")
 def forks(how: str) -> None:
-    _note("b")
-    _note("e" if STARTED[how]() else "x")
+    note("b")
+    note("e" if STARTED[how]() else "x")

@@ -79,7 +79,7 @@ class Stage:
     def _run(self, daemon: Daemon) -> None:
         daemon.run(
             *("-w", str(self._workers), "-c", "4", "-t", "2", "--log-level", "info", *QUEUES),
-            require="tests.chaos.app",
+            require="tests.chaos.periodic_app",
             env={"CHAOS_JOURNAL": str(self.journal)},
         )
 

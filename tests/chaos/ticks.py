@@ -16,7 +16,7 @@ from tests.chaos.history import History
 PERIODIC = ("tick", "tock")
 """The periodic jobs of the application."""
 
-ALWAYS = f"jobd:periodic:{id_of('tests.chaos.app', 'tick')}".encode()
+ALWAYS = f"jobd:periodic:{id_of('tests.chaos.periodic_app', 'tick')}".encode()
 """The schedule that catches up with all."""
 
 

@@ -210,7 +210,7 @@ def test_a_job_can_choose_when_it_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    "field", [{"v": 2, "whatever": 1}, {"v": 1, "batch": "b"}, {"expires_at": 1}]
+    "field", [{"v": 2, "whatever": 1}, {"v": 1, "colour": "b"}, {"expires_at": 1}]
 )
 def test_what_hangs_on_a_job_and_is_not_known_here_is_not_left_out(
     daemon: StartDaemon, redis: redis_py.Redis, field: dict[str, Any]

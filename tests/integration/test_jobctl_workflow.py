@@ -21,7 +21,9 @@ def jobs(server: EmbeddedServer, redis: redis_py.Redis) -> Any:
 
 
 def run(server: EmbeddedServer, *arguments: str) -> Result:
-    return CliRunner().invoke(jobctl, ["workflow", *arguments, "--redis", server.url])
+    return CliRunner(env={"COLUMNS": ""}).invoke(
+        jobctl, ["workflow", *arguments, "--redis", server.url]
+    )
 
 
 def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) -> None:

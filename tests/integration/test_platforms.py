@@ -63,7 +63,7 @@ def test_each_line_of_the_procfile_starts(tmp_path: Path, shell: dict[str, str])
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["jobctl", "re"], {"reload", "reopen-logs", "resume", "retire", "retries"}),
+        (["jobctl", "re"], {"redis", "reload", "reopen-logs", "resume", "retire", "retries"}),
         (["jobctl", "reload", "--w"], {"--wait"}),
         (["jobd", "st"], {"start"}),
         (["jobd", "run", "--log-f"], {"--log-format"}),

@@ -312,8 +312,8 @@ def test_processes_and_work(daemon: StartDaemon, redis: redis_py.Redis, began: f
     assert redis.smembers("processes") == set()
     left = {key.decode() for key in redis.scan_iter("*")}
     assert {key for key in left if identity in key} <= {identity}, "left to expire"
-    # Who leads, and the names of the jobs that workers know, are no jobs.
-    known = ("jobd:leader", "jobd:classes")
+    # Who leads, what keepers say, and the names of the jobs that workers know, are no jobs.
+    known = ("jobd:leader", "jobd:keepers", "jobd:classes")
     assert {key for key in left if key.startswith("jobd:") and not key.startswith(known)} == set()
 
 
