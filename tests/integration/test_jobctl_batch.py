@@ -52,7 +52,7 @@ def test_looking_at_a_batch(
     assert isinstance(told.exception, Problem)
     assert told.exception.code == Code.TIMED_OUT
     assert "3 of 3 jobs are pending" in str(told.exception)
-    for command in ("show", "wait", "cancel", "close", "doctor"):
+    for command in ("show", "wait", "cancel", "close", "delete", "doctor"):
         told = run(server, command, "0" * 16)
         assert (told.exit_code, "there is no batch" in str(told.exception)) == (1, True), command
 
@@ -70,10 +70,14 @@ def test_a_batch_is_repaired_and_cancelled(
     assert pushed.status.unconfirmed == 1
     unanswered = run(server, "cancel", pushed.bid)
     assert (unanswered.exit_code, "2 of its jobs are pending" in unanswered.output) == (2, True)
-    assert "is cancelled: 2 jobs" in run(server, "cancel", pushed.bid, "--yes").stdout
-    assert "closed 0" in run(server, "close", pushed.bid).stdout
+    assert "2 jobs were taken out" in run(server, "cancel", pushed.bid, "--yes").stdout
+    assert "Closed 0 blocks" in run(server, "close", pushed.bid).stdout
     assert pushed.status.ended
     assert run(server, "wait", pushed.bid).exit_code == 0
+    unanswered = run(server, "delete", pushed.bid)
+    assert (unanswered.exit_code, "Give --yes" in unanswered.output) == (2, True)
+    assert "is deleted" in run(server, "delete", pushed.bid, "-y").stdout
+    assert run(server, "ls").stdout == "no batches\n"
 
 
 @pytest.mark.parametrize("text", ["--5", "9" * 5_000, "nan", "-inf", "1e300", "", "\x1b[2J"])

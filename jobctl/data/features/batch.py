@@ -12,6 +12,7 @@ from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.words import ago, moment
 from jobd.api import Api
+from jobd.api.features.batch_actions import BATCH_ACTIONS
 from jobd.api.features.batches import Batch
 from jobd.errors import JobNotFoundError, ResultTimeoutError
 from jobd.features.batches.record import BatchStatus
@@ -39,7 +40,7 @@ def _record(one: BatchStatus) -> dict[str, object]:
         "id": one.bid,
         "description": one.description,
         "tags": list(one.tags),
-        "state": _state(one),
+        "state": one.state,
         "total": one.total,
         "pending": one.pending,
         "done": one.done,
@@ -58,18 +59,6 @@ def _record(one: BatchStatus) -> dict[str, object]:
         "cancelled_at": one.cancelled_at,
         "abandoned_at": one.abandoned_at,
     }
-
-
-def _state(one: BatchStatus) -> str:
-    if one.abandoned_at is not None:
-        return "abandoned"
-    if one.open:
-        return "open"
-    if not one.ended:
-        return "running"
-    if one.cancelled_at is not None:
-        return "cancelled"
-    return "succeeded" if one.success_at is not None else "failed"
 
 
 @batch.command(cls=Command, params=[common.limit("batches")])
@@ -93,7 +82,7 @@ def ls(context: click.Context, limit: int) -> None:
         (
             one.bid,
             one.description,
-            _state(one),
+            one.state,
             f"{one.total - one.pending:,}/{one.total:,}",
             f"{one.dead:,}",
             ago(one.created_at),
@@ -116,7 +105,7 @@ def _show(context: click.Context, one: BatchStatus) -> None:
     if options.wants_json(context):
         output.records([_record(one)])
         return
-    output.line(f"{one.description or 'batch'} {one.bid}: {_state(one)}")
+    output.line(f"{one.description or 'batch'} {one.bid}: {one.state}")
     output.line(
         f"{one.total - one.pending:,} of {one.total:,} jobs have ended ({one.progress:.0%}): "
         f"{one.done:,} done, {one.dead:,} dead, {one.expired:,} expired, "
@@ -156,24 +145,29 @@ def wait(context: click.Context, bid: str, timeout: float | None) -> None:
         raise Problem(Code.FAILED, f"{one.dead:,} jobs of batch {bid} are dead")
 
 
-@batch.command(cls=Command, params=[click.Argument(["bid"], metavar="ID"), common.yes()])
-@click.pass_context
-def cancel(context: click.Context, bid: str, yes: bool) -> None:
-    """Cancel the batch ID: its jobs that wait are taken out, those that run are told."""
-    api = connected(context)
-    one = _found(api, bid)
-    bulk.confirm(context, f"Cancel batch {bid}? {one.pending:,} of its jobs are pending.", yes=yes)
-    output.line(f"{bid} is cancelled: {api.batches.cancel(bid):,} jobs")
+def _acting(name: str) -> click.Command:
+    """The command of an action of the table."""
+    action = BATCH_ACTIONS[name]
+
+    @click.pass_context
+    def act(context: click.Context, bid: str, yes: bool = False) -> None:
+        api = connected(context)
+        one = _found(api, bid)
+        if action.asks:
+            question = f"{action.button} {bid}? {one.pending:,} of its jobs are pending."
+            bulk.confirm(context, f"{action.effect} {question}", yes=yes)
+        try:
+            output.line(str(action.done(action.do(api.batches, bid, None), bid)))
+        except JobNotFoundError:
+            raise _gone(bid) from None
+
+    parameters: list[click.Parameter] = [click.Argument(["bid"], metavar="ID")]
+    parameters += [common.yes()] if action.asks else []
+    return Command(name, callback=act, params=parameters, help=str(action.summary))
 
 
-@batch.command(cls=Command)
-@click.argument("bid", metavar="ID")
-@click.pass_context
-def close(context: click.Context, bid: str) -> None:
-    """End the open blocks of the batch ID, because their producers have died."""
-    api = connected(context)
-    _found(api, bid)
-    output.line(f"closed {api.batches.close(bid):,}")
+for _name in BATCH_ACTIONS:
+    batch.add_command(_acting(_name))
 
 
 @batch.command(cls=Command)

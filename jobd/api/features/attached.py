@@ -15,7 +15,8 @@ class Note(NamedTuple):
     """One of these sentences.
 
     Attributes:
-        kind: ``tick``, ``expires``, ``unique``, ``workflow``, ``result``, ``snoozed`` or ``aside``.
+        kind: ``tick``, ``expires``, ``unique``, ``batch``, ``callback``, ``workflow``, ``result``,
+            ``snoozed`` or ``aside``.
         at: the time that it speaks of (seconds since 1970).
     """
 
@@ -72,6 +73,17 @@ def notes(job: JobRecord) -> list[Note]:
             "expiry": Text("It is unique: it keeps jobs like it out for a time."),
         }[attached.lock.until]
         found.append(Note("unique", text))
+    if (member := attached.batch) is not None:
+        text = Text("It is a member of batch %(batch)s.", batch=member[0][:100])
+        advice = Text("The batch waits for its end: jobctl batch show.")
+        found.append(Note("batch", text, advice))
+    if (callback := attached.callback) is not None:
+        text = Text(
+            "It is a callback of batch %(batch)s, pushed for its %(event)s.",
+            batch=callback[0][:100],
+            event=callback[1][:100],
+        )
+        found.append(Note("callback", text))
     if (node := attached.node) is not None:
         text = Text(
             "It is step %(number)s of workflow %(workflow)s.",

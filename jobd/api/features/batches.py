@@ -14,7 +14,7 @@ from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.inflight import InFlightSet
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
-from jobd.api.session import Session, session_or_default
+from jobd.api.session import Change, Session, session_or_default
 from jobd.api.work import WorkSet
 from jobd.errors import JobNotFoundError
 from jobd.features.batches import batch as pushed
@@ -133,12 +133,9 @@ class Batches:
     def delete(self, bid: str) -> bool:
         """Forget a batch, with its callbacks; its members become ordinary jobs."""
         keys = self._api.keys
-        names = (keys.batch(bid), keys.batch_members(bid), keys.batch_callbacks(bid))
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            pipe.unlink(*names)
-            pipe.zrem(keys.batches, bid)
-            pipe.zrem(keys.batches_open, bid)
-            return bool(pipe.execute()[0])
+        names = [keys.queues, keys.batches, keys.batches_open]
+        names += [keys.batch(bid), keys.batch_members(bid), keys.batch_callbacks(bid)]
+        return bool(self._change("delete", bid).call(scripts.DELETE_BATCH, names, [bid]))
 
     def recount(self, bid: str, *, repair: bool = False) -> Recount:
         """Compare what is known of a batch with its members, and with what is anywhere.
@@ -205,10 +202,13 @@ class Batches:
     def _end_blocks(self, bid: str, how: str) -> int:
         keys = self._api.keys
         names = [keys.queues, keys.batches_open, keys.batch(bid)]
-        closed = int(scripts.CLOSE_BATCH(self._api.redis, names, [bid, how]))
-        if closed < 0:
+        changed, closed = self._change(how, bid).call(scripts.CLOSE_BATCH, names, [bid, how])
+        if changed < 0:
             raise JobNotFoundError(f"there is no batch {bid}")
-        return closed
+        return int(closed)
+
+    def _change(self, name: str, bid: str) -> Change:
+        return Change(self._api, f"{name} batch", f"batch:{bid}")
 
 
 def _is_of(job: JobRecord, bid: str) -> bool:

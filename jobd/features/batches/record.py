@@ -70,6 +70,19 @@ class BatchStatus:
         """Whether nothing is pending, and nobody adds to it."""
         return self.ended_at is not None
 
+    @property
+    def state(self) -> str:
+        """``abandoned``, ``open``, ``running``, ``cancelled``, ``succeeded`` or ``failed``."""
+        if self.abandoned_at is not None:
+            return "abandoned"
+        if self.open:
+            return "open"
+        if not self.ended:
+            return "running"
+        if self.cancelled_at is not None:
+            return "cancelled"
+        return "succeeded" if self.success_at is not None else "failed"
+
 
 def status_of(bid: str, fields: Mapping[bytes, bytes]) -> BatchStatus | None:
     """What the *fields* of a record say; None if there is no such batch.

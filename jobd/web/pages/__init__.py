@@ -9,6 +9,7 @@ from jobd.web.access.revoked import Ended
 from jobd.web.access.users import Users
 from jobd.web.pages import (
     audit,
+    batches,
     busy,
     edit,
     find,
@@ -40,6 +41,7 @@ def routes(users: Users, attempts: Attempts, ended: Ended) -> list[BaseRoute]:
         *sets.routes,
         *trash.routes,
         *periodic.routes,
+        *batches.routes,
         *workflows.routes,
         *metrics.routes,
         *audit.routes,

@@ -44,6 +44,9 @@ DONE = {
     "change schedule": Text("changed %(target)s"),
     "reset schedule": Text("took back the change of %(target)s"),
     "run schedule": Text("pushed %(target)s"),
+    "cancel batch": Text("cancelled %(target)s"),
+    "close batch": Text("closed %(target)s"),
+    "delete batch": Text("deleted %(target)s"),
 }
 """What somebody did, by the name of the action; others are shown by that. The target is a link."""
 
@@ -51,7 +54,8 @@ _MOVED = "move to "
 """Begins the name of an action that has another queue in it."""
 
 _NOT_TO_JOBS = frozenset({"dump_threads", "mark", "pause", "quiet", "reset", "stop", "unpause"}) | {
-    f"{act} schedule" for act in ("pause", "resume", "change", "reset")
+    *(f"{act} schedule" for act in ("pause", "resume", "change", "reset")),
+    *(f"{act} batch" for act in ("cancel", "close", "delete")),
 }
 """Actions of which the log does not count jobs."""
 
@@ -109,6 +113,9 @@ def _row(request: Request, entry: AuditEntry) -> _Row:
     elif name.startswith("workflow:"):
         shown = Text(clip(name.removeprefix("workflow:"), 120))
         href = url(request, "workflow", id=name.removeprefix("workflow:"))
+    elif name.startswith("batch:"):
+        shown = Text(clip(name.removeprefix("batch:"), 120))
+        href = url(request, "batch", id=name.removeprefix("batch:"))
     elif name in job_address.PAGES or name.startswith("queue:"):
         href = job_address.list_url(request, name)
     done, queue = DONE.get(action), ""

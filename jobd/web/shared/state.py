@@ -11,6 +11,7 @@ from jobd.api import Api, JobMetrics, Trouble
 from jobd.api.shared.figures import MOST_LOOKED_AT, SHARED, Figures
 from jobd.errors import UnavailableError
 from jobd.store.trouble import where
+from jobd.web.shared.batch_rates import BatchRates
 from jobd.web.shared.grouping import Grouping
 from jobd.web.shared.histograms import Histograms
 from jobd.web.shared.progress import Progress
@@ -76,6 +77,7 @@ class State(Figures):
     recent: deque[Live] = field(default_factory=lambda: deque(maxlen=RECENT))
     streams: Streams = field(default_factory=Streams)
     flows: Flows = field(default_factory=Flows)
+    batch_rates: BatchRates = field(default_factory=BatchRates)
     groupings: dict[str, Grouping] = field(
         default_factory=lambda: {"retry": Grouping(), "dead": Grouping()}
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from jobd.web.v1 import actions, metrics, openapi, periodic, reading, workflows
+from jobd.web.v1 import actions, batches, metrics, openapi, periodic, reading, workflows
 from jobd.web.v1.operations import Operation, routes_of
 
 OPERATIONS: tuple[Operation, ...] = (
     *reading.OPERATIONS,
     *metrics.OPERATIONS,
     *periodic.OPERATIONS,
+    *batches.OPERATIONS,
     *workflows.OPERATIONS,
     *actions.OPERATIONS,
 )

@@ -66,6 +66,7 @@ TABS = (
     Tab("scheduled", Text("Scheduled"), "s", "scheduled"),
     Tab("dead", Text("Dead"), "d", "dead"),
     Tab("periodic", Text("Periodic"), "p"),
+    Tab("batches", Text("Batches"), "t"),
     Tab("workflows", Text("Workflows"), "w"),
     Tab("metrics", Text("Metrics"), "m"),
     Tab("audit", Text("Audit"), "a"),

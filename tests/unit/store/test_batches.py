@@ -365,7 +365,7 @@ class Batches(RuleBasedStateMachine):
         batch = batches[which % len(batches)]
         names = [KEYS.queues, KEYS.batches_open, KEYS.batch(batch.bid)]
         how = "cancel" if cancel else "close"
-        assert scripts.CLOSE_BATCH(self.client, names, [batch.bid, how]) == len(batch.blocks)
+        assert scripts.CLOSE_BATCH(self.client, names, [batch.bid, how])[1] == len(batch.blocks)
         block, calls = batch.blocks.popitem()
         batch.blocks.clear()
         batch.cancelled = batch.cancelled or cancel

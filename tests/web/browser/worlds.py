@@ -40,6 +40,7 @@ EVERYWHERE = {
     "metrics, three days": "/classes?hours=72",
     "class": "/classes/one?name=shop.charge",
     "periodic": "/periodic",
+    "batches": "/batches",
     "audit": "/audit",
     "trash": "/trash",
     "find": "/find",
@@ -52,6 +53,7 @@ EVERYWHERE = {
 WHERE_NOTHING_IS = (
     *("overview", "busy", "running jobs", "queues", "queue", "retries", "dead, grouped"),
     *("scheduled, searched", "metrics", "class", "periodic", "audit", "trash", "find: nowhere"),
+    "batches",
 )
 """Those of them that have a face of their own when there is nothing."""
 
@@ -104,6 +106,7 @@ OF_SHOP = {
     "editor, unknown code": "/job/edit?set=dead&key={dead}",
     "editor of a job with a time": "/job/edit?set=schedule&key={schedule}",
     "periodic job": "/periodic/job?id={periodic}",
+    "batch": "/batches/batch?id={batch}",
 }
 """Pages of something that is in the shop."""
 
@@ -130,6 +133,7 @@ OF_HOSTILE = {
     "editor of a megabyte": "/job/edit?set=dead&key={megabyte}",
     "find: nowhere": "/find?jid={nasty}",
     "periodic job": "/periodic/job?id={periodic}",
+    "batch": "/batches/batch?id={batch}",
 }
 """Pages of something that somebody hostile has put there."""
 
@@ -188,6 +192,7 @@ def shop(api: Api) -> dict[str, Any]:
         "schedule": put(api, "schedule", None, **charge),
         "dead": next(iter(api.dead)).key,
         "periodic": id_of("shop", "shop.report"),
+        "batch": batch(api, "shop.report"),
     }
 
 
@@ -262,7 +267,38 @@ def hostile(api: Api) -> dict[str, Any]:
         "keys": entries[many.encode()],
         "malformed": entries[b"[]"],
         "periodic": id_of(NASTY, NASTY),
+        "batch": batch(api, NASTY + "W" * 500),
     }
+
+
+def batch(api: Api, text: str) -> str:
+    """A batch with something of everything; returns its id."""
+    bid, keys, now = "00c0ffee00c0ffee", api.keys, time.time()
+    told: dict[Any, Any] = {
+        "description": text,
+        "tags": json.dumps([text]),
+        "total": 1200,
+        "pending": 800,
+        "done": 390,
+        "dead": 1,
+        "failed": 9,
+        "expired": 2,
+        "cancelled": 4,
+        "unconfirmed": 3,
+        "open": 1,
+        "strict": 1,
+        "created_at": now - 300,
+        "death_at": now - 60,
+        "abandoned_at": now - 1,
+    }
+    for one in (bid, "00c0ffee00c0ffef"):
+        api.redis.hset(keys.batch(one), mapping=told)
+        api.redis.zadd(keys.batches, {one: now - 300})
+    api.redis.hset(keys.batch("00c0ffee00c0ffef"), "parent", f"{bid} 7")
+    api.redis.set(keys.batch_members(bid), bytes([0x12, 0x93, 0xB4]))
+    waits = json.dumps({"class": text, "args": [], "queue": "default"})
+    api.redis.hset(keys.batch_callbacks(bid), mapping={"success:1": waits, "death:2": ""})
+    return bid
 
 
 def periodic(api: Api, owner: str, *names: str, **options: Any) -> None:

@@ -1,0 +1,68 @@
+"""The actions on batches: their lines in the table of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jobd.api.actions import Action
+from jobd.api.features.batches import Batches
+from jobd.api.roles import Role
+from jobd.text.translatable import Text
+
+BatchDo = Callable[[Batches, str, float | None], int]
+"""Takes the id, and the seconds after which it stops where it has many steps."""
+
+
+def _cancelled(count: int, batch: str) -> Text:
+    return Text.counted(
+        "Batch %(batch)s is cancelled: %(count)s job was taken out or told.",
+        "Batch %(batch)s is cancelled: %(count)s jobs were taken out or told.",
+        count,
+        batch=batch,
+    )
+
+
+def _closed(count: int, batch: str) -> Text:
+    return Text.counted(
+        "Closed %(count)s block of batch %(batch)s.",
+        "Closed %(count)s blocks of batch %(batch)s.",
+        count,
+        batch=batch,
+    )
+
+
+BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
+    "cancel": Action(
+        name="cancel",
+        button=Text("Cancel batch"),
+        summary=Text("Cancel a batch: jobs that wait are taken out, those that run are told."),
+        effect=Text(
+            "Nothing can be added any more. Jobs that wait do not run; those that run are "
+            "interrupted. Callbacks are pushed as for any jobs that were dropped."
+        ),
+        role=Role.ADMIN,
+        asks=True,
+        done=_cancelled,
+        do=lambda batches, bid, seconds: batches.cancel(bid, seconds=seconds),
+    ),
+    "close": Action(
+        name="close",
+        button=Text("Close batch"),
+        summary=Text("End the open blocks of a batch, because their producers have died."),
+        effect=Text("Its callbacks are pushed when the jobs that it has now have ended."),
+        role=Role.OPERATOR,
+        done=_closed,
+        do=lambda batches, bid, _: batches.close(bid),
+    ),
+    "delete": Action(
+        name="delete",
+        button=Text("Delete batch"),
+        summary=Text("Forget a batch and its callbacks; its jobs become ordinary ones."),
+        effect=Text("Its callbacks are never pushed. Its jobs run as ordinary ones."),
+        role=Role.ADMIN,
+        asks=True,
+        done=lambda _, batch: Text("Batch %(batch)s is deleted.", batch=batch),
+        do=lambda batches, bid, _: int(batches.delete(bid)),
+    ),
+}
+"""On a batch."""

@@ -1,0 +1,168 @@
+"""Batches: how far each is and how fast, what one is made of; cancel, close and delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from jobd.api.features import batch_parts
+from jobd.api.features.batch_actions import BATCH_ACTIONS
+from jobd.errors import JobNotFoundError
+from jobd.features.batches.record import BatchStatus
+from jobd.web.http_errors import NotFound
+from jobd.web.shared.batch_rates import Pace
+from jobd.web.v1.operations import Body, Call, Query, Table
+from jobd.web.v1.reading import Many, Start
+
+Bid = Annotated[str, Meta(pattern="^[0-9a-f]{16}(?![\\s\\S])", description="Id of the batch.")]
+
+FAILED = 100
+"""Members that have failed which one answer names."""
+
+CANCELLING = 10.0
+"""Seconds that one call goes on cancelling; another one cancels the rest."""
+
+
+class Batch(Struct, kw_only=True, frozen=True):
+    """A batch; *rate* in jobs a second and *left* in seconds are null where they are not known, and
+    so is the time of what has not happened."""
+
+    bid: str
+    description: str
+    tags: list[str]
+    state: str
+    total: int
+    pending: int
+    done: int
+    failed: int
+    dead: int
+    expired: int
+    cancelled: int
+    unconfirmed: int
+    open: int
+    strict: bool
+    parent: str
+    progress: float
+    rate: float | None
+    left: float | None
+    created_at: float
+    pushed_at: float | None
+    complete_at: float | None
+    death_at: float | None
+    success_at: float | None
+    ended_at: float | None
+    cancelled_at: float | None
+    abandoned_at: float | None
+
+
+class BatchCallback(Struct, frozen=True):
+    """A callback; *name* of its job is empty once it has been pushed."""
+
+    event: str
+    jid: str
+    name: str
+    pushed: bool
+
+
+class BatchFailure(Struct, frozen=True):
+    """A member that has failed: ``pending`` until its next attempt, or ``dead``."""
+
+    jid: str
+    state: str
+
+
+class BatchDetail(Batch, kw_only=True, frozen=True):
+    """The same with its callbacks, the first 100 members that have failed, and the batches inside
+    it; ``all_inside`` is false where there may be more of these than were looked at."""
+
+    callbacks: list[BatchCallback]
+    failures: list[BatchFailure]
+    inside: list[Batch]
+    all_inside: bool
+
+
+class BatchPage(Query, frozen=True):
+    start: Start = 0
+    count: Many = 25
+
+
+class OfBatch(Query, frozen=True):
+    bid: Bid
+
+
+class OnBatch(Body, frozen=True):
+    bid: Bid
+
+
+class BatchChanged(Struct, frozen=True):
+    """How many jobs were taken out or told, or blocks closed; 1 for a batch that is deleted."""
+
+    changed: int
+
+
+OPERATIONS = Table()
+
+
+@OPERATIONS.add("GET", "/batches", "Batches, the newest first.")
+def batches(call: Call, query: BatchPage) -> list[Batch]:
+    return _shown(call, call.api.batches.newest(query.count, query.start))
+
+
+@OPERATIONS.add("GET", "/batches/{bid}", "One batch, with what it is made of.")
+def batch(call: Call, query: OfBatch) -> BatchDetail:
+    try:
+        one = call.api.batches.get(query.bid)
+    except JobNotFoundError:
+        raise _gone() from None
+    inner = batch_parts.nested(call.api, one)
+    wrong = batch_parts.failed(call.api, one.bid, FAILED) if one.failed or one.dead else []
+    return BatchDetail(
+        **msgspec.structs.asdict(_shown(call, [one])[0]),
+        callbacks=[BatchCallback(*each) for each in batch_parts.callbacks(call.api, one.bid)],
+        failures=[BatchFailure(*each) for each in wrong],
+        inside=_shown(call, inner.batches),
+        all_inside=inner.all,
+    )
+
+
+@OPERATIONS.act("POST", "/batches/cancel", BATCH_ACTIONS["cancel"], finds=True)
+def cancel_batch(call: Call, body: OnBatch) -> BatchChanged:
+    return _act(call, "cancel", body.bid)
+
+
+@OPERATIONS.act("POST", "/batches/close", BATCH_ACTIONS["close"], finds=True)
+def close_batch(call: Call, body: OnBatch) -> BatchChanged:
+    return _act(call, "close", body.bid)
+
+
+@OPERATIONS.act("DELETE", "/batches/{bid}", BATCH_ACTIONS["delete"])
+def delete_batch(call: Call, query: OfBatch) -> BatchChanged:
+    return _act(call, "delete", query.bid)
+
+
+def _act(call: Call, name: str, bid: str) -> BatchChanged:
+    try:
+        changed = BATCH_ACTIONS[name].do(call.api.batches, bid, CANCELLING)
+    except JobNotFoundError:
+        raise _gone() from None
+    if name == "delete" and not changed:
+        raise _gone()
+    return BatchChanged(changed)
+
+
+def _gone() -> NotFound:
+    return NotFound("there is no such batch")
+
+
+def _shown(call: Call, found: list[BatchStatus]) -> list[Batch]:
+    paces = call.state.batch_rates.look(found)
+    return [_one(each, paces[each.bid]) for each in found]
+
+
+def _one(one: BatchStatus, pace: Pace) -> Batch:
+    told: dict[str, Any] = {
+        name: getattr(one, name) for name in Batch.__struct_fields__ if hasattr(one, name)
+    }
+    return Batch(**{**told, "tags": list(one.tags), "rate": pace.rate, "left": pace.left})

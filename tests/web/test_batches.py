@@ -1,0 +1,190 @@
+"""The pages of the batches, and the same in ``/api/v1``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+import jobd
+from jobd.api import Api
+from jobd.features.batches.record import BatchStatus, status_of
+from jobd.store.keys import Keys
+from jobd.testing import EmbeddedServer
+from jobd.web import Role
+from jobd.web.shared.batch_rates import BatchRates
+from tests.support.workflows import NASTY, end, jobs_of
+from tests.web.frame import TOKEN, bearer, browser, guarded
+from tests.web.site import Site, as_role
+
+PREFIX = "{app}:"
+
+
+@pytest.fixture
+def jobs(server: EmbeddedServer, api: Api) -> Any:
+    assert api.redis.ping()
+    return jobs_of(server.url, PREFIX)
+
+
+def pushed(jobs: Any, count: int = 3) -> jobd.Batch:
+    """A batch with another one of one job inside, and a callback for two events."""
+    with jobd.Batch(NASTY, tags=[NASTY], client=jobs.client) as batch:
+        batch.on_success(jobs.tell)
+        batch.on_death(jobs.refund)
+        jobs.pack.perform_bulk([[number] for number in range(count)])
+        with jobd.Batch("inside", client=jobs.client):
+            jobs.ship.perform_async()
+    return batch
+
+
+def test_there_are_none(site: Site) -> None:
+    assert "No batches" in site.get("/batches").text
+
+
+def test_one_goes_on_and_ends(site: Site, jobs: Any, redis: redis_py.Redis) -> None:
+    bid = pushed(jobs).bid
+    page = site.get("/batches")
+    assert NASTY in page.text
+    assert "0 of 4" in page.text
+    page = site.get(f"/batches/batch?id={bid}")
+    assert NASTY in page.text
+    assert "inside" in page.text
+    assert "shop.tell" in page.text
+    assert "0 of 4 · 0 %" in page.text
+    assert not page.has_button("Close batch")
+    end(redis, PREFIX, "failed")
+    page = site.get(f"/batches/batch?id={bid}")
+    assert "1 of 4 · 25 %" in page.text
+    assert page.links[f"{bid}00000002"].endswith(f"/find?jid={bid}00000002")
+    assert "pushed" in page.text, "the callback of its death"
+    end(redis, PREFIX, most=10)
+    page = site.get(f"/batches/batch?id={bid}")
+    assert "4 of 4 · 100 %" in page.text
+    assert "failed" in page.text
+    assert not page.has_button("Retry")
+
+
+def test_one_is_cancelled_and_deleted(site: Site, api: Api, jobs: Any) -> None:
+    bid = pushed(jobs).bid
+    place = f"/batches/batch?id={bid}"
+    asked = site.press(site.get(place), "Cancel batch")
+    assert f"Cancel batch {bid}?" in asked.text
+    assert api.batches.get(bid).cancelled_at is None
+    page = site.press(asked, "Cancel batch")
+    assert f"Batch {bid} is cancelled: 3 jobs were taken out or told." in page.text
+    assert api.batches.get(bid).cancelled == 3
+    page = site.press(site.press(site.get(place), "Delete batch"), "Delete batch")
+    assert f"Batch {bid} is deleted." in page.text
+    assert site.look("/batches/batch", id=bid).status == 404
+    told = site.get("/audit").text
+    assert f"cancelled {bid}" in told
+    assert f"deleted {bid}" in told
+
+
+def test_a_block_that_is_open_is_closed(site: Site, api: Api, jobs: Any) -> None:
+    batch = jobd.Batch(client=jobs.client)
+    batch.__enter__()
+    jobs.pack.perform_bulk([[number] for number in range(1_000)])
+    batch.__exit__(KeyError, KeyError(), None)
+    api.redis.hset(api.keys.batch(batch.bid), "abandoned_at", "1.0")  # an hour later
+    page = site.get(f"/batches/batch?id={batch.bid}")
+    assert "Its producer seems to have died" in page.text
+    page = site.press(page, "Close batch")
+    assert f"Closed 1 block of batch {batch.bid}." in page.text
+    assert (batch.status.open, batch.status.state) == (0, "running")
+    assert f"closed {batch.bid}" in site.get("/audit").text
+
+
+def test_one_that_is_gone(site: Site) -> None:
+    assert site.look("/batches/batch", id="gone").status == 404
+
+
+def test_viewers_only_look_and_operators_close(api: Api, jobs: Any) -> None:
+    place = f"/batches/batch?id={pushed(jobs).bid}"
+    for role in (Role.VIEWER, Role.OPERATOR):
+        page = as_role(api, role).get(place)
+        assert not page.has_button("Cancel batch")
+        assert not page.has_button("Delete batch")
+
+
+def test_the_same_in_the_api(api: Api, jobs: Any, redis: redis_py.Redis) -> None:
+    client = browser(guarded(api))
+    client.headers.update(bearer(TOKEN))
+    bid = pushed(jobs).bid
+    inner, one = sorted(client.get("/api/v1/batches").json(), key=lambda each: each["total"])
+    assert (one["bid"], one["description"], one["tags"]) == (bid, NASTY, [NASTY])
+    assert (one["state"], one["total"], one["pending"], one["parent"]) == ("running", 4, 4, "")
+    assert (inner["parent"], inner["rate"], inner["left"]) == (bid, None, None)
+    end(redis, PREFIX, "failed")
+    found = client.get(f"/api/v1/batches/{bid}").json()
+    assert (found["dead"], found["progress"]) == (1, 0.25)
+    assert found["rate"] > 0
+    assert found["left"] > 0
+    assert found["failures"] == [{"jid": f"{bid}00000002", "state": "dead"}]
+    assert [(each["event"], each["name"], each["pushed"]) for each in found["callbacks"]] == [
+        ("success", "shop.tell", False),
+        ("death", "", True),
+    ]
+    assert [each["bid"] for each in found["inside"]] == [inner["bid"]]
+    assert found["all_inside"]
+    assert client.post("/api/v1/batches/close", json={"bid": bid}).json() == {"changed": 0}
+    assert client.post("/api/v1/batches/cancel", json={"bid": bid}).json() == {"changed": 2}
+    assert client.delete(f"/api/v1/batches/{bid}").json() == {"changed": 1}
+    assert client.delete(f"/api/v1/batches/{bid}").status_code == 404
+    for what in ("cancel", "close"):
+        told = client.post(f"/api/v1/batches/{what}", json={"bid": "0" * 16})
+        assert told.status_code == 404
+    told = client.post("/api/v1/batches/cancel", json={"bid": "*"})
+    assert told.status_code == 400
+
+
+def test_who_did_it_is_in_the_audit_log_once(api: Api, jobs: Any) -> None:
+    bid = pushed(jobs).bid
+    alice = api.acting_as("alice")
+    alice.batches.close(bid)  # nothing is open
+    for _ in range(2):
+        alice.batches.cancel(bid)
+        alice.batches.delete(bid)
+        if api.batches.newest():
+            bid = api.batches.newest()[0].bid
+    told = [(one.action, one.who) for one in api.audit.page(50) if one.action.endswith("batch")]
+    assert told == 2 * [("delete batch", "alice"), ("cancel batch", "alice")]
+
+
+def test_the_members_that_are_named_are_those_that_failed(api: Api) -> None:
+    from jobd.api.features import batch_parts
+
+    bid, keys = "00c0ffee00c0ffee", Keys(PREFIX)
+    states = bytes([0x11, 0x2A, 0x93, 0xB4]) + bytes(batch_parts.PART) + bytes([0x0B])
+    api.redis.set(keys.batch_members(bid), states)
+    found = batch_parts.failed(api, bid, 10)
+    assert [(int(one.jid[16:], 16), one.state) for one in found] == [
+        (4, "pending"),
+        (5, "dead"),
+        (6, "dead"),
+        (2 * batch_parts.PART + 9, "dead"),
+    ]
+    assert batch_parts.failed(api, bid, 2) == found[:2]
+
+
+def test_the_rate_is_that_of_the_last_looks() -> None:
+    def status(done: int, ended_at: float | None = None) -> BatchStatus:
+        fields = {b"total": b"100", b"pending": b"%d" % (100 - done), b"created_at": b"0"}
+        found = status_of("b", fields)
+        assert found is not None
+        return dataclasses.replace(found, ended_at=ended_at)
+
+    rates = BatchRates()
+    first = rates.look([status(10)], 1000.0)["b"]
+    assert first.rate is not None
+    assert first.rate < 0.001, "since 1970"
+    pace = rates.look([status(30)], 1010.0)["b"]
+    assert (pace.rate, pace.left) == (2.0, 35.0)
+    pace = rates.look([status(30)], 1020.0)["b"]
+    assert (pace.rate, pace.left) == (1.0, 70.0)
+    for second in range(1030, 1330, 10):
+        pace = rates.look([status(30)], float(second))["b"]
+    assert (pace.rate, pace.left) == (0.0, None)
+    assert rates.look([status(100, ended_at=50.0)], 2000.0)["b"] == (2.0, None)
