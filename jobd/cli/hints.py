@@ -36,7 +36,7 @@ _MEANT = {
         ("queue", "job", "retry", "morgue", "schedule", "delete", "clear", "purge"),
         _DATA,
     ),
-    **dict.fromkeys(("log", "logs", "tail"), _LOG),
+    **dict.fromkeys(("log", "logs"), _LOG),
     **dict.fromkeys(("dashboard", "ui", "server"), _WEB),
     **dict.fromkeys(("pause", "tstp", "drain"), _PAUSE),
     **dict.fromkeys(
@@ -85,6 +85,7 @@ COMMANDS = {
     "jobd": ("start", "run", "dev", "new", "check", "web", "web-password", "demo", "version"),
     "jobctl": (
         "stats",
+        "tail",
         "top",
         "why",
         "jobs",

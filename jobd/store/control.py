@@ -2,7 +2,8 @@
 
 A message carries no state and may be lost: what it is about is in Redis, and workers look there
 with every heartbeat as well. Messages are published by scripts, as their last step and under
-``pcall``: a Redis user without the channel must not lose what the script is for.
+``pcall``: a Redis user without the channel must not lose what the script is for. Only that somebody
+listens to what happens (``jobctl tail``) is nowhere else: the listener repeats it.
 
 Every worker listens on two channels, one of its own and one for all. Pub/sub ignores databases, so
 their names have its number.
@@ -31,6 +32,15 @@ class Look(StrEnum):
 
     SIGNALS = "signals"
     CANCELS = "cancels"
+    TAIL = "tail"
+
+
+STORED = (Look.SIGNALS, Look.CANCELS)
+"""What is in Redis, so that a worker looks at it also when it may have missed a message."""
+
+TAIL_EVERY, TAIL_LEASE = 2.0, 7.0
+"""Seconds after which a listener of the tail repeats that it listens, and for which each time
+counts."""
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -85,6 +95,15 @@ def channel(keys: Keys, database: int, identity: str = "") -> str:
     """
     own = f":{identity}" if identity else ""
     return f"{keys.prefix}jobd:control:{database}{own}"
+
+
+def tail_channel(keys: Keys, database: int) -> str:
+    """The channel on which workers report what happens, while somebody listens.
+
+    >>> tail_channel(Keys("shop:"), 3)
+    'shop:jobd:tail:3'
+    """
+    return f"{keys.prefix}jobd:tail:{database}"
 
 
 def channels(client: _Client, keys: Keys, identities: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ import redis
 from jobd.runtime.child.mainloop import signals_blocked
 from jobd.runtime.process.wakeup import Bell
 from jobd.store import control
-from jobd.store.control import Look
+from jobd.store.control import STORED, Look
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.store.pipeline import Wire
@@ -130,7 +130,7 @@ class Control(Loop):
             self._warned = False
             self.log.info("control_channel_joined")
         self._tell("")
-        for look in Look:
+        for look in STORED:
             self._on_look(look)
 
     def _heard(self) -> None:

@@ -30,6 +30,7 @@ from jobd.worker.run.loop_executor import LoopExecutor
 from jobd.worker.run.pool import Pool, Working
 from jobd.worker.run.tasks import Tasks
 from jobd.worker.starts import Starts
+from jobd.worker.tail import Notes
 
 
 class Owner(NamedTuple):
@@ -114,6 +115,10 @@ class Engine:
             executor.give_up,
             on_loop_jobs,
         )
+
+    def listen(self, notes: Notes | None) -> None:
+        """Note what happens to jobs, or do not any more."""
+        self.executor.listen(notes)
 
     def working(self) -> list[Working]:
         """The running jobs."""

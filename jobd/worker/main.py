@@ -47,6 +47,7 @@ from jobd.worker.run.cancelling import Cancelling, LoopJobs, Threads
 from jobd.worker.run.loop import maker
 from jobd.worker.run.watchdog import Watchdog
 from jobd.worker.schedules import Schedules
+from jobd.worker.tail import Tail
 
 if TYPE_CHECKING:
     from jobd.runtime.child.seat import Seat
@@ -114,6 +115,7 @@ class Worker(Child):
         )
         self._control = Control(self._client, keys, seat.identity, self._look, self.bell.ring)
         self._control_told = ""
+        self._tail = Tail(self._client, keys, seat.identity, engine.listen)
         self._progress = Progress(self._client, keys, seat.identity, engine.working)
         self._stalls = Stalls(self._progress.last)
         self._remote: deque[str] = deque()
@@ -270,6 +272,8 @@ class Worker(Child):
         match look:
             case Look.SIGNALS | Look.CANCELS:
                 self._heartbeat.look()
+            case Look.TAIL:
+                self._tail.heard()
 
     def _watch_control(self) -> None:
         if self._deadline is None:
@@ -409,6 +413,7 @@ class Worker(Child):
         if not self._working:
             return int(Exit.OK)
         self._control.stop(LEAVE)
+        self._tail.stop(LEAVE)
         self._heartbeat.stop(LEAVE)
         code = Exit.OK
         # Without jobs there is nothing to recover: an empty lease may simply expire.

@@ -21,7 +21,7 @@ from jobd.cli.check import check
 from jobd.errors import Exit
 from jobd.store import control as channel
 from jobd.store.connection import connect
-from jobd.store.control import Look
+from jobd.store.control import STORED, Look
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from jobd.worker import control as module
@@ -47,7 +47,7 @@ class Listening:
 
     def subscribed(self, times: int) -> bool:
         """Each subscription makes it look at everything."""
-        return len(self.looks) == times * len(Look)
+        return len(self.looks) == times * len(STORED)
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def test_it_looks_at_once_when_it_is_told(
     with listening(server.url) as one:
         until(lambda: one.subscribed(1), "it has subscribed, and looks")
         publish(redis, MESSAGE, identity)
-        until(lambda: one.looks[len(Look) :] == [Look.SIGNALS], "it looks", AT_ONCE)
+        until(lambda: one.looks[len(STORED) :] == [Look.SIGNALS], "it looks", AT_ONCE)
     assert subscribers(redis) == 0
 
 
@@ -100,8 +100,8 @@ def test_what_it_does_not_know_is_ignored(server: EmbeddedServer, redis: redis_p
         for said in strange:
             publish(redis, said)
         publish(redis, b'{"look":"signals","v":1,"of a later version":[]}')
-        until(lambda: len(one.looks) > len(Look), "it looks")
-        assert one.looks[len(Look) :] == [Look.SIGNALS]
+        until(lambda: len(one.looks) > len(STORED), "it looks")
+        assert one.looks[len(STORED) :] == [Look.SIGNALS]
         assert one.control.trouble == ""
 
 
@@ -134,8 +134,8 @@ def test_a_burst_is_one_look(
             pipe.execute()
         go_on.set()
         until(lambda: len(messages) == 5001, "all have been read")
-        until(lambda: len(one.looks) > len(Look) + 1, "it looks again")
-        assert len(one.looks) < len(Look) + 50
+        until(lambda: len(one.looks) > len(STORED) + 1, "it looks again")
+        assert len(one.looks) < len(STORED) + 50
 
 
 def test_a_connection_that_is_killed_is_made_again_and_it_looks(

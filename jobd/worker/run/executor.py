@@ -46,6 +46,7 @@ from jobd.worker.run.locks import Locks
 from jobd.worker.run.pool import cut_short, name_running
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
+from jobd.worker.tail import Notes
 
 _RETRIED = b'"retry_count"'
 
@@ -82,8 +83,15 @@ class Executor:
         # Read once, so that lines that are not written do not cost their arguments.
         self._verbose = config.log_level in ("debug", "info")
         self._debug = config.log_level == "debug"
-        self._timed = self._verbose or config.metrics
+        self._always_timed = self._verbose or config.metrics
+        self.listen(None)
         self._retry = Retries(app, config, inflight, self.report, coroutines.run)
+
+    def listen(self, notes: Notes | None) -> None:
+        """Note in *notes* what happens to jobs, until None is given. Called by another thread."""
+        self._notes = notes
+        self._timed = self._always_timed or notes is not None
+        self._watched = self._debug or self._starts is not None or notes is not None
 
     def execute(self, job: Claimed) -> Settlement | None:
         """Run *job*. Call it in a context of its own, discarded afterwards.
@@ -112,10 +120,8 @@ class Executor:
             if isinstance(admitted, Settlement):
                 return admitted
             attached = admitted
-        if self._starts is not None:
-            self._starts.note(job.queue, job.payload)
-        if self._debug:
-            self._log.debug("job_start")
+        if self._watched:
+            self._starting(job)
         returned = False
         try:
             definition = current.definition = self._registry.lookup(work.class_)
@@ -146,6 +152,8 @@ class Executor:
                 self._metrics.done(counted_as(name, wrapped) if wrapped else name, elapsed)
             if self._verbose:
                 self._log_done.info("job_done", elapsed=round(elapsed, 3))
+            if self._notes is not None:
+                self._note("done", job, began)
         return None if attached is attachments.NONE else self._done(job, attached, result)
 
     def report(self, error: BaseException, about: dict[str, object]) -> None:
@@ -159,6 +167,20 @@ class Executor:
                 if cut_short():
                     raise
                 self._log.exception("error_handler_failed")
+
+    def _starting(self, job: Claimed) -> None:
+        """Say that *job* starts, to those who want to know."""
+        if self._starts is not None:
+            self._starts.note(job.queue, job.payload)
+        if self._debug:
+            self._log.debug("job_start")
+        self._note("started", job)
+
+    def _note(
+        self, event: str, job: Claimed, began: float = 0.0, outcome: str = "", error: str = ""
+    ) -> None:
+        if (notes := self._notes) is not None:
+            notes.note(event, job, began, outcome, error)
 
     def _perform_wrapped(
         self, current: context.CurrentJob, definition: Definition, work: payload.Work
@@ -277,6 +299,7 @@ class Executor:
         if attached.expires_at is not None and (late := clock.now() - attached.expires_at) >= 0:
             if self._verbose:
                 self._log.info("job_expired", late=round(late, 3))
+            self._note("expired", job)
             return Settlement(job, b"", Outcome.EXPIRED)
         if (lock := attached.lock) is not None:
             try:
@@ -323,6 +346,7 @@ class Executor:
     ) -> Settlement:
         """How a job ends that has been cancelled and has not returned, whatever it has raised."""
         self._retry.tell_cancelled(job, definition)
+        self._note("cancelled", job, began)
         if self._verbose:
             self._log_done.info(
                 "job_cancelled",
@@ -350,6 +374,7 @@ class Executor:
                 return self._failed(job, definition, second, began)
             if self._verbose:
                 self._log_done.info("job_snoozed", delay=delay)
+            self._note("snoozed", job, began)
             return settlement
         if issubclass(kind, Retry):
             reason = exceptions.cause_of(error) or error
@@ -376,11 +401,13 @@ class Executor:
         # Not for unknown jobs: clients could create any number of names.
         if definition is not None and self._metrics is not None:
             self._metrics.failed(counted_as(definition.name, about.get("wrapped")))
+        told = f"{exceptions.class_of(error)}: {cut(exceptions.message_of(error), 500)}"
         said = {
-            "error": f"{exceptions.class_of(error)}: {cut(exceptions.message_of(error), 500)}",
+            "error": told,
             "outcome": settlement.outcome,
             **({"elapsed": round(time.monotonic() - began, 3)} if self._verbose else {}),
         }
+        self._note("failed", job, began, settlement.outcome, told)
         if asked is not None and settlement.outcome is Outcome.RETRY:
             self._log.info("job_failed", **said, delay=asked)
             return settlement

@@ -72,10 +72,8 @@ class LoopExecutor(Executor):
                 if not isinstance(admitted, attachments.Attachments):
                     return admitted
                 attached = admitted
-            if self._starts is not None:
-                self._starts.note(job.queue, job.payload)
-            if self._debug:
-                self._log.debug("job_start")
+            if self._watched:
+                self._starting(job)
             definition = current.definition = self._registry.lookup(work.class_)
             if self._middleware:
                 result = await self._call_wrapped(current, definition, job, work, place)
@@ -108,6 +106,8 @@ class LoopExecutor(Executor):
                 self._metrics.done(counted_as(name, wrapped) if wrapped else name, elapsed)
             if self._verbose:
                 self._log_done.info("job_done", elapsed=round(elapsed, 3))
+            if self._notes is not None:
+                self._note("done", job, began)
         if attached is attachments.NONE or not attached.ends_apart:
             return None
         try:
