@@ -142,6 +142,10 @@ jobd:web:ended             zset    12 h        sessions whose users have logged 
                                                their cookies; dashboard
 =========================  ======  ==========  ==================================================
 
+Channels, of the database DB: ``jobd:control:DB`` and ``jobd:control:DB:IDENTITY`` (what workers are
+to look at), ``jobd:tail:DB`` (what happens to jobs, while somebody listens; workers); and keys of
+results and workflows, on which their ends are told.
+
 All keys of a script start with the prefix, so a prefix that contains a ``{hash tag}`` keeps them in
 one slot of a Redis Cluster.
 """
