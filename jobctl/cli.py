@@ -29,7 +29,7 @@ _DATA = "jobctl.data"
 COMMANDS = {
     "Jobs in Redis": {
         "stats": Entry(f"{_DATA}.stats:stats", "Show how many jobs wait, run, failed and died."),
-        "tail": Entry(f"{_DATA}.tail:tail", "Show what happens to jobs, line by line."),
+        "tail": Entry("jobctl.tail.command:tail", "Show what happens to jobs, line by line."),
         "top": Entry("jobctl.top.command:top", "Watch and control everything on the full screen."),
         "why": Entry(f"{_DATA}.why:why", "Say why a job does not run."),
         "jobs": Entry(f"{_DATA}.jobs:jobs", "Find jobs wherever they are, and act on one."),

@@ -46,6 +46,9 @@ APP = """
 """
 QUEUES = ("-q", "mail", "-q", "low", "-c", "2")
 
+PATIENCE = 120.0
+"""Seconds; far more than anything here takes, also where the machine is busy."""
+
 Seen = dict[str, Any]
 
 
@@ -76,7 +79,7 @@ class Listener:
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         try:
-            return wait(condition, 30, what)
+            return wait(condition, PATIENCE, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text[-3000:]}\n{self.said}") from None
 
@@ -272,7 +275,7 @@ def test_a_reader_that_goes_ends_it(server: EmbeddedServer, redis: redis_py.Redi
     )
     os.close(writing)
     try:
-        wait(lambda: listening(redis) == 1, 30, "it listens")
+        wait(lambda: listening(redis) == 1, PATIENCE, "it listens")
         os.close(reading)
         _, said = process.communicate(timeout=30)
     finally:

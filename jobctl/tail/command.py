@@ -17,7 +17,7 @@ from jobctl.data.frame import Command
 from jobctl.data.words import counted
 from jobctl.say import say
 from jobd.api.entry import Api
-from jobd.api.tail import QUEUES, Pushes, Tail
+from jobd.api.live.tail import QUEUES, Pushes, Tail
 from jobd.errors import RefusedError, UnavailableError
 from jobd.text.printable import shown
 from jobd.wire.tail import Event

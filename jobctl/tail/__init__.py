@@ -1,0 +1,1 @@
+"""``jobctl tail``: what happens to jobs, line by line."""
