@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 import redis
+from redis.client import PubSub
 
 from jobd.ambient import clock
 from jobd.api.queues.queues import Queue, summaries
@@ -83,7 +84,7 @@ class Tail:
             listener.close()
 
     def _subscribe(self) -> None:
-        self._listener = self._redis.pubsub()  # type: ignore[no-untyped-call]
+        self._listener = PubSub(self._redis.connection_pool)  # type: ignore[no-untyped-call]
         self._listener.subscribe(self._channel)
         if self._listener.get_message(timeout=SILENT) is None:
             raise redis.TimeoutError("no answer to SUBSCRIBE")
