@@ -84,7 +84,7 @@ class Tail:
             listener.close()
 
     def _subscribe(self) -> None:
-        self._listener = PubSub(self._redis.connection_pool)  # type: ignore[no-untyped-call]
+        self._listener = PubSub(self._redis.connection_pool)
         self._listener.subscribe(self._channel)
         if self._listener.get_message(timeout=SILENT) is None:
             raise redis.TimeoutError("no answer to SUBSCRIBE")
