@@ -59,7 +59,9 @@ class Listener:
         self._out, self._err = directory / "tail.out", directory / "tail.err"
         command = [sys.executable, "-m", "jobctl", "tail", "--redis", url, *words]
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, env=environment())
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=err, env=environment({"COLUMNS": ""})
+            )
 
     @property
     def text(self) -> str:
@@ -126,7 +128,7 @@ def test_what_happens_to_jobs_is_seen(
     daemon(APP, *QUEUES)
     client, tail = Client(server.url), listen("--json")
     # A worker that has been told listens a moment later.
-    probes = []
+    probes: list[object] = []
     while not any(map(tail.of, probes)):
         probes.append(client.push({"class": "app.works", "args": [], "queue": "mail"}))
         time.sleep(0.1)
