@@ -92,10 +92,14 @@ class InFlightSet:
             if time.monotonic() > end:
                 break
 
+    def of_all_owners(self) -> Iterator[Claim]:
+        """All of them, however many owners there are: none is missed."""
+        return self._claims(None)
+
     def all_mentioning(self, jid: str) -> Iterator[Claim]:
-        """The same of all owners, however long that takes: none is missed."""
+        """As :meth:`mentioning`, of all owners, however long that takes."""
         wanted = jid.encode(errors="replace")
-        return (claim for claim in self._claims(None) if wanted in claim.job.value)
+        return (claim for claim in self.of_all_owners() if wanted in claim.job.value)
 
     def find_job(self, jid: str, *, seconds: float = 0.5) -> Claim | None:
         """The job in flight with this id, None if there is none, or if it takes longer than about

@@ -115,7 +115,7 @@ class Reconcile(Loop):
         session = Session(self._client, self._keys.prefix)
         if not jid:
             return False
-        if any(claim.job.jid == jid for claim in InFlightSet(session)):
+        if any(claim.job.jid == jid for claim in InFlightSet(session).of_all_owners()):
             return True
         if any(found.place != "dead" for found in JobSearch(session, jid)):
             return True

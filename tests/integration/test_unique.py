@@ -378,6 +378,26 @@ def test_what_people_delete_or_kill_releases_its_lock(
     assert redis.hget(KEYS.result(str(jid)), "state") in (b"queued", b"scheduled")
 
 
+def test_a_job_in_flight_keeps_its_lock_however_many_owners_there_are(
+    app: App, redis: redis_py.Redis
+) -> None:
+    @app.job(name="one", unique=True)
+    def one(n: int) -> None: ...
+
+    jid = one.perform_async(1)
+    end = time.time() + 60
+    redis.zadd("jobd:owners", {f"host:{n}:x": end + n / 1e6 for n in range(1_200)})
+    raw: Any = redis.rpop("queue:default")
+    redis.hset("jobd:inflight:host:1199:x", "1:default", raw)
+    assert one.perform_async(1) is None, "which contests the lock"
+    keeper = Reconcile(redis, KEYS)
+    for _ in range(3):
+        for key, _ in members(redis, "jobd:contested"):
+            redis.zadd("jobd:contested", {key: 0})  # it is due to be looked at
+        keeper.turn()
+    assert list(locks(redis).values()) == [jid]
+
+
 def test_a_clearing_is_handled_in_steps_also_while_it_is_restored(
     app: App, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
