@@ -45,7 +45,9 @@ _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|L
 # What a job raises is the application's own trouble.
 _JOB_FAILED = '"event":"job_failed"'
 # Settings of whoever runs the tests must not reach the daemons under test.
-_FOREIGN = re.compile(r"JOBD_|REDIS_|SIDEKIQ_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|DYNO$")
+_FOREIGN = re.compile(
+    r"JOBD_|REDIS_|SIDEKIQ_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|DYNO$|COLUMNS$|LINES$"
+)
 # What an interpreter reads when it starts.
 _OF_THE_INTERPRETER = re.compile(r"PYTHON|LANG$|LC_|TZ$|PATH$|LD_")
 
@@ -66,7 +68,8 @@ def wait(condition: Callable[[], Any], timeout: float, what: str) -> Any:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment without settings of jobd, Redis or systemd, and with *extra*."""
+    """Our environment without settings of jobd, Redis, systemd or a terminal (pytest-xdist sets its
+    width), and with *extra*."""
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
     checkout = str(Path(__file__).parents[2])
     path = [checkout, *filter(None, [kept.get("PYTHONPATH")])]
