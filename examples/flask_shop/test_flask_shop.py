@@ -23,7 +23,7 @@ def client() -> Iterator[FlaskClient]:
 def test_an_order_is_confirmed(client: FlaskClient, jobs: Jobs) -> None:
     created = client.post("/orders", data={"email": "ada@example.org"})
     assert created.status_code == 201
-    jobs.assert_pushed(confirm, created.json["id"], queue="mail", times=1)  # type: ignore[index]
+    jobs.assert_pushed(confirm, created.get_json()["id"], queue="mail", times=1)
     assert jobs.drain() == 1
     assert [order["confirmed"] for order in client.get("/orders").json or ()] == [True]
 

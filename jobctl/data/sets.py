@@ -155,7 +155,9 @@ def _showing(of: Set) -> click.Command:
     )
 
 
-def _acting(of: Set, name: str, action: Action[SetDo]) -> click.Command:
+def _acting(of: Set, name: str, kind: SetAction) -> click.Command:
+    action = SET_ACTIONS[kind]
+
     @click.pass_context
     def act(
         context: click.Context,
@@ -175,7 +177,7 @@ def _acting(of: Set, name: str, action: Action[SetDo]) -> click.Command:
         if action.form == "when" and when is None:
             raise click.UsageError("give the time with --in", context)
         api = connected(context)
-        work = _Work(context, api, of, of.of(api), action, chosen, when)
+        work = _Work(context, api, of, of.of(api), kind, action, chosen, when)
         work.start(jids, dry_run=dry_run, yes=yes or not action.asks)
 
     params: list[click.Parameter] = [
@@ -214,6 +216,7 @@ class _Work:
     api: Api
     of: Set
     jobs: JobSet
+    kind: SetAction
     action: Action[SetDo]
     chosen: Filters
     when: When | None
@@ -269,7 +272,7 @@ class _Work:
     def _sweep(self) -> int:
         test = self.chosen.test() if self.chosen else None
         sweep = self.jobs.sweep(
-            self.action.name,  # type: ignore[arg-type]  # the table's names are those of sweeps
+            self.kind,
             self.chosen.text if self.chosen else None,
             test,
             when=self.when,
@@ -287,8 +290,8 @@ class _Work:
 
 def _group(of: Set) -> Group:
     made: dict[str, click.Command] = {"ls": _listing(of), "show": _showing(of)}
-    for name, action in of.actions.items():
-        made[name] = _acting(of, name, SET_ACTIONS[action])
+    for name, kind in of.actions.items():
+        made[name] = _acting(of, name, kind)
     return Group(of.name, commands=made, help=of.title)
 
 

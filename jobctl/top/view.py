@@ -72,11 +72,10 @@ class View(Vertical, Generic[T]):
 
     def reading(self) -> Callable[[Api], T] | None:
         """What to read now; None if there is nothing to look at."""
-        raise NotImplementedError
+        return None
 
     def show(self, found: T) -> None:
         """Show what was read."""
-        raise NotImplementedError
 
     def entered(self) -> None:
         """It is the page that is shown, from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -75,7 +76,7 @@ class Pending:
         for run in other._runs:
             self._run(type(run)).extend(run)
 
-    def _run(self, kind: type[_Run]) -> _Run:
+    def _run(self, kind: Callable[[], _Run]) -> _Run:
         """The last run, if it is of that kind, or a new one."""
         if not self._runs or type(self._runs[-1]) is not kind:
             self._runs.append(kind())
@@ -102,13 +103,13 @@ class Pending:
                 told_later(jobs, await conflicts or ())
 
 
-class _Run(list[Any]):
+class _Run(list[Any], ABC):
     """Pushes of one kind, one after the other."""
 
+    @abstractmethod
     def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
         """Store them, a portion with each step: yields what may be refused, and the transport's
         answer or an awaitable of it."""
-        raise NotImplementedError
 
 
 class _Queued(_Run):

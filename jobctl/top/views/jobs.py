@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -64,21 +65,21 @@ class JobsView(View[Page[J]], Generic[J]):
 
     # -- what subclasses say ---------------------------------------------------------------------
 
+    @abstractmethod
     def page(self, api: Api, start: int) -> Page[J]:
         """A page of the list."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scan(self, api: Api, chosen: Filters) -> Scan[J]:
         """A search through it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row(self, job: J) -> Row:
         """A job in the table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def found(self, job: J) -> Found:
         """A job with its place."""
-        raise NotImplementedError
 
     # -- looking ---------------------------------------------------------------------------------
 

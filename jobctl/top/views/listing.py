@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
@@ -40,13 +41,13 @@ class ListView(View[T]):
         self._found: T | None = None
         self._words = ""
 
+    @abstractmethod
     def rows(self, found: T) -> list[Row]:
         """What was read as rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, found: T) -> str:
         """The line above the table."""
-        raise NotImplementedError
 
     def details(self, row: Row) -> None:
         """Show what a row stands for."""

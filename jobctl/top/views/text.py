@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from rich.text import Text
@@ -12,7 +11,6 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from jobctl.top.view import View
-from jobd.api.entry import Api
 from jobd.text.printable import shown
 
 T = TypeVar("T")
@@ -37,9 +35,6 @@ class TextView(View[T]):
         yield Static(Text(shown(self.title), "bold", no_wrap=True), classes="title")
         with VerticalScroll(can_focus=True):
             yield Static("", id="text")
-
-    def reading(self) -> Callable[[Api], T] | None:
-        return None
 
     def write(self, text: Text) -> None:
         """Show this text."""

@@ -40,8 +40,7 @@ class MemberSearch(JobSearch):
     that is not found is taken for lost."""
 
     def _wanted(self, job: JobRecord) -> bool:
-        found = membership_of(job)
-        return found is not None and found[0] == self._jid
+        return _is_of(job, self._jid)
 
     def _running(self) -> list[Found]:
         # First those that wait for a lock: from there they go to a queue, which comes later.
@@ -192,10 +191,11 @@ class Batches:
         return states_of(raw)
 
     def _wrong_counters(self, status: BatchStatus) -> dict[str, tuple[int, int]]:
-        states = [state for state, _ in self._states(status.bid)]
+        members = self._states(status.bid)
+        states = [state for state, _ in members]
         right = {name: states.count(number) for number, name in enumerate(STATES) if number}
         right["total"] = sum(right.values())
-        right["failed"] = sum(failed for _, failed in self._states(status.bid))
+        right["failed"] = sum(failed for _, failed in members)
         told = {name: getattr(status, name) for name in right}
         return {name: (told[name], right[name]) for name in right if told[name] != right[name]}
 

@@ -6,6 +6,7 @@ names and what they mean are those of Celery's canvas.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Never
@@ -32,7 +33,7 @@ class Built:
     value: Reference | None
 
 
-class Part:
+class Part(ABC):
     """Anything that can be composed and pushed."""
 
     __slots__ = ()
@@ -45,6 +46,7 @@ class Part:
         more = other.parts if type(other) is Chain else (other,)
         return Chain((*parts, *more))
 
+    @abstractmethod
     def build(self, graph: Graph[Bound], after: tuple[Key, ...], value: Reference | None) -> Built:
         """Add its steps to *graph*.
 
@@ -52,8 +54,8 @@ class Part:
             after: what they wait for.
             value: the result of that.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def perform_async(self) -> str | None:
         """Push it.
 
@@ -65,11 +67,10 @@ class Part:
             ArgumentError: it cannot be a workflow: arguments that do not fit, too many steps.
             UnavailableError: Redis did not accept it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def aperform_async(self) -> str | None:
         """:meth:`perform_async` from a coroutine."""
-        raise NotImplementedError
 
     if not TYPE_CHECKING:
 

@@ -171,6 +171,7 @@ class Page:
     def running(self) -> list[Running]:
         """The running jobs."""
         found = []
+        must_end, since = self.words[FORCED], self.words[FORCED_AT]
         for place, sequence in enumerate(self.words[_HEADER::_PER_PLACE]):
             if sequence:
                 at = self.offset(place)
@@ -178,7 +179,7 @@ class Page:
                 text = self.words[at + STARTED + 1 : at + _PER_PLACE].tobytes()
                 # It may be (partly) the payload of the next job by now.
                 payload = text.rstrip(b"\0") if self.words[at] == sequence else b""
-                forced = sequence == self.words[FORCED]
-                deadline = self.words[FORCED_AT] if forced else deadline
+                forced = sequence == must_end
+                deadline = since if forced else deadline
                 found.append(Running(sequence, started, ident, deadline, payload, forced))
         return found

@@ -191,11 +191,8 @@ class Cancelling:
     def forced_before(self, moment: float) -> set[int]:
         """The jobs whose cancellation was forced before *moment* (monotonic s) and that still
         run."""
-        return {
-            sequence
-            for sequence, at in self._forced.copy().items()
-            if at <= moment and sequence in self._page.sequences()
-        }
+        forced = {sequence for sequence, at in self._forced.copy().items() if at <= moment}
+        return forced.intersection(self._page.sequences()) if forced else forced
 
     def request(self, requests: Mapping[int, bool]) -> bool:
         """Cancel the jobs with these numbers, by force where it says so; returns whether all of
