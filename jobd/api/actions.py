@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from jobd.api.features.cancellation import Answer, cancel
-from jobd.api.features.workflows import Workflows
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import Queue
 from jobd.api.records import JobRecord
@@ -52,7 +51,6 @@ ProcessDo = Callable[[ProcessSet, Process | None], int]
 
 DeletionDo = Callable[[Deletion, float | None], int]
 TrashDo = Callable[[Trash, float | None], int]
-WorkflowDo = Callable[[Workflows, str], int]
 JobDo = Callable[[Session, str, str | None, bool], Answer]
 
 Done = Callable[[int, str], Text]
@@ -204,32 +202,6 @@ JOB_ACTIONS: Mapping[str, Action[JobDo]] = {
     ),
 }
 """On a job wherever it is, by its id; it is looked for in one queue, or in all."""
-
-WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
-    "retry": Action(
-        name="retry",
-        button=Text("Retry failed steps"),
-        summary=Text("Push the steps of a workflow again that have failed."),
-        effect=Text("Steps that have failed run again, and then those after them."),
-        role=Role.OPERATOR,
-        done=lambda count, _: Text.counted(
-            "Pushed %(count)s step again.", "Pushed %(count)s steps again.", count
-        ),
-        do=lambda flows, ref: flows.retry(ref),
-    ),
-    "cancel": Action(
-        name="cancel",
-        button=Text("Cancel workflow"),
-        summary=Text("Cancel a workflow, and undo what is done where its steps say how."),
-        effect=Text(
-            "No step begins any more. Jobs that wait do not run; those that run are interrupted."
-        ),
-        role=Role.ADMIN,
-        done=lambda _, flow: Text("Workflow %(flow)s is cancelled.", flow=flow),
-        do=lambda flows, ref: int(flows.cancel(ref)),
-    ),
-}
-"""On a workflow."""
 
 CANCEL_ANSWERS: Mapping[Answer, Text] = {
     "cancelled": Text("%(job)s is cancelled."),

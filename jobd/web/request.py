@@ -12,7 +12,7 @@ from jobd.api import Api
 from jobd.api.roles import Role
 from jobd.text.translatable import Text
 from jobd.web.access.users import User
-from jobd.web.http_errors import Forbidden
+from jobd.web.http_errors import Forbidden, Refusal
 from jobd.web.mount import prefix
 from jobd.web.shared.state import State
 
@@ -60,6 +60,24 @@ def form_of(request: Request) -> FormData:
     """The fields of the form that was sent; empty when none was."""
     form = request.scope.get("jobd.form")
     return form if isinstance(form, FormData) else FormData()
+
+
+def action_of(form: FormData, known: Mapping[str, object]) -> str:
+    """The name of the action that a form wants.
+
+    Raises:
+        Refusal: it is not among those that are *known* here.
+    """
+    name = str(form.get("action", ""))
+    if name not in known:
+        raise Refusal(
+            Text(
+                "unknown action %(action)s; use one of: %(known)s",
+                action=repr(name[:100]),
+                known=", ".join(known),
+            )
+        )
+    return name
 
 
 def body_of(request: Request) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import click
+import msgspec
 
 from jobctl import options
 from jobctl.codes import Code, Problem
@@ -14,8 +15,9 @@ from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.words import ago, moment
 from jobd.api import Api
+from jobd.api.features.workflow_shapes import WorkflowStep, WorkflowSummary
 from jobd.errors import ConflictError
-from jobd.features.workflows.record import StepInfo, Summary, WorkflowInfo
+from jobd.features.workflows.record import StepInfo, WorkflowInfo
 
 _MOST = 50
 """Steps that are shown, unless all are asked for."""
@@ -39,36 +41,6 @@ def _found(api: Api, ref: str) -> WorkflowInfo:
         raise _gone(ref) from None
 
 
-def _record(one: Summary) -> dict[str, object]:
-    return {
-        "id": one.id,
-        "name": one.name,
-        "state": one.state,
-        "size": one.size,
-        "done": one.done,
-        "failed": one.failed,
-        "passed": one.passed,
-        "live": one.live,
-        "created_at": one.created_at,
-        "ended_at": one.ended_at,
-        "cancelled": one.cancelled,
-    }
-
-
-def _step(one: StepInfo) -> dict[str, object]:
-    return {
-        "number": one.number,
-        "name": one.name,
-        "job": one.job,
-        "jid": one.jid,
-        "after": list(one.after),
-        "state": one.state,
-        "on_failure": one.on_failure,
-        "role": one.role,
-        "error": one.error,
-    }
-
-
 @workflow.command(cls=Command, params=[common.limit("workflows")])
 @click.option(
     "--state",
@@ -82,7 +54,7 @@ def ls(context: click.Context, state: str | None, limit: int) -> None:
     wanted = (one for one in api.workflows if state in (None, one.state))
     found = list(itertools.islice(wanted, limit or None))
     if options.wants_json(context):
-        output.records(map(_record, found))
+        output.records(map(WorkflowSummary.of, found))
         return
     columns = [
         Column("ID", gives=True),
@@ -116,7 +88,8 @@ def show(context: click.Context, ref: str, every: bool) -> None:
     info = _found(connected(context), ref)
     one = info.summary
     if options.wants_json(context):
-        output.records([{**_record(one), "steps": [_step(each) for each in info.steps]}])
+        told = msgspec.structs.asdict(WorkflowSummary.of(one))
+        output.record({**told, "steps": list(map(WorkflowStep.of, info.steps))})
         return
     output.line(f"{one.name or 'workflow'} {one.id}: {one.state}")
     output.line(f"{one.done:,} of {one.size:,} steps done, {one.failed + one.passed:,} failed")

@@ -17,8 +17,8 @@ from jobd.errors import JobNotFoundError
 from jobd.features.batches.record import BatchStatus
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.http_errors import NotFound, Refusal
-from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.http_errors import NotFound
+from jobd.web.request import acting, action_of, form_of, require, state_of, url
 from jobd.web.shared.batch_rates import Pace
 from jobd.web.views.confirm import Question, ask
 from jobd.web.views.lists import Part
@@ -114,15 +114,7 @@ def batch(request: Request) -> Response:
 def act(request: Request) -> Response:
     """One of the actions of the table; those that ask are done when the form says ``sure``."""
     form = form_of(request)
-    action = BATCH_ACTIONS.get(name := str(form.get("action", "")))
-    if action is None:
-        raise Refusal(
-            Text(
-                "unknown action %(action)s; use one of: %(known)s",
-                action=repr(name[:100]),
-                known=", ".join(BATCH_ACTIONS),
-            )
-        )
+    action = BATCH_ACTIONS[action_of(form, BATCH_ACTIONS)]
     require(request, action.role)
     one = _find(request, str(form.get("id", "")))
     if action.asks and not form.get("sure"):

@@ -16,8 +16,8 @@ from jobd.errors import ArgumentError, ConflictError
 from jobd.store.ticks import Record
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.http_errors import NotFound, Refusal, said_by
-from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.http_errors import NotFound, said_by
+from jobd.web.request import acting, action_of, form_of, require, state_of, url
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
@@ -97,15 +97,7 @@ def _row(job: PeriodicJob, most: int = NEXT) -> _Row:
 def act(request: Request) -> Response:
     """One of the actions of the table; what is wrong with a line is told on the page."""
     form, jobs = form_of(request), acting(request).periodic
-    action = SCHEDULE_ACTIONS.get(name := str(form.get("action", "")))
-    if action is None:
-        raise Refusal(
-            Text(
-                "unknown action %(action)s; use one of: %(known)s",
-                action=repr(name[:100]),
-                known=", ".join(SCHEDULE_ACTIONS),
-            )
-        )
+    action = SCHEDULE_ACTIONS[action_of(form, SCHEDULE_ACTIONS)]
     require(request, action.role)
     found = _find(jobs, str(form.get("id", "")))
     line, zone = (str(form.get(field, ""))[:LONGEST_LINE] for field in ("line", "tz"))

@@ -17,7 +17,7 @@ from jobd.api.shared.figures import SHARED, lasts
 from jobd.text.translatable import Text
 from jobd.web.access import session
 from jobd.web.http_errors import Refusal
-from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.request import acting, action_of, form_of, require, state_of, url
 from jobd.web.shared.queue_rates import EVERY, PACE, Rates
 from jobd.web.shared.state import State
 from jobd.web.views.confirm import Question, ask, is_permanent
@@ -84,16 +84,8 @@ def queues(request: Request) -> Response:
 def act(request: Request) -> Response:
     """Pause, resume or clear one queue."""
     form = form_of(request)
-    action = str(form.get("action", ""))
     steps = {"pause": _pause, "resume": _resume, "clear": _clear}
-    if action not in steps:
-        raise Refusal(
-            Text(
-                "unknown action %(action)s; use one of: %(known)s",
-                action=repr(action[:100]),
-                known=", ".join(steps),
-            )
-        )
+    action = action_of(form, steps)
     name = str(form.get("name", ""))
     if not 0 < len(name) <= LONGEST_NAME:
         raise Refusal(Text("which queue? The form does not say it."))

@@ -7,13 +7,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
-from jobd.api.actions import WORKFLOW_ACTIONS
+from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS
 from jobd.errors import ConflictError
 from jobd.features.workflows.record import StepInfo, WorkflowInfo
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.http_errors import NotFound, Refusal, said_by
-from jobd.web.request import acting, form_of, require, state_of, url
+from jobd.web.http_errors import NotFound, said_by
+from jobd.web.request import acting, action_of, form_of, require, state_of, url
 from jobd.web.views.graph import drawing
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip
@@ -81,16 +81,7 @@ def workflow(request: Request) -> Response:
 def act(request: Request) -> Response:
     """Retry or cancel one."""
     form = form_of(request)
-    name = str(form.get("action", ""))
-    action = WORKFLOW_ACTIONS.get(name)
-    if action is None:
-        raise Refusal(
-            Text(
-                "unknown action %(action)s; use one of: %(known)s",
-                action=repr(name[:100]),
-                known=", ".join(WORKFLOW_ACTIONS),
-            )
-        )
+    action = WORKFLOW_ACTIONS[action_of(form, WORKFLOW_ACTIONS)]
     require(request, action.role)
     ref = str(form.get("id", ""))[:200]
     try:

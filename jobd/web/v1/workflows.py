@@ -6,43 +6,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from jobd.api.actions import WORKFLOW_ACTIONS
+from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS
+from jobd.api.features.workflow_shapes import WorkflowStep, WorkflowSummary
 from jobd.errors import ConflictError
-from jobd.features.workflows.record import Summary
 from jobd.web.http_errors import Conflict, NotFound, said_by
 from jobd.web.v1.operations import Body, Call, Query, Table
 
 Id = Annotated[str, Meta(min_length=1, max_length=200, description="Id of the workflow.")]
-
-
-class WorkflowStep(Struct, kw_only=True, frozen=True):
-    """A step; ``job`` is empty for one that only waits for those before it."""
-
-    number: int
-    name: str
-    job: str
-    jid: str
-    after: list[int]
-    state: str
-    on_failure: str
-    role: str
-    error: str
-
-
-class WorkflowSummary(Struct, kw_only=True, frozen=True):
-    """A workflow; ``passed`` are steps that have failed and let it go on."""
-
-    id: str
-    name: str
-    state: str
-    size: int
-    done: int
-    failed: int
-    passed: int
-    live: int
-    created_at: float
-    ended_at: float | None
-    cancelled: str
 
 
 class WorkflowAndSteps(Struct, kw_only=True, frozen=True):
@@ -76,7 +46,7 @@ OPERATIONS = Table()
 
 @OPERATIONS.add("GET", "/workflows", "Workflows, the newest first.")
 def workflows(call: Call, query: WorkflowPage) -> list[WorkflowSummary]:
-    return [_shown(one) for one in call.api.workflows.newest(query.start, query.count)]
+    return [WorkflowSummary.of(one) for one in call.api.workflows.newest(query.start, query.count)]
 
 
 @OPERATIONS.add("GET", "/workflow", "One workflow with its steps.", finds=True)
@@ -85,21 +55,9 @@ def workflow(call: Call, query: OfWorkflow) -> WorkflowAndSteps:
         found = call.api.workflows[query.id]
     except KeyError:
         raise _gone() from None
-    steps = [
-        WorkflowStep(
-            number=one.number,
-            name=one.name,
-            job=one.job,
-            jid=one.jid,
-            after=list(one.after),
-            state=one.state,
-            on_failure=one.on_failure,
-            role=one.role,
-            error=one.error,
-        )
-        for one in found.steps
-    ]
-    return WorkflowAndSteps(workflow=_shown(found.summary), steps=steps)
+    return WorkflowAndSteps(
+        workflow=WorkflowSummary.of(found.summary), steps=list(map(WorkflowStep.of, found.steps))
+    )
 
 
 @OPERATIONS.act("POST", "/workflow/retry", WORKFLOW_ACTIONS["retry"], finds=True)
@@ -123,19 +81,3 @@ def _act(call: Call, name: str, ref: str) -> WorkflowChanged:
 
 def _gone() -> NotFound:
     return NotFound("there is no such workflow")
-
-
-def _shown(one: Summary) -> WorkflowSummary:
-    return WorkflowSummary(
-        id=one.id,
-        name=one.name,
-        state=one.state,
-        size=one.size,
-        done=one.done,
-        failed=one.failed,
-        passed=one.passed,
-        live=one.live,
-        created_at=one.created_at,
-        ended_at=one.ended_at,
-        cancelled=one.cancelled,
-    )

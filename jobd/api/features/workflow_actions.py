@@ -1,0 +1,38 @@
+"""The actions on workflows: their lines in the table of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jobd.api.actions import Action
+from jobd.api.features.workflows import Workflows
+from jobd.api.roles import Role
+from jobd.text.translatable import Text
+
+WorkflowDo = Callable[[Workflows, str], int]
+
+WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
+    "retry": Action(
+        name="retry",
+        button=Text("Retry failed steps"),
+        summary=Text("Push the steps of a workflow again that have failed."),
+        effect=Text("Steps that have failed run again, and then those after them."),
+        role=Role.OPERATOR,
+        done=lambda count, _: Text.counted(
+            "Pushed %(count)s step again.", "Pushed %(count)s steps again.", count
+        ),
+        do=lambda flows, ref: flows.retry(ref),
+    ),
+    "cancel": Action(
+        name="cancel",
+        button=Text("Cancel workflow"),
+        summary=Text("Cancel a workflow, and undo what is done where its steps say how."),
+        effect=Text(
+            "No step begins any more. Jobs that wait do not run; those that run are interrupted."
+        ),
+        role=Role.ADMIN,
+        done=lambda _, flow: Text("Workflow %(flow)s is cancelled.", flow=flow),
+        do=lambda flows, ref: int(flows.cancel(ref)),
+    ),
+}
+"""On a workflow."""
