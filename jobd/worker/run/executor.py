@@ -1,7 +1,8 @@
 """The executor: runs one job.
 
-From the outside in: the log context, the retry guard (every exception ends here), the server
-middleware, the function. It decides how the job ends in Redis but sends nothing itself.
+From the outside in: the log context, the admission of a job on which something hangs, the retry
+guard (every exception ends here), the server middleware, the function. It decides how the job ends
+in Redis but sends nothing itself.
 """
 
 from __future__ import annotations
@@ -11,11 +12,8 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import redis
-
-from jobd.ambient import clock
 from jobd.errors import (
     ArgumentError,
     JobdError,
@@ -39,6 +37,7 @@ from jobd.text import exceptions
 from jobd.text.printable import cut
 from jobd.wire import attachments, payload, results
 from jobd.worker.metrics import Metrics
+from jobd.worker.run.admission import Admission
 from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.inputs import StepInputs
@@ -47,11 +46,6 @@ from jobd.worker.run.pool import cut_short, name_running
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
 from jobd.worker.tail import Notes
-
-_RETRIED = b'"retry_count"'
-
-LOCK_AGAIN = 5.0
-"""Seconds until a job starts whose lock could not be reached."""
 
 
 class Executor:
@@ -73,8 +67,6 @@ class Executor:
         self._error_handlers = app.error_handlers
         self._coroutines = coroutines
         self._deadlines = deadlines
-        self._locks = locks
-        self._inputs = inputs
         self._metrics = metrics if config.metrics else None
         self._starts = metrics.starts
         self._log = log.get("jobd.job")
@@ -86,6 +78,9 @@ class Executor:
         self._always_timed = self._verbose or config.metrics
         self.listen(None)
         self._retry = Retries(app, config, inflight, self.report, coroutines.run)
+        self._admission = Admission(
+            self._retry, locks, inputs, self.report, self._note, verbose=self._verbose
+        )
 
     def listen(self, notes: Notes | None) -> None:
         """Note in *notes* what happens to jobs, until None is given. Called by another thread."""
@@ -116,7 +111,7 @@ class Executor:
         began = time.monotonic() if self._timed else 0.0
         attached = attachments.NONE
         if work.jobd is not None:
-            admitted = self._admit(job, work)
+            admitted = self._admission.admit(job, work)
             if isinstance(admitted, Settlement):
                 return admitted
             attached = admitted
@@ -227,7 +222,7 @@ class Executor:
     ) -> Settlement:
         """How a job ends whose result cannot be kept."""
         if attached.node is not None and attached.node.gives:
-            return self._hopeless(job, error)
+            return self._admission.hopeless(job, error)
         self._log.error("result_not_kept", error=str(error))
         about: dict[str, object] = {}
         with suppress(PayloadError):
@@ -284,58 +279,6 @@ class Executor:
     def give_up(self, job: Claimed, why: str) -> Settlement:
         """Decide how *job* ends after :meth:`execute` raised an error of the class *why*."""
         return self._retry.unexplained(job, why)
-
-    def _admit(self, job: Claimed, work: payload.Work) -> attachments.Attachments | Settlement:
-        """What hangs on a job that may start, or how one ends that does not start because of it."""
-        try:
-            attached = attachments.read(work.jobd)
-        except attachments.Unknown as unknown:
-            self._log.warning("job_set_aside", queue=job.queue, reason=str(unknown))
-            return self._retry.set_aside(job, work.jobd)
-        except PayloadError as error:
-            self._log.error("job_malformed", queue=job.queue, error=str(error))
-            self.report(error, {"context": "Invalid attachments", "jobstr": job.payload})
-            return self._retry.malformed(job, error)
-        if attached.expires_at is not None and (late := clock.now() - attached.expires_at) >= 0:
-            if self._verbose:
-                self._log.info("job_expired", late=round(late, 3))
-            self._note("expired", job)
-            return Settlement(job, b"", Outcome.EXPIRED)
-        if (lock := attached.lock) is not None:
-            try:
-                holder = self._locks.enter(work.jid, lock, first=_RETRIED not in job.payload)
-            except redis.RedisError as error:
-                # Not started: as if it had never been claimed.
-                self._log.warning("lock_unreachable", error=str(error))
-                return self._retry.postponed(job, LOCK_AGAIN)
-            if holder is not None:
-                self._log.info("job_duplicate", holder=holder)
-                return Settlement(job, b"", Outcome.DUPLICATE)
-        if (node := attached.node) is not None and node.takes:
-            try:
-                self._inputs.fill(work, node)
-            except redis.RedisError as error:
-                self._log.warning("results_unreachable", error=str(error))
-                return self._retry.postponed(job, LOCK_AGAIN)
-            except JobdError as error:
-                return self._hopeless(job, error)
-        if attached.context is not None:
-            self._set_context(attached.context)
-        return attached
-
-    def _hopeless(self, job: Claimed, error: JobdError) -> Settlement:
-        """How a step of a workflow ends whose arguments or result cannot be passed on: trying it
-        again would change nothing."""
-        self._log.error("job_failed", error=f"{exceptions.class_of(error)}: {error}")
-        about: dict[str, object] = {}
-        with suppress(PayloadError):
-            about = payload.decode(job.payload)
-        self.report(error, {"context": "Step of a workflow", "job": about})
-        return self._retry.hopeless(job, error)
-
-    def _set_context(self, values: dict[str, Any]) -> None:
-        for name in propagation.restore(values):
-            self._log.warning("context_not_carried", variable=name[:100])
 
     def _cancelled(
         self,

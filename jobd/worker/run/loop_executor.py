@@ -128,15 +128,15 @@ class LoopExecutor(Executor):
         lock, node = attached.lock, attached.node
         takes = node is not None and node.takes
         if not takes and (lock is None or (lock.held and lock.until != "start")):
-            return self._admit(job, work)
+            return self._admission.admit(job, work)
         inside = copy_context()
-        admitted = await self._tasks.beside(partial(inside.run, self._admit, job, work))
+        admitted = await self._tasks.beside(partial(inside.run, self._admission.admit, job, work))
         for variable, value in inside.items():
             variable.set(value)
         return admitted
 
     def _refused(self, job: Claimed, work: payload.Work) -> Settlement:
-        end = self._admit(job, work)
+        end = self._admission.admit(job, work)
         return end if isinstance(end, Settlement) else self.give_up(job, "it cannot be admitted")
 
     async def _call_wrapped(
