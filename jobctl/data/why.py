@@ -31,16 +31,6 @@ _ENDS = {
 }
 
 
-class Because(msgspec.Struct, frozen=True):
-    """One reason; as in the data API."""
-
-    kind: str
-    text: str
-    advice: str
-    at: float | None
-    blocks: bool
-
-
 class Why(msgspec.Struct, frozen=True):
     """The answer as JSON: ``place`` is ``work``, ``retry``, ``schedule``, ``dead``,
     ``queue:NAME``, or empty if it was not found; ``state`` is that of a result that is kept."""
@@ -48,7 +38,7 @@ class Why(msgspec.Struct, frozen=True):
     jid: str
     place: str
     why: str
-    reasons: list[Because]
+    reasons: list[shapes.Why]
     state: str | None
     job: shapes.Job | None
 
@@ -100,10 +90,7 @@ def _answer(jid: str, found: Found | None, told: Explanation) -> Why:
         jid,
         "" if found is None else found.place,
         told.sentence,
-        [
-            Because(each.kind, str(each.text), str(each.advice), each.at, each.blocks)
-            for each in told.reasons
-        ],
+        list(map(shapes.Why.of, told.reasons)),
         told.state,
         None if found is None else shapes.job(found.job),
     )

@@ -15,6 +15,7 @@ from jobd.api.features.results import JobResult
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
 from jobd.api.reading import Page
+from jobd.api.reasons import Reason
 from jobd.api.records import JobRecord
 from jobd.api.search.groups import FailureGroup
 from jobd.api.sets.entries import SortedEntry
@@ -399,3 +400,17 @@ def _encodable(value: object) -> Any:
     except RecursionError:
         return None
     return value
+
+
+class Why(Struct, frozen=True):
+    """A reason why something does not run; see the data API."""
+
+    kind: str
+    text: str
+    advice: str
+    at: float | None
+    blocks: bool
+
+    @classmethod
+    def of(cls, one: Reason) -> Why:
+        return cls(one.kind, str(one.text), str(one.advice), one.at, one.blocks)

@@ -11,9 +11,8 @@ from jobctl.data import output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.why import Because
 from jobctl.data.words import ago, moment
-from jobd.api import Api, PeriodicJob, why_not_due
+from jobd.api import Api, PeriodicJob, shapes, why_not_due
 from jobd.api.actions import NOTHING, Given
 from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
 from jobd.schedules import preview as looking
@@ -230,9 +229,7 @@ def why(context: click.Context, name: str) -> None:
     api = connected(context)
     reasons = why_not_due(api, _found(api, name))
     if options.wants_json(context):
-        output.records(
-            Because(one.kind, str(one.text), str(one.advice), one.at, one.blocks) for one in reasons
-        )
+        output.records(map(shapes.Why.of, reasons))
         return
     for one in reasons:
         text = f"{one.text} {one.advice}" if one.advice else str(one.text)

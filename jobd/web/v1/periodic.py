@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from jobd.api import PeriodicJob, why_not_due
 from jobd.api.actions import NOTHING, Given
 from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
+from jobd.api.shapes import Why
 from jobd.web.http_errors import NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
 from jobd.web.v1.reading import Listed
@@ -28,16 +29,6 @@ class Tick(Struct, frozen=True):
     holder: str
     why: str
     who: str
-
-
-class Why(Struct, frozen=True):
-    """A reason why a periodic job does not run; see the data API."""
-
-    kind: str
-    text: str
-    advice: str
-    at: float | None
-    blocks: bool
 
 
 class Periodic(Struct, kw_only=True, frozen=True):
@@ -111,10 +102,7 @@ def periodic_job(call: Call, query: OfSchedule) -> PeriodicDetail:
         Tick(one.what, one.at, one.tick, one.jid, one.holder, one.why, one.who)
         for one in call.api.periodic.ticks(found)
     ]
-    reasons = [
-        Why(one.kind, str(one.text), str(one.advice), one.at, one.blocks)
-        for one in why_not_due(call.api, found)
-    ]
+    reasons = list(map(Why.of, why_not_due(call.api, found)))
     return PeriodicDetail(
         **msgspec.structs.asdict(_shown(found, MOST_NEXT)), ticks=ticks, reasons=reasons
     )
