@@ -268,7 +268,8 @@ def test_a_master_that_is_stopped_is_called_so(daemon: StartDaemon) -> None:
         running.signal(signal.SIGCONT)
 
 
-def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
+def killed_beside_a_job(daemon: StartDaemon) -> tuple[Daemon, int]:
+    """A daemon whose master was killed while its worker runs a job; and the worker's pid."""
     running = daemon(APP, "-w", "1", "-t", "3")
     push(running, "nap", 60)
     running.wait(
@@ -280,6 +281,11 @@ def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
     running.exit_codes, running.leaves_files = None, True
     running.signal(signal.SIGKILL)
     running.wait_ended()
+    return running, worker
+
+
+def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
+    running, worker = killed_beside_a_job(daemon)
     done = running.jobctl("status")
     said = f"(stale pidfile {running.pidfile}: its master, pid {running.pid}, died; the "
     said += "next start recovers its jobs"
@@ -291,17 +297,7 @@ def test_what_a_killed_master_has_left_is_said(daemon: StartDaemon) -> None:
 
 
 def test_stop_waits_for_what_a_killed_master_has_left(daemon: StartDaemon) -> None:
-    running = daemon(APP, "-w", "1", "-t", "3")
-    push(running, "nap", 60)
-    running.wait(
-        lambda: json.loads(running.jobctl("status", "--json").stdout)["workers"][0]["busy"],
-        10,
-        "it runs",
-    )
-    (worker,) = running.workers()
-    running.exit_codes, running.leaves_files = None, True
-    running.signal(signal.SIGKILL)
-    running.wait_ended()
+    running, worker = killed_beside_a_job(daemon)
     done = running.jobctl("stop")
     assert processes.Process.open(worker, None) is None, "it returned before its job had ended"
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
