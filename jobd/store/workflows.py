@@ -31,8 +31,9 @@ class Storing:
 
     def __init__(self, keys: Keys, plan: Plan) -> None:
         staged = keys.staged(chance.token(12))
-        words: list[Argument] = [word for pair in plan.fields().items() for word in pair]
-        large = sum(map(len, words)) > PORTION  # type: ignore[arg-type]
+        fields = plan.fields()
+        words: list[Argument] = [word for pair in fields.items() for word in pair]
+        large = sum(len(name) + len(value) for name, value in fields.items()) > PORTION
         self.portions = list(_portions(staged, words)) if large else []
         self.script: Script = STORE_WORKFLOW
         places = [keys.queues, keys.workflow(plan.id), keys.workflow_steps(plan.id), staged]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import redis
+from redis.client import PubSub
 from redis.exceptions import NoPermissionError, RedisError
 
 from jobd.api.diagnosis.findings import Check, Said, Severity
@@ -100,10 +101,10 @@ def channel_denied(client: redis.Redis, prefix: str) -> str:
     Raises:
         redis.RedisError: the server does not answer.
     """
-    with client.pubsub() as listener:  # type: ignore[no-untyped-call]
+    with PubSub(client.connection_pool) as listener:
         try:
             listener.subscribe(control.channel(Keys(prefix), control.database(client)))
-            listener.parse_response(timeout=PATIENCE)
+            listener.get_message(timeout=PATIENCE)
         except NoPermissionError as error:
             return str(error)
     return ""

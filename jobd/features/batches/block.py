@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, BatchFinished, JobdError
@@ -185,6 +185,7 @@ class Block:
 
     def _portion(self, *, closes: bool = False, reserve: int = 0) -> Portion:
         is_new = self._fields is not None and not self.registered
+        how: Literal["new", "open", "go on"]
         how = "go on" if self.registered else "new" if is_new else "open"
         fields = list(self._fields or ()) if is_new else []
         if is_new:
@@ -196,7 +197,7 @@ class Block:
         portion = Portion(
             self.bid,
             self._id,
-            how,  # type: ignore[arg-type]
+            how,
             self._calls,
             closes,
             reserve,

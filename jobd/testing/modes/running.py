@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
@@ -42,17 +43,13 @@ class Performer:
         definition = self._lookup(job)
         chain, result = self._chain(job), None
         more: list[PushedJob] = []
-        try:
+        with self._ending(job, more):
             begins = self._may_begin(job)
             if begins:
                 fill = self._store.filler(job)
                 raw = enqueued(job)
                 result = perform(raw, job.queue, definition, chain, run_awaitable, fill)
-            more = self._store.end_step(job, result, None, expired=not begins)
-        except Exception as error:  # noqa: BLE001 - raised, unless its workflow goes on
-            more = self._failed(job, error)
-        finally:
-            more += self._again(job)
+            more += self._store.end_step(job, result, None, expired=not begins)
         return result, more
 
     async def aperform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
@@ -67,17 +64,27 @@ class Performer:
             return await asyncio.to_thread(self.perform, job)
         result = None
         more: list[PushedJob] = []
-        try:
+        with self._ending(job, more):
             begins = self._may_begin(job)
             if begins:
                 fill = self._store.filler(job)
                 result = await aperform(enqueued(job), job.queue, definition, chain, fill)
-            more = self._store.end_step(job, result, None, expired=not begins)
+            more += self._store.end_step(job, result, None, expired=not begins)
+        return result, more
+
+    @contextmanager
+    def _ending(self, job: PushedJob, more: list[PushedJob]) -> Iterator[None]:
+        """The jobs that may begin because *job* has ended are added to *more*.
+
+        Raises:
+            Exception: as :meth:`perform`.
+        """
+        try:
+            yield
         except Exception as error:  # noqa: BLE001 - raised, unless its workflow goes on
-            more = self._failed(job, error)
+            more += self._failed(job, error)
         finally:
             more += self._again(job)
-        return result, more
 
     def _failed(self, job: PushedJob, error: Exception) -> list[PushedJob]:
         """The jobs that may begin because *job* has failed.
