@@ -7,6 +7,7 @@ writes ``docs/images/NAME.png``; all of them when no name is given.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -74,6 +75,10 @@ PICTURES = (
     Picture("class", "/classes/one?name=shop.resize_image", height=900),
     Picture("stacks", "/busy/stacks?identity={process}", height=700),
     Picture("trash", "/trash", height=330),
+    Picture("periodic", "/periodic", height=640),
+    Picture("batches", "/batches", height=560),
+    Picture("batch", "/batches/batch?id={batch}", height=760, live=True),
+    Picture("workflow", "/workflows/workflow?id={workflow}", height=900, live=True),
 )
 
 
@@ -88,6 +93,7 @@ def main(names: list[str]) -> int:
         api = Api(server.url)
         history.write(api)
         stack.enter_context(_at_work(server.url))
+        _orders(server.url)
         address = stack.enter_context(_dashboard(server.url))
         _people(api)
         exported = {
@@ -124,13 +130,25 @@ def _open(browser: Browser, address: str, api: Api, picture: Picture) -> Page:
         for one in api.retries.page(0, 100, highest_first=True)
         if one.retry_count and "Gateway" in one.error_class
     )
-    page.goto(address + picture.path.format(retry=entry.key, process=process.identity))
+    batch = next(one for one in api.batches.newest() if one.description.startswith("Invoices"))
+    workflow = api.workflows.newest()[0]
+    page.goto(
+        address
+        + picture.path.format(
+            retry=entry.key, process=process.identity, batch=batch.bid, workflow=workflow.id
+        )
+    )
     if "{process}" in picture.path:
         page.get_by_role("button", name="Ask again").click()
         page.locator("pre.trace").first.wait_for()
     page.locator("#pulse.on").wait_for()
     page.wait_for_timeout(_SETTLED_SECONDS * 1000)
     return page
+
+
+def _orders(url: str) -> None:
+    environment = {**os.environ, "JOBD_REDIS": url}
+    subprocess.run([sys.executable, "shop.py"], cwd=_HERE, env=environment, check=True)
 
 
 def _people(api: Api) -> None:
