@@ -61,7 +61,9 @@ def test_the_world_as_a_fixture(pytester: pytest.Pytester) -> None:
     def test_each_test_has_its_own(jobd_world):
         assert jobd_world.drain() == 0
     """
-    run(pytester, tests, passed=2)
+    # A program of its own: other tests of this one leave periodic jobs in the default application.
+    pytester.makepyfile(test_shop=SHOP + tests)
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
 
 
 def test_the_fixture_collects(pytester: pytest.Pytester) -> None:
