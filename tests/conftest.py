@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     again.configure(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What pytest makes of the tests' code is kept for the next run, also where
+    PYTHONDONTWRITEBYTECODE is set: it is half of what a process does before its first test."""
+    sys.dont_write_bytecode, kept = False, sys.dont_write_bytecode
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = kept
 
 
 _TOGETHER = ("tests/web/browser/test_pages.py::", "tests/web/browser/", "tests/systemd/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def _modules() -> dict[str, Path]:
 MODULES = _modules()
 
 
+@cache
 def _imports(name: str) -> set[str]:
     """The modules that one imports anywhere: at its top, in functions, for type checks."""
     found = set()
@@ -40,9 +42,6 @@ def _imports(name: str) -> set[str]:
                 whole = f"{node.module}.{alias.name}"
                 found.add(whole if whole in MODULES else str(node.module))
     return (found & MODULES.keys()) - {name}
-
-
-GRAPH = {name: _imports(name) for name in MODULES}
 
 
 def _tree() -> list[str]:
@@ -76,15 +75,15 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     assert set(TREE) - {"jobd.errors", "jobd.version"} == folders
 
 
-@pytest.mark.parametrize("name", sorted(GRAPH))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_nothing_imports_upward(name: str) -> None:
-    upward = [other for other in GRAPH[name] if _line(other) > _line(name)]
+    upward = [other for other in _imports(name) if _line(other) > _line(name)]
     assert not upward, f"{name} imports {upward}, which stand below it in docs/architecture.md"
 
 
 def test_nothing_imports_in_a_circle() -> None:
     try:
-        TopologicalSorter(GRAPH).prepare()
+        TopologicalSorter({name: _imports(name) for name in MODULES}).prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 

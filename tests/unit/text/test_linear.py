@@ -104,16 +104,22 @@ def assert_linear(call: Callable[[str], object], unit: str) -> None:
             assert took[-1] < BOUND * max(took[-3], MEASURABLE), (unit, size, took)
 
 
+METHODS = {"search", "match", "fullmatch", "sub", "split", "findall", "finditer"}
+
+# To parse the other files, which are most, would take each process of the tests some seconds.
+_HAS_ONE = re.compile(rf"\.(compile|{'|'.join(METHODS)})\(")
+
+
 def sources() -> Iterator[tuple[str, ast.Module]]:
+    """Our modules that may have a pattern or apply one."""
     for package in ("jobd", "jobctl"):
         for file in sorted((ROOT / package).rglob("*.py")):
-            if file.name == "__main__.py":
+            text = file.read_text(encoding="utf-8")
+            if file.name == "__main__.py" or not _HAS_ONE.search(text):
                 continue
             name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-            yield name.removesuffix(".__init__"), ast.parse(file.read_text(encoding="utf-8"))
+            yield name.removesuffix(".__init__"), ast.parse(text)
 
-
-METHODS = {"search", "match", "fullmatch", "sub", "split", "findall", "finditer"}
 
 # Made while it runs, of a pattern of bounded length (see `matcher` below), or only in tests.
 MADE_LATER = {"jobd.api.search.glob", "jobd.testing.memory.keys"}
