@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
@@ -31,17 +31,26 @@ FIXED = ("30 2 * * *", "15 0 * * *", "0 3 * * 0", "45 1 * * 1-5", "5,35 0,2 * * 
 RUNNING = ("0 * * * *", "*/20 * * * *", "*/15 2 * * *", "7 * * * 0")
 
 
+def offset(at: datetime.datetime, zone: ZoneInfo) -> datetime.timedelta:
+    """By how much the clocks of a zone are ahead of UTC."""
+    found = at.astimezone(zone).utcoffset()
+    assert found is not None
+    return found
+
+
+@cache
 def changes(zone: ZoneInfo) -> list[datetime.datetime]:
     """The moments at which the clocks of a zone are changed."""
-    found, at, last = [], BEGIN, BEGIN.astimezone(zone).utcoffset()
+    found, at, last = [], BEGIN, offset(BEGIN, zone)
     while at < END:
         at += 30 * MINUTE
-        if (now := at.astimezone(zone).utcoffset()) != last:
+        if (now := offset(at, zone)) != last:
             found.append(at)
             last = now
     return found
 
 
+@cache
 def due(line: Line) -> list[datetime.datetime]:
     """All times of the two years, each found from the one before, as keepers do."""
     found, at = [], BEGIN.timestamp() - 1
@@ -50,11 +59,12 @@ def due(line: Line) -> list[datetime.datetime]:
     return found
 
 
-def walls(cron: str) -> Iterator[datetime.datetime]:
+@cache
+def walls(cron: str) -> list[datetime.datetime]:
     """The times of a line as a clock on the wall shows them that is never changed."""
     begin = datetime.datetime(2025, 12, 30)
     end = datetime.datetime(2028, 1, 3)
-    return takewhile(lambda at: at < end, CronSim(cron, begin))
+    return list(takewhile(lambda at: at < end, CronSim(cron, begin)))
 
 
 def by_the_rule(cron: str, zone: ZoneInfo) -> list[datetime.datetime]:
@@ -74,10 +84,10 @@ def by_the_rule(cron: str, zone: ZoneInfo) -> list[datetime.datetime]:
 
 
 def in_real_time(cron: str, zone: ZoneInfo) -> list[datetime.datetime]:
-    """Each minute whose time on the wall fits the line."""
-    shown = set(walls(cron))
-    minutes = (BEGIN + number * MINUTE for number in range((END - BEGIN) // MINUTE))
-    return [at for at in minutes if at.astimezone(zone).replace(tzinfo=None) in shown]
+    """Each minute whose time on the wall fits the line; one time on it may be two minutes."""
+    offsets = {offset(at, zone) for at in (BEGIN, *changes(zone))}
+    minutes = ((wall.replace(tzinfo=UTC) - each, each) for wall in walls(cron) for each in offsets)
+    return sorted(at for at, each in minutes if BEGIN <= at < END and offset(at, zone) == each)
 
 
 @pytest.mark.parametrize("zone", ZONES)
