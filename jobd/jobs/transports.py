@@ -70,16 +70,14 @@ class AsyncTransport(Protocol):
     async def start(self, plan: Plan) -> None: ...
 
 
-@runtime_checkable
-class Adding(Protocol):
-    """A transport that stores batches: those to Redis, and what takes its place."""
+class Adding(Transport, Protocol):
+    """A transport that stores batches, too: those to Redis, and what takes its place."""
 
     def add(self, portion: Portion, now: float) -> Added:
         """Add to a batch."""
 
 
-@runtime_checkable
-class AsyncAdding(Protocol):
+class AsyncAdding(AsyncTransport, Protocol):
     """The same for pushes from coroutines."""
 
     async def add(self, portion: Portion, now: float) -> Added: ...
@@ -88,10 +86,10 @@ class AsyncAdding(Protocol):
 class Replacement(Protocol):
     """What takes the place of Redis."""
 
-    def transport(self, client: Source) -> Transport | None:
+    def transport(self, client: Source) -> Adding | None:
         """What stores the pushes of *client*; None for its Redis."""
 
-    def atransport(self, client: Source) -> AsyncTransport | None:
+    def atransport(self, client: Source) -> AsyncAdding | None:
         """The same for pushes from coroutines."""
 
     def redis(self, client: Source) -> Redis | None:
@@ -109,6 +107,14 @@ class Simulation(Replacement, Protocol):
         Raises:
             JobdError: that will never be.
         """
+
+
+@runtime_checkable
+class Collection(Replacement, Protocol):
+    """One without any Redis, which knows its batches itself."""
+
+    def batch(self, client: Source, bid: str) -> Mapping[bytes, bytes]:
+        """The record of a batch; empty if it is not there."""
 
 
 class Around(Protocol):
@@ -174,23 +180,21 @@ def within(around: Around) -> Iterator[None]:
         _within.reset(token)
 
 
-def route(client: Source, own: Callable[[], Transport], around: Around | None) -> Transport:
+def route(client: Source, own: Callable[[], Adding], around: Around | None) -> Transport:
     """The transport of *client*, whose *own* one is that to Redis."""
     found = _replacement()
-    made = None if found is None else found.transport(client)
-    made = own() if made is None else made
+    inner = None if found is None else found.transport(client)
+    made: Transport = own() if inner is None else inner
     for each in _layers(around):
         made = each.transport(made)
     return made
 
 
-def aroute(
-    client: Source, own: Callable[[], AsyncTransport], around: Around | None
-) -> AsyncTransport:
+def aroute(client: Source, own: Callable[[], AsyncAdding], around: Around | None) -> AsyncTransport:
     """:func:`route` for pushes from coroutines."""
     found = _replacement()
-    made = None if found is None else found.atransport(client)
-    made = own() if made is None else made
+    inner = None if found is None else found.atransport(client)
+    made: AsyncTransport = own() if inner is None else inner
     for each in _layers(around):
         made = each.atransport(made)
     return made
@@ -211,6 +215,12 @@ def simulation() -> Simulation | None:
     """What is in the place of Redis, if jobs run only there."""
     found = _replacement() if routes.special else None
     return found if isinstance(found, Simulation) else None
+
+
+def collection() -> Collection | None:
+    """What is in the place of Redis, if it knows batches itself."""
+    found = _replacement() if routes.special else None
+    return found if isinstance(found, Collection) else None
 
 
 def _replacement() -> Replacement | None:

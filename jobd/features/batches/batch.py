@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import redis
 
@@ -27,7 +27,7 @@ from jobd.features.results.result import until
 from jobd.jobs.app import default
 from jobd.jobs.client import Client
 from jobd.jobs.membership import membership
-from jobd.jobs.transports import simulation
+from jobd.jobs.transports import collection, simulation
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
 from jobd.wire.batches import Event, is_bid, new_bid
@@ -250,6 +250,17 @@ class Batch:
             JobNotFoundError: it is not there: it was never pushed, or it ended a day ago.
             UnavailableError: Redis does not answer.
         """
+        found = status_of(self.bid, self._record())
+        if found is None:
+            raise JobNotFoundError(
+                f"there is no batch {self.bid}: it was not pushed, was deleted, or ended more than "
+                "a day ago"
+            )
+        return found
+
+    def _record(self) -> Mapping[bytes, bytes]:
+        if (known := collection()) is not None:
+            return known.batch(self._client, self.bid)
         try:
             fields: Any = self._client.redis.hgetall(self._keys.batch(self.bid))
         except redis.RedisError as error:
@@ -257,13 +268,7 @@ class Batch:
             raise UnavailableError(
                 f"Redis at {place} does not tell of a batch: {reason(error)}"
             ) from None
-        found = status_of(self.bid, fields)
-        if found is None:
-            raise JobNotFoundError(
-                f"there is no batch {self.bid}: it was not pushed, was deleted, or ended more than "
-                "a day ago"
-            )
-        return found
+        return cast("dict[bytes, bytes]", fields)
 
     def wait(self, timeout: float | None = None) -> BatchStatus:
         """Wait until nothing of it is pending; returns its status.

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from jobd.ambient import chance, clock
-from jobd.errors import ArgumentError, BatchFinished, JobdError
+from jobd.errors import ArgumentError, BatchFinished
 from jobd.features.batches.numbers import AHEAD, Numbers
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
 from jobd.jobs.client import Client
 from jobd.jobs.refusals import told_later
-from jobd.jobs.transports import Adding, AsyncAdding, outside
+from jobd.jobs.transports import outside
 from jobd.wire import attachments
 from jobd.wire.attachments import AttachedPush
 from jobd.wire.batches import Portion, Queued, Scheduled, member_jid
@@ -25,7 +25,7 @@ from jobd.wire.transitions import without_enqueued
 
 if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
-    from jobd.jobs.transports import AsyncTransport, Source, Transport
+    from jobd.jobs.transports import Adding, AsyncAdding, AsyncTransport, Source, Transport
     from jobd.store.batches import Added
     from jobd.store.conflict import Conflict
 
@@ -213,16 +213,12 @@ class Block:
 
     def _send(self, portion: Portion) -> None:
         with outside(), self._once():
-            transport = self._client.transport
-            if not isinstance(transport, Adding):
-                raise _unsupported(transport)
+            transport = cast("Adding", self._client.transport)  # nothing is around it
             self._sent(portion, transport.add(portion, clock.now()))
 
     async def _asend(self, portion: Portion) -> None:
         with outside(), self._once():
-            transport = self._client.atransport
-            if not isinstance(transport, AsyncAdding):
-                raise _unsupported(transport)
+            transport = cast("AsyncAdding", self._client.atransport)
             self._sent(portion, await transport.add(portion, clock.now()))
 
     def _refuse_more(self) -> None:
@@ -272,13 +268,6 @@ def no_workflows() -> ArgumentError:
 
 def _adds(portion: Portion) -> bool:
     return bool(portion.queued or portion.scheduled or portion.attached or portion.callbacks)
-
-
-def _unsupported(transport: object) -> JobdError:
-    return JobdError(
-        f"batches need Redis, which {type(transport).__module__} has replaced: use "
-        "jobd.testing.world() in tests of batches"
-    )
 
 
 class _Held:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from jobd.errors import ArgumentError
 from jobd.graphs.plan import Plan
 from jobd.jobs import pending
-from jobd.jobs.transports import AsyncTransport, Source, Transport
+from jobd.jobs.transports import Adding, AsyncAdding, Source
 from jobd.store.conflict import Conflict
 from jobd.testing.modes.errors import NoRedisError, UnexpectedPushError
 from jobd.testing.modes.jobs import Jobs
@@ -19,9 +19,12 @@ from jobd.testing.modes.running import Performer
 from jobd.testing.modes.store import ACollecting, Collecting, Store
 from jobd.wire import payload as wire
 from jobd.wire.attachments import AttachedPush
+from jobd.wire.batches import Portion
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from jobd.store.batches import Added
 
 ModeName = Literal["fake", "inline", "refuse", "off"]
 
@@ -130,27 +133,41 @@ class _NoRedis:
         )
 
 
-class _Fake(_NoRedis):
+class _Collection(_NoRedis):
+    """Answers what is asked about batches, too."""
+
     def __init__(self, name: str, place: str, store: Store) -> None:
         super().__init__(name, place)
         self._store = store
 
-    def transport(self, client: Source) -> Transport:
+    def batch(self, client: Source, bid: str) -> Mapping[bytes, bytes]:
+        return self._store.batch((client.url, client.prefix), bid)
+
+    def wait(self, _ended: Callable[[], bool], seconds: float | None) -> None:
+        if seconds is None:
+            raise NoRedisError(
+                f"this wait has no end: in jobd.testing.{self._name}() (entered at {self._place}) "
+                "no job runs meanwhile; run them before, by jobs.drain()"
+            )
+
+
+class _Fake(_Collection):
+    def transport(self, client: Source) -> Adding:
         return Collecting(self._store, client)
 
-    def atransport(self, client: Source) -> AsyncTransport | None:
+    def atransport(self, client: Source) -> AsyncAdding | None:
         return ACollecting(self._store, client)
 
 
-class _Inline(_NoRedis):
+class _Inline(_Collection):
     def __init__(self, place: str, store: Store, performer: Performer) -> None:
-        super().__init__("inline", place)
-        self._store, self._performer = store, performer
+        super().__init__("inline", place, store)
+        self._performer = performer
 
-    def transport(self, client: Source) -> Transport:
+    def transport(self, client: Source) -> Adding:
         return _Running(self._store, client, self._performer)
 
-    def atransport(self, client: Source) -> AsyncTransport | None:
+    def atransport(self, client: Source) -> AsyncAdding | None:
         return _ARunning(self._store, client, self._performer)
 
 
@@ -178,19 +195,23 @@ class _Running(Collecting):
     def start(self, plan: Plan) -> None:
         self._run(self._store.begin_flow(plan, self._client))
 
+    def add(self, portion: Portion, now: float) -> Added:
+        added, jobs = self._store.gather(portion, self._client, now)
+        self._run(jobs)
+        return added
+
     def _run(self, jobs: list[PushedJob]) -> None:
-        ready = deque(jobs)
-        while ready:
-            job = ready.popleft()
-            if not self._store.start(job):
-                continue
+        ready, failure = deque(jobs), None
+        while (job := self._store.next_of(ready)) is not None:
             try:
                 _, more = self._performer.perform(job)
-            except Exception:
-                for left in self._store.left_of(job):  # what is told of the failure
-                    self._run([left])
-                raise
-            ready.extend(more)
+            except Exception as error:  # noqa: BLE001 - raised once what it leaves has run
+                failure = failure or error
+                self._store.keep_after_failure(ready, job)
+            else:
+                ready.extend(more)
+        if failure is not None:
+            raise failure
 
 
 class _ARunning:
@@ -217,19 +238,23 @@ class _ARunning:
     async def start(self, plan: Plan) -> None:
         await self._run(self._store.begin_flow(plan, self._client))
 
+    async def add(self, portion: Portion, now: float) -> Added:
+        added, jobs = self._store.gather(portion, self._client, now)
+        await self._run(jobs)
+        return added
+
     async def _run(self, jobs: list[PushedJob]) -> None:
-        ready = deque(jobs)
-        while ready:
-            job = ready.popleft()
-            if not self._store.start(job):
-                continue
+        ready, failure = deque(jobs), None
+        while (job := self._store.next_of(ready)) is not None:
             try:
                 _, more = await self._performer.aperform(job)
-            except Exception:
-                for left in self._store.left_of(job):
-                    await self._run([left])
-                raise
-            ready.extend(more)
+            except Exception as error:  # noqa: BLE001 - raised once what it leaves has run
+                failure = failure or error
+                self._store.keep_after_failure(ready, job)
+            else:
+                ready.extend(more)
+        if failure is not None:
+            raise failure
 
 
 class _Refuse(_NoRedis):
@@ -238,10 +263,10 @@ class _Refuse(_NoRedis):
     def __init__(self, place: str) -> None:
         super().__init__("refuse", place)
 
-    def transport(self, _client: Source) -> Transport | None:
+    def transport(self, _client: Source) -> Adding | None:
         return self
 
-    def atransport(self, _client: Source) -> AsyncTransport | None:
+    def atransport(self, _client: Source) -> AsyncAdding | None:
         return _ARefuse(self)
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
@@ -256,18 +281,26 @@ class _Refuse(_NoRedis):
     def start(self, plan: Plan) -> None:
         self._fail(one.job.raw for one in plan.steps if one.job is not None)
 
+    def add(self, portion: Portion, _now: float) -> Added:
+        raws = [job.raw for job in portion.queued]
+        raws += [job.raw for job in portion.scheduled]
+        raws += [job.raw for job in portion.attached]
+        self._fail(raws, f"batch {portion.bid} without jobs was pushed")
+
     def holder(self, _key: str) -> str | None:
         return None  # nothing is ever pushed
 
-    def _fail(self, raws: Any) -> NoReturn:
+    def _fail(self, raws: Iterable[bytes], empty: str = "") -> NoReturn:
         fields = [wire.decode(raw) for raw in raws]
-        first = fields[0]
-        call = call_of(first["class"], first["args"], first.get("kwargs", {}))
-        more = f" and {len(fields) - 1:,} more" if len(fields) > 1 else ""
+        what = empty
+        for first in fields[:1]:
+            call = call_of(first["class"], first["args"], first.get("kwargs", {}))
+            more = f" and {len(fields) - 1:,} more" if len(fields) > 1 else ""
+            what = f"{call}{more} was pushed to queue {first['queue']!r}"
         raise UnexpectedPushError(
-            f"{call}{more} was pushed to queue {first['queue']!r} at {caller()}, but "
-            f"jobd.testing.refuse() is in force (entered at {self._place}). If this test may push, "
-            "let it: with fake() or inline(), or by the fixture jobs"
+            f"{what} at {caller()}, but jobd.testing.refuse() is in force (entered at "
+            f"{self._place}). If this test may push, let it: with fake() or inline(), or by the "
+            "fixture jobs"
         )
 
 
@@ -287,14 +320,17 @@ class _ARefuse:
     async def start(self, plan: Plan) -> None:
         self._refusing.start(plan)
 
+    async def add(self, portion: Portion, now: float) -> Added:
+        return self._refusing.add(portion, now)
+
 
 class _Off:
     """Leaves everything to Redis."""
 
-    def transport(self, _client: Source) -> Transport | None:
+    def transport(self, _client: Source) -> Adding | None:
         return None
 
-    def atransport(self, _client: Source) -> AsyncTransport | None:
+    def atransport(self, _client: Source) -> AsyncAdding | None:
         return None
 
     def redis(self, _client: Source) -> Redis | None:

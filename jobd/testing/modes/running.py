@@ -49,7 +49,7 @@ class Performer:
                 fill = self._store.filler(job)
                 raw = enqueued(job)
                 result = perform(raw, job.queue, definition, chain, run_awaitable, fill)
-            more += self._store.end_step(job, result, None, expired=not begins)
+            more += self._store.ended(job, result, None, expired=not begins)
         return result, more
 
     async def aperform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
@@ -69,7 +69,7 @@ class Performer:
             if begins:
                 fill = self._store.filler(job)
                 result = await aperform(enqueued(job), job.queue, definition, chain, fill)
-            more += self._store.end_step(job, result, None, expired=not begins)
+            more += self._store.ended(job, result, None, expired=not begins)
         return result, more
 
     @contextmanager
@@ -92,7 +92,7 @@ class Performer:
         Raises:
             Exception: *error*, unless its workflow goes on.
         """
-        more = self._store.end_step(job, None, error, expired=False)
+        more = self._store.ended(job, None, error, expired=False)
         if not self._store.goes_on(job):
             raise error
         return more

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jobd.graphs.plan import Plan
 from jobd.jobs.app import default
 from jobd.jobs.inline import Application
 from jobd.jobs.transports import Source
 from jobd.store.conflict import Conflict
+from jobd.testing.modes.batches import Batches, MemberState, Place
 from jobd.testing.modes.pushed import PushedJob
 from jobd.testing.modes.workflows import Filler, Flow
 from jobd.wire.attachments import AttachedPush, Lock, Node
+from jobd.wire.batches import Portion
 from jobd.wire.transitions import with_enqueued
 
-Place = tuple[str, str]
-"""Which Redis: URL and prefix."""
+if TYPE_CHECKING:
+    from jobd.store.batches import Added
 
 Key = tuple[Place, str]
 """Which Redis, and the key of the lock there."""
@@ -61,12 +65,15 @@ class Store:
         self.waiting: list[PushedJob] = []
         self._locks: dict[Key, _Held] = {}
         self._flows: dict[tuple[Place, str], Flow] = {}
+        self._batches = Batches()
         self._guard = threading.RLock()
 
     def add(self, jobs: list[PushedJob]) -> None:
         with self._guard:
             self.pushed += jobs
             self.waiting += jobs
+            for job in jobs:
+                self._batches.join(job)
 
     def take(self, wanted: Callable[[PushedJob], bool], scheduled: bool) -> PushedJob | None:
         """The next job that is *wanted*, which then no longer waits: the first that was pushed; if
@@ -88,12 +95,22 @@ class Store:
             self.waiting.remove(job)
             return True
 
+    def next_of(self, ready: deque[PushedJob]) -> PushedJob | None:
+        """The next of *ready* that still waits, then the next callback of a batch; it no longer
+        waits."""
+        with self._guard:
+            while ready:
+                if self.start(job := ready.popleft()):
+                    return job
+            return self.take(lambda job: job.attached.callback is not None, scheduled=False)
+
     def clear(self) -> None:
         with self._guard:
             self.pushed.clear()
             self.waiting.clear()
             self._locks.clear()
             self._flows.clear()
+            self._batches.clear()
 
     # -- workflows -------------------------------------------------------------------------------
 
@@ -111,14 +128,15 @@ class Store:
         flow, node = self._flow(job)
         return None if flow is None else flow.filler(node)
 
-    def end_step(
+    def ended(
         self, job: PushedJob, result: object, error: BaseException | None, *, expired: bool
     ) -> list[PushedJob]:
-        """*job* has returned *result*, or raised *error*; returns the jobs that may begin now.
+        """*job* has returned *result*, or raised *error*; returns the steps that may begin now.
 
         Raises:
             ArgumentError: other steps take its result, and JSON cannot carry it.
         """
+        self._end_member(job, "expired" if expired else "done" if error is None else "dead")
         flow, node = self._flow(job)
         if flow is None:
             return []
@@ -134,17 +152,18 @@ class Store:
         flow, node = self._flow(job)
         return flow is not None and flow.goes_on(node)
 
-    def left_of(self, job: PushedJob) -> list[PushedJob]:
-        """The jobs of the workflow of *job* that wait."""
-        node = job.attached.node
-        if node is None:
-            return []
-        with self._guard:
-            return [
-                one
-                for one in self.waiting
-                if one.attached.node is not None and one.attached.node.workflow == node.workflow
-            ]
+    def keep_after_failure(self, ready: deque[PushedJob], failed: PushedJob) -> None:
+        """Leave in *ready* what runs although *failed* has failed: other steps of its workflow, and
+        other members of its batch."""
+        node = failed.attached.node
+        if node is None and failed.attached.batch is None:
+            ready.clear()
+        if node is not None:
+            with self._guard:
+                left = ((one, one.attached.node) for one in self.waiting)
+                ready.extend(
+                    one for one, at in left if at is not None and at.workflow == node.workflow
+                )
 
     def _flow(self, job: PushedJob) -> tuple[Flow | None, Node]:
         node = job.attached.node or Node("", 0)
@@ -161,6 +180,51 @@ class Store:
                 jobs.append(PushedJob.of(raw, None, app, place))
         self.add(jobs)
         return jobs
+
+    # -- batches ---------------------------------------------------------------------------------
+
+    def gather(self, portion: Portion, client: Source, now: float) -> tuple[Added, list[PushedJob]]:
+        """Add to a batch; returns what that has brought about, and the jobs of the block if this
+        was its end."""
+        from jobd.store.batches import Added  # not needed by tests without any
+
+        with self._guard:
+            app, place = client.app or default, (client.url, client.prefix)
+            batch, refusal = self._batches.begin(portion, app, place, now)
+            if refusal:
+                return Added(refusal, -1, []), []
+            pushed = batch.blocks.setdefault(portion.block, [])
+            batch.callbacks.update(portion.callbacks)
+            queued = (with_enqueued(one.raw, now)[1] for one in portion.queued)
+            jobs = [_job(client, raw, None) for raw in queued]
+            jobs += [_job(client, one.raw, one.at) for one in portion.scheduled]
+            self.add(jobs)
+            stored = [self.attach(push, client, now) for push in portion.attached]
+            if jobs or stored or portion.callbacks:
+                batch.times["pushed_at"] = now
+            reserved, batch.next = batch.next, batch.next + portion.reserve
+            pushed += jobs
+            pushed += [job for job, _ in stored if job is not None]
+            if portion.closes:
+                del batch.blocks[portion.block]
+            self._push_callbacks(self._batches.settle(batch, now))
+            added = Added("ok", reserved, [conflict for _, conflict in stored])
+            return added, pushed if portion.closes else []
+
+    def batch(self, place: Place, bid: str) -> Mapping[bytes, bytes]:
+        """The record of a batch; empty if there is none."""
+        with self._guard:
+            found = self._batches.get(place, bid)
+            return {} if found is None else found.record()
+
+    def _end_member(self, job: PushedJob, state: MemberState) -> None:
+        with self._guard:
+            self._push_callbacks(self._batches.end(job, state, time.time()))
+
+    def _push_callbacks(self, jobs: list[PushedJob]) -> None:
+        """Callbacks are the next to run."""
+        self.pushed += jobs
+        self.waiting[:0] = reversed(jobs)
 
     # -- unique jobs -----------------------------------------------------------------------------
 
@@ -240,6 +304,7 @@ class Store:
         held.again = _job(client, push.raw, push.pushed.at)
         held.until = None
         self.pushed.append(held.again)
+        self._batches.join(held.again)
         return None, None
 
     def _holding(self, key: Key, now: float) -> _Held | None:
@@ -255,6 +320,8 @@ class Store:
         return next(waiting, None)
 
     def _forget(self, job: PushedJob) -> None:
+        """Another one takes the place of *job*."""
+        self._end_member(job, "cancelled")
         for jobs in (self.pushed, self.waiting):
             if job in jobs:
                 jobs.remove(job)
@@ -278,6 +345,9 @@ class Collecting:
 
     def start(self, plan: Plan) -> None:
         self._store.begin_flow(plan, self._client)
+
+    def add(self, portion: Portion, now: float) -> Added:
+        return self._store.gather(portion, self._client, now)[0]
 
     def holder(self, key: str) -> str | None:
         return self._store.holder(((self._client.url, self._client.prefix), key))
@@ -311,6 +381,9 @@ class ACollecting:
 
     async def start(self, plan: Plan) -> None:
         self._collecting.start(plan)
+
+    async def add(self, portion: Portion, now: float) -> Added:
+        return self._collecting.add(portion, now)
 
 
 def _job(client: Source, raw: bytes, at: float | None) -> PushedJob:
