@@ -81,7 +81,7 @@ test: $(if $(DEPS),$(VENV)/.test,lint)
 	@sh tests/install-debian-packages.sh
 	@$(BIN)/python -m tests.interpreters
 	@$(BIN)/python -m compileall -q jobd jobctl
-	$(BIN)/pytest -n 4 --again $(DEPS:%=-rs)
+	$(BIN)/pytest -n 6 --again $(DEPS:%=-rs)
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 import tempfile
@@ -11,14 +12,13 @@ from typing import Protocol
 
 import pytest
 import redis as redis_py
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from jobd.testing import EmbeddedServer
-from tests import again
+from tests import again, sharing
 from tests.support import forkserver, processes
 from tests.support.daemon import Daemon
 from tests.support.ledger import assert_orderly
+from tests.support.manual import ROOT, build
 from tests.support.others import Nobody
 from tests.support.postgres import Postgres
 
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     again.configure(config)
+    config.pluginmanager.register(sharing, "sharing")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,23 +44,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         sys.dont_write_bytecode = kept
-
-
-_TOGETHER = ("tests/web/browser/test_pages.py::", "tests/web/browser/", "tests/systemd/")
-"""Tests that one process runs one after the other: a browser for each would be too many, and the
-systemd that they boot is one for all. The first that fits."""
-
-
-class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
-    """Shares the tests out; without ``xdist_group``, which pytest 9.2 has broken."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return next((part for part in _TOGETHER if nodeid.startswith(part)), nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduler:
-    """For ``pytest -n``."""
-    return _Scheduler(config, log)
+        gc.freeze()  # a collection need not look at some hundred megabytes of tests
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +61,15 @@ def postgres() -> Iterator[Postgres]:
     """A private database server, one for each test process that needs it."""
     with Postgres() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of the manual as a site, which takes long to build."""
+    target = tmp_path_factory.mktemp("site")
+    done = build(ROOT / "docs", target)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return target / "html"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,8 +3,6 @@ link, anchor and picture on its pages leads somewhere."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from importlib import import_module
@@ -13,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.support.daemon import environment
+from tests.support.manual import build
 
 pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install -e '.[docs]'")
 pytest.importorskip("furo", reason="furo is not installed: pip install -e '.[docs]'")
@@ -47,27 +45,10 @@ class Page(HTMLParser):
                 self.links.append(value or "")
 
 
-def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    """As `make docs` does, with a proxy that nobody serves in the place of the network."""
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-    command = ["sphinx", "-qWE", "--keep-going", "-d", str(target / "doctrees")]
-    return subprocess.run(
-        [sys.executable, "-m", *command, str(source), str(target / "html")],
-        cwd=ROOT,
-        env=environment(nowhere),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Page]:
+def site(manual: Path) -> dict[Path, Page]:
     """The pages of the site by their files."""
-    target = tmp_path_factory.mktemp("site")
-    done = build(ROOT / "docs", target)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    return {file: Page(file) for file in sorted((target / "html").glob("*.html"))}
+    return {file: Page(file) for file in sorted(manual.glob("*.html"))}
 
 
 def test_every_page_of_the_manual_is_on_the_site_and_in_its_navigation(
