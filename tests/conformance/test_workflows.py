@@ -382,6 +382,20 @@ def test_a_step_adds_steps_that_those_after_it_wait_for(
     assert run.info.summary.size == 4
 
 
+def test_what_comes_after_added_steps_is_the_last_and_waits_for_them(
+    w: World, jobs: Jobs, ran: list[Any]
+) -> None:
+    run = run_of(w, jobs, chain(jobs.grow.s(["x", "y"]), jobs.work.si("last")).perform_async())
+    w.run()
+    assert run.result() == "LAST"
+    last, joint = run.info.steps[1], run.info.steps[-1]
+    assert joint.number in last.after
+    jobs.broken = {"y"}
+    run = run_of(w, jobs, chain(jobs.grow.s(["x", "y"]), jobs.work.si("last")).perform_async())
+    w.run()
+    assert [run.state, run.info.steps[1].state] == ["failed", "blocked"]
+
+
 def test_a_step_that_runs_again_has_added_them_already(
     w: World, jobs: Jobs, ran: list[Any]
 ) -> None:

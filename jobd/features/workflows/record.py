@@ -126,8 +126,8 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
     if summary is None:
         return None
     try:
-        steps = steps_of(fields)
-    except (msgspec.MsgspecError, ValueError):
+        steps = _linked(steps_of(fields), fields)
+    except (msgspec.MsgspecError, ValueError, IndexError):
         return None
     if any(not 0 <= one < len(steps) for step in steps for one in step.after):
         return None
@@ -138,6 +138,18 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
         for number, step in enumerate(steps)
     )
     return WorkflowInfo(summary, found)
+
+
+def _linked(steps: list[Step], fields: Mapping[bytes, bytes]) -> list[Step]:
+    """The *steps*; those that wait for added ones come after their joint."""
+    for number, joint in enumerate(steps):
+        if joint.job:
+            continue
+        for one in map(int, filter(None, fields.get(b"s:%d" % number, b"").split(b","))):
+            step = steps[one]
+            if number not in step.after:
+                steps[one] = msgspec.structs.replace(step, after=(*step.after, number))
+    return steps
 
 
 def _blocked(steps: list[Step], letters: str) -> set[int]:
