@@ -35,7 +35,7 @@ def note(what: str) -> None:
     os.write(_notes, f"{what} {token_of(current_job().raw)} {time.monotonic_ns()}\n".encode())
 
 
-def _soon(_count: int, _error: BaseException, _payload: dict[str, Any]) -> float:
+def soon(_count: int, _error: BaseException, _payload: dict[str, Any]) -> float:
     return 0.1
 
 
@@ -50,7 +50,7 @@ def work(milliseconds: int) -> None:
     note("e")
 
 
-@job(name="flaky", retry_in=_soon)
+@job(name="flaky", retry_in=soon)
 def flaky(milliseconds: int, failures: int) -> None:
     """Fails so many times, then succeeds."""
     note("b")
@@ -136,7 +136,7 @@ def swallow(*_anything: Any) -> None:
 # Jobs that raise what they should not
 
 
-@job(name="raises", retry_in=_soon)
+@job(name="raises", retry_in=soon)
 def raises(what: str) -> None:
     """Raises in its first attempt."""
     note("b")
@@ -146,7 +146,7 @@ def raises(what: str) -> None:
     note("e")
 
 
-@job(name="raises_async", retry_in=_soon)
+@job(name="raises_async", retry_in=soon)
 async def raises_async(what: str) -> None:
     """The same on the event loop."""
     await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from jobd import job
+from tests.chaos import flow_app as flow_app  # its jobs belong to the application, too
 from tests.chaos.app import note
 
 

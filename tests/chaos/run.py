@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobctl.chaos import journal
-from tests.chaos import plan, ticks
+from tests.chaos import flow_verdict, plan, ticks
+from tests.chaos.flow_producer import FlowProducer
+from tests.chaos.flow_verdict import FlowVerdict
 from tests.chaos.history import History
 from tests.chaos.plan import Kind
 from tests.chaos.producers import Producer
@@ -42,6 +44,7 @@ class Outcome:
     record: Record
     verdict: Verdict
     ticks: Ticks
+    flows: FlowVerdict
     trouble: list[str]
     refused: int
     files: Path | None
@@ -52,7 +55,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return not (self.verdict.lost or self.verdict.wrong or self.ticks.wrong or self.trouble)
+        return not (self.verdict.lost or self.verdict.wrong or self._other())
 
     def summary(self) -> str:
         """All of it, in lines."""
@@ -67,6 +70,7 @@ class Outcome:
             f"{sum(verdict.duplicates.values())}: {_counts(verdict.duplicates)}",
         ]
         lines.append(f"ticks         {_counts(self.ticks.counts)}")
+        lines.append(f"flows         {_counts(self.flows.counts)}")
         for kind, seconds in verdict.recoveries.items():
             lines.append(f"recovery      {_quantiles(seconds)} after a {kind}")
         lines += [f"WRONG         {text}" for text in verdict.wrong[:20] + self._other()]
@@ -79,7 +83,7 @@ class Outcome:
 
     def _other(self) -> list[str]:
         """What is wrong with anything but single jobs."""
-        return self.ticks.wrong[:20] + self.trouble
+        return self.ticks.wrong[:20] + self.flows.wrong[:20] + self.trouble
 
 
 class Run:
@@ -113,37 +117,45 @@ class Run:
             producers = [
                 Producer(number, stage.server.url, self._seed) for number in range(PRODUCERS)
             ]
+            flows = FlowProducer(stage.server.url, self._seed)
+            pushing: tuple[Producer | FlowProducer, ...] = (*producers, flows)
             stage.play(time.monotonic() + 1.0)
-            for producer in producers:
-                producer.start()
+            for one in pushing:
+                one.start()
             self._break(stage, live, began)
-            for producer in producers:
-                producer.stop()
+            for one in pushing:
+                one.stop()
             if live:
                 _show("waiting for the last faults to be over")
             stage.undo_all()
             for producer in producers:
                 producer.cancel_rest()
             stage.pause_periodic()
-            trouble = self._drain(stage, live, began)
+            trouble = self._drain(stage, flows, live, began)
+            ends = flow_verdict.read(flows.client, flows.batches, flows.workflows)
             trouble += stage.end()
             stage.server.stop()
             history = History(stage.server.directory)
+            noted = journal.read(stage.journal)
             stepped = bool(stage.record.faults[Kind.CLOCK_FORWARD])
             outcome = Outcome(
                 seed=self._seed,
                 seconds=time.monotonic() - began,
                 record=stage.record,
                 ticks=ticks.judge(history, stepped=stepped),
+                flows=flow_verdict.judge(history, noted, ends, flows),
                 verdict=judge(
                     history,
-                    journal.read(stage.journal),
+                    noted,
                     stage.record,
                     [jid for producer in producers for jid in producer.stored],
-                    dict(ChainMap(*(producer.fates for producer in producers))),
+                    ChainMap(
+                        *(producer.fates for producer in producers),
+                        flow_verdict.fates(history, ends),
+                    ),
                 ),
                 trouble=trouble,
-                refused=sum(producer.refused for producer in producers),
+                refused=sum(one.refused for one in pushing),
                 files=None,
             )
             good = outcome.good
@@ -175,10 +187,11 @@ class Run:
                 shown = time.monotonic()
                 _show(f"{shown - began:4.0f} s  {killed}/{self._kills} kills, {stage.counts()}")
 
-    def _drain(self, stage: Stage, live: bool, began: float) -> list[str]:
+    def _drain(self, stage: Stage, flows: FlowProducer, live: bool, began: float) -> list[str]:
         most = DRAIN if self._long else SHORT_DRAIN
         give_up = time.monotonic() + most
-        while left := stage.left():
+        # A batch whose producer has died is closed by a user, and goes on then.
+        while (left := stage.left()) or flows.close():
             if time.monotonic() > give_up:
                 return [f"not drained within {most:g} s: {left[:10]}"]
             stage.play(time.monotonic() + 1.0)

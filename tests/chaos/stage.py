@@ -217,12 +217,13 @@ class Stage:
         )
 
     def left(self) -> list[str]:
-        """Keys that hold jobs which are not at their end."""
+        """Keys that hold jobs which are not at their end, or workflows that go on by themselves."""
         try:
             keys = [str(key, "utf-8") for key in self.redis.scan_iter(count=1000)]
         except redis_py.RedisError:
             return ["?"]
-        unfinished = ("queue:", "jobd:inflight:", "jobd:claim:", "schedule", "retry")
+        jobs = ("queue:", "jobd:inflight:", "jobd:claim:", "schedule", "retry")
+        unfinished = (*jobs, "jobd:workflows:due")
         return [key for key in keys if key.startswith(unfinished)]
 
     def owners_of_the_dead(self) -> bool:
@@ -256,6 +257,7 @@ class Stage:
         # What was cancelled while it waited is in the trash.
         kept: tuple[str, ...] = ("jobd:stat:", "jobd:trash", "jobd:audit")
         kept += ("jobd:leader", "jobd:periodic", "jobd:classes")
+        kept += ("jobd:batches", "jobd:batch:", "jobd:workflows", "jobd:workflow:", "jobd:steps:")
         passing |= results | {key for key in left if key.startswith(kept)}
         if keys := sorted(left - passing):
             trouble.append(f"keys left behind by the daemons: {keys[:10]} ({len(keys)} in all)")

@@ -172,3 +172,6 @@ def test_nothing_is_lost_in_chaos() -> None:
     assert outcome.verdict.jobs > 100
     assert outcome.record.faults[Kind.OUTAGE] == 1
     assert outcome.ticks.counts["fired"] + outcome.ticks.counts["late"] > 0
+    flows = outcome.flows.counts
+    assert flows["batch succeeded"] + flows["nested batch succeeded"] > 0
+    assert min(flows["callbacks"], flows["workflow done"], flows["workflow failed"]) > 0
