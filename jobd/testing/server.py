@@ -143,7 +143,9 @@ class EmbeddedServer:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not (answer := self._answer()).startswith(b"+PONG"):
+            if answer.startswith(b"-LOADING"):  # all of its data, which may be much
+                deadline = time.monotonic() + _START_SECONDS
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace")[-2000:]
@@ -151,15 +153,15 @@ class EmbeddedServer:
                 raise UnavailableError(f"the embedded server {problem}; its output:\n{said}")
             time.sleep(0.005)
 
-    def _answers(self) -> bool:
+    def _answer(self) -> bytes:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             try:
                 probe.connect(str(self.socket))
                 probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith(b"+PONG")
+                return probe.recv(64)
             except OSError:
-                return False
+                return b""
 
     @property
     def directory(self) -> Path:
