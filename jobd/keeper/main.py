@@ -62,7 +62,7 @@ class Keeper(Child):
             self._takeover,
             Prune(client, keys),
             Eviction(client, self._on_short),
-            Reconcile(client, keys),
+            Reconcile(client, keys, lambda: self._periodic.leadership.token),
             self._troubles,
             Workflows(client, keys),
         )

@@ -10,7 +10,7 @@ it, and no script of ours has moved it in between.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import redis
@@ -18,6 +18,7 @@ import redis
 from jobd.ambient import clock
 from jobd.errors import ArgumentError
 from jobd.keeper.batches import BatchWatch
+from jobd.keeper.steps import StepWatch
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -42,14 +43,21 @@ BATCH = 100
 
 
 class Reconcile(Loop):
-    """The loop that does both."""
+    """The loop that does both, and what batches and workflows need of the kind.
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    Args:
+        leads: whether this keeper does what one process should.
+    """
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, leads: Callable[[], object] = lambda: True
+    ) -> None:
         super().__init__("reconcile", client)
         self._client = client
         self._keys = keys
         self._missed: dict[bytes, tuple[bytes, bytes]] = {}
         self._batches = BatchWatch(client, keys, self.log, self._delivered)
+        self._steps = StepWatch(client, keys, self.log, self._delivered, leads)
 
     def turn(self) -> float:
         cleared = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.departed))
@@ -58,6 +66,7 @@ class Reconcile(Loop):
         self._end_cleared(cleared.keys() - {b"used"})
         self._free_locks()
         self._batches.turn()
+        self._steps.turn()
         return INTERVAL
 
     def _end_cleared(self, keys: Iterable[bytes]) -> None:

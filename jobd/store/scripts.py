@@ -139,6 +139,7 @@ TICK = Script("tick")
 STORE_WORKFLOW = Script("store_workflow")
 ADVANCE = Script("advance")
 ADD_STEPS = Script("add_steps")
+LOSE_STEPS = Script("lose_steps")
 
 # Actions and queries of users.
 REMOVE = Script("remove")

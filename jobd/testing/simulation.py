@@ -287,7 +287,8 @@ class World:
         fields = ask(pack("HKEYS", self._keys.departed))
         if len(fields) > 1 or ask(pack("ZCARD", self._keys.contested)):
             return RECONCILE
-        return BATCHES if ask(pack("ZCARD", self._keys.batches)) else 0.0
+        kept = (self._keys.batches, self._keys.workflows)
+        return BATCHES if any(ask(pack("ZCARD", key)) for key in kept) else 0.0
 
     def _workflow_due(self) -> float:
         """When there is something to do in a workflow; infinity if nothing is."""

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, cast
 
 from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import cancel_wanted, in_a_name
-from jobd.api.features.held_back import held_back
-from jobd.api.find import WORK, Found, JobSearch
-from jobd.api.inflight import InFlightSet
+from jobd.api.features.remaining import RemainingJobs
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
-from jobd.api.work import WorkSet
 from jobd.errors import JobNotFoundError
 from jobd.features.batches import batch as pushed
 from jobd.features.batches.record import BatchStatus, status_of
@@ -32,22 +28,6 @@ MOST = 1_000
 def membership_of(job: JobRecord) -> tuple[str, int] | None:
     """The batch of a job and its number there."""
     return job.attachments.batch
-
-
-class MemberSearch(JobSearch):
-    """The search for what is left of the members of a batch, in steps as :class:`JobSearch`; the
-    dead ones, too, and those that wait for a lock. None is given up for the sake of time: a member
-    that is not found is taken for lost."""
-
-    def _wanted(self, job: JobRecord) -> bool:
-        return _is_of(job, self._jid)
-
-    def _running(self) -> list[Found]:
-        # First those that wait for a lock: from there they go to a queue, which comes later.
-        waits = (job for job in held_back(self._api) if self._jid.encode() in job.value)
-        claims = (one.job for one in InFlightSet(self._api).all_mentioning(self._jid))
-        works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
-        return [Found(WORK, job) for job in chain(waits, claims, works) if self._wanted(job)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +142,7 @@ class Batches:
     def missing(self, bid: str) -> set[int]:
         """The numbers of pending members that are nowhere, by one search."""
         found: set[int] = set()
-        search = MemberSearch(self._api, bid)
+        search = RemainingJobs(self._api, bid, lambda job: _is_of(job, bid))
         while not search.done:
             found |= {one[1] for each in search.next() if (one := membership_of(each.job))}
         states = enumerate(self._states(bid))

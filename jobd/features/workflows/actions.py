@@ -73,7 +73,7 @@ def retry(client: redis.Redis, call: Call, keys: Keys, ref: str) -> int:
 
     Raises:
         KeyError: there is no such workflow.
-        ConflictError: it was cancelled.
+        ConflictError: it was cancelled, or the jobs of all those steps are lost.
     """
     found = info(client, keys, ref)
     if found is None:
@@ -82,7 +82,7 @@ def retry(client: redis.Redis, call: Call, keys: Keys, ref: str) -> int:
     numbers = [number for number, letter in enumerate(letters.decode()) if letter in "fxc"]
     if found.summary.cancelled and not any(found.steps[one].role == "undo" for one in numbers):
         raise ConflictError(f"workflow {ref} was cancelled, so its steps cannot be tried again")
-    pushed = 0
+    pushed = known = 0
     for first in range(0, len(numbers), BATCH):
         part = numbers[first : first + BATCH]
         names = [f"p:{number}" for number in part]
@@ -91,10 +91,16 @@ def retry(client: redis.Redis, call: Call, keys: Keys, ref: str) -> int:
         for number, stored in zip(part, jobs, strict=True):
             if stored is not None and (again := _again(stored)) is not None:
                 words += (number, stored, again)
+                known += 1
         told = int(call(scripts.RETRY_STEPS, [keys.queues, keys.dead], words))
         if told == -1:
             raise KeyError(ref)
         pushed += max(0, told)
+    if numbers and not known:
+        raise ConflictError(
+            f"the jobs of the steps of workflow {ref} that have failed are lost, so they cannot be "
+            "pushed again"
+        )
     return pushed
 
 

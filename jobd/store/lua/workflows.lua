@@ -6,7 +6,7 @@
 -- `undo`, `oops`: the steps that undo others and the one that is told of the first failure; and for
 -- what has happened: `state`, `live` (steps whose jobs are somewhere), `done`, `failed` (those that keep
 -- others from running), `passed` (those that do not), `cancelled`, `undoing`, `first` (the first
--- failure), `r:N` the result of N or its failure (JSON).
+-- failure), `moves` (how often a job has been moved), `r:N` the result of N or its failure (JSON).
 -- `jobd:steps:ID` has a letter for each step: `.` waits · `p` pushed · `d` done · `f`, `x`, `c` failed,
 -- expired, cancelled. A capital letter: those after it have been told already. Only a pushed step
 -- ends, so a repeated end has no effect.
@@ -251,12 +251,12 @@ local function failure_of(job, state, detail)
   return encoded and text or '{"state":"' .. state .. '"}'
 end
 
-local function fail_step(flow, n, before, job, raw, state, detail, keep)
+-- A pushed step has failed for good. *stored*: its job, if that is still known, so that it can be pushed
+-- again. Returns whether those after it are to be told.
+local function fail_step(flow, n, before, letter, failure, stored)
   local policy = redis.call('HGET', flow.hash, 'f:' .. n)
-  local letter = ({failed = 'f', expired = 'x'})[state] or 'c'
-  local queue = type(job.queue) == 'string' and job.queue or 'default'
-  redis.call('HSET', flow.hash, 'r:' .. n, failure_of(job, state, detail),
-    'p:' .. n, queue .. '\n' .. job.jid .. '\n\n' .. (length(keep) or '') .. '\n' .. raw)
+  redis.call('HSET', flow.hash, 'r:' .. n, failure)
+  if stored then redis.call('HSET', flow.hash, 'p:' .. n, stored) end
   if policy == 'continue' then
     set_letter(flow, n, string.upper(letter))
     redis.call('HINCRBY', flow.hash, 'passed', 1)
@@ -275,27 +275,46 @@ end
 
 local workflow_feature, workflows_ended = {}, {}
 
-function workflow_feature.ended(root, field, job, raw, state, detail)
-  if not field.node then return end
-  local flow, n = workflow_of(root, field)
-  if not flow then return end
+-- The job of a step ends, see `settle`; returns the letter of the step, nil if it was not pushed.
+local function step_ends(flow, n)
   local before = letter_of(flow, n)
-  if before ~= 'p' and before ~= 'P' then return end
+  if before ~= 'p' and before ~= 'P' then return nil end
   if not flow.ended then
     flow.ended, flow.done, flow.told = 0, 0, {}
     workflows_ended[#workflows_ended + 1] = flow
   end
   flow.ended = flow.ended + 1
-  local at, tells = special_of(flow), nil
+  return before
+end
+
+-- Those after a step are told.
+local function tell(flow, n)
+  if not special_of(flow)[1] then flow.told[#flow.told + 1] = n end
+end
+
+function workflow_feature.ended(root, field, job, raw, state, detail)
+  if not field.node then return end
+  local flow, n = workflow_of(root, field)
+  local before = flow and step_ends(flow, n)
+  if not before then return end
+  local at = special_of(flow)
   if state == 'done' then
     set_letter(flow, n, 'd')
     if at[2] ~= n and at[3] ~= n then flow.done = flow.done + 1 end
     if detail ~= '' and detail ~= '{}' then redis.call('HSET', flow.hash, 'r:' .. n, detail) end
-    tells = before ~= 'P' and not at[1]
-  else
-    tells = fail_step(flow, n, before, job, raw, state, detail, field.result) and not at[1]
+    if before ~= 'P' then tell(flow, n) end
+    return
   end
-  if tells then flow.told[#flow.told + 1] = n end
+  local queue = type(job.queue) == 'string' and job.queue or 'default'
+  local stored = queue .. '\n' .. job.jid .. '\n\n' .. (length(field.result) or '') .. '\n' .. raw
+  local letter = ({failed = 'f', expired = 'x'})[state] or 'c'
+  if fail_step(flow, n, before, letter, failure_of(job, state, detail), stored) then tell(flow, n) end
+end
+
+-- Reconciliation must know that a script of ours has had the job of a step in its hands.
+function workflow_feature.moved_on(root, field)
+  local flow = field.node and workflow_of(root, field)
+  if flow then redis.call('HINCRBY', flow.hash, 'moves', 1) end
 end
 
 -- After all jobs that end in a script: many may be of one workflow.
@@ -315,6 +334,7 @@ end
 local function revive_step(flow, n, before)
   local told = string.upper(before) == before
   redis.call('HINCRBY', flow.hash, told and 'passed' or 'failed', -1)
+  redis.call('HINCRBY', flow.hash, 'moves', 1)
   redis.call('HDEL', flow.hash, 'p:' .. n, 'r:' .. n)
   resume_workflow(flow)
   return told and 'P' or 'p'
