@@ -17,6 +17,7 @@ from jobctl.data.locating import locate
 from jobctl.data.words import arguments, moment, name_of
 from jobd.api import shapes
 from jobd.api.entry import Api
+from jobd.api.features.absent import why_absent
 from jobd.api.find import WORK, Found
 from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
 from jobd.api.sets.entries import SortedEntry
@@ -57,32 +58,36 @@ def why(context: click.Context, jid: str, queue: str | None) -> int:
         # It has gone on while that was asked.
         found = locate(api, jid, queue)
         told = explained(api, jid, found)
+    if not told.known and (reasons := why_absent(api, jid)):
+        told = _said(reasons, told.state)
     if options.wants_json(context):
         output.record(_answer(jid, found, told))
     else:
         output.line(told.sentence, fg="red" if told.blocks else None)
-        if found is not None:
-            _facts(found, told.reasons)
+        _facts(found, told.reasons)
     return Code.DONE if told.known else Code.FAILED
 
 
-def _facts(found: Found, reasons: list[Reason]) -> None:
-    click.echo()
+def _facts(found: Found | None, reasons: list[Reason]) -> None:
     what = reasons and (advice(reasons[0], found) or str(reasons[0].advice))
-    output.facts(
-        [
-            ("do", what or ""),
-            *(
-                ("also", " ".join(filter(None, (str(each.text), advice(each, found)))))
-                for each in reasons[1:]
-            ),
+    facts = [
+        ("do", what or ""),
+        *(
+            ("also", " ".join(filter(None, (str(each.text), advice(each, found)))))
+            for each in reasons[1:]
+        ),
+    ]
+    if found is not None:
+        facts += [
             ("job", f"{name_of(found.job)}({arguments(found.job, 200)})"),
             ("place", jobview.where(found.place)),
             ("queue", found.job.queue),
             ("created", moment(found.job.created_at)),
             ("enqueued", moment(found.job.enqueued_at)),
         ]
-    )
+    if any(value for _, value in facts):
+        click.echo()
+        output.facts(facts)
 
 
 def _answer(jid: str, found: Found | None, told: Explanation) -> Why:
@@ -123,16 +128,17 @@ def explained(api: Api, jid: str, found: Found | None) -> Explanation:
     Cost: that of :func:`jobd.api.reasons.why_queued`.
     """
     reasons = [] if found is None else reasons_of(api, found)
-    reasons.sort(key=lambda reason: not reason.blocks)
     state, ended = _result(api, jid)
-    blocks = False
-    if found is None:
-        sentence = ended or _NOT_FOUND
-    elif reasons:
-        sentence, blocks = str(reasons[0].text), reasons[0].blocks
-    else:
-        sentence = "It has just moved; ask again."
-    return Explanation(sentence, blocks, reasons, state, found is not None or bool(ended))
+    if reasons:
+        return _said(reasons, state)
+    sentence = "It has just moved; ask again." if found is not None else ended or _NOT_FOUND
+    return Explanation(sentence, False, reasons, state, found is not None or bool(ended))
+
+
+def _said(reasons: list[Reason], state: str | None) -> Explanation:
+    """The explanation with some *reasons*."""
+    reasons = sorted(reasons, key=lambda reason: not reason.blocks)
+    return Explanation(str(reasons[0].text), reasons[0].blocks, reasons, state, True)
 
 
 def reasons_of(api: Api, found: Found) -> list[Reason]:
@@ -158,8 +164,10 @@ def _result(api: Api, jid: str) -> tuple[str | None, str]:
     return info.state, sentence
 
 
-def advice(reason: Reason, found: Found) -> str:
+def advice(reason: Reason, found: Found | None) -> str:
     """The command that helps, where there is one; the data API speaks of pages."""
+    if found is None:
+        return ""
     job = found.job
     commands = {
         "paused": f"jobctl queues resume {job.queue}",

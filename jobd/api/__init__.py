@@ -20,6 +20,7 @@ another program has written to Redis makes reading it fail.
 from jobd.api.audit import Audit, AuditEntry
 from jobd.api.deploys import Deploys, Mark
 from jobd.api.entry import Api
+from jobd.api.features.absent import why_absent
 from jobd.api.features.lineage import Family, FamilySearch, Relative, family_of
 from jobd.api.features.periodic import Lead, PeriodicJob, PeriodicJobs
 from jobd.api.features.periodic_reasons import why_not_due
@@ -113,6 +114,7 @@ __all__ = [
     "group_key",
     "in_group",
     "iterable_states",
+    "why_absent",
     "why_in_flight",
     "why_not_due",
     "why_queued",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from jobd.ambient import clock
 from jobd.api.features.attached import notes, when
-from jobd.api.inflight import InFlightSet
+from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.known import unknown
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import Queue
@@ -19,7 +19,7 @@ from jobd.api.reading import answers, integer
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.sets.entries import SortedEntry
-from jobd.api.work import WorkSet
+from jobd.api.work import Work, WorkSet
 from jobd.settings.daemon import Config
 from jobd.text.printable import shortened
 from jobd.text.translatable import Text
@@ -34,6 +34,9 @@ SILENT = 20.0
 _NAMED = 5
 """Names in one sentence."""
 
+_WHOLES = ("tick", "batch", "callback", "workflow")
+"""The kinds of notes that say what a job is part of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -43,7 +46,8 @@ class Reason:
         kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
             ``all_quiet``, ``unknown_class``, ``busy``, ``order``, ``position``, ``scheduled``,
             ``retry``, ``late``, ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``,
-            ``ended``, ``next``; and the kinds of :class:`~jobd.api.features.attached.Note`.
+            ``ended``, ``next``, ``lock``; and the kinds of
+            :class:`~jobd.api.features.attached.Note`.
         text: a sentence for people. Where it says when, the value *at* stands in it, which a page
             fills in again for the time zone of its reader.
         advice: what to do about it; empty where there is nothing to do but wait.
@@ -92,7 +96,7 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
     """Why a job that waits in a sorted set does not run: for its time, and for what will keep it
     waiting when that has come. Costs as :func:`why_queued`."""
     if entry.parent.name == "dead":
-        return [_death(session, entry)]
+        return [_death(session, entry), *_belonging(entry)]
     late = -entry.waits
     if entry.parent.name == "retry":
         reasons = [_attempt(entry)]
@@ -116,6 +120,11 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
     in flight any more. Cost: O(running jobs)."""
     work = WorkSet(session).find_work(jid)
     claim = InFlightSet(session).find_job(jid)
+    held = claim or work
+    return [] if held is None else [*_taken(session, work, claim), *_belonging(held.job)]
+
+
+def _taken(session: Session, work: Work | None, claim: Claim | None) -> list[Reason]:
     owner = claim.owner if claim is not None else work.process if work is not None else ""
     process = _process(session, owner)
     now = clock.now()
@@ -444,6 +453,11 @@ def _cause_of_death(entry: SortedEntry) -> Text:
 def _attached(job: JobRecord) -> list[Reason]:
     """What hangs on it."""
     return [Reason(note.kind, note.text, note.advice, note.at) for note in notes(job)]
+
+
+def _belonging(job: JobRecord) -> list[Reason]:
+    """What it is part of, also when it waits no more."""
+    return [replace(one, advice="") for one in _attached(job) if one.kind in _WHOLES]
 
 
 def _process(session: Session, identity: str) -> Process | None:
