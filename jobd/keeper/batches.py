@@ -104,12 +104,10 @@ class BatchWatch:
             keys.batches_open, "-inf", repr(now - ABANDONED), byscore=True, offset=0, num=STEP
         )
         for bid in (each.decode(errors="replace") for each in cast("list[bytes]", due)):
-            if not self._client.hexists(keys.batch(bid), "total"):
-                self._client.zrem(keys.batches_open, bid)
-                continue
-            if self._client.hsetnx(keys.batch(bid), "abandoned_at", repr(now)):
+            names = [keys.queues, keys.batches_open, keys.batch(bid)]
+            words = [bid, repr(now), repr(now - ABANDONED)]
+            if scripts.ABANDON_BATCH(self._client, names, words):
                 self._log.warning("batch_abandoned", batch=bid)
-            self._client.zadd(keys.batches_open, {bid: now}, xx=True)
 
     # -- members that are nowhere --------------------------------------------------------------
 
@@ -122,7 +120,8 @@ class BatchWatch:
         missing = self._missing(bid)
         # In proportion to what it costs, and for all keepers together.
         rest = 10 * (time.monotonic() - began)
-        self._client.hset(self._keys.batch(bid), "looked_at", repr(now + rest))
+        names = [self._keys.queues, self._keys.batch(bid)]
+        scripts.REST_BATCH(self._client, names, [bid, repr(now + rest)])
         if missing:
             self._missed[bid] = _Missed(moves, missing, now)
 

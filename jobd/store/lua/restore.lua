@@ -13,10 +13,19 @@
 --       jobs hold their locks by now · the id of one of those. None restored and some left otherwise
 --       means that a changed job is no longer in its queue.
 -- The jobs of a queue become the next ones to run, in their old order.
+-- A keeper may be ending what hangs on them meanwhile, from the other end (see depart.lua), and has
+-- counted how many it has handled there; what moves across that border is counted here.
 redis.call('PERSIST', KEYS[4])
 local restored, left, most, room = 0, 0, tonumber(ARGV[4]), 4194304
 local root, kept, holder = root_of(KEYS[1], 'jobd:trash'), 0, ''
 local lives = KEYS[4] ~= root .. 'dead' -- a dead job holds no lock
+
+local departed = root .. 'jobd:departed'
+local handled = fits(departed, 'hash') and tonumber(redis.call('HGET', departed, KEYS[3]) or nil)
+local function handle(more)
+  handled = handled + more
+  redis.call('HINCRBY', departed, KEYS[3], more)
+end
 
 -- Whether another job keeps this one in the trash.
 local function stays(job)
@@ -40,22 +49,28 @@ end
 
 if ARGV[2] ~= '' then
   redis.call('LLEN', KEYS[4]) -- fail on a key of another type before anything is changed
-  for _ = 1, math.min(most, redis.call('LLEN', KEYS[3])) do
+  local size = redis.call('LLEN', KEYS[3])
+  for _ = 1, math.min(most, size) do
     local job = redis.call('LINDEX', KEYS[3], 0)
     if not job or room <= 0 then break end
     room = room - #job
     if stays(job) then
       redis.call('LMOVE', KEYS[3], KEYS[3], 'LEFT', 'RIGHT')
+      if handled and handled < size then -- it comes among those that have been handled
+        ended(root, job, 'cancelled', '')
+        handle(1)
+      end
     else
       redis.call('LMOVE', KEYS[3], KEYS[4], 'LEFT', 'RIGHT')
       came_back(root, job)
-      restored = restored + 1
+      size, restored = size - 1, restored + 1
     end
   end
   if restored > 0 then redis.call('SADD', KEYS[5], ARGV[2]) end
   left = redis.call('LLEN', KEYS[3])
 else
   redis.call('ZCARD', KEYS[4]) -- as above
+  local size = redis.call('ZCARD', KEYS[3])
   for _ = 1, most do
     local rank = ARGV[7] + kept
     local job, score = unpack(redis.call('ZRANGE', KEYS[3], rank, rank, 'WITHSCORES'))
@@ -74,6 +89,8 @@ else
         break -- it stays in the trash
       end
       redis.call('ZREM', KEYS[3], job)
+      if handled and rank >= size - handled then handle(-1) end
+      size = size - 1
     end
   end
   left = redis.call('ZCARD', KEYS[3])

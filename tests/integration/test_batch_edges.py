@@ -1,0 +1,135 @@
+"""Batches where two things meet: a keeper that looks while a batch is deleted, a clearing that is
+undone while it is being handled, a full server, a callback that fails, programs that know no
+batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+import jobd
+from jobd import App
+from jobd.api import Api
+from jobd.keeper.batches import ABANDONED, BatchWatch
+from jobd.runtime.log import log
+from jobd.store import scripts
+from jobd.store.keys import Keys
+from jobd.testing import EmbeddedServer
+
+KEYS = Keys("")
+
+
+@pytest.fixture
+def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
+    assert redis.ping()
+    made = App()
+    made.configure(server.url)
+    return made
+
+
+@pytest.fixture
+def note(app: App) -> Any:
+    return app.job(name="note")(lambda value=0: value)
+
+
+def batch(app: App, note: Any, count: int = 3) -> jobd.Batch:
+    with jobd.Batch(client=app.client) as made:
+        note.perform_bulk([[number] for number in range(count)])
+    return made
+
+
+def of_batches(redis: redis_py.Redis) -> list[Any]:
+    return list(redis.scan_iter("jobd:batch*"))
+
+
+# -- a batch that is deleted while a keeper looks at it -------------------------------------------
+
+
+def test_a_search_does_not_bring_back_a_batch(app: App, note: Any, redis: redis_py.Redis) -> None:
+    made = batch(app, note)
+    redis.delete("queue:default")  # so that the keeper misses its members
+
+    def delivered() -> list[bytes]:
+        assert made.delete()
+        return []
+
+    BatchWatch(redis, KEYS, log.get("jobd.test"), delivered).turn()
+    assert of_batches(redis) == []
+
+
+def abandoned(redis: redis_py.Redis, bid: str) -> int:
+    now = float(redis.time()[0]) + ABANDONED + 1
+    names = [KEYS.queues, KEYS.batches_open, KEYS.batch(bid)]
+    found: int = scripts.ABANDON_BATCH(redis, names, [bid, repr(now), repr(now - ABANDONED)])
+    return found
+
+
+def test_only_an_open_batch_that_is_there_and_silent_is_abandoned(
+    app: App, note: Any, redis: redis_py.Redis
+) -> None:
+    made = batch(app, note)
+    redis.zadd(KEYS.batches_open, {made.bid: 1.0})
+    assert made.delete()
+    redis.zadd(KEYS.batches_open, {made.bid: 1.0})  # as a keeper has read it before
+    assert abandoned(redis, made.bid) == 0
+    assert of_batches(redis) == []
+    with jobd.Batch(client=app.client) as other:
+        note.perform_bulk([[1]] * 1_000)
+        assert abandoned(redis, other.bid) == 1
+        assert abandoned(redis, other.bid) == 0, "and is looked at an hour later"
+        assert other.status.state == "abandoned"
+        redis.zadd(KEYS.batches_open, {other.bid: 4e9})  # it has pushed
+        redis.hdel(KEYS.batch(other.bid), "abandoned_at")
+        assert abandoned(redis, other.bid) == 0
+    assert abandoned(redis, other.bid) == 0, "its block has ended"
+    assert other.status.abandoned_at is None
+
+
+# -- a clearing that is undone --------------------------------------------------------------------
+
+
+def depart(redis: redis_py.Redis, most: int) -> int:
+    """Let a keeper handle so many of the jobs that were cleared; returns how many are left."""
+    [key] = cleared(redis)
+    left: int = scripts.DEPART(redis, [KEYS.departed, key], [most])
+    return left
+
+
+def cleared(redis: redis_py.Redis) -> list[Any]:
+    """Where jobs are that were cleared and are to be handled."""
+    known: Any = redis.hkeys(KEYS.departed)
+    return [key for key in known if key != b"used"]
+
+
+@pytest.mark.parametrize("place", ["queue", "schedule"])
+@pytest.mark.parametrize("handled", [0, 10, 20, 30])
+def test_members_that_a_lock_keeps_in_the_trash_are_dropped(
+    app: App, redis: redis_py.Redis, place: str, handled: int
+) -> None:
+    """The keeper has handled some of those that were cleared when they are restored."""
+    once: Any = app.job(name="once", unique=True)(lambda number: None)
+    with jobd.Batch(client=app.client) as made:
+        for number in range(30):
+            if place == "queue":
+                once.perform_async(number)
+            else:
+                once.perform_in(3600 + number, number)
+    api = Api(redis).acting_as("ann")
+    jobs: Any = api.queue("default") if place == "queue" else api.scheduled
+    assert jobs.clear() == 30
+    if handled:
+        depart(redis, handled)
+    assert made.status.cancelled == handled
+    for lock in redis.scan_iter("jobd:lock:*"):
+        redis.delete(lock)
+    taken = (3, 14, 15, 26)
+    for number in taken:
+        assert once.perform_async(number)
+    assert next(iter(api.trash)).restore() == 26
+    while cleared(redis):
+        depart(redis, 7)
+    status = made.status
+    assert (status.pending, status.cancelled, status.total) == (26, 4, 30)
+    assert api.batches.recount(made.bid).missing == ()
