@@ -174,7 +174,7 @@ setup(
         # kernel's own way (prctl) has room for 15 characters.
         "setproctitle>=1.3",
         # Lines of cron; and time zones where the system has none.
-        "cronsim>=2.6",
+        "cronsim>=2.7",
         "tzdata>=2024.1",
     ],
     extras_require={

@@ -19,6 +19,8 @@ _CLUSTER = (
     redis.exceptions.ClusterError,
     redis.exceptions.ClusterCrossSlotError,
 )
+# Older versions of redis-py have no classes for these, and leave the code in the text.
+_CLUSTERED = re.compile(r"(?:ASK|CLUSTERDOWN|CROSSSLOT|MOVED) |.*must reside in the same slot")
 # For a command; for a command in a script; the same on old servers.
 _DENIED = re.compile(
     r"no permissions to|ACL failure in script|executing the script can't (?:run|access)"
@@ -34,7 +36,7 @@ def reason(error: BaseException) -> str:
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, redis.exceptions.NoPermissionError) or _DENIED.search(text):
         text += "; docs/acl.md lists what is needed"
-    elif isinstance(error, _CLUSTER) or "must reside in the same slot" in text:
+    elif isinstance(error, _CLUSTER) or _CLUSTERED.match(text):
         text += f"; {CLUSTER_ADVICE}"
     elif isinstance(error, redis.AuthenticationError):
         text += "; check the user and the password in its URL"

@@ -178,7 +178,7 @@ def pair(server: EmbeddedServer) -> Iterator[tuple[Any, Any]]:
     real = redis_py.Redis.from_url(server.url, protocol=2, socket_timeout=30)
     ours = connect(Server(lambda: NOW))
     pools: list[Any] = [real.connection_pool, ours.connection_pool]
-    yield pools[0].get_connection(), pools[1].get_connection()
+    yield pools[0].make_connection(), pools[1].make_connection()
     real.close()
 
 

@@ -163,8 +163,9 @@ def test_a_user_who_may_not_ping_is_there(server: EmbeddedServer, redis: Any) ->
 
 def test_the_kernel_keeps_connections_alive(server: EmbeddedServer) -> None:
     with connect(server.tcp_url) as client:
-        connection = client.connection_pool.get_connection()
+        connection = client.connection_pool.make_connection()
+        connection.connect()
         kernel: socket.socket = connection._sock
         assert kernel.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
-        client.connection_pool.release(connection)
+        connection.disconnect()

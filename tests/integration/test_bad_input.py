@@ -102,7 +102,7 @@ REFUSED = {
     "negative concurrency": (["-c", "-3"], 78, '-c/--concurrency must be at least 1, not "-3"'),
     "concurrency that is no number": (["-c", "ten"], 78, '-c/--concurrency .*"ten".*'),
     "no worker": (["-w", "0"], 78, "-w/--workers must be at least 1.*"),
-    "option that does not exist": (["--bogus"], 64, "No such option '?--bogus.*"),
+    "option that does not exist": (["--bogus"], 64, "No such option:? '?--bogus.*"),
     "configuration that does not exist": (["-C", "none.toml"], 78, r".* none\.toml: .*"),
     "address that is no address": (["--redis", "ftp://x"], 78, "--redis .*redis://.*"),
     "nothing listens there": (

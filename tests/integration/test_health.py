@@ -296,9 +296,13 @@ def test_a_socket_file(daemon: StartDaemon, tmp_path: Path) -> None:
     wait(lambda: not path.exists(), 30, "removed")
 
 
+def sockets(process: psutil.Process) -> list[Any]:
+    named = "net_connections" if hasattr(process, "net_connections") else "connections"  # psutil 5
+    found: list[Any] = getattr(process, named)("inet")
+    return found
+
+
 def test_nothing_listens_where_it_is_not_set(daemon: StartDaemon) -> None:
     running = daemon(APP)
     family = [psutil.Process(running.pid), *running.children()]
-    assert not [
-        place for one in family for place in one.net_connections("inet") if place.status == "LISTEN"
-    ]
+    assert not [place for one in family for place in sockets(one) if place.status == "LISTEN"]

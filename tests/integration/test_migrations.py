@@ -18,6 +18,7 @@ import redis as redis_py
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
 from tests.support.daemon import environment, wait
+from tests.support.versions import need
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOOLS = ["celery", "rq", "dramatiq", "huey"]
@@ -91,7 +92,7 @@ def run(parts: Mapping[str, str], directory: Path, url: str) -> None:
 def test_the_application_in_the_other_tool(
     tool: str, server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
-    pytest.importorskip(tool, reason=f"{tool} is not installed; it is in the extra bench")
+    need(tool)
     run(shown(tool, tool), tmp_path, server.tcp_url)
 
 
@@ -119,7 +120,7 @@ def test_what_is_in_redis_of_a_task_while_it_runs(
     tool: str, kept: bool, server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
     """What is not there any more is lost if the worker is killed now, as the pages say."""
-    pytest.importorskip(tool, reason=f"{tool} is not installed; it is in the extra bench")
+    need(tool)
     declare, call = SLOW[tool]
     parts = shown(tool if tool != "jobd" else "rq", tool)
     slow = f"\n\n{declare}\ndef slow(mark):\n    print('started', flush=True)\n    time.sleep(60)\n"

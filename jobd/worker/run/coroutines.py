@@ -233,7 +233,8 @@ async def limited(result: Awaitable[object], seconds: float) -> object:
             return await result
     except TimeoutError as error:
         if limit.expired():
-            raise JobTimeout from error
+            text = f"the job took longer than its timeout of {seconds:g} s"
+            raise JobTimeout(text) from error
         raise
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Set
 from contextvars import copy_context
 from functools import partial
 
-from jobd.errors import ArgumentError, JobTimeout, PayloadError
+from jobd.errors import ArgumentError, PayloadError
 from jobd.jobs import context
 from jobd.jobs.app import App
 from jobd.jobs.registry import Definition
@@ -177,9 +177,6 @@ class LoopExecutor(Executor):
             return value
         except BaseException as error:
             forks.end(error)
-            # Otherwise the job itself has raised it.
-            if type(error) is JobTimeout and time.monotonic() >= limit.end:
-                error.args = (f"the job took longer than its timeout of {seconds:g} s",)
             raise
         finally:
             self._tasks.show_deadline(place, 0.0)

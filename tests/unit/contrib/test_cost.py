@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from jobd import App
 from jobd.contrib.sqlalchemy import after_commit
-from jobd.jobs.transports import Source, Transport, replaced
+from jobd.jobs.transports import Source, replaced
 
 pytestmark = pytest.mark.alone
 
@@ -30,7 +30,7 @@ class Nothing:
     def holder(self, key: str) -> str | None: ...
 
     # As a replacement.
-    def transport(self, _client: Source) -> Transport:
+    def transport(self, _client: Source) -> Any:
         return self
 
     def atransport(self, _client: Source) -> None:

@@ -23,7 +23,7 @@ from django.test import TestCase  # isort: skip
 from jobd import App, ArgumentError, UnavailableError
 from jobd.contrib.django import now, on_commit
 from jobd.contrib.django.commit import OnCommit
-from jobd.jobs.transports import Transport, replaced
+from jobd.jobs.transports import replaced
 from tests.unit.jobs.test_transports import Memory
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -308,7 +308,7 @@ def test_each_server_gets_its_own(app: App) -> None:
     here, there = Memory(), Memory()
 
     class Both:
-        def transport(self, client: Any) -> Transport:
+        def transport(self, client: Any) -> Any:
             return there if client.prefix else here
 
         def atransport(self, _client: Any) -> None: ...

@@ -26,7 +26,7 @@ from jobd.contrib.fastapi import (
     pusher,
     transaction,
 )
-from jobd.jobs.transports import Source, Transport, replaced
+from jobd.jobs.transports import Source, replaced
 from jobd.testing import EmbeddedServer
 from jobd.web import Role, User
 from tests.unit.contrib.forms import pause
@@ -53,7 +53,7 @@ class Recorder:
     def start(self, plan: object) -> None: ...
     def holder(self, key: str) -> str | None: ...
 
-    def transport(self, _client: Source) -> Transport:
+    def transport(self, _client: Source) -> Any:
         return self
 
     def atransport(self, _client: Source) -> Any:
@@ -235,7 +235,7 @@ def test_the_lifespan_configures_and_closes(server: EmbeddedServer, redis: redis
 class Off:
     """The real Redis."""
 
-    def transport(self, _client: Source) -> Transport | None:
+    def transport(self, _client: Source) -> Any:
         return None
 
     def atransport(self, _client: Source) -> Any:

@@ -35,7 +35,7 @@ from sqlalchemy.orm import (
 from jobd import App, ArgumentError, Job, UnavailableError
 from jobd.contrib.sqlalchemy import after_commit
 from jobd.graphs.plan import Plan
-from jobd.jobs.transports import AsyncTransport, Source, Transport, replaced
+from jobd.jobs.transports import Source, replaced
 from jobd.store.conflict import Conflict
 from jobd.testing import EmbeddedServer
 from jobd.wire.attachments import AttachedPush
@@ -90,10 +90,10 @@ class Redis:
     def redis(self, _client: Source) -> None:
         """Nothing here asks for it."""
 
-    def transport(self, _client: Source) -> Transport:
+    def transport(self, _client: Source) -> Any:
         return self
 
-    def atransport(self, _client: Source) -> AsyncTransport:
+    def atransport(self, _client: Source) -> Any:
         return AsyncRedis(self)
 
 
@@ -599,7 +599,7 @@ def test_a_cancellation_after_the_commit_comes_too_late(aengine: AsyncEngine, re
                 await super().enqueue(queues)
 
         class Place(Redis):
-            def atransport(self, _client: Source) -> AsyncTransport:
+            def atransport(self, _client: Source) -> Any:
                 return Slow(redis)
 
         async def work() -> None:

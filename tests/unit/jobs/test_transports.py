@@ -46,10 +46,10 @@ class Memory:
         return "other"
 
     # As a replacement.
-    def transport(self, _client: Source) -> Transport:
+    def transport(self, _client: Source) -> Any:
         return self
 
-    def atransport(self, _client: Source) -> AsyncTransport | None:
+    def atransport(self, _client: Source) -> Any:
         return None
 
     def redis(self, _client: Source) -> redis_py.Redis | None:
@@ -226,7 +226,7 @@ class HoldingPlace(Memory):
     def __init__(self, pending: Pending, inner: Transport) -> None:
         self._holding = Holding(pending, inner)
 
-    def transport(self, _client: Source) -> Transport:
+    def transport(self, _client: Source) -> Any:
         return self._holding
 
 

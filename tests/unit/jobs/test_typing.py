@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from tests.support.versions import is_older
 
 ROOT = Path(__file__).parents[3]
 SNIPPETS = ROOT / "tests/unit/jobs/typing"
@@ -24,6 +27,10 @@ CHECKERS: dict[str, list[str | Path]] = {
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_calls_are_checked(checker: str) -> None:
+    if checker == "mypy" and is_older("redis", "8"):
+        pytest.skip(
+            f"mypy checks jobd, too, with the types of the newest redis; not {version('redis')}"
+        )
     run = subprocess.run(
         [sys.executable, "-m", *CHECKERS[checker]],
         cwd=ROOT,

@@ -24,8 +24,9 @@ from benchmarks.run.contenders import BY_NAME, CONTENDERS, JOBD, Contender, Kind
 from benchmarks.run.footprint import Watch, families, pss
 from benchmarks.run.plan import Plan, Samples, medians, percentile, ratio
 from tests.support.engine import until
+from tests.support.versions import unfit
 
-HERE = [each for each in CONTENDERS if not each.missing]
+HERE = [each for each in CONTENDERS if not each.missing and not unfit(each.name)]
 
 
 @pytest.mark.parametrize("contender", HERE, ids=lambda each: each.name)
