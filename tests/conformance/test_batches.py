@@ -491,6 +491,15 @@ def test_the_producer_of_an_open_block_that_has_died(
     assert ran[1_000:] == ["complete", "success"]
 
 
+def test_a_producer_that_was_taken_for_dead_ends_its_block(w: World, note: Any, new: Any) -> None:
+    with new() as batch:
+        note.perform_bulk([[1]] * 1_000)
+        w.advance(seconds=3_700)
+        assert batch.status.state == "abandoned"
+    w.run()
+    assert (batch.status.state, batch.status.abandoned_at) == ("succeeded", None)
+
+
 def test_a_batch_with_dead_members_is_kept_as_long_as_they_are(
     w: World, fail: Any, new: Any
 ) -> None:

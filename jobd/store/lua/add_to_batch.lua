@@ -137,8 +137,8 @@ else
   redis.call('HSET', key, block, ARGV[6])
   if not calls then redis.call('HINCRBY', key, 'open', 1) end
   redis.call('ZADD', KEYS[7], now, ARGV[3])
-  redis.call('HDEL', key, 'abandoned_at')
 end
+redis.call('HDEL', key, 'abandoned_at')
 batch_sum(key, 'moves', 0)
 settled(root)
 count(3, refused, ARGV[1])
