@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jobd.features.results.record import ResultInfo
     from jobd.features.results.result import Result
     from jobd.features.workflows.current import CurrentStep, current_step
+    from jobd.features.workflows.results import StepResults
     from jobd.features.workflows.run import WorkflowRun
     from jobd.features.workflows.workflow import Workflow
     from jobd.graphs.inputs import FailedStep
@@ -93,6 +94,7 @@ __all__ = [
     "Shutdown",
     "Signature",
     "Snooze",
+    "StepResults",
     "UnavailableError",
     "UnknownJobError",
     "Verdict",
@@ -131,6 +133,7 @@ _LATER = {
     "ResultInfo": "jobd.features.results.record",
     "Schedule": "jobd.schedules.schedule",
     **dict.fromkeys(("Signature", "chain", "chord", "group"), "jobd.jobs.canvas.parts"),
+    "StepResults": "jobd.features.workflows.results",
     "Workflow": "jobd.features.workflows.workflow",
     "WorkflowRun": "jobd.features.workflows.run",
 }

@@ -21,7 +21,7 @@ failure; or the whole workflow is cancelled."""
 
 POLICIES: tuple[Policy, ...] = ("stop", "continue", "cancel")
 
-MOST = 10_000
+MOST = 100_000
 """Steps of a workflow."""
 
 Key = str | int

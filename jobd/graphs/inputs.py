@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from jobd.graphs.plan import Inputs, Source, jid_of
+
+BATCH = 100
+"""Results that are read at once: so many of the largest are what a worker can hold."""
 
 State = Literal["failed", "expired", "cancelled"]
 
@@ -80,8 +83,12 @@ def given(workflow: str, number: int, found: Outcome) -> Any:
     )
 
 
-def numbers(inputs: Inputs) -> Iterator[int]:
-    """The steps whose results are wanted, each as often as it is."""
+def numbers(inputs: Inputs, *, listed: bool = True) -> Iterator[int]:
+    """The steps whose results are wanted, each as often as it is.
+
+    Args:
+        listed: with those of lists of results.
+    """
     sources: list[Source] = [source for _, source in inputs.at]
     if inputs.first is not None:
         sources.append(inputs.first)
@@ -89,30 +96,43 @@ def numbers(inputs: Inputs) -> Iterator[int]:
         one = sources.pop()
         if isinstance(one, int):
             yield one
-        else:
+        elif listed or not _is_flat(one):
             sources += one
 
 
 def fill(
-    args: list[Any], kwargs: dict[str, Any], inputs: Inputs, value_of: Callable[[int], object]
+    args: list[Any],
+    kwargs: dict[str, Any],
+    inputs: Inputs,
+    value_of: Callable[[int], object],
+    many: Callable[[list[int]], object] | None = None,
 ) -> None:
     """Put results into arguments.
+
+    Args:
+        many: makes what stands for a list of results; default: the list.
 
     >>> args = [1, {"x": None}]
     >>> fill(args, {}, Inputs(first=[0, 1], at=[(["args", 1, "x"], 0)]), lambda number: number + 5)
     >>> args
     [[5, 6], 1, {'x': 5}]
     """
+
+    def value(source: Source) -> object:
+        if isinstance(source, int):
+            return value_of(source)
+        if many is not None and _is_flat(source):
+            return many(cast("list[int]", source))
+        return [value(one) for one in source]
+
     for path, source in inputs.at:
         place: Any = {"args": args, "kwargs": kwargs}
         for key in path[:-1]:
             place = place[key]
-        place[path[-1]] = _value(source, value_of)
+        place[path[-1]] = value(source)
     if inputs.first is not None:
-        args.insert(0, _value(inputs.first, value_of))
+        args.insert(0, value(inputs.first))
 
 
-def _value(source: Source, value_of: Callable[[int], object]) -> Any:
-    if isinstance(source, int):
-        return value_of(source)
-    return [_value(one, value_of) for one in source]
+def _is_flat(source: list[Source]) -> bool:
+    return all(isinstance(one, int) for one in source)

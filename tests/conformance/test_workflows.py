@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
 from jobd.errors import ArgumentError, ConflictError, JobNotFoundError
 from jobd.features.workflows.current import current_step
+from jobd.features.workflows.results import StepResults
 from jobd.features.workflows.run import WorkflowRun
 from jobd.features.workflows.workflow import Workflow
 from jobd.graphs.inputs import FailedStep
@@ -201,8 +203,8 @@ def test_what_cannot_be_run_is_refused_when_it_is_built(w: World, jobs: Jobs) ->
         flow.step("a", jobs.work.s("a"))
     with pytest.raises(ArgumentError, match="its signature is"):
         chain(jobs.work.s("a"), jobs.work.s("b")).perform_async()
-    with pytest.raises(ArgumentError, match=r"10,000 steps"):
-        group(jobs.work.s("a") for _ in range(10_001)).perform_async()
+    with pytest.raises(ArgumentError, match=r"100,000 steps"):
+        group(jobs.work.s("a") for _ in range(100_001)).perform_async()
     with pytest.raises(ArgumentError, match="is unique"):
         chain(jobs.work.set(unique=True).s("a"), jobs.work.si("b")).perform_async()
     with pytest.raises(ArgumentError, match="takes signatures"):
@@ -365,6 +367,31 @@ def test_what_nobody_takes_need_not_be_json(w: World, app: App, jobs: Jobs) -> N
     )
     w.run()
     assert run.state == "done"
+
+
+def test_a_list_that_would_be_too_large_is_read_when_it_is_needed(
+    w: World, app: App, ran: list[Any]
+) -> None:
+    @app.job(name="large")
+    def large(number: int) -> str:
+        return chr(ord("a") + number) * 900_000
+
+    @app.job(name="heads")
+    def heads(values: Sequence[str], other: str, more: dict[str, list[str]]) -> str:
+        ran.append((type(values), len(values), type(more["of"])))
+        assert [one[:2] for one in values[1:3]] == ["bb", "cc"]
+        assert values[-1] == "t" * 900_000
+        return "".join(one[0] for one in values) + other[0] + more["of"][1][0]
+
+    flow = Workflow()
+    every = flow.step("all", group(large.s(number) for number in range(20)))
+    two = flow.step("two", group(large.s(number) for number in (20, 21)))
+    one = flow.step("one", large.s(22))
+    flow.step("heads", heads.s(every.result, one.result, more={"of": two.result}))
+    run = Workflow.get(str(flow.perform_async()), app.client)
+    w.run()
+    assert run.result("heads") == "abcdefghijklmnopqrstwv"
+    assert ran == [(StepResults, 20, StepResults)]
 
 
 # -- additions -------------------------------------------------------------------------------------

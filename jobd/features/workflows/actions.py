@@ -20,6 +20,9 @@ from jobd.wire import transitions
 BATCH = 100
 """Workflows, or steps, in one round trip."""
 
+_FAILED = frozenset(b"fxcFXC")
+"""Letters of steps that have failed."""
+
 Call = Callable[[Script, list[str], list[Argument]], Any]
 """Calls a script: with an entry in the audit log, or without."""
 
@@ -30,11 +33,19 @@ def info(client: redis.Redis, keys: Keys, ref: str) -> WorkflowInfo | None:
     Raises:
         redis.RedisError: the server does not answer.
     """
+    key = keys.workflow(ref)
     with client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(keys.workflow(ref))
+        pipe.hkeys(key)
         pipe.get(keys.workflow_steps(ref))
-        fields, letters = pipe.execute()
-    return info_of(ref, fields, letters or b"")
+        there, letters = pipe.execute()
+    letters = letters or b""
+    # Without payloads, and without results: these may be large.
+    failed = {b"r:%d" % number for number, letter in enumerate(letters) if letter in _FAILED}
+    names = [name for name in there if name[:2] in (b"g:", b"s:") or name in failed]
+    names += [name.encode() for name in SUMMARY]
+    values = cast("list[bytes | None]", client.hmget(key, names))
+    known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    return info_of(ref, known, letters)
 
 
 def summaries(client: redis.Redis, keys: Keys, refs: Sequence[str]) -> list[Summary]:

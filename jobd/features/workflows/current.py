@@ -9,9 +9,8 @@ from typing import Any, cast
 import redis
 
 from jobd.errors import ArgumentError, JobdError, UnavailableError
-from jobd.features.workflows.record import outcome_of
+from jobd.features.workflows.results import StepResults
 from jobd.graphs.graph import Graph, Vertex
-from jobd.graphs.inputs import given
 from jobd.graphs.plan import Plan, Step, steps_of
 from jobd.jobs.app import default
 from jobd.jobs.canvas.parts import Part
@@ -26,9 +25,6 @@ from jobd.store.trouble import reason, where
 from jobd.store.workflows import adding
 from jobd.wire import attachments
 from jobd.wire.attachments import Node
-
-BATCH = 100
-"""Results in one round trip."""
 
 _additions: ContextVar[tuple[str, int]] = ContextVar("jobd_additions", default=("", 0))
 """The running job, and how often it has added steps."""
@@ -60,16 +56,8 @@ class CurrentStep:
             >>> for value in current_step().results():  # doctest: +SKIP
             ...     total += value
         """
-        steps = steps_of(self._read())
-        numbers = list(_before(steps, self.number))
-        for first in range(0, len(numbers), BATCH):
-            part = numbers[first : first + BATCH]
-            try:
-                raws = self._client.redis.hmget(self._key, [f"r:{one}" for one in part])
-            except redis.RedisError as error:
-                raise self._unavailable(error) from None
-            for number, raw in zip(part, cast("list[bytes | None]", raws), strict=True):
-                yield given(self.workflow, number, outcome_of(raw))
+        numbers = list(_before(steps_of(self._read()), self.number))
+        return iter(StepResults(self._client.redis, self._keys, self.workflow, numbers))
 
     def add(self, part: Part, *, wait: bool = True) -> None:
         """Add steps after this one.

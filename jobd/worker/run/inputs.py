@@ -6,6 +6,8 @@ that waits for them: each of its attempts gets the same. Payloads keep their siz
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -19,10 +21,10 @@ from jobd.wire.attachments import Node
 from jobd.wire.payload import Work
 
 MOST_BYTES = 16_777_216
-"""Bytes of results that become arguments of one step."""
+"""Bytes of results that become arguments of one step as they are."""
 
-BATCH = 100
-"""Results in one command: so many of the largest are what a worker can hold."""
+MOST_LISTED = 10_000
+"""The same in results. What is more becomes no list, but is read when it is needed."""
 
 _decode = msgspec.json.Decoder(Inputs).decode
 
@@ -51,27 +53,42 @@ class StepInputs:
                 f"{node.number} takes"
             )
         inputs = _decode(raw)
-        wanted = sorted(set(given.numbers(inputs)))
-        numbers = [int(first or 0) if one == ERROR else one for one in wanted]
-        found = given.outcomes(self._read(key, numbers))
-        values = {
-            one: given.given(node.workflow, number, each)
-            for one, number, each in zip(wanted, numbers, found, strict=True)
-        }
-        given.fill(work.args, work.kwargs, inputs, values.__getitem__)
+        numbers = sorted(set(given.numbers(inputs)))
+        found = self._read(key, numbers, first) if len(numbers) <= MOST_LISTED else None
+        many: Callable[[list[int]], object] | None = None
+        if found is None:
+            # Loaded where it is needed first: most workers never run such a step.
+            from jobd.features.workflows.results import StepResults
 
-    def _read(self, key: str, numbers: list[int]) -> list[bytes | None]:
+            many = partial(StepResults, self._client, self._keys, node.workflow)
+            numbers = sorted(set(given.numbers(inputs, listed=False)))
+            found = self._read(key, numbers, first)
+        if found is None:
+            raise JobdError(
+                f"the results that this step takes have more than {MOST_BYTES:,} bytes. Make it a "
+                "step that takes none, f.si(), and read them one after the other: "
+                "current_step().results()"
+            )
+        values = {
+            number: given.given(node.workflow, _numbered(number, first), each)
+            for number, each in zip(numbers, given.outcomes(found), strict=True)
+        }
+        given.fill(work.args, work.kwargs, inputs, values.__getitem__, many)
+
+    def _read(self, key: str, numbers: list[int], first: bytes | None) -> list[bytes | None] | None:
+        """The stored results; None if they are too large."""
         found: list[bytes | None] = []
         room = MOST_BYTES
-        for first in range(0, len(numbers), BATCH):
-            fields = [f"r:{number}" for number in numbers[first : first + BATCH]]
+        for at in range(0, len(numbers), given.BATCH):
+            fields = [f"r:{_numbered(number, first)}" for number in numbers[at : at + given.BATCH]]
             part = cast("list[bytes | None]", self._client.hmget(key, fields))
             found += part
             room -= sum(len(one) for one in part if one is not None)
             if room < 0:
-                raise JobdError(
-                    f"the results that this step takes have more than {MOST_BYTES:,} bytes. Make "
-                    "it a step that takes none, f.si(), and read them one after the other: "
-                    "current_step().results()"
-                )
+                return None
         return found
+
+
+def _numbered(number: int, first: bytes | None) -> int:
+    """The number of a step that may stand for the first one that has failed."""
+    return int(first or 0) if number == ERROR else number

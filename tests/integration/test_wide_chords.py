@@ -1,0 +1,83 @@
+"""Chords with more members than fit into a list: their results in order, in bounded memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import redis as redis_py
+
+from jobd import App, FailedStep, StepResults, Workflow, chord
+from jobd.store import scripts
+from jobd.store.keys import Keys
+from jobd.testing import EmbeddedServer
+from jobd.wire import payload
+from jobd.wire.attachments import FIELD, read
+from jobd.worker.run.inputs import StepInputs
+
+MEMBERS = 25_000
+RESULT = "x" * 500
+FAILED = 12_345
+"""The member that has failed."""
+
+AT_ONCE = 1_000
+FLIGHT = "jobd:inflight:test:1:x"
+
+
+def end_members(redis: redis_py.Redis) -> None:
+    """What workers do, in larger steps: each member returns its number and some text."""
+    done = [FLIGHT, "queues", "stat:processed", "stat:processed:2026-11-30"]
+    failed = [FLIGHT, *done[2:], "stat:failed", "stat:failed:2026-11-30"]
+    for _ in range(0, MEMBERS, AT_ONCE):
+        raws: Any = redis.rpop("queue:default", AT_ONCE)
+        words: list[Any] = [60, "done"]
+        for tag, raw in enumerate(raws):
+            number = payload.decode(raw)["args"][0]
+            redis.hset(FLIGHT, str(tag), raw)
+            if number == FAILED:
+                scripts.DISCARD(redis, failed, [60, str(tag), b'{"class":"ValueError"}'])
+            else:
+                words += (str(tag), f'{{"value":[{number},"{RESULT}"]}}')
+        assert scripts.END(redis, done, words) == len(words) // 2 - 1
+
+
+def test_a_chord_of_many_members(server: EmbeddedServer) -> None:
+    app = App()
+    app.configure(server.url)
+    one = app.job(name="one")(lambda number: None)
+    total = app.job(name="total")(lambda values: None)
+    redis = app.client.redis
+    redis.flushall()
+    members = [one.s(number) for number in range(MEMBERS)]
+    members[FAILED] = members[FAILED].step(on_failure="continue")
+    run = Workflow.get(str(chord(members, total.s()).perform_async()), app.client)
+    assert redis.llen("queue:default") == MEMBERS
+    end_members(redis)
+    assert run.info.summary.done == MEMBERS - 1
+
+    raw: Any = redis.rpop("queue:default")  # the callback, once and after all
+    assert redis.llen("queue:default") == 0
+    fields = payload.decode(raw)
+    node = read(fields[FIELD]).node
+    assert node is not None
+    work = payload.parse(raw)
+    StepInputs(redis, Keys()).fill(work, node)
+    [values] = work.args
+    assert isinstance(values, StepResults)
+    check(values)
+
+
+def check(values: Sequence[Any]) -> None:
+    assert len(values) == MEMBERS
+    assert isinstance(values[FAILED], FailedStep)
+    assert values[-1][0] == MEMBERS - 1
+    assert [value[0] for value in values[20_000:20_003]] == [20_000, 20_001, 20_002]
+    tracemalloc.start()
+    try:
+        for number, value in enumerate(values):
+            assert number == FAILED or value == [number, RESULT]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMBERS * len(RESULT) / 10, f"{peak:,} bytes at once"
