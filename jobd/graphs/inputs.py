@@ -25,6 +25,7 @@ class FailedStep:
         jid: id of the job of the step.
         state: ``"failed"``, ``"expired"`` or ``"cancelled"``.
         error_class, message: of the exception; "" if there was none.
+        name: of the step; "" for one without.
     """
 
     workflow: str
@@ -32,6 +33,7 @@ class FailedStep:
     state: State
     error_class: str = ""
     message: str = ""
+    name: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +49,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     state: State | None = None
     error_class: str | None = msgspec.field(default=None, name="class")
     message: str | None = None
+    name: str = ""
 
 
 _decode = msgspec.json.Decoder(Outcome).decode
@@ -80,6 +83,7 @@ def given(workflow: str, number: int, found: Outcome) -> Any:
         found.state,
         found.error_class or "",
         found.message or "",
+        found.name,
     )
 
 

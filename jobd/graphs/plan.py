@@ -143,6 +143,8 @@ class Plan(NamedTuple):
                 fields[f"p:{number}"] = job.stored
             if inputs is not None:
                 fields[f"i:{number}"] = msgspec.json.encode(inputs)
+            if step.name and job is not None:
+                fields[f"n:{number}"] = step.name.encode()
             if step.on_failure != "stop":
                 fields[f"f:{number}"] = step.on_failure.encode()
             if step.role == "error":

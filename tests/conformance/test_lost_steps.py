@@ -91,7 +91,7 @@ def test_others_go_on_where_the_step_says_so(w: World, app: App, work: Any, ran:
     taken(w)
     w.advance(seconds=LONG)
     [(failed, _)] = ran
-    assert (failed.state, failed.error_class) == ("failed", "JobLost")
+    assert (failed.state, failed.error_class, failed.name) == ("failed", "JobLost", "")
     assert (run.state, run.info.summary.passed) == ("done", 1)
 
 

@@ -234,6 +234,9 @@ def test_a_failed_step_stops_those_after_it_and_no_other_branch(
     assert [found[one] for one in ("left", "after", "last")] == ["failed", "blocked", "done"]
     told = [one[1] for one in ran if one[0] == "see"]
     assert [(one.error_class, one.message) for one in told] == [("ValueError", "left is broken")]
+    assert [(one.name, one.state) for one in told] == [("left", "failed")]
+    assert run.info.steps[-1].of == run.info.steps[0].number
+    assert run.result("left").name == "left"
     jobs.broken = set()
     assert run.retry() == 1
     assert list(w.dead) == []

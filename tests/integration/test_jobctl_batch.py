@@ -80,6 +80,14 @@ def test_a_batch_is_repaired_and_cancelled(
     assert run(server, "ls").stdout == "no batches\n"
 
 
+def test_actions_as_json(server: EmbeddedServer, pushed: jobd.Batch) -> None:
+    pending = pushed.status.pending
+    for action, changed in (("close", 0), ("cancel", pending), ("delete", 1)):
+        yes = [] if action == "close" else ["--yes"]
+        told = run(server, action, pushed.bid, "--json", *yes).stdout
+        assert json.loads(told) == {"changed": changed, "dry_run": False, "ref": ""}
+
+
 @pytest.mark.parametrize("text", ["--5", "9" * 5_000, "nan", "-inf", "1e300", "", "\x1b[2J"])
 def test_a_batch_that_was_changed_by_hand_is_shown(
     server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch, text: str

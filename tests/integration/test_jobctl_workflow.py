@@ -53,3 +53,24 @@ def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) 
     assert (told.exit_code, "no workflow nowhere" in str(told.exception)) == (1, True)
     [one] = [json.loads(line) for line in run(server, "show", ref, "--json").stdout.splitlines()]
     assert len(one["steps"]) == 9
+
+
+@pytest.mark.parametrize("columns", ["", "80"])
+def test_errors_are_whole(
+    server: EmbeddedServer, redis: redis_py.Redis, jobs: Any, columns: str
+) -> None:
+    ref = order(jobs)
+    message = "no money " * 40 + "at all"
+    end(redis, "", "failed", detail=json.dumps({"class": "ValueError", "message": message}))
+    runner = CliRunner(env={"COLUMNS": columns})
+    shown = runner.invoke(jobctl, ["workflow", "show", ref, "--redis", server.url]).stdout
+    assert f"ValueError: {message}\n" in shown
+
+
+def test_actions_as_json(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) -> None:
+    ref = order(jobs)
+    end(redis, "", "failed")
+    for action, changed in (("retry", 1), ("cancel", 1), ("cancel", 0)):
+        arguments = [action, ref, "--json", *(["--yes"] if action == "cancel" else [])]
+        told = run(server, *arguments).stdout
+        assert json.loads(told) == {"changed": changed, "dry_run": False, "ref": ""}

@@ -38,7 +38,16 @@ def order(jobs: Any, ref: str = "order-7", wide: int = 3) -> str:
     return ref
 
 
-def end(redis: redis_py.Redis, prefix: str, how: str = "done", most: int = 1) -> int:
+NO_MONEY = '{"class":"ValueError","message":"no money"}'
+
+
+def end(
+    redis: redis_py.Redis,
+    prefix: str,
+    how: str = "done",
+    most: int = 1,
+    detail: str = NO_MONEY,
+) -> int:
     """End the jobs that wait in the queue ``default``; returns how many."""
     keys = Keys(prefix)
     flight, stats = keys.inflight("test:1:x"), [keys.processed, keys.processed_on("2026-11-30")]
@@ -50,7 +59,6 @@ def end(redis: redis_py.Redis, prefix: str, how: str = "done", most: int = 1) ->
         redis.hset(flight, "1:default", raw)
         if how == "failed":
             failed = [*stats, keys.failed, keys.failed_on("2026-11-30")]
-            detail = b'{"class":"ValueError","message":"no money"}'
             scripts.DISCARD(redis, [flight, *failed], [60, "1:default", detail])
         else:
             scripts.END(redis, [flight, keys.queues, *stats], [60, how, "1:default", b""])

@@ -59,6 +59,27 @@ def test_one_fails_is_tried_again_and_cancelled(
     assert not page.has_button("Cancel workflow")
 
 
+def test_lines_lead_to_what_is_told_of_a_failure_and_to_what_undoes(
+    site: Site, api: Api, jobs: Any, redis: redis_py.Redis
+) -> None:
+    ref = order(jobs)
+    page = site.get(f"/workflows/workflow?id={ref}")
+    assert not any("aside" in given.get("class", "") for _, given in page.tags), "unused"
+    end(redis, PREFIX)  # "charge" is done
+    end(redis, PREFIX, "failed")  # one of "pack"
+    drawn = drawing(api.workflows[ref].steps)
+    assert drawn is not None
+    [told] = [line for line in drawn.lines if line.aside]
+    assert told.state == "failed"
+    api.workflows.cancel(ref)
+    end(redis, PREFIX, most=100)
+    drawn = drawing(api.workflows[ref].steps)
+    assert drawn is not None
+    assert {line.state for line in drawn.lines if line.aside} == {"failed", "done"}
+    page = site.get(f"/workflows/workflow?id={ref}")
+    assert sum("aside" in given.get("class", "") for _, given in page.tags) == 2
+
+
 def test_the_graph_has_a_box_for_each_step_and_one_for_many(
     site: Site, api: Api, jobs: Any
 ) -> None:

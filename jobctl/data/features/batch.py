@@ -7,6 +7,7 @@ import click
 from jobctl import options
 from jobctl.codes import Code, Problem
 from jobctl.data import bulk, common, output
+from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
@@ -157,9 +158,10 @@ def _acting(name: str) -> click.Command:
             question = f"{action.button} {bid}? {one.pending:,} of its jobs are pending."
             bulk.confirm(context, f"{action.effect} {question}", yes=yes)
         try:
-            output.line(str(action.done(action.do(api.batches, bid, None), bid)))
+            changed = action.do(api.batches, bid, None)
         except JobNotFoundError:
             raise _gone(bid) from None
+        bulk.report(context, Outcome(changed), str(action.done(changed, bid)))
 
     parameters: list[click.Parameter] = [click.Argument(["bid"], metavar="ID")]
     parameters += [common.yes()] if action.asks else []

@@ -10,6 +10,7 @@ import msgspec
 from jobctl import options
 from jobctl.codes import Code, Problem
 from jobctl.data import bulk, common, output
+from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
@@ -107,13 +108,11 @@ def show(context: click.Context, ref: str, every: bool) -> None:
         Column("JOB", gives=True),
         Column("STATE"),
         Column("JID"),
-        Column("ERROR", gives=True),
     ]
-    rows = (
-        (str(each.number), _named(each), each.job, each.state, each.jid, each.error)
-        for each in shown
-    )
+    rows = ((str(each.number), _named(each), each.job, each.state, each.jid) for each in shown)
     output.table(columns, rows)
+    # Whole, as nothing else has them where the job is gone.
+    output.facts((f"step {each.number}", each.error) for each in shown)
     if len(shown) < len(steps):
         output.line(f"and {len(steps) - len(shown):,} more; --all shows them")
 
@@ -140,7 +139,8 @@ def retry(context: click.Context, ref: str) -> None:
         raise _gone(ref) from None
     except ConflictError as error:
         raise Problem(Code.FAILED, str(error)) from None
-    output.line(f"pushed {count:,} step{'s' if count != 1 else ''} again")
+    text = f"pushed {count:,} step{'s' if count != 1 else ''} again"
+    bulk.report(context, Outcome(count), text)
 
 
 @workflow.command(cls=Command, params=[click.Argument(["ref"], metavar="ID"), common.yes()])
@@ -157,4 +157,5 @@ def cancel(context: click.Context, ref: str, yes: bool) -> None:
         done = api.workflows.cancel(ref)
     except KeyError:
         raise _gone(ref) from None
-    output.line(f"{ref} is cancelled" if done else f"{ref} has ended already")
+    text = f"{ref} is cancelled" if done else f"{ref} has ended already"
+    bulk.report(context, Outcome(int(done)), text)

@@ -42,7 +42,7 @@ def info(client: redis.Redis, keys: Keys, ref: str) -> WorkflowInfo | None:
     # Without payloads, and without results: these may be large.
     failed = {b"r:%d" % number for number, letter in enumerate(letters) if letter in _FAILED}
     names = [name for name in there if name[:2] in (b"g:", b"s:") or name in failed]
-    names += [name.encode() for name in SUMMARY]
+    names += [b"first", *(name.encode() for name in SUMMARY)]
     values = cast("list[bytes | None]", client.hmget(key, names))
     known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return info_of(ref, known, letters)

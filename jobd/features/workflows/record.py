@@ -70,7 +70,7 @@ class StepInfo:
         state: ``"waiting"``; ``"blocked"``: for a step that has failed; ``"pushed"``: its job
             waits or runs; ``"unused"``: it undoes a step or tells of a failure, and was not needed.
         role: ``"undo"``, ``"error"`` or "".
-        of: the step that it undoes.
+        of: the step that it undoes, or of whose failure it is told; -1 for none.
         error: class and message of its failure.
     """
 
@@ -182,6 +182,7 @@ def _step(
     if state in ("failed", "expired", "cancelled"):
         error = _error(outcome_of(fields.get(b"r:%d" % number)))
     jid = jid_of(ref, number) if step.job else ""
+    of = _number(fields.get(b"first", b"-1")) if step.role == "error" else step.of
     return StepInfo(
         number,
         step.name,
@@ -191,7 +192,7 @@ def _step(
         state,
         step.on_failure,
         step.role,
-        step.of,
+        of,
         error,
     )
 

@@ -14,7 +14,7 @@ for i = 4, #ARGV do
   local before = step_ends(flow, ARGV[i])
   if before then
     lost = lost + 1
-    if fail_step(flow, ARGV[i], before, 'f', ARGV[3]) then tell(flow, ARGV[i]) end
+    if fail_step(flow, ARGV[i], before, 'f', cjson.decode(ARGV[3])) then tell(flow, ARGV[i]) end
   end
 end
 settled(root)

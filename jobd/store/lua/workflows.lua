@@ -2,7 +2,8 @@
 --
 -- A workflow is a hash, `jobd:workflow:ID`, with fields for what was planned (see jobd/graphs/plan.py):
 -- `s:N` the steps after step N, `w:N` how many steps N still waits for (without it: one), `p:N` the job
--- of N as long as it is in no other place (four lines, then the payload), `f:N` what its failure means;
+-- of N as long as it is in no other place (four lines, then the payload), `f:N` what its failure means,
+-- `n:N` its name;
 -- `undo`, `oops`: the steps that undo others and the one that is told of the first failure; and for
 -- what has happened: `state`, `live` (steps whose jobs are somewhere), `done`, `failed` (those that keep
 -- others from running), `passed` (those that do not), `cancelled`, `undoing`, `first` (the first
@@ -247,15 +248,17 @@ local function failure_of(job, state, detail)
       failure[name] = string.gsub(string.sub(text, 1, 1000), '[\192-\255]?[\128-\191]*$', '')
     end
   end
-  local encoded, text = pcall(cjson.encode, failure)
-  return encoded and text or '{"state":"' .. state .. '"}'
+  return failure
 end
 
 -- A pushed step has failed for good. *stored*: its job, if that is still known, so that it can be pushed
 -- again. Returns whether those after it are to be told.
 local function fail_step(flow, n, before, letter, failure, stored)
-  local policy = redis.call('HGET', flow.hash, 'f:' .. n)
-  redis.call('HSET', flow.hash, 'r:' .. n, failure)
+  local planned = redis.call('HMGET', flow.hash, 'f:' .. n, 'n:' .. n)
+  local policy = planned[1]
+  failure.name = planned[2] or nil
+  local encoded, text = pcall(cjson.encode, failure)
+  redis.call('HSET', flow.hash, 'r:' .. n, encoded and text or '{"state":"' .. failure.state .. '"}')
   if stored then redis.call('HSET', flow.hash, 'p:' .. n, stored) end
   if policy == 'continue' then
     set_letter(flow, n, string.upper(letter))

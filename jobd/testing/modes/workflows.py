@@ -65,9 +65,9 @@ class Flow:
     def failed(self, node: Node, jid: str, state: State, error: BaseException | None) -> list[int]:
         """A step has failed for good; returns those that may begin."""
         about = ("", "") if error is None else (class_of(error), message_of(error))
-        failure = FailedStep(self.plan.id, jid, state, *about)
-        self.given[node.number] = failure
         step = self.plan.steps[node.number].step
+        failure = FailedStep(self.plan.id, jid, state, *about, name=step.name)
+        self.given[node.number] = failure
         if step.on_failure == "continue":
             return self._after(node.number)
         told = self.first is None

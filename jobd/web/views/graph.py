@@ -51,10 +51,15 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From a box to one that waits for it; *path* is that of SVG."""
+    """From a box to one that waits for it; *path* is that of SVG.
+
+    Attributes:
+        aside: to what undoes the step, or is told of its failure.
+    """
 
     path: str
     state: str
+    aside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,11 @@ def drawing(steps: Sequence[StepInfo]) -> Drawing | None:
         place.update((one.number, box) for one in members)
     lines: dict[tuple[int, int], Line] = {}
     for one in shown:
-        before = (one.of,) if one.role == "undo" else one.after
+        before = (one.of,) if one.role else one.after
         for number in before:
             start, end = place.get(number), place[one.number]
             if start is not None and start is not end:
-                lines[id(start), id(end)] = _line(start, end)
+                lines[id(start), id(end)] = _line(start, end, aside=bool(one.role))
     width = 2 * MARGIN + (max(columns, default=0) + 1) * (WIDTH + GAP_X) - GAP_X
     height = 2 * MARGIN + max(heights.values(), default=1) * (HEIGHT + GAP_Y) - GAP_Y
     return Drawing(max(width, WIDTH), height, tuple(boxes), tuple(lines.values()))
@@ -113,7 +118,7 @@ def _columns(steps: Sequence[StepInfo]) -> list[int]:
                 known.append(later)
     last = max(found, default=0)
     for one in steps:
-        if one.role == "undo" and 0 <= one.of < len(found):
+        if one.role and 0 <= one.of < len(found):
             found[one.number] = found[one.of] + 1
         elif one.role == "error":
             found[one.number] = last
@@ -150,8 +155,8 @@ def _box(members: list[StepInfo], column: int, row: int) -> Box:
     )
 
 
-def _line(start: Box, end: Box) -> Line:
+def _line(start: Box, end: Box, *, aside: bool) -> Line:
     x1, y1 = start.x + WIDTH, start.y + HEIGHT // 2
     x2, y2 = end.x, end.y + HEIGHT // 2
     half = (x1 + x2) // 2
-    return Line(f"M{x1} {y1}C{half} {y1} {half} {y2} {x2} {y2}", start.state)
+    return Line(f"M{x1} {y1}C{half} {y1} {half} {y2} {x2} {y2}", start.state, aside)
