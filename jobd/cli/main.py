@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -325,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _guarded(lambda: jobd.main(args=argv, prog_name="jobd", standalone_mode=False))
 
 
-def _guarded(command: Callable[[], Any]) -> int:
+def _guarded(command: Callable[[], int | None]) -> int:
     try:
         return int(command() or Exit.OK)
     except click.ClickException as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from jobd.graphs.plan import Inputs, Source, jid_of
+from jobd.wire.json_value import JsonValue
 
 BATCH = 100
 """Results that are read at once: so many of the largest are what a worker can hold."""
@@ -44,7 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         lost: why there is no value although the step has returned one.
     """
 
-    value: Any = None
+    value: JsonValue = None
     lost: str | None = None
     state: State | None = None
     error_class: str | None = msgspec.field(default=None, name="class")
@@ -73,7 +74,7 @@ def outcomes(raws: list[bytes | None]) -> list[Outcome]:
     return _decode_many(b"[" + b",".join(b"{}" if raw is None else raw for raw in raws) + b"]")
 
 
-def given(workflow: str, number: int, found: Outcome) -> Any:
+def given(workflow: str, number: int, found: Outcome) -> object:
     """What another step is given: the result of step *number*, or its failure."""
     if found.state is None:
         return found.value
@@ -105,8 +106,8 @@ def numbers(inputs: Inputs, *, listed: bool = True) -> Iterator[int]:
 
 
 def fill(
-    args: list[Any],
-    kwargs: dict[str, Any],
+    args: list[object],
+    kwargs: dict[str, object],
     inputs: Inputs,
     value_of: Callable[[int], object],
     many: Callable[[list[int]], object] | None = None,

@@ -7,7 +7,7 @@ filled in then: the job's id, its times, and which tick it is.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from jobd.schedules.line import Line
 from jobd.schedules.schedule import CatchUp, Overlap
 from jobd.wire import attachments, payload
 from jobd.wire.attachments import Lock
+from jobd.wire.payload import Payload
 
 VERSION = 1
 
@@ -45,7 +46,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     overlap: Overlap
     jitter: float = 0.0
     foreign: bool = False
-    payload: dict[str, Any]
+    payload: Payload
     expires_in: float | None = None
 
     @property

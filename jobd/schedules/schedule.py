@@ -110,10 +110,10 @@ class Schedule:
             raise ArgumentError(f"args of a schedule must be a list, not {args!r}")
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise ArgumentError(f"the name of a schedule must be text, not {name!r}")
-        self._given: tuple[Any, Any, str | None] = (cron, every, tz)
+        self._given = (cron, every, tz)
         self.line: Line = read(cron, every, tz)  # type: ignore[arg-type]
-        self.args: list[Any] = list(args)
-        self.kwargs: dict[str, Any] = dict(kwargs or {})
+        self.args: list[object] = list(args)
+        self.kwargs: dict[str, object] = dict(kwargs or {})
         self.name = name
         rules = {"catch_up": catch_up, "grace": grace, "overlap": overlap, "jitter": jitter}
         self._rules: dict[str, Any] = {key: one for key, one in rules.items() if one is not None}
@@ -165,7 +165,7 @@ class Written:
     job: str
     schedule: Schedule = field(compare=False)
     source: str  # what was written, by which two are compared
-    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    options: Mapping[str, object] = field(default_factory=dict, compare=False)
     foreign: bool = False
     place: str = ""
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from jobd.text.printable import shown
 from jobd.wire.options import QUEUE_NAME
@@ -20,6 +20,9 @@ _LONGEST_OBJECTIVE = 604_800
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+T = TypeVar("T")
 
 
 class Invalid(ValueError):
@@ -102,10 +105,9 @@ class Setting:
             if not isinstance(items, list | tuple):
                 raise Invalid(f"must be a list, not {show(raw)}")
             read_item = read_queue if self.type == "tuple[QueueSpec, ...]" else self._read_text
-            value: Any = tuple(read_item(item) for item in items)
-            if value and isinstance(value[0], QueueSpec):
-                _refuse_twice([queue.name for queue in value])
-            elif not value and self.default:
+            value = tuple(read_item(item) for item in items)
+            _refuse_twice([one.name for one in value if isinstance(one, QueueSpec)])
+            if not value and self.default:
                 raise Invalid("must not be empty")
             return value
         if self.type == "str":
@@ -149,7 +151,7 @@ class Setting:
 
 
 def setting(
-    default: object,
+    default: T,
     help: str,  # same name as in the metadata
     *flags: str,
     unit: str = "",
@@ -161,7 +163,7 @@ def setting(
     check: Callable[[Any], object] | None = None,
     metavar: str = "",
     fixed: bool = False,
-) -> Any:
+) -> T:
     """A dataclass field with the description of a setting as metadata.
 
     The default for *flags* is the field's name, that for *env* ``JOBD_NAME``. A *fixed* setting
@@ -188,7 +190,7 @@ def describe(cls: type) -> tuple[Setting, ...]:
     return tuple(_describe(one) for one in fields(cls) if "help" in one.metadata)
 
 
-def _describe(one: Field[Any]) -> Setting:
+def _describe(one: Field[object]) -> Setting:
     metadata = dict(one.metadata)
     metadata["flags"] = metadata["flags"] or ("--" + one.name.replace("_", "-"),)
     metadata["env"] = metadata["env"] or (f"JOBD_{one.name.upper()}",)

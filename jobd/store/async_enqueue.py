@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from redis.asyncio import connection as library
@@ -139,13 +139,25 @@ class AsyncTransport:
         return pool
 
 
+class Connection(Protocol):
+    """The part of the client library's connections that is used; the library types little of it."""
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool) -> None: ...
+    async def send_command(self, name: str, *, check_health: bool) -> None: ...
+    async def send_packed_command(self, command: list[bytes], check_health: bool) -> None: ...
+    async def read_response(
+        self, disable_decoding: bool = ..., timeout: float | None = ...
+    ) -> object: ...
+
+
 class _Pool:
     """The connections of one event loop."""
 
     def __init__(self, client: redis.Redis) -> None:
         self.closed = False
         self._source: Any = client.connection_pool
-        self._idle: list[tuple[Any, float]] = []
+        self._idle: list[tuple[Connection, float]] = []
         self._room = asyncio.Semaphore(MOST)
         self._guard: AsyncGenerator[None, None] | None = None
         self._idle_limit: float = getattr(self._source, "idle_limit", IDLE)
@@ -174,7 +186,7 @@ class _Pool:
             raise
         return answers
 
-    async def _take(self) -> Any:
+    async def _take(self) -> Connection:
         """A connection; one that was idle for long is checked before it is used."""
         if self._guard is None:
             self._guard = self._guarding()
@@ -194,7 +206,7 @@ class _Pool:
             connecting.add_done_callback(self._keep)
             raise
 
-    async def _connected(self) -> Any:
+    async def _connected(self) -> Connection:
         connection = await self._made()
         try:
             await connection.connect()
@@ -203,11 +215,11 @@ class _Pool:
             raise
         return connection
 
-    def _keep(self, connecting: asyncio.Future[Any]) -> None:
+    def _keep(self, connecting: asyncio.Future[Connection]) -> None:
         if not connecting.cancelled() and connecting.exception() is None:
             self._idle.append((connecting.result(), time.monotonic()))
 
-    async def _made(self) -> Any:
+    async def _made(self) -> Connection:
         options = dict(self._source.connection_kwargs)
         if isinstance(self._source, SentinelConnectionPool):
             manager = self._source.sentinel_manager
@@ -245,7 +257,7 @@ _FOREIGN = {"retry", "redis_connect_func", "parser_class", "event_dispatcher", "
 """Options of the other kind of connections that these cannot use."""
 
 
-def _kind(kind: type[object]) -> Any:
+def _kind(kind: type[object]) -> type[library.AbstractConnection]:
     """The class of connections that corresponds to one of the synchronous client."""
     if issubclass(kind, redis.UnixDomainSocketConnection):
         return library.UnixDomainSocketConnection
@@ -262,7 +274,7 @@ def _parameters(kind: type[object]) -> set[str]:
     return {name for name in names if not name.startswith(_INTERNAL)} - _FOREIGN
 
 
-async def _answer(connection: Any) -> Any:
+async def _answer(connection: Connection) -> object:
     """The next reply, or the error that the server replied with."""
     try:
         return await connection.read_response(disable_decoding=True)
@@ -270,7 +282,7 @@ async def _answer(connection: Any) -> Any:
         return error
 
 
-async def _alive(connection: Any) -> bool:
+async def _alive(connection: Connection) -> bool:
     try:
         await connection.send_command("PING", check_health=False)
         await connection.read_response(timeout=PROOF)
@@ -281,6 +293,6 @@ async def _alive(connection: Any) -> bool:
     return True
 
 
-async def _drop(connection: Any) -> None:
+async def _drop(connection: Connection) -> None:
     with suppress(Exception):
         await connection.disconnect(nowait=True)

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -37,6 +37,18 @@ PROOF = 0.5
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 """TCP keepalive after 30 seconds of idleness, which also keeps firewalls from dropping the
 connection."""
+
+
+class Connection(Protocol):
+    """The part of the client library's connections that is used; the library types little of it."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def on_connect(self) -> None: ...
+    def send_command(self, name: str, *, check_health: bool) -> None: ...
+    def send_packed_command(self, command: list[bytes], check_health: bool) -> None: ...
+    def can_read(self, timeout: float) -> bool: ...
+    def read_response(self, disable_decoding: bool = ...) -> Any: ...
 
 
 def connect(url: str, *, timeout: float = TIMEOUT) -> redis.Redis:
@@ -94,8 +106,8 @@ class _Proving(redis.ConnectionPool):
             self._lock = threading.RLock()
         super().reset()
 
-    def get_connection(self, *args: object, **options: object) -> Any:
-        connection: Any = super().get_connection(*args, **options)
+    def get_connection(self, *args: object, **options: object) -> redis.Connection:
+        connection: redis.Connection = super().get_connection(*args, **options)
         idle_since = getattr(connection, "idle_since", None)
         if idle_since is not None and 0 < self.idle_limit < time.monotonic() - idle_since:
             try:
@@ -118,7 +130,7 @@ class _SentinelPool(_Proving, SentinelConnectionPool):
     pass
 
 
-def _prove(connection: Any) -> None:
+def _prove(connection: Connection) -> None:
     """Check *connection* with PING; reconnect if there is no reply in time."""
     try:
         connection.send_command("PING", check_health=False)
@@ -138,7 +150,7 @@ def _client(pool: redis.ConnectionPool) -> redis.Redis:
     return made
 
 
-def _greet(connection: Any) -> None:
+def _greet(connection: Connection) -> None:
     """Initialize a new TLS connection, and read one reply.
 
     After the handshake the server sends session tickets, which are only read with the first reply.
@@ -152,7 +164,7 @@ def _greet(connection: Any) -> None:
         pass  # an error is a reply, too
 
 
-def _anonymous() -> dict[str, Any]:
+def _anonymous() -> dict[str, None]:
     """Options that turn off CLIENT SETINFO, which old servers count as an error."""
     known = inspect.signature(redis.connection.AbstractConnection.__init__).parameters
     if "driver_info" in known:

@@ -16,6 +16,7 @@ import redis
 
 from jobd.errors import RefusedError, UnavailableError
 from jobd.store.conflict import Conflict
+from jobd.store.connection import Connection
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 _pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
-_NAMELESS: Any = (5, 3)
-_FOR = ("LPUSH",) if redis.VERSION < _NAMELESS else ()
+_FOR = ("LPUSH",) if redis.VERSION < (5, 3) else ()
 """The command name that the library's ``get_connection`` requires before version 5.3; since then it
 is deprecated."""
 
@@ -151,7 +151,7 @@ def is_missing_script(error: RefusedError) -> bool:
     return isinstance(error.__context__, redis.exceptions.NoScriptError)
 
 
-def check(answers: list[Any]) -> None:
+def check(answers: list[object]) -> None:
     """Look at the replies to a push.
 
     Raises:
@@ -193,7 +193,7 @@ def _advice(error: Exception) -> str:
     )
 
 
-def _answer(connection: Any) -> Any:
+def _answer(connection: Connection) -> object:
     """The next reply, or the error that the server replied with."""
     try:
         return connection.read_response(disable_decoding=True)

@@ -190,7 +190,7 @@ class TickCalls:
         return pipeline.execute(raise_on_error=False)
 
 
-def outcomes(told: Sequence[Any]) -> Iterator[Taken]:
+def outcomes(told: Sequence[bytes]) -> Iterator[Taken]:
     """What the script has answered."""
     for what, holder in zip(told[1::2], told[2::2], strict=True):
         yield Taken(what.decode(), holder.decode())

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from jobd.errors import JobTimeout, Shutdown
+
+T = TypeVar("T")
 
 INTERRUPTIONS = (JobTimeout, Shutdown)
 """Raised asynchronously in a thread that runs a job; never to be swallowed."""
@@ -50,7 +52,7 @@ def valid(text: str) -> str:
     return plain.encode("utf-8", "backslashreplace").decode()
 
 
-def text_of(value: object, most: int = _MOST, render: Callable[[Any], str] = str) -> str:
+def text_of(value: T, most: int = _MOST, render: Callable[[T], str] = str) -> str:
     """*value* as valid text, :func:`cut` after *most* characters, even if its ``__str__`` (or
     ``__repr__``, by *render*) raises."""
     try:

@@ -35,7 +35,7 @@ _ADVICE = {
 
 
 def check_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] | None = None
+    args: Sequence[Any], kwargs: Mapping[str, object], names: Sequence[str] | None = None
 ) -> bool:
     """Refuse arguments that JSON would change.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from jobd.errors import ArgumentError, PayloadError
+from jobd.wire.json_value import JsonValue
 from jobd.wire.ruby_json import as_ruby
 
 FIELD = "jobd"
@@ -106,7 +107,7 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     result: float | None = None
     snoozes: int = 0
     aside: int = 0
-    context: dict[str, Any] | None = None
+    context: dict[str, JsonValue] | None = None
     parent: str | None = None
     root: str | None = None
     tick: float | None = None
@@ -184,7 +185,7 @@ def attach(
     payload: dict[str, Any],
     at: float | None,
     now: float,
-    identity: Callable[[list[Any], dict[str, Any]], object],
+    identity: Callable[[list[object], dict[str, object]], object],
 ) -> Pushed | None:
     """Write what the options of *payload* attach to it into its field, in their place.
 
@@ -231,7 +232,7 @@ def attach(
 def _lock(
     payload: Mapping[str, Any],
     options: Mapping[str, Any],
-    identity: Callable[[list[Any], dict[str, Any]], object],
+    identity: Callable[[list[object], dict[str, object]], object],
 ) -> Lock | None:
     """The lock that the options ask for.
 
@@ -292,7 +293,7 @@ def digest(name: str, identity: object) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def add(payload: dict[str, Any], **changes: object) -> None:
+def add(payload: dict[str, object], **changes: object) -> None:
     """Attach *changes* to a payload, beside or instead of what hangs on it.
 
     >>> payload = {"class": "Add", "jobd": {"v": 1, "snoozes": 1}}
@@ -302,7 +303,7 @@ def add(payload: dict[str, Any], **changes: object) -> None:
     payload[FIELD] = written(msgspec.structs.replace(read(payload.get(FIELD)), **changes))
 
 
-def written(attached: Attachments) -> dict[str, Any] | None:
+def written(attached: Attachments) -> dict[str, object] | None:
     """The field for a payload; None if nothing hangs on the job.
 
     >>> written(Attachments(expires_at=9.0)), written(NONE)
@@ -317,8 +318,9 @@ def written(attached: Attachments) -> dict[str, Any] | None:
     return fields
 
 
-def aside(value: Mapping[str, object]) -> tuple[int, dict[str, object]]:
+def aside(value: JsonValue) -> tuple[int, dict[str, object]]:
     """The field of a job that is set aside once more, and how often it has been before."""
+    assert isinstance(value, dict)  # anything else is malformed, not unknown
     before = value.get("aside")
     times = before if type(before) is int and before >= 0 else 0
     return times, {**value, "aside": times + 1}

@@ -7,12 +7,13 @@ workers. An unreadable payload has no name; it is not an error here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from jobd.text.masking import mask
 from jobd.text.printable import cut, text_of
+from jobd.wire.json_value import JsonValue
 
 MOST = 5
 """Most jobs that a message names."""
@@ -24,13 +25,13 @@ _LONGEST_ARGUMENTS = 200
 
 class _Named(msgspec.Struct, gc=False):
     class_: str = msgspec.field(name="class")
-    jid: Any = ""
+    jid: JsonValue = ""
 
 
 class _Given(msgspec.Struct, gc=False):
     args: msgspec.Raw = msgspec.Raw()
     kwargs: msgspec.Raw = msgspec.Raw()
-    encrypt: Any = None
+    encrypt: JsonValue = None
 
 
 _encode = msgspec.json.Encoder().encode

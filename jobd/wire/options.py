@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, get_args
+from typing import get_args
 
 from jobd.errors import MAX_SECONDS, ArgumentError
 from jobd.text.spelling import LOOSE, NEAR, meant
@@ -20,7 +20,7 @@ DEFAULT_QUEUE = "default"
 STALLED_AFTER = "stalled_after"
 """The option by which a running job that reports no progress counts as stalled."""
 
-DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": DEFAULT_QUEUE}
+DEFAULTS: Mapping[str, object] = {"retry": True, "queue": DEFAULT_QUEUE}
 """Default options of a job, and of every push by name."""
 
 CALL_FIELDS = frozenset(
@@ -204,7 +204,7 @@ _ITEM = (*OPTIONS, "class", "args", "kwargs", "spread_interval")
 many names."""
 
 
-def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def merged(options: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
     """*options* updated with *given*, in the form of the payload; None means not given.
 
     Raises:
@@ -216,11 +216,11 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         raise ArgumentError(
             _unknown(name, _meant(name, (*OPTIONS, "name", "cron", "every"), LOOSE))
         )
-    if isinstance(new.get("tags"), tuple):
-        new["tags"] = list(new["tags"])
+    if isinstance(tags := new.get("tags"), tuple):
+        new["tags"] = list(tags)
     for name in ("retry_for", STALLED_AFTER, *attachments.DURATIONS):
-        if isinstance(new.get(name), timedelta):
-            new[name] = new[name].total_seconds()
+        if isinstance(seconds := new.get(name), timedelta):
+            new[name] = seconds.total_seconds()
     window = new.get("retry_for")
     if isinstance(window, float) and math.isfinite(window):
         new["retry_for"] = math.ceil(window)
@@ -229,7 +229,7 @@ def merged(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return {**options, **new}
 
 
-def opened(item: Mapping[str, object]) -> dict[str, Any]:
+def opened(item: Mapping[str, object]) -> dict[str, object]:
     """The payload fields of a push by name, with those of ``extra`` at the top level.
 
     As in Sidekiq, unknown fields are accepted, unless the name looks like a typing error.
@@ -246,7 +246,7 @@ def opened(item: Mapping[str, object]) -> dict[str, Any]:
     return {**fields, **extra}
 
 
-def _extra(extra: object) -> Mapping[str, Any]:
+def _extra(extra: object) -> Mapping[str, object]:
     if not isinstance(extra, Mapping):
         raise ArgumentError(f"{EXTRA} must be a dict of payload fields, not {extra!r}")
     for name in extra:

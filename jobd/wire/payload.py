@@ -19,11 +19,14 @@ from jobd.ambient import chance
 from jobd.errors import ArgumentError, PayloadError
 from jobd.wire import attachments
 from jobd.wire.arguments import name_of
+from jobd.wire.json_value import JsonValue
 from jobd.wire.options import CALL_FIELDS, check_options, opened
 from jobd.wire.pushed import LISTS, TEXTS, Jid
 from jobd.wire.ruby_json import as_ruby
 
 Payload = dict[str, Any]
+"""Its fields have the types that :func:`validate` checks; what else is in it, and in its arguments,
+is known to the application only."""
 
 
 def _plain(value: object) -> str:
@@ -33,7 +36,7 @@ def _plain(value: object) -> str:
 
 
 to_json = msgspec.json.Encoder(enc_hook=_plain).encode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_object = msgspec.json.Decoder(Payload).decode
 
 
 class Work(msgspec.Struct, gc=False):
@@ -46,21 +49,21 @@ class Work(msgspec.Struct, gc=False):
     args: list[Any]
     kwargs: dict[str, Any] = {}
     jid: str = ""
-    retry: Any = msgspec.UNSET
-    wrapped: Any = None
-    jobd: Any = None
+    retry: JsonValue | msgspec.UnsetType = msgspec.UNSET
+    wrapped: JsonValue = None
+    jobd: JsonValue = None
 
 
 class _Loose(msgspec.Struct, gc=False):
     """The same fields with any types, for payloads of other programs; Sidekiq checks no types."""
 
     class_: str = msgspec.field(name="class")
-    args: Any = None
-    kwargs: Any = None
-    jid: Any = None
-    retry: Any = msgspec.UNSET
-    wrapped: Any = None
-    jobd: Any = None
+    args: JsonValue = None
+    kwargs: JsonValue = None
+    jid: JsonValue = None
+    retry: JsonValue | msgspec.UnsetType = msgspec.UNSET
+    wrapped: JsonValue = None
+    jobd: JsonValue = None
 
 
 _decode_work = msgspec.json.Decoder(Work).decode
@@ -77,7 +80,7 @@ def new_jid() -> str:
 
 def create(
     name: str,
-    args: list[Any],
+    args: list[object],
     kwargs: Mapping[str, object],
     options: Mapping[str, object],
     *,

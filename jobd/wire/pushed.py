@@ -10,7 +10,6 @@ import sys
 import time
 import warnings
 from collections.abc import Generator
-from typing import Any
 
 _warned = False
 """Whether this process has warned already."""
@@ -21,7 +20,7 @@ class Jid(str):
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[Any, Any, str]:
+    def __await__(self) -> Generator[object, None, str]:
         yield from ()
         _warn()
         return str(self)
@@ -35,12 +34,12 @@ class Jids(list[str | None]):
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[Any, Any, list[str | None]]:
+    def __await__(self) -> Generator[object, None, list[str | None]]:
         yield from ()
         _warn()
         return list(self)
 
-    def __reduce__(self) -> tuple[type[list[Any]], tuple[list[str | None]]]:
+    def __reduce__(self) -> tuple[type[list[object]], tuple[list[str | None]]]:
         return list, (list(self),)
 
 

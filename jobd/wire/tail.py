@@ -6,11 +6,12 @@ what happened to it; its arguments are not in them. What a payload says is cut b
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from jobd.text.printable import cut, encode, text_of
+from jobd.wire.json_value import JsonValue
 
 VERSION = 1
 LONGEST = 262_144
@@ -62,9 +63,9 @@ class Report(msgspec.Struct, frozen=True):
 
 class _Names(msgspec.Struct, gc=False):
     class_: str = msgspec.field(name="class", default="")
-    jid: Any = ""
-    wrapped: Any = None
-    tags: Any = None
+    jid: JsonValue = ""
+    wrapped: JsonValue = None
+    tags: JsonValue = None
 
 
 _names = msgspec.json.Decoder(_Names).decode

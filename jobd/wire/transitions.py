@@ -47,7 +47,7 @@ def rewritten(raw: bytes, payload: Payload) -> bytes:
     return encode({key: _kept(fields.get(key), value) for key, value in payload.items()})
 
 
-def _kept(before: Any, value: Any) -> Any:
+def _kept(before: Any, value: object) -> object:
     """*value* for the encoder: its bytes *before*, if they decode to the same value."""
     try:
         if before is not None and to_json(msgspec.json.decode(before)) == to_json(value):
@@ -144,7 +144,7 @@ def with_retry_by_hand(
         if "jid" in changes and attachments.FIELD in fields:
             raise ArgumentError("the id of this job cannot be changed: what hangs on it has it")
         # A field that the payload already has is not misspelt.
-        new = opened({key: value for key, value in changes.items() if key not in fields})
+        new: Payload = opened({key: value for key, value in changes.items() if key not in fields})
         new |= {key: value for key, value in changes.items() if key in fields}
         validate({"class": "the job", "args": [], **new})
         check_arguments(new.get("args", []), new.get("kwargs", {}), None)
@@ -152,7 +152,7 @@ def with_retry_by_hand(
     return with_enqueued(to_json(fields), now)
 
 
-def _clear(fields: dict[str, Any]) -> None:
+def _clear(fields: dict[str, object]) -> None:
     """A job that a person puts into its queue runs, however late it is."""
     try:
         before = attachments.read(_field(fields, attachments.FIELD, None))
@@ -185,7 +185,7 @@ def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:
     return crashes, to_json(fields)
 
 
-def _field(fields: Mapping[str, Any], key: str, default: Any) -> Any:
+def _field(fields: Mapping[str, Any], key: str, default: object) -> object:
     raw = fields.get(key)
     value = None if raw is None else msgspec.json.decode(raw)
     return default if value is None else value

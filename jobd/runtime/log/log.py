@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from jobd.runtime.log.file import LogFile
 from jobd.runtime.log.format import Console, Json, Renderer
@@ -133,7 +133,7 @@ def _interpolated(event: object, args: tuple[object, ...], fields: EventDict) ->
         return event
 
 
-_processors: list[Any] = [_contextual, _rendered]
+_processors: list[Processor] = [_contextual, _rendered]
 
 
 def get(name: str) -> FilteringBoundLogger:
@@ -246,7 +246,7 @@ def _method(level: str) -> Callable[..., None]:
     return method
 
 
-def _coroutine(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+def _coroutine(name: str) -> Callable[..., Coroutine[object, None, None]]:
     async def coroutine(self: _Logger, /, *args: object, **fields: object) -> None:
         getattr(self, name)(*args, **fields)
 

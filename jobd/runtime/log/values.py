@@ -11,9 +11,9 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ _KNOWN_TO_JSON = (
     uuid.UUID,
 )
 
+T = TypeVar("T")
 
 Event = MutableMapping[str, Any]
 
@@ -172,7 +173,7 @@ class Room:
             kept = f"{cut_end(kept[:-1])}… {len(value):,} bytes in all"
         return Shown(self._taken(kept))
 
-    def _many(self, value: Any, depth: int) -> Any:
+    def _many(self, value: Any, depth: int) -> object:
         # An atomic copy: another thread may change it.
         if type(value) is dict:
             found = {
@@ -187,7 +188,7 @@ class Room:
             items.append(Shown(f"… {len(value):,} in all"))
         return tuple(items) if type(value) is tuple else items
 
-    def _those_with_room(self, values: list[Any]) -> Any:
+    def _those_with_room(self, values: list[T]) -> Iterator[T]:
         for value in islice(values, self._left // _APIECE + 1):
             if self.full:
                 return

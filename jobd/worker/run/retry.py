@@ -24,6 +24,7 @@ from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
 from jobd.wire import attachments, payload, results, transitions
+from jobd.wire.json_value import JsonValue
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.settlement import Outcome, Settlement
 
@@ -139,11 +140,11 @@ class Retries:
         call = self._inflight.snooze(job, job.payload, clock.now() + delay, job.queue)
         return Settlement(job, call, Outcome.POSTPONED)
 
-    def set_aside(self, job: Claimed, field: Mapping[str, object]) -> Settlement:
+    def set_aside(self, job: Claimed, field: JsonValue) -> Settlement:
         """Keep a job for workers that know what hangs on it, which is in *field*."""
-        times, field = attachments.aside(field)
+        times, changed = attachments.aside(field)
         delay = min(ASIDE * 2 ** min(times, 20), LONGEST_ASIDE)
-        return self._again(job, field, delay, Outcome.ASIDE)
+        return self._again(job, changed, delay, Outcome.ASIDE)
 
     def _again(
         self, job: Claimed, field: Mapping[str, object] | None, delay: float, outcome: Outcome
