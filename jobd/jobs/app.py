@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack, overload
 
 from jobd.jobs.client import MAX_PAYLOAD, Client
 from jobd.jobs.context import CurrentJob
@@ -71,7 +71,7 @@ class App:
         ... def pack(order_id: int) -> None: ...
     """
 
-    def __init__(self, *, default_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, *, default_options: Mapping[str, object] | None = None) -> None:
         self.registry = Registry()
         self.hooks = Hooks()
         self.error_handlers = Handlers[ErrorHandler]("an error handler")
@@ -79,7 +79,7 @@ class App:
         self.cancel_handlers = Handlers[CancelHandler]("a cancel handler")
         self.client_middleware: Chain[str] = Chain()
         self.server_middleware: Chain[CurrentJob] = Chain()
-        self.default_options: Mapping[str, Any] = merged(DEFAULTS, default_options or {})
+        self.default_options: Mapping[str, object] = merged(DEFAULTS, default_options or {})
         self._client: Client | None = None
         self._around: Around | None = None
 
@@ -143,7 +143,7 @@ class App:
     ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
     def job(
         self,
-        function: Callable[..., Any] | None = None,
+        function: Callable[..., object] | None = None,
         /,
         *,
         name: str | None = None,
@@ -153,8 +153,8 @@ class App:
         unique_by: UniqueBy = None,
         on_cancel: OnCancel | None = None,
         cancellable: bool | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> object:
         """Turn a function into a job.
 
         Args:
@@ -222,7 +222,7 @@ class App:
             '1befef82961e0772dce5ae4d'
         """
 
-        def decorate(target: Callable[..., Any]) -> FunctionJob[..., Any]:
+        def decorate(target: Callable[..., object]) -> FunctionJob[..., object]:
             return function_job(
                 self,
                 target,

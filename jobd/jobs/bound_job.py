@@ -27,7 +27,7 @@ class Owner(Protocol):
 
     registry: Registry
     server_middleware: Chain[CurrentJob]
-    default_options: Mapping[str, Any]
+    default_options: Mapping[str, object]
 
     @property
     def client(self) -> Client: ...
@@ -80,10 +80,12 @@ class Call:
         owner: Any = _Through(self.owner, around)
         return Call(owner, self.definition, self.options, self._parameters)
 
-    def push(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
+    def push(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
         return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)
 
-    def push_at(self, when: When, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
+    def push_at(
+        self, when: When, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> str | None:
         at = due_at(when, clock.now())
         return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
 
@@ -92,12 +94,12 @@ class Call:
     ) -> list[str | None]:
         return self.owner.client.send_bulk(self._bulk(calls, at, spread))
 
-    async def apush(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
+    async def apush(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
         client, made = self.owner.client, self._payload(args, kwargs)
         return await client.asend(made, None, self._parameters)
 
     async def apush_at(
-        self, when: When, args: tuple[object, ...], kwargs: dict[str, Any]
+        self, when: When, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> str | None:
         at = due_at(when, clock.now())
         made = self._payload(args, kwargs)
@@ -118,7 +120,7 @@ class Call:
             parameters=self._parameters,
         )
 
-    def unique_holder(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> str | None:
+    def unique_holder(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
         made = self._payload(args, kwargs)
         attachments.attach(made, None, clock.now(), self._parameters.identity)
         lock = attachments.read(made.get(attachments.FIELD)).lock
@@ -126,7 +128,7 @@ class Call:
             raise ArgumentError(f"{self.definition.name} is not unique: give it unique=True")
         return self.owner.client.holder(lock.key)
 
-    def run(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         """Do what a push and an execution do, without Redis; returns the job's result."""
         client = self.owner.client
         ready = client.prepare(self._payload(args, kwargs), None, self._parameters)
@@ -165,7 +167,7 @@ class Call:
         name = self.definition.name
         return wire.create(name, list(args), kwargs, self.options, jid=jid, now=clock.now())
 
-    def _run_awaitable(self, awaitable: Awaitable[object]) -> Any:
+    def _run_awaitable(self, awaitable: Awaitable[object]) -> object:
         import asyncio  # imported only for async jobs
 
         try:
@@ -179,7 +181,7 @@ class Call:
             "await the function itself"
         )
 
-    def _payload(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> wire.Payload:
+    def _payload(self, args: tuple[object, ...], kwargs: dict[str, object]) -> wire.Payload:
         self._parameters.check(args, kwargs)
         return wire.create(
             self.definition.name,

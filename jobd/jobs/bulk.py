@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, DuplicateJobError
@@ -16,7 +16,10 @@ from jobd.wire.attachments import AttachedPush
 from jobd.wire.payload import Payload, complete
 
 if TYPE_CHECKING:
+    from jobd.jobs.transports import Storing
     from jobd.store.conflict import Conflict
+
+T = TypeVar("T")
 
 BATCH = 1_000
 SCHEDULED_BATCH = 100
@@ -72,7 +75,7 @@ class Batch:
         for place, jid in zip(self._places, jids, strict=True):
             self.jids[place] = jid
 
-    def stored(self, transport: Any) -> Iterator[tuple[list[AttachedPush], Any]]:
+    def stored(self, transport: Storing[T]) -> Iterator[tuple[list[AttachedPush], T]]:
         """Store them, a round trip with each step: yields those that may be kept out, and the
         answer of the *transport*, or an awaitable of it from an asynchronous one."""
         if self.queued:

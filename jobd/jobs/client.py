@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobd.ambient import clock
 from jobd.errors import ArgumentError
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from jobd.jobs.inline import Application
-    from jobd.jobs.transports import AsyncTransport, Transport
+    from jobd.jobs.transports import AsyncTransport, Storing, Transport
     from jobd.store import async_enqueue, enqueue
+
+T = TypeVar("T")
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 MAX_PAYLOAD = 1_048_576
@@ -61,7 +63,7 @@ class Client:
     """
 
     middleware: Chain[str] = Chain()
-    default_options: Mapping[str, Any] = DEFAULTS
+    default_options: Mapping[str, object] = DEFAULTS
     app: Application | None = None
 
     def __init__(
@@ -300,8 +302,12 @@ class Client:
         return jid
 
     def _store(
-        self, transport: Any, made: wire.Payload, at: float | None, parameters: Parameters | None
-    ) -> Any:
+        self,
+        transport: Storing[T],
+        made: wire.Payload,
+        at: float | None,
+        parameters: Parameters | None,
+    ) -> T:
         """Give a payload to a transport of either kind; returns what that returns."""
         names = None if parameters is None else parameters.names
         if at is not None:

@@ -6,7 +6,6 @@ import datetime
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
 
 from jobd.ambient import clock
 from jobd.errors import JobdError
@@ -59,7 +58,7 @@ class CurrentJob:
         self._payload: payload.Payload | None = None
 
     @property
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> payload.Payload:
         """All fields of the payload. Changes to them have no effect in Redis."""
         if self._payload is None:
             self._payload = payload.decode(self.raw)

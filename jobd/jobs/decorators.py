@@ -22,6 +22,7 @@ from jobd.jobs.registry import Definition, UniqueBy, module_of, origin_of
 from jobd.jobs.signatures import check_unique_by
 from jobd.jobs.unrun import is_coroutine_function, is_generator_function, refuse_lazy
 from jobd.wire.options import OPTIONS, check_seconds, merged
+from jobd.wire.payload import Payload
 
 if TYPE_CHECKING:
     from jobd.schedules.schedule import Schedule
@@ -49,9 +50,9 @@ KILL = Verdict.KILL
 _NEVER_PERIODIC = frozenset(OPTIONS)
 
 # The exception is Any, to accept functions that take an Exception or a BaseException.
-RetryIn = Callable[[int, Any, dict[str, Any]], float | Verdict | None]
-OnExhausted = Callable[[dict[str, Any], Any], object]
-OnCancel = Callable[[dict[str, Any]], object]
+RetryIn = Callable[[int, Any, Payload], float | Verdict | None]
+OnExhausted = Callable[[Payload, Any], object]
+OnCancel = Callable[[Payload], object]
 
 
 class FunctionJob(Pushable[P, R_co]):
@@ -59,7 +60,7 @@ class FunctionJob(Pushable[P, R_co]):
 
     __name__: str
     __qualname__: str
-    __wrapped__: Callable[..., Any]
+    __wrapped__: Callable[..., object]
 
     def __init__(self, function: Callable[P, R_co], call: Call) -> None:
         super().__init__(call)
@@ -89,7 +90,7 @@ def function_job(
     unique_by: UniqueBy,
     on_cancel: OnCancel | None,
     cancellable: bool | None,
-) -> FunctionJob[..., Any]:
+) -> FunctionJob[..., object]:
     """Turn a function into a job; see :meth:`jobd.App.job`."""
     if isinstance(target, str):
         raise ArgumentError(
@@ -138,7 +139,7 @@ def _refuse_hidden(code: Callable[..., object], name: str | None) -> None:
 class Settings:
     """The arguments of a decorator or class statement, except the name."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     retry_in: RetryIn | None = None
     on_exhausted: OnExhausted | None = None
     timeout: float | timedelta | None = None
@@ -174,7 +175,7 @@ def settings_of(
 
 def options_of(
     code: Callable[..., object], base: Mapping[str, object], given: Mapping[str, object]
-) -> Mapping[str, Any]:
+) -> Mapping[str, object]:
     try:
         return merged(base, given)
     except ArgumentError as error:
@@ -227,7 +228,7 @@ def define(
     return definition
 
 
-def schedules_of(code: Callable[..., object], options: dict[str, Any]) -> tuple[Schedule, ...]:
+def schedules_of(code: Callable[..., object], options: dict[str, object]) -> tuple[Schedule, ...]:
     """The schedules that *options* ask for; takes these out of them."""
     if options.keys() <= _NEVER_PERIODIC:
         return ()

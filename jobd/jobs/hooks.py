@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, SupportsIndex, TypeVar, get_args, over
 from jobd.errors import ArgumentError
 from jobd.jobs.unrun import finished, refuse_lazy, refuse_unrun
 from jobd.runtime.process import forks
+from jobd.wire.payload import Payload
 
 Event = Literal["startup", "leader", "quiet", "shutdown", "exit"]
 Hook = TypeVar("Hook", bound=Callable[[], object])
@@ -51,21 +52,21 @@ class Handlers(MutableSequence[Function], Generic[Function]):
         self._functions.insert(index, value)
 
 
-Await = Callable[[Awaitable[Any]], Any]
+Await = Callable[[Awaitable[object]], object]
 """Runs an awaitable to its end, and returns its result."""
 
 ErrorHandler = Callable[[BaseException, dict[str, Any]], object]
 """Called with an exception of a job or of jobd itself, and a dict of its context."""
 
-DeathHandler = Callable[[dict[str, Any], BaseException], object]
+DeathHandler = Callable[[Payload, BaseException], object]
 """Called with the payload and the exception of a job that will not be retried."""
 
 
-CancelHandler = Callable[[dict[str, Any]], object]
+CancelHandler = Callable[[Payload], object]
 """Called with the payload of a job that was cancelled after its start."""
 
 
-def refused(awaitable: Awaitable[object]) -> Any:
+def refused(awaitable: Awaitable[object]) -> None:
     """Where no event loop is.
 
     Raises:

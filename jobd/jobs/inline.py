@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Protocol
 
 from jobd.jobs.context import CurrentJob, set_current
 from jobd.jobs.middleware import Chain
@@ -19,7 +19,7 @@ from jobd.jobs.unrun import awaited, finished, refuse_unrun
 from jobd.wire import attachments
 from jobd.wire import payload as wire
 
-RunAwaitable = Callable[[Awaitable[Any]], Any]
+RunAwaitable = Callable[[Awaitable[object]], object]
 """Runs an awaitable to its end, in a thread that waits for it."""
 
 Prepare = Callable[[wire.Work], None]
@@ -40,7 +40,7 @@ def perform(
     middleware: Chain[CurrentJob],
     run: RunAwaitable,
     prepare: Prepare | None = None,
-) -> Any:
+) -> object:
     """Run the job *definition* with the payload *raw*; returns its result, or None if the
     *middleware* did not run it.
 
@@ -61,7 +61,7 @@ async def aperform(
     definition: Definition,
     middleware: Chain[CurrentJob],
     prepare: Prepare | None = None,
-) -> Any:
+) -> object:
     """:func:`perform` for an ``async`` job, as a task of the running event loop."""
     import asyncio  # imported only for async jobs
 
@@ -80,13 +80,13 @@ def _perform(
     work: wire.Work,
     middleware: Chain[CurrentJob],
     run: RunAwaitable,
-) -> Any:
+) -> object:
     if middleware.asynchronous:
         return run(_aperform(job, definition, work, middleware))
     _begin(job, work)
-    result: Any = None
+    result: object = None
 
-    def call() -> Any:
+    def call() -> object:
         nonlocal result
         result = finished(definition.name, definition.function(*work.args, **work.kwargs), run)
         return result
@@ -97,11 +97,11 @@ def _perform(
 
 async def _aperform(
     job: CurrentJob, definition: Definition, work: wire.Work, middleware: Chain[CurrentJob]
-) -> Any:
+) -> object:
     _begin(job, work)
-    result: Any = None
+    result: object = None
 
-    async def call() -> Any:
+    async def call() -> object:
         nonlocal result
         result = await awaited(definition.function(*work.args, **work.kwargs))
         refuse_unrun(definition.name, result)

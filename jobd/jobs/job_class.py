@@ -74,7 +74,7 @@ def _refuse_in_body(cls: type[Job]) -> None:
         )
 
 
-def _signature_of(cls: type[Job], perform: Any) -> inspect.Signature:
+def _signature_of(cls: type[Job], perform: object) -> inspect.Signature:
     """The signature of *perform* without self.
 
     Raises:
@@ -125,7 +125,7 @@ class Job:
 
     _app: ClassVar[App] = default
     _settings: ClassVar[Settings] = Settings()
-    _pushable: ClassVar[Pushable[..., Any] | None] = None
+    _pushable: ClassVar[Pushable[..., object] | None] = None
 
     perform_async = AsyncMethod()
     perform_in = InMethod()
@@ -161,7 +161,7 @@ class Job:
             if not isinstance(app, App):
                 raise ArgumentError(f"{cls.__qualname__}: app must be a jobd.App, not {app!r}")
             cls._app = app
-        base, own = cls._settings, dict[str, Any](options)
+        base, own = cls._settings, dict[str, object](options)
         schedules = schedules_of(cls, own)
         cls._settings = settings_of(
             cls,
@@ -182,7 +182,7 @@ class Job:
 
         made: Callable[[], Any] = cls
 
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> object:
             return made().perform(*args, **kwargs)
 
         owner = cls._app

@@ -12,19 +12,20 @@ surrounds what runs on an event loop, ``__call__`` the rest, and neither needs t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from jobd.errors import ArgumentError
 from jobd.jobs.unrun import is_coroutine_function, refuse_lazy, refuse_unrun
+from jobd.wire.payload import Payload
 
 Subject = TypeVar("Subject")
 Next = Callable[[], Any]
 AsyncNext = Callable[[], Awaitable[Any]]
 
-Around = Callable[[Callable[[AsyncNext], Awaitable[Any]], Next], Any]
+Around = Callable[[Callable[[AsyncNext], Awaitable[object]], Next], object]
 """Runs a coroutine on an event loop, in which ``await call_next()`` calls a plain function in the
 thread that waits for it."""
 
@@ -38,8 +39,8 @@ class Entry(Generic[Subject]):
         both: it is plain and has ``acall``, which awaits it.
     """
 
-    target: Callable[..., Any]
-    args: tuple[Any, ...] = ()
+    target: Callable[..., object]
+    args: tuple[object, ...] = ()
     is_async: bool = False
     both: bool = False
 
@@ -47,7 +48,7 @@ class Entry(Generic[Subject]):
     def name(self) -> str:
         return getattr(self.target, "__qualname__", None) or repr(self.target)
 
-    def link(self) -> Callable[[Subject, dict[str, Any], str, Next], Any]:
+    def link(self) -> Callable[..., Any]:
         """The callable for a job."""
         if isinstance(self.target, type):
             made: Callable[..., Any] = self.target(*self.args)
@@ -133,11 +134,11 @@ class Chain(Generic[Subject]):
     def invoke(
         self,
         subject: Subject,
-        payload: dict[str, Any],
+        payload: Payload,
         queue: str,
         call: Next,
         around: Around | None = None,
-    ) -> Any:
+    ) -> object:
         """Run *call* inside the chain; returns the result of the outermost entry.
 
         Callers on a hot path should test ``if chain`` first, to skip an empty chain.
@@ -161,10 +162,10 @@ class Chain(Generic[Subject]):
     async def ainvoke(
         self,
         subject: Subject,
-        payload: dict[str, Any],
+        payload: Payload,
         queue: str,
-        call: Next | AsyncNext,
-    ) -> Any:
+        call: Next,
+    ) -> object:
         """The same on the running event loop. Entries that are not ``async`` run in a thread if
         they surround something that is.
 
@@ -197,7 +198,7 @@ class Chain(Generic[Subject]):
         self._entries = (*self._entries[:index], entry, *self._entries[index:])
 
 
-def _entry(target: Callable[..., object], args: tuple[object, ...]) -> Entry[Any]:
+def _entry(target: Callable[..., object], args: tuple[object, ...]) -> Entry[Subject]:
     if not callable(target):
         raise TypeError(f"middleware must be a class or a function, not {target!r}")
     if isinstance(target, type) and not any("__call__" in vars(base) for base in target.__mro__):
@@ -216,11 +217,11 @@ def _entry(target: Callable[..., object], args: tuple[object, ...]) -> Entry[Any
 def _bind(
     link: Callable[..., object],
     subject: object,
-    payload: dict[str, Any],
+    payload: Payload,
     queue: str,
     call_next: Next,
 ) -> Next:
-    def call() -> Any:
+    def call() -> object:
         result = link(subject, payload, queue, call_next)
         if result is not None:
             refuse_unrun("middleware", result)
@@ -230,9 +231,13 @@ def _bind(
 
 
 def _abind(
-    link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Any
+    link: Callable[..., Awaitable[object]],
+    subject: object,
+    payload: Payload,
+    queue: str,
+    call_next: AsyncNext,
 ) -> AsyncNext:
-    async def call() -> Any:
+    async def call() -> object:
         result = await link(subject, payload, queue, call_next)
         if result is not None:
             refuse_unrun("middleware", result)
@@ -242,16 +247,20 @@ def _abind(
 
 
 def _beside(
-    link: Callable[..., Any], subject: Any, payload: dict[str, Any], queue: str, call_next: Any
+    link: Callable[..., object],
+    subject: object,
+    payload: Payload,
+    queue: str,
+    call_next: Callable[[], Coroutine[object, None, object]],
 ) -> AsyncNext:
     """Calls a plain *link* in a thread, in which ``call_next()`` waits for the event loop."""
 
-    async def call() -> Any:
+    async def call() -> object:
         import asyncio  # an application without coroutines does not pay for it
 
         loop = asyncio.get_running_loop()
 
-        def wait() -> Any:
+        def wait() -> object:
             return asyncio.run_coroutine_threadsafe(call_next(), loop).result()
 
         return await asyncio.to_thread(_bind(link, subject, payload, queue, wait))
@@ -260,7 +269,7 @@ def _beside(
 
 
 def _lifted(call: Next) -> AsyncNext:
-    async def lifted() -> Any:
+    async def lifted() -> object:
         return call()
 
     return lifted

@@ -14,7 +14,7 @@ from jobd.wire.transitions import with_enqueued
 
 if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
-    from jobd.jobs.transports import AsyncTransport, Transport
+    from jobd.jobs.transports import AsyncTransport, Storing, Transport
     from jobd.store.conflict import Conflict
 
 T = TypeVar("T")
@@ -107,7 +107,9 @@ class _Run(list[Any], ABC):
     """Pushes of one kind, one after the other."""
 
     @abstractmethod
-    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+    def stored(
+        self, transport: Storing[T], now: float
+    ) -> Iterator[tuple[Sequence[AttachedPush], T]]:
         """Store them, a portion with each step: yields what may be refused, and the transport's
         answer or an awaitable of it."""
 
@@ -115,7 +117,9 @@ class _Run(list[Any], ABC):
 class _Queued(_Run):
     """Names of queues and payloads."""
 
-    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+    def stored(
+        self, transport: Storing[T], now: float
+    ) -> Iterator[tuple[Sequence[AttachedPush], T]]:
         queued = ((queue, with_enqueued(raw, now)[1]) for queue, raw in self)
         for portion in portions(queued, lambda each: len(each[1])):
             grouped: dict[str, list[bytes]] = {}
@@ -127,7 +131,9 @@ class _Queued(_Run):
 class _Scheduled(_Run):
     """Times and payloads."""
 
-    def stored(self, transport: Any, _now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+    def stored(
+        self, transport: Storing[T], _now: float
+    ) -> Iterator[tuple[Sequence[AttachedPush], T]]:
         for due in portions(self, lambda each: len(each[1])):
             yield (), transport.schedule(due)
 
@@ -135,7 +141,9 @@ class _Scheduled(_Run):
 class _Attached(_Run):
     """Jobs with attachments."""
 
-    def stored(self, transport: Any, now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+    def stored(
+        self, transport: Storing[T], now: float
+    ) -> Iterator[tuple[Sequence[AttachedPush], T]]:
         for jobs in portions(self, lambda each: len(each.raw)):
             yield jobs, transport.push(jobs, now)
 
@@ -143,7 +151,9 @@ class _Attached(_Run):
 class _Started(_Run):
     """Workflows."""
 
-    def stored(self, transport: Any, _now: float) -> Iterator[tuple[Sequence[AttachedPush], Any]]:
+    def stored(
+        self, transport: Storing[T], _now: float
+    ) -> Iterator[tuple[Sequence[AttachedPush], T]]:
         for plan in self:
             yield (), transport.start(plan)
 

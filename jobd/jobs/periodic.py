@@ -4,7 +4,7 @@ payloads. Client middleware has no part in them: a tick is pushed where the appl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobd.errors import ArgumentError, JobdError, UnknownJobError
 from jobd.jobs.checks import check
@@ -39,7 +39,7 @@ def owner_of(config: Config) -> str:
 def entries_of(registry: Registry, config: Config) -> tuple[list[Entry], list[Problem]]:
     """The entries of an application, and what is wrong with others."""
     app, found, problems = owner_of(config), dict[str, Entry](), list[Problem]()
-    wanted: list[tuple[str, Any]] = []
+    wanted: list[tuple[str, Written | tuple[Definition, Schedule]]] = []
     for definition in registry.all():
         called = names(definition.name, definition.schedules)
         wanted += [

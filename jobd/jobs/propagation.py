@@ -9,6 +9,7 @@ parent and of the root. Context variables belong to the process, so this does, t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -57,7 +58,7 @@ class Carried(Protocol):
 
     name: str
 
-    def current(self) -> Any:
+    def current(self) -> object:
         """The value at a push, as JSON; None if there is nothing to carry."""
 
     def restore(self, value: object) -> None:
@@ -127,7 +128,7 @@ class Propagation:
         if not self.used and (job is None or not job.traced):
             return
         traced = TRACEPARENT in made or self._continue_trace(made, job)
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if (self._variables or self._others) and (values := self._values(made["class"])):
             changes["context"] = values
         if job is not None and (traced or self.lineage or self._variables):
@@ -152,8 +153,8 @@ class Propagation:
             made[TRACESTATE] = trace.state
         return True
 
-    def _values(self, job: str) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _values(self, job: str) -> dict[str, object]:
+        values: dict[str, object] = {}
         if self._variables:
             context = copy_context()
             values = {name: context[one] for name, one in self._variables.items() if one in context}
@@ -177,7 +178,7 @@ class Propagation:
             )
         return values
 
-    def restore(self, values: dict[str, Any]) -> list[str]:
+    def restore(self, values: Mapping[str, object]) -> list[str]:
         """Set the variables again, in the context of the job that starts.
 
         Returns:

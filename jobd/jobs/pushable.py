@@ -66,7 +66,7 @@ class CallOptions(TypedDict, total=False):
     keep_result: float | timedelta | None
     stalled_after: float | timedelta | None
     tags: Sequence[str] | None
-    extra: Mapping[str, Any] | None
+    extra: Mapping[str, object] | None
 
 
 class Pushable(Generic[P, R_co]):
@@ -118,7 +118,7 @@ class Pushable(Generic[P, R_co]):
 
     async def aperform_bulk(
         self,
-        calls: Iterable[Sequence[Any]],
+        calls: Iterable[Sequence[object]],
         *,
         at: Times = None,
         spread: float | None = None,
@@ -154,7 +154,7 @@ class Pushable(Generic[P, R_co]):
 
     def perform_bulk(
         self,
-        calls: Iterable[Sequence[Any]],
+        calls: Iterable[Sequence[object]],
         *,
         at: Times = None,
         spread: float | None = None,
@@ -171,7 +171,7 @@ class Pushable(Generic[P, R_co]):
         """
         return self._call.push_bulk(calls, at, spread)
 
-    def s(self, *args: Any, **kwargs: Any) -> Signature:
+    def s(self, *args: object, **kwargs: object) -> Signature:
         """A call that has not been made, for :func:`chain`, :func:`group` and :func:`chord`. In
         them it takes the result of the step before it as its first argument.
 
@@ -182,7 +182,7 @@ class Pushable(Generic[P, R_co]):
 
         return Signature(self._call, args, kwargs)
 
-    def si(self, *args: Any, **kwargs: Any) -> Signature:
+    def si(self, *args: object, **kwargs: object) -> Signature:
         """The same, of one that takes no result: its arguments are these."""
         from jobd.jobs.canvas.parts import Signature
 
@@ -199,11 +199,11 @@ class Pushable(Generic[P, R_co]):
 
     @overload
     def perform_inline(
-        self: Pushable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: Pushable[P, Coroutine[object, None, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
     @overload
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> object:
         """Run a call immediately in this process, with middleware and JSON as in a worker.
 
         Returns:
@@ -227,7 +227,7 @@ class SetOptions(Protocol[P, R_co]):
 class MakesSignature(Protocol):
     """The type of ``s`` and ``si`` on a :class:`Job`; see :meth:`Pushable.s`."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Signature: ...
+    def __call__(self, *args: object, **kwargs: object) -> Signature: ...
 
 
 class Bulk(Protocol):
@@ -235,7 +235,7 @@ class Bulk(Protocol):
 
     def __call__(
         self,
-        calls: Iterable[Sequence[Any]],
+        calls: Iterable[Sequence[object]],
         *,
         at: Times = None,
         spread: float | None = None,
@@ -247,19 +247,19 @@ class AsyncBulk(Protocol):
 
     def __call__(
         self,
-        calls: Iterable[Sequence[Any]],
+        calls: Iterable[Sequence[object]],
         *,
         at: Times = None,
         spread: float | None = None,
-    ) -> Coroutine[Any, Any, list[str | None]]: ...
+    ) -> Coroutine[object, None, list[str | None]]: ...
 
 
 # The class methods of Job take their types from the perform of the subclass. A classmethod cannot
 # express that, but a descriptor can: it receives the class, which performs P.
 
 
-def _pushable(owner: type[Any]) -> Pushable[..., Any]:
-    found: Pushable[..., Any] | None = owner._pushable
+def _pushable(owner: type[Any]) -> Pushable[..., object]:
+    found: Pushable[..., object] | None = owner._pushable
     if found is None:
         raise ArgumentError(f"{owner.__qualname__} has no perform method, so it cannot be pushed")
     return found
@@ -273,78 +273,82 @@ class ThroughMethod:
 
 
 class SignatureMethod:
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> MakesSignature:
+    def __get__(self, instance: object, owner: type[Performs[..., object]]) -> MakesSignature:
         return _pushable(owner).s
 
 
 class ImmutableMethod:
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> MakesSignature:
+    def __get__(self, instance: object, owner: type[Performs[..., object]]) -> MakesSignature:
         return _pushable(owner).si
 
 
 class AsyncMethod:
-    def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, object]]
+    ) -> Callable[P, str | None]:
         return _pushable(owner).perform_async
 
 
 class HolderMethod:
-    def __get__(self, instance: object, owner: type[Performs[P, Any]]) -> Callable[P, str | None]:
+    def __get__(
+        self, instance: object, owner: type[Performs[P, object]]
+    ) -> Callable[P, str | None]:
         return _pushable(owner).unique_holder
 
 
 class InMethod:
     def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
+        self, instance: object, owner: type[Performs[P, object]]
     ) -> Callable[Concatenate[float | timedelta, P], str | None]:
         return _pushable(owner).perform_in
 
 
 class AtMethod:
     def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
+        self, instance: object, owner: type[Performs[P, object]]
     ) -> Callable[Concatenate[When, P], str | None]:
         return _pushable(owner).perform_at
 
 
 class BulkMethod:
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Bulk:
+    def __get__(self, instance: object, owner: type[Performs[..., object]]) -> Bulk:
         return _pushable(owner).perform_bulk
 
 
 class AAsyncMethod:
     def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
-    ) -> Callable[P, Coroutine[Any, Any, str | None]]:
+        self, instance: object, owner: type[Performs[P, object]]
+    ) -> Callable[P, Coroutine[object, None, str | None]]:
         return _pushable(owner).aperform_async
 
 
 class AInMethod:
     def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
-    ) -> Callable[Concatenate[float | timedelta, P], Coroutine[Any, Any, str | None]]:
+        self, instance: object, owner: type[Performs[P, object]]
+    ) -> Callable[Concatenate[float | timedelta, P], Coroutine[object, None, str | None]]:
         return _pushable(owner).aperform_in
 
 
 class AAtMethod:
     def __get__(
-        self, instance: object, owner: type[Performs[P, Any]]
-    ) -> Callable[Concatenate[When, P], Coroutine[Any, Any, str | None]]:
+        self, instance: object, owner: type[Performs[P, object]]
+    ) -> Callable[Concatenate[When, P], Coroutine[object, None, str | None]]:
         return _pushable(owner).aperform_at
 
 
 class ABulkMethod:
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> AsyncBulk:
+    def __get__(self, instance: object, owner: type[Performs[..., object]]) -> AsyncBulk:
         return _pushable(owner).aperform_bulk
 
 
 class InlineMethod:
     @overload
     def __get__(
-        self, instance: object, owner: type[Performs[P, Coroutine[Any, Any, T]]]
+        self, instance: object, owner: type[Performs[P, Coroutine[object, None, T]]]
     ) -> Callable[P, T]: ...
     @overload
     def __get__(self, instance: object, owner: type[Performs[P, R]]) -> Callable[P, R]: ...
-    def __get__(self, instance: object, owner: type[Performs[..., Any]]) -> Any:
+    def __get__(self, instance: object, owner: type[Performs[..., object]]) -> object:
         return _pushable(owner).perform_inline
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ArgumentError, UnknownJobError
 from jobd.text.spelling import NEAR, meant
+from jobd.wire.payload import Payload
 
 if TYPE_CHECKING:
     from jobd.schedules.schedule import Schedule
@@ -49,15 +50,15 @@ class Definition:
 
     name: str
     function: Callable[..., Any]
-    body: Callable[..., Any]
-    options: Mapping[str, Any]
-    retry_in: Callable[[int, BaseException, dict[str, Any]], Any] | None
-    on_exhausted: Callable[[dict[str, Any], BaseException], Any] | None
+    body: Callable[..., object]
+    options: Mapping[str, object]
+    retry_in: Callable[[int, BaseException, Payload], object] | None
+    on_exhausted: Callable[[Payload, BaseException], object] | None
     timeout: float | None
     unique_by: UniqueBy
     signature: inspect.Signature
     origin: str
-    on_cancel: Callable[[dict[str, Any]], object] | None = None
+    on_cancel: Callable[[Payload], object] | None = None
     cancellable: bool = True
     is_async: bool = False
     schedules: tuple[Schedule, ...] = ()

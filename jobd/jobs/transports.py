@@ -12,7 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from jobd.wire.attachments import AttachedPush
 
@@ -59,6 +59,19 @@ class Transport(Protocol):
 
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*."""
+
+
+Told_co = TypeVar("Told_co", covariant=True)
+"""What a transport answers to a push."""
+
+
+class Storing(Protocol[Told_co]):
+    """The part that both kinds of transports have, where the code for both is the same."""
+
+    def enqueue(self, queues: Mapping[str, list[bytes]]) -> Told_co: ...
+    def schedule(self, due: list[tuple[float, bytes]]) -> Told_co: ...
+    def push(self, jobs: Sequence[AttachedPush], now: float) -> Told_co: ...
+    def start(self, plan: Plan) -> Told_co: ...
 
 
 class AsyncTransport(Protocol):

@@ -13,7 +13,7 @@ import inspect
 import itertools
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import TypeGuard
 
 from jobd.errors import ArgumentError, NotRunError
 
@@ -91,13 +91,13 @@ def _inside(function: object) -> object:
     return call if isinstance(call, types.FunctionType | functools.partial) else None
 
 
-def is_awaitable(result: object) -> bool:
+def is_awaitable(result: object) -> TypeGuard[Awaitable[object]]:
     """Whether *result* must be awaited. False for ids returned by a push inside an event loop
     (:mod:`jobd.wire.pushed`), which are awaitable but complete."""
     return inspect.isawaitable(result) and not isinstance(result, str | list)
 
 
-async def awaited(result: Any) -> Any:
+async def awaited(result: object) -> object:
     """The final result of *result*; an awaitable may return another one."""
     last = None
     try:
@@ -109,7 +109,7 @@ async def awaited(result: Any) -> Any:
         del last, result
 
 
-def finished(what: str, result: Any, run: Callable[[Awaitable[Any]], Any]) -> Any:
+def finished(what: str, result: object, run: Callable[[Awaitable[object]], object]) -> object:
     """The result of a call of *what*, awaited if necessary.
 
     Args:

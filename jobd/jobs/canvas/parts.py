@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Never, Self
 
 from jobd.errors import ArgumentError
 from jobd.graphs.graph import Graph, Key, Policy, Reference, Vertex
@@ -91,8 +91,8 @@ class Signature(Part):
     """
 
     call: Call
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
     immutable: bool = False
     on_failure: Policy = "stop"
     compensate: Signature | None = None
@@ -100,7 +100,7 @@ class Signature(Part):
     def __repr__(self) -> str:
         return f"<signature of {self.call.definition.name}>"
 
-    def set(self, **options: Any) -> Signature:
+    def set(self, **options: object) -> Signature:
         """The same with other options of the job, as for ``f.set``."""
         return replace(self, call=self.call.with_options(options))
 
@@ -155,7 +155,7 @@ class Composed(Part):
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} of {', '.join(map(repr, self.parts[:5]))}>"
 
-    def set(self, **options: Any) -> Any:
+    def set(self, **options: object) -> Self:
         """The same with other options of the workflow.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobd.ambient import clock
 from jobd.errors import ArgumentError
@@ -15,7 +15,7 @@ from jobd.jobs.client import Client
 from jobd.jobs.context import running_job
 from jobd.wire import attachments
 from jobd.wire import payload as wire
-from jobd.wire.attachments import EXPIRES_IN, Node
+from jobd.wire.attachments import EXPIRES_IN, Node, Pushed
 
 _UNIQUE = ("unique", "unique_for", "debounce")
 
@@ -175,7 +175,9 @@ def client_of(graph: Graph[Bound]) -> Client | None:
     return found
 
 
-def ready(client: Client, draft: Draft, prepared: tuple[wire.Payload, Any] | None) -> Ready:
+def ready(
+    client: Client, draft: Draft, prepared: tuple[wire.Payload, Pushed | None] | None
+) -> Ready:
     """The job of a step, after the middleware.
 
     Raises:

@@ -24,8 +24,8 @@ class Bound:
     """
 
     call: Call
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
     first: Reference | None
 
 
