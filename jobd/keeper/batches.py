@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import redis
 from structlog.typing import FilteringBoundLogger
@@ -16,6 +16,9 @@ from structlog.typing import FilteringBoundLogger
 from jobd.ambient import clock
 from jobd.store import scripts
 from jobd.store.keys import Keys
+
+if TYPE_CHECKING:
+    from jobd.api.features.batches import Batches
 
 ABANDONED = 3600.0
 """Seconds without a push after which the producer of an open block is taken for dead."""
@@ -83,9 +86,11 @@ class BatchWatch:
             self._next_round = now + ROUND
         dead = []
         for bid in (each.decode(errors="replace") for each in bids):
-            fields: Any = self._client.hmget(self._keys.batch(bid), list(_STATE))
+            found = self._client.hmget(self._keys.batch(bid), list(_STATE))
+            fields = cast("list[bytes | None]", found)
             state = {
-                n: v and v.decode(errors="replace") for n, v in zip(_STATE, fields, strict=True)
+                name: None if value is None else value.decode(errors="replace")
+                for name, value in zip(_STATE, fields, strict=True)
             }
             if state["total"] is None:
                 self._client.zrem(self._keys.batches, bid)
@@ -143,7 +148,7 @@ class BatchWatch:
                     missing.discard(int(number))
         return missing
 
-    def _batches(self) -> Any:
+    def _batches(self) -> Batches:
         # Loaded where they are needed first: most keepers never look for a job.
         from jobd.api.features.batches import Batches
         from jobd.api.session import Session

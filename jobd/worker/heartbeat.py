@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
 
 import psutil
 import redis
@@ -27,6 +26,7 @@ from jobd.store.control import FORCE
 from jobd.store.inflight import LEASE, split_tag
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
+from jobd.store.protocol import Argument
 from jobd.text.printable import encode, valid
 from jobd.version import VERSION
 from jobd.worker.metrics import Metrics
@@ -193,7 +193,7 @@ class Heartbeat(Loop):
         keys, identity = self._keys, self._identity
         key, signals = keys.process(identity), keys.signals(identity)
         coroutines = self._coroutines()
-        fields = {
+        fields: dict[str, Argument] = {
             "info": self._info,
             "concurrency": self._config.concurrency + coroutines,
             "coroutines": coroutines,
@@ -204,7 +204,7 @@ class Heartbeat(Loop):
             "quiet": "true" if self.quiet else "false",
             "rss": self._process.memory_info().rss // 1024,
         }
-        call: list[Any] = [self._identity, TTL, *chain.from_iterable(fields.items())]
+        call: list[Argument] = [self._identity, TTL, *chain.from_iterable(fields.items())]
         taken, cancelled = scripts.BEAT(
             self._client, [keys.processes, key, signals, keys.inflight(identity)], call
         )
@@ -255,7 +255,7 @@ class Heartbeat(Loop):
         keys = [self._keys.work(self._identity), self._keys.workers(self._identity)]
         known, threads = listed or {}, {work.thread for work in working}
         ended = known.keys() - threads
-        call: list[Any] = [TTL, int(listed is None), len(ended), *ended]
+        call: list[Argument] = [TTL, int(listed is None), len(ended), *ended]
         room = WORK_BYTES
         for work in working:
             if known.get(work.thread) == (work.job.sequence, work.started):
@@ -285,7 +285,7 @@ class Heartbeat(Loop):
                 text = f"{text[:MOST_STACKS]}\n… the rest is in the log\n"
             key = self._keys.stacks(self._identity)
             # A frame may name a file whose name is not valid text.
-            fields: list[Any] = [STACKS_TTL, "at", repr(at), "text", valid(text)]
+            fields: list[Argument] = [STACKS_TTL, "at", repr(at), "text", valid(text)]
             scripts.SHOW_STACKS(self._client, [key], fields)
             self._stacks.popleft()
 

@@ -132,9 +132,9 @@ def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
         pipe.execute()
 
 
-def _increments(buckets: Counter[int]) -> list[object]:
+def _increments(buckets: Counter[int]) -> list[str | int]:
     """Arguments of BITFIELD: 16-bit counters that saturate."""
-    words: list[object] = ["OVERFLOW", "SAT"]
+    words: list[str | int] = ["OVERFLOW", "SAT"]
     for at, count in sorted(buckets.items()):
         words += ("INCRBY", "u16", f"#{at}", min(count, 65_535))
     return words

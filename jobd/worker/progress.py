@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import redis
@@ -22,6 +21,7 @@ from jobd.runtime.log import log
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
+from jobd.store.protocol import Argument
 from jobd.wire import job_name
 from jobd.wire.options import STALLED_AFTER
 from jobd.worker.run.pool import Working
@@ -116,7 +116,7 @@ class Progress(Loop):
         return 0.0 if self._fresh else REST
 
     def _write(self, reports: dict[str, CurrentJob], ended: list[str]) -> None:
-        call: list[Any] = [TTL, len(ended), *ended]
+        call: list[Argument] = [TTL, len(ended), *ended]
         for tag, job in reports.items():
             call += (tag, msgspec.json.encode(job.reported))
         scripts.PROGRESS(self._client, [self._key, self._inflight], call)

@@ -101,7 +101,7 @@ class Workflows:
     def _call(self, name: str, ref: str) -> actions.Call:
         change = Change(self._session, name, f"workflow:{ref}")
 
-        def call(script: Script, keys: list[str], arguments: list[Argument]) -> object:
-            return change.call(script, keys, arguments)
+        def call(script: Script, keys: list[str], arguments: list[Argument]) -> int:
+            return int(change.call(script, keys, arguments))
 
         return call

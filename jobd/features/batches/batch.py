@@ -8,7 +8,7 @@ import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import redis
 
@@ -88,7 +88,7 @@ class Batch:
         self._block: Block | None = None
         self._parent: Block | None = None
         self._inside: AbstractContextManager[None] | None = None
-        self._events: list[tuple[Event, AnyJob, tuple[Any, ...], dict[str, Any]]] = []
+        self._events: list[tuple[Event, AnyJob, tuple[object, ...], dict[str, object]]] = []
         self._callbacks = 0
 
     @classmethod
@@ -194,7 +194,7 @@ class Batch:
 
     # -- callbacks -----------------------------------------------------------------------------
 
-    def on_success(self, job: AnyJob, /, *args: Any, **kwargs: Any) -> None:
+    def on_success(self, job: AnyJob, /, *args: object, **kwargs: object) -> None:
         """Push *job* once all members are done or have been dropped; never, as long as one is
         dead.
 
@@ -204,16 +204,18 @@ class Batch:
         """
         self._on("success", job, args, kwargs)
 
-    def on_complete(self, job: AnyJob, /, *args: Any, **kwargs: Any) -> None:
+    def on_complete(self, job: AnyJob, /, *args: object, **kwargs: object) -> None:
         """Push *job* once each member has ended or failed for the first time; see
         :meth:`on_success`."""
         self._on("complete", job, args, kwargs)
 
-    def on_death(self, job: AnyJob, /, *args: Any, **kwargs: Any) -> None:
+    def on_death(self, job: AnyJob, /, *args: object, **kwargs: object) -> None:
         """Push *job* once a member has died or was discarded; see :meth:`on_success`."""
         self._on("death", job, args, kwargs)
 
-    def _on(self, event: Event, job: AnyJob, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _on(
+        self, event: Event, job: AnyJob, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
         self._callbacks += 1
         if self._callbacks > MOST_CALLBACKS:
             raise ArgumentError(f"a block adds at most {MOST_CALLBACKS} callbacks to its batch")
@@ -229,8 +231,8 @@ class Batch:
         block: Block,
         event: Event,
         job: AnyJob,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
     ) -> None:
         number = block.number()
         parent = None
@@ -262,13 +264,13 @@ class Batch:
         if (known := collection()) is not None:
             return known.batch(self._client, self.bid)
         try:
-            fields: Any = self._client.redis.hgetall(self._keys.batch(self.bid))
+            found = self._client.redis.hgetall(self._keys.batch(self.bid))
         except redis.RedisError as error:
             place = where(self._client.redis)
             raise UnavailableError(
                 f"Redis at {place} does not tell of a batch: {reason(error)}"
             ) from None
-        return cast("dict[bytes, bytes]", fields)
+        return cast("dict[bytes, bytes]", found)
 
     def wait(self, timeout: float | None = None) -> BatchStatus:
         """Wait until nothing of it is pending; returns its status.
@@ -309,7 +311,7 @@ class Batch:
                         pass
         return self._ended(await asyncio.to_thread(lambda: self.status), timeout)
 
-    def __await__(self) -> Generator[Any, Any, BatchStatus]:
+    def __await__(self) -> Generator[object, None, BatchStatus]:
         return self.await_ended().__await__()
 
     def _ended(self, status: BatchStatus, timeout: float | None) -> BatchStatus:

@@ -4,7 +4,7 @@ batch."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobd.errors import ArgumentError
 from jobd.features.batches.block import no_workflows
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobd.jobs.transports import AsyncTransport, Source, Transport
     from jobd.store.conflict import Conflict
 
-AnyJob = Pushable[..., Any] | type[Job] | str
+AnyJob = Pushable[..., object] | type[Job] | str
 """A job, or the name that it has in the payload."""
 
 
@@ -31,8 +31,8 @@ def ready(
     client: Client,
     callback: Capture,
     job: AnyJob,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> bytes:
     """The payload of a callback, without the time of its push.
 
@@ -105,7 +105,7 @@ class Capture:
         made["jid"] = self.jid
         if self._queue is not None:
             made["queue"] = self._queue
-        changes: dict[str, Any] = {"callback": (self._bid, self._event)}
+        changes: dict[str, object] = {"callback": (self._bid, self._event)}
         if self._parent is not None:
             changes["batch"] = self._parent
         attachments.add(made, **changes)

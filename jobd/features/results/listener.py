@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 from weakref import WeakKeyDictionary
 
 import redis
@@ -206,7 +206,7 @@ class Listener:
         """Use everything that has arrived."""
         confirmed: list[str] = []
         while wire.readable(0.0):
-            message = cast("list[Any]", wire.read())
+            message = cast("list[bytes]", wire.read())
             kind, key, what = message[0], message[1].decode(), message[2]
             if kind == b"subscribe":
                 confirmed.append(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import redis
 
@@ -23,7 +23,7 @@ BATCH = 100
 _FAILED = frozenset(b"fxcFXC")
 """Letters of steps that have failed."""
 
-Call = Callable[[Script, list[str], list[Argument]], Any]
+Call = Callable[[Script, list[str], list[Argument]], int]
 """Calls a script: with an entry in the audit log, or without."""
 
 
@@ -72,7 +72,7 @@ def cancel(call: Call, keys: Keys, ref: str) -> bool:
     Raises:
         KeyError: there is none.
     """
-    told = int(call(scripts.CANCEL_WORKFLOW, [keys.queues], [ref]))
+    told = call(scripts.CANCEL_WORKFLOW, [keys.queues], [ref])
     if told < 0:
         raise KeyError(ref)
     return told > 0
@@ -103,7 +103,7 @@ def retry(client: redis.Redis, call: Call, keys: Keys, ref: str) -> int:
             if stored is not None and (again := _again(stored)) is not None:
                 words += (number, stored, again)
                 known += 1
-        told = int(call(scripts.RETRY_STEPS, [keys.queues, keys.dead], words))
+        told = call(scripts.RETRY_STEPS, [keys.queues, keys.dead], words)
         if told == -1:
             raise KeyError(ref)
         pushed += max(0, told)

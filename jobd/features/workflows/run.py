@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import redis
 
@@ -22,6 +22,8 @@ from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
 from jobd.store.scripts import Script
 from jobd.store.trouble import reason, where
+
+T = TypeVar("T")
 
 LONGEST = 100 * 365 * 86400.0
 """Seconds; waiting for ever is waiting for so long."""
@@ -105,7 +107,7 @@ class WorkflowRun:
                                 await waiting
         return await asyncio.to_thread(self._told, timeout)
 
-    def __await__(self) -> Generator[Any, Any, State]:
+    def __await__(self) -> Generator[object, None, State]:
         return self.await_().__await__()
 
     def result(self, step: str | int | None = None) -> Any:
@@ -140,7 +142,7 @@ class WorkflowRun:
         Returns:
             Whether there was something to cancel.
         """
-        return bool(self._act(lambda: actions.cancel(self._call, self._keys, self.id)))
+        return self._act(lambda: actions.cancel(self._call, self._keys, self.id))
 
     def retry(self) -> int:
         """Push the steps again that have failed for good and keep others from running; returns how
@@ -150,9 +152,9 @@ class WorkflowRun:
             ConflictError: it was cancelled.
         """
         redis_ = self._client.redis
-        return int(self._act(lambda: actions.retry(redis_, self._call, self._keys, self.id)))
+        return self._act(lambda: actions.retry(redis_, self._call, self._keys, self.id))
 
-    def _act(self, act: Any) -> Any:
+    def _act(self, act: Callable[[], T]) -> T:
         try:
             return act()
         except KeyError:
@@ -160,10 +162,10 @@ class WorkflowRun:
         except redis.RedisError as error:
             raise self._unavailable(error) from None
 
-    def _call(self, script: Script, keys: list[str], arguments: list[Argument]) -> Any:
-        return script(self._client.redis, keys, arguments)
+    def _call(self, script: Script, keys: list[str], arguments: list[Argument]) -> int:
+        return int(script(self._client.redis, keys, arguments))
 
-    def _results(self, numbers: Sequence[int]) -> list[Any]:
+    def _results(self, numbers: Sequence[int]) -> list[object]:
         if not numbers:
             return []
         fields = [f"r:{number}" for number in numbers]

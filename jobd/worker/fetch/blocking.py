@@ -16,7 +16,7 @@ import selectors
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import redis
 
@@ -274,7 +274,9 @@ class Waits:
             return None
         return Arrival(wait.queue, wait.first, payloads)
 
-    def _answers(self, wait: _Wait) -> tuple[bytes | redis.ResponseError | None, Any]:
+    def _answers(
+        self, wait: _Wait
+    ) -> tuple[bytes | redis.ResponseError | None, list[bytes] | None]:
         """The answers to the wait (BLMOVE) and to the filing.
 
         If the connection breaks, a delivered job may be unknown to us; but not if the server

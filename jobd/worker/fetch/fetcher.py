@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import redis
 
@@ -364,7 +363,7 @@ class Fetcher(threading.Thread):
             self.registered = True
             self._notify()
 
-    def _ask(self, call: bytes) -> Any:
+    def _ask(self, call: bytes) -> object:
         self._wire.send(call)
         return self._wire.read()
 

@@ -30,7 +30,7 @@ CLAIM_AT_MOST = 5000
 class Look:
     """The callback for the answer of a call that may be refused: then it gets None."""
 
-    def __init__(self, use: Callable[[Any], None]) -> None:
+    def __init__(self, use: Callable[[object], None]) -> None:
         self._use = use
 
     def __call__(self, answer: object) -> None:

@@ -19,7 +19,6 @@ import random
 import selectors
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import redis
 
@@ -204,7 +203,7 @@ class Watch:
         if isinstance(error, redis.ResponseError) or not self._answers:
             self.refusal.note(error)
 
-    def _changed(self, said: list[Any]) -> None:
+    def _changed(self, said: tuple[bytes, list[bytes] | None]) -> None:
         """Note changed queues; the keys are None if the whole database has changed."""
         _, keys = said
         names = self._names.values() if keys is None else map(self._names.get, keys)

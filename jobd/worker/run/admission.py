@@ -6,9 +6,8 @@ does not know; a step of a workflow gets its arguments, and the context of the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 import redis
 
@@ -106,6 +105,6 @@ class Admission:
         self._report(error, {"context": "Step of a workflow", "job": about})
         return self._retry.hopeless(job, error)
 
-    def _set_context(self, values: dict[str, Any]) -> None:
+    def _set_context(self, values: Mapping[str, object]) -> None:
         for name in propagation.restore(values):
             self._log.warning("context_not_carried", variable=name[:100])

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from jobd.errors import JobdError, JobTimeout
 from jobd.jobs import context
@@ -35,7 +34,7 @@ class Coroutines:
         # The innermost one of each thread that waits.
         self._runs: dict[int, _Run] = {}
 
-    def run(self, awaitable: Awaitable[object], seconds: float | None = None) -> Any:
+    def run(self, awaitable: Awaitable[object], seconds: float | None = None) -> object:
         """Run *awaitable* to its end in the caller's context; context variables that it sets are
         visible to the caller afterwards.
 
@@ -52,7 +51,7 @@ class Coroutines:
             run.ended.wait()
         return run.outcome()
 
-    def around(self, make: Callable[[AsyncNext], Awaitable[object]], call_next: Next) -> Any:
+    def around(self, make: Callable[[AsyncNext], Awaitable[object]], call_next: Next) -> object:
         """Run the awaitable that *make* returns as :meth:`run` does. *make* gets a coroutine
         function that calls *call_next* here, in the thread that waits; each sees the context
         variables that the other has set."""

@@ -23,7 +23,7 @@ from jobd.runtime.log import log
 from jobd.runtime.process import forks
 
 Loop = asyncio.AbstractEventLoop
-Task = asyncio.Task[Any]
+Task = asyncio.Task[object]
 
 
 def maker(kind: str) -> Callable[[], Loop]:
@@ -113,7 +113,7 @@ class EventLoop:
 
     # -- the tasks of jobs -----------------------------------------------------------------------
 
-    def _task(self, loop: Loop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> Task:
+    def _task(self, loop: Loop, coroutine: Coroutine[object, None, object], **options: Any) -> Task:
         """The loop's task factory: notes which job has started a task."""
         task: Task = asyncio.Task(coroutine, loop=loop, **options)
         job = context.running_job()
@@ -198,7 +198,7 @@ def _fields(job: CurrentJob) -> dict[str, str]:
 
 def described(task: Task) -> str:
     """The name of a task, its coroutine and its place in the code."""
-    coroutine: Any = task.get_coro()
+    coroutine: object = task.get_coro()
     name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
     where = "".join(f", {one.f_code.co_filename}:{one.f_lineno}" for one in frames_of(task)[-1:])
     return f"{task.get_name()} ({name}{where})"
@@ -207,7 +207,7 @@ def described(task: Task) -> str:
 def frames_of(task: Task) -> list[FrameType]:
     """Where a task is: the frame of each coroutine that it awaits, the innermost last."""
     frames: list[FrameType] = []
-    coroutine: Any = task.get_coro()
+    coroutine: object = task.get_coro()
     while coroutine is not None and len(frames) < _DEEPEST:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is None:

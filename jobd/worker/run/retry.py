@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from msgspec.structs import replace
 
 from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.app import App
-from jobd.jobs.decorators import DISCARD, KILL
+from jobd.jobs.decorators import DISCARD, Verdict
 from jobd.jobs.hooks import Await
 from jobd.jobs.registry import Definition
 from jobd.jobs.unrun import finished, refuse_unrun
@@ -53,7 +52,7 @@ MOST_FRAMES = 1000
 DEATH = "death handler"
 """What may be a coroutine, unlike the other functions that decide about a failed job."""
 
-OnError = Callable[[BaseException, dict[str, Any]], None]
+OnError = Callable[[BaseException, dict[str, object]], None]
 
 
 def default_delay(count: int) -> int:
@@ -188,12 +187,12 @@ class Retries:
         if asked is not None:
             delay = asked
         else:
-            delay = self._delay(definition, count, fields, error)
-            if delay is DISCARD:
+            chosen = self._delay(definition, count, fields, error)
+            if chosen is DISCARD:
                 return self._discard(job, fields, error)
-            if delay is KILL:
+            if isinstance(chosen, Verdict):
                 return self._die(job, definition, fields, noted, error)
-            delay += jitter(count)
+            delay = chosen + jitter(count)
         call = self._inflight.retry(job, _encoded(fields, noted), clock.now() + delay)
         return Settlement(job, call, Outcome.RETRY)
 
@@ -206,7 +205,7 @@ class Retries:
         noted = transitions.rewritten(job.payload, fields)
         return self._die(job, None, fields, noted, error)
 
-    def _exhausted(self, fields: dict[str, Any], retry: object) -> bool:
+    def _exhausted(self, fields: payload.Payload, retry: object) -> bool:
         """Whether no attempts are left; a time window (``retry_for``) replaces their number."""
         window = fields.get("retry_for")
         if isinstance(window, int | float) and not isinstance(window, bool):
@@ -226,15 +225,15 @@ class Retries:
         self,
         definition: Definition | None,
         count: int,
-        fields: dict[str, Any],
+        fields: payload.Payload,
         error: BaseException,
-    ) -> Any:
+    ) -> float | Verdict:
         """The delay in seconds, or DISCARD or KILL."""
         if definition is not None and definition.retry_in is not None:
             delay = self._ask("retry_in", fields, definition.retry_in, count, error, fields)
-            if delay is DISCARD or delay is KILL:
+            if isinstance(delay, Verdict):
                 return delay
-            if type(delay) in (int, float) and 0 < delay <= LONGEST_DELAY:
+            if (type(delay) is int or type(delay) is float) and 0 < delay <= LONGEST_DELAY:
                 return delay
         return default_delay(count)
 
@@ -242,7 +241,7 @@ class Retries:
         self,
         job: Claimed,
         definition: Definition | None,
-        fields: dict[str, Any],
+        fields: payload.Payload,
         noted: bytes,
         error: BaseException,
     ) -> Settlement:
@@ -269,12 +268,12 @@ class Retries:
         )
         return Settlement(job, call, Outcome.DEAD)
 
-    def _discard(self, job: Claimed, fields: dict[str, Any], error: BaseException) -> Settlement:
+    def _discard(self, job: Claimed, fields: payload.Payload, error: BaseException) -> Settlement:
         self._tell_death(fields, error)
         call = self._inflight.discard(job, _detail(fields, error))
         return Settlement(job, call, Outcome.DISCARDED)
 
-    def _tell_death(self, fields: dict[str, Any], error: BaseException) -> None:
+    def _tell_death(self, fields: payload.Payload, error: BaseException) -> None:
         for handler in self._death_handlers:
             self._ask(DEATH, fields, handler, fields, error)
 
@@ -292,8 +291,8 @@ class Retries:
             self._ask("cancel handler", fields, handler, fields)
 
     def _ask(
-        self, what: str, fields: dict[str, Any], function: Callable[..., object], *args: object
-    ) -> Any:
+        self, what: str, fields: payload.Payload, function: Callable[..., object], *args: object
+    ) -> object:
         """Call a *function* of the application. If it raises, report that and return None: the job
         must still be ended."""
         try:
@@ -315,7 +314,9 @@ def _detail(fields: Mapping[str, object], error: BaseException) -> bytes:
     return results.failed(error) if attachments.FIELD in fields else b""
 
 
-def _option(name: str, fields: dict[str, Any], options: Any, default: object = None) -> Any:
+def _option(
+    name: str, fields: payload.Payload, options: Mapping[str, object], default: object = None
+) -> object:
     """An option: from the payload, else from the job's definition, else *default*."""
     for source in (fields, options):
         value = source.get(name)
@@ -324,7 +325,7 @@ def _option(name: str, fields: dict[str, Any], options: Any, default: object = N
     return default
 
 
-def _encoded(fields: dict[str, Any], noted: bytes) -> bytes:
+def _encoded(fields: payload.Payload, noted: bytes) -> bytes:
     """*fields* as bytes, including changes by the application; *noted* if those left invalid JSON
     or no valid job."""
     if not isinstance(fields.get("class"), str) or not isinstance(fields.get("args"), list):

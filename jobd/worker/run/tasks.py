@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Set
 from contextvars import Context, copy_context
 from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from jobd.runtime.ipc.scoreboard import DEADLINE, IDENT, PAYLOAD, START, STARTED, WORD, Page
 from jobd.runtime.log import log
@@ -34,7 +34,7 @@ Decision = Callable[[], Settlement]
 
 End = Settlement | Decision | None
 
-Perform = Callable[[Claimed, int], Coroutine[Any, Any, End]]
+Perform = Callable[[Claimed, int], Coroutine[object, None, End]]
 """Runs a job, in a place."""
 
 
@@ -330,6 +330,6 @@ def _fulfil(future: asyncio.Future[T], result: T) -> None:
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
