@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 from jobd.api.reading import BYTES, Stride, check_bounds, integer, text, unsigned
 from jobd.api.session import Session, session_or_default
@@ -94,9 +94,10 @@ class Audit:
         """The entries before *end*, about :data:`BYTES` of them."""
         stride, room = Stride(), BYTES
         while count > 0 and room > 0:
-            found: Any = self._api.redis.xrevrange(
+            read = self._api.redis.xrevrange(
                 self._api.keys.audit, end, "-", count=min(count, stride.entries)
             )
+            found = cast("list[tuple[bytes, dict[bytes, bytes]]]", read)
             if not found:
                 break
             yield from found

@@ -6,7 +6,7 @@ never shown.
 
 from __future__ import annotations
 
-from typing import Any
+from jobd.wire.json_value import JsonValue
 
 ENCRYPTED = "[encrypted data]"
 
@@ -30,7 +30,7 @@ _DEPTH = 20
 """Levels of an Active Job argument that are unwrapped."""
 
 
-def class_name(item: dict[str, object]) -> str:
+def class_name(item: dict[str, JsonValue]) -> str:
     """The name of the job in *item* as people know it; empty if it has none.
 
     >>> class_name({"class": "A", "display_class": "B#c"})
@@ -48,7 +48,7 @@ def class_name(item: dict[str, object]) -> str:
     return wrapped
 
 
-def arguments(item: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def arguments(item: dict[str, JsonValue]) -> tuple[list[JsonValue], dict[str, JsonValue]]:
     """The arguments of the job in *item* as people know them, secrets hidden.
 
     >>> arguments({"args": [1, "key"], "encrypt": True})
@@ -68,7 +68,7 @@ def arguments(item: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     return args, kwargs
 
 
-def hidden(item: dict[str, Any]) -> dict[str, Any]:
+def hidden(item: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """All fields of a job with ``encrypt``, its secrets hidden: the last argument, and those that
     have names. What is neither a list nor an object may be a secret as a whole.
 
@@ -87,18 +87,18 @@ def hidden(item: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _active_job(item: dict[str, Any]) -> dict[str, Any]:
+def _active_job(item: dict[str, JsonValue]) -> dict[str, JsonValue]:
     args = item.get("args")
     first = args[0] if isinstance(args, list) and args else None
     return first if isinstance(first, dict) else {}
 
 
-def _active_job_arguments(item: dict[str, Any]) -> list[Any]:
+def _active_job_arguments(item: dict[str, JsonValue]) -> list[JsonValue]:
     found = _active_job(item).get("arguments")
     return [_unwrapped(value, _DEPTH) for value in found] if isinstance(found, list) else []
 
 
-def _unwrapped(value: object, depth: int) -> Any:
+def _unwrapped(value: JsonValue, depth: int) -> JsonValue:
     """An argument without what Active Job has put around it."""
     if depth == 0:
         return value
@@ -106,18 +106,19 @@ def _unwrapped(value: object, depth: int) -> Any:
         return [_unwrapped(item, depth - 1) for item in value]
     if not isinstance(value, dict):
         return value
-    if "_aj_globalid" in value:
-        return value["_aj_globalid"]
-    if "_aj_serialized" in value and "value" in value:
-        return value["value"]
+    fields: dict[str, JsonValue] = value
+    if "_aj_globalid" in fields:
+        return fields["_aj_globalid"]
+    if "_aj_serialized" in fields and "value" in fields:
+        return fields["value"]
     return {
         key: _unwrapped(item, depth - 1)
-        for key, item in value.items()
+        for key, item in fields.items()
         if not key.startswith("_aj_")
     }
 
 
-def _mail_arguments(rest: list[Any]) -> list[Any]:
+def _mail_arguments(rest: list[JsonValue]) -> list[JsonValue]:
     """Newer mailers put parameters and arguments into one object, older ones list them."""
     if len(rest) == 1 and isinstance(rest[0], dict) and "args" in rest[0]:
         parts = [rest[0].get("params"), rest[0].get("args")]

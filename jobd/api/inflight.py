@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.api.reading import MOST, scanned, text
 from jobd.api.records import JobRecord
@@ -44,8 +43,7 @@ def leases(session: Session, most: int | None = MOST) -> list[tuple[str, float]]
         pipe.time()
         pipe.hmget(keys.clock, "reachable", "seen")
         pipe.zrange(keys.owners, 0, -1 if most is None else most - 1, withscores=True)
-        answer: list[Any] = pipe.execute()
-    (seconds, micros), (reachable, seen), owners = answer
+        (seconds, micros), (reachable, seen), owners = pipe.execute()
     now = seconds + micros / 1e6
     if reachable is not None:  # as in lease_clock.lua
         now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.api.reading import decoded, hashes, integer, number
 from jobd.api.session import Session
+from jobd.wire.json_value import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class IterableState:
 
     executions: int
     runtime: float
-    cursor: Any
+    cursor: JsonValue
     cancelled_at: float | None
 
 

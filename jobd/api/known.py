@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from jobd.api.reading import text
 from jobd.api.session import Session
@@ -15,8 +15,8 @@ def unknown(session: Session, name: str) -> bool:
     """Whether no living worker of jobd knows the job *name*; False where none tells what it knows.
     Cost: two round trips; a command of O(1) for each version of an application."""
     keys, redis = session.keys, session.redis
-    moment: Any = redis.time()
-    now = moment[0] + moment[1] / 1e6
+    seconds, micros = redis.time()
+    now = seconds + micros / 1e6
     digests = cast(
         "list[bytes]",
         redis.zrange(keys.classes, repr(now), "+inf", byscore=True, offset=0, num=_MOST),

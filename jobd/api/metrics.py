@@ -29,7 +29,7 @@ _LETTERS = ("p", "f", "ms")
 """Ends of the fields of a job: executions, failures, time."""
 
 _BUCKETS = len(BOUNDS) + 1
-_HISTOGRAM: list[Any] = [word for at in range(_BUCKETS) for word in ("GET", "u16", f"#{at}")]
+_HISTOGRAM: list[str] = [word for at in range(_BUCKETS) for word in ("GET", "u16", f"#{at}")]
 
 
 class Point(NamedTuple):
@@ -175,7 +175,7 @@ class Metrics:
         with self._api.redis.pipeline(transaction=False) as pipe:
             for at in times:
                 pipe.hmget(key(at), [f"{name}|{letter}" for letter in _LETTERS])
-            found: list[Any] = pipe.execute()
+            found = pipe.execute()
         processed, failed, ms = (list(map(integer, column)) for column in zip(*found, strict=True))
         return _job(name, times, processed, failed, ms)
 
@@ -191,7 +191,7 @@ class Metrics:
             for at in times:
                 key = self._api.keys.metrics_histogram(name, at)
                 pipe.execute_command("BITFIELD_RO", key, *_HISTOGRAM)
-            found: list[Any] = pipe.execute()
+            found: list[list[int]] = pipe.execute()
         sums = tuple(map(sum, zip(*found, strict=True)))
         return Histogram(sums, tuple(zip(times, map(tuple, found), strict=True)))
 

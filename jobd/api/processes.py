@@ -27,6 +27,7 @@ from jobd.api.stacks import Stacks, forget_stacks, read_stacks
 from jobd.errors import ArgumentError, RefusedError
 from jobd.store import control, scripts
 from jobd.store.control import Look
+from jobd.wire.json_value import JsonValue
 
 Signal = Literal["TSTP", "TERM", "TTIN"]
 
@@ -317,7 +318,7 @@ def _process(session: Session, identity: str, beat: dict[bytes, bytes], leader: 
     )
 
 
-def _weights(info: dict[str, object]) -> dict[str, int]:
+def _weights(info: dict[str, JsonValue]) -> dict[str, int]:
     """Queues and weights: of the capsules since Sidekiq 8.0.9, in lists before."""
     capsules = [
         mapping(mapping(capsule).get("weights"))

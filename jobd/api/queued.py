@@ -8,9 +8,8 @@ neither a long queue nor jobs that have gone keep the server busy.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any
 
 from jobd.api.reading import STEP_BYTES, batches
 from jobd.api.session import Change, Session
@@ -26,7 +25,7 @@ Job = tuple[int | None, bytes]
 Placed = list[tuple[int, bytes]]
 """Jobs whose places are known."""
 
-Call = Callable[[Placed], Any]
+Call = Callable[[Placed], Iterable[int]]
 """Calls a script that answers as ``unqueue.lua``, for jobs by their places and bytes."""
 
 

@@ -13,11 +13,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import redis as redis_py
+from redis.client import Pipeline
 
 from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 from jobd.store.trouble import unavailable
+from jobd.wire.json_value import JsonValue
 
 T = TypeVar("T")
 
@@ -109,7 +111,7 @@ def portion(
 
 def scanned(client: redis_py.Redis, key: str) -> Iterator[tuple[bytes, bytes]]:
     """The fields and values of a hash, in bounded steps."""
-    cursor: Any = "0"
+    cursor: Argument = "0"
     while cursor != b"0":
         how: list[Argument] = ["HSCAN", cursor, STEP, STEP_BYTES, "", ""]
         cursor, _, *words = scripts.SCAN(client, [key], how)
@@ -216,15 +218,16 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
-def decoded(raw: bytes | str) -> Any:
+def decoded(raw: bytes | str) -> JsonValue:
     """JSON, or None where it is none."""
     try:
-        return msgspec.json.decode(raw)
+        found: JsonValue = msgspec.json.decode(raw)
+        return found
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
 
-def mapping(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, JsonValue]:
     """
     >>> mapping({"a": 1}), mapping([])
     ({'a': 1}, {})
@@ -232,7 +235,7 @@ def mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def answers(pipeline: Any) -> list[Any]:
+def answers(pipeline: Pipeline) -> list[Any]:
     """The answers of a pipeline; None for a key that somebody made one of another type.
 
     Raises:
@@ -248,7 +251,7 @@ def answers(pipeline: Any) -> list[Any]:
 def members(client: redis_py.Redis, key: str, most: int | None = None) -> list[bytes]:
     """The members of a set, in bounded steps; of more than *most* about so many, any of them."""
     found: dict[bytes, None] = {}
-    cursor: Any = "0"
+    cursor: Argument = "0"
     while cursor != b"0" and (most is None or len(found) < most):
         cursor, _, *part = scripts.SCAN(client, [key], ["SSCAN", cursor, MOST, STEP_BYTES, "", ""])
         found |= dict.fromkeys(part)

@@ -424,13 +424,14 @@ def _cause_of_death(entry: SortedEntry) -> Text:
         )
     if not entry.failed:
         return Text("It is dead: a user killed it.")
-    if type(window) in (int, float):
+    if type(window) is int or type(window) is float:
         if entry.score - (entry.failed_at or 0) < window:
             return Text("It is dead: it was killed while it still had time for more attempts.")
         return Text("It is dead: the time for its attempts was over.")
     failures, most = (entry.retry_count or 0) + 1, entry["retry"]
     usual = type(most) is not int
-    if failures > (Config().max_retries if usual else most):
+    allowed = most if type(most) is int else Config().max_retries
+    if failures > allowed:
         return Text.counted(
             "It is dead: its only attempt failed.",
             "It is dead: all of its %(count)s attempts failed.",
@@ -446,7 +447,7 @@ def _cause_of_death(entry: SortedEntry) -> Text:
         "It is dead: it was killed after %(count)s attempt of %(most)s.",
         "It is dead: it was killed after %(count)s attempts of %(most)s.",
         failures,
-        most=min(most, 10**9) + 1,
+        most=min(allowed, 10**9) + 1,
     )
 
 

@@ -26,6 +26,7 @@ from jobd.api.session import Change, Session, session_or_default
 from jobd.errors import PayloadError
 from jobd.wire import attachments
 from jobd.wire.attachments import Attachments
+from jobd.wire.json_value import JsonValue
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -103,7 +104,7 @@ class JobRecord:
     # -- the payload ---------------------------------------------------------------------------
 
     @cached_property
-    def item(self) -> dict[str, Any]:
+    def item(self) -> dict[str, JsonValue]:
         """All fields; empty when the bytes are no JSON object."""
         return mapping(decoded(self.value))
 
@@ -153,7 +154,7 @@ class JobRecord:
         """Sixteen hexadecimal digits that stand for the bytes, e.g. in a URL."""
         return hashlib.sha256(self.value).hexdigest()[:16]
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> JsonValue:
         """A field of the payload; None if it has none of that name."""
         return self.item.get(key)
 
@@ -220,13 +221,13 @@ class JobRecord:
         return mapping(self.item.get("kwargs"))
 
     @property
-    def display_args(self) -> list[Any]:
+    def display_args(self) -> list[JsonValue]:
         """Positional arguments for showing: unwrapped, secrets hidden. A malformed job has one,
         the text of its bytes, secrets hidden."""
         return [self.display_raw] if self.malformed else display.arguments(self.item)[0]
 
     @property
-    def display_kwargs(self) -> dict[str, Any]:
+    def display_kwargs(self) -> dict[str, JsonValue]:
         """Keyword arguments for showing."""
         return {} if self.malformed else display.arguments(self.item)[1]
 

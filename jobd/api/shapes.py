@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,6 +23,8 @@ from jobd.api.stats import Day
 from jobd.api.trash import Deletion
 from jobd.api.work import Work
 from jobd.features.results.record import State
+
+T = TypeVar("T")
 
 MOST_ARGUMENTS = 64 * 1024
 """Bytes of a job whose arguments are in lists."""
@@ -393,7 +395,7 @@ def result(found: JobResult) -> Result:
     )
 
 
-def _encodable(value: object) -> Any:
+def _encodable(value: T) -> T | None:
     """*value*, or null where it is nested too deeply."""
     try:
         msgspec.json.encode(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import msgspec
 
@@ -60,10 +60,10 @@ def keepers(session: Session) -> dict[str, str]:
 
 def _told(session: Session, key: str) -> list[tuple[str, _Entry]]:
     """What keepers have written of their daemons lately."""
-    answer: Any = session.redis.hscan(key, count=MOST)
-    seconds: Any = session.redis.time()[0]
+    _, written = session.redis.hscan(key, count=MOST)
+    seconds, _ = session.redis.time()
     told = []
-    for daemon, raw in sorted(answer[1].items())[:MOST]:
+    for daemon, raw in sorted(cast("dict[bytes, bytes]", written).items())[:MOST]:
         try:
             entry = msgspec.json.decode(raw, type=_Entry)
         except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -149,7 +148,7 @@ class WorkSet:
     def _work(
         self, identity: str, thread: str, entry: bytes, reported: dict[str, Progress]
     ) -> Work | None:
-        fields: dict[str, Any] = mapping(decoded(entry))
+        fields = mapping(decoded(entry))
         if not fields:
             return None
         payload, queue = fields.get("payload"), str(fields.get("queue") or "")

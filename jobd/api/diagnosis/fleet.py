@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.ambient import clock
 from jobd.api import troubles
@@ -87,8 +86,8 @@ def gather(session: Session) -> Fleet:
 
 
 def _time(session: Session) -> tuple[int, int]:
-    answer: Any = session.redis.time()
-    return int(answer[0]), int(answer[1])
+    seconds, micros = session.redis.time()
+    return int(seconds), int(micros)
 
 
 def _offsets(session: Session, processes: list[Process]) -> dict[str, float]:

@@ -89,7 +89,7 @@ def _named(command: bytes) -> str:
 
 
 def _slow_log(session: Session) -> Iterator[Said]:
-    now: Any = session.redis.time()[0]
+    now, _ = session.redis.time()
     recent = [call for call in slow_calls(session) if call.at > now - RECENT]
     if recent:
         worst = max(recent, key=lambda call: call.took)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 from jobd.api.diagnosis.findings import Check, Said, Severity
 from jobd.api.find import JobSearch
@@ -48,15 +48,14 @@ def _locks(session: Session) -> Iterator[Said]:
 
 def _sample(session: Session) -> list[str]:
     """Locks that have kept a job out, then any."""
-    contested: Any = session.redis.zrange(session.keys.contested, 0, SAMPLE - 1)
-    found = dict.fromkeys(map(text, contested))
+    contested = session.redis.zrange(session.keys.contested, 0, SAMPLE - 1)
+    found = dict.fromkeys(map(text, cast("list[bytes]", contested)))
     cursor = 0
     for _ in range(STEPS):
-        answer: Any = session.redis.scan(
+        cursor, keys = session.redis.scan(
             cursor, match=f"{_plain(session.keys.lock(''))}*", count=STEP
         )
-        cursor, keys = answer
-        found |= dict.fromkeys(map(text, keys))
+        found |= dict.fromkeys(map(text, cast("list[bytes]", keys)))
         if cursor == 0 or len(found) >= SAMPLE:
             break
     return list(found)[:SAMPLE]
@@ -85,8 +84,8 @@ def _without_job(session: Session, key: str, end: float) -> str:
 def _holder(session: Session, key: str) -> tuple[str, str] | None:
     """Who holds a lock, and since when it says so; None if nobody does, or if it outlives its
     job."""
-    answer: Any = session.redis.hmget(key, ["jid", "seen", "stays"])
-    jid, seen, stays = answer
+    answer = session.redis.hmget(key, ["jid", "seen", "stays"])
+    jid, seen, stays = cast("list[bytes | None]", answer)
     return (text(jid), text(seen or b"")) if jid and stays is None else None
 
 

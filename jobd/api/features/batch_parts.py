@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
@@ -58,8 +58,8 @@ def inside(session: Session, bid: str, since: str = "-inf") -> Iterator[list[tup
     """
     keys, redis, place = session.keys, session.redis, 0
     while True:
-        found: Any = redis.zrange(keys.batches, since, "+inf", byscore=True, offset=place, num=STEP)
-        bids = [each.decode(errors="replace") for each in found]
+        found = redis.zrange(keys.batches, since, "+inf", byscore=True, offset=place, num=STEP)
+        bids = [each.decode(errors="replace") for each in cast("list[bytes]", found)]
         if not bids:
             return
         with redis.pipeline(transaction=False) as pipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import cancel_wanted, in_a_name
@@ -16,6 +16,7 @@ from jobd.errors import JobNotFoundError
 from jobd.features.batches import batch as pushed
 from jobd.features.batches.record import BatchStatus, status_of
 from jobd.store import scripts
+from jobd.store.protocol import Argument
 from jobd.wire.batches import PENDING, STATES, UNCONFIRMED, states_of
 
 MEND = 5_000
@@ -62,8 +63,8 @@ class Batches:
     def newest(self, count: int = 50, skip: int = 0) -> list[BatchStatus]:
         """Some of them, the newest first: O(count)."""
         keys = self._api.keys
-        found: Any = self._api.redis.zrange(keys.batches, skip, skip + count - 1, desc=True)
-        bids = [bid.decode(errors="replace") for bid in found]
+        found = self._api.redis.zrange(keys.batches, skip, skip + count - 1, desc=True)
+        bids = [bid.decode(errors="replace") for bid in cast("list[bytes]", found)]
         with self._api.redis.pipeline(transaction=False) as pipe:
             for bid in bids:
                 pipe.hgetall(keys.batch(bid))
@@ -77,8 +78,8 @@ class Batches:
         Raises:
             JobNotFoundError: it is not there.
         """
-        fields: Any = self._api.redis.hgetall(self._api.keys.batch(bid))
-        found = status_of(bid, fields)
+        fields = self._api.redis.hgetall(self._api.keys.batch(bid))
+        found = status_of(bid, cast("dict[bytes, bytes]", fields))
         if found is None:
             raise JobNotFoundError(f"there is no batch {bid}")
         return found
@@ -155,7 +156,7 @@ class Batches:
         """Note that members are nowhere, and count all again, unless the batch has changed since
         *moves*; returns whether that was done."""
         keys = self._api.keys
-        words: list[Any] = [bid, moves]
+        words: list[Argument] = [bid, moves]
         for number in sorted(missing)[:MEND]:
             words += (number, STATES[UNCONFIRMED])
         names = [keys.queues, keys.batch(bid), keys.batch_members(bid)]
@@ -163,8 +164,8 @@ class Batches:
 
     def moves(self, bid: str) -> str:
         """How often it has changed."""
-        found: Any = self._api.redis.hget(self._api.keys.batch(bid), "moves")
-        return (found or b"0").decode()
+        found = self._api.redis.hget(self._api.keys.batch(bid), "moves")
+        return cast("bytes", found or b"0").decode()
 
     def _states(self, bid: str) -> list[tuple[int, bool]]:
         raw = cast("bytes", self._api.redis.get(self._api.keys.batch_members(bid)) or b"")

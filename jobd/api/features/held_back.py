@@ -4,12 +4,12 @@ are in no queue yet, but in the lock (see ``store/lua/pushing.lua``)."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from jobd.api.reading import STEP, STEP_BYTES, answers
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.store import scripts
+from jobd.store.protocol import Argument
 
 
 def held_back(session: Session) -> Iterator[JobRecord]:
@@ -19,9 +19,9 @@ def held_back(session: Session) -> Iterator[JobRecord]:
         >>> [job.jid for job in held_back(api)]  # doctest: +SKIP
         ['1befef82961e0772dce5ae4d']
     """
-    cursor: Any = "0"
+    cursor: Argument = "0"
     while cursor != b"0":
-        how = ["ZSCAN", cursor, STEP, STEP_BYTES, "", ""]
+        how: list[Argument] = ["ZSCAN", cursor, STEP, STEP_BYTES, "", ""]
         cursor, _, *words = scripts.SCAN(session.redis, [session.keys.contested], how)
         with session.redis.pipeline(transaction=False) as pipe:
             for key in words[::2]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.ambient import clock
 from jobd.api.queued import Job, act_on_queued, delete_queued, mark
@@ -244,11 +243,12 @@ class Queue:
         action = self._action(f"move to {target}")
         keys = [self._key, to._key, self._api.keys.queues]
 
-        def call(part: list[tuple[int, bytes]]) -> Any:
+        def call(part: list[tuple[int, bytes]]) -> list[int]:
             words: list[Argument] = [
                 word for place, raw in part for word in (place, raw, with_queue(raw, target))
             ]
-            return action.call(scripts.MOVE, keys, [target, mark(action), *words])
+            changed: list[int] = action.call(scripts.MOVE, keys, [target, mark(action), *words])
+            return changed
 
         return act_on_queued(self._api, self.name, _jobs(jobs), call)
 

@@ -6,7 +6,6 @@ import datetime
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from jobd.ambient import clock
 from jobd.api.reading import batches
@@ -227,7 +226,7 @@ class SortedSet:
         """Entries and their scores, in turn, as scripts tell them."""
         return map(self._entry, found[::2], found[1::2])
 
-    def _entry(self, raw: bytes, score: Any) -> SortedEntry:
+    def _entry(self, raw: bytes, score: bytes) -> SortedEntry:
         return SortedEntry(raw, float(score), self, self._api)
 
     def _action(self, name: str, ref: str | None = None) -> Change:

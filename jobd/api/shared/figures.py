@@ -5,7 +5,6 @@ its API, and Prometheus.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from jobd.api.entry import Api
 from jobd.api.info import RedisInfo
@@ -53,10 +52,10 @@ class Figures:
         looked_at = len(self.queues())
         if looked_at < MOST_LOOKED_AT:
             return looked_at
-        count: Any = self.snapshots.get(
-            "known queues", OLDEST, lambda: self.api.redis.scard(self.api.keys.queues)
+        count = self.snapshots.get(
+            "known queues", OLDEST, lambda: int(self.api.redis.scard(self.api.keys.queues))
         )
-        return max(looked_at, int(count))
+        return max(looked_at, count)
 
     def processes(self) -> list[Process]:
         """The processes, as many and as old as the queues."""

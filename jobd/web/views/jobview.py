@@ -173,7 +173,7 @@ def _parameters(job: JobRecord, registry: Registry) -> list[str]:
 def retries(job: JobRecord) -> str:
     """How often it is tried again, for people."""
     window, retry = job["retry_for"], job["retry"]
-    if type(window) in (int, float):
+    if type(window) is int or type(window) is float:
         return Text("for %(time)s after the first failure", time=duration(window))
     if retry is False:
         return Text("none")
