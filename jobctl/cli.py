@@ -90,7 +90,7 @@ COMMANDS = {
 class _Tool(lazy.Group):
     """All commands; that the reader of the output has gone (``| head``) is no failure."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # click would exit with 1

@@ -11,7 +11,6 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from jobctl.chaos import journal
 from jobd.errors import Snooze
@@ -32,7 +31,7 @@ def _note(what: str) -> None:
     os.write(_notes, f"{what} {current_job().jid} {time.monotonic_ns()}\n".encode())
 
 
-def _soon(_count: int, _error: BaseException, _payload: dict[str, Any]) -> float:
+def _soon(_count: int, _error: BaseException, _payload: dict[str, object]) -> float:
     return 0.1
 
 

@@ -6,10 +6,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 import msgspec
@@ -185,7 +184,7 @@ class _Run:
         keys = self._api.keys
         return sum(int(self._api.redis.llen(keys.queue(name))) for name in plan.QUEUES)
 
-    def _let_pass(self, most: float, done: Any) -> None:
+    def _let_pass(self, most: float, done: Callable[[], bool]) -> None:
         end = time.monotonic() + most
         while not done() and time.monotonic() < end:
             self._turn()

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -146,7 +145,7 @@ class Daemons:
         if not self._name:
             return False
         try:
-            listed: Any = api.redis.client_list()
+            listed = api.redis.client_list()
             own = [each["id"] for each in listed if each.get("name") == self._name]
             for number in own:
                 api.redis.client_kill_filter(_id=number)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 from jobctl.codes import Code, Problem
 from jobd.api.diagnosis import findings, server
@@ -108,10 +108,9 @@ def _found(api: Api, beginning: str) -> Iterator[list[bytes]]:
     plain = "".join(f"\\{each}" if each in "*?[]\\" else each for each in beginning)
     cursor = 0
     while True:
-        answer: Any = api.redis.scan(cursor, match=f"{plain}*", count=STEP)
-        cursor, keys = answer
+        cursor, keys = api.redis.scan(cursor, match=f"{plain}*", count=STEP)
         if keys:
-            yield keys
+            yield cast("list[bytes]", keys)
         if cursor == 0:
             return
 

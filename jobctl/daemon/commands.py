@@ -38,7 +38,7 @@ class Command(click.Command):
         super().__init__(*args, **how)
         self.params = [*self.params, *options.made(self.shared)]
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         for name in options.ALL:
             if name not in self.shared and options.given(ctx, name) is not None:
                 raise click.UsageError(

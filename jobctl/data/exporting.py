@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Unpack
 
 import click
 import msgspec
@@ -45,7 +45,11 @@ _CHUNK = 256 * 1024
 )
 @click.pass_context
 def export(
-    context: click.Context, /, places: tuple[str, ...], file: Path | None, **given: Any
+    context: click.Context,
+    /,
+    places: tuple[str, ...],
+    file: Path | None,
+    **given: Unpack[filters.Given],
 ) -> None:
     """Write the jobs of PLACE (queue:NAME, retries, scheduled, dead or all) as JSON lines.
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TypedDict
 
 import click
 import msgspec
@@ -23,6 +23,20 @@ _PLAIN = re.compile(r"\d+|[A-Za-z_][A-Za-z0-9_.:-]*")
 """Texts that are the same in all JSON; fractions are not."""
 
 _DEPTH = 20
+
+
+class Given(TypedDict, total=False):
+    """The values of the options, by the names of the fields of :class:`Filters`."""
+
+    class_name: str | None
+    queue: str | None
+    error: str | None
+    tag: str | None
+    older: float | None
+    newer: float | None
+    arg: str | None
+    match: str | None
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +170,11 @@ def seconds_of(given: str) -> float:
 
 def _with_argument(given: str) -> Callable[[JobRecord], bool]:
     try:
-        decoded: Any = msgspec.json.decode(given)
+        decoded: object = msgspec.json.decode(given)
     except (msgspec.DecodeError, ValueError, RecursionError):
         decoded = given
 
-    def holds(value: Any, depth: int) -> bool:
+    def holds(value: object, depth: int) -> bool:
         if value == given or (value == decoded and type(value) is type(decoded)):
             return True
         if depth == 0:

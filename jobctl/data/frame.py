@@ -28,7 +28,7 @@ class Command(click.Command):
         super().__init__(*args, **how)
         self.params = [*self.params, *options.made(self.shared)]
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         if "pidfile" not in self.shared and options.given(ctx, "pidfile") is not None:
             raise click.UsageError(
                 f"{ctx.command_path} has no --pidfile: it works on Redis, which --redis or -C "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Unpack
 
 import click
 import msgspec
@@ -53,7 +53,7 @@ def find(
     text: str | None,
     places: tuple[str, ...],
     limit: int,
-    **given: Any,
+    **given: Unpack[filters.Given],
 ) -> int:
     """Find jobs that fit all that is given, with TEXT anywhere in their JSON: an id, for example.
 
@@ -61,7 +61,7 @@ def find(
     queues. The exit code is 1 if there are none.
     """
     if text is not None:
-        if given["match"] is not None:
+        if given.get("match") is not None:
             raise click.UsageError("give TEXT or --match, not both", context)
         given["match"] = text
     chosen = Filters(**given)
@@ -301,8 +301,8 @@ def _editable(entry: SortedEntry) -> Editable:
     return Editable(entry.args, entry.kwargs, entry.queue)
 
 
-def _changes(entry: SortedEntry, wanted: Editable) -> dict[str, Any]:
-    changes: dict[str, Any] = {"class": entry.klass, "args": wanted.args, "queue": wanted.queue}
+def _changes(entry: SortedEntry, wanted: Editable) -> dict[str, object]:
+    changes: dict[str, object] = {"class": entry.klass, "args": wanted.args, "queue": wanted.queue}
     if entry["encrypt"]:
         if wanted.kwargs:
             raise Problem(Code.USAGE, "a job with encrypted arguments has no keyword arguments")
@@ -314,7 +314,7 @@ def _changes(entry: SortedEntry, wanted: Editable) -> dict[str, Any]:
 
 def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
     """*now* with what the command line says, as JSON."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for name, value in msgspec.to_builtins(now).items():
         fields[name] = value if name not in given else _json(f"--{name}", given[name])
     if to is not None:
@@ -322,7 +322,7 @@ def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _json(option: str, text: str) -> Any:
+def _json(option: str, text: str) -> object:
     try:
         return msgspec.json.decode(text.encode(errors="replace"))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 import msgspec
 
@@ -21,7 +19,7 @@ class Pushed(msgspec.Struct, frozen=True):
     jid: str | None
 
 
-def _retry(_context: click.Context, _option: click.Parameter, given: str | None) -> Any:
+def _retry(_context: click.Context, _option: click.Parameter, given: str | None) -> object:
     if given is None:
         return None
     if given in ("true", "false"):
@@ -33,7 +31,7 @@ def _retry(_context: click.Context, _option: click.Parameter, given: str | None)
 
 def _named(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     found = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -43,7 +41,7 @@ def _named(
     return found
 
 
-def decoded(text: str) -> Any:
+def decoded(text: str) -> object:
     """An argument of the command line: JSON, or else text.
 
     >>> decoded("42"), decoded("[1]"), decoded("alice"), decoded('"42"')
@@ -91,12 +89,12 @@ def push(
     context: click.Context,
     name: str,
     values: tuple[str, ...],
-    named: dict[str, Any],
+    named: dict[str, object],
     queue: str | None,
     delay: float | None,
     retry: bool | int | None,
     tags: tuple[str, ...],
-    more: dict[str, Any],
+    more: dict[str, object],
 ) -> None:
     """Push a job of CLASS with these arguments, and print its id.
 
@@ -104,7 +102,7 @@ def push(
     Put -- before a negative number. The code of the job is not needed here, so its own queue and
     options are not known: give them.
     """
-    item: dict[str, Any] = {**more, "class": name, "args": [decoded(value) for value in values]}
+    item: dict[str, object] = {**more, "class": name, "args": [decoded(value) for value in values]}
     if named:
         item["kwargs"] = named
     if queue is not None:

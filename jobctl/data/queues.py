@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 import click
 
@@ -72,7 +72,7 @@ def waiting(queue: Queue, chosen: Filters) -> Iterator[JobRecord]:
     cls=Command, params=[common.queue(), *filters.options(errors=False), common.limit()]
 )
 @click.pass_context
-def show(context: click.Context, /, name: str, limit: int, **given: Any) -> None:
+def show(context: click.Context, /, name: str, limit: int, **given: Unpack[filters.Given]) -> None:
     """List the jobs of queue NAME, the next to run first."""
     queue = connected(context).queue(name)
     found = waiting(queue, Filters(**given))
@@ -145,7 +145,9 @@ def _switch(name: str) -> click.Command:
     short_help=str(QUEUE_ACTIONS["clear"].summary),
 )
 @click.pass_context
-def clear(context: click.Context, /, name: str, dry_run: bool, yes: bool, **given: Any) -> None:
+def clear(
+    context: click.Context, /, name: str, dry_run: bool, yes: bool, **given: Unpack[filters.Given]
+) -> None:
     """Delete all jobs of queue NAME, or those that fit the filters.
 
     They do not run; the trash keeps them for a day. With filters, the queue is gone through once;

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 import click
 
@@ -117,7 +117,7 @@ def show_entries(context: click.Context, of: Set, found: Iterator[SortedEntry]) 
 
 def _listing(of: Set) -> click.Command:
     @click.pass_context
-    def ls(context: click.Context, /, limit: int, **given: Any) -> None:
+    def ls(context: click.Context, /, limit: int, **given: Unpack[filters.Given]) -> None:
         jobs, chosen = of.of(connected(context)), Filters(**given)
         found = entries(jobs, chosen)
         count = show_entries(context, of, islice(found, limit or None))
@@ -167,7 +167,7 @@ def _acting(of: Set, name: str, kind: SetAction) -> click.Command:
         dry_run: bool,
         yes: bool = False,
         when: When | None = None,
-        **given: Any,
+        **given: Unpack[filters.Given],
     ) -> None:
         chosen = Filters(**given)
         if sum(map(bool, (jids, chosen, everything))) != 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from jobctl.data.filters import Filters, seconds_of
 from jobctl.data.sets import Set
@@ -24,11 +24,13 @@ from jobd.api.records import JobRecord
 from jobd.api.search.scans import Sweep
 from jobd.api.sets.entries import SortedEntry
 
+T = TypeVar("T")
+
 _STEP = 0.25
 """Seconds of a step of moving."""
 
 
-async def on_entries(view: View[Any], of: Set, name: str, entries: Sequence[SortedEntry]) -> bool:
+async def on_entries(view: View[T], of: Set, name: str, entries: Sequence[SortedEntry]) -> bool:
     """Do the action that the set calls *name* to some of its entries; whether it was done."""
     action = SET_ACTIONS[of.actions[name]]
     what = counted(len(entries), "job") if len(entries) != 1 else named(entries[0])
@@ -40,7 +42,7 @@ async def on_entries(view: View[Any], of: Set, name: str, entries: Sequence[Sort
     return True
 
 
-async def on_set(view: View[Any], of: Set, name: str, chosen: Filters, size: int) -> bool:
+async def on_set(view: View[T], of: Set, name: str, chosen: Filters, size: int) -> bool:
     """Do it to all entries of the set, or to those that fit the filters."""
     kind = of.actions[name]
     action = SET_ACTIONS[kind]
@@ -61,7 +63,7 @@ async def on_set(view: View[Any], of: Set, name: str, chosen: Filters, size: int
     return True
 
 
-async def on_queued(view: View[Any], queue: str, name: str, jobs: Sequence[JobRecord]) -> bool:
+async def on_queued(view: View[T], queue: str, name: str, jobs: Sequence[JobRecord]) -> bool:
     """Do something to some jobs of a queue."""
     action = QUEUED_ACTIONS[name]
     what = counted(len(jobs), "job") if len(jobs) != 1 else named(jobs[0])
@@ -73,7 +75,7 @@ async def on_queued(view: View[Any], queue: str, name: str, jobs: Sequence[JobRe
     return True
 
 
-async def on_queue(view: View[Any], name: str, queue: str, chosen: Filters, size: int) -> bool:
+async def on_queue(view: View[T], name: str, queue: str, chosen: Filters, size: int) -> bool:
     """Delete (or move) all jobs of a queue, or delete those that fit the filters."""
     action = QUEUE_ACTIONS[name]
     given = await _given(view, action)
@@ -96,7 +98,7 @@ async def on_queue(view: View[Any], name: str, queue: str, chosen: Filters, size
     return True
 
 
-async def cancel(view: View[Any], job: JobRecord) -> None:
+async def cancel(view: View[T], job: JobRecord) -> None:
     """Cancel a job, wherever it is."""
     action = JOB_ACTIONS["cancel"]
     if await _sure(view, action, named(job)):
@@ -113,11 +115,11 @@ def named(job: JobRecord) -> str:
     return f"{job.display_class[:60]} {job.jid[:40]}".strip() or "this job"
 
 
-async def _sure(view: View[Any], action: Action[Any], what: str) -> bool:
+async def _sure(view: View[T], action: Action[Callable[..., object]], what: str) -> bool:
     return await view.ask(f"{action.effect} {action.button} {what}?".strip())
 
 
-async def _given(view: View[Any], action: Action[Any]) -> Given | None:
+async def _given(view: View[T], action: Action[Callable[..., object]]) -> Given | None:
     """What the action needs to know; None if nobody says it."""
     if action.form == "when":
         text = await view.prompt(f"{action.button}: when", hint="from now: 90s, 15m, 2h, 3d")
@@ -128,7 +130,7 @@ async def _given(view: View[Any], action: Action[Any]) -> Given | None:
     return NOTHING
 
 
-def _tell(view: View[Any], action: Action[Any], changed: int, where: str) -> None:
+def _tell(view: View[T], action: Action[Callable[..., object]], changed: int, where: str) -> None:
     text = str(action.done(changed, where))
     if action.undoable and changed and (ref := view.source.api.last_ref):
         view.source.undo = ref

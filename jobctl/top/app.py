@@ -12,7 +12,7 @@ import os
 import signal
 import termios
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events
@@ -40,6 +40,8 @@ from jobctl.top.views.sets import SetView
 from jobd.api.entry import Api
 from jobd.api.stats import Counters
 from jobd.errors import JobdError, UnavailableError
+
+T = TypeVar("T")
 
 NAMES = (
     "Home",
@@ -190,7 +192,7 @@ class Top(App[None]):
             except TimeoutError:
                 continue
 
-    async def _look_at(self, page: View[Any]) -> None:
+    async def _look_at(self, page: View[T]) -> None:
         self._counters = await self.source.look(Api.counters)
         now = self._counters
         self._rate = self._rates.add(time.monotonic(), now.processed, now.failed)

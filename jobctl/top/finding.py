@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from jobctl.top.dialogs import Working
 from jobctl.top.view import View
 from jobctl.top.views.job import JobView
 from jobd.api.find import JobSearch
 
+T = TypeVar("T")
+
 _EVERY = 20
 """Steps between two looks at the progress."""
 
 
-async def found_by_id(view: View[Any]) -> None:
+async def found_by_id(view: View[T]) -> None:
     """Ask for an id, look for the job wherever it may be, and show it."""
     jid = await view.prompt("Find a job", hint="its id")
     if not jid:

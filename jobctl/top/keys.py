@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from textual.binding import Binding
 
 from jobctl.top.table import Table
 from jobctl.top.view import View
+
+T = TypeVar("T")
 
 _EVERYWHERE = [
     ("1 ... 0", "the pages; also left, right and tab"),
@@ -53,7 +55,7 @@ _WORDS = {
 """What the actions of the pages do."""
 
 
-def sections(page: View[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def sections(page: View[T]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The keys of *page*, and those of all pages, by headings."""
     of_page = [
         (binding.key_display or binding.key, _WORDS[binding.action])
@@ -65,7 +67,7 @@ def sections(page: View[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(page.title, [*basic, *of_page]), ("Everywhere", _EVERYWHERE)]
 
 
-def _has(page: View[Any], action: str) -> bool:
+def _has(page: View[T], action: str) -> bool:
     name, _, rest = action.partition("(")
     parameters = (rest.strip("')"),) if rest else ()
     return page.check_action(name, parameters) is not False

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from jobctl.data.words import counted
 from jobctl.top.view import View
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
 
+T = TypeVar("T")
+
 _STEP = 0.25
 """Seconds of a step."""
 
 
-async def undo(view: View[Any]) -> None:
+async def undo(view: View[T]) -> None:
     """Put back what was deleted or killed last."""
     ref, action = view.source.undo, DELETION_ACTIONS["restore"]
     if not ref:

@@ -98,13 +98,13 @@ class View(Vertical, Generic[T]):
         """Look at once."""
         self.post_message(Again())
 
-    def open(self, view: View[Any]) -> None:
+    def open(self, view: View[R]) -> None:
         """Show another page above this one."""
         self.post_message(Opened(view))
 
     # -- acting ----------------------------------------------------------------------------------
 
-    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+    def begin(self, work: Coroutine[object, None, object]) -> None:
         """Do something that asks, or that waits for Redis, while the page goes on; one at a time: a
         key that is pressed twice asks once."""
         if any(one.group == _ACTING and not one.is_finished for one in self.workers):
@@ -112,7 +112,7 @@ class View(Vertical, Generic[T]):
         else:
             self.run_worker(self.told(work), group=_ACTING)
 
-    async def told(self, work: Coroutine[Any, Any, object]) -> None:
+    async def told(self, work: Coroutine[object, None, object]) -> None:
         """Do it; what goes wrong is told."""
         try:
             await work

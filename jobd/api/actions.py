@@ -42,7 +42,7 @@ class Given(NamedTuple):
 
 NOTHING = Given()
 
-Do = TypeVar("Do", bound=Callable[..., object])
+Do_co = TypeVar("Do_co", bound=Callable[..., object], covariant=True)
 
 SetDo = Callable[[SortedSet, Sequence[SortedEntry], Given], int]
 QueuedDo = Callable[[Queue, Sequence[JobRecord], Given], int]
@@ -64,7 +64,7 @@ def _nothing(_count: int, _where: str) -> Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action(Generic[Do]):
+class Action(Generic[Do_co]):
     """One action on one kind of target.
 
     Attributes:
@@ -90,7 +90,7 @@ class Action(Generic[Do]):
     undoable: bool = False
     form: Literal["", "when", "queue", "line"] = ""
     done: Done = _nothing
-    do: Do
+    do: Do_co
 
 
 def _queued(count: int, _: str) -> Text:

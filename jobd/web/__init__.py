@@ -15,7 +15,7 @@ Needs the packages of the extra ``web``: ``pip install 'pyjobd[web]'``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobd.api.roles import Role
 from jobd.web.access.users import User
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Role", "User", "dashboard"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Made at the first use: `jobd web-password` and `jobd check` need nothing of Starlette.
     if name == "dashboard":
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -93,7 +93,7 @@ class JobView(TextView[Look]):
         return {"delete", "move"}
 
     def action_act(self, name: str) -> None:
-        work: Any
+        work: Coroutine[object, None, bool]
         if self.where is None:
             return
         job = self.where.job

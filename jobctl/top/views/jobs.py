@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -221,11 +221,11 @@ class JobsView(View[Page[J]], Generic[J]):
         """The marked jobs, or the one under the cursor."""
         return [row.subject for row in self.table.chosen()]
 
-    def start_acting(self, work: Coroutine[Any, Any, bool]) -> None:
+    def start_acting(self, work: Coroutine[object, None, bool]) -> None:
         """Act, and show what is left."""
         self.begin(self._acted(work))
 
-    async def _acted(self, work: Coroutine[Any, Any, bool]) -> None:
+    async def _acted(self, work: Coroutine[object, None, bool]) -> None:
         if await work:
             self.everything, self.table.marked = False, set()
             self.again()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -66,7 +66,7 @@ class QueueView(JobsView[JobRecord]):
 
     def action_act(self, name: str) -> None:
         """Do it to what is marked."""
-        work: Coroutine[Any, Any, bool]
+        work: Coroutine[object, None, bool]
         if self.everything:
             kind = "clear" if name == "delete" else "move"
             if kind == "move" and self.chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -75,7 +75,7 @@ class SetView(JobsView[SortedEntry]):
 
     def action_act(self, name: str) -> None:
         """Do it to what is marked."""
-        work: Coroutine[Any, Any, bool]
+        work: Coroutine[object, None, bool]
         if self.everything:
             work = acting.on_set(self, self.of, name, self.chosen, self.total)
         elif jobs := self.jobs():

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 from collections import Counter
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -120,9 +120,9 @@ class Attempts:
         with self._api.redis.pipeline(transaction=False) as pipe:
             pipe.get(key)
             pipe.ttl(key)
-            answers: list[Any] = pipe.execute()
+            tried, rest = pipe.execute()
         # What is no number keeps people out, as every doubt about the count does.
-        count, left = integer(answers[0] or 0, MOST_OF_ADDRESS), int(answers[1])
+        count, left = integer(tried or 0, MOST_OF_ADDRESS), int(rest)
         if count >= MOST_OF_ADDRESS:
             self._refuse(source, left)
         return count

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -56,7 +55,8 @@ def fields_of(request: Request, body: bytes) -> FormData:
         return FormData()
     try:
         text = body.decode(errors="replace")
-        fields: list[Any] = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        fields: list[tuple[str, str | UploadFile]] = [*pairs]
         return FormData(fields)
     except ValueError:
         raise TooLarge(Text("a form may have %(most)s fields", most=f"{_MOST_FIELDS:,}")) from None

@@ -12,7 +12,6 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -138,7 +137,7 @@ class Gate:
         """Who the application around us says it is. What it raises refuses the request."""
         try:
             # In a thread, for it may look into a database; a coroutine function only begins there.
-            found: Any = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
+            found: object = await run_in_threadpool(self._login, request)  # type: ignore[arg-type]
             found = await awaited(found)
         except (HTTPException, Refusal, asyncio.CancelledError):
             raise

@@ -8,8 +8,6 @@ waits without a thread, and not for long.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import MutableMapping
-from typing import Any
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -127,7 +125,7 @@ class _Room:
         return self._working.total() < AT_ONCE and self._working[source] < OF_ADDRESS
 
 
-def _size(start: MutableMapping[str, Any]) -> int:
+def _size(start: Message) -> int:
     """Bytes of the answer that begins so; many if it does not say."""
     length = next((v for k, v in start.get("headers", ()) if k.lower() == b"content-length"), b"")
     return int(length) if length.isdigit() else LARGE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -26,6 +26,8 @@ from jobd.web.views.render import render
 MOST_BYTES = 500_000
 """Of a payload that can be edited here; as a form it becomes up to six times as long."""
 
+
+T = TypeVar("T")
 
 _LIST = Text('it must be a list: [1, "text"]')
 _OBJECT = Text('it must be an object: {"name": 1}')
@@ -144,7 +146,7 @@ def _editor(request: Request, entry: SortedEntry, *, as_json: bool) -> Editor:
     return editor
 
 
-def _visible(entry: SortedEntry) -> tuple[list[Any], dict[str, Any]]:
+def _visible(entry: SortedEntry) -> tuple[list[object], dict[str, object]]:
     """The arguments that may be seen and changed."""
     if entry["encrypt"]:
         return entry.args[:-1], {}
@@ -153,15 +155,15 @@ def _visible(entry: SortedEntry) -> tuple[list[Any], dict[str, Any]]:
 
 def _changes(
     registry: Registry, entry: SortedEntry, editor: Editor, given: dict[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of the payload as they were typed.
 
     Raises:
         ArgumentError: something is wrong with them; the editor says what and where.
     """
     editor.queue = given.get("queue", "").strip()
-    args: Any
-    kwargs: Any
+    args: list[Any]
+    kwargs: dict[str, Any]
     if editor.form is not None:
         editor.form.take(given)
         args, kwargs = editor.form.values()
@@ -174,7 +176,7 @@ def _changes(
         if editor.errors:
             raise ArgumentError(Text("some fields are not valid"))
         _check_signature(registry, entry, args, kwargs)
-    changes: dict[str, Any] = {"class": entry.klass, "args": args, "queue": editor.queue}
+    changes: dict[str, object] = {"class": entry.klass, "args": args, "queue": editor.queue}
     if entry["encrypt"]:
         changes["args"] = [*args, *entry.args[-1:]]
     elif kwargs or entry.kwargs:
@@ -182,10 +184,10 @@ def _changes(
     return changes
 
 
-def _json(editor: Editor, name: str, text: str, kind: type, wanted: Text) -> Any:
+def _json(editor: Editor, name: str, text: str, kind: type[T], wanted: Text) -> T:
     try:
         value = parse_json(text)
-        if type(value) is not kind:
+        if not isinstance(value, kind):
             raise ValueError(wanted)
     except ValueError as error:
         editor.errors[name] = said_by(error)
@@ -194,7 +196,7 @@ def _json(editor: Editor, name: str, text: str, kind: type, wanted: Text) -> Any
 
 
 def _check_signature(
-    registry: Registry, entry: SortedEntry, args: list[Any], kwargs: dict[str, Any]
+    registry: Registry, entry: SortedEntry, args: list[object], kwargs: dict[str, object]
 ) -> None:
     """As a push by the code does, where *registry* knows it."""
     if entry["encrypt"]:

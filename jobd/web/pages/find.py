@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -23,20 +21,29 @@ def page(request: Request) -> Response:
     """The job's page if it was found; else how far the search has come."""
     query = request.query_params
     jid = query.get("jid", "").strip()[:100]
-    context: dict[str, Any] = {"jid": jid, "was": query.get("was", "")[:200], "place": ""}
+    was = query.get("was", "")[:200]
     if not jid:
-        return render(request, "find.html", here=NOWHERE, scanned=0, cursor="", **context)
+        return render(
+            request, "find.html", here=NOWHERE, jid=jid, was=was, place="", scanned=0, cursor=""
+        )
     cursor = query.get("cursor", "")
     search = state_of(request).api.find(jid, cursor=cursor)
     found = search.first(1, seconds=NEXT if cursor else FIRST)
     if found:
         return RedirectResponse(url(request, "job", set=found[0].place, key=found[0].key), 303)
     before = number_of(query.get("scanned"))
-    context["place"] = search.place
     scanned = min(before + search.scanned, 10**12)
     status = 200 if search.cursor else 404
     return render(
-        request, "find.html", status, here=NOWHERE, scanned=scanned, cursor=search.cursor, **context
+        request,
+        "find.html",
+        status,
+        here=NOWHERE,
+        jid=jid,
+        was=was,
+        place=search.place,
+        scanned=scanned,
+        cursor=search.cursor,
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -199,9 +198,9 @@ def _after(request: Request, place: Place, job: JobRecord, action: str) -> Respo
     return RedirectResponse(url(request, "find", jid=job.jid), 303)
 
 
-def _action(request: Request, place: Place, name: str) -> Action[Any]:
+def _action(request: Request, place: Place, name: str) -> Action[Callable[..., object]]:
     """The action of that name on a job that is there, if the user may do it."""
-    known: Mapping[str, Action[Any]]
+    known: Mapping[str, Action[Callable[..., object]]]
     known = QUEUED_ACTIONS if place.set.startswith("queue:") else SET_ACTIONS
     if place.set == "work":
         known = {**SET_ACTIONS, **JOB_ACTIONS}
@@ -217,7 +216,7 @@ def _action(request: Request, place: Place, name: str) -> Action[Any]:
     return known[name]
 
 
-def _here(api: Api, place: Place, action: Action[Any]) -> JobRecord:
+def _here(api: Api, place: Place, action: Action[Callable[..., object]]) -> JobRecord:
     """The job there, for a change.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -25,7 +24,7 @@ from jobd.web.views.lists import Part
 from jobd.web.views.present import clip
 from jobd.web.views.render import render
 
-ORDERS: dict[str, Callable[[QueueSummary], Any]] = {
+ORDERS: dict[str, Callable[[QueueSummary], str | float]] = {
     "name": lambda queue: queue.name,
     "size": lambda queue: -queue.size,
     "latency": lambda queue: -queue.latency,

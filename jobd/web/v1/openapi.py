@@ -54,7 +54,7 @@ def describe(operations: Sequence[Operation], place: str = "") -> dict[str, Any]
     schemas, components = msgspec.json.schema_components(
         [*results, *taken, Problem], ref_template=_SCHEMAS
     )
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     for at, one in enumerate(operations):
         body = schemas[len(results) + taken.index(one.body)] if one.body is not None else None
         described = _operation(one, schemas[at], body, schemas[-1])
@@ -76,9 +76,12 @@ def describe(operations: Sequence[Operation], place: str = "") -> dict[str, Any]
 
 
 def _operation(
-    one: Operation, result: dict[str, Any], body: dict[str, Any] | None, problem: dict[str, Any]
-) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    one: Operation,
+    result: dict[str, object],
+    body: dict[str, object] | None,
+    problem: dict[str, object],
+) -> dict[str, object]:
+    described: dict[str, object] = {
         "operationId": one.name,
         "summary": one.summary,
         "description": f"Takes the role {one.role.name.lower()}.",
@@ -114,7 +117,7 @@ def _statuses(one: Operation) -> list[int]:
     return sorted(found)
 
 
-def _parameters(one: Operation) -> list[dict[str, Any]]:
+def _parameters(one: Operation) -> list[dict[str, object]]:
     (schema,), components = msgspec.json.schema_components([one.query], ref_template=_SCHEMAS)
     described = components[schema["$ref"].rpartition("/")[2]]
     return [

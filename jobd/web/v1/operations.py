@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar, get_type_hints
 
 import msgspec
 from starlette.requests import Request
@@ -21,7 +21,9 @@ from jobd.web.shared.state import State
 
 PATH = "/api/v1"
 _JSON = "application/json"
-H = TypeVar("H", bound=Callable[..., Any])
+H = TypeVar("H", bound=Callable[..., object])
+Q = TypeVar("Q", bound="Query")
+B = TypeVar("B", bound="Body")
 
 
 class WrongType(Refusal):
@@ -69,8 +71,8 @@ class Operation:
     path: str
     role: Role
     summary: str
-    handler: Callable[..., Any]
-    result: Any
+    handler: Callable[..., object]
+    result: object
     query: type[Query] | None
     body: type[Body] | None
     finds: bool
@@ -79,7 +81,7 @@ class Operation:
         """Check what was sent, do it, and say what came of it."""
         require(request, self.role)
         state = state_of(request)
-        given = {}
+        given: dict[str, object] = {}
         query = _query(self.query or Query, request, self.path)
         if self.query is not None:
             given["query"] = query
@@ -132,7 +134,7 @@ class Table(list[Operation]):
         self,
         method: str,
         path: str,
-        action: Action[Any],
+        action: Action[Callable[..., object]],
         summary: str = "",
         *,
         finds: bool = False,
@@ -160,7 +162,7 @@ def _route(path: str, operations: list[Operation]) -> Route:
     return Route(PATH + path, endpoint, methods=list(by_method), name=f"api_{operations[0].name}")
 
 
-def _query(kind: type[Query], request: Request, path: str) -> Any:
+def _query(kind: type[Q], request: Request, path: str) -> Q:
     # The application around us may have parameters in its part of the path.
     places = {key: value for key, value in request.path_params.items() if f"{{{key}}}" in path}
     given: dict[str, str] = {}
@@ -177,7 +179,7 @@ def _query(kind: type[Query], request: Request, path: str) -> Any:
         raise Refusal(text) from None
 
 
-def _body(kind: type[Body], request: Request) -> Any:
+def _body(kind: type[B], request: Request) -> B:
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sent != _JSON:
         raise WrongType(f"the body must be {_JSON}")
