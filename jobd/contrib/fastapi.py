@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from fastapi import APIRouter, Depends
 from fastapi.params import Depends as Dependency
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from jobd.contrib.sqlalchemy import AnySession
     from jobd.web.access.users import User
+    from jobd.web.app import DashboardOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +39,7 @@ _USER = "jobd.user"
 
 def lifespan(
     redis: str | None = None, prefix: str | None = None, *, jobs: App = default
-) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+) -> Callable[[object], AbstractAsyncContextManager[None]]:
     """A lifespan of FastAPI or Starlette that configures jobd and closes its connections.
 
     Args:
@@ -76,13 +77,13 @@ class Pusher:
     def __call__(self, job: type[Performs[P, R]]) -> Pushable[P, R]: ...
     @overload
     def __call__(self, job: Client) -> Client: ...
-    def __call__(self, job: Any) -> Any:
+    def __call__(self, job: Any) -> object:
         from jobd.contrib.sqlalchemy import after_commit
 
         return after_commit(self._session, job)
 
 
-def pusher(session: Callable[..., Any] | Dependency) -> Any:
+def pusher(session: Callable[..., object] | Dependency) -> Any:
     """A dependency that pushes when a session of your own has been committed.
 
     Args:
@@ -95,7 +96,7 @@ def pusher(session: Callable[..., Any] | Dependency) -> Any:
         >>> def endpoint(session: ..., push: Push):  # doctest: +SKIP
         ...     push(welcome).perform_async(7)
     """
-    depends: Any = session if isinstance(session, Dependency) else Depends(session)
+    depends = session if isinstance(session, Dependency) else Depends(session)
 
     async def make(session: Any = depends) -> Pusher:
         return Pusher(session)
@@ -134,7 +135,7 @@ def transaction(factory: _Begins) -> Any:
         with factory.begin() as session:
             yield session
 
-    inner: Any = Depends(opened, scope="function")
+    inner = Depends(opened, scope="function")
 
     async def in_thread(session: Any = inner) -> AsyncIterator[Session]:
         with after_commit(session):
@@ -145,7 +146,10 @@ def transaction(factory: _Begins) -> Any:
 
 
 def dashboard_router(
-    user: Callable[..., Any] | Dependency, *, jobs: App = default, **options: Any
+    user: Callable[..., object] | Dependency,
+    *,
+    jobs: App = default,
+    **options: Unpack[DashboardOptions],
 ) -> APIRouter:
     """The dashboard behind a dependency, for ``include_router`` with a ``prefix``.
 
@@ -166,7 +170,7 @@ def dashboard_router(
 
     if not (callable(user) or isinstance(user, Dependency)):
         raise ArgumentError(f"dashboard_router takes the dependency of a user, not {user!r}")
-    depends: Any = user if isinstance(user, Dependency) else Depends(user, scope="function")
+    depends = user if isinstance(user, Dependency) else Depends(user, scope="function")
     app: list[ASGIApp] = []
     router = APIRouter(include_in_schema=False)
 
@@ -205,7 +209,7 @@ class _Passed(Response):
 
 
 def in_workers(
-    resources: Callable[[], AbstractAsyncContextManager[Any]], *, jobs: App = default
+    resources: Callable[[], AbstractAsyncContextManager[object]], *, jobs: App = default
 ) -> None:
     """Enter *resources* on the event loop of each worker before its first job, and exit it after
     the last: what the lifespan of the application opens for its endpoints, for its async jobs.
@@ -228,7 +232,7 @@ class _Holder:
     """Holds a context manager open in a task of its own: one with a task group must be exited by
     the task that has entered it."""
 
-    def __init__(self, resources: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+    def __init__(self, resources: Callable[[], AbstractAsyncContextManager[object]]) -> None:
         self._resources = resources
         self._task: asyncio.Task[None] | None = None
 

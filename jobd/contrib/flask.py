@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, cast
 from urllib.parse import urlencode
 
 import click
@@ -30,9 +30,11 @@ from jobd.jobs.middleware import AsyncNext, Next
 from jobd.jobs.unrun import refuse_lazy
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
     from starlette.requests import Request
 
     from jobd.web.access.users import User
+    from jobd.web.app import DashboardOptions
 
 Login = Callable[[], "User | ResponseReturnValue | None"]
 """Called in the context of a request to the dashboard: its user, None to refuse it, or a response
@@ -89,7 +91,7 @@ class Jobd:
                 raise ConfigError(f"JOBD_DASHBOARD is a path such as /jobs, not {path!r}")
             app.register_blueprint(self.dashboard(), url_prefix=path)
 
-    def dashboard(self, name: str = "jobd", **options: Any) -> Blueprint:
+    def dashboard(self, name: str = "jobd", **options: Unpack[DashboardOptions]) -> Blueprint:
         """The dashboard as a blueprint, to be registered with a ``url_prefix``.
 
         Args:
@@ -119,15 +121,13 @@ class AppContext:
     def __init__(self, app: Flask) -> None:
         self._app = app
 
-    def __call__(
-        self, _job: CurrentJob, _payload: dict[str, Any], _queue: str, call_next: Next
-    ) -> Any:
+    def __call__(self, _job: CurrentJob, _payload: object, _queue: str, call_next: Next) -> object:
         with self._app.app_context():
             return call_next()
 
     async def acall(
-        self, _job: CurrentJob, _payload: dict[str, Any], _queue: str, call_next: AsyncNext
-    ) -> Any:
+        self, _job: CurrentJob, _payload: object, _queue: str, call_next: AsyncNext
+    ) -> object:
         with self._app.app_context():
             return await call_next()
 
@@ -142,11 +142,11 @@ class AppContext:
 class _Mount:
     """Passes requests on to the dashboard."""
 
-    def __init__(self, extension: Jobd, options: dict[str, Any]) -> None:
+    def __init__(self, extension: Jobd, options: DashboardOptions) -> None:
         self._extension = extension
         self._options = options
         self._lock = threading.Lock()
-        self._made: tuple[int, Any] = (0, None)
+        self._made: tuple[int, WSGIApplication] | None = None
 
     def serve(self, **_below: str) -> ResponseReturnValue:
         user = None
@@ -167,24 +167,25 @@ class _Mount:
         # Read to its end where nobody reads the body: the dashboard waits until it is sent.
         return Response.from_app(self._adapter(), environ, buffered=request.method == "HEAD")
 
-    def _adapter(self) -> Any:
+    def _adapter(self) -> WSGIApplication:
         pid = os.getpid()
         with self._lock:
-            if self._made[0] != pid:
+            if self._made is None or self._made[0] != pid:
                 self._made = pid, self._make()
             return self._made[1]
 
-    def _make(self) -> Any:
+    def _make(self) -> WSGIApplication:
         from jobd.web import dashboard
 
-        options = {"title": current_app.config.get("JOBD_TITLE") or "", **self._options}
+        title = current_app.config.get("JOBD_TITLE") or ""
+        options: DashboardOptions = {"title": title, **self._options}
         key = current_app.secret_key
         if key and "secret" not in options:  # the same in all processes of the server
             secret = key.encode() if isinstance(key, str) else key
             options["secret"] = hmac.new(secret, b"jobd dashboard", hashlib.sha256).hexdigest()
         login = _user_of if self._extension._login is not None else None
         made: Any = dashboard(self._extension.jobs.client, login=login, **options)
-        return ASGIMiddleware(made)
+        return cast("WSGIApplication", ASGIMiddleware(made))
 
 
 async def _user_of(asked: Request) -> User | None:

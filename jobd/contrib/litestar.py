@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import unquote
 
 import click
 from litestar import Litestar, asgi
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
+from litestar.handlers import ASGIRouteHandler
 from litestar.plugins import CLIPlugin, InitPlugin
 from litestar.types import Guard, Receive, Scope, Send
 
@@ -27,7 +28,12 @@ from jobd.jobs.unrun import is_coroutine_function, refuse_lazy
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-Login = Callable[[ASGIConnection[Any, Any, Any, Any]], Any]
+    from jobd.web.access.gate import Login as WebLogin
+    from jobd.web.access.users import User
+    from jobd.web.app import Dashboard, DashboardOptions
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Login = Callable[[Connection], Any]
 """Says who sends a request to the dashboard: a :class:`jobd.web.User`, or None to refuse it. A
 function, which is called in a thread, or a coroutine function."""
 
@@ -60,7 +66,7 @@ class JobdPlugin(InitPlugin, CLIPlugin):
         login: Login | None = None,
         guards: Sequence[Guard] = (),
         jobs: App = default,
-        **options: Any,
+        **options: Unpack[DashboardOptions],
     ) -> None:
         if login is not None:
             refuse_lazy("login", login, awaits=True)
@@ -120,7 +126,7 @@ class JobdPlugin(InitPlugin, CLIPlugin):
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "jobd", *arguments])
 
-    def _mount(self, path: str) -> Any:
+    def _mount(self, path: str) -> ASGIRouteHandler:
         made: list[Any] = []
 
         async def jobd_dashboard(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,31 +139,34 @@ class JobdPlugin(InitPlugin, CLIPlugin):
         mount = asgi(path, is_mount=True, copy_scope=True, guards=self._guards, opt=opt)
         return mount(jobd_dashboard)
 
-    def _made(self) -> Any:
+    def _made(self) -> Dashboard:
         from jobd.web import dashboard
 
-        own, login = self._login, None
+        own = self._login
+        login: WebLogin | None = None
         if own is not None and is_coroutine_function(own):
 
-            async def awaited(request: Request) -> Any:
-                return await own(_connection(request))
+            async def awaited(request: Request) -> User | None:
+                found: User | None = await own(_connection(request))
+                return found
 
             login = awaited
         elif own is not None:
 
-            def called(request: Request) -> Any:
-                return own(_connection(request))
+            def called(request: Request) -> User | None:
+                found: User | None = own(_connection(request))
+                return found
 
             login = called
         return dashboard(self.jobs.client, login=login, **self._options)
 
 
-def _connection(request: Request) -> ASGIConnection[Any, Any, Any, Any]:
+def _connection(request: Request) -> Connection:
     scope: Any = request.scope
     return ASGIConnection(scope)
 
 
-def _mounted(scope: Any, mount: str) -> dict[str, Any]:
+def _mounted(scope: Scope, mount: str) -> dict[str, object]:
     """*scope* as a server would give it to an application that is mounted at *mount*."""
     path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])
     above = str(scope.get("root_path", "")).rstrip("/")

@@ -56,7 +56,7 @@ def after_commit(session: AnySession, job: Pushable[P, R]) -> Pushable[P, R]: ..
 def after_commit(session: AnySession, job: type[Performs[P, R]]) -> Pushable[P, R]: ...
 @overload
 def after_commit(session: AnySession, job: Client) -> Client: ...
-def after_commit(session: AnySession, job: Any = None) -> Any:
+def after_commit(session: AnySession, job: Any = None) -> object:
     """Push when the transaction of *session* has been committed, at once if there is none.
 
     Pushes return the id of the job at once, and are dropped if the transaction is rolled back. If
@@ -130,9 +130,7 @@ class JobSessions(Generic[S]):
             opened.session = session
         return opened.session
 
-    def __call__(
-        self, job: CurrentJob, _payload: dict[str, Any], _queue: str, call_next: Next
-    ) -> Any:
+    def __call__(self, job: CurrentJob, _payload: object, _queue: str, call_next: Next) -> object:
         opened: _Opened[S] = _Opened(on_loop=False)
         token = self._current.set(opened)
         try:
@@ -145,8 +143,8 @@ class JobSessions(Generic[S]):
                 opened.session.close()
 
     async def acall(
-        self, job: CurrentJob, _payload: dict[str, Any], _queue: str, call_next: AsyncNext
-    ) -> Any:
+        self, job: CurrentJob, _payload: object, _queue: str, call_next: AsyncNext
+    ) -> object:
         opened: _Opened[S] = _Opened(on_loop=True)
         token = self._current.set(opened)
         try:
@@ -179,7 +177,7 @@ def _warn(job: CurrentJob, session: Session | AsyncSession | None) -> None:
         )
 
 
-def _plain(session: Any) -> Session:
+def _plain(session: object) -> Session:
     """The session whose events tell what happens to the transaction."""
     found = session
     if isinstance(found, Session):
@@ -241,7 +239,7 @@ _sending: set[asyncio.Future[None]] = set()
 """The loop itself has only weak references."""
 
 
-async def _finished(sending: Coroutine[Any, Any, None]) -> None:
+async def _finished(sending: Coroutine[object, None, None]) -> None:
     """Send to the end: the transaction is committed, so a cancellation comes too late."""
     task = asyncio.ensure_future(sending)
     _sending.add(task)
@@ -249,7 +247,7 @@ async def _finished(sending: Coroutine[Any, Any, None]) -> None:
     await asyncio.shield(task)
 
 
-def _in_thread(sending: Coroutine[Any, Any, None]) -> None:
+def _in_thread(sending: Coroutine[object, None, None]) -> None:
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -89,6 +90,18 @@ class Dashboard(Starlette):
         """End the streams of all open pages, from the thread of the event loop: whoever waits for
         connections to end need not wait for those."""
         self.shared.streams.close()
+
+
+class DashboardOptions(TypedDict, total=False):
+    """The arguments of :func:`dashboard` that do not depend on the framework around it."""
+
+    users: Iterable[str]
+    tokens: Iterable[str]
+    local: bool
+    secret: str
+    title: str
+    back: str
+    translations: str
 
 
 def dashboard(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
@@ -56,7 +54,7 @@ def configure(app: App, options: Options) -> None:
     app.push_through(OnCommit(using, log_errors=options.on_commit_errors == "log"))
 
 
-def check_settings(_app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+def check_settings(_app_configs: object = None, **_: object) -> list[CheckMessage]:
     """The system check of ``JOBD``."""
     options, problems = options_of(getattr(settings, "JOBD", {}), settings.DATABASES)
     errors = [Error(one.text, hint=one.hint, id=f"jobd.{one.number}") for one in problems]

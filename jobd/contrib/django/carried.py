@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import timedelta, tzinfo
-from typing import Any
 
 from django.conf import settings
 from django.utils import timezone, translation
 
 from jobd.jobs.propagation import Carried, propagation
+from jobd.wire.payload import Payload
 
 
 class Language:
@@ -36,7 +36,7 @@ class Language:
         except LookupError:
             return None
 
-    def restore(self, value: Any) -> None:
+    def restore(self, value: object) -> None:
         if not isinstance(value, str) or not settings.USE_I18N:
             return
         try:
@@ -62,7 +62,7 @@ class TimeZone:
         offset: timedelta | None = zone.utcoffset(None)
         return None if offset is None else offset // timedelta(minutes=1)
 
-    def restore(self, value: Any) -> None:
+    def restore(self, value: object) -> None:
         if type(value) is int and abs(value) < 24 * 60:
             timezone.activate(timezone.get_fixed_timezone(value))
         elif isinstance(value, str):
@@ -81,7 +81,7 @@ def carry() -> None:
         propagation.carry_also(each)
 
 
-def restore_again(payload: dict[str, Any]) -> None:
+def restore_again(payload: Payload) -> None:
     """Set both in the context of an async job: what a thread has set there, Django does not see."""
     hanging = payload.get("jobd")
     values = hanging.get("context") if isinstance(hanging, dict) else None

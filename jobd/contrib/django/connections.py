@@ -7,7 +7,6 @@ connection would end the transaction around it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -15,6 +14,8 @@ from django.db import close_old_connections, connections, reset_queries
 
 from jobd.contrib.django.carried import restore_again
 from jobd.jobs.context import CurrentJob
+from jobd.jobs.middleware import AsyncNext, Next
+from jobd.wire.payload import Payload
 
 _running = threading.local()
 
@@ -29,9 +30,7 @@ class Connections:
     otherwise all async jobs of a worker would share one.
     """
 
-    def __call__(
-        self, _job: CurrentJob, _payload: dict[str, Any], _queue: str, call_next: Callable[[], Any]
-    ) -> Any:
+    def __call__(self, _job: CurrentJob, _payload: object, _queue: str, call_next: Next) -> object:
         if getattr(_running, "job", False):
             return call_next()
         _running.job = True
@@ -47,10 +46,10 @@ class Connections:
     async def acall(
         self,
         _job: CurrentJob,
-        payload: dict[str, Any],
+        payload: Payload,
         _queue: str,
-        call_next: Callable[[], Awaitable[Any]],
-    ) -> Any:
+        call_next: AsyncNext,
+    ) -> object:
         restore_again(payload)
         context = ThreadSensitiveContext()
         async with context:

@@ -13,7 +13,8 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.tasks.base import TaskContext
+from django.dispatch import Signal
+from django.tasks.base import Task, TaskContext, TaskResult
 from django.tasks.signals import task_finished, task_started
 from django.utils.json import normalize_json
 
@@ -24,6 +25,7 @@ from jobd.errors import JobCancelled, Retry, Shutdown, Snooze
 from jobd.jobs.app import App, default
 from jobd.jobs.context import current_job
 from jobd.jobs.decorators import FunctionJob
+from jobd.wire.payload import Payload
 
 _NO_FAILURE = (Shutdown, Snooze, JobCancelled)
 
@@ -40,7 +42,7 @@ class Tasks:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._jobs: dict[str, tuple[FunctionJob[..., Any], Callable[..., Any], object]] = {}
+        self._jobs: dict[str, tuple[FunctionJob[..., object], Callable[..., object], object]] = {}
 
     @classmethod
     def of_default(cls) -> Tasks:
@@ -55,10 +57,10 @@ class Tasks:
     def records(self) -> Records:
         return Records(self._app.client)
 
-    def job(self, path: str) -> FunctionJob[..., Any]:
+    def job(self, path: str) -> FunctionJob[..., object]:
         return self._jobs[path][0]
 
-    def function(self, path: str) -> Callable[..., Any] | None:
+    def function(self, path: str) -> Callable[..., object] | None:
         found = self._jobs.get(path)
         return None if found is None else found[1]
 
@@ -67,7 +69,13 @@ class Tasks:
         return waits_for(self._app.client.around)
 
     def register(
-        self, task: Any, sender: type, *, retry: bool | int, ttl: float, timeout: float | None
+        self,
+        task: Task[..., object],
+        sender: type,
+        *,
+        retry: bool | int,
+        ttl: float,
+        timeout: float | None,
     ) -> None:
         """Make a job of a task, unless that has been done.
 
@@ -100,16 +108,16 @@ class _Run:
         sender: the class of the backend, for signals.
     """
 
-    def __init__(self, tasks: Tasks, task: Any, sender: type) -> None:
+    def __init__(self, tasks: Tasks, task: Task[..., Any], sender: type) -> None:
         self._tasks = tasks
         self._task = task
         self._sender = sender
 
-    def plain(self) -> Callable[..., Any]:
+    def plain(self) -> Callable[..., object]:
         """The function of the job."""
 
         @functools.wraps(self._task.func)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> object:
             record, given = self._begin(args, kwargs)
             try:
                 value = normalize_json(self._task.func(*given, *args, **kwargs))
@@ -121,11 +129,11 @@ class _Run:
 
         return self._with_signature(run)
 
-    def asynchronous(self) -> Callable[..., Any]:
+    def asynchronous(self) -> Callable[..., object]:
         """The same for a coroutine function; Redis is asked in a thread."""
 
         @functools.wraps(self._task.func)
-        async def run(*args: Any, **kwargs: Any) -> Any:
+        async def run(*args: object, **kwargs: object) -> object:
             record, given = await sync_to_async(self._begin)(args, kwargs)
             try:
                 value = normalize_json(await self._task.func(*given, *args, **kwargs))
@@ -137,14 +145,14 @@ class _Run:
 
         return self._with_signature(run)
 
-    def exhausted(self, payload: dict[str, Any], _error: BaseException) -> None:
+    def exhausted(self, payload: Payload, _error: BaseException) -> None:
         """The last attempt has failed: now the task has."""
         record = self._tasks.records.read(str(payload.get("jid")))
         if record is not None:
             record.state, record.begun = "failed", False
             self._send(task_finished, str(payload.get("jid")), record)
 
-    def _with_signature(self, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_signature(self, run: Callable[..., object]) -> Callable[..., object]:
         signature = inspect.signature(self._task.func)
         if self._task.takes_context:  # the first parameter, which no push gives
             rest = list(signature.parameters.values())[1:]
@@ -153,8 +161,8 @@ class _Run:
         return run
 
     def _begin(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Record, tuple[Any, ...]]:
+        self, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[Record, tuple[object, ...]]:
         job = current_job()
         task = self._task
         pushed = job.payload.get("enqueued_at") or job.payload.get("created_at") or 0.0
@@ -180,13 +188,15 @@ class _Run:
             record.errors.append(Failure(path, "".join(format_exception(shown))[-20_000:]))
         self._tasks.records.end(current_job().jid, record.errors)
 
-    def _succeeded(self, record: Record, value: Any) -> None:
+    def _succeeded(self, record: Record, value: object) -> None:
         jid = current_job().jid
         self._tasks.records.end(jid, [])
         record.state, record.begun = "done", False
         self._send(task_finished, jid, record, value)
 
-    def _send(self, signal: Any, jid: str, record: Record, value: Any = None) -> Any:
+    def _send(
+        self, signal: Signal, jid: str, record: Record, value: object = None
+    ) -> TaskResult[..., object]:
         result = result_of(self._task.backend, jid, record, self._task)
         if record.state == "done":
             object.__setattr__(result, "_return_value", value)

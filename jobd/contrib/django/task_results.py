@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.tasks.base import TaskError, TaskResult, TaskResultStatus
+from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
 from django.utils import timezone
 
 from jobd.contrib.django.task_record import Failure, Record
 from jobd.wire import results
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _STATUS = {
     "done": TaskResultStatus.SUCCESSFUL,
@@ -20,12 +23,12 @@ _STATUS = {
 }
 
 
-def result_of(alias: str, jid: str, record: Record, task: Any) -> Any:
+def result_of(alias: str, jid: str, record: Record, task: Task[P, R]) -> TaskResult[P, R]:
     """A record as Django has it."""
     waits = TaskResultStatus.RUNNING if record.begun else TaskResultStatus.READY
     status = _STATUS.get(record.state, waits)
     attempts = record.attempts
-    result: Any = TaskResult(
+    result = TaskResult(
         task=task,
         id=jid,
         status=status,

@@ -11,16 +11,17 @@ by a name that comes from Redis.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import connections
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.backends.dummy import DummyBackend
 from django.tasks.backends.immediate import ImmediateBackend
-from django.tasks.base import Task
+from django.tasks.base import Task, TaskResult
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
@@ -32,6 +33,9 @@ from jobd.contrib.django.task_record import Called, Record
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
 from jobd.wire.arguments import check_arguments
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 DAY = 86400
 
@@ -66,13 +70,13 @@ class JobdBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
 
-    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+    def __init__(self, alias: str, params: dict[str, object]) -> None:
         super().__init__(alias, params)
         self._ranges = dict(self.options.get("PRIORITY_QUEUES", {}))
         self.supports_priority = bool(self._ranges)
         self._tasks = Tasks.of_default()
 
-    def validate_task(self, task: Any) -> None:
+    def validate_task(self, task: Task[..., Any]) -> None:
         """Refuse a task that cannot be run; register one that can as a job."""
         super().validate_task(task)
         ttl = self.options.get("RESULT_TTL", DAY)
@@ -85,7 +89,9 @@ class JobdBackend(BaseTaskBackend):
         except ArgumentError as error:
             raise InvalidTask(str(error)) from error
 
-    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+    def enqueue(
+        self, task: Task[P, R], args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> TaskResult[P, R]:
         """Push the task.
 
         Raises:
@@ -93,24 +99,25 @@ class JobdBackend(BaseTaskBackend):
             InvalidTask: client middleware of jobd has stopped the push.
         """
         self.validate_task(task)
-        args, kwargs = normalize_json(list(args)), normalize_json(dict(kwargs))
+        given: Any = normalize_json(list(args))
+        named: Any = normalize_json(dict(kwargs))
         called = Called(
             path=task.module_path,
             queue=task.queue_name,
             priority=task.priority,
             takes_context=task.takes_context,
             run_after=None if task.run_after is None else _aware(task.run_after).timestamp(),
-            args=args,
-            kwargs=kwargs,
+            args=given,
+            kwargs=named,
             enqueued_at=time.time(),
         )
         job = self._tasks.job(task.module_path).set(queue=self._queue(task))
         try:
             with self._when():
                 if called.run_after is None:
-                    jid = job.perform_async(*args, **kwargs)
+                    jid = job.perform_async(*given, **named)
                 else:
-                    jid = job.perform_at(called.run_after, *args, **kwargs)
+                    jid = job.perform_at(called.run_after, *given, **named)
                 if jid is None:
                     raise InvalidTask(f"client middleware has stopped the push of {called.path}")
                 self._after(lambda: self._tasks.records.enqueued(str(jid), called))
@@ -121,7 +128,7 @@ class JobdBackend(BaseTaskBackend):
         task_enqueued.send(type(self), task_result=result)
         return result
 
-    def get_result(self, result_id: str) -> Any:
+    def get_result(self, result_id: str) -> TaskResult[..., Any]:
         """What is known of a task.
 
         Raises:
@@ -133,7 +140,7 @@ class JobdBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id)
         return result_of(self.alias, str(result_id), record, task)
 
-    def _queue(self, task: Any) -> str:
+    def _queue(self, task: Task[P, R]) -> str:
         for queue, (least, most) in self._ranges.items():
             if least <= task.priority <= most:
                 return str(queue)
@@ -143,7 +150,7 @@ class JobdBackend(BaseTaskBackend):
         wanted = self.options.get("ON_COMMIT")
         return nullcontext() if wanted is None else on_commit() if wanted else now()
 
-    def _after(self, store: Any) -> None:
+    def _after(self, store: Callable[[], object]) -> None:
         """Store the call when the push has been made."""
         alias = self._tasks.waits_for()
         if alias is not None and connections[alias].in_atomic_block:
@@ -151,7 +158,7 @@ class JobdBackend(BaseTaskBackend):
         else:
             store()
 
-    def _task(self, called: Called) -> Any:
+    def _task(self, called: Called) -> Task[..., object] | None:
         function = self._tasks.function(called.path)
         if function is None:
             return None
@@ -178,16 +185,19 @@ def _aware(at: datetime) -> datetime:
 class _Checked:
     """Refuses what a push refuses."""
 
-    task_class: Any = JobdTask
+    task_class: type[Task[..., Any]] = JobdTask
 
-    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+    def enqueue(
+        self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
+    ) -> TaskResult[P, R]:
         given: Any = normalize_json(list(args))
         named: Any = normalize_json(dict(kwargs))
         try:
             check_arguments(given, named, None)
         except ArgumentError as error:
             raise TypeError(f"{task.module_path}: {error}") from error
-        return super().enqueue(task, args, kwargs)  # type: ignore[misc]
+        found: TaskResult[P, R] = super().enqueue(task, args, kwargs)  # type: ignore[misc]
+        return found
 
 
 class InlineBackend(_Checked, ImmediateBackend):

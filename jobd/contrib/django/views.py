@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth import REDIRECT_FIELD_NAME
@@ -25,6 +25,9 @@ from django.views.decorators.csrf import csrf_exempt
 from jobd.contrib.django.access import role_of
 from jobd.contrib.django.apps import JobdConfig
 from jobd.web import User
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 _USER = "jobd.django_user"
 _lock = threading.Lock()
@@ -68,10 +71,10 @@ def _answer(request: HttpRequest, path: str, user: User) -> HttpResponse:
         _USER: user,
     }
     environ.setdefault("REMOTE_ADDR", "")
-    answer: dict[str, Any] = {}
+    began: list[tuple[int, list[tuple[str, str]]]] = []
 
-    def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
-        answer.update(status=int(status.split()[0]), headers=headers)
+    def start(status: str, headers: list[tuple[str, str]], *_: object) -> None:
+        began.append((int(status.split()[0]), headers))
 
     body: Iterable[bytes] = _application()(environ, start)
     try:
@@ -79,9 +82,9 @@ def _answer(request: HttpRequest, path: str, user: User) -> HttpResponse:
     finally:
         if close := getattr(body, "close", None):
             close()
-    response.status_code = answer["status"]
+    response.status_code, headers = began[-1]
     del response.headers["Content-Type"]
-    for name, value in answer["headers"]:
+    for name, value in headers:
         if name.lower() == "set-cookie":
             response.cookies.load(value)
         elif name.lower() not in ("connection", "content-length"):
@@ -112,7 +115,7 @@ def _application() -> Any:
         return _made
 
 
-def _login(request: Any) -> User:
+def _login(request: Request) -> User:
     user = request.scope["wsgi_environ"][_USER]
     assert isinstance(user, User)
     return user

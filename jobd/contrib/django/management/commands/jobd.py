@@ -31,7 +31,7 @@ class Command(BaseCommand):
         """Without Django's parser, which would take options of jobd for its own."""
         self.execute_jobd(_without_ours(argv[2:]))
 
-    def handle(self, *_: Any, **options: Any) -> None:
+    def handle(self, *_: object, **options: Any) -> None:
         self.execute_jobd(options["arguments"])
 
     def execute_jobd(self, arguments: list[str]) -> None:
