@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import redis
 
 from jobd.graphs.plan import Plan
 from jobd.jobs import transports
 from jobd.store.batches import Added
+from jobd.store.conflict import Conflict
 from jobd.store.enqueue import Transport
 from jobd.testing.simulated_time import Time
 from jobd.wire.attachments import AttachedPush
@@ -82,13 +83,13 @@ class Async:
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
 
-    async def enqueue(self, queues: Any) -> None:
+    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         self._inner.enqueue(queues)
 
     async def schedule(self, due: list[tuple[float, bytes]]) -> None:
         self._inner.schedule(due)
 
-    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Any]:
+    async def push(self, jobs: Sequence[AttachedPush], now: float) -> list[Conflict | None]:
         return self._inner.push(jobs, now)
 
     async def start(self, plan: Plan) -> None:

@@ -221,7 +221,7 @@ class World:
     # -- deaths ------------------------------------------------------------------------------------
 
     def kill_during(
-        self, job: FunctionJob[..., Any], *, at: Point = "end", host: bool = False
+        self, job: FunctionJob[..., object], *, at: Point = "end", host: bool = False
     ) -> None:
         """Let the worker die that runs *job* the next time; call it again for the time after.
 
@@ -235,7 +235,7 @@ class World:
         fate = Fate(_one_of("at", at, ("start", "end")), "host" if host else "worker")
         self._worker.fates.setdefault(_name(job), deque()).append(fate)
 
-    def stop_during(self, job: FunctionJob[..., Any], *, at: Point = "end") -> None:
+    def stop_during(self, job: FunctionJob[..., object], *, at: Point = "end") -> None:
         """Let the worker be stopped that runs *job* the next time, as by a deploy: the job does not
         end in time, and goes back to the head of its queue."""
         fate = Fate(_one_of("at", at, ("start", "end")), "nothing")
@@ -351,7 +351,7 @@ class World:
             self._worker.close()
 
 
-def _name(job: Any) -> str:
+def _name(job: object) -> str:
     name = getattr(job, "name", None)
     if not isinstance(name, str):
         raise ArgumentError(f"{job!r} is not a job")

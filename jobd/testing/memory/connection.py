@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import hiredis
 import redis
@@ -23,10 +24,10 @@ class Connection(redis.connection.AbstractConnection):
         self._replies: deque[Reply | Refused] = deque()
         self._reader = hiredis.Reader()
 
-    def repr_pieces(self) -> list[tuple[str, Any]]:
+    def repr_pieces(self) -> list[tuple[str, object]]:
         return [("place", "memory")]
 
-    def _connect(self) -> Any:
+    def _connect(self) -> NoReturn:
         raise redis.ConnectionError("a world has no socket")
 
     def _host_error(self) -> str:
@@ -52,7 +53,11 @@ class Connection(redis.connection.AbstractConnection):
     def can_read(self, *_arguments: object, **_options: object) -> bool:
         return bool(self._replies)
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ARG002
+    def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes | str],
+        check_health: bool = True,  # noqa: ARG002
+    ) -> None:
         if self._server.dead_thread == threading.get_ident():
             raise redis.ConnectionError("the worker that sent this has died")
         reader = self._reader
@@ -73,7 +78,7 @@ class Connection(redis.connection.AbstractConnection):
     def send_command(self, *words: object, **_options: object) -> None:
         self.send_packed_command(self._command_packer.pack(*words))
 
-    def read_response(self, *_arguments: object, **_options: object) -> Any:
+    def read_response(self, *_arguments: object, **_options: object) -> object:
         if not self._replies:
             raise redis.ConnectionError("nothing has been asked")
         told = self._replies.popleft()

@@ -61,7 +61,7 @@ def persist(space: Space, words: list[bytes]) -> Reply:
 
 
 @command("PTTL", 1)
-def pttl(space: Space, words: list[bytes]) -> Reply:
+def pttl(space: Space, words: list[bytes]) -> int:
     if space.find(words[0]) is None:
         return -2
     end = space.end(words[0])

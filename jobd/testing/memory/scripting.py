@@ -78,7 +78,7 @@ class Interpreter:
         self._lua = lupa.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._execute = execute
         self._space: Space | None = None
-        self._compiled: dict[bytes, Any] = {}
+        self._compiled: dict[bytes, object] = {}
         self._null = _Null()
         start = self._lua.compile(_PRELUDE)
         self._load, self._run = start(self._raw, self._decode, self._encode, _sha1, self._null)
@@ -150,7 +150,7 @@ class Interpreter:
 
     # -- what scripts call -----------------------------------------------------------------------
 
-    def _raw(self, *words: object) -> Any:
+    def _raw(self, *words: object) -> object:
         assert self._space is not None
         try:
             told = self._execute(self._space, [_word(word) for word in words])
@@ -158,24 +158,21 @@ class Interpreter:
             return self._lua.table_from({b"err": str(refused).encode(errors="replace")})
         return self._value(told)
 
-    def _value(self, told: Reply) -> Any:
-        kind = type(told)
-        if kind is bytes or kind is int:
-            return told
+    def _value(self, told: Reply) -> object:
         if told is None:
             return False
-        if kind is list:
-            return self._lua.table_from([self._value(each) for each in told])
-        if kind is Status:
+        if isinstance(told, Status):
             return self._lua.table_from({b"ok": bytes(told)})
-        raise AssertionError(kind)
+        if isinstance(told, bytes | int):
+            return told
+        return self._lua.table_from([self._value(each) for each in told])
 
-    def _decode(self, text: bytes) -> Any:
+    def _decode(self, text: bytes) -> object:
         # Numbers are doubles in Lua, and bytes need not be text.
         read = json.loads(text.decode(errors="surrogateescape"), parse_int=float)
         return self._table(read)
 
-    def _table(self, read: object) -> Any:
+    def _table(self, read: object) -> object:
         if isinstance(read, str):
             return _bytes(read)
         if isinstance(read, dict):
@@ -191,7 +188,7 @@ class Interpreter:
         text = text.replace("/", "\\/").replace("\x7f", "\\u007f")
         return text.encode(errors="surrogateescape")
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: Any) -> object:
         if value is self._null or isinstance(value, bool | int | None):
             return None if value is self._null else value
         if isinstance(value, float):

@@ -127,9 +127,7 @@ class Server:
     def _script(self, words: list[bytes]) -> Reply:
         match [words[0].upper(), *words[1:]] if words else []:
             case [b"LOAD", source]:
-                digest = self._interpreter.compile(source)
-                self._scripts.add(digest)
-                return digest
+                return self._loaded(source)
             case [b"EXISTS", *digests]:
                 return [int(digest in self._scripts) for digest in digests]
             case [b"FLUSH", *_]:
@@ -137,8 +135,13 @@ class Server:
                 return OK
         raise Refused("ERR unknown subcommand or wrong number of arguments for 'script'")
 
+    def _loaded(self, source: bytes) -> bytes:
+        digest = self._interpreter.compile(source)
+        self._scripts.add(digest)
+        return digest
+
     def _eval(self, words: list[bytes]) -> Reply:
-        digest = self._script([b"LOAD", words[0]]) if words else b""
+        digest = self._loaded(words[0]) if words else b""
         return self._evalsha([digest, *words[1:]])
 
     def _evalsha(self, words: list[bytes]) -> Reply:
@@ -162,8 +165,16 @@ class Server:
 
     @staticmethod
     def _hello(_words: list[bytes]) -> Reply:
-        fields = {b"server": b"redis", b"version": VERSION, b"proto": 2, b"mode": b"standalone"}
-        return [word for field in fields.items() for word in field]
+        fields: dict[bytes, Reply] = {
+            b"server": b"redis",
+            b"version": VERSION,
+            b"proto": 2,
+            b"mode": b"standalone",
+        }
+        told: list[Reply] = []
+        for name, value in fields.items():
+            told += (name, value)
+        return told
 
     @staticmethod
     def _config(words: list[bytes]) -> Reply:

@@ -97,13 +97,14 @@ COMMANDS: dict[bytes, Command] = {}
 """Those that work on the key space, by name."""
 
 Run = Callable[[Space, list[bytes]], Reply]
+R = TypeVar("R", bound=Run)
 
 
-def command(name: str, least: int, most: int | None = None) -> Callable[[Run], Run]:
+def command(name: str, least: int, most: int | None = None) -> Callable[[R], R]:
     """Add a function as the command *name*, which takes so many words; just *least* by default, and
     with -1 any number from there."""
 
-    def add(run: Run) -> Run:
+    def add(run: R) -> R:
         COMMANDS[name.encode()] = Command(run, least, least if most is None else most)
         return run
 

@@ -89,7 +89,9 @@ def _range(reverse: bool, space: Space, words: list[bytes]) -> Reply:
             raise Refused(SYNTAX)
         count = max(0, integer(options[1]))
     stream = space.read(key, Stream) or Stream()
-    found = [[_text(key), fields] for key, fields in stream.entries.items() if low <= key <= high]
+    found: list[Reply] = [
+        [_text(key), fields] for key, fields in stream.entries.items() if low <= key <= high
+    ]
     if reverse:
         found.reverse()
     return found[:count]

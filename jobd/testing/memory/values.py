@@ -6,10 +6,11 @@ import math
 import re
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TypeAlias
 
-Reply = Any
+Reply: TypeAlias = "int | bytes | Sequence[Reply] | None"
 """None, an int, bytes, a :class:`Status`, or a list of these."""
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"

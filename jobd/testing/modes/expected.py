@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,10 +16,10 @@ from jobd.jobs.times import When, due_at
 from jobd.testing.modes.pushed import PushedJob, call_of, short
 from jobd.wire.arguments import check_arguments
 
-AnyJob = Pushable[..., Any] | type[Job] | str
+AnyJob = Pushable[..., object] | type[Job] | str
 """A job, or the name that it has in the payload."""
 
-WithArgs = tuple[tuple[Any, ...] | list[Any], Mapping[str, Any]]
+WithArgs = tuple[tuple[object, ...] | list[Any], Mapping[str, object]]
 
 TOLERANCE = 1.0
 """Seconds by which a due time may differ from the expected one."""
@@ -127,9 +127,7 @@ class Expected:
             for difference in _differences(name, wanted.get(name, _NOT), got.get(name, _NOT))
         ]
 
-    def _bound(
-        self, args: tuple[object, ...] | list[Any], kwargs: Mapping[str, object]
-    ) -> dict[str, Any]:
+    def _bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """The arguments by the names of their parameters, with defaults; by their places, if the
         signature is not known or does not fit."""
         if self.definition is not None:

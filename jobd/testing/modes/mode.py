@@ -12,7 +12,7 @@ import inspect
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractContextManager, aclosing
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
@@ -22,7 +22,7 @@ from jobd.jobs.transports import Replacement, replaced
 from jobd.testing.modes.jobs import Jobs
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 _MACHINERY = ("jobd.", "jobd_pytest.", "contextlib.", "unittest.case.", "_pytest.", "pluggy.")
 """Modules between a mode and the code that asked for it."""
@@ -132,11 +132,11 @@ class Mode(Generic[T]):
             )
         return cast("F", self._wrapped(function))
 
-    def _wrapped(self, function: Any) -> Any:
+    def _wrapped(self, function: Callable[..., Any]) -> object:
         if inspect.isasyncgenfunction(function):
 
             @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async def wrapper(*args: object, **kwargs: object) -> AsyncIterator[object]:
                 with self._again(function):
                     async with aclosing(function(*args, **kwargs)) as items:
                         async for item in items:
@@ -145,27 +145,27 @@ class Mode(Generic[T]):
         elif inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async def wrapper(*args: object, **kwargs: object) -> object:
                 with self._again(function):
                     return await function(*args, **kwargs)
 
         elif inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
                 with self._again(function):
                     return (yield from function(*args, **kwargs))
 
         else:
 
             @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> object:
                 with self._again(function):
                     return function(*args, **kwargs)
 
         return wrapper
 
-    def _again(self, function: Any) -> _Entry:
+    def _again(self, function: Callable[..., object]) -> _Entry:
         code = inspect.unwrap(function).__code__
         place = f"{code.co_filename}:{code.co_firstlineno} in {function.__qualname__}"
         return _Entry(self.name, self._begin, place)
@@ -189,7 +189,7 @@ class _Entry:
     def __init__(
         self, name: str, begin: Callable[[str], tuple[Replacement, object]], place: str
     ) -> None:
-        self._mode: Mode[Any] = Mode(name, begin)
+        self._mode: Mode[object] = Mode(name, begin)
         self._place = place
 
     def __enter__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ def short(value: object) -> str:
     return " ".join(_short.repr(value).split("\n"))
 
 
-def call_of(name: str, args: tuple[object, ...] | list[Any], kwargs: Mapping[str, object]) -> str:
+def call_of(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """A call as it stands in a program.
 
     >>> call_of("shop.welcome", [7], {"loud": True})

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
 
 from jobd.errors import UnknownJobError
 from jobd.jobs.context import CurrentJob
@@ -34,7 +33,7 @@ class Performer:
         self._store = store
         self._server_middleware = server_middleware
 
-    def perform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
+    def perform(self, job: PushedJob) -> tuple[object, list[PushedJob]]:
         """Run *job*; returns its result, and the jobs that have waited for its end.
 
         Raises:
@@ -52,7 +51,7 @@ class Performer:
             more += self._store.ended(job, result, None, expired=not begins)
         return result, more
 
-    async def aperform(self, job: PushedJob) -> tuple[Any, list[PushedJob]]:
+    async def aperform(self, job: PushedJob) -> tuple[object, list[PushedJob]]:
         """The same on an event loop: what is not ``async`` runs in a thread."""
         if "django.db" in sys.modules:
             # Its connections belong to threads; this is the one of the test and its transaction.
@@ -119,7 +118,7 @@ class Performer:
         return job.app.server_middleware if self._server_middleware else _NONE
 
 
-def run_awaitable(awaitable: Awaitable[object]) -> Any:
+def run_awaitable(awaitable: Awaitable[object]) -> object:
     """Run *awaitable* to its end on an event loop of its own; in a thread of its own if one is
     running in this one."""
     try:
@@ -130,7 +129,7 @@ def run_awaitable(awaitable: Awaitable[object]) -> Any:
         return pool.submit(copy_context().run, _run_here, awaitable).result()
 
 
-def _run(awaitable: Awaitable[object]) -> Any:
+def _run(awaitable: Awaitable[object]) -> object:
     if "django.db" in sys.modules:
         # With it, what the coroutine does with the ORM comes back to this thread.
         from asgiref.sync import async_to_sync
@@ -139,7 +138,7 @@ def _run(awaitable: Awaitable[object]) -> Any:
     return _run_here(awaitable)
 
 
-def _run_here(awaitable: Awaitable[object]) -> Any:
+def _run_here(awaitable: Awaitable[object]) -> object:
     # With a factory, the current loop of the thread stays as the test has it.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(awaited(awaitable))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from jobd.graphs.inputs import FailedStep, State, fill, given, outcome
 from jobd.graphs.plan import ERROR, Plan
@@ -29,7 +28,7 @@ class Flow:
 
     plan: Plan
     waits: list[int]
-    given: dict[int, Any] = field(default_factory=dict)
+    given: dict[int, object] = field(default_factory=dict)
     first: FailedStep | None = None
     cancelled: bool = False
 
@@ -80,7 +79,7 @@ class Flow:
         """Whether a failure of that step lets those after it run."""
         return self.plan.steps[node.number].step.on_failure == "continue"
 
-    def _value(self, number: int) -> Any:
+    def _value(self, number: int) -> object:
         return self.first if number == ERROR else self.given.get(number)
 
     def _after(self, number: int) -> list[int]:
