@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -129,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     any_text_prints()
     try:
-        result: Any = jobctl.main(args=argv, prog_name="jobctl", standalone_mode=False)
-        return int(result or Code.DONE)
+        result: int | None = jobctl.main(args=argv, prog_name="jobctl", standalone_mode=False)
+        return result or Code.DONE
     except Problem as problem:
         return _complain(str(problem), problem.code)
     except click.ClickException as error:

@@ -170,16 +170,18 @@ def text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def integer(value: Any, default: int = 0) -> int:
+def integer(value: object, default: int = 0) -> int:
     """The number; *default* beyond signed 64 bits, which is as far as Redis counts: nobody can
     calculate with hundreds of digits.
 
     >>> integer(b"7"), integer(b"x"), integer(None), integer("9" * 400)
     (7, 0, 0, 0)
     """
+    if not isinstance(value, int | float | str | bytes):
+        return default
     try:
         found = int(value)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return default
     return found if -(2**63) <= found < 2**63 else default
 
@@ -197,14 +199,16 @@ def unsigned(digits: str) -> int | None:
     return found if found < 2**64 else None
 
 
-def number(value: Any, default: float = 0.0) -> float:
+def number(value: object, default: float = 0.0) -> float:
     """
     >>> number(b"7.5"), number(b"nan"), number([])
     (7.5, 0.0, 0.0)
     """
+    if not isinstance(value, int | float | str | bytes):
+        return default
     try:
         found = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return default
     return found if math.isfinite(found) else default
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from jobd.ambient import clock
 from jobd.errors import ArgumentError, JobdError
@@ -25,10 +25,12 @@ from jobd.wire.options import merged
 class Owner(Protocol):
     """The part of :class:`jobd.App` that a job uses."""
 
-    registry: Registry
-    server_middleware: Chain[CurrentJob]
-    default_options: Mapping[str, object]
-
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def server_middleware(self) -> Chain[CurrentJob]: ...
+    @property
+    def default_options(self) -> Mapping[str, object]: ...
     @property
     def client(self) -> Client: ...
 
@@ -43,11 +45,20 @@ class _Through:
         self._around = around
 
     @property
+    def registry(self) -> Registry:
+        return self._owner.registry
+
+    @property
+    def server_middleware(self) -> Chain[CurrentJob]:
+        return self._owner.server_middleware
+
+    @property
+    def default_options(self) -> Mapping[str, object]:
+        return self._owner.default_options
+
+    @property
     def client(self) -> Client:
         return self._owner.client.through(self._around)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._owner, name)
 
 
 class Call:
@@ -77,8 +88,7 @@ class Call:
 
     def through(self, around: Around) -> Call:
         """The same job, whose pushes go through *around*."""
-        owner: Any = _Through(self.owner, around)
-        return Call(owner, self.definition, self.options, self._parameters)
+        return Call(_Through(self.owner, around), self.definition, self.options, self._parameters)
 
     def push(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
         return self.owner.client.send(self._payload(args, kwargs), None, self._parameters)

@@ -312,7 +312,7 @@ def written(attached: Attachments) -> dict[str, object] | None:
     if attached == NONE:
         return None
     plain = msgspec.structs.replace(attached, context=None)
-    fields: dict[str, Any] = {"v": VERSION, **msgspec.to_builtins(plain)}
+    fields: dict[str, object] = {"v": VERSION, **msgspec.to_builtins(plain)}
     if attached.context is not None:
         fields["context"] = as_ruby(attached.context)
     return fields

@@ -47,7 +47,7 @@ def rewritten(raw: bytes, payload: Payload) -> bytes:
     return encode({key: _kept(fields.get(key), value) for key, value in payload.items()})
 
 
-def _kept(before: Any, value: object) -> object:
+def _kept(before: msgspec.Raw | None, value: object) -> object:
     """*value* for the encoder: its bytes *before*, if they decode to the same value."""
     try:
         if before is not None and to_json(msgspec.json.decode(before)) == to_json(value):

@@ -33,6 +33,7 @@ from jobd.contrib.django.task_record import Called, Record
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
 from jobd.wire.arguments import check_arguments
+from jobd.wire.json_value import JsonValue
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,8 +100,7 @@ class JobdBackend(BaseTaskBackend):
             InvalidTask: client middleware of jobd has stopped the push.
         """
         self.validate_task(task)
-        given: Any = normalize_json(list(args))
-        named: Any = normalize_json(dict(kwargs))
+        given, named = _normalized(args, kwargs)
         called = Called(
             path=task.module_path,
             queue=task.queue_name,
@@ -178,6 +178,12 @@ class JobdBackend(BaseTaskBackend):
         return task
 
 
+def _normalized(
+    args: Sequence[object], kwargs: Mapping[str, object]
+) -> tuple[list[JsonValue], dict[str, JsonValue]]:
+    return [*map(normalize_json, args)], {name: normalize_json(kwargs[name]) for name in kwargs}
+
+
 def _aware(at: datetime) -> datetime:
     return at if timezone.is_aware(at) else timezone.make_aware(at)
 
@@ -190,8 +196,7 @@ class _Checked:
     def enqueue(
         self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
     ) -> TaskResult[P, R]:
-        given: Any = normalize_json(list(args))
-        named: Any = normalize_json(dict(kwargs))
+        given, named = _normalized(args, kwargs)
         try:
             check_arguments(given, named, None)
         except ArgumentError as error:

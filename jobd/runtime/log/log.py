@@ -14,10 +14,11 @@ fail because of a log message. Only asynchronous interruptions of a job pass thr
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
@@ -125,7 +126,7 @@ def _interpolated(event: object, args: tuple[object, ...], fields: EventDict) ->
     """*event* formatted with its *args*; if they do not fit, unchanged, with a note of that."""
     try:
         named = len(args) == 1 and issubclass(type(args[0]), Mapping) and args[0]
-        return cast(Any, event) % (args[0] if named else args)
+        return operator.mod(event, args[0] if named else args)
     except INTERRUPTIONS:
         raise
     except BaseException as error:  # noqa: BLE001 - a foreign __str__ may raise anything

@@ -16,7 +16,7 @@ from os import _exit
 from signal import setitimer as _set_timer
 from signal import signal as _handle
 from time import sleep as _sleep
-from typing import Any, NoReturn
+from typing import NoReturn
 
 LIMIT = 3.0
 """Seconds for the application's exit handlers and for flushing its streams."""
@@ -81,7 +81,7 @@ def forget_exit_handlers() -> None:
 def run_exit_handlers() -> None:
     """Run the application's :mod:`atexit` handlers, and terminate remaining processes that its jobs
     started with :mod:`multiprocessing`."""
-    util: Any = sys.modules.get("multiprocessing.util")
+    util = sys.modules.get("multiprocessing.util")
     if util is not None:
         # It would wait for processes that are not terminated yet, so it is called last.
         atexit.unregister(util._exit_function)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -162,8 +162,8 @@ def _changes(
         ArgumentError: something is wrong with them; the editor says what and where.
     """
     editor.queue = given.get("queue", "").strip()
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: list[object]
+    kwargs: dict[str, object]
     if editor.form is not None:
         editor.form.take(given)
         args, kwargs = editor.form.values()

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from ipaddress import ip_address
-from typing import Any
 
 import click
 import uvicorn
@@ -153,9 +152,8 @@ def _listen(name: str, port: int, *, only_loopback: bool) -> socket.socket:
             "put it into [web] users"
         )
     both = address[0] == "::" and socket.has_dualstack_ipv6()
-    bound: Any = address
     try:
-        return socket.create_server(bound, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno == errno.EADDRINUSE:
