@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobd.ambient import clock
 from jobd.api.reading import hashes, integer, text
 from jobd.api.session import Session, session_or_default
 from jobd.errors import ArgumentError
+from jobd.store.protocol import ask
 from jobd.wire.histogram import BOUNDS
 
 MOST_CLASSES = 2_000
@@ -186,11 +187,10 @@ class Metrics:
             minutes: of the last so many, up to 480; there is none for longer periods.
         """
         times, _ = self._period(minutes, None)
-        pipe: Any
         with self._api.redis.pipeline(transaction=False) as pipe:
             for at in times:
                 key = self._api.keys.metrics_histogram(name, at)
-                pipe.execute_command("BITFIELD_RO", key, *_HISTOGRAM)
+                ask(pipe, "BITFIELD_RO", key, *_HISTOGRAM)
             found: list[list[int]] = pipe.execute()
         sums = tuple(map(sum, zip(*found, strict=True)))
         return Histogram(sums, tuple(zip(times, map(tuple, found), strict=True)))

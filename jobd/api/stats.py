@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from jobd.ambient import clock
 from jobd.api.queues.queues import waits
@@ -12,6 +12,7 @@ from jobd.api.reading import MOST, answers, batches, integer, members, text
 from jobd.api.session import Change, Session
 from jobd.errors import ArgumentError
 from jobd.store import scripts
+from jobd.store.protocol import ask
 from jobd.wire.options import DEFAULT_QUEUE
 
 MOST_DAYS = 5 * 365
@@ -113,10 +114,9 @@ def stats(session: Session, most: int | None = None) -> Stats:
     ]
     sizes: list[int] = []
     for batch in batches(asked, size=MOST):
-        pipe: Any
         with redis.pipeline(transaction=False) as pipe:
             for command in batch:
-                pipe.execute_command(*command)
+                ask(pipe, *command)
             sizes += map(integer, answers(pipe))
     queues = dict(zip(names, sizes, strict=False))
     running = len(names) + len(identities)

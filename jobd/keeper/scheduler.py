@@ -10,7 +10,7 @@ again here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import redis
 
@@ -86,9 +86,7 @@ class Scheduler(Loop):
         pipeline = self._client.pipeline(transaction=False)
         for source in sources:
             pipeline.zrange(source, 0, 0, withscores=True)
-        found: dict[str, Any] = dict(
-            zip(sources, pipeline.execute(raise_on_error=False), strict=True)
-        )
+        found = dict(zip(sources, pipeline.execute(raise_on_error=False), strict=True))
         broken = {key: str(was) for key, was in found.items() if isinstance(was, redis.RedisError)}
         if len(broken) == len(sources):
             raise found[sources[0]]

@@ -112,7 +112,7 @@ class AsyncTransport:
             [told] = await self._send(packed, 1)
         return told
 
-    async def _send(self, packed: bytes, replies: int) -> list[Any]:
+    async def _send(self, packed: bytes, replies: int) -> list[object]:
         """Send *packed* and read the replies; see :class:`jobd.store.enqueue.Transport`."""
         for last in (False, True):
             try:
@@ -162,7 +162,7 @@ class _Pool:
         self._guard: AsyncGenerator[None, None] | None = None
         self._idle_limit: float = getattr(self._source, "idle_limit", IDLE)
 
-    async def attempt(self, packed: bytes, replies: int) -> list[Any]:
+    async def attempt(self, packed: bytes, replies: int) -> list[object]:
         async with self._room:
             try:
                 connection = await self._take()

@@ -76,7 +76,7 @@ class Transport:
     def holder(self, key: str) -> str | None:
         """The id of the job that holds the lock *key*."""
         [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
-        return None if jid is None else str(jid.decode())
+        return jid.decode() if isinstance(jid, bytes) else None
 
     def _call(self, script: Script, packed: bytes) -> Any:
         try:
@@ -89,7 +89,7 @@ class Transport:
             [told] = self._send(packed, 1)
         return told
 
-    def _send(self, packed: bytes, replies: int) -> list[Any]:
+    def _send(self, packed: bytes, replies: int) -> list[object]:
         """Send *packed* and read the replies, in one round trip.
 
         Retries once, and only if the connection could not be made or the server refused all writes
@@ -109,7 +109,7 @@ class Transport:
                 raise explained(self._client, error) from None
         raise AssertionError  # the last attempt returns or raises
 
-    def _attempt(self, packed: bytes, replies: int) -> list[Any]:
+    def _attempt(self, packed: bytes, replies: int) -> list[object]:
         pool: Any = self._client.connection_pool
         try:
             connection = pool.get_connection(*_FOR)

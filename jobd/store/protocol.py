@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
+
+if TYPE_CHECKING:
+    import redis
 
 Argument = str | bytes | int | float
 
@@ -18,3 +21,9 @@ def pack(*command: Argument) -> bytes:
     # The stub of pack_command allows tuples of one element only.
     packed: bytes = hiredis.pack_command(cast(Any, command))
     return packed
+
+
+def ask(client: redis.Redis, *command: Argument) -> Any:
+    """Send a command, or add it to a pipeline, for which the client library has no typed method."""
+    execute: Any = client.execute_command
+    return execute(*command)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import redis
 
 from jobd.errors import UnavailableError
+from jobd.store.protocol import ask
 from jobd.store.trouble import CLUSTER_ADVICE
 
 OLDEST = (6, 2)
@@ -45,7 +46,7 @@ class Server(NamedTuple):
             )
 
 
-def identify(client: Any) -> Server:
+def identify(client: redis.Redis) -> Server:
     """Query the server's name, version and mode.
 
     Raises:
@@ -53,7 +54,7 @@ def identify(client: Any) -> Server:
         redis.RedisError: the server does not reply, or refuses.
     """
     try:
-        answer: list[Any] = client.execute_command("HELLO")
+        answer: list[Any] = ask(client, "HELLO")
     except redis.ResponseError as error:
         if "unknown command" not in str(error).lower() and "wrong number" not in str(error).lower():
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import redis
@@ -181,7 +181,9 @@ class TickCalls:
                 raise answer
             yield from outcomes(answer)
 
-    def _executed(self, made: Sequence[tuple[list[str], list[Argument]]]) -> list[Any]:
+    def _executed(
+        self, made: Sequence[tuple[list[str], list[Argument]]]
+    ) -> list[list[bytes] | Exception]:
         if not made:
             return []
         pipeline = self._client.pipeline(transaction=False)

@@ -27,6 +27,7 @@ from jobd.jobs.registry import Definition
 from jobd.runtime.log import log
 from jobd.runtime.process.identity import identity
 from jobd.settings.daemon import Config
+from jobd.store.connection import Connection
 from jobd.store.inflight import Claimed, InFlight
 from jobd.store.keys import Keys
 from jobd.store.pipeline import Reply
@@ -69,8 +70,8 @@ class Line:
     """The worker's own connection, on which it sends packed calls."""
 
     def __init__(self, client: redis.Redis) -> None:
-        pool: Any = client.connection_pool
-        self._connection: Any = pool.make_connection()
+        made: Any = client.connection_pool.make_connection()
+        self._connection: Connection = made
         self._connection.connect()
         for script in OF_A_WORKER:
             self.ask(script.load())

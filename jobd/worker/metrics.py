@@ -13,12 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any
 
 import redis
 
 from jobd.ambient import clock
 from jobd.store.keys import Keys
+from jobd.store.protocol import ask
 from jobd.wire.histogram import BOUNDS, LONG, SHORT
 from jobd.worker.starts import Starts
 
@@ -114,7 +114,6 @@ def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
         (keys.metrics_minute, SHORT),
         (keys.metrics_ten_minutes, LONG),
     )
-    pipe: Any
     with client.pipeline(transaction=False) as pipe:
         for spell, ttl in buckets:
             key = spell(moment)
@@ -127,7 +126,7 @@ def _send(client: redis.Redis, keys: Keys, tallies: dict[str, Tally]) -> None:
         for name, tally in tallies.items():
             if tally.buckets:
                 key = keys.metrics_histogram(name, moment)
-                pipe.execute_command("BITFIELD", key, *_increments(tally.buckets))
+                ask(pipe, "BITFIELD", key, *_increments(tally.buckets))
                 pipe.expire(key, SHORT)
         pipe.execute()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import redis
@@ -18,6 +18,9 @@ import redis
 from jobd.ambient import clock
 from jobd.settings.schema import Objective
 from jobd.store.keys import Keys
+
+if TYPE_CHECKING:
+    from redis.typing import EncodableT, FieldT
 
 TTL = 7 * 86_400
 """Seconds after which the totals are forgotten when no worker has an objective any more."""
@@ -81,9 +84,10 @@ class Starts:
         self, client: redis.Redis, keys: Keys, started: Counter[str], late: Counter[str]
     ) -> None:
         now = clock.now()
-        pipe: Any
         with client.pipeline(transaction=False) as pipe:
-            told = {f"{queue}|t": repr(limit) for queue, limit in self._limits.items()}
+            told: dict[FieldT, EncodableT] = {
+                f"{queue}|t": repr(limit) for queue, limit in self._limits.items()
+            }
             told |= {f"{queue}|at": repr(now) for queue in self._limits}
             pipe.hset(keys.slo, mapping=told)
             pipe.expire(keys.slo, TTL)

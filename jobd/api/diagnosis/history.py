@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.api.diagnosis.findings import Check, Said, Severity
 from jobd.api.diagnosis.server import ServerFacts
@@ -68,7 +67,7 @@ def slow_calls(session: Session) -> list[SlowCall]:
     Raises:
         RefusedError: the user has no permission for ``SLOWLOG GET``.
     """
-    entries: Any = session.redis.slowlog_get(ENTRIES)
+    entries = session.redis.slowlog_get(ENTRIES)
     return [
         SlowCall(
             integer(entry["start_time"]), integer(entry["duration"]) / 1e6, _named(entry["command"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from jobd.api.session import Change, Session
 from jobd.errors import ArgumentError, ConflictError, PayloadError
@@ -155,12 +155,14 @@ class PeriodicJobs:
         return named[0]
 
     def _read(self, places: Sequence[tuple[str, float]]) -> list[PeriodicJob]:
+        if not places:
+            return []
         pipeline = self._session.redis.pipeline(transaction=False)
         for name, _ in places:
             key = self._session.keys.schedule_of(name)
             pipeline.hmget(key, ["entry", "own", "paused", "first"])
             pipeline.lindex(self._session.keys.ticks(name), 0)
-        told: list[Any] = pipeline.execute(raise_on_error=False) if places else []
+        told = pipeline.execute(raise_on_error=False)
         found = []
         for (name, score), fields, last in zip(places, told[::2], told[1::2], strict=True):
             if isinstance(fields, Exception) or fields[0] is None:

@@ -19,6 +19,7 @@ from jobd.store.keys import Keys
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.typing import EncodableT, FieldT
 
 _LONGEST = 90 * 86400
 """Seconds that a record without an end is kept, as that of a result."""
@@ -126,7 +127,9 @@ class Records:
         if (redis := self._redis()) is None:
             return
         key = self._keys.result(jid)
-        encoded: Any = {name: msgspec.json.encode(value) for name, value in fields.items()}
+        encoded: dict[FieldT, EncodableT] = {
+            name: msgspec.json.encode(value) for name, value in fields.items()
+        }
         with redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, mapping=encoded)
             pipe.ttl(key)

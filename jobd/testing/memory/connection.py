@@ -83,8 +83,7 @@ class Connection(redis.connection.AbstractConnection):
             raise redis.ConnectionError("nothing has been asked")
         told = self._replies.popleft()
         if isinstance(told, Refused):
-            parser: Any = self._parser
-            raise parser.parse_error(str(told))
+            raise self._parser.parse_error(str(told))
         return told
 
 
