@@ -87,7 +87,7 @@ def literal(setting: Setting) -> str:
     """The default as TOML."""
     if setting.type == "tuple[Objective, ...]":
         return "{}"
-    if setting.repeatable:
+    if isinstance(setting.default, tuple):
         return json.dumps([str(item) for item in setting.default])
     return json.dumps(setting.default)
 

@@ -58,7 +58,7 @@ class Setting:
 
     name: str
     type: str
-    default: Any
+    default: object
     help: str
     unit: str
     flags: tuple[str, ...]
@@ -82,13 +82,13 @@ class Setting:
     @property
     def default_text(self) -> str:
         """The default as text for a flag or variable; "" for none."""
-        if self.repeatable:
+        if isinstance(self.default, tuple):
             return " ".join(map(str, self.default))
         if self.switch:
             return show(self.default)
         return f"{self.default:.15g}" if isinstance(self.default, float) else str(self.default)
 
-    def read(self, raw: object, *, text: bool) -> Any:
+    def read(self, raw: object, *, text: bool) -> object:
         """Convert and validate *raw*.
 
         Args:

@@ -8,16 +8,16 @@ server has closed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import hiredis
 import redis
 
 from jobd.errors import RefusedError, UnavailableError
 from jobd.store.conflict import Conflict
 from jobd.store.connection import Connection
 from jobd.store.keys import Keys
+from jobd.store.protocol import pack_words as _pack
 from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from jobd.store.batches import Added
     from jobd.store.scripts import Script
     from jobd.wire.batches import Portion
-
-_pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 _FOR = ("LPUSH",) if redis.VERSION < (5, 3) else ()
 """The command name that the library's ``get_connection`` requires before version 5.3; since then it

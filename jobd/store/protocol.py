@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 
@@ -12,15 +13,17 @@ if TYPE_CHECKING:
 Argument = str | bytes | int | float
 
 
+# The stub of pack_command allows tuples of one element only.
+pack_words: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+
+
 def pack(*command: Argument) -> bytes:
     r"""Encode a command.
 
     >>> pack("HKEYS", "h")
     b'*2\r\n$5\r\nHKEYS\r\n$1\r\nh\r\n'
     """
-    # The stub of pack_command allows tuples of one element only.
-    packed: bytes = hiredis.pack_command(cast(Any, command))
-    return packed
+    return pack_words(command)
 
 
 def ask(client: redis.Redis, *command: Argument) -> Any:

@@ -174,4 +174,4 @@ def workflow(flow: Flow, jobs: Any) -> Composed | Workflow:
             return graph
         case _:
             raise AssertionError(f"{flow.shape} is no workflow")
-    return made.set(id=flow.id)  # type: ignore[no-any-return]
+    return made.set(id=flow.id)

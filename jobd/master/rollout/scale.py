@@ -31,7 +31,8 @@ def allowed(daemon: Daemon, count: int) -> int:
     if daemon.phase.ending or daemon.phase in (Phase.STARTING, Phase.RELOADING):
         raise ConfigError(f"the daemon is {daemon.phase}")
     try:
-        number = int(_WORKERS.read(count, text=False))
+        number = _WORKERS.read(count, text=False)
+        assert isinstance(number, int)
     except Invalid as error:
         raise ConfigError(f"the number of workers {error}") from None
     leaving = len(daemon.staff.slots.worker_children()) - len(daemon.staff.slots.workers)

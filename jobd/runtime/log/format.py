@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from structlog.typing import EventDict
 
-from jobd.runtime.log.values import DEFAULT_MOST, Event, reduced
+from jobd.runtime.log.values import DEFAULT_MOST, reduced
 from jobd.text.masking import mask
 from jobd.text.printable import encode, harmless_json, name_of, shown
 
-Renderer = Callable[[str, Event], bytes]
+Renderer = Callable[[str, EventDict], bytes]
 
 _PRIORITIES = {"critical": 2, "fatal": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _COLOURS = {"critical": "1;31", "error": "31", "warning": "33", "info": "32", "debug": "2"}
@@ -84,7 +85,7 @@ class Console(_Format):
             os.isatty(fd) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         )
 
-    def __call__(self, level: str, event: Event) -> bytes:
+    def __call__(self, level: str, event: EventDict) -> bytes:
         record = reduced(event, self._most, for_json=False)
         logger = record.fields.pop("logger", "")
         if not str(logger).startswith("jobd") and logger != "":
@@ -108,7 +109,7 @@ class Console(_Format):
 class Json(_Format):
     """One object per line, starting with timestamp, level, role, pid, thread and event."""
 
-    def __call__(self, level: str, event: Event) -> bytes:
+    def __call__(self, level: str, event: EventDict) -> bytes:
         record: dict[str, object] = {
             "timestamp": self._now(),
             "level": level,
@@ -126,7 +127,7 @@ class Json(_Format):
             line = mask(line.decode()).encode()
         return harmless_json(line) + b"\n"
 
-    def _plain(self, record: dict[str, object], event: Event) -> bytes | None:
+    def _plain(self, record: dict[str, object], event: EventDict) -> bytes | None:
         """Fast path for most records, as there is one for each job; None if *event* contains large
         or complex values."""
         if not _PLAIN.issuperset(map(type, event.values())):
@@ -140,7 +141,7 @@ class Json(_Format):
             return None
         return line if len(line) <= self._most and type(whole["event"]) is str else None
 
-    def _any(self, record: dict[str, object], event: Event) -> bytes:
+    def _any(self, record: dict[str, object], event: EventDict) -> bytes:
         content = reduced(event, self._most, for_json=True)
         record["event"] = content.text
         for name, value in content.fields.items():

@@ -11,11 +11,12 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
+from structlog.typing import EventDict
 
 from jobd.text import tracebacks
 from jobd.text.printable import INTERRUPTIONS, cut, cut_end, text_of, valid
@@ -43,19 +44,17 @@ _KNOWN_TO_JSON = (
 
 T = TypeVar("T")
 
-Event = MutableMapping[str, Any]
-
 
 class Reduced(msgspec.Struct, gc=False):
     """A record whose parts are plain and small. *text* is the message."""
 
     text: str
-    fields: Event
+    fields: EventDict
     traceback: str | None = None
     dump: str | None = None
 
 
-def reduced(event: Event, most: int, *, for_json: bool) -> Reduced:
+def reduced(event: EventDict, most: int, *, for_json: bool) -> Reduced:
     """The record *event*, which is consumed.
 
     Args:
@@ -79,7 +78,7 @@ def reduced(event: Event, most: int, *, for_json: bool) -> Reduced:
     return Reduced(text, fields, traceback, dump)
 
 
-def _is_small(event: Event, most: int) -> bool:
+def _is_small(event: EventDict, most: int) -> bool:
     """Whether it is small and plain already; most records are, and there is one for each job."""
     room = most
     for name, value in event.items():
