@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from jobd.api.entry import Api
 
@@ -47,36 +49,38 @@ class _Thread:
     """One thread, which makes calls one after the other."""
 
     def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, call: Callable[[], T]) -> T:
         """What *call* returns, or raises, in the thread."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._calls.put((call, future))
+        self._calls.put(partial(_answer, call, future))
         return await future
 
     def _work(self) -> None:
-        while True:
-            call, future = self._calls.get()
-            if future.cancelled():
-                continue
-            result: object = None
-            error: BaseException | None = None
-            try:
-                result = call()
-            except BaseException as raised:  # noqa: BLE001 - it is raised where it is awaited
-                error = raised
-            try:
-                future.get_loop().call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the loop has ended, and the program with it
-                return
+        with suppress(RuntimeError):  # the loop has ended, and the program with it
+            while True:
+                self._calls.get()()
 
 
-def _settle(future: asyncio.Future[object], result: object, error: BaseException | None) -> None:
-    if future.done():  # nobody waits any more
+def _answer(call: Callable[[], T], future: asyncio.Future[T]) -> None:
+    if future.cancelled():
         return
-    if error is None:
-        future.set_result(result)
+    loop = future.get_loop()
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+        loop.call_soon_threadsafe(_fail, future, error)
     else:
+        loop.call_soon_threadsafe(_fulfil, future, result)
+
+
+def _fulfil(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # somebody still waits
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
         future.set_exception(error)
