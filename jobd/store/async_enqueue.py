@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.sentinel import SentinelConnectionPool
 
-from jobd.errors import RefusedError
+from jobd.errors import RefusedError, UnavailableError
 from jobd.store.conflict import Conflict
 from jobd.store.connection import IDLE, PROOF
 from jobd.store.enqueue import (
@@ -79,10 +79,16 @@ class AsyncTransport:
         return attached.conflicts(await self._call(*attached.packed(self._keys, jobs, now)))
 
     async def add(self, portion: Portion, now: float) -> Added:
-        """Add to a batch."""
+        """Add to a batch, as :meth:`jobd.store.enqueue.Transport.add` does."""
         from jobd.store import batches  # not needed by applications without any
 
-        return batches.added(await self._call(*batches.packed(self._keys, portion, now)))
+        call = batches.packed(self._keys, portion, now)
+        try:
+            return batches.added(await self._call(*call))
+        except RefusedError:
+            raise
+        except UnavailableError:
+            return batches.added(await self._call(*call))
 
     async def start(self, plan: Plan) -> None:
         """Store a workflow and push its first steps, unless there is one with its id."""

@@ -54,11 +54,17 @@ class Transport:
         return attached.conflicts(self._call(*attached.packed(self._keys, jobs, now)))
 
     def add(self, portion: Portion, now: float) -> Added:
-        """Add to a batch."""
+        """Add to a batch. If the answer is lost, it is said once more: the script knows what it has
+        added."""
         from jobd.store import batches  # not needed by applications without any
 
-        told = self._call(*batches.packed(self._keys, portion, now))
-        return batches.added(told)
+        call = batches.packed(self._keys, portion, now)
+        try:
+            return batches.added(self._call(*call))
+        except RefusedError:
+            raise
+        except UnavailableError:
+            return batches.added(self._call(*call))
 
     def start(self, plan: Plan) -> None:
         """Store a workflow and push its first steps, unless there is one with its id."""

@@ -58,7 +58,24 @@ check_pushes(push)
 local key, block, now = KEYS[8], 'block:' .. ARGV[4], server_time()
 local known = redis.call('HMGET', key, 'total', block, 'maker', 'success_at', 'cancelled_at', 'open')
 local there, calls, open = known[1], tonumber(known[2] or nil), tonumber(known[6] or 0)
+local closes = ARGV[7] == 'close'
+
+-- The call that ends a block forgets the block: whether it has been made is seen by what it has added.
+local function has_added()
+  local numbers = {groups[1] and ARGV[groups[1].first], later[1] and later[1][1]}
+  for i = push.first, push.last, 10 do
+    local field = attachments_of(ARGV[i])
+    if field and type(field.batch) == 'table' then numbers[#numbers + 1] = field.batch[2] end
+  end
+  for _, number in pairs(numbers) do
+    local place = number and '#' .. string.format('%.0f', number)
+    if place and redis.call('BITFIELD', KEYS[9], 'GET', 'u4', place)[1] ~= 0 then return true end
+  end
+  return callbacks[1] and redis.call('HEXISTS', KEYS[10], callbacks[1][1]) == 1
+end
+
 if calls and calls >= tonumber(ARGV[6]) then return {'again', -1} end
+if ARGV[5] == 'go on' and closes and there and not calls and has_added() then return {'again', -1} end
 if ARGV[5] == 'new' then
   if there then return {known[3] == ARGV[4] and 'again' or 'finished', -1} end
 elseif not there or known[4] or known[5] then
@@ -72,7 +89,6 @@ if parent then
   if not parent or tonumber(redis.call('HGET', parent, 'open') or 0) == 0 then return {'finished', -1} end
 end
 
-local closes = ARGV[7] == 'close'
 local adds = #groups > 0 or #later > 0 or push.first <= push.last or #callbacks > 0
 if ARGV[5] == 'new' then
   local words = {'maker', ARGV[4], 'total', 0, 'pending', 0, 'fresh', 0, 'created_at', now,
