@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,11 +40,19 @@ for name, permissions in (("vera", ["view_jobs"]), ("nora", [])):
 """
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedServer) -> Path:
+    """The database of the shop without orders; to migrate takes more than most of the tests."""
+    directory = tmp_path_factory.mktemp("migrated")
+    database = directory / "shop.sqlite3"
+    Shop(directory, server.url, {"DATABASE": str(database)}).manage("migrate", "--verbosity", "0")
+    return database
+
+
 @pytest.fixture
-def shop(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis) -> Shop:
-    shop = Shop(tmp_path, server.url, {"DATABASE": str(tmp_path / "shop.sqlite3")})
-    shop.manage("migrate", "--verbosity", "0")
-    return shop
+def shop(tmp_path: Path, server: EmbeddedServer, redis: redis_py.Redis, migrated: Path) -> Shop:
+    database = shutil.copy(migrated, tmp_path / "shop.sqlite3")
+    return Shop(tmp_path, server.url, {"DATABASE": str(database)})
 
 
 @pytest.fixture
