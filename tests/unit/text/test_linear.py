@@ -97,7 +97,7 @@ def used(call: Callable[[], object], enough: float = 0.0) -> float:
 def assert_linear(call: Callable[[str], object], unit: str) -> None:
     """Fail where *call* takes a time that grows faster than a text that begins with many *unit*.
     Small sizes come first: what grows with the square is found before it takes long."""
-    took = []
+    took: list[float] = []
     for size in SIZES:
         # Something behind it that fits to nothing, for a pattern to fail at in the end.
         text = unit * (size // len(unit)) + "\x00!"
