@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis as redis_py
@@ -13,8 +15,9 @@ from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from jobd.wire import payload
-from jobd.wire.attachments import FIELD, read
-from jobd.worker.run.inputs import StepInputs
+from jobd.wire.attachments import FIELD, Node, read
+from jobd.wire.results import MAX_RESULT
+from jobd.worker.run.inputs import MOST_BYTES, StepInputs
 
 MEMBERS = 25_000
 RESULT = "x" * 500
@@ -81,3 +84,42 @@ def check(values: Sequence[Any]) -> None:
     finally:
         tracemalloc.stop()
     assert peak < MEMBERS * len(RESULT) / 10, f"{peak:,} bytes at once"
+
+
+LARGE = 60
+"""Members whose results have a megabyte each, which is the most."""
+
+
+def test_large_results_are_read_some_at_a_time(server: EmbeddedServer) -> None:
+    app = App()
+    app.configure(server.url)
+    one = app.job(name="one")(lambda number: None)
+    total = app.job(name="total")(lambda values: None)
+    redis = app.client.redis
+    redis.flushall()
+    ref = str(chord([one.s(number) for number in range(LARGE)], total.s()).perform_async())
+    steps = Workflow.get(ref, app.client).info.steps
+    last = next(step for step in steps if step.job == "total")
+    node = Node(ref, last.number, takes=True)
+    result = json.dumps({"value": "x" * (MAX_RESULT - 20)})
+    for number in range(LARGE):
+        redis.hset(Keys().workflow(ref), f"r:{number}", result)
+    work = payload.parse(b'{"class":"total","args":[],"jid":"1","queue":"default"}')
+    most = 2.5 * MOST_BYTES  # what is taken, and what is found to be too much
+    with peak_of(most):
+        StepInputs(redis, Keys()).fill(work, node)
+    [results] = work.args
+    assert isinstance(results, StepResults)
+    with peak_of(most):
+        assert sum(len(value) for value in results) == LARGE * (MAX_RESULT - 20)
+
+
+@contextmanager
+def peak_of(most: float) -> Iterator[None]:
+    """Fail if the block has more bytes at once."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()

@@ -16,7 +16,7 @@ from jobd.store.trouble import reason, where
 
 class StepResults(Sequence[Any]):
     """Results of steps in their order, instead of a list of them that would be too large: they are
-    read a hundred at a time, when they are needed, and again each time.
+    read some at a time, when they are needed, and again each time.
 
     Of a step that has failed it has a :class:`jobd.FailedStep`. All of it raises
     :class:`jobd.errors.UnavailableError` where Redis does not answer.
