@@ -557,7 +557,7 @@ def test_options_without_a_name() -> None:
     [
         ("test_job.add", "'tests.unit.jobs.test_job.add' is registered"),
         ("tests.unit.jobs.test_job.resise", "'tests.unit.jobs.test_job.Resize' is registered"),
-        ("Invoice", ""),
+        ("Nowhere::Near", ""),
         ("x" * 100_000, ""),
     ],
 )
@@ -803,4 +803,4 @@ def not_a_job() -> None:
 )
 def test_an_unknown_job_names_where_it_would_be(name: str, where: str) -> None:
     with pytest.raises(UnknownJobError, match=where):
-        default.registry.lookup(name)
+        App().registry.lookup(name)
