@@ -7,17 +7,14 @@ name of this run are cut.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
@@ -27,6 +24,7 @@ from jobd.api.entry import Api
 from jobd.errors import UnavailableError
 from jobd.master.files import paths, statefile
 from jobd.runtime.child.birth import become_subreaper
+from jobd.testing.scratch import Scratch
 from jobd.testing.tether import spawn
 
 MASTERS, WORKERS, THREADS = 2, 2, 4
@@ -65,7 +63,8 @@ class Daemons:
     def __init__(self, url: str, prefix: str, name: str) -> None:
         with suppress(OSError):  # what masters leave behind would go to PID 1
             become_subreaper()
-        self.directory = Path(tempfile.mkdtemp(prefix="jobd-chaos-"))
+        self._scratch = Scratch("chaos")
+        self.directory = self._scratch.path
         self.journal = self.directory / "journal"
         self.journal.mkdir()
         self.record = Record()
@@ -221,7 +220,7 @@ class Daemons:
             _reap(set())
             time.sleep(0.01)
         self._running = {}
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._scratch.remove()
 
     def logs(self) -> str:
         """The end of each log."""

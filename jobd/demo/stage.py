@@ -6,11 +6,9 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -29,6 +27,7 @@ from jobd.master.control import control_socket
 from jobd.master.control.messages import DaemonStatus, Shown, Status
 from jobd.store.connection import connect
 from jobd.store.trouble import unavailable
+from jobd.testing.scratch import Scratch
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
 
@@ -87,8 +86,9 @@ class Stage:
         Raises:
             UnavailableError: there is no server, or the daemon does not start.
         """
-        self.directory = Path(tempfile.mkdtemp(prefix="jobd-demo-"))
-        self._end.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        scratch = Scratch("demo")
+        self.directory = scratch.path
+        self._end.callback(scratch.remove)
         self._open_redis()
         self.pidfile = self.directory / "jobd.pid"
         self.logfile = self.directory / "jobd.log"

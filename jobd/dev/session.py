@@ -7,10 +7,8 @@ have ended. After an error it keeps watching, because the next save may repair i
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,6 +22,7 @@ from jobd.errors import ApplicationError, ConfigError, UnavailableError
 from jobd.jobs.loading import Trial, attempt
 from jobd.settings import redis_url
 from jobd.settings.load import find_file
+from jobd.testing.scratch import Scratch
 from jobd.testing.server import EmbeddedServer
 
 TURN_MS = 100
@@ -79,8 +78,9 @@ class Session:
         # within the same second.
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         self._plan, self._stat = self._read(), self._stat_of_file()
-        self._scratch = Path(tempfile.mkdtemp(prefix="jobd-dev-"))
-        self._end.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        scratch = Scratch("dev")
+        self._scratch = scratch.path
+        self._end.callback(scratch.remove)
         return self
 
     def __exit__(self, *_: object) -> None:

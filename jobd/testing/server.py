@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from types import TracebackType
 
 from jobd.errors import UnavailableError
 from jobd.store.server import OLDEST
+from jobd.testing.scratch import Scratch
 from jobd.testing.tether import spawn
 
 _START_SECONDS = 10.0
@@ -100,7 +100,7 @@ class EmbeddedServer:
         self._options = options or {}
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory: Path | None = None
+        self._scratch: Scratch | None = None
         self._port = port
 
     def start(self) -> EmbeddedServer:
@@ -113,8 +113,8 @@ class EmbeddedServer:
             UnavailableError: no server program was found, or it does not start.
         """
         program = find_server()
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="jobd-", dir=_socket_parent()))
+        if self._scratch is None:
+            self._scratch = Scratch("server", _socket_parent())
         if self._tcp and not self._port:
             self._port = _free_port()
         settings = {
@@ -122,7 +122,7 @@ class EmbeddedServer:
             "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
-            "dir": str(self._directory),
+            "dir": str(self.directory),
             "save": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
@@ -166,9 +166,9 @@ class EmbeddedServer:
     @property
     def directory(self) -> Path:
         """The directory of the server's socket, data and log."""
-        if self._directory is None:
+        if self._scratch is None:
             raise RuntimeError("the embedded server has not been started")
-        return self._directory
+        return self._scratch.path
 
     @property
     def socket(self) -> Path:
@@ -225,9 +225,9 @@ class EmbeddedServer:
     def remove(self) -> None:
         """Kill the server and remove its directory."""
         self.kill()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
+        if self._scratch is not None:
+            self._scratch.remove()
+            self._scratch = None
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()
