@@ -34,7 +34,8 @@ class Exit(IntEnum):
     """Detaching failed, or a worker cannot start all its threads."""
     CANNOT_CREATE = 73
     """The daemon is already running (`jobd check` reports that, too), the pidfile is not a
-    pidfile, or it, its lock, the control socket or the log cannot be created."""
+    pidfile, or it, its lock, the control socket or the log cannot be created. `jobd check`: it
+    could not listen on the address of `health`; the daemon itself would run."""
     JOBS_LEFT = 75
     """Stopped, but jobs may be left in flight, mostly because Redis was down: workers could
     not return or acknowledge their jobs, or a claim was not answered. The next start, or

@@ -76,11 +76,13 @@ def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, 
     _check_user(report, config, file)
     there = _check_directory(report, config)
     _check_descriptors(report, config)
-    _check_pidfile(report, config)
+    runs = _check_pidfile(report, config)
     _check_logfile(report, config)
     if there:
         _check_application(report, config)
     check_redis(report, config)
+    if not runs:
+        _check_health(report, config)
     _check_web(report, file, environment)
     return report
 
@@ -244,20 +246,38 @@ def _check_logfile(report: Report, config: Config) -> None:
             report.problem(Exit.CANNOT_CREATE, text)
 
 
-def _check_pidfile(report: Report, config: Config) -> None:
+def _check_health(report: Report, config: Config) -> None:
+    from jobd.keeper.health.trial import obstacle
+    from jobd.settings.listening import read as read_address
+
+    if "health" in report.reading.wrong or not config.health:
+        return
+    address = read_address(config.health)
+    if address.path and _prepared(report, Path(address.path)):
+        return
+    if why := obstacle(address):
+        report.problem(
+            Exit.CANNOT_CREATE,
+            f"cannot listen on {address} for health: {why}; the daemon would run, but no probe "
+            "would reach it: change the setting health, or free the address",
+        )
+
+
+def _check_pidfile(report: Report, config: Config) -> bool:
+    """Check it; returns whether the daemon runs already."""
     from jobd.master.files import pidfile
     from jobd.master.start import listening
 
     file = Path(config.pidfile or DEFAULT_PIDFILE)
     if "pidfile" in report.reading.wrong:
-        return
+        return False
     # Without the setting, `jobd run` continues without a pidfile if it cannot create one.
     wanted = bool(config.pidfile) or os.access(file.parent, os.W_OK | os.X_OK)
     if wanted and (running := pidfile.holder(file) or listening(file)):
         report.problem(Exit.CANNOT_CREATE, running)
-        return
+        return True
     if _prepared(report, file):
-        return
+        return False
     reason = _unwritable(file, must_be_regular=True)
     if not reason:
         try:
@@ -280,6 +300,7 @@ def _check_pidfile(report: Report, config: Config) -> None:
             f"cannot create the pidfile {file}: {reason}; `jobd start` needs one (--pidfile), "
             "`jobd run` continues without it and without jobctl"
         )
+    return False
 
 
 def _prepared(report: Report, file: Path) -> bool:

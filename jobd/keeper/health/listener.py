@@ -99,7 +99,7 @@ class Listener(threading.Thread):
             try:
                 server = await self._open()
             except OSError as error:
-                why = _reason(error)
+                why = reason(error)
                 if why != told:
                     told = why
                     self._log.warning(
@@ -122,7 +122,7 @@ class Listener(threading.Thread):
             return await asyncio.start_server(
                 self._on_connection, address.host, address.port, limit=http.MOST_HEAD
             )
-        _refuse_living(address.path)
+        refuse_living(address.path)
         return await asyncio.start_unix_server(
             self._on_connection, address.path, limit=http.MOST_HEAD
         )
@@ -195,13 +195,13 @@ class Listener(threading.Thread):
         self._log.debug("health_connection_failed", error=said)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """What the kernel says: asyncio writes the address into it, which is told anyway."""
     code = error.errno or 0
     return os.strerror(code) if code > 0 else error.strerror or str(error)
 
 
-def _refuse_living(path: str) -> None:
+def refuse_living(path: str) -> None:
     """Refuse the path of a socket on which somebody listens: asyncio would take it from them.
 
     Raises:

@@ -19,6 +19,7 @@ from jobd.errors import ApplicationError, Exit
 from jobd.jobs import loading
 from jobd.jobs.loading import Trial, attempt
 from jobd.testing import EmbeddedServer
+from tests.support.others import Nobody
 
 APP = """
 from jobd import job
@@ -352,3 +353,91 @@ def test_a_file_whose_name_is_taken_is_refused(app: Path) -> None:
 def test_a_file_that_is_not_there_is_named(app: Path) -> None:
     with pytest.raises(ApplicationError, match=r"there is no file .*/none\.py"):
         loading.load(["./none.py"], str(app))
+
+
+# -- the address for health ------------------------------------------------------------------------
+
+
+def health_problems(url: str, address: str) -> list[tuple[Exit, str]]:
+    return [one for one in look(url, health=address).problems if "health" in one[1]]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_an_address_for_health_that_is_taken_is_a_problem(
+    server: EmbeddedServer, family: socket.AddressFamily
+) -> None:
+    host = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with socket.socket(family, socket.SOCK_STREAM) as other:
+        try:
+            other.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        port = other.getsockname()[1]
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        other.listen()
+        [(code, text)] = health_problems(server.url, shown)
+        assert code == Exit.CANNOT_CREATE
+        assert f"cannot listen on {shown} for health: Address already in use" in text
+    assert health_problems(server.url, shown) == []
+    with socket.socket(family, socket.SOCK_STREAM) as taken:  # the check has left it free
+        taken.bind((host, port))
+
+
+def test_an_address_for_health_that_is_not_here_or_not_permitted_is_a_problem(
+    server: EmbeddedServer,
+) -> None:
+    [(code, text)] = health_problems(server.url, "192.0.2.1:7433")
+    assert (code, "Cannot assign requested address" in text) == (Exit.CANNOT_CREATE, True)
+    [(code, text)] = health_problems(server.url, "nowhere.invalid:7433")
+    assert code == Exit.CANNOT_CREATE
+    assert "cannot listen on nowhere.invalid:7433" in text
+    [(code, text)] = health_problems(server.url, "7433")
+    assert (code, "must be HOST:PORT" in text) == (Exit.CONFIG, True)
+
+
+def test_a_socket_for_health(server: EmbeddedServer, app: Path) -> None:
+    path = app / "health.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+        other.listen()
+        [(code, text)] = health_problems(server.url, str(path))
+        assert (code, "Address already in use" in text) == (Exit.CANNOT_CREATE, True)
+    assert path.is_socket()  # a dead daemon has left it behind
+    assert health_problems(server.url, str(path)) == []
+    assert path.is_socket()
+    path.unlink()
+    path.write_text("of somebody else")
+    [(_, text)] = health_problems(server.url, str(path))
+    assert "a file that is not a socket" in text
+    assert path.read_text() == "of somebody else"
+    [(_, text)] = health_problems(server.url, str(app / "no" / "health.sock"))
+    assert f"the directory {app / 'no'} does not exist" in text
+
+
+def test_the_command_ends_with_the_code_of_the_health_address(
+    server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = {"require": ("app",), "redis": server.url, "pidfile": "a.pid"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        assert main(None, {}, {**flags, "health": address}) == Exit.CANNOT_CREATE
+    told = capsys.readouterr().err
+    assert "jobd: 1 problem:" in told
+    assert address in told
+
+
+def test_a_user_who_may_not_listen_there_is_told_so(
+    server: EmbeddedServer, nobody: Nobody, app: Path
+) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("here every user may listen on port 80")
+    app.chmod(0o755)
+    for address, why in (
+        ("127.0.0.1:80", "cannot listen on 127.0.0.1:80 for health: Permission denied"),
+        ("/proc/health.sock", "the directory /proc is not writable for this user"),
+    ):
+        done = nobody(
+            "-m", "jobd", "check", "-r", "json", "--redis", server.tcp_url, "--health", address
+        )
+        assert done.returncode == Exit.CANNOT_CREATE, done.stderr
+        assert why in done.stderr
