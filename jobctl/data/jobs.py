@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Unpack
+from typing import Unpack
 
 import click
-import msgspec
 
 from jobctl import options
 from jobctl.codes import Code, Problem
-from jobctl.data import bulk, common, completing, filters, jobview, output
+from jobctl.data import bulk, common, filters, jobview, output
 from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
+from jobctl.data.editing import edit
 from jobctl.data.filters import Filters
-from jobctl.data.frame import Command, Group, not_found
-from jobctl.data.locating import locate
+from jobctl.data.frame import Command, Group
+from jobctl.data.locating import one_job
 from jobctl.data.output import Column
 from jobctl.data.queues import waiting
 from jobctl.data.sets import entries
@@ -128,19 +127,12 @@ def _params(*more: click.Parameter) -> list[click.Parameter]:
     return [click.Argument(["jid"]), common.in_queue(), *more]
 
 
-def _one(api: Api, jid: str, queue: str | None) -> Found:
-    found = locate(api, jid, queue)
-    if found is None:
-        raise not_found(f"there is no job {jid}: it is done, was deleted, or was never pushed")
-    return found
-
-
 @jobs.command(cls=Command, params=_params())
 @click.pass_context
 def show(context: click.Context, jid: str, queue: str | None) -> None:
     """Show a job with all that is known of it."""
     api = connected(context)
-    found = _one(api, jid, queue)
+    found = one_job(api, jid, queue)
     if options.wants_json(context):
         if isinstance(found.job, SortedEntry):
             output.record(shapes.entry_detail(found.job))
@@ -184,7 +176,7 @@ def _acting(name: str, text: str) -> click.Command:
     @click.pass_context
     def act(context: click.Context, jid: str, queue: str | None, yes: bool = False) -> None:
         api = connected(context)
-        found = _one(api, jid, queue)
+        found = one_job(api, jid, queue)
         job = found.job
         if isinstance(job, SortedEntry):
             kind = "add_to_queue" if name == "retry" and found.place == "schedule" else name
@@ -220,136 +212,4 @@ for _name, _text in (
     jobs.add_command(_acting(_name, _text))
 
 
-_MOST_BYTES = 500_000
-"""Bytes of a payload that can be edited; as in the dashboard."""
-
-
-class Editable(msgspec.Struct, forbid_unknown_fields=True):
-    """What an editor shows of a job."""
-
-    args: list[Any]
-    kwargs: dict[str, Any]
-    queue: str
-
-
-@jobs.command(
-    cls=Command,
-    params=[
-        click.Argument(["jid"]),
-        click.Option(["--args"], metavar="JSON", help="The arguments, as a JSON list."),
-        click.Option(["--kwargs"], metavar="JSON", help="The keyword arguments, as an object."),
-        click.Option(
-            ["--to"], metavar="NAME", help="Another queue.", shell_complete=completing.queues
-        ),
-        common.yes(),
-    ],
-)
-@click.pass_context
-def edit(
-    context: click.Context,
-    /,
-    jid: str,
-    args: str | None,
-    kwargs: str | None,
-    to: str | None,
-    yes: bool,
-) -> None:
-    """Change a retry, or a scheduled or dead job, and run it now.
-
-    Without --args, --kwargs and --to, its arguments and queue are opened in $VISUAL or $EDITOR. The
-    changed job goes into its queue, also if it was scheduled for later; the original stays in the
-    trash for a day.
-    """
-    api = connected(context)
-    entry = _entry(jid, _one(api, jid, None))
-    now = _editable(entry)
-    given = {name: text for name, text in (("args", args), ("kwargs", kwargs)) if text is not None}
-    told = bool(given) or to is not None
-    wanted = _read(_document(now, given, to)) if told else _edited(context, now)
-    if wanted == now:
-        raise Problem(Code.FAILED, "nothing was changed; jobctl jobs retry runs it as it is")
-    question = f"Put {jid} into queue {wanted.queue} now, with these changes?"
-    bulk.confirm(context, question, yes=yes)
-    if not entry.replace(_changes(entry, wanted)):
-        raise not_found(f"nothing was done: {jid} is not there any more, somebody was faster")
-    said = f"{jid} is in queue {wanted.queue} with the changes"
-    bulk.report(context, Outcome(1, ref=api.last_ref), said)
-
-
-def _entry(jid: str, found: Found) -> SortedEntry:
-    entry = found.job
-    if not isinstance(entry, SortedEntry):
-        where = jobview.where(found.place)
-        raise Problem(
-            Code.FAILED,
-            f"{jid} is in another place ({where}): only a job that is scheduled, waits for a retry "
-            "or is dead can be changed",
-        )
-    if not entry.item:
-        raise Problem(Code.FAILED, "these bytes are not a job and cannot be changed; delete them")
-    if len(entry.value) > _MOST_BYTES:
-        raise Problem(
-            Code.FAILED, f"a job of more than {_MOST_BYTES:,} bytes cannot be changed here"
-        )
-    return entry
-
-
-def _editable(entry: SortedEntry) -> Editable:
-    """What may be seen and changed: of a job with ``encrypt``, not the last argument."""
-    if entry["encrypt"]:
-        return Editable(entry.args[:-1], {}, entry.queue)
-    return Editable(entry.args, entry.kwargs, entry.queue)
-
-
-def _changes(entry: SortedEntry, wanted: Editable) -> dict[str, object]:
-    changes: dict[str, object] = {"class": entry.klass, "args": wanted.args, "queue": wanted.queue}
-    if entry["encrypt"]:
-        if wanted.kwargs:
-            raise Problem(Code.USAGE, "a job with encrypted arguments has no keyword arguments")
-        changes["args"] = [*wanted.args, *entry.args[-1:]]
-    elif wanted.kwargs or entry.kwargs:
-        changes["kwargs"] = wanted.kwargs
-    return changes
-
-
-def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
-    """*now* with what the command line says, as JSON."""
-    fields: dict[str, object] = {}
-    for name, value in msgspec.to_builtins(now).items():
-        fields[name] = value if name not in given else _json(f"--{name}", given[name])
-    if to is not None:
-        fields["queue"] = to
-    return msgspec.json.encode(fields)
-
-
-def _json(option: str, text: str) -> object:
-    try:
-        return msgspec.json.decode(text.encode(errors="replace"))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Problem(Code.USAGE, f"{option} is not JSON: {error}") from None
-
-
-def _read(document: bytes) -> Editable:
-    try:
-        return msgspec.json.decode(document, type=Editable)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Problem(Code.USAGE, f"the job cannot be changed like that: {error}") from None
-
-
-def _edited(context: click.Context, now: Editable) -> Editable:
-    """What a person makes of it; what is wrong can be corrected."""
-    if options.wants_json(context) or not sys.stdin.isatty():
-        text = "there is no terminal for an editor: give --args, --kwargs or --to"
-        raise Problem(Code.USAGE, text)
-    text = msgspec.json.format(msgspec.json.encode(now), indent=2).decode() + "\n"
-    while True:
-        made = click.edit(text, extension=".json")
-        if made is None:
-            return now  # closed without saving
-        try:
-            return _read(made.encode(errors="replace"))
-        except Problem as problem:
-            output.line(str(problem), fg="red")
-            if not click.confirm("Edit it again?", default=True):
-                raise
-            text = made
+jobs.add_command(edit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobctl.data.bulk import Progress
+from jobctl.data.frame import not_found
 from jobd.api.entry import Api
 from jobd.api.find import WORK, Found
 from jobd.api.queues.queues import Queue
@@ -65,6 +66,18 @@ def _found(api: Api, jid: str, queue: str | None, progress: Progress) -> Iterato
     # It may have been taken while it was looked for.
     if (running := in_flight(api, jid)) is not None:
         yield Found(WORK, running)
+
+
+def one_job(api: Api, jid: str, queue: str | None) -> Found:
+    """The job, which has to be somewhere.
+
+    Raises:
+        Problem: it is not.
+    """
+    found = locate(api, jid, queue)
+    if found is None:
+        raise not_found(f"there is no job {jid}: it is done, was deleted, or was never pushed")
+    return found
 
 
 def in_flight(api: Api, jid: str) -> JobRecord | None:

@@ -146,6 +146,7 @@ LOSE_STEPS = Script("lose_steps")
 # Actions and queries of users.
 REMOVE = Script("remove")
 REPLACE = Script("replace")
+EDIT = Script("edit")
 KILL = Script("kill")
 ADD_DEAD = Script("add_dead")
 RESCHEDULE = Script("reschedule")

@@ -139,17 +139,32 @@ def with_retry_by_hand(
         fields["retry_count"] = count - 1
     _clear(fields)
     if changes:
-        if attachments.FIELD in changes:
-            raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
-        if "jid" in changes and attachments.FIELD in fields:
-            raise ArgumentError("the id of this job cannot be changed: what hangs on it has it")
-        # A field that the payload already has is not misspelt.
-        new: Payload = opened({key: value for key, value in changes.items() if key not in fields})
-        new |= {key: value for key, value in changes.items() if key in fields}
-        validate({"class": "the job", "args": [], **new})
-        check_arguments(new.get("args", []), new.get("kwargs", {}), None)
-        fields.update((key, _kept(fields.get(key), value)) for key, value in new.items())
+        _change(fields, changes)
     return with_enqueued(to_json(fields), now)
+
+
+def with_changes(raw: bytes, changes: Mapping[str, object]) -> bytes:
+    """The payload of a job that stays in a queue, with other values for some fields.
+
+    Args:
+        changes: as for :func:`with_retry_by_hand`, which raises the same.
+    """
+    fields = _raw_fields(raw)
+    _change(fields, changes)
+    return to_json(fields)
+
+
+def _change(fields: dict[str, Any], changes: Mapping[str, object]) -> None:
+    if attachments.FIELD in changes:
+        raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
+    if "jid" in changes and attachments.FIELD in fields:
+        raise ArgumentError("the id of this job cannot be changed: what hangs on it has it")
+    # A field that the payload already has is not misspelt.
+    new: Payload = opened({key: value for key, value in changes.items() if key not in fields})
+    new |= {key: value for key, value in changes.items() if key in fields}
+    validate({"class": "the job", "args": [], **new})
+    check_arguments(new.get("args", []), new.get("kwargs", {}), None)
+    fields.update((key, _kept(fields.get(key), value)) for key, value in new.items())
 
 
 def _clear(fields: dict[str, object]) -> None:

@@ -161,3 +161,24 @@ def test_an_edited_job_is_found_in_a_long_queue_without_a_command_that_goes_thro
     assert made["lrem"] == 1
     assert "lpos" not in made
     assert len(api.dead.page()) == 1
+
+
+def test_a_job_in_the_middle_of_a_long_queue_is_edited_and_restored_at_its_place(
+    long: Queue,
+) -> None:
+    api = long._api.acting_as("alice")
+    assert isinstance(api, Api)
+    queue, redis = api.queue(long.name), api.redis
+    before = waiting(api)
+    some = queue.page(JOBS // 2, 1).entries[0]
+    push(api, "default", *(job(n) for n in range(JOBS, JOBS + 100)))
+    redis.rpop(queue._key, 200)
+    redis.config_resetstat()
+    assert queue.replace(some, {"args": ["changed"]})
+    assert not {"lpos", "lrem"} & calls(redis).keys()  # type: ignore[arg-type]
+    after = waiting(api)[:-100]
+    at = JOBS // 2 - 200
+    assert b"changed" in after[at]
+    assert [*after[:at], some.value, *after[at + 1 :]] == before[200:]
+    assert next(iter(api.trash)).restore() == 1
+    assert waiting(api)[:-100] == before[200:]

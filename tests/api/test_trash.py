@@ -167,6 +167,29 @@ def test_an_edited_job_that_a_worker_has_is_not_doubled(alice: Api, edited: byte
     assert waiting(alice) == [job(2)]
 
 
+def test_a_job_that_was_edited_in_its_queue_and_that_a_worker_has_is_not_doubled(
+    alice: Api,
+) -> None:
+    push(alice, "default", job(1), job(2), job(3))
+    _, second, _ = alice.queue("default").page()
+    assert alice.queue("default").replace(second, {"args": [8]})
+    assert not alice.queue("default").replace(second, {"args": [9]})  # it is another one by now
+    _, edited, _ = waiting(alice)
+    (deletion,) = alice.trash
+    assert (deletion.action, deletion.jobs) == ("edit", 1)
+    assert (deletion.origin, deletion.went_to) == ("queue:default", "queue:default")
+    for _ in range(2):
+        alice.redis.rpop(alice.keys.queue("default"))
+    with pytest.raises(ConflictError, match="not in queue default any more"):
+        deletion.restore()
+    assert waiting(alice) == [job(3)]
+    # The worker has given it back: it did not run.
+    alice.redis.rpush(alice.keys.queue("default"), edited)
+    assert alice.trash[deletion.ref].restore() == 1
+    assert waiting(alice) == [job(2), job(3)]
+    assert list(alice.trash) == []
+
+
 def test_nothing_is_taken_from_a_queue_for_a_set_that_is_none(alice: Api, edited: bytes) -> None:
     alice.redis.set(alice.keys.dead, "of another program")
     with pytest.raises(RefusedError, match="WRONGTYPE"):

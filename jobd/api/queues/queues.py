@@ -7,7 +7,7 @@ what decides is its bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobd.ambient import clock
@@ -20,11 +20,11 @@ from jobd.api.records import JobRecord
 from jobd.api.search.glob import sought
 from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, PayloadError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 from jobd.wire.options import check_queue
-from jobd.wire.transitions import with_queue
+from jobd.wire.transitions import with_changes, with_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,44 @@ class Queue:
     def cancel(self, *jobs: JobRecord | bytes) -> int:
         """Delete these jobs for :func:`jobd.cancel`; otherwise as :meth:`delete`."""
         return delete_queued(self._api, self._action("cancel"), self.name, _jobs(jobs))
+
+    def replace(self, job: JobRecord, changes: Mapping[str, object]) -> bool:
+        """Replace this job by a changed one: at its place, or, with another ``queue``, behind all
+        others there. What it was goes into the trash
+        (:meth:`~jobd.api.session.Session.acting_as`).
+
+        Cost: as for :meth:`delete`.
+
+        Args:
+            changes: fields of the payload to replace, as for a push by name.
+
+        Returns:
+            Whether it was still there; a worker may have claimed it.
+
+        Raises:
+            ArgumentError: as for :meth:`replacement`.
+        """
+        target, payload = self.replacement(job, changes)
+        action, keys = self._action("edit"), self._api.keys
+        places = [self._key, keys.queues, keys.queue(target)]
+
+        def call(part: list[tuple[int, bytes]]) -> Any:
+            [(place, raw)] = part
+            words: list[Argument] = [target, place, raw, payload, mark(action)]
+            return action.call_undoable(scripts.EDIT, places, words, went_to=f"queue:{target}")
+
+        return act_on_queued(self._api, self.name, _jobs([job]), call) == 1
+
+    def replacement(self, job: JobRecord, changes: Mapping[str, object]) -> tuple[str, bytes]:
+        """The queue and the payload of the job that :meth:`replace` makes.
+
+        Raises:
+            ArgumentError: a change is not acceptable, or the job is no JSON object.
+        """
+        try:
+            return str(changes.get("queue", self.name)), with_changes(job.value, changes)
+        except PayloadError as error:
+            raise ArgumentError(f"this job cannot be changed: {error}") from error
 
     def delete_by_class(self, name: str) -> int:
         """Delete all jobs of a class (as it is stored, or as it is shown).

@@ -178,13 +178,10 @@ class SortedSet:
             Whether it was still there.
 
         Raises:
-            ArgumentError: a change is not acceptable, or the entry is no JSON object.
+            ArgumentError: as for :meth:`replacement`.
             ConflictError: it is a dead unique job, and another one like it is there.
         """
-        try:
-            queue, pushed = with_retry_by_hand(entry.value, clock.now(), changes)
-        except PayloadError as error:
-            raise ArgumentError(f"this entry cannot be changed: {error}") from error
+        queue, pushed = self.replacement(entry, changes)
         keys = [self._key, self._api.keys.queues, self._api.keys.queue(queue)]
         done = self._action("edit").call_undoable(
             scripts.REPLACE, keys, [queue, entry.value, pushed], went_to=f"queue:{queue}"
@@ -192,6 +189,17 @@ class SortedSet:
         if isinstance(done, list):
             raise kept_out(done[1])
         return bool(done)
+
+    def replacement(self, entry: SortedEntry, changes: Mapping[str, object]) -> tuple[str, bytes]:
+        """The queue and the payload of the job that :meth:`replace` makes.
+
+        Raises:
+            ArgumentError: a change is not acceptable, or the entry is no JSON object.
+        """
+        try:
+            return with_retry_by_hand(entry.value, clock.now(), changes)
+        except PayloadError as error:
+            raise ArgumentError(f"this entry cannot be changed: {error}") from error
 
     def reschedule(self, when: When, *entries: SortedEntry) -> int:
         """Give these entries another time; a script for each 100.

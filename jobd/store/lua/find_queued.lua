@@ -63,9 +63,13 @@ local function find_queued(list, place, payload)
   return place
 end
 
+local function replace_queued(list, place, payload, new)
+  redis.call('LSET', list, walk_to(place, redis.call('LLEN', list), payload), new)
+end
+
 -- *mark* is a text that is in no queue.
 local function mark_queued(list, place, payload, mark)
-  redis.call('LSET', list, walk_to(place, redis.call('LLEN', list), payload), mark)
+  replace_queued(list, place, payload, mark)
   marked, lowest, highest = marked + 1, math.min(lowest, place), math.max(highest, place)
 end
 

@@ -34,20 +34,34 @@ local function stays(job)
   return other
 end
 
--- Whether a job may be restored; removes the job that replaced it.
-local function may_return(job)
+-- Whether a job may be restored. The job that replaced it is removed; *at_its_place*, if it is in the
+-- queue where the first one was, that takes its place again.
+local function may_return(job, at_its_place)
   if ARGV[3] == 'set' then return redis.call('ZSCORE', KEYS[6], job) end
   if ARGV[3] ~= 'queue' then return true end
   local pushed = redis.call('HGET', KEYS[2], 'pushed')
   local place = pushed and find_queued(KEYS[6], tonumber(ARGV[5]), pushed)
-  if place then
+  if place and at_its_place then
+    replace_queued(KEYS[6], place, pushed, job)
+  elseif place then
     mark_queued(KEYS[6], place, pushed, ARGV[6])
     remove_marked(KEYS[6], ARGV[6])
   end
   return place
 end
 
-if ARGV[2] ~= '' then
+if ARGV[2] ~= '' and ARGV[3] == 'queue' then
+  redis.call('LLEN', KEYS[4]) -- fail on a key of another type before anything is changed
+  local job, same = redis.call('LINDEX', KEYS[3], 0), KEYS[4] == KEYS[6]
+  if job and may_return(job, same) then
+    if not same then redis.call('RPUSH', KEYS[4], job) end
+    redis.call('SADD', KEYS[5], ARGV[2])
+    redis.call('LPOP', KEYS[3])
+    moved_on(root, job)
+    restored = 1
+  end
+  left = redis.call('LLEN', KEYS[3])
+elseif ARGV[2] ~= '' then
   redis.call('LLEN', KEYS[4]) -- fail on a key of another type before anything is changed
   local size = redis.call('LLEN', KEYS[3])
   for _ = 1, math.min(most, size) do
