@@ -21,8 +21,9 @@ from jobctl import options
 from jobctl.codes import Code, Problem
 from jobctl.data import output
 from jobctl.data.frame import code_of
+from jobctl.data.steps import Steps
 from jobctl.data.words import counted
-from jobd.api.search.scans import Scan, Sweep
+from jobd.api.search.scans import Scan
 from jobd.errors import UnavailableError
 
 T = TypeVar("T")
@@ -88,8 +89,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def run(sweep: Sweep, what: str, total: int | None, done: Callable[[int], str]) -> int:
-    """Take all steps of *sweep*; returns how many jobs were changed.
+def run(steps: Steps, what: str, total: int | None, done: Callable[[int], str]) -> int:
+    """Take all of these steps; returns how many jobs were changed.
 
     Args:
         what: for the line of progress, ``deleting`` for example.
@@ -98,30 +99,18 @@ def run(sweep: Sweep, what: str, total: int | None, done: Callable[[int], str]) 
     Raises:
         Problem: it was interrupted, or Redis does not answer any more; says what was done.
     """
-    return steps(sweep.step, lambda: sweep.done, lambda: sweep.scanned, what, total, done)
-
-
-def steps(
-    step: Callable[[], int],
-    over: Callable[[], bool],
-    scanned: Callable[[], int],
-    what: str,
-    total: int | None,
-    done: Callable[[int], str],
-) -> int:
-    """The same for other steps, each of which returns how many jobs it has changed."""
     progress, changed = Progress(what, total), 0
     with interruptible() as interrupted:
         try:
-            while not over():
+            while not steps.done:
                 if interrupted():
                     raise Problem(
                         Code.INTERRUPTED,
                         f"interrupted. {done(changed)} The others were not touched; the same "
                         "command goes on with them.",
                     )
-                changed += step()
-                progress.show(scanned(), changed)
+                changed += steps.step()
+                progress.show(steps.scanned, changed)
         except UnavailableError as error:
             raise Problem(code_of(error), f"{error}. Before that: {done(changed)}") from None
         finally:

@@ -24,6 +24,7 @@ from jobctl.data import bulk, filing, output
 from jobctl.data.bulk import Progress, interruptible
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
+from jobctl.data.steps import Restoring
 from jobctl.data.words import counted
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
@@ -33,8 +34,6 @@ from jobd.errors import ConflictError
 
 REMEMBERED = 90 * 86400
 """Seconds for which it is known that a file was imported."""
-
-_STEP = 0.25
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -219,20 +218,12 @@ def _unstage(api: Api, refs: list[str]) -> None:
 
 def _restored(api: Api, ref: str, total: int) -> int:
     """Restore the jobs of a place; returns how many."""
-    action, deletion = DELETION_ACTIONS["restore"], api.trash[ref]
-    restored, over = 0, False
-
-    def step() -> int:
-        nonlocal restored, over
-        try:
-            changed = action.do(deletion, _STEP)
-        except ConflictError:
-            changed = 0  # those that are left are kept out by unique jobs
-        restored += changed
-        over = not changed or ref not in api.trash.find_all([ref])
-        return changed
+    action = DELETION_ACTIONS["restore"]
 
     def done(count: int) -> str:
         return f"{action.done(count, '')} jobctl trash restore {ref} goes on."
 
-    return bulk.steps(step, lambda: over, lambda: restored, "importing", total, done)
+    try:
+        return bulk.run(Restoring(api, ref), "importing", total, done)
+    except ConflictError:
+        return 0  # all of them are kept out by unique jobs

@@ -16,14 +16,12 @@ from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group
 from jobctl.data.output import Column
+from jobctl.data.steps import Moving
 from jobctl.data.words import ago, arguments, counted, lateness, name_of
 from jobd.api import shapes
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS
 from jobd.api.queues.queues import Queue
 from jobd.api.records import JobRecord
-
-_STEP = 0.25
-"""Seconds of a step of moving."""
 
 
 @click.group("queues", cls=Group)
@@ -183,24 +181,15 @@ def clear(
 def move(context: click.Context, source: str, target: str, dry_run: bool) -> None:
     """Move all jobs of queue SOURCE to the end of queue TARGET, in their order."""
     action, api = QUEUE_ACTIONS["move"], connected(context)
-    queue = api.queue(source)
-    queue.check_target(target)
-    left = total = queue.size
+    moving = Moving(api, source, target)
+    total = api.queue(source).size
     if dry_run:
         return bulk.rehearsed(context, total, str(action.effect))
-    ref: str | None = None
-
-    def step() -> int:
-        nonlocal left, ref
-        moved = queue.move_all(target, most=left, seconds=_STEP, ref=ref)
-        ref = api.last_ref
-        left = left - moved if moved else 0
-        return moved
 
     def done(count: int) -> str:
         return str(action.done(count, target))
 
-    changed = bulk.steps(step, lambda: left <= 0, lambda: total - left, "moving", total, done)
+    changed = bulk.run(moving, "moving", total, done)
     bulk.report(context, Outcome(changed), done(changed))
     return None
 

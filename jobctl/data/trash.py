@@ -10,15 +10,12 @@ from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
+from jobctl.data.steps import Emptying, Restoring
 from jobctl.data.words import ago, counted
 from jobd.api import shapes
 from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
 from jobd.api.entry import Api
 from jobd.api.trash import Deletion
-from jobd.errors import ConflictError
-
-_STEP = 0.25
-"""Seconds of a step."""
 
 
 @click.group("trash", cls=Group)
@@ -69,24 +66,12 @@ def restore(context: click.Context, ref: str, dry_run: bool) -> None:
     deletion = _deletion(api, ref)
     if dry_run:
         return bulk.rehearsed(context, deletion.jobs, f"From {jobview.where(deletion.origin)}.")
-    restored, over = 0, False
-
-    def step() -> int:
-        nonlocal restored, over
-        try:
-            changed = action.do(deletion, _STEP)
-        except ConflictError:
-            if not restored:
-                raise
-            changed = 0  # what is left is kept out by unique jobs
-        restored += changed
-        over = not changed or ref not in api.trash.find_all([ref])
-        return changed
+    steps = Restoring(api, ref)
 
     def done(count: int) -> str:
         return str(action.done(count, ""))
 
-    bulk.steps(step, lambda: over, lambda: restored, "restoring", deletion.jobs, done)
+    restored = bulk.run(steps, "restoring", deletion.jobs, done)
     left = api.trash.find_all([ref]).get(ref)
     kept = f" {counted(left.jobs, 'job')} stay in the trash." if left is not None else ""
     bulk.report(context, Outcome(restored), done(restored) + kept)
@@ -111,7 +96,7 @@ def purge(context: click.Context, ref: str, dry_run: bool, yes: bool) -> None:
         return bulk.rehearsed(context, deletion.jobs, str(action.effect))
     question = f"{action.effect} {action.button} {counted(deletion.jobs, 'job')}?"
     bulk.confirm(context, question, yes=yes)
-    changed = action.do(deletion, _STEP)
+    changed = action.do(deletion, None)
     bulk.report(context, Outcome(changed), str(action.done(changed, "")))
     return None
 
@@ -130,17 +115,10 @@ def empty(context: click.Context, dry_run: bool, yes: bool) -> None:
     if dry_run:
         return bulk.rehearsed(context, count, str(effect))
     bulk.confirm(context, f"{effect} Delete {counted(count, 'job')} for good?", yes=yes)
-    purged = 0
-
-    def step() -> int:
-        nonlocal purged
-        changed = EMPTY_TRASH.do(api.trash, _STEP)
-        purged += changed
-        return changed
 
     def done(changed: int) -> str:
         return str(EMPTY_TRASH.done(changed, ""))
 
-    bulk.steps(step, lambda: not api.trash.page(0, 1).size, lambda: purged, "deleting", count, done)
+    purged = bulk.run(Emptying(api), "deleting", count, done)
     bulk.report(context, Outcome(purged), done(purged))
     return None

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from jobctl.data.filters import Filters, seconds_of
 from jobctl.data.sets import Set
+from jobctl.data.steps import Moving
 from jobctl.data.words import counted
 from jobctl.top.view import View
 from jobd.api.actions import (
@@ -19,15 +20,11 @@ from jobd.api.actions import (
     Action,
     Given,
 )
-from jobd.api.entry import Api
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import Sweep
 from jobd.api.sets.entries import SortedEntry
 
 T = TypeVar("T")
-
-_STEP = 0.25
-"""Seconds of a step of moving."""
 
 
 async def on_entries(view: View[T], of: Set, name: str, entries: Sequence[SortedEntry]) -> bool:
@@ -87,7 +84,7 @@ async def on_queue(view: View[T], name: str, queue: str, chosen: Filters, size: 
     if given is None or not await _sure(view, action, what):
         return False
     if name == "move":
-        moving = _Moving(view.source.api, queue, given.queue, size)
+        moving = Moving(view.source.api, queue, given.queue)
         changed = await view.in_steps(f"{action.button}: {what}", moving, size)
     elif chosen:
         sweep = view.source.api.queue(queue).sweep(chosen.text, chosen.test())
@@ -136,24 +133,3 @@ def _tell(view: View[T], action: Action[Callable[..., object]], changed: int, wh
         view.source.undo = ref
         text += " U undoes it."
     view.say(text)
-
-
-class _Moving:
-    """Moving all jobs of a queue, in steps."""
-
-    def __init__(self, api: Api, source: str, target: str, size: int) -> None:
-        self._api, self._queue, self._target, self._left = api, api.queue(source), target, size
-        self._queue.check_target(target)
-        self._ref: str | None = None
-        self.scanned = 0
-
-    @property
-    def done(self) -> bool:
-        return self._left <= 0
-
-    def step(self) -> int:
-        moved = self._queue.move_all(self._target, most=self._left, seconds=_STEP, ref=self._ref)
-        self._ref = self._api.last_ref
-        self._left = self._left - moved if moved else 0
-        self.scanned += moved
-        return moved

@@ -21,6 +21,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Footer, Static
 
+from jobctl.codes import Code
 from jobctl.data.sets import SETS
 from jobctl.top import keys, lines, pace
 from jobctl.top.dialogs import Help, Working
@@ -29,6 +30,8 @@ from jobctl.top.rates import Rate, Rates
 from jobctl.top.source import Source
 from jobctl.top.undoing import undo
 from jobctl.top.view import Again, Opened, View
+from jobctl.top.views.audit import AuditView
+from jobctl.top.views.batches import BatchesView
 from jobctl.top.views.busy import BusyView
 from jobctl.top.views.cron import CronView
 from jobctl.top.views.groups import GroupsView
@@ -37,24 +40,31 @@ from jobctl.top.views.metrics import MetricsView
 from jobctl.top.views.processes import ProcessesView
 from jobctl.top.views.queues import QueuesView
 from jobctl.top.views.sets import SetView
+from jobctl.top.views.trash import TrashView
+from jobctl.top.views.workflows import WorkflowsView
 from jobd.api.entry import Api
 from jobd.api.stats import Counters
 from jobd.errors import JobdError, UnavailableError
 
 T = TypeVar("T")
 
-NAMES = (
-    "Home",
-    "Busy",
-    "Processes",
-    "Queues",
-    "Retries",
-    "Scheduled",
-    "Dead",
-    "Groups",
-    "Metrics",
-    "Cron",
+TABS = (
+    ("1", "Home"),
+    ("2", "Busy"),
+    ("3", "Procs"),
+    ("4", "Queues"),
+    ("5", "Retries"),
+    ("6", "Sched"),
+    ("7", "Dead"),
+    ("8", "Groups"),
+    ("9", "Metrics"),
+    ("0", "Cron"),
+    ("b", "Batches"),
+    ("w", "Workflows"),
+    ("u", "Trash"),
+    ("a", "Audit"),
 )
+"""The keys of the pages, and their short names."""
 
 
 class Top(App[None]):
@@ -71,7 +81,7 @@ class Top(App[None]):
     TITLE = "jobctl top"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str((at + 1) % 10), f"tab({at})", show=False) for at in range(len(NAMES))),
+        *(Binding(key, f"tab({at})", show=False) for at, (key, _) in enumerate(TABS)),
         Binding("right,tab", "next_tab(1)", show=False),
         Binding("left,shift+tab", "next_tab(-1)", show=False),
         Binding("escape,backspace", "back", show=False),
@@ -117,6 +127,10 @@ class Top(App[None]):
             GroupsView(source),
             MetricsView(source),
             CronView(source),
+            BatchesView(source),
+            WorkflowsView(source),
+            TrashView(source),
+            AuditView(source),
         ]
         yield Static("", id="head")
         yield Static("", id="tabs")
@@ -135,7 +149,7 @@ class Top(App[None]):
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.exit)
+            loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         self.page.take_focus()
         self.run_worker(self._look(), name="look")
@@ -161,7 +175,7 @@ class Top(App[None]):
     def _draw_lines(self) -> None:
         width = self.size.width
         self._tick()
-        self._line("tabs", lines.tabs(NAMES, self._tab, width))
+        self._line("tabs", lines.tabs(TABS, self._tab, width))
         self._line("counters", lines.counters(self._counters, self._rate, width))
 
     def _line(self, name: str, text: Text) -> None:
@@ -174,9 +188,9 @@ class Top(App[None]):
         while True:
             self._wanted.clear()
             began = time.process_time()
-            page = self.page
+            page, looked = self.page, True
             try:
-                await self._look_at(page)
+                looked = await self._look_at(page)
                 self._trouble, self._answered = "", time.time()
             except UnavailableError as error:
                 self._trouble = str(error)
@@ -186,24 +200,26 @@ class Top(App[None]):
             await asyncio.sleep(0)  # what is drawn is a part of what it costs
             used = time.process_time() - began
             pause = pace.pause(self._every, used)
-            self._due[page] = time.monotonic() + max(pause, page.every * self._every / 2)
+            if looked:
+                self._due[page] = time.monotonic() + max(pause, page.every * self._every / 2)
             try:
                 await asyncio.wait_for(self._wanted.wait(), pause)
             except TimeoutError:
                 continue
 
-    async def _look_at(self, page: View[T]) -> None:
+    async def _look_at(self, page: View[T]) -> bool:
+        """Look at the counters, and at the page if that is due; whether it was."""
         self._counters = await self.source.look(Api.counters)
         now = self._counters
         self._rate = self._rates.add(time.monotonic(), now.processed, now.failed)
         if time.monotonic() < self._due.get(page, 0.0):
-            return
+            return False
         reading = page.reading()
-        if reading is None:
-            return
-        found = await self.source.look(reading)
-        if page.children:  # it may have been left, or the program, meanwhile
-            page.show(found)
+        if reading is not None:
+            found = await self.source.look(reading)
+            if page.children:  # it may have been left, or the program, meanwhile
+                page.show(found)
+        return True
 
     def on_again(self, _message: Again) -> None:
         self._look_now()
@@ -272,4 +288,12 @@ class Top(App[None]):
         if isinstance(self.screen, Working) and not self.screen.stopped:
             self.screen.action_stop()
         else:
+            self._end()
+
+    def _end(self) -> None:
+        """End; say what was done by that which goes on."""
+        working = self.screen if isinstance(self.screen, Working) else None
+        if working is None:
             self.exit()
+        else:
+            self.exit(return_code=Code.INTERRUPTED, message=working.told)

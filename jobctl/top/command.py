@@ -22,12 +22,13 @@ from jobd.store.trouble import where
     help="The time between two looks.  [default: 2]",
 )
 @click.pass_context
-def top(context: click.Context, every: float) -> None:
+def top(context: click.Context, every: float) -> int:
     """Watch and control everything on the full screen, with the keyboard.
 
     Throughput, what runs and its stacks, processes, queues, retries, scheduled and dead jobs with
-    search and actions, failure groups, metrics, periodic jobs. The key ? shows the keys of each
-    page. It needs a terminal, and the package textual: pip install 'pyjobd[tui]'.
+    search and actions, failure groups, metrics, periodic jobs, batches, workflows, the trash, the
+    audit log. The key ? shows the keys of each page. It needs a terminal, and the package textual:
+    pip install 'pyjobd[tui]'.
     """
     if options.wants_json(context) or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError(
@@ -44,4 +45,6 @@ def top(context: click.Context, every: float) -> None:
     api = connected(context)
     api.counters()  # a Redis that does not answer, or a wrong password, is told before the screen
     place = where(api.redis) + (f" {api.keys.prefix}" if api.keys.prefix else "")
-    Top(api, place, every).run()
+    program = Top(api, place, every)
+    program.run()
+    return program.return_code or Code.DONE

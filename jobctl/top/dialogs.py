@@ -74,8 +74,14 @@ class Working(ModalScreen[None]):
 
     def __init__(self, what: str) -> None:
         super().__init__()
-        self._what = what
+        self._what, self._state = what, "nothing so far"
         self.stopped = False
+
+    @property
+    def told(self) -> str:
+        """What has been done so far, for whoever ends the program meanwhile."""
+        text = f"Not finished: {self._what}: {self._state}. The last step may be done, too."
+        return shown(text)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -86,8 +92,8 @@ class Working(ModalScreen[None]):
     def progress(self, scanned: int, total: int, changed: int) -> None:
         """Show how far it is."""
         share = f" of {total:,} ({min(100, 100 * scanned // total)} %)" if total else ""
-        text = f"{scanned:,}{share}, {changed:,} so far"
-        self.query_one("#progress", Static).update(Text(text))
+        self._state = f"{scanned:,}{share}, {changed:,} so far"
+        self.query_one("#progress", Static).update(Text(self._state))
 
     def action_stop(self) -> None:
         self.stopped = True

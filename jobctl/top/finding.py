@@ -1,4 +1,4 @@
-"""Finding a job by its id, from every page."""
+"""Finding a job by its id, wherever it is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ _EVERY = 20
 
 
 async def found_by_id(view: View[T]) -> None:
-    """Ask for an id, look for the job wherever it may be, and show it."""
-    jid = await view.prompt("Find a job", hint="its id")
-    if not jid:
-        return
+    """Ask for an id, and show the job."""
+    if jid := await view.prompt("Find a job", hint="its id"):
+        await show_job(view, jid)
+
+
+async def show_job(view: View[T], jid: str) -> None:
+    """Look for the job with this id wherever it may be, and show it."""
     search, screen = JobSearch(view.source.api, jid), Working(f"looking for {jid[:60]}")
     await view.app.push_screen(screen)
     try:

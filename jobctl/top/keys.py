@@ -8,11 +8,15 @@ from textual.binding import Binding
 
 from jobctl.top.table import Table
 from jobctl.top.view import View
+from jobd.api.actions import DELETION_ACTIONS, Action
+from jobd.api.features.batch_actions import BATCH_ACTIONS
+from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS
 
 T = TypeVar("T")
 
 _EVERYWHERE = [
     ("1 ... 0", "the pages; also left, right and tab"),
+    ("b, w, u, a", "batches, workflows, trash, audit log"),
     ("f", "find a job by its id, wherever it is"),
     ("r", "look again now"),
     ("U", "undo the last deletion"),
@@ -28,6 +32,17 @@ _LISTS = [
 ]
 
 _TEXTS = [("j, k, g", "scroll; also the arrows, page up and down")]
+
+
+def _summary(action: Action[Any]) -> str:
+    """What an action does, in the style of the others.
+
+    >>> _summary(DELETION_ACTIONS["restore"])
+    'undo a deletion'
+    """
+    text = str(action.summary).rstrip(".")
+    return text[:1].lower() + text[1:]
+
 
 _WORDS = {
     "search": "search: text, or class:NAME queue:NAME error:TEXT tag:TAG arg:VALUE older:2h",
@@ -51,6 +66,11 @@ _WORDS = {
     "move": "move all jobs to another queue",
     "run": "push the job now, beside its ticks",
     "period": "another period",
+    "empty": "make all deletions final",
+    "restore": "put these jobs back where they were",
+    **{f"batch('{name}')": _summary(one) for name, one in BATCH_ACTIONS.items()},
+    **{f"workflow('{name}')": _summary(one) for name, one in WORKFLOW_ACTIONS.items()},
+    **{f"deletion('{name}')": _summary(one) for name, one in DELETION_ACTIONS.items()},
 }
 """What the actions of the pages do."""
 

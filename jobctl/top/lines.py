@@ -35,22 +35,32 @@ def head(where: str, width: int, trouble: str = "", since: float | None = None) 
     return Text.assemble((name, "bold"), place, gap, clock, no_wrap=True)
 
 
-def tabs(names: Sequence[str], active: int, width: int) -> Text:
-    """The tabs with their keys; where the screen is too narrow, only the active one.
+def tabs(pages: Sequence[tuple[str, str]], active: int, width: int) -> Text:
+    """The tabs: keys and names. Where the screen is too narrow, those that are far from the active
+    one have no names; then there is only the active one.
 
-    >>> tabs(["Home", "Busy"], 1, 20).plain, tabs(["Home", "Busy"], 1, 8).plain
-    ('1Home 2Busy', '< 2Busy')
+    >>> tabs([("1", "Home"), ("2", "Busy"), ("b", "Batches")], 1, 21).plain
+    '1Home 2Busy bBatches'
+    >>> tabs([("1", "Home"), ("2", "Busy"), ("b", "Batches")], 1, 17).plain
+    '1Home 2Busy b'
+    >>> tabs([("1", "Home"), ("2", "Busy"), ("b", "Batches")], 1, 8).plain
+    '< 2Busy'
     """
-    whole = Text(no_wrap=True)
-    for at, name in enumerate(names):
-        key = str((at + 1) % 10)
-        if at:
-            whole.append(" ")
-        whole.append(key, "bold reverse" if at == active else "bold cyan")
-        whole.append(name, "bold reverse" if at == active else "")
+    names = [name for _, name in pages]
+    for at in sorted(range(len(pages)), key=lambda at: -abs(at - active)):
+        if at == active or sum(map(len, names)) + 2 * len(pages) - 1 <= width:
+            break
+        names[at] = ""
+    whole = Text(" ", no_wrap=True).join(
+        Text.assemble(
+            (key, "bold reverse" if at == active else "bold cyan"),
+            (name, "bold reverse" if at == active else ""),
+        )
+        for at, ((key, _), name) in enumerate(zip(pages, names, strict=True))
+    )
     if whole.cell_len <= width:
         return whole
-    text = f"< {(active + 1) % 10}{names[active]} >"
+    text = f"< {''.join(pages[active])} >"
     return Text(text[:width].rstrip(" >") if len(text) > width else text, "bold", no_wrap=True)
 
 

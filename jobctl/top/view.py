@@ -7,12 +7,13 @@ needs, and runs in a thread; what it returns is shown on the loop again.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 
+from jobctl.data.steps import Steps
 from jobctl.data.words import counted
 from jobctl.top.dialogs import Ask, Prompt, Working
 from jobctl.top.source import Source
@@ -27,18 +28,6 @@ _ACTING = "acting"
 
 _SAID = 300
 """Characters of a message."""
-
-
-class Steps(Protocol):
-    """Something long in steps, as a sweep of the data API."""
-
-    @property
-    def done(self) -> bool: ...
-
-    @property
-    def scanned(self) -> int: ...
-
-    def step(self) -> int: ...
 
 
 class Opened(Message):

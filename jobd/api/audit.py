@@ -37,6 +37,12 @@ class AuditEntry:
     jobs: int
     at: float
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its place in the log as numbers, which can be compared."""
+        milliseconds, _, sequence = self.id.partition("-")
+        return int(milliseconds), int(sequence)
+
 
 class Audit:
     """The log.
@@ -110,12 +116,7 @@ class Audit:
         page = self.page(1000)
         while page:
             yield from page
-            page = self.page(1000, before=min(page, key=_place).id)
-
-
-def _place(entry: AuditEntry) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.id.partition("-")
-    return int(milliseconds), int(sequence)
+            page = self.page(1000, before=min(page, key=lambda one: one.place).id)
 
 
 def _entry(ident: str, fields: dict[bytes, bytes]) -> AuditEntry:

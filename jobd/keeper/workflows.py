@@ -54,4 +54,4 @@ class Workflows(Loop):
 
             session = Session(self._client, self._keys.prefix)
             with suppress(KeyError):
-                Acting(session.acting_as("keeper")).cancel_jobs(ref)
+                Acting(session.acting_as("keeper")).jobs_of(ref).until()

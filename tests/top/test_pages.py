@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
-
-import pytest
-import redis as redis_py
 
 from jobd.api import Api
 from jobd.worker.metrics import Metrics
@@ -15,11 +13,6 @@ from tests.api.conftest import HOSTILE, job, push
 from tests.api.test_periodic import store
 from tests.api.test_processes import NEW, beat
 from tests.top.screen import Screen, on_screen
-
-
-@pytest.fixture
-def api(redis: redis_py.Redis) -> Api:
-    return Api(redis)
 
 
 def failed(number: int, **fields: Any) -> bytes:
@@ -72,7 +65,37 @@ def test_every_page_shows_what_is_there(api: Api) -> None:
         await screen.press("left", "left")
         await screen.shows("Groups of 5 failed jobs")
         await screen.press("right", "right", "right")
+        await screen.shows("Batches: none")
+        await screen.press("right", "right", "right", "right")
         await screen.shows("2 queued, 1 running")
+
+    on_screen(api, scenario)
+
+
+def test_every_page_is_kept_up_to_date(api: Api) -> None:
+    """Also those that are looked at less often than the counters."""
+
+    def pushed(name: str) -> None:
+        push(api, name, job(1, "Mail", name))
+
+    changes: dict[str, tuple[str, Callable[[], object], str]] = {
+        "1": ("0 queued", lambda: pushed("mail"), "1 queued"),
+        "2": ("Busy: ", lambda: works(api, "web1:7:aa", 5), "Busy: 1 running"),
+        "3": ("Processes: 1 on", lambda: works(api, "web2:7:bb", 6), "Processes: 2 on"),
+        "4": ("Queues: 1, 1 job", lambda: pushed("low"), "Queues: 2, 2 jobs"),
+        "5": ("Retries: no jobs", lambda: fill(api, "retry", 3), "Retries: 1 to 3 of 3"),
+        "0": ("Periodic jobs: 0", lambda: store(api, "shop", "report", cron="1 2 * * *"), "report"),
+        "u": ("Trash: none", api.acting_as("bob").retries.clear, "Trash: 1 to 1 of 1"),
+        "a": ("Audit log: 1", api.acting_as("bob").queue("mail").pause, "Audit log: 2"),
+    }
+
+    async def scenario(screen: Screen) -> None:
+        for key, (before, change, after) in changes.items():
+            await screen.press(key)
+            await screen.shows(before)
+            await screen.passes(0.5)
+            change()
+            await screen.shows(after)
 
     on_screen(api, scenario)
 
@@ -330,7 +353,7 @@ def test_nothing_harmful_reaches_the_screen(api: Api) -> None:
     api.redis.hset(api.keys.work(f"web{nasty[:40]}:7:aa"), "t2", json.dumps(running))
 
     async def scenario(screen: Screen) -> None:
-        for key in "1234567890":
+        for key in "1234567890bwua":
             await screen.press(key)
             await screen.until(lambda: screen.app._due.get(screen.app.page, 0), key)
             seen = [screen.text]
@@ -352,14 +375,14 @@ def test_twenty_columns_and_a_resize(api: Api) -> None:
 
     async def scenario(screen: Screen) -> None:
         await screen.shows("< 1Home >")
-        for key in "1234567890":
+        for key in "1234567890bwua":
             await screen.press(key)
             await screen.until(lambda: screen.app._due.get(screen.app.page, 0), key)
             assert max(map(len, screen.text.splitlines())) <= 20
         await screen.press("5")
         await screen.shows("NEXT RUN", "in 23h")
         await screen.resize(120, 30)
-        await screen.shows("2Busy", "0Cron", "ARGUMENTS", "KeyError: no user 0")
+        await screen.shows("2Busy", "0Cron", "aAudit", "ARGUMENTS", "KeyError: no user 0")
         await screen.resize(3, 2)
         await screen.resize(80, 24)
         await screen.shows("KeyError: no user 0")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +15,8 @@ from jobd.api import Api
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import environment, wait
+from tests.top.terminal import Terminal, top
 from tests.top.test_pages import fill
-
-pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-
-_SECONDS = 60.0
 
 APP = """
     import time
@@ -35,73 +29,12 @@ APP = """
 """
 
 
-class Terminal:
-    """A terminal of its own with a shell that runs one command and says how that has ended."""
-
-    def __init__(self, directory: Path) -> None:
-        self._socket = directory / "tmux"
-        self._file = directory / "line"
-
-    def run(self, line: str, env: dict[str, str], width: int = 80, height: int = 24) -> None:
-        self._file.write_text(f"{line}\necho exit code $?\nexec sleep 1000\n")
-        size = ["-x", str(width), "-y", str(height)]
-        self.tmux("new-session", "-d", *size, "sh", str(self._file), env=env)
-
-    def tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
-        command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=30)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def press(self, *keys: str) -> None:
-        self.tmux("send-keys", *keys)
-
-    @property
-    def text(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    def shows(self, *texts: str) -> str:
-        """Wait until all of these are on the screen; all of it."""
-
-        def look() -> str:
-            seen = self.text
-            return seen if all(text in seen for text in texts) else ""
-
-        try:
-            found: str = wait(look, _SECONDS, str(texts))
-        except AssertionError:
-            raise AssertionError(f"{texts} is not on the screen:\n{self.text}") from None
-        return found
-
-    def end(self) -> None:
-        subprocess.run(
-            ["tmux", "-S", str(self._socket), "kill-server"], capture_output=True, timeout=30
-        )
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    made = Terminal(tmp_path)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def api(redis: redis_py.Redis) -> Api:
-    return Api(redis)
-
-
-def top(terminal: Terminal, url: str, *, env: dict[str, str] | None = None, **size: int) -> None:
-    """Start ``jobctl top`` there."""
-    own = environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", **(env or {})})
-    line = f"{shlex.quote(sys.executable)} -m jobctl top --redis {shlex.quote(url)}"
-    terminal.run(line, own, **size)
-
-
 def test_a_day_at_eighty_columns(terminal: Terminal, server: EmbeddedServer, api: Api) -> None:
     fill(api, "dead", 3)
     top(terminal, server.url)
-    terminal.shows("jobctl top", "1Home 2Busy", "0Cron", "dead 3", "0 queued, 0 running", "Redis ")
+    terminal.shows(
+        "jobctl top", "1Home 2Busy", "0Cron b w u a", "dead 3", "0 queued, 0 running", "Redis "
+    )
     terminal.press("7")
     seen = terminal.shows("Dead: 1 to 3 of 3", "KeyError: no user 2", "? Help", "q Quit")
     assert len(seen.rstrip("\n").splitlines()) == 24
@@ -246,6 +179,5 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 ) -> None:
     top(terminal, server.url)
     terminal.shows("jobctl top", "done")
-    shell = terminal.tmux("display-message", "-p", "#{pane_pid}").strip()
-    subprocess.run(["pkill", f"-{signal}", "-P", shell], check=True, timeout=30)
+    terminal.signal(signal)
     assert "1Home" not in terminal.shows("exit code 0")

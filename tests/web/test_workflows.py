@@ -49,6 +49,9 @@ def test_one_fails_is_tried_again_and_cancelled(
     end(redis, PREFIX)
     assert api.workflows[ref].summary.done == 1
     page = site.press(site.get(f"/workflows/workflow?id={ref}"), "Cancel workflow")
+    assert f"Cancel workflow {ref}?" in page.text
+    assert api.workflows[ref].summary.state == "running"
+    page = site.press(page, "Cancel workflow")
     assert "is cancelled" in page.text
     assert api.queue("default").size == 1, "the job that refunds"
     end(redis, PREFIX)

@@ -100,7 +100,7 @@ def show(context: click.Context, ref: str, every: bool) -> None:
     if one.cancelled:
         by = "a step that has failed" if one.cancelled == "step" else "a user"
         output.line(f"cancelled by {by}", fg="yellow")
-    steps = sorted((each for each in info.steps if each.job), key=_urgency)
+    steps = sorted((each for each in info.steps if each.job), key=urgency)
     shown = steps if every else steps[:_MOST]
     columns = [
         Column("STEP", right=True),
@@ -109,7 +109,7 @@ def show(context: click.Context, ref: str, every: bool) -> None:
         Column("STATE"),
         Column("JID"),
     ]
-    rows = ((str(each.number), _named(each), each.job, each.state, each.jid) for each in shown)
+    rows = ((str(each.number), named(each), each.job, each.state, each.jid) for each in shown)
     output.table(columns, rows)
     # Whole, as nothing else has them where the job is gone.
     output.facts((f"step {each.number}", each.error) for each in shown)
@@ -117,14 +117,15 @@ def show(context: click.Context, ref: str, every: bool) -> None:
         output.line(f"and {len(steps) - len(shown):,} more; --all shows them")
 
 
-def _named(step: StepInfo) -> str:
+def named(step: StepInfo) -> str:
     """The name of a step; of one that is not in the graph, what it is for."""
     if step.role == "undo":
         return f"undo {step.of}"
     return "on_error" if step.role == "error" else step.name
 
 
-def _urgency(step: StepInfo) -> tuple[int, int]:
+def urgency(step: StepInfo) -> tuple[int, int]:
+    """For sorting: first what has failed or waits for a worker."""
     return (_FIRST.index(step.state) if step.state in _FIRST else len(_FIRST), step.number)
 
 

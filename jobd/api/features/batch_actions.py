@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from jobd.api.actions import Action
 from jobd.api.features.batches import Batches
 from jobd.api.roles import Role
+from jobd.features.batches.record import BatchStatus
 from jobd.text.translatable import Text
 
 BatchDo = Callable[[Batches, str, float | None], int]
@@ -66,3 +67,13 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
     ),
 }
 """On a batch."""
+
+
+def offered(one: BatchStatus) -> list[Action[BatchDo]]:
+    """The actions that make sense in the state of a batch."""
+    wanted = {
+        "cancel": one.success_at is None and (one.cancelled_at is None or one.pending > 0),
+        "close": one.open > 0,
+        "delete": True,
+    }
+    return [action for name, action in BATCH_ACTIONS.items() if wanted[name]]

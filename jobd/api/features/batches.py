@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import cast
 
 from jobd.api.features.batch_parts import inside
-from jobd.api.features.cancellation import cancel_wanted, in_a_name
+from jobd.api.features.cancellation import Cancelling, in_a_name
 from jobd.api.features.remaining import RemainingJobs
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
@@ -101,14 +100,18 @@ class Batches:
         Returns:
             How many members were taken out or told.
         """
+        found = self.cancelling(bid).until(end_of(seconds))
+        return found.cancelled + found.cancelling
+
+    def cancelling(self, bid: str) -> Cancelling:
+        """The same in steps, until as many as there are have been taken; nothing can be added from
+        now on.
+
+        Raises:
+            JobNotFoundError: there is no such batch.
+        """
         self._end_blocks(bid, "cancel")
-        session, end, total = in_a_name(self._api), end_of(seconds), 0
-        while True:
-            left = None if seconds is None else end - time.monotonic()
-            found = cancel_wanted(session, lambda job: _is_of(job, bid), seconds=left)
-            total += found.cancelled + found.cancelling
-            if not found.cancelled or not found.done:
-                return total
+        return Cancelling(in_a_name(self._api), lambda job: _is_of(job, bid), again=True)
 
     def delete(self, bid: str) -> bool:
         """Forget a batch, with its callbacks; its members become ordinary jobs."""

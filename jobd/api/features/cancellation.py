@@ -8,11 +8,12 @@ while it is looked for, so where it may have gone meanwhile is looked at again.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from jobd.ambient import clock
 from jobd.api.find import JobSearch
@@ -21,7 +22,7 @@ from jobd.api.queues.queues import Queue
 from jobd.api.queues.scan import QueueScan
 from jobd.api.reading import members, text
 from jobd.api.records import JobRecord, is_plain
-from jobd.api.search.scans import end_of
+from jobd.api.search.scans import Scan, end_of
 from jobd.api.session import Change, Session, session_or_default
 from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
@@ -142,34 +143,78 @@ def cancel_many(
             and (tag is None or tag in job.tags)
         )
 
-    return cancel_wanted(in_a_name(api), wanted, queue, seconds)
+    return Cancelling(in_a_name(api), wanted, queue).until(end_of(seconds))
 
 
-def cancel_wanted(
-    session: Session,
-    wanted: Callable[[JobRecord], bool],
-    queue: str | None = None,
-    seconds: float | None = None,
-) -> CancelledJobs:
-    """Cancel all jobs that are *wanted*; see :func:`cancel_many`.
+class Cancelling:
+    """Cancels all jobs that are *wanted*, in bounded steps; see :func:`cancel_many`.
 
     Args:
         queue: the only queue in which to look for them.
+        again: go through all places until none is found there that waits: for jobs that come back,
+            as members of a batch after a failure.
+
+    Attributes:
+        cancelled, cancelling: how many so far, as in :class:`CancelledJobs`.
+        scanned: jobs that were looked at.
+        done: whether that were all.
     """
-    end = end_of(seconds)
-    cancelled = cancelling = 0
-    steps = [_steps_in_sets(session, wanted)]
-    names = [queue] if queue is not None else _queues(session)
-    steps += [_steps_in_queue(Queue(one, session), wanted) for one in names]
-    for step in (one for place in steps for one in place):
-        cancelled += step
-        if time.monotonic() >= end:
-            return CancelledJobs(cancelled, cancelling, done=False)
-    # Last: what workers have claimed meanwhile is there.
-    for claim in InFlightSet(session):
-        if wanted(claim.job):
-            cancelling += _request(session, claim)
-    return CancelledJobs(cancelled, cancelling, done=True)
+
+    def __init__(
+        self,
+        session: Session,
+        wanted: Callable[[JobRecord], bool],
+        queue: str | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        self._session, self._wanted, self._queue, self._again = session, wanted, queue, again
+        self._told: set[str] = set()
+        self._steps = self._all()
+        self.cancelled = self.scanned = 0
+        self.done = False
+
+    @property
+    def cancelling(self) -> int:
+        return len(self._told)
+
+    def step(self) -> int:
+        """Go on; returns how many jobs it has cancelled."""
+        before = self.cancelled + self.cancelling
+        self.done = next(self._steps, True)
+        return self.cancelled + self.cancelling - before
+
+    def until(self, end: float = math.inf) -> CancelledJobs:
+        """Go on until that moment of the monotonic clock, or until it is done."""
+        while not self.done:
+            self.step()
+            if time.monotonic() >= end:
+                break
+        return CancelledJobs(self.cancelled, self.cancelling, self.done)
+
+    def _all(self) -> Iterator[bool]:
+        session, found = self._session, -1
+        while found < self.cancelled and (self._again or found < 0):
+            found = self.cancelled
+            for scan, cancel_found in self._places():
+                before = self.scanned
+                while not scan.done:
+                    self.cancelled += cancel_found(*scan.next())
+                    self.scanned = before + scan.scanned
+                    yield False
+            # Last: what workers have claimed meanwhile is there.
+            for claim in InFlightSet(session):
+                name = f"{claim.owner} {claim.tag}"
+                if self._wanted(claim.job) and name not in self._told and _request(session, claim):
+                    self._told.add(name)
+                    yield False
+
+    def _places(self) -> Iterator[tuple[Scan[Any], Callable[..., int]]]:
+        for jobs in _sets(self._session):
+            yield jobs.scan(where=self._wanted), jobs.cancel
+        for name in _queues(self._session) if self._queue is None else [self._queue]:
+            queue = Queue(name, self._session)
+            yield queue.scan(where=self._wanted), queue.cancel
 
 
 def in_a_name(api: Session | None) -> Session:
@@ -235,16 +280,3 @@ def _cancel_in_queues(session: Session, jid: str, queue: str | None) -> bool:
 
 def _queues(session: Session) -> list[str]:
     return sorted(text(name) for name in members(session.redis, session.keys.queues))
-
-
-def _steps_in_sets(session: Session, wanted: Callable[[JobRecord], bool]) -> Iterator[int]:
-    for jobs in _sets(session):
-        scan = jobs.scan(None, wanted)
-        while not scan.done:
-            yield jobs.cancel(*scan.next())
-
-
-def _steps_in_queue(queue: Queue, wanted: Callable[[JobRecord], bool]) -> Iterator[int]:
-    scan = queue.scan(where=wanted)
-    while not scan.done:
-        yield queue.cancel(*scan.next())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from jobd.api.actions import Action
 from jobd.api.features.workflows import Workflows
 from jobd.api.roles import Role
+from jobd.features.workflows.record import Summary
 from jobd.text.translatable import Text
 
 WorkflowDo = Callable[[Workflows, str], int]
@@ -31,8 +32,20 @@ WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
             "No step begins any more. Jobs that wait do not run; those that run are interrupted."
         ),
         role=Role.ADMIN,
+        asks=True,
         done=lambda _, flow: Text("Workflow %(flow)s is cancelled.", flow=flow),
         do=lambda flows, ref: int(flows.cancel(ref)),
     ),
 }
 """On a workflow."""
+
+
+def offered(one: Summary) -> list[Action[WorkflowDo]]:
+    """The actions that make sense in the state of a workflow."""
+    if one.cancelled or one.state not in ("running", "failed"):
+        return []
+    return [
+        action
+        for name, action in WORKFLOW_ACTIONS.items()
+        if one.state == "failed" or name == "cancel"
+    ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-from jobd.api.features.cancellation import CancelledJobs, cancel_wanted
-from jobd.api.records import JobRecord
+from jobd.api.features.cancellation import Cancelling
 from jobd.api.session import Change, Session
 from jobd.features.workflows import actions
 from jobd.features.workflows.record import Summary, WorkflowInfo
@@ -73,19 +72,28 @@ class Workflows:
         Raises:
             KeyError: there is none.
         """
+        steps = self.cancelling(ref)
+        if steps is not None:
+            steps.until()
+        return steps is not None
+
+    def cancelling(self, ref: str) -> Cancelling | None:
+        """The same in steps; no step of the workflow begins from now on. None if there is nothing
+        to cancel."""
         if not actions.cancel(self._call("cancel", ref), self._session.keys, ref):
-            return False
-        self.cancel_jobs(ref)
-        return True
+            return None
+        return self.jobs_of(ref)
 
-    def cancel_jobs(self, ref: str) -> CancelledJobs:
-        """Cancel the jobs of a workflow that wait or run."""
+    def jobs_of(self, ref: str) -> Cancelling:
+        """Cancels the jobs of a workflow that wait or run.
+
+        Raises:
+            KeyError: there is none.
+        """
         ordinary = {one.jid for one in self[ref].steps if one.state == "pushed" and not one.role}
-
-        def wanted(job: JobRecord) -> bool:
-            return job.jid in ordinary
-
-        return cancel_wanted(self._session, wanted) if ordinary else CancelledJobs(0, 0, done=True)
+        found = Cancelling(self._session, lambda job: job.jid in ordinary)
+        found.done = not ordinary
+        return found
 
     def retry(self, ref: str) -> int:
         """Push the steps again that have failed for good and keep others from running; returns how

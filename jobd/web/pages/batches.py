@@ -10,9 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
-from jobd.api.actions import Action
 from jobd.api.features import batch_parts
-from jobd.api.features.batch_actions import BATCH_ACTIONS, BatchDo
+from jobd.api.features.batch_actions import BATCH_ACTIONS, offered
 from jobd.errors import JobNotFoundError
 from jobd.features.batches.record import BatchStatus
 from jobd.text.translatable import Text
@@ -104,7 +103,7 @@ def batch(request: Request) -> Response:
         all_inside=inner.all,
         callbacks=callbacks,
         failed=failed,
-        actions=_offered(one),
+        actions=offered(one),
         states=STATES,
         tones=TONES,
         events=EVENTS,
@@ -145,20 +144,6 @@ _QUESTIONS = {
     "cancel": Text("Cancel batch %(batch)s?"),
     "delete": Text("Delete batch %(batch)s?"),
 }
-
-
-def _offered(one: BatchStatus) -> list[Action[BatchDo]]:
-    """The actions that make sense in its state."""
-    wanted = {
-        "cancel": one.cancelled_at is None or one.pending > 0,
-        "close": one.open > 0,
-        "delete": True,
-    }
-    return [
-        action
-        for name, action in BATCH_ACTIONS.items()
-        if wanted[name] and not (name == "cancel" and one.success_at is not None)
-    ]
 
 
 def _rows(request: Request, found: list[BatchStatus]) -> tuple[_Row, ...]:

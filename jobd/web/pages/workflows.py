@@ -7,13 +7,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
-from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS
+from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS, offered
 from jobd.errors import ConflictError
 from jobd.features.workflows.record import StepInfo, WorkflowInfo
 from jobd.text.translatable import Text
 from jobd.web.access import session
 from jobd.web.http_errors import NotFound, said_by
 from jobd.web.request import acting, action_of, form_of, require, state_of, url
+from jobd.web.views.confirm import Question, ask
 from jobd.web.views.graph import drawing
 from jobd.web.views.lists import Part
 from jobd.web.views.present import clip
@@ -61,9 +62,6 @@ def workflow(request: Request) -> Response:
     found = _find(request)
     steps = sorted((one for one in found.steps if one.job), key=_urgency)
     page = Page(tuple(steps[part.start : part.start + part.count]), part.start, len(steps))
-    actions = [
-        action for name, action in WORKFLOW_ACTIONS.items() if _offers(found.summary.state, name)
-    ]
     return render(
         request,
         "workflow.html",
@@ -74,16 +72,26 @@ def workflow(request: Request) -> Response:
         part=part,
         states=STATES,
         tones=TONES,
-        actions=[] if found.summary.cancelled else actions,
+        actions=offered(found.summary),
     )
 
 
 def act(request: Request) -> Response:
-    """Retry or cancel one."""
+    """Retry or cancel one; what asks is done when the form says ``sure``."""
     form = form_of(request)
     action = WORKFLOW_ACTIONS[action_of(form, WORKFLOW_ACTIONS)]
     require(request, action.role)
     ref = str(form.get("id", ""))[:200]
+    if action.asks and not form.get("sure"):
+        question = Question(
+            heading=Text("Cancel workflow %(flow)s?", flow=clip(ref, 60)),
+            text=action.effect,
+            action=url(request, "workflow_act"),
+            fields=[("id", ref), ("action", action.name)],
+            button=action.button,
+            back=url(request, "workflow", id=ref),
+        )
+        return ask(request, question, here="workflows")
     try:
         count = action.do(acting(request).workflows, ref)
     except KeyError:
@@ -106,10 +114,6 @@ def _find(request: Request) -> WorkflowInfo:
 
 def _gone() -> NotFound:
     return NotFound(Text("This workflow is gone: workflows are kept for a day after their end."))
-
-
-def _offers(state: str, name: str) -> bool:
-    return state == "failed" or (state == "running" and name == "cancel")
 
 
 def _urgency(step: StepInfo) -> tuple[int, int]:

@@ -1,0 +1,150 @@
+"""The incident day of docs/operations.md: every command of its table, as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jobd
+from jobd.api import Api
+from jobd.testing import EmbeddedServer
+from tests.support.daemon import Daemon, environment, wait
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+
+APP = """
+    import os, signal, time
+    from jobd import job
+
+    @job(queue="mail", name="shop.mail")
+    def mail(order): ...
+
+    @job(queue="mail", name="shop.crash")
+    def crash(order): os.kill(os.getpid(), signal.SIGSEGV)
+
+    @job(queue="reports", name="shop.report", retry=0)
+    def report(order):
+        while True:
+            time.sleep(0.05)
+
+    @job(queue="orders", name="shop.bill", retry=0)
+    def bill(order, customer):
+        raise KeyError(customer)
+"""
+
+
+def commands() -> list[str]:
+    """Those of the table, in their order."""
+    [day] = re.findall(r"## An incident day\n(.*?)\n## ", PAGE.read_text(), re.DOTALL)
+    return re.findall(r"^\| [^|]*\| `(jobctl [^`]+)` \|", day, re.MULTILINE)
+
+
+class Day:
+    """Somebody at the host of the daemon."""
+
+    def __init__(self, daemon: Daemon, url: str) -> None:
+        self._daemon, self._url = daemon, url
+        self.left = commands()
+
+    def does(self, line: str, jid: str = "", *, code: int = 0, answer: str = "") -> str:
+        """The next command of the table, which is that one; what it says.
+
+        Args:
+            jid: stands for the id in it.
+            answer: what has to be added where nobody can be asked.
+        """
+        told = self.left.pop(0)
+        assert told == f"jobctl {line}"
+        words = shlex.split(re.sub(r"[0-9a-f]{24}", jid, told) + answer)[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "jobctl", *words],
+            cwd=self._daemon.directory,
+            env=environment({"JOBD_REDIS": self._url, "JOBD_PIDFILE": str(self._daemon.pidfile)}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, (line, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+
+def push(url: str, name: str, queue: str, *args: object) -> str:
+    client = jobd.Client(url)
+    return client.push({"class": name, "queue": queue, "args": list(args), "retry": 0})
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedServer]:
+    """One of its own, which goes away."""
+    with EmbeddedServer() as running:
+        yield running
+
+
+def test_every_command_does_what_the_table_says(tmp_path: Path, server: EmbeddedServer) -> None:
+    url, api, daemon = server.url, Api(server.url), Daemon(tmp_path, server.url)
+    daemon.write_app(APP)
+    daemon.run("-q", "reports", "-q", "orders", "-q", "mail", "-w", "1", "-c", "2")
+    daemon.wait_ready()
+    day = Day(daemon, url)
+
+    # One job is to be found; another one is stuck.
+    bill = push(url, "shop.bill", "orders", 4711, "carol")
+    wait(lambda: api.dead.size == 1, 60, "it has failed for good")
+    stuck = push(url, "shop.report", "reports", 4711)
+    wait(lambda: api.work.find_work(stuck), 60, "it runs")
+    assert "Redis" in day.does("doctor", code=10)
+    found = day.does("jobs find --arg 4711")
+    assert bill in found
+    assert stuck in found
+    assert "KeyError" in day.does("why 641ba00376272d2c0e269b59", bill)
+    assert f"shop.report {stuck}" in day.does("threads --busy")
+    day.does("jobs cancel 641ba00376272d2c0e269b59", stuck, answer=" --yes")
+    wait(lambda: api.work.find_work(stuck) is None, 60, "it has ended")
+
+    # A job that kills its worker.
+    push(url, "shop.crash", "mail", 1)
+    wait(lambda: daemon.log().count("child_died") > 0, 60, "a worker has crashed")
+    assert "shop.crash" in day.does("status")
+    assert "Queue mail is paused" in day.does("queues pause mail")
+    for number in range(3):
+        push(url, "shop.crash", "mail", number)
+        push(url, "shop.mail", "mail", number)
+    assert "Deleted" in day.does("queues clear mail --class shop.crash", answer=" --yes")
+    assert {one.klass for one in api.queue("mail").page()} == {"shop.mail"}
+    api.queue("mail").unpause()
+    wait(lambda: api.queue("mail").size == 0, 60, "the others run")
+
+    # Redis is away; that it is full shows in `redis`.
+    server.stop()
+    assert "does not answer" in day.does("doctor", code=1)
+    server.start()
+    wait(lambda: "redis_back" in daemon.log(), 60, "it is back")
+    assert "memory" in day.does("redis")
+    assert "Nothing was changed" in day.does("dead delete --older 30d --dry-run")
+
+    # A deploy of broken code.
+    daemon.write_app(f"{APP}\n    import nothing_like_that\n")
+    assert "No module named" in day.does("reload --wait", code=1)
+    daemon.write_app(APP)
+    assert "Put into their queues: 1 job" in day.does("dead retry --newer 2h")
+    wait(lambda: api.dead.size == 1, 60, "it has run again")
+
+    # A backlog.
+    api.queue("mail").pause()
+    client = jobd.Client(url)
+    client.push_bulk({"class": "shop.mail", "queue": "mail", "args": [[n] for n in range(2_000)]})
+    assert "2,000" in day.does("queues ls")
+    api.queue("mail").unpause()
+    assert "threads" in day.does("tune")
+    assert "-> 4 workers" in day.does("scale 4")
+    assert "queue:mail" in day.does("audit")
+    assert day.left == []
+    daemon.stop()
