@@ -49,8 +49,10 @@ COMMANDS = {
         "processes": Entry(f"{_DATA}.processes:processes", "The worker processes of all hosts."),
         "push": Entry(f"{_DATA}.push:push", "Push a job by the name of its class."),
         "wait": Entry(f"{_DATA}.wait:wait", "Wait until a job has ended."),
-        "export": Entry(f"{_DATA}.exporting:export", "Write jobs to a file of JSON lines."),
-        "import": Entry(f"{_DATA}.importing:import_", "Put the jobs of such a file into Redis."),
+        "export": Entry(f"{_DATA}.files.exporting:export", "Write jobs to a file of JSON lines."),
+        "import": Entry(
+            f"{_DATA}.files.importing:import_", "Put the jobs of such a file into Redis."
+        ),
         "audit": Entry(f"{_DATA}.audit:audit", "Show who has changed what."),
         "trash": Entry(f"{_DATA}.trash:trash", "Show and restore what was deleted."),
     },

@@ -175,7 +175,7 @@ def test_a_job_in_the_middle_of_a_long_queue_is_edited_and_restored_at_its_place
     redis.rpop(queue._key, 200)
     redis.config_resetstat()
     assert queue.replace(some, {"args": ["changed"]})
-    assert not {"lpos", "lrem"} & calls(redis).keys()  # type: ignore[arg-type]
+    assert not {"lpos", "lrem"} & calls(redis).keys()
     after = waiting(api)[:-100]
     at = JOBS // 2 - 200
     assert b"changed" in after[at]

@@ -117,7 +117,12 @@ def test_a_directory_of_which_a_fork_lives_stays(directory: Path) -> None:
     Scratch("next", str(directory)).remove()
     assert path.is_dir()
     os.kill(child.pid, signal.SIGKILL)
-    wait(lambda: processes.reap() or not child.is_running(), 30, "the fork is dead")
+
+    def dead() -> bool:
+        processes.reap()
+        return not child.is_running()
+
+    wait(dead, 30, "the fork is dead")
     Scratch("next", str(directory)).remove()
     assert not path.exists()
 

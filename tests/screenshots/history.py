@@ -18,7 +18,7 @@ from typing import Any
 
 import time_machine
 
-from jobd import Client
+from jobd import Batch, Client
 from jobd.api import Api
 from jobd.worker.metrics import Metrics
 
@@ -92,6 +92,7 @@ def write(api: Api) -> None:
     _failed(api)
     _planned(api)
     _waiting(api)
+    _batches(api)
     api.deploys.mark("4f1c2ab Round amounts only once", time.time() - 5.2 * 3600)
     api.deploys.mark("9d03e71 New image pipeline", time.time() - 0.6 * 3600)
 
@@ -190,6 +191,24 @@ def _waiting(api: Api) -> None:
     for back in range(2, 6):
         day = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=back)
         client.push({"class": "shop.nightly_report", "queue": "reports", "args": [str(day)]})
+
+
+def _batches(api: Api) -> None:
+    """What was pushed together: one was cancelled, one has begun."""
+    client = Client(redis=api.redis)
+    for description, name, queue, jobs in (
+        ("Thumbnails of the new catalogue", "shop.resize_image", "images", 240),
+        ("Receipts of Black Friday", "shop.send_receipt", "archive", 1200),
+        ("Reindex after the merge", "shop.reindex", "archive", 80),
+        ("Newsletter of December", "shop.send_receipt", "archive", 4000),
+    ):
+        with Batch(description, client=client):
+            for _ in range(jobs):
+                push(client, name, queue)
+    third = api.batches.newest(2)[1]
+    api.acting_as("grace").batches.cancel(third.bid)
+    for entry in api.queue("archive").page(0, 700):
+        api.queue("archive").delete(entry)
 
 
 def push(client: Client, name: str, queue: str, **options: Any) -> None:

@@ -36,6 +36,8 @@ PICTURES = (
     TerminalPicture("top-home", (), 90.0),
     TerminalPicture("top-retries", ("5", "j", "j", "x", "x")),
     TerminalPicture("top-job", ("5", "G", "k", "k", "enter")),
+    TerminalPicture("top-batches", ("b",)),
+    TerminalPicture("top-trash", ("u",)),
 )
 
 

@@ -13,9 +13,10 @@ import click
 import msgspec
 
 from jobctl.codes import Code, Problem
-from jobctl.data import completing, filing, filters
+from jobctl.data import completing, filters
 from jobctl.data.bulk import Progress, interruptible
 from jobctl.data.connection import connected
+from jobctl.data.files import filing
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command
 from jobctl.data.words import counted

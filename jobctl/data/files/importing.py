@@ -20,9 +20,10 @@ import msgspec
 
 from jobctl import options
 from jobctl.codes import Code, Problem
-from jobctl.data import bulk, filing, output
+from jobctl.data import bulk, output
 from jobctl.data.bulk import Progress, interruptible
 from jobctl.data.connection import connected
+from jobctl.data.files import filing
 from jobctl.data.frame import Command
 from jobctl.data.steps import Restoring
 from jobctl.data.words import counted

@@ -1,0 +1,1 @@
+"""Jobs in files: writing them there, and reading them back."""
