@@ -7,13 +7,16 @@
 -- Returns  how many entries there are in all · then the payloads, in that order, each followed by its
 --       score if it is a sorted set.
 -- All clients wait while a script runs, and no command gives the size of an entry before it is read.
--- So the first batch is one entry, and later ones are sized by those before.
-local CHUNK = 16
+-- So the first batch is one entry, and later ones are sized by those before. In the middle of a long
+-- list walking to each batch takes longer than reading it: there they are fewer, and larger.
+local FAR = 20000
 
 local kind, first, left, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local is_list = kind == 'head' or kind == 'tail'
 local found = {redis.call(is_list and 'LLEN' or 'ZCARD', KEYS[1])}
 left = math.min(left, found[1] - first)
+local far = is_list and math.min(first, found[1] - first) > FAR
+local growth, most = far and 16 or 2, far and 128 or 16
 local read, bytes, chunk = 0, 0, 1
 
 local function take(payload, score)
@@ -36,6 +39,6 @@ while left > 0 and bytes < room do
   end
   first, left, read = first + many, left - many, read + many
   local fitting = math.floor((room - bytes) * read / (bytes + 1))
-  chunk = math.max(1, math.min(2 * chunk, CHUNK, fitting))
+  chunk = math.max(1, math.min(growth * chunk, most, fitting))
 end
 return found
