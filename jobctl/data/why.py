@@ -14,7 +14,7 @@ from jobctl.data import common, jobview, output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.locating import locate
-from jobctl.data.words import arguments, moment, name_of
+from jobctl.data.words import arguments, error_of, moment, name_of
 from jobd.api import shapes
 from jobd.api.entry import Api
 from jobd.api.features.absent import why_absent
@@ -84,6 +84,7 @@ def _facts(found: Found | None, reasons: list[Reason]) -> None:
             ("queue", found.job.queue),
             ("created", moment(found.job.created_at)),
             ("enqueued", moment(found.job.enqueued_at)),
+            ("error", error_of(found.job)),
         ]
     if any(value for _, value in facts):
         click.echo()

@@ -119,6 +119,7 @@ def _status(host: Host, *, severe: bool) -> Iterator[Said]:
     if host.status is not None:
         for code, text in health.findings(host.status):
             if (code in _SEVERE) == severe:
+                text = text.removesuffix(".")
                 yield Said(f"The daemon of this host: {text}.", "jobctl status, and its log")
 
 

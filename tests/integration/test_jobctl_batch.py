@@ -47,7 +47,7 @@ def test_looking_at_a_batch(
     assert "0 of 3 jobs have ended" in shown
     assert "\x1b" not in shown
     [one] = [json.loads(line) for line in run(server, "ls", "--json").stdout.splitlines()]
-    assert (one["id"], one["state"], one["pending"]) == (pushed.bid, "running", 3)
+    assert (one["bid"], one["state"], one["pending"]) == (pushed.bid, "running", 3)
     told = run(server, "wait", pushed.bid, "--timeout", "0")
     assert isinstance(told.exception, Problem)
     assert told.exception.code == Code.TIMED_OUT

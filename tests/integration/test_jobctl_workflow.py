@@ -39,11 +39,11 @@ def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) 
     assert "order-7: failed" in shown
     assert ref in run(server, "ls", "--state", "failed").stdout
     assert "no workflows" in run(server, "ls", "--state", "done").stdout
-    assert "pushed 1 step again" in run(server, "retry", ref).stdout
+    assert "Pushed 1 step again." in run(server, "retry", ref).stdout
     end(redis, "")
     unanswered = run(server, "cancel", ref)
-    assert (unanswered.exit_code, "It cannot go on. Give --yes" in unanswered.output) == (2, True)
-    assert f"{ref} is cancelled" in run(server, "cancel", ref, "--yes").stdout
+    assert (unanswered.exit_code, "steps are done. Give --yes" in unanswered.output) == (2, True)
+    assert f"Workflow {ref} is cancelled." in run(server, "cancel", ref, "--yes").stdout
     assert "cancelled by a user" in run(server, "show", ref).stdout
     end(redis, "")
     assert "ended already" in run(server, "cancel", ref, "--yes").stdout

@@ -310,7 +310,7 @@ def test_periodic_jobs_are_paused_and_run(api: Api) -> None:
         await screen.press("p")
         await screen.tells("report goes on")
         await screen.press("R", "y")
-        await screen.tells("pushed ")
+        await screen.tells("Pushed a job of report.")
         await screen.press("enter")
         await screen.shows("Periodic job report", "application", "run ")
 

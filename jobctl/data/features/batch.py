@@ -14,6 +14,7 @@ from jobctl.data.output import Column
 from jobctl.data.words import ago, moment
 from jobd.api import Api
 from jobd.api.features.batch_actions import BATCH_ACTIONS
+from jobd.api.features.batch_shapes import BatchSummary
 from jobd.api.features.batches import Batch
 from jobd.errors import JobNotFoundError, ResultTimeoutError
 from jobd.features.batches.record import BatchStatus
@@ -36,32 +37,6 @@ def _found(api: Api, bid: str) -> BatchStatus:
         raise _gone(bid) from None
 
 
-def _record(one: BatchStatus) -> dict[str, object]:
-    return {
-        "id": one.bid,
-        "description": one.description,
-        "tags": list(one.tags),
-        "state": one.state,
-        "total": one.total,
-        "pending": one.pending,
-        "done": one.done,
-        "failed": one.failed,
-        "dead": one.dead,
-        "expired": one.expired,
-        "cancelled": one.cancelled,
-        "unconfirmed": one.unconfirmed,
-        "open": one.open,
-        "parent": one.parent,
-        "created_at": one.created_at,
-        "success_at": one.success_at,
-        "complete_at": one.complete_at,
-        "death_at": one.death_at,
-        "ended_at": one.ended_at,
-        "cancelled_at": one.cancelled_at,
-        "abandoned_at": one.abandoned_at,
-    }
-
-
 @batch.command(cls=Command, params=[common.limit("batches")])
 @click.pass_context
 def ls(context: click.Context, limit: int) -> None:
@@ -69,7 +44,7 @@ def ls(context: click.Context, limit: int) -> None:
     batches = connected(context).batches
     found = batches.newest(limit or len(batches))
     if options.wants_json(context):
-        output.records(map(_record, found))
+        output.records(map(BatchSummary.of, found))
         return
     columns = [
         Column("ID", gives=True),
@@ -104,7 +79,7 @@ def show(context: click.Context, bid: str) -> None:
 
 def _show(context: click.Context, one: BatchStatus) -> None:
     if options.wants_json(context):
-        output.records([_record(one)])
+        output.record(BatchSummary.of(one))
         return
     output.line(f"{one.description or 'batch'} {one.bid}: {one.state}")
     output.line(
@@ -152,16 +127,22 @@ def _acting(name: str) -> click.Command:
 
     @click.pass_context
     def act(context: click.Context, bid: str, yes: bool = False) -> None:
+        def done(count: int) -> str:
+            return str(action.done(count, bid))
+
         api = connected(context)
         one = _found(api, bid)
         if action.asks:
             question = f"{action.button} {bid}? {one.pending:,} of its jobs are pending."
             bulk.confirm(context, f"{action.effect} {question}", yes=yes)
         try:
-            changed = action.do(api.batches, bid, None)
+            if name == "cancel":
+                count = bulk.run(api.batches.cancelling(bid), "cancelling", None, done)
+            else:
+                count = action.do(api.batches, bid, None)
         except JobNotFoundError:
             raise _gone(bid) from None
-        bulk.report(context, Outcome(changed), str(action.done(changed, bid)))
+        bulk.report(context, Outcome(count), done(count))
 
     parameters: list[click.Parameter] = [click.Argument(["bid"], metavar="ID")]
     parameters += [common.yes()] if action.asks else []

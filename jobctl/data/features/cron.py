@@ -14,7 +14,7 @@ from jobctl.data.output import Column
 from jobctl.data.words import ago, moment
 from jobd.api import Api, PeriodicJob, shapes, why_not_due
 from jobd.api.actions import NOTHING, Given
-from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS
+from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS, UNCHANGED
 from jobd.schedules import preview as looking
 
 _DAY = 86400
@@ -172,26 +172,25 @@ def run(context: click.Context, name: str) -> None:
     output.line(str(_act(context, name, "run")))
 
 
-@cron.command(cls=Command)
-@click.argument("name")
-@click.pass_context
-def pause(context: click.Context, name: str) -> None:
-    """Push no more ticks of NAME, until it is resumed."""
-    if _act(context, name, "pause"):
-        _told("pause", name)
-    else:
-        output.line(f"{name} was paused already")
+def _switch(action: str, summary: str) -> click.Command:
+    """One that may have been done before."""
+
+    @click.pass_context
+    def act(context: click.Context, name: str) -> None:
+        if _act(context, name, action):
+            _told(action, name)
+        else:
+            output.line(str(UNCHANGED[action].filled(name=name)))
+
+    return Command(action, callback=act, params=[click.Argument(["name"])], help=summary)
 
 
-@cron.command(cls=Command)
-@click.argument("name")
-@click.pass_context
-def resume(context: click.Context, name: str) -> None:
-    """Push the ticks of NAME again, from now on."""
-    if _act(context, name, "resume"):
-        _told("resume", name)
-    else:
-        output.line(f"{name} is not paused")
+for _action, _summary in (
+    ("pause", "Push no more ticks of NAME, until it is resumed."),
+    ("resume", "Push the ticks of NAME again, from now on."),
+    ("reset", "Take back a change of the line of NAME."),
+):
+    cron.add_command(_switch(_action, _summary))
 
 
 @cron.command("set", cls=Command)
@@ -208,17 +207,6 @@ def set_line(context: click.Context, name: str, line: str, tz: str | None) -> No
         raise not_found(f"{name} is gone")
     _told("set", name)
     output.line(f"due next {moment(_found(connected(context), name).next)}")
-
-
-@cron.command(cls=Command)
-@click.argument("name")
-@click.pass_context
-def reset(context: click.Context, name: str) -> None:
-    """Take back a change of the line of NAME."""
-    if _act(context, name, "reset"):
-        _told("reset", name)
-    else:
-        output.line(f"the line of {name} was not changed")
 
 
 @cron.command(cls=Command)

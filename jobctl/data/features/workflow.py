@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from jobctl import options
-from jobctl.codes import Code, Problem
+from jobctl.codes import Problem
 from jobctl.data import bulk, common, output
 from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
@@ -16,8 +16,8 @@ from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.words import ago, moment
 from jobd.api import Api
+from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS
 from jobd.api.features.workflow_shapes import WorkflowStep, WorkflowSummary
-from jobd.errors import ConflictError
 from jobd.features.workflows.record import StepInfo, WorkflowInfo
 
 _MOST = 50
@@ -129,34 +129,36 @@ def urgency(step: StepInfo) -> tuple[int, int]:
     return (_FIRST.index(step.state) if step.state in _FIRST else len(_FIRST), step.number)
 
 
-@workflow.command(cls=Command)
-@click.argument("ref", metavar="ID")
-@click.pass_context
-def retry(context: click.Context, ref: str) -> None:
-    """Push the steps of the workflow ID again that have failed."""
-    try:
-        count = connected(context).workflows.retry(ref)
-    except KeyError:
-        raise _gone(ref) from None
-    except ConflictError as error:
-        raise Problem(Code.FAILED, str(error)) from None
-    text = f"pushed {count:,} step{'s' if count != 1 else ''} again"
-    bulk.report(context, Outcome(count), text)
+def _acting(name: str) -> click.Command:
+    """The command of an action of the table."""
+    action = WORKFLOW_ACTIONS[name]
+
+    @click.pass_context
+    def act(context: click.Context, ref: str, yes: bool = False) -> None:
+        def done(count: int) -> str:
+            return str(action.done(count, ref))
+
+        api = connected(context)
+        one = _found(api, ref).summary
+        if action.asks:
+            question = f"{action.button} {ref}? {one.done:,} of its {one.size:,} steps are done."
+            bulk.confirm(context, f"{action.effect} {question}", yes=yes)
+        try:
+            if name != "cancel":
+                count = action.do(api.workflows, ref)
+            elif (steps := api.workflows.cancelling(ref)) is not None:
+                bulk.run(steps, "cancelling", None, done)
+                count = 1
+            else:
+                return bulk.report(context, Outcome(0), f"{ref} has ended already")
+        except KeyError:
+            raise _gone(ref) from None
+        return bulk.report(context, Outcome(count), done(count))
+
+    parameters: list[click.Parameter] = [click.Argument(["ref"], metavar="ID")]
+    parameters += [common.yes()] if action.asks else []
+    return Command(name, callback=act, params=parameters, help=str(action.summary))
 
 
-@workflow.command(cls=Command, params=[click.Argument(["ref"], metavar="ID"), common.yes()])
-@click.pass_context
-def cancel(context: click.Context, ref: str, yes: bool) -> None:
-    """Cancel the workflow ID; what is done is undone where its steps say how."""
-    api = connected(context)
-    one = _found(api, ref).summary
-    question = (
-        f"Cancel workflow {ref}? {one.done:,} of its {one.size:,} steps are done. It cannot go on."
-    )
-    bulk.confirm(context, question, yes=yes)
-    try:
-        done = api.workflows.cancel(ref)
-    except KeyError:
-        raise _gone(ref) from None
-    text = f"{ref} is cancelled" if done else f"{ref} has ended already"
-    bulk.report(context, Outcome(int(done)), text)
+for _name in WORKFLOW_ACTIONS:
+    workflow.add_command(_acting(_name))

@@ -14,8 +14,10 @@ from jobctl.top.source import Source
 from jobctl.top.table import Column, Row
 from jobctl.top.views.listing import ListView
 from jobctl.top.views.text import TextView, facts
+from jobd.api.actions import NOTHING
 from jobd.api.entry import Api
 from jobd.api.features.periodic import Lead, PeriodicJob
+from jobd.api.features.schedule_actions import SCHEDULE_ACTIONS, UNCHANGED
 from jobd.store.ticks import Record
 
 _UPCOMING = 5
@@ -77,21 +79,20 @@ class CronView(ListView[list[PeriodicJob]]):
             self.begin(self._switch(one))
 
     async def _switch(self, one: PeriodicJob) -> None:
-        if one.next is None:
-            done = await self.source.act(lambda api: api.periodic.resume(one))
-            self.say(f"{one.name} goes on" if done else f"{one.name} is not paused")
-        else:
-            done = await self.source.act(lambda api: api.periodic.pause(one))
-            self.say(f"{one.name} is paused" if done else f"{one.name} was paused already")
+        name = "resume" if one.next is None else "pause"
+        action = SCHEDULE_ACTIONS[name]
+        done = await self.source.act(lambda api: action.do(api.periodic, one, NOTHING))
+        self.say(str(action.done(1, one.name) if done else UNCHANGED[name].filled(name=one.name)))
 
     def action_run(self) -> None:
         if (one := self._current) is not None:
             self.begin(self._run(one))
 
     async def _run(self, one: PeriodicJob) -> None:
-        if await self.ask(f"Its job runs now, beside its ticks. Run {one.name}?"):
-            jid = await self.source.act(lambda api: api.periodic.run(one))
-            self.say(f"pushed {jid}")
+        action = SCHEDULE_ACTIONS["run"]
+        if await self.ask(f"{action.summary} {action.button}: {one.name}?"):
+            jid = await self.source.act(lambda api: action.do(api.periodic, one, NOTHING))
+            self.say(f"{action.done(1, one.name)} {jid}")
 
 
 @dataclass(frozen=True, slots=True)

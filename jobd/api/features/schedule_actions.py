@@ -60,3 +60,10 @@ SCHEDULE_ACTIONS: Mapping[str, Action[ScheduleDo]] = {
     ),
 }
 """On a periodic job."""
+
+UNCHANGED: Mapping[str, Text] = {
+    "pause": Text("%(name)s was paused already"),
+    "resume": Text("%(name)s is not paused"),
+    "reset": Text("the line of %(name)s was not changed"),
+}
+"""The message of those that had been done before."""

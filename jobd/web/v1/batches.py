@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
 from jobd.api.features import batch_parts
 from jobd.api.features.batch_actions import BATCH_ACTIONS
+from jobd.api.features.batch_shapes import BatchSummary
 from jobd.errors import JobNotFoundError
 from jobd.features.batches.record import BatchStatus
 from jobd.web.http_errors import NotFound
-from jobd.web.shared.batch_rates import Pace
 from jobd.web.v1.operations import Body, Call, Query, Table
 from jobd.web.v1.reading import Many, Start
 
@@ -25,36 +25,12 @@ CANCELLING = 10.0
 """Seconds that one call goes on cancelling; another one cancels the rest."""
 
 
-class Batch(Struct, kw_only=True, frozen=True):
+class Batch(BatchSummary, kw_only=True, frozen=True):
     """A batch; *rate* in jobs a second and *left* in seconds are null where they are not known, and
     so is the time of what has not happened."""
 
-    bid: str
-    description: str
-    tags: list[str]
-    state: str
-    total: int
-    pending: int
-    done: int
-    failed: int
-    dead: int
-    expired: int
-    cancelled: int
-    unconfirmed: int
-    open: int
-    strict: bool
-    parent: str
-    progress: float
     rate: float | None
     left: float | None
-    created_at: float
-    pushed_at: float | None
-    complete_at: float | None
-    death_at: float | None
-    success_at: float | None
-    ended_at: float | None
-    cancelled_at: float | None
-    abandoned_at: float | None
 
 
 class BatchCallback(Struct, frozen=True):
@@ -158,11 +134,4 @@ def _gone() -> NotFound:
 
 def _shown(call: Call, found: list[BatchStatus]) -> list[Batch]:
     paces = call.state.batch_rates.look(found)
-    return [_one(each, paces[each.bid]) for each in found]
-
-
-def _one(one: BatchStatus, pace: Pace) -> Batch:
-    told: dict[str, Any] = {
-        name: getattr(one, name) for name in Batch.__struct_fields__ if hasattr(one, name)
-    }
-    return Batch(**{**told, "tags": list(one.tags), "rate": pace.rate, "left": pace.left})
+    return [Batch.of(each, rate=paces[each.bid].rate, left=paces[each.bid].left) for each in found]
