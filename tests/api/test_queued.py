@@ -182,3 +182,17 @@ def test_a_job_in_the_middle_of_a_long_queue_is_edited_and_restored_at_its_place
     assert [*after[:at], some.value, *after[at + 1 :]] == before[200:]
     assert next(iter(api.trash)).restore() == 1
     assert waiting(api)[:-100] == before[200:]
+
+
+def test_a_part_in_the_middle_of_a_long_queue_is_walked_to_seldom(long: Queue) -> None:
+    api = long._api
+    assert isinstance(api, Api)
+    push(api, "default", *(job(n) for n in range(JOBS, 2 * JOBS)))
+    api.redis.config_resetstat()
+    page = long.page(JOBS, 250)
+    assert calls(api.redis)["lrange"] <= 5
+    assert [one.value for one in page] == [job(n) for n in range(JOBS, JOBS + 250)]
+    # Where the first one is large, no more than fits is read with it.
+    large = job(1, args=["x" * 900_000])
+    api.redis.linsert(long._key, "AFTER", page.entries[0].value, large)
+    assert [one.value for one in long.page(JOBS, 2)] == [large, page.entries[0].value]
