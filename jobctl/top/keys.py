@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from textual.binding import Binding
@@ -34,7 +35,7 @@ _LISTS = [
 _TEXTS = [("j, k, g", "scroll; also the arrows, page up and down")]
 
 
-def _summary(action: Action[Any]) -> str:
+def _summary(action: Action[Callable[..., object]]) -> str:
     """What an action does, in the style of the others.
 
     >>> _summary(DELETION_ACTIONS["restore"])

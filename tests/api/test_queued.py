@@ -194,5 +194,5 @@ def test_a_part_in_the_middle_of_a_long_queue_is_walked_to_seldom(long: Queue) -
     assert [one.value for one in page] == [job(n) for n in range(JOBS, JOBS + 250)]
     # Where the first one is large, no more than fits is read with it.
     large = job(1, args=["x" * 900_000])
-    api.redis.linsert(long._key, "AFTER", page.entries[0].value, large)
+    api.redis.execute_command("LINSERT", long._key, "AFTER", page.entries[0].value, large)
     assert [one.value for one in long.page(JOBS, 2)] == [large, page.entries[0].value]

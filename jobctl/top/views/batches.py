@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -22,6 +22,8 @@ from jobd.api.features.batch_actions import BATCH_ACTIONS, offered
 from jobd.api.reading import Page
 from jobd.errors import JobNotFoundError
 from jobd.features.batches.record import BatchStatus
+
+T = TypeVar("T")
 
 _BAR = 10
 
@@ -129,7 +131,7 @@ def _names(batch: BatchStatus) -> set[str]:
     return {action.name for action in offered(batch)}
 
 
-async def _act(view: View[Any], name: str, batch: BatchStatus) -> None:
+async def _act(view: View[T], name: str, batch: BatchStatus) -> None:
     action, bid = BATCH_ACTIONS[name], batch.bid
     if name not in _names(batch):
         view.complain(f"batch {bid} is {batch.state}: there is nothing to {name}")

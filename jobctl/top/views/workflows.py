@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
@@ -20,6 +20,8 @@ from jobd.api.entry import Api
 from jobd.api.features.workflow_actions import WORKFLOW_ACTIONS, offered
 from jobd.api.reading import Page
 from jobd.features.workflows.record import StepInfo, Summary, WorkflowInfo
+
+T = TypeVar("T")
 
 _BAR = 10
 
@@ -144,7 +146,7 @@ def _names(workflow: Summary) -> set[str]:
     return {action.name for action in offered(workflow)}
 
 
-async def _act(view: View[Any], name: str, workflow: Summary) -> None:
+async def _act(view: View[T], name: str, workflow: Summary) -> None:
     action, ref = WORKFLOW_ACTIONS[name], workflow.id
     if name not in _names(workflow):
         view.complain(f"workflow {ref} is {workflow.state}: there is nothing to {name}")

@@ -227,10 +227,12 @@ class Queue:
         action, keys = self._action("edit"), self._api.keys
         places = [self._key, keys.queues, keys.queue(target)]
 
-        def call(part: list[tuple[int, bytes]]) -> Any:
+        def call(part: list[tuple[int, bytes]]) -> list[int]:
             [(place, raw)] = part
             words: list[Argument] = [target, place, raw, payload, mark(action)]
-            return action.call_undoable(scripts.EDIT, places, words, went_to=f"queue:{target}")
+            went = f"queue:{target}"
+            changed: list[int] = action.call_undoable(scripts.EDIT, places, words, went_to=went)
+            return changed
 
         return act_on_queued(self._api, self.name, _jobs([job]), call) == 1
 
