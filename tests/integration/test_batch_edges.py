@@ -17,6 +17,8 @@ from jobd.runtime.log import log
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
+from jobd.testing.simulation import world
+from tests.support.workflows import end
 
 KEYS = Keys("")
 
@@ -133,3 +135,75 @@ def test_members_that_a_lock_keeps_in_the_trash_are_dropped(
     status = made.status
     assert (status.pending, status.cancelled, status.total) == (26, 4, 30)
     assert api.batches.recount(made.bid).missing == ()
+
+
+# -- members that wait for a lock -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["batch", "job", "many"])
+def test_a_job_that_waits_for_a_lock_is_cancelled(
+    app: App, redis: redis_py.Redis, how: str
+) -> None:
+    turn: Any = app.job(name="turn", unique=True, on_conflict="again")(lambda: None)
+    holder = turn.perform_async()
+    with jobd.Batch(client=app.client) as made:
+        jid = turn.perform_async()
+    api = Api(redis).acting_as("ann")
+    if how == "batch":
+        assert api.batches.cancel(made.bid) == 1
+    elif how == "job":
+        assert jobd.cancel(jid, api=api) == "cancelled"
+    else:
+        assert jobd.cancel_many(name="turn", api=api).cancelled == 2
+    assert (made.status.cancelled, made.status.pending) == (1, 0)
+    assert jobd.cancel(jid, api=api) == "unknown"
+    if how == "many":
+        return
+    assert end(redis, "") == 1, "the one that held the lock"
+    assert end(redis, "") == 0
+    assert not list(redis.scan_iter("jobd:lock:*"))
+    assert next(iter(api.trash)).restore() == 1
+    assert made.status.pending == 1
+    [job] = api.queue("default")
+    assert (job.jid, holder != jid) == (jid, True)
+
+
+# -- callbacks ------------------------------------------------------------------------------------
+
+
+def test_a_callback_whose_class_nobody_knows_is_retried_and_runs_once_it_is_known() -> None:
+    app = App()
+    app.configure("redis://127.0.0.1:1/0")  # nothing is sent there
+    ran: list[str] = []
+    with world(app=app, now=1_800_000_000.0) as w:
+        with jobd.Batch(client=app.client) as made:
+            made.on_success("shop.later", "first")
+            app.job(name="note")(lambda: None).perform_async()
+        w.run()
+        assert made.status.state == "succeeded"
+        assert [job.klass for job in w.retries] == ["shop.later"]
+        app.job(name="shop.later")(lambda value: ran.append(value))
+        w.drain()
+        assert ran == ["first"]
+        assert w.api.counters().failed >= 1
+
+
+# -- programs that know no batches ----------------------------------------------------------------
+
+
+def test_a_member_that_ruby_has_run_is_unconfirmed_and_the_batch_succeeds(
+    app: App, note: Any, redis: redis_py.Redis
+) -> None:
+    made = batch(app, note)
+    assert (
+        redis.rpop("queue:default") is not None
+    )  # BRPOP, as Sidekiq takes it, runs it and is done
+    assert end(redis, "", most=2) == 2
+    assert made.status.state == "running"
+    watch = BatchWatch(redis, KEYS, log.get("jobd.test"), list)
+    watch.turn()
+    [bid] = watch._missed
+    watch._missed[bid] = watch._missed[bid]._replace(at=0.0)  # long ago
+    watch.turn()
+    status = made.status
+    assert (status.unconfirmed, status.done, status.state) == (1, 2, "succeeded")

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from jobd.ambient import clock
+from jobd.api.features.held_back import held_back
 from jobd.api.find import JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.queues.queues import Queue
@@ -88,6 +89,9 @@ def cancel(
     session = in_a_name(api)
     if _cancel_running(session, jid, force):
         return "cancelling"
+    # From a lock it goes to a queue, which comes later.
+    if any(_withdraw(session, job) for job in held_back(session) if job.jid == jid):
+        return "cancelled"
     if _cancel_in_sets(session, jid) or _cancel_in_queues(session, jid, queue):
         return "cancelled"
     # It may have left its queue meanwhile.
@@ -196,6 +200,10 @@ class Cancelling:
         session, found = self._session, -1
         while found < self.cancelled and (self._again or found < 0):
             found = self.cancelled
+            for job in held_back(session):  # from there they go to a queue, which comes later
+                self.scanned += 1
+                self.cancelled += self._wanted(job) and _withdraw(session, job)
+                yield False
             for scan, cancel_found in self._places():
                 before = self.scanned
                 while not scan.done:
@@ -250,6 +258,15 @@ def _request(session: Session, claim: Claim, *, force: bool = False) -> bool:
 
 
 # -- waiting ---------------------------------------------------------------------------------------
+
+
+def _withdraw(session: Session, job: JobRecord) -> bool:
+    """Cancel a job that waits for a lock; returns whether it still did."""
+    if job.attachments.lock is None:
+        return False
+    change = Change(session, "cancel", f"queue:{job.queue}")
+    keys = [session.keys.lock(job.attachments.lock.key)]
+    return bool(change.call_undoable(scripts.WITHDRAW, keys, [job.jid]))
 
 
 def _sets(session: Session) -> Sequence[JobSet]:

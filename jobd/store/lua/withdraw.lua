@@ -1,0 +1,15 @@
+-- Deletes the job that waits for a lock.
+--
+-- KEYS  1…3 trash (see trash.lua) · 4 the lock
+-- ARGV  1…6 trash · 7 id of the job
+-- Returns  1; 0 if it does not wait for that lock any more.
+local root = root_of(KEYS[1], 'jobd:trash')
+if not fits(KEYS[4], 'hash') then return 0 end
+local waits = redis.call('HMGET', KEYS[4], 'again_jid', 'again')
+if waits[1] ~= ARGV[7] or not waits[2] then return 0 end
+-- A full server allows this, and the rest after it.
+redis.call('HDEL', KEYS[4], 'again', 'again_jid', 'again_queue', 'again_seconds', 'again_due')
+if ARGV[1] ~= '' then redis.call('LPUSH', KEYS[3], stamped(waits[2], server_time())) end
+ended(root, waits[2], 'cancelled', '')
+put_in_trash(1)
+return 1
