@@ -4,12 +4,15 @@ batches."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_py
+from click.testing import CliRunner
 
 import jobd
+from jobctl.cli import jobctl
 from jobd import App
 from jobd.api import Api
 from jobd.keeper.batches import ABANDONED, BatchWatch
@@ -207,3 +210,39 @@ def test_a_member_that_ruby_has_run_is_unconfirmed_and_the_batch_succeeds(
     watch.turn()
     status = made.status
     assert (status.unconfirmed, status.done, status.state) == (1, 2, "succeeded")
+
+
+# -- members in files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_members_that_are_exported_and_imported(
+    app: App,
+    note: Any,
+    redis: redis_py.Redis,
+    server: EmbeddedServer,
+    tmp_path: Path,
+    emptied: bool,
+) -> None:
+    """Where their batch is, they are pending again; elsewhere they are ordinary jobs."""
+    made = batch(app, note)
+
+    def run(*words: str) -> None:
+        told = CliRunner().invoke(jobctl, [*words, "--redis", server.url], standalone_mode=False)
+        assert told.exception is None, told.exception
+
+    path = str(tmp_path / "jobs.jsonl")
+    run("export", "all", "-o", path)
+    if emptied:
+        redis.flushall()
+    else:
+        assert Api(redis).acting_as("ann").queue("default").clear() == 3
+        while cleared(redis):
+            depart(redis, 10)
+        assert (made.status.cancelled, made.status.state) == (3, "succeeded")
+    run("import", path)
+    assert redis.llen("queue:default") == 3
+    if not emptied:
+        assert (made.status.cancelled, made.status.pending) == (0, 3)
+    assert end(redis, "", most=10) == 3
+    assert of_batches(redis) == [] or made.status.done == 3
