@@ -137,3 +137,34 @@ def test_a_batch_does_not_succeed_without_jobs_that_could_not_be_sent(
     assert len(refused) == 1 + 2_000
     assert redis.keys("jobd:batch*") == []
     assert redis.exists("queue:default") == 0
+
+
+def test_a_server_that_is_full_in_the_middle_of_a_batch(
+    redis: redis_py.Redis, server: EmbeddedServer
+) -> None:
+    """What was sent before stays, no callback is pushed, and another block goes on."""
+    client = Client(server.url)
+    batch = jobd.Batch(client=client)
+    batch.on_success("told")
+
+    def push(count: int) -> None:
+        client.push_bulk({"class": "some", "args": [[1]] * count})
+
+    def block() -> None:
+        with batch:
+            push(1_000)
+            with full(redis):
+                push(1_000)
+
+    with pytest.raises(RefusedError, match="maxmemory"):
+        block()
+    status = batch.status
+    assert (status.total, status.state, redis.llen("queue:default")) == (1_000, "open", 1_000)
+    with jobd.Batch.open(batch.bid, client=client):
+        push(1_000)
+    api = Api(redis)
+    assert api.batches.close(batch.bid) == 1
+    assert api.queue("default").size == 2_000
+    assert api.batches.cancel(batch.bid) == 2_000
+    [told] = api.queue("default")
+    assert (told.klass, batch.status.total) == ("told", 2_000)
