@@ -51,7 +51,7 @@ class Group(hints.Group):
         how.setdefault("no_args_is_help", False)
         super().__init__(*args, **how)
         self.params = [*self.params, *options.made(options.OF_REDIS)]
-        self.callback = self.callback or _helps
+        self.callback = _helps  # those of the groups themselves are empty
 
 
 @click.pass_context

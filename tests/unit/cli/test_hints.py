@@ -92,6 +92,25 @@ def test_a_mistake_is_explained_in_a_line(
     assert MISTAKES[line] in shown.err
 
 
+def groups() -> list[str]:
+    context = click.Context(jobctl.jobctl)
+    commands = {
+        name: jobctl.jobctl.get_command(context, name)
+        for name in jobctl.jobctl.list_commands(context)
+    }
+    return [name for name, command in commands.items() if isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize("group", groups())
+def test_a_group_without_a_command_shows_its_help(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert jobctl.main([group]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"Usage: jobctl {group} ")
+
+
 def test_of_what_is_no_near_miss_nothing_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a list of processes it was said that the daemon might be stopped."""
     for word in ("ps", "tasks", "post", "shop", "scare", "quit"):
