@@ -24,6 +24,7 @@ MEASURES = (
     "latency",
     "network",
     "attachments",
+    "batches",
     "workflows",
     "due",
     "depth",

@@ -32,6 +32,7 @@ MEASURES = (
     "latency",
     "network",
     "attachments",
+    "batches",
     "due",
     "depth",
     "recovery",

@@ -7,7 +7,7 @@ import time
 
 from benchmarks.apps import URL
 from benchmarks.load import stamps, work
-from jobd import JobCancelled, configure, job
+from jobd import Batch, JobCancelled, configure, job
 
 configure(URL)
 
@@ -36,6 +36,11 @@ NUMBERED = {
 def push_numbered(kind: str, n: int) -> None:
     first = time.monotonic_ns()  # no two calls are the same
     NUMBERED[kind].perform_bulk([(first + number,) for number in range(n)])
+
+
+def push_members(kind: str, n: int) -> None:
+    with Batch():
+        push_numbered(kind, n)
 
 
 @job(name="bench.cancelled")

@@ -100,6 +100,7 @@ def figures(measured: Measured) -> list[Figure]:
         ),
         Figure("latency on idle, p50, against BLMOVE", 1.5, latency.get("ratio"), most=True),
         *_attachments(measured.get("attachments", {})),
+        *_batches(measured.get("batches", {})),
         *_workflows(measured.get("workflows", {})),
         Figure("depth 1 million against 10 thousand", 0.9, measured.get("depth", {}).get("ratio")),
         Figure(
@@ -164,6 +165,16 @@ def _attachments(result: Mapping[str, Any]) -> list[Figure]:
             most=True,
         ),
         Figure("cancel of a running job until it is raised, p95", 100, cancel, "ms", most=True),
+    ]
+
+
+def _batches(result: Mapping[str, Any]) -> list[Figure]:
+    """Members against the same jobs without a batch; its callback."""
+    ratios, callback = result.get("ratio", {}), result.get("callback, ms", {}).get("p50")
+    return [
+        Figure("members of a batch pushed, against plain jobs", 0.7, ratios.get("pushed")),
+        Figure("members of a batch run, against plain jobs", 0.7, ratios.get("run")),
+        Figure("callback of a batch after the last, p50", 10, callback, "ms", most=True),
     ]
 
 

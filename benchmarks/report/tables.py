@@ -132,6 +132,15 @@ def _attachments(result: Mapping[str, Any]) -> Table:
     return Table(["what hangs on a job", "p50", "p95"], rates + waits)
 
 
+def _batches(result: Mapping[str, Any]) -> Table:
+    rows = [
+        [f"{name.removeprefix('jobd/')}, jobs/s", number(rate)]
+        for name, rate in result["median"].items()
+    ]
+    callback = f"callback of {result['members']:,}, after the last member, ms"
+    return Table(["batches", ""], [*rows, [callback, number(result["callback, ms"].get("p50"))]])
+
+
 def _workflows(result: Mapping[str, Any]) -> Table:
     callback, size = result["callback, ms"], result["bytes"]
     rows = [
@@ -246,6 +255,7 @@ _MAKERS = {
     "limits": _limits,
     "network": _network,
     "attachments": _attachments,
+    "batches": _batches,
     "workflows": _workflows,
     "due": _due,
     "depth": _depth,
