@@ -119,7 +119,8 @@ def _made(
     identity = identity_by_name if parameters is None else parameters.identity
     attachments.attach(made, None, 0.0, identity)
     attached = attachments.read(made.pop(attachments.FIELD, None))
-    plain = attachments.written(attachments.Attachments(lock=attached.lock, result=attached.result))
+    kept = attachments.Attachments(attachments.VERSION, lock=attached.lock, result=attached.result)
+    plain = attachments.written(kept)
     if plain is not None:
         made[attachments.FIELD] = plain
     found = Entry(

@@ -34,13 +34,9 @@ def packed(keys: Keys, portion: Portion, now: float) -> tuple[scripts.Script, by
     day = time.strftime("%Y-%m-%d", time.gmtime(now))
     bid = portion.bid
     places: dict[str, int] = {}
-    groups: dict[str, list[Argument]] = {}
-    for number, queue, raw in portion.queued:
-        group = groups.get(queue)
-        if group is None:
-            places[queue] = len(places) + 1
-            group = groups[queue] = []
-        group += (number, raw)
+    groups: list[Argument] = []
+    for first, queue, heads in portion.queued:
+        groups += (places.setdefault(queue, len(places) + 1), first, len(heads), *heads)
     attached = words_of(portion.attached, places)
     words: list[Argument] = [DAY_TTL, repr(now), bid, portion.block, portion.how, portion.call]
     words += ("close" if portion.closes else "", portion.reserve)
@@ -49,9 +45,7 @@ def packed(keys: Keys, portion: Portion, now: float) -> tuple[scripts.Script, by
         words.append(len(pairs))
         for name, value in pairs:
             words += (name, value)
-    words += (len(places), *places, len(groups))
-    for queue, group in groups.items():
-        words += (places[queue], len(group) // 2, *group)
+    words += (len(places), *places, len(portion.queued), *groups)
     words.append(len(portion.scheduled))
     for number, at, raw in portion.scheduled:
         words += (number, repr(at), raw)

@@ -31,11 +31,17 @@ _ATTACHMENTS = (
     *("root_of(", "server_time(", "waiting(", "fits("),
     *("hold(", "put_back(", "cancelled(", "settled("),
 )
+_WORKFLOWS = (
+    *("ended(", "moved_on(", "came_back(", "kept_out("),
+    *("put_back(", "cancelled(", "workflow_at("),
+)
 _PRELUDES = {
     "attachments": _ATTACHMENTS,
+    "moves": ("moved_on(", "came_back(", "kept_out(", "is_elsewhere(", "put_back("),
     "batches": _ATTACHMENTS,
     "pushing": ("push_attached(",),
-    "workflows": ("ended(", "came_back(", "kept_out(", "cancelled(", "workflow_at("),
+    "workflows": _WORKFLOWS,
+    "simple_ends": ("simply_ended(",),
     "cancelling": ("cancelled(", "requests_of(", "to_cancel("),
     "counting": ("count(",),
     "find_queued": ("find_queued(",),
@@ -46,6 +52,19 @@ _PRELUDES = {
     "trimming": ("trim_dead(",),
 }
 """Preludes, in their order, and the calls by which a script needs them."""
+
+_OF_FEW = {"batches": ("batch", "batch_at("), "workflows": ("node", "workflow_at(")}
+"""Those that attachments.lua runs when it meets a job with the attachment, unless the script itself
+calls them."""
+
+
+def _prelude(name: str, script: str) -> str:
+    source = _read(name)
+    if name not in _OF_FEW:
+        return source
+    kind, call = _OF_FEW[name]
+    return source if call in script else f"makers.{kind} = function()\n{source}end\n"
+
 
 _AUDITED = _read("audited")
 _PLACE = "-- (the script itself)"
@@ -62,7 +81,7 @@ class Script:
     def __init__(self, name: str) -> None:
         source = _read(name)
         preludes = [
-            _read(prelude)
+            _prelude(prelude, source)
             for prelude, calls in _PRELUDES.items()
             if any(call in source for call in calls)
         ]
@@ -142,6 +161,7 @@ STORE_WORKFLOW = Script("store_workflow")
 ADVANCE = Script("advance")
 ADD_STEPS = Script("add_steps")
 LOSE_STEPS = Script("lose_steps")
+OUTCOMES = Script("outcomes")
 
 # Actions and queries of users.
 REMOVE = Script("remove")

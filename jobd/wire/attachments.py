@@ -8,7 +8,7 @@ What an attachment changes in Redis when its job moves or ends is in ``store/lua
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -41,7 +41,7 @@ Until = Literal["success", "start", "expiry"]
 OnConflict = Literal["skip", "raise", "holder", "replace", "again"]
 
 
-class Lock(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Lock(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Keeps other jobs with the same key out.
 
     Attributes:
@@ -58,10 +58,16 @@ class Lock(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     seconds: float | None = None
     held: bool = False
 
+    @property
+    def acts_at_start(self) -> bool:
+        """Whether the start of the job changes it."""
+        return not self.held or self.until in ("start", "due")
+
 
 class Node(
     msgspec.Struct,
     frozen=True,
+    gc=False,
     omit_defaults=True,
     forbid_unknown_fields=True,
     rename={"workflow": "id", "number": "n"},
@@ -81,11 +87,13 @@ class Node(
     gives: bool = False
 
 
-class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Attachments(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
     """What hangs on one job.
 
     Attributes:
-        v: the version of this layout.
+        v: the version of this layout, which every field says.
         expires_at: it does not start after this moment (seconds since 1970).
         lock: it is unique.
         result: seconds for which its result is kept.
@@ -101,7 +109,7 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         node: it is a step of a workflow.
     """
 
-    v: int = VERSION
+    v: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     expires_at: float | None = None
     lock: Lock | None = None
     result: float | None = None
@@ -119,8 +127,12 @@ class Attachments(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     @property
     def ends_apart(self) -> bool:
         """Whether the end of the job changes more than the job."""
-        kinds = (self.lock, self.result, self.batch, self.node)
-        return any(kind is not None for kind in kinds)
+        return (
+            self.batch is not None
+            or self.lock is not None
+            or self.result is not None
+            or self.node is not None
+        )
 
 
 class Pushed(NamedTuple):
@@ -152,13 +164,13 @@ class Unknown(Exception):
     """A newer version of jobd has pushed this job; the text says what is not known here."""
 
 
-NONE = Attachments()
+NONE = Attachments(VERSION)
 _KINDS = frozenset(Attachments.__struct_fields__)
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def read(value: object) -> Attachments:
-    """The attachments in the field of a payload.
+    """The attachments in the field of a payload, which may have been read before.
 
     Raises:
         Unknown: of another version, or of a kind that this version does not have.
@@ -167,6 +179,8 @@ def read(value: object) -> Attachments:
     >>> read({"v": 1, "snoozes": 2}).snoozes, read(None) is NONE
     (2, True)
     """
+    if type(value) is Attachments:
+        return value
     if value is None:
         return NONE
     if type(value) is not dict:
@@ -306,19 +320,19 @@ def add(payload: dict[str, object], **changes: object) -> None:
 def written(attached: Attachments) -> dict[str, object] | None:
     """The field for a payload; None if nothing hangs on the job.
 
-    >>> written(Attachments(expires_at=9.0)), written(NONE)
+    >>> written(Attachments(VERSION, expires_at=9.0)), written(NONE)
     ({'v': 1, 'expires_at': 9.0}, None)
     """
     if attached == NONE:
         return None
     plain = msgspec.structs.replace(attached, context=None)
-    fields: dict[str, object] = {"v": VERSION, **msgspec.to_builtins(plain)}
+    fields: dict[str, object] = msgspec.to_builtins(plain)
     if attached.context is not None:
         fields["context"] = as_ruby(attached.context)
     return fields
 
 
-def aside(value: JsonValue) -> tuple[int, dict[str, object]]:
+def aside(value: object) -> tuple[int, dict[str, object]]:
     """The field of a job that is set aside once more, and how often it has been before."""
     assert isinstance(value, dict)  # anything else is malformed, not unknown
     before = value.get("aside")

@@ -56,11 +56,17 @@ def callback_jid(bid: str, event: str, number: int) -> str:
 
 
 class Queued(NamedTuple):
-    """A member for now; *raw* lacks the time of the push."""
+    """Members for now whose numbers follow one another; each of *heads* is a payload up to the time
+    of the push."""
 
-    number: int
+    first: int
     queue: str
-    raw: bytes
+    heads: list[bytes]
+
+    @property
+    def raws(self) -> list[bytes]:
+        """The payloads without that time."""
+        return [head + b"}" for head in self.heads]
 
 
 class Scheduled(NamedTuple):

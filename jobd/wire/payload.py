@@ -42,7 +42,8 @@ _decode_object = msgspec.json.Decoder(Payload).decode
 class Work(msgspec.Struct, gc=False):
     """The fields of a payload that are needed to run the job.
 
-    ``retry`` is ``UNSET`` if the payload does not have it, which differs from ``null``.
+    ``retry`` is ``UNSET`` if the payload does not have it, which differs from ``null``. ``jobd`` is
+    for :func:`~jobd.wire.attachments.read`.
     """
 
     class_: str = msgspec.field(name="class")
@@ -51,7 +52,13 @@ class Work(msgspec.Struct, gc=False):
     jid: str = ""
     retry: JsonValue | msgspec.UnsetType = msgspec.UNSET
     wrapped: JsonValue = None
-    jobd: JsonValue = None
+    jobd: object = None
+
+
+class _Known(Work, gc=False):
+    """The same, with what hangs on the job read at once: nothing has to look at it again."""
+
+    jobd: attachments.Attachments | None = None
 
 
 class _Loose(msgspec.Struct, gc=False):
@@ -66,7 +73,7 @@ class _Loose(msgspec.Struct, gc=False):
     jobd: JsonValue = None
 
 
-_decode_work = msgspec.json.Decoder(Work).decode
+_decode_work = msgspec.json.Decoder(_Known).decode
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 
 

@@ -94,10 +94,19 @@ def without_enqueued(raw: bytes) -> bytes:
     >>> without_enqueued(b'{"args":[],"enqueued_at":17.5}')
     b'{"args":[]}'
     """
+    return up_to_enqueued(raw) + b"}"
+
+
+def up_to_enqueued(raw: bytes) -> bytes:
+    """The same without the brace at its end, where the script writes the time.
+
+    >>> up_to_enqueued(b'{"args":[],"enqueued_at":17.5}')
+    b'{"args":[]'
+    """
     head, stamp, tail = raw.rpartition(_STAMP)
     if stamp and tail[:-1].replace(b".", b"", 1).isdigit():
-        return head + b"}"  # written last, by the client
-    return with_fields(raw, {"enqueued_at": None})
+        return head  # written last, by the client
+    return with_fields(raw, {"enqueued_at": None})[:-1]
 
 
 def with_fields(raw: bytes, changes: Mapping[str, object]) -> bytes:

@@ -21,7 +21,7 @@ from jobd.wire import attachments
 from jobd.wire.attachments import AttachedPush
 from jobd.wire.batches import Portion, Queued, Scheduled, member_jid
 from jobd.wire.payload import Payload
-from jobd.wire.transitions import without_enqueued
+from jobd.wire.transitions import up_to_enqueued
 
 if TYPE_CHECKING:
     from jobd.graphs.plan import Plan
@@ -55,6 +55,7 @@ class Block:
     ) -> None:
         # Without what holds pushes back: a batch is sent by its own rules.
         self._client = client.through(None)
+        self._admitted: Source | None = None
         self.bid = bid
         self._id = chance.token(6)
         self._fields = fields
@@ -72,16 +73,20 @@ class Block:
         self._queued: list[Queued] = []
         self._scheduled: list[Scheduled] = []
         self._attached: list[AttachedPush] = []
+        self._held = 0
         self._room = BATCH_BYTES
 
     # -- membership ----------------------------------------------------------------------------
 
     def admit(self, client: Source) -> None:
+        if client is self._admitted:
+            return
         if (client.url, client.prefix) != (self._client.url, self._client.prefix):
             raise ArgumentError(
                 f"batch {self.bid} is in another Redis than this job; create it with the client of "
                 "the job's application: Batch(client=app.client)"
             )
+        self._admitted = client
 
     def join(self, made: Payload) -> None:
         number = self.number()
@@ -97,7 +102,8 @@ class Block:
         Raises:
             BatchFinished: a step has failed.
         """
-        self._refuse_more()
+        if self._failed:
+            self._refuse_more()
         number = self._numbers.take()
         while number is None:
             # Also in a coroutine, which this stops for one round trip: a job is given its number
@@ -122,17 +128,34 @@ class Block:
 
     def hold_queued(self, queues: Mapping[str, list[bytes]]) -> None:
         for queue, payloads in queues.items():
+            first, last = self._number_of(payloads[0]), self._number_of(payloads[-1])
+            if last - first == len(payloads) - 1:  # numbers are given in this order
+                self._hold(first, queue, payloads)
+                continue
             for raw in payloads:
-                self._queued.append(Queued(self._number_of(raw), queue, without_enqueued(raw)))
-                self._room -= len(raw)
+                self._hold(self._number_of(raw), queue, [raw])
+
+    def _hold(self, first: int, queue: str, payloads: list[bytes]) -> None:
+        if not (
+            self._queued
+            and (last := self._queued[-1]).queue == queue
+            and last.first + len(last.heads) == first
+        ):
+            last = Queued(first, queue, [])
+            self._queued.append(last)
+        last.heads.extend(map(up_to_enqueued, payloads))
+        self._held += len(payloads)
+        self._room -= sum(map(len, payloads))
 
     def hold_scheduled(self, due: list[tuple[float, bytes]]) -> None:
         for at, raw in due:
             self._scheduled.append(Scheduled(self._number_of(raw), at, raw))
             self._room -= len(raw)
+        self._held += len(due)
 
     def hold_attached(self, jobs: Sequence[AttachedPush]) -> None:
         self._attached += jobs
+        self._held += len(jobs)
         self._room -= sum(len(job.raw) for job in jobs)
 
     def _number_of(self, raw: bytes) -> int:
@@ -141,8 +164,7 @@ class Block:
 
     @property
     def full(self) -> bool:
-        held = len(self._queued) + len(self._scheduled) + len(self._attached)
-        return held >= BATCH or self._room <= 0
+        return self._held >= BATCH or self._room <= 0
 
     # -- steps ---------------------------------------------------------------------------------
 

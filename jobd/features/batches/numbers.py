@@ -17,7 +17,9 @@ class Numbers:
 
     def __init__(self, *, alone: bool) -> None:
         self._alone = alone
-        self._ranges: deque[range] = deque()
+        # Those in hand: the next one and the end of its range, and the ranges after that.
+        self._next = self._end = 0
+        self._ranges: deque[tuple[int, int]] = deque()
         self.used = 0
 
     def take(self) -> int | None:
@@ -30,26 +32,26 @@ class Numbers:
         if self._alone:
             self.used += 1
             return self.used - 1
-        while self._ranges and not self._ranges[0]:
-            self._ranges.popleft()
-        if not self._ranges:
-            return None
-        first = self._ranges[0]
-        self._ranges[0] = first[1:]
+        if self._next == self._end:
+            if not self._ranges:
+                return None
+            self._next, self._end = self._ranges.popleft()
         self.used += 1
-        return first[0]
+        self._next += 1
+        return self._next - 1
 
     @property
     def left(self) -> int:
         """How many are in hand."""
-        return sum(map(len, self._ranges))
+        return self._end - self._next + sum(end - first for first, end in self._ranges)
 
     def share(self) -> int:
         """The batch becomes known to others; returns the first number that they may use."""
         self._alone = False
-        self._ranges.append(range(self.used, self.used + AHEAD))
+        self.add(self.used, AHEAD)
         return self.used + AHEAD
 
     def add(self, first: int, count: int) -> None:
         """Some have been reserved."""
-        self._ranges.append(range(first, first + count))
+        if count:
+            self._ranges.append((first, first + count))

@@ -10,8 +10,8 @@
 --       10 how many fields of a new batch follow, then each and its value · how many callbacks follow,
 --       then each event:number and its payload without the time of the push · how many queues follow,
 --       then their names, in the order of KEYS · how many groups of jobs for now follow, then for each
---       group position of its queue, from 1 · how many jobs, then each number and payload without the
---       time of the push · how many jobs for later follow, then each number, time (s) and payload ·
+--       group position of its queue, from 1 · number of its first job, after which those of the others
+--       follow · how many jobs, then each payload up to the time of the push · how many jobs for later follow, then each number, time (s) and payload ·
 --       then ten for each job with other attachments (see pushing.lua)
 -- Returns  'ok'; 'again' if this call has been made before (then nothing is changed); 'finished' if
 --       the batch has succeeded, been cancelled or is not there; 'closed' if the block is not open ·
@@ -41,8 +41,8 @@ for position = 1, tonumber(word()) do
 end
 local groups, later = {}, {}
 for i = 1, tonumber(word()) do
-  groups[i] = {position = tonumber(word()), first = at + 1, count = tonumber(ARGV[at])}
-  at = at + 1 + 2 * groups[i].count
+  groups[i] = {position = tonumber(word()), number = tonumber(word()), count = tonumber(word()), first = at}
+  at = at + groups[i].count
 end
 for i = 1, tonumber(word()) do later[i] = {word(), word(), word()} end
 push.first = at
@@ -116,19 +116,16 @@ for _, pair in ipairs(callbacks) do
     late[event] = true
   end
 end
+local stamp = ',"enqueued_at":' .. now .. '}'
 for _, group in ipairs(groups) do
   redis.call('SADD', KEYS[1], push.names[group.position])
-  local numbers = {}
-  for first = 1, group.count, 1000 do
+  local last = group.first + group.count - 1
+  for first = group.first, last, 1000 do
     local payloads = {}
-    for i = first, math.min(first + 999, group.count) do
-      local place = group.first + 2 * (i - 1)
-      numbers[i] = tonumber(ARGV[place])
-      payloads[#payloads + 1] = stamped(ARGV[place + 1], now)
-    end
+    for i = first, math.min(first + 999, last) do payloads[i - first + 1] = ARGV[i] .. stamp end
     redis.call('LPUSH', push.lists[group.position], unpack(payloads))
   end
-  members_joined(key, numbers)
+  members_follow(key, group.number, group.count)
 end
 local numbers = {}
 for i, job in ipairs(later) do

@@ -37,6 +37,17 @@ local function attachments_of(raw)
   return field, job
 end
 
+-- The least and the greatest of some numbers; nil if they are so far apart that what lies between is
+-- not worth reading at once, or not understood by the functions for strings.
+local function span(numbers)
+  local least, most = math.huge, 0
+  for _, number in ipairs(numbers) do
+    least, most = math.min(least, number), math.max(most, number)
+  end
+  if most - least >= math.min(4000, 16 * #numbers) then return nil end
+  return least, most
+end
+
 -- A length of time in a payload (s), at most 30 years; nil if it is none. NaN equals nothing.
 local function length(value)
   local seconds = tonumber(value)
@@ -52,19 +63,32 @@ local function safely(act, ...)
   redis.log(redis.LOG_WARNING, 'jobd: what hangs on a job could not be changed: ' .. tostring(failure))
 end
 
--- What the preludes after this one do to jobs with attachments: a table of functions for each feature.
--- ended(root, field, job, raw, state, detail) · moved_on(root, field, job, set) · came_back(root, field,
--- job) · kept_out(root, field, job), which returns the id of a job that keeps this one from coming
--- back · settle(root), once after what a script has told.
-local features = {}
-local function tell_features(event, ...)
-  for _, feature in ipairs(features) do
-    if feature[event] then safely(feature[event], ...) end
+-- What is done to jobs with some attachments: by the name of the attachment, a table of functions, and
+-- what makes it. Each script is a program of its own, so that a prelude that few jobs need is run only for
+-- those.
+-- ended(root, field, job, raw, state, detail) · ended_together(root, id, numbers, state), of simple_ends.lua
+-- pushed(root, field) · moved_on(root, field, job, set) · came_back(root, field, job) · kept_out(root,
+-- field, job), which returns the id of a job that keeps this one from coming back · settle(root), once
+-- after what a script has told.
+local KINDS, features, makers = {'batch', 'node'}, {}, {}
+local function feature_of(kind)
+  if not features[kind] and makers[kind] then makers[kind]() end
+  return features[kind] or {}
+end
+
+local function tell_features(event, root, field, ...)
+  for _, kind in ipairs(KINDS) do
+    local act = field[kind] and feature_of(kind)[event]
+    if act then safely(act, root, field, ...) end
   end
 end
 
 -- After all that is told in a script.
-local function settled(root) tell_features('settle', root) end
+local function settled(root)
+  for _, kind in ipairs(KINDS) do
+    if features[kind] then safely(features[kind].settle, root) end
+  end
+end
 
 -- The key of the lock in some attachments, if there is one, whatever its type is.
 local function lock_in(root, field)
@@ -103,7 +127,16 @@ local function waiting(set)
   return set == 'retry' and 'retrying' or 'scheduled'
 end
 
--- Stores what became of a job, and tells those who wait for it: in the message, too, if it is small.
+-- After what became of a job has been *written*: keeps it for so long, and tells those who wait for it,
+-- in the message, too, if it is small. A key of another type is left alone.
+local function keep_result(key, seconds, state, detail, written)
+  if type(written) == 'table' then return end
+  redis.call('EXPIRE', key, math.ceil(seconds))
+  -- Without the permission for it, those who wait look now and then.
+  redis.pcall('PUBLISH', key, #detail <= 4096 and state .. ' ' .. detail or state)
+end
+
+-- Stores what became of a job.
 local function finish(root, jid, seconds, state, detail, job)
   local key = root .. 'jobd:result:' .. jid
   seconds = length(seconds)
@@ -114,12 +147,7 @@ local function finish(root, jid, seconds, state, detail, job)
       fields[#fields + 1], fields[#fields + 2] = name, string.format('%.3f', job[name])
     end
   end
-  -- A key of another type is left alone.
-  local written = redis.pcall('HSET', key, unpack(fields))
-  if type(written) == 'table' then return end
-  redis.call('EXPIRE', key, math.ceil(seconds))
-  -- Without the permission for it, those who wait look now and then.
-  redis.pcall('PUBLISH', key, #detail <= 4096 and state .. ' ' .. detail or state)
+  keep_result(key, seconds, state, detail, redis.pcall('HSET', key, unpack(fields)))
 end
 
 -- Whether any lock keeps jobs out: most scripts find none.
@@ -186,87 +214,3 @@ local function ended(root, raw, state, detail, more)
   safely(end_attached, root, raw, state, detail)
   if not more then settled(root) end
 end
-
--- For how long a lock is held from now on, by its job that is due at *score*; nil without a bound.
-local function held_for(lock, score, now)
-  local seconds = length(lock.seconds)
-  return seconds and seconds + math.max(0, (tonumber(score) or 0) - now)
-end
-
-local function move_attached(root, raw, set, score)
-  local field, job = attachments_of(raw)
-  if not field then return end
-  tell_features('moved_on', root, field, job, set)
-  local key, lock = lock_of(root, field)
-  if key and redis.call('HGET', key, 'jid') == job.jid then
-    local now = server_time()
-    redis.call('HSET', key, 'seen', now)
-    if set == 'schedule' and length(lock.seconds) then
-      redis.call('PEXPIRE', key, math.ceil(held_for(lock, score, now) * 1000))
-    end
-    if set then
-      redis.call('HSET', key, 'set', set, 'score', score)
-    elseif lock['until'] == 'due' then
-      release(root, key, job.jid)
-    else
-      redis.call('HDEL', key, 'set', 'score')
-    end
-  end
-  local result = root .. 'jobd:result:' .. job.jid
-  if field.result and fits(result, 'hash') and redis.call('EXISTS', result) == 1 then
-    redis.call('HSET', result, 'state', waiting(set))
-  end
-end
-
--- The job has moved to another place, where it lives on. *set* and *score*: of a sorted set, else nil.
-local function moved_on(root, raw, set, score)
-  safely(move_attached, root, raw, set, score)
-  settled(root)
-end
-
--- Whether a feature keeps a job out, since the same job is somewhere else: its id, or nil.
-local function is_elsewhere(root, raw)
-  local field, job = attachments_of(raw)
-  if not field then return nil end
-  for _, feature in ipairs(features) do
-    local holder = feature.kept_out and feature.kept_out(root, field, job)
-    if holder then return holder end
-  end
-end
-
--- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
-local function kept_out(root, raw)
-  local field, job = attachments_of(raw)
-  if not field then return nil end
-  local other = is_elsewhere(root, raw)
-  if other then return other end
-  local key = lock_of(root, field)
-  if not key then return nil end
-  local holder = redis.call('HGET', key, 'jid')
-  return holder and holder ~= job.jid and holder or nil
-end
-
-local function bring_attached_back(root, raw, set, score)
-  local field, job = attachments_of(raw)
-  if not field then return end
-  tell_features('came_back', root, field, job)
-  local key, lock = lock_of(root, field)
-  if key then
-    local now = server_time()
-    hold(key, job.jid, held_for(lock, score, now), now, lock['until'] == 'expiry')
-    if set then redis.call('HSET', key, 'set', set, 'score', score) end
-  end
-  local result = root .. 'jobd:result:' .. job.jid
-  if field.result and fits(result, 'hash') then
-    redis.call('DEL', result)
-    redis.call('HSET', result, 'state', waiting(set))
-    redis.call('EXPIRE', result, 7776000)
-  end
-end
-
--- The job has come back: it takes its lock, and its result is awaited again.
-local function came_back(root, raw, set, score)
-  safely(bring_attached_back, root, raw, set, score)
-  settled(root)
-end
-

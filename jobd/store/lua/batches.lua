@@ -64,26 +64,38 @@ local function member_changed(key, number, state, failed)
   if fresh ~= 0 then batch_sum(key, 'fresh', fresh) end
 end
 
--- Whether numbers follow one another, from an even one on, behind all that have been given.
-local function are_new(key, numbers)
-  local first = numbers[1]
-  if #numbers < 2 or first % 2 ~= 0 or numbers[#numbers] ~= first + #numbers - 1 then return false end
-  for i = 2, #numbers do
-    if numbers[i] ~= first + i - 1 then return false end
+-- Members are in another *state*, which is no failure: many that are close to one another are read and
+-- written at once.
+local function members_ended(key, numbers, state)
+  local least, most = span(numbers)
+  if not least or most >= batch_rooms[key] then
+    for _, number in ipairs(numbers) do member_changed(key, number, state) end
+  else
+    local first, last = math.floor(least / 2), math.floor(most / 2)
+    local pairs_of_two = {string.byte(redis.call('GETRANGE', key .. ':members', first, last), 1, -1)}
+    local is, changed = STATES[state], {}
+    for _, number in ipairs(numbers) do
+      local at = math.floor(number / 2) - first + 1
+      local unit = number % 2 == 0 and 16 or 1
+      local before = math.floor(pairs_of_two[at] / unit) % 16
+      local was = before % 8
+      if was ~= 0 and was ~= is then
+        pairs_of_two[at] = pairs_of_two[at] + (is - was) * unit
+        changed[before] = (changed[before] or 0) + 1
+      end
+    end
+    redis.call('SETRANGE', key .. ':members', first, string.char(unpack(pairs_of_two)))
+    for before, amount in pairs(changed) do
+      batch_sum(key, NAMES[before % 8], -amount)
+      batch_sum(key, state, amount)
+      if before == 1 then batch_sum(key, 'fresh', -amount) end
+    end
   end
-  return 2 * redis.call('STRLEN', key .. ':members') <= first
+  batch_sum(key, 'moves', 0)
 end
 
 -- Numbers become members, which wait.
 local function members_joined(key, numbers)
-  if are_new(key, numbers) then -- one write for all but an odd last one
-    local pairs_of_two = math.floor(#numbers / 2)
-    redis.call('SETRANGE', key .. ':members', numbers[1] / 2, string.rep('\17', pairs_of_two))
-    batch_rooms[key] = math.max(batch_rooms[key], numbers[1] + 2 * pairs_of_two)
-    for _, name in ipairs({'total', 'pending', 'fresh'}) do batch_sum(key, name, 2 * pairs_of_two) end
-    if #numbers % 2 == 0 then return end
-    numbers = {numbers[#numbers]}
-  end
   for first = 1, #numbers, 500 do
     local words = {}
     for i = first, math.min(first + 499, #numbers) do
@@ -101,6 +113,24 @@ local function members_joined(key, numbers)
     batch_sum(key, 'pending', added)
     batch_sum(key, 'fresh', added)
   end
+end
+
+-- The same of numbers that follow one another: behind all that have been given, bytes are written whole.
+local function members_follow(key, first, count)
+  local numbers, last = {}, first + count - 1
+  if first % 2 == 1 then
+    numbers[1] = first
+    first = first + 1
+  end
+  local pairs_of_two = math.floor((last - first + 1) / 2)
+  if pairs_of_two > 0 and 2 * redis.call('STRLEN', key .. ':members') <= first then
+    redis.call('SETRANGE', key .. ':members', first / 2, string.rep('\17', pairs_of_two))
+    first = first + 2 * pairs_of_two
+    batch_rooms[key] = math.max(batch_rooms[key], first)
+    for _, name in ipairs({'total', 'pending', 'fresh'}) do batch_sum(key, name, 2 * pairs_of_two) end
+  end
+  for number = first, last do numbers[#numbers + 1] = number end
+  members_joined(key, numbers)
 end
 
 -- Pushes one callback, at the head of its queue; returns whether there was a place for it.
@@ -229,7 +259,7 @@ end
 -- Reconciliation must know that a script of ours has had a member in its hands.
 local function member_seen(key) batch_sum(key, 'moves', 0) end
 
-features[#features + 1] = {
+features.batch = {
   ended = function(root, field, _, _, state)
     local key = batch_of(root, field)
     if not key then return end
@@ -248,27 +278,13 @@ features[#features + 1] = {
     member_changed(key, field.batch[2], 'pending')
     member_seen(key)
   end,
+  pushed = function(root, field)
+    local key = batch_of(root, field)
+    if key then members_joined(key, {field.batch[2]}) end
+  end,
+  ended_together = function(root, id, numbers, state)
+    local key = batch_at(root, id)
+    if key then members_ended(key, numbers, ENDS[state]) end
+  end,
   settle = settle_batches,
 }
-
--- Ends a member on which nothing else hangs, as clients write its end; returns whether it is one.
--- That text can be nowhere else: it ends the payload, and strings have no bare quotes.
-local PLAIN = ',"jobd":{"v":1,"batch":%["(%x+)",(%d+)%]},"enqueued_at":[%d.]+}$'
-local function plain_member_ended(root, raw, state)
-  local id, number = string.match(string.sub(raw, -110), PLAIN)
-  if not id then return false end
-  local key = batch_at(root, id)
-  if key then
-    member_changed(key, number, ENDS[state], state == 'failed')
-    member_seen(key)
-  end
-  return true
-end
-
--- A job has been pushed whose payload may say that it is a member.
-local function member_pushed(root, raw)
-  if not string.find(raw, '"batch":[', 1, true) then return end
-  local field = attachments_of(raw)
-  local key = field and batch_of(root, field)
-  if key then members_joined(key, {field.batch[2]}) end
-end

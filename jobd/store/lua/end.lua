@@ -12,11 +12,11 @@ for first = 3, #ARGV, 2000 do
   local payloads = redis.call('HMGET', KEYS[1], unpack(tags))
   found = found + redis.call('HDEL', KEYS[1], unpack(tags))
   for i, raw in ipairs(payloads) do
-    if raw and not plain_member_ended(root, raw, ARGV[2]) then
-      ended(root, raw, ARGV[2], ARGV[first + 2 * i - 1], true)
-    end
+    local detail = ARGV[first + 2 * i - 1]
+    if raw and not simply_ended(root, raw, ARGV[2], detail) then ended(root, raw, ARGV[2], detail, true) end
   end
 end
+settle_simple(root, ARGV[2])
 settled(root)
 count(3, found, ARGV[1])
 return found

@@ -54,6 +54,13 @@ local function scheduled(root, lock)
   end
 end
 
+-- A job has been pushed whose payload may say that it is a member.
+local function member_pushed(root, raw)
+  if not string.find(raw, '"batch":[', 1, true) then return end
+  local field = attachments_of(raw)
+  if field and field.batch then feature_of('batch').pushed(root, field) end
+end
+
 local known = {}
 local function put(push, raw, position, due)
   if due == '' then

@@ -24,14 +24,17 @@ local function workflow_at(root, id)
   if flow then return flow end
   flow = {root = root, id = id, hash = root .. 'jobd:workflow:' .. id,
     steps = root .. 'jobd:steps:' .. id, ready = root .. 'jobd:ready:' .. id}
-  if redis.call('EXISTS', flow.hash) == 0 then return nil end
-  if not (fits(flow.hash, 'hash') and fits(flow.steps, 'string') and fits(flow.ready, 'list')
+  -- Keys of other types are errors here, not in the middle of a change.
+  local read, ready = redis.pcall('HMGET', flow.hash, 'state', 'cancelled', 'undoing', 'oops'), nil
+  if not read[1] then return nil end
+  ready = redis.pcall('LLEN', flow.ready)
+  if not (type(ready) == 'number' and fits(flow.steps, 'string')
       and fits(root .. 'queues', 'set') and fits(root .. 'jobd:workflows', 'zset')
       and fits(root .. 'jobd:workflows:ended', 'zset')
       and fits(root .. 'jobd:workflows:due', 'zset')) then
     return nil
   end
-  flow.is_ready = redis.call('EXISTS', flow.ready) == 1
+  flow.is_ready, flow.special = ready > 0, {read[2], read[3], read[4]}
   workflows_seen[id] = flow
   return flow
 end
@@ -99,10 +102,9 @@ local function push_step(flow, n, stored, letter)
   set_letter(flow, n, letter)
   count_live(flow, 1)
   local list = flow.root .. 'queue:' .. queue
-  if fits(list, 'list') then
+  if type(redis.pcall('LPUSH', list, stamped(raw, now))) == 'number' then
     redis.call('SADD', flow.root .. 'queues', queue)
-    redis.call('LPUSH', list, stamped(raw, now))
-  else -- as in places.lua
+  else -- another type: as in places.lua
     redis.call('ZADD', flow.root .. 'schedule', now, raw)
   end
   if keep then
@@ -116,13 +118,13 @@ end
 -- A step that waits for so many steps less; if these were the last, it begins. Returns whether it is a
 -- joint, which is done at once.
 local function let_step(flow, n, by)
-  local waits = redis.call('HGET', flow.hash, 'w:' .. n)
+  local read = redis.call('HMGET', flow.hash, 'w:' .. n, 'p:' .. n)
+  local waits, stored = read[1], read[2]
   if waits then
     if redis.call('HINCRBY', flow.hash, 'w:' .. n, -by) > 0 then return false end
     redis.call('HDEL', flow.hash, 'w:' .. n)
   end
   if letter_of(flow, n) ~= '.' then return false end
-  local stored = redis.call('HGET', flow.hash, 'p:' .. n)
   if stored then
     push_step(flow, n, stored, 'p')
     return false
@@ -278,14 +280,18 @@ end
 
 local workflow_feature, workflows_ended = {}, {}
 
+-- Jobs of a workflow end in this script.
+local function begin_ends(flow)
+  if flow.ended then return end
+  flow.ended, flow.done, flow.told = 0, 0, {}
+  workflows_ended[#workflows_ended + 1] = flow
+end
+
 -- The job of a step ends, see `settle`; returns the letter of the step, nil if it was not pushed.
 local function step_ends(flow, n)
   local before = letter_of(flow, n)
   if before ~= 'p' and before ~= 'P' then return nil end
-  if not flow.ended then
-    flow.ended, flow.done, flow.told = 0, 0, {}
-    workflows_ended[#workflows_ended + 1] = flow
-  end
+  begin_ends(flow)
   flow.ended = flow.ended + 1
   return before
 end
@@ -318,6 +324,33 @@ end
 function workflow_feature.moved_on(root, field)
   local flow = field.node and workflow_of(root, field)
   if flow then redis.call('HINCRBY', flow.hash, 'moves', 1) end
+end
+
+-- Steps are done that have returned nothing: many that are close to one another are read and written
+-- at once.
+function workflow_feature.ended_together(root, id, numbers)
+  local least, most = span(numbers)
+  local flow = least and workflow_at(root, id)
+  if not flow then
+    for _, n in ipairs(numbers) do
+      workflow_feature.ended(root, {node = {id = id, n = n}}, nil, '', 'done', '')
+    end
+    return
+  end
+  local letters, changed = {string.byte(redis.call('GETRANGE', flow.steps, least, most), 1, -1)}, false
+  local at = special_of(flow)
+  for _, number in ipairs(numbers) do
+    local letter = letters[number - least + 1]
+    if letter == 112 or letter == 80 then -- p, P
+      begin_ends(flow)
+      changed, letters[number - least + 1] = true, 100 -- d
+      flow.ended = flow.ended + 1
+      local n = string.format('%d', number)
+      if at[2] ~= n and at[3] ~= n then flow.done = flow.done + 1 end
+      if letter == 112 then tell(flow, n) end
+    end
+  end
+  if changed then redis.call('SETRANGE', flow.steps, least, string.char(unpack(letters))) end
 end
 
 -- After all jobs that end in a script: many may be of one workflow.
@@ -364,5 +397,5 @@ function workflow_feature.kept_out(root, field, job)
   return job.jid
 end
 
-features[#features + 1] = workflow_feature
+features.node = workflow_feature
 

@@ -282,7 +282,7 @@ class _Refuse(_NoRedis):
         self._fail(one.job.raw for one in plan.steps if one.job is not None)
 
     def add(self, portion: Portion, _now: float) -> Added:
-        raws = [job.raw for job in portion.queued]
+        raws = [raw for run in portion.queued for raw in run.raws]
         raws += [job.raw for job in portion.scheduled]
         raws += [job.raw for job in portion.attached]
         self._fail(raws, f"batch {portion.bid} without jobs was pushed")

@@ -195,7 +195,7 @@ class Store:
                 return Added(refusal, -1, []), []
             pushed = batch.blocks.setdefault(portion.block, [])
             batch.callbacks.update(portion.callbacks)
-            queued = (with_enqueued(one.raw, now)[1] for one in portion.queued)
+            queued = (with_enqueued(raw, now)[1] for run in portion.queued for raw in run.raws)
             jobs = [_job(client, raw, None) for raw in queued]
             jobs += [_job(client, one.raw, one.at) for one in portion.scheduled]
             self.add(jobs)

@@ -41,7 +41,7 @@ class Ledger:
         # A held job whose outcome is decided is in exactly one of these.
         self._done: dict[int, Claimed] = {}
         self._settled: dict[int, Settlement] = {}
-        self._together: dict[Outcome, dict[int, Settlement]] = {each: {} for each in TOGETHER}
+        self._together: dict[int, Settlement] = {}
         self._returning: dict[int, Claimed] = {}
         self._cut_short: frozenset[int] = frozenset()
         # No longer held, but still running here.
@@ -58,7 +58,7 @@ class Ledger:
 
     @property
     def _outcomes(self) -> tuple[Collection[int], ...]:
-        return self._done, self._settled, self._returning, *self._together.values()
+        return self._done, self._together, self._settled, self._returning
 
     @property
     def unfinished(self) -> int:
@@ -112,9 +112,15 @@ class Ledger:
         """Record how a job ends otherwise. False as for :meth:`done`."""
         sequence = settlement.job.sequence
         self._strangers.discard(sequence)
-        if sequence not in self._held or any(sequence in one for one in self._outcomes):
+        if (
+            sequence not in self._held
+            or sequence in self._together
+            or sequence in self._done
+            or sequence in self._settled
+            or sequence in self._returning
+        ):
             return False
-        into = self._settled if settlement.call else self._together[settlement.outcome]
+        into = self._settled if settlement.call else self._together
         into[sequence] = settlement
         return True
 
@@ -142,13 +148,14 @@ class Ledger:
         if self._done:
             jobs = list(self._done.values())
             calls.append((self._inflight.acknowledge(jobs), partial(self._acknowledged, jobs)))
-        for outcome, ended in self._together.items():
-            if ended:
-                settled = list(ended.values())
-                call = self._inflight.end(
-                    TOGETHER[outcome], [(each.job, each.detail) for each in settled]
-                )
-                calls.append((call, partial(self._ended_together, outcome, settled)))
+        groups: dict[Outcome, list[Settlement]] = {}
+        for settlement in self._together.values():
+            groups.setdefault(settlement.outcome, []).append(settlement)
+        for outcome, group in groups.items():
+            call = self._inflight.end(
+                TOGETHER[outcome], [(each.job, each.detail) for each in group]
+            )
+            calls.append((call, partial(self._ended_together, outcome, group)))
         for settlement in self._settled.values():
             calls.append((settlement.call, partial(self._ended, settlement)))
         if self._returning:
@@ -166,7 +173,8 @@ class Ledger:
         self._removed(jobs, removed)
 
     def _ended_together(self, outcome: Outcome, ended: list[Settlement], removed: int) -> None:
-        self._together[outcome] = {}
+        for each in ended:
+            del self._together[each.job.sequence]
         if outcome is Outcome.DONE:
             self._page.words[PROCESSED] += removed
         self._removed([each.job for each in ended], removed)

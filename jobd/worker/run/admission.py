@@ -73,7 +73,7 @@ class Admission:
                 self._log.info("job_expired", late=round(late, 3))
             self._note("expired", job)
             return Settlement(job, b"", Outcome.EXPIRED)
-        if (lock := attached.lock) is not None:
+        if (lock := attached.lock) is not None and lock.acts_at_start:
             try:
                 holder = self._locks.enter(work.jid, lock, first=_RETRIED not in job.payload)
             except redis.RedisError as error:

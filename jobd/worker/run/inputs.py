@@ -16,6 +16,7 @@ import redis
 from jobd.errors import JobdError
 from jobd.graphs import inputs as given
 from jobd.graphs.plan import ERROR, Inputs
+from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.wire.attachments import Node
 from jobd.wire.payload import Work
@@ -25,6 +26,9 @@ MOST_BYTES = 16_777_216
 
 MOST_LISTED = 10_000
 """The same in results. What is more becomes no list, but is read when it is needed."""
+
+BATCH = 2_500
+"""Results in one round trip: a chord of ten thousand must not wait for a hundred of them."""
 
 _decode = msgspec.json.Decoder(Inputs).decode
 
@@ -79,9 +83,9 @@ class StepInputs:
         """The stored results; None if they are too large."""
         found: list[bytes | None] = []
         room = MOST_BYTES
-        for at in range(0, len(numbers), given.BATCH):
-            fields = [f"r:{_numbered(number, first)}" for number in numbers[at : at + given.BATCH]]
-            part = cast("list[bytes | None]", self._client.hmget(key, fields))
+        for at in range(0, len(numbers), BATCH):
+            wanted = [_numbered(number, first) for number in numbers[at : at + BATCH]]
+            part: list[bytes | None] = scripts.OUTCOMES(self._client, [key], [room, *wanted])
             found += part
             room -= sum(len(one) for one in part if one is not None)
             if room < 0:

@@ -127,7 +127,7 @@ class LoopExecutor(Executor):
             return partial(copy_context().run, self._refused, job, work)
         lock, node = attached.lock, attached.node
         takes = node is not None and node.takes
-        if not takes and (lock is None or (lock.held and lock.until != "start")):
+        if not takes and (lock is None or not lock.acts_at_start):
             return self._admission.admit(job, work)
         inside = copy_context()
         admitted = await self._tasks.beside(partial(inside.run, self._admission.admit, job, work))

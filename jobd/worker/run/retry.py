@@ -23,7 +23,6 @@ from jobd.settings.daemon import Config
 from jobd.store.inflight import Claimed, InFlight
 from jobd.text import exceptions
 from jobd.wire import attachments, payload, results, transitions
-from jobd.wire.json_value import JsonValue
 from jobd.worker.run.pool import cut_short
 from jobd.worker.run.settlement import Outcome, Settlement
 
@@ -139,7 +138,7 @@ class Retries:
         call = self._inflight.snooze(job, job.payload, clock.now() + delay, job.queue)
         return Settlement(job, call, Outcome.POSTPONED)
 
-    def set_aside(self, job: Claimed, field: JsonValue) -> Settlement:
+    def set_aside(self, job: Claimed, field: object) -> Settlement:
         """Keep a job for workers that know what hangs on it, which is in *field*."""
         times, changed = attachments.aside(field)
         delay = min(ASIDE * 2 ** min(times, 20), LONGEST_ASIDE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 from jobd.store.inflight import Claimed, End
 
@@ -29,7 +30,7 @@ class Outcome(StrEnum):
         return self in (Outcome.RETRY, Outcome.DEAD, Outcome.DISCARDED)
 
 
-class Settlement(NamedTuple):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How *job* ends: by a packed script call that moves it out of flight, for the fetcher to send.
 
     Where *call* is empty, it is ended together with others that end in the same way.

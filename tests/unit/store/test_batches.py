@@ -295,7 +295,7 @@ class Batches(RuleBasedStateMachine):
         for _ in range(jobs):
             number = self.number(batch)
             batch.members[number] = "pending"
-            made.append(Queued(number, QUEUE, payload(batch.bid, number)))
+            made.append(Queued(number, QUEUE, [payload(batch.bid, number)[:-1]]))
         return made
 
     @precondition(lambda self: self.open_batches())
@@ -370,7 +370,7 @@ class Batches(RuleBasedStateMachine):
         batch.blocks.clear()
         batch.cancelled = batch.cancelled or cancel
         self.settle(batch)
-        late = Portion(batch.bid, block, "go on", calls + 1, queued=[Queued(999, QUEUE, b"{}")])
+        late = Portion(batch.bid, block, "go on", calls + 1, queued=[Queued(999, QUEUE, [b"{}"])])
         assert self.add(late, False).state in ("closed", "finished")
 
     # -- what workers do -----------------------------------------------------------------------
