@@ -30,7 +30,8 @@ from jobd.jobs.middleware import AsyncNext, Next
 from jobd.jobs.unrun import refuse_lazy
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from wsgiref.types import WSGIApplication
+
     from starlette.requests import Request
 
     from jobd.web.access.users import User

@@ -144,7 +144,8 @@ def commands_in_code(role: str, known: set[str]) -> set[str]:
                 continue
             text = source.read_text()
             calls = set(re.findall(r"(?:redis|client|pipe|pipeline)\.([a-z]+)\(", text))
-            calls |= set(map(str.lower, re.findall(r'execute_command\(\s*"([A-Z_]+)"', text)))
+            sent_as_such = re.findall(r'(?:execute_command\(|ask\(\w+,)\s*"([A-Z_]+)"', text)
+            calls |= set(map(str.lower, sent_as_such))
             found |= calls & known
             for name, part in re.findall(r'(?:pack|ask)\(\s*"([A-Z]+)"(?:, "([A-Z]+)")?', text):
                 sent = f"client|{part}" if name == "CLIENT" else name

@@ -38,7 +38,7 @@ from jobd.testing.tether import spawn
 from tests.support import forkserver, processes
 from tests.support.forkserver import Forked
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
 _PER_CHILD = 4  # its line, its pidfd, its page and its dump memory
 _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|Logging error")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jobd.api import Api, IterableState, Page, Process, Progress, Work
 from jobd.api.shared.figures import SHARED, lasts
@@ -18,9 +18,6 @@ from jobd.web.job_address import Place
 from jobd.web.shared.state import State
 from jobd.web.views.present import clip
 from jobd.web.views.rows import Row, row_of
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsRichComparison
 
 PAGE = 100
 """Jobs, or processes, of one page of a list."""
@@ -267,7 +264,7 @@ class Column:
     """
 
     text: Text
-    order: Callable[[Process], SupportsRichComparison]
+    order: Callable[[Process], Any]
     is_number: bool = False
 
 
