@@ -11,8 +11,9 @@
 --       then each event:number and its payload without the time of the push · how many queues follow,
 --       then their names, in the order of KEYS · how many groups of jobs for now follow, then for each
 --       group position of its queue, from 1 · number of its first job, after which those of the others
---       follow · how many jobs, then each payload up to the time of the push · how many jobs for later follow, then each number, time (s) and payload ·
---       then ten for each job with other attachments (see pushing.lua)
+--       follow · how many jobs, then each payload up to the time of the push · how many jobs for later
+--       follow, then each number, time (s) and payload · then ten for each job with other attachments
+--       (see pushing.lua)
 -- Returns  'ok'; 'again' if this call has been made before (then nothing is changed); 'finished' if
 --       the batch has succeeded, been cancelled or is not there; 'closed' if the block is not open ·
 --       the first of the numbers reserved, -1 if none · as push.lua.
@@ -62,7 +63,7 @@ local closes = ARGV[7] == 'close'
 
 -- The call that ends a block forgets the block: whether it has been made is seen by what it has added.
 local function has_added()
-  local numbers = {groups[1] and ARGV[groups[1].first], later[1] and later[1][1]}
+  local numbers = {groups[1] and groups[1].number, later[1] and later[1][1]}
   for i = push.first, push.last, 10 do
     local field = attachments_of(ARGV[i])
     if field and type(field.batch) == 'table' then numbers[#numbers + 1] = field.batch[2] end
