@@ -51,7 +51,8 @@ jobd:lock:KEY              hash    as told     which job holds the lock of a uni
                                                at, seen (s): taken, last moved; set, score: where
                                                it waits; stays: it outlives the job, until its
                                                TTL; first: of a debounce; again…: the job to
-                                               push when it has ended; clients, workers, keepers
+                                               push when it has ended; ends: its end (s) once that
+                                               one is gone; clients, workers, keepers
 jobd:contested             zset    -           keys of locks that have kept a job out, by when
                                                their holders are looked for (s); clients, keepers
 jobd:result:JID            hash    90 days,    state of a job that keeps its result, at (s), detail

@@ -134,6 +134,25 @@ def test_a_push_has_the_job_run_once_more(w: World, app: App, ran: list[Any]) ->
     assert locks(w) == []
 
 
+def test_a_job_that_waits_for_a_lock_outlasts_the_bound_of_that(
+    w: World, app: App, ran: list[Any]
+) -> None:
+    @app.job(name="slow", unique_for=60, unique_by=[], on_conflict="again", retry_in=lambda *_: 600)
+    def slow(value: int) -> None:
+        ran.append(value)
+        if len(ran) == 1:
+            slow.perform_async(2)
+            raise jobd.Snooze(10)
+        if len(ran) == 2:
+            raise ValueError("it is retried when the lock would have ended")
+
+    slow.perform_async(1)
+    w.run()
+    w.advance(seconds=3600)
+    assert ran == [1, 1, 1, 2]
+    assert locks(w) == []
+
+
 def test_debounced_pushes_run_once(w: World, app: App, ran: list[Any]) -> None:
     @app.job(name="index", debounce=5, max_wait=12, unique_by=["document"])
     def index(document: int, version: int) -> None:

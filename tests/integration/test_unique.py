@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from jobd import App, ArgumentError, Client, DuplicateJobError, Job
+from jobd import App, ArgumentError, Client, DuplicateJobError, Job, cancel
 from jobd.api import Api
 from jobd.errors import ConflictError
 from jobd.keeper import reconcile
@@ -852,6 +852,25 @@ def test_a_job_that_waits_for_another_one_keeps_its_time(app: App, redis: redis_
     [(raw, due)] = members(redis, "schedule")
     assert json.loads(raw)["jid"] == second
     assert due == pytest.approx(at, abs=0.01)
+
+
+def test_a_lock_with_a_bound_in_which_a_job_waits_does_not_expire_before_that_is_gone(
+    app: App, redis: redis_py.Redis
+) -> None:
+    item = {"class": "A", "args": [1], "unique_for": 60, "on_conflict": "again"}
+    app.client.push({**item, "at": time.time() + 3600})
+    [key] = locks(redis)
+    for moved, least in ((False, 3600), (True, 7200)):
+        second = app.client.push(item)
+        assert second is not None
+        api = Api(redis).acting_as("alice")
+        if moved:
+            api.scheduled.reschedule(7200, *api.scheduled.page())
+        assert redis.ttl(key) == -1
+        assert cancel(second, api=api) == "cancelled"
+        ttl: Any = redis.ttl(key)
+        assert least < ttl <= least + 60
+        assert redis.hget(key, "ends") is None
 
 
 def test_locks_that_others_have_taken_are_found_as_well(app: App, redis: redis_py.Redis) -> None:

@@ -105,6 +105,20 @@ end
 
 local function stamped(raw, now) return string.sub(raw, 1, -2) .. ',"enqueued_at":' .. now .. '}' end
 
+-- Lets a lock expire in so many *seconds*; nil: never. One in which a job waits never does, or that job
+-- would be lost; it notes when it would have, for when none waits there any more.
+local function bound(key, seconds, now)
+  if redis.call('HEXISTS', key, 'again') == 1 then
+    if seconds then redis.call('HSET', key, 'ends', now + seconds) else redis.call('HDEL', key, 'ends') end
+    seconds = nil
+  end
+  if seconds then
+    redis.call('PEXPIRE', key, math.ceil(seconds * 1000))
+  else
+    redis.call('PERSIST', key)
+  end
+end
+
 -- Takes a lock for the job *jid*. *seconds* is a number, or nil without an upper bound. *stays*: it
 -- outlives the job, until that time. *new*: no key is there.
 local function hold(key, jid, seconds, now, stays, new)
@@ -114,11 +128,16 @@ local function hold(key, jid, seconds, now, stays, new)
   else
     redis.call('HSET', key, 'jid', jid, 'at', now, 'seen', now)
   end
-  if seconds then
+  if not new then
+    bound(key, seconds, now)
+  elseif seconds then
     redis.call('PEXPIRE', key, math.ceil(seconds * 1000))
-  elseif not new then
-    redis.call('PERSIST', key)
   end
+end
+
+-- No job waits in a lock any more.
+local function forget_waiting(key)
+  redis.call('HDEL', key, 'again', 'again_jid', 'again_queue', 'again_seconds', 'again_due', 'ends')
 end
 
 -- The state of a job that waits, in *set* or in its queue.
@@ -177,7 +196,7 @@ local function release(root, key, jid)
       return -- it stays with the lock, which keeps other jobs out, until there is a place
     end
     -- First what would push it again.
-    redis.call('HDEL', key, 'again', 'again_jid', 'again_queue', 'again_seconds', 'again_due')
+    forget_waiting(key)
     redis.call('HSET', key, 'jid', lock[3])
     if listed then
       redis.call('SADD', root .. 'queues', lock[4])

@@ -15,7 +15,7 @@ local function move_attached(root, raw, set, score)
     local now = server_time()
     redis.call('HSET', key, 'seen', now)
     if set == 'schedule' and length(lock.seconds) then
-      redis.call('PEXPIRE', key, math.ceil(held_for(lock, score, now) * 1000))
+      bound(key, held_for(lock, score, now), now)
     end
     if set then
       redis.call('HSET', key, 'set', set, 'score', score)

@@ -112,7 +112,9 @@ local function push_attached(push)
         end
         redis.call('HSET', key, 'again', raw, 'again_jid', jid, 'again_queue', push.names[position],
           'again_seconds', seconds or '', 'again_due', due)
+        local left = redis.pcall('PTTL', key) -- without the permission there is no bound from now on
         redis.call('PERSIST', key)
+        if type(left) == 'number' and left > 0 then bound(key, left / 1000, now) end
         await(push, jid, keep, due)
         member_pushed(root, raw)
       else
