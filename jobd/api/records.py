@@ -23,7 +23,6 @@ from jobd.api.iterations import IterableState, iterable_states
 from jobd.api.queued import delete_queued
 from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Change, Session, session_or_default
-from jobd.errors import PayloadError
 from jobd.wire import attachments
 from jobd.wire.attachments import Attachments
 from jobd.wire.json_value import JsonValue
@@ -175,10 +174,7 @@ class JobRecord:
     def attachments(self) -> Attachments:
         """What hangs on the job: its expiry, its context, its parent. Those that this version does
         not know are left out."""
-        try:
-            return attachments.read(self[attachments.FIELD])
-        except (attachments.Unknown, PayloadError):
-            return attachments.NONE
+        return attachments.known(self[attachments.FIELD])
 
     @property
     def parent_jid(self) -> str:

@@ -7,6 +7,7 @@ What an attachment changes in Redis when its job moves or ends is in ``store/lua
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -193,6 +194,25 @@ def read(value: object) -> Attachments:
         return msgspec.convert(value, Attachments)
     except msgspec.ValidationError as error:
         raise PayloadError(f"the field {FIELD}: {error}") from None
+
+
+def known(value: object) -> Attachments:
+    """What this version knows of a field that a newer one may have written: to find a job, not to
+    run it.
+
+    >>> known({"v": 1, "later": 5, "snoozes": 2}).snoozes, known("?") is NONE
+    (2, True)
+    """
+    try:
+        return read(value)
+    except (Unknown, PayloadError):
+        fields = value if type(value) is dict else {}
+    found = NONE
+    for name in fields.keys() & _KINDS - {"v"}:
+        with contextlib.suppress(msgspec.ValidationError):
+            part = msgspec.convert({"v": VERSION, name: fields[name]}, Attachments)
+            found = msgspec.structs.replace(found, **{name: getattr(part, name)})
+    return found
 
 
 def attach(

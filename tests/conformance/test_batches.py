@@ -392,6 +392,20 @@ def test_a_member_that_is_nowhere_is_dropped_as_unconfirmed(
     assert sorted(ran, key=str) == [2, "complete", "success"]
 
 
+def test_a_member_for_workers_of_a_newer_version_is_not_nowhere(
+    w: World, note: Any, watched: Any
+) -> None:
+    with watched() as batch:
+        note.perform_in(5_000, 1)
+    [(raw, due)] = cast("Any", w.redis.zrange("schedule", 0, 0, withscores=True))
+    job = json.loads(raw)
+    job["jobd"]["later"] = {"a": 1}
+    w.redis.delete("schedule")
+    w.redis.zadd("schedule", {json.dumps(job): due})
+    w.advance(seconds=1_000)
+    assert (batch.status.pending, batch.status.unconfirmed) == (1, 0)
+
+
 def test_a_batch_that_takes_long_is_not_missed_by_the_one_around_it(
     w: World, note: Any, new: Any, watched: Any, ran: list[Any]
 ) -> None:

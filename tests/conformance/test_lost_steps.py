@@ -86,6 +86,16 @@ def test_a_step_that_is_nowhere_has_failed(w: World, app: App, work: Any, ran: l
     assert w.run() == 0
 
 
+def test_a_step_for_workers_of_a_newer_version_is_not_lost(w: World, app: App, work: Any) -> None:
+    run = pushed(app, chain(work.s(1).set(queue="other"), work.s(2)))
+    job = json.loads(taken(w, "other"))
+    job["jobd"]["later"] = {"a": 1}
+    w.redis.lpush("queue:other", json.dumps(job))
+    w.advance(seconds=2 * LONG)
+    assert state(run) == "running"
+    assert [one.state for one in run.info.steps] == ["pushed", "waiting"]
+
+
 def test_others_go_on_where_the_step_says_so(w: World, app: App, work: Any, ran: list[Any]) -> None:
     run = pushed(app, chain(work.s(1).step(on_failure="continue"), work.s(2)))
     taken(w)
