@@ -19,8 +19,9 @@ from jobd.api import shapes
 from jobd.api.entry import Api
 from jobd.api.features.absent import why_absent
 from jobd.api.find import WORK, Found
-from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
+from jobd.api.reasons import why_in_flight, why_queued, why_waiting
 from jobd.api.sets.entries import SortedEntry
+from jobd.api.shared.reason import Reason
 
 _NOT_FOUND = "It is not in Redis: it is done, was deleted, or was never pushed."
 

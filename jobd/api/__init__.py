@@ -37,7 +37,7 @@ from jobd.api.queues.queues import Queue, QueueSummary
 from jobd.api.queues.scan import QueueScan, QueueSweep
 from jobd.api.queues.slo import Slo
 from jobd.api.reading import Page
-from jobd.api.reasons import Reason, why_in_flight, why_queued, why_waiting
+from jobd.api.reasons import why_in_flight, why_queued, why_waiting
 from jobd.api.records import JobRecord
 from jobd.api.search.groups import FailureGroup, FailureGroups, group_key, in_group
 from jobd.api.search.scans import Scan, Sweep
@@ -46,6 +46,7 @@ from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
 from jobd.api.sets.scan import SetScan, SetSweep
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.api.shared.reason import Reason
 from jobd.api.stacks import Stacks
 from jobd.api.stats import Counters, Day, Stats
 from jobd.api.trash import Deletion, Trash

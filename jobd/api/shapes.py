@@ -15,10 +15,10 @@ from jobd.api.features.results import JobResult
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
 from jobd.api.reading import Page
-from jobd.api.reasons import Reason
 from jobd.api.records import JobRecord
 from jobd.api.search.groups import FailureGroup
 from jobd.api.sets.entries import SortedEntry
+from jobd.api.shared.reason import Reason
 from jobd.api.stats import Day
 from jobd.api.trash import Deletion
 from jobd.api.work import Work

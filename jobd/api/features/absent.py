@@ -16,8 +16,8 @@ from jobd.api.features.batches import Batches
 from jobd.api.features.held_back import held_back
 from jobd.api.features.workflows import Workflows
 from jobd.api.reading import answers, batches, integer, text
-from jobd.api.reasons import Reason
 from jobd.api.session import Session
+from jobd.api.shared.reason import Reason
 from jobd.features.batches.record import BatchStatus
 from jobd.features.workflows.record import StepInfo, StepState, WorkflowInfo
 from jobd.graphs.plan import jid_of

@@ -7,8 +7,8 @@ from typing import cast
 
 from jobd.api.features.attached import when
 from jobd.api.features.periodic import PeriodicJob, PeriodicJobs
-from jobd.api.reasons import Reason
 from jobd.api.session import Session
+from jobd.api.shared.reason import Reason
 from jobd.schedules.entry import lock_of
 from jobd.store.known import Known
 from jobd.store.ticks import Record

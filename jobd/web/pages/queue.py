@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from jobd.api import JobRecord
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS, Given
-from jobd.api.reasons import not_obeyed, taking_anyway
+from jobd.api.queues.obstacles import not_obeyed, taking_anyway
 from jobd.api.shared.figures import SHARED
 from jobd.text.translatable import Text
 from jobd.web.access import session

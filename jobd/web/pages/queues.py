@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from jobd.api import Page, QueueSummary
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS
-from jobd.api.reasons import not_obeyed, taking_anyway
+from jobd.api.queues.obstacles import not_obeyed, taking_anyway
 from jobd.api.shared.figures import SHARED, lasts
 from jobd.text.translatable import Text
 from jobd.web.access import session
