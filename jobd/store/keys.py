@@ -64,8 +64,10 @@ jobd:batches:open          zset    -           those that a block adds to, by wh
 jobd:batch:ID              hash    as told     a batch: description, tags (JSON), total, and how
                                                many members are in each state; next: the number
                                                of the next one; open: how many blocks add to it,
-                                               block:ID, each; …_at: times (s); moves: how often
-                                               it has changed; clients, workers, keepers, jobd.api
+                                               block:ID, each; closed: the last one whose end
+                                               locks have kept jobs out of; …_at: times (s);
+                                               moves: how often it has changed; clients, workers,
+                                               keepers, jobd.api
 jobd:batch:ID:members      string  as above    four bits for each member by its number: whether it
                                                has failed, and its state; as above
 jobd:batch:ID:callbacks    hash    as above    event:number to the payload of a callback, empty

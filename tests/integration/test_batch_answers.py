@@ -83,6 +83,19 @@ def test_the_answer_to_the_end_of_a_block(
     assert queued(redis) == members - done
 
 
+def test_the_end_of_a_block_whose_jobs_are_all_kept_out(
+    network: Relay, app: App, note: Any, redis: redis_py.Redis
+) -> None:
+    once = note.set(unique=True)
+    once.perform_async(1)
+    with jobd.Batch(client=app.client) as batch:
+        note.perform_bulk([[0]] * 1_000)
+        once.perform_async(1)
+        network.lose = 1
+    assert network.lost == 1
+    assert (batch.status.total, batch.status.open, queued(redis)) == (1_000, 0, 1_001)
+
+
 def test_the_answers_to_other_steps(
     network: Relay, app: App, note: Any, redis: redis_py.Redis
 ) -> None:

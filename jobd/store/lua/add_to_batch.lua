@@ -61,7 +61,8 @@ local known = redis.call('HMGET', key, 'total', block, 'maker', 'success_at', 'c
 local there, calls, open = known[1], tonumber(known[2] or nil), tonumber(known[6] or 0)
 local closes = ARGV[7] == 'close'
 
--- The call that ends a block forgets the block: whether it has been made is seen by what it has added.
+-- The call that ends a block forgets the block: whether it has been made is seen by what it has added,
+-- or by `closed` if locks have kept all of that out.
 local function has_added()
   local numbers = {groups[1] and groups[1].number, later[1] and later[1][1]}
   for i = push.first, push.last, 10 do
@@ -73,6 +74,7 @@ local function has_added()
     if place and redis.call('BITFIELD', KEYS[9], 'GET', 'u4', place)[1] ~= 0 then return true end
   end
   return callbacks[1] and redis.call('HEXISTS', KEYS[10], callbacks[1][1]) == 1
+    or redis.call('HGET', key, 'closed') == ARGV[4]
 end
 
 if calls and calls >= tonumber(ARGV[6]) then return {'again', -1} end
@@ -144,6 +146,7 @@ end
 if closes then
   if calls then
     redis.call('HDEL', key, block)
+    if refused > 0 then redis.call('HSET', key, 'closed', ARGV[4]) end
     redis.call('HINCRBY', key, 'open', -1)
     if open <= 1 then redis.call('ZREM', KEYS[7], ARGV[3]) end
   end

@@ -112,9 +112,11 @@ local function push_attached(push)
         end
         redis.call('HSET', key, 'again', raw, 'again_jid', jid, 'again_queue', push.names[position],
           'again_seconds', seconds or '', 'again_due', due)
-        local left = redis.pcall('PTTL', key) -- without the permission there is no bound from now on
+        if not lock[6] then
+          local left = redis.pcall('PTTL', key) -- without the permission there is no bound from now on
+          bound(key, type(left) == 'number' and left > 0 and left / 1000 or nil, now)
+        end
         redis.call('PERSIST', key)
-        if type(left) == 'number' and left > 0 then bound(key, left / 1000, now) end
         await(push, jid, keep, due)
         member_pushed(root, raw)
       else
