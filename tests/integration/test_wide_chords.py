@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import redis as redis_py
 
 from jobd import App, FailedStep, StepResults, Workflow, chord
+from jobd.errors import JobdError
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
@@ -112,6 +114,9 @@ def test_large_results_are_read_some_at_a_time(server: EmbeddedServer) -> None:
     assert isinstance(results, StepResults)
     with peak_of(most):
         assert sum(len(value) for value in results) == LARGE * (MAX_RESULT - 20)
+    redis.delete(Keys().workflow(ref))
+    with pytest.raises(JobdError, match="is gone"):
+        list(results)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, cast, overload
 
 import redis
 
-from jobd.errors import UnavailableError
+from jobd.errors import JobdError, UnavailableError
 from jobd.features.workflows.record import outcome_of
 from jobd.graphs.inputs import BATCH, given
 from jobd.store.keys import Keys
@@ -18,8 +18,9 @@ class StepResults(Sequence[Any]):
     """Results of steps in their order, instead of a list of them that would be too large: they are
     read some at a time, when they are needed, and again each time.
 
-    Of a step that has failed it has a :class:`jobd.FailedStep`. All of it raises
-    :class:`jobd.errors.UnavailableError` where Redis does not answer.
+    Of a step that has failed it has a :class:`jobd.FailedStep`. Reading raises
+    :class:`jobd.errors.UnavailableError` where Redis does not answer, and
+    :class:`jobd.errors.JobdError` when the workflow is gone.
 
     Example:
         >>> @job  # doctest: +SKIP
@@ -61,13 +62,18 @@ class StepResults(Sequence[Any]):
     def _read(self, numbers: Sequence[int]) -> list[Any]:
         fields = [f"r:{number}" for number in numbers]
         try:
-            raws = self._client.hmget(self._keys.workflow(self._workflow), fields)
+            found = self._client.hmget(self._keys.workflow(self._workflow), ["state", *fields])
         except redis.RedisError as error:
             raise UnavailableError(
                 f"Redis at {where(self._client)} does not give the results of steps: "
                 f"{reason(error)}"
             ) from None
+        state, *raws = cast("list[bytes | None]", found)
+        if state is None:  # else steps that have returned nothing
+            raise JobdError(
+                f"the workflow {self._workflow} is gone, and with it the results of its steps"
+            )
         return [
             given(self._workflow, number, outcome_of(raw))
-            for number, raw in zip(numbers, cast("list[bytes | None]", raws), strict=True)
+            for number, raw in zip(numbers, raws, strict=True)
         ]
