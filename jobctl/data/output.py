@@ -39,12 +39,14 @@ class Column:
     Attributes:
         right: whether its cells are numbers.
         gives: whether it may be cut where the terminal is too narrow.
+        last: whether it is cut only when all others are: an id that is cut is of no use.
         colour: of its cells.
     """
 
     name: str
     right: bool = False
     gives: bool = False
+    last: bool = False
     colour: str = ""
 
 
@@ -167,17 +169,23 @@ def _fitting(columns: Sequence[Column], rows: list[list[str]], room: int) -> lis
         max(len(column.name), *(wide(row[at]) for row in rows)) for at, column in enumerate(columns)
     ]
     room -= len(_GAP) * (len(columns) - 1)
-    giving = [at for at, column in enumerate(columns) if column.gives]
+    for last in (False, True):
+        giving = [at for at, column in enumerate(columns) if column.gives and column.last is last]
+        _narrowed(widths, giving, room)
+    return widths if sum(widths) <= room else None
+
+
+def _narrowed(widths: list[int], giving: list[int], room: int) -> None:
+    """Take from the columns *giving* what is too much for *room*, or as much as they have."""
     while sum(widths) > room:
         # The widest gives first, so that columns with short texts keep them whole.
         largest = max(giving, key=lambda at: widths[at], default=None)
         if largest is None or widths[largest] <= _LEAST:
-            return None
+            return
         others = sorted((widths[at] for at in giving if at != largest), reverse=True)
         lowest = max(_LEAST, others[0] if others and others[0] < widths[largest] else 0)
         lowest = min(lowest, widths[largest] - 1)
         widths[largest] = max(lowest, widths[largest] - (sum(widths) - room), _LEAST)
-    return widths
 
 
 def _blocks(

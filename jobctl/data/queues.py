@@ -88,7 +88,7 @@ def show(context: click.Context, /, name: str, limit: int, **given: Unpack[filte
 def _show(jobs: Iterator[JobRecord]) -> int:
     columns = [
         Column("#", right=True),
-        Column("JID", gives=True),
+        Column("JID", gives=True, last=True),
         Column("CLASS", gives=True),
         Column("ARGUMENTS", gives=True),
         Column("ENQUEUED", right=True),

@@ -95,7 +95,7 @@ def show_entries(context: click.Context, of: Set, found: Iterator[SortedEntry]) 
         return output.records(map(shapes.entry, found))
     columns = [
         Column(of.time),
-        Column("JID", gives=True),
+        Column("JID", gives=True, last=True),
         Column("CLASS", gives=True),
         Column("QUEUE", gives=True),
         Column("ARGUMENTS", gives=True),

@@ -13,7 +13,7 @@ from jobctl.data import output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.output import Column
-from jobctl.data.words import lateness
+from jobctl.data.words import counted, lateness
 from jobd.api.entry import Api
 from jobd.api.stats import Stats
 from jobd.errors import UnavailableError
@@ -74,11 +74,12 @@ def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Sta
         gap, then = max(0.001, time.monotonic() - before[0]), before[1]
         done = f"  {(now.processed - then.processed) / gap:,.1f}/s"
         failed = f"  {(now.failed - then.failed) / gap:,.1f}/s"
+    processes = counted(now.processes_size, "process", "processes")
     output.facts(
         [
             ("processed", f"{now.processed:,}{done}"),
             ("failed", f"{now.failed:,}{failed}"),
-            ("running", f"{now.workers_size:,} in {now.processes_size:,} processes"),
+            ("running", f"{now.workers_size:,} in {processes}"),
             ("enqueued", f"{now.enqueued:,}"),
             ("retries", f"{now.retry_size:,}"),
             ("scheduled", f"{now.scheduled_size:,}"),

@@ -206,7 +206,10 @@ JOB_ACTIONS: Mapping[str, Action[JobDo]] = {
 CANCEL_ANSWERS: Mapping[Answer, Text] = {
     "cancelled": Text("%(job)s is cancelled."),
     "cancelling": Text("%(job)s is being cancelled."),
-    "unknown": Text("%(job)s has ended, or is one that jobd cannot cancel: it runs in a Sidekiq."),
+    "unknown": Text(
+        "%(job)s is nowhere: it is done, was deleted, or was never pushed; or a Sidekiq runs it, "
+        "where jobd cannot cancel it."
+    ),
 }
 """The message after it."""
 

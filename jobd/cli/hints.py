@@ -162,11 +162,16 @@ def _unknown_below(path: str, name: str, known: list[str]) -> str:
 
 def explained(error: click.ClickException) -> str:
     """The error message for a command line, with a hint and the help command."""
-    text = error.format_message().rstrip(".")
+    unknown = isinstance(error, click.NoSuchOption)
+    text = (error.message if unknown else error.format_message()).rstrip(".")
     context = getattr(error, "ctx", None)
     if context is None:
         return text
     if isinstance(error, click.NoSuchOption):
+        if error.option_name == "--yes":
+            text += ": this command does not ask"
+        if close := _alike(error.option_name, error.possibilities or ()):
+            text += f"; did you mean {' or '.join(close)}?"
         text += _misplaced(error.option_name, context)
         if meant := _OPTIONS.get((str(context.info_name), error.option_name)):
             text += f": {meant}"
@@ -175,6 +180,12 @@ def explained(error: click.ClickException) -> str:
     elif "unexpected extra argument" in text and _has(context.command, "-r", context):
         text += "; give the application with -r"
     return f"{text}; see {context.command_path} --help"
+
+
+def _alike(option: str, known: Iterable[str]) -> list[str]:
+    """Those of the options *known* that are likely to be meant, whatever their dashes are."""
+    name = option.lstrip("-")
+    return [one for one in known if get_close_matches(name, [one.lstrip("-")], 1, _LIKELY)]
 
 
 def _misplaced(option: str, context: click.Context) -> str:

@@ -82,7 +82,7 @@ def test_pause_and_resume_outlive_a_deploy(stored: Api) -> None:
 def test_a_changed_line_holds_until_the_next_deploy(stored: Api) -> None:
     one = stored.periodic["b"]
     assert stored.periodic.change(one, "*/5 * * * *")
-    with pytest.raises(ConflictError, match="Another user has changed the line of b"):
+    with pytest.raises(ConflictError, match="The line of b was changed meanwhile"):
         stored.periodic.change(one, "*/7 * * * *")
     store(stored, "shop", "a", "b", age=10)
     again = stored.periodic["b"]
@@ -95,8 +95,9 @@ def test_a_changed_line_holds_until_the_next_deploy(stored: Api) -> None:
     assert after.next == one.next
     stored.periodic.change(after, every=60)
     assert stored.periodic["b"].line.every == 60
-    assert stored.periodic.reset(stored.periodic["b"])
-    assert stored.periodic["b"].next == one.next
+    assert stored.periodic.reset(after)  # as it was read before the change
+    assert not stored.periodic.reset(after)
+    assert (stored.periodic["b"].changed, stored.periodic["b"].next) == (False, one.next)
     with pytest.raises(ArgumentError, match="malformed"):
         stored.periodic.change(one, "never")
     with pytest.raises(ArgumentError, match="not due within 5 years"):

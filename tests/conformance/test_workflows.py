@@ -270,10 +270,23 @@ def test_a_retry_of_what_runs_again_already_is_kept_out(
     jobs.broken = set()
     run.retry()
     w.redis.zadd("dead", {raw: 1.0})  # as if it had been copied
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match=f"A step of workflow {run.id} cannot come back"):
         w.dead.retry(next(iter(w.dead)))
     w.run()
     assert ran == ["a", "a", ("see", "A")]
+
+
+def test_the_step_of_a_cancelled_workflow_says_why_it_cannot_come_back(
+    w: World, jobs: Jobs
+) -> None:
+    jobs.broken = {"a"}
+    run = run_of(w, jobs, chain(jobs.work.s("a").step(on_failure="cancel")).perform_async())
+    w.run()
+    entry, why = next(iter(w.dead)), f"of workflow {run.id} .*: the workflow was cancelled"
+    with pytest.raises(ConflictError, match=why):
+        w.dead.retry(entry)
+    with pytest.raises(ConflictError, match=why):
+        w.dead.replace(entry, {"args": ["b"]})
 
 
 def test_with_continue_those_after_it_see_the_failure(w: World, jobs: Jobs, ran: list[Any]) -> None:

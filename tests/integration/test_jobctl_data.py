@@ -313,6 +313,17 @@ def test_tables_fit_the_terminal(columns: int, jobctl: Jobctl, api: Api) -> None
         assert max(map(len, shown.splitlines())) <= columns, shown
 
 
+def test_ids_are_whole_in_80_columns(jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=1, queued=1)
+    [died], [waiting] = api.dead, api.queue("mail").page(0, 1).entries
+    for command, jid in (
+        (("dead", "ls"), died.jid),
+        (("queues", "show", "mail"), waiting.jid),
+        (("jobs", "find", "--class", "Mail"), died.jid),
+    ):
+        assert f" {jid} " in jobctl(*command, env={"COLUMNS": "80"}).stdout
+
+
 def test_colours_are_for_terminals_and_not_with_no_color(
     server: EmbeddedServer, api: Api, tmp_path: Path
 ) -> None:

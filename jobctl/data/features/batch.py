@@ -11,7 +11,7 @@ from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, moment
+from jobctl.data.words import ago, counted, moment
 from jobd.api import Api
 from jobd.api.features.batch_actions import BATCH_ACTIONS
 from jobd.api.features.batch_shapes import BatchSummary
@@ -47,7 +47,7 @@ def ls(context: click.Context, limit: int) -> None:
         output.records(map(BatchSummary.of, found))
         return
     columns = [
-        Column("ID", gives=True),
+        Column("ID", gives=True, last=True),
         Column("DESCRIPTION", gives=True),
         Column("STATE"),
         Column("ENDED", right=True),
@@ -87,7 +87,7 @@ def _show(context: click.Context, one: BatchStatus) -> None:
         f"{one.done:,} done, {one.dead:,} dead, {one.expired:,} expired, "
         f"{one.cancelled:,} cancelled, {one.unconfirmed:,} unconfirmed"
     )
-    output.line(f"{one.failed:,} have failed at least once")
+    output.line(f"{counted(one.failed, 'has', 'have')} failed at least once")
     output.line(f"pushed {moment(one.created_at)}")
     if one.ended_at is not None:
         output.line(f"ended {moment(one.ended_at)}")
@@ -118,7 +118,8 @@ def wait(context: click.Context, bid: str, timeout: float | None) -> None:
         raise _gone(bid) from None
     _show(context, one)
     if one.dead:
-        raise Problem(Code.FAILED, f"{one.dead:,} jobs of batch {bid} are dead")
+        of = f"of batch {bid}"
+        raise Problem(Code.FAILED, f"{counted(one.dead, f'job {of} is', f'jobs {of} are')} dead")
 
 
 def _acting(name: str) -> click.Command:
@@ -169,7 +170,8 @@ def doctor(context: click.Context, bid: str, repair: bool) -> None:
         )
         return
     for name, (told, right) in found.counters.items():
-        output.line(f"{name} is {told:,}, but {right:,} jobs are", fg="yellow")
+        counts = counted(right, "job is", "jobs are")
+        output.line(f"{name} is {told:,}, but {counts}", fg="yellow")
     for number in found.missing:
         output.line(f"job {bid}{number:08x} is pending, but nowhere", fg="yellow")
     if not found.counters and not found.missing:

@@ -59,8 +59,8 @@ def ls(context: click.Context) -> None:
         output.records(map(_record, found))
         return
     columns = [
-        Column("NAME", gives=True),
-        Column("DUE", gives=True),
+        Column("NAME", gives=True, last=True),
+        Column("DUE", gives=True, last=True),
         Column("NEXT"),
         Column("LAST"),
         Column("APPLICATION", gives=True),
@@ -135,7 +135,11 @@ def preview(context: click.Context, name: str | None, days: int) -> None:
             for one in found
         )
         return
-    columns = [Column("NAME", gives=True), Column("DUE", gives=True), Column("TICKS", right=True)]
+    columns = [
+        Column("NAME", gives=True, last=True),
+        Column("DUE", gives=True),
+        Column("TICKS", right=True),
+    ]
     columns += [Column("FIRST"), Column("LAST")]
     rows = ((one.name, str(one.line), *_span(ticks[one.id], most)) for one in found)
     if not output.table(columns, rows):

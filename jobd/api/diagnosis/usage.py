@@ -30,6 +30,8 @@ _NAMES = {
     "lock": "locks of unique jobs",
     "trash": "trash and audit log",
     "periodic": "periodic jobs",
+    "batch": "batches",
+    "flow": "workflows",
     "metric": "metrics",
     "counter": "counters",
     "other": "other keys of jobd",
@@ -41,6 +43,8 @@ _FAMILY = re.compile(
     r"|(?P<lock>jobd:(?:lock:|contested$))"
     r"|(?P<trash>jobd:(?:trash|audit))"
     r"|(?P<periodic>jobd:periodic)"
+    r"|(?P<batch>jobd:batch)"
+    r"|(?P<flow>jobd:(?:workflow|steps:|ready:|staged:))"
     r"|(?P<metric>[jh]\|)"
     r"|(?P<counter>(?:jobd:)?stat:)"
     r"|(?P<other>jobd:|queues$|paused$|processes$|process_cleanup$|\d{8}-marks$)"
@@ -98,6 +102,8 @@ def family_of(key: str, prefix: str) -> str:
 
     >>> family_of("shop:jobd:lock:Mail:1", "shop:"), family_of("session:7", ""), family_of("a", "b")
     ('locks of unique jobs', 'keys of others', 'keys of others')
+    >>> family_of("jobd:batches:open", ""), family_of("jobd:steps:order-7", "")
+    ('batches', 'workflows')
     """
     if not key.startswith(prefix):
         return OTHERS

@@ -235,7 +235,7 @@ class PeriodicJobs:
 
         Raises:
             ArgumentError: it is malformed, or never due; see :class:`jobd.Schedule`.
-            ConflictError: another user has changed it since *job* was read.
+            ConflictError: it was changed since *job* was read.
         """
         interval = cron is None or cron.lstrip().startswith("@every")
         line = read(cron, every, job.entry.tz if tz is None and not interval else tz)
@@ -243,8 +243,7 @@ class PeriodicJobs:
         return self._alter(job, "change", line.after(self._now()), line_json(line))
 
     def reset(self, job: PeriodicJob) -> bool:
-        """Take back a change of its line; returns False if there is none. Raises as
-        :meth:`change`."""
+        """Take back a change of its line, whichever it is; returns False if there is none."""
         raw = cast(
             "bytes | None",
             self._session.redis.hget(self._session.keys.schedule_of(job.id), "entry"),
@@ -295,7 +294,7 @@ class PeriodicJobs:
         done = change.call(scripts.ALTER, [keys.periodic, keys.schedule_of(job.id)], arguments)
         if done < 0:
             raise ConflictError(
-                Text("Another user has changed the line of %(name)s; look again.", name=job.name)
+                Text("The line of %(name)s was changed meanwhile; look again.", name=job.name)
             )
         return bool(done)
 

@@ -141,7 +141,17 @@ class Steps:
 
 
 def kept_out(holder: bytes) -> ConflictError:
-    """The error where a unique job cannot come back, since the job *holder* has taken its place."""
+    """The error where a job cannot come back: it is unique, and the job *holder* has taken its
+    place, or it is a step of the workflow that *holder* names."""
+    kind, _, workflow = holder.decode(errors="replace").partition(":")
+    if kind == "workflow":
+        return ConflictError(
+            Text(
+                "A step of workflow %(workflow)s cannot come back: the workflow was cancelled, or "
+                "the step is done, or it runs again already.",
+                workflow=workflow,
+            )
+        )
     return ConflictError(
         Text(
             "A unique job cannot come back while another one like it is there: %(jid)s.",

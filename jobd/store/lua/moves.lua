@@ -37,18 +37,19 @@ local function moved_on(root, raw, set, score)
   settled(root)
 end
 
--- Whether a feature keeps a job out, since the same job is somewhere else: its id, or nil.
+-- Whether a feature keeps a job out, since it is somewhere else or was ended for good: what does, or nil.
 local function is_elsewhere(root, raw)
   local field, job = attachments_of(raw)
   if not field then return nil end
   for _, kind in ipairs(KINDS) do
     local keeps_out = field[kind] and feature_of(kind).kept_out
-    local holder = keeps_out and keeps_out(root, field, job)
+    local holder = keeps_out and keeps_out(root, field)
     if holder then return holder end
   end
 end
 
--- Before a job comes back that had ended: the id of another one that holds its lock, or nil.
+-- Before a job comes back that had ended: the id of another one that holds its lock, `workflow:ID` of a
+-- workflow that keeps it out, or nil.
 local function kept_out(root, raw)
   local field, job = attachments_of(raw)
   if not field then return nil end

@@ -10,7 +10,7 @@
 -- Returns  {how many were still in the set and have been moved, {the members not moved because the
 --       target key has another type …}, {the next members …}, for how long all due members are
 --       reserved by other keepers (s, as text; '0' if none is due), {for each dead job that was not
---       moved because another one holds its lock: that one's id …}}. Members no longer in the set
+--       moved: what keeps it out (see moves.lua) …}}. Members no longer in the set
 --       have been taken by another keeper or a user in the meantime.
 -- A job is written to its new place before it is removed from the old one: a script that fails half
 -- way is not rolled back. PERSIST changes nothing; it allows the writes after it when memory is full.

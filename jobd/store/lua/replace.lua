@@ -2,7 +2,7 @@
 --
 -- KEYS  1…3 trash (see trash.lua) · 4 the set · 5 queues · 6 queue list
 -- ARGV  1…6 trash · 7 name of the queue · 8 the entry as it is in the set · 9 payload to push
--- Returns  1; 0 if the entry was no longer in the set; {0, the id of the job that holds its lock} if a
+-- Returns  1; 0 if the entry was no longer in the set; {0, what keeps it out (see moves.lua)} if a
 --       dead job cannot come back for that.
 -- The description holds the pushed payload, by which restore.lua takes the job back. The job is
 -- written to its new place before it is removed from the old one, as in promote.lua.

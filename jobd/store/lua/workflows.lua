@@ -386,15 +386,15 @@ function workflow_feature.came_back(root, field)
 end
 
 -- A step that is done, or whose job is somewhere, does not come back: it would run twice. Nor does one
--- of a workflow that was cancelled.
-function workflow_feature.kept_out(root, field, job)
+-- of a workflow that was cancelled. What keeps it out is the workflow.
+function workflow_feature.kept_out(root, field)
   if not field.node then return nil end
   local flow, n = workflow_of(root, field)
   local letter = flow and letter_of(flow, n)
   if not letter or letter == '' then return nil end
   local undoing = special_of(flow)
   if string.find(letter, '^[fxcFXC]$') and (not undoing[1] or undoing[2] == n) then return nil end
-  return job.jid
+  return 'workflow:' .. field.node.id
 end
 
 features.node = workflow_feature

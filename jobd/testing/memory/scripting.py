@@ -73,7 +73,7 @@ class Interpreter:
         except ImportError as error:
             raise ConfigError(
                 f"a world runs jobd's Lua scripts by the package lupa, which cannot be imported "
-                f"({error}): pip install pyjobd[testing]"
+                f"({error}): pip install 'pyjobd[testing]'"
             ) from None
         self._lua = lupa.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._execute = execute

@@ -43,6 +43,9 @@ MISTAKES = {
     "jobctl status --watch": "use watch -n 1 jobctl status to repeat it",
     "jobctl xyzzy": "jobctl has no command xyzzy; see jobctl --help",
     "jobctl stop --json": "No such option",
+    "jobctl stop --timout 3": "; did you mean --timeout?; see jobctl stop --help",
+    "jobctl batch close 0 --yes": ": this command does not ask; see jobctl batch close --help",
+    "jobctl queues pause mail --yes": ": this command does not ask; see jobctl queues pause --help",
     "jobctl --json stop": "stop has no --json: it controls the daemon on this host",
     "jobctl -P jobd.pid queues ls": "jobctl queues ls has no --pidfile: it works on Redis",
     "jobctl dead retry": "give the ids of jobs, or filters such as --class, or --all",
@@ -116,6 +119,8 @@ def test_of_what_is_no_near_miss_nothing_is_suggested(capsys: pytest.CaptureFixt
     for word in ("ps", "tasks", "post", "shop", "scare", "quit"):
         jobctl.main([word])
         assert "did you mean stop" not in capsys.readouterr().err
+    jobctl.main(["batch", "close", "0", "--yes"])  # it was taken for --redis
+    assert "id you mean" not in capsys.readouterr().err
 
 
 REQUIRED = {

@@ -369,7 +369,7 @@ def test_lupa_is_missing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert "ConfigError" in told.stdout
-    assert "pip install pyjobd[testing]" in told.stdout
+    assert "pip install 'pyjobd[testing]'" in told.stdout
 
 
 def test_two_thousand_jobs_take_less_than_a_second(w: World, note: Any) -> None:
