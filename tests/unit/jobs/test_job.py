@@ -557,13 +557,16 @@ def test_options_without_a_name() -> None:
     [
         ("test_job.add", "'tests.unit.jobs.test_job.add' is registered"),
         ("tests.unit.jobs.test_job.resise", "'tests.unit.jobs.test_job.Resize' is registered"),
-        ("Nowhere::Near", ""),
+        ("Invoice", ""),
         ("x" * 100_000, ""),
     ],
 )
 def test_what_is_registered_instead(unknown: str, instead: str) -> None:
+    app = App()  # others register jobs in the default one
+    for known in ("add", "Resize"):
+        app.job(name=f"{__name__}.{known}")(lambda: None)
     with pytest.raises(UnknownJobError) as refused:
-        default.registry.lookup(unknown)
+        app.registry.lookup(unknown)
     assert str(refused.value).endswith(f"; {instead}" if instead else "name=...")
 
 
