@@ -68,6 +68,8 @@ def test_lines_lead_to_what_is_told_of_a_failure_and_to_what_undoes(
     ref = order(jobs)
     page = site.get(f"/workflows/workflow?id={ref}")
     assert not any("aside" in given.get("class", "") for _, given in page.tags), "unused"
+    assert "· on_error" in page.text
+    assert "· undo 0" in page.text
     end(redis, PREFIX)  # "charge" is done
     end(redis, PREFIX, "failed")  # one of "pack"
     drawn = drawing(api.workflows[ref].steps)

@@ -109,19 +109,12 @@ def show(context: click.Context, ref: str, every: bool) -> None:
         Column("STATE"),
         Column("JID"),
     ]
-    rows = ((str(each.number), named(each), each.job, each.state, each.jid) for each in shown)
+    rows = ((str(each.number), each.label, each.job, each.state, each.jid) for each in shown)
     output.table(columns, rows)
     # Whole, as nothing else has them where the job is gone.
     output.facts((f"step {each.number}", each.error) for each in shown)
     if len(shown) < len(steps):
         output.line(f"and {len(steps) - len(shown):,} more; --all shows them")
-
-
-def named(step: StepInfo) -> str:
-    """The name of a step; of one that is not in the graph, what it is for."""
-    if step.role == "undo":
-        return f"undo {step.of}"
-    return "on_error" if step.role == "error" else step.name
 
 
 def urgency(step: StepInfo) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
-from jobctl.data.features.workflow import named, urgency
+from jobctl.data.features.workflow import urgency
 from jobctl.data.words import ago
 from jobctl.top.charts import bar
 from jobctl.top.finding import show_job
@@ -179,7 +179,7 @@ def _step(one: StepInfo) -> Row:
     cells: list[str | tuple[str, str]] = [
         str(one.number),
         (one.state, _COLOURS.get(one.state, "")),
-        named(one),
+        one.label,
         one.job,
         (one.error.partition("\n")[0], "red"),
     ]

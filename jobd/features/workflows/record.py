@@ -85,6 +85,13 @@ class StepInfo:
     of: int
     error: str = ""
 
+    @property
+    def label(self) -> str:
+        """Its name; of one that is not in the graph, what it is for."""
+        if self.role == "undo":
+            return f"undo {self.of}"
+        return "on_error" if self.role == "error" else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class WorkflowInfo:
