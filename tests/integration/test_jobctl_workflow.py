@@ -40,6 +40,7 @@ def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) 
     assert ref in run(server, "ls", "--state", "failed").stdout
     assert "no workflows" in run(server, "ls", "--state", "done").stdout
     assert "Pushed 1 step again." in run(server, "retry", ref).stdout
+    assert "nothing is pushed again" in run(server, "retry", ref).stdout
     end(redis, "")
     unanswered = run(server, "cancel", ref)
     assert (unanswered.exit_code, "steps are done. Give --yes" in unanswered.output) == (2, True)

@@ -19,8 +19,10 @@ WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
         summary=Text("Push the steps of a workflow again that have failed."),
         effect=Text("Steps that have failed run again, and then those after them."),
         role=Role.OPERATOR,
-        done=lambda count, _: Text.counted(
-            "Pushed %(count)s step again.", "Pushed %(count)s steps again.", count
+        done=lambda count, _: (
+            Text.counted("Pushed %(count)s step again.", "Pushed %(count)s steps again.", count)
+            if count
+            else Text("None of its steps has failed for good: nothing is pushed again.")
         ),
         do=lambda flows, ref: flows.retry(ref),
     ),
