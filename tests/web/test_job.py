@@ -197,7 +197,7 @@ def test_a_running_one_is_cancelled(site: Site, api: Api) -> None:
     # In Busy, too; by then it has ended.
     question = site.get(site.get("/busy").links["Cancel job"])
     api.redis.delete(api.keys.inflight(ONE))
-    assert "has ended, or" in site.press(question, "Cancel job").text
+    assert "is nowhere: it is done" in site.press(question, "Cancel job").text
     operator = as_role(api, Role.OPERATOR)
     assert "Cancel job" not in operator.get("/busy").links
     fields = ("set", "work"), ("key", JID), ("action", "cancel")

@@ -31,7 +31,7 @@ NEEDED = (
     *("BLMOVE K K LEFT RIGHT 1", "DEL K", "EXISTS K", "EXPIRE K 1", "HDEL K a", "HEXISTS K a"),
     *("HGET K a", "HGETALL K", "HINCRBY K a 1", "HKEYS K", "HLEN K", "HMGET K a", "HSCAN K 0"),
     *("HSET K a b", "HSETNX K a b", "INCRBY K 1", "LINDEX K 0", "LLEN K", "LPOP K", "LPUSH K a"),
-    *("LRANGE K 0 0", "LTRIM K 0 0", "PERSIST K", "PEXPIRE K 1", "RPOP K", "RPUSH K a"),
+    *("LRANGE K 0 0", "LTRIM K 0 0", "PERSIST K", "PEXPIRE K 1", "PTTL K", "RPOP K", "RPUSH K a"),
     *(
         "SADD K a",
         "SET K a",

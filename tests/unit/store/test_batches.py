@@ -527,17 +527,10 @@ class Batches(RuleBasedStateMachine):
             found += self.client.zrange(key, 0, -1)
         found += self.client.hvals(KEYS.inflight(OWNER))
         for key in self.client.scan_iter(f"{KEYS.trash}:*:jobs"):
+            if self.client.hget(key.decode().removesuffix(":jobs"), "went_to"):
+                continue  # killed jobs: they are in the dead set, or where they went from there
             is_list = self.client.type(key) == b"list"
-            jobs: Any = (
-                self.client.lrange(key, 0, -1) if is_list else self.client.zrange(key, 0, -1)
-            )
-            if not is_list or jobs:
-                # A killed job is in the dead set as well.
-                found += [
-                    raw
-                    for raw in jobs
-                    if self.client.zscore(KEYS.dead, str(raw, "latin-1")) is None
-                ]
+            found += self.client.lrange(key, 0, -1) if is_list else self.client.zrange(key, 0, -1)
         return [json.loads(raw)["jid"] for raw in found]
 
     @invariant()
