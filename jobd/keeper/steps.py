@@ -19,6 +19,7 @@ from jobd.store.keys import Keys
 
 if TYPE_CHECKING:
     from jobd.api.features.lost_steps import Lost
+    from jobd.api.session import Session
 
 PAGE = 100
 """Workflows that are read at once, those that have ended among them."""
@@ -116,7 +117,7 @@ class StepWatch:
 
         return missing(self._session(), refs, self._delivered())
 
-    def _session(self) -> Any:
+    def _session(self) -> Session:
         from jobd.api.session import Session
 
         return Session(self._client, self._keys.prefix)

@@ -63,7 +63,8 @@ local function end_simply(root, raw, at, state, detail)
   if seconds then
     local key = root .. 'jobd:result:' .. jid
     keep_result(key, length(seconds), state, detail, redis.pcall('HSET', key, 'state', state, 'at',
-      server_time(), 'detail', detail, 'created_at', created, 'enqueued_at', enqueued))
+      server_time(), 'detail', detail, 'created_at', string.format('%.3f', created),
+      'enqueued_at', string.format('%.3f', enqueued)))
   end
   return true
 end
