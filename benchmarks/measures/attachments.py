@@ -6,7 +6,7 @@ import sys
 import time
 from functools import partial
 
-from benchmarks.apps.jobd_app import NUMBERED
+from benchmarks.apps.jobd_features import NUMBERED
 from benchmarks.load import stamps
 from benchmarks.measures.latency import ask, pacer
 from benchmarks.run.bench import FAILURES, Bench, wait

@@ -13,7 +13,7 @@ from jobd import App, Batch
 PLAIN, MEMBERS = "plain", "members of a batch"
 _MEMBERS = 100_000
 _HOW = {PLAIN: "push_numbered", MEMBERS: "push_members"}
-"""Functions of :mod:`benchmarks.apps.jobd_app`."""
+"""Functions of :mod:`benchmarks.apps.jobd_features`."""
 
 _WAITED_FOR = 10_000
 """Members of a batch whose callback is waited for."""

@@ -111,7 +111,7 @@ def _memory(bench: Bench) -> float:
 
 
 def _jobs(bench: Bench) -> SimpleNamespace:
-    """The jobs of :mod:`benchmarks.apps.jobd_app`, for pushes from here."""
+    """The jobs of :mod:`benchmarks.apps.jobd_features`, for pushes from here."""
     app = App()
     app.configure(bench.url)
     return SimpleNamespace(
