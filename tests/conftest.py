@@ -49,8 +49,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
-    """A private server, one for each test process."""
-    with EmbeddedServer(tcp=True) as running:
+    """A private server, one for each test process. What a test before has left does not count as
+    used memory any more once it has been flushed."""
+    with EmbeddedServer(tcp=True, options={"lazyfree-lazy-user-flush": "no"}) as running:
         processes.servers.append(running)
         yield running
         processes.servers.remove(running)

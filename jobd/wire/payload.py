@@ -73,8 +73,15 @@ class _Loose(msgspec.Struct, gc=False):
     jobd: JsonValue = None
 
 
+class _Beside(msgspec.Struct, gc=False):
+    """The fields before or after the arguments."""
+
+    class_: str = msgspec.field(name="class")
+
+
 _decode_work = msgspec.json.Decoder(_Known).decode
 _decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_beside = msgspec.json.Decoder(_Beside).decode
 
 
 def new_jid() -> str:
@@ -274,6 +281,34 @@ def _parse_loose(raw: bytes) -> Work:
     if type(kwargs) is not dict:
         raise PayloadError(f"the kwargs of a job must be an object, not {type(kwargs).__name__}")
     return Work(loose.class_, args, kwargs, jid, loose.retry, loose.wrapped, loose.jobd)
+
+
+_CLASS = b'"class":"'
+
+
+def class_beside(raw: bytes, most: int) -> str | None:
+    """The class of the job, if it is among the first or the last *most* bytes: then the arguments,
+    which come after or before it, need not be parsed to know it.
+
+    What is found is a field, as quotes inside of a string have a backslash before them; and it is
+    one of the payload, not of an object in the arguments, if one brace completes what comes before
+    or after it.
+
+    >>> class_beside(b'{"class":"Add","args":[1]}', 15)
+    'Add'
+    >>> class_beside(b'{"args":[{"class":"x"}]}', 24)
+    """
+    at = raw.find(_CLASS, 0, most)
+    if at >= 0:
+        part = raw[: raw.find(b'"', at + len(_CLASS)) + 1] + b"}"
+    elif (at := raw.rfind(_CLASS, -most)) >= 0:
+        part = b"{" + raw[at:]
+    else:
+        return None
+    try:
+        return _decode_beside(part).class_
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def reason_of(error: Exception) -> str:

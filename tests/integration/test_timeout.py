@@ -18,7 +18,7 @@ from jobd.errors import ArgumentError, JobTimeout, Shutdown
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.store.inflight import Claimed
 from jobd.worker.run.deadlines import Deadlines, Limit
-from jobd.worker.run.pool import Pool
+from jobd.worker.run.pool import Name, Pool
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
 
@@ -130,7 +130,7 @@ def test_nothing_is_left_of_a_limit_where_the_exception_comes_as_it_ends(
         deadlines.enforce(time.monotonic() + 60)  # it comes in this line, or the next
         end(limit)
 
-    def execute(_job: Claimed) -> None:
+    def execute(_job: Claimed, _name: Name) -> None:
         try:
             deadlines.run(30, lambda: None)
         except JobTimeout as error:

@@ -62,6 +62,8 @@ SEQUENCE, IDENT, DEADLINE, STARTED = range(4)
 START = struct.Struct(f"Q{PAYLOAD}s")
 """Written at STARTED in one step when a job starts: its start time and payload."""
 
+_NAME = struct.Struct(f"{PAYLOAD}s")
+
 _PER_PLACE = STARTED + START.size // WORD
 
 # Fixes the size, even if a job tampers with foreign descriptors: reading memory beyond the end of a
@@ -145,9 +147,7 @@ class Page:
 
     def name(self, offset: int, class_: str, jid: str) -> None:
         """Name the running job of the thread at *offset*, whose payload does not fit."""
-        brief = job_name.brief(class_, jid)[:PAYLOAD]
-        at = (offset + STARTED + 1) * WORD
-        self.memory[at : at + len(brief)] = brief
+        _NAME.pack_into(self.memory, (offset + STARTED + 1) * WORD, job_name.brief(class_, jid))
 
     def show_forced(self, sequence: int, at: float) -> None:
         """Record that the cancellation of a job is forced since *at* (monotonic s); with *sequence*

@@ -31,6 +31,10 @@ LOOK_AGAIN = 1.0
 """Seconds after which the head of a queue that has no room is looked at again."""
 
 
+LARGE = 1024
+"""Bytes of a payload above which it is worth finding its class without parsing the rest."""
+
+
 class Side:
     """The room for jobs of one kind.
 
@@ -241,10 +245,11 @@ class Room:
     def claimed(self, first: int, queue: str, payloads: list[bytes]) -> list[Claimed]:
         """New jobs, numbered from *first*; with what they say, if their kind matters. Then it is
         parsed once, here instead of where the job runs."""
-        if not self.mixed:
+        names = self._on_loop()
+        if not names:
             return [Claimed(sequence, queue, raw) for sequence, raw in enumerate(payloads, first)]
         return [
-            Claimed(sequence, queue, raw, _parsed(raw))
+            Claimed(sequence, queue, raw, _read(raw, names))
             for sequence, raw in enumerate(payloads, first)
         ]
 
@@ -262,6 +267,16 @@ class Room:
         """Put back *jobs* that :meth:`take_back` has returned."""
         for job in jobs:
             self._side_of(job.work).place.give([job])
+
+
+def _read(raw: bytes, on_loop: Set[str]) -> payload.Work | None:
+    """What *raw* says; None if it is large and certainly for a thread, which parses it then: the
+    large ones of a claim, parsed at once, would push each other out of the processor's cache."""
+    if len(raw) > LARGE:
+        class_ = payload.class_beside(raw, LARGE)
+        if class_ is not None and class_ not in on_loop:
+            return None
+    return _parsed(raw)
 
 
 def _parsed(raw: bytes) -> payload.Work | None:

@@ -42,7 +42,7 @@ from jobd.worker.run.coroutines import Coroutines
 from jobd.worker.run.deadlines import Deadlines
 from jobd.worker.run.inputs import StepInputs
 from jobd.worker.run.locks import Locks
-from jobd.worker.run.pool import cut_short, name_running
+from jobd.worker.run.pool import Name, cut_short
 from jobd.worker.run.retry import Retries
 from jobd.worker.run.settlement import Outcome, Settlement
 from jobd.worker.tail import Notes
@@ -88,8 +88,12 @@ class Executor:
         self._timed = self._always_timed or notes is not None
         self._watched = self._debug or self._starts is not None or notes is not None
 
-    def execute(self, job: Claimed) -> Settlement | None:
+    def execute(self, job: Claimed, name: Name | None = None) -> Settlement | None:
         """Run *job*. Call it in a context of its own, discarded afterwards.
+
+        Args:
+            name: shows the class and jid of a job whose payload does not fit on the scoreboard, if
+                there is one.
 
         Returns:
             None if it succeeded and nothing hangs on it, else how it ends.
@@ -103,8 +107,8 @@ class Executor:
             self._log.error("job_malformed", queue=job.queue, error=str(error))
             self.report(error, {"context": "Invalid JSON for job", "jobstr": job.payload})
             return self._retry.malformed(job, error)
-        if len(job.payload) > PAYLOAD:
-            name_running(work.class_, work.jid)
+        if name is not None and len(job.payload) > PAYLOAD:
+            name(work.class_, work.jid)
         definition = None
         current = context.CurrentJob(work, job.payload, job.queue, None)
         context.set_current(current)
@@ -143,8 +147,8 @@ class Executor:
         if self._timed:
             elapsed = time.monotonic() - began
             if self._metrics is not None:
-                name, wrapped = work.class_, work.wrapped
-                self._metrics.done(counted_as(name, wrapped) if wrapped else name, elapsed)
+                class_, wrapped = work.class_, work.wrapped
+                self._metrics.done(counted_as(class_, wrapped) if wrapped else class_, elapsed)
             if self._verbose:
                 self._log_done.info("job_done", elapsed=round(elapsed, 3))
             if self._notes is not None:

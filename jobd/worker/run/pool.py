@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Context
+from functools import partial
 from typing import NamedTuple
 
 from jobd.errors import Shutdown
@@ -24,7 +25,8 @@ from jobd.wire import job_name
 from jobd.worker.run import interrupts
 from jobd.worker.run.settlement import Settlement
 
-Execute = Callable[[Claimed], Settlement | None]
+Name = Callable[[str, str], None]
+Execute = Callable[[Claimed, Name], Settlement | None]
 Finish = Callable[[Claimed], None]
 Settle = Callable[[Settlement], None]
 GiveUp = Callable[[Claimed, str], Settlement]
@@ -47,13 +49,6 @@ def cut_short() -> bool:
     The exception cannot tell: a job may raise Shutdown itself."""
     thread = threading.current_thread()
     return isinstance(thread, JobThread) and thread.cut_short
-
-
-def name_running(class_: str, jid: str) -> None:
-    """Show the name of this thread's job, whose payload does not fit on the scoreboard."""
-    thread = threading.current_thread()
-    if isinstance(thread, JobThread):
-        thread.name_job(class_, jid)
 
 
 class JobThread(threading.Thread):
@@ -103,13 +98,10 @@ class JobThread(threading.Thread):
         """Show the deadline of the running job (monotonic s); 0 for none."""
         self._words[self._at + DEADLINE] = int(at * 1e9)
 
-    def name_job(self, class_: str, jid: str) -> None:
-        """Show the name of the running job."""
-        self._page.name(self._at, class_, jid)
-
     def run(self) -> None:
         words, at, memory = self._words, self._at, self._memory
         show, offset, now = START.pack_into, (at + STARTED) * WORD, time.monotonic_ns
+        name = partial(self._page.name, at)
         take, execute, finish, settle = self._jobs.get, self._execute, self._finish, self._settle
         words[at + IDENT] = threading.get_ident()
         while True:
@@ -118,10 +110,10 @@ class JobThread(threading.Thread):
                 self.job = job
                 payload = job.payload
                 if len(payload) > PAYLOAD:
-                    payload = b""  # see name_running
+                    payload = b""  # it is named once it has been parsed
                 show(memory, offset, now(), payload)
                 words[at] = job.sequence
-                end = Context().run(execute, job)
+                end = Context().run(execute, job, name)
                 if forks.copied:
                     forks.end()
                 words[at] = 0
@@ -174,7 +166,8 @@ class Pool:
         """Start the threads.
 
         Args:
-            execute: runs one job; returns how it ends in Redis, or None if it succeeded.
+            execute: runs one job; returns how it ends in Redis, or None if it succeeded. Called
+                with the job and what shows the class and jid of one that is too large to be shown.
             finish: called with a job that succeeded.
             settle: called with the end of any other job.
             give_up: decides how a job ends if an error of ours ended its execution; called with

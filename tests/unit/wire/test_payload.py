@@ -273,6 +273,36 @@ def test_parse_gives_the_reason(raw: bytes, reason: str) -> None:
     assert reason in str(refused.value)
 
 
+named = st.dictionaries(
+    st.sampled_from(["class", "args", 'x":"class', "jid", '"class":"', "\\"]), values
+)
+
+
+@given(
+    st.lists(named | st.text() | st.just('"class":"no","class":"'), max_size=3),
+    st.permutations(["retry", "args", "class", "kwargs", "jid"]),
+    named,
+    st.text(),
+    st.integers(1, 200),
+)
+def test_the_class_beside_the_arguments_is_that_of_the_whole(
+    args: list[Any], order: list[str], kwargs: dict[str, Any], class_: str, most: int
+) -> None:
+    made = {"retry": True, "args": args, "class": class_, "kwargs": kwargs, "jid": JID}
+    raw = payload.to_json({name: made[name] for name in order})
+    assert payload.class_beside(raw, most) in (None, payload.parse(raw).class_)
+
+
+@pytest.mark.parametrize(
+    "order", [("queue", "args", "class", "jid"), ("queue", "class", "args", "jid")]
+)
+def test_the_class_of_a_large_payload_is_known_without_its_arguments(order: list[str]) -> None:
+    made = {"queue": "low", "args": ["x" * 5000], "class": "Add", "jid": JID}
+    raw = payload.to_json({name: made[name] for name in order})
+    assert payload.class_beside(raw, 100) == "Add"
+    assert payload.class_beside(raw.replace(b"Add", b"A\\u0064"), 100) in (None, "Ad")
+
+
 @pytest.mark.parametrize("raw", [b"not json", b"[1]", b'{"a":' + b"[" * 200_000])
 def test_transitions_refuse_what_is_no_payload(raw: bytes) -> None:
     with pytest.raises(PayloadError):
