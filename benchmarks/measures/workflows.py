@@ -57,11 +57,11 @@ def _summary(waits: list[float]) -> Result:
 
 
 def _ping_pong(bench: Bench, hops: int) -> float:
-    bench.clear(JOBD)
     each = [sys.executable, "-m", "benchmarks.load.ping_pong", bench.url]
     sides = [[*each, "ping", "pong", str(hops // 2)], [*each, "pong", "ping", str(hops // 2)]]
+    bench.redis.delete("ping", "pong")
     with bench.processes(sides):
-        time.sleep(0.5)  # both wait
+        wait(lambda: int(bench.redis.info("clients")["blocked_clients"]) == len(sides), bench)
         before, began = _hops(bench), time.monotonic()
         bench.redis.lpush("ping", "x")
         wait(lambda: _hops(bench) - before >= hops, bench)
