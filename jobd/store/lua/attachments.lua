@@ -68,8 +68,8 @@ end
 -- those.
 -- ended(root, field, job, raw, state, detail) · ended_together(root, id, numbers, state), of simple_ends.lua
 -- pushed(root, field) · moved_on(root, field, job, set) · came_back(root, field, job) · kept_out(root,
--- field), which returns what keeps the job from coming back · settle(root), once after what a script has
--- told.
+-- field, unended), which returns what keeps the job from coming back · settle(root), once after what a
+-- script has told.
 local KINDS, features, makers = {'batch', 'node'}, {}, {}
 local function feature_of(kind)
   if not features[kind] and makers[kind] then makers[kind]() end

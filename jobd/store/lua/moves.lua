@@ -38,22 +38,23 @@ local function moved_on(root, raw, set, score)
 end
 
 -- Whether a feature keeps a job out, since it is somewhere else or was ended for good: what does, or nil.
-local function is_elsewhere(root, raw)
+-- *unended*: as for `kept_out`.
+local function is_elsewhere(root, raw, unended)
   local field, job = attachments_of(raw)
   if not field then return nil end
   for _, kind in ipairs(KINDS) do
     local keeps_out = field[kind] and feature_of(kind).kept_out
-    local holder = keeps_out and keeps_out(root, field)
+    local holder = keeps_out and keeps_out(root, field, unended)
     if holder then return holder end
   end
 end
 
--- Before a job comes back that had ended: the id of another one that holds its lock, `workflow:ID` of a
--- workflow that keeps it out, or nil.
-local function kept_out(root, raw)
+-- Before a job comes back: the id of another one that holds its lock, `workflow:ID` of a workflow that
+-- keeps it out, or nil. *unended*: what hangs on it has not been ended yet, so nothing is elsewhere.
+local function kept_out(root, raw, unended)
   local field, job = attachments_of(raw)
   if not field then return nil end
-  local other = is_elsewhere(root, raw)
+  local other = is_elsewhere(root, raw, unended)
   if other then return other end
   local key = lock_of(root, field)
   if not key then return nil end

@@ -27,9 +27,9 @@ local function handle(more)
   redis.call('HINCRBY', departed, KEYS[3], more)
 end
 
--- Whether another job keeps this one in the trash.
-local function stays(job)
-  local other = lives and kept_out(root, job)
+-- Whether another job keeps this one in the trash. *unended*: no keeper has handled it.
+local function stays(job, unended)
+  local other = lives and kept_out(root, job, unended)
   if other then kept, holder = kept + 1, other end
   return other
 end
@@ -68,9 +68,10 @@ elseif ARGV[2] ~= '' then
     local job = redis.call('LINDEX', KEYS[3], 0)
     if not job or room <= 0 then break end
     room = room - #job
-    if stays(job) then
+    local unended = handled and handled < size
+    if stays(job, unended) then
       redis.call('LMOVE', KEYS[3], KEYS[3], 'LEFT', 'RIGHT')
-      if handled and handled < size then -- it comes among those that have been handled
+      if unended then -- it comes among those that have been handled
         ended(root, job, 'cancelled', '')
         handle(1)
       end
@@ -90,7 +91,8 @@ else
     local job, score = unpack(redis.call('ZRANGE', KEYS[3], rank, rank, 'WITHSCORES'))
     if not job or room <= 0 then break end
     room = room - #job
-    if not stays(job) then
+    local unended = handled and rank < size - handled
+    if not stays(job, unended) then
       local returns = may_return(job)
       if returns then
         redis.call('ZADD', KEYS[4], 'NX', score, job)
@@ -103,7 +105,7 @@ else
         break -- it stays in the trash
       end
       redis.call('ZREM', KEYS[3], job)
-      if handled and rank >= size - handled then handle(-1) end
+      if handled and not unended then handle(-1) end
       size = size - 1
     end
   end

@@ -380,20 +380,22 @@ function workflow_feature.came_back(root, field)
   if not field.node then return end
   local flow, n = workflow_of(root, field)
   local before = flow and letter_of(flow, n)
-  if not before or not string.find(before, '^[fxcFXC]$') then return end
+  if not before then return end
+  if not string.find(before, '^[fxcFXC]$') then return workflow_feature.moved_on(root, field) end
   set_letter(flow, n, revive_step(flow, n, before))
   count_live(flow, 1)
 end
 
 -- A step that is done, or whose job is somewhere, does not come back: it would run twice. Nor does one
 -- of a workflow that was cancelled. What keeps it out is the workflow.
-function workflow_feature.kept_out(root, field)
+function workflow_feature.kept_out(root, field, unended)
   if not field.node then return nil end
   local flow, n = workflow_of(root, field)
   local letter = flow and letter_of(flow, n)
   if not letter or letter == '' then return nil end
   local undoing = special_of(flow)
-  if string.find(letter, '^[fxcFXC]$') and (not undoing[1] or undoing[2] == n) then return nil end
+  local out = string.find(letter, unended and '^[pP]$' or '^[fxcFXC]$')
+  if out and (not undoing[1] or undoing[2] == n) then return nil end
   return 'workflow:' .. field.node.id
 end
 
