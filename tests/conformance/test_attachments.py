@@ -9,6 +9,7 @@ import pytest
 
 import jobd
 from jobd.api.features.cancellation import cancel, cancel_many
+from jobd.api.reading import MOST
 from jobd.errors import (
     ConflictError,
     DuplicateJobError,
@@ -286,6 +287,22 @@ def test_many_are_cancelled_by_what_they_have(w: World, note: Any) -> None:
     note.set(tags=["nightly"]).perform_in(100, 9)
     assert cancel_many(tag="nightly", api=w.api).cancelled == 3
     assert w.queue().size == 3
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_running_jobs_are_cancelled_however_many_workers_there_are(
+    w: World, note: Any, many: bool
+) -> None:
+    """Those of a list for people are the first thousand."""
+    jid = str(note.perform_async(1))
+    w.redis.zadd(KEYS.owners, {f"host:{number}:x": 9e9 for number in range(MOST + 5)})
+    last = sorted(f"host:{number}:x" for number in range(MOST + 5))[-1]
+    w.redis.hset(KEYS.inflight(last), "1:default", w.redis.rpop(KEYS.queue("default")))
+    if many:
+        assert cancel_many(name="note", api=w.api).cancelling == 1
+    else:
+        assert cancel(jid, api=w.api) == "cancelling"
+    assert list(w.redis.hgetall(KEYS.cancels(last))) == [b"1:default"]
 
 
 # -- progress --------------------------------------------------------------------------------------

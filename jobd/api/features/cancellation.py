@@ -211,7 +211,7 @@ class Cancelling:
                     self.scanned = before + scan.scanned
                     yield False
             # Last: what workers have claimed meanwhile is there.
-            for claim in InFlightSet(session):
+            for claim in InFlightSet(session).of_all_owners():
                 name = f"{claim.owner} {claim.tag}"
                 if self._wanted(claim.job) and name not in self._told and _request(session, claim):
                     self._told.add(name)
@@ -239,7 +239,7 @@ def _cancel_running(session: Session, jid: str, force: bool) -> bool:
     hint = jid.encode() if is_plain(jid) else b""
     return any(
         _request(session, claim, force=force)
-        for claim in InFlightSet(session)
+        for claim in InFlightSet(session).of_all_owners()
         if hint in claim.job.value and claim.job.jid == jid
     )
 

@@ -116,7 +116,6 @@ local function push_attached(push)
           local left = redis.pcall('PTTL', key) -- without the permission there is no bound from now on
           bound(key, type(left) == 'number' and left > 0 and left / 1000 or nil, now)
         end
-        redis.call('PERSIST', key)
         await(push, jid, keep, due)
         member_pushed(root, raw)
       else
