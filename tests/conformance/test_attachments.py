@@ -297,7 +297,8 @@ def test_running_jobs_are_cancelled_however_many_workers_there_are(
     jid = str(note.perform_async(1))
     w.redis.zadd(KEYS.owners, {f"host:{number}:x": 9e9 for number in range(MOST + 5)})
     last = sorted(f"host:{number}:x" for number in range(MOST + 5))[-1]
-    w.redis.hset(KEYS.inflight(last), "1:default", w.redis.rpop(KEYS.queue("default")))
+    taken = cast("bytes", w.redis.rpop(KEYS.queue("default")))
+    w.redis.hset(KEYS.inflight(last), "1:default", taken)
     if many:
         assert cancel_many(name="note", api=w.api).cancelling == 1
     else:

@@ -108,6 +108,6 @@ def test_a_search_knows_that_one_has_come_back(w: World, app: App, work: Any) ->
     api = w.api.acting_as("ann")
     api.queue("default").clear()
     key = f"jobd:workflow:{run.id}"
-    before = int(w.redis.hget(key, "moves") or 0)  # type: ignore[arg-type]
+    before = int(w.redis.hget(key, "moves") or 0)
     restored(api)
-    assert int(w.redis.hget(key, "moves") or 0) > before  # type: ignore[arg-type]
+    assert int(w.redis.hget(key, "moves") or 0) > before
