@@ -18,7 +18,7 @@ import redis
 from jobd.ambient import clock
 from jobd.errors import ArgumentError
 from jobd.keeper.batches import BatchWatch
-from jobd.keeper.steps import StepWatch
+from jobd.keeper.lost import BETWEEN, LostWatch, batches, workflows
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
@@ -28,9 +28,6 @@ INTERVAL = 5.0
 
 UNUSED = 30.0
 """The same where no job has had attachments so far."""
-
-BETWEEN = 15.0
-"""Seconds between the two searches: a job that has just started in Ruby is seen ten later."""
 
 AGAIN = 60.0
 """Seconds until a lock whose holder was found is looked at again, at least."""
@@ -56,8 +53,11 @@ class Reconcile(Loop):
         self._client = client
         self._keys = keys
         self._missed: dict[bytes, tuple[bytes, bytes]] = {}
-        self._batches = BatchWatch(client, keys, self.log, self._delivered)
-        self._steps = StepWatch(client, keys, self.log, self._delivered, leads)
+        self._batches = BatchWatch(client, keys, self.log)
+        self._lost = [
+            LostWatch(client, keys, kind, self.log, self._delivered, leads)
+            for kind in (batches(keys), workflows(keys))
+        ]
 
     def turn(self) -> float:
         cleared = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.departed))
@@ -66,7 +66,8 @@ class Reconcile(Loop):
         self._end_cleared(cleared.keys() - {b"used"})
         self._free_locks()
         self._batches.turn()
-        self._steps.turn()
+        for watch in self._lost:
+            watch.turn()
         return INTERVAL
 
     def _end_cleared(self, keys: Iterable[bytes]) -> None:

@@ -200,7 +200,8 @@ def test_only_the_keeper_that_leads_searches(
     run = pushed(app, chain(work.s(1), work.s(2)))
     taken(w)
     with monkeypatch.context() as patch:
-        patch.setattr(w._reconcile._steps, "_leads", lambda: 0)
+        for watch in w._reconcile._lost:
+            patch.setattr(watch, "_leads", lambda: 0)
         w.advance(seconds=LONG)
         assert state(run) == "running"
     w.advance(seconds=LONG)

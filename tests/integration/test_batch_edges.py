@@ -4,8 +4,9 @@ batches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis as redis_py
@@ -15,7 +16,10 @@ import jobd
 from jobctl.cli import jobctl
 from jobd import App
 from jobd.api import Api
-from jobd.keeper.batches import ABANDONED, BatchWatch
+from jobd.api.features.remaining import RemainingJobs
+from jobd.keeper.batches import ABANDONED
+from jobd.keeper.lost import LostWatch, batches
+from jobd.keeper.reconcile import Reconcile
 from jobd.runtime.log import log
 from jobd.store import scripts
 from jobd.store.keys import Keys
@@ -49,6 +53,13 @@ def of_batches(redis: redis_py.Redis) -> list[Any]:
     return list(redis.scan_iter("jobd:batch*"))
 
 
+def watch_of(redis: redis_py.Redis, delivered: Callable[[], Iterable[bytes]] = list) -> LostWatch:
+    """What searches for lost members, also for those of new batches."""
+    for bid in cast("list[bytes]", redis.zrange(KEYS.batches, 0, -1)):
+        redis.zadd(KEYS.batches, {bid: 1.0})
+    return LostWatch(redis, KEYS, batches(KEYS), log.get("jobd.test"), delivered, lambda: True)
+
+
 # -- a batch that is deleted while a keeper looks at it -------------------------------------------
 
 
@@ -57,10 +68,14 @@ def test_a_search_does_not_bring_back_a_batch(app: App, note: Any, redis: redis_
     redis.delete("queue:default")  # so that the keeper misses its members
 
     def delivered() -> list[bytes]:
-        assert made.delete()
+        made.delete()
         return []
 
-    BatchWatch(redis, KEYS, log.get("jobd.test"), delivered).turn()
+    watch = watch_of(redis, delivered)
+    watch.turn()
+    assert of_batches(redis) == []
+    watch._next = 0.0
+    watch.turn()
     assert of_batches(redis) == []
 
 
@@ -203,13 +218,57 @@ def test_a_member_that_ruby_has_run_is_unconfirmed_and_the_batch_succeeds(
     )  # BRPOP, as Sidekiq takes it, runs it and is done
     assert end(redis, "", most=2) == 2
     assert made.status.state == "running"
-    watch = BatchWatch(redis, KEYS, log.get("jobd.test"), list)
+    watch = watch_of(redis)
     watch.turn()
-    [bid] = watch._missed
-    watch._missed[bid] = watch._missed[bid]._replace(at=0.0)  # long ago
+    assert list(watch._missed) == [made.bid]
+    watch._next = 0.0  # later
     watch.turn()
     status = made.status
     assert (status.unconfirmed, status.done, status.state) == (1, 2, "succeeded")
+
+
+def test_one_search_is_for_many_batches(
+    app: App, note: Any, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search goes through all jobs: not once for each of the batches that wait."""
+    searches: list[str] = []
+    begun = RemainingJobs.__init__
+
+    def begin(self: RemainingJobs, session: Any, mark: str, belongs: Any) -> None:
+        searches.append(mark)
+        begun(self, session, mark, belongs)
+
+    monkeypatch.setattr(RemainingJobs, "__init__", begin)
+    made = [batch(app, note) for _ in range(30)]
+    assert end(redis, "", most=2) == 2  # of the first one
+    for _ in range(2):
+        redis.rpop("queue:default")
+    watch = watch_of(redis)
+    for turn in (1, 2):
+        watch._next = 0.0
+        watch.turn()
+        assert len(searches) == turn
+    assert [each.status.unconfirmed for each in made] == [1, 1, *[0] * 28]
+    assert [each.status.pending for each in made] == [0, 2, *[3] * 28]
+
+
+@pytest.mark.parametrize("foreign", ["batch", "workflow"])
+def test_a_key_of_another_type_is_in_the_way_of_no_other(
+    app: App, note: Any, redis: redis_py.Redis, foreign: str
+) -> None:
+    made = batch(app, note)
+    redis.rpop("queue:default")
+    lost = KEYS.batch("f" * 16) if foreign == "batch" else KEYS.workflow("theirs")
+    redis.set(lost, "theirs")
+    redis.zadd(KEYS.batches if foreign == "batch" else KEYS.workflows, {lost.split(":")[-1]: 1.0})
+    watch_of(redis)
+    keeper = Reconcile(redis, KEYS)
+    for _ in range(2):
+        for watch in keeper._lost:
+            watch._next = 0.0
+        keeper.turn()
+    assert (made.status.unconfirmed, made.status.pending) == (1, 2)
+    assert redis.get(lost) == b"theirs"
 
 
 # -- members in files -----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from jobctl.codes import Code, Problem
 from jobd.features.batches.record import BatchStatus
 from jobd.jobs.app import App
 from jobd.keeper.batches import BatchWatch
+from jobd.keeper.lost import LostWatch, batches
 from jobd.runtime.log import log
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
@@ -92,12 +93,14 @@ def test_actions_as_json(server: EmbeddedServer, pushed: jobd.Batch) -> None:
 def test_a_batch_that_was_changed_by_hand_is_shown(
     server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch, text: str
 ) -> None:
-    names = (*BatchStatus.__dataclass_fields__, "moves", "looked_at", "expired_in")
+    names = (*BatchStatus.__dataclass_fields__, "moves", "expired_in")
     redis.hset(f"jobd:batch:{pushed.bid}", mapping=dict.fromkeys(names, text))
     for command in (["ls"], ["show", pushed.bid], ["doctor", pushed.bid]):
         told = run(server, *command)
         assert told.exit_code == 0, told.exception
         assert "\x1b" not in told.stdout
-    watch = BatchWatch(redis, Keys(""), log.get("jobd.test"), list)
-    watch.turn()
+    keys, to = Keys(""), log.get("jobd.test")
+    redis.zadd(keys.batches, {pushed.bid: 1.0})  # long ago
+    BatchWatch(redis, keys, to).turn()
+    LostWatch(redis, keys, batches(keys), to, list, lambda: True).turn()
     assert pushed.status.bid == pushed.bid

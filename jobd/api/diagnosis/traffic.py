@@ -33,7 +33,7 @@ _ENDS = ("acknowledge", "end", "retry", "bury", "discard", "snooze")
 _BEATS = ("beat", "look", "list_work", "progress", "show_stacks", "schedules")
 _KEEPER = (
     *("renew", "recover", "reserve", "promote", "tick", "lead", "depart", "free", "trouble"),
-    *("mend_batch", "expire_batch", "abandon_batch", "rest_batch", "advance", "lose_steps"),
+    *("mend_batch", "expire_batch", "abandon_batch", "advance", "lose_steps"),
 )
 _PUSHES = ("push", "lock", "unlock", "add_to_batch", "close_batch", "store_workflow", "add_steps")
 _OF_SCRIPTS = {

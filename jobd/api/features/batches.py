@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from jobd.api.features.batch_parts import inside
 from jobd.api.features.cancellation import Cancelling, in_a_name
-from jobd.api.features.remaining import RemainingJobs
+from jobd.api.features.lost import Lost, LostMembers
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session, session_or_default
@@ -15,19 +14,10 @@ from jobd.errors import JobNotFoundError
 from jobd.features.batches import batch as pushed
 from jobd.features.batches.record import BatchStatus, status_of
 from jobd.store import scripts
-from jobd.store.protocol import Argument
-from jobd.wire.batches import PENDING, STATES, UNCONFIRMED, states_of
-
-MEND = 5_000
-"""Members in one step of a repair."""
+from jobd.wire.batches import STATES, states_of
 
 MOST = 1_000
 """Numbers of members that a report names."""
-
-
-def membership_of(job: JobRecord) -> tuple[str, int] | None:
-    """The batch of a job and its number there."""
-    return job.attachments.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,41 +124,15 @@ class Batches:
         """
         status = self.get(bid)
         counters = self._wrong_counters(status)
-        moves = self.moves(bid)
-        missing = self.missing(bid)
-        if missing:
-            missing &= self.missing(bid)
-        shown = tuple(sorted(missing)[:MOST])
-        if not repair or not (missing or counters):
+        search, none = LostMembers(self._api), Lost("", set())
+        missing = Lost(search.expected(bid).moves, set())
+        if first := search.missing([bid]).get(bid):
+            again = search.missing([bid]).get(bid, none)
+            missing = Lost(first.moves, first.numbers & again.numbers)
+        shown = tuple(sorted(missing.numbers)[:MOST])
+        if not repair or not (missing.numbers or counters):
             return Recount(shown, counters, repaired=False)
-        return Recount(shown, counters, self.mend(bid, moves, missing))
-
-    def missing(self, bid: str) -> set[int]:
-        """The numbers of pending members that are nowhere, by one search."""
-        found: set[int] = set()
-        search = RemainingJobs(self._api, bid, lambda job: _is_of(job, bid))
-        while not search.done:
-            found |= {one[1] for each in search.next() if (one := membership_of(each.job))}
-        states = enumerate(self._states(bid))
-        missing = {number for number, (state, _) in states if state == PENDING} - found
-        if missing:  # a batch inside it is a member, too
-            missing -= {number for step in inside(self._api, bid) for _, number in step}
-        return missing
-
-    def mend(self, bid: str, moves: str, missing: set[int]) -> bool:
-        """Note that members are nowhere, and count all again, unless the batch has changed since
-        *moves*; returns whether that was done."""
-        keys = self._api.keys
-        words: list[Argument] = [bid, moves]
-        for number in sorted(missing)[:MEND]:
-            words += (number, STATES[UNCONFIRMED])
-        names = [keys.queues, keys.batch(bid), keys.batch_members(bid)]
-        return bool(scripts.MEND_BATCH(self._api.redis, names, words) >= 0)
-
-    def moves(self, bid: str) -> str:
-        """How often it has changed."""
-        found = self._api.redis.hget(self._api.keys.batch(bid), "moves")
-        return cast("bytes", found or b"0").decode()
+        return Recount(shown, counters, search.give_up(bid, missing) >= 0)
 
     def _states(self, bid: str) -> list[tuple[int, bool]]:
         raw = cast("bytes", self._api.redis.get(self._api.keys.batch_members(bid)) or b"")
@@ -196,7 +160,7 @@ class Batches:
 
 
 def _is_of(job: JobRecord, bid: str) -> bool:
-    found = membership_of(job)
+    found = job.attachments.batch
     return found is not None and found[0] == bid
 
 
