@@ -24,6 +24,7 @@ from jobd.testing.server import find_server
 from jobd.testing.tether import spawn
 from tests.support.daemon import Daemon, wait
 from tests.support.ledger import whereabouts
+from tests.support.ports import free_port
 from tests.unit.project.test_manual import rows
 from tests.web.serving import Served, get, serving
 
@@ -39,12 +40,6 @@ APP = """
         from pathlib import Path
         Path("ran").touch()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def works(directory: Path, url: str, *flags: str, prefix: str = "") -> Daemon:

@@ -22,6 +22,7 @@ from jobd.api.shared.prometheus import families
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, wait
+from tests.support.ports import free_port
 
 APP = """
 import time
@@ -34,12 +35,6 @@ def nap(seconds): time.sleep(seconds)
 
 def events(running: Daemon, name: str) -> list[dict[str, Any]]:
     return [record for record in running.records() if record.get("event") == name]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:

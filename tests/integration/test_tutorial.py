@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,7 @@ import redis as redis_py
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
 from tests.support.daemon import WaitFailed, environment, wait
+from tests.support.ports import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs/tutorial.md").read_text()
 PARTS = {
@@ -33,11 +33,6 @@ def message(line: str) -> str:
     found = re.search(r"job-\d+ +(.+?)(?= elapsed=| class=)", line)
     assert found, line
     return found[1].strip()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Reader:

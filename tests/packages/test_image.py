@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import requires
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import redis as redis_py
@@ -23,6 +24,7 @@ from jobd import Client
 from jobd.testing import EmbeddedServer
 from tests.support import processes
 from tests.support.daemon import wait
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.minutes, pytest.mark.timeout(1800)]
 
@@ -267,15 +269,20 @@ def test_it_starts_again_in_a_volume_of_kubernetes(
     [worker] = pod["spec"]["containers"]
     shell, *script = worker["command"]
     [pidfile] = [one["value"] for one in worker["env"] if one["name"] == "JOBD_PIDFILE"]
+    # The network is that of this machine: so the port of the probes is another one.
+    health = f"127.0.0.1:{free_port()}"
     options = [one for one in HARDENED if "/run/jobd" not in one]
-    options += [f"--volume={volume}:/run/jobd", f"--env=JOBD_PIDFILE={pidfile}"]
-    options += [f"--entrypoint={shell}"]
+    options += [f"--volume={volume}:/run/jobd", f"--entrypoint={shell}"]
+    options += [f"--env=JOBD_PIDFILE={pidfile}", f"--env=JOBD_HEALTH={health}"]
     container = Container(docker, image, server.tcp_url, *script, options=options)
     try:
-        probe = worker["readinessProbe"]["exec"]["command"]
+        probe = f"http://{health}{worker['readinessProbe']['httpGet']['path']}"
 
         def serves() -> bool:
-            return container.exec(*probe, check=False).returncode == 0
+            try:
+                return urlopen(probe, timeout=5).status == 200
+            except OSError:  # nothing listens yet, or it is not ready
+                return False
 
         wait(serves, 60, f"it is ready: {container.log()}")
         assert container.exec("cat", "/proc/1/comm").stdout == "jobd master run\n"
