@@ -217,9 +217,9 @@ def _check_application(report: Report, config: Config) -> None:
                 f"{names} calls configure(), so its jobs push to {trial.pushes}, but this daemon "
                 f"takes jobs from {here}: use the same for both, for example with $JOBD_REDIS"
             )
-    served = {queue.name for queue in config.queues}
-    if missing := [queue for queue in trial.queues if queue not in served]:
-        flags = " ".join(f"-q {queue}" for queue in [*sorted(served), *missing])
+    if missing := config.unserved(trial.queues):
+        served = sorted(queue.name for queue in config.queues)
+        flags = " ".join(f"-q {queue}" for queue in [*served, *missing])
         report.warnings.append(
             f"jobs of {names} go to {_listed(missing)}, which this daemon does not serve: "
             f"give it {flags}, or use another daemon for that"

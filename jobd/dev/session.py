@@ -187,10 +187,10 @@ class Session:
         self._list(trial)
         words = self._plan.words
         self._served = {one.name for one in config.queues}
-        if self._plan.all_queues and (more := set(trial.queues) - self._served):
-            queues = (*map(str, config.queues), *sorted(more))
+        if self._plan.all_queues and (more := config.unserved(trial.queues)):
+            queues = (*map(str, config.queues), *more)
             words = (*words, *arguments({"queues": queues}))
-            self._served |= more
+            self._served.update(more)
         pidfile = Path(self._plan.pidfile or self._scratch / "jobd.pid")
         self._began = time.monotonic()
         self._daemon = Daemon(words, pidfile, whole_log=config.log_level == "debug")
@@ -264,7 +264,8 @@ class Session:
         trial = self._import()
         if trial.error:
             return  # saved again meanwhile: the next turn tells
-        new = [name for name in trial.queues if name not in self._served]
+        unserved = self._plan.config.unserved(trial.queues)
+        new = [name for name in unserved if name not in self._served]
         if new and self._plan.all_queues:
             self._again(f"starting again, to serve the queue {', '.join(new)}")
         else:

@@ -173,7 +173,7 @@ class Trial:
         error: why the import failed; "" if it succeeded.
         jobs: number of registered jobs.
         found: name and default queue of each, as far as the answer has room for them.
-        queues: default queues of the jobs.
+        queues: those that the jobs go to.
         threads: description of the threads that the import started.
         pushes: where its pushes go, if it called ``jobd.configure``.
     """
@@ -342,7 +342,7 @@ def _child(arguments: list[str]) -> None:
         jobs = app.registry.all()
         trial["jobs"] = len(jobs)
         trial["found"] = [(one.name, str(one.options["queue"])) for one in jobs[:_LISTED]]
-        trial["queues"] = app.registry.unserved(())[:100]
+        trial["queues"] = app.registry.queues()[:100]
         trial["pushes"] = app.client.destination if app.configured else ""
     except ApplicationError as error:
         trial["error"] = str(error)

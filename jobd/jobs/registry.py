@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,11 +73,13 @@ class Registry:
 
     Attributes:
         coroutines: names of those that are ``async def``.
+        destinations: queues that settings of the application name besides those of the jobs.
     """
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
         self.coroutines: set[str] = set()
+        self.destinations: set[str] = set()
 
     def register(self, definition: Definition) -> None:
         """Register a job. The same code may register again, as in a reload.
@@ -127,9 +129,9 @@ class Registry:
         """All registered jobs, sorted by name."""
         return [self._definitions[name] for name in sorted(self._definitions)]
 
-    def unserved(self, queues: Collection[str]) -> list[str]:
-        """Default queues of jobs that are not among *queues*."""
-        return sorted({str(one.options["queue"]) for one in self.all()} - set(queues))
+    def queues(self) -> list[str]:
+        """The queues that jobs go to, unless a push names another one."""
+        return sorted({str(one.options["queue"]) for one in self.all()} | self.destinations)
 
 
 def _where(name: str) -> str:

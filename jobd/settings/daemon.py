@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -316,6 +317,12 @@ class Config:
     def places(self) -> int:
         """How many jobs a worker runs at most at a time, of both kinds."""
         return self.concurrency + self.async_concurrency
+
+    def unserved(self, queues: Iterable[str]) -> list[str]:
+        """Those of *queues*, and of the periodic jobs here, from which this daemon takes none."""
+        ticks = (one.options.get("queue") for one in self.periodic if not one.foreign)
+        wanted = {*queues, *(str(queue) for queue in ticks if queue is not None)}
+        return sorted(wanted - {queue.name for queue in self.queues})
 
     def redacted(self) -> Config:
         """A copy that is safe to show: the Redis password is masked."""

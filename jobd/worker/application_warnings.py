@@ -39,6 +39,6 @@ def warn_of_application(app: App, config: Config, logger: FilteringBoundLogger) 
     plain = app.server_middleware.plain
     if plain and app.registry.coroutines:
         logger.warning("async_jobs_need_threads", middleware=",".join(plain), advice=_THREADS)
-    missing = app.registry.unserved([queue.name for queue in config.queues])
+    missing = config.unserved(app.registry.queues())
     if missing:
         logger.warning("queues_not_served", queues=",".join(missing), advice=_UNSERVED)

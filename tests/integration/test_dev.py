@@ -232,6 +232,15 @@ def test_a_new_job_is_listed_and_its_new_queue_served(
     dev.says(r"jobd dev    shop.later is gone\n")
 
 
+def test_the_queue_that_a_periodic_section_names_is_served(dev: Dev, redis: redis_py.Redis) -> None:
+    (dev.directory / "jobd.toml").write_text(
+        'require = ["shop"]\n[[periodic]]\njob = "shop.welcome"\nevery = 1\nqueue = "nightly"\n'
+    )
+    dev.start("--no-dashboard")
+    dev.ready()
+    assert redis.blpop("test:said", timeout=30) is not None
+
+
 def test_the_configuration_file_is_followed(
     dev: Dev, redis: redis_py.Redis, server: EmbeddedServer
 ) -> None:

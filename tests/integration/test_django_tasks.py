@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobd.errors import Exit
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import Daemon, environment
 from tests.support.django_shop import Shop
@@ -212,6 +213,7 @@ refused(lambda: add.enqueue(float("nan"), 1))
 refused(lambda: add.enqueue(1))
 refused(lambda: backend.get_result("nothing"))
 refused(lambda: add.using(backend="plain", priority=5))
+refused(lambda: add.using(priority=5))
 urgent = add.using(priority=60).enqueue(1, 2)
 print(json.dumps(errors))
 """,
@@ -222,7 +224,9 @@ print(json.dumps(errors))
         "TypeError",
         "TaskResultDoesNotExist",
         "InvalidTask",
+        "InvalidTask",
     ]
+    assert found[5] == "InvalidTask: priority 5 has no queue in PRIORITY_QUEUES"
     assert "b" in found[2]
     assert redis.llen("queue:urgent") == 1
     assert redis.llen("queue:default") == 0
@@ -247,3 +251,35 @@ print(json.dumps(found))
     )
     assert found == ["READY", 3, "READY", "READY"]
     assert redis.dbsize() == 0
+
+
+def test_the_queues_that_the_settings_name_are_looked_at(shop: Shop) -> None:
+    """A daemon that does not serve the queue for urgent tasks would let them wait for ever."""
+    done = shop.run("-m", "jobd", "check", "-q", "default")
+    said = " ".join(done.stderr.split())
+    assert "go to the queues mail, urgent, which this daemon does not serve" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ('{"RESULT_TLL": 5}', "has no option 'RESULT_TLL' (use RESULT_TTL)"),
+        ('{"RESULT_TTL": 0}', "['RESULT_TTL'] must be seconds, more than 0 (it is 0)"),
+        ('{"RETRY": -1}', "['RETRY'] must be True, False or a number of at least 0 (it is -1)"),
+        ('{"ON_COMMIT": "no"}', "['ON_COMMIT'] must be True or False (it is 'no')"),
+        ('{"PRIORITY_QUEUES": ["urgent"]}', "['PRIORITY_QUEUES'] must be priorities between -100"),
+        ('{"PRIORITY_QUEUES": {"urgent": 50}}', "names of queues, like {"),
+        ('{"PRIORITY_QUEUES": {"urgent": (9, 1)}}', "['PRIORITY_QUEUES'] must be priorities"),
+        ('{"PRIORITY_QUEUES": {"a b": (1, 9)}}', "['PRIORITY_QUEUES'] must be priorities"),
+    ],
+)
+def test_options_that_are_wrong(shop: Shop, options: str, says: str) -> None:
+    with (shop.directory / "shop/settings.py").open("a") as file:
+        file.write(f'\nTASKS["default"]["OPTIONS"] = {options}\n')
+    done = shop.run("-m", "jobd", "check")
+    assert done.returncode == Exit.NO_APPLICATION
+    assert "TASKS['default']['OPTIONS']" in " ".join(done.stderr.split())
+    assert says in " ".join(done.stderr.split())
+    told = shop.run("manage.py", "check")
+    assert told.returncode == 1
+    assert says.partition(" (")[0] in " ".join(told.stderr.split())

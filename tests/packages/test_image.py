@@ -280,7 +280,8 @@ def test_it_starts_again_in_a_volume_of_kubernetes(
 
         def serves() -> bool:
             try:
-                return urlopen(probe, timeout=5).status == 200
+                with urlopen(probe, timeout=5):
+                    return True
             except OSError:  # nothing listens yet, or it is not ready
                 return False
 

@@ -54,11 +54,15 @@ class Problem:
     hint: str
 
 
+Kind = Callable[[object], str | None]
+"""What says what a value must be, unless it is that."""
+
+
 def _text(value: object) -> str | None:
     return None if isinstance(value, str) else "a string"
 
 
-def _switch(value: object) -> str | None:
+def switch(value: object) -> str | None:
     return None if isinstance(value, bool) else "True or False"
 
 
@@ -84,17 +88,16 @@ def _app(value: object) -> str | None:
     return None if fits else 'a string like "shop.jobs:app"'
 
 
-_KINDS: Mapping[str, Callable[[object], str | None]] = {
+_KINDS: Mapping[str, Kind] = {
     "REDIS": _url,
     "PREFIX": _text,
-    "ON_COMMIT": _switch,
+    "ON_COMMIT": switch,
     "ON_COMMIT_ERRORS": _errors,
     "DATABASE": _text,
     "MODULES": _names,
     "APP": _app,
-    "CARRY": _switch,
+    "CARRY": switch,
 }
-"""For each name, what says what its value must be, unless it is that."""
 
 
 def options_of(given: object, databases: Mapping[str, object]) -> tuple[Options, list[Problem]]:
@@ -111,23 +114,32 @@ def options_of(given: object, databases: Mapping[str, object]) -> tuple[Options,
         text = f"JOBD must be a dict, not {type(given).__name__}"
         hint = 'for example JOBD = {"REDIS": "redis://127.0.0.1:6379/0"}'
         return Options(), [Problem("E001", text, hint)]
-    problems = []
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in _KINDS:
-            near = meant(str(name), map(str.lower, _KINDS))
-            hint = f"use {near.upper()}" if near else f"the names are {', '.join(_KINDS)}"
-            problems.append(Problem("E002", f"JOBD has no option {name!r}", hint))
-        elif wanted := _KINDS[name](value):
-            what = f"JOBD[{name!r}] must be {wanted}"
-            problems.append(Problem("E003", what, f"it is {value!r}"))
-        elif name == "DATABASE" and value not in databases:
-            known = ", ".join(databases) or "none"
-            what = f"JOBD['DATABASE'] is {value!r}, which is not in DATABASES"
-            problems.append(Problem("E004", what, f"the databases are {known}"))
-        else:
-            values[name.lower()] = tuple(value) if name == "MODULES" else value
+    values, problems = valid("JOBD", _KINDS, given)
+    if "database" in values and values["database"] not in databases:
+        known = ", ".join(databases) or "none"
+        what = f"JOBD['DATABASE'] is {values.pop('database')!r}, which is not in DATABASES"
+        problems.append(Problem("E004", what, f"the databases are {known}"))
+    if "modules" in values:
+        values["modules"] = tuple(values["modules"])
     return Options(**values), problems
+
+
+def valid(
+    setting: str, kinds: Mapping[str, Kind], given: Mapping[str, object]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """What *given* has that *kinds* allow, by the names in small letters, and what is wrong."""
+    values, problems = {}, []
+    for name, value in given.items():
+        if name not in kinds:
+            near = meant(str(name), map(str.lower, kinds))
+            hint = f"use {near.upper()}" if near else f"the names are {', '.join(kinds)}"
+            problems.append(Problem("E002", f"{setting} has no option {name!r}", hint))
+        elif wanted := kinds[name](value):
+            what = f"{setting}[{name!r}] must be {wanted}"
+            problems.append(Problem("E003", what, f"it is {value!r}"))
+        else:
+            values[name.lower()] = value
+    return values, problems
 
 
 def app_of(options: Options) -> App:

@@ -7,7 +7,7 @@ import inspect
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from traceback import format_exception
 from typing import Any
 
@@ -63,6 +63,10 @@ class Tasks:
     def function(self, path: str) -> Callable[..., object] | None:
         found = self._jobs.get(path)
         return None if found is None else found[1]
+
+    def may_go_to(self, queues: Iterable[str]) -> None:
+        """Tasks can go to these queues, besides their own."""
+        self._app.registry.destinations.update(queues)
 
     def waits_for(self) -> str | None:
         """The database whose commit a push waits for now."""

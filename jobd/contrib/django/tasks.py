@@ -11,24 +11,27 @@ by a name that comes from Redis.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
+from django.core.checks import CheckMessage
 from django.db import connections
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.backends.dummy import DummyBackend
 from django.tasks.backends.immediate import ImmediateBackend
-from django.tasks.base import Task, TaskResult
+from django.tasks.base import DEFAULT_TASK_PRIORITY, Task, TaskResult
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from django.utils.json import normalize_json
 
+from jobd.contrib.django.apps import problems_as_checks
 from jobd.contrib.django.commit import now, on_commit
 from jobd.contrib.django.task_jobs import Tasks
+from jobd.contrib.django.task_options import task_options_of
 from jobd.contrib.django.task_record import Called, Record
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
@@ -37,8 +40,6 @@ from jobd.wire.json_value import JsonValue
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-DAY = 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class JobdBackend(BaseTaskBackend):
     * ``RETRY``: as for jobs; default 25.
     * ``ON_COMMIT``: True or False; default: as ``JOBD`` says for all pushes.
     * ``PRIORITY_QUEUES``: ``{"urgent": (50, 100)}``: tasks with such a priority are pushed to that
-      queue. Without it, priorities are refused.
+      queue, and other priorities are refused. Without it, all are.
     """
 
     task_class = JobdTask
@@ -73,16 +74,25 @@ class JobdBackend(BaseTaskBackend):
 
     def __init__(self, alias: str, params: dict[str, object]) -> None:
         super().__init__(alias, params)
-        self._ranges = dict(self.options.get("PRIORITY_QUEUES", {}))
-        self.supports_priority = bool(self._ranges)
+        self._settings, self._problems = task_options_of(alias, self.options)
+        self.supports_priority = bool(self._settings.priority_queues)
         self._tasks = Tasks.of_default()
+        named: Iterable[str] = params.get("QUEUES", ())  # type: ignore[assignment]
+        self._tasks.may_go_to([*named, *self._settings.priority_queues])
+
+    def check(self, **_: object) -> list[CheckMessage]:
+        """The system check of the options."""
+        return problems_as_checks(self._problems)
 
     def validate_task(self, task: Task[..., Any]) -> None:
         """Refuse a task that cannot be run; register one that can as a job."""
         super().validate_task(task)
-        ttl = self.options.get("RESULT_TTL", DAY)
+        settings = self._settings
+        if task.priority != DEFAULT_TASK_PRIORITY and settings.queue_for(task.priority) is None:
+            raise InvalidTask(f"priority {task.priority} has no queue in PRIORITY_QUEUES")
         retry = getattr(task, "retry", None)
-        retry = self.options.get("RETRY", 25) if retry is None else retry
+        retry = settings.retry if retry is None else retry
+        ttl = settings.result_ttl
         try:
             self._tasks.register(
                 task, type(self), retry=retry, ttl=ttl, timeout=getattr(task, "timeout", None)
@@ -111,7 +121,8 @@ class JobdBackend(BaseTaskBackend):
             kwargs=named,
             enqueued_at=time.time(),
         )
-        job = self._tasks.job(task.module_path).set(queue=self._queue(task))
+        queue = self._settings.queue_for(task.priority) or task.queue_name
+        job = self._tasks.job(task.module_path).set(queue=queue)
         try:
             with self._when():
                 if called.run_after is None:
@@ -140,14 +151,8 @@ class JobdBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id)
         return result_of(self.alias, str(result_id), record, task)
 
-    def _queue(self, task: Task[P, R]) -> str:
-        for queue, (least, most) in self._ranges.items():
-            if least <= task.priority <= most:
-                return str(queue)
-        return str(task.queue_name)
-
     def _when(self) -> AbstractContextManager[None]:
-        wanted = self.options.get("ON_COMMIT")
+        wanted = self._settings.on_commit
         return nullcontext() if wanted is None else on_commit() if wanted else now()
 
     def _after(self, store: Callable[[], object]) -> None:

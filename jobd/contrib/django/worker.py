@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from jobd.contrib.django.project import import_settings
 from jobd.errors import ApplicationError
 from jobd.jobs.app import App
 from jobd.jobs.loading import explained
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
 
 
 def load() -> App:
@@ -34,17 +38,18 @@ def load() -> App:
     # Its settings must be there when these are imported.
     from django.apps import apps
 
-    from jobd.contrib.django.apps import JobdConfig, check_settings
+    from jobd.contrib.django.apps import JobdConfig, check_settings, has_tasks
     from jobd.contrib.django.connections import Connections
 
-    if wrong := check_settings(None):
+    wrong, names = check_settings(None), ["jobs"]
+    if has_tasks():
+        names.append("tasks")
+        wrong += _check_tasks()
+    if wrong:
         listed = "; ".join(f"{one.msg} ({one.hint})" for one in wrong)
         raise ApplicationError(f"{settings.SETTINGS_MODULE}: {listed}")
     config = apps.get_app_config("jobd")
     assert isinstance(config, JobdConfig)
-    names = ["jobs"]
-    if any("jobd" in str(one.get("BACKEND")) for one in getattr(settings, "TASKS", {}).values()):
-        names.append("tasks")
     for app in apps.get_app_configs():
         for name in names:
             _import(f"{app.name}.{name}", app.module)
@@ -53,6 +58,17 @@ def load() -> App:
     config.app.server_middleware.prepend(Connections())
     _close_connections()
     return config.app
+
+
+def _check_tasks() -> list[CheckMessage]:
+    try:
+        from django.tasks.checks import check_tasks
+    except ImportError as error:
+        raise ApplicationError("TASKS needs Django 6.0 or newer") from error
+    try:
+        return list(check_tasks())
+    except Exception as error:
+        raise ApplicationError(f"TASKS cannot be used: {explained(error)}") from error
 
 
 def _import(name: str, package: object = None) -> None:

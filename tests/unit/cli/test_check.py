@@ -77,6 +77,19 @@ def test_a_queue_that_nobody_here_serves_is_warned_about(
     assert "but see the warnings" in shown.out
 
 
+def test_the_queue_of_a_periodic_section_is_one_too_unless_the_job_is_foreign(
+    server: EmbeddedServer, app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = '[[periodic]]\njob = "Report"\nevery = 60\n'
+    file = app / "periodic.toml"
+    file.write_text(
+        f'{section}queue = "night"\n{section}name = "of Ruby"\nqueue = "ruby"\nforeign = true\n'
+    )
+    flags: dict[str, object] = {"require": ("app",), "redis": server.url, "pidfile": "a.pid"}
+    assert main(str(file), {}, flags) == Exit.OK
+    assert "go to the queue night, which this daemon does not serve" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("call", "elsewhere"),
     [
