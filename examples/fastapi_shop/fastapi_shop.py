@@ -2,7 +2,7 @@
 commit and before the response.
 
     uvicorn fastapi_shop:app
-    jobd run -r fastapi_shop
+    jobd run -r fastapi_shop -q mail
 """
 
 import logging

@@ -1,13 +1,19 @@
 """``pytest``, in this directory. No Redis is needed."""
 
 import asyncio
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from fastapi_shop import Base, app, confirm, engine
 
 from jobd.testing import Jobs
+
+# Of the tests alone: they delete what is there.
+os.environ["DATABASE_URL"] = f"sqlite+aiosqlite:///{tempfile.mkdtemp()}/shop.sqlite"
+
+from fastapi_shop import Base, app, confirm, engine
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A shop in Flask: an order is a row, and its confirmation is a job, pushed after the commit.
 
 flask --app flask_shop run
-flask --app flask_shop jobd run -r flask_shop
+flask --app flask_shop jobd run -r flask_shop -q mail
 """
 
 from __future__ import annotations

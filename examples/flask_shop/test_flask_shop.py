@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
-from flask_shop import Order, app, confirm, database, engine
 
 from jobd.testing import Jobs
+
+# Of the tests alone: they delete what is there.
+os.environ["DATABASE_URL"] = f"sqlite:///{tempfile.mkdtemp()}/shop.sqlite"
+
+from flask_shop import Order, app, confirm, database, engine
 
 
 @pytest.fixture

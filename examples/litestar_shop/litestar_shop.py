@@ -2,7 +2,7 @@
 commit.
 
     litestar --app litestar_shop:app run
-    litestar --app litestar_shop:app jobd run -r litestar_shop
+    litestar --app litestar_shop:app jobd run -r litestar_shop -q mail
 """
 
 import logging

@@ -1,14 +1,20 @@
 """``pytest``, in this directory. No Redis is needed."""
 
 import asyncio
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
-from litestar_shop import Base, app, confirm, engine
 
 from jobd.testing import Jobs
+
+# Of the tests alone: they delete what is there.
+os.environ["DATABASE_URL"] = f"sqlite+aiosqlite:///{tempfile.mkdtemp()}/shop.sqlite"
+
+from litestar_shop import Base, app, confirm, engine
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,26 +31,26 @@ class Shop:
     """An example.
 
     Attributes:
-        command: starts its web server, on a free port.
         driver: of its database; "" for SQLite.
         form: whether an order is a form, not JSON.
     """
 
     name: str
-    command: tuple[str, ...]
     driver: str = ""
     form: bool = False
 
+    def lines(self) -> tuple[list[str], list[str]]:
+        """The two lines with which its file says that it runs: the web server and the daemon."""
+        source = (EXAMPLES / self.name / f"{self.name}.py").read_text()
+        text = ast.get_docstring(ast.parse(source)) or ""
+        web, daemon = (shlex.split(line) for line in text.splitlines()[-2:])
+        return web, daemon
+
 
 SHOPS = [
-    Shop(
-        "flask_shop",
-        ("flask", "--app", "flask_shop", "run", "--port", "0"),
-        driver="psycopg",
-        form=True,
-    ),
-    Shop("fastapi_shop", ("uvicorn", "fastapi_shop:app", "--port", "0"), driver="asyncpg"),
-    Shop("litestar_shop", ("litestar", "--app", "litestar_shop:app", "run", "--port", "0")),
+    Shop("flask_shop", driver="psycopg", form=True),
+    Shop("fastapi_shop", driver="asyncpg"),
+    Shop("litestar_shop"),
 ]
 
 
@@ -107,12 +109,15 @@ def test_orders_are_confirmed_by_jobs(
     redis: redis_py.Redis,
 ) -> None:
     env = {"REDIS_URL": server.url}
+    web, daemon = shop.lines()
+    options = daemon[daemon.index("run") + 1 :]
+    assert options[:2] == ["-r", shop.name]
     postgres: Postgres | None = None
     if shop.driver:
         postgres = request.getfixturevalue("postgres")
         env["DATABASE_URL"] = postgres.url(shop.driver)
     with (
-        serving(idle_daemon.directory, shop.command, env) as url,
+        serving(idle_daemon.directory, (*web, "--port", "0"), env) as url,
         httpx2.Client(base_url=url, timeout=30) as client,
     ):
         created = order(client, shop, "ada@example.org")
@@ -122,7 +127,7 @@ def test_orders_are_confirmed_by_jobs(
         [waiting] = client.get("/orders").json()
         assert (waiting["id"], waiting["confirmed"]) == (created.json()["id"], False)
 
-        idle_daemon.run("-q", "mail", "-c", "2", require=shop.name, env=env)
+        idle_daemon.run(*options[2:], "-c", "2", require=shop.name, env=env)
         idle_daemon.wait_ready()
 
         def confirmed() -> list[str]:
@@ -148,13 +153,16 @@ def test_orders_are_confirmed_by_jobs(
 
 
 def test_the_tests_of_the_example_pass(shop: Shop, tmp_path: Path) -> None:
+    """In a database of their own, whatever the variables and the directory have."""
+    before = set(tmp_path.iterdir())
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
         cwd=tmp_path,
-        env=environment(),
+        env=environment({"DATABASE_URL": "postgresql+psycopg://127.0.0.1:1/production"}),
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert {one for one in tmp_path.iterdir() if one.name != "__pycache__"} == before

@@ -106,7 +106,7 @@ class Expected:
     def __str__(self) -> str:
         call = f"{self.name}(…)" if self.arguments is None else call_of(self.name, *self.arguments)
         queue = "" if self.queue is None else f" to queue {self.queue!r}"
-        return f"{call}{queue}{'' if self.when is None else f', due {short(self.when)}'}"
+        return f"{call}{queue}{'' if self.when is None else f', due {_when(self.when)}'}"
 
     def differences(self, job: PushedJob) -> list[Difference]:
         """How *job*, which has the name, differs; nothing if it is as expected."""
@@ -205,6 +205,14 @@ def _never(value: object) -> str:
     except ArgumentError as error:
         return f" (which no push carries: {error})"
     return ""
+
+
+def _when(when: When) -> str:
+    """*when*, for a push that there is not."""
+    at = due_at(when, 0.0)
+    if at is None:
+        return "now"
+    return f"at {when}" if at == due_at(when, 1.0) else f"in {at:,.6g} s"
 
 
 def _time(at: float | None, job: PushedJob) -> str:

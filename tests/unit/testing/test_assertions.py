@@ -181,6 +181,21 @@ def test_nothing_was_pushed(jobs: Jobs) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("when", "text"),
+    [
+        ({"in_": 0}, "now"),
+        ({"in_": timedelta(minutes=2)}, "in 120 s"),
+        ({"at": datetime(2030, 1, 2, tzinfo=UTC)}, "at 2030-01-02 00:00:00+00:00"),
+    ],
+)
+def test_the_time_that_was_expected_is_shown_as_that_of_a_push(
+    jobs: Jobs, when: dict[str, Any], text: str
+) -> None:
+    said = failure(lambda: jobs.assert_pushed(welcome, 7, **when))
+    assert said == f"no push was like shop.welcome(7), due {text}\nnothing was pushed"
+
+
 def test_only_others_were_pushed(jobs: Jobs) -> None:
     clean.perform_in(60)
     assert failure(lambda: jobs.assert_pushed(welcome)) == (
@@ -196,7 +211,7 @@ def test_the_nearest_is_shown_with_its_differences(jobs: Jobs) -> None:
     welcome.perform_async(9, loud=False)
     text = failure(lambda: jobs.assert_pushed(welcome, 7, loud=True, queue="low", in_=90))
     assert text == (
-        "no push was like shop.welcome(7, loud=True) to queue 'low', due 90\n"
+        "no push was like shop.welcome(7, loud=True) to queue 'low', due in 90 s\n"
         "nearest: shop.welcome(7, loud=True) to queue 'mail', due in 60 s\n"
         "    queue: expected 'low', got 'mail'\n"
         "    due: expected in 90 s, got in 60 s\n"
