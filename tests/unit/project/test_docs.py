@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ import jobd
 from jobd.jobs.app import default
 from jobd.jobs.hooks import Hooks
 from jobd.jobs.propagation import propagation
-from jobd.testing import EmbeddedServer
+from jobd.testing import EmbeddedServer, fake
 from tests.support.daemon import environment
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -71,8 +72,9 @@ PAGES = [
     "from-huey",
     "from-sidekiq",
 ]
-"""The blocks of Python on each run one after the other, as one program. What is marked ``py`` or
-``rb`` is code of other tools."""
+"""The blocks of Python on each run one after the other, as one program. What is marked ``rb`` is
+Ruby, and what is marked ``py`` is a file of an application, code of another tool, or a part that
+does not stand alone: those run below."""
 
 
 @pytest.mark.parametrize("page", [*(f"{name}.md" for name in PAGES), "../README.md"])
@@ -98,6 +100,79 @@ def test_blocks_are_true(
             source = "\n" * line + block[1]
             exec(compile(source, str(DOCS / page), "exec", dont_inherit=True), names)
     assert runner.failures == 0, capsys.readouterr().out
+
+
+PARTS = {
+    "django.md": """
+from types import SimpleNamespace
+from tests.unit.contrib import django_site
+from jobd import job
+@job
+def audit(number): ...
+@job
+def index(number): ...
+user = SimpleNamespace(pk=7)
+""",
+    "fastapi.md": "from fastapi import FastAPI",
+    "flask.md": """
+import sys
+from types import SimpleNamespace
+from flask import Flask
+app = Flask("shop")
+sys.modules["shop"] = SimpleNamespace(create_app=lambda: Flask("made"))
+""",
+    "litestar.md": """
+from litestar import Litestar, get
+@get("/")
+async def join() -> None: ...
+""",
+    "periodic.md": """
+from jobd import App, Schedule
+from jobd.testing import world
+app = App()
+@app.job(cron=Schedule("0 6 * * *", name="report-eu"))
+def report(): ...
+api = enter(world(app=app)).api
+""",
+    "sqlalchemy.md": """
+from types import SimpleNamespace
+from sqlalchemy.orm import Session
+from jobd import job
+session, user = enter(Session()), SimpleNamespace(id=7)
+@job
+def welcome(user_id): ...
+""",
+}
+"""What has to be there before the parts of programs on a page, in the order in which they stand."""
+
+OTHERS = ("from-celery.md", "from-rq.md")
+"""Pages that begin with a part of a program for another tool."""
+
+PART = re.compile(r"(?<!-->\n)^```py\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_parts_of_programs_run_or_belong_to_another_tool() -> None:
+    pages = {page.name for page in DOCS.glob("*.md") if PART.search(page.read_text())}
+    assert pages == {*PARTS, *OTHERS}
+
+
+@pytest.mark.parametrize("page", PARTS)
+def test_parts_of_programs_are_true(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("app")
+    monkeypatch.setitem(sys.modules, "app", module)
+    monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))  # which is there again afterwards
+    with ExitStack() as stack:
+        names: dict[str, Any] = vars(module)
+        names["enter"] = stack.enter_context
+        if "world(" not in PARTS[page]:
+            stack.enter_context(fake())
+        for source in (PARTS[page], *PART.findall((DOCS / page).read_text())):
+            exec(compile(source, page, "exec", dont_inherit=True), names)
+    if page == "django.md":
+        from jobd.contrib.django.options import options_of
+
+        assert options_of(names["JOBD"], {})[1] == []
+        assert {"OPTIONS", "BACKEND"} <= names["TASKS"]["default"].keys()
 
 
 def test_the_tests_of_a_page_pass(tmp_path: Path) -> None:
