@@ -193,6 +193,11 @@ def running_job() -> CurrentJob | None:
     return _current.get(None)
 
 
+def log_fields(job: CurrentJob | None) -> dict[str, str]:
+    """What log lines about a job say of it; nothing where there is none."""
+    return {} if job is None else {"class": job.name, "jid": job.jid, "queue": job.queue}
+
+
 def set_current(job: CurrentJob) -> None:
     """Set the current job, in the context created for its execution."""
     _current.set(job)

@@ -23,19 +23,11 @@ from jobd.errors import ArgumentError, JobdError
 from jobd.jobs import context, transports
 from jobd.jobs.app import App, default
 from jobd.jobs.decorators import FunctionJob
-from jobd.keeper.batches import ROUND as BATCHES
-from jobd.keeper.leases import Leases
-from jobd.keeper.reconcile import INTERVAL as RECONCILE
-from jobd.keeper.reconcile import Reconcile
-from jobd.keeper.recovery import INTERVAL as RECOVERY
-from jobd.keeper.recovery import Death as DeathNotice
-from jobd.keeper.recovery import Recovery
-from jobd.keeper.scheduler import Scheduler
-from jobd.keeper.workflows import Workflows
 from jobd.settings.daemon import Config, QueueSpec
 from jobd.store.inflight import split_tag
 from jobd.store.keys import Keys
 from jobd.store.protocol import pack
+from jobd.testing.simulated_keeper import Keeper
 from jobd.testing.simulated_store import Memory, Replacement, Store
 from jobd.testing.simulated_ticks import Ticks
 from jobd.testing.simulated_time import Time, moment_of, seconds_of
@@ -79,14 +71,7 @@ class World:
         self._worker = Worker(app, config, client, keys, queues, store.cut_off)
         self.errors = self._worker.errors
         self._ticks = Ticks(app, config, client, keys, wanted=ticks)
-        self._scheduler = Scheduler(client, keys, config.poll_interval)
-        self._leases = Leases(client, keys)
-        self._recovery = Recovery(client, keys, self._leases, lambda _identity, _jobs: None)
-        self._reconcile = Reconcile(client, keys)
-        self._reconcile_at = 0.0
-        self._workflows = Workflows(client, keys)
-        self._lost: set[str] = set()
-        self._lost_at = 0.0
+        self._keeper = Keeper(config, client, keys, time, self._ticks, self._worker)
         store.on_message = self._heard
         self._ticks.tell()
 
@@ -132,11 +117,11 @@ class World:
         """
         done = 0
         while True:
-            self._keep()
+            self._keeper.turn()
             before = done
             while done < most and self._worker.work():
                 done += 1
-                self._bury()
+                self._keeper.bury()
             if done >= MOST:
                 raise JobdError(
                     f"{done:,} jobs have run and there are more: do they push each other for ever? "
@@ -157,9 +142,9 @@ class World:
             JobdError: 100,000 jobs have run, and there are more.
         """
         done = self.run()
-        while (due := self._first_due()) is not None or self._held_by_lost():
-            at = self._next() if due is None else min(self._next(), self._time.at(due))
-            self._move(at)
+        while (due := self._keeper.first_due()) is not None or self._keeper.holds_lost():
+            at = self._keeper.next()
+            self._move(at if due is None else min(at, self._time.at(due)))
             done += self.run()
             if done >= MOST:
                 raise JobdError(f"{done:,} jobs have run and there are more: do they never end?")
@@ -195,7 +180,7 @@ class World:
 
     def _pass(self, end: int) -> int:
         done = self.run()
-        while (at := self._next()) <= end:
+        while (at := self._keeper.next()) <= end:
             self._move(at)
             done += self.run()
         self._move(end)
@@ -206,8 +191,8 @@ class World:
         end = 2**61 if seconds is None else self._time.micros + round(seconds * 1e6)
         self.run()
         # Without an end, periodic jobs are nothing to wait for: they never stop coming.
-        while not ended() and self._next(ticks=seconds is not None) <= end:
-            self._move(self._next())
+        while not ended() and self._keeper.next(ticks=seconds is not None) <= end:
+            self._move(self._keeper.next())
             self.run()
         if ended():
             return
@@ -249,82 +234,7 @@ class World:
         """
         self._worker.meet(Fate("end", "host" if host else "worker"))
 
-    def _bury(self) -> None:
-        """Do what follows if a worker has died."""
-        died = self._worker.take_death()
-        if died is None or died.loss == "nothing":
-            return
-        self._lost.add(died.identity)
-        if died.loss == "worker":
-            running = frozenset({died.job.sequence})
-            self._recovery.recover(DeathNotice(died.identity, running, "killed by the test"))
-            self._keep()
-
-    # -- the keeper --------------------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        """Do what the loops of the keeper would do now."""
-        now = self._time.now()
-        if self._recovery.pending or (self._lost and now >= self._lost_at):
-            self._leases.vouch_for([self._worker.identity])
-            self._recovery.turn()
-            self._lost_at = now + RECOVERY
-            owners = self._worker.line.ask(pack("ZRANGE", self._keys.owners, 0, -1))
-            self._lost.intersection_update(owner.decode() for owner in owners)
-        if now >= self._reconcile_at and (pause := self._to_reconcile()):
-            self._reconcile.turn()
-            self._reconcile_at = now + pause
-        self._ticks.push(now)
-        if self._workflow_due() <= now:
-            self._workflows.turn()
-        while (due := self._first_due()) is not None and due <= now:
-            if self._scheduler.turn():
-                break
-
-    def _to_reconcile(self) -> float:
-        """Seconds between two turns; 0 if there is nothing to do."""
-        ask = self._worker.line.ask
-        fields = ask(pack("HKEYS", self._keys.departed))
-        if len(fields) > 1 or ask(pack("ZCARD", self._keys.contested)):
-            return RECONCILE
-        kept = (self._keys.batches, self._keys.workflows)
-        return BATCHES if any(ask(pack("ZCARD", key)) for key in kept) else 0.0
-
-    def _workflow_due(self) -> float:
-        """When there is something to do in a workflow; infinity if nothing is."""
-        due = pack("ZRANGE", self._keys.workflows_due, 0, 0, "WITHSCORES")
-        first = self._worker.line.ask(due)
-        return float(first[1]) if first else float("inf")
-
-    def _first_due(self) -> float | None:
-        """The earliest time in the schedule and the retries."""
-        found = []
-        for key in (self._keys.schedule, self._keys.retry):
-            first = self._worker.line.ask(pack("ZRANGE", key, 0, 0, "WITHSCORES"))
-            found += [float(first[1])] if first else []
-        return min(found, default=None)
-
-    def _next(self, *, ticks: bool = True) -> int:
-        """When something happens next (µs); later than now.
-
-        Args:
-            ticks: also that of a periodic job.
-        """
-        times = [self._first_due()]
-        if ticks:
-            times.append(self._ticks.first())
-        if self._lost:
-            times.append(max(self._lost_at, self._time.now()))
-        if self._to_reconcile():
-            times.append(self._reconcile_at)
-        times.append(self._workflow_due())
-        moments = [self._time.at(at) for at in times if at is not None and at < 1e12]
-        return min((at for at in moments if at > self._time.micros), default=2**62)
-
-    def _held_by_lost(self) -> bool:
-        """Whether dead workers still hold jobs."""
-        held = (pack("HLEN", self._keys.inflight(identity)) for identity in self._lost)
-        return any(self._worker.line.ask(call) for call in held)
+    # -- time and messages -------------------------------------------------------------------------
 
     def _move(self, micros: int) -> None:
         before = self._time.micros

@@ -8,13 +8,12 @@ that no job is lost whatever its thread does with the interrupt.
 from __future__ import annotations
 
 import time
-from collections import deque
 from signal import Signals
 from typing import TYPE_CHECKING
 
 import redis
 
-from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError, UnavailableError
+from jobd.errors import ApplicationError, Exit, JobdError, ThreadsError
 
 # Jobs import this and enqueue (below) at their first need. A process that a job forks while another
 # thread does would wait for ever for that thread, which it does not have.
@@ -31,9 +30,6 @@ from jobd.store import enqueue  # noqa: F401
 from jobd.store.connection import connect
 from jobd.store.control import Look
 from jobd.store.keys import Keys
-from jobd.store.loops import Outage
-from jobd.store.server import identify
-from jobd.store.trouble import reason
 from jobd.text import exceptions
 from jobd.worker import threadstacks
 from jobd.worker.application_warnings import warn_of_application
@@ -41,12 +37,14 @@ from jobd.worker.beside import Beside
 from jobd.worker.control import Control
 from jobd.worker.engine import Engine, Owner
 from jobd.worker.heartbeat import Heartbeat
+from jobd.worker.outside import Outside
 from jobd.worker.overdue import Overdue
 from jobd.worker.progress import Progress, Stalls
 from jobd.worker.run.cancelling import Cancelling, LoopJobs, Threads
 from jobd.worker.run.loop import maker
 from jobd.worker.run.watchdog import Watchdog
 from jobd.worker.schedules import Schedules
+from jobd.worker.server_wait import wait_for_redis
 from jobd.worker.tail import Tail
 
 if TYPE_CHECKING:
@@ -99,6 +97,14 @@ class Worker(Child):
         self._cancelling = Cancelling(runners, engine.fetcher.cancel, seat.page)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
+        self._outside = Outside(
+            self._quiet_from_outside,
+            self._stop_from_outside,
+            self._show_stacks,
+            config.timeout,
+            self.log,
+            self.bell.ring,
+        )
         self._heartbeat = Heartbeat(
             self._client,
             keys,
@@ -108,7 +114,7 @@ class Worker(Child):
             engine.metrics,
             self._watchdog.worst,
             engine.coroutines_at_most,
-            self._on_remote_signal,
+            self._outside.take,
             self._cancelling.request,
             engine.fetcher.doubt_lease,
             self.bell.ring,
@@ -118,7 +124,6 @@ class Worker(Child):
         self._tail = Tail(self._client, keys, seat.identity, engine.listen)
         self._progress = Progress(self._client, keys, seat.identity, engine.working)
         self._stalls = Stalls(self._progress.last)
-        self._remote: deque[str] = deque()
         self._working = False
         self._quiet = False
         self._idle_told = False
@@ -126,7 +131,7 @@ class Worker(Child):
         self._interrupted_told = 0
 
     def run(self) -> int:
-        log.add_context(_running_job)
+        log.add_context(lambda: context.log_fields(context.running_job()))
         try:
             self._boot()
         except JobdError as error:
@@ -150,7 +155,7 @@ class Worker(Child):
         self._overdue = Overdue(
             config.job_kill_grace, self._engine, self._cancelling, self._decisions
         )
-        self._wait_for_redis()
+        wait_for_redis(self, self._client)
         if self.ended():
             return
         try:
@@ -184,6 +189,7 @@ class Worker(Child):
 
     def _start_threads(self) -> None:
         """Start every thread that this process will ever need, so that a stop starts none."""
+        config = self.seat.config
         self._fetcher.quiet()
         context.on_progress = self._progress.report
         try:
@@ -191,7 +197,8 @@ class Worker(Child):
             self._hooks.start()
             self._decisions.start()
             if self.seat.index == 0:
-                self._schedules = self._made_schedules()
+                registry, since = self._app.registry, self.seat.since
+                self._schedules = Schedules(self._client, self._keys, registry, config, since)
             with signals_blocked():
                 if self._schedules is not None:
                     self._schedules.start()
@@ -200,34 +207,9 @@ class Worker(Child):
                 self._control.start()
         except RuntimeError as error:
             raise ThreadsError(
-                f"concurrency {self.seat.config.concurrency}: not all threads of the worker can be "
+                f"concurrency {config.concurrency}: not all threads of the worker can be "
                 f"started ({error}); raise their limit (ulimit -u, TasksMax), or lower it"
             ) from None
-
-    def _made_schedules(self) -> Schedules:
-        config, registry = self.seat.config, self._app.registry
-        return Schedules(self._client, self._keys, registry, config, self.seat.since)
-
-    def _wait_for_redis(self) -> None:
-        """Wait until the server answers; the master limits how long."""
-        outage = Outage(self.log, self._client)
-        told = ""
-        while not self.ended():
-            try:
-                identify(self._client).require()
-            except redis.AuthenticationError as error:
-                raise UnavailableError(f"Redis refuses the password: {reason(error)}") from error
-            except redis.RedisError as error:
-                pause = outage.failed(error)
-                if (note := f"waiting for Redis: {reason(error)}") != told:
-                    told = note
-                    self.tell(messages.Booting(note))
-                until = time.monotonic() + pause
-                while not self.ended() and (left := until - time.monotonic()) > 0:
-                    self.turn(left)
-            else:
-                outage.over()
-                return
 
     def _failed(self, error: JobdError) -> int:
         cause = error.__cause__
@@ -239,16 +221,7 @@ class Worker(Child):
     # -- signals and messages --------------------------------------------------------------------
 
     def on_signal(self, signal: Signals) -> None:
-        cause = f"signal {signal.name.removeprefix('SIG')}"
-        match signal:
-            case Signals.SIGTERM:
-                self._stop_from_outside(self.seat.config.timeout, cause)
-            case Signals.SIGQUIT:
-                self._stop_from_outside(0.0, cause)
-            case Signals.SIGUSR1 | Signals.SIGTSTP:
-                self._quiet_from_outside(cause)
-            case _:
-                pass
+        self._outside.on_signal(signal)
 
     def on_message(self, message: FromMaster | Unknown) -> None:
         match message:
@@ -282,11 +255,6 @@ class Worker(Child):
             self._control_told = trouble
             self.tell(messages.Control(trouble))
 
-    def _on_remote_signal(self, name: str) -> None:
-        """Called by the heartbeat thread."""
-        self._remote.append(name)
-        self.bell.ring()
-
     def tick(self) -> None:
         now = time.monotonic()
         self.seat.page.words[BUSY] = len(self._engine.working())
@@ -301,8 +269,7 @@ class Worker(Child):
         if self._working:
             self.tell_outage(self._fetcher.outage or self._heartbeat.outage)
             self._watch_control()
-        while self._remote:
-            self._obey(self._remote.popleft())
+        self._outside.obey()
         idle = not self._working or self._fetcher.idle
         if self._quiet and idle and not self._idle_told:
             self._idle_told = True
@@ -315,20 +282,6 @@ class Worker(Child):
         elif time.monotonic() >= self._deadline or (not busy and self._overdue.alone):
             self.exit_code = self._cut_short()
 
-    def _obey(self, name: str) -> None:
-        cause = f"remote signal {name}"
-        match name:
-            case "TSTP":
-                self._quiet_from_outside(cause)
-            case "TERM":
-                self._stop_from_outside(self.seat.config.timeout, cause)
-            case "TTIN":
-                text = self.stacks()
-                self.log.warning("thread_dump", stack=text)
-                self._heartbeat.show_stacks(text)
-            case _:
-                self.log.warning("remote_signal_unknown", name=name)
-
     # -- going quiet and stopping ----------------------------------------------------------------
 
     def _quiet_from_outside(self, cause: str) -> None:
@@ -336,7 +289,7 @@ class Worker(Child):
             self.tell(messages.Quieting(cause))
             self._go_quiet()
 
-    def _stop_from_outside(self, timeout: float, cause: str) -> None:
+    def _stop_from_outside(self, cause: str, timeout: float) -> None:
         self.tell(messages.Stopping(cause))
         self.log.info("worker_told_to_stop", cause=cause)
         self._stop(time.monotonic() + timeout)
@@ -434,21 +387,13 @@ class Worker(Child):
         self.log.info("worker_stopped")
         return int(code)
 
+    def _show_stacks(self) -> None:
+        text = self.stacks()
+        self.log.warning("thread_dump", stack=text)
+        self._heartbeat.show_stacks(text)
+
     def stacks(self, *, busy: bool = False, arguments: bool = False) -> str:
         waiting = {one.name for one in (self._hooks, self._decisions) if not one.busy}
         waiting |= {self._watchdog.name, *self._engine.tasks.deciders}
-        return threadstacks.dump(
-            f"{self.seat.role} {self.seat.identity}",
-            self._engine,
-            waiting,
-            busy=busy,
-            arguments=arguments,
-        )
-
-
-def _running_job() -> dict[str, object]:
-    """Fields for every log line written inside a job."""
-    job = context.running_job()
-    if job is None:
-        return {}
-    return {"class": job.name, "jid": job.jid, "queue": job.queue}
+        who = f"{self.seat.role} {self.seat.identity}"
+        return threadstacks.dump(who, self._engine, waiting, busy=busy, arguments=arguments)

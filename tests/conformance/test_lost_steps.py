@@ -200,7 +200,7 @@ def test_only_the_keeper_that_leads_searches(
     run = pushed(app, chain(work.s(1), work.s(2)))
     taken(w)
     with monkeypatch.context() as patch:
-        for watch in w._reconcile._lost:
+        for watch in w._keeper.reconcile._lost:
             patch.setattr(watch, "_leads", lambda: 0)
         w.advance(seconds=LONG)
         assert state(run) == "running"

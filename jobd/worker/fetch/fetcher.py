@@ -4,8 +4,7 @@ Every turn is one round trip on one connection: first the ends of jobs (acknowle
 deaths, returned jobs), then the claim of new ones. They share one connection so that a job's end
 can never overtake its claim. When the queues are empty, one more connection per queue blocks in the
 server; with many queues, a single connection watches them all. So an idle worker costs next to
-nothing and starts a job as soon as it is pushed. If the server allows neither, the queues are
-polled.
+nothing and starts a pushed job at once. If the server allows neither, the queues are polled.
 
 Calls that were not answered when a connection broke are sent again on the next one: every script
 is idempotent. Jobs claimed by a call whose reply was lost are found in the in-flight hash.

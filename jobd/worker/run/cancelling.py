@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobd.errors import JobCancelled
 from jobd.jobs.cancellation import Cancellation, cancellation_of
-from jobd.jobs.context import CurrentJob
+from jobd.jobs.context import CurrentJob, log_fields
 from jobd.runtime.ipc.scoreboard import Page
 from jobd.runtime.log import log
 from jobd.worker.run import interrupts
@@ -155,8 +155,7 @@ def _may_deliver(cancellation: Cancellation, job: CurrentJob, logger: FilteringB
     """Whether the job has not swallowed it too often; if it just has, the log says so."""
     if cancellation.deliveries == MOST_DELIVERIES:
         cancellation.deliveries += 1
-        about = {"class": job.name, "jid": job.jid, "queue": job.queue}
-        logger.warning("job_ignores_cancel", **about, deliveries=MOST_DELIVERIES)
+        logger.warning("job_ignores_cancel", **log_fields(job), deliveries=MOST_DELIVERIES)
     return cancellation.deliveries < MOST_DELIVERIES
 
 

@@ -139,7 +139,10 @@ class EventLoop:
         for task in left:
             self._left[task] = job
         self._log.warning(
-            "tasks_left_behind", **_fields(job), tasks=len(left), first=described(left[0])
+            "tasks_left_behind",
+            **context.log_fields(job),
+            tasks=len(left),
+            first=described(left[0]),
         )
 
     @property
@@ -152,7 +155,7 @@ class EventLoop:
         started = list(self._started.items())
         owners = [job for job, tasks in started if task in tasks]
         job = self._left.get(task) or next(iter(owners), None)
-        return {} if job is None else _fields(job)
+        return context.log_fields(job)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -190,10 +193,6 @@ class EventLoop:
             else:
                 sys.setprofile(partial(_end_at_next, task))
             loop.call_soon(_end_copy, task)
-
-
-def _fields(job: CurrentJob) -> dict[str, str]:
-    return {"class": job.name, "jid": job.jid, "queue": job.queue}
 
 
 def described(task: Task) -> str:
