@@ -170,6 +170,49 @@ print(json.dumps([r.id for r in [*results, later]]))
     assert idle_daemon.stop() == 0
 
 
+HEARD = """
+from pathlib import Path
+from django.tasks import signals
+
+def heard(signal, sender, task_result, **_):
+    kinds = ("enqueued", "started", "finished")
+    kind = next(each for each in kinds if getattr(signals, f"task_{each}") is signal)
+    with (Path(__file__).parents[1] / "heard").open("a") as file:
+        file.write(f"{kind} {sender.__name__} {task_result.task.name} {task_result.status}\\n")
+
+for signal in (signals.task_enqueued, signals.task_started, signals.task_finished):
+    signal.connect(heard)
+"""
+
+
+def test_signals_tell_what_happens(shop: Shop, idle_daemon: Daemon, redis: redis_py.Redis) -> None:
+    with (shop.directory / "orders/tasks.py").open("a") as file:
+        file.write(HEARD)
+    said(shop, "add.enqueue(1, 2)\nfail.enqueue()\nprint(0)")
+    idle_daemon.expect_in_log("always")
+    idle_daemon.run(require="jobd.contrib.django.worker:app", env=shop.variables)
+    idle_daemon.wait_ready(60)
+    idle_daemon.wait(lambda: redis.zcard("retry") == 1, 20, "one has failed once")
+    for member, _ in redis.zscan_iter("retry"):
+        redis.zadd("retry", {member: 1})
+    idle_daemon.wait(lambda: redis.zcard("dead") == 1, 20, "it has failed for good")
+    assert idle_daemon.stop() == 0
+    found = (shop.directory / "heard").read_text().splitlines()
+    of = {name: [line for line in found if f" {name} " in line] for name in ("add", "fail")}
+    begun = "started JobdBackend {} RUNNING"
+    assert of["add"] == [
+        "enqueued JobdBackend add READY",
+        begun.format("add"),
+        "finished JobdBackend add SUCCESSFUL",
+    ]
+    assert of["fail"] == [
+        "enqueued JobdBackend fail READY",
+        begun.format("fail"),
+        begun.format("fail"),
+        "finished JobdBackend fail FAILED",
+    ]
+
+
 def test_what_is_enqueued_waits_for_the_commit(shop: Shop, redis: redis_py.Redis) -> None:
     found = said(
         shop,
@@ -251,6 +294,21 @@ print(json.dumps(found))
     )
     assert found == ["READY", 3, "READY", "READY"]
     assert redis.dbsize() == 0
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="before Django 6.1 a task has no such options")
+def test_a_task_may_have_options_of_its_own(shop: Shop) -> None:
+    with (shop.directory / "orders/tasks.py").open("a") as file:
+        file.write("\n@task(retry=3, timeout=5)\ndef own(): ...\n")
+    found = said(
+        shop,
+        """
+from jobd.jobs.app import default
+of = [default.registry.lookup(f"orders.tasks.{name}") for name in ("own", "add")]
+print(json.dumps([[one.options["retry"], one.timeout] for one in of]))
+""",
+    )
+    assert found == [[3, 5], [1, None]]
 
 
 def test_the_queues_that_the_settings_name_are_looked_at(shop: Shop) -> None:

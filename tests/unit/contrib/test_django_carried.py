@@ -55,15 +55,23 @@ def test_only_what_differs_from_the_settings_travels() -> None:
         assert context() is None
 
 
-def test_both_are_set_for_the_job_and_nothing_else() -> None:
+@pytest.mark.parametrize(
+    ("zone", "offset"),
+    [("Asia/Tokyo", timedelta(hours=9)), (-90, timedelta(minutes=-90)), (0, timedelta())],
+)
+def test_both_are_set_for_the_job_and_nothing_else(zone: object, offset: timedelta) -> None:
     before = state()
+    values = {"django.language": "de", "django.timezone": zone}
 
     def start() -> tuple[str | None, timedelta | None]:
-        unknown = propagation.restore({"django.language": "de", "django.timezone": "Asia/Tokyo"})
-        assert unknown == []
+        assert propagation.restore(values) == []
         return state()
 
-    assert Context().run(start) == ("de", timedelta(hours=9))
+    def again() -> tuple[str | None, timedelta | None]:
+        carried.restore_again({"jobd": {"context": values}})
+        return state()
+
+    assert Context().run(start) == Context().run(again) == ("de", offset)
     assert state() == before
 
 
