@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from jobd.api.audit import AuditEntry
-from jobd.api.features.results import JobResult
 from jobd.api.processes import Process
 from jobd.api.queues.queues import QueueSummary
 from jobd.api.reading import Page
@@ -22,7 +21,6 @@ from jobd.api.shared.reason import Reason
 from jobd.api.stats import Day
 from jobd.api.trash import Deletion
 from jobd.api.work import Work
-from jobd.features.results.record import State
 
 T = TypeVar("T")
 
@@ -63,18 +61,6 @@ class Job(Struct, kw_only=True, frozen=True):
     traceparent: str
     bytes: Count
     malformed: bool
-
-
-class Result(Struct, frozen=True):
-    """What became of a job that keeps its result: ``state`` is where it is, or how it has ended."""
-
-    jid: str
-    state: State
-    created_at: float | None
-    enqueued_at: float | None
-    ended_at: float | None
-    error: str | None
-    value: Any
 
 
 class Entry(Job, kw_only=True, frozen=True):
@@ -360,8 +346,8 @@ def _fields(record: JobRecord, most: int) -> dict[str, Any]:
         "jid": record.jid,
         "class_": record.display_class,
         "queue": record.queue,
-        "args": _encodable(record.display_args) if shown else None,
-        "kwargs": _encodable(record.display_kwargs) if shown else None,
+        "args": encodable(record.display_args) if shown else None,
+        "kwargs": encodable(record.display_kwargs) if shown else None,
         "tags": list(record.tags),
         "created_at": finite(record.created_at),
         "enqueued_at": finite(record.enqueued_at),
@@ -382,20 +368,7 @@ def _fields(record: JobRecord, most: int) -> dict[str, Any]:
     }
 
 
-def result(found: JobResult) -> Result:
-    info = found.info
-    return Result(
-        found.jid,
-        info.state,
-        finite(info.created_at),
-        finite(info.enqueued_at),
-        finite(info.ended_at),
-        info.error,
-        _encodable(found.value),
-    )
-
-
-def _encodable(value: T) -> T | None:
+def encodable(value: T) -> T | None:
     """*value*, or null where it is nested too deeply."""
     try:
         msgspec.json.encode(value)

@@ -19,6 +19,7 @@ from jobd.master.boot import Boot
 from jobd.master.children.child import Child, Reason, Slot
 from jobd.master.children.child_events import Staff
 from jobd.master.children.fork import KEEPER, Forker
+from jobd.master.children.killing import kill
 from jobd.master.children.recoveries import Recoveries
 from jobd.master.control import status
 from jobd.master.control.commands import Commands
@@ -352,7 +353,7 @@ class Master:
         unreaped = self.staff.slots.children()
         for child in unreaped:
             # Only after an internal error: no child may outlive the master unsupervised.
-            self.staff.slots.kill(child)
+            kill(child)
         self._commands.farewell(self.verdict)
         # The next start recovers what this one could not.
         unfinished = self._state() if unreaped or self.staff.recoveries else None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from jobd.errors import Exit
 from jobd.master.children.child import Reason
+from jobd.master.children.killing import kill
 from jobd.master.children.slots import GRACE, PUSH_BACK
 from jobd.master.control.messages import Waiting
 from jobd.master.daemon import Daemon
@@ -147,7 +148,7 @@ class Stop:
         )
         for child in self._daemon.staff.slots.children():
             child.reason = child.reason or Reason.STOP
-            self._daemon.staff.slots.kill(child)
+            kill(child)
 
     def advance(self, now: float) -> None:
         """Take the next step if it is due; called in every turn of the loop."""

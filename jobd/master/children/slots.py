@@ -14,22 +14,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from jobd.master.children import killing
 from jobd.master.children.child import Child, Order, Reason, Slot, Stage
 from jobd.master.children.fork import KEEPER, ZYGOTE, Forked, Forker
 from jobd.master.children.zygote_client import Nursery, fork_zygote
 from jobd.runtime.ipc import messages
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.runtime.log import log
-from jobd.runtime.process import processes
 from jobd.runtime.process.identity import new_nonce
-from jobd.runtime.process.signals import RAW_DUMP
 from jobd.settings.daemon import Config
 
 # Seconds after a stop deadline in which a worker returns its jobs, and further seconds for finally
 # blocks and last messages, before it is dumped and killed.
 PUSH_BACK = 5.0
 GRACE = 6.0
-_DUMP_TIME = 0.3  # s between asking for the dump and the KILL
 
 _FORK_SPACING = 0.05
 _HEALTHY_AFTER = 60.0
@@ -317,38 +315,7 @@ class Slots:
                 child.reason = Reason.LATE
                 child.kill_at = now
             if now >= child.kill_at:
-                self._end(child, now)
-
-    def _end(self, child: Child, now: float) -> None:
-        if child.reason is None:
-            child.reason = Reason.MUTE
-        known = {"child": child.role, "child_pid": child.pid, "reason": child.reason}
-        if jobs := child.jobs:
-            known["running"] = jobs
-        if held := processes.STOPPED.get(processes.run_state(child.pid)):
-            # To write its stacks it would have to be resumed; its threads would run meanwhile,
-            # which has been seen to crash it.
-            logger.error("child_killed", **known, held=held)
-            self.kill(child)
-        elif child.dumped:
-            logger.error("child_killed", **known)
-            self._log_dump(child)
-            self.kill(child)
-        else:
-            child.dumped = True
-            child.workplace.dump.clear()
-            child.send_signal(RAW_DUMP)
-            child.kill_at = now + _DUMP_TIME
-
-    def kill(self, child: Child) -> None:
-        """Kill it now; its jobs are recovered."""
-        child.send_signal(signal.SIGKILL)
-        child.kill_at = _NEVER
-
-    def _log_dump(self, child: Child) -> None:
-        text = child.workplace.dump.read()
-        if text:
-            logger.error("child_last_stacks", child=child.role, child_pid=child.pid, stack=text)
+                killing.end(child, now)
 
     def reap(self, child: Child) -> int | None:
         """Reap a child: returns its exit code, negative for a signal; None if it still runs.

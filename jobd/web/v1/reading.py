@@ -17,6 +17,7 @@ from jobd.api import (
     in_group,
     shapes,
 )
+from jobd.api.features.result_shapes import Result
 from jobd.api.shared.figures import MOST_LOOKED_AT
 from jobd.api.stats import MOST_DAYS
 from jobd.web.http_errors import NotFound
@@ -222,9 +223,9 @@ def job(call: Call, query: QueuedJob) -> shapes.QueuedDetail:
 
 
 @OPERATIONS.add("GET", "/results/{jid}", "The result of a job that keeps it.")
-def result(call: Call, query: OfJob) -> shapes.Result:
+def result(call: Call, query: OfJob) -> Result:
     try:
-        return shapes.result(call.api.result(query.jid))
+        return Result.of(call.api.result(query.jid))
     except KeyError:
         raise NotFound("no result is kept for this id") from None
 
