@@ -96,8 +96,9 @@ class Call:
     def push_at(
         self, when: When, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> str | None:
-        at = due_at(when, clock.now())
-        return self.owner.client.send(self._payload(args, kwargs), at, self._parameters)
+        now = clock.now()
+        made = self._payload(args, kwargs, now)
+        return self.owner.client.send(made, due_at(when, now), self._parameters)
 
     def push_bulk(
         self, calls: Iterable[object], at: Times, spread: float | None
@@ -111,9 +112,9 @@ class Call:
     async def apush_at(
         self, when: When, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> str | None:
-        at = due_at(when, clock.now())
-        made = self._payload(args, kwargs)
-        return await self.owner.client.asend(made, at, self._parameters)
+        now = clock.now()
+        made = self._payload(args, kwargs, now)
+        return await self.owner.client.asend(made, due_at(when, now), self._parameters)
 
     async def apush_bulk(
         self, calls: Iterable[object], at: Times, spread: float | None
@@ -191,7 +192,9 @@ class Call:
             "await the function itself"
         )
 
-    def _payload(self, args: tuple[object, ...], kwargs: dict[str, object]) -> wire.Payload:
+    def _payload(
+        self, args: tuple[object, ...], kwargs: dict[str, object], now: float | None = None
+    ) -> wire.Payload:
         self._parameters.check(args, kwargs)
         return wire.create(
             self.definition.name,
@@ -199,5 +202,5 @@ class Call:
             kwargs,
             self.options,
             jid=wire.new_jid(),
-            now=clock.now(),
+            now=clock.now() if now is None else now,
         )

@@ -142,12 +142,13 @@ class Bulk:
     def payloads(self, batch: Batch) -> Iterator[tuple[Payload, float | None]]:
         """The next payloads, until *batch* is full, and when each is due (s); None for now."""
         for call in self._calls:
-            made = self._payload(call)
-            yield made, None if self._times is None else due_at(next(self._times), clock.now())
+            now = clock.now()
+            made = self._payload(call, now)
+            yield made, None if self._times is None else due_at(next(self._times), now)
             if batch.full:
                 return
 
-    def _payload(self, call: object) -> Payload:
+    def _payload(self, call: object, now: float) -> Payload:
         if not isinstance(call, list | tuple):
             raise ArgumentError(
                 f"{self._fields['class']}: every call of a bulk push must be a list of arguments, "
@@ -156,7 +157,7 @@ class Bulk:
         if self.parameters is not None:
             self.parameters.check(call)
         made = {**self._fields, "args": list(call)}
-        return complete(made, self._options, now=clock.now())
+        return complete(made, self._options, now=now)
 
     @contextmanager
     def counted(self) -> Iterator[None]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from jobd.ambient import clock
 from jobd.errors import ArgumentError
+from jobd.jobs.app import App
 from jobd.jobs.times import due_at
+from jobd.testing import fake
 
 NOW = 1_800_000_000.5
 
@@ -50,3 +55,24 @@ def test_refuses_naive_datetimes_with_the_reason() -> None:
         ArgumentError, match="has no time zone, so its meaning depends on the machine"
     ):
         due_at(datetime(2100, 1, 1), NOW)
+
+
+@pytest.mark.parametrize("how", ["one", "coroutine", "many", "by name"])
+def test_a_delay_begins_when_the_job_is_created(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine does meanwhile: the clock is read once."""
+    app = App()
+    app.configure("redis://127.0.0.1:1/0")  # nothing listens there
+    note = app.job(name="note")(lambda: None)
+    moments = itertools.count(int(NOW), 5)
+    monkeypatch.setattr(clock, "now", lambda: float(next(moments)))
+    with fake() as jobs:
+        if how == "one":
+            note.perform_in(60)
+        elif how == "coroutine":
+            asyncio.run(note.aperform_in(60))
+        elif how == "many":
+            note.perform_bulk([(), ()], at=60)
+        else:
+            app.client.push({"class": "note", "args": [], "at": 60})
+        for pushed in jobs.pushed():
+            assert pushed.at == pushed.created_at + 60
