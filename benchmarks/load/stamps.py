@@ -11,6 +11,9 @@ from pathlib import Path
 VARIABLE = "JOBD_BENCH_STAMPS"
 """Environment variable with the path of the file."""
 
+FREE = 8
+"""The first word that no other program of a benchmark uses."""
+
 _SIZE = 8 * 65536
 
 
@@ -24,6 +27,11 @@ def make(path: Path) -> memoryview:
 def here() -> memoryview:
     """The words, in a job's process."""
     return _open(Path(os.environ[VARIABLE]))
+
+
+def is_set(words: memoryview, at: int) -> bool:
+    """Whether a job has noted something there."""
+    return bool(words[at])
 
 
 def start(at: int) -> None:

@@ -11,7 +11,8 @@ from benchmarks.load import stamps
 from benchmarks.measures.latency import ask, pacer
 from benchmarks.run.bench import FAILURES, Bench, wait
 from benchmarks.run.contenders import JOBD
-from benchmarks.run.plan import Plan, Result, Samples, medians, note, percentile, ratio
+from benchmarks.run.plan import Plan, Result, Samples, medians, percentile, ratio
+from benchmarks.run.push_run import push_and_run
 from jobd import App, cancel
 from jobd import Result as Kept
 from jobd.api import Api
@@ -19,8 +20,6 @@ from jobd.api import Api
 _JOBS = 20_000
 _WAITS = 200
 _SECONDS = 30.0
-_AT = 8
-"""The first of the stamps that are used here."""
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
@@ -32,7 +31,7 @@ def measure(bench: Bench, plan: Plan) -> Result:
     for number in range(plan.rounds):
         try:
             for kind in NUMBERED:
-                _run(bench, kind, jobs, samples)
+                push_and_run(bench, samples, kind, jobs, workload=kind, how="push_numbered")
             _wait_for(bench, count, waits)
         except FAILURES as error:
             failures.append(f"round {number + 1}: {error}")
@@ -57,19 +56,6 @@ def _summary(times: list[float]) -> Result:
     }
 
 
-def _run(bench: Bench, kind: str, jobs: int, samples: Samples) -> None:
-    """Push while nobody works, then let warm workers find all of them. Nothing is copied: each
-    job's lock is taken by its own push."""
-    bench.clear(JOBD)
-    note(samples, f"jobd/{kind}, pushed", jobs / bench.produce("jobd", kind, jobs, "push_numbered"))
-    bench.redis.rename(JOBD.queue, "kept")
-    with bench.workers(JOBD, 1):
-        # Some were pushed before the clock started.
-        there = int(bench.redis.llen("kept"))
-        bench.redis.rename("kept", "ready")
-        note(samples, f"jobd/{kind}, run", there / bench.run_out(JOBD, kind, there))
-
-
 def _wait_for(bench: Bench, count: int, waits: dict[str, list[float]]) -> None:
     """How long after its end a waiting thread has a result; after a cancellation, a job has it."""
     app = App()
@@ -81,23 +67,19 @@ def _wait_for(bench: Bench, count: int, waits: dict[str, list[float]]) -> None:
         waits.setdefault("BLMOVE, from the push", []).extend(
             each / 1000 for each in ask(bare, count, _SECONDS)
         )
-        for at in range(_AT, _AT + count):
+        for at in range(stamps.FREE, stamps.FREE + count):
             jid = ended.perform_async(at)
             assert jid is not None
             Kept(jid, client=client).get(timeout=_SECONDS)
             waits.setdefault("result, from the end", []).append(
                 (time.monotonic_ns() - words[at]) / 1e6
             )
-        for at in range(_AT, _AT + 2 * count, 2):
+        for at in range(stamps.FREE, stamps.FREE + 2 * count, 2):
             words[at] = words[at + 1] = 0
             jid = client.push({"class": "bench.cancelled", "args": [at]})
             assert jid is not None
-            wait(partial(_is_set, words, at), bench)
+            wait(partial(stamps.is_set, words, at), bench)
             began = time.monotonic_ns()
             cancel(jid, api=api)
-            wait(partial(_is_set, words, at + 1), bench)
+            wait(partial(stamps.is_set, words, at + 1), bench)
             waits.setdefault("cancel, until it is raised", []).append((words[at + 1] - began) / 1e6)
-
-
-def _is_set(words: memoryview, at: int) -> bool:
-    return bool(words[at])

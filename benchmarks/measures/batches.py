@@ -7,7 +7,8 @@ from functools import partial
 from benchmarks.load import stamps
 from benchmarks.run.bench import FAILURES, Bench, wait
 from benchmarks.run.contenders import JOBD
-from benchmarks.run.plan import Plan, Result, Samples, medians, note, percentile, ratio
+from benchmarks.run.plan import Plan, Result, Samples, medians, percentile, ratio
+from benchmarks.run.push_run import push_and_run
 from jobd import App, Batch
 
 PLAIN, MEMBERS = "plain", "members of a batch"
@@ -21,9 +22,6 @@ _WAITED_FOR = 10_000
 _WAITS = 5
 """Of these batches in a round."""
 
-_AT = 8
-"""The first of the stamps that are used here."""
-
 
 def measure(bench: Bench, plan: Plan) -> Result:
     """Jobs a second pushed and run; waits in ms."""
@@ -34,7 +32,8 @@ def measure(bench: Bench, plan: Plan) -> Result:
     for number in range(plan.rounds):
         try:
             for kind in (PLAIN, MEMBERS):
-                _run(bench, kind, _MEMBERS // part, samples)
+                jobs, how = _MEMBERS // part, _HOW[kind]
+                push_and_run(bench, samples, kind, jobs, workload=PLAIN, how=how)
             waits += [_callback(bench, _WAITED_FOR // part) for _ in range(_WAITS)]
         except FAILURES as error:
             failures.append(f"round {number + 1}: {error}")
@@ -54,34 +53,18 @@ def measure(bench: Bench, plan: Plan) -> Result:
     }
 
 
-def _run(bench: Bench, kind: str, jobs: int, samples: Samples) -> None:
-    """Push while nobody works, then let warm workers find all of them."""
-    bench.clear(JOBD)
-    note(samples, f"jobd/{kind}, pushed", jobs / bench.produce("jobd", PLAIN, jobs, _HOW[kind]))
-    bench.redis.rename(JOBD.queue, "kept")
-    with bench.workers(JOBD, 1):
-        # Some were pushed before the clock started.
-        there = int(bench.redis.llen("kept"))
-        bench.redis.rename("kept", "ready")
-        note(samples, f"jobd/{kind}, run", there / bench.run_out(JOBD, kind, there))
-
-
 def _callback(bench: Bench, members: int) -> float:
     """How long after the start of the last member the callback starts (ms)."""
     bench.clear(JOBD)
-    words, app = bench.stamps, App()
-    words[_AT] = words[_AT + 1] = 0
+    words, app, at = bench.stamps, App(), stamps.FREE
+    words[at] = words[at + 1] = 0
     batch = Batch(client=app.configure(bench.url))
-    batch.on_success(app.job(name="bench.stamp")(stamps.start), _AT + 1)
+    batch.on_success(app.job(name="bench.stamp")(stamps.start), at + 1)
     with batch:
-        app.job(name="bench.member")(stamps.start).perform_bulk([(_AT,)] * members)
+        app.job(name="bench.member")(stamps.start).perform_bulk([(at,)] * members)
     bench.redis.rename(JOBD.queue, "kept")
     with bench.workers(JOBD, 1):
         bench.redis.rename("kept", "ready")
         bench.appear(JOBD, "member", members)
-        wait(partial(_is_set, words, _AT + 1), bench)
-    return (words[_AT + 1] - words[_AT]) / 1e6
-
-
-def _is_set(words: memoryview, at: int) -> bool:
-    return bool(words[at])
+        wait(partial(stamps.is_set, words, at + 1), bench)
+    return (words[at + 1] - words[at]) / 1e6

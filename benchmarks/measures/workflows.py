@@ -10,6 +10,7 @@ import time
 from functools import partial
 from types import SimpleNamespace
 
+from benchmarks.load import stamps
 from benchmarks.run.bench import FAILURES, Bench, wait
 from benchmarks.run.contenders import JOBD
 from benchmarks.run.plan import Plan, Result, Samples, medians, note, percentile, ratio
@@ -20,8 +21,6 @@ _CHORDS = 5
 """Chords of a round."""
 
 _MANY, _OF = 1_000, 10
-_AT = 8
-"""The first of the stamps that are used here."""
 
 
 def measure(bench: Bench, plan: Plan) -> Result:
@@ -92,12 +91,12 @@ def _chain(bench: Bench, steps: int) -> float:
 def _chord(bench: Bench, members: int) -> float:
     """How long after the end of the last member the callback starts (ms)."""
     bench.clear(JOBD)
-    words, jobs = bench.stamps, _jobs(bench)
-    words[_AT] = words[_AT + 1] = 0
+    words, jobs, at = bench.stamps, _jobs(bench), stamps.FREE
+    words[at] = words[at + 1] = 0
     with bench.workers(JOBD, 1):
-        chord((jobs.member.si(_AT) for _ in range(members)), jobs.callback.s(_AT)).perform_async()
-        wait(partial(_is_set, words, _AT + 1), bench)
-    return (words[_AT + 1] - words[_AT]) / 1e6
+        chord((jobs.member.si(at) for _ in range(members)), jobs.callback.s(at)).perform_async()
+        wait(partial(stamps.is_set, words, at + 1), bench)
+    return (words[at + 1] - words[at]) / 1e6
 
 
 def _memory(bench: Bench) -> float:
@@ -123,7 +122,3 @@ def _jobs(bench: Bench) -> SimpleNamespace:
 
 def _finish(bench: Bench, ref: str | None) -> None:
     wait(lambda: bench.redis.hget(f"jobd:workflow:{ref}", "state") != b"running", bench)
-
-
-def _is_set(words: memoryview, at: int) -> bool:
-    return bool(words[at])
