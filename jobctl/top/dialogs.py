@@ -87,7 +87,7 @@ class Working(ModalScreen[None]):
         with Vertical(classes="dialog"):
             yield Static(Text(shown(self._what), "bold"))
             yield Static("", id="progress")
-            yield Static(Text("esc stops between two steps", "dim"))
+            yield Static(Text("esc stops between two steps", "dim"), id="stop")
 
     def progress(self, scanned: int, total: int, changed: int) -> None:
         """Show how far it is."""
@@ -97,6 +97,7 @@ class Working(ModalScreen[None]):
 
     def action_stop(self) -> None:
         self.stopped = True
+        self.query_one("#stop", Static).update(Text("stops after this step"))
 
 
 class Help(ModalScreen[None]):

@@ -30,6 +30,32 @@ AT_ONCE = 1_000
 FLIGHT = "jobd:inflight:test:1:x"
 
 
+@pytest.fixture
+def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
+    assert redis.ping()
+    made = App()
+    made.configure(server.url)
+    return made
+
+
+def jobs_of(app: App) -> tuple[Any, Any]:
+    """A member, and the callback."""
+    one = app.job(name="one")(lambda number: None)
+    return one, app.job(name="total")(lambda values: None)
+
+
+@contextmanager
+def peak_of(most: float) -> Iterator[None]:
+    """Fail if the block has more bytes at once."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < most, f"{peak:,} bytes at once"
+    finally:
+        tracemalloc.stop()
+
+
 def end_members(redis: redis_py.Redis) -> None:
     """What workers do, in larger steps: each member returns its number and some text."""
     done = [FLIGHT, "queues", "stat:processed", "stat:processed:2026-11-30"]
@@ -47,13 +73,8 @@ def end_members(redis: redis_py.Redis) -> None:
         assert scripts.END(redis, done, words) == len(words) // 2 - 1
 
 
-def test_a_chord_of_many_members(server: EmbeddedServer) -> None:
-    app = App()
-    app.configure(server.url)
-    one = app.job(name="one")(lambda number: None)
-    total = app.job(name="total")(lambda values: None)
-    redis = app.client.redis
-    redis.flushall()
+def test_a_chord_of_many_members(app: App, redis: redis_py.Redis) -> None:
+    one, total = jobs_of(app)
     members = [one.s(number) for number in range(MEMBERS)]
     members[FAILED] = members[FAILED].step(on_failure="continue")
     run = Workflow.get(str(chord(members, total.s()).perform_async()), app.client)
@@ -78,27 +99,17 @@ def check(values: Sequence[Any]) -> None:
     assert isinstance(values[FAILED], FailedStep)
     assert values[-1][0] == MEMBERS - 1
     assert [value[0] for value in values[20_000:20_003]] == [20_000, 20_001, 20_002]
-    tracemalloc.start()
-    try:
+    with peak_of(MEMBERS * len(RESULT) / 10):
         for number, value in enumerate(values):
             assert number == FAILED or value == [number, RESULT]
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MEMBERS * len(RESULT) / 10, f"{peak:,} bytes at once"
 
 
 LARGE = 60
 """Members whose results have a megabyte each, which is the most."""
 
 
-def test_large_results_are_read_some_at_a_time(server: EmbeddedServer) -> None:
-    app = App()
-    app.configure(server.url)
-    one = app.job(name="one")(lambda number: None)
-    total = app.job(name="total")(lambda values: None)
-    redis = app.client.redis
-    redis.flushall()
+def test_large_results_are_read_some_at_a_time(app: App, redis: redis_py.Redis) -> None:
+    one, total = jobs_of(app)
     ref = str(chord([one.s(number) for number in range(LARGE)], total.s()).perform_async())
     steps = Workflow.get(ref, app.client).info.steps
     last = next(step for step in steps if step.job == "total")
@@ -117,14 +128,3 @@ def test_large_results_are_read_some_at_a_time(server: EmbeddedServer) -> None:
     redis.delete(Keys().workflow(ref))
     with pytest.raises(JobdError, match="is gone"):
         list(results)
-
-
-@contextmanager
-def peak_of(most: float) -> Iterator[None]:
-    """Fail if the block has more bytes at once."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < most
-    finally:
-        tracemalloc.stop()

@@ -51,6 +51,12 @@ class Terminal:
             raise AssertionError(f"{texts} is not on the screen:\n{self.text}") from None
         return found
 
+    def fills(self, *texts: str) -> str:
+        """The same, down to the last row of a screen of the usual height."""
+        seen = self.shows(*texts)
+        assert len(seen.rstrip("\n").splitlines()) == 24, seen
+        return seen
+
     def tells(self, text: str) -> None:
         """Wait until a message or a question says that, wherever its lines are broken."""
         words = text.replace(" ", "")

@@ -60,10 +60,9 @@ def test_batches_are_watched_cancelled_closed_and_deleted(
     top(terminal, server.url)
     terminal.shows("1Home", "0Cron b w u a")
     terminal.press("b")
-    seen = terminal.shows("Batches: 1 to 2 of 2", "Lost", "0/1,000", "open", "bBatches wWorkflows")
+    seen = terminal.fills("Batches: 1 to 2 of 2", "Lost", "0/1,000", "open", "bBatches wWorkflows")
     assert "\u202e" not in seen
     assert "\\x1b[31mInvoices" in seen
-    assert len(seen.rstrip("\n").splitlines()) == 24
     terminal.press("C")
     terminal.tells(f"Closed 1 block of batch {lost}.")
     terminal.shows("running")
@@ -106,8 +105,7 @@ def test_a_workflow_goes_on_and_is_cancelled(
     terminal.press("w")
     terminal.shows("Workflows: 1 to 1 of 1", ref, "failed", "0/6")
     terminal.press("Enter")
-    seen = terminal.shows("0 of 6 steps done", "shop.charge", "ValueError: no money", "R Retry")
-    assert len(seen.rstrip("\n").splitlines()) == 24
+    terminal.fills("0 of 6 steps done", "shop.charge", "ValueError: no money", "R Retry")
     terminal.press("R")
     terminal.shows("Pushed 1 step again.", ": running", "X Cancel")
     terminal.press("g", "Enter")
@@ -138,8 +136,7 @@ def test_what_was_deleted_is_looked_at_restored_and_gone_for_good(
         acting.retries.delete(entry)
     top(terminal, server.url)
     terminal.press("u")
-    seen = terminal.shows("Trash: 1 to 4 of 4", "alice", "dead", "250", "uTrash")
-    assert len(seen.rstrip("\n").splitlines()) == 24
+    terminal.fills("Trash: 1 to 4 of 4", "alice", "dead", "250", "uTrash")
     terminal.press("G", "Enter")
     terminal.shows("clear of dead by alice: 1 to 100 of 250", "Mail")
     terminal.press("l", "l")
@@ -180,8 +177,7 @@ def test_the_audit_log_is_paged_and_its_entries_are_shown(
     api.acting_as("bob\x1b[2J").dead.clear()
     top(terminal, server.url)
     terminal.press("a")
-    seen = terminal.shows("Audit log: 231 entries, the last", "bob\\x1b[2J", "clear", "queue229")
-    assert len(seen.rstrip("\n").splitlines()) == 24
+    terminal.fills("Audit log: 231 entries, the last", "bob\\x1b[2J", "clear", "queue229")
     terminal.press("l", "l", "l")
     terminal.shows("page 2", "queue:queue130 ")
     terminal.press("l")
@@ -224,6 +220,7 @@ def test_a_long_action_that_is_stopped_says_what_it_has_done(
 ) -> None:
     killing(terminal, server, api)
     terminal.press(key)
+    terminal.shows("stops after this step")
     api.redis.client_unpause()
     seen = terminal.shows("stopped: the others were", "U undoes it.")
     killed = api.dead.size
