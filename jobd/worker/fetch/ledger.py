@@ -20,6 +20,10 @@ from jobd.worker.run.settlement import TOGETHER, Outcome, Settlement
 CANCELLED = 2
 """The answer of a script if the job has ended as cancelled instead."""
 
+END_AT_MOST = 1000
+"""Most jobs on which something hangs that end in one call: while the script runs, all other clients
+wait, some 10 ms for so many."""
+
 Call = tuple[bytes, Callable[[object], None]]
 """A packed call, and the callback for its answer."""
 
@@ -151,11 +155,12 @@ class Ledger:
         groups: dict[Outcome, list[Settlement]] = {}
         for settlement in self._together.values():
             groups.setdefault(settlement.outcome, []).append(settlement)
-        for outcome, group in groups.items():
-            call = self._inflight.end(
-                TOGETHER[outcome], [(each.job, each.detail) for each in group]
-            )
-            calls.append((call, partial(self._ended_together, outcome, group)))
+        for outcome, all_of_it in groups.items():
+            for first in range(0, len(all_of_it), END_AT_MOST):
+                group = all_of_it[first : first + END_AT_MOST]
+                ends = [(each.job, each.detail) for each in group]
+                call = self._inflight.end(TOGETHER[outcome], ends)
+                calls.append((call, partial(self._ended_together, outcome, group)))
         for settlement in self._settled.values():
             calls.append((settlement.call, partial(self._ended, settlement)))
         if self._returning:
