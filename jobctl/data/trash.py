@@ -11,7 +11,7 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.steps import Emptying, Restoring
-from jobctl.data.words import ago, counted
+from jobctl.data.words import ago, counted, kept_in_trash
 from jobd.api import shapes
 from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
 from jobd.api.entry import Api
@@ -73,7 +73,7 @@ def restore(context: click.Context, ref: str, dry_run: bool) -> None:
 
     restored = bulk.run(steps, "restoring", deletion.jobs, done)
     left = api.trash.find_all([ref]).get(ref)
-    kept = f" {counted(left.jobs, 'job')} stay in the trash." if left is not None else ""
+    kept = f" {kept_in_trash(left.jobs)}." if left is not None else ""
     bulk.report(context, Outcome(restored), done(restored) + kept)
     return None
 

@@ -45,6 +45,14 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def kept_in_trash(count: int) -> str:
+    """
+    >>> kept_in_trash(1), kept_in_trash(2)
+    ('1 job stays in the trash', '2 jobs stay in the trash')
+    """
+    return f"{counted(count, 'job')} {'stays' if count == 1 else 'stay'} in the trash"
+
+
 def size(count: int) -> str:
     """Bytes.
 

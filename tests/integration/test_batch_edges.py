@@ -283,25 +283,31 @@ def test_members_that_are_exported_and_imported(
     tmp_path: Path,
     emptied: bool,
 ) -> None:
-    """Where their batch is, they are pending again; elsewhere they are ordinary jobs."""
+    """Where their batch or workflow is, they are pending again, elsewhere ordinary jobs."""
     made = batch(app, note)
 
-    def run(*words: str) -> None:
+    jobd.chain(note.si(1), note.si(2)).perform_async()
+
+    def run(*words: str) -> str:
         told = CliRunner().invoke(jobctl, [*words, "--redis", server.url], standalone_mode=False)
         assert told.exception is None, told.exception
+        return told.output
 
     path = str(tmp_path / "jobs.jsonl")
     run("export", "all", "-o", path)
     if emptied:
         redis.flushall()
     else:
-        assert Api(redis).acting_as("ann").queue("default").clear() == 3
+        assert Api(redis).acting_as("ann").queue("default").clear() == 4
         while cleared(redis):
             depart(redis, 10)
         assert (made.status.cancelled, made.status.state) == (3, "succeeded")
-    run("import", path)
-    assert redis.llen("queue:default") == 3
+    told = run("import", path)
+    assert told.startswith("Imported 4 jobs.")
+    assert ("4 memberships dropped" in told) == emptied
+    assert redis.llen("queue:default") == 4
     if not emptied:
         assert (made.status.cancelled, made.status.pending) == (0, 3)
-    assert end(redis, "", most=10) == 3
+    # The first step of the chain pushes the second one.
+    assert end(redis, "", most=10) == (4 if emptied else 5)
     assert of_batches(redis) == [] or made.status.done == 3

@@ -519,13 +519,15 @@ def test_a_unique_job_that_another_one_keeps_out_stays_in_the_trash(
     client = Client(redis=redis)
     unique = {"class": "Mail", "args": [1], "queue": "mail", "unique_for": 600}
     assert client.push(unique)
+    assert client.push({"class": "Mail", "args": [2], "queue": "mail"})
     jobctl("export", "all", "-o", "jobs.jsonl")
     redis.flushall()
     assert client.push(unique)
     done = jobctl("import", "jobs.jsonl")
-    assert "Imported 0 jobs." in done.stdout
-    assert "1 job stay in the trash" in done.stdout
-    assert redis.llen("queue:mail") == 1
+    assert "Imported 1 job." in done.stdout
+    assert "1 job stays in the trash" in done.stdout
+    assert redis.llen("queue:mail") == 2
+    assert [left.jobs for left in api.trash.page()] == [1]
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -26,24 +26,31 @@ from jobctl.data.connection import connected
 from jobctl.data.files import filing
 from jobctl.data.frame import Command
 from jobctl.data.steps import Restoring
-from jobctl.data.words import counted
+from jobctl.data.words import counted, kept_in_trash
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.reading import BATCH, batches
 from jobd.api.session import KEPT
-from jobd.errors import ConflictError
+from jobd.errors import ConflictError, PayloadError
+from jobd.wire import attachments, payload
 
 REMEMBERED = 90 * 86400
 """Seconds for which it is known that a file was imported."""
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """What was done, as JSON: ``kept`` jobs are unique, and others like them are there; they are
-    in the trash under ``refs``."""
+    """What was done, as JSON.
+
+    Attributes:
+        imported: jobs that are where they were.
+        kept: jobs that others keep out; they are in the trash under *refs*.
+        dropped: members of batches and steps of workflows that are not here.
+    """
 
     imported: int
     kept: int
     refs: list[str]
+    dropped: int
 
 
 @click.command("import", cls=Command)
@@ -56,7 +63,8 @@ def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> N
 
     Those of a queue are the next to run, in their old order; those of a set keep their times. A
     unique job stays in the trash if another one like it is there. A file is imported once, unless
-    --again is given: it would double the jobs of its queues.
+    --again is given: it would double the jobs of its queues. Members of batches and steps of
+    workflows that are not here become ordinary jobs.
     """
     api = connected(context)
     try:
@@ -66,27 +74,35 @@ def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> N
             marker = api.keys.imported(header.id)
             if not again and api.redis.exists(marker):
                 raise _twice(header)
-            refs, count = _staged(api, reading, dry_run=dry_run)
+            refs, count, dropped = _staged(api, reading, dry_run=dry_run)
     except OSError as error:
         raise Problem(Code.FAILED, f"cannot read {file}: {error.strerror}") from None
     if dry_run:
-        return bulk.rehearsed(context, count, f"Export {header.id}.")
+        return bulk.rehearsed(context, count, f"Export {header.id}.{_ordinary(dropped)}")
     if not api.redis.set(marker, api.who, nx=not again, ex=REMEMBERED):
         _unstage(api, refs)
         raise _twice(header)
     done = sum(_restored(api, ref, count) for ref in refs)
-    left = [one for one in refs if one in api.trash.find_all(refs)]
-    kept = sum(one.jobs for one in api.trash.find_all(refs).values())
+    left = api.trash.find_all(refs)
+    kept = sum(one.jobs for one in left.values())
     if options.wants_json(context):
-        output.record(Imported(done, kept, left))
+        output.record(Imported(done, kept, list(left), dropped))
         return None
-    output.line(f"Imported {counted(done, 'job')}.")
+    output.line(f"Imported {counted(done, 'job')}.{_ordinary(dropped)}")
     if kept:
         output.line(
-            f"{counted(kept, 'job')} stay in the trash, since unique jobs like them are there: "
-            f"jobctl trash restore {' '.join(left)}"
+            f"{kept_in_trash(kept)}: other jobs hold their locks, or their workflows have gone on "
+            f"without them. jobctl trash restore {' '.join(left)}"
         )
     return None
+
+
+def _ordinary(dropped: int) -> str:
+    """What is said of members whose batch or workflow is not here."""
+    if not dropped:
+        return ""
+    members = counted(dropped, "membership")
+    return f" {members} dropped: of batches and workflows that are not here."
 
 
 def _twice(header: filing.Header) -> Problem:
@@ -158,12 +174,13 @@ def _check(job: filing.Stored) -> None:
     _ = job.raw
 
 
-def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], int]:
-    """Put all jobs into the trash; the ids of the deletions, one for each place, and the number of
-    jobs. What was put there is taken away again if the file is not whole."""
+def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], int, int]:
+    """Put all jobs into the trash; the ids of the deletions, one for each place, the number of
+    jobs, and that of those whose batch or workflow is not here. What was put there is taken away
+    again if the file is not whole."""
     refs: dict[str, str] = {}
     counts: dict[str, int] = {}
-    progress, total = Progress("reading", None), 0
+    progress, total, dropped = Progress("reading", None), 0, 0
     complete = False
     with interruptible() as interrupted:
         try:
@@ -171,6 +188,7 @@ def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], i
                 if interrupted():
                     raise Problem(Code.INTERRUPTED, "interrupted; nothing was imported")
                 total += len(batch)
+                dropped += _homeless(api, batch)
                 for job in batch:
                     refs.setdefault(job.place, f"{int(time.time() * 1e6):x}-{secrets.token_hex(4)}")
                     counts[job.place] = counts.get(job.place, 0) + 1
@@ -184,7 +202,27 @@ def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], i
             progress.clear()
             if not complete:
                 _unstage(api, list(refs.values()))
-    return list(refs.values()), total
+    return list(refs.values()), total, dropped
+
+
+def _homeless(api: Api, jobs: list[filing.Stored]) -> int:
+    """How many of *jobs* belong to a batch or workflow that is not here."""
+    with api.redis.pipeline(transaction=False) as pipe:
+        for home in filter(None, (_home(api, job.raw) for job in jobs)):
+            pipe.exists(home)
+        return pipe.execute().count(0)
+
+
+def _home(api: Api, raw: bytes) -> str:
+    """The key of what a job belongs to; "" for ordinary and unreadable ones."""
+    try:
+        attached = attachments.read(payload.parse(raw).jobd)
+    except (PayloadError, attachments.Unknown):
+        return ""
+    if attached.node is not None:
+        return api.keys.workflow(attached.node.workflow)
+    belongs = attached.batch or attached.callback
+    return "" if belongs is None else api.keys.batch(belongs[0])
 
 
 def _stage(api: Api, batch: list[filing.Stored], refs: dict[str, str]) -> None:

@@ -114,5 +114,7 @@ end
 if left == 0 then
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[1], ARGV[1])
+elseif restored > 0 then
+  redis.call('HSET', KEYS[2], 'jobs', left)
 end
 return {restored, left, kept, holder}
