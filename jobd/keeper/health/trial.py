@@ -33,10 +33,12 @@ def obstacle(address: Address) -> str:
 
 def _socket_file(path: Path) -> str:
     try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
+        # As asyncio does, it follows a symbolic link: what is removed is the link.
+        if not stat.S_ISSOCK(path.stat().st_mode):
             return "there is a file that is not a socket"
     except FileNotFoundError:
-        pass
+        if path.is_symlink():
+            return f"there is a symbolic link to {path.readlink()}, which does not exist"
     if not path.parent.is_dir():
         return f"the directory {path.parent} does not exist; create it"
     if not os.access(path.parent, os.W_OK | os.X_OK):

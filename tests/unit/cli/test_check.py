@@ -418,7 +418,12 @@ def test_a_socket_for_health(server: EmbeddedServer, app: Path) -> None:
     assert path.is_socket()  # a dead daemon has left it behind
     assert health_problems(server.url, str(path)) == []
     assert path.is_socket()
+    link = app / "link.sock"
+    link.symlink_to(path)
+    assert health_problems(server.url, str(link)) == []
     path.unlink()
+    [(_, text)] = health_problems(server.url, str(link))
+    assert f"a symbolic link to {path}, which does not exist" in text
     path.write_text("of somebody else")
     [(_, text)] = health_problems(server.url, str(path))
     assert "a file that is not a socket" in text
