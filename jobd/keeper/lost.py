@@ -134,11 +134,11 @@ class LostWatch:
             self._next = clock.now() + max(rest, pause)
 
     def _search_again(self, missed: dict[str, Lost]) -> None:
-        search = self._search()
+        search, name, event = self._search(), self._kind.name, self._kind.event
         for ref, lost in search.missing(list(missed), self._delivered()).items():
             both = missed[ref]._replace(numbers=missed[ref].numbers & lost.numbers)
             if both.numbers and (given_up := search.give_up(ref, both)) > 0:
-                self._log.warning(self._kind.event, **{self._kind.name: ref}, jobs=given_up)
+                self._log.warning(event, **{name: ref}, jobs=given_up)
 
     def _waiting(self) -> list[str]:
         """The next ones that wait for jobs; not those of the last minute."""
