@@ -60,7 +60,11 @@ class ListView(View[T]):
     def table(self) -> Table:
         return self.query_one(Table)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+    def check_action(
+        self,
+        action: str,
+        parameters: tuple[object, ...],  # noqa: ARG002 - as Textual calls it
+    ) -> bool | None:
         return self._marks or action not in ("mark", "all")
 
     def show(self, found: T) -> None:

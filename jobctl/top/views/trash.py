@@ -106,7 +106,7 @@ class DeletionView(PagedView[JobRecord]):
         super().__init__(source, title, columns)
         self._deletion = deletion
 
-    def page(self, api: Api, start: int) -> Page[JobRecord]:  # noqa: ARG002
+    def page(self, api: Api, start: int) -> Page[JobRecord]:  # noqa: ARG002 - as for all lists
         return self._deletion.page(start, PAGE)
 
     def row(self, one: JobRecord) -> Row:
