@@ -19,6 +19,11 @@ from jobd.keeper.lost import LostWatch, batches
 from jobd.runtime.log import log
 from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
+from tests.support.workflows import end, jobs_of
+
+BIG: dict[Any, Any] = dict.fromkeys(
+    ("total", "done", "dead", "expired", "cancelled", "unconfirmed", "failed"), 10**9
+)
 
 
 def run(server: EmbeddedServer, *arguments: str) -> Result:
@@ -45,7 +50,7 @@ def test_looking_at_a_batch(
     assert "\x1b" not in listed
     shown = run(server, "show", pushed.bid).stdout
     assert "running" in shown
-    assert "0 of 3 jobs have ended" in shown
+    assert "0 of 3 (0%) have ended" in shown
     assert "\x1b" not in shown
     [one] = [json.loads(line) for line in run(server, "ls", "--json").stdout.splitlines()]
     assert (one["bid"], one["state"], one["pending"]) == (pushed.bid, "running", 3)
@@ -56,6 +61,41 @@ def test_looking_at_a_batch(
     for command in ("show", "wait", "cancel", "close", "delete", "doctor"):
         told = run(server, command, "0" * 16)
         assert (told.exit_code, "there is no batch" in str(told.exception)) == (1, True), command
+
+
+def test_callbacks_failures_and_batches_inside_are_shown_in_80_columns(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    jobs = jobs_of(server.url)
+    with jobd.Batch("Invoices of May", tags=["a", "b"], client=jobs.client) as batch:
+        batch.on_success(jobs.tell)
+        batch.on_death("Shop::Invoices::Callbacks::TellTheAccountantThatAnInvoiceIsLost")
+        with jobd.Batch("inside", client=jobs.client) as inner:
+            jobs.ship.perform_async()
+        [jid] = jobs.pack.perform_bulk([[1]])
+    before = run(server, "show", batch.bid).stdout
+    assert "TellTheAccountantThatAnInvoiceIsLost\n" in before
+    assert before.count("waits, job ") == 2
+    end(redis, "", "failed", most=3)  # the callback of the first death is one of them
+    shown = run(server, "show", batch.bid).stdout
+    told = json.loads(run(server, "show", batch.bid, "--json").stdout)
+    assert (told["bid"], told["dead"], told["all_inside"]) == (batch.bid, 2, True)
+    on_success, on_death = told["callbacks"]
+    assert (on_success["event"], on_success["name"], on_success["pushed"]) == (
+        "success",
+        "shop.tell",
+        False,
+    )
+    assert (on_death["event"], on_death["name"], on_death["pushed"]) == ("death", "", True)
+    assert f"on success   shop.tell\n             waits, job {on_success['jid']}\n" in shown
+    assert f"on death     pushed, job {on_death['jid']}\n" in shown
+    assert [(each["bid"], each["state"]) for each in told["inside"]] == [(inner.bid, "failed")]
+    assert told["failures"] == [{"jid": jid, "state": "dead"}]
+    assert jid in shown
+    assert inner.bid in shown
+    redis.hset(f"jobd:batch:{batch.bid}", mapping=BIG)
+    most = run(server, "show", batch.bid).stdout
+    assert max(map(len, f"{before}{shown}{most}".splitlines())) <= 80
 
 
 def test_a_batch_is_repaired_and_cancelled(

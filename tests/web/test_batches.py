@@ -10,8 +10,8 @@ import redis as redis_py
 
 import jobd
 from jobd.api import Api
+from jobd.api.features import batch_parts
 from jobd.features.batches.record import BatchStatus, status_of
-from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from jobd.web import Role
 from jobd.web.shared.batch_rates import BatchRates
@@ -153,20 +153,37 @@ def test_who_did_it_is_in_the_audit_log_once(api: Api, jobs: Any) -> None:
     assert told == 2 * [("delete batch", "alice"), ("cancel batch", "alice")]
 
 
-def test_the_members_that_are_named_are_those_that_failed(api: Api) -> None:
-    from jobd.api.features import batch_parts
-
-    bid, keys = "00c0ffee00c0ffee", Keys(PREFIX)
+def test_the_members_that_are_named_are_those_that_failed(
+    api: Api, jobs: Any, redis: redis_py.Redis
+) -> None:
+    with jobd.Batch(client=jobs.client) as one:
+        jobs.pack.perform_async(1)
     states = bytes([0x11, 0x2A, 0x93, 0xB4]) + bytes(batch_parts.PART) + bytes([0x0B])
-    api.redis.set(keys.batch_members(bid), states)
-    found = batch_parts.failed(api, bid, 10)
-    assert [(int(one.jid[16:], 16), one.state) for one in found] == [
+    redis.set(api.keys.batch_members(one.bid), states)
+    redis.hset(api.keys.batch(one.bid), "failed", 4)
+    found = batch_parts.parts(api, one.status, 10).failures
+    assert [(int(each.jid[16:], 16), each.state) for each in found] == [
         (4, "pending"),
         (5, "dead"),
         (6, "dead"),
         (2 * batch_parts.PART + 9, "dead"),
     ]
-    assert batch_parts.failed(api, bid, 2) == found[:2]
+    assert batch_parts.parts(api, one.status, 2).failures == found[:2]
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_a_batch_inside_that_has_failed_is_no_job(
+    api: Api, jobs: Any, redis: redis_py.Redis, most: int
+) -> None:
+    with jobd.Batch("outer", client=jobs.client) as outer:
+        with jobd.Batch("inner", client=jobs.client) as inner:
+            jobs.ship.perform_async()
+        jids = jobs.pack.perform_bulk([[1], [2]])
+    end(redis, PREFIX, "failed", most=3)
+    assert (outer.status.dead, inner.status.dead) == (3, 1)
+    parts = batch_parts.parts(api, outer.status, most)
+    assert [(each.bid, each.state) for each in parts.inside] == [(inner.bid, "failed")]
+    assert [each.jid for each in parts.failures] == jids[:most]
 
 
 def test_the_rate_is_that_of_the_last_looks() -> None:

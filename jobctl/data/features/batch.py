@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from jobctl import options
 from jobctl.codes import Code, Problem
 from jobctl.data import bulk, common, output
 from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
+from jobctl.data.features import batchview
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, counted, moment
+from jobctl.data.words import ago, counted
 from jobd.api import Api
+from jobd.api.features import batch_parts
 from jobd.api.features.batch_actions import BATCH_ACTIONS
 from jobd.api.features.batch_shapes import BatchSummary
 from jobd.api.features.batches import Batch
 from jobd.errors import JobNotFoundError, ResultTimeoutError
 from jobd.features.batches.record import BatchStatus
 from jobd.jobs.client import Client
+
+FAILED = 100
+"""Members that have failed which are named."""
 
 
 @click.group("batch", cls=Group)
@@ -73,30 +79,19 @@ def ls(context: click.Context, limit: int) -> None:
 @click.argument("bid", metavar="ID")
 @click.pass_context
 def show(context: click.Context, bid: str) -> None:
-    """Show how far the batch ID is."""
-    _show(context, _found(connected(context), bid))
+    """Show how far the batch ID is, and what it is made of."""
+    api = connected(context)
+    _show(context, api, _found(api, bid))
 
 
-def _show(context: click.Context, one: BatchStatus) -> None:
+def _show(context: click.Context, api: Api, one: BatchStatus) -> None:
+    parts = batch_parts.parts(api, one, FAILED)
     if options.wants_json(context):
-        output.record(BatchSummary.of(one))
+        told = msgspec.structs.asdict(BatchSummary.of(one))
+        inside = list(map(BatchSummary.of, parts.inside))
+        output.record({**told, **parts._asdict(), "inside": inside})
         return
-    output.line(f"{one.description or 'batch'} {one.bid}: {one.state}")
-    output.line(
-        f"{one.total - one.pending:,} of {one.total:,} jobs have ended ({one.progress:.0%}): "
-        f"{one.done:,} done, {one.dead:,} dead, {one.expired:,} expired, "
-        f"{one.cancelled:,} cancelled, {one.unconfirmed:,} unconfirmed"
-    )
-    output.line(f"{counted(one.failed, 'has', 'have')} failed at least once")
-    output.line(f"pushed {moment(one.created_at)}")
-    if one.ended_at is not None:
-        output.line(f"ended {moment(one.ended_at)}")
-    if one.parent:
-        output.line(f"in batch {one.parent}")
-    if one.abandoned_at is not None:
-        output.line(
-            "its producer seems to have died: jobctl batch close or cancel ends it", fg="yellow"
-        )
+    output.facts([*batchview.facts_of(one), *batchview.parts_of(parts)])
 
 
 @batch.command(cls=Command)
@@ -116,7 +111,7 @@ def wait(context: click.Context, bid: str, timeout: float | None) -> None:
         raise Problem(Code.TIMED_OUT, f"{error}; they go on") from None
     except JobNotFoundError:
         raise _gone(bid) from None
-    _show(context, one)
+    _show(context, api, one)
     if one.dead:
         of = f"of batch {bid}"
         raise Problem(Code.FAILED, f"{counted(one.dead, f'job {of} is', f'jobs {of} are')} dead")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from jobctl.data.words import ago, moment
+from jobctl.data.features import batchview
+from jobctl.data.words import ago
 from jobctl.top.charts import bar
 from jobctl.top.source import Source
 from jobctl.top.table import Column, Row
@@ -82,17 +82,14 @@ class BatchesView(PagedView[BatchStatus]):
             self.begin(_act(self, name, row.subject))
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLook:
-    """What is read of one batch; *status* is None if it is gone."""
+class BatchLook(NamedTuple):
+    """What is read of one batch."""
 
-    status: BatchStatus | None
-    inner: batch_parts.Nested
-    callbacks: list[batch_parts.Callback]
-    failed: list[batch_parts.Failed]
+    status: BatchStatus
+    parts: batch_parts.Parts
 
 
-class BatchView(TextView[BatchLook]):
+class BatchView(TextView[BatchLook | None]):
     """One batch.
 
     Args:
@@ -107,16 +104,16 @@ class BatchView(TextView[BatchLook]):
         super().__init__(source, f"Batch {batch.bid}")
         self._batch = batch
 
-    def reading(self) -> Callable[[Api], BatchLook]:
+    def reading(self) -> Callable[[Api], BatchLook | None]:
         bid = self._batch.bid
         return lambda api: _look(api, bid)
 
-    def show(self, found: BatchLook) -> None:
-        if found.status is None:
+    def show(self, found: BatchLook | None) -> None:
+        if found is None:
             self.write(Text("It is gone: batches are kept for a day after their end."))
             return
         self._batch = found.status
-        self.write(_text(found.status, found))
+        self.write(_text(*found))
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -146,48 +143,20 @@ async def _act(view: View[T], name: str, batch: BatchStatus) -> None:
     view.say(str(action.done(count, bid)))
 
 
-def _look(api: Api, bid: str) -> BatchLook:
+def _look(api: Api, bid: str) -> BatchLook | None:
     try:
         one = api.batches.get(bid)
     except JobNotFoundError:
-        return BatchLook(None, batch_parts.Nested([], True), [], [])
-    bad = batch_parts.failed(api, bid, _FAILED) if one.failed or one.dead else []
-    return BatchLook(one, batch_parts.nested(api, one), batch_parts.callbacks(api, bid), bad)
+        return None
+    return BatchLook(one, batch_parts.parts(api, one, _FAILED))
 
 
-def _text(one: BatchStatus, found: BatchLook) -> Text:
+def _text(one: BatchStatus, parts: batch_parts.Parts) -> Text:
     text = Text()
     text.append(f"{one.state}\n\n", f"bold {_COLOURS.get(one.state, '')}".strip())
-    counts = {name: getattr(one, name) for name in ("done", "dead", "expired", "cancelled")}
-    counts["unconfirmed"] = one.unconfirmed
-    ended = f"{one.total - one.pending:,} of {one.total:,} ({one.progress:.0%})"
-    pairs = [
-        ("batch", one.description),
-        ("tags", ", ".join(one.tags)),
-        ("jobs", f"{ended} have ended"),
-        ("of them", ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)),
-        ("failed", f"{one.failed:,} at least once" if one.failed else ""),
-        ("open", f"{one.open:,} blocks add to it" if one.open else ""),
-        ("in batch", one.parent),
-        ("pushed", moment(one.created_at)),
-        ("cancelled", moment(one.cancelled_at)),
-        ("abandoned", moment(one.abandoned_at)),
-        ("ended", moment(one.ended_at)),
-    ]
-    facts(pairs, text)
-    parts = [
-        *(
-            (f"on {each.event}", f"{each.name or each.jid}{', pushed' if each.pushed else ''}")
-            for each in found.callbacks
-        ),
-        *(
-            ("inside", f"{each.bid} {each.state} {each.description}")
-            for each in found.inner.batches
-        ),
-        ("", "" if found.inner.all else "there may be more batches inside it"),
-        *((each.state, each.jid) for each in found.failed),
-    ]
-    if any(value for _, value in parts):
+    facts(batchview.facts_of(one), text)
+    made_of = batchview.parts_of(parts)
+    if any(value for _, value in made_of):
         text.append("\n")
-        facts(parts, text)
+        facts(made_of, text)
     return text

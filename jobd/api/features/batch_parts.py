@@ -3,9 +3,11 @@ that have failed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import NamedTuple, cast
+
+from msgspec import Struct
 
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
@@ -16,26 +18,14 @@ STEP = 500
 """Batches of one step through all of them."""
 
 MOST = 1_000
-"""Batches after the outer one among which :func:`nested` looks for those inside it."""
+"""Batches after the outer one among which :func:`parts` looks for those inside it."""
 
 PART = 65_536
 """Bytes of the states of members that are read at once."""
 
 
-class Nested(NamedTuple):
-    """Batches inside another one.
-
-    Attributes:
-        all: whether no further one can be there: there may be more batches than are looked at.
-    """
-
-    batches: list[BatchStatus]
-    all: bool
-
-
-class Callback(NamedTuple):
-    """A callback of a batch; *pushed* once its event has happened, from when on the *name* of its
-    job is not kept here."""
+class BatchCallback(Struct, frozen=True):
+    """A callback of a batch; *name* of its job is empty once it has been pushed."""
 
     event: str
     jid: str
@@ -43,11 +33,38 @@ class Callback(NamedTuple):
     pushed: bool
 
 
-class Failed(NamedTuple):
-    """A member that has failed, and waits for its next attempt (``pending``) or is ``dead``."""
+class BatchFailure(Struct, frozen=True):
+    """A member that has failed: ``pending`` until its next attempt, or ``dead``."""
 
     jid: str
     state: str
+
+
+class Parts(NamedTuple):
+    """What a batch is made of.
+
+    Attributes:
+        callbacks: by their events.
+        failures: the first members that have failed; batches inside it are no jobs, and are none.
+        inside: the batches inside it, the first one first, among the thousand batches after it.
+        all_inside: whether no further one can be there: there may be more than are looked at.
+    """
+
+    callbacks: list[BatchCallback]
+    failures: list[BatchFailure]
+    inside: list[BatchStatus]
+    all_inside: bool
+
+
+def parts(session: Session, one: BatchStatus, count: int) -> Parts:
+    """What a batch is made of.
+
+    Args:
+        count: members that have failed which are named, at most.
+    """
+    numbers, more = _numbers(session, one)
+    failures = _failures(session, one.bid, count, numbers) if one.failed or one.dead else []
+    return Parts(_callbacks(session, one.bid), failures, _statuses(session, numbers), not more)
 
 
 def inside(session: Session, bid: str, since: str = "-inf") -> Iterator[list[tuple[str, int]]]:
@@ -75,22 +92,25 @@ def inside(session: Session, bid: str, since: str = "-inf") -> Iterator[list[tup
         place += STEP
 
 
-def nested(session: Session, outer: BatchStatus) -> Nested:
-    """The batches inside *outer*, the first one first, among the thousand batches after it."""
-    steps = MOST // STEP
+def _numbers(session: Session, outer: BatchStatus) -> tuple[dict[int, str], bool]:
+    """The batches inside *outer* by their numbers there, and whether there may be more."""
     found = inside(session, outer.bid, repr(outer.created_at))
-    bids = [bid for step in islice(found, steps) for bid, _ in step]
-    more = next(found, None) is not None
-    if not bids:
-        return Nested([], not more)
+    numbers = {number: bid for step in islice(found, MOST // STEP) for bid, number in step}
+    return numbers, next(found, None) is not None
+
+
+def _statuses(session: Session, numbers: dict[int, str]) -> list[BatchStatus]:
+    if not numbers:
+        return []
+    bids = list(numbers.values())
     with session.redis.pipeline(transaction=False) as pipe:
         for bid in bids:
             pipe.hgetall(session.keys.batch(bid))
         known = (status_of(bid, one) for bid, one in zip(bids, pipe.execute(), strict=True))
-        return Nested([status for status in known if status is not None], not more)
+        return [status for status in known if status is not None]
 
 
-def callbacks(session: Session, bid: str) -> list[Callback]:
+def _callbacks(session: Session, bid: str) -> list[BatchCallback]:
     """The callbacks of a batch, by their events. Cost: O(callbacks), a hundred for each block."""
     stored = cast("dict[bytes, bytes]", session.redis.hgetall(session.keys.batch_callbacks(bid)))
     found = []
@@ -100,23 +120,30 @@ def callbacks(session: Session, bid: str) -> list[Callback]:
             name = JobRecord(raw).display_class if raw else ""
             found.append((EVENTS.index(event), int(number), name, not raw))
     return [
-        Callback(EVENTS[event], callback_jid(bid, EVENTS[event], number), name, pushed)
+        BatchCallback(EVENTS[event], callback_jid(bid, EVENTS[event], number), name, pushed)
         for event, number, name, pushed in sorted(found)
     ]
 
 
-def failed(session: Session, bid: str, count: int) -> list[Failed]:
+def _failures(
+    session: Session, bid: str, count: int, batches: Container[int]
+) -> list[BatchFailure]:
     """The first members that are dead, or have failed and are tried again. Cost: O(members), half
-    a byte of each, until there are enough."""
+    a byte of each, until there are enough.
+
+    Args:
+        batches: numbers that are no jobs.
+    """
     key = session.keys.batch_members(bid)
-    found: list[Failed] = []
+    found: list[BatchFailure] = []
     for first in range(0, 1 << 31, PART):
         part = cast("bytes", session.redis.getrange(key, first, first + PART - 1))
         for place, byte in enumerate(part, first):
             if byte not in _QUIET:
                 for at, half in enumerate((byte >> 4, byte & 15)):
-                    if half in _BAD:
-                        found.append(Failed(member_jid(bid, 2 * place + at), _BAD[half]))
+                    number = 2 * place + at
+                    if half in _BAD and number not in batches:
+                        found.append(BatchFailure(member_jid(bid, number), _BAD[half]))
             if len(found) >= count:
                 return found[:count]
         if len(part) < PART:
@@ -125,7 +152,7 @@ def failed(session: Session, bid: str, count: int) -> list[Failed]:
 
 
 _BAD = {DEAD: "dead", 8 + DEAD: "dead", 8 + PENDING: "pending"}
-"""The four bits of members that :func:`failed` is for."""
+"""The four bits of members that :func:`_failures` is for."""
 
 _QUIET = frozenset(byte for byte in range(256) if not {byte >> 4, byte & 15} & _BAD.keys())
 """Bytes without any."""

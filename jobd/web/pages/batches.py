@@ -84,14 +84,8 @@ def batch(request: Request) -> Response:
     """One of them."""
     state = state_of(request)
     one = _find(request, request.query_params.get("id", ""))
-    inner, callbacks, failed = state.snapshots.get(
-        ("batch", one),
-        SHARED,
-        lambda: (
-            batch_parts.nested(state.api, one),
-            batch_parts.callbacks(state.api, one.bid),
-            batch_parts.failed(state.api, one.bid, FAILED) if one.failed or one.dead else [],
-        ),
+    parts = state.snapshots.get(
+        ("batch", one), SHARED, lambda: batch_parts.parts(state.api, one, FAILED)
     )
     [row] = _rows(request, [one])
     return render(
@@ -99,10 +93,10 @@ def batch(request: Request) -> Response:
         "batch.html",
         here="batches",
         row=row,
-        inner=_rows(request, inner.batches),
-        all_inside=inner.all,
-        callbacks=callbacks,
-        failed=failed,
+        inner=_rows(request, parts.inside),
+        all_inside=parts.all_inside,
+        callbacks=parts.callbacks,
+        failed=parts.failures,
         actions=offered(one),
         states=STATES,
         tones=TONES,

@@ -33,28 +33,12 @@ class Batch(BatchSummary, kw_only=True, frozen=True):
     left: float | None
 
 
-class BatchCallback(Struct, frozen=True):
-    """A callback; *name* of its job is empty once it has been pushed."""
-
-    event: str
-    jid: str
-    name: str
-    pushed: bool
-
-
-class BatchFailure(Struct, frozen=True):
-    """A member that has failed: ``pending`` until its next attempt, or ``dead``."""
-
-    jid: str
-    state: str
-
-
 class BatchDetail(Batch, kw_only=True, frozen=True):
     """The same with its callbacks, the first 100 members that have failed, and the batches inside
     it; ``all_inside`` is false where there may be more of these than were looked at."""
 
-    callbacks: list[BatchCallback]
-    failures: list[BatchFailure]
+    callbacks: list[batch_parts.BatchCallback]
+    failures: list[batch_parts.BatchFailure]
     inside: list[Batch]
     all_inside: bool
 
@@ -92,14 +76,13 @@ def batch(call: Call, query: OfBatch) -> BatchDetail:
         one = call.api.batches.get(query.bid)
     except JobNotFoundError:
         raise _gone() from None
-    inner = batch_parts.nested(call.api, one)
-    wrong = batch_parts.failed(call.api, one.bid, FAILED) if one.failed or one.dead else []
+    parts = batch_parts.parts(call.api, one, FAILED)
     return BatchDetail(
         **msgspec.structs.asdict(_shown(call, [one])[0]),
-        callbacks=[BatchCallback(*each) for each in batch_parts.callbacks(call.api, one.bid)],
-        failures=[BatchFailure(*each) for each in wrong],
-        inside=_shown(call, inner.batches),
-        all_inside=inner.all,
+        callbacks=parts.callbacks,
+        failures=parts.failures,
+        inside=_shown(call, parts.inside),
+        all_inside=parts.all_inside,
     )
 
 
