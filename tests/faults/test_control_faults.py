@@ -26,6 +26,7 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, environment, wait
 from tests.support.others import NOBODY, Nobody
+from tests.support.processes import freeze
 
 APP = """
     from jobd import job
@@ -222,7 +223,7 @@ def test_38_from_another_pid_namespace_the_socket_works_and_signals_do_not(
         done = jobctl(command)
         assert done.returncode == 0, (command, done.stderr)
     # Where only a signal is left, it is refused: that number is somebody else's there.
-    os.kill(running.pid, signal.SIGSTOP)
+    freeze(running.pid)
     try:
         done = jobctl("quiet")
         assert done.returncode == 6, done.stderr

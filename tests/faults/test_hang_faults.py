@@ -17,6 +17,7 @@ from jobd import Client
 from tests.conftest import StartDaemon
 from tests.faults.deaddisk import READ, DeadDisk, waiting
 from tests.support.daemon import Daemon
+from tests.support.processes import freeze
 
 LIMIT = 4.0
 """``worker_timeout`` of these daemons."""
@@ -201,7 +202,7 @@ def test_05_a_stopped_worker_is_reported_and_left_alone(
 ) -> None:
     running = daemon(APP, "-w", "1", "--worker-timeout", str(LIMIT))
     (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     running.wait(lambda: shown(running)["trouble"] == "stopped", 10, "status tells of it")
     assert running.state()["workers"][0]["trouble"] == "stopped"
     threads = running.jobctl("threads")
@@ -225,7 +226,7 @@ def test_05_a_stopped_worker_does_not_hold_up_the_end(
     running = daemon(APP, "-w", "1", "-t", "0", "--worker-timeout", str(LIMIT))
     push(running, "nap", 300)
     (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     assert running.stop(30) == 0
     assert redis.llen("queue:default") == 1, "its job was recovered"
 
@@ -235,7 +236,7 @@ def test_06_a_master_that_was_stopped_kills_nobody(
 ) -> None:
     running = daemon(APP, "-w", "2", "--worker-timeout", str(LIMIT))
     before = running.workers()
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     time.sleep(PAUSE)  # It is the time itself that matters.
     running.signal(signal.SIGCONT)
     running.wait_for_log("master_was_paused")
@@ -253,7 +254,7 @@ def test_41_a_pause_of_all_processes_kills_nobody(
     push(running, "nap", 1)
     group = [running.pid, *(child.pid for child in running.children())]
     for pid in group:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     time.sleep(PAUSE)
     for pid in group if first == "master" else reversed(group):
         os.kill(pid, signal.SIGCONT)
@@ -282,7 +283,7 @@ def test_41_a_pause_does_not_count_as_time_to_boot(
     (booting,) = running.workers()
     group = [running.pid, *(child.pid for child in running.children())]
     for pid in group:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     time.sleep(PAUSE)
     for pid in group:
         os.kill(pid, signal.SIGCONT)

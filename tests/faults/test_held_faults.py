@@ -12,6 +12,7 @@ import redis as redis_py
 
 from jobd import Client
 from tests.conftest import StartDaemon
+from tests.support.processes import freeze
 
 QUEUES = ("q0", "q1", "q2")
 """So few that an idle worker has blocking claims for them all the time."""
@@ -126,7 +127,7 @@ def test_a_stopped_worker_keeps_no_job(scene: Scene, redis: redis_py.Redis) -> N
     """It runs nothing, so only its main thread tells."""
     running = scene.running
     stopped = running.workers()[0]
-    os.kill(stopped, signal.SIGSTOP)
+    freeze(stopped)
     try:
         scene.push(20)
         running.wait(lambda: len(scene.notes()) == 20, 10, "all jobs ran")

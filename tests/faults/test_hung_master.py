@@ -24,6 +24,7 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.faults.stuck import Stuckable
 from tests.support.daemon import Daemon, environment
+from tests.support.processes import freeze
 
 APP = """
 import time
@@ -83,7 +84,7 @@ def test_36_threads_of_a_stopped_master_say_so_and_show_the_children(daemon: Sta
     (worker,) = running.workers()
     stopped = (running.pid, worker)
     for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     running.wait(lambda: {*map(processes.run_state, stopped)} == {"T"}, 5, "they are stopped")
     done = running.jobctl("threads")
     for pid in (worker, running.pid):
@@ -102,7 +103,7 @@ def test_06_a_stopped_master_is_quiet_as_soon_as_it_goes_on(
     """By the request that waits in its socket, or by the signal alone: the kernel forgets a TSTP
     that a stopped process gets, which was the signal once."""
     running = daemon(APP)
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     if socket == "gone":
         running.socket.unlink()
     done = running.jobctl("quiet")
@@ -114,7 +115,7 @@ def test_06_a_stopped_master_is_quiet_as_soon_as_it_goes_on(
 
 def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemon) -> None:
     running = daemon(APP)
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     assert running.jobctl("quiet").returncode == 4
     done = running.jobctl("resume")
     assert (done.returncode, done.stdout) == (5, ""), "there is no signal for it"
@@ -130,7 +131,7 @@ def test_06_requests_wait_for_a_stopped_master_in_their_order(daemon: StartDaemo
 
 def test_36_threads_of_a_stopped_master_show_its_zygote(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload")
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     running.wait(lambda: processes.run_state(running.pid) == "T", 5, "it is stopped")
     done = running.jobctl("threads")
     running.signal(signal.SIGCONT)

@@ -25,6 +25,7 @@ from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
 from tests.support.ledger import assert_conserved, whereabouts
 from tests.support.notes import noting
+from tests.support.processes import freeze
 
 # Writes down each execution by jid, from a connection of its own.
 APP = noting("""
@@ -142,7 +143,7 @@ def kill_all_workers(running: Daemon, workers: int) -> None:
     before = running.workers()
     assert len(before) == workers
     for worker in before:
-        os.kill(worker, signal.SIGSTOP)
+        freeze(worker)
     for worker in before:
         os.kill(worker, signal.SIGKILL)
     running.wait(
@@ -316,7 +317,7 @@ def test_a_keeper_that_dies_as_well_still_learns_the_stack(
     keeper = running.keeper()
     assert keeper is not None
     # It takes what the master says into its buffer, and never reads it.
-    os.kill(keeper, signal.SIGSTOP)
+    freeze(keeper)
     push(server.url, "deadly", [["segfault"]], crashes=2)
     running.wait_for_log('"event":"child_died"', 20)
     os.kill(keeper, signal.SIGKILL)

@@ -21,6 +21,7 @@ from tests.support.daemon import Daemon
 from tests.support.ledger import assert_conserved, whereabouts
 from tests.support.notes import noting
 from tests.support.others import Nobody
+from tests.support.processes import freeze
 
 # Each execution is noted by the identity of its worker: who fetches under which name.
 APP = noting("""
@@ -111,7 +112,7 @@ def test_03_a_detached_daemon_too(idle_daemon: Daemon, redis: redis_py.Redis) ->
     assert idle_daemon.start().returncode == 0
     keeper = idle_daemon.keeper()
     (worker,) = idle_daemon.workers()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     os.kill(idle_daemon.pid, signal.SIGKILL)
     idle_daemon.wait_ended()
     assert idle_daemon.pidfile.exists()

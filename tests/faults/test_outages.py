@@ -27,6 +27,7 @@ from jobd.store.connection import connect
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import Daemon
 from tests.support.engine import KEYS, payload, until
+from tests.support.processes import freeze
 
 LEASE = 2.0
 
@@ -109,7 +110,7 @@ def test_what_is_away_for_longer_than_a_lease_takes_no_job_from_its_owner(
     wait_for_a_lease(client)
     assert client.lrange(KEYS.queue("q"), 0, -1) == [RAW], "of the one that nobody vouches for"
     if trouble == "freeze":
-        own_server.send(signal.SIGSTOP)
+        freeze(own_server.pid)
         time.sleep(1.5 * LEASE)
         own_server.send(signal.SIGCONT)
     elif trouble == "kill":
@@ -181,7 +182,7 @@ def test_whole_daemons_outlast_an_outage_of_75_seconds(
         client.push({"class": "long", "args": [number]})
     made[0].wait(lambda: len(starts()) == 8, 20, "all of them run")
     if trouble == "freeze":
-        own_server.send(signal.SIGSTOP)
+        freeze(own_server.pid)
     else:
         own_server.kill()
     time.sleep(75)

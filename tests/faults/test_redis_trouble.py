@@ -28,6 +28,7 @@ from tests.chaos.record import Record
 from tests.chaos.verdict import judge
 from tests.faults.proxy import Proxy
 from tests.support.daemon import Daemon, wait
+from tests.support.processes import freeze
 
 BACK_WITHIN = 8.0
 """Seconds; the longest pause between attempts is five."""
@@ -235,7 +236,7 @@ def test_27_connections_are_killed_again_and_again(scene: StartScene) -> None:
 
 def test_27_the_server_hangs(scene: StartScene) -> None:
     here = scene()
-    here.server.send(signal.SIGSTOP)
+    freeze(here.server.pid)
     # Longer than the timeout of a command, and than the wait for a blocking claim.
     time.sleep(12.0)
     here.server.send(signal.SIGCONT)

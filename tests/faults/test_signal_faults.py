@@ -14,6 +14,7 @@ import redis as redis_py
 from jobd import Client
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, environment
+from tests.support.processes import freeze
 
 APP = """
     import time
@@ -207,7 +208,7 @@ def test_23_a_third_interrupt_kills_and_the_next_run_recovers(
     running.exit_codes = {0, 130}
     push_nap(running, 3)
     (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)  # so that not even the second one has an effect
+    freeze(worker)  # so that not even the second one has an effect
     for _ in range(3):
         running.signal(signal.SIGINT)
         time.sleep(1.2)  # insistence is a matter of time: a bouncing key does not count

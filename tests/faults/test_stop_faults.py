@@ -21,6 +21,7 @@ from tests.faults.deaddisk import READ, DeadDisk, waiting
 from tests.faults.proxy import Proxy
 from tests.support.daemon import Daemon, environment
 from tests.support.ledger import whereabouts
+from tests.support.processes import freeze
 
 APP = """
     import os, time
@@ -103,7 +104,7 @@ def test_25_a_stop_without_redis_says_that_jobs_are_left(
     jid = Client(running.url).push({"class": "nap", "args": [60]})
     running.wait((running.directory / "napping").exists, 10, "the job runs")
     assert server.pid is not None
-    os.kill(server.pid, signal.SIGSTOP)
+    freeze(server.pid)
     try:
         running.signal(signal.SIGTERM)
         assert running.wait_ended(30) == 75
@@ -174,7 +175,7 @@ def test_25_a_quiet_daemon_holds_nothing_also_if_redis_hangs(
         wait_idle(here, redis, 1)
         assert here.jobctl("quiet").returncode == 0
         wait_idle(here, redis, 0)
-    own_server.send(signal.SIGSTOP)
+    freeze(own_server.pid)
     try:
         assert here.stop() == 0
     finally:
@@ -196,7 +197,7 @@ def test_25_a_job_that_was_delivered_to_a_dead_connection_may_be_left(
         proxy.cut(after=arrived)
         jid = Client(own_server.url).push({"class": "nap", "args": [60]})
         running.wait(lambda: redis.llen("queue:default") == 0, 5, "it has been delivered")
-        own_server.send(signal.SIGSTOP)
+        freeze(own_server.pid)
         running.exit_codes = {75}
         try:
             assert running.stop() == 75

@@ -29,6 +29,7 @@ from jobd.worker.control import Control
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
 from tests.support.engine import until
+from tests.support.processes import freeze
 
 ME = "host:1:engine"
 KEYS = Keys("shop:")
@@ -153,7 +154,7 @@ def test_a_frozen_server_is_noticed_and_it_returns(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "PONG", 0.3)
     with EmbeddedServer() as own, listening(own.url) as one:
         until(lambda: one.subscribed(1), "it has subscribed")
-        own.send(signal.SIGSTOP)
+        freeze(own.pid)
         until(lambda: one.control.trouble, "it knows")
         own.send(signal.SIGCONT)
         until(lambda: one.subscribed(2), "it looks")

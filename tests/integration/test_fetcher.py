@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -46,6 +47,7 @@ from tests.support.engine import (
     until,
     waiting,
 )
+from tests.support.processes import freeze
 
 ME = "host:1:engine"
 
@@ -314,7 +316,7 @@ def test_surrender_in_the_middle_of_a_turn_returns_the_running_jobs(
             send(packed)
 
         one.fetcher._wire.send = slow  # type: ignore[method-assign]
-        own_server.send(_signal("SIGSTOP"))
+        freeze(own_server.pid)
         try:
             gates["ends"].set()
             assert sent.wait(5)
@@ -323,7 +325,7 @@ def test_surrender_in_the_middle_of_a_turn_returns_the_running_jobs(
             asking.start()
             until(lambda: one.fetcher._surrender.asked, "surrender is asked for")
         finally:
-            own_server.send(_signal("SIGCONT"))
+            own_server.send(signal.SIGCONT)
         asking.join()
         assert results == [True]
         assert waiting(client) == [stays]
@@ -338,12 +340,6 @@ def test_it_beats_while_redis_is_away(own_server: EmbeddedServer) -> None:
         for _ in range(4):
             last = one.page.last(FETCHER_BEAT)
             until(lambda: one.page.last(FETCHER_BEAT) > last, "it beats")  # noqa: B023
-
-
-def _signal(name: str) -> Any:
-    import signal
-
-    return signal.Signals[name]
 
 
 def test_surrender_repeated_after_a_lost_connection_still_counts(
@@ -384,7 +380,7 @@ def test_it_is_not_idle_while_a_claim_is_to_be_answered(own_server: EmbeddedServ
         blocker = client.pipeline(transaction=False)
         # The delivery and the stop of the server reach the fetcher as one: it finds a job and
         # asks for it, and has no answer.
-        own_server.send(_signal("SIGSTOP"))
+        freeze(own_server.pid)
         try:
             one.fetcher._intake.delivered.append("default")
             one.fetcher._bell.ring()
@@ -393,7 +389,7 @@ def test_it_is_not_idle_while_a_claim_is_to_be_answered(own_server: EmbeddedServ
             assert one.fetcher.holding == 0
             assert not one.fetcher.idle
         finally:
-            own_server.send(_signal("SIGCONT"))
+            own_server.send(signal.SIGCONT)
         until(lambda: one.fetcher.idle, "idle after the answer")
         blocker.reset()
     client.close()

@@ -19,6 +19,7 @@ from jobd import Client
 from jobd.runtime.process import processes
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, environment
+from tests.support.processes import freeze
 
 APP = """
 import asyncio, os, subprocess, sys, time
@@ -126,7 +127,7 @@ def test_a_worker_that_cannot_hear_leaves_in_good_order(
 
 def test_jobctl_does_not_hang_before_a_master_that_hangs(daemon: StartDaemon) -> None:
     running = daemon(APP)
-    os.kill(running.pid, signal.SIGSTOP)
+    freeze(running.pid)
     waiting = []
     for _ in range(64):  # what tools that gave up have left in the queue of the socket
         sock = socket.socket(socket.AF_UNIX)

@@ -21,6 +21,7 @@ from jobd.master.files import statefile
 from jobd.runtime.process import processes
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon, environment
+from tests.support.processes import freeze
 
 APP = """
 import os
@@ -146,7 +147,7 @@ def test_stop_of_nothing_is_success(tmp_path: Path) -> None:
 def test_stop_kills_a_master_that_does_not_answer(daemon: StartDaemon) -> None:
     running = daemon(APP)
     running.exit_codes = None
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     # The master is let go on by the stop: stopped, it could not stop anything.
     assert running.jobctl("stop", "--kill").returncode == 0
     running.wait_ended(2)
@@ -257,7 +258,7 @@ def test_a_worker_that_has_crashed_is_not_called_unknown(daemon: StartDaemon) ->
 def test_a_master_that_is_stopped_is_called_so(daemon: StartDaemon) -> None:
     running = daemon(APP)
     assert re.search(r"pid \d+ \(jobd master[^,]* running, ", processes.describe(running.pid))
-    running.signal(signal.SIGSTOP)
+    freeze(running.pid)
     running.wait(lambda: processes.run_state(running.pid) == "T", 5, "it is stopped")
     try:
         for command, code in {"status": 5, "reload": 4}.items():
@@ -371,7 +372,7 @@ def test_stop_of_children_that_do_not_notice(
 def test_threads_of_a_stopped_worker_says_so(daemon: StartDaemon) -> None:
     running = daemon(APP)
     (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     running.wait(lambda: processes.run_state(worker) == "T", 5, "it is stopped")
     done = running.jobctl("threads")
     os.kill(worker, signal.SIGCONT)
@@ -386,7 +387,7 @@ def test_reopen_logs_waits_for_all_and_names_the_missing(daemon: StartDaemon) ->
     assert running.jobctl("reopen-logs").returncode == 0
     assert running.log_file.exists()
     worker = running.workers()[0]
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     done = running.jobctl("reopen-logs")
     os.kill(worker, signal.SIGCONT)
     assert done.returncode == 1

@@ -18,6 +18,7 @@ from jobd import Client
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
 from tests.support.ledger import whereabouts
+from tests.support.processes import freeze
 
 APP = """
     import os, random, subprocess, time
@@ -319,7 +320,7 @@ def test_a_recycled_worker_is_followed_by_one_of_the_same_zygote(daemon: StartDa
 def test_a_zygote_that_hangs_holds_nobody_up(daemon: StartDaemon) -> None:
     running = daemon(APP, "--preload", "-w", "2")
     [zygote], workers = zygotes(running), running.workers()
-    os.kill(zygote, signal.SIGSTOP)
+    freeze(zygote)
     os.kill(workers[0], signal.SIGKILL)
     running.wait(lambda: status(running)["workers"][0]["pid"] != workers[0], 5, "it answers")
     running.wait(lambda: zygotes(running) not in ([], [zygote]), 20, "a new zygote")

@@ -12,6 +12,7 @@ import redis as redis_py
 from jobd import Client
 from tests.conftest import StartDaemon
 from tests.support.daemon import Daemon
+from tests.support.processes import freeze
 
 APP = """
 import time
@@ -79,7 +80,7 @@ def test_a_stopped_worker_is_killed_without_being_let_go(
     """It was let go for a last dump, ran on while that looked at its threads, and crashed."""
     running = daemon(APP, "-t", "0")
     (worker,) = running.workers()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     running.signal(signal.SIGTERM)
     assert running.wait_ended(30) == 0
     assert "killed by signal 9 (SIGKILL)" in running.log()

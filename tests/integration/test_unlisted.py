@@ -14,6 +14,7 @@ import pytest
 from jobd.master.files.pidfile import DEFAULT
 from tests.support.daemon import Daemon, environment
 from tests.support.others import Nobody
+from tests.support.processes import freeze
 
 
 def jobctl(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -94,7 +95,7 @@ def test_one_whose_files_were_removed_is_told_of(
     run.mkdir()
     idle_daemon.run("--pidfile", str(run / "jobd.pid"))
     idle_daemon.wait_for_log('"state":"running"')
-    os.kill(idle_daemon.pid, signal.SIGSTOP)  # else it makes some of them again
+    freeze(idle_daemon.pid)  # else it makes some of them again
     try:
         if how == "directory":
             shutil.rmtree(run)

@@ -111,6 +111,27 @@ def _first_ended() -> int | None:
     return None if found is None else found.si_pid
 
 
+def freeze(pid: int | None) -> None:
+    """Stop the process *pid*; returns when all its threads have stopped.
+
+    After ``kill`` alone, its other threads run on until the one to which the kernel gave the
+    signal has its turn on a processor.
+    """
+    assert pid is not None, "it does not run"
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + _END_SECONDS
+    while not _stopped(pid):
+        assert time.monotonic() < deadline, f"pid {pid} does not stop"
+        time.sleep(0.001)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether no thread of *pid* runs: stopped, or ended and not yet reaped."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    states = [(thread / "stat").read_bytes().rpartition(b")")[2].split()[0] for thread in threads]
+    return all(state in b"TtZ" for state in states)
+
+
 def describe(process: psutil.Process) -> str:
     """One line about *process* for a message."""
     try:

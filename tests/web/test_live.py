@@ -28,6 +28,7 @@ from jobd.web import live
 from jobd.web.app import Dashboard, dashboard
 from jobd.web.shared.state import State
 from tests.support.daemon import wait
+from tests.support.processes import freeze
 from tests.web.frame import bearer, guarded
 from tests.web.serving import get, serving
 
@@ -211,7 +212,7 @@ def test_a_redis_that_hangs_does_not_stop_the_process(tmp_path: Path) -> None:
     ):
         assert client.get("").status_code == 200
         assert server.pid
-        os.kill(server.pid, signal.SIGSTOP)
+        freeze(server.pid)
         try:
             with ThreadPoolExecutor(80) as pool:
                 began = time.monotonic()
