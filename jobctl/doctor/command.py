@@ -23,13 +23,13 @@ from jobctl.doctor import configuration, host, unit
 from jobd.api.diagnosis import findings, fleet, history, locks, permissions, server
 from jobd.api.diagnosis.findings import Check, Finding, Severity
 from jobd.api.entry import Api
-from jobd.errors import ConfigError, RefusedError, UnavailableError
+from jobd.errors import ConfigError, JobdError, RefusedError, UnavailableError
 from jobd.settings.load import Reading, find_file, read
 from jobd.store.server import identify
 
 T = TypeVar("T")
 
-_PINGS = 10
+_TRIPS = 10
 
 TABLES: tuple[tuple[Check[Any], ...], ...] = (
     configuration.CHECKS,
@@ -112,9 +112,11 @@ def doctor(context: click.Context, seconds: float) -> int:
     try:
         _redis(made, connected_to(reading), seconds)
     except ConfigError as error:
-        made.found.append(_failed("redis.address", f"{error}."))
+        made.found.append(_failed("redis.address", error, _OF_ADDRESS))
+    except RefusedError as error:
+        made.found.append(_failed("redis.reachable", error, _OF_REFUSAL))
     except UnavailableError as error:
-        made.found.append(_failed("redis.reachable", f"{error}."))
+        made.found.append(_failed("redis.reachable", error, _OF_SILENCE))
     answer = made.diagnosis()
     if options.wants_json(context):
         output.record(answer)
@@ -139,13 +141,13 @@ def _redis(made: _Doctor, api: Api, seconds: float) -> None:
     try:
         found.require()
     except UnavailableError as error:
-        made.found.append(
-            Finding("redis.version", Severity.ERROR, f"Redis is not fit for jobd: {error}.")
-        )
+        made.found.append(_failed("redis.version", error, _OF_VERSION))
         return
-    before = _refusable(made, "redis", lambda: server.gather(api.redis, pings=_PINGS))
+    before = _refusable(made, "redis", lambda: server.gather(api.redis, trips=_TRIPS))
     if before is not None:
         made.run(server.CHECKS, before)
+        if before.loading:
+            return  # it refuses everything else
     made.run(history.CHECKS, api)
     made.run(permissions.CHECKS, api)
     facts = _refusable(made, "fleet", lambda: fleet.gather(api))
@@ -154,7 +156,7 @@ def _redis(made: _Doctor, api: Api, seconds: float) -> None:
         made.run(locks.CHECKS, api)
     if before is not None and seconds:
         time.sleep(max(0.0, began + seconds - time.monotonic()))
-        after = server.gather(api.redis, pings=0)
+        after = server.gather(api.redis, trips=0)
         growth = history.Growth(before, after, time.monotonic() - began)
         made.run(history.FORECASTS, growth)
 
@@ -164,13 +166,22 @@ def _refusable(made: _Doctor, area: str, gather: Callable[[], T]) -> T | None:
     try:
         return gather()
     except RefusedError as error:
-        made.found.append(Finding(area, Severity.NOTE, f"Not checked: {error}."))
+        made.found.append(findings.not_checked(area, error))
         return None
 
 
-def _failed(name: str, text: str) -> Finding:
-    advice = "compare --redis, or `redis` in the configuration, with where Redis listens"
-    return Finding(name, Severity.ERROR, text, advice)
+_OF_ADDRESS = "the manual, configuration.md, has the forms of `redis` (--redis)"
+_OF_VERSION = "let `redis` in the configuration (--redis) lead to a server that is as jobd needs it"
+_OF_REFUSAL = "compare the user and the password in `redis` (--redis) with those that Redis knows"
+_OF_SILENCE = (
+    "on its host: see that it runs, and its log; compare `redis` in the configuration (--redis) "
+    "with where it listens"
+)
+
+
+def _failed(name: str, error: JobdError, advice: str) -> Finding:
+    text = str(error)
+    return Finding(name, Severity.ERROR, f"{text[0].upper()}{text[1:]}.", advice)
 
 
 def _show(answer: Diagnosis) -> None:

@@ -26,7 +26,7 @@ def _problems(report: Report) -> Iterator[Said]:
 
 def _warnings(report: Report) -> Iterator[Said]:
     for text in report.warnings:
-        yield Said(f"{_sentence(text)}.")
+        yield Said(f"{_sentence(text)}.", "jobd check shows what each setting is, and why")
 
 
 def _sentence(text: str) -> str:

@@ -90,7 +90,7 @@ def _families(api: Api) -> list[usage.Family] | None:
 
 
 def _sizes(api: Api) -> dict[str, int]:
-    facts = server.gather(api.redis, pings=0)
+    facts = server.gather(api.redis, trips=0)
     counters = api.counters()
     return {
         "bytes of memory": facts.integer("used_memory"),

@@ -17,7 +17,7 @@ class RedisInfo:
     Attributes:
         version: of Redis, or of Redis as Valkey speaks it.
         uptime: seconds.
-        latency: seconds that a PING took, there and back.
+        latency: seconds that a round trip took.
         clients: open connections.
         used_memory, peak_memory, max_memory: bytes; a maximum of 0 is none.
         memory_short: a warning that the server is nearly full, or None; one of the *warnings*.

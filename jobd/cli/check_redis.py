@@ -31,7 +31,7 @@ def check_redis(report: Report, config: Config) -> None:
             found = identify(client)
             found.require()
             try:
-                facts = server.gather(client, pings=0)
+                facts = server.gather(client, trips=0)
             except NoPermissionError as error:
                 report.warnings.append(
                     f"the memory limit of the server at {where}, and whether it evicts jobs when "
@@ -43,7 +43,8 @@ def check_redis(report: Report, config: Config) -> None:
                     for each in findings.run(server.SETTINGS, facts)
                 ]
             if denied := permissions.channel_denied(client, config.prefix):
-                report.warnings.append(permissions.channel_warning(denied, config.prefix))
+                said = permissions.channel_warning(denied)
+                report.warnings.append(f"{said}: {permissions.channel_advice(config.prefix)}")
     except (RedisError, OSError, ValueError) as error:
         text = f"Redis at {where} does not answer: {reason(error)}"
         report.problem(Exit.UNAVAILABLE, text)

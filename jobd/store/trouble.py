@@ -34,7 +34,7 @@ def reason(error: BaseException) -> str:
     "User app has no permissions to run 'info'; docs/acl.md lists what is needed"
     """
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if isinstance(error, redis.exceptions.NoPermissionError) or _DENIED.search(text):
+    if _denies(error):
         text += "; docs/acl.md lists what is needed"
     elif isinstance(error, _CLUSTER) or _CLUSTERED.match(text):
         text += f"; {CLUSTER_ADVICE}"
@@ -50,6 +50,15 @@ def unavailable(client: redis.Redis, error: redis.RedisError) -> UnavailableErro
     ):
         return UnavailableError(f"Redis at {where(client)} does not answer: {reason(error)}")
     return RefusedError(f"Redis at {where(client)} refuses: {reason(error)}")
+
+
+def denied(error: RefusedError) -> bool:
+    """Whether it was refused because the user has no permission for it."""
+    return error.__context__ is not None and _denies(error.__context__)
+
+
+def _denies(error: BaseException) -> bool:
+    return isinstance(error, redis.exceptions.NoPermissionError) or bool(_DENIED.search(str(error)))
 
 
 def where(client: redis.Redis) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
 from jobd.errors import RefusedError
+from jobd.store.trouble import denied
 
 T = TypeVar("T")
 
@@ -28,11 +29,11 @@ class Said(NamedTuple):
 
     Attributes:
         text: what is wrong, a sentence.
-        advice: what to do, best as a command; empty where the sentence says it.
+        advice: what to do, best as a command.
     """
 
     text: str
-    advice: str = ""
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,27 @@ class Check(Generic[T]):
     find: Callable[[T], Iterable[Said]]
 
     def run(self, facts: T) -> Iterator[Finding]:
-        """What it finds. What the server refuses to tell is a note."""
+        """What it finds. What the user of Redis may not look at is a note.
+
+        Raises:
+            RefusedError: the server refuses to tell, for another reason.
+        """
         try:
             for text, advice in self.find(facts):
                 yield Finding(self.name, self.severity, text, advice)
         except RefusedError as error:
-            yield Finding(self.name, Severity.NOTE, f"Not checked: {error}.")
+            yield not_checked(self.name, error)
+
+
+def not_checked(name: str, error: RefusedError) -> Finding:
+    """A note that something could not be looked at, for want of a permission.
+
+    Raises:
+        RefusedError: it was refused for another reason: that is no small thing.
+    """
+    if not denied(error):
+        raise error
+    return Finding(name, Severity.NOTE, f"Not checked: {error}.")
 
 
 def run(checks: Iterable[Check[T]], facts: T) -> list[Finding]:

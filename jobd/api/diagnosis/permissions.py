@@ -110,13 +110,17 @@ def channel_denied(client: redis.Redis, prefix: str) -> str:
     return ""
 
 
-def channel_warning(error: str, prefix: str) -> str:
+def channel_warning(error: str) -> str:
     """What it means that they may not."""
     return (
         "workers may not listen on the control channel, so what is sent to them from "
-        "dashboards takes effect with their next heartbeat, within ten seconds "
-        f"({error}): allow it with ACL SETUSER ... +subscribe {control.rule(prefix)}"
+        f"dashboards takes effect with their next heartbeat, within ten seconds ({error})"
     )
+
+
+def channel_advice(prefix: str) -> str:
+    """What to do about it."""
+    return f"allow it with ACL SETUSER ... +subscribe {control.rule(prefix)}"
 
 
 def _asked(session: Session, commands: Sequence[Sequence[str]]) -> list[str]:
@@ -156,8 +160,8 @@ def _channel(session: Session) -> Iterator[Said]:
     except RedisError as problem:
         raise unavailable(session.redis, problem) from None
     if error:
-        said = channel_warning(error, session.keys.prefix)
-        yield Said(f"{said[0].upper()}{said[1:]}.")
+        said = channel_warning(error)
+        yield Said(f"{said[0].upper()}{said[1:]}.", channel_advice(session.keys.prefix))
 
 
 _ADVICE = "give the user what docs/acl.md lists: redis-cli ACL SETUSER, then ACL SAVE"

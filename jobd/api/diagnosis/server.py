@@ -42,7 +42,7 @@ class ServerFacts:
     Attributes:
         info: what INFO says.
         snapshots: whether it writes RDB snapshots by itself; None if it does not tell.
-        latency: seconds of a PING, there and back; None if it was not measured.
+        latency: seconds of a round trip; None if it was not measured.
     """
 
     info: Mapping[str, object]
@@ -54,18 +54,24 @@ class ServerFacts:
         value = self.info.get(name, 0)
         return int(value) if isinstance(value, int | float) else 0
 
+    @property
+    def loading(self) -> bool:
+        """Whether it still loads its data, and refuses nearly all commands."""
+        return bool(self.integer("loading"))
 
-def gather(client: redis.Redis, *, pings: int = 1) -> ServerFacts:
-    """The facts, by INFO, CONFIG GET and so many PINGs, of which the fastest counts: the others
-    say how busy this host is.
+
+def gather(client: redis.Redis, *, trips: int = 1) -> ServerFacts:
+    """The facts, by INFO, CONFIG GET and so many round trips, of which the fastest counts: the
+    others say how busy this host is. A trip is TIME, as a server that cannot write to its disk, or
+    loads its data, refuses PING.
 
     Raises:
         redis.RedisError: the server does not answer, or refuses INFO.
     """
     taken = []
-    for _ in range(pings):
+    for _ in range(trips):
         began = time.perf_counter()
-        client.ping()
+        client.time()
         taken.append(time.perf_counter() - began)
     info = cast("dict[str, object]", client.info())
     return ServerFacts(info, takes_snapshots(client), min(taken, default=None))
@@ -109,7 +115,8 @@ def _snapshot(facts: ServerFacts) -> Iterator[Said]:
             Text(
                 "The last snapshot of Redis failed; by default it then refuses all writes, new "
                 "jobs too. Look into its log (often the disk is full)."
-            )
+            ),
+            "on its host: df -h; then redis-cli BGSAVE, and redis-cli INFO persistence",
         )
 
 
@@ -119,14 +126,17 @@ def _append_only_file(facts: ServerFacts) -> Iterator[Said]:
             Text(
                 "Redis cannot write its append-only file. Look into its log (often the disk is "
                 "full)."
-            )
+            ),
+            "on its host: df -h; it goes on by itself when there is room",
         )
 
 
 def _replica(facts: ServerFacts) -> Iterator[Said]:
     if facts.info.get("role") == "slave":
         yield Said(
-            Text("This Redis is a replica: no job can be pushed or run. Connect to the master.")
+            Text("This Redis is a replica: no job can be pushed or run. Connect to the master."),
+            "redis-cli INFO replication names the master; where that changes, let Sentinel tell: "
+            "redis+sentinel://HOST:PORT/SERVICE/DB",
         )
 
 
@@ -138,7 +148,9 @@ def _latency(facts: ServerFacts) -> Iterator[Said]:
                 "slowly.",
                 taken=f"{facts.latency * 1000:.0f}",
                 slow=f"{SLOW * 1000:.0f}",
-            )
+            ),
+            "ping its host: if that is as slow, run the workers near Redis; if not, the server is "
+            "busy (jobctl redis)",
         )
 
 
@@ -179,8 +191,11 @@ def _evicted(facts: ServerFacts) -> Iterator[Said]:
 
 
 def _loading(facts: ServerFacts) -> Iterator[Said]:
-    if facts.integer("loading"):
-        yield Said("Redis is loading its data and refuses everything until it has done so.")
+    if facts.loading:
+        yield Said(
+            "Redis is loading its data and refuses everything until it has done so.",
+            "wait: redis-cli INFO persistence has loading_eta_seconds",
+        )
 
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
