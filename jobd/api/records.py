@@ -44,6 +44,15 @@ def is_plain(jid: str) -> bool:
     return short and jid.replace("-", "").replace("_", "").isalnum()
 
 
+def digest_of(raw: bytes) -> str:
+    """Sixteen hexadecimal digits that stand for these bytes.
+
+    >>> digest_of(b"{}")
+    '44136fa355b3678a'
+    """
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
 def seconds(value: object) -> float | None:
     """A stored time as seconds since 1970: floats are seconds, integers are milliseconds.
 
@@ -151,7 +160,7 @@ class JobRecord:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that stand for the bytes, e.g. in a URL."""
-        return hashlib.sha256(self.value).hexdigest()[:16]
+        return digest_of(self.value)
 
     def __getitem__(self, key: str) -> JsonValue:
         """A field of the payload; None if it has none of that name."""

@@ -40,7 +40,7 @@ from jobd.worker.heartbeat import Heartbeat
 from jobd.worker.outside import Outside
 from jobd.worker.overdue import Overdue
 from jobd.worker.progress import Progress, Stalls
-from jobd.worker.run.cancelling import Cancelling, LoopJobs, Threads
+from jobd.worker.run.cancelling import CancelRequests, LoopJobs, Threads
 from jobd.worker.run.loop import maker
 from jobd.worker.run.watchdog import Watchdog
 from jobd.worker.schedules import Schedules
@@ -94,7 +94,7 @@ class Worker(Child):
         self._watchdog = Watchdog(engine.loop, engine.tasks)
         self._fold_at = 0.0
         runners = (Threads(engine.pool, engine.coroutines), LoopJobs(engine.tasks, engine.loop))
-        self._cancelling = Cancelling(runners, engine.fetcher.cancel, seat.page)
+        self._cancelling = CancelRequests(runners, engine.fetcher.cancel, seat.page)
         self._hooks = Beside("hooks", self.bell.ring)
         self._decisions = Beside("overdue")
         self._outside = Outside(

@@ -16,7 +16,7 @@ from jobd.errors import JobTimeout
 from jobd.runtime.log import log
 from jobd.worker.beside import Beside
 from jobd.worker.engine import Engine
-from jobd.worker.run.cancelling import Cancelling
+from jobd.worker.run.cancelling import CancelRequests
 from jobd.worker.run.deadlines import Limit
 from jobd.worker.run.executor import OUR_FILES
 
@@ -40,7 +40,7 @@ class Overdue:
         self,
         grace: float,
         engine: Engine,
-        cancelling: Cancelling,
+        cancelling: CancelRequests,
         beside: Beside,
     ) -> None:
         self._grace = grace

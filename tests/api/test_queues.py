@@ -110,10 +110,13 @@ def test_a_search_goes_on_elsewhere(api: Api) -> None:
         queue.scan(cursor="x")
 
 
-def test_a_search_misses_nothing_while_workers_take_jobs(api: Api) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_search_misses_nothing_while_workers_take_jobs(api: Api, elsewhere: bool) -> None:
     push(api, "default", *(job(n) for n in range(300)))
     scan, found = api.queue("default").scan(), []
     while not scan.done:
+        if elsewhere:
+            scan = api.queue("default").scan(cursor=scan.cursor)
         found += [one.args[0] for one in scan.next()]
         api.redis.rpop(api.keys.queue("default"), 7)
         push(api, "default", job(1000 + len(found)))

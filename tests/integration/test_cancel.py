@@ -19,6 +19,7 @@ import redis as redis_py
 import jobd
 from jobd import Client, JobCancelled
 from jobd.api import Api
+from jobd.api.features.cancellation import Cancelling
 from jobd.errors import ArgumentError
 from jobd.jobs.app import App
 from jobd.store import scripts
@@ -484,6 +485,67 @@ def test_many_by_class_queue_and_tag(redis: redis_py.Redis) -> None:
     actions = {(entry.action, entry.target) for entry in api.audit.page(100)}
     assert ("cancel", "schedule") in actions
     assert ("cancel", "queue:mail") in actions
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+@pytest.mark.parametrize("share", [1, 2, 3000])
+def test_what_was_looked_at_is_not_looked_at_again(
+    redis: redis_py.Redis, sliced: bool, share: int
+) -> None:
+    """Neither where all that a step has read is cancelled, nor in another call: behind 3,000 jobs
+    that stay are as many of which one in *share* is cancelled."""
+    api, rest = Api(redis), 3_000
+    for queue in ("default", "mail"):
+        push(redis, queue, *(payload("Note", jid=f"{queue}{n}", queue=queue) for n in range(rest)))
+        names = ["Note" if n % share else "Gone" for n in range(rest)]
+        mixed = [payload(name, jid=f"{queue}g{n}", queue=queue) for n, name in enumerate(names)]
+        push(redis, queue, *mixed)
+    redis.zadd(KEYS.schedule, {payload("Gone", jid=f"s{n}"): 4e9 for n in range(600)})
+    gone = 600 + 2 * len(range(0, rest, share))
+    if sliced:
+        cancelled = scanned = calls = 0
+        cursor, done = "", False
+        while not done:
+            steps = Cancelling(api, lambda job: job.klass == "engine.Gone", cursor=cursor)
+            cancelled, scanned = cancelled + steps.step(), scanned + steps.scanned
+            cursor, done, calls = steps.cursor, steps.done, calls + 1
+        assert (cursor, calls > 48) == ("", True)
+    else:
+        steps = Cancelling(api, lambda job: job.klass == "engine.Gone")
+        steps.until()
+        cancelled, scanned = steps.cancelled, steps.scanned
+    assert cancelled == gone
+    assert scanned == 600 + 4 * rest
+    assert [job.jid for job in api.queue("mail")][:3] == ["mail0", "mail1", "mail2"]
+    assert api.queue("mail").size == 2 * rest - len(range(0, rest, share))
+
+
+def test_a_call_goes_on_with_the_cursor_of_the_one_before(redis: redis_py.Redis) -> None:
+    api = Api(redis)
+    names = ("a", "b", "c")
+    for queue in names:
+        push(redis, queue, *(payload("Note", jid=f"{queue}{n}", queue=queue) for n in range(5)))
+    held(redis)
+    found, counts = jobd.cancel_many(name="engine.Note", seconds=0.0, api=api), []
+    while not found.done:
+        counts.append(found.cancelled)
+        found = jobd.cancel_many(name="engine.Note", seconds=0.0, cursor=found.cursor, api=api)
+        if found.cursor.endswith("@queue:b"):
+            redis.delete(KEYS.queue("b"))
+            redis.srem(KEYS.queues, "b")
+    assert (sum(counts), found.cancelling) == (10, 1)
+    for wrong in ("7", "@", "+7@nowhere", "x@queue:a", "\udc80"):
+        with pytest.raises(ArgumentError, match="is not a cursor"):
+            jobd.cancel_many(name="engine.Note", cursor=wrong, api=api)
+
+
+def test_a_worker_that_was_told_is_not_counted_again(redis: redis_py.Redis) -> None:
+    api = Api(redis).acting_as("alice")
+    held(redis)
+    assert jobd.cancel_many(name="engine.Note", api=api).cancelling == 1
+    assert jobd.cancel_many(name="engine.Note", api=api).cancelling == 0
+    [entry] = api.audit.page(10)
+    assert (entry.action, entry.jobs) == ("cancel", 1)
 
 
 # -- the parts -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from jobd.testing import EmbeddedServer
 from jobd.worker import overdue as overdue_module
 from jobd.worker.beside import Beside
 from jobd.worker.overdue import Overdue
-from jobd.worker.run.cancelling import Cancelling
+from jobd.worker.run.cancelling import CancelRequests
 from jobd.worker.run.deadlines import Deadlines
 from tests.support.engine import (
     KEYS,
@@ -64,7 +64,7 @@ def app() -> Iterator[App]:
 def overdue_of(one: Engine, grace: float = 0.0) -> Overdue:
     beside = Beside("overdue")
     beside.start()
-    return Overdue(grace, one, Cancelling((), one.fetcher.cancel, one.page), beside)
+    return Overdue(grace, one, CancelRequests((), one.fetcher.cancel, one.page), beside)
 
 
 def late(one: Engine, redis: redis_py.Redis, *names: str) -> None:

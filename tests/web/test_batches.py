@@ -83,6 +83,34 @@ def test_one_is_cancelled_and_deleted(site: Site, api: Api, jobs: Any) -> None:
     assert f"deleted {bid}" in told
 
 
+def test_many_jobs_are_cancelled_in_steps_that_go_on(
+    site: Site, api: Api, jobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.pages.batches.STEP", 0.0)
+    monkeypatch.setattr("jobd.web.v1.batches.CANCELLING", 0.0)
+    bids = [pushed(jobs, 700).bid for _ in range(2)]
+    page = site.press(site.get(f"/batches/batch?id={bids[0]}"), "Cancel batch")
+    page, seen = site.press(page, "Cancel batch"), []
+    while page.has_button("Continue"):
+        seen.append(page.text)
+        page = site.press(page, "Continue")
+    assert len(seen) > 10
+    assert f"Cancelling batch {bids[0]}" in seen[0]
+    assert "of 1,402." in seen[-1]
+    assert f"Batch {bids[0]} is cancelled: 700 jobs were taken out or told." in page.text
+    client = browser(guarded(api))
+    client.headers.update(bearer(TOKEN))
+    body, changed, done = {"bid": bids[1]}, 0, False
+    while not done:
+        told = client.post("/api/v1/batches/cancel", json=body).json()
+        body["cursor"], changed, done = told["cursor"], changed + told["changed"], told["done"]
+    assert (changed, body["cursor"]) == (700, "")
+    for cursor in ("7", "x@queue:a", "@nowhere"):
+        wrong = {"bid": bids[1], "cursor": cursor}
+        assert client.post("/api/v1/batches/cancel", json=wrong).status_code == 400
+    assert [api.batches.get(bid).cancelled for bid in bids] == [700, 700]
+
+
 def test_a_block_that_is_open_is_closed(site: Site, api: Api, jobs: Any) -> None:
     batch = jobd.Batch(client=jobs.client)
     batch.__enter__()
@@ -130,7 +158,11 @@ def test_the_same_in_the_api(api: Api, jobs: Any, redis: redis_py.Redis) -> None
     assert [each["bid"] for each in found["inside"]] == [inner["bid"]]
     assert found["all_inside"]
     assert client.post("/api/v1/batches/close", json={"bid": bid}).json() == {"changed": 0}
-    assert client.post("/api/v1/batches/cancel", json={"bid": bid}).json() == {"changed": 2}
+    assert client.post("/api/v1/batches/cancel", json={"bid": bid}).json() == {
+        "changed": 2,
+        "done": True,
+        "cursor": "",
+    }
     assert client.delete(f"/api/v1/batches/{bid}").json() == {"changed": 1}
     assert client.delete(f"/api/v1/batches/{bid}").status_code == 404
     for what in ("cancel", "close"):

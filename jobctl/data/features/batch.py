@@ -135,7 +135,7 @@ def _acting(name: str) -> click.Command:
             if name == "cancel":
                 count = bulk.run(api.batches.cancelling(bid), "cancelling", None, done)
             else:
-                count = action.do(api.batches, bid, None)
+                count = action.do(api.batches, bid)
         except JobNotFoundError:
             raise _gone(bid) from None
         bulk.report(context, Outcome(count), done(count))

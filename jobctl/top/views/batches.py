@@ -139,7 +139,7 @@ async def _act(view: View[T], name: str, batch: BatchStatus) -> None:
         cancelling = await view.source.act(lambda api: api.batches.cancelling(bid))
         count = await view.in_steps(f"{action.button} {bid}", cancelling, 0)
     else:
-        count = await view.source.act(lambda api: action.do(api.batches, bid, None))
+        count = await view.source.act(lambda api: action.do(api.batches, bid))
     view.say(str(action.done(count, bid)))
 
 

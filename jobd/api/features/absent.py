@@ -13,7 +13,7 @@ from itertools import chain
 
 from jobd.api.features.attached import notes
 from jobd.api.features.batches import Batches
-from jobd.api.features.held_back import held_back
+from jobd.api.features.held_back import HeldBack
 from jobd.api.features.workflows import Workflows
 from jobd.api.reading import answers, batches, integer, text
 from jobd.api.session import Session
@@ -55,7 +55,7 @@ def why_absent(session: Session, jid: str) -> list[Reason]:
 
 
 def _held_back(session: Session, jid: str) -> list[Reason]:
-    for job in held_back(session):
+    for job in HeldBack(session):
         lock = job.attachments.lock
         if job.jid == jid and lock is not None:
             with session.redis.pipeline(transaction=False) as pipe:

@@ -10,8 +10,7 @@ from jobd.api.roles import Role
 from jobd.features.batches.record import BatchStatus
 from jobd.text.translatable import Text
 
-BatchDo = Callable[[Batches, str, float | None], int]
-"""Takes the id, and the seconds after which it stops where it has many steps."""
+BatchDo = Callable[[Batches, str], int]
 
 
 def _cancelled(count: int, batch: str) -> Text:
@@ -44,7 +43,7 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
         role=Role.ADMIN,
         asks=True,
         done=_cancelled,
-        do=lambda batches, bid, seconds: batches.cancel(bid, seconds=seconds),
+        do=lambda batches, bid: batches.cancel(bid),
     ),
     "close": Action(
         name="close",
@@ -53,7 +52,7 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
         effect=Text("Its callbacks are pushed when the jobs that it has now have ended."),
         role=Role.OPERATOR,
         done=_closed,
-        do=lambda batches, bid, _: batches.close(bid),
+        do=lambda batches, bid: batches.close(bid),
     ),
     "delete": Action(
         name="delete",
@@ -63,7 +62,7 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
         role=Role.ADMIN,
         asks=True,
         done=lambda _, batch: Text("Batch %(batch)s is deleted.", batch=batch),
-        do=lambda batches, bid, _: int(batches.delete(bid)),
+        do=lambda batches, bid: int(batches.delete(bid)),
     ),
 }
 """On a batch."""

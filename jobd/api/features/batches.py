@@ -85,7 +85,7 @@ class Batches:
         none that waits.
 
         Args:
-            seconds: stop after about so long; call it again for the rest.
+            seconds: stop after about so long; :meth:`cancelling` goes on from where it has been.
 
         Returns:
             How many members were taken out or told.
@@ -93,15 +93,20 @@ class Batches:
         found = self.cancelling(bid).until(end_of(seconds))
         return found.cancelled + found.cancelling
 
-    def cancelling(self, bid: str) -> Cancelling:
+    def cancelling(self, bid: str, cursor: str = "") -> Cancelling:
         """The same in steps, until as many as there are have been taken; nothing can be added from
         now on.
 
+        Args:
+            cursor: of a search that has not come to its end, to go on from there.
+
         Raises:
+            ArgumentError: *cursor* is none.
             JobNotFoundError: there is no such batch.
         """
         self._end_blocks(bid, "cancel")
-        return Cancelling(in_a_name(self._api), lambda job: _is_of(job, bid), again=True)
+        session = in_a_name(self._api)
+        return Cancelling(session, lambda job: _is_of(job, bid), again=True, cursor=cursor)
 
     def delete(self, bid: str) -> bool:
         """Forget a batch, with its callbacks; its members become ordinary jobs."""

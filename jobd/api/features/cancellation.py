@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jobd.ambient import clock
-from jobd.api.features.held_back import held_back
+from jobd.api.features.held_back import HeldBack
 from jobd.api.find import JobSearch
 from jobd.api.inflight import Claim, InFlightSet
 from jobd.api.queues.queues import Queue
 from jobd.api.queues.scan import QueueScan
 from jobd.api.reading import members, text
 from jobd.api.records import JobRecord, is_plain
-from jobd.api.search.scans import Scan, end_of
+from jobd.api.search.scans import Scan, end_of, not_a_cursor
 from jobd.api.session import Change, Session, session_or_default
 from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
@@ -45,11 +45,13 @@ class CancelledJobs:
         cancelled: jobs that waited, and were taken out.
         cancelling: jobs that workers have, which are told.
         done: all were looked at; else call it again.
+        cursor: of the next call, which goes on from there; empty when it is done.
     """
 
     cancelled: int
     cancelling: int
     done: bool
+    cursor: str = ""
 
 
 def cancel(
@@ -90,7 +92,7 @@ def cancel(
     if _cancel_running(session, jid, force):
         return "cancelling"
     # From a lock it goes to a queue, which comes later.
-    if any(_withdraw(session, job) for job in held_back(session) if job.jid == jid):
+    if any(_withdraw(session, job) for job in HeldBack(session) if job.jid == jid):
         return "cancelled"
     if _cancel_in_sets(session, jid) or _cancel_in_queues(session, jid, queue):
         return "cancelled"
@@ -113,6 +115,7 @@ def cancel_many(
     queue: str | None = None,
     tag: str | None = None,
     seconds: float | None = None,
+    cursor: str = "",
     api: Session | None = None,
 ) -> CancelledJobs:
     """Cancel all jobs that have everything that is given.
@@ -125,10 +128,11 @@ def cancel_many(
         queue: the queue that they are for.
         tag: one of their tags.
         seconds: stop after about so long.
+        cursor: of the answer of the call before, to go on from there.
         api: as for :func:`cancel`.
 
     Raises:
-        ArgumentError: nothing is given.
+        ArgumentError: nothing is given, or *cursor* is none.
         UnavailableError: the server does not answer.
 
     Example:
@@ -147,7 +151,13 @@ def cancel_many(
             and (tag is None or tag in job.tags)
         )
 
-    return Cancelling(in_a_name(api), wanted, queue).until(end_of(seconds))
+    return Cancelling(in_a_name(api), wanted, queue, cursor=cursor).until(end_of(seconds))
+
+
+_LOCKS, _RETRIES, _SCHEDULED, _QUEUE, _WORK = "locks", "retries", "scheduled", "queue:", "work"
+_ORDER = (_LOCKS, _RETRIES, _SCHEDULED, _QUEUE, _WORK)
+"""Where jobs are looked for. A lock comes first, since from there they go to a queue; what workers
+have claimed meanwhile is found last."""
 
 
 class Cancelling:
@@ -157,11 +167,15 @@ class Cancelling:
         queue: the only queue in which to look for them.
         again: go through all places until none is found there that waits: for jobs that come back,
             as members of a batch after a failure.
+        cursor: of one that has not come to its end.
 
     Attributes:
         cancelled, cancelling: how many so far, as in :class:`CancelledJobs`.
         scanned: jobs that were looked at.
         done: whether that were all.
+
+    Raises:
+        ArgumentError: *cursor* is none.
     """
 
     def __init__(
@@ -171,21 +185,40 @@ class Cancelling:
         queue: str | None = None,
         *,
         again: bool = False,
+        cursor: str = "",
     ) -> None:
         self._session, self._wanted, self._queue, self._again = session, wanted, queue, again
-        self._told: set[str] = set()
-        self._steps = self._all()
-        self.cancelled = self.scanned = 0
+        self._place: _Place | None = None
+        self.cancelled = self.cancelling = self.scanned = 0
         self.done = False
+        inner, _, place = cursor.partition("@")
+        self._inner, self._fruitful = inner.removeprefix("+"), inner.startswith("+")
+        if cursor and not place.startswith(_ORDER):
+            raise not_a_cursor(cursor)
+        self._places = [each for each in self._all() if _rank(each) >= _rank(place)]
+        if self._places[0] != place:
+            self._inner = ""  # that queue is gone
 
     @property
-    def cancelling(self) -> int:
-        return len(self._told)
+    def cursor(self) -> str:
+        """Where it is; empty when it is done."""
+        if self.done:
+            return ""
+        inner = self._inner if self._place is None else self._place.scan.cursor
+        return f"{'+' if self._fruitful else ''}{inner}@{self._places[0]}"
 
     def step(self) -> int:
         """Go on; returns how many jobs it has cancelled."""
         before = self.cancelled + self.cancelling
-        self.done = next(self._steps, True)
+        if self._places[0] == _WORK:
+            self._tell_workers()
+        elif not self._look(self._places[0]):
+            return self.cancelled + self.cancelling - before
+        self._place, self._inner = None, ""
+        self._places.pop(0)
+        if not self._places and self._again and self._fruitful:
+            self._places, self._fruitful = self._all(), False
+        self.done = not self._places
         return self.cancelled + self.cancelling - before
 
     def until(self, end: float = math.inf) -> CancelledJobs:
@@ -194,35 +227,59 @@ class Cancelling:
             self.step()
             if time.monotonic() >= end:
                 break
-        return CancelledJobs(self.cancelled, self.cancelling, self.done)
+        return CancelledJobs(self.cancelled, self.cancelling, self.done, self.cursor)
 
-    def _all(self) -> Iterator[bool]:
-        session, found = self._session, -1
-        while found < self.cancelled and (self._again or found < 0):
-            found = self.cancelled
-            for job in held_back(session):  # from there they go to a queue, which comes later
-                self.scanned += 1
-                self.cancelled += self._wanted(job) and _withdraw(session, job)
-                yield False
-            for scan, cancel_found in self._places():
-                before = self.scanned
-                while not scan.done:
-                    self.cancelled += cancel_found(*scan.next())
-                    self.scanned = before + scan.scanned
-                    yield False
-            # Last: what workers have claimed meanwhile is there.
-            for claim in InFlightSet(session).of_all_owners():
-                name = f"{claim.owner} {claim.tag}"
-                if self._wanted(claim.job) and name not in self._told and _request(session, claim):
-                    self._told.add(name)
-                    yield False
+    def _look(self, name: str) -> bool:
+        """One step there; returns whether it was the last one."""
+        place = self._place = self._place or self._begin(name)
+        before = place.scan.scanned
+        count = place.cancel(*place.scan.next())
+        self.scanned += place.scan.scanned - before
+        self.cancelled += count
+        self._fruitful = self._fruitful or count > 0
+        return place.scan.done
 
-    def _places(self) -> Iterator[tuple[Scan[Any], Callable[..., int]]]:
-        for jobs in _sets(self._session):
-            yield jobs.scan(where=self._wanted), jobs.cancel
-        for name in _queues(self._session) if self._queue is None else [self._queue]:
-            queue = Queue(name, self._session)
-            yield queue.scan(where=self._wanted), queue.cancel
+    def _tell_workers(self) -> None:
+        for claim in InFlightSet(self._session).of_all_owners():
+            if self._wanted(claim.job):
+                self.cancelling += _request(self._session, claim).new
+
+    def _all(self) -> list[str]:
+        names = _queues(self._session) if self._queue is None else [self._queue]
+        return [*_ORDER[:3], *(f"{_QUEUE}{name}" for name in names), _WORK]
+
+    def _begin(self, name: str) -> _Place:
+        session, wanted, inner = self._session, self._wanted, self._inner
+        if name == _LOCKS:
+            return _Place(HeldBack(session, inner), self._withdraw)
+        if name in (_RETRIES, _SCHEDULED):
+            jobs = (RetrySet if name == _RETRIES else ScheduledSet)(session)
+            return _Place(jobs.scan(where=wanted, cursor=inner), jobs.cancel)
+        queue = Queue(name.removeprefix(_QUEUE), session)
+        scan = queue.scan(where=wanted, cursor=inner)
+
+        def cancel_queued(*found: JobRecord) -> int:
+            count = queue.cancel(*found)
+            scan.took_out(count)
+            return count
+
+        return _Place(scan, cancel_queued)
+
+    def _withdraw(self, *found: JobRecord) -> int:
+        return sum(self._wanted(job) and _withdraw(self._session, job) for job in found)
+
+
+class _Place(NamedTuple):
+    """A place in which jobs are looked for, and what cancels those that are found."""
+
+    scan: Scan[Any]
+    cancel: Callable[..., int]
+
+
+def _rank(place: str) -> tuple[int, str]:
+    """For the order of the places; the first of all for none."""
+    found = (at for at, each in enumerate(_ORDER) if place.startswith(each))
+    return next(found, -1), place
 
 
 def in_a_name(api: Session | None) -> Session:
@@ -238,14 +295,21 @@ def _cancel_running(session: Session, jid: str, force: bool) -> bool:
     # JSON may write other ids in other ways.
     hint = jid.encode() if is_plain(jid) else b""
     return any(
-        _request(session, claim, force=force)
+        _request(session, claim, force=force).there
         for claim in InFlightSet(session).of_all_owners()
         if hint in claim.job.value and claim.job.jid == jid
     )
 
 
-def _request(session: Session, claim: Claim, *, force: bool = False) -> bool:
-    """Have its worker cancel a job; returns whether it was still in flight."""
+class _Requested(NamedTuple):
+    """Whether a request is *new*, and whether its job was still *there*."""
+
+    new: bool
+    there: bool
+
+
+def _request(session: Session, claim: Claim, *, force: bool = False) -> _Requested:
+    """Have its worker cancel a job."""
     [channel] = control.channels(session.redis, session.keys, [claim.owner])
     arguments: list[Argument] = [
         claim.tag,
@@ -254,7 +318,8 @@ def _request(session: Session, claim: Claim, *, force: bool = False) -> bool:
         channel,
     ]
     change = Change(session, "cancel", claim.owner)
-    return bool(change.call(scripts.CANCEL, [session.keys.inflight(claim.owner)], arguments))
+    new, there = change.call(scripts.CANCEL, [session.keys.inflight(claim.owner)], arguments)
+    return _Requested(bool(new), bool(there))
 
 
 # -- waiting ---------------------------------------------------------------------------------------

@@ -3,28 +3,40 @@ are in no queue yet, but in the lock (see ``store/lua/pushing.lua``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from jobd.api.reading import STEP, STEP_BYTES, answers
 from jobd.api.records import JobRecord
+from jobd.api.search.scans import Scan, position
 from jobd.api.session import Session
 from jobd.store import scripts
-from jobd.store.protocol import Argument
 
 
-def held_back(session: Session) -> Iterator[JobRecord]:
+class HeldBack(Scan[JobRecord]):
     """All of them, in bounded steps; O(locks that have kept a job out).
 
     Example:
-        >>> [job.jid for job in held_back(api)]  # doctest: +SKIP
+        >>> [job.jid for job in HeldBack(api)]  # doctest: +SKIP
         ['1befef82961e0772dce5ae4d']
     """
-    cursor: Argument = "0"
-    while cursor != b"0":
-        how: list[Argument] = ["ZSCAN", cursor, STEP, STEP_BYTES, "", ""]
-        cursor, _, *words = scripts.SCAN(session.redis, [session.keys.contested], how)
-        with session.redis.pipeline(transaction=False) as pipe:
+
+    def __init__(self, session: Session, cursor: str = "") -> None:
+        super().__init__()
+        self._api = session
+        self._cursor = position(cursor)
+
+    @property
+    def cursor(self) -> str:
+        return str(self._cursor)
+
+    def next(self) -> list[JobRecord]:
+        redis, keys = self._api.redis, self._api.keys
+        cursor, scanned, *words = scripts.SCAN(
+            redis, [keys.contested], ["ZSCAN", self._cursor, STEP, STEP_BYTES, "", ""]
+        )
+        self._cursor = int(cursor)
+        self.scanned += scanned
+        self.done = self._cursor == 0
+        with redis.pipeline(transaction=False) as pipe:
             for key in words[::2]:
                 pipe.hget(key.decode(errors="replace"), "again")
             found = answers(pipe) if words else []
-        yield from (JobRecord(raw, None, session) for raw in found if isinstance(raw, bytes))
+        return [JobRecord(raw, None, self._api) for raw in found if isinstance(raw, bytes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
-from jobd.api.features.held_back import held_back
+from jobd.api.features.held_back import HeldBack
 from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.inflight import InFlightSet
 from jobd.api.records import JobRecord
@@ -31,7 +31,7 @@ class RemainingJobs(JobSearch):
 
     def _running(self) -> list[Found]:
         # First those that wait for a lock: from there they go to a queue, which comes later.
-        waits = (job for job in held_back(self._api) if self._jid.encode() in job.value)
+        waits = (job for job in HeldBack(self._api) if self._jid.encode() in job.value)
         claims = (one.job for one in InFlightSet(self._api).all_mentioning(self._jid))
         works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
         return [Found(WORK, job) for job in chain(waits, claims, works) if self._wanted(job)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, cast
 
 from jobd.api.reading import BATCH, STEP, portion
-from jobd.api.records import JobRecord, is_plain
+from jobd.api.records import JobRecord, digest_of, is_plain
 from jobd.api.search.glob import matcher
 from jobd.api.search.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Change, Session
@@ -15,12 +16,18 @@ _BACK = 20
 """Steps that a search looks back for the last job it has read."""
 
 
+class _Step(NamedTuple):
+    """What a step has read, behind the job with that digest, and what it has found."""
+
+    anchor: str
+    raws: list[bytes]
+    found: list[JobRecord]
+
+
 class QueueScan(Scan[JobRecord]):
     """A search through a queue, the next to run first, step by step.
 
-    A step reads at most 250 jobs or about 1 MB. While workers take jobs none is skipped, except
-    after :attr:`~jobd.api.search.scans.Scan.cursor` went through a URL and jobs were taken
-    meanwhile.
+    A step reads at most 250 jobs or about 1 MB. While workers take jobs none is skipped.
 
     Args:
         patterns: as for :class:`~jobd.api.sets.scan.SetScan`.
@@ -47,14 +54,15 @@ class QueueScan(Scan[JobRecord]):
         self._hint = jid.encode() if is_plain(jid) else b""
         self._patterns = list(map(matcher, patterns))
         self._width = STEP
-        self._offset = position(cursor)
-        # The last job that was read; by it the next one is found again.
-        self._anchor: bytes | None = None
+        # The anchor is the digest of the last job that was read; by it the next one is found again.
+        offset, _, self._anchor = cursor.partition("-")
+        self._offset = position(offset)
         self._left: int | None = None
+        self._last = _Step("", [], [])
 
     @property
     def cursor(self) -> str:
-        return str(self._offset)
+        return f"{self._offset}-{self._anchor}" if self._anchor else str(self._offset)
 
     @property
     def _size(self) -> int:
@@ -65,9 +73,9 @@ class QueueScan(Scan[JobRecord]):
     def next(self) -> list[JobRecord]:
         if self.done:
             return []
+        self._relocate()
         if self._left is None:
             self._left = max(0, self._size - self._offset)
-        self._relocate()
         raws: list[bytes] = []
         if self._left > 0:
             raws = self._read(self._offset, min(STEP, self._left))
@@ -80,9 +88,19 @@ class QueueScan(Scan[JobRecord]):
         ]
         self._offset += len(raws)
         self._left -= len(raws)
-        self._anchor = raws[-1] if raws else None
+        found = list(filter(self.matches, records))
+        self._last = _Step(self._anchor, raws, found)
+        self._anchor = digest_of(raws[-1]) if raws else ""
         self.done = not raws or self._left <= 0
-        return list(filter(self.matches, records))
+        return found
+
+    def took_out(self, count: int) -> None:
+        """So many of what the last step has found are no longer there: go on behind the others."""
+        anchor, raws, found = self._last
+        values = {job.value for job in found} if count else set()
+        kept = next((raw for raw in reversed(raws) if raw not in values), None)
+        self._anchor = anchor if kept is None else digest_of(kept)
+        self._offset -= len(raws) if kept is None else count
 
     def matches(self, job: JobRecord) -> bool:
         """Whether this is what is searched for."""
@@ -90,9 +108,10 @@ class QueueScan(Scan[JobRecord]):
 
     def _relocate(self) -> None:
         """Find out by how much what comes next has moved, by the last job that was read."""
-        if self._anchor is None or not self._offset:
+        if not self._anchor or not self._offset:
             return
-        if self._redis.lindex(self._key, -self._offset) == self._anchor:
+        last = cast("bytes | None", self._redis.lindex(self._key, -self._offset))
+        if last is not None and digest_of(last) == self._anchor:
             return
         # Workers have taken jobs, so it is nearer to their end; seldom have some been put back.
         # A search by the server would go through all the rest, while everybody else waits.
@@ -107,7 +126,9 @@ class QueueScan(Scan[JobRecord]):
             if self._found_in(end - width, end):
                 return
         # Rather twice than never.
-        self._left, self._offset = (self._left or 0) + self._offset, 0
+        if self._left is not None:
+            self._left += self._offset
+        self._offset = 0
 
     def _read(self, start: int, count: int) -> list[bytes]:
         return portion(self._redis, self._key, "tail", start, count)[1]
@@ -116,9 +137,10 @@ class QueueScan(Scan[JobRecord]):
         """Look for that job in the places from *first* to before *end*."""
         first = max(0, first)
         raws = self._read(first, end - first)
-        if self._anchor not in raws:
+        digests = list(map(digest_of, reversed(raws)))
+        if self._anchor not in digests:
             return False
-        behind = raws[::-1].index(self._anchor)
+        behind = digests.index(self._anchor)
         self._offset = first + len(raws) - behind
         return True
 

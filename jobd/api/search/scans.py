@@ -51,10 +51,13 @@ def position(cursor: str) -> int:
     """
     found = unsigned(cursor or "0")
     if found is None:
-        raise ArgumentError(
-            f"{cursor[:50]!r} is not a cursor of a search; leave it out to start again"
-        )
+        raise not_a_cursor(cursor)
     return found
+
+
+def not_a_cursor(text: str) -> ArgumentError:
+    """The error of what was given as one."""
+    return ArgumentError(f"{text[:50]!r} is not a cursor of a search; leave it out to start again")
 
 
 def take_steps(step: Callable[[], object], done: Callable[[], bool], seconds: float | None) -> None:

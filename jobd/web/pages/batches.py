@@ -5,22 +5,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobd.api import Page
+from jobd.api.actions import Action
 from jobd.api.features import batch_parts
-from jobd.api.features.batch_actions import BATCH_ACTIONS, offered
-from jobd.errors import JobNotFoundError
+from jobd.api.features.batch_actions import BATCH_ACTIONS, BatchDo, offered
+from jobd.api.search.scans import end_of
+from jobd.errors import ArgumentError, JobNotFoundError
 from jobd.features.batches.record import BatchStatus
 from jobd.text.translatable import Text
 from jobd.web.access import session
-from jobd.web.http_errors import NotFound
+from jobd.web.http_errors import NotFound, Refusal, said_by
 from jobd.web.request import acting, action_of, form_of, require, state_of, url
 from jobd.web.shared.batch_rates import Pace
-from jobd.web.views.confirm import Question, ask
-from jobd.web.views.lists import Part
+from jobd.web.views.confirm import STEP, Question, ask, go_on
+from jobd.web.views.lists import Part, number_of
 from jobd.web.views.render import render
 
 STATES = {
@@ -50,9 +53,6 @@ SHARED = 2.0
 
 FAILED = 25
 """Members that have failed which the page of a batch names."""
-
-CANCELLING = 10.0
-"""Seconds that one request goes on cancelling; whoever asks again cancels the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,49 @@ def act(request: Request) -> Response:
             here="batches",
         )
     try:
-        count = action.do(acting(request).batches, one.bid, CANCELLING)
+        if action.name == "cancel":
+            return _cancel(request, one, form)
+        count = action.do(acting(request).batches, one.bid)
     except JobNotFoundError:
         raise _gone() from None
+    return _done(request, one, action, count)
+
+
+def _cancel(request: Request, one: BatchStatus, form: FormData) -> Response:
+    """One step of it: there may be millions of jobs."""
+    api, changed = acting(request), number_of(form.get("changed"))
+    scanned, size = number_of(form.get("scanned")), number_of(form.get("size"))
+    try:
+        cancelling = api.batches.cancelling(one.bid, str(form.get("cursor", "")))
+    except ArgumentError as error:
+        raise Refusal(said_by(error)) from None
+    if not size:
+        found = api.stats()
+        size = found.enqueued + found.retry_size + found.scheduled_size
+    cancelling.until(end_of(STEP))
+    changed += cancelling.cancelled + cancelling.cancelling
+    if cancelling.done:
+        return _done(request, one, BATCH_ACTIONS["cancel"], changed)
+    state_of(request).changed()
+    scanned += cancelling.scanned
+    return go_on(
+        request,
+        Text("Cancelling batch %(batch)s", batch=one.bid),
+        action=url(request, "batch_act"),
+        fields=[
+            *(("id", one.bid), ("action", "cancel"), ("sure", "1")),
+            *(("cursor", cancelling.cursor), ("changed", changed)),
+            *(("scanned", scanned), ("size", size)),
+        ],
+        scanned=scanned,
+        size=size,
+        changed=changed,
+        back=url(request, "batch", id=one.bid),
+        here="batches",
+    )
+
+
+def _done(request: Request, one: BatchStatus, action: Action[BatchDo], count: int) -> Response:
     state_of(request).changed()
     session.flash(request, action.done(count, one.bid))
     there = action.name != "delete"

@@ -10,11 +10,12 @@ from msgspec import Meta, Struct
 from jobd.api.features import batch_parts
 from jobd.api.features.batch_actions import BATCH_ACTIONS
 from jobd.api.features.batch_shapes import BatchSummary
+from jobd.api.search.scans import end_of
 from jobd.errors import JobNotFoundError
 from jobd.features.batches.record import BatchStatus
 from jobd.web.http_errors import NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
-from jobd.web.v1.reading import Many, Start
+from jobd.web.v1.reading import Many, Resumed, Start
 
 Bid = Annotated[str, Meta(pattern="^[0-9a-f]{16}(?![\\s\\S])", description="Id of the batch.")]
 
@@ -22,7 +23,7 @@ FAILED = 100
 """Members that have failed which one answer names."""
 
 CANCELLING = 10.0
-"""Seconds that one call goes on cancelling; another one cancels the rest."""
+"""Seconds that one call goes on cancelling; another one with its cursor cancels the rest."""
 
 
 class Batch(BatchSummary, kw_only=True, frozen=True):
@@ -56,10 +57,23 @@ class OnBatch(Body, frozen=True):
     bid: Bid
 
 
+class CancelBatch(OnBatch, frozen=True):
+    cursor: Resumed = ""
+
+
 class BatchChanged(Struct, frozen=True):
-    """How many jobs were taken out or told, or blocks closed; 1 for a batch that is deleted."""
+    """How many blocks were closed; 1 for a batch that is deleted."""
 
     changed: int
+
+
+class BatchCancelled(Struct, frozen=True):
+    """How many jobs were taken out or told; where not all were looked at, the same call with its
+    cursor goes on."""
+
+    changed: int
+    done: bool
+    cursor: str
 
 
 OPERATIONS = Table()
@@ -87,8 +101,12 @@ def batch(call: Call, query: OfBatch) -> BatchDetail:
 
 
 @OPERATIONS.act("POST", "/batches/cancel", BATCH_ACTIONS["cancel"], finds=True)
-def cancel_batch(call: Call, body: OnBatch) -> BatchChanged:
-    return _act(call, "cancel", body.bid)
+def cancel_batch(call: Call, body: CancelBatch) -> BatchCancelled:
+    try:
+        found = call.api.batches.cancelling(body.bid, body.cursor).until(end_of(CANCELLING))
+    except JobNotFoundError:
+        raise _gone() from None
+    return BatchCancelled(found.cancelled + found.cancelling, found.done, found.cursor)
 
 
 @OPERATIONS.act("POST", "/batches/close", BATCH_ACTIONS["close"], finds=True)
@@ -103,7 +121,7 @@ def delete_batch(call: Call, query: OfBatch) -> BatchChanged:
 
 def _act(call: Call, name: str, bid: str) -> BatchChanged:
     try:
-        changed = BATCH_ACTIONS[name].do(call.api.batches, bid, CANCELLING)
+        changed = BATCH_ACTIONS[name].do(call.api.batches, bid)
     except JobNotFoundError:
         raise _gone() from None
     if name == "delete" and not changed:

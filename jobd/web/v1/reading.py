@@ -58,7 +58,8 @@ Pattern = Annotated[
 Cursor = Annotated[
     str,
     Meta(
-        pattern=f"^[0-9]{{0,18}}{END}", description="Of the call before, to go on with its search."
+        pattern=f"^([0-9]{{1,18}}(-[0-9a-f]{{16}})?)?{END}",
+        description="Of the call before, to go on with its search.",
     ),
 ]
 Group = Annotated[
@@ -138,7 +139,7 @@ Resumed = Annotated[
     str,
     Meta(
         max_length=1100,
-        pattern=f"^([0-9]{{0,20}}([.][0-9]{{1,20}})?@[^\n]+)?{END}",
+        pattern=f"^([+]?[0-9]{{0,20}}(-[0-9a-f]{{16}})?([.][0-9]{{1,20}})?@[^\n]+)?{END}",
         description="Of the call before, to go on with its search.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -158,6 +159,9 @@ def number_of(value: object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
+_CURSOR = re.compile(r"[0-9]{1,20}(-[0-9a-f]{16})?")
+
+
 def cursor_of(value: object) -> str:
     """A cursor of an address or a form, "" for the beginning. Redis has them of 64 bits.
 
@@ -168,7 +172,7 @@ def cursor_of(value: object) -> str:
     ('17', '')
     """
     text = str(value or "")
-    if text and unsigned(text) is None:
+    if text and not (_CURSOR.fullmatch(text) and unsigned(text.partition("-")[0]) is not None):
         raise Refusal(
             Text(
                 "%(cursor)s is not a cursor of a search; leave it out to start again",

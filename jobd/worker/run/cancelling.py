@@ -167,7 +167,7 @@ def _nothing() -> None:
     pass
 
 
-class Cancelling:
+class CancelRequests:
     """The requests to cancel jobs of one worker.
 
     Args:
