@@ -33,6 +33,7 @@ MEASURES = (
     "recovery",
     "memory",
     "dashboard",
+    "terminal",
 )
 # Seconds of nothing to do tell little in a quick run.
 _NOT_QUICK = ("idle", "coroutines", "memory", "depth")

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,9 +23,10 @@ import redis as redis_py
 from benchmarks.load import backlog, beats, sights
 from benchmarks.load.backlog import QUEUE, SMALL, Sizes
 from benchmarks.load.visitor import Answer, OpenPage, Visitor, first_visit
+from benchmarks.run import served
 from benchmarks.run.bench import Bench
 from benchmarks.run.plan import Plan, Result, percentile
-from jobd.store import scripts
+from benchmarks.run.served import Slowest
 
 PAGES_OPEN = 50
 
@@ -40,27 +40,7 @@ _SETTLE, _WINDOW, _WITHOUT = 6.0, 24.0, 10.0
 """Seconds that pages are open before their commands are counted, for which these are counted, and
 for which those are that come without them."""
 
-_SLOW_US = 200
-"""Commands that took longer are asked for."""
-
 _START_SECONDS = 20.0
-_SCRIPTS = {
-    digest: f"{one.name}.lua"
-    for one in vars(scripts).values()
-    if isinstance(one, scripts.Script)
-    for digest in (one.digest, one.audited.digest)
-}
-"""What the server calls by a digest."""
-
-
-@dataclass
-class _Slowest:
-    """By what happened, the slowest command each time that it did: µs, and what it was."""
-
-    found: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-
-    def note(self, occasion: str, took: tuple[int, str]) -> None:
-        self.found.setdefault(occasion, []).append(took)
 
 
 @dataclass
@@ -70,8 +50,8 @@ class _Round:
 
     first_bytes: dict[str, list[float]] = field(default_factory=dict)
     cpu: dict[str, list[float]] = field(default_factory=dict)
-    pages: _Slowest = field(default_factory=_Slowest)
-    actions: _Slowest = field(default_factory=_Slowest)
+    pages: Slowest = field(default_factory=Slowest)
+    actions: Slowest = field(default_factory=Slowest)
     searches: dict[str, float] = field(default_factory=dict)
     commands: float = 0.0
     refreshes: float = 0.0
@@ -82,8 +62,7 @@ def measure(bench: Bench, plan: Plan) -> Result:
     """ms, µs of commands, commands a second, bytes."""
     sizes = SMALL if plan.quick else Sizes()
     redis = backlog.connect(bench.url)
-    redis.config_set("slowlog-log-slower-than", _SLOW_US)
-    redis.config_set("slowlog-max-len", 4096)
+    served.watch(redis)
     backlog.build(redis, bench.url, sizes)
     rounds = []
     with beats.heartbeats(bench.url, sizes):
@@ -98,7 +77,7 @@ def measure(bench: Bench, plan: Plan) -> Result:
         "set": sizes.set,
         "processes": sizes.processes,
         "pages": _pages(rounds),
-        "actions": _slowest([each.actions for each in rounds]),
+        "actions": served.summary([each.actions for each in rounds]),
         "searches": {
             name: round(median(each.searches[name] for each in rounds), 2)
             for name in rounds[0].searches
@@ -156,55 +135,15 @@ def _pass(
 ) -> None:
     """Every page once."""
     for name, address in pages.items():
-        _reset(redis)
-        before = _cpu(pid)
+        redis.slowlog_reset()
+        before = served.cpu(pid)
         answer = visitor.get(address)
-        cpu = _cpu(pid) - before
+        cpu = served.cpu(pid) - before
         if answer.status not in (200, 303) and not (answer.status == 404 and "find" in name):
             raise RuntimeError(f"{name} ({address}) was answered with {answer.status}")
-        seen.pages.note(name, _slow(redis))
+        seen.pages.note(name, served.slowest(redis))
         seen.first_bytes.setdefault(name, []).append(1000 * answer.first_byte)
         seen.cpu.setdefault(name, []).append(cpu)
-
-
-def _cpu(pid: int) -> float:
-    """ms for which the threads of a process have run. The kernel's own unit for it, ns, is exact
-    enough for one request; that of most tools is 10 ms."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text(encoding="ascii").split()[0]) for task in tasks) / 1e6
-
-
-# --- commands ---------------------------------------------------------------------------------
-
-
-def _reset(redis: redis_py.Redis) -> None:
-    redis.slowlog_reset()
-
-
-def _slow(redis: redis_py.Redis) -> tuple[int, str]:
-    """The slowest command since the last reset that was not ours: µs, and its name."""
-    found: Any = redis.slowlog_get(4096)
-    theirs = [each for each in found if each.get("client_name") != backlog.CLIENT.encode()]
-    slow = max(theirs, key=lambda each: each["duration"], default=None)
-    if slow is None:
-        return 0, f"none over {_SLOW_US} µs"
-    words = bytes(slow["command"]).decode(errors="replace").split(" ")
-    if words[0] == "EVALSHA":
-        words[1] = _SCRIPTS.get(words[1], words[1])
-    return int(slow["duration"]), " ".join(words[:2])[:60]
-
-
-def _calls(redis: redis_py.Redis) -> dict[str, int]:
-    stats: Any = redis.info("commandstats")
-    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
-
-
-def _rates(redis: redis_py.Redis, seconds: float) -> dict[str, float]:
-    """Commands a second, by name, in so many seconds from now."""
-    before, began = _calls(redis), time.monotonic()
-    time.sleep(seconds)
-    after, took = _calls(redis), time.monotonic() - began
-    return {name: (count - before.get(name, 0)) / took for name, count in after.items()}
 
 
 # --- what takes long ----------------------------------------------------------------------------
@@ -216,13 +155,13 @@ def _search_on(
     """Searches that find nothing, to their ends."""
     for name in ("queue", "retries", "dead"):
         occasion = f"{name}, search without finds"
-        _reset(redis)
+        redis.slowlog_reset()
         began = time.monotonic()
         answer: Answer | None = visitor.get(pages[occasion])
         while answer is not None:
             answer = visitor.follow(answer)
         seen.searches[name] = time.monotonic() - began
-        seen.actions.note(f"search to the end: {name}", _slow(redis))
+        seen.actions.note(f"search to the end: {name}", served.slowest(redis))
 
 
 def _act(redis: redis_py.Redis, visitor: Visitor, sizes: Sizes, seen: _Round) -> None:
@@ -260,9 +199,9 @@ def _act(redis: redis_py.Redis, visitor: Visitor, sizes: Sizes, seen: _Round) ->
         if "middle" in name:
             keys = re.findall(r'name="key" value="([^"]+)"', visitor.get(page).text)
             choices += tuple(("key", unescape(key)) for key in keys)
-        _reset(redis)
+        redis.slowlog_reset()
         visitor.act(page, action, *choices)
-        seen.actions.note(name, _slow(redis))
+        seen.actions.note(name, served.slowest(redis))
 
 
 def _stay_open(
@@ -271,17 +210,17 @@ def _stay_open(
     """Pages that stay open, and what they cost."""
     part = 0.4 if quick else 1.0
     time.sleep(_SETTLE * part)
-    without = _rates(redis, _WITHOUT * part)
+    without = served.rates(redis, _WITHOUT * part)
     pages = [OpenPage(root, live[at % len(live)]) for at in range(PAGES_OPEN)]
     for page in pages:
         page.start()
         # People do not all come at once.
         time.sleep(_SETTLE * part / PAGES_OPEN)
-    _reset(redis)
+    redis.slowlog_reset()
     refreshed = sum(page.refreshes for page in pages)
-    rates = _rates(redis, _WINDOW * part)
+    rates = served.rates(redis, _WINDOW * part)
     refreshed = sum(page.refreshes for page in pages) - refreshed
-    seen.pages.note(f"{PAGES_OPEN} open pages", _slow(redis))
+    seen.pages.note(f"{PAGES_OPEN} open pages", served.slowest(redis))
     for page in pages:
         page.stop()
     for page in pages:
@@ -297,20 +236,8 @@ def _stay_open(
 # --- summaries ----------------------------------------------------------------------------------
 
 
-def _slowest(found: list[_Slowest]) -> dict[str, Any]:
-    """Of each occasion the 95th percentile (median of the rounds) and the worst, µs, and what that
-    was. Where something happens once a round, the percentile is that one."""
-    made = {}
-    for occasion in found[0].found:
-        times = [[us for us, _ in each.found[occasion]] for each in found]
-        worst, command = max(each for one in found for each in one.found[occasion])
-        typical = median(percentile([float(us) for us in each], 95) for each in times)
-        made[occasion] = {"us": round(typical), "worst": worst, "command": command}
-    return made
-
-
 def _pages(rounds: list[_Round]) -> dict[str, Any]:
-    commands = _slowest([each.pages for each in rounds])
+    commands = served.summary([each.pages for each in rounds])
     made: dict[str, Any] = {}
     for name, command in commands.items():
         times = [each.first_bytes[name] for each in rounds if name in each.first_bytes]

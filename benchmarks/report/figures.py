@@ -145,6 +145,7 @@ def figures(measured: Measured) -> list[Figure]:
             most=True,
         ),
         *_dashboard(measured.get("dashboard", {})),
+        *_terminal(measured.get("terminal", {})),
     ]
 
 
@@ -212,6 +213,32 @@ def _dashboard(result: Mapping[str, Any]) -> list[Figure]:
         Figure(
             "dashboard: first visit", 200, _per(sum(visit.values()) or None, 1024), "KB", most=True
         ),
+    ]
+
+
+def _terminal(result: Mapping[str, Any]) -> list[Figure]:
+    """Those of ``jobctl``; *against* says what was the worst."""
+    commands, pages = result.get("commands", {}), result.get("top", {})
+    lists = {name: one for name, one in commands.items() if " ls" in name or "show" in name}
+    whys = {name: one for name, one in commands.items() if name.startswith("why: ")}
+    whys.pop("why: nowhere", None)
+    (listed, which), (why, of) = _worst(lists, "p50"), _worst(whys, "p50")
+    (slow, command), (trips, on), (cpu, page) = (
+        _worst(found, key) for found, key in ((commands, "us"), (pages, "trips"), (pages, "cpu"))
+    )
+    help_, word, name = (
+        commands.get(each, {}).get("p50")
+        for each in ("--help", "completion: option", "completion: name")
+    )
+    return [
+        Figure("jobctl: first output of the slowest list, p50", 300, listed, "ms", True, which),
+        Figure("jobctl why, p50", 200, why, "ms", True, of),
+        Figure("jobctl: slowest command in Redis", 10, _per(slow, 1e3), "ms", True, command),
+        Figure("jobctl --help, p50", 150, help_, "ms", True),
+        Figure("completion of an option, p50", 100, word, "ms", True),
+        Figure("completion of a name in Redis, p50", 300, name, "ms", True),
+        Figure("jobctl top: round trips a second", 5, trips, "/s", True, on),
+        Figure("jobctl top: CPU", 3, cpu, "%", True, page),
     ]
 
 

@@ -224,9 +224,23 @@ def _dashboard(result: Mapping[str, Any]) -> Table:
     return Table(headings, rows)
 
 
+def _terminal(result: Mapping[str, Any]) -> Table:
+    rows = [
+        [name, *(number(one.get(key)) for key in ("p50", "p95", "whole")), *_command(one), "-", "-"]
+        for name, one in result["commands"].items()
+    ]
+    for row in rows:
+        if row[0].startswith("top: "):
+            page = result["top"][row[0].removeprefix("top: ")]
+            row[-2:] = [number(page["trips"]), number(page["cpu"])]
+    headings = ["jobctl, ms to its first output", "p50", "p95", "to its end"]
+    headings += ["slowest command, p95", "which", "round trips a second", "CPU, %"]
+    return Table(headings, rows)
+
+
 def _command(found: Mapping[str, Any]) -> tuple[str, str]:
     """A slow command, without what is long."""
-    if not found["worst"]:
+    if not found.get("worst"):
         return "-", "-"
     return number(found["us"] / 1000), found["command"]
 
@@ -264,6 +278,7 @@ _MAKERS = {
     "recovery": _recovery,
     "memory": _memory,
     "dashboard": _dashboard,
+    "terminal": _terminal,
 }
 
 SUBJECTS = frozenset(_MAKERS)
