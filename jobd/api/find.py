@@ -7,8 +7,10 @@ bounded steps: what runs first, then the sets, then the queues.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from jobd.api.inflight import InFlightSet
+from jobd.api.queues.private import private
 from jobd.api.queues.scan import QueueScan
 from jobd.api.reading import STEP, STEP_BYTES, text
 from jobd.api.records import JobRecord, is_plain
@@ -129,7 +131,10 @@ class JobSearch(Scan[Found]):
         if work is not None:
             return [Found(WORK, work.job)]
         claim = InFlightSet(self._api).find_job(self._jid)
-        return [] if claim is None else [Found(WORK, claim.job)]
+        if claim is not None:
+            return [Found(WORK, claim.job)]
+        taken = (job for job in private(self._api, self._jid) if self._wanted(job))
+        return [Found(WORK, job) for job in islice(taken, 1)]
 
     def _wanted(self, job: JobRecord) -> bool:
         return job.jid == self._jid

@@ -26,6 +26,9 @@ h|NAME-D-H:M               string  8 h         histogram of the times of a minut
 YYYYMMDD-marks             hash    90 days     deploys: time (ISO 8601) to label; jobd.api
 deploylock-LABEL           string  60 s        lock: note a deploy once; jobd.api
 dear-leader                string  -           identity of the leader; Sidekiq Enterprise
+super_processes            set     -           identities of processes with super_fetch; Sidekiq Pro
+IDENTITY:super_queues      set     -           names of the lists of its jobs; Sidekiq Pro
+queue:sq|IDENTITY|QUEUE    list    -           jobs that it has taken and not ended; Sidekiq Pro
 it-JID                     hash    30 days     state of an iterable job; Sidekiq
 =========================  ======  ==========  ==================================================
 
@@ -174,6 +177,7 @@ class Keys:
         self.dead = f"{prefix}dead"
         self.paused = f"{prefix}paused"
         self.processes = f"{prefix}processes"
+        self.super_processes = f"{prefix}super_processes"
         self.process_cleanup = f"{prefix}process_cleanup"
         self.processed = f"{prefix}stat:processed"
         self.failed = f"{prefix}stat:failed"
@@ -281,6 +285,12 @@ class Keys:
     def workers(self, identity: str) -> str:
         """Running jobs as Sidekiq ≤ 6.4 reads them."""
         return f"{self.prefix}{identity}:workers"
+
+    def super_queues(self, identity: str) -> str:
+        return f"{self.prefix}{identity}:super_queues"
+
+    def private(self, identity: str, queue: str) -> str:
+        return f"{self.prefix}queue:sq|{identity}|{queue}"
 
     def signals(self, identity: str) -> str:
         return f"{self.prefix}{identity}-signals"

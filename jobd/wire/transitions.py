@@ -168,7 +168,12 @@ def _change(fields: dict[str, Any], changes: Mapping[str, object]) -> None:
         raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
     if "jid" in changes and attachments.FIELD in fields:
         raise ArgumentError("the id of this job cannot be changed: what hangs on it has it")
-    # A field that the payload already has is not misspelt.
+    # A field that the payload already has is not misspelt: Ruby may read it.
+    if wrong := sorted(attachments.OPTIONS & changes.keys() - fields.keys()):
+        raise ArgumentError(
+            f"{', '.join(wrong)}: such options have an effect only when a job is pushed, not on "
+            "one that is there; push another job with them, and delete this one"
+        )
     new: Payload = opened({key: value for key, value in changes.items() if key not in fields})
     new |= {key: value for key, value in changes.items() if key in fields}
     validate({"class": "the job", "args": [], **new})

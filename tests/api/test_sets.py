@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -361,3 +362,30 @@ def test_an_edit_that_no_push_would_take_changes_nothing(api: Api) -> None:
     with pytest.raises(ArgumentError, match="cannot be changed"):
         bad.replace({"args": []})
     assert api.retries.size == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"unique": True}, {"unique_for": 60, "args": [1]}, {"expires_in": 60}, {"keep_result": 5}],
+)
+def test_an_edit_gives_no_job_what_only_a_push_can(api: Api, changes: dict[str, Any]) -> None:
+    """As a plain field it would have no effect; one that Ruby has written may be changed."""
+    fill(api.retries, job(1))
+    push(api, "default", job(2), job(3, unique_for=600))
+    entry, queue = api.retries.page().entries[0], api.queue("default")
+    waits = next(iter(queue))
+    edits: list[Callable[[], object]] = [
+        lambda: entry.replace(changes),
+        lambda: api.retries.retry(entry, changes=changes),
+        lambda: queue.replace(waits, changes),
+    ]
+    for edit in edits:
+        with pytest.raises(ArgumentError, match="only when a job is pushed"):
+            edit()
+    assert [one.value for one in (*api.retries, *queue)] == [
+        entry.value,
+        job(2),
+        job(3, unique_for=600),
+    ]
+    assert queue.replace(list(queue)[1], {"unique_for": 60})
+    assert list(queue)[1]["unique_for"] == 60

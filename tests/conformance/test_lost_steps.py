@@ -162,6 +162,23 @@ def test_a_job_that_is_claimed_and_has_not_started_is_not_lost(
     assert error(run).startswith("JobLost")
 
 
+def test_a_job_that_sidekiq_pro_has_taken_is_not_lost(w: World, app: App, work: Any) -> None:
+    """Whether its process lives or not: another one puts the job back."""
+    run = pushed(app, chain(work.s(1), work.s(2)))
+    jid, key = run.info.steps[0].jid, "queue:sq|ruby:1:x|default"
+    others = [json.dumps({"class": "A", "args": [n], "jid": f"{n:024}"}) for n in range(300)]
+    w.redis.lpush(key, taken(w), *others)
+    w.redis.sadd("super_processes", "ruby:1:x")
+    w.redis.sadd("ruby:1:x:super_queues", key)
+    w.advance(seconds=LONG)
+    assert run.state == "running"
+    [found] = w.api.find(jid).first(1)
+    assert (found.place, found.job.queue) == ("work", "default")
+    w.redis.delete(key)
+    w.advance(seconds=LONG)
+    assert error(run).startswith("JobLost")
+
+
 def test_a_job_that_sidekiq_runs_is_not_lost_while_it_does(w: World, app: App, work: Any) -> None:
     run = pushed(app, chain(work.s(1), work.s(2)))
     entry = {"queue": "default", "payload": taken(w).decode(), "run_at": 1_800_000_000}

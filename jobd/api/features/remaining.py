@@ -8,6 +8,7 @@ from itertools import chain
 from jobd.api.features.held_back import HeldBack
 from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.inflight import InFlightSet
+from jobd.api.queues.private import private
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.work import WorkSet
@@ -34,4 +35,5 @@ class RemainingJobs(JobSearch):
         waits = (job for job in HeldBack(self._api) if self._jid.encode() in job.value)
         claims = (one.job for one in InFlightSet(self._api).all_mentioning(self._jid))
         works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
-        return [Found(WORK, job) for job in chain(waits, claims, works) if self._wanted(job)]
+        taken = private(self._api, self._jid)
+        return [Found(WORK, job) for job in chain(waits, claims, works, taken) if self._wanted(job)]
