@@ -101,7 +101,10 @@ def _runs(host: Host) -> Iterator[Said]:
 
 def _answers(host: Host) -> Iterator[Said]:
     if host.mute:
-        yield Said(f"The master does not answer: {host.mute}.", "jobctl threads")
+        yield Said(
+            f"The daemon of this host: {host.mute.removesuffix('.')}.",
+            "jobctl threads shows what its processes are doing, the master's too",
+        )
 
 
 _SEVERE = {Code.DEGRADED, Code.NO_REDIS, Code.NOT_SERVING}

@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobd.api.reading import MOST, scanned, text
+from jobd.api.reading import MOST, answers, number, scanned, text
 from jobd.api.records import JobRecord
 from jobd.api.session import Session, session_or_default
 from jobd.store.inflight import CLOCK_STEP
+
+UNCOUNTED = 2 * CLOCK_STEP
+"""Seconds without anybody who counts the time of leases, from which on no daemon runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,16 @@ def leases(session: Session, most: int | None = MOST) -> list[tuple[str, float]]
     return [
         (text(raw), min(ends - now, -0.001) if ends <= 0 else ends - now) for raw, ends in owners
     ]
+
+
+def uncounted(session: Session) -> float:
+    """Seconds for which nobody has counted the time of leases, as keepers and workers do: while
+    none of them lives no lease ends, and no job is taken back. One round trip of two commands."""
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.hget(session.keys.clock, "seen")
+        (seconds, micros), seen = answers(pipe)
+    return 0.0 if seen is None else max(0.0, seconds + micros / 1e6 - number(seen))
 
 
 class InFlightSet:

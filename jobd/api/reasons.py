@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from jobd.ambient import clock
 from jobd.api.features.attached import notes, when
-from jobd.api.inflight import Claim, InFlightSet
+from jobd.api.inflight import UNCOUNTED, Claim, InFlightSet, uncounted
 from jobd.api.known import unknown
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.obstacles import obstacles
@@ -113,6 +113,18 @@ def _taken(session: Session, work: Work | None, claim: Claim | None) -> list[Rea
                     "Any running jobd on this Redis does that within some seconds. If none runs, "
                     "start one: jobd start."
                 ),
+            )
+        ]
+    if claim is not None and process is None and uncounted(session) > UNCOUNTED:
+        return [
+            Reason(
+                "orphaned",
+                Text(
+                    "Its process %(process)s is dead, and no daemon runs that would take the job "
+                    "back.",
+                    process=owner,
+                ),
+                Text("Start one: jobd start. The job then goes back to its queue."),
             )
         ]
     if claim is not None and process is None:

@@ -240,6 +240,13 @@ def test_its_process_is_dead(api: Api) -> None:
     for lease in (now - 1, -7, 0):
         api.redis.zadd(api.keys.owners, {ME: lease})
         assert kinds(why_in_flight(api, jid)) == ["orphaned"]
+    # While no daemon runs nobody counts the leases, and none ends.
+    api.redis.zadd(api.keys.owners, {ME: now + 30})
+    api.redis.hset(api.keys.clock, mapping={"reachable": now - 30, "seen": now - 30})
+    (orphaned,) = why_in_flight(api, jid)
+    assert (orphaned.kind, orphaned.at) == ("orphaned", None)
+    assert "no daemon runs" in orphaned.text
+    assert "jobd start" in orphaned.advice
 
 
 def test_of_jobs_that_are_none(api: Api) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -384,6 +385,33 @@ def test_jobs_that_are_overdue_and_a_lease_that_runs_out(doctor: Doctor, api: Ap
         "web9:1:zz",
         "web8:1:yy",
     }
+
+
+def test_jobs_in_flight_that_nobody_takes_back(doctor: Doctor, api: Api) -> None:
+    now = time.time()
+    api.redis.zadd("jobd:owners", {"web1:7:aa": now + 50})
+    clock: dict[str, Any] = {"reachable": repr(now), "seen": repr(now)}
+    api.redis.hset("jobd:clock", mapping=clock)
+    assert found(doctor("--json")) == {}  # it has just started
+    clock = {"reachable": repr(now - 30), "seen": repr(now - 30)}
+    api.redis.hset("jobd:clock", mapping=clock)
+    answer = found(doctor("--json"))
+    assert set(answer) == {"fleet.processes"}
+    assert "the jobs that web1:7:aa had" in answer["fleet.processes"]["text"]
+    assert "jobd start" in answer["fleet.processes"]["advice"]
+
+
+def test_a_master_that_is_stopped(doctor: Doctor, daemon: StartDaemon, api: Api) -> None:
+    running = daemon(APP, "-q", "mail")
+    running.wait(lambda: api.redis.exists("jobd:keepers"), 20, "it beats")
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        answer = found(doctor("-P", str(running.pidfile), "--json"))
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+    assert set(answer) == {"daemon.answers"}
+    assert answer["daemon.answers"]["text"].startswith("The daemon of this host: the master does")
+    assert answer["daemon.answers"]["text"].count("does not answer") == 1
 
 
 def test_a_daemon_that_has_said_what_is_wrong_with_it(doctor: Doctor, api: Api) -> None:

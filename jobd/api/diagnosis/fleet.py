@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jobd.ambient import clock
 from jobd.api import troubles
 from jobd.api.diagnosis.findings import Check, Said, Severity
-from jobd.api.inflight import leases
+from jobd.api.inflight import UNCOUNTED, leases, uncounted
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.queues import QueueSummary, summaries
 from jobd.api.reading import answers, number
@@ -48,6 +48,7 @@ class Fleet:
         offsets: by how many seconds the clock of each process is ahead of the server's, by
             identity.
         leases: owners of jobs in flight, and how many seconds their leases still run.
+        uncounted: seconds for which nobody has counted the leases; while it is so none ends.
         due: by the name of a set, how many seconds ago its first job was due.
     """
 
@@ -58,6 +59,7 @@ class Fleet:
     keepers: dict[str, str]
     offsets: dict[str, float]
     leases: list[tuple[str, float]]
+    uncounted: float
     due: dict[str, float]
     troubles: list[troubles.Trouble]
 
@@ -80,6 +82,7 @@ def gather(session: Session) -> Fleet:
         troubles.keepers(session),
         _offsets(session, processes),
         leases(session),
+        uncounted(session),
         _due(session, now),
         troubles.troubles(session),
     )
@@ -121,13 +124,23 @@ def _due(session: Session, now: float) -> dict[str, float]:
 
 
 def _nobody(fleet: Fleet) -> Iterator[Said]:
-    waiting = sum(queue.size for queue in fleet.queues)
-    if not fleet.processes and waiting:
+    if fleet.processes:
+        return
+    advice = (
+        "start a daemon: jobd start, or systemctl start jobd; if one runs, compare its `redis` and "
+        "`prefix` with these"
+    )
+    if waiting := sum(queue.size for queue in fleet.queues):
         yield Said(
             f"{_counted(waiting, 'job')} wait, and no process has sent a heartbeat in the last "
             "minute.",
-            "start a daemon: jobd start, or systemctl start jobd; if one runs, compare its "
-            "`redis` and `prefix` with these",
+            advice,
+        )
+    if fleet.leases and fleet.uncounted > UNCOUNTED:
+        yield Said(
+            f"Nobody takes back the jobs that {_listed(owner for owner, _ in fleet.leases)} had "
+            f"when it ended: no daemon has run for {fleet.uncounted:.0f} s.",
+            advice,
         )
 
 
@@ -278,7 +291,12 @@ def _short(text: str) -> str:
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
 
 CHECKS: tuple[Check[Fleet], ...] = (
-    Check("fleet.processes", _ERROR, "whether anybody takes the jobs that wait", _nobody),
+    Check(
+        "fleet.processes",
+        _ERROR,
+        "whether anybody takes the jobs that wait, and takes back those of dead processes",
+        _nobody,
+    ),
     Check("fleet.queues", _ERROR, "queues with jobs that nobody serves", _unserved),
     Check("fleet.paused", _WARNING, "paused queues with jobs", _paused),
     Check("fleet.quiet", _WARNING, "whether all processes are quiet", _quiet),
