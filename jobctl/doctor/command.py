@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -135,7 +134,6 @@ def _configuration(context: click.Context) -> tuple[str | None, Reading]:
 
 
 def _redis(made: _Doctor, api: Api, seconds: float) -> None:
-    began = time.monotonic()
     made.checks += 2
     found = identify(api.redis)
     try:
@@ -155,10 +153,7 @@ def _redis(made: _Doctor, api: Api, seconds: float) -> None:
         made.run(fleet.CHECKS, facts)
         made.run(locks.CHECKS, api)
     if before is not None and seconds:
-        time.sleep(max(0.0, began + seconds - time.monotonic()))
-        after = server.gather(api.redis, trips=0)
-        growth = history.Growth(before, after, time.monotonic() - began)
-        made.run(history.FORECASTS, growth)
+        made.run(history.FORECASTS, history.watch(api, seconds))
 
 
 def _refusable(made: _Doctor, area: str, gather: Callable[[], T]) -> T | None:

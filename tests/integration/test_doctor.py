@@ -245,6 +245,31 @@ def test_a_memory_that_will_be_full_soon(doctor: Doctor, own: tuple[EmbeddedServ
     assert "its memory limit is reached in" in answer["redis.forecast"]["text"]
 
 
+def test_a_memory_that_will_be_full_within_an_hour(
+    doctor: Doctor, own: tuple[EmbeddedServer, Any]
+) -> None:
+    server, client = own
+    # It grows by 20 KB a second, and would be full in half an hour.
+    client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 40_000_000)
+    ending = threading.Event()
+
+    def grow() -> None:
+        while not ending.wait(0.05):
+            client.rpush("list", "x" * 1_000)
+
+    assert found(doctor("--seconds", "2", "--json", url=server.url)) == {}
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        answer = found(doctor("--seconds", "5", "--json", url=server.url))
+    finally:
+        ending.set()
+        thread.join()
+    assert set(answer) == {"redis.forecast"}
+    minutes = int(re.findall(r"in (\d+) minutes", answer["redis.forecast"]["text"])[0])
+    assert 5 < minutes < 60
+
+
 def test_a_server_that_is_away_silent_or_locked(
     doctor: Doctor, own: tuple[EmbeddedServer, Any]
 ) -> None:
@@ -389,12 +414,11 @@ def test_jobs_that_are_overdue_and_a_lease_that_runs_out(doctor: Doctor, api: Ap
 
 def test_jobs_in_flight_that_nobody_takes_back(doctor: Doctor, api: Api) -> None:
     now = time.time()
-    api.redis.zadd("jobd:owners", {"web1:7:aa": now + 50})
-    clock: dict[str, Any] = {"reachable": repr(now), "seen": repr(now)}
-    api.redis.hset("jobd:clock", mapping=clock)
+    redis: Any = api.redis
+    redis.zadd("jobd:owners", {"web1:7:aa": now + 50})
+    redis.hset("jobd:clock", mapping={"reachable": repr(now), "seen": repr(now)})
     assert found(doctor("--json")) == {}  # it has just started
-    clock = {"reachable": repr(now - 30), "seen": repr(now - 30)}
-    api.redis.hset("jobd:clock", mapping=clock)
+    redis.hset("jobd:clock", mapping={"reachable": repr(now - 30), "seen": repr(now - 30)})
     answer = found(doctor("--json"))
     assert set(answer) == {"fleet.processes"}
     assert "the jobs that web1:7:aa had" in answer["fleet.processes"]["text"]

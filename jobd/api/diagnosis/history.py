@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import redis
 
 from jobd.api.diagnosis.findings import Check, Said, Severity
-from jobd.api.diagnosis.server import ServerFacts
 from jobd.api.reading import integer
 from jobd.api.session import Session
 from jobd.store import scripts
@@ -21,8 +25,14 @@ ENTRIES = 64
 SOON = 3600.0
 """Seconds: a memory that is full sooner, if it grows on like this, is worth a warning."""
 
+LOOKS = 10
+"""Looks at the memory, beside the first one."""
+
 _LEAST_GROWTH = 0.001
-"""Share of ``maxmemory`` by which it must have grown: less says nothing about the next hour."""
+"""Share of ``maxmemory`` that is growth in any case. Less may be the buffers of connections, which
+come and go, and counts only if it was in nearly all looks."""
+
+_NEARLY_ALL = 0.9
 
 _LONGEST = 60
 
@@ -44,21 +54,53 @@ class SlowCall:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The memory at two moments.
+    """The memory over some time.
 
     Attributes:
-        seconds: between them.
+        most: ``maxmemory``; 0 for no limit.
+        seen: moments (s), and the bytes that were used then.
     """
 
-    before: ServerFacts
-    after: ServerFacts
-    seconds: float
+    most: int
+    seen: tuple[tuple[float, int], ...]
+
+    @property
+    def used(self) -> int:
+        """Bytes, in the end."""
+        return self.seen[-1][1]
 
     @property
     def rate(self) -> float:
-        """Bytes a second."""
-        grown = self.after.integer("used_memory") - self.before.integer("used_memory")
-        return grown / self.seconds if self.seconds > 0 else 0.0
+        """Bytes a second; 0 where it does not surely grow.
+
+        >>> Growth(1_000_000, ((0, 0), (1, 5_000), (2, 10_000))).rate
+        5000.0
+        >>> Growth(10**9, tuple((at, 5_000 * at) for at in range(11))).rate
+        5000.0
+        >>> Growth(10**9, tuple((at, 5_000 * (at % 2)) for at in range(11))).rate
+        0.0
+        """
+        (began, first), (ended, last) = self.seen[0], self.seen[-1]
+        if last - first >= _LEAST_GROWTH * self.most:
+            return (last - first) / (ended - began)
+        steps = [
+            (after - before) / (till - since)
+            for (since, before), (till, after) in pairwise(self.seen)
+        ]
+        grew = sum(step > 0 for step in steps)
+        return median(steps) if grew >= _NEARLY_ALL * LOOKS else 0.0
+
+
+def watch(session: Session, seconds: float) -> Growth:
+    """Look at the memory for so many seconds."""
+    began = time.monotonic()
+    client, most, seen = session.redis, 0, []
+    for look in range(LOOKS + 1):
+        time.sleep(max(0.0, began + seconds * look / LOOKS - time.monotonic()))
+        found = client.info("memory")
+        most = integer(found.get("maxmemory"))
+        seen.append((time.monotonic(), integer(found.get("used_memory"))))
+    return Growth(most, tuple(seen))
 
 
 def slow_calls(session: Session) -> list[SlowCall]:
@@ -102,14 +144,11 @@ def _slow_log(session: Session) -> Iterator[Said]:
 
 
 def _forecast(growth: Growth) -> Iterator[Said]:
-    most, used = growth.after.integer("maxmemory"), growth.after.integer("used_memory")
-    if not most or used >= most or growth.rate * growth.seconds < _LEAST_GROWTH * most:
-        return
-    left = (most - used) / growth.rate
-    if left < SOON:
+    most, used, rate = growth.most, growth.used, growth.rate
+    if rate and used < most < used + SOON * rate:
         yield Said(
-            f"Redis grows by {growth.rate / 1e6:.1f} MB a second: its memory limit is reached in "
-            f"{left / 60:.0f} minutes, and then no job can be pushed.",
+            f"Redis grows by {rate / 1e6:.2g} MB a second: its memory limit is reached in "
+            f"{(most - used) / rate / 60:.0f} minutes, and then no job can be pushed.",
             "jobctl redis shows what grows; add workers, or raise maxmemory",
         )
 
