@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import yaml
 
 from jobd.cli.main import jobd
+from jobd.keeper.health.scale import Wanted
 from jobd.settings import listening
 from jobd.settings.daemon import Config
 from jobd.settings.dashboard import WebConfig
@@ -29,6 +33,11 @@ STOPS_WITHIN = Config().timeout + 25
 def resources() -> Iterator[dict[str, Any]]:
     for path in KUBERNETES:
         yield from yaml.safe_load_all(path.read_text())
+
+
+def of_kubernetes() -> list[dict[str, Any]]:
+    """Those that it knows without KEDA."""
+    return [one for one in resources() if not one["apiVersion"].startswith("keda.sh/")]
 
 
 def pods() -> dict[str, dict[str, Any]]:
@@ -58,14 +67,14 @@ def period(probe: dict[str, Any]) -> float:
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 def test_kubernetes_takes_them(version: str) -> None:
     checked = 0
-    for one in resources():
+    for one in of_kubernetes():
         kubernetes_validate.validate(one, version, strict=True)
         checked += 1
-    assert checked == 3
+    assert checked == 4
 
 
 def test_a_wrong_field_is_refused() -> None:
-    wrong = next(resources())
+    [wrong] = [one for one in of_kubernetes() if one["metadata"]["name"] == "shop-dashboard"][:1]
     wrong["spec"]["template"]["spec"]["terminationGraceSeconds"] = 40
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, "1.37", strict=True)
@@ -152,6 +161,76 @@ def test_a_platform_that_kills_after_half_a_minute_is_not_waited_for() -> None:
     [line] = re.findall(r"^worker: (.*)$", (ROOT / "etc/Procfile").read_text(), re.M)
     given = jobd.commands["run"].make_context("run", shlex.split(line)[2:])
     assert float(given.params["timeout"]) + 25 < 30
+
+
+def test_keda_asks_the_health_listener_of_the_worker() -> None:
+    text = (ROOT / "etc/kubernetes/keda.yaml").read_text()
+    assert text[text.index("apiVersion: keda.sh") :] in (ROOT / "docs/health.md").read_text()
+    service, scaled = yaml.safe_load_all(text)
+    [worker] = [one for one in resources() if one["metadata"]["name"] == "shop-worker"][-1:]
+    assert worker["kind"] == "Deployment"
+    assert service["spec"]["selector"] == worker["spec"]["selector"]["matchLabels"]
+    [port] = service["spec"]["ports"]
+    assert port["targetPort"] in [one["name"] for one in pods()["worker"]["container"]["ports"]]
+    spec = scaled["spec"]
+    assert spec["scaleTargetRef"]["name"] == worker["metadata"]["name"]
+    assert spec["minReplicaCount"] >= 1
+    [trigger] = spec["triggers"]
+    asked = trigger["metadata"]
+    # KEDA asks from another namespace.
+    host = f"{service['metadata']['name']}.default.svc"
+    assert asked["url"] == f"http://{host}:{port['port']}/scale"
+    # So many pods as the value says: an average of 1 for each.
+    assert (trigger["metricType"], asked["targetValue"]) == ("AverageValue", "1")
+    assert asked["valueLocation"] in {one.name for one in fields(Wanted)}
+
+
+PROMTOOL = shutil.which("promtool")
+SCRAPED = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+{series}
+    alert_rule_test:
+      - eval_time: 30m
+        alertname: {alert}
+        exp_alerts: [{{exp_labels: {{job: jobd, queue: mail, severity: page}}}}]
+"""
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool here")
+@pytest.mark.parametrize("alert", ["JobdQueueBurnsFast", "JobdQueueStands"])
+def test_an_alert_fires_once_however_many_daemons_are_scraped(alert: str, tmp_path: Path) -> None:
+    values = {
+        "queue_latency_seconds": "100x60",
+        "queue_slo_seconds": "30x60",
+        "queue_started_total": "0+100x60",
+        "queue_started_late_total": "0+50x60",
+    }
+    labels = 'job="jobd",queue="mail"'
+    series = [
+        f"""      - {{series: 'jobd_{name}{{{labels},instance="{one}"}}', values: '{told}'}}"""
+        for name, told in values.items()
+        for one in ("a", "b")
+    ]
+    file = tmp_path / "test.yml"
+    rules = ROOT / "etc/prometheus/jobd.rules.yml"
+    file.write_text(SCRAPED.format(rules=rules, series="\n".join(series), alert=alert))
+    done = subprocess.run(
+        [str(PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alerts_add_up_what_each_daemon_tells() -> None:
+    """All tell the same: without that, one-to-one matching fails where two are scraped."""
+    text = (ROOT / "etc/prometheus/jobd.rules.yml").read_text()
+    for rule in yaml.safe_load(text)["groups"][0]["rules"]:
+        known = re.findall(r"jobd_\w+", rule["expr"])
+        joined = re.findall(r"max by \(job, queue\) \((?:rate\()?(jobd_\w+)", rule["expr"])
+        assert known == joined
 
 
 def test_the_alerts_are_those_of_the_manual_and_of_metrics() -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-import redis
-
 from jobd.api.diagnosis.findings import Check, Said, Severity
 from jobd.api.reading import integer
 from jobd.api.session import Session
