@@ -64,7 +64,7 @@ def edit(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Change a job that waits: in its queue, or a retry, scheduled or dead, which then runs now.
+    """Change a job that waits in its queue or in a set. One of a set then runs now.
 
     Without --args, --kwargs and --to, its arguments and queue are opened in $VISUAL or $EDITOR. A
     job of a queue keeps its place; one that goes to another queue is the last there. Any other goes

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from jobctl.data import completing
+from jobctl.say import say
 from jobd.api.records import JobRecord
 from jobd.api.search.groups import in_group
 from jobd.api.sets.entries import SortedEntry
@@ -23,6 +24,10 @@ _PLAIN = re.compile(r"\d+|[A-Za-z_][A-Za-z0-9_.:-]*")
 """Texts that are the same in all JSON; fractions are not."""
 
 _DEPTH = 20
+
+_TIMELESS = "jobctl.filters.timeless"
+"""In what a context carries: the hashes of the jobs without a time that tests of ages have met,
+each once, though a command may search twice."""
 
 
 class Given(TypedDict, total=False):
@@ -92,7 +97,7 @@ class Filters:
             tests.append(_with_argument(arg))
         if self.group is not None:
             tests.append(in_group(self.group))
-        if self.older is not None or self.newer is not None:
+        if self.older is not None or self.newer is not None:  # last: it counts what it leaves out
             tests.append(_of_age(self.older, self.newer))
         return lambda job: all(test(job) for test in tests)
 
@@ -126,10 +131,12 @@ def options(*, errors: bool = True) -> list[click.Parameter]:
         click.Option(
             ["--older"],
             metavar="AGE",
-            callback=age,
+            callback=_limit,
             help="Failed, died or were pushed longer ago: 90s, 15m, 2h, 3d.",
         ),
-        click.Option(["--newer"], metavar="AGE", callback=age, help="The same, but less long ago."),
+        click.Option(
+            ["--newer"], metavar="AGE", callback=_limit, help="The same, but less long ago."
+        ),
     ]
     if errors:
         made += [
@@ -151,6 +158,20 @@ def age(_context: click.Context, _option: click.Parameter, given: str | None) ->
         return seconds_of(given)
     except ArgumentError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _limit(context: click.Context, option: click.Parameter, given: str | None) -> float | None:
+    """The same as a limit of ages; the command says at its end how many jobs have none."""
+    if given is not None and _TIMELESS not in context.meta:
+        left_out = context.meta[_TIMELESS] = set[int]()
+        context.call_on_close(lambda: _tell(len(left_out)))
+    return age(context, option, given)
+
+
+def _tell(count: int) -> None:
+    if count:
+        are = "job that says no time was" if count == 1 else "jobs that say no time were"
+        say(f"{count:,} {are} left out by --older or --newer")
 
 
 def seconds_of(given: str) -> float:
@@ -190,8 +211,13 @@ def _of_age(older: float | None, newer: float | None) -> Callable[[JobRecord], b
     now = time.time()
     last, first = now - (older or 0), now - newer if newer is not None else float("-inf")
 
+    context = click.get_current_context(silent=True)
+    timeless: set[int] = set() if context is None else context.meta.get(_TIMELESS, set())
+
     def fits(job: JobRecord) -> bool:
         at = _began(job)
+        if at is None:
+            timeless.add(hash(job.value))
         return at is not None and first <= at <= last
 
     return fits

@@ -54,7 +54,7 @@ def find(
     limit: int,
     **given: Unpack[filters.Given],
 ) -> int:
-    """Find jobs that fit all that is given, with TEXT anywhere in their JSON: an id, for example.
+    """Find jobs that fit all that is given. TEXT is anywhere in their JSON: an id, for example.
 
     They are shown as they are found: what runs, then the retries, the scheduled, the dead and the
     queues. The exit code is 1 if there are none.

@@ -32,7 +32,7 @@ def queues() -> None:
 @queues.command(cls=Command)
 @click.pass_context
 def ls(context: click.Context) -> None:
-    """List the queues: jobs that wait, how long the oldest has waited, how many start late, pauses.
+    """List the queues. Of each: jobs that wait, how long the oldest has waited, lateness, pauses.
 
     LATE is the share of the last hour, of queues with an objective (slo).
     """
@@ -179,7 +179,7 @@ def clear(
 )
 @click.pass_context
 def move(context: click.Context, source: str, target: str, dry_run: bool) -> None:
-    """Move all jobs of queue SOURCE to the end of queue TARGET, in their order."""
+    """Move all jobs of queue SOURCE to the end of queue TARGET. Their order stays."""
     action, api = QUEUE_ACTIONS["move"], connected(context)
     moving = Moving(api, source, target)
     total = api.queue(source).size

@@ -134,7 +134,7 @@ def _listing(of: Set) -> click.Command:
         "ls",
         callback=ls,
         params=[*filters.options(errors=of.name != "scheduled"), common.limit()],
-        help=f"List {of.name if of.name != 'dead' else 'dead jobs'}: with a filter, those that "
+        help=f"List {of.name if of.name != 'dead' else 'dead jobs'}. With a filter, those that "
         "fit it, in no particular order.",
     )
 

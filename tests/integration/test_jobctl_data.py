@@ -179,6 +179,28 @@ def test_filters_must_all_fit(
     assert api.retries.size == 10
 
 
+def test_jobs_that_say_no_time_are_left_out_by_ages_and_counted(jobctl: Jobctl, api: Api) -> None:
+    fill(api, retries=3)
+    for number in range(2):
+        timeless = {"class": "Old", "args": [number], "jid": f"{number:024}"}
+        api.redis.zadd("retry", {json.dumps(timeless): number})
+        api.redis.lpush("queue:default", json.dumps(timeless | {"args": []}))
+        api.redis.sadd("queues", "default")
+    found = jobctl("retries", "ls", "--older", "1s", "--json")
+    assert len(rows(found)) == 3
+    assert found.stderr == "jobctl: 2 jobs that say no time were left out by --older or --newer\n"
+    found = jobctl("jobs", "find", "--newer", "1h", "--class", "Old")
+    assert "4 jobs that say no time were left out" in found.stderr
+    assert jobctl("retries", "ls", "--older", "1s", "--class", "Mail").stderr == ""
+    assert jobctl("retries", "ls").stderr == ""
+    one = jobctl("retries", "ls", "--older", "1s", "--arg", "0")
+    assert "jobctl: 1 job that says no time was left out" in one.stderr
+    killed = jobctl("retries", "kill", "--older", "1s", "--yes")
+    assert killed.returncode == 0
+    assert "2 jobs that say no time were left out" in killed.stderr
+    assert api.retries.size == 2
+
+
 def test_arguments_are_found_at_any_depth_and_by_type(jobctl: Jobctl, api: Api) -> None:
     for number, args in enumerate([[{"order": {"id": 4711}}], ["4711"], [47110], [True]]):
         api.redis.zadd("dead", {json.dumps(job(number, args=args)): number})

@@ -86,7 +86,7 @@ def test_batches_are_watched_cancelled_closed_and_deleted(
     terminal.press("y")
     terminal.shows("Batches: 1 to 1 of 1")
     terminal.press("?")
-    terminal.shows("cancel a batch: jobs that wait are taken out", "b, w, u, a")
+    terminal.shows("cancel a batch: take out jobs that wait", "b, w, u, a")
     terminal.press("Escape")
     terminal.shows("Batches: 1 to 1 of 1", "bBatches")
     terminal.press("q")

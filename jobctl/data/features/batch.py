@@ -101,7 +101,7 @@ def _show(context: click.Context, api: Api, one: BatchStatus) -> None:
 )
 @click.pass_context
 def wait(context: click.Context, bid: str, timeout: float | None) -> None:
-    """Wait until nothing of the batch ID is pending; fails if a job is dead."""
+    """Wait until nothing of the batch ID is pending. Fails if a job is dead."""
     api = connected(context)
     _found(api, bid)
     client = Client(None, api.keys.prefix, api.redis)
@@ -154,7 +154,7 @@ for _name in BATCH_ACTIONS:
 @click.option("--repair", is_flag=True, help="Correct it.")
 @click.pass_context
 def doctor(context: click.Context, bid: str, repair: bool) -> None:
-    """Count the jobs of the batch ID again, and search for those that are pending."""
+    """Count the jobs of the batch ID again, and look for pending ones."""
     api = connected(context)
     _found(api, bid)
     found = api.batches.recount(bid, repair=repair)

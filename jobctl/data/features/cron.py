@@ -83,7 +83,7 @@ def ls(context: click.Context) -> None:
 @click.argument("name")
 @click.pass_context
 def show(context: click.Context, name: str) -> None:
-    """Show the periodic job NAME (or with this id): its next and its last ticks."""
+    """Show the next and the last ticks of the periodic job NAME. NAME may be its id, too."""
     api = connected(context)
     one = _found(api, name)
     ticks = api.periodic.ticks(one)
@@ -111,8 +111,8 @@ def show(context: click.Context, name: str) -> None:
 )
 @click.pass_context
 def preview(context: click.Context, name: str | None, days: int) -> None:
-    """Show what is due in the next days, of NAME or of all: ticks that the clocks skip or repeat,
-    and where several come together."""
+    """Show what is due in the next days, of NAME or of all. It names ticks that the clocks skip or
+    repeat, and where several come together."""
     api = connected(context)
     found = api.periodic.all() if name is None else [_found(api, name)]
     begin = time.time()
@@ -217,7 +217,7 @@ def set_line(context: click.Context, name: str, line: str, tz: str | None) -> No
 @click.argument("name")
 @click.pass_context
 def why(context: click.Context, name: str) -> None:
-    """Say why NAME does not run, or when it is due; what blocks it comes first."""
+    """Say why NAME does not run, or when it is due. What blocks it comes first."""
     api = connected(context)
     reasons = why_not_due(api, _found(api, name))
     if options.wants_json(context):

@@ -85,7 +85,7 @@ def ls(context: click.Context, state: str | None, limit: int) -> None:
 @click.option("--all", "every", is_flag=True, help=f"All steps, not only {_MOST}.")
 @click.pass_context
 def show(context: click.Context, ref: str, every: bool) -> None:
-    """Show the workflow ID and its steps: first those that have failed or wait for a worker."""
+    """Show the workflow ID and its steps. First those that have failed or wait for a worker."""
     info = _found(connected(context), ref)
     one = info.summary
     if options.wants_json(context):
