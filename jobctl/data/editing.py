@@ -140,8 +140,8 @@ def _editable(job: JobRecord) -> Editable:
     return Editable(job.args, job.kwargs, job.queue)
 
 
-def _changes(job: JobRecord, wanted: Editable) -> dict[str, Any]:
-    changes: dict[str, Any] = {"class": job.klass, "args": wanted.args, "queue": wanted.queue}
+def _changes(job: JobRecord, wanted: Editable) -> dict[str, object]:
+    changes: dict[str, object] = {"class": job.klass, "args": wanted.args, "queue": wanted.queue}
     if job["encrypt"]:
         if wanted.kwargs:
             raise Problem(Code.USAGE, "a job with encrypted arguments has no keyword arguments")
@@ -153,7 +153,7 @@ def _changes(job: JobRecord, wanted: Editable) -> dict[str, Any]:
 
 def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
     """*now* with what the command line says, as JSON."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for name, value in msgspec.to_builtins(now).items():
         fields[name] = value if name not in given else _json(f"--{name}", given[name])
     if to is not None:
@@ -161,7 +161,7 @@ def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _json(option: str, text: str) -> Any:
+def _json(option: str, text: str) -> object:
     try:
         return msgspec.json.decode(text.encode(errors="replace"))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

@@ -51,7 +51,7 @@ class Entry(Generic[Subject]):
     def link(self) -> Callable[..., Any]:
         """The callable for a job."""
         if isinstance(self.target, type):
-            made: Callable[..., Any] = self.target(*self.args)
+            made: Callable[..., object] = self.target(*self.args)
             return made
         return self.target
 

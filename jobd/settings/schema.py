@@ -67,7 +67,7 @@ class Setting:
     maximum: float | None
     choices: tuple[str, ...]
     path: bool
-    check: Callable[[Any], object] | None
+    check: Callable[[object], object] | None
     metavar: str
     fixed: bool
 

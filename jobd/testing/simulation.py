@@ -287,7 +287,7 @@ def world(
     seed: int = 0,
     follow: Callable[[float], object] | None = None,
     ticks: bool = True,
-    **settings: Any,
+    **settings: object,
 ) -> Iterator[World]:
     """Open a world: until the block ends, everything that this process pushes goes there, and the
     clock of jobd is the world's.

@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from jobd.api.reading import answers, batches, integer, members, text
 from jobd.api.session import Session
@@ -139,7 +138,7 @@ def _random(session: Session, count: int) -> list[bytes]:
 def _sizes(session: Session, keys: Iterable[str | bytes]) -> list[int]:
     found: list[int] = []
     for batch in batches(keys):
-        pipe: Any
+        pipe: object
         with session.redis.pipeline(transaction=False) as pipe:
             for key in batch:
                 pipe.memory_usage(key)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jobd.ambient import clock
 from jobd.api.features.held_back import HeldBack
@@ -272,7 +272,7 @@ class Cancelling:
 class _Place(NamedTuple):
     """A place in which jobs are looked for, and what cancels those that are found."""
 
-    scan: Scan[Any]
+    scan: Scan[object]
     cancel: Callable[..., int]
 
 

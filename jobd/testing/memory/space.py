@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from jobd.testing.memory.values import WRONG_TYPE, Refused, Reply
 
@@ -23,10 +23,10 @@ class Space:
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.messages: list[tuple[bytes, bytes]] = []
-        self._values: dict[bytes, Any] = {}
+        self._values: dict[bytes, object] = {}
         self._ends: dict[bytes, int] = {}
 
-    def find(self, key: bytes) -> Any:
+    def find(self, key: bytes) -> object:
         """The value of a key; None if it is not there."""
         end = self._ends.get(key)
         if end is not None and end * 1000 <= self.clock():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobd.errors import ArgumentError
 from jobd.jobs import pending
@@ -19,7 +19,7 @@ from jobd.wire.arguments import check_arguments
 AnyJob = Pushable[..., object] | type[Job] | str
 """A job, or the name that it has in the payload."""
 
-WithArgs = tuple[tuple[object, ...] | list[Any], Mapping[str, object]]
+WithArgs = tuple[tuple[object, ...] | list[object], Mapping[str, object]]
 
 TOLERANCE = 1.0
 """Seconds by which a due time may differ from the expected one."""

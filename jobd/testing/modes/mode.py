@@ -15,7 +15,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractContextManager, aclosing
 from types import FrameType, TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from jobd.errors import ArgumentError
 from jobd.jobs.transports import Replacement, replaced
@@ -132,7 +132,7 @@ class Mode(Generic[T]):
             )
         return cast("F", self._wrapped(function))
 
-    def _wrapped(self, function: Callable[..., Any]) -> object:
+    def _wrapped(self, function: Callable[..., object]) -> object:
         if inspect.isasyncgenfunction(function):
 
             @functools.wraps(function)
