@@ -138,7 +138,6 @@ def _random(session: Session, count: int) -> list[bytes]:
 def _sizes(session: Session, keys: Iterable[str | bytes]) -> list[int]:
     found: list[int] = []
     for batch in batches(keys):
-        pipe: object
         with session.redis.pipeline(transaction=False) as pipe:
             for key in batch:
                 pipe.memory_usage(key)
