@@ -217,7 +217,8 @@ class Top(App[None]):
         reading = page.reading()
         if reading is not None:
             found = await self.source.look(reading)
-            if page.children:  # it may have been left, or the program, meanwhile
+            # It may have been left, or the program, meanwhile: then a part of it may be gone.
+            if page is self.page and page.is_attached and page.children:
                 page.show(found)
         return True
 
@@ -249,11 +250,11 @@ class Top(App[None]):
     async def action_tab(self, at: int) -> None:
         """Show another tab."""
         self.page.display = False
-        for view in self._above:
+        left, self._above = self._above, []
+        self._tab = at
+        for view in left:
             self._due.pop(view, None)
             await view.remove()
-        self._above.clear()
-        self._tab = at
         self.page.display = True
         self._turned()
 
