@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from jobd.features.workflows.run import WorkflowRun
+from jobd.features.workflows.workflow import Workflow
 from jobd.jobs.app import App
 from jobd.testing import EmbeddedServer
 from jobd.testing.simulated_time import Time
@@ -60,6 +62,17 @@ def open_world(request: pytest.FixtureRequest, server: EmbeddedServer, app: App)
 
 
 @pytest.fixture
-def w(open_world: Open) -> Iterator[World]:
-    with open_world() as made:
+def w(request: pytest.FixtureRequest, open_world: Open) -> Iterator[World]:
+    """A world whose workers serve the ``QUEUES`` of the tests' module; all without these."""
+    with open_world(queues=getattr(request.module, "QUEUES", ())) as made:
         yield made
+
+
+@pytest.fixture
+def ran() -> list[Any]:
+    """What a job of the test has run with."""
+    return []
+
+
+def pushed(app: App, flow: Any) -> WorkflowRun:
+    return Workflow.get(flow.perform_async(), app.client)

@@ -3,33 +3,22 @@ stores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from jobd.api import Api
 from jobd.errors import ConflictError
-from jobd.features.workflows.run import WorkflowRun
-from jobd.features.workflows.workflow import Workflow
 from jobd.jobs.app import App
 from jobd.jobs.canvas.parts import chain, group
 from jobd.testing.simulation import World
-from tests.conformance.conftest import Open
+from tests.conformance.conftest import pushed
 
 KEEPER = 70
 """Seconds in which a keeper has ended what hangs on jobs that were cleared."""
 
-
-@pytest.fixture
-def w(open_world: Open) -> Iterator[World]:
-    with open_world(queues=("default",)) as made:
-        yield made
-
-
-@pytest.fixture
-def ran() -> list[Any]:
-    return []
+QUEUES = ("default",)
+"""What is in another queue stays there."""
 
 
 @pytest.fixture
@@ -42,10 +31,6 @@ def work(app: App, ran: list[Any]) -> Any:
         return value
 
     return work
-
-
-def pushed(app: App, flow: Any) -> WorkflowRun:
-    return Workflow.get(flow.perform_async(), app.client)
 
 
 def restored(api: Api) -> int:

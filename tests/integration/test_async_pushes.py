@@ -27,13 +27,6 @@ AsyncNext = Callable[[], Awaitable[Any]]
 
 
 @pytest.fixture
-def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
-    app = App()
-    app.configure(server.url)
-    return app
-
-
-@pytest.fixture
 def f(app: App) -> Any:
     @app.job(name="async.f", queue="low", retry=3)
     def f(value: Any = None, *, other: int = 0) -> Any:

@@ -31,14 +31,6 @@ KEYS = Keys("")
 
 
 @pytest.fixture
-def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
-    assert redis.ping()
-    made = App()
-    made.configure(server.url)
-    return made
-
-
-@pytest.fixture
 def note(app: App) -> Any:
     return app.job(name="note")(lambda value=0: value)
 

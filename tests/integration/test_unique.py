@@ -74,13 +74,6 @@ DAEMON = """
 """
 
 
-@pytest.fixture
-def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
-    app = App()
-    app.configure(server.url)
-    return app
-
-
 def locks(redis: redis_py.Redis) -> dict[str, str]:
     """The holders of all locks, by their keys."""
     found = {}

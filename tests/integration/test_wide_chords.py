@@ -15,7 +15,6 @@ from jobd import App, FailedStep, StepResults, Workflow, chord
 from jobd.errors import JobdError
 from jobd.store import scripts
 from jobd.store.keys import Keys
-from jobd.testing import EmbeddedServer
 from jobd.wire import payload
 from jobd.wire.attachments import FIELD, Node, read
 from jobd.wire.results import MAX_RESULT
@@ -28,14 +27,6 @@ FAILED = 12_345
 
 AT_ONCE = 1_000
 FLIGHT = "jobd:inflight:test:1:x"
-
-
-@pytest.fixture
-def app(server: EmbeddedServer, redis: redis_py.Redis) -> App:
-    assert redis.ping()
-    made = App()
-    made.configure(server.url)
-    return made
 
 
 def jobs_of(app: App) -> tuple[Any, Any]:

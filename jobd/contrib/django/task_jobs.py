@@ -161,7 +161,7 @@ class _Run:
         if self._task.takes_context:  # the first parameter, which no push gives
             rest = list(signature.parameters.values())[1:]
             signature = signature.replace(parameters=rest)
-        run.__signature__ = signature  # type: ignore[attr-defined]
+        vars(run)["__signature__"] = signature
         return run
 
     def _begin(

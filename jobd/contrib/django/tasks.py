@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from django.core.checks import CheckMessage
 from django.db import connections
@@ -42,8 +42,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+if TYPE_CHECKING:
+    _Task = Task[..., object]
+else:
+    _Task = Task  # Django's own class takes no parameters
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobdTask(Task):  # type: ignore[type-arg]
+class JobdTask(_Task):
     """A task with options of jobd: ``@task(retry=5)``, from Django 6.1 on.
 
     Attributes:
@@ -77,7 +83,7 @@ class JobdBackend(BaseTaskBackend):
         self._settings, self._problems = task_options_of(alias, self.options)
         self.supports_priority = bool(self._settings.priority_queues)
         self._tasks = Tasks.of_default()
-        named: Iterable[str] = params.get("QUEUES", ())  # type: ignore[assignment]
+        named = cast("Iterable[str]", params.get("QUEUES", ()))
         self._tasks.may_go_to([*named, *self._settings.priority_queues])
 
     def check(self, **_: object) -> list[CheckMessage]:
@@ -206,6 +212,7 @@ class _Checked:
             check_arguments(given, named, None)
         except ArgumentError as error:
             raise TypeError(f"{task.module_path}: {error}") from error
+        # The types of Django's base class lack it, as it is abstract there.
         found: TaskResult[P, R] = super().enqueue(task, args, kwargs)  # type: ignore[misc]
         return found
 
