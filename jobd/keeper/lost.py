@@ -2,7 +2,7 @@
 miss are given up, so that nothing waits for ever.
 
 The keeper that leads does this. A search goes through all jobs, for many batches or workflows at
-once.
+once. Those that are in the dead set end, as they have failed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Kind:
     """What waits for jobs.
 
     Attributes:
-        name, event: in the log.
+        name, event, died: in the log.
         index: its key, by the times of their creation.
         key: of the record of one.
         fields: of the record, for *waits*: for how many jobs one waits.
@@ -54,6 +54,7 @@ class Kind:
 
     name: str
     event: str
+    died: str
     index: str
     key: Callable[[str], str]
     fields: list[str]
@@ -72,7 +73,8 @@ def batches(keys: Keys) -> Kind:
         return 0 if ended is not None or _count(blocks) else _count(pending)
 
     read = ["pending", "open", "ended_at"]
-    return Kind("batch", "batch_members_missing", keys.batches, keys.batch, read, waits, search)
+    events = ("batch_members_missing", "batch_members_dead")
+    return Kind("batch", *events, keys.batches, keys.batch, read, waits, search)
 
 
 def workflows(keys: Keys) -> Kind:
@@ -86,7 +88,8 @@ def workflows(keys: Keys) -> Kind:
         return _count(live) if state == b"running" else 0
 
     read, index = ["state", "live"], keys.workflows
-    return Kind("workflow", "workflow_steps_missing", index, keys.workflow, read, waits, search)
+    events = ("workflow_steps_missing", "workflow_steps_dead")
+    return Kind("workflow", *events, index, keys.workflow, read, waits, search)
 
 
 class LostWatch:
@@ -127,7 +130,10 @@ class LostWatch:
             if missed:
                 self._search_again(missed)
             elif refs := self._waiting():
-                self._missed = self._search().missing(refs, self._delivered())
+                search = self._search()
+                self._missed = search.missing(refs, self._delivered())
+                if dead := search.end_dead():
+                    self._log.warning(self._kind.died, jobs=dead)
             # In proportion to what it costs; and from the beginning only once in a round.
             rest = 10 * (time.monotonic() - began)
             pause = BETWEEN if self._missed else 0.0 if self._place else ROUND

@@ -160,6 +160,7 @@ STORE_WORKFLOW = Script("store_workflow")
 ADVANCE = Script("advance")
 ADD_STEPS = Script("add_steps")
 LOSE_STEPS = Script("lose_steps")
+END_DEAD = Script("end_dead")
 OUTCOMES = Script("outcomes")
 
 # Actions and queries of users.

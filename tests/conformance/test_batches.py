@@ -392,6 +392,27 @@ def test_a_member_that_is_nowhere_is_dropped_as_unconfirmed(
     assert sorted(ran, key=str) == [2, "complete", "success"]
 
 
+def test_a_member_that_ruby_has_put_into_the_dead_set_is_dead(
+    w: World, note: Any, watched: Any, ran: list[Any]
+) -> None:
+    """Its retries are used up there, or somebody kills it in Sidekiq's dashboard."""
+    with watched() as batch:
+        note.perform_in(5_000, 1)
+        note.perform_in(6_000, 2)
+    first: Any = w.redis.zrange("schedule", 0, 0)[0]
+    w.redis.zrem("schedule", first)
+    w.redis.zadd("dead", {first: 1_800_000_000})
+    w.advance(seconds=300)
+    assert (batch.status.pending, batch.status.dead, batch.status.failed) == (1, 1, 1)
+    assert ran == ["death"]
+    w.advance(seconds=6_000)
+    assert sorted(ran, key=str) == [2, "complete", "death"]
+    w.api.dead.retry(*w.api.dead)
+    w.run()
+    assert (batch.status.dead, batch.status.done) == (0, 2)
+    assert sorted(ran, key=str) == [1, 2, "complete", "death", "success"]
+
+
 def test_a_member_for_workers_of_a_newer_version_is_not_nowhere(
     w: World, note: Any, watched: Any
 ) -> None:

@@ -4,36 +4,26 @@ deleted them; on both stores."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 
+from jobd.api.features.lost import LostSteps
 from jobd.api.inflight import InFlightSet
 from jobd.api.reading import MOST
 from jobd.errors import ConflictError
 from jobd.features.workflows.run import WorkflowRun
-from jobd.features.workflows.workflow import Workflow
 from jobd.jobs.app import App
 from jobd.jobs.canvas.parts import chain, group
 from jobd.store import scripts
 from jobd.testing.simulation import World
-from tests.conformance.conftest import Open
+from tests.conformance.conftest import pushed
+
+QUEUES = ("default",)
+"""What is in another queue stays there."""
 
 LONG = 600
 """Seconds in which a keeper notes what is nowhere."""
-
-
-@pytest.fixture
-def w(open_world: Open) -> Iterator[World]:
-    """What is in another queue stays there."""
-    with open_world(queues=("default",)) as made:
-        yield made
-
-
-@pytest.fixture
-def ran() -> list[Any]:
-    return []
 
 
 @pytest.fixture
@@ -46,10 +36,6 @@ def work(app: App, ran: list[Any]) -> Any:
         return values[-1]
 
     return work
-
-
-def pushed(app: App, flow: Any) -> WorkflowRun:
-    return Workflow.get(flow.perform_async(), app.client)
 
 
 def taken(w: World, queue: str = "default") -> bytes:
@@ -190,6 +176,38 @@ def test_a_job_that_sidekiq_runs_is_not_lost_while_it_does(w: World, app: App, w
     w.redis.delete("ruby:1:x:work")
     w.advance(seconds=LONG)
     assert error(run).startswith("JobLost")
+
+
+def test_a_step_that_ruby_has_put_into_the_dead_set_has_failed(
+    w: World, app: App, work: Any, ran: list[Any]
+) -> None:
+    """Its retries are used up there, or somebody kills it in Sidekiq's dashboard."""
+    run = pushed(app, chain(work.s(1), work.s(2)).set(on_error=work.s("told")))
+    job = json.loads(taken(w)) | {"error_class": "RuntimeError", "error_message": "in Ruby"}
+    w.redis.zadd("dead", {json.dumps(job): 1_800_000_000})
+    w.advance(seconds=LONG)
+    assert [one.state for one in run.info.steps] == ["failed", "blocked", "done"]
+    assert (state(run), error(run)) == ("failed", "RuntimeError: in Ruby")
+    [(failed, told)] = ran
+    assert (failed.error_class, told) == ("RuntimeError", "told")
+    run.retry()
+    w.run()
+    assert (state(run), ran[1:], w.api.dead.size) == ("done", [(1,), (1, 2)], 0)
+
+
+def test_a_dead_step_that_is_retried_in_ruby_meanwhile_goes_on(
+    w: World, app: App, work: Any
+) -> None:
+    """What has left the dead set when it is to be ended runs."""
+    run, search = pushed(app, chain(work.s(1), work.s(2))), LostSteps(w.api)
+    raw = taken(w)
+    w.redis.zadd("dead", {raw: 1})
+    assert search.missing([run.id]) == {}
+    w.redis.zrem("dead", raw)
+    w.redis.lpush("queue:default", raw)
+    assert search.end_dead() == 0
+    w.run()
+    assert state(run) == "done"
 
 
 @pytest.mark.parametrize("moved", ["retried", "retried by hand"])

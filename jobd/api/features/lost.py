@@ -1,5 +1,6 @@
 """Jobs that are nowhere although a batch or a workflow waits for them: a person has deleted them
-by hand in Redis, or a program that knows neither has run them."""
+by hand in Redis, or a program that knows neither has run them. And jobs that such a program has put
+into the dead set: they have failed."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import msgspec
 
 from jobd.api.features.batch_parts import inside
 from jobd.api.features.remaining import RemainingJobs
-from jobd.api.reading import answers
+from jobd.api.reading import answers, batches
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.store import scripts
@@ -20,6 +21,9 @@ from jobd.wire.batches import PENDING, STATES, UNCONFIRMED, states_of
 
 MEMBERS_AT_ONCE = 5_000
 """Members in one script, which counts all of their batch again."""
+
+DEAD = "dead"
+"""The place of jobs that have failed."""
 
 _STEPS_AT_ONCE = 1_000
 """Steps in one script."""
@@ -51,6 +55,7 @@ class LostJobs(ABC):
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._dead = list[bytes]()
 
     @abstractmethod
     def expected(self, ref: str) -> Lost:
@@ -79,16 +84,28 @@ class LostJobs(ABC):
         search = RemainingJobs(self._session, self._mark(list(found)), is_of)
         while not search.done:
             for each in search.next():
-                self._take_out(found, each.job)
+                if self._take_out(found, each.job) and each.place == DEAD:
+                    self._dead.append(each.job.value)
         for raw in delivered:
             self._take_out(found, JobRecord(raw, None, self._session))
         left = {ref: self._still(ref, lost) for ref, lost in found.items() if lost.numbers}
         return {ref: lost for ref, lost in left.items() if lost.numbers}
 
-    def _take_out(self, found: dict[str, Lost], job: JobRecord) -> None:
+    def end_dead(self) -> int:
+        """End those that a search has found in the dead set, and that are still there; how many."""
+        dead, self._dead = self._dead, []
+        keys, count = self._session.keys, 0
+        for part in batches(dead, len):
+            count += scripts.END_DEAD(self._session.redis, [keys.queues, keys.dead], part)
+        return count
+
+    def _take_out(self, found: dict[str, Lost], job: JobRecord) -> bool:
+        """Note that it is somewhere; whether it was looked for."""
         place = self._place(job)
-        if place is not None and place[0] in found:
-            found[place[0]].numbers.discard(place[1])
+        if place is None or place[0] not in found or place[1] not in found[place[0]].numbers:
+            return False
+        found[place[0]].numbers.remove(place[1])
+        return True
 
     def _still(self, ref: str, lost: Lost) -> Lost:
         """Those of the *lost* ones that have not ended during the search."""
