@@ -70,13 +70,10 @@ def why(context: click.Context, jid: str, queue: str | None) -> int:
 
 
 def _facts(found: Found | None, reasons: list[Reason]) -> None:
-    what = reasons and (advice(reasons[0], found) or str(reasons[0].advice))
+    first, others = reasons[:1], reasons[1:]
     facts = [
-        ("do", what or ""),
-        *(
-            ("also", " ".join(filter(None, (str(each.text), advice(each, found)))))
-            for each in reasons[1:]
-        ),
+        *(("do", advice(each, found) or str(each.advice)) for each in first),
+        *(("also", _with_advice(each, found)) for each in others),
     ]
     if found is not None:
         facts += [
@@ -90,6 +87,12 @@ def _facts(found: Found | None, reasons: list[Reason]) -> None:
     if any(value for _, value in facts):
         click.echo()
         output.facts(facts)
+
+
+def _with_advice(reason: Reason, found: Found | None) -> str:
+    """A further reason; what to do about it is said where nothing else than that helps."""
+    what = advice(reason, found) or (str(reason.advice) if reason.blocks else "")
+    return " ".join(filter(None, (str(reason.text), what)))
 
 
 def _answer(jid: str, found: Found | None, told: Explanation) -> Why:
@@ -138,8 +141,7 @@ def explained(api: Api, jid: str, found: Found | None) -> Explanation:
 
 
 def _said(reasons: list[Reason], state: str | None) -> Explanation:
-    """The explanation with some *reasons*."""
-    reasons = sorted(reasons, key=lambda reason: not reason.blocks)
+    """The explanation with some *reasons*, the first of which is the answer."""
     return Explanation(str(reasons[0].text), reasons[0].blocks, reasons, state, True)
 
 

@@ -31,6 +31,9 @@ processes look about every five seconds."""
 SILENT = 20.0
 """Seconds without a heartbeat, which are two missed ones, from which on something is wrong."""
 
+_IN_THE_WAY = ("expired", "aside")
+"""The kinds of notes that say why it does not run, whatever its queue is like."""
+
 _WHOLES = ("tick", "batch", "callback", "workflow")
 """The kinds of notes that say what a job is part of."""
 
@@ -62,7 +65,7 @@ def why_queued(session: Session, job: JobRecord, ahead: int | None = None) -> li
                 Text("Load this page again: it should be running by now."),
             )
         )
-    return reasons + _attached(job)
+    return _blocking_first(reasons + _attached(job))
 
 
 def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
@@ -79,7 +82,7 @@ def why_waiting(session: Session, entry: SortedEntry) -> list[Reason]:
         reasons = [Reason("scheduled", text, advice, entry.score)]
     if late > LATE:
         reasons = [_lateness(session, entry)]
-    reasons += _attached(entry)
+    reasons = _blocking_first(reasons + _attached(entry))
     processes = ProcessSet(session).all()
     found = obstacles(session, entry.queue, processes) + _unknown(session, entry, processes)
     later = (each for each in found if each.blocks)
@@ -155,14 +158,25 @@ def _taken(session: Session, work: Work | None, claim: Claim | None) -> list[Rea
             process=owner,
             at=when(work.run_at),
         )
-        reasons = [Reason("running", text, at=work.run_at)]
-        if process is not None and now - process.beat > SILENT:
+        running = Reason("running", text, at=work.run_at)
+        if process is None or now - process.beat <= SILENT:
+            return [running]
+        text = Text(
+            "The last heartbeat of its process %(process)s was %(at)s: it is very busy, stopped, "
+            "or dead.",
+            process=owner,
+            at=when(process.beat),
+        )
+        if claim is not None:
             text = Text(
-                "The last heartbeat of its process was %(at)s: it is very busy, stopped, or dead.",
+                "The last heartbeat of its process %(process)s was %(at)s: it is very busy, "
+                "stopped, or dead. If it is dead, the job goes back to its queue in %(seconds)s s, "
+                "when its lease ends.",
+                process=owner,
                 at=when(process.beat),
+                seconds=f"{claim.lease:.0f}",
             )
-            reasons.append(Reason("silent", text, Text("Ask for its stacks."), process.beat))
-        return reasons
+        return [Reason("silent", text, Text("Ask for its stacks."), process.beat), running]
     if claim is not None:
         text = Text(
             "%(process)s has claimed it: it is running there, starts within a quarter of a second, "
@@ -310,7 +324,14 @@ def _cause_of_death(entry: SortedEntry) -> Text:
 
 def _attached(job: JobRecord) -> list[Reason]:
     """What hangs on it."""
-    return [Reason(note.kind, note.text, note.advice, note.at) for note in notes(job)]
+    return [
+        Reason(note.kind, note.text, note.advice, note.at, blocks=note.kind in _IN_THE_WAY)
+        for note in notes(job)
+    ]
+
+
+def _blocking_first(reasons: list[Reason]) -> list[Reason]:
+    return sorted(reasons, key=lambda one: (one.kind not in _IN_THE_WAY, not one.blocks))
 
 
 def _belonging(job: JobRecord) -> list[Reason]:

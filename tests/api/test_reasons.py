@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -171,6 +172,36 @@ def test_what_will_keep_it_waiting_when_its_time_has_come(api: Api) -> None:
     assert paused.text.startswith("Then: Queue default is paused")
 
 
+def test_what_has_expired_will_never_run(api: Api) -> None:
+    def expiring(seconds: float) -> bytes:
+        return job(1, jobd={"v": 1, "expires_at": time.time() + seconds})
+
+    serve(api, "default")
+    api.queue("default").pause()
+    push(api, "default", expiring(60))
+    assert kinds(queued(api, 0)) == ["paused", "position", "expires"]
+    api.queue("default").clear()
+    push(api, "default", expiring(-60))
+    expired, paused, _ = queued(api, 0)
+    assert (expired.kind, expired.blocks, paused.kind) == ("expired", True, "paused")
+    assert expired.text.startswith("It expired at 20")
+    api.queue("default").unpause()
+    assert queued(api, 0)[0].kind == "expired", "not that it is the next one"
+    jobs = {"jobd": {"v": 1, "expires_at": time.time() - 1}}
+    assert kinds(why_waiting(api, entry(api, "schedule", time.time() - 60, **jobs)))[0] == "expired"
+
+
+def test_what_nobody_here_understands_is_not_just_scheduled(api: Api) -> None:
+    serve(api, "default")
+    set_aside = {"jobd": {"v": 99, "aside": 2}}
+    aside, scheduled = why_waiting(api, entry(api, "schedule", time.time() + 10, **set_aside))
+    assert (aside.kind, aside.blocks, scheduled.kind) == ("aside", True, "scheduled")
+    assert "2 times, since they do not know all that hangs on it" in aside.text
+    assert "of the version that has pushed it" in aside.advice
+    push(api, "default", job(1, **set_aside))
+    assert queued(api, 0)[0].kind == "aside"
+
+
 def test_what_is_late(api: Api) -> None:
     past = time.time() - 60
     late, nobody = why_waiting(api, entry(api, "retry", past, retry_count=0))
@@ -224,7 +255,9 @@ def test_what_a_worker_has_taken(api: Api) -> None:
     (runs,) = why_in_flight(api, jid)
     assert (runs.kind, runs.at) == ("running", 1795416000.0)
     serve(api, "default", beat=repr(time.time() - 30))
-    assert kinds(why_in_flight(api, jid)) == ["running", "silent"]
+    silent, runs = why_in_flight(api, jid)
+    assert (silent.kind, runs.kind) == ("silent", "running"), "what is not known is not said first"
+    assert re.search(r"goes back to its queue in (59|60) s, when its lease ends", silent.text)
     api.redis.delete(api.keys.inflight(ME))
     assert kinds(why_in_flight(api, jid)) == ["ended"]
 

@@ -169,3 +169,14 @@ def test_a_step_is_found_among_many(
     redis.set(Keys("").workflow_steps("flow-3"), "")  # as somebody has written it by hand
     assert "of workflow flow-0 and waits for step 0 (first)" in why(jid_of("flow-0", 1)).sentence
     assert why("no-id").code == why("f" * 24).code == 1
+
+
+def test_what_comes_later_is_not_the_answer(why: Any, app: App) -> None:
+    note: Any = app.job(name="note")(lambda value=0: value)
+    jid = note.perform_in(600, 1)
+    asked = why(jid)
+    assert asked.sentence.startswith("It is scheduled, and will run at ")
+    assert "Then: No worker process runs" in asked.rest
+    [told] = [json.loads(line) for line in why(jid, "--json").sentence.splitlines()]
+    assert told["why"].startswith("It is scheduled")
+    assert [one["kind"] for one in told["reasons"]] == ["scheduled", "no_process"]

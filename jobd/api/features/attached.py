@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import NamedTuple
 
+from jobd.ambient import clock
 from jobd.api.records import JobRecord
 from jobd.text.printable import shortened
 from jobd.text.translatable import Text
@@ -15,8 +16,8 @@ class Note(NamedTuple):
     """One of these sentences.
 
     Attributes:
-        kind: ``tick``, ``expires``, ``unique``, ``batch``, ``callback``, ``workflow``, ``result``,
-            ``snoozed`` or ``aside``.
+        kind: ``tick``, ``expires``, ``expired``, ``unique``, ``batch``, ``callback``, ``workflow``,
+            ``result``, ``snoozed`` or ``aside``.
         at: the time that it speaks of (seconds since 1970).
     """
 
@@ -60,8 +61,14 @@ def notes(job: JobRecord) -> list[Note]:
         advice = Text("Start a worker of the version that has pushed it.")
         found.append(Note("aside", text, advice))
     if (at := attached.expires_at) is not None:
-        text = Text("It will be dropped as expired %(at)s, unless it has started.", at=when(at))
-        found.append(Note("expires", text, at=at))
+        if at > clock.now():
+            text = Text("It will be dropped as expired %(at)s, unless it has started.", at=when(at))
+            found.append(Note("expires", text, at=at))
+        else:
+            text = Text(
+                "It expired %(at)s: it will be dropped when a worker takes it.", at=when(at)
+            )
+            found.append(Note("expired", text, at=at))
     if attached.lock is not None and attached.tick is not None and attached.lock.until == "success":
         text = Text("Until it has ended, further ticks are skipped.")
         found.append(Note("unique", text))
