@@ -1,52 +1,27 @@
 """``jobctl completion``: the script that a shell reads once.
 
-Names of commands are in the script, so that a Tab does not start Python for them; what follows an
-option or names something in Redis is asked of ``jobctl`` itself.
+Names of commands and options are in the script, so that a Tab does not start Python for them; what
+follows an option or names something in Redis is asked of ``jobctl`` itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import click
-from click.shell_completion import get_completion_class
 
-_BASH = """\
-# Completion of jobctl for bash. For zsh: autoload -U bashcompinit && bashcompinit first.
-_jobctl() {
-  local word path=jobctl words="" skip=""
-  local current="${COMP_WORDS[COMP_CWORD]}"
-  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    [[ $skip ]] && { skip=""; continue; }
-    case "$word" in
-      VALUED) skip=1 ;;
-      -*) ;;
-      *) path="$path $word" ;;
-    esac
-  done
-  if [[ ! $skip ]]; then
-    case "$path" in
-CASES
-    esac
-    case "$path:$current" in
-      *:-*) words="${words#*|}" ;;
-      *) words="${words%%|*}" ;;
-    esac
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-    [[ ${COMPREPLY[*]} ]] && return
-  fi
-  local IFS=$'\\n' kind value
-  COMPREPLY=()
-  while IFS=, read -r kind value; do
-    case "$kind" in
-      file) compopt -o default 2>/dev/null ;;
-      plain) COMPREPLY+=("$value") ;;
-    esac
-  done < <(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD \\
-    _JOBCTL_COMPLETE=bash_complete "$1")
-}
-complete -o nosort -F _jobctl jobctl 2>/dev/null || complete -F _jobctl jobctl
-"""
+from jobctl import scripts
+
+_MOST = 100
+"""Characters of the text beside a name."""
+
+
+class Names(NamedTuple):
+    """What can follow a command: other commands, and options, each with a text for people."""
+
+    below: dict[str, str]
+    flags: dict[str, str]
 
 
 @click.command()
@@ -58,27 +33,98 @@ def completion(context: click.Context, shell: str) -> None:
     In ~/.bashrc: eval "$(jobctl completion bash)"; in ~/.zshrc: eval "$(jobctl completion zsh)";
     for fish: jobctl completion fish > ~/.config/fish/completions/jobctl.fish
     """
-    root = context.find_root().command
-    if shell == "bash":
-        click.echo(bash(root), nl=False)
-        return
-    made = get_completion_class(shell)
-    assert made is not None
-    source = made(root, {}, "jobctl", "_JOBCTL_COMPLETE").source()
-    # For fish, click cuts the texts at their first comma.
-    click.echo(source.replace('string split ","', 'string split --max 1 ","'))
+    click.echo(_SCRIPTS[shell](context.find_root().command), nl=False)
 
 
 def bash(root: click.Command) -> str:
-    """The script for bash."""
+    """The script for bash, which shows no texts."""
+    return _filled(
+        root,
+        scripts.BASH,
+        lambda path, names: (
+            f'      "{path}") words="{" ".join(names.below)}|{" ".join(names.flags)}" ;;'
+        ),
+        "|",
+    )
+
+
+def zsh(root: click.Command) -> str:
+    """The script for zsh."""
+
+    def listed(names: dict[str, str]) -> str:
+        return " ".join(_quoted(f"{name}:{text}") for name, text in names.items())
+
+    return _filled(
+        root,
+        scripts.ZSH,
+        lambda path, names: (
+            f'      ("{path}") below=({listed(names.below)}) flags=({listed(names.flags)}) ;;'
+        ),
+        "|",
+    )
+
+
+def fish(root: click.Command) -> str:
+    """The script for fish."""
+
+    def listed(names: dict[str, str]) -> str:
+        made = (f"{name}\t{text}".replace("\\", "\\\\") for name, text in names.items())
+        return " ".join("'" + each.replace("'", "\\'") + "'" for each in made)
+
+    return _filled(
+        root,
+        scripts.FISH,
+        lambda path, names: (
+            f"            case '{path}'\n"
+            f"                set below {listed(names.below)}\n"
+            f"                set flags {listed(names.flags)}"
+        ),
+        " ",
+    )
+
+
+_SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}
+
+
+def _filled(
+    root: click.Command, script: str, case: Callable[[str, Names], str], between: str
+) -> str:
+    """A script with the names of all commands and options.
+
+    Args:
+        case: what it does after a command.
+        between: what stands between two patterns.
+    """
     cases, valued = [], {"-P"}
     for path, command, context in commands(root, "jobctl", None):
         options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
-        names = [name for each in options for name in each.opts if not each.hidden]
         valued |= {name for each in options if not each.is_flag for name in each.opts}
-        below = command.list_commands(context) if isinstance(command, click.Group) else []
-        cases.append(f'      "{path}") words="{" ".join(below)}|{" ".join(names)} --help" ;;')
-    return _BASH.replace("CASES", "\n".join(cases)).replace("VALUED", "|".join(sorted(valued)))
+        cases.append(case(path, Names(_below(command, context), _flags(options))))
+    filled = script.replace("CASES", "\n".join(cases))
+    return filled.replace("VALUED", between.join(sorted(valued)))
+
+
+def _below(command: click.Command, context: click.Context) -> dict[str, str]:
+    if not isinstance(command, click.Group):
+        return {}
+    found = {name: command.get_command(context, name) for name in command.list_commands(context)}
+    return {
+        name: each.get_short_help_str(_MOST) for name, each in found.items() if each is not None
+    }
+
+
+def _flags(options: list[click.Option]) -> dict[str, str]:
+    found = {
+        name: " ".join((each.help or "").split())[:_MOST]
+        for each in options
+        if not each.hidden
+        for name in each.opts
+    }
+    return {**found, "--help": "Show the help."}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def commands(

@@ -48,7 +48,7 @@ class Progress:
         self._what, self._total = what, total
         self._next = time.monotonic() + 2 * _EVERY
         self._shown = False
-        self._on = sys.stderr.isatty()
+        self._on = output.has_terminal()
 
     def show(self, scanned: int, changed: int | None = None) -> None:
         """Show it, if the last time is long enough ago."""
@@ -59,14 +59,13 @@ class Progress:
         if self._total:
             share = f" of {self._total:,} ({min(100, 100 * scanned // self._total)} %)"
         found = "" if changed is None else f", {changed:,} so far"
-        text = f"{self._what}: {scanned:,}{share}{found}"
-        click.echo(f"\r\x1b[K{output.fitted(text, max(1, output.width() - 1))}", nl=False, err=True)
+        output.transient(f"{self._what}: {scanned:,}{share}{found}")
         self._shown = True
 
     def clear(self) -> None:
         """Take the line away."""
         if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            output.transient("")
             self._shown = False
 
 
@@ -89,30 +88,42 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def run(steps: Steps, what: str, total: int | None, done: Callable[[int], str]) -> int:
+def run(
+    steps: Steps,
+    what: str,
+    total: int | None,
+    done: Callable[[int], str],
+    ref: Callable[[], str] = str,
+) -> int:
     """Take all of these steps; returns how many jobs were changed.
 
     Args:
         what: for the line of progress, ``deleting`` for example.
         done: what has been done to a number of jobs, as a sentence.
+        ref: the id of that in the trash, where it can be undone.
 
     Raises:
         Problem: it was interrupted, or Redis does not answer any more; says what was done.
     """
     progress, changed = Progress(what, total), 0
+
+    def said() -> str:
+        back = f" Undo: jobctl trash restore {ref()}." if changed and ref() else ""
+        return f"{done(changed)}{back}"
+
     with interruptible() as interrupted:
         try:
             while not steps.done:
                 if interrupted():
                     raise Problem(
                         Code.INTERRUPTED,
-                        f"interrupted. {done(changed)} The others were not touched; the same "
+                        f"interrupted. {said()} The others were not touched; the same "
                         "command goes on with them.",
                     )
                 changed += steps.step()
                 progress.show(steps.scanned, changed)
         except UnavailableError as error:
-            raise Problem(code_of(error), f"{error}. Before that: {done(changed)}") from None
+            raise Problem(code_of(error), f"{error}. Before that: {said()}") from None
         finally:
             progress.clear()
     return changed

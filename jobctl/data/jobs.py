@@ -82,7 +82,7 @@ def find(
 
 _COLUMNS = (
     Column("PLACE", gives=True),
-    Column("JID", gives=True, last=True),
+    Column("JID"),
     Column("CLASS", gives=True),
     Column("ARGUMENTS", gives=True),
     Column("WHEN"),

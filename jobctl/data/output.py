@@ -38,8 +38,8 @@ class Column:
 
     Attributes:
         right: whether its cells are numbers.
-        gives: whether it may be cut where the terminal is too narrow.
-        last: whether it is cut only when all others are: an id that is cut is of no use.
+        gives: whether it may be cut where the terminal is too narrow; an id may not.
+        last: whether it is cut only when all others are.
         colour: of its cells.
     """
 
@@ -65,6 +65,21 @@ def line(text: str, *, fg: str | None = None, dim: bool | None = None) -> None:
 def block(text: str) -> None:
     """Print a text of several lines that may hold anything."""
     click.echo(shown(text, lines=True))
+
+
+def has_terminal() -> bool:
+    """Whether a line that is written over again can be shown."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def transient(text: str) -> None:
+    """Show *text*, which may hold anything, in the place of the last such line; "" takes it away.
+
+    It is written as it is: where no colours are wanted, click would leave out what clears a line.
+    """
+    room = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+    sys.stderr.write(f"\r\x1b[K{fitted(shown(text), room)}")
+    sys.stderr.flush()
 
 
 def record(value: object) -> None:
@@ -191,14 +206,15 @@ def _narrowed(widths: list[int], giving: list[int], room: int) -> None:
 def _blocks(
     columns: Sequence[Column], known: list[list[str]], coming: Iterator[Sequence[str]]
 ) -> int:
-    """A line for each cell, for terminals of a few columns."""
+    """A line for each cell, for terminals of a few columns; an id may take two."""
     room, count = width(), 0
     for cells in _all(known, coming):
         if count:
             click.echo()
         for column, cell in zip(columns, cells, strict=True):
+            text = f"{column.name} {cell}"
             if cell:
-                click.echo(fitted(f"{column.name} {cell}", room))
+                click.echo(fitted(text, room) if column.gives and not column.last else text)
         count += 1
     return count
 

@@ -38,24 +38,24 @@ def ls(context: click.Context) -> None:
         output.records(map(shapes.process, found))
         return
     columns = [
-        Column("PROCESS", gives=True),
+        Column("PROCESS", gives=True, last=True),
         Column("STATE"),
         Column("BUSY", right=True),
         Column("QUEUES", gives=True),
         Column("MEMORY", right=True),
-        Column("STARTED", right=True),
+        Column("UP", right=True),
         Column("BEAT", right=True),
         Column("VERSION", gives=True),
     ]
     rows = (
         (
-            process.identity,
+            ":".join(process.identity.split(":")[:2]),  # enough to name it in a command
             "quiet" if process.stopping else "running",
             f"{process.busy}/{process.concurrency}",
             " ".join(process.queues),
             memory(process.rss * 1024),
-            ago(process.started_at),
-            ago(process.beat),
+            ago(process.started_at).removesuffix(" ago"),
+            ago(process.beat).removesuffix(" ago"),
             f"{'jobd' if process.is_jobd else 'sidekiq'} {process.version}",
         )
         for process in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from itertools import islice
 from typing import Unpack
 
@@ -18,8 +19,10 @@ from jobctl.data.frame import Command, Group
 from jobctl.data.output import Column
 from jobctl.data.steps import Moving
 from jobctl.data.words import ago, arguments, counted, lateness, name_of
+from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS
+from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
 from jobd.api.records import JobRecord
 
@@ -61,6 +64,17 @@ def ls(context: click.Context) -> None:
         output.line("no queues")
 
 
+def _unheard(api: Api, *names: str) -> None:
+    """Say of which queues nobody has heard: a name may be mistyped."""
+    known = {queue.name for queue in Queue.all(api)}
+    known |= {name for process in api.processes for name in process.queues}
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            say(f"there is no queue {name} so far, and no process serves it{meant}")
+
+
 def waiting(queue: Queue, chosen: Filters) -> Iterator[JobRecord]:
     """The jobs of a queue that fit, the next to run first."""
     return searched(queue.scan(chosen.text, chosen.test() if chosen else None), queue.size)
@@ -72,7 +86,8 @@ def waiting(queue: Queue, chosen: Filters) -> Iterator[JobRecord]:
 @click.pass_context
 def show(context: click.Context, /, name: str, limit: int, **given: Unpack[filters.Given]) -> None:
     """List the jobs of queue NAME, the next to run first."""
-    queue = connected(context).queue(name)
+    api = connected(context)
+    queue = api.queue(name)
     found = waiting(queue, Filters(**given))
     some = islice(found, limit or None)
     if options.wants_json(context):
@@ -80,6 +95,7 @@ def show(context: click.Context, /, name: str, limit: int, **given: Unpack[filte
         return
     count = _show(some)
     if not count:
+        _unheard(api, name)
         output.line("no jobs")
     elif limit and count == limit and next(found, None) is not None:
         output.line("and more; --limit 0 shows all", dim=True)
@@ -88,7 +104,7 @@ def show(context: click.Context, /, name: str, limit: int, **given: Unpack[filte
 def _show(jobs: Iterator[JobRecord]) -> int:
     columns = [
         Column("#", right=True),
-        Column("JID", gives=True, last=True),
+        Column("JID"),
         Column("CLASS", gives=True),
         Column("ARGUMENTS", gives=True),
         Column("ENQUEUED", right=True),
@@ -115,6 +131,7 @@ def _switch(name: str) -> click.Command:
     def switch(context: click.Context, names: tuple[str, ...]) -> None:
         api = connected(context)
         changed = 0
+        _unheard(api, *names)
         for each in names:
             changed += int(action.do(api.queue(each), NOTHING))
             if not options.wants_json(context):
@@ -154,6 +171,7 @@ def clear(
     action, some = QUEUE_ACTIONS["clear"], QUEUED_ACTIONS["delete"]
     api, chosen = connected(context), Filters(**given)
     queue = api.queue(name)
+    _unheard(api, name)
     count = 0
     if dry_run or not yes:
         count = sum(1 for _ in waiting(queue, chosen)) if chosen else queue.size
@@ -167,7 +185,13 @@ def clear(
     bulk.confirm(context, question, yes=yes)
     if chosen:
         sweep = queue.sweep(chosen.text, chosen.test())
-        changed = bulk.run(sweep, "deleting", queue.size, lambda count: str(some.done(count, name)))
+        changed = bulk.run(
+            sweep,
+            "deleting",
+            queue.size,
+            lambda count: str(some.done(count, name)),
+            lambda: api.last_ref,
+        )
     else:
         changed = int(action.do(queue, NOTHING))
     bulk.report(context, Outcome(changed, ref=api.last_ref), str(action.done(changed, name)))
@@ -182,6 +206,7 @@ def move(context: click.Context, source: str, target: str, dry_run: bool) -> Non
     """Move all jobs of queue SOURCE to the end of queue TARGET. Their order stays."""
     action, api = QUEUE_ACTIONS["move"], connected(context)
     moving = Moving(api, source, target)
+    _unheard(api, source, target)
     total = api.queue(source).size
     if dry_run:
         return bulk.rehearsed(context, total, str(action.effect))

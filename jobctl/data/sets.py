@@ -95,7 +95,7 @@ def show_entries(context: click.Context, of: Set, found: Iterator[SortedEntry]) 
         return output.records(map(shapes.entry, found))
     columns = [
         Column(of.time),
-        Column("JID", gives=True, last=True),
+        Column("JID"),
         Column("CLASS", gives=True),
         Column("QUEUE", gives=True),
         Column("ARGUMENTS", gives=True),
@@ -239,12 +239,14 @@ class _Work:
             changed = self.jobs.clear()
         else:
             changed = self._sweep()
-        ref = self.api.last_ref if self.action.undoable else ""
-        bulk.report(self.context, Outcome(changed, ref=ref), self._done(changed))
+        bulk.report(self.context, Outcome(changed, ref=self._ref()), self._done(changed))
         return None
 
     def _done(self, changed: int) -> str:
         return str(self.action.done(changed, ""))
+
+    def _ref(self) -> str:
+        return self.api.last_ref if self.action.undoable else ""
 
     def _by_id(self, jids: tuple[str, ...]) -> list[SortedEntry]:
         """Those of these ids, in one search for all of them."""
@@ -277,7 +279,8 @@ class _Work:
             test,
             when=self.when,
         )
-        return bulk.run(sweep, str(self.action.button).lower(), self.jobs.size, self._done)
+        what = str(self.action.button).lower()
+        return bulk.run(sweep, what, self.jobs.size, self._done, self._ref)
 
     def _rehearse(self, found: list[SortedEntry], count: int) -> None:
         if not options.wants_json(self.context):

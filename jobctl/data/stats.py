@@ -59,7 +59,7 @@ def _watch(context: click.Context, api: Api, every: float) -> None:
             output.line(str(error), fg="red")
         else:
             if whole:
-                click.echo("\x1b[H\x1b[2J", nl=False)
+                sys.stdout.write("\x1b[H\x1b[2J")  # click would leave it out with NO_COLOR
             _show(context, api, found[1], before)
             before = found
         time.sleep(every)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 
@@ -22,7 +21,6 @@ from jobd.api.find import WORK, Found
 from jobd.api.queues.finding import QueuedKey
 from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
-from jobd.text.printable import shown
 from jobd.wire.progress import Progress
 
 _PAUSE = 0.25
@@ -142,7 +140,7 @@ class _Line:
     """The line of progress, on a terminal."""
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+        self._on = output.has_terminal()
         self._last = ""
 
     def show(self, watch: _Watch) -> None:
@@ -151,12 +149,11 @@ class _Line:
             text = progress_of(seen)
         if self._on and text != self._last:
             self._last = text
-            room = max(1, output.width() - 1)
-            click.echo(f"\r\x1b[K{output.fitted(shown(text), room)}", nl=False, err=True)
+            output.transient(text)
 
     def clear(self) -> None:
         if self._last:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            output.transient("")
 
 
 def progress_of(seen: Progress) -> str:

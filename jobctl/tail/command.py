@@ -19,7 +19,6 @@ from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.live.tail import QUEUES, Pushes, Tail
 from jobd.errors import RefusedError, UnavailableError
-from jobd.text.printable import shown
 from jobd.wire.tail import Event
 
 _EVERY = 1.0
@@ -174,8 +173,8 @@ class _Follower:
         if self._as_json:
             output.record(line)
             return
-        text = output.fitted(shown(_words(line)), output.width())
-        click.secho(text, fg=_COLOURS.get(line.event), dim=line.event == "left_out" or None)
+        # Not cut where the terminal ends: the error of a failure stands last.
+        output.line(_words(line), fg=_COLOURS.get(line.event), dim=line.event == "left_out" or None)
 
 
 def _words(line: Line) -> str:

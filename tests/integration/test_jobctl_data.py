@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -259,6 +260,25 @@ def test_one_job_is_retried_killed_and_deleted_wherever_it_is(jobctl: Jobctl, ap
     assert jobctl("jobs", "show", jid).returncode == 1
 
 
+def test_a_queue_of_which_nobody_has_heard_is_told(jobctl: Jobctl, api: Api) -> None:
+    fill(api, queued=1)
+    for command in (
+        ("pause", "mial"),
+        ("show", "mial"),
+        ("clear", "mial", "--yes"),
+        ("move", "mial", "mail"),
+        ("move", "mail", "mial", "--dry-run"),
+    ):
+        api.redis.srem("queues", "mial")
+        done = jobctl("queues", *command)
+        assert done.returncode == 0
+        assert done.stderr == (
+            "jobctl: there is no queue mial so far, and no process serves it; did you mean mail?\n"
+        ), command
+    assert jobctl("queues", "pause", "mail").stderr == ""
+    assert jobctl("queues", "resume", "mail").stderr == ""
+
+
 def test_queues_are_moved_and_cleared(jobctl: Jobctl, api: Api) -> None:
     fill(api, queued=300)
     assert jobctl("queues", "move", "mail", "slow").stdout == "Moved 300 jobs to queue slow.\n"
@@ -289,7 +309,9 @@ def test_an_interrupted_action_says_what_it_has_done(
     _, said = running.communicate(timeout=20)
     left = api.dead.size
     assert running.returncode == 130, said
-    assert f"interrupted. Deleted {20_000 - left:,} jobs." in said
+    [deleted] = api.trash.page()
+    undo = f"Undo: jobctl trash restore {deleted.ref}."
+    assert f"interrupted. Deleted {20_000 - left:,} jobs. {undo} The others" in said
 
 
 # -- what comes out --------------------------------------------------------------------------------
@@ -332,18 +354,23 @@ def test_tables_fit_the_terminal(columns: int, jobctl: Jobctl, api: Api) -> None
     for command in (("dead", "ls"), ("queues", "show", "mail"), ("queues", "ls"), ("groups",)):
         shown = jobctl(*command, env={"COLUMNS": str(columns)}).stdout
         assert shown
-        assert max(map(len, shown.splitlines())) <= columns, shown
+        lines = [line for line in shown.splitlines() if not line.startswith("JID ")]
+        assert max(map(len, lines)) <= columns, shown
 
 
-def test_ids_are_whole_in_80_columns(jobctl: Jobctl, api: Api) -> None:
-    fill(api, dead=1, queued=1)
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_ids_are_whole(columns: int, jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=1, queued=1, retries=1)
     [died], [waiting] = api.dead, api.queue("mail").page(0, 1).entries
+    ref = rows(jobctl("retries", "delete", "--all", "--yes", "--json"))[0]["ref"]
     for command, jid in (
         (("dead", "ls"), died.jid),
         (("queues", "show", "mail"), waiting.jid),
         (("jobs", "find", "--class", "Mail"), died.jid),
+        (("trash", "ls"), ref),
     ):
-        assert f" {jid} " in jobctl(*command, env={"COLUMNS": "80"}).stdout
+        shown = jobctl(*command, env={"COLUMNS": str(columns)}).stdout
+        assert jid in shown.split(), shown
 
 
 def test_colours_are_for_terminals_and_not_with_no_color(
@@ -524,6 +551,8 @@ def test_what_is_not_whole_is_not_imported(jobctl: Jobctl, api: Api, tmp_path: P
         ([], "is not a file of jobctl export"),
         ([*whole, *whole], "comes after the end of an export: import one file at a time"),
         ([*whole, "\0"], "line 253 of "),
+        ([header, '{"place":"dead","score":"nan","payload":"{}"}\n', '{"end":1}\n'], "line 2 of "),
+        (["\0" * 100_000], "is not a file of jobctl export"),
     ):
         (tmp_path / "broken").write_text("".join(text))
         done = jobctl("import", "broken")
@@ -531,6 +560,40 @@ def test_what_is_not_whole_is_not_imported(jobctl: Jobctl, api: Api, tmp_path: P
         assert said in done.stderr, done.stderr
         assert api.redis.dbsize() == 0
     assert jobctl("import", "missing").returncode == 1
+
+
+def test_an_import_needs_as_little_memory_for_bytes_that_are_no_text(
+    server: EmbeddedServer, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    job_of_a_megabyte = base64.b64encode(b"\xff" * 1_000_000).decode()
+    with (tmp_path / "bytes.jsonl").open("w") as file:
+        file.write('{"jobd_export":1,"id":"a","at":1}\n')
+        for _ in range(100):
+            file.write(json.dumps({"place": "queue:mail", "base64": job_of_a_megabyte}) + "\n")
+        file.write('{"end":100}\n')
+    running = subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "import", "bytes.jsonl"],
+        env=environment({"JOBD_REDIS": server.url}),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(running.pid, 0)
+    running.returncode = os.waitstatus_to_exitcode(status)
+    assert (running.returncode, redis.llen("queue:mail")) == (0, 100)
+    assert used.ru_maxrss < 150_000, "kilobytes; all jobs together have 100,000"
+
+
+def test_an_export_that_breaks_off_says_that_the_file_is_not_whole(
+    jobctl: Jobctl, api: Api, tmp_path: Path
+) -> None:
+    fill(api, dead=250)
+    api.redis.set("queue:broken", "no list")
+    done = jobctl("export", "dead", "queue:broken", "-o", "jobs.jsonl")
+    assert done.returncode == 8
+    assert "the file is not complete, and jobctl import refuses it" in done.stderr
+    assert jobctl("import", "jobs.jsonl").returncode == 2
+    nowhere = jobctl("export", "dead", "-o", "missing/jobs.jsonl")
+    assert nowhere.stderr == "jobctl: cannot create missing/jobs.jsonl: No such file or directory\n"
 
 
 def test_a_unique_job_that_another_one_keeps_out_stays_in_the_trash(

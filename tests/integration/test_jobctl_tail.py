@@ -60,7 +60,7 @@ class Listener:
         command = [sys.executable, "-m", "jobctl", "tail", "--redis", url, *words]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=err, env=environment({"COLUMNS": ""})
+                command, stdout=out, stderr=err, env=environment({"COLUMNS": "40"})
             )
 
     @property

@@ -53,7 +53,7 @@ def ls(context: click.Context, limit: int) -> None:
         output.records(map(BatchSummary.of, found))
         return
     columns = [
-        Column("ID", gives=True, last=True),
+        Column("ID"),
         Column("DESCRIPTION", gives=True),
         Column("STATE"),
         Column("ENDED", right=True),

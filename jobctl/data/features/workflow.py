@@ -58,7 +58,7 @@ def ls(context: click.Context, state: str | None, limit: int) -> None:
         output.records(map(WorkflowSummary.of, found))
         return
     columns = [
-        Column("ID", gives=True, last=True),
+        Column("ID"),
         Column("NAME", gives=True),
         Column("STATE"),
         Column("DONE", right=True),

@@ -18,14 +18,17 @@ from jobctl.data.bulk import Progress, interruptible
 from jobctl.data.connection import connected
 from jobctl.data.files import filing
 from jobctl.data.filters import Filters
-from jobctl.data.frame import Command
+from jobctl.data.frame import Command, code_of
 from jobctl.data.words import counted
 from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
+from jobd.errors import UnavailableError
 
 _CHUNK = 256 * 1024
 """Bytes that are written at once."""
+
+_INCOMPLETE = "the file is not complete, and jobctl import refuses it"
 
 
 @click.command(cls=Command, params=filters.options())
@@ -63,14 +66,20 @@ def export(
         count = _write(sys.stdout.buffer, api, wanted, chosen)
     else:
         try:
-            with file.open("xb") as opened:
+            opened = file.open("xb")
+        except FileExistsError:
+            raise Problem(Code.FAILED, f"{file} exists already") from None
+        except OSError as error:
+            raise Problem(Code.FAILED, f"cannot create {file}: {error.strerror}") from None
+        try:
+            with opened:
                 count = _write(opened, api, wanted, chosen)
         except OSError as error:
-            if isinstance(error, FileExistsError):
-                raise Problem(Code.FAILED, f"{file} exists already") from None
             raise Problem(
-                Code.FAILED, f"cannot write {file}: {error.strerror}; the file is not complete"
+                Code.FAILED, f"cannot write {file}: {error.strerror}; {_INCOMPLETE}"
             ) from None
+        except UnavailableError as error:
+            raise Problem(code_of(error), f"{error}; {_INCOMPLETE}") from None
     say(f"{counted(count, 'job')} written")
 
 
@@ -108,8 +117,7 @@ def _write(out: IO[bytes], api: Api, places: list[str], chosen: Filters) -> int:
                     if interrupted():
                         raise Problem(
                             Code.INTERRUPTED,
-                            f"interrupted after {counted(count, 'job')}; the file is not complete, "
-                            "and jobctl import refuses it",
+                            f"interrupted after {counted(count, 'job')}; {_INCOMPLETE}",
                         )
             out.write(pending + msgspec.json.encode(filing.End(count)) + b"\n")
             out.flush()

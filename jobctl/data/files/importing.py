@@ -8,6 +8,7 @@ jobs and records of results are set again, and the rest of an import that is int
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 import time
@@ -33,6 +34,9 @@ from jobd.api.reading import BATCH, batches
 from jobd.api.session import KEPT
 from jobd.errors import ConflictError, PayloadError
 from jobd.wire import attachments, payload
+
+_HEADER = 65_536
+"""Bytes that are read for the first line: what is given may be any file."""
 
 REMEMBERED = 90 * 86400
 """Seconds for which it is known that a file was imported."""
@@ -123,7 +127,7 @@ class _Reading:
     def header(self) -> filing.Header:
         """The first line."""
         try:
-            found = msgspec.json.decode(self._line(), type=filing.Header)
+            found = msgspec.json.decode(self._line(_HEADER), type=filing.Header)
         except (msgspec.MsgspecError, ValueError):
             raise Problem(Code.USAGE, f"{self._name} is not a file of jobctl export") from None
         if found.jobd_export != filing.VERSION:
@@ -160,17 +164,17 @@ class _Reading:
             Code.FAILED, f"line {self._number} of {self._name} {what}; nothing was imported"
         )
 
-    def _line(self) -> bytes:
+    def _line(self, most: int = -1) -> bytes:
         self._number += 1
-        return self._file.readline()
+        return self._file.readline(most)
 
 
 def _check(job: filing.Stored) -> None:
     known = job.place in filing.SETS.values()
     if not known and not (job.place.startswith("queue:") and len(job.place) > len("queue:")):
         raise ValueError
-    if known:
-        float(job.score or "")
+    if known and math.isnan(float(job.score or "")):
+        raise ValueError
     _ = job.raw
 
 
@@ -184,7 +188,7 @@ def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], i
     complete = False
     with interruptible() as interrupted:
         try:
-            for batch in batches(reading.jobs(), lambda job: len(job.payload or ""), BATCH):
+            for batch in batches(reading.jobs(), _weight, BATCH):
                 if interrupted():
                     raise Problem(Code.INTERRUPTED, "interrupted; nothing was imported")
                 total += len(batch)
@@ -203,6 +207,10 @@ def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], i
             if not complete:
                 _unstage(api, list(refs.values()))
     return list(refs.values()), total, dropped
+
+
+def _weight(job: filing.Stored) -> int:
+    return len(job.payload or job.base64 or "")
 
 
 def _homeless(api: Api, jobs: list[filing.Stored]) -> int:

@@ -17,8 +17,8 @@ PATHS = {path: command for path, command, _ in shell.commands(jobctl, "jobctl", 
 
 _ASK = """
 source ./completion.bash
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
+COMP_LINE="$*"
+COMP_POINT=${#COMP_LINE}
 _jobctl jobctl
 printf '%s\\n' "${COMPREPLY[@]}"
 """

@@ -1,0 +1,83 @@
+"""jobctl at a terminal: the line that is written over again, and where it may not be."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+
+from jobd import Client
+from jobd.testing import EmbeddedServer
+from tests.support.daemon import environment
+
+
+def at_terminal(
+    server: EmbeddedServer, out: Path, *words: str, columns: int = 80, **env: str
+) -> tuple[str, int]:
+    """What a command writes to a terminal as its standard error, and its exit code; its output is
+    in the file *out*."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with out.open("wb") as file:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "jobctl", *words],
+            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **env}),
+            stdin=theirs,
+            stdout=file,
+            stderr=theirs,
+        )
+    os.close(theirs)
+    found = b""
+    try:
+        while part := os.read(ours, 65536):
+            found += part
+    except OSError:  # its end of the terminal is closed
+        pass
+    os.close(ours)
+    return found.decode(), running.wait(30)
+
+
+@pytest.fixture
+def waiting(server: EmbeddedServer, redis: redis_py.Redis) -> str:
+    """A job in a queue with a long name."""
+    return str(Client(redis=redis).push({"class": "A", "args": [], "queue": "long" * 20}))
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_the_line_is_cleared_also_without_colours(
+    env: dict[str, str], waiting: str, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    words = ("wait", waiting, "--timeout", "0.5")
+    said, code = at_terminal(server, tmp_path / "out", *words, **env)
+    first, line, cleared, *_ = said.split("\r\x1b[K")
+    assert (first, line[:15]) == ("", "queue longlongl")
+    assert cleared.startswith("jobctl: ")
+    assert code == 5
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_the_line_fits_the_terminal_that_shows_it(
+    columns: int, waiting: str, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    words = ("wait", waiting, "--timeout", "0.5")
+    said, _ = at_terminal(server, tmp_path / "out", *words, columns=columns)
+    _, line, *_ = said.split("\r\x1b[K")
+    assert len(line) == columns - 1
+    assert line.endswith("…")
+
+
+def test_a_terminal_that_cannot_clear_a_line_has_none(
+    waiting: str, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    words = ("wait", waiting, "--timeout", "0.5")
+    said, _ = at_terminal(server, tmp_path / "out", *words, TERM="dumb")
+    assert said.startswith("jobctl: ")
+    assert "\x1b" not in said
