@@ -114,13 +114,12 @@ def _below(command: click.Command, context: click.Context) -> dict[str, str]:
 
 
 def _flags(options: list[click.Option]) -> dict[str, str]:
-    found = {
+    return {
         name: " ".join((each.help or "").split())[:_MOST]
         for each in options
         if not each.hidden
         for name in each.opts
     }
-    return {**found, "--help": "Show the help."}
 
 
 def _quoted(text: str) -> str:
@@ -131,7 +130,8 @@ def commands(
     command: click.Command, path: str, parent: click.Context | None
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
     """All commands with their paths, such as ``jobctl dead ls``."""
-    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+    name = path.rpartition(" ")[2]
+    context = click.Context(command, parent, name, **command.context_settings)
     yield path, command, context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

@@ -155,12 +155,13 @@ def report(context: click.Context, outcome: Outcome, text: str) -> None:
         output.line(f"Undo within a day: jobctl trash restore {outcome.ref}", dim=True)
 
 
-def rehearsed(context: click.Context, count: int, effect: str) -> None:
-    """Say what would be done."""
+def rehearsed(context: click.Context, count: int, effect: str, meant: str = "") -> None:
+    """Say what would be done to so many jobs, or to what is *meant*."""
     if options.wants_json(context):
         output.record(Outcome(count, dry_run=True))
     else:
-        output.line(f"{counted(count, 'job')}. {effect} Nothing was changed (--dry-run).".strip())
+        meant = meant or counted(count, "job")
+        output.line(f"{meant}. {effect} Nothing was changed (--dry-run).".strip())
 
 
 def searched(scan: Scan[T], size: int) -> Iterator[T]:

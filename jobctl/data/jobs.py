@@ -152,15 +152,20 @@ def show(context: click.Context, jid: str, queue: str | None) -> None:
         )
 
 
-@jobs.command(cls=Command, params=_params(_FORCE, common.yes()))
+@jobs.command(cls=Command, params=_params(_FORCE, common.dry_run(), common.yes()))
 @click.pass_context
-def cancel(context: click.Context, jid: str, queue: str | None, force: bool, yes: bool) -> int:
+def cancel(
+    context: click.Context, jid: str, queue: str | None, force: bool, dry_run: bool, yes: bool
+) -> int:
     """Cancel a job, whether it waits or runs.
 
     A running job is interrupted, and not tried again. One that waits does not run; the trash keeps
     it for a day.
     """
     action, api = JOB_ACTIONS["cancel"], connected(context)
+    if dry_run:
+        _rehearsed(context, one_job(api, jid, queue), str(action.effect))
+        return Code.DONE
     bulk.confirm(context, f"{action.effect} Cancel {jid}?", yes=yes)
     answer = action.do(api, jid, queue, force)
     if options.wants_json(context):
@@ -170,11 +175,23 @@ def cancel(context: click.Context, jid: str, queue: str | None, force: bool, yes
     return Code.FAILED if answer == "unknown" else Code.DONE
 
 
+def _rehearsed(context: click.Context, found: Found, effect: str) -> None:
+    if not options.wants_json(context):
+        output.table(_COLUMNS, [_row(found)])
+    bulk.rehearsed(context, 1, effect)
+
+
 def _acting(name: str, text: str) -> click.Command:
     """An action on a job that waits."""
 
     @click.pass_context
-    def act(context: click.Context, jid: str, queue: str | None, yes: bool = False) -> None:
+    def act(
+        context: click.Context,
+        jid: str,
+        queue: str | None,
+        dry_run: bool = False,
+        yes: bool = False,
+    ) -> None:
         api = connected(context)
         found = one_job(api, jid, queue)
         job = found.job
@@ -183,6 +200,8 @@ def _acting(name: str, text: str) -> click.Command:
             of_set = SET_ACTIONS[kind]
             if kind == "kill" and found.place == "dead":
                 raise Problem(Code.FAILED, f"{jid} is dead already")
+            if dry_run:
+                return _rehearsed(context, found, str(of_set.effect))
             if of_set.asks:
                 bulk.confirm(context, f"{of_set.effect} {of_set.button} {jid}?", yes=yes)
             changed = of_set.do(job.parent, [job], NOTHING)
@@ -193,14 +212,16 @@ def _acting(name: str, text: str) -> click.Command:
             raise Problem(Code.FAILED, f"{jid} is in another place ({where}): {other}")
         else:
             queued = QUEUED_ACTIONS[name]
+            if dry_run:
+                return _rehearsed(context, found, str(queued.effect))
             if queued.asks:
                 bulk.confirm(context, f"{queued.effect} {queued.button} {jid}?", yes=yes)
             changed = queued.do(api.queue(job.queue), [job], NOTHING)
             said = str(queued.done(changed, job.queue))
         ref = api.last_ref if name in ("kill", "delete") else ""
-        bulk.report(context, Outcome(changed, ref=ref), said)
+        return bulk.report(context, Outcome(changed, ref=ref), said)
 
-    asks = [common.yes()] if SET_ACTIONS[name].asks else []
+    asks = [common.dry_run(), common.yes()] if SET_ACTIONS[name].asks else []
     return Command(name, callback=act, params=_params(*asks), help=text)
 
 

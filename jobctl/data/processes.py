@@ -15,6 +15,7 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.words import ago, counted
+from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import PROCESS_ACTIONS
 from jobd.api.entry import Api
@@ -113,13 +114,11 @@ def _telling(name: str) -> click.Command:
         api = connected(context)
         meant = [one for one in chosen(context, api, identities, everything) if not one.embedded]
         if dry_run:
-            if options.wants_json(context):
-                output.record(Outcome(len(meant), dry_run=True))
-            else:
+            if not options.wants_json(context):
                 for one in meant:
                     output.line(one.identity)
-                output.line(f"{counted(len(meant), 'process', 'processes')}. {action.effect}")
-            return
+            many = counted(len(meant), "process", "processes")
+            return bulk.rehearsed(context, len(meant), str(action.effect), many)
         question = f"{action.button} {counted(len(meant), 'process', 'processes')}?"
         bulk.confirm(context, f"{action.effect} {question}", yes=yes)
         if everything:
@@ -127,7 +126,7 @@ def _telling(name: str) -> click.Command:
         else:
             told = sum(int(action.do(api.processes, one)) for one in meant)
         name = meant[0].identity if len(meant) == 1 else ""
-        bulk.report(context, Outcome(told), str(action.done(told, name)))
+        return bulk.report(context, Outcome(told), str(action.done(told, name)))
 
     return Command(
         name,
@@ -157,7 +156,7 @@ def threads(context: click.Context, identities: tuple[str, ...], everything: boo
     for process in meant:
         PROCESS_ACTIONS["dump"].do(api.processes, process)
         if not process.is_jobd:
-            output.line(f"{process.identity} is a Sidekiq: its stacks are in its log")
+            say(f"{process.identity} is a Sidekiq: its stacks are in its log")
     end = time.monotonic() + _PATIENCE
     while silent and time.monotonic() < end:
         for identity, stacks in api.processes.stacks(sorted(silent)).items():

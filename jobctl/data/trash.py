@@ -114,6 +114,8 @@ def empty(context: click.Context, dry_run: bool, yes: bool) -> None:
     count = sum(deletion.jobs for deletion in api.trash)
     if dry_run:
         return bulk.rehearsed(context, count, str(effect))
+    if not (yes or count or options.wants_json(context)):
+        return output.line("the trash is empty")
     bulk.confirm(context, f"{effect} Delete {counted(count, 'job')} for good?", yes=yes)
 
     def done(changed: int) -> str:

@@ -16,11 +16,13 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command, not_found
 from jobctl.data.locating import in_flight, locate
 from jobctl.data.words import error_of
+from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.find import WORK, Found
 from jobd.api.queues.finding import QueuedKey
 from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.sets import DeadSet, RetrySet, ScheduledSet
+from jobd.errors import RefusedError, UnavailableError
 from jobd.wire.progress import Progress
 
 _PAUSE = 0.25
@@ -61,7 +63,7 @@ def wait(context: click.Context, jid: str, queue: str | None, timeout: float | N
     watch, shown = _Watch(api, jid, queue), _Line()
     end = float("inf") if timeout is None else time.monotonic() + timeout
     try:
-        while (ended := watch.look()) is None:
+        while (ended := watch.look_again()) is None:
             shown.show(watch)
             if time.monotonic() >= end:
                 raise Problem(Code.TIMED_OUT, f"{jid} has not ended: {watch.where}; it goes on")
@@ -90,11 +92,32 @@ class _Watch:
     queue: str | None
     found: Found | None = None
     seen: bool = False
+    away: bool = False
     progress: Progress | None = None
 
     @property
     def where(self) -> str:
         return "" if self.found is None else jobview.where(self.found.place)
+
+    def look_again(self) -> Ended | None:
+        """The same; an outage of Redis after the first look does not end the waiting.
+
+        Raises:
+            UnavailableError: Redis refuses, or has not answered at the first look.
+        """
+        try:
+            ended = self.look()
+        except RefusedError:
+            raise
+        except UnavailableError as error:
+            if not self.seen:
+                raise
+            if not self.away:
+                self.away = True
+                say(f"{error}; waiting for it, too")
+            return None
+        self.away = False
+        return ended
 
     def look(self) -> Ended | None:
         """How it has ended; None if it has not."""

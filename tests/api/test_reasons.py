@@ -187,13 +187,13 @@ def test_what_has_expired_will_never_run(api: Api) -> None:
     assert expired.text.startswith("It expired at 20")
     api.queue("default").unpause()
     assert queued(api, 0)[0].kind == "expired", "not that it is the next one"
-    jobs = {"jobd": {"v": 1, "expires_at": time.time() - 1}}
-    assert kinds(why_waiting(api, entry(api, "schedule", time.time() - 60, **jobs)))[0] == "expired"
+    past: dict[str, Any] = {"jobd": {"v": 1, "expires_at": time.time() - 1}}
+    assert kinds(why_waiting(api, entry(api, "schedule", time.time() - 60, **past)))[0] == "expired"
 
 
 def test_what_nobody_here_understands_is_not_just_scheduled(api: Api) -> None:
     serve(api, "default")
-    set_aside = {"jobd": {"v": 99, "aside": 2}}
+    set_aside: dict[str, Any] = {"jobd": {"v": 99, "aside": 2}}
     aside, scheduled = why_waiting(api, entry(api, "schedule", time.time() + 10, **set_aside))
     assert (aside.kind, aside.blocks, scheduled.kind) == ("aside", True, "scheduled")
     assert "2 times, since they do not know all that hangs on it" in aside.text

@@ -1,4 +1,4 @@
-"""Completion in real shells: what a Tab offers in zsh, and what fish is told."""
+"""Completion in real shells: what a Tab offers in zsh, and what bash and fish are told."""
 
 from __future__ import annotations
 
@@ -46,6 +46,31 @@ def script(shell: str, home: dict[str, str]) -> str:
         timeout=120,
         executable=f"{home['HOME']}/bin/jobctl",
     ).stdout
+
+
+def test_bash_completes_names_with_colons(home: dict[str, str], redis: redis_py.Redis) -> None:
+    redis.sadd("queues", "mail", "main")
+    file = Path(home["HOME"]) / "jobctl.bash"
+    file.write_text(script("bash", home))
+    for line, offered in (
+        ("jobctl export dead queue:mai", ["mail", "main"]),
+        ("jobctl export qu", ["queue:mail", "queue:main"]),
+        ("jobctl queues show mail", ["mail"]),
+    ):
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f"source {file}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
+                "_jobctl jobctl; printf '%s\\n' \"${COMPREPLY[@]}\"",
+            ],
+            env=home,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert done.stdout.split() == offered
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

@@ -125,6 +125,11 @@ def test_actions_as_json(server: EmbeddedServer, pushed: jobd.Batch) -> None:
     pending = pushed.status.pending
     for action, changed in (("close", 0), ("cancel", pending), ("delete", 1)):
         yes = [] if action == "close" else ["--yes"]
+        if yes:
+            told = run(server, action, pushed.bid, "--json", "--dry-run").stdout
+            assert json.loads(told) == {"changed": changed, "dry_run": True, "ref": ""}
+            told = run(server, action, pushed.bid, "--dry-run").stdout
+            assert told.startswith(f"Batch {pushed.bid}; {pushed.status.pending} of its jobs are ")
         told = run(server, action, pushed.bid, "--json", *yes).stdout
         assert json.loads(told) == {"changed": changed, "dry_run": False, "ref": ""}
 

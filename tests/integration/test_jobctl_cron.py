@@ -85,3 +85,17 @@ def test_one_that_is_not_there(server: EmbeddedServer, api: Api) -> None:
     for command in ("show", "pause", "resume", "run", "preview", "reset", "why", "set"):
         result = run(server, command, "none", *(["@daily"] if command == "set" else []))
         assert result.exit_code == 1, command
+
+
+def test_whatever_it_does_is_told_as_json_too(server: EmbeddedServer, api: Api) -> None:
+    def told(*arguments: str) -> dict[str, object]:
+        [line] = run(server, *arguments, "--json").stdout.splitlines()
+        found: dict[str, object] = json.loads(line)
+        return found
+
+    assert told("pause", "report") == {"changed": 1, "dry_run": False, "ref": ""}
+    assert told("pause", "report")["changed"] == 0
+    assert told("resume", "report")["changed"] == 1
+    assert told("set", "report", "15 * * * *")["changed"] == 1
+    assert told("reset", "report")["changed"] == 1
+    assert api.queue("default").find_job(str(told("run", "report")["jid"])) is not None

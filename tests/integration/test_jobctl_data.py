@@ -279,6 +279,18 @@ def test_a_queue_of_which_nobody_has_heard_is_told(jobctl: Jobctl, api: Api) -> 
     assert jobctl("queues", "resume", "mail").stderr == ""
 
 
+def test_what_would_be_done_to_one_job_is_shown(jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=1, queued=1, retries=2)
+    jid = f"{1:024x}"
+    for action in ("cancel", "kill", "delete"):
+        done = jobctl("jobs", action, jid, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert re.search(rf"(?s)retries +{jid} .*\n1 job\. .*Nothing was changed", done.stdout)
+        assert rows(jobctl("jobs", action, jid, "--dry-run", "--json"))[0]["dry_run"]
+    assert jobctl("jobs", "cancel", "nobody", "--dry-run").returncode == 1
+    assert (api.retries.size, api.queue("mail").size, api.dead.size) == (2, 1, 1)
+
+
 def test_queues_are_moved_and_cleared(jobctl: Jobctl, api: Api) -> None:
     fill(api, queued=300)
     assert jobctl("queues", "move", "mail", "slow").stdout == "Moved 300 jobs to queue slow.\n"
@@ -425,6 +437,30 @@ def test_a_closed_pipe_ends_quietly_and_a_full_disk_does_not(
     assert done.stderr == b"jobctl: cannot write the output: No space left on device\n"
 
 
+def test_waiting_goes_on_after_an_outage(tmp_path: Path) -> None:
+    with EmbeddedServer() as own:
+        jid = Client(own.url).push({"class": "A", "args": []})
+        said = tmp_path / "said"
+        with said.open("w") as err:
+            waiting = subprocess.Popen(
+                [sys.executable, "-m", "jobctl", "wait", str(jid), "--redis", own.url],
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=err,
+                text=True,
+            )
+        with redis_py.Redis.from_url(own.url) as redis:
+            wait(lambda: "cmdstat_lrange" in str(redis.info("commandstats")), 60, "it has looked")
+            own.stop()
+        wait(lambda: "waiting for it, too" in said.read_text(), 60, "it says that Redis is away")
+        assert waiting.poll() is None
+        own.start()
+        with redis_py.Redis.from_url(own.url) as redis:
+            assert redis.lpop("queue:default")
+        shown, _ = waiting.communicate(timeout=60)
+    assert (shown, waiting.returncode) == ("ended (no result is kept)\n", 0)
+
+
 # -- which Redis -----------------------------------------------------------------------------------
 
 
@@ -508,14 +544,20 @@ def test_a_full_server_is_freed_by_deleting_for_good(
     jobctl: Jobctl, api: Api, server: EmbeddedServer
 ) -> None:
     redis, client = api.redis, Client(server.url)
+
+    def taken() -> bool:
+        try:
+            return bool(redis.set("test:more", "x" * 100_000))
+        except RefusedError:
+            return False
+
     for number in range(3):
         for _ in range(200):
             client.push({"class": "Big", "args": ["x" * 20_000], "queue": f"q{number}"})
     full = int(redis.info("memory")["used_memory"])
     redis.config_set("maxmemory", full)
     try:
-        with pytest.raises(RefusedError):
-            redis.set("test:more", "x" * 100_000)
+        assert not taken()
         (done,) = rows(jobctl("queues", "clear", "q0", "--yes", "--json"))
         assert jobctl("queues", "clear", "q1", "--yes").returncode == 0
         refused = jobctl("trash", "purge", done["ref"])
@@ -524,12 +566,13 @@ def test_a_full_server_is_freed_by_deleting_for_good(
         assert "200 jobs" in jobctl("trash", "purge", done["ref"], "--dry-run").stdout
         shown = jobctl("trash", "purge", done["ref"], "--yes").stdout
         assert shown == "Deleted 200 jobs for good.\n"
-        redis.set("test:more", "x" * 100_000)
+        wait(taken, 20, "Redis, which frees memory beside its work, has room again")
         assert jobctl("trash", "restore", done["ref"]).returncode == 1
         assert "200 jobs" in jobctl("trash", "empty", "--dry-run").stdout
         assert jobctl("trash", "empty").returncode == 2
         assert rows(jobctl("trash", "empty", "--yes", "--json"))[0]["changed"] == 200
         assert jobctl("trash", "empty", "--yes").stdout == "Deleted 0 jobs for good.\n"
+        assert jobctl("trash", "empty").stdout == "the trash is empty\n"
         assert jobctl("trash", "ls").stdout == "the trash is empty\n"
         assert api.queue("q2").size == 200
     finally:
@@ -581,6 +624,25 @@ def test_an_import_needs_as_little_memory_for_bytes_that_are_no_text(
     running.returncode = os.waitstatus_to_exitcode(status)
     assert (running.returncode, redis.llen("queue:mail")) == (0, 100)
     assert used.ru_maxrss < 150_000, "kilobytes; all jobs together have 100,000"
+
+
+def test_an_import_for_which_redis_has_no_room_leaves_nothing(
+    jobctl: Jobctl, api: Api, tmp_path: Path
+) -> None:
+    lines = [
+        {"jobd_export": 1, "id": "a", "at": 1},
+        *({"place": "queue:mail", "payload": str(n) * 1_000_000} for n in range(9)),
+        {"end": 9},
+    ]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    api.redis.config_set("maxmemory", int(api.redis.info("memory")["used_memory"]) + 4_000_000)
+    try:
+        done = jobctl("import", "jobs.jsonl")
+    finally:
+        api.redis.config_set("maxmemory", 0)
+    assert done.returncode == 8
+    assert "; nothing was imported\n" in done.stderr
+    assert api.redis.dbsize() == 0
 
 
 def test_an_export_that_breaks_off_says_that_the_file_is_not_whole(

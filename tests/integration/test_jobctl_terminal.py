@@ -20,7 +20,11 @@ from tests.support.daemon import environment
 
 
 def at_terminal(
-    server: EmbeddedServer, out: Path, *words: str, columns: int = 80, **env: str
+    server: EmbeddedServer,
+    out: Path,
+    *words: str,
+    columns: int = 80,
+    env: dict[str, str] | None = None,
 ) -> tuple[str, int]:
     """What a command writes to a terminal as its standard error, and its exit code; its output is
     in the file *out*."""
@@ -29,7 +33,7 @@ def at_terminal(
     with out.open("wb") as file:
         running = subprocess.Popen(
             [sys.executable, "-m", "jobctl", *words],
-            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **env}),
+            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **(env or {})}),
             stdin=theirs,
             stdout=file,
             stderr=theirs,
@@ -56,7 +60,7 @@ def test_the_line_is_cleared_also_without_colours(
     env: dict[str, str], waiting: str, server: EmbeddedServer, tmp_path: Path
 ) -> None:
     words = ("wait", waiting, "--timeout", "0.5")
-    said, code = at_terminal(server, tmp_path / "out", *words, **env)
+    said, code = at_terminal(server, tmp_path / "out", *words, env=env)
     first, line, cleared, *_ = said.split("\r\x1b[K")
     assert (first, line[:15]) == ("", "queue longlongl")
     assert cleared.startswith("jobctl: ")
@@ -78,6 +82,6 @@ def test_a_terminal_that_cannot_clear_a_line_has_none(
     waiting: str, server: EmbeddedServer, tmp_path: Path
 ) -> None:
     words = ("wait", waiting, "--timeout", "0.5")
-    said, _ = at_terminal(server, tmp_path / "out", *words, TERM="dumb")
+    said, _ = at_terminal(server, tmp_path / "out", *words, env={"TERM": "dumb"})
     assert said.startswith("jobctl: ")
     assert "\x1b" not in said

@@ -42,6 +42,9 @@ def test_the_commands(server: EmbeddedServer, redis: redis_py.Redis, jobs: Any) 
     assert "Pushed 1 step again." in run(server, "retry", ref).stdout
     assert "nothing is pushed again" in run(server, "retry", ref).stdout
     end(redis, "")
+    rehearsed = run(server, "cancel", ref, "--dry-run").stdout
+    assert rehearsed.startswith(f"Workflow {ref}; ")
+    assert rehearsed.endswith("Nothing was changed (--dry-run).\n")
     unanswered = run(server, "cancel", ref)
     assert (unanswered.exit_code, "steps are done. Give --yes" in unanswered.output) == (2, True)
     assert f"Workflow {ref} is cancelled." in run(server, "cancel", ref, "--yes").stdout

@@ -122,12 +122,16 @@ def _acting(name: str) -> click.Command:
     action = BATCH_ACTIONS[name]
 
     @click.pass_context
-    def act(context: click.Context, bid: str, yes: bool = False) -> None:
+    def act(context: click.Context, bid: str, dry_run: bool = False, yes: bool = False) -> None:
         def done(count: int) -> str:
             return str(action.done(count, bid))
 
         api = connected(context)
         one = _found(api, bid)
+        if dry_run:
+            meant = f"Batch {bid}; {one.pending:,} of its jobs are pending"
+            count = one.pending if name == "cancel" else 1
+            return bulk.rehearsed(context, count, str(action.effect), meant)
         if action.asks:
             question = f"{action.button} {bid}? {one.pending:,} of its jobs are pending."
             bulk.confirm(context, f"{action.effect} {question}", yes=yes)
@@ -138,10 +142,10 @@ def _acting(name: str) -> click.Command:
                 count = action.do(api.batches, bid)
         except JobNotFoundError:
             raise _gone(bid) from None
-        bulk.report(context, Outcome(count), done(count))
+        return bulk.report(context, Outcome(count), done(count))
 
     parameters: list[click.Parameter] = [click.Argument(["bid"], metavar="ID")]
-    parameters += [common.yes()] if action.asks else []
+    parameters += [common.dry_run(), common.yes()] if action.asks else []
     return Command(name, callback=act, params=parameters, help=str(action.summary))
 
 

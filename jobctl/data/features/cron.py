@@ -7,10 +7,12 @@ import time
 import click
 
 from jobctl import options
-from jobctl.data import output
+from jobctl.data import bulk, output
+from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
+from jobctl.data.push import Pushed
 from jobctl.data.words import ago, moment
 from jobd.api import Api, PeriodicJob, shapes, why_not_due
 from jobd.api.actions import NOTHING, Given
@@ -164,8 +166,8 @@ def _act(context: click.Context, name: str, action: str, given: Given = NOTHING)
     return SCHEDULE_ACTIONS[action].do(api.periodic, _found(api, name), given)
 
 
-def _told(action: str, name: str) -> None:
-    output.line(str(SCHEDULE_ACTIONS[action].done(1, name)))
+def _told(context: click.Context, action: str, name: str) -> None:
+    bulk.report(context, Outcome(1), str(SCHEDULE_ACTIONS[action].done(1, name)))
 
 
 @cron.command(cls=Command)
@@ -173,7 +175,11 @@ def _told(action: str, name: str) -> None:
 @click.pass_context
 def run(context: click.Context, name: str) -> None:
     """Push the job of NAME now, beside its ticks; prints its id."""
-    output.line(str(_act(context, name, "run")))
+    jid = str(_act(context, name, "run"))
+    if options.wants_json(context):
+        output.record(Pushed(jid))
+    else:
+        output.line(jid)
 
 
 def _switch(action: str, summary: str) -> click.Command:
@@ -182,9 +188,9 @@ def _switch(action: str, summary: str) -> click.Command:
     @click.pass_context
     def act(context: click.Context, name: str) -> None:
         if _act(context, name, action):
-            _told(action, name)
+            _told(context, action, name)
         else:
-            output.line(str(UNCHANGED[action].filled(name=name)))
+            bulk.report(context, Outcome(0), str(UNCHANGED[action].filled(name=name)))
 
     return Command(action, callback=act, params=[click.Argument(["name"])], help=summary)
 
@@ -209,8 +215,9 @@ def set_line(context: click.Context, name: str, line: str, tz: str | None) -> No
     """
     if not _act(context, name, "set", Given(line=line, tz=tz)):
         raise not_found(f"{name} is gone")
-    _told("set", name)
-    output.line(f"due next {moment(_found(connected(context), name).next)}")
+    _told(context, "set", name)
+    if not options.wants_json(context):
+        output.line(f"due next {moment(_found(connected(context), name).next)}")
 
 
 @cron.command(cls=Command)

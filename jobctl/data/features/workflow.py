@@ -127,12 +127,15 @@ def _acting(name: str) -> click.Command:
     action = WORKFLOW_ACTIONS[name]
 
     @click.pass_context
-    def act(context: click.Context, ref: str, yes: bool = False) -> None:
+    def act(context: click.Context, ref: str, dry_run: bool = False, yes: bool = False) -> None:
         def done(count: int) -> str:
             return str(action.done(count, ref))
 
         api = connected(context)
         one = _found(api, ref).summary
+        if dry_run:
+            meant = f"Workflow {ref}; {one.done:,} of its {one.size:,} steps are done"
+            return bulk.rehearsed(context, 1, str(action.effect), meant)
         if action.asks:
             question = f"{action.button} {ref}? {one.done:,} of its {one.size:,} steps are done."
             bulk.confirm(context, f"{action.effect} {question}", yes=yes)
@@ -149,7 +152,7 @@ def _acting(name: str) -> click.Command:
         return bulk.report(context, Outcome(count), done(count))
 
     parameters: list[click.Parameter] = [click.Argument(["ref"], metavar="ID")]
-    parameters += [common.yes()] if action.asks else []
+    parameters += [common.dry_run(), common.yes()] if action.asks else []
     return Command(name, callback=act, params=parameters, help=str(action.summary))
 
 

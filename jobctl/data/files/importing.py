@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,14 +26,14 @@ from jobctl.data import bulk, output
 from jobctl.data.bulk import Progress, interruptible
 from jobctl.data.connection import connected
 from jobctl.data.files import filing
-from jobctl.data.frame import Command
+from jobctl.data.frame import Command, code_of
 from jobctl.data.steps import Restoring
 from jobctl.data.words import counted, kept_in_trash
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.reading import BATCH, batches
 from jobd.api.session import KEPT
-from jobd.errors import ConflictError, PayloadError
+from jobd.errors import ConflictError, PayloadError, UnavailableError
 from jobd.wire import attachments, payload
 
 _HEADER = 65_536
@@ -202,10 +203,13 @@ def _staged(api: Api, reading: _Reading, *, dry_run: bool) -> tuple[list[str], i
             if not dry_run:
                 _describe(api, refs, counts)
             complete = True
+        except UnavailableError as error:
+            raise Problem(code_of(error), f"{error}; nothing was imported") from None
         finally:
             progress.clear()
             if not complete:
-                _unstage(api, list(refs.values()))
+                with suppress(UnavailableError):  # what is left expires
+                    _unstage(api, list(refs.values()))
     return list(refs.values()), total, dropped
 
 

@@ -13,6 +13,9 @@ from jobctl import man, shell
 from jobctl.cli import COMMANDS, jobctl
 from tests.support.daemon import environment
 
+SWITCHES = ("pause", "resume", "reset", "set", "close")
+"""Actions that are undone by another one, or break nothing."""
+
 PATHS = {path: command for path, command, _ in shell.commands(jobctl, "jobctl", None)}
 
 _ASK = """
@@ -74,6 +77,28 @@ def test_every_command_has_a_page_with_all_its_options(tmp_path: Path) -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert all(name.replace("-", "\\-") in page for name in option.opts), path
+        assert ".B \\-h, \\-\\-help\n" in page, path
+
+
+def test_what_asks_can_be_rehearsed() -> None:
+    for path, command in PATHS.items():
+        names = {each.name for each in command.params}
+        if "yes" in names and path != "jobctl chaos":
+            assert "dry_run" in names, path
+
+
+def test_what_can_print_json_says_what_it_prints() -> None:
+    page = (Path(__file__).parents[3] / "docs/jobctl.md").read_text()
+    section = page.partition("## For programs")[2].partition("\n## ")[0]
+    elsewhere = ("status", "doctor", "redis", "tune", "chaos", "top", "export")
+    for path, command in PATHS.items():
+        names = {each.name for each in command.params}
+        action = names & {"yes", "dry_run"} or path.rpartition(" ")[2] in (*SWITCHES, "retry")
+        own = path in ("jobctl jobs cancel", "jobctl import")
+        if isinstance(command, click.Group) or "json" not in names or path.split()[1] in elsewhere:
+            continue
+        if not action or own:
+            assert f"`{path}`" in section or f"`{path} " in section, path
 
 
 def test_the_list_has_a_line_for_every_command_and_each_says_what_it_does() -> None:
