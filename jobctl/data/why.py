@@ -181,6 +181,7 @@ def advice(reason: Reason, found: Found | None) -> str:
         "scheduled": f"To run it now: jobctl scheduled retry {job.jid}",
         "dead": f"Fix the cause, then: jobctl dead retry {job.jid}",
         "silent": "jobctl processes ls; on that host: jobctl threads",
+        "cancelling": f"If it runs on: jobctl jobs cancel {job.jid} --force",
         "running": f"To follow it: jobctl wait {job.jid}",
     }
     return commands.get(reason.kind, "")

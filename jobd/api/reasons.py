@@ -15,6 +15,7 @@ from jobd.api.known import unknown
 from jobd.api.processes import Process, ProcessSet
 from jobd.api.queues.obstacles import obstacles
 from jobd.api.queues.queues import Queue
+from jobd.api.reading import answers, number
 from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.sets.entries import SortedEntry
@@ -97,7 +98,29 @@ def why_in_flight(session: Session, jid: str) -> list[Reason]:
     work = WorkSet(session).find_work(jid)
     claim = InFlightSet(session).find_job(jid)
     held = claim or work
-    return [] if held is None else [*_taken(session, work, claim), *_belonging(held.job)]
+    if held is None:
+        return []
+    return [*_cancelled(session, claim), *_taken(session, work, claim), *_belonging(held.job)]
+
+
+def _cancelled(session: Session, claim: Claim | None) -> list[Reason]:
+    """That somebody has asked for the end of a job that is in flight."""
+    if claim is None:
+        return []
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.hget(session.keys.cancels(claim.owner), claim.tag)
+        [asked] = answers(pipe)
+    if asked is None:
+        return []
+    if asked == b"force":
+        text = Text("It was cancelled by force: its process is replaced if it does not end.")
+        return [Reason("cancelling", text)]
+    at = number(asked)
+    text = Text(
+        "It was cancelled %(at)s, and runs on until its code can be interrupted.", at=when(at)
+    )
+    advice = Text("If it runs on, cancel it by force: its process is replaced.")
+    return [Reason("cancelling", text, advice, at)]
 
 
 def _taken(session: Session, work: Work | None, claim: Claim | None) -> list[Reason]:

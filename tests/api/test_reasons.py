@@ -254,6 +254,13 @@ def test_what_a_worker_has_taken(api: Api) -> None:
     api.redis.hset(api.keys.work(ME), "t", json.dumps(running))
     (runs,) = why_in_flight(api, jid)
     assert (runs.kind, runs.at) == ("running", 1795416000.0)
+    api.redis.hset(api.keys.cancels(ME), "1:default", "1795416010.5")
+    cancelled, runs = why_in_flight(api, jid)
+    assert (cancelled.kind, cancelled.at, runs.kind) == ("cancelling", 1795416010.5, "running")
+    assert "It was cancelled at 2026-11-23" in cancelled.text
+    api.redis.hset(api.keys.cancels(ME), "1:default", "force")
+    assert "by force" in why_in_flight(api, jid)[0].text
+    api.redis.delete(api.keys.cancels(ME))
     serve(api, "default", beat=repr(time.time() - 30))
     silent, runs = why_in_flight(api, jid)
     assert (silent.kind, runs.kind) == ("silent", "running"), "what is not known is not said first"

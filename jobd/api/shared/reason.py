@@ -15,7 +15,7 @@ class Reason:
         kind: for programs: ``paused``, ``not_obeyed``, ``no_process``, ``not_served``,
             ``all_quiet``, ``unknown_class``, ``busy``, ``order``, ``position``, ``scheduled``,
             ``retry``, ``late``, ``dead``, ``claimed``, ``orphaned``, ``silent``, ``running``,
-            ``ended``, ``next``, ``lock``; and the kinds of
+            ``cancelling``, ``ended``, ``next``, ``lock``; and the kinds of
             :class:`~jobd.api.features.attached.Note`.
         text: a sentence for people. Where it says when, the value *at* stands in it, which a page
             fills in again for the time zone of its reader.
