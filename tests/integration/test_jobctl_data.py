@@ -623,7 +623,8 @@ def test_an_import_needs_as_little_memory_for_bytes_that_are_no_text(
     _, status, used = os.wait4(running.pid, 0)
     running.returncode = os.waitstatus_to_exitcode(status)
     assert (running.returncode, redis.llen("queue:mail")) == (0, 100)
-    assert used.ru_maxrss < 150_000, "kilobytes; all jobs together have 100,000"
+    # Without limit it takes 370,000 kB; most of what is left is what the programs need.
+    assert used.ru_maxrss < 250_000
 
 
 def test_an_import_for_which_redis_has_no_room_leaves_nothing(
