@@ -50,7 +50,8 @@ def packed(keys: Keys, portion: Portion, now: float) -> tuple[scripts.Script, by
     for number, at, raw in portion.scheduled:
         words += (number, repr(at), raw)
     fixed = (keys.queues, keys.schedule, keys.duplicates, keys.duplicates_on(day), keys.departed)
-    own = (keys.batch(bid), keys.batch_members(bid), keys.batch_callbacks(bid))
+    own = [keys.batch(bid), keys.batch_members(bid), keys.batch_callbacks(bid)]
+    own.append(keys.batch_closed(bid, portion.block))
     names = [*fixed, keys.batches, keys.batches_open, *own, *map(keys.queue, places)]
     return scripts.ADD_TO_BATCH, scripts.ADD_TO_BATCH.pack(names, [*words, *attached])
 

@@ -67,14 +67,14 @@ jobd:batches:open          zset    -           those that a block adds to, by wh
 jobd:batch:ID              hash    as told     a batch: description, tags (JSON), total, and how
                                                many members are in each state; next: the number
                                                of the next one; open: how many blocks add to it,
-                                               block:ID, each; closed: the last one whose end
-                                               locks have kept jobs out of; …_at: times (s);
-                                               moves: how often it has changed; clients, workers,
-                                               keepers, jobd.api
+                                               block:ID, each; …_at: times (s); moves: how often
+                                               it has changed; clients, workers, keepers, jobd.api
 jobd:batch:ID:members      string  as above    four bits for each member by its number: whether it
                                                has failed, and its state; as above
 jobd:batch:ID:callbacks    hash    as above    event:number to the payload of a callback, empty
                                                once it has been pushed; as above
+jobd:batch:ID:closed:ID    string  1 h         that block has ended, and locks have kept jobs out:
+                                               its end may be repeated; clients
 jobd:departed              hash    -           keys of cleared jobs, and how many of each have been
                                                handled; "used" if jobs have attachments at all;
                                                jobd.api, keepers
@@ -242,6 +242,10 @@ class Keys:
 
     def batch_callbacks(self, bid: str) -> str:
         return f"{self.batch(bid)}:callbacks"
+
+    def batch_closed(self, bid: str, ref: str) -> str:
+        """Of the block with that id."""
+        return f"{self.batch(bid)}:closed:{ref}"
 
     def workflow(self, ref: str) -> str:
         """A workflow; also the channel on which its end is told."""

@@ -96,6 +96,32 @@ def test_the_end_of_a_block_whose_jobs_are_all_kept_out(
     assert (batch.status.total, batch.status.open, queued(redis)) == (1_000, 0, 1_001)
 
 
+def test_blocks_that_end_at_once_and_whose_jobs_are_all_kept_out(
+    network: Relay, server: EmbeddedServer, app: App, note: Any, redis: redis_py.Redis
+) -> None:
+    """Others end before the first one repeats its end, whose answer was lost."""
+    apart = App()
+    apart.configure(server.url)
+    other: Any = apart.job(name="note")(lambda value=0: value)
+    once = note.set(unique=True)
+    once.perform_async(1)
+
+    def end_others() -> None:
+        for _ in range(3):
+            with jobd.Batch.open(batch.bid, client=apart.client):
+                other.set(unique=True).perform_async(1)
+
+    with jobd.Batch(client=app.client) as batch:
+        note.perform_bulk([[0]] * 1_000)
+        once.perform_async(1)
+        network.lose, network.meanwhile = 1, end_others
+    assert network.lost == 1
+    assert (batch.status.total, batch.status.open, queued(redis)) == (1_000, 0, 1_001)
+    marks = list(redis.scan_iter(f"jobd:batch:{batch.bid}:closed:*"))
+    assert len(marks) == 4
+    assert all(0 < redis.ttl(mark) <= 3600 for mark in marks)
+
+
 def test_the_answers_to_other_steps(
     network: Relay, app: App, note: Any, redis: redis_py.Redis
 ) -> None:

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queues · 2 schedule · 3 stat:duplicates · 4 its day · 5 jobd:departed · 6 jobd:batches
 --       7 jobd:batches:open · 8 jobd:batch:ID · 9 jobd:batch:ID:members · 10 jobd:batch:ID:callbacks
---       11… queue lists
+--       11 jobd:batch:ID:closed:BLOCK · 12… queue lists
 -- ARGV  1 TTL of the day's counter (s) · 2 now (s), of the client · 3 id of the batch · 4 of the block
 --       5 'new', 'open' (another block of a batch that has not ended) or 'go on' · 6 which call of the
 --       block this is, from 1 · 7 'close' if it is the last, else '' · 8 how many numbers to reserve
@@ -19,6 +19,8 @@
 --       the first of the numbers reserved, -1 if none · as push.lua.
 -- The types of all keys are checked first, since a script that fails half way is not rolled back. The
 -- first write is one that a full server refuses, unless the block only ends.
+
+local REPEATED = 3600 -- seconds within which a client may repeat a call
 
 local root = root_of(KEYS[1], 'queues')
 local at = 10
@@ -37,7 +39,7 @@ local fields = pairs_of(tonumber(word()))
 local callbacks = pairs_of(tonumber(word()))
 local push = {root = root, names = {}, lists = {}, at = ARGV[2], last = #ARGV}
 for position = 1, tonumber(word()) do
-  push.names[position], push.lists[position] = word(), KEYS[10 + position]
+  push.names[position], push.lists[position] = word(), KEYS[11 + position]
   redis.call('LLEN', push.lists[position])
 end
 local groups, later = {}, {}
@@ -62,7 +64,7 @@ local there, calls, open = known[1], tonumber(known[2] or nil), tonumber(known[6
 local closes = ARGV[7] == 'close'
 
 -- The call that ends a block forgets the block: whether it has been made is seen by what it has added,
--- or by `closed` if locks have kept all of that out.
+-- or by a key of the block if locks have kept all of that out.
 local function has_added()
   local numbers = {groups[1] and groups[1].number, later[1] and later[1][1]}
   for i = push.first, push.last, 10 do
@@ -74,7 +76,7 @@ local function has_added()
     if place and redis.call('BITFIELD', KEYS[9], 'GET', 'u4', place)[1] ~= 0 then return true end
   end
   return callbacks[1] and redis.call('HEXISTS', KEYS[10], callbacks[1][1]) == 1
-    or redis.call('HGET', key, 'closed') == ARGV[4]
+    or redis.call('EXISTS', KEYS[11]) == 1
 end
 
 if calls and calls >= tonumber(ARGV[6]) then return {'again', -1} end
@@ -146,7 +148,7 @@ end
 if closes then
   if calls then
     redis.call('HDEL', key, block)
-    if refused > 0 then redis.call('HSET', key, 'closed', ARGV[4]) end
+    if refused > 0 then redis.call('SET', KEYS[11], 1, 'EX', REPEATED) end
     redis.call('HINCRBY', key, 'open', -1)
     if open <= 1 then redis.call('ZREM', KEYS[7], ARGV[3]) end
   end
