@@ -105,7 +105,7 @@ def doctor(context: click.Context, seconds: float) -> int:
         made.run(configuration.CHECKS, configuration.look(reading, file))
     here = host.look(reading.config, options.given(context, "pidfile"), file)
     made.run(host.CHECKS, here)
-    found = unit.look(reading.config, here.pid)
+    found = unit.look(here.running, here.pid)
     if found.name:
         made.run(unit.CHECKS, found)
     try:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from jobd.errors import ConfigError
 from jobd.master.control import messages
 from jobd.master.control.messages import DaemonStatus
 from jobd.settings.daemon import Config
+from jobd.settings.redis_url import redact
 from jobd.text.printable import harmless
 
 _LEAST_MEMORY = 0.1
@@ -58,6 +59,14 @@ class Host:
     mute: str = ""
     pid: int | None = None
     status: DaemonStatus | None = None
+
+    @property
+    def running(self) -> Config:
+        """The settings, where the daemon tells them those with which it runs."""
+        if self.status is None:
+            return self.config
+        workers = max(1, len(self.status.workers))
+        return replace(self.config, concurrency=self.status.concurrency, workers=workers)
 
 
 def look(config: Config, pidfile: str | None, file: str | None) -> Host:
@@ -104,6 +113,16 @@ def _answers(host: Host) -> Iterator[Said]:
         yield Said(
             f"The daemon of this host: {host.mute.removesuffix('.')}.",
             "jobctl threads shows what its processes are doing, the master's too",
+        )
+
+
+def _elsewhere(host: Host) -> Iterator[Said]:
+    here = redact(host.config.redis)
+    if host.status is not None and host.status.redis != here:
+        yield Said(
+            f"The daemon of this host uses {host.status.redis}, but what is said here about Redis "
+            f"and the fleet is about {here}.",
+            "name its configuration: jobctl doctor -C FILE",
         )
 
 
@@ -227,6 +246,7 @@ CHECKS: tuple[Check[Host], ...] = (
     Check("daemon.answers", _ERROR, "whether its master answers", _answers),
     Check("daemon.serves", _ERROR, "crash loop, Redis, whether it takes jobs", _severe),
     Check("daemon.status", _WARNING, "all else that `jobctl status --check` reports", _other),
+    Check("daemon.redis", Severity.NOTE, "whether it uses this Redis", _elsewhere),
     Check("host.memory", _WARNING, f"memory, {_LEAST_MEMORY:.0%} left", _memory),
     Check("host.disk", _WARNING, f"disks of log and pidfile, {_LEAST_DISK:.0%} left", _disk),
     Check("host.files", _WARNING, f"open files, {_MOST_FILES:.0%} of the limit", _files),

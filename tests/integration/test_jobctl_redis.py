@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import redis as redis_py
 from jobd import Client
 from jobd.api import Api
 from jobd.api.diagnosis import traffic, usage
+from jobd.store import scripts
 from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.integration.test_acl import rule
@@ -156,3 +158,16 @@ def test_a_server_that_is_away(jobctl: Jobctl) -> None:
     done = jobctl("--seconds", "0.2", url="redis://127.0.0.1:1/0")
     assert (done.returncode, done.stdout) == (8, "")
     assert "does not answer" in done.stderr
+
+
+def test_every_script_of_workers_and_keepers_is_known_as_theirs() -> None:
+    named = {one.name for one in vars(scripts).values() if isinstance(one, scripts.Script)}
+    assert set(traffic._OF_SCRIPTS) <= named
+    used = {
+        name.lower()
+        for part in ("worker", "keeper")
+        for file in (Path(scripts.__file__).parents[1] / part).rglob("*.py")
+        for name in re.findall(r"scripts\.([A-Z_]+)", file.read_text())
+    }
+    # Jobs that are due are also given another time by people.
+    assert used - set(traffic._OF_SCRIPTS) <= {"reschedule"}

@@ -219,7 +219,7 @@ def redis(info: RedisInfo, troubles: Sequence[Trouble], width: int) -> Text:
     room = f" of {memory(info.max_memory)}" if info.max_memory else ""
     facts = [
         f"Redis {info.version}",
-        f"{memory(info.used_memory)}{room}",
+        f"{memory(info.used_memory)}{room}, peak {memory(info.peak_memory)}",
         f"{info.latency * 1000:.1f} ms",
         f"{info.clients:,} clients",
         f"{info.commands_per_second:,} commands/s",

@@ -21,7 +21,7 @@ class Severity(StrEnum):
     WARNING = "warning"
     """They will be, if nothing is done."""
     NOTE = "note"
-    """Something could not be checked."""
+    """Something was not checked."""
 
 
 class Said(NamedTuple):
