@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 import jobd
 from jobd.api import Api
+from jobd.errors import UnavailableError
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import Daemon, environment, wait
 
@@ -82,6 +85,16 @@ def push(url: str, name: str, queue: str, *args: object) -> str:
     return str(client.push({"class": name, "queue": queue, "args": list(args), "retry": 0}))
 
 
+def fill(api: Api) -> int:
+    """With 2 MB of jobs that died 40 days ago, so that nothing more can be pushed; the limit."""
+    died = time.time() - 40 * 86400
+    job = {"class": "shop.mail", "args": ["x" * 1000], "retry": 0, "failed_at": died}
+    api.redis.zadd("dead", {json.dumps({**job, "jid": f"{n:024x}"}): died for n in range(2_000)})
+    limit = int(api.redis.info("memory")["used_memory"]) - 1_000_000
+    api.redis.config_set("maxmemory", limit)
+    return limit
+
+
 @pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
     """One of its own, which goes away."""
@@ -132,13 +145,20 @@ def test_every_command_does_what_the_table_says(daemon: Daemon, server: Embedded
     api.queue("mail").unpause()
     wait(lambda: api.queue("mail").size == 0, 60, "the others run")
 
-    # Redis is away; that it is full shows in `redis`.
+    # Redis is away; then it is full of old jobs.
     server.stop()
     assert "does not answer" in day.does("doctor", code=1)
     server.start()
     wait(lambda: "redis_back" in daemon.log(), 60, "it is back")
-    assert "memory" in day.does("redis")
-    assert "Nothing was changed" in day.does("dead delete --older 30d --dry-run")
+    limit = fill(api)
+    with pytest.raises(UnavailableError, match="maxmemory"):
+        push(url, "shop.mail", "mail", 1)
+    assert "schedule, retry, dead" in day.does("redis")
+    assert "Deleted 2,000 jobs" in day.does("dead delete --older 30d", answer=" --yes")
+    assert "Deleted 2,0" in day.does("trash empty", answer=" --yes")
+    wait(lambda: api.redis.info("memory")["used_memory"] < limit, 10, "it has room")
+    push(url, "shop.mail", "mail", 2)
+    api.redis.config_set("maxmemory", 0)
 
     # A deploy of broken code.
     daemon.write_app(f"{APP}\n    import nothing_like_that\n")
