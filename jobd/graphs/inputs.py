@@ -11,9 +11,6 @@ import msgspec
 from jobd.graphs.plan import Inputs, Source, jid_of
 from jobd.wire.json_value import JsonValue
 
-BATCH = 16
-"""Results that are read at once: as many of the largest as may become arguments of one step."""
-
 State = Literal["failed", "expired", "cancelled"]
 
 

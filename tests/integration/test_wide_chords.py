@@ -13,6 +13,7 @@ import redis as redis_py
 
 from jobd import App, FailedStep, StepResults, Workflow, chord
 from jobd.errors import JobdError
+from jobd.features.workflows.results import AT_ONCE
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.wire import payload
@@ -25,7 +26,7 @@ RESULT = "x" * 500
 FAILED = 12_345
 """The member that has failed."""
 
-AT_ONCE = 1_000
+TOGETHER = 1_000
 FLIGHT = "jobd:inflight:test:1:x"
 
 
@@ -51,8 +52,8 @@ def end_members(redis: redis_py.Redis) -> None:
     """What workers do, in larger steps: each member returns its number and some text."""
     done = [FLIGHT, "queues", "stat:processed", "stat:processed:2026-11-30"]
     failed = [FLIGHT, *done[2:], "stat:failed", "stat:failed:2026-11-30"]
-    for _ in range(0, MEMBERS, AT_ONCE):
-        raws: Any = redis.rpop("queue:default", AT_ONCE)
+    for _ in range(0, MEMBERS, TOGETHER):
+        raws: Any = redis.rpop("queue:default", TOGETHER)
         words: list[Any] = [60, "done"]
         for tag, raw in enumerate(raws):
             number = payload.decode(raw)["args"][0]
@@ -93,6 +94,21 @@ def check(values: Sequence[Any]) -> None:
     with peak_of(MEMBERS * len(RESULT) / 10):
         for number, value in enumerate(values):
             assert number == FAILED or value == [number, RESULT]
+
+
+def test_small_results_are_read_in_few_round_trips(redis: redis_py.Redis) -> None:
+    """As many as fit into some megabytes, not as many as would if each were of the largest."""
+    count, key = 10_000, Keys().workflow("wide")
+    redis.hset(key, "state", "running")
+    redis.hset(key, mapping={f"r:{number}": f'{{"value":{number}}}' for number in range(count)})
+    results = StepResults(redis, Keys(), "wide", range(count))
+    before: Any = redis.info("stats")
+    assert list(results) == list(range(count))
+    after: Any = redis.info("stats")
+    name = "total_reads_processed"  # what a client sends at once
+    assert after[name] - before[name] <= count / AT_ONCE + 5
+    nothing = StepResults(redis, Keys(), "wide", range(count, count + 3))
+    assert list(nothing) == [None] * 3
 
 
 LARGE = 60

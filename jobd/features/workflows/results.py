@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import redis
 
 from jobd.errors import JobdError, UnavailableError
 from jobd.features.workflows.record import outcome_of
-from jobd.graphs.inputs import BATCH, given
+from jobd.graphs.inputs import given
+from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
+
+AT_ONCE = 250
+"""Results in one round trip,"""
+
+BYTES = 4_194_304
+"""and about their bytes: they may have a megabyte each."""
 
 
 class StepResults(Sequence[Any]):
@@ -45,8 +52,11 @@ class StepResults(Sequence[Any]):
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[Any]:
-        for first in range(0, len(self), BATCH):
-            yield from self._read(self._numbers[first : first + BATCH])
+        place = 0
+        while place < len(self):
+            part = self._read(self._numbers[place : place + AT_ONCE])
+            yield from part
+            place += len(part)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -60,20 +70,22 @@ class StepResults(Sequence[Any]):
         return self._read([self._numbers[index]])[0]
 
     def _read(self, numbers: Sequence[int]) -> list[Any]:
-        fields = [f"r:{number}" for number in numbers]
+        """The results of the first ones of these, one at least."""
+        key, fields = self._keys.workflow(self._workflow), [f"r:{number}" for number in numbers]
         try:
-            found = self._client.hmget(self._keys.workflow(self._workflow), ["state", *fields])
+            raws: list[bytes | None] = scripts.OUTCOMES(self._client, [key], [BYTES, *fields])
+            # Else steps that have returned nothing.
+            gone = not any(raws) and not self._client.hexists(key, "state")
         except redis.RedisError as error:
             raise UnavailableError(
                 f"Redis at {where(self._client)} does not give the results of steps: "
                 f"{reason(error)}"
             ) from None
-        state, *raws = cast("list[bytes | None]", found)
-        if state is None:  # else steps that have returned nothing
+        if gone:
             raise JobdError(
                 f"the workflow {self._workflow} is gone, and with it the results of its steps"
             )
         return [
             given(self._workflow, number, outcome_of(raw))
-            for number, raw in zip(numbers, raws, strict=True)
+            for number, raw in zip(numbers, raws, strict=False)
         ]

@@ -84,7 +84,7 @@ class StepInputs:
         found: list[bytes | None] = []
         room = MOST_BYTES
         for at in range(0, len(numbers), BATCH):
-            wanted = [_numbered(number, first) for number in numbers[at : at + BATCH]]
+            wanted = [f"r:{_numbered(number, first)}" for number in numbers[at : at + BATCH]]
             part: list[bytes | None] = scripts.OUTCOMES(self._client, [key], [room, *wanted])
             found += part
             room -= sum(len(one) for one in part if one is not None)
