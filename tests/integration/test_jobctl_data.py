@@ -627,6 +627,67 @@ def test_an_import_needs_as_little_memory_for_bytes_that_are_no_text(
     assert used.ru_maxrss < 250_000
 
 
+def test_an_export_to_a_full_disk_says_so(server: EmbeddedServer, api: Api, tmp_path: Path) -> None:
+    fill(api, dead=5_000)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -f 200; exec {sys.executable} -m jobctl export dead -o full"],
+        env=environment({"JOBD_REDIS": server.url}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    incomplete = "the file is not complete, and jobctl import refuses it"
+    assert done.stderr == f"jobctl: cannot write full: File too large; {incomplete}\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_export_that_is_interrupted_says_what_is_in_the_file(
+    unbuffered: str, server: EmbeddedServer, api: Api, jobctl: Jobctl, tmp_path: Path
+) -> None:
+    fill(api, dead=5_000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "export", "dead"],
+        env=environment({"JOBD_REDIS": server.url, "PYTHONUNBUFFERED": unbuffered}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        begun = os.read(running.stdout.fileno(), 1)  # the rest does not fit the pipe
+        running.send_signal(signal.SIGINT)
+        written = begun + running.stdout.read()
+        said = running.stderr.read().decode()
+    count = written.count(b"\n") - 1  # without the header
+    assert 0 < count < 5_000
+    assert running.returncode == 130
+    assert said.startswith(f"jobctl: interrupted after {count:,} jobs; the file is not complete")
+    (tmp_path / "part").write_bytes(written)
+    assert "the file is not complete; nothing was imported" in jobctl("import", "part").stderr
+
+
+def test_an_import_that_is_interrupted_imports_nothing(
+    server: EmbeddedServer, redis: redis_py.Redis
+) -> None:
+    jobs = b'{"place":"queue:mail","payload":"x"}\n' * 100
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "import", "-"],
+        env=environment({"JOBD_REDIS": server.url}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdin is not None
+        running.stdin.write(b'{"jobd_export":1,"id":"a","at":1}\n' + jobs)
+        running.stdin.flush()
+        wait(redis.dbsize, 60, "the first jobs are in the trash")
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(jobs * 3, timeout=60)
+    assert (running.returncode, said) == (130, b"jobctl: interrupted; nothing was imported\n")
+    assert redis.dbsize() == 0
+
+
 def test_an_import_for_which_redis_has_no_room_leaves_nothing(
     jobctl: Jobctl, api: Api, tmp_path: Path
 ) -> None:

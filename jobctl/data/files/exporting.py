@@ -63,7 +63,9 @@ def export(
     api, chosen = connected(context), Filters(**given)
     wanted = _places(context, api, places)
     if file is None:
-        count = _write(sys.stdout.buffer, api, wanted, chosen)
+        # With PYTHONUNBUFFERED, a write to sys.stdout may end before all is written.
+        with open(sys.stdout.fileno(), "wb", closefd=False) as opened:
+            count = _write(opened, api, wanted, chosen)
     else:
         try:
             opened = file.open("xb")
