@@ -232,7 +232,7 @@ class _Work:
                 output.line("no jobs")
                 return None
             question = f"{self.action.button} {counted(count, 'job')} of {self.of.name}?"
-            bulk.confirm(self.context, f"{self.action.effect} {question}".strip(), yes=yes)
+            bulk.confirm(self.context, f"{self._effect(count)} {question}".strip(), yes=yes)
         if jids:
             changed = self.action.do(self.jobs, found, Given(when=self.when))
         elif self.action.name == "delete" and not self.chosen:
@@ -244,6 +244,13 @@ class _Work:
 
     def _done(self, changed: int) -> str:
         return str(self.action.done(changed, ""))
+
+    def _effect(self, count: int) -> str:
+        """What happens to so many jobs; the dead set has an end."""
+        most = self.api.dead_max_jobs - 1
+        if self.kind != "kill" or count <= most:
+            return str(self.action.effect)
+        return f"{self.action.effect} It keeps {most:,}; what is more is lost, also for the trash."
 
     def _ref(self) -> str:
         return self.api.last_ref if self.action.undoable else ""
@@ -288,7 +295,7 @@ class _Work:
             show_entries(self.context, self.of, islice(some, _SAMPLE))
             if count > _SAMPLE:
                 output.line(f"and {counted(count - _SAMPLE, 'more', 'more')}", dim=True)
-        bulk.rehearsed(self.context, count, str(self.action.effect))
+        bulk.rehearsed(self.context, count, self._effect(count))
 
 
 def _group(of: Set) -> Group:

@@ -260,6 +260,21 @@ def test_one_job_is_retried_killed_and_deleted_wherever_it_is(jobctl: Jobctl, ap
     assert jobctl("jobs", "show", jid).returncode == 1
 
 
+def test_more_jobs_than_the_dead_set_keeps_are_not_killed_without_saying_so(
+    jobctl: Jobctl, api: Api, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    fill(api, retries=4)
+    (tmp_path / "jobd.toml").write_text(f'redis = "{server.url}"\ndead_max_jobs = 4\n')
+    kept = "It keeps 3; what is more is lost, also for the trash."
+    assert kept in jobctl("retries", "kill", "--all", "--dry-run").stdout
+    assert kept in jobctl("retries", "kill", "--all").stderr
+    assert "It keeps" not in jobctl("retries", "kill", "--arg", "1", "--dry-run").stdout
+    done = jobctl("retries", "kill", "--all", "--yes", "--json")
+    assert (rows(done)[0]["changed"], api.dead.size) == (4, 3)
+    assert jobctl("trash", "restore", rows(done)[0]["ref"]).returncode == 0
+    assert (api.retries.size, api.dead.size) == (3, 0)
+
+
 def test_a_queue_of_which_nobody_has_heard_is_told(jobctl: Jobctl, api: Api) -> None:
     fill(api, queued=1)
     for command in (
