@@ -534,9 +534,23 @@ def test_a_call_goes_on_with_the_cursor_of_the_one_before(redis: redis_py.Redis)
             redis.delete(KEYS.queue("b"))
             redis.srem(KEYS.queues, "b")
     assert (sum(counts), found.cancelling) == (10, 1)
-    for wrong in ("7", "@", "+7@nowhere", "x@queue:a", "\udc80"):
+    too_far = f"{2**64 - 1}-{'0' * 16}@queue:a"
+    for wrong in ("7", "@", "+7@nowhere", "x@queue:a", "\udc80", "@workers", too_far):
         with pytest.raises(ArgumentError, match="is not a cursor"):
             jobd.cancel_many(name="engine.Note", cursor=wrong, api=api)
+
+
+@pytest.mark.parametrize("place", [KEYS.retry, KEYS.schedule])
+def test_a_job_that_goes_to_a_new_queue_meanwhile_is_found(
+    redis: redis_py.Redis, place: str
+) -> None:
+    api, job = Api(redis), payload("Note", jid="due", queue="fresh")
+    redis.zadd(place, {job: time.time()})
+    steps = Cancelling(api, lambda found: found.jid == "due")
+    steps.step()  # the locks
+    redis.zrem(place, job)
+    push(redis, "fresh", job)
+    assert steps.until().cancelled == 1
 
 
 def test_a_worker_that_was_told_is_not_counted_again(redis: redis_py.Redis) -> None:

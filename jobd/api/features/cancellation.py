@@ -193,9 +193,9 @@ class Cancelling:
         self.done = False
         inner, _, place = cursor.partition("@")
         self._inner, self._fruitful = inner.removeprefix("+"), inner.startswith("+")
-        if cursor and not place.startswith(_ORDER):
+        if cursor and place not in _ORDER and not place.startswith(_QUEUE):
             raise not_a_cursor(cursor)
-        self._places = [each for each in self._all() if _rank(each) >= _rank(place)]
+        self._places = self._since(place)
         if self._places[0] != place:
             self._inner = ""  # that queue is gone
 
@@ -215,9 +215,10 @@ class Cancelling:
         elif not self._look(self._places[0]):
             return self.cancelled + self.cancelling - before
         self._place, self._inner = None, ""
-        self._places.pop(0)
+        if self._places.pop(0) == _SCHEDULED:
+            self._places = self._since(_QUEUE)  # jobs may have gone to queues that were not there
         if not self._places and self._again and self._fruitful:
-            self._places, self._fruitful = self._all(), False
+            self._places, self._fruitful = self._since(""), False
         self.done = not self._places
         return self.cancelled + self.cancelling - before
 
@@ -244,9 +245,11 @@ class Cancelling:
             if self._wanted(claim.job):
                 self.cancelling += _request(self._session, claim).new
 
-    def _all(self) -> list[str]:
+    def _since(self, place: str) -> list[str]:
+        """That place and all behind it."""
         names = _queues(self._session) if self._queue is None else [self._queue]
-        return [*_ORDER[:3], *(f"{_QUEUE}{name}" for name in names), _WORK]
+        all_places = [*_ORDER[:3], *(f"{_QUEUE}{name}" for name in names), _WORK]
+        return [each for each in all_places if _rank(each) >= _rank(place)]
 
     def _begin(self, name: str) -> _Place:
         session, wanted, inner = self._session, self._wanted, self._inner

@@ -8,12 +8,15 @@ from typing import NamedTuple, cast
 from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord, digest_of, is_plain
 from jobd.api.search.glob import matcher
-from jobd.api.search.scans import Scan, Sweep, position, predicate
+from jobd.api.search.scans import Scan, Sweep, not_a_cursor, position, predicate
 from jobd.api.session import Change, Session
 from jobd.store import scripts
 
 _BACK = 20
 """Steps that a search looks back for the last job it has read."""
+
+_ENDLESS = 2**63
+"""No list is that long: Redis refuses such a place."""
 
 
 class _Step(NamedTuple):
@@ -57,6 +60,8 @@ class QueueScan(Scan[JobRecord]):
         # The anchor is the digest of the last job that was read; by it the next one is found again.
         offset, _, self._anchor = cursor.partition("-")
         self._offset = position(offset)
+        if self._offset >= _ENDLESS:
+            raise not_a_cursor(cursor)
         self._left: int | None = None
         self._last = _Step("", [], [])
 
