@@ -8,6 +8,8 @@ import pytest
 import redis as redis_py
 
 from jobd.api import Api
+from jobd.keeper.workflows import Workflows
+from jobd.store.keys import Keys
 from jobd.testing import EmbeddedServer
 from jobd.web import Role
 from jobd.web.views.graph import MOST_COLUMNS, drawing
@@ -115,6 +117,22 @@ def test_viewers_only_look(api: Api, jobs: Any) -> None:
     ref = order(jobs)
     page = as_role(api, Role.VIEWER).get(f"/workflows/workflow?id={ref}")
     assert not page.has_button("Cancel workflow")
+
+
+def test_a_request_cancels_for_some_seconds_and_a_keeper_the_rest(
+    site: Site, api: Api, jobs: Any, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.api.features.workflow_actions.CANCELLING", 0.0)
+    ref = order(jobs, wide=600)
+    end(redis, PREFIX)
+    before = api.queue("default").size
+    page = site.press(site.get(f"/workflows/workflow?id={ref}"), "Cancel workflow")
+    page = site.press(page, "Cancel workflow")
+    assert f"Workflow {ref} is cancelled." in page.text
+    assert api.queue("default").size == before > 100, "no queue was looked at"
+    Workflows(redis, Keys(PREFIX)).turn()
+    end(redis, PREFIX, most=10)  # what undoes the first step
+    assert (api.workflows[ref].summary.state, api.queue("default").size) == ("cancelled", 0)
 
 
 def test_the_same_in_the_api(api: Api, jobs: Any, redis: redis_py.Redis) -> None:

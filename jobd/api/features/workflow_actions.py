@@ -12,6 +12,9 @@ from jobd.text.translatable import Text
 
 WorkflowDo = Callable[[Workflows, str], int]
 
+CANCELLING = 10.0
+"""Seconds for which a request cancels the jobs of a workflow; a keeper goes on with the rest."""
+
 WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
     "retry": Action(
         name="retry",
@@ -36,7 +39,7 @@ WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
         role=Role.ADMIN,
         asks=True,
         done=lambda _, flow: Text("Workflow %(flow)s is cancelled.", flow=flow),
-        do=lambda flows, ref: int(flows.cancel(ref)),
+        do=lambda flows, ref: int(flows.cancel(ref, seconds=CANCELLING)),
     ),
 }
 """On a workflow."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from jobd.api.features.cancellation import Cancelling
+from jobd.api.search.scans import end_of
 from jobd.api.session import Change, Session
 from jobd.features.workflows import actions
 from jobd.features.workflows.record import Summary, WorkflowInfo
@@ -62,9 +63,12 @@ class Workflows:
             raise KeyError(ref)
         return found
 
-    def cancel(self, ref: str) -> bool:
+    def cancel(self, ref: str, *, seconds: float | None = None) -> bool:
         """Cancel a workflow: no step begins any more, jobs of it that wait are taken out, and those
         that run are told. What is done is undone where a step says how. Cost: O(jobs).
+
+        Args:
+            seconds: stop after about so long; a keeper cancels the rest.
 
         Returns:
             Whether there was something to cancel.
@@ -74,7 +78,7 @@ class Workflows:
         """
         steps = self.cancelling(ref)
         if steps is not None:
-            steps.until()
+            steps.until(end_of(seconds))
         return steps is not None
 
     def cancelling(self, ref: str) -> Cancelling | None:
