@@ -21,8 +21,9 @@ from jobd.api.diagnosis.findings import Check, Said, Severity
 from jobd.errors import ConfigError
 from jobd.master.control import messages
 from jobd.master.control.messages import DaemonStatus
+from jobd.settings import redis_url
 from jobd.settings.daemon import Config
-from jobd.settings.redis_url import redact
+from jobd.settings.schema import Invalid
 from jobd.text.printable import harmless
 
 _LEAST_MEMORY = 0.1
@@ -117,11 +118,15 @@ def _answers(host: Host) -> Iterator[Said]:
 
 
 def _elsewhere(host: Host) -> Iterator[Said]:
-    here = redact(host.config.redis)
-    if host.status is not None and host.status.redis != here:
+    try:
+        its = redis_url.target(host.status.redis) if host.status is not None else ""
+        here = redis_url.target(host.config.redis)
+    except Invalid:
+        return
+    if its and its != here:
         yield Said(
-            f"The daemon of this host uses {host.status.redis}, but what is said here about Redis "
-            f"and the fleet is about {here}.",
+            f"The daemon of this host uses {its}, but what is said here about Redis and the fleet "
+            f"is about {here}.",
             "name its configuration: jobctl doctor -C FILE",
         )
 

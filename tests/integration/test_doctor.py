@@ -480,6 +480,19 @@ def test_a_daemon_that_does_not_run(doctor: Doctor, tmp_path: Path) -> None:
     assert doctor("-P", str(tmp_path / "no.pid")).returncode == 1
 
 
+def test_a_daemon_that_uses_another_redis(
+    doctor: Doctor, daemon: StartDaemon, api: Api, own: tuple[EmbeddedServer, Any]
+) -> None:
+    running = daemon(APP, "-q", "mail")
+    running.wait(lambda: api.processes.size and api.redis.exists("jobd:keepers"), 20, "it beats")
+    answer = found(doctor("-P", str(running.pidfile), "--json", url=own[0].tcp_url))
+    assert set(answer) == {"daemon.redis"}
+    assert answer["daemon.redis"]["severity"] == "note"
+    assert "-C FILE" in answer["daemon.redis"]["advice"]
+    # The same one, written in another way.
+    assert found(doctor("-P", str(running.pidfile), "--json", url=f"{running.url}?db=0")) == {}
+
+
 def test_a_quiet_daemon(doctor: Doctor, daemon: StartDaemon, api: Api) -> None:
     running = daemon(APP, "-q", "mail")
     running.wait(lambda: api.redis.exists("jobd:keepers"), 20, "it beats")
