@@ -14,6 +14,8 @@ import pytest
 import redis as redis_py
 
 from jobd.api import Api
+from jobd.api.diagnosis import findings
+from jobd.api.diagnosis.server import CHECKS, ServerFacts, gather
 from jobd.errors import UnavailableError
 from jobd.testing import EmbeddedServer
 from tests.faults.proxy import Proxy
@@ -62,24 +64,56 @@ def test_a_snapshot_that_failed(doctor: Doctor, made: Callable[..., Made]) -> No
     assert "The last snapshot of Redis failed" in str(info.warnings[0])
 
 
-def test_a_disk_on_which_the_append_only_file_has_no_room(
-    doctor: Doctor, made: Callable[..., Made], tmp_path: Path
-) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    made = tmp_path / "small"
+    made.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(made)]
     if subprocess.run(words, capture_output=True).returncode:
         pytest.skip("this user may not mount a small disk")
-    try:
-        server, client = made(dir=str(small))
-        for number in range(20):
-            with suppress(redis_py.ResponseError):  # it refuses what comes after that
-                client.set(f"key{number}", "x" * 100_000)
-        wait(lambda: client.info("persistence")["aof_last_write_status"] == "err", 10, "full")
-        assert set(found(doctor("--json", url=server.tcp_url))) == {"redis.append-only"}
-        server.kill()
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    yield made
+    subprocess.run(["umount", "-l", str(made)], check=True)
+
+
+def test_a_disk_on_which_the_append_only_file_has_no_room(
+    doctor: Doctor, made: Callable[..., Made], small: Path
+) -> None:
+    server, client = made(dir=str(small))
+    for number in range(20):
+        with suppress(redis_py.ResponseError):  # it refuses what comes after that
+            client.set(f"key{number}", "x" * 100_000)
+    wait(lambda: client.info("persistence")["aof_last_write_status"] == "err", 10, "full")
+    assert set(found(doctor("--json", url=server.tcp_url))) == {"redis.append-only"}
+    server.kill()
+
+
+def test_a_disk_on_which_the_log_has_no_room(
+    doctor: Doctor, made: Callable[..., Made], small: Path, tmp_path: Path
+) -> None:
+    server, _ = made()
+    file = tmp_path / "own.toml"
+    file.write_text(f'redis = "{server.tcp_url}"\nlogfile = "{small}/jobd.log"\n')
+    words = ("-C", str(file), "-P", str(tmp_path / "no.pid"), "--json")
+
+    def told() -> list[str]:
+        said = json.loads(doctor(*words, url=server.tcp_url).stdout)["findings"]
+        return [one["text"] for one in said if str(small) in one["text"]]
+
+    assert told() == []
+    (small / "other").write_bytes(b"x" * 1_020_000)
+    [text] = told()
+    assert "The file system of the log" in text
+
+
+def test_a_server_that_uses_the_memory_of_its_host(made: Callable[..., Made]) -> None:
+    _, client = made()
+    facts = gather(client)
+    assert "redis.host-memory" not in {one.name for one in findings.run(CHECKS, facts)}
+    most = facts.integer("used_memory_rss") + 1
+    small = ServerFacts({**facts.info, "total_system_memory": most}, facts.snapshots)
+    [told] = [one for one in findings.run(CHECKS, small) if one.name == "redis.host-memory"]
+    assert "set maxmemory" in told.advice
 
 
 def test_a_server_that_loads_its_data(doctor: Doctor, made: Callable[..., Made]) -> None:
