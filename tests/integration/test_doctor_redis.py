@@ -167,7 +167,9 @@ def test_a_server_that_jobd_does_not_work_with(
     port = free_port()
     settings = tmp_path / "own.conf"
     settings.write_text(f"port {port}\ndir {tmp_path}\n")
-    words = ["--sentinel"] if option == "sentinel" else [f"--{option}", "yes"]
+    # The port of the bus would be 10,000 more, and may not exist.
+    bus = ["--cluster-port", str(free_port())]
+    words = ["--sentinel"] if option == "sentinel" else [f"--{option}", "yes", *bus]
     server = subprocess.Popen(
         [str(find_server()), str(settings), *words], stdout=subprocess.DEVNULL
     )
