@@ -121,6 +121,22 @@ def test_a_batch_is_repaired_and_cancelled(
     assert run(server, "ls").stdout == "no batches\n"
 
 
+def test_a_member_that_ruby_has_put_into_the_dead_set_is_named_and_ended(
+    server: EmbeddedServer, redis: redis_py.Redis, pushed: jobd.Batch
+) -> None:
+    raw: Any = redis.rpop("queue:default")
+    redis.zadd("dead", {raw: 1.0})
+    assert "1 pending job is in the dead set" in run(server, "doctor", pushed.bid).stdout
+    assert json.loads(run(server, "doctor", pushed.bid, "--json").stdout)["dead"] == 1
+    assert pushed.status.pending == 3
+    redis.hset(f"jobd:batch:{pushed.bid}", "pending", 9)
+    told = run(server, "doctor", pushed.bid, "--repair").stdout
+    assert "repaired" in told
+    assert "pending is 9" in told
+    assert (pushed.status.pending, pushed.status.dead) == (2, 1)
+    assert run(server, "doctor", pushed.bid).stdout == "nothing is wrong\n"
+
+
 def test_actions_as_json(server: EmbeddedServer, pushed: jobd.Batch) -> None:
     pending = pushed.status.pending
     for action, changed in (("close", 0), ("cancel", pending), ("delete", 1)):

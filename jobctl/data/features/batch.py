@@ -164,16 +164,18 @@ def doctor(context: click.Context, bid: str, repair: bool) -> None:
     found = api.batches.recount(bid, repair=repair)
     if options.wants_json(context):
         counters = {name: list(pair) for name, pair in found.counters.items()}
-        output.records(
-            [{"missing": list(found.missing), "counters": counters, "repaired": found.repaired}]
-        )
+        told = {"missing": list(found.missing), "dead": found.dead, "counters": counters}
+        output.record({**told, "repaired": found.repaired})
         return
-    for name, (told, right) in found.counters.items():
+    for name, (stored, right) in found.counters.items():
         counts = counted(right, "job is", "jobs are")
-        output.line(f"{name} is {told:,}, but {counts}", fg="yellow")
+        output.line(f"{name} is {stored:,}, but {counts}", fg="yellow")
     for number in found.missing:
         output.line(f"job {bid}{number:08x} is pending, but nowhere", fg="yellow")
-    if not found.counters and not found.missing:
+    if found.dead:
+        jobs = counted(found.dead, "pending job is", "pending jobs are")
+        output.line(f"{jobs} in the dead set", fg="yellow")
+    if not found.counters and not found.missing and not found.dead:
         output.line("nothing is wrong")
     elif found.repaired:
         output.line("repaired")

@@ -28,11 +28,13 @@ class Recount:
         missing: numbers of pending members that are nowhere, at most a thousand.
         counters: those that differed from the members, each with what it said and what is right.
         repaired: whether that has been corrected, up to five thousand missing ones at a time.
+        dead: pending members that a program which knows no batches has put into the dead set.
     """
 
     missing: tuple[int, ...]
     counters: dict[str, tuple[int, int]]
     repaired: bool
+    dead: int = 0
 
 
 class Batches:
@@ -121,8 +123,8 @@ class Batches:
         Cost: O(jobs), in bounded steps.
 
         Args:
-            repair: pending members that two searches miss become ``unconfirmed``, and counters are
-                corrected.
+            repair: pending members that two searches miss become ``unconfirmed``, those in the dead
+                set are dead, and counters are corrected.
 
         Raises:
             JobNotFoundError: there is no such batch.
@@ -135,9 +137,12 @@ class Batches:
             again = search.missing([bid]).get(bid, none)
             missing = Lost(first.moves, first.numbers & again.numbers)
         shown = tuple(sorted(missing.numbers)[:MOST])
-        if not repair or not (missing.numbers or counters):
-            return Recount(shown, counters, repaired=False)
-        return Recount(shown, counters, search.give_up(bid, missing) >= 0)
+        dead, repaired = search.dead, False
+        if repair and (missing.numbers or counters):
+            repaired = search.give_up(bid, missing) >= 0
+        if repair and dead:
+            repaired = search.end_dead() > 0 or repaired
+        return Recount(shown, counters, repaired, dead)
 
     def _states(self, bid: str) -> list[tuple[int, bool]]:
         raw = cast("bytes", self._api.redis.get(self._api.keys.batch_members(bid)) or b"")

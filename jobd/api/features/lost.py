@@ -55,7 +55,7 @@ class LostJobs(ABC):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._dead = list[bytes]()
+        self._dead = dict[bytes, None]()
 
     @abstractmethod
     def expected(self, ref: str) -> Lost:
@@ -85,15 +85,20 @@ class LostJobs(ABC):
         while not search.done:
             for each in search.next():
                 if self._take_out(found, each.job) and each.place == DEAD:
-                    self._dead.append(each.job.value)
+                    self._dead[each.job.value] = None
         for raw in delivered:
             self._take_out(found, JobRecord(raw, None, self._session))
         left = {ref: self._still(ref, lost) for ref, lost in found.items() if lost.numbers}
         return {ref: lost for ref, lost in left.items() if lost.numbers}
 
+    @property
+    def dead(self) -> int:
+        """How many searches have found in the dead set that have not ended."""
+        return len(self._dead)
+
     def end_dead(self) -> int:
         """End those that a search has found in the dead set, and that are still there; how many."""
-        dead, self._dead = self._dead, []
+        dead, self._dead = self._dead, {}
         keys, count = self._session.keys, 0
         for part in batches(dead, len):
             count += scripts.END_DEAD(self._session.redis, [keys.queues, keys.dead], part)
