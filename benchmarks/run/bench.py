@@ -97,14 +97,13 @@ class Bench:
     # -- processes -------------------------------------------------------------------------------
 
     def environment(self, url: str = "", at_once: int = THREADS) -> dict[str, str]:
+        # Modules are compiled once, as they are where packages are installed.
         foreign = ("JOBD_", "REDIS_", "SIDEKIQ_", "CELERY_", "dramatiq_", "PYTHONDONTWRITE")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
         return {
             **kept,
             "PYTHONPATH": path,
-            # Installed packages are compiled; a checkout may not be, and may not be written to.
-            "PYTHONPYCACHEPREFIX": str(self.directory / "compiled"),
             "JOBD_REDIS": url or self.url,
             "JOBD_BENCH_URL": url or self.url,
             "JOBD_BENCH_QUIET": str(int(self.quiet)),
