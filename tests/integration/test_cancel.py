@@ -540,6 +540,21 @@ def test_a_call_goes_on_with_the_cursor_of_the_one_before(redis: redis_py.Redis)
             jobd.cancel_many(name="engine.Note", cursor=wrong, api=api)
 
 
+def test_each_call_goes_on_behind_what_was_read_also_of_large_jobs(redis: redis_py.Redis) -> None:
+    """Though a worker takes one between any two calls, and most are larger than others."""
+    api, count = Api(redis), 400
+    for number in range(count):
+        size = 100 if number < count // 4 else 60_000
+        push(redis, "default", payload("Note", "x" * size, jid=f"n{number}"))
+    cursor, done, scanned = "", False, 0
+    while not done:
+        steps = Cancelling(api, lambda job: False, cursor=cursor)
+        steps.step()
+        redis.rpop(KEYS.queue("default"))
+        cursor, done, scanned = steps.cursor, steps.done, scanned + steps.scanned
+        assert scanned <= count
+
+
 @pytest.mark.parametrize("place", [KEYS.retry, KEYS.schedule])
 def test_a_job_that_goes_to_a_new_queue_meanwhile_is_found(
     redis: redis_py.Redis, place: str

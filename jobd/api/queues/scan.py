@@ -121,6 +121,8 @@ class QueueScan(Scan[JobRecord]):
         # Workers have taken jobs, so it is nearer to their end; seldom have some been put back.
         # A search by the server would go through all the rest, while everybody else waits.
         end, width = self._offset, self._width
+        if self._left is None:  # it goes on from a cursor
+            width = self._width = len(self._read(max(0, end - STEP), STEP)) or STEP
         if self._found_in(end - width, end) or self._found_in(end, end + width):
             return
         for _ in range(_BACK):
@@ -140,14 +142,14 @@ class QueueScan(Scan[JobRecord]):
 
     def _found_in(self, first: int, end: int) -> bool:
         """Look for that job in the places from *first* to before *end*."""
-        first = max(0, first)
-        raws = self._read(first, end - first)
-        digests = list(map(digest_of, reversed(raws)))
-        if self._anchor not in digests:
-            return False
-        behind = digests.index(self._anchor)
-        self._offset = first + len(raws) - behind
-        return True
+        place, behind = max(0, first), 0
+        while place < end and (raws := self._read(place, end - place)):  # fewer, if they are large
+            for at, raw in enumerate(raws, place + 1):
+                if digest_of(raw) == self._anchor:
+                    behind = at
+            place += len(raws)
+        self._offset = behind or self._offset
+        return behind > 0
 
 
 class QueueSweep(Sweep):
