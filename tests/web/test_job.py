@@ -104,9 +104,9 @@ def test_one_in_a_queue_knows_its_place(site: Site, api: Api) -> None:
 def test_how_far_a_running_one_has_come(site: Site, api: Api) -> None:
     process(api, ONE)
     run(api, ONE, job(1, "shop.Charge"), job(2, "Silent", stalled_after=30), since=90)
-    report(api, ONE, JID, 450, 1_000, note="<b>orders", since=45)
+    report(api, ONE, JID, 450, 1_000, note="<b>orders", since=4_500)
     for page in (look(site, "work", JID), site.get("/busy"), site.get("/busy", only="jobs")):
-        for words in ("450 of 1,000", "45 %", "10/s", "55 s left", "<b>orders"):
+        for words in ("450 of 1,000", "45 %", "0.10/s", "1 h 31 min left", "<b>orders"):
             assert words in page.text, words
     assert "no progress for" not in look(site, "work", JID).text
     silent = look(site, "work", f"{2:024x}").text
