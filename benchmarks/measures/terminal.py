@@ -61,13 +61,13 @@ _HELP, _TAB = "--help", "completion"
 
 _BASH = """
 source "$1"
-COMP_WORDS=(jobctl $2) COMP_CWORD=$3
+COMP_LINE="jobctl $2" COMP_POINT=$((${#2} + 7))
 began=$EPOCHREALTIME
 _jobctl jobctl
 ended=$EPOCHREALTIME
-echo "$(( ${ended/./} - ${began/./} )) ${#COMPREPLY[@]}"
+echo "$(( ${ended/./} - ${began/./} ))" "${COMPREPLY[@]}"
 """
-"""The microseconds that completion took in bash, and how many words were offered."""
+"""The microseconds that completion took in bash, and the words that were offered."""
 
 
 @dataclass
@@ -214,23 +214,23 @@ def _completion(bench: Bench, plan: Plan, seen: _Round) -> None:
         subprocess.run(
             [str(program), "completion", "bash"], env=environment, stdout=file, check=True
         )
-    for name, words, at in (
-        ("command", "ret", 1),
-        ("option", "retries ls --cl", 3),
-        ("name", "queues show mail-", 3),
+    for name, words, offer in (
+        ("command", "ret", "retries"),
+        ("option", "retries ls --cl", "--class"),
+        ("name", "queues show mail-", "mail-00"),
     ):
         for _ in range(2 if plan.quick else _TIMES):
             done = subprocess.run(
-                ["bash", "--norc", "-c", _BASH, "bash", str(script), words, str(at)],
+                ["bash", "--norc", "-c", _BASH, "bash", str(script), words],
                 env=environment,
                 capture_output=True,
                 text=True,
                 check=True,
                 timeout=_PATIENCE,
             )
-            took, offered = done.stdout.split()
-            if not int(offered):
-                raise RuntimeError(f"nothing was offered for {words!r}: {done.stderr}")
+            took, *offered = done.stdout.split()
+            if offer not in offered:
+                raise RuntimeError(f"{words!r} is completed by {offered}: {done.stderr}")
             seen.first.setdefault(f"{_TAB}: {name}", []).append(int(took) / 1000)
 
 

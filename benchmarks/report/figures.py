@@ -219,7 +219,13 @@ def _dashboard(result: Mapping[str, Any]) -> list[Figure]:
 def _terminal(result: Mapping[str, Any]) -> list[Figure]:
     """Those of ``jobctl``; *against* says what was the worst."""
     commands, pages = result.get("commands", {}), result.get("top", {})
-    lists = {name: one for name, one in commands.items() if " ls" in name or "show" in name}
+    parts = (" ls", " show")
+    # What finds nothing has no output before its end.
+    lists = {
+        name: one
+        for name, one in commands.items()
+        if any(part in name for part in parts) and "nothing" not in name
+    }
     whys = {name: one for name, one in commands.items() if name.startswith("why: ")}
     whys.pop("why: nowhere", None)
     (listed, which), (why, of) = _worst(lists, "p50"), _worst(whys, "p50")
