@@ -133,7 +133,8 @@ class LostWatch:
                 search = self._search()
                 self._missed = search.missing(refs, self._delivered())
                 if dead := search.end_dead():
-                    self._log.warning(self._kind.died, jobs=dead)
+                    event = self._kind.died
+                    self._log.warning(event, jobs=dead)
             # In proportion to what it costs; and from the beginning only once in a round.
             rest = 10 * (time.monotonic() - began)
             pause = BETWEEN if self._missed else 0.0 if self._place else ROUND
