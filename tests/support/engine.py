@@ -176,6 +176,12 @@ def kill_connections(client: redis_py.Redis) -> None:
     untyped.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
+def connections(client: redis_py.Redis) -> set[str]:
+    """The ids of all that there are; those of other tests may be about to be closed."""
+    found: Any = client.client_list()
+    return {one["id"] for one in found}
+
+
 def blocked(client: redis_py.Redis) -> int:
     """How many connections wait for a job."""
     found: Any = client.info("clients")
