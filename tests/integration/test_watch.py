@@ -75,6 +75,7 @@ def test_up_to_sixteen_queues_are_waited_on_and_more_are_watched(
 ) -> None:
     with engine(server.url, queues=MANY[:16]) as one:
         until(lambda: blocked(redis) == 16, "it waits on each")
+    until(lambda: blocked(redis) == 0, "the server has seen it leave")
     before = connections(redis)
     with engine(server.url, queues=MANY[:17]) as one:
         until(lambda: watching(one), "it watches them")
