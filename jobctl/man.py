@@ -58,7 +58,8 @@ def _page(path: str, command: click.Command, context: click.Context) -> str:
     parts.append(f".SH SYNOPSIS\n.B {_plain(path)}\n{_plain(usage)}\n.SH DESCRIPTION\n")
     parts += [f".PP\n{_plain(' '.join(each.split()))}\n" for each in (first, *rest)]
     options = [
-        (", ".join(_flag(each, name) for name in each.opts), each.help or "")
+        # The short name first: click 8.1.0 has those for help in any order.
+        (", ".join(_flag(each, name) for name in sorted(each.opts, key=len)), each.help or "")
         for each in command.get_params(context)
         if isinstance(each, click.Option) and not each.hidden
     ]

@@ -180,7 +180,7 @@ def test_a_mistake_in_the_second_of_two_reloads_does_not_stop_the_first(
     running.write_app(SLOW_TO_BOOT)
     settings(running, queues=["second"], workers=2)
     running.signal(signal.SIGHUP)
-    running.wait_for_log('"state":"reloading"')
+    running.wait_for_log('"generation":2')  # it has read its settings
     running.signal(signal.SIGHUP)
     running.wait(postponed(running), 10, "one more is owed")
     settings(running, nonsense=1)
