@@ -20,8 +20,8 @@ from typing import Any
 
 import redis as redis_py
 
-from benchmarks.load import backlog, beats, sights
-from benchmarks.load.backlog import QUEUE, SMALL, Sizes
+from benchmarks.load import backlog, sights
+from benchmarks.load.backlog import QUEUE, Sizes
 from benchmarks.load.visitor import Answer, OpenPage, Visitor, first_visit
 from benchmarks.run import served
 from benchmarks.run.bench import Bench
@@ -60,12 +60,8 @@ class _Round:
 
 def measure(bench: Bench, plan: Plan) -> Result:
     """ms, µs of commands, commands a second, bytes."""
-    sizes = SMALL if plan.quick else Sizes()
-    redis = backlog.connect(bench.url)
-    served.watch(redis)
-    backlog.build(redis, bench.url, sizes)
     rounds = []
-    with beats.heartbeats(bench.url, sizes):
+    with served.installation(bench.url, quick=plan.quick) as (redis, sizes):
         for _ in range(plan.rounds):
             backlog.lay_out(redis, sizes)
             with _dashboard(bench) as (root, pid):

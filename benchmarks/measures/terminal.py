@@ -25,8 +25,7 @@ from typing import Any
 
 import redis as redis_py
 
-from benchmarks.load import backlog, beats
-from benchmarks.load.backlog import KEYS, NEEDLE, QUEUE, SMALL, Sizes
+from benchmarks.load.backlog import KEYS, NEEDLE, QUEUE
 from benchmarks.run import served
 from benchmarks.run.bench import Bench
 from benchmarks.run.plan import Plan, Result, percentile
@@ -84,12 +83,8 @@ class _Round:
 
 def measure(bench: Bench, plan: Plan) -> Result:
     """ms, µs of commands, round trips a second, per cent of a CPU."""
-    sizes = SMALL if plan.quick else Sizes()
-    redis = backlog.connect(bench.url)
-    served.watch(redis)
-    backlog.build(redis, bench.url, sizes)
     rounds = []
-    with beats.heartbeats(bench.url, sizes):
+    with served.installation(bench.url, quick=plan.quick) as (redis, sizes):
         for _ in range(plan.rounds):
             rounds.append(seen := _Round())
             _lists(bench, redis, plan, seen)

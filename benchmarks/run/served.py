@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -10,7 +12,8 @@ from typing import Any
 
 import redis as redis_py
 
-from benchmarks.load.backlog import CLIENT
+from benchmarks.load import backlog, beats
+from benchmarks.load.backlog import CLIENT, SMALL, Sizes
 from benchmarks.run.plan import percentile
 from jobd.store import scripts
 
@@ -28,10 +31,16 @@ class Slowest:
         self.found.setdefault(occasion, []).append(took)
 
 
-def watch(redis: redis_py.Redis) -> None:
-    """Have the server note slow commands."""
+@contextmanager
+def installation(url: str, *, quick: bool) -> Iterator[tuple[redis_py.Redis, Sizes]]:
+    """A large one, whose processes beat, on a server that notes slow commands."""
+    sizes = SMALL if quick else Sizes()
+    redis = backlog.connect(url)
     redis.config_set("slowlog-log-slower-than", SLOW_US)
     redis.config_set("slowlog-max-len", 4096)
+    backlog.build(redis, url, sizes)
+    with beats.heartbeats(url, sizes):
+        yield redis, sizes
 
 
 def slowest(redis: redis_py.Redis) -> tuple[int, str]:

@@ -154,7 +154,7 @@ class _Mount:
         if self._extension._login is not None:
             user = self._extension._login()
             if user is not None and not _is_user(user):
-                return user  # type: ignore[return-value]
+                return cast("ResponseReturnValue", user)
         body = request.get_data()
         if not body and request.form:  # something before us has read it
             body = urlencode(list(request.form.items(multi=True))).encode()

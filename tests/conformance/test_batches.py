@@ -376,14 +376,20 @@ def test_coroutines_push_batches(note: Any, watched: Any, w: World) -> None:
     assert asyncio.run(wait(batch)) == 2_600
 
 
-def test_a_member_that_is_nowhere_is_dropped_as_unconfirmed(
-    w: World, note: Any, watched: Any, ran: list[Any]
-) -> None:
+def one_taken_out(w: World, note: Any, watched: Any) -> tuple[jobd.Batch, bytes]:
+    """A batch of two scheduled jobs; the first one has been removed by hand."""
     with watched() as batch:
         note.perform_in(5_000, 1)
         note.perform_in(6_000, 2)
     first: Any = w.redis.zrange("schedule", 0, 0)[0]
-    w.redis.zrem("schedule", first)  # as somebody does by hand
+    w.redis.zrem("schedule", first)
+    return batch, first
+
+
+def test_a_member_that_is_nowhere_is_dropped_as_unconfirmed(
+    w: World, note: Any, watched: Any, ran: list[Any]
+) -> None:
+    batch, _ = one_taken_out(w, note, watched)
     w.advance(seconds=30)
     assert batch.status.pending == 2
     w.advance(seconds=600)
@@ -396,11 +402,7 @@ def test_a_member_that_ruby_has_put_into_the_dead_set_is_dead(
     w: World, note: Any, watched: Any, ran: list[Any]
 ) -> None:
     """Its retries are used up there, or somebody kills it in Sidekiq's dashboard."""
-    with watched() as batch:
-        note.perform_in(5_000, 1)
-        note.perform_in(6_000, 2)
-    first: Any = w.redis.zrange("schedule", 0, 0)[0]
-    w.redis.zrem("schedule", first)
+    batch, first = one_taken_out(w, note, watched)
     w.redis.zadd("dead", {first: 1_800_000_000})
     w.advance(seconds=300)
     assert (batch.status.pending, batch.status.dead, batch.status.failed) == (1, 1, 1)

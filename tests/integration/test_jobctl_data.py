@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from jobd.testing import EmbeddedServer
 from tests.conftest import StartDaemon
 from tests.support import forkserver
 from tests.support.daemon import environment, wait
+from tests.support.terminals import at_terminal
 
 Done = subprocess.CompletedProcess[str]
 Jobctl = Callable[..., Done]
@@ -406,25 +406,9 @@ def test_colours_are_for_terminals_and_not_with_no_color(
     fill(api, dead=1)
 
     def shown(**env: str) -> str:
-        ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "jobctl", "dead", "ls"]
-        running = subprocess.Popen(
-            command,
-            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **env}),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        found = b""
-        try:
-            while part := os.read(ours, 65536):
-                found += part
-        except OSError:  # its end of the terminal is closed
-            pass
-        os.close(ours)
-        assert running.wait(20) == 0
-        return found.decode()
+        found, code = at_terminal(server, None, "dead", "ls", env=env)
+        assert code == 0
+        return found
 
     assert "\x1b[31mKeyError" in shown()
     assert "\x1b[" not in shown(NO_COLOR="1")

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -16,37 +9,7 @@ import redis as redis_py
 
 from jobd import Client
 from jobd.testing import EmbeddedServer
-from tests.support.daemon import environment
-
-
-def at_terminal(
-    server: EmbeddedServer,
-    out: Path,
-    *words: str,
-    columns: int = 80,
-    env: dict[str, str] | None = None,
-) -> tuple[str, int]:
-    """What a command writes to a terminal as its standard error, and its exit code; its output is
-    in the file *out*."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with out.open("wb") as file:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "jobctl", *words],
-            env=environment({"JOBD_REDIS": server.url, "TERM": "xterm", **(env or {})}),
-            stdin=theirs,
-            stdout=file,
-            stderr=theirs,
-        )
-    os.close(theirs)
-    found = b""
-    try:
-        while part := os.read(ours, 65536):
-            found += part
-    except OSError:  # its end of the terminal is closed
-        pass
-    os.close(ours)
-    return found.decode(), running.wait(30)
+from tests.support.terminals import at_terminal
 
 
 @pytest.fixture

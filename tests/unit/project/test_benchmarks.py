@@ -19,6 +19,7 @@ from benchmarks.report.figures import Figure, figures
 from benchmarks.report.tables import tables
 from benchmarks.run import bench as bench_module
 from benchmarks.run import plan as plan_module
+from benchmarks.run import served
 from benchmarks.run.bench import Bench
 from benchmarks.run.contenders import BY_NAME, CONTENDERS, JOBD, Contender, Kind
 from benchmarks.run.footprint import Watch, families, pss
@@ -209,7 +210,7 @@ def test_the_dashboard_is_measured_in_front_of_a_large_installation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tiny = Sizes(queued=3_000, set=300, processes=4, audit=50)
-    monkeypatch.setattr(dashboard, "SMALL", tiny)
+    monkeypatch.setattr(served, "SMALL", tiny)
     monkeypatch.setattr(dashboard, "PAGES_OPEN", 3)
     for name in ("_PASS_SECONDS", "_SETTLE", "_WITHOUT"):
         monkeypatch.setattr(dashboard, name, 0.1)
