@@ -122,7 +122,7 @@ def _refuse_hidden(code: Callable[..., object], name: str | None) -> None:
     """
     path = code.__qualname__
     owner, _, own = path.rpartition(".")
-    if owner and not owner.endswith("<locals>") and not isinstance(code, type):
+    if owner and not owner.endswith(">") and not isinstance(code, type):
         raise ArgumentError(
             f"{path} is a method, and a worker has no object to call it on: {_AS_A_CLASS}"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import jobd
 from jobd.jobs.app import App
 from jobd.store.keys import Keys
 from jobd.testing.simulation import World
@@ -103,6 +104,95 @@ def test_jobs_move_to_another_queue(w: World, note: Any) -> None:
     assert arguments(w.queue("other").page(count=3).entries) == [3, 0, 1]
     assert json.loads(w.queue("other").page().entries[0].value)["queue"] == "other"
     assert w.run() == 120
+
+
+@pytest.fixture
+def eventful(app: App, w: World, note: Any) -> list[Any]:
+    """The jobs of a queue, every second of which pushes something to its tail when it ends."""
+
+    @app.job(name="once", unique=True, unique_by=[], on_conflict="again")
+    def once(value: int) -> None: ...
+
+    once.perform_async(-1)
+    once.perform_async(-2)
+    for value in range(40):
+        batch = jobd.Batch(client=app.client)
+        batch.on_success(note, f"callback {value}")
+        with batch:
+            note.perform_async(value)
+        note.perform_async(f"other {value}")
+    return list(w.queue().page(count=100).entries)
+
+
+def make_due(w: World) -> None:
+    """As if the members of all batches had failed once, while there was no place for a callback."""
+    for each in w.api.batches.newest(100):
+        batch = each.bid
+        callback = {"class": "note", "args": ["complete"], "jid": batch, "queue": "default"}
+        w.redis.hset(f"jobd:batch:{batch}:callbacks", "complete:9", json.dumps(callback))
+        w.redis.hset(f"jobd:batch:{batch}", "fresh", 0)
+
+
+def others(number: int = 40) -> list[str]:
+    return sorted(f"other {value}" for value in range(number))
+
+
+def test_what_the_end_of_a_job_pushes_keeps_its_queue_whole(
+    w: World, eventful: list[Any], ran: list[Any]
+) -> None:
+    assert len(eventful) == 81
+    assert w.queue().delete(eventful[0], *eventful[1::2]) == 41
+    assert w.queue().size == 81
+    w.run()
+    assert sorted(map(str, ran)) == sorted(
+        [*(f"callback {value}" for value in range(40)), *others()]
+    )
+
+
+@pytest.mark.parametrize("wanted", ["gone", "rare"])
+def test_what_the_end_of_a_job_pushes_hides_none_of_a_class(
+    w: World, app: App, note: Any, ran: list[Any], wanted: str
+) -> None:
+    """Both ways through a queue: from its tail, and, where only a few match, one by one."""
+
+    def run() -> None:
+        ran.append("gone")
+
+    gone = {name: app.job(name=name)(run) for name in ("gone", "rare")}
+    for value in range(300):
+        batch = jobd.Batch(client=app.client)
+        batch.on_success(note, f"callback {value}")
+        with batch:
+            gone["rare" if value % 60 == 0 else "gone"].perform_async()
+    count = 5 if wanted == "rare" else 295
+    assert w.queue().delete_by_class(wanted) == count
+    w.run()
+    assert ran.count("gone") == 300 - count
+    assert len(set(ran) - {"gone"}) == 300
+
+
+def test_all_jobs_move_although_something_is_due(
+    w: World, note: Any, eventful: list[Any], ran: list[Any]
+) -> None:
+    make_due(w)
+    assert w.queue().move_all("other") == 81
+    assert w.queue().size == 40
+    w.run()
+    assert ran.count("complete") == 40
+    assert sorted(value for value in ran if str(value).startswith("other")) == others()
+
+
+def test_what_is_due_at_a_move_keeps_the_queue_whole(
+    w: World, note: Any, eventful: list[Any], ran: list[Any]
+) -> None:
+    make_due(w)
+    assert w.queue().move("other", *eventful[1::2]) == 40
+    assert w.queue().size == 1 + 40 + 40
+    w.run()
+    assert ran.count("complete") == 40
+    assert len([value for value in ran if str(value).startswith("callback")]) == 40
+    assert sorted(value for value in ran if str(value).startswith("other")) == others()
+    assert sorted(value for value in ran if isinstance(value, int)) == list(range(40))
 
 
 def test_jobs_are_found_wherever_they_are(w: World, app: App, note: Any) -> None:

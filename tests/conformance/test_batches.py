@@ -310,6 +310,57 @@ def test_cancelling_a_batch(w: World, app: App, note: Any, watched: Any, ran: li
         pass
 
 
+def test_those_inside_a_batch_are_cancelled_with_it(
+    w: World, app: App, note: Any, new: Any, watched: Any, ran: list[Any]
+) -> None:
+    with watched() as outer:
+        with new() as over:
+            note.perform_async("over")
+        w.run()
+        with new() as inner:
+            inner.on_success(note, "inside")
+            note.perform_async(1)
+            with new() as innermost:
+                note.perform_in(100, 2)
+            with new():
+                note.perform_in(100, 3)
+        note.perform_async(4)
+    with new() as other:
+        note.perform_in(100, "other")
+    assert w.api.batches.pending(outer.bid) == 4
+    assert w.api.batches.pending(other.bid) == 1
+    assert outer.cancel() in (4, 5), "the callback inside is a member of the outer one"
+    assert w.api.batches.pending(outer.bid) == 0
+    w.run()
+    assert set(ran) == {"over", "complete", "success"}
+    for batch in (inner, innermost):
+        assert batch.status.state == "cancelled"
+        with pytest.raises(BatchFinished), opened(app, batch.bid):
+            pass
+    assert over.status.state == "succeeded"
+    assert other.status.pending == 1
+
+
+def test_a_batch_whose_inner_block_is_open_is_cancelled(
+    w: World, note: Any, new: Any, watched: Any, ran: list[Any]
+) -> None:
+    with watched() as outer:
+        inner = new()
+        for _ in range(1001):
+            note.perform_in(100, 1)
+
+        def push() -> None:
+            for _ in range(1001):  # the first thousand is sent
+                note.perform_in(100, 2)
+
+        assert raises_in(inner, push)
+    assert (inner.status.state, outer.status.pending) == ("open", 1002)
+    assert outer.cancel() == 2001
+    w.run()
+    assert (inner.status.state, outer.status.state) == ("cancelled", "cancelled")
+    assert set(ran) == {"complete", "success"}
+
+
 def test_a_deleted_batch_leaves_its_jobs(w: World, note: Any, watched: Any, ran: list[Any]) -> None:
     with watched() as batch:
         note.perform_async(1)

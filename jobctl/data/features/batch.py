@@ -128,12 +128,13 @@ def _acting(name: str) -> click.Command:
 
         api = connected(context)
         one = _found(api, bid)
+        pending = api.batches.pending(bid) if name == "cancel" else one.pending
         if dry_run:
-            meant = f"Batch {bid}; {one.pending:,} of its jobs are pending"
-            count = one.pending if name == "cancel" else 1
+            meant = f"Batch {bid}; {pending:,} of its jobs are pending"
+            count = pending if name == "cancel" else 1
             return bulk.rehearsed(context, count, str(action.effect), meant)
         if action.asks:
-            question = f"{action.button} {bid}? {one.pending:,} of its jobs are pending."
+            question = f"{action.button} {bid}? {pending:,} of its jobs are pending."
             bulk.confirm(context, f"{action.effect} {question}", yes=yes)
         try:
             if name == "cancel":

@@ -3,7 +3,7 @@ that have failed."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from itertools import islice
 from typing import NamedTuple, cast
 
@@ -64,13 +64,17 @@ def parts(session: Session, one: BatchStatus, count: int) -> Parts:
     """
     numbers, more = _numbers(session, one)
     failures = _failures(session, one.bid, count, numbers) if one.failed or one.dead else []
-    return Parts(_callbacks(session, one.bid), failures, _statuses(session, numbers), not more)
+    inner = statuses(session, numbers.values())
+    return Parts(_callbacks(session, one.bid), failures, inner, not more)
 
 
-def inside(session: Session, bid: str, since: str = "-inf") -> Iterator[list[tuple[str, int]]]:
-    """The batches inside another one, each with its number there, in steps through all batches.
+def inside(
+    session: Session, outer: Container[str], since: str = "-inf"
+) -> Iterator[list[tuple[str, int]]]:
+    """The batches inside others, each with its number there, in steps through all batches.
 
     Args:
+        outer: ids of those that they are inside of.
         since: only those that were created then or later.
     """
     keys, redis, place = session.keys, session.redis, 0
@@ -86,23 +90,35 @@ def inside(session: Session, bid: str, since: str = "-inf") -> Iterator[list[tup
         pairs = [(one, *parent.split(" ")) for one, parent in zip(bids, parents, strict=True)]
         yield [
             (one, int(number[0]))
-            for one, outer, *number in pairs
-            if outer == bid and number and number[0].isdigit()
+            for one, around, *number in pairs
+            if around in outer and number and number[0].isdigit()
         ]
         place += STEP
 
 
+def family(session: Session, bids: set[str], since: float) -> set[str]:
+    """Batches, and those inside them: of those inside these, the ones that are listed later.
+
+    Args:
+        since: when the first of them was created (s since 1970).
+    """
+    known = set(bids)
+    for step in inside(session, known, repr(since)):
+        known.update(bid for bid, _ in step)
+    return known
+
+
 def _numbers(session: Session, outer: BatchStatus) -> tuple[dict[int, str], bool]:
     """The batches inside *outer* by their numbers there, and whether there may be more."""
-    found = inside(session, outer.bid, repr(outer.created_at))
+    found = inside(session, {outer.bid}, repr(outer.created_at))
     numbers = {number: bid for step in islice(found, MOST // STEP) for bid, number in step}
     return numbers, next(found, None) is not None
 
 
-def _statuses(session: Session, numbers: dict[int, str]) -> list[BatchStatus]:
-    if not numbers:
+def statuses(session: Session, bids: Collection[str]) -> list[BatchStatus]:
+    """Those of some batches, in their order, as far as they are there."""
+    if not bids:
         return []
-    bids = list(numbers.values())
     with session.redis.pipeline(transaction=False) as pipe:
         for bid in bids:
             pipe.hgetall(session.keys.batch(bid))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from jobd.api.features.batch_parts import family, statuses
 from jobd.api.features.cancellation import Cancelling, in_a_name
 from jobd.api.features.lost import Lost, LostMembers
 from jobd.api.records import JobRecord
@@ -56,12 +58,7 @@ class Batches:
         keys = self._api.keys
         found = self._api.redis.zrange(keys.batches, skip, skip + count - 1, desc=True)
         bids = [bid.decode(errors="replace") for bid in cast("list[bytes]", found)]
-        with self._api.redis.pipeline(transaction=False) as pipe:
-            for bid in bids:
-                pipe.hgetall(keys.batch(bid))
-            records = pipe.execute() if bids else []
-        known = (status_of(bid, fields) for bid, fields in zip(bids, records, strict=True))
-        return [status for status in known if status is not None]
+        return statuses(self._api, bids)
 
     def get(self, bid: str) -> BatchStatus:
         """One of them.
@@ -80,8 +77,8 @@ class Batches:
         return self._end_blocks(bid, "close")
 
     def cancel(self, bid: str, *, seconds: float | None = None) -> int:
-        """Cancel a batch: nothing can be added any more, members that wait are taken out, and the
-        workers of those that run are told.
+        """Cancel a batch and those inside it: nothing can be added any more, members that wait are
+        taken out, and the workers of those that run are told.
 
         Members move while they are looked for, so it goes through all places until a pass finds
         none that waits.
@@ -95,9 +92,27 @@ class Batches:
         found = self.cancelling(bid).until(end_of(seconds))
         return found.cancelled + found.cancelling
 
+    def pending(self, bid: str) -> int:
+        """How many jobs of a batch and of those inside it have not ended.
+
+        Raises:
+            JobNotFoundError: there is no such batch.
+        """
+        outer = self.get(bid)
+        bids, found = set[str](), {bid}
+        while bids != found:
+            bids, found = found, family(self._api, found, outer.created_at)
+        inner = statuses(self._api, bids - {bid})
+        # One inside another one is a pending member there, but no job.
+        failed = (one.dead or (one.strict and one.dropped) for one in inner)
+        members = sum(
+            one.success_at is None and not bad for one, bad in zip(inner, failed, strict=True)
+        )
+        return outer.pending + sum(one.pending for one in inner) - members
+
     def cancelling(self, bid: str, cursor: str = "") -> Cancelling:
         """The same in steps, until as many as there are have been taken; nothing can be added from
-        now on.
+        now on. Cost: O(batches made since, jobs).
 
         Args:
             cursor: of a search that has not come to its end, to go on from there.
@@ -106,9 +121,9 @@ class Batches:
             ArgumentError: *cursor* is none.
             JobNotFoundError: there is no such batch.
         """
-        self._end_blocks(bid, "cancel")
+        bids = self._end_all_blocks(bid)
         session = in_a_name(self._api)
-        return Cancelling(session, lambda job: _is_of(job, bid), again=True, cursor=cursor)
+        return Cancelling(session, lambda job: _batch_of(job) in bids, again=True, cursor=cursor)
 
     def delete(self, bid: str) -> bool:
         """Forget a batch, with its callbacks; its members become ordinary jobs."""
@@ -165,13 +180,26 @@ class Batches:
             raise JobNotFoundError(f"there is no batch {bid}")
         return int(closed)
 
+    def _end_all_blocks(self, bid: str) -> set[str]:
+        """Let nothing be added any more to a batch and to those inside it, the outer ones first:
+        then no further one can be made inside. Returns their ids."""
+        since = self.get(bid).created_at
+        ended, found = set[str](), {bid}
+        while found:
+            for each in found:
+                with suppress(JobNotFoundError):
+                    self._end_blocks(each, "cancel")
+            ended |= found
+            found = family(self._api, ended, since) - ended
+        return ended
+
     def _change(self, name: str, bid: str) -> Change:
         return Change(self._api, f"{name} batch", f"batch:{bid}")
 
 
-def _is_of(job: JobRecord, bid: str) -> bool:
+def _batch_of(job: JobRecord) -> str | None:
     found = job.attachments.batch
-    return found is not None and found[0] == bid
+    return None if found is None else found[0]
 
 
 class Batch(pushed.Batch):
@@ -180,8 +208,8 @@ class Batch(pushed.Batch):
     __doc__ = pushed.Batch.__doc__
 
     def cancel(self, *, seconds: float | None = None) -> int:
-        """Cancel it: nothing can be added any more, members that wait are taken out, and those that
-        run are told.
+        """Cancel it and the batches inside it: nothing can be added any more, members that wait are
+        taken out, and those that run are told.
 
         Args:
             seconds: stop after about so long; call it again for the rest.

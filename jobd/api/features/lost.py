@@ -149,7 +149,7 @@ class LostMembers(LostJobs):
     def _still(self, ref: str, lost: Lost) -> Lost:
         still = super()._still(ref, lost)
         if still.numbers:  # a batch inside it is a member, too
-            for step in inside(self._session, ref):
+            for step in inside(self._session, {ref}):
                 still.numbers.difference_update(number for _, number in step)
         return still
 

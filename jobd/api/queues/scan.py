@@ -211,8 +211,8 @@ class QueueSweep(Sweep):
             for raw, matches in zip(raws, verdicts, strict=True)
             for word in (int(matches), raw)
         ]
-        deleted, moved = self._action.call_undoable(scripts.SIFT, [self._key], words)
-        self._left -= deleted + moved
+        deleted, moved, pushed = self._action.call_undoable(scripts.SIFT, [self._key], words)
+        self._left -= deleted + moved - pushed  # those stand before what has not been looked at
         self._scanned += deleted + moved
         return int(deleted)
 

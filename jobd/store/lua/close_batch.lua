@@ -17,7 +17,9 @@ end
 redis.call('HSET', KEYS[3], 'open', 0)
 redis.call('HDEL', KEYS[3], 'abandoned_at')
 redis.call('ZREM', KEYS[2], ARGV[1])
-if ARGV[2] == 'cancel' then changed = redis.call('HSETNX', KEYS[3], 'cancelled_at', server_time()) end
+if ARGV[2] == 'cancel' and redis.call('HEXISTS', KEYS[3], 'success_at') == 0 then
+  changed = redis.call('HSETNX', KEYS[3], 'cancelled_at', server_time())
+end
 batch_sum(key, 'moves', 0)
 settled(root)
 return {closed + changed, closed}

@@ -7,9 +7,11 @@
 -- need one read, and jobs that are gone cost no more than others.
 --
 -- Jobs found are marked, and all marks are removed together, from the nearer end; no client can see
--- one, because the script is atomic. Reaching the middle of a list means walking through it, so a
--- script stops after WORK nodes, or after reading as many bytes as take that long (some
--- milliseconds).
+-- one, because the script is atomic. Only then are their ends told: what is pushed for one, as the
+-- callback of its batch, goes to the tail and moves all places.
+--
+-- Reaching the middle of a list means walking through it, so a script stops after WORK nodes, or after
+-- reading as many bytes as take that long (some milliseconds).
 local NEAR, AHEAD, ROOM, WORK = 50, 64, 1048576, 400000
 
 local work = 0

@@ -7,7 +7,7 @@
 -- Returns  as unqueue.lua.
 redis.call('LLEN', KEYS[2]) -- fail on a key of another type before anything is changed
 redis.call('PERSIST', KEYS[1])
-local root, result = root_of(KEYS[3], 'queues'), {0, 0}
+local root, result, moved = root_of(KEYS[3], 'queues'), {0, 0}, {}
 for i = 3, #ARGV, 3 do
   if work > WORK then break end
   local payload = ARGV[i + 1]
@@ -16,12 +16,13 @@ for i = 3, #ARGV, 3 do
   if place then
     redis.call('LPUSH', KEYS[2], ARGV[i + 2])
     mark_queued(KEYS[1], place, payload, ARGV[2])
-    moved_on(root, ARGV[i + 2])
+    moved[#moved + 1] = ARGV[i + 2]
   else
     result[#result + 1] = result[2]
   end
 end
 remove_marked(KEYS[1], ARGV[2])
+for _, payload in ipairs(moved) do moved_on(root, payload) end
 if marked > 0 then redis.call('SADD', KEYS[3], ARGV[1]) end
 result[1] = marked
 return result

@@ -458,6 +458,7 @@ def nested() -> Callable[..., Any]:
             lambda: None,
             "<lambda> is a lambda, so a worker that imports tests.unit.jobs.test_job would",
         ),
+        (next(lambda: None for _ in "1"), r"<lambda> is a lambda, so a worker"),
         (nested(), r"inner is defined inside nested\(\), so a worker .* give it a name="),
         (undisguised(later), r"call is defined inside undisguised\(\).*use functools\.wraps"),
         (dict, "@job decorates a function, not <class 'dict'>"),
