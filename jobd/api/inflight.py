@@ -63,7 +63,8 @@ def uncounted(session: Session) -> float:
         pipe.time()
         pipe.hget(session.keys.clock, "seen")
         (seconds, micros), seen = answers(pipe)
-    return 0.0 if seen is None else max(0.0, seconds + micros / 1e6 - number(seen))
+    before = number(seen or b"")
+    return max(0.0, seconds + micros / 1e6 - before) if before > 0 else 0.0
 
 
 class InFlightSet:

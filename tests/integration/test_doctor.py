@@ -426,6 +426,11 @@ def test_jobs_in_flight_that_nobody_takes_back(doctor: Doctor, api: Api) -> None
     assert set(answer) == {"fleet.processes"}
     assert "the jobs that web1:7:aa had" in answer["fleet.processes"]["text"]
     assert "jobd start" in answer["fleet.processes"]["advice"]
+    redis.hset("jobd:clock", "seen", "never")  # by hand
+    redis.lpush("queue:mail", "{}")
+    redis.sadd("queues", "mail")
+    answer = found(doctor("--json"))
+    assert answer["fleet.processes"]["text"].startswith("1 job waits, and no process has")
 
 
 def test_a_master_that_is_stopped(doctor: Doctor, daemon: StartDaemon, api: Api) -> None:

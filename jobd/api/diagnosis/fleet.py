@@ -132,8 +132,8 @@ def _nobody(fleet: Fleet) -> Iterator[Said]:
     )
     if waiting := sum(queue.size for queue in fleet.queues):
         yield Said(
-            f"{_counted(waiting, 'job')} wait, and no process has sent a heartbeat in the last "
-            "minute.",
+            f"{_counted(waiting, 'job')} {_wait(waiting)}, and no process has sent a heartbeat "
+            "in the last minute.",
             advice,
         )
     if fleet.leases and fleet.uncounted > UNCOUNTED:
@@ -160,8 +160,8 @@ def _paused(fleet: Fleet) -> Iterator[Said]:
     for queue in _largest(fleet.queues):
         if queue.paused and queue.size:
             yield Said(
-                f"Queue {_short(queue.name)} is paused, and {_counted(queue.size, 'job')} wait in "
-                "it.",
+                f"Queue {_short(queue.name)} is paused, and {_counted(queue.size, 'job')} "
+                f"{_wait(queue.size)} in it.",
                 f"jobctl queues resume {_short(queue.name)}",
             )
 
@@ -276,6 +276,10 @@ def _off(offset: float) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _wait(count: int) -> str:
+    return "waits" if count == 1 else "wait"
 
 
 def _listed(names: Iterable[str]) -> str:
