@@ -46,10 +46,11 @@ def leases(session: Session, most: int | None = MOST) -> list[tuple[str, float]]
         pipe.time()
         pipe.hmget(keys.clock, "reachable", "seen")
         pipe.zrange(keys.owners, 0, -1 if most is None else most - 1, withscores=True)
-        (seconds, micros), (reachable, seen), owners = pipe.execute()
+        (seconds, micros), known, owners = pipe.execute()
     now = seconds + micros / 1e6
-    if reachable is not None:  # as in lease_clock.lua
-        now = float(reachable) + min(max(0.0, now - float(seen)), CLOCK_STEP)
+    reachable, seen = map(number, known)
+    if reachable and seen:  # as in lease_clock.lua
+        now = reachable + min(max(0.0, now - seen), CLOCK_STEP)
     # Zero or less marks an owner whose jobs are being recovered.
     return [
         (text(raw), min(ends - now, -0.001) if ends <= 0 else ends - now) for raw, ends in owners

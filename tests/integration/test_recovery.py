@@ -431,18 +431,23 @@ def test_time_in_which_a_keeper_could_reach_the_server_ends_the_leases_of_the_si
     assert alive.claim(0) == []
 
 
+@pytest.mark.parametrize("broken", [{}, {"seen": "never"}, {"reachable": ""}])
 def test_a_clock_that_is_lost_ends_no_lease(
-    redis: redis_py.Redis, owner: MakeOwner, told: Told
+    redis: redis_py.Redis, owner: MakeOwner, told: Told, broken: Any
 ) -> None:
-    """Say, by a failover to a server that had not heard of it; outages may have held it back."""
+    """Say, by a failover to a server that had not heard of it; outages may have held it back. Or
+    somebody has written into it."""
     one = owner()
     push(redis, "default", *notes(1))
     one.claim(1)
     redis.zincrby(KEYS.owners, -1e6, one.identity)
-    redis.delete(KEYS.clock)
+    if broken:
+        redis.hset(KEYS.clock, mapping=broken)
+    else:
+        redis.delete(KEYS.clock)
     told.loop.turn()
     assert waiting(redis) == []
-    assert redis.hget(KEYS.clock, "reachable") is not None
+    assert float(redis.hget(KEYS.clock, "reachable") or 0) > 0
     assert one.claim(1) == []
 
 

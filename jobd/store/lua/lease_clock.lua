@@ -21,9 +21,9 @@ local function lease_clock(clock, owners, lease)
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000
   local known = redis.call('HMGET', clock, 'reachable', 'seen')
-  local reachable
-  if known[1] and known[2] then
-    reachable = known[1] + math.min(math.max(0, now - known[2]), lease / 6)
+  local reachable, seen = tonumber(known[1] or nil), tonumber(known[2] or nil)
+  if reachable and seen then
+    reachable = reachable + math.min(math.max(0, now - seen), lease / 6)
   else
     local first = redis.call('ZRANGEBYSCORE', owners, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if not first[2] then return now end
