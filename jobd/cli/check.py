@@ -54,31 +54,29 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
 
 
 def check(file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Report:
-    """Run all checks; an invalid setting does not hide other problems."""
-    from jobd.master import project
+    """Run all checks; an invalid setting does not hide other problems. But code of the application
+    runs only as the user that the daemon will be, and nothing is done by a configuration that root
+    does not use."""
+    from jobd.master import privileges
 
     reading = read(file, environment, flags)
-    project_error = ""
-    try:
-        if below := project.below(reading, environment):
-            reading = read(file, environment, flags, below=below)
-    except JobdError as error:
-        project_error = str(error)
     report = Report(reading, [(Exit.CONFIG, text) for text in reading.problems])
-    config = reading.config
     _check_variables(report, environment)
+    try:
+        privileges.require_roots(file, reading.config, reading.origins)
+    except JobdError as error:
+        report.problem(error.exit_code, str(error))
+        return report
     # In the order of a start, whose exit code is that of the first problem.
-    if project_error:
-        report.problem(Exit.NO_APPLICATION, project_error)
-    elif not config.require and "require" not in reading.wrong:
-        text = "no application is given: name its module or file with -r or as require"
-        report.problem(Exit.CONFIG, text)
-    _check_user(report, config, file)
+    is_user = _check_user(report, reading.config, file)
+    if is_user:
+        _check_named(report, file, environment, flags)
+    config = report.reading.config
     there = _check_directory(report, config)
     _check_descriptors(report, config)
     runs = _check_pidfile(report, config)
     _check_logfile(report, config)
-    if there:
+    if there and is_user:
         _check_application(report, config)
     check_redis(report, config)
     if not runs:
@@ -142,27 +140,51 @@ def _check_web(report: Report, file: str | None, environment: Mapping[str, str])
         report.problem(error.exit_code, f"web: {error}")
 
 
-def _check_user(report: Report, config: Config, file: str | None) -> None:
+def _check_named(
+    report: Report, file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]
+) -> None:
+    """Check that an application is named, or found as a Django project, whose settings are added
+    to the report."""
+    from jobd.master import project
+
+    reading = report.reading
+    try:
+        if below := project.below(reading, environment):
+            report.reading = read(file, environment, flags, below=below)
+    except JobdError as error:
+        report.problem(Exit.NO_APPLICATION, str(error))
+        return
+    for text in report.reading.problems:
+        if text not in reading.problems:
+            report.problem(Exit.CONFIG, text)
+    if not report.reading.config.require and "require" not in reading.wrong:
+        text = "no application is given: name its module or file with -r or as require"
+        report.problem(Exit.CONFIG, text)
+
+
+def _check_user(report: Report, config: Config, file: str | None) -> bool:
+    """Become the service user if a start would; returns whether this is the daemon's user, and not
+    a root that was to become another."""
     from jobd.master import privileges
 
-    try:
-        privileges.require_roots(file, config, report.reading.origins)
-    except JobdError as error:
-        report.problem(error.exit_code, str(error))
+    root = os.geteuid() == 0
+    if root and {"user", "group"} & report.reading.wrong:
+        return False
     try:
         user = privileges.service_user(config)
         if user is None:
-            if os.geteuid() == 0 and not config.user:
+            if root and not config.user:
                 report.facts.append("user: root, also for the jobs; the setting user changes it")
-            return
+            return True
         steps = privileges.handovers(config, user, file)
         privileges.become(user)
     except JobdError as error:
         report.problem(error.exit_code, str(error))
-        return
+        return not root
     report.prepared = {step.path for step in steps}
     first = f"{', '.join(map(str, steps))}, and " if steps else ""
     report.facts.append(f"user: root's start would {first}become {user}")
+    return True
 
 
 def _check_directory(report: Report, config: Config) -> bool:

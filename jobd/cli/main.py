@@ -284,7 +284,7 @@ def _load(config: str | None, flags: dict[str, object]) -> tuple[Config, Callabl
 
     environment = dict(os.environ)
     file = find_file(config, environment)
-    below = project.below(read(file, environment, flags), environment)
+    below = project.below(read(file, environment, flags), environment, file)
     settings = _settings(file, environment, flags, below)
     base = Path.cwd()
     # Kept as a path: it may be in a release directory behind a symbolic link.

@@ -69,7 +69,7 @@ def plan(config: str | None, environment: Mapping[str, str], flags: Mapping[str,
     """
     file = find_file(config, environment)
     reading = read(file, environment, flags)
-    reading = read(file, environment, flags, below=project.below(reading, environment))
+    reading = read(file, environment, flags, below=project.below(reading, environment, file))
     settings = reading.settings()
     if not settings.require:
         raise ConfigError(

@@ -1,7 +1,9 @@
 """What a Django project says of jobd, where no application is named.
 
 It is asked in a child process, as the user that the daemon will be: neither the command line nor
-the master imports code of applications.
+the master imports code of applications. That user may have written the project. So the child has
+nothing of root's session, and of its answer only the settings that a project may have are used:
+others, such as the group or the log file, decide what root does.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobd.errors import ApplicationError
-from jobd.master.privileges import service_user
+from jobd.master import session
+from jobd.master.privileges import require_roots, service_user
 from jobd.settings.django_project import VARIABLE, WORKER, find
 
 if TYPE_CHECKING:
@@ -25,23 +28,36 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """That the settings may take to be imported."""
 
+_NAMES = ("redis", "prefix")
+_MOST_BYTES = 65_536
+_WHO = {"user", "group"}
 
-def below(reading: Reading, environment: Mapping[str, str]) -> dict[str, object]:
+
+def below(
+    reading: Reading, environment: Mapping[str, str], file: str | None = None
+) -> dict[str, object]:
     """The settings that a Django project adds to *reading*, if that names no application.
+
+    Args:
+        file: the configuration, if root must not use it while others can change it.
 
     Raises:
         ApplicationError: the project's settings cannot be imported.
+        ConfigError: the service user does not exist, or root does not use the configuration.
     """
     config = reading.config
     if "require" in reading.wrong or (config.require and WORKER not in config.require):
         return {}
+    if os.geteuid() == 0 and _WHO & reading.wrong:
+        return {}  # it is not known as whom to ask; the caller reports the setting
     project = find(config.directory, environment)
     if project is None:
         return {}
+    require_roots(file, config, reading.origins)
     found = _ask(config, environment)
-    if error := found.pop("error", ""):
+    if error := found.get("error", ""):
         raise ApplicationError(error)
-    return {"require": [WORKER], **found}
+    return {"require": [WORKER], **{name: found[name] for name in _NAMES if name in found}}
 
 
 def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
@@ -52,15 +68,16 @@ def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
         try:
             done = subprocess.run(
                 command,
-                cwd=directory,
-                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[writing],
                 timeout=SECONDS,
                 check=False,
-                **_service_user(config),
+                start_new_session=True,
+                # After the change of user, whose own rights must be enough for the directory.
+                preexec_fn=lambda: os.chdir(directory),
+                **_service_user(config, environment),
             )
         except subprocess.TimeoutExpired:
             seconds = f"{SECONDS:g} s"
@@ -68,18 +85,32 @@ def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
         except OSError as error:
             reason = error.strerror or str(error)
             return {"error": f"the settings of the Django project cannot be imported: {reason}"}
+        except subprocess.SubprocessError:
+            return {"error": f"the service user cannot enter {directory}, the Django project"}
         finally:
             os.close(writing)
         os.set_blocking(reading, False)
-        answer = pipe.read() or b""
+        answer = pipe.read(_MOST_BYTES) or b""
     if answer:
-        found: dict[str, str] = json.loads(answer)
-        return found
+        return _read(answer)
     said = done.stderr.decode(errors="replace").strip().splitlines()
     last = f": {said[-1]}" if said else ""
     return {"error": f"importing the settings ({VARIABLE}) ended with {done.returncode}{last}"}
 
 
-def _service_user(config: Config) -> dict[str, Any]:
+def _read(answer: bytes) -> dict[str, str]:
+    try:
+        found = json.loads(answer)
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+    except (ValueError, RecursionError, AttributeError):
+        return {"error": "the settings of the Django project wrote into jobd's pipe"}
+
+
+def _service_user(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
     user = service_user(config)
-    return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
+    if user is None:
+        return {"env": environment}
+    reduced = dict(environment)
+    session.reduce(reduced, user.name, user.home, user.shell)
+    groups = os.getgrouplist(user.name, user.gid) if user.name else [user.gid]
+    return {"env": reduced, "user": user.uid, "group": user.gid, "extra_groups": groups}

@@ -33,10 +33,13 @@ def find(directory: str, environment: Mapping[str, str]) -> Project | None:
     """The project in *directory* ("" = the current one), or the one of the environment."""
     if named := environment.get(VARIABLE):
         return Project(named, f"${VARIABLE}")
+    # Not needed by workers, which import this module.
+    from jobd.settings.load import NotReadable, content
+
     file = Path(directory) / MANAGE
     try:
-        source = file.read_text(errors="replace")
-    except OSError:
+        source = content(str(file)).decode(errors="replace")
+    except (OSError, NotReadable):
         return None
     return Project(_named_in(source), str(file)) if "django" in source else None
 
@@ -46,7 +49,7 @@ def _named_in(source: str) -> str:
     assignment."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     for node in ast.walk(tree):
         match node:

@@ -340,7 +340,7 @@ def test_root_imports_no_settings_as_root(
         "import os\nraise RuntimeError(os.geteuid(), os.getgroups())\n"
     )
     done = run(project, "check", "--user", pwd.getpwuid(NOBODY).pw_name)
-    assert f"RuntimeError: ({NOBODY}, [])" in " ".join(done.stderr.split())
+    assert f"RuntimeError: ({NOBODY}, [{NOBODY}])" in " ".join(done.stderr.split())
 
 
 def test_the_settings_say_where_redis_is(shop: Shop, server: EmbeddedServer) -> None:

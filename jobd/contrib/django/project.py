@@ -61,8 +61,8 @@ def main(arguments: list[str]) -> None:
             named = {"redis": given.get("REDIS"), "prefix": given.get("PREFIX")}
             answer = {name: value for name, value in named.items() if isinstance(value, str)}
     except ApplicationError as error:
-        answer = {"error": str(error)}
-    os.write(int(answer_to), json.dumps(answer).encode()[:60_000])
+        answer = {"error": str(error)[:5000]}
+    os.write(int(answer_to), json.dumps(answer).encode())
     os._exit(0)  # skips what the settings may have started
 
 
