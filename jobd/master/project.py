@@ -75,9 +75,7 @@ def _ask(config: Config, environment: Mapping[str, str]) -> dict[str, str]:
                 timeout=SECONDS,
                 check=False,
                 start_new_session=True,
-                # After the change of user, whose own rights must be enough for the directory.
-                preexec_fn=lambda: os.chdir(directory),
-                **_service_user(config, environment),
+                **_service_user(config, environment, directory),
             )
         except subprocess.TimeoutExpired:
             seconds = f"{SECONDS:g} s"
@@ -106,11 +104,18 @@ def _read(answer: bytes) -> dict[str, str]:
         return {"error": "the settings of the Django project wrote into jobd's pipe"}
 
 
-def _service_user(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
+def _service_user(config: Config, environment: Mapping[str, str], directory: str) -> dict[str, Any]:
     user = service_user(config)
     if user is None:
-        return {"env": environment}
+        return {"env": environment, "cwd": directory}
+
+    def enter() -> None:
+        """After the change of user, whose own rights must be enough for the directory."""
+        session.leave_keys()
+        os.chdir(directory)
+
     reduced = dict(environment)
     session.reduce(reduced, user.name, user.home, user.shell)
     groups = os.getgrouplist(user.name, user.gid) if user.name else [user.gid]
-    return {"env": reduced, "user": user.uid, "group": user.gid, "extra_groups": groups}
+    rights = {"user": user.uid, "group": user.gid, "extra_groups": groups}
+    return {"env": reduced, "preexec_fn": enter, **rights}

@@ -1,4 +1,4 @@
-"""Leaving root's session: its terminal, open files and environment.
+"""Leaving root's session: its terminal, open files, keys and environment.
 
 A process keeps its controlling terminal when it changes its user, and can push input into it
 (``TIOCSTI``): a job could run commands in root's shell. So a daemon that root starts at a terminal
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import signal
+import sys
 from collections.abc import MutableMapping
 from typing import NoReturn
 
@@ -21,6 +23,10 @@ from jobd.runtime.process.signals import MASTER_SIGNALS
 
 _PR_SET_PDEATHSIG = 1
 _STREAMS = (0, 1, 2)
+
+# Python and the C library have no function for it.
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
+_JOIN_SESSION_KEYRING = 1
 
 # Variables of root's login, and those that lead to its agents, tickets, desktop and files.
 _OF_A_LOGIN = re.compile(
@@ -54,6 +60,7 @@ def leave() -> None:
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _guardian = guardian
+    leave_keys()
     _reopen_streams()
     for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - names only, no Path objects
         if fd not in _STREAMS:
@@ -61,6 +68,17 @@ def leave() -> None:
                 os.close(fd)
             except OSError:
                 pass  # that of the listing, which is closed already
+
+
+def leave_keys() -> None:
+    """Continue with an empty session keyring.
+
+    A change of user does not change it: jobs could read the keys of root's login, such as tickets
+    of Kerberos. A kernel without keyrings and a filter of system calls refuse, and jobs, too.
+    """
+    number = _KEYCTL.get(platform.machine()) if sys.maxsize > 2**32 else None
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, _JOIN_SESSION_KEYRING, None)
 
 
 def arm() -> None:

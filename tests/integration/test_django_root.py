@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import keyring
 from tests.support.others import NOBODY, Nobody
 
 pytest.importorskip("django", minversion="5.2")
@@ -23,6 +24,7 @@ MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
 
 SETTINGS = """
 import json, os, pathlib
+from tests.support import keyring
 SECRET_KEY = "secret"
 INSTALLED_APPS = ["jobd.contrib.django"]
 def typed():
@@ -34,6 +36,7 @@ def typed():
 facts = {
     "who": [os.getresuid(), os.getresgid(), os.getgroups()],
     "typed": typed(),
+    "keys": keyring.can_read(int(os.environ.get("KEY", -1))),
     "environment": dict(os.environ),
 }
 path = pathlib.Path(__file__).parent
@@ -142,7 +145,7 @@ def test_the_settings_have_nothing_of_roots_session(project: Project, verb: str)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(project.theirs)
-        # What is run is over once the settings have been imported.
+        login["KEY"] = str(keyring.add())
         os.execve(line[0], [*line, "--directory", "."], {**project.environment, **login})
     told = b""
     while not project.facts.exists():
@@ -155,6 +158,7 @@ def test_the_settings_have_nothing_of_roots_session(project: Project, verb: str)
     facts = json.loads(project.facts.read_text())
     assert facts["who"] == [[NOBODY] * 3, [NOBODY] * 3, [NOBODY]], told
     assert not facts["typed"]
+    assert not facts["keys"]
     assert "SSH_AUTH_SOCK" not in facts["environment"]
     assert facts["environment"]["HOME"] != "/root"
     assert facts["environment"]["DATABASE_URL"] == "postgres://shop"

@@ -13,6 +13,7 @@ import pytest
 from jobd.errors import ConfigError
 from jobd.master import privileges
 from jobd.settings.daemon import Config
+from tests.support import keyring
 from tests.support.daemon import Daemon, environment
 
 NOBODY = 65534
@@ -33,6 +34,24 @@ def test_the_rights_do_not_come_back() -> None:
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@root_only
+def test_the_keys_of_the_session_stay_behind() -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            key = keyring.add()
+            there = keyring.can_read(key)
+            privileges.become(privileges.ServiceUser(NOBODY, NOBODY, "", ""))
+            code = (2 if keyring.can_read(key) else 0) if there else 3
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 3:
+        pytest.skip("this kernel has no keyrings, or a filter does not allow them")
+    assert code == 0
 
 
 # -- what root would do --------------------------------------------------------------------------
