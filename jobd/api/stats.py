@@ -52,7 +52,8 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Stats(Counters):
-    """All counters at one moment.
+    """All counters, read one after the other: a job that goes from one place to another meanwhile
+    may be in none of them, or in two.
 
     Attributes:
         enqueued: jobs in all queues.

@@ -171,7 +171,7 @@ def new(directory: str) -> int:
 
     for path in create(directory):
         click.echo(shown(str(path)))
-    click.echo(shown(f"next: cd {directory}; pytest; jobd dev"))
+    click.echo(shown(f"next: cd {directory}; pip install -r requirements.txt; pytest; jobd dev"))
     return Exit.OK
 
 

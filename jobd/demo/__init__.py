@@ -83,12 +83,13 @@ def _plain(stage: Stage, stay: float) -> None:
         f"redis {redact(stage.url)}, pidfile {stage.pidfile}, dashboard {stage.dashboard}",
         flush=True,
     )
+    before = None
     while True:
         scene = stage.look()
         print(f"{time.monotonic() - began:5.1f} s  {scene.summary()}", flush=True)
         if scene.daemon_ended:
             raise UnavailableError(f"the daemon has exited; its output:\n{stage.last_words()}")
-        if scene.settled:
+        if scene.settled(before):
             if scene.lost > 0:
                 raise JobdError(f"{scene.lost} of {scene.pushed} jobs are lost: this is a bug")
             print(
@@ -98,4 +99,5 @@ def _plain(stage: Stage, stay: float) -> None:
             )
             _pause(stay)
             return
+        before = scene
         _pause(_PLAIN_PAUSE)

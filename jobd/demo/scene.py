@@ -29,7 +29,11 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The state of the demo."""
+    """The state of the demo.
+
+    Its numbers are read one after the other: a job that goes from one place to another meanwhile
+    may be in none of them.
+    """
 
     stats: api.Stats
     pushed: int
@@ -54,10 +58,15 @@ class Scene:
         """Number of lost jobs. Negative if a job of a killed worker has run twice."""
         return self.pushed - self.done - self.stats.dead_size - self.waiting
 
-    @property
-    def settled(self) -> bool:
-        """Whether no more jobs are pushed and all have finished."""
-        return not self.pushing and self.waiting == 0
+    def settled(self, before: Scene | None) -> bool:
+        """Whether no more jobs are pushed and all have finished: nothing waits, and nothing has
+        moved since the look *before* this one."""
+        return (
+            not self.pushing
+            and self.waiting == 0
+            and before is not None
+            and self.summary() == before.summary()
+        )
 
     def summary(self) -> str:
         """All numbers in one line."""

@@ -57,6 +57,7 @@ class View:
         self._stage = stage
         self._began = time.monotonic()
         self._rate = Rate()
+        self._before: Scene | None = None
         # Without a refresh thread: the calling loop is fast enough.
         self._live = Live(console=Console(highlight=False), auto_refresh=False)
 
@@ -76,6 +77,7 @@ class View:
         """Draw *scene*."""
         self._rate.add(time.monotonic(), scene.stats.processed)
         self._live.update(self._all(scene), refresh=True)
+        self._before = scene
 
     def _all(self, scene: Scene) -> RenderableType:
         upper = Table.grid(expand=True)
@@ -94,7 +96,7 @@ class View:
             state = "[bold red]the daemon has exited[/]; stop with Ctrl-C"
         elif scene.pushing:
             state = "[green]pushing jobs[/]; stop with Ctrl-C"
-        elif not scene.settled:
+        elif not scene.settled(self._before):
             state = "no new jobs; the last retries are pending; stop with Ctrl-C"
         else:
             lost = max(0, scene.lost)

@@ -36,7 +36,7 @@ class Dashboard:
 
     def start(self) -> str:
         """Start it; returns a sentence that says where it is, or why there is none."""
-        # Its usual port may belong to the dashboard of another project.
+        # Its usual port may belong to the dashboard of another project: then it ends at once.
         for more in ((), ("--port=0",)):
             with self._output.open("wb") as output:
                 command = [sys.executable, "-m", "jobd", "web", *self._words, *more]
@@ -46,6 +46,9 @@ class Dashboard:
                 if found := _ADDRESS.search(self._output.read_text(errors="replace")):
                     return f"dashboard: {found[0]}"
                 time.sleep(0.02)
+            if self._process.poll() is None:
+                self.stop()
+                return f"no dashboard: it did not start within {_START_SECONDS:.0f} seconds"
             self.stop()
         return f"no dashboard: {paragraph(self._output.read_text(errors='replace').strip())}"
 

@@ -46,6 +46,16 @@ _PUSHES = frozenset(
 )
 """Names of the push methods of other tools."""
 
+_INSTEAD = {
+    "apply": "use perform_inline, or call it",
+    "retry": "raise Retry(after=SECONDS)",
+    "delay_on_commit": "use perform_async, which waits for the commit in Django",
+    **dict.fromkeys(("chunks", "map", "starmap"), "use perform_bulk, or a group"),
+    **dict.fromkeys(("signature", "subtask"), "use s or si"),
+    **dict.fromkeys(("request", "update_state"), "use current_job()"),
+}
+"""Other names of other tools, and what to use here."""
+
 
 class CallOptions(TypedDict, total=False):
     """The options that can be set for a call; None means not given."""
@@ -132,6 +142,8 @@ class Pushable(Generic[P, R_co]):
             text = f"{type(self).__name__!r} object has no attribute {name!r}"
             if name in _PUSHES:
                 text += "; use perform_async, or perform_in or perform_at to run it later"
+            elif name in _INSTEAD:
+                text += f"; {_INSTEAD[name]}"
             raise AttributeError(text, name=name, obj=self)
 
     def perform_in(

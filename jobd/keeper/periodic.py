@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 import redis
@@ -193,7 +194,8 @@ class Periodic(Loop):
 
     def _report(self, plan: Planned, taken: Taken) -> None:
         call = plan.call
-        about = {"schedule": plan.name, "tick": call.tick}
+        tick = call.tick and datetime.fromtimestamp(call.tick, UTC).isoformat()
+        about = {"schedule": plan.name, "tick": tick}
         match taken.what:
             case "fired" | "late":
                 self.log.debug("tick_fired", jid=call.jid, **about)

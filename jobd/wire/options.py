@@ -68,7 +68,6 @@ once."""
 _LACKING = {
     "priority": "jobs have no priority, but queues can",
     "rate_limit": "rate limits are not supported",
-    "depends_on": "dependencies between jobs are not supported",
 }
 """Options of other tools for features that jobd lacks. Some Ruby gems use them as fields."""
 
@@ -77,6 +76,18 @@ _INSTEAD = {
     **dict.fromkeys(
         ("ignore_result", "store_result", "store_results", "result_ttl"), "use keep_result=SECONDS"
     ),
+    **dict.fromkeys(("depends_on", "link", "link_error"), "use a workflow, see docs/workflows.md"),
+    **dict.fromkeys(
+        ("autoretry_for", "dont_autoretry_for", "retry_kwargs", "throws"),
+        "every exception is retried, unless retry_in returns KILL or DISCARD for it",
+    ),
+    **dict.fromkeys(
+        ("acks_late", "reject_on_worker_lost"),
+        "a job is always kept until it has ended, and runs again if its worker dies",
+    ),
+    "bind": "the job that runs is current_job()",
+    "headers": "context variables named by carry travel with the job, see docs/jobs.md",
+    **dict.fromkeys(("task_id", "job_id"), "the push returns the id of the job"),
     **dict.fromkeys(
         ("cron", "every", "tz", "catch_up", "grace", "overlap", "jitter"),
         "it says when a job is pushed by itself: give it to @job or to the class",

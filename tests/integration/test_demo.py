@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
+from jobd.api import Stats
+from jobd.demo.scene import Scene
 from jobd.testing import EmbeddedServer
 from tests.support import processes
 from tests.support.daemon import environment, wait
@@ -128,6 +130,22 @@ def test_on_a_terminal_it_stays_until_it_is_told_to_end(
     assert said.rstrip().endswith("nothing is left behind")
     assert left_in(directory) == []
     assert processes.descendants() == []
+
+
+def look(*, done: int, retry: int) -> Scene:
+    """What one look has read of two jobs."""
+    stats = Stats(done, 0, 0, 0, 0, 0, retry, 0, 1, 0.0, 0, 0, 0, {})
+    return Scene(stats, 2, pushing=False, workers=[], events=[], daemon_ended=False)
+
+
+def test_a_job_that_moves_during_a_look_is_not_lost() -> None:
+    """It was retried: it is in the set no more, and not counted yet."""
+    waits, moves, ends = look(done=1, retry=1), look(done=1, retry=0), look(done=2, retry=0)
+    assert not waits.settled(None)
+    assert not moves.settled(waits)
+    assert not ends.settled(moves)
+    assert ends.settled(ends)
+    assert ends.lost == 0
 
 
 def test_a_killed_worker_loses_nothing(scratch: dict[str, str], directory: Path) -> None:

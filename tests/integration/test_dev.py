@@ -20,6 +20,7 @@ import pytest
 import redis as redis_py
 
 from jobd import Client
+from jobd.dev import dashboard
 from jobd.testing import EmbeddedServer
 from tests.support import processes
 from tests.support.daemon import environment, wait
@@ -359,6 +360,15 @@ def test_the_dashboard_moves_if_its_port_is_taken(dev: Dev) -> None:
         assert f":{port}/" not in address
         with urllib.request.urlopen(f"{address}healthz", timeout=30) as answer:
             assert answer.read() == b"ok\n"
+
+
+def test_a_dashboard_that_is_too_slow_is_given_up_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "_START_SECONDS", 0.0)
+    said = dashboard.Dashboard([], {}, tmp_path / "web.out").start()
+    assert said == "no dashboard: it did not start within 0 seconds"
+    assert processes.descendants() == []
 
 
 def test_on_a_terminal_the_log_has_colours_and_ctrl_c_ends_it(dev: Dev) -> None:

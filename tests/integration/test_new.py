@@ -13,6 +13,8 @@ import redis as redis_py
 from jobd.testing import EmbeddedServer
 from tests.support.daemon import environment, wait
 
+INSTALL = "pip install -r requirements.txt"
+
 
 def run(*words: str, at: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -29,7 +31,7 @@ def run(*words: str, at: Path, **variables: str) -> subprocess.CompletedProcess[
 def shop(tmp_path: Path) -> Path:
     done = run("-m", "jobd", "new", "my-shop", at=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("next: cd my-shop; pytest; jobd dev\n")
+    assert done.stdout.endswith(f"next: cd my-shop; {INSTALL}; pytest; jobd dev\n")
     return tmp_path / "my-shop"
 
 

@@ -26,6 +26,7 @@ Renderer = Callable[[str, EventDict], bytes]
 _PRIORITIES = {"critical": 2, "fatal": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _COLOURS = {"critical": "1;31", "error": "31", "warning": "33", "info": "32", "debug": "2"}
 _LONGEST_NAME = 200
+_SHORT = 10_000.0
 _CONTINUED = "\n    "
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _PLAIN_VALUE = re.compile(r"[^\s\"'=]+")
@@ -168,7 +169,8 @@ def _thread() -> str:
 
 def _value(value: object) -> str:
     if type(value) is float:
-        return f"{value:.6g}"
+        # Six digits are enough of a duration, but not of a moment or an amount of money.
+        return f"{value:.6g}" if abs(value) < _SHORT else repr(value)
     text = value if isinstance(value, str) else repr(value)
     if _PLAIN_VALUE.fullmatch(text) and text.isprintable():
         return text

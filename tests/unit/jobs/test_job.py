@@ -290,10 +290,17 @@ def test_the_time_of_a_push_under_its_name_elsewhere(name: str, redis: redis_py.
 
 
 @pytest.mark.parametrize(
-    ("name", "instead"), [("lock", "unique=True"), ("result_ttl", "keep_result=SECONDS")]
+    ("name", "instead"),
+    [
+        ("lock", "use unique=True"),
+        ("result_ttl", "use keep_result=SECONDS"),
+        ("depends_on", "use a workflow, see docs/workflows.md"),
+        ("autoretry_for", "every exception is retried, unless retry_in returns KILL or DISCARD"),
+        ("acks_late", "a job is always kept until it has ended"),
+    ],
 )
 def test_options_that_have_another_name_here(name: str, instead: str) -> None:
-    with pytest.raises(ArgumentError, match=f"'{name}' is not an option; use {instead}"):
+    with pytest.raises(ArgumentError, match=f"'{name}' is not an option; {instead}"):
         Resize.set(**{name: 5})  # type: ignore[arg-type]
 
 
@@ -367,6 +374,21 @@ def test_a_push_under_its_name_elsewhere(pushing: Callable[[], Any], advice: boo
         pushing()
     assert ("use perform_async" in str(refused.value)) is advice
     assert not hasattr(add, "delay")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("retry", "raise Retry(after=SECONDS)"),
+        ("apply", "use perform_inline, or call it"),
+        ("chunks", "use perform_bulk, or a group"),
+        ("request", "use current_job()"),
+    ],
+)
+def test_a_method_of_a_task_elsewhere(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError) as refused:
+        getattr(add, name)
+    assert str(refused.value).endswith(f"has no attribute {name!r}; {instead}")
 
 
 @pytest.mark.parametrize("name", ["name", "timeout", "retry_in", "on_exhausted"])

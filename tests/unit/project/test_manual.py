@@ -58,6 +58,8 @@ FOREIGN_WORDS |= {"load_from_hash", "enable_utc"}  # of sidekiq-cron and Celery
 # Of Django and Celery, of RQ, of Sidekiq, of Dramatiq, of Huey.
 _OF_OTHERS = (
     "django_db django_capture_on_commit_callbacks "
+    "autodiscover_tasks task_acks_late task_default_queue visibility_timeout worker_concurrency "
+    "retry_jitter "
     "on_commit acks_late before_task_publish broker_url "
     "beat_schedule default_retry_delay dont_autoretry_for on_failure "
     "rate_limit soft_time_limit task_always_eager task_failure task_postrun task_prerun "
@@ -80,6 +82,7 @@ _OF_OTHERS = (
 FOREIGN_WORDS |= {"invalidate_all", "my_callback", "valid_within_batch"}  # of Sidekiq Pro
 FOREIGN_WORDS |= set(_OF_OTHERS.split())
 FOREIGN_FLAGS |= {"--with-scheduler", "--burst", "--no-deps", "--watch", "--url", "--app"}
+FOREIGN_FLAGS |= {"--autoscale"}  # of Celery
 # Of docker and pip.
 FOREIGN_FLAGS |= {"--init", "--build-arg", "--stop-timeout", "--env", "--read-only", "--tmpfs"}
 FOREIGN_FLAGS |= {"--security-opt", "--cap-drop", "--python", "--no-cache-dir"}

@@ -78,6 +78,18 @@ def test_a_json_record_has_all_its_fields(output: Output) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.123456789, "0.123457"), (1764583740.0, "1764583740.0"), (-1234567.89, "-1234567.89")],
+)
+def test_a_console_line_shortens_durations_but_no_moments(
+    output: Output, value: float, shown: str
+) -> None:
+    output.configure("console")
+    _early.info("paid", amount=value)
+    assert output.lines()[0].endswith(f"paid  amount={shown}")
+
+
 def test_a_console_line_is_aligned_and_readable(output: Output) -> None:
     output.configure("console")
     _early.warning("queue is long", queue="default", size=3, note="a b", empty="")
