@@ -178,7 +178,7 @@ def new(directory: str) -> int:
 @jobd.command(cls=_WebCommand)
 def web(config: str | None, **flags: object) -> int:
     """Serve the dashboard."""
-    from jobd.master import project
+    from jobd.master import privileges, project
     from jobd.settings.load import find_file, load_web, read
 
     environment = dict(os.environ)
@@ -186,11 +186,12 @@ def web(config: str | None, **flags: object) -> int:
     shared = {name: flags.pop(name) for name in _SHARED}
     reading = read(file, environment, shared)
     try:
-        reading = read(file, environment, shared, below=project.below(reading, environment))
+        reading = read(file, environment, shared, below=project.below(reading, environment, file))
     except ApplicationError as error:
         _complain(f"{error}. The dashboard does without it")
     settings = reading.settings()
     of_web = load_web(file, environment, flags, settings.environment)
+    privileges.assume_only(settings, file, reading.origins)
     app = _application(settings)
     try:
         from jobd.web.serving.server import serve

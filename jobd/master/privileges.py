@@ -122,6 +122,25 @@ def assume(config: Config, file: str | None = None) -> None:
     for one in handovers(config, user, file):
         _do(one, user)
     become(user)
+    _require_code(user)
+
+
+def assume_only(config: Config, file: str | None, origins: Mapping[str, str]) -> None:
+    """:func:`assume` for a program beside the daemon, which needs none of its files.
+
+    Raises:
+        ConfigError: as there, or from :func:`require_roots`.
+        PrivilegeError: the privileges cannot be dropped.
+    """
+    if os.geteuid() != 0:
+        return
+    require_roots(file, config, origins)
+    if (user := service_user(config)) is not None:
+        become(user)
+        _require_code(user)
+
+
+def _require_code(user: ServiceUser) -> None:
     for code in (os.__file__, __file__):
         if not os.access(code, os.R_OK):
             raise PrivilegeError(

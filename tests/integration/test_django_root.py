@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import keyring
+from tests.support.engine import until
 from tests.support.others import NOBODY, Nobody
+from tests.support.ports import free_port
 
 pytest.importorskip("django", minversion="5.2")
 
@@ -162,6 +164,39 @@ def test_the_settings_have_nothing_of_roots_session(project: Project, verb: str)
     assert "SSH_AUTH_SOCK" not in facts["environment"]
     assert facts["environment"]["HOME"] != "/root"
     assert facts["environment"]["DATABASE_URL"] == "postgres://shop"
+
+
+def test_the_dashboard_becomes_the_user_before_it_imports_the_application(
+    project: Project,
+) -> None:
+    file = project.directory / "jobd.toml"
+    file.write_text(
+        f'user = "{USER}"\nrequire = ["settings"]\nredis = "redis://127.0.0.1:1/0"\n'
+        f"[web]\nport = {free_port()}\n"
+    )
+    line = [sys.executable, "-m", "jobd", "web", "-C", str(file)]
+    with subprocess.Popen(line, cwd=project.theirs, env=project.environment) as web:
+        try:
+            until(lambda: project.facts.exists() or web.poll() is not None, "it imports", 60)
+        finally:
+            web.terminate()
+    assert json.loads(project.facts.read_text())["who"] == [[NOBODY] * 3, [NOBODY] * 3, [NOBODY]]
+
+
+def test_the_dashboard_uses_no_configuration_that_root_does_not(project: Project) -> None:
+    project.write("jobd.toml", 'user = "root"\nrequire = ["settings"]\n')
+    line = [sys.executable, "-m", "jobd", "web"]
+    done = subprocess.run(
+        line,
+        cwd=project.theirs,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 78, done.stderr
+    assert "root does not use the configuration" in done.stderr
+    assert not project.facts.exists()
 
 
 def a_fifo(project: Project) -> None:
