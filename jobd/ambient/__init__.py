@@ -1,1 +1,2 @@
-"""What code takes from its surroundings, and tests replace: the time, and random numbers."""
+"""What surrounds code: the time and random numbers, which tests replace; blocks in which something
+holds."""

@@ -158,7 +158,10 @@ def _check_named(
         if text not in reading.problems:
             report.problem(Exit.CONFIG, text)
     if not report.reading.config.require and "require" not in reading.wrong:
-        text = "no application is given: name its module or file with -r or as require"
+        text = (
+            "no application is given: name its module or file with -r or as require; a Django "
+            "project is found by its manage.py"
+        )
         report.problem(Exit.CONFIG, text)
 
 

@@ -78,7 +78,7 @@ def after_commit(session: AnySession, job: Any = None) -> object:
     """
     around = _AfterCommit(_plain(session))
     if job is None:
-        return within(around)
+        return within(around, "after_commit(session)")
     if not callable(getattr(job, "through", None)):
         raise ArgumentError(
             f"after_commit takes a job (the result of @job, or a subclass of Job), not {job!r}: "

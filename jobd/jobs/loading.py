@@ -27,7 +27,7 @@ from jobd.errors import ApplicationError
 from jobd.jobs.app import App, default
 from jobd.jobs.propagation import propagation
 from jobd.runtime.process import forks, single_thread
-from jobd.settings.django_project import WORKER
+from jobd.settings.django_project import WORKER, find
 from jobd.text import meant
 from jobd.text.printable import encode, kind_of, text_of
 
@@ -74,6 +74,7 @@ def load(require: Iterable[str], directory: str = "") -> App:
     base = Path(directory).absolute()
     _look_first_in(base)
     apps: dict[str, App] = {}
+    require = list(require)
     for given in require:
         name, attribute = _split(given)
         try:
@@ -89,6 +90,8 @@ def load(require: Iterable[str], directory: str = "") -> App:
             error.__traceback__ = _from_application(error)
             raise ApplicationError(reason) from error
     require_threads()
+    if _django_is_missing(directory):
+        raise ApplicationError(f"{', '.join(require)}: {_SET_UP}")
     if len(set(apps.values())) > 1:
         raise ApplicationError(
             f"{' and '.join(apps)} are different applications, but a daemon runs only one: start a "
@@ -299,11 +302,23 @@ def _reason(given: str, name: str, base: Path, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"{what}{meant.module(name, base, str(error.name))}"
     if type(error).__module__ == "django.core.exceptions":
-        return (
-            f"{what}{explained(error)}. Django is not set up: leave out -r in the directory of "
-            f"manage.py, or give -r {WORKER} before it"
-        )
+        return f"{what}{explained(error)}. {_SET_UP}"
     return f"{what}{explained(error)}"
+
+
+_SET_UP = (
+    "Django is not set up: leave out -r in the directory of manage.py, or give "
+    f"-r {WORKER} before it"
+)
+
+
+def _django_is_missing(directory: str) -> bool:
+    """Whether Django is used in the directory of a project, and not set up: a module that imports
+    no models can be imported so, but each of its jobs would fail."""
+    registry = getattr(sys.modules.get("django.apps"), "apps", None)
+    if registry is None or registry.ready:
+        return False
+    return find(directory, os.environ) is not None
 
 
 def explained(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from jobd.ambient.block import Block
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
@@ -171,26 +172,20 @@ def replaced(replacement: Replacement) -> Iterator[None]:
             routes.replacements = tuple(reversed(newest_first))
 
 
-@contextlib.contextmanager
-def outside() -> Iterator[None]:
+def outside() -> Block[Around | None]:
     """While the block runs, its pushes go past what :func:`within` has put around them."""
-    token = _within.set(None)
-    try:
-        yield
-    finally:
-        _within.reset(token)
+    return Block("outside()", _within, None)
 
 
-@contextlib.contextmanager
-def within(around: Around) -> Iterator[None]:
+def within(around: Around, name: str = "within()") -> Block[Around | None]:
     """While the block runs, its pushes go through *around*; those of other threads and tasks do
-    not."""
+    not.
+
+    Args:
+        name: how it was written, for messages.
+    """
     routes.special = True
-    token = _within.set(around)
-    try:
-        yield
-    finally:
-        _within.reset(token)
+    return Block(name, _within, around)
 
 
 def route(client: Source, own: Callable[[], Adding], around: Around | None) -> Transport:

@@ -20,8 +20,8 @@ MAX_DEPTH = 97
 _HUGE = 10**4300  # Python's own limit for converting integers to and from decimal
 
 _ADVICE = {
-    "set": "pass a list",
-    "frozenset": "pass a list",
+    **dict.fromkeys(("set", "frozenset", "deque", "range", "generator", "map"), "pass a list"),
+    **dict.fromkeys(("filter", "dict_keys", "dict_values", "dict_items"), "pass a list"),
     "tuple": "pass a list, which is what the job would receive",
     "bytes": "pass text, for example base64",
     "bytearray": "pass text, for example base64",
@@ -31,7 +31,12 @@ _ADVICE = {
     "timedelta": "pass .total_seconds()",
     "Decimal": "pass str(value)",
     "UUID": "pass str(value)",
+    "PurePath": "pass str(value)",
+    "Enum": "pass .value",
+    "__proxy__": "pass str(value)",  # a text of Django that is translated later
+    "QuerySet": "pass a list of ids and let the job load the objects",
 }
+"""By the name of the type, or of one that it is derived from: what to pass instead."""
 
 
 def check_arguments(
@@ -163,5 +168,7 @@ def _foreign(value: object) -> str:
                 f"is of type {kind.__name__}, which would come back as a plain {base.__name__}; "
                 f"pass a plain {base.__name__}"
             )
-    advice = _ADVICE.get(kind.__name__, "pass an id and let the job load the object")
+    names = [base.__name__ for base in kind.__mro__]
+    known = next((_ADVICE[name] for name in names if name in _ADVICE), None)
+    advice = known or "pass an id and let the job load the object"
     return f"is of type {kind.__name__}, which JSON cannot carry; {advice}"

@@ -21,7 +21,7 @@ from jobd.errors import Exit
 from jobd.testing import EmbeddedServer
 from jobd.testing.tether import spawn
 from tests.support.daemon import Daemon, environment
-from tests.support.django_shop import Shop
+from tests.support.django_shop import SETTINGS, Shop
 from tests.support.others import NOBODY, Nobody
 from tests.support.postgres import USER, Postgres
 from tests.web.frame import token_of as form_token
@@ -296,6 +296,13 @@ def test_a_module_that_is_named_without_the_project(shop: Shop) -> None:
     assert done.returncode == Exit.NO_APPLICATION
     said = " ".join(done.stderr.split())
     assert "Django is not set up: leave out -r in the directory of manage.py" in said
+    (shop.directory / "orders/late.py").write_text(
+        "from django.contrib.auth import get_user_model\nfrom jobd import job\n"
+        "@job\ndef late(): get_user_model()\n"
+    )
+    done = run(shop, "check", "-r", "orders.late")
+    assert done.returncode == Exit.NO_APPLICATION, "it can be imported, but its job would fail"
+    assert "orders.late: Django is not set up: leave out -r in the" in " ".join(done.stderr.split())
     for also in ("jobd.contrib.django.worker:app", "orders.jobs"):
         shop.variables.setdefault("JOBD_REQUIRE", "")
         shop.variables["JOBD_REQUIRE"] += f" {also}"
@@ -315,6 +322,39 @@ def test_options_that_are_wrong(shop: Shop) -> None:
     done = run(shop, "check")
     assert done.returncode == Exit.NO_APPLICATION
     assert "JOBD has no option 'ON_COMIT'" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ('{"REDS": "x"}', "JOBD has no option 'REDS' (use REDIS)"),
+        ('{"APP": "orders.jobs:x"}', "JOBD['APP'] is 'orders.jobs:x', but x is not a jobd.App"),
+        ('{"APP": "shop.no:app"}', "but shop.no cannot be imported: No module named 'shop.no'"),
+    ],
+)
+def test_a_web_server_that_checks_nothing_pushes_nothing_with_wrong_options(
+    shop: Shop, options: str, said: str
+) -> None:
+    with (shop.directory / "shop/settings.py").open("a") as file:
+        file.write(f"\nJOBD = {options}\n")
+    push = "from orders.jobs import write_receipt; write_receipt.perform_async(1)"
+    done = shop.run("-c", f"import django; django.setup(); {push}", **SETTINGS)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "ImproperlyConfigured: nothing is pushed with these settings: " in last
+    assert said in last
+
+
+def test_modules_that_do_not_exist(shop: Shop) -> None:
+    with (shop.directory / "shop/settings.py").open("a") as file:
+        file.write('\nJOBD = {"MODULES": ["shop.urls", "shop.more", "more.jobs"]}\n')
+    done = shop.run("manage.py", "check")
+    for name in ("shop.more", "more.jobs"):
+        assert f"(jobd.E006) JOBD['MODULES'] names '{name}', which cannot be found" in done.stderr
+    assert "shop.urls" not in done.stderr
+    done = run(shop, "check")
+    assert done.returncode == Exit.NO_APPLICATION
+    assert "names 'shop.more', which cannot be found" in " ".join(done.stderr.split())
 
 
 def test_two_apps_with_one_name_of_a_job(shop: Shop) -> None:

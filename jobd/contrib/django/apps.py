@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy
 
 from jobd.contrib.django import carried
 from jobd.contrib.django.commit import OnCommit
-from jobd.contrib.django.options import Options, Problem, app_of, options_of
+from jobd.contrib.django.options import Options, Problem, app_of, missing_modules, options_of
 from jobd.errors import JobdError
 from jobd.jobs.app import App, default
+
+if TYPE_CHECKING:
+    from jobd.jobs.transports import AsyncTransport, Transport
 
 
 class JobdConfig(AppConfig):
@@ -40,13 +45,30 @@ class JobdConfig(AppConfig):
             with suppress(ImportError):  # before Django 6.0
                 import_module("django.tasks.checks")  # registers itself; Django does not import it
         self.options, problems = options_of(getattr(settings, "JOBD", {}), settings.DATABASES)
-        if problems:
-            return  # the check reports them, and a worker does not start
+        wrong = [f"{one.text} ({one.hint})" for one in problems]
         try:
             self.app = app_of(self.options)
-        except (ImportError, JobdError):
-            return
-        configure(self.app, self.options)
+        except JobdError as error:
+            wrong.append(str(error))
+        if wrong:
+            # The check reports it, and a worker does not start. A web server makes no checks.
+            self.app.push_through(Refusing("; ".join(wrong)))
+        else:
+            configure(self.app, self.options)
+
+
+class Refusing:
+    """Put around the transport of a client: makes every push an error, since with wrong settings
+    jobs would go to a server from which nobody takes them."""
+
+    def __init__(self, wrong: str) -> None:
+        self._wrong = wrong
+
+    def transport(self, inner: Transport) -> Transport:  # noqa: ARG002
+        raise ImproperlyConfigured(f"nothing is pushed with these settings: {self._wrong}")
+
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport:  # noqa: ARG002
+        raise ImproperlyConfigured(f"nothing is pushed with these settings: {self._wrong}")
 
 
 def configure(app: App, options: Options) -> None:
@@ -70,11 +92,12 @@ def has_tasks() -> bool:
 def check_settings(_app_configs: object = None, **_: object) -> list[CheckMessage]:
     """The system check of ``JOBD``."""
     options, problems = options_of(getattr(settings, "JOBD", {}), settings.DATABASES)
-    errors = problems_as_checks(problems)
+    errors = problems_as_checks([*problems, *missing_modules(options)])
     try:
         app_of(options)
-    except (ImportError, JobdError) as error:
-        errors.append(Error(f"JOBD['APP']: {error}", hint="name it as module:app", id="jobd.E005"))
+    except JobdError as error:
+        hint = "write app = jobd.App() in that module, or leave APP out"
+        errors.append(Error(str(error), hint=hint, id="jobd.E005"))
     return errors
 
 

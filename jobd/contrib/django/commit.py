@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from jobd.ambient.block import Block
 from jobd.errors import ArgumentError, JobdError
 from jobd.jobs.pending import Pending
 
@@ -153,23 +153,17 @@ def waits_for(around: object) -> str | None:
     return _using.get(around._default if isinstance(around, OnCommit) else None)
 
 
-@contextmanager
-def now() -> Iterator[None]:
+def now() -> Block[str | None]:
     """Push at once what the block pushes, also inside a transaction; also as a decorator.
 
     Example:
         >>> with now():
         ...     audit.perform_async(42)  # doctest: +SKIP
     """
-    token = _using.set(None)
-    try:
-        yield
-    finally:
-        _using.reset(token)
+    return Block("now()", _using, None)
 
 
-@contextmanager
-def on_commit(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+def on_commit(using: str = DEFAULT_DB_ALIAS) -> Block[str | None]:
     """Let what the block pushes wait for the commit of the transaction of the database *using*;
     also as a decorator. Without a transaction it is pushed at once.
 
@@ -180,11 +174,13 @@ def on_commit(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
         >>> with on_commit(using="archive"):
         ...     index.perform_async(42)  # doctest: +SKIP
     """
+    if callable(using):
+        raise ArgumentError(
+            f"on_commit() of jobd takes the alias of a database, not {using!r}: write "
+            "with on_commit(): or @on_commit(). A function that is to be called after the commit "
+            "is one for django.db.transaction.on_commit"
+        )
     if using not in connections:
         known = ", ".join(connections)
         raise ArgumentError(f"on_commit: unknown database {using!r}; DATABASES has {known}")
-    token = _using.set(using)
-    try:
-        yield
-    finally:
-        _using.reset(token)
+    return Block(f"on_commit({using!r})", _using, using)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from jobd.errors import ApplicationError
@@ -151,7 +153,27 @@ def app_of(options: Options) -> App:
     if not options.app:
         return default
     module, _, name = options.app.rpartition(":")
-    found = getattr(import_module(module), name, None)
+    what = f"JOBD['APP'] is {options.app!r}, but"
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError as error:
+        raise ApplicationError(f"{what} {module} cannot be imported: {error}") from error
     if isinstance(found, App):
         return found
-    raise ApplicationError(f"JOBD['APP'] is {options.app!r}, but {name} is not a jobd.App there")
+    raise ApplicationError(f"{what} {name} is not a jobd.App there")
+
+
+def missing_modules(options: Options) -> list[Problem]:
+    """A problem for each of the modules that cannot be found."""
+    return [
+        Problem("E006", f"JOBD['MODULES'] names {name!r}, which cannot be found", "as in import")
+        for name in options.modules
+        if not _exists(name)
+    ]
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # of a package around it; of a module without a spec
+        return module in sys.modules

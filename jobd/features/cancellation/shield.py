@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from jobd.ambient.block import Enterable
 from jobd.jobs.cancellation import Cancellation, cancellation_of
 from jobd.jobs.context import running_job
 
 
-class shield:
+class shield(Enterable):
     """A block of a job that is not interrupted when the job is cancelled.
 
     :class:`~jobd.JobCancelled` is raised when the block is left instead, also where it ends with a
@@ -24,6 +25,7 @@ class shield:
         self._cancellation: Cancellation | None = None
 
     def __enter__(self) -> None:
+        self.entered = True
         job = running_job()
         if job is not None:
             self._cancellation = cancellation_of(job)
@@ -37,3 +39,6 @@ class shield:
     ) -> None:
         if self._cancellation is not None:
             self._cancellation.lower_shield()
+
+    def __repr__(self) -> str:
+        return "jobd.shield()"

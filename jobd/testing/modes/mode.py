@@ -7,16 +7,16 @@ other threads. The innermost one counts.
 from __future__ import annotations
 
 import atexit
-import functools
 import inspect
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
+from jobd.ambient.block import around
 from jobd.errors import ArgumentError
 from jobd.jobs.transports import Replacement, replaced
 from jobd.testing.modes.jobs import Jobs
@@ -130,42 +130,10 @@ class Mode(Generic[T]):
                 f"{self.name}() decorates functions, not {function!r}: decorate the test methods, "
                 "or use JobdTestMixin"
             )
-        return cast("F", self._wrapped(function))
-
-    def _wrapped(self, function: Callable[..., object]) -> object:
-        if inspect.isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: object, **kwargs: object) -> AsyncIterator[object]:
-                with self._again(function):
-                    async with aclosing(function(*args, **kwargs)) as items:
-                        async for item in items:
-                            yield item
-
-        elif inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: object, **kwargs: object) -> object:
-                with self._again(function):
-                    return await function(*args, **kwargs)
-
-        elif inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def wrapper(*args: object, **kwargs: object) -> Generator[object, object, object]:
-                with self._again(function):
-                    return (yield from function(*args, **kwargs))
-
-        else:
-
-            @functools.wraps(function)
-            def wrapper(*args: object, **kwargs: object) -> object:
-                with self._again(function):
-                    return function(*args, **kwargs)
-
-        return wrapper
+        return around(function, self._again)
 
     def _again(self, function: Callable[..., object]) -> _Entry:
+        """For one call of a decorated function."""
         code = inspect.unwrap(function).__code__
         place = f"{code.co_filename}:{code.co_firstlineno} in {function.__qualname__}"
         return _Entry(self.name, self._begin, place)
@@ -183,7 +151,7 @@ class Mode(Generic[T]):
         return f"<jobd.testing.{self.name}()>"
 
 
-class _Entry:
+class _Entry(AbstractContextManager[None]):
     """The entry of one call of a decorated function, which may run in several threads at once."""
 
     def __init__(

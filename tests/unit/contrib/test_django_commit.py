@@ -179,6 +179,31 @@ def test_one_push_may_leave_the_transaction_alone(push: Any, memory: Memory) -> 
     assert memory.arguments == [[1], [2]]
 
 
+def test_a_decorated_coroutine_pushes_at_once(push: Any, memory: Memory) -> None:
+    def store() -> None:
+        with pytest.raises(Held), transaction.atomic():
+            push(1)
+            raise Held
+
+    @now()
+    async def view() -> None:
+        await asyncio.sleep(0)
+        await asyncio.to_thread(store)
+
+    asyncio.run(view())
+    assert memory.arguments == [[1]]
+
+
+def test_django_texts_and_query_sets_are_named_with_what_to_pass_instead(push: Any) -> None:
+    from django.contrib.auth.models import Group
+    from django.utils.translation import gettext_lazy
+
+    with pytest.raises(ArgumentError, match=r"pass str\(value\)"):
+        push(gettext_lazy("a text"))
+    with pytest.raises(ArgumentError, match="pass a list of ids and let the job load the objects"):
+        push(Group.objects.all())
+
+
 def test_a_push_may_wait_for_another_database(push: Any, memory: Memory) -> None:
     with transaction.atomic(using="other"), transaction.atomic():
         with on_commit(using="other"):
@@ -187,7 +212,22 @@ def test_a_push_may_wait_for_another_database(push: Any, memory: Memory) -> None
         assert memory.arguments == []
     assert memory.arguments == [[2], [1]]
     with pytest.raises(ArgumentError, match="unknown database 'nowhere'; DATABASES has default, "):
-        on_commit(using="nowhere").__enter__()
+        on_commit(using="nowhere")
+
+
+def test_on_commit_is_not_that_of_django(push: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"is one for django\.db\.transaction\.on_commit"):
+        on_commit(lambda: push(1))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"write with on_commit\(\): or @on_commit\(\)"):
+
+        @on_commit  # type: ignore[arg-type]
+        def audit() -> None: ...
+
+
+@pytest.mark.parametrize("block", [now, on_commit])
+def test_a_block_that_is_not_entered_warns(block: Any) -> None:
+    with pytest.warns(RuntimeWarning, match=r"had no effect: use it in a with statement"):
+        block()
 
 
 def test_pushes_wait_only_where_that_is_asked_for(app: App, push: Any, memory: Memory) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 import redis as redis_py
 
-from jobd import App, Job
+from jobd import App, ArgumentError, Job, shield
 from jobd.graphs.plan import Plan
 from jobd.jobs import bulk
 from jobd.jobs.pending import Pending
@@ -265,6 +265,39 @@ def test_an_application_pushes_through_it_however_it_is_configured_later() -> No
         app.push_through(None)
         app.client.push({"class": "A", "args": [3]})
     assert memory.arguments == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: within(HeldBack()), r"within\(\) had no effect: use it in a with statement"),
+        (shield, r"jobd.shield\(\) had no effect"),
+    ],
+)
+def test_a_block_that_was_never_entered_warns(make: Callable[[], object], said: str) -> None:
+    with pytest.warns(RuntimeWarning, match=said):
+        make()
+
+
+def test_a_block_decorates_functions(app: App) -> None:
+    plain = app.job(name="Plain")(lambda a: a)
+    held, memory = HeldBack(), Memory()
+
+    @within(held)
+    def push() -> None:
+        plain.perform_async(1)
+
+    @within(held)
+    def pushes() -> Iterator[int]:
+        plain.perform_async(2)
+        yield 2
+
+    with replaced(memory):
+        push()
+        assert list(pushes()) == [2]
+    assert memory.arguments == []
+    with pytest.raises(ArgumentError, match=r"within\(\) decorates functions, not <class"):
+        within(held)(Memory)
 
 
 def test_what_is_in_the_place_of_redis_is_so_for_more_than_pushes(app: App) -> None:

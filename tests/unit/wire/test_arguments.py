@@ -6,6 +6,7 @@ import enum
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -23,6 +24,14 @@ class Colour(enum.StrEnum):
 
 class Size(enum.IntEnum):
     BIG = 3
+
+
+class Plain(enum.Enum):
+    ONE = 1
+
+
+class Moment(datetime):
+    """As those of pandas."""
 
 
 class Names(list[Any]):
@@ -98,6 +107,12 @@ def test_accepts_plain_values(value: Any) -> None:
         ("\ud800", "argument items holds a lone surrogate"),
         ({"\ud800": 1}, "argument items has a key that holds a lone surrogate"),
         (object(), "is of type object, which JSON cannot carry; pass an id"),
+        (range(3), "is of type range, which JSON cannot carry; pass a list"),
+        ((n for n in "x"), "is of type generator, which JSON cannot carry; pass a list"),
+        ({"a": 1}.keys(), "is of type dict_keys, which JSON cannot carry; pass a list"),
+        (PurePath("x"), "is of type PurePosixPath, which JSON cannot carry; pass str(value)"),
+        (Plain.ONE, "is of type Plain, which JSON cannot carry; pass .value"),
+        (Moment(2030, 1, 1), "is of type Moment, which JSON cannot carry; pass .isoformat()"),
     ],
 )
 def test_names_the_argument_and_the_place(value: Any, message: str) -> None:
