@@ -326,7 +326,8 @@ def explained(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({text_of(error.code, render=repr)}){_place(error)}"
     if isinstance(error, SyntaxError):
-        return f"{text_of(error.msg)} ({text_of(error.filename)}, line {error.lineno})"
+        place = f"({text_of(error.filename)}, line {error.lineno})"
+        return f"{kind_of(error)}: {text_of(error.msg)} {place}"
     text = " ".join(text_of(error).split())
     return f"{kind_of(error)}: {text}{_place(error)}"
 

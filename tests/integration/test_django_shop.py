@@ -132,6 +132,8 @@ def test_the_dashboard_is_behind_the_permissions_of_the_admin(
         asked = client.get(f"{jobs}queues")
         assert asked.status_code == 302
         assert asked.headers["location"] == "/admin/login/?next=/jobs/queues"
+        asked = client.post(f"{jobs}queues/pause?name=mail")
+        assert asked.headers["location"] == "/admin/login/?next=/jobs/", "no page is there"
 
         log_in(client, url, "nora")
         assert client.get(jobs).status_code == 403

@@ -45,16 +45,18 @@ def dashboard(request: HttpRequest, path: str = "") -> HttpResponse:
             )
         if request.user.is_authenticated:
             raise PermissionDenied("the permission jobd.view_jobs is needed to see background jobs")
-        return _to_login(request)
+        return _to_login(request, path)
     return _answer(request, path, User(request.user.get_username() or "?", role))
 
 
-def _to_login(request: HttpRequest) -> HttpResponse:
+def _to_login(request: HttpRequest, path: str) -> HttpResponse:
+    """Then back; where only forms lead, to the first page."""
+    wanted = request.get_full_path() if request.method == "GET" else request.path.removesuffix(path)
     try:
         login = reverse("admin:login")
     except NoReverseMatch:
         login = resolve_url("login")
-    return redirect_to_login(request.get_full_path(), login, REDIRECT_FIELD_NAME)
+    return redirect_to_login(wanted, login, REDIRECT_FIELD_NAME)
 
 
 def _answer(request: HttpRequest, path: str, user: User) -> HttpResponse:

@@ -21,7 +21,10 @@ _OURS = ("--settings", "--pythonpath")
 class Command(BaseCommand):
     """Runs the command ``jobd``; its own options are those of ``jobd --help``."""
 
-    help = "Runs jobd with this project, for example: manage.py jobd run -q mail."
+    help = (
+        "Runs jobd with this project: dev, check, run, start, web and the others that "
+        "manage.py jobd --help lists; for example: manage.py jobd run -q mail."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
