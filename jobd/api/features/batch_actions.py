@@ -35,12 +35,11 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
     "cancel": Action(
         name="cancel",
         button=Text("Cancel batch"),
-        summary=Text(
-            "Cancel a batch and those inside it: take out jobs that wait, tell those that run."
-        ),
+        summary=Text("Cancel a batch: take out jobs that wait, tell those that run."),
         effect=Text(
             "Nothing can be added any more. Jobs that wait do not run; those that run are "
-            "interrupted. Callbacks are pushed as for any jobs that were dropped."
+            "interrupted. The same goes for batches inside it. Callbacks are pushed as for any "
+            "jobs that were dropped."
         ),
         role=Role.ADMIN,
         asks=True,
