@@ -44,6 +44,7 @@ _PER_CHILD = 4  # its line, its pidfd, its page and its dump memory
 _TROUBLE = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|Logging error")
 # What a job raises is the application's own trouble.
 _JOB_FAILED = '"event":"job_failed"'
+_RECORD = re.compile(r'(?={"timestamp": ?")')
 # Settings of whoever runs the tests must not reach the daemons under test.
 _FOREIGN = re.compile(
     r"JOBD_|REDIS_|SIDEKIQ_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|DYNO$|COLUMNS$|LINES$"
@@ -270,11 +271,12 @@ class Daemon:
         return "".join(part.read_text(errors="replace") for part in parts if part.is_file())
 
     def records(self) -> list[dict[str, Any]]:
-        """The JSON records of the log, but for one that is only half there yet: who reads while
-        somebody writes may see the beginning of it."""
+        """The JSON records of the log, but for those that are only half there: who reads while
+        somebody writes may see the beginning of one; and of one that crosses a page of the file,
+        a process that is killed meanwhile leaves the beginning, and the next record follows it."""
         lines = self.log().splitlines(keepends=True)
-        whole = (line for line in lines if line.startswith("{") and line.endswith("}\n"))
-        return [json.loads(line) for line in whole]
+        begun = (_RECORD.split(line)[-1] for line in lines)
+        return [json.loads(line) for line in begun if line.startswith("{") and line.endswith("}\n")]
 
     def story(self) -> str:
         """State and the end of the log, for messages."""
