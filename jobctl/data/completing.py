@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,12 @@ LIMIT = 0.2
 _MOST = 200
 """Jobs whose names are looked at, and names that are told."""
 
+_LONGEST = 200
+"""Characters of a name."""
+
+_SPECIAL = re.compile(r"^[-#=]|[\s\"'\\$`;|&<>()*?\[\]{}!~^]")
+"""What a shell reads as something else than a part of a word."""
+
 
 def _completing(
     names: Callable[[Api], Iterable[str]],
@@ -31,10 +38,20 @@ def _completing(
             found = sorted({name for name in names(_short(context)) if name.startswith(begun)})
         except Exception:  # noqa: BLE001 - a message would end up among the names
             return []
-        plain = (name for name in found if name.isprintable() and not set(name) & set(" \"'\\$`"))
+        plain = (name for name in found if _is_one_word(name))
         return [CompletionItem(name) for _, name in zip(range(_MOST), plain, strict=False)]
 
     return complete
+
+
+def _is_one_word(name: str) -> bool:
+    """Whether a shell takes *name* as it is, and jobctl as no option: bash writes what it completes
+    into the command line unquoted, where ``a;reboot`` is a command of its own.
+
+    >>> [_is_one_word(name) for name in ("UserMailer#welcome", "größe:1", "a;reboot", "--all")]
+    [True, True, False, False]
+    """
+    return 0 < len(name) <= _LONGEST and name.isprintable() and _SPECIAL.search(name) is None
 
 
 def _short(context: click.Context) -> Api:

@@ -344,5 +344,5 @@ def unpacked(packed: str) -> list[str]:
         found = found[: found.rfind(b'",') + 1] + b"]"
     try:
         return msgspec.json.decode(found, type=list[str])
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return []

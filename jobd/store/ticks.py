@@ -90,7 +90,7 @@ def read_record(raw: bytes) -> Record | None:
     """A kept record; None if something else has written it."""
     try:
         return _read_record(raw)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
@@ -104,7 +104,7 @@ def changed(entry: Entry, own: bytes | None) -> Entry:
         return entry
     try:
         cron, tz, every = msgspec.json.decode(own, type=tuple[str, str, float])
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PayloadError(f"not a changed line: {error}") from None
     return msgspec.structs.replace(entry, cron=cron, tz=tz, every=every)
 

@@ -145,3 +145,29 @@ def test_zsh(home: dict[str, str], redis: redis_py.Redis) -> None:
         process.kill()
         process.wait()
         os.close(master)
+
+
+def test_no_name_becomes_a_command(home: dict[str, str], redis: redis_py.Redis) -> None:
+    """bash writes what it completes into the command line without quotes."""
+    plain = ["mail", "mail#x", "mail,a-b_c.d:e", "mail@größe%"]
+    special = ["a;reboot", "a|sh", "a&b", "a<b", "a>b", "a(b)", "a*", "a?", "a[b]", "a{b,c}", "a!b"]
+    special += ["~root", "#a", "--all", "=a", "a b", "a'b", 'a"b', "a\\b", "a$b", "a`b`", "a\nb"]
+    special += ["a\x1b[2J", "a\u202eb", "a" * 100_000]
+    redis.sadd("queues", *plain, *special)
+    file = Path(home["HOME"]) / "jobctl.bash"
+    file.write_text(script("bash", home))
+    line = "jobctl queues show "
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"source {file}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
+            "_jobctl jobctl; printf '%s\\n' \"${COMPREPLY[@]}\"",
+        ],
+        env=home,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert sorted(done.stdout.split("\n")[:-1]) == sorted(plain)

@@ -129,7 +129,7 @@ class _Reading:
         """The first line."""
         try:
             found = msgspec.json.decode(self._line(_HEADER), type=filing.Header)
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise Problem(Code.USAGE, f"{self._name} is not a file of jobctl export") from None
         if found.jobd_export != filing.VERSION:
             raise Problem(
@@ -154,7 +154,7 @@ class _Reading:
                     return
                 found = msgspec.json.decode(line, type=filing.Stored)
                 _check(found)
-            except (msgspec.MsgspecError, ValueError):
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 raise self._wrong("is not what jobctl export writes") from None
             count += 1
             yield found

@@ -110,7 +110,7 @@ class Records:
         raw = cast("Mapping[bytes, bytes]", redis.hgetall(self._keys.result(jid)))
         try:
             called = msgspec.json.decode(raw[b"task"], type=Called)
-        except (KeyError, msgspec.MsgspecError):
+        except (KeyError, msgspec.MsgspecError, ValueError, RecursionError):
             return None
         ended_at = raw.get(b"at")
         return Record(

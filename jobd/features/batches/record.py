@@ -134,7 +134,7 @@ def status_of(bid: str, fields: Mapping[bytes, bytes]) -> BatchStatus | None:
 
 
 def _tags(raw: bytes) -> tuple[str, ...]:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(raw)
         if isinstance(found, list):
             return tuple(each for each in found if isinstance(each, str))

@@ -108,7 +108,7 @@ def summary_of(ref: str, fields: Mapping[bytes, bytes | None]) -> Summary | None
         return None
     try:
         known = msgspec.json.decode(about, type=About)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     ended = fields.get(b"ended_at")
     return Summary(
@@ -122,7 +122,10 @@ def summary_of(ref: str, fields: Mapping[bytes, bytes | None]) -> Summary | None
         _number(fields.get(b"live")),
         known.created_at,
         _time(ended),
-        cast("Literal['', 'user', 'step']", (fields.get(b"cancelled") or b"").decode()),
+        cast(
+            "Literal['', 'user', 'step']",
+            (fields.get(b"cancelled") or b"").decode(errors="replace"),
+        ),
         known.parent,
     )
 
@@ -134,7 +137,7 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
         return None
     try:
         steps = _linked(steps_of(fields), fields)
-    except (msgspec.MsgspecError, ValueError, IndexError):
+    except (msgspec.MsgspecError, ValueError, IndexError, RecursionError):
         return None
     if any(not 0 <= one < len(steps) for step in steps for one in step.after):
         return None
@@ -208,7 +211,7 @@ def outcome_of(raw: bytes | None) -> Outcome:
     """A stored outcome; an empty one if a program has written something else."""
     try:
         return outcome(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return Outcome()
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 from jobd.web.language import gettext
+from jobd.web.views.visible import visible
 from jobd.wire.histogram import BOUNDS
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -182,17 +183,13 @@ def elapsed(at: float | None) -> Markup:
     )
 
 
-# Browsers drop them or show nothing: a name of only those would be a link that nobody sees.
-_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"}
-
-
 def clip(text: str, most: int = 200) -> str:
     """A text that may be of any length and hold anything, for a place on a page.
 
     >>> clip("abcdef", 4), clip("\\x00")
     ('abc…', '␀')
     """
-    return shortened(text, most).translate(_CONTROL_PICTURES)
+    return visible(shortened(text, most))
 
 
 def first_line(text: str) -> str:

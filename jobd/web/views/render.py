@@ -23,6 +23,7 @@ from jobd.web.access.users import User
 from jobd.web.mount import path_within, prefix
 from jobd.web.request import state_of, url
 from jobd.web.views import present
+from jobd.web.views.visible import visible_page
 
 _environment = Environment(
     loader=PackageLoader("jobd.web"),
@@ -122,7 +123,7 @@ def render(
             flash=session.take_flash(request),
             **context,
         )
-    response = HTMLResponse(text, status, headers)
+    response = HTMLResponse(visible_page(text), status, headers)
     response.headers["Content-Language"] = spoken.tag
     if language.is_chosen(request):
         response.headers.add_vary_header("Accept-Language")
