@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobd.errors import ArgumentError, ConflictError, RefusedError, UnavailableError
 from jobd.text.masking import mask
+from jobd.text.printable import harmless_json
 from jobd.text.translatable import Text
 from jobd.web.http_errors import (
     AGAIN,
@@ -106,7 +107,10 @@ class Failures:
                 "detail": str(refusal),
             }
             return Response(
-                msgspec.json.encode(problem), refusal.status, headers, media_type=PROBLEM
+                harmless_json(msgspec.json.encode(problem)),
+                refusal.status,
+                headers,
+                media_type=PROBLEM,
             )
         by_page = request.method == "GET" and "authorization" not in request.headers
         if isinstance(refusal, Unauthorized) and self._can_log_in and by_page:

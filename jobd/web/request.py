@@ -16,6 +16,9 @@ from jobd.web.http_errors import Forbidden, Refusal
 from jobd.web.mount import prefix
 from jobd.web.shared.state import State
 
+_LONGEST = 20_000
+"""Characters of a text in an address; uvicorn refuses requests whose first line has 64 KB."""
+
 
 def user_of(request: Request) -> User:
     """Who sends this request."""
@@ -85,11 +88,16 @@ def body_of(request: Request) -> bytes:
     return bytes(request.scope.get("jobd.body", b""))
 
 
+def _fits(value: object) -> bool:
+    return value not in (None, "", []) and not (isinstance(value, str) and len(value) > _LONGEST)
+
+
 def url(request: Request, name: str, /, **query: object) -> str:
     """The address of the page *name*, wherever the dashboard is mounted; what is None or empty
-    in *query* is left out, and a list is there once for each of its members."""
+    in *query* is left out, and a list is there once for each of its members. A text that no server
+    takes in an address is left out as well: a page with some of them would have megabytes."""
     paths: Mapping[str, str] = request.scope["jobd.paths"]
-    given = {key: value for key, value in query.items() if value not in (None, "", [])}
+    given = {key: value for key, value in query.items() if _fits(value)}
     return (
         prefix(request.scope) + paths[name] + (f"?{urlencode(given, doseq=True)}" if given else "")
     )

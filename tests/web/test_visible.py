@@ -40,6 +40,18 @@ def test_none_of_them_is_on_a_page(text: str, site: Site, api: Api) -> None:
     assert len(links) > 1
     for page in [*seen, *map(site.get, links)]:
         assert not ACTING.search(SENT_BACK.sub("", page.html)), page.html
+    named = site.client.get("/api/v1/queues"), site.client.get("/api/v1/processes")
+    for answer in (*named, site.client.get("/api/v1/sets/dead")):
+        assert not ACTING.search(answer.text), answer.text
+    assert text in [queue["name"] for queue in named[0].json()["queues"]]
     # What is sent back is the name itself.
     site.press(site.get("/queue", name=text), "Pause")
     assert api.queue(text).paused
+
+
+def test_a_page_with_long_names_is_short(site: Site, api: Api) -> None:
+    text = "\u202e<" * 500_000
+    process(api, ONE, info={"hostname": text, "tag": text, "queues": [text]})
+    api.redis.zadd("dead", {job(3, text, text, jid=text, error_class=text, tags=[text]): 1.0})
+    for path in ("/", "/busy", "/dead", "/dead/groups"):
+        assert len(site.get(path).html) < 100_000, path

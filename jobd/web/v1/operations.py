@@ -15,6 +15,7 @@ from starlette.routing import Route
 from jobd.api import Api
 from jobd.api.actions import Action
 from jobd.api.roles import Role
+from jobd.text.printable import harmless_json
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, body_of, require, state_of
 from jobd.web.shared.state import State
@@ -92,7 +93,7 @@ class Operation:
         finally:
             if self.method != "GET":
                 state.snapshots.changed()
-        return Response(msgspec.json.encode(result), media_type=_JSON)
+        return Response(harmless_json(msgspec.json.encode(result)), media_type=_JSON)
 
 
 class Table(list[Operation]):
