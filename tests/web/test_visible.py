@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ LINK = re.compile(r'href="(/job\?[^"]*)"')
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_none_of_them_is_on_a_page(text: str, site: Site, api: Api) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "class": text,
         "tags": [text],
         "error_class": text,
