@@ -67,6 +67,7 @@ class Members(NamedTuple):
     Attributes:
         opens: those that add as many as the number says.
         cancelled: whether a user cancels it.
+        ends_early: whether a user cancels it or one around it.
     """
 
     parts: int
@@ -75,12 +76,13 @@ class Members(NamedTuple):
     opens: tuple[int, ...]
     inner: tuple[Members, ...]
     cancelled: bool
+    ends_early: bool
 
     @property
     def least(self) -> int:
         """How many there are at least; callbacks of those inside are further ones."""
         own = self.parts + self.falls + self.brief + len(self.opens) + len(self.inner)
-        return own if self.cancelled else own + sum(self.opens)
+        return own if self.ends_early else own + sum(self.opens)
 
 
 class Flow(NamedTuple):
@@ -124,17 +126,19 @@ def flows(seed: int) -> Iterator[Flow]:
         yield Flow(f"flow-{number}", shape, chance.choice(QUEUES), times, odd, members)
 
 
-def _members(chance: random.Random, depth: int) -> Members:
+def _members(chance: random.Random, depth: int, *, ends_early: bool = False) -> Members:
     cancelled = chance.random() < 0.15
+    ends_early = ends_early or cancelled
     inside = chance.choice([0, 0, 1, 2]) if depth else 0
     return Members(
         parts=chance.randrange(12),
         # A batch that is cancelled would have members of which either may become.
-        falls=0 if cancelled else chance.choice([0, 0, 0, 1, 2]),
+        falls=0 if ends_early else chance.choice([0, 0, 0, 1, 2]),
         brief=chance.choice([0, 0, 1]),
         opens=tuple(chance.randrange(1, 4) for _ in range(chance.choice([0, 0, 1]))),
-        inner=tuple(_members(chance, depth - 1) for _ in range(inside)),
+        inner=tuple(_members(chance, depth - 1, ends_early=ends_early) for _ in range(inside)),
         cancelled=cancelled,
+        ends_early=ends_early,
     )
 
 

@@ -83,7 +83,7 @@ def test_the_end_of_a_batch_is_looked_at(
     fields = {"total": 2, "done": 1, "dead": 1, "failed": 1, "ended_at": 9, "death_at": 9, **told}
     status = status_of(BID, {name.encode(): str(value).encode() for name, value in fields.items()})
     assert status is not None
-    made.batches[BID] = Members(1, 1, 0, (), (), cancelled=False)
+    made.batches[BID] = Members(1, 1, 0, (), (), cancelled=False, ends_early=False)
     made.whole.add(BID)
     ends = Ends({BID: BatchEnd(status, Recount((), {}, repaired=False))}, {})
     journal = {good_one: ran(good_one), dead: ran(dead, outcome="failed")}
