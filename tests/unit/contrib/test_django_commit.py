@@ -181,9 +181,12 @@ def test_one_push_may_leave_the_transaction_alone(push: Any, memory: Memory) -> 
 
 def test_a_decorated_coroutine_pushes_at_once(push: Any, memory: Memory) -> None:
     def store() -> None:
-        with pytest.raises(Held), transaction.atomic():
-            push(1)
-            raise Held
+        try:
+            with pytest.raises(Held), transaction.atomic():
+                push(1)
+                raise Held
+        finally:
+            connections.close_all()  # those of this thread
 
     @now()
     async def view() -> None:
