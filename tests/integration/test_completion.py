@@ -48,29 +48,34 @@ def script(shell: str, home: dict[str, str]) -> str:
     ).stdout
 
 
-def test_bash_completes_names_with_colons(home: dict[str, str], redis: redis_py.Redis) -> None:
-    redis.sadd("queues", "mail", "main")
+def offered_by_bash(home: dict[str, str], line: str) -> list[str]:
+    """What bash completes the *line* to."""
     file = Path(home["HOME"]) / "jobctl.bash"
     file.write_text(script("bash", home))
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"source {file}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
+            "_jobctl jobctl; printf '%s\\n' \"${COMPREPLY[@]}\"",
+        ],
+        env=home,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout.split("\n")[:-1]
+
+
+def test_bash_completes_names_with_colons(home: dict[str, str], redis: redis_py.Redis) -> None:
+    redis.sadd("queues", "mail", "main")
     for line, offered in (
         ("jobctl export dead queue:mai", ["mail", "main"]),
         ("jobctl export qu", ["queue:mail", "queue:main"]),
         ("jobctl queues show mail", ["mail"]),
     ):
-        done = subprocess.run(
-            [
-                "bash",
-                "-c",
-                f"source {file}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
-                "_jobctl jobctl; printf '%s\\n' \"${COMPREPLY[@]}\"",
-            ],
-            env=home,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
-        assert done.stdout.split() == offered
+        assert offered_by_bash(home, line) == offered
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
@@ -154,20 +159,4 @@ def test_no_name_becomes_a_command(home: dict[str, str], redis: redis_py.Redis) 
     special += ["~root", "#a", "--all", "=a", "a b", "a'b", 'a"b', "a\\b", "a$b", "a`b`", "a\nb"]
     special += ["a\x1b[2J", "a\u202eb", "a" * 100_000]
     redis.sadd("queues", *plain, *special)
-    file = Path(home["HOME"]) / "jobctl.bash"
-    file.write_text(script("bash", home))
-    line = "jobctl queues show "
-    done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"source {file}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
-            "_jobctl jobctl; printf '%s\\n' \"${COMPREPLY[@]}\"",
-        ],
-        env=home,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert sorted(done.stdout.split("\n")[:-1]) == sorted(plain)
+    assert sorted(offered_by_bash(home, "jobctl queues show ")) == sorted(plain)

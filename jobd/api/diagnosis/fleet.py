@@ -132,7 +132,7 @@ def _nobody(fleet: Fleet) -> Iterator[Said]:
     )
     if waiting := sum(queue.size for queue in fleet.queues):
         yield Said(
-            f"{_counted(waiting, 'job')} {_wait(waiting)}, and no process has sent a heartbeat "
+            f"{_counted(waiting, 'job waits', 'jobs wait')}, and no process has sent a heartbeat "
             "in the last minute.",
             advice,
         )
@@ -149,8 +149,8 @@ def _unserved(fleet: Fleet) -> Iterator[Said]:
     for queue in _largest(fleet.queues):
         if queue.size and not queue.paused and fleet.processes and queue.name not in served:
             yield Said(
-                f"Queue {_short(queue.name)} has {_counted(queue.size, 'job')}, and no running "
-                "process serves it.",
+                f"Queue {_short(queue.name)} has {_counted(queue.size, 'job', 'jobs')}, and no "
+                "running process serves it.",
                 f"add it to `queues` of a daemon; or: jobctl queues move {_short(queue.name)} "
                 "OTHER",
             )
@@ -160,8 +160,8 @@ def _paused(fleet: Fleet) -> Iterator[Said]:
     for queue in _largest(fleet.queues):
         if queue.paused and queue.size:
             yield Said(
-                f"Queue {_short(queue.name)} is paused, and {_counted(queue.size, 'job')} "
-                f"{_wait(queue.size)} in it.",
+                f"Queue {_short(queue.name)} is paused, and "
+                f"{_counted(queue.size, 'job waits', 'jobs wait')} in it.",
                 f"jobctl queues resume {_short(queue.name)}",
             )
 
@@ -274,12 +274,8 @@ def _off(offset: float) -> str:
     return f"{abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _wait(count: int) -> str:
-    return "waits" if count == 1 else "wait"
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _listed(names: Iterable[str]) -> str:

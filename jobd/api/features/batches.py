@@ -104,9 +104,9 @@ class Batches:
             bids, found = found, family(self._api, found, outer.created_at)
         inner = statuses(self._api, bids - {bid})
         # One inside another one is a pending member there, but no job.
-        failed = (one.dead or (one.strict and one.dropped) for one in inner)
         members = sum(
-            one.success_at is None and not bad for one, bad in zip(inner, failed, strict=True)
+            one.success_at is None and not one.dead and not (one.strict and one.dropped)
+            for one in inner
         )
         return outer.pending + sum(one.pending for one in inner) - members
 

@@ -64,10 +64,10 @@ class Refusing:
     def __init__(self, wrong: str) -> None:
         self._wrong = wrong
 
-    def transport(self, inner: Transport) -> Transport:  # noqa: ARG002
+    def transport(self, inner: Transport) -> Transport:  # noqa: ARG002 - as of Around
         raise ImproperlyConfigured(f"nothing is pushed with these settings: {self._wrong}")
 
-    def atransport(self, inner: AsyncTransport) -> AsyncTransport:  # noqa: ARG002
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport:  # noqa: ARG002 - as of Around
         raise ImproperlyConfigured(f"nothing is pushed with these settings: {self._wrong}")
 
 
