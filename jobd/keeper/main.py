@@ -34,7 +34,7 @@ FINISH = 5.0
 """Seconds for the last recoveries during a stop."""
 
 RESIGN = 0.3
-"""Seconds of these to give the lead up."""
+"""Seconds of these to give the lead up, and to take away what it has told of its daemon."""
 
 
 def main(seat: Seat) -> int:
@@ -136,10 +136,10 @@ class Keeper(Child):
         if self._deadline is None or self.exit_code is not None:
             return
         left = self._deadline - time.monotonic()
-        # A server that does not answer must not keep the lead from ending with its lease.
+        # A server that does not answer must not delay the stop: all of this ends by itself.
         away = bool(self._periodic.outage)
-        resigned = self._periodic.resigned or away or left < FINISH - RESIGN
-        if not self._recovery.pending and resigned:
+        resigned = self._periodic.resigned and self._troubles.left
+        if not self._recovery.pending and (resigned or away or left < FINISH - RESIGN):
             self.exit_code = int(Exit.OK)
         elif time.monotonic() >= self._deadline:
             self.log.error("jobs_left_in_flight", workers=self._recovery.pending)
@@ -149,6 +149,7 @@ class Keeper(Child):
         if self._deadline is None:
             self._deadline = time.monotonic() + FINISH
             self._be_quiet()
+            self._troubles.leave()
 
     def _be_quiet(self) -> None:
         self._scheduler.quiet = self._periodic.quiet = True

@@ -38,6 +38,9 @@ class Troubles(Loop):
         self._tag = tag
         self._text = self._written = ""
         self._since = 0.0
+        self._leaving = False
+        self.left = False
+        """Whether what it has written is gone, after :meth:`leave`."""
 
     def tell(self, text: str) -> None:
         """The trouble is this now; "" if there is none. Called by another thread."""
@@ -46,7 +49,18 @@ class Troubles(Loop):
         self._text = valid(text)
         self.wake()
 
+    def leave(self) -> None:
+        """The keeper stops: nobody is to be told of a daemon that has ended. Called by another
+        thread."""
+        self._leaving = True
+        self.wake()
+
     def turn(self) -> float:
+        if self._leaving:
+            for key in (self._keys.keepers, self._keys.troubles):
+                self._write(key, "0", "")
+            self.left = True
+            return AGAIN
         self._write(self._keys.keepers, self._began, VERSION)
         text = self._text
         if text or self._written:

@@ -22,6 +22,7 @@ import redis as redis_py
 
 from jobctl.chaos import journal
 from jobd.api import Api
+from jobd.runtime.process.identity import hostname
 from tests.chaos.hand import Hand, below, children, send
 from tests.chaos.history import CLOCK
 from tests.chaos.plan import Fault, Kind
@@ -253,7 +254,12 @@ class Stage:
             trouble.append(f"results without an end: {sorted(unfinished)[:10]}")
         # Reservations of due jobs end by themselves. No lock may be left, as all jobs have ended.
         passing = {"jobd:clock", "jobd:promoting:retry", "jobd:promoting:schedule", "jobd:departed"}
-        passing.add("jobd:keepers")
+        # Of daemons that were killed; what was told of one that has stopped is gone.
+        for key in ("jobd:keepers", "jobd:troubles"):
+            passing.add(key)
+            told = set(self.redis.hkeys(key))
+            if told & {f"{hostname()}:{daemon.pid}".encode() for daemon in self._daemons}:
+                trouble.append(f"daemons that have stopped are told of: {key} has {sorted(told)}")
         # What was cancelled while it waited is in the trash.
         kept: tuple[str, ...] = ("jobd:stat:", "jobd:trash", "jobd:audit")
         kept += ("jobd:leader", "jobd:periodic", "jobd:classes")

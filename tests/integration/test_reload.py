@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -110,6 +111,19 @@ def test_a_mistake_in_the_settings_changes_nothing(
     settings(running, queues=["first"])
     assert running.jobctl("reload", "--wait").returncode == 0
     assert "refused" not in running.jobctl("status").stdout
+
+
+def test_nobody_is_told_of_a_daemon_that_has_stopped(
+    idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    running = with_settings(idle_daemon, queues=["first"])
+    settings(running, timout=3)
+    assert running.jobctl("reload", "--wait").returncode == 1
+    told = ("jobd:keepers", "jobd:troubles")
+    for key in told:
+        running.wait(functools.partial(redis.exists, key), 10, f"it writes {key}")
+    assert running.jobctl("stop").returncode == 0
+    assert [key for key in told if redis.exists(key)] == []
 
 
 def test_some_settings_cannot_change(idle_daemon: Daemon) -> None:
