@@ -260,3 +260,10 @@ class Shutdown(BaseException):
     By then the job has been returned to its queue and will run again. Not an ``Exception``, so that
     ``except Exception`` in a job does not swallow it; ``finally`` blocks run as usual.
     """
+
+
+def no_attribute(owner: object, name: str, instead: str = "") -> AttributeError:
+    """The error for a name that *owner* does not have; *instead* is what to use for it, where it is
+    the name of another tool."""
+    text = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    return AttributeError(f"{text}; {instead}" if instead else text, name=name, obj=owner)

@@ -182,7 +182,7 @@ class Session:
         if self._signals():
             return
         if trial.error:
-            self._say(f"{trial.error}\nwaiting for a correction")
+            self._say(f"{trial.error}\nit starts again when a file changes")
             return
         self._list(trial)
         words = self._plan.words

@@ -23,7 +23,7 @@ from typing import (
     overload,
 )
 
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, no_attribute
 from jobd.jobs.bound_job import Call
 from jobd.jobs.times import Times, When
 from jobd.jobs.transports import Around
@@ -38,15 +38,13 @@ R_co = TypeVar("R_co", covariant=True)
 if TYPE_CHECKING:
     from jobd.jobs.canvas.parts import Signature
 
-_PUSHES = frozenset(
-    {
-        *("delay", "apply_async", "send", "send_with_options", "enqueue", "enqueue_in"),
-        *("schedule", "defer", "kiq", "perform_later", "push"),
-    }
+_PUSHES = (
+    *("delay", "apply_async", "send", "send_with_options", "enqueue", "enqueue_in"),
+    *("schedule", "defer", "kiq", "perform_later", "push"),
 )
-"""Names of the push methods of other tools."""
 
 _INSTEAD = {
+    **dict.fromkeys(_PUSHES, "use perform_async, or perform_in or perform_at to run it later"),
     "apply": "use perform_inline, or call it",
     "retry": "raise Retry(after=SECONDS)",
     "delay_on_commit": "use perform_async, which waits for the commit in Django",
@@ -54,7 +52,7 @@ _INSTEAD = {
     **dict.fromkeys(("signature", "subtask"), "use s or si"),
     **dict.fromkeys(("request", "update_state"), "use current_job()"),
 }
-"""Other names of other tools, and what to use here."""
+"""Names of the methods of other tools, and what to use here."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -139,12 +137,7 @@ class Pushable(Generic[P, R_co]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Never:
-            text = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name in _PUSHES:
-                text += "; use perform_async, or perform_in or perform_at to run it later"
-            elif name in _INSTEAD:
-                text += f"; {_INSTEAD[name]}"
-            raise AttributeError(text, name=name, obj=self)
+            raise no_attribute(self, name, _INSTEAD.get(name, ""))
 
     def perform_in(
         self, interval: float | timedelta, /, *args: P.args, **kwargs: P.kwargs

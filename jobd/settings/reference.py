@@ -103,7 +103,8 @@ def limits(setting: Setting) -> str:
 
 
 def _entry(one: Setting) -> str:
-    facts = [f"Default: {literal(one)}" + (f" {one.unit}" if one.unit else "")]
+    facts = [f"Default: {literal(one)}"]
+    facts += [f"unit: {one.unit}"] if one.unit else []
     facts += [f"allowed: {limits(one)}"] if limits(one) else []
     facts += [f"flag: {', '.join(_flags(one))}"] if _flags(one) else []
     facts += [f"variable: {' or '.join(one.env)}"]

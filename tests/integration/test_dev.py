@@ -190,7 +190,7 @@ def test_an_error_at_the_start_waits_for_its_correction(
 ) -> None:
     dev.app.write_text("import shpo_settings\n")
     dev.start("-r", "shop", "--no-dashboard")
-    dev.says(r"No module named 'shpo_settings' .*\njobd dev  waiting for a correction\n")
+    dev.says(r"No module named 'shpo_settings' .*\njobd dev  it starts again when a file changes\n")
     dev.save(APP)
     dev.says(r"shop\.py changed: starting again\n")
     dev.ready()

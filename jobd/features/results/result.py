@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Never, cast
 
 import redis
 
-from jobd.errors import JobdError, PayloadError, ResultTimeoutError, UnavailableError
+from jobd.errors import (
+    JobdError,
+    PayloadError,
+    ResultTimeoutError,
+    UnavailableError,
+    no_attribute,
+)
 from jobd.features.results.listener import Listener, Waiter
 from jobd.features.results.record import ResultInfo, State, ended, info_of, not_found, value_of
 from jobd.jobs.app import default
@@ -20,6 +26,20 @@ from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
 from jobd.wire import payload
+
+_INSTEAD = {
+    "id": "use jid",
+    **dict.fromkeys(("status", "get_status"), "use state"),
+    **dict.fromkeys(
+        ("ready", "successful", "failed", "is_finished", "is_failed"),
+        'compare state, as in state == "done"',
+    ),
+    **dict.fromkeys(("result", "return_value", "wait", "wait_result"), "use get, or aget"),
+    **dict.fromkeys(("traceback", "date_done", "ended_at"), "see info"),
+    **dict.fromkeys(("revoke", "abort", "cancel"), "use jobd.cancel(jid)"),
+    "forget": "it ends by itself after keep_result seconds",
+}
+"""Names in other tools, and what to use here."""
 
 LONGEST = 100 * 365 * 86400.0
 """Seconds; waiting for ever is waiting for so long."""
@@ -53,6 +73,11 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result of job {self.jid}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, _INSTEAD.get(name, ""))
 
     def get(self, timeout: float | None = None, *, allow_in_job: bool = False) -> Any:
         """What the job has returned; waits until it has ended.

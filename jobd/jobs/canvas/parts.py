@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Never, Self
 
-from jobd.errors import ArgumentError
+from jobd.errors import ArgumentError, no_attribute
 from jobd.graphs.graph import Graph, Key, Policy, Reference, Vertex
 from jobd.graphs.plan import ERROR
 from jobd.jobs.bound_job import Call
@@ -75,10 +75,8 @@ class Part(ABC):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Never:
-            text = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name in ("delay", "apply_async", "send", "enqueue", "apply"):
-                text += "; use perform_async"
-            raise AttributeError(text, name=name, obj=self)
+            elsewhere = name in ("delay", "apply_async", "send", "enqueue", "apply")
+            raise no_attribute(self, name, "use perform_async" if elsewhere else "")
 
 
 @dataclass(frozen=True, slots=True)

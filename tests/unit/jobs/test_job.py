@@ -391,6 +391,21 @@ def test_a_method_of_a_task_elsewhere(name: str, instead: str) -> None:
     assert str(refused.value).endswith(f"has no attribute {name!r}; {instead}")
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("status", "; use state"),
+        ("ready", '; compare state, as in state == "done"'),
+        ("revoke", "; use jobd.cancel(jid)"),
+        ("nothing", ""),
+    ],
+)
+def test_a_property_of_a_result_elsewhere(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError) as refused:
+        getattr(jobd.Result("1"), name)
+    assert str(refused.value) == f"'Result' object has no attribute {name!r}{instead}"
+
+
 @pytest.mark.parametrize("name", ["name", "timeout", "retry_in", "on_exhausted"])
 def test_what_one_call_cannot_change(name: str, redis: redis_py.Redis) -> None:
     for push in (
