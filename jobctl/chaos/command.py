@@ -22,10 +22,10 @@ from jobctl.codes import Code, Problem
 from jobctl.data import bulk, output
 from jobctl.data.connection import address
 from jobctl.data.frame import Command
-from jobctl.data.words import counted
 from jobd.api.entry import Api
 from jobd.errors import UnavailableError
 from jobd.jobs.client import Client
+from jobd.text.counting import counted
 
 BACKLOG = 300
 """Jobs in the queues above which nothing is pushed."""

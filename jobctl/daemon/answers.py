@@ -17,6 +17,7 @@ import msgspec
 from jobctl.codes import Code, Problem, Silence
 from jobd.master.control.control_socket import ANSWER_BYTES
 from jobd.master.control.messages import LONGEST_STOP, Request
+from jobd.wire.json_value import UNREADABLE
 
 FIRST_ANSWER = 3.0
 """Seconds within which a healthy master accepts a request."""
@@ -101,7 +102,7 @@ class Answers(Iterator[Reply]):
         line = self._line()
         try:
             answer = msgspec.json.decode(line, type=Reply)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             raise self._malformed() from None
         self._taken = True
         self._give_up = min(time.monotonic() + LAST_ANSWER, self._end)

@@ -24,6 +24,7 @@ from jobd.errors import ConfigError
 from jobd.master.control import messages
 from jobd.master.control.messages import DaemonStatus, PartialStatus
 from jobd.settings.load import find_file
+from jobd.text.counting import counted
 from jobd.text.printable import harmless, paragraph, shown
 
 _POSTPONED = "the daemon is quiet: it has read the settings, and will replace its workers on resume"
@@ -182,7 +183,7 @@ def stop(find: Finder, timeout: float | None, kill: bool) -> int:
     returned = stopping.returned
     if text:
         say(text)
-    jobs = "1 unfinished job" if returned == 1 else f"{returned:,} unfinished jobs"
+    jobs = counted(returned, "unfinished job")
     click.echo(f"stopped; {jobs} returned to Redis" if returned else "stopped")
     return code
 

@@ -9,6 +9,7 @@ import click
 
 from jobctl.daemon import health
 from jobd.master.control.messages import ChildStatus, OutageStatus, PartialStatus
+from jobd.text.counting import counted
 from jobd.text.printable import cut
 
 _COLOURS = {"running": "green", "ready": "green", "quiet": "yellow", "quieting": "yellow"}
@@ -185,6 +186,6 @@ def _warnings(answer: PartialStatus) -> Iterable[str]:
         text = "a reload was requested; it will begin on resume"
         yield click.style(f"! {text}", fg="yellow")
     if answer.unrecovered:
-        dead = "1 dead worker" if answer.unrecovered == 1 else f"{answer.unrecovered} dead workers"
+        dead = counted(answer.unrecovered, "dead worker")
         text = f"the jobs of {dead} have not been recovered yet"
         yield click.style(f"! {text}", fg="yellow")

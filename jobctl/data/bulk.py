@@ -22,9 +22,9 @@ from jobctl.codes import Code, Problem
 from jobctl.data import output
 from jobctl.data.frame import code_of
 from jobctl.data.steps import Steps
-from jobctl.data.words import counted
 from jobd.api.search.scans import Scan
 from jobd.errors import UnavailableError
+from jobd.text.counting import counted
 
 T = TypeVar("T")
 

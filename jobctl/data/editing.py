@@ -22,6 +22,7 @@ from jobd.api.entry import Api
 from jobd.api.find import WORK, Found
 from jobd.api.records import JobRecord
 from jobd.api.sets.entries import SortedEntry
+from jobd.wire.json_value import UNREADABLE
 
 _MOST_BYTES = 500_000
 """Bytes of a payload that can be edited; as in the dashboard."""
@@ -164,14 +165,14 @@ def _document(now: Editable, given: dict[str, str], to: str | None) -> bytes:
 def _json(option: str, text: str) -> object:
     try:
         return msgspec.json.decode(text.encode(errors="replace"))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Problem(Code.USAGE, f"{option} is not JSON: {error}") from None
 
 
 def _read(document: bytes) -> Editable:
     try:
         return msgspec.json.decode(document, type=Editable)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Problem(Code.USAGE, f"the job cannot be changed like that: {error}") from None
 
 

@@ -17,6 +17,8 @@ from jobd.api.records import JobRecord
 from jobd.api.search.groups import in_group
 from jobd.api.sets.entries import SortedEntry
 from jobd.errors import ArgumentError
+from jobd.text.counting import counted
+from jobd.wire.json_value import UNREADABLE
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
@@ -170,8 +172,8 @@ def _limit(context: click.Context, option: click.Parameter, given: str | None) -
 
 def _tell(count: int) -> None:
     if count:
-        are = "job that says no time was" if count == 1 else "jobs that say no time were"
-        say(f"{count:,} {are} left out by --older or --newer")
+        are = counted(count, "job that says no time was", "jobs that say no time were")
+        say(f"{are} left out by --older or --newer")
 
 
 def seconds_of(given: str) -> float:
@@ -192,7 +194,7 @@ def seconds_of(given: str) -> float:
 def _with_argument(given: str) -> Callable[[JobRecord], bool]:
     try:
         decoded: object = msgspec.json.decode(given)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         decoded = given
 
     def holds(value: object, depth: int) -> bool:

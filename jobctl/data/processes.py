@@ -14,12 +14,13 @@ from jobctl.data.bulk import Outcome
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, counted
+from jobctl.data.words import ago
 from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import PROCESS_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.processes import Process
+from jobd.text.counting import counted
 
 _PATIENCE = 12.0
 """Seconds within which a process tells its stacks: it may learn of it with its next heartbeat."""

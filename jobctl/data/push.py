@@ -11,6 +11,7 @@ from jobctl.data.connection import address
 from jobctl.data.frame import Command
 from jobd.jobs.client import Client
 from jobd.jobs.times import EPOCH_FROM
+from jobd.wire.json_value import UNREADABLE
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def decoded(text: str) -> object:
     """
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return text
 
 

@@ -18,13 +18,14 @@ from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group
 from jobctl.data.output import Column
 from jobctl.data.steps import Moving
-from jobctl.data.words import ago, arguments, counted, lateness, name_of
+from jobctl.data.words import ago, arguments, lateness, name_of
 from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS, QUEUED_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
 from jobd.api.records import JobRecord
+from jobd.text.counting import counted
 
 
 @click.group("queues", cls=Group)

@@ -17,7 +17,7 @@ from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, arguments, counted, error_of, name_of
+from jobctl.data.words import ago, arguments, error_of, name_of
 from jobd.api import shapes
 from jobd.api.actions import SET_ACTIONS, Action, Given, SetDo
 from jobd.api.entry import Api
@@ -26,6 +26,7 @@ from jobd.api.sets.entries import SortedEntry
 from jobd.api.sets.jobset import JobSet
 from jobd.api.sets.steps import SetAction
 from jobd.jobs.times import When
+from jobd.text.counting import counted
 
 _PAGE = 250
 """Entries of a page in a list without filters."""

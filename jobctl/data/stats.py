@@ -13,10 +13,11 @@ from jobctl.data import output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.output import Column
-from jobctl.data.words import counted, lateness
+from jobctl.data.words import lateness
 from jobd.api.entry import Api
 from jobd.api.stats import Stats
 from jobd.errors import UnavailableError
+from jobd.text.counting import counted
 
 _QUEUES = 20
 """Queues that are listed; the largest."""

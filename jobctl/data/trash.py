@@ -11,11 +11,12 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
 from jobctl.data.steps import Emptying, Restoring
-from jobctl.data.words import ago, counted, kept_in_trash
+from jobctl.data.words import ago, kept_in_trash
 from jobd.api import shapes
 from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
 from jobd.api.entry import Api
 from jobd.api.trash import Deletion
+from jobd.text.counting import counted
 
 
 @click.group("trash", cls=Group)

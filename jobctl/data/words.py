@@ -11,6 +11,8 @@ from jobctl.daemon.display import duration
 from jobd.api.features.attached import when
 from jobd.api.queues.queues import QueueSummary
 from jobd.api.records import JobRecord
+from jobd.text.counting import counted
+from jobd.wire.json_value import UNWRITABLE
 
 _SHOWN = 500
 """Characters of the arguments of a job in a table; the table cuts them to fit."""
@@ -35,14 +37,6 @@ def moment(at: float | None) -> str:
     if at is None or not math.isfinite(at):
         return ""
     return f"{when(at).removeprefix('at ')} ({ago(at)})"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """
-    >>> counted(1, "job"), counted(2000, "job")
-    ('1 job', '2,000 jobs')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def kept_in_trash(count: int) -> str:
@@ -102,7 +96,7 @@ def as_json(value: object, most: int) -> str:
         value = value[:most]
     try:
         return msgspec.json.encode(value)[: 4 * most].decode(errors="ignore")[:most]
-    except (RecursionError, msgspec.MsgspecError, ValueError, OverflowError):
+    except UNWRITABLE:
         return "…"
 
 

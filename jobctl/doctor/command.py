@@ -17,7 +17,6 @@ from jobctl.daemon import limit
 from jobctl.data import output
 from jobctl.data.connection import connected_to
 from jobctl.data.frame import Command
-from jobctl.data.words import counted
 from jobctl.doctor import configuration, host, unit
 from jobd.api.diagnosis import findings, fleet, history, locks, permissions, server
 from jobd.api.diagnosis.findings import Check, Finding, Severity
@@ -25,6 +24,7 @@ from jobd.api.entry import Api
 from jobd.errors import ConfigError, JobdError, RefusedError, UnavailableError
 from jobd.settings.load import Reading, find_file, read
 from jobd.store.server import identify
+from jobd.text.counting import counted
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from jobctl import options
 from jobctl.data import filters, output
 from jobctl.data.connection import connected
 from jobctl.data.frame import Command
-from jobctl.data.words import counted
 from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.live.tail import QUEUES, Pushes, Tail
 from jobd.errors import RefusedError, UnavailableError
+from jobd.text.counting import counted
 from jobd.wire.tail import Event
 
 _EVERY = 1.0

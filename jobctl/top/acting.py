@@ -8,7 +8,6 @@ from typing import TypeVar
 from jobctl.data.filters import Filters, seconds_of
 from jobctl.data.sets import Set
 from jobctl.data.steps import Moving
-from jobctl.data.words import counted
 from jobctl.top.view import View
 from jobd.api.actions import (
     CANCEL_ANSWERS,
@@ -23,6 +22,7 @@ from jobd.api.actions import (
 from jobd.api.records import JobRecord
 from jobd.api.search.scans import Sweep
 from jobd.api.sets.entries import SortedEntry
+from jobd.text.counting import counted
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from jobctl.data.steps import Restoring
-from jobctl.data.words import counted
 from jobctl.top.view import View
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.trash import Deletion
+from jobd.text.counting import counted
 
 T = TypeVar("T")
 

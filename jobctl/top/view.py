@@ -14,11 +14,11 @@ from textual.message import Message
 from textual.screen import Screen
 
 from jobctl.data.steps import Steps
-from jobctl.data.words import counted
 from jobctl.top.dialogs import Ask, Prompt, Working
 from jobctl.top.source import Source
 from jobd.api.entry import Api
 from jobd.errors import JobdError, UnavailableError
+from jobd.text.counting import counted
 from jobd.text.printable import shown
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from jobctl.tune.measure import Measurement
+from jobd.text.counting import counted
 
 COMPUTES, WAITS = 0.7, 0.3
 """Shares of CPU in the time of a job, from which on, and up to which, it computes or waits."""
@@ -206,7 +207,7 @@ def _text(kind: str, host_cpu: float, options: list[Option], *, used_up: bool) -
         return f"{said} All CPUs of this host are used up: only more hosts help."
     if best.rate <= 1.1 * now.rate:
         return f"{said} The present numbers are about as good as any."
-    workers = "1 worker" if best.workers == 1 else f"{best.workers} workers"
+    workers = counted(best.workers, "worker")
     served = ", if what they wait for keeps up" if kind != "computes" else ""
     return (
         f"{said} {workers} with {best.threads} threads could end up to "

@@ -19,7 +19,7 @@ from jobd.errors import ArgumentError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 from jobd.store.trouble import unavailable
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNREADABLE, JsonValue
 
 T = TypeVar("T")
 
@@ -227,7 +227,7 @@ def decoded(raw: bytes | str) -> JsonValue:
     try:
         found: JsonValue = msgspec.json.decode(raw)
         return found
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -25,7 +25,7 @@ from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Change, Session, session_or_default
 from jobd.wire import attachments
 from jobd.wire.attachments import Attachments
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE, JsonValue
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -147,7 +147,7 @@ class JobRecord:
             return display.ENCRYPTED
         try:
             return text(msgspec.json.encode(display.hidden(self.item)))
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        except UNWRITABLE:
             return display.ENCRYPTED
 
     def matches(self, pattern: Callable[[bytes], object]) -> bool:
@@ -344,5 +344,5 @@ def unpacked(packed: str) -> list[str]:
         found = found[: found.rfind(b'",') + 1] + b"]"
     try:
         return msgspec.json.decode(found, type=list[str])
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return []

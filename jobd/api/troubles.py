@@ -10,6 +10,7 @@ import msgspec
 from jobd.api.reading import text
 from jobd.api.session import Session
 from jobd.text.printable import cut
+from jobd.wire.json_value import UNREADABLE
 
 TTL = 60
 """Seconds for which an entry counts that is not written again."""
@@ -66,7 +67,7 @@ def _told(session: Session, key: str) -> list[tuple[str, _Entry]]:
     for daemon, raw in sorted(cast("dict[bytes, bytes]", written).items())[:MOST]:
         try:
             entry = msgspec.json.decode(raw, type=_Entry)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             continue  # nobody of ours has written it
         if entry.at >= seconds - TTL:
             told.append((text(daemon), entry))

@@ -26,6 +26,7 @@ from jobd.settings.django_project import WORKER
 from jobd.settings.load import read, read_web
 from jobd.settings.redis_url import redact
 from jobd.settings.schema import Setting, show
+from jobd.text.counting import counted
 from jobd.text.printable import paragraph, shown
 
 _MOST_JOBS = 20
@@ -44,8 +45,7 @@ def main(file: str | None, environment: Mapping[str, str], flags: Mapping[str, o
     for text in report.warnings:
         print(f"warning: {paragraph(text)}", file=sys.stderr)
     if report.problems:
-        count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
-        print(f"jobd: {count}:", file=sys.stderr)
+        print(f"jobd: {counted(len(report.problems), 'problem')}:", file=sys.stderr)
         for _, text in report.problems:
             print(f"  - {shown(text)}", file=sys.stderr)
         return report.code
@@ -249,7 +249,7 @@ def _check_application(report: Report, config: Config) -> None:
             f"jobs of {names} go to {_listed(missing)}, which this daemon does not serve: "
             f"give it {flags}, or use another daemon for that"
         )
-    count = "1 job" if trial.jobs == 1 else f"{trial.jobs} jobs"
+    count = counted(trial.jobs, "job")
     report.facts.append(f"application: {names} registers {count} (imported in {took:.1f} s)")
     if config.require == (WORKER,):  # whose name says nothing of what was found
         report.facts += [f"  {name} (queue {queue})" for name, queue in trial.found[:_MOST_JOBS]]

@@ -30,6 +30,7 @@ from jobd.store.trouble import unavailable
 from jobd.testing.scratch import Scratch
 from jobd.testing.server import EmbeddedServer
 from jobd.testing.tether import spawn
+from jobd.wire.json_value import UNREADABLE
 
 Ending = signal.Signals
 Pause = Callable[[float], None]
@@ -214,7 +215,7 @@ class Stage:
                 line.settimeout(_ANSWER_SECONDS)
                 line.sendall(msgspec.json.encode(Status()) + b"\n")
                 return msgspec.json.decode(line.makefile("rb").readline(), type=Shown).status
-        except (OSError, msgspec.MsgspecError, ValueError):
+        except (OSError, *UNREADABLE):
             return None
 
     def _workers(self) -> list[Worker]:

@@ -18,6 +18,7 @@ from jobd.dev.log import Log
 from jobd.master.control import control_socket
 from jobd.master.control.messages import Reload, Shown, Status
 from jobd.testing.tether import spawn
+from jobd.wire.json_value import UNREADABLE
 
 _ANSWER_SECONDS = 2.0
 
@@ -62,7 +63,7 @@ class Daemon:
                 line.settimeout(_ANSWER_SECONDS)
                 line.sendall(msgspec.json.encode(Status()) + b"\n")
                 answer = msgspec.json.decode(line.makefile("rb").readline(), type=Shown)
-        except (OSError, msgspec.MsgspecError, ValueError):
+        except (OSError, *UNREADABLE):
             return False
         return answer.status.state == "running"
 

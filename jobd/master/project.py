@@ -20,6 +20,7 @@ from jobd.errors import ApplicationError
 from jobd.master import session
 from jobd.master.privileges import require_roots, service_user
 from jobd.settings.django_project import VARIABLE, WORKER, find
+from jobd.wire.json_value import UNREADABLE
 
 if TYPE_CHECKING:
     from jobd.settings.daemon import Config
@@ -100,7 +101,7 @@ def _read(answer: bytes) -> dict[str, str]:
     try:
         found = json.loads(answer)
         return {name: value for name, value in found.items() if isinstance(value, str)}
-    except (ValueError, RecursionError, AttributeError):
+    except (AttributeError, *UNREADABLE):
         return {"error": "the settings of the Django project wrote into jobd's pipe"}
 
 

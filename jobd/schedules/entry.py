@@ -16,6 +16,7 @@ from jobd.schedules.line import Line
 from jobd.schedules.schedule import CatchUp, Overlap
 from jobd.wire import attachments, payload
 from jobd.wire.attachments import Lock
+from jobd.wire.json_value import UNREADABLE
 from jobd.wire.payload import Payload
 
 VERSION = 1
@@ -70,7 +71,7 @@ def decode(raw: bytes) -> Entry:
     """
     try:
         entry = _decode(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"not a schedule: {error}") from None
     if entry.v != VERSION:
         raise PayloadError(f"a schedule of version {entry.v}")

@@ -18,6 +18,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from jobd.store.keys import Keys
+from jobd.wire.json_value import UNREADABLE
 
 VERSION = 1
 LONGEST = 1024
@@ -77,7 +78,7 @@ def read(said: object) -> Look | None:
     try:
         found = _decoder.decode(said)
         return Look(found.look) if found.v == VERSION else None
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 

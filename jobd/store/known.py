@@ -8,6 +8,7 @@ import redis
 from jobd.ambient import clock
 from jobd.schedules.entry import Entry
 from jobd.store.keys import Keys
+from jobd.wire.json_value import UNREADABLE
 
 FRESH = 5.0
 """Seconds for which an answer of the server serves."""
@@ -87,7 +88,7 @@ class Known:
             if isinstance(info, bytes):
                 try:
                     self._queues.update(_read_info(info).queues)
-                except (msgspec.MsgspecError, ValueError, RecursionError):
+                except UNREADABLE:
                     continue  # written by hand
         self._queues_at = clock.monotonic()
         return self._queues

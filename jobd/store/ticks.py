@@ -14,6 +14,7 @@ from jobd.schedules.line import Line
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
+from jobd.wire.json_value import UNREADABLE
 
 STEPS = 50
 """Most steps in one call."""
@@ -90,7 +91,7 @@ def read_record(raw: bytes) -> Record | None:
     """A kept record; None if something else has written it."""
     try:
         return _read_record(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -104,7 +105,7 @@ def changed(entry: Entry, own: bytes | None) -> Entry:
         return entry
     try:
         cron, tz, every = msgspec.json.decode(own, type=tuple[str, str, float])
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"not a changed line: {error}") from None
     return msgspec.structs.replace(entry, cron=cron, tz=tz, every=every)
 

@@ -26,12 +26,16 @@ T = TypeVar("T")
 INTERRUPTIONS = (JobTimeout, Shutdown)
 """Raised asynchronously in a thread that runs a job; never to be swallowed."""
 
-# Control characters, bidirectional marks, line separators other than "\n", invisible marks and
-# tags, and surrogates.
-_HARMFUL = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
+ACTING = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff"
 )
+"""For a set of a regular expression: what acts on the text around it. Control characters, line and
+paragraph separators, what turns the direction of other text, invisible operators, and tags."""
+
+# And what is unseen, or acts on a terminal only: a carriage return, single marks of direction,
+# other invisible marks, and surrogates.
+_HARMFUL = f"{ACTING}\r\xad\u061c\u180e\u200b\u200e\u200f\ufeff\ud800-\udfff"
 _IN_LINE = re.compile(f"[\t\n{_HARMFUL}]")
 _IN_BLOCK = re.compile(f"[{_HARMFUL}]")
 _UNBROKEN = re.compile(r"[^\s\"']*")

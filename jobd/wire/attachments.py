@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from jobd.errors import ArgumentError, PayloadError
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNWRITABLE, JsonValue
 from jobd.wire.ruby_json import as_ruby
 
 FIELD = "jobd"
@@ -320,7 +320,7 @@ def digest(name: str, identity: object) -> str:
 
     try:
         canonical = _sorted([name, identity])
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+    except UNWRITABLE as error:
         raise ArgumentError(
             f"{name}: what makes the job unique is not JSON: {error}; name arguments in unique_by"
         ) from None

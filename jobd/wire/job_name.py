@@ -13,7 +13,7 @@ import msgspec
 
 from jobd.text.masking import mask
 from jobd.text.printable import cut, text_of
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNREADABLE, JsonValue
 
 MOST = 5
 """Most jobs that a message names."""
@@ -61,7 +61,7 @@ def job_name(payload: bytes) -> JobName | None:
     """
     try:
         named = _decode(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     jid = "" if named.jid is None else text_of(named.jid, _LONGEST_JID)
     return JobName(cut(named.class_, _LONGEST_CLASS), jid)
@@ -104,7 +104,7 @@ def shown_arguments(payload: bytes) -> str:
     and encrypted arguments left out."""
     try:
         given = _decode_given(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return "unreadable arguments"
     if given.encrypt:
         return "encrypted arguments"

@@ -19,7 +19,7 @@ from jobd.ambient import chance
 from jobd.errors import ArgumentError, PayloadError
 from jobd.wire import attachments
 from jobd.wire.arguments import name_of
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE, JsonValue
 from jobd.wire.options import CALL_FIELDS, check_options, opened
 from jobd.wire.pushed import LISTS, TEXTS, Jid
 from jobd.wire.ruby_json import as_ruby
@@ -200,7 +200,7 @@ def encode(payload: Payload, limit: int | None = None, names: Sequence[str] | No
     """
     try:
         raw = to_json(payload)
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+    except UNWRITABLE as error:
         raise ArgumentError(
             f"the payload of {payload.get('class')} is not valid JSON: {error}"
         ) from error
@@ -241,7 +241,7 @@ def decode(raw: bytes) -> Payload:
     """
     try:
         return _decode_object(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"Invalid JSON for job: {reason_of(error)}") from error
 
 
@@ -256,7 +256,7 @@ def parse(raw: bytes) -> Work:
         return _decode_work(raw)
     except msgspec.ValidationError:
         return _parse_loose(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"Invalid JSON for job: {reason_of(error)}") from error
 
 
@@ -270,7 +270,7 @@ def _parse_loose(raw: bytes) -> Work:
         loose = _decode_loose(raw)
         jid = "" if loose.jid is None else loose.jid
         jid = jid if type(jid) is str else to_json(jid).decode()
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"Invalid JSON for job: {reason_of(error)}") from error
     args = [] if loose.args is None else loose.args
     if type(args) is dict:
@@ -307,7 +307,7 @@ def class_beside(raw: bytes, most: int) -> str | None:
         return None
     try:
         return _decode_beside(part).class_
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 

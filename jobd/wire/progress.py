@@ -8,6 +8,7 @@ import msgspec
 
 from jobd.errors import ArgumentError
 from jobd.text.printable import shortened, valid
+from jobd.wire.json_value import UNREADABLE
 
 MOST_AMOUNT = 1e15
 MOST_NOTE = 200
@@ -71,7 +72,7 @@ def read(raw: bytes) -> Progress | None:
     """The progress in *raw*; None if it is none."""
     try:
         found = _decode(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     numbers = (found.done, found.at, found.first_done, found.first_at, found.total or 0)
     sane = all(0 <= number <= MOST_AMOUNT for number in numbers)

@@ -10,6 +10,7 @@ from jobd.errors import ArgumentError
 from jobd.text import exceptions
 from jobd.text.printable import cut
 from jobd.wire.arguments import refuse_foreign
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE
 from jobd.wire.payload import to_json
 
 MAX_RESULT = 1_048_576
@@ -51,7 +52,7 @@ def done(value: object) -> bytes:
     try:
         refuse_foreign("the result", value)
         detail = to_json(Detail(value))
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+    except UNWRITABLE as error:
         raise ArgumentError(f"the result is not JSON: {error}") from None
     if len(detail) > MAX_RESULT:
         raise ArgumentError(
@@ -97,5 +98,5 @@ def read(raw: bytes) -> Detail:
     """
     try:
         return msgspec.json.decode(raw, type=Detail)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return Detail()

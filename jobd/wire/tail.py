@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from jobd.text.printable import cut, encode, text_of
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import UNREADABLE, JsonValue
 
 VERSION = 1
 LONGEST = 262_144
@@ -90,7 +90,7 @@ def event(
     """
     try:
         names = _names(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         names = _Names()
     tags = names.tags if isinstance(names.tags, list) else []
     return Event(
@@ -124,6 +124,6 @@ def read(said: object) -> Report | None:
         return None
     try:
         found = _report(said)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     return found if found.v == VERSION else None

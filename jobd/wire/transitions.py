@@ -19,6 +19,7 @@ from jobd.text.exceptions import class_of, message_of
 from jobd.text.printable import cut
 from jobd.wire import attachments
 from jobd.wire.arguments import check_arguments
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE
 from jobd.wire.options import DEFAULT_QUEUE, opened
 from jobd.wire.payload import Payload, decode, encode, new_jid, reason_of, to_json, validate
 from jobd.wire.ruby_json import as_ruby
@@ -53,14 +54,14 @@ def _kept(before: msgspec.Raw | None, value: object) -> object:
         if before is not None and to_json(msgspec.json.decode(before)) == to_json(value):
             return before
         return as_ruby(value)
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+    except UNWRITABLE as error:
         raise ArgumentError(f"the payload is not JSON: {error}") from error
 
 
 def _raw_fields(raw: bytes) -> dict[str, Any]:
     try:
         return _decode_raw_fields(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise PayloadError(f"Invalid JSON for job: {reason_of(error)}") from error
 
 
@@ -263,7 +264,7 @@ def as_object(raw: bytes, *, queue: str, now: float) -> bytes:
     try:
         if type(msgspec.json.decode(raw)) is dict:
             return raw
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return raw
     around = {"retry": 0, "queue": queue, "args": [msgspec.Raw(raw)], "class": NOT_A_JOB}
     return to_json({**around, "jid": new_jid(), "created_at": now})

@@ -23,6 +23,7 @@ from jobd.store.keys import Keys
 from jobd.store.loops import Loop
 from jobd.store.protocol import Argument
 from jobd.wire import job_name
+from jobd.wire.json_value import UNREADABLE
 from jobd.wire.options import STALLED_AFTER
 from jobd.worker.run.pool import Working
 
@@ -193,6 +194,6 @@ def limit_of(payload: bytes) -> float | None:
         return None
     try:
         limit = _decode(payload).stalled_after
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     return limit if limit is not None and limit > 0 else None

@@ -18,6 +18,7 @@ import redis
 from jobd.ambient import clock
 from jobd.settings.schema import Objective
 from jobd.store.keys import Keys
+from jobd.wire.json_value import UNREADABLE
 
 if TYPE_CHECKING:
     from redis.typing import EncodableT, FieldT
@@ -106,7 +107,7 @@ def _waited(payload: bytes) -> float:
     """Seconds since a job was pushed to its queue; 0.0 if it does not say when."""
     try:
         stamps = _read(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return 0.0
     since = stamps.created_at if stamps.enqueued_at is None else stamps.enqueued_at
     if since is None:

@@ -9,6 +9,7 @@ from collections.abc import Set
 
 from jobd.runtime.process import stacks
 from jobd.runtime.process.stacks import Section
+from jobd.text.counting import counted
 from jobd.text.printable import cut, name_of
 from jobd.wire.job_name import job_name, shown_arguments
 from jobd.worker.engine import Engine
@@ -51,7 +52,7 @@ def dump(
     coroutines = f", {len(runs)} of {tasks.size} coroutines" if runs else ""
     heading = (
         f"{name}: {len(notes)} of {pool.size} threads busy{coroutines}, "
-        f"{holding} {'job' if holding == 1 else 'jobs'} in flight"
+        f"{counted(holding, 'job')} in flight"
     )
     if busy:
         return stacks.dump(heading, notes, others=sections, only=notes)

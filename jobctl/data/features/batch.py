@@ -13,7 +13,7 @@ from jobctl.data.connection import connected
 from jobctl.data.features import batchview
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, counted
+from jobctl.data.words import ago
 from jobd.api import Api
 from jobd.api.features import batch_parts
 from jobd.api.features.batch_actions import BATCH_ACTIONS
@@ -22,6 +22,7 @@ from jobd.api.features.batches import Batch
 from jobd.errors import JobNotFoundError, ResultTimeoutError
 from jobd.features.batches.record import BatchStatus
 from jobd.jobs.client import Client
+from jobd.text.counting import counted
 
 FAILED = 100
 """Members that have failed which are named."""

@@ -19,11 +19,11 @@ from jobctl.data.connection import connected
 from jobctl.data.files import filing
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, code_of
-from jobctl.data.words import counted
 from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
 from jobd.errors import UnavailableError
+from jobd.text.counting import counted
 
 _CHUNK = 256 * 1024
 """Bytes that are written at once."""

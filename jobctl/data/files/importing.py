@@ -28,13 +28,15 @@ from jobctl.data.connection import connected
 from jobctl.data.files import filing
 from jobctl.data.frame import Command, code_of
 from jobctl.data.steps import Restoring
-from jobctl.data.words import counted, kept_in_trash
+from jobctl.data.words import kept_in_trash
 from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.reading import BATCH, batches
 from jobd.api.session import KEPT
 from jobd.errors import ConflictError, PayloadError, UnavailableError
+from jobd.text.counting import counted
 from jobd.wire import attachments, payload
+from jobd.wire.json_value import UNREADABLE
 
 _HEADER = 65_536
 """Bytes that are read for the first line: what is given may be any file."""
@@ -129,7 +131,7 @@ class _Reading:
         """The first line."""
         try:
             found = msgspec.json.decode(self._line(_HEADER), type=filing.Header)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             raise Problem(Code.USAGE, f"{self._name} is not a file of jobctl export") from None
         if found.jobd_export != filing.VERSION:
             raise Problem(
@@ -154,7 +156,7 @@ class _Reading:
                     return
                 found = msgspec.json.decode(line, type=filing.Stored)
                 _check(found)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except UNREADABLE:
                 raise self._wrong("is not what jobctl export writes") from None
             count += 1
             yield found

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from jobctl.daemon.display import memory
-from jobctl.data.words import ago, counted
+from jobctl.data.words import ago
 from jobctl.top.source import Source
 from jobctl.top.table import Column, Row
 from jobctl.top.views.listing import ListView
@@ -18,6 +18,7 @@ from jobd.api.actions import PROCESS_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.processes import Process
 from jobd.api.reasons import SILENT
+from jobd.text.counting import counted
 
 MOST = 1_000
 """Processes that are looked at."""

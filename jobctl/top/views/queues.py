@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 
 from jobctl.daemon.display import duration
 from jobctl.data.filters import Filters
-from jobctl.data.words import counted
 from jobctl.top import acting
 from jobctl.top.charts import bar
 from jobctl.top.source import Source
@@ -19,6 +18,7 @@ from jobctl.top.views.queued import QueueView
 from jobd.api.actions import NOTHING, QUEUE_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.queues.queues import QueueSummary
+from jobd.text.counting import counted
 
 MOST = 1_000
 """Queues that are looked at."""

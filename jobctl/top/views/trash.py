@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from jobctl.data import jobview
 from jobctl.data.steps import Emptying
-from jobctl.data.words import ago, arguments, counted, name_of
+from jobctl.data.words import ago, arguments, name_of
 from jobctl.top.source import Source
 from jobctl.top.table import Column, Row
 from jobctl.top.undoing import restore
@@ -20,6 +20,7 @@ from jobd.api.entry import Api
 from jobd.api.reading import Page
 from jobd.api.records import JobRecord
 from jobd.api.trash import Deletion
+from jobd.text.counting import counted
 
 _ARGUMENTS = 120
 

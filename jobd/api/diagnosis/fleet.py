@@ -19,6 +19,7 @@ from jobd.api.reading import answers, number
 from jobd.api.reasons import LATE, SILENT
 from jobd.api.session import Session
 from jobd.store.inflight import LEASE
+from jobd.text.counting import counted
 from jobd.text.printable import shortened
 
 MOST = 5_000
@@ -132,7 +133,7 @@ def _nobody(fleet: Fleet) -> Iterator[Said]:
     )
     if waiting := sum(queue.size for queue in fleet.queues):
         yield Said(
-            f"{_counted(waiting, 'job waits', 'jobs wait')}, and no process has sent a heartbeat "
+            f"{counted(waiting, 'job waits', 'jobs wait')}, and no process has sent a heartbeat "
             "in the last minute.",
             advice,
         )
@@ -149,7 +150,7 @@ def _unserved(fleet: Fleet) -> Iterator[Said]:
     for queue in _largest(fleet.queues):
         if queue.size and not queue.paused and fleet.processes and queue.name not in served:
             yield Said(
-                f"Queue {_short(queue.name)} has {_counted(queue.size, 'job', 'jobs')}, and no "
+                f"Queue {_short(queue.name)} has {counted(queue.size, 'job')}, and no "
                 "running process serves it.",
                 f"add it to `queues` of a daemon; or: jobctl queues move {_short(queue.name)} "
                 "OTHER",
@@ -161,7 +162,7 @@ def _paused(fleet: Fleet) -> Iterator[Said]:
         if queue.paused and queue.size:
             yield Said(
                 f"Queue {_short(queue.name)} is paused, and "
-                f"{_counted(queue.size, 'job waits', 'jobs wait')} in it.",
+                f"{counted(queue.size, 'job waits', 'jobs wait')} in it.",
                 f"jobctl queues resume {_short(queue.name)}",
             )
 
@@ -272,10 +273,6 @@ def _largest(queues: list[QueueSummary]) -> list[QueueSummary]:
 
 def _off(offset: float) -> str:
     return f"{abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'}"
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from jobd.errors import JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.transports import routes
 from jobd.store.keys import Keys
+from jobd.wire.json_value import UNREADABLE
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -110,7 +111,7 @@ class Records:
         raw = cast("Mapping[bytes, bytes]", redis.hgetall(self._keys.result(jid)))
         try:
             called = msgspec.json.decode(raw[b"task"], type=Called)
-        except (KeyError, msgspec.MsgspecError, ValueError, RecursionError):
+        except (KeyError, *UNREADABLE):
             return None
         ended_at = raw.get(b"at")
         return Record(

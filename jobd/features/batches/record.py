@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from jobd.wire.json_value import UNREADABLE
+
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
@@ -134,7 +136,7 @@ def status_of(bid: str, fields: Mapping[bytes, bytes]) -> BatchStatus | None:
 
 
 def _tags(raw: bytes) -> tuple[str, ...]:
-    with suppress(ValueError, RecursionError):
+    with suppress(*UNREADABLE):
         found = json.loads(raw)
         if isinstance(found, list):
             return tuple(each for each in found if isinstance(each, str))

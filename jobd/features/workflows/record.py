@@ -11,6 +11,7 @@ import msgspec
 from jobd.graphs.graph import Policy, followers
 from jobd.graphs.inputs import Outcome, outcome
 from jobd.graphs.plan import About, Role, Step, jid_of, steps_of
+from jobd.wire.json_value import UNREADABLE
 
 State = Literal["running", "done", "failed", "cancelled"]
 StepState = Literal[
@@ -108,7 +109,7 @@ def summary_of(ref: str, fields: Mapping[bytes, bytes | None]) -> Summary | None
         return None
     try:
         known = msgspec.json.decode(about, type=About)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     ended = fields.get(b"ended_at")
     return Summary(
@@ -137,7 +138,7 @@ def info_of(ref: str, fields: Mapping[bytes, bytes], letters: bytes) -> Workflow
         return None
     try:
         steps = _linked(steps_of(fields), fields)
-    except (msgspec.MsgspecError, ValueError, IndexError, RecursionError):
+    except (IndexError, *UNREADABLE):
         return None
     if any(not 0 <= one < len(steps) for step in steps for one in step.after):
         return None
@@ -211,7 +212,7 @@ def outcome_of(raw: bytes | None) -> Outcome:
     """A stored outcome; an empty one if a program has written something else."""
     try:
         return outcome(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return Outcome()
 
 

@@ -22,6 +22,7 @@ from jobd.runtime.ipc.scoreboard import MAIN_BEAT, Page
 from jobd.settings import listening
 from jobd.settings.daemon import Config
 from jobd.store.loops import Loop
+from jobd.text.counting import counted
 
 STUCK = 120.0
 """Seconds that a turn of a loop may take. One that waits for Redis takes some five a command."""
@@ -105,7 +106,7 @@ class Health:
             return Answer.of(HTTPStatus.SERVICE_UNAVAILABLE, text)
         if not told.workers:
             return Answer.of(HTTPStatus.SERVICE_UNAVAILABLE, told.why)
-        some = "1 worker takes jobs" if told.workers == 1 else f"{told.workers} workers take jobs"
+        some = counted(told.workers, "worker takes jobs", "workers take jobs")
         return Answer.of(HTTPStatus.OK, f"ok: {some}")
 
     def _metrics(self) -> Answer:

@@ -21,11 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
-
 from jobd.master.control import messages
 from jobd.master.control.messages import Accepted, Answer, Busy, Done, Failed, Waiting
 from jobd.text.printable import encode
+from jobd.wire.json_value import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +226,7 @@ class Client:
         self._incoming.clear()
         try:
             return messages.read(bytes(line))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             self.failed(f"the request is not a JSON object: {error}")
             return None
 

@@ -11,6 +11,8 @@ from typing import Annotated, TypeAlias, get_args
 
 import msgspec
 
+from jobd.wire.json_value import UNREADABLE
+
 LONGEST_STOP = 86400.0
 """Most seconds that jobs may keep running during a stop."""
 
@@ -105,7 +107,7 @@ def read(line: bytes) -> Known | Unknown | Malformed:
     """
     try:
         return _known.decode(line)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         name = _unknown.decode(line).command
         if isinstance(name, str) and name in COMMANDS:
             return Malformed(name, str(error))

@@ -15,6 +15,7 @@ import msgspec
 
 from jobd.runtime.process.safe_path import create
 from jobd.text.printable import encode
+from jobd.wire.json_value import UNREADABLE
 
 SCHEMA = 1
 _MOST = 1 << 20
@@ -92,7 +93,7 @@ def load(path: Path, owner: int | None = None) -> State | None:
             if not _believed(path, fd, os.geteuid() if owner is None else owner):
                 return None
             state = msgspec.json.decode(file.read(_MOST), type=State)
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        except (OSError, *UNREADABLE):
             return None
     return state if state.schema == SCHEMA else None
 

@@ -10,6 +10,7 @@ import msgspec
 
 from jobd.errors import Exit
 from jobd.text.printable import encode
+from jobd.wire.json_value import UNREADABLE
 
 _MOST = 32_768  # bytes; a pipe can buffer that much
 
@@ -63,5 +64,5 @@ def await_verdict(fd: int, timeout: float) -> Verdict:
         content += chunk
     try:
         return msgspec.json.decode(content, type=Verdict)
-    except (msgspec.DecodeError, ValueError):
+    except UNREADABLE:
         return Verdict(Exit.SOFTWARE, "the daemon died during its start; see its log")

@@ -11,6 +11,8 @@ from typing import TypeAlias, TypeVar, get_args
 
 import msgspec
 
+from jobd.wire.json_value import UNREADABLE
+
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     """Base class of all messages. The name of the type is, by default, that of the class."""
@@ -307,10 +309,10 @@ def from_master(line: bytearray) -> FromMaster | Unknown:
 def _read(line: bytearray, decoder: msgspec.json.Decoder[M]) -> M | Unknown:
     try:
         return decoder.decode(line)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         try:
             other = _unknown.decode(line)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             pass
         else:
             if other.type not in [kind.__struct_config__.tag for kind in get_args(decoder.type)]:

@@ -20,6 +20,7 @@ from structlog.typing import EventDict
 from jobd.runtime.log.values import DEFAULT_MOST, reduced
 from jobd.text.masking import mask
 from jobd.text.printable import encode, harmless_json, name_of, shown
+from jobd.wire.json_value import UNWRITABLE
 
 Renderer = Callable[[str, EventDict], bytes]
 
@@ -138,7 +139,7 @@ class Json(_Format):
             return None
         try:
             line = _encode(whole)
-        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+        except UNWRITABLE:
             return None
         return line if len(line) <= self._most and type(whole["event"]) is str else None
 

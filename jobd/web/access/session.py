@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobd.web import language
 from jobd.web.mount import header, prefix
+from jobd.wire.json_value import UNREADABLE
 
 LASTS = 12 * 3600
 """Seconds after which somebody must log in again."""
@@ -91,7 +92,7 @@ class Sessions:
         try:
             raw = base64.urlsafe_b64decode(self._signer.unsign(text))
             content = msgspec.json.decode(raw, type=_Content)
-        except (BadSignature, binascii.Error, msgspec.DecodeError, ValueError):
+        except (BadSignature, binascii.Error, *UNREADABLE):
             return None
         return content if content.until > time.time() else None
 

@@ -19,6 +19,7 @@ from jobd.text.printable import harmless_json
 from jobd.web.http_errors import NotFound, Refusal
 from jobd.web.request import acting, body_of, require, state_of
 from jobd.web.shared.state import State
+from jobd.wire.json_value import UNREADABLE
 
 PATH = "/api/v1"
 _JSON = "application/json"
@@ -186,5 +187,5 @@ def _body(kind: type[B], request: Request) -> B:
         raise WrongType(f"the body must be {_JSON}")
     try:
         return msgspec.json.decode(body_of(request), type=kind)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Refusal(f"the body cannot be read: {error}") from None

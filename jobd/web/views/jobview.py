@@ -32,6 +32,7 @@ from jobd.text.translatable import Text
 from jobd.web import job_address
 from jobd.web.job_address import Place
 from jobd.web.views.present import clip, duration, first_line
+from jobd.wire.json_value import UNWRITABLE
 from jobd.wire.options import CALL_FIELDS, DEFAULTS
 
 SEARCH = 0.2
@@ -208,7 +209,7 @@ def short(value: object) -> str:
     """*value* as JSON, in one line if it fits there."""
     try:
         line = msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
-    except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
+    except UNWRITABLE:
         line = ""
     return line if 0 < len(line) <= _LINE else pretty(value)
 
@@ -221,7 +222,7 @@ def as_json(value: object) -> str:
     """
     try:
         return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    except (TypeError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
+    except UNWRITABLE as error:
         raise ValueError(str(error)) from None
 
 

@@ -10,6 +10,7 @@ from jobd.api import JobRecord, JobSet, Page, Queue, SortedEntry
 from jobd.web import job_address
 from jobd.web.job_address import Place
 from jobd.web.views.present import clip, first_line
+from jobd.wire.json_value import UNWRITABLE
 
 _TEXT, _NAME = 240, 120
 """Characters of a value and of a name."""
@@ -91,7 +92,7 @@ def arguments(record: JobRecord) -> str:
 def _text(value: object) -> str:
     try:
         return clip(json.dumps(value, ensure_ascii=False), _TEXT)
-    except (ValueError, RecursionError):
+    except UNWRITABLE:
         return "…"  # a number of thousands of digits, or thousands of brackets
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from jobd.api import JobRecord, in_group
 from jobd.api.search.glob import MOST_OPEN, escaped, matcher
+from jobd.wire.json_value import UNWRITABLE
 
 FIELDS = ("class", "error", "tag", "jid", "queue", "pattern")
 
@@ -132,7 +133,7 @@ def _text_test(value: str) -> Test:
             return False
         try:
             text = msgspec.json.encode(job.item).decode(errors="replace")
-        except (msgspec.MsgspecError, OverflowError, ValueError, RecursionError, TypeError):
+        except UNWRITABLE:
             return False  # numbers that no JSON of ours may hold
         return within(text) or in_json(text)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 
+from jobd.text.printable import ACTING
+
 # Single marks of direction are not among them: they turn nothing, and translations may need them.
-_ACTING = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
-)
+_ACTING = re.compile(f"[{ACTING}]")
 _PART = re.compile(r"<textarea[^<>]*>[^<]*|<[^<>]*>|[^<]+")
 _READ = re.compile(r"(?<= )(?:alt|aria-label|data-label|placeholder|title)=\"[^\"]*\"")
 _PICTURES = 0x2400
