@@ -14,7 +14,7 @@ from jobd.api.entry import Api
 from jobd.api.find import WORK, Found
 from jobd.api.queues.queues import Queue
 from jobd.api.queues.scan import QueueScan
-from jobd.api.records import JobRecord, is_plain
+from jobd.api.records import JobRecord
 
 NEXT = 10_000
 """Jobs of each queue that are looked at first."""
@@ -47,15 +47,12 @@ def _found(api: Api, jid: str, queue: str | None, progress: Progress) -> Iterato
             for job in scan.next():
                 yield Found(f"queue:{name}", job)
     looked = sum(scan.scanned for scan in scans.values())
-    # JSON may write other ids in other ways.
-    match = jid if is_plain(jid) else None
     for jobs in (api.retries, api.scheduled, api.dead):
-        within = jobs.scan(match, lambda entry: entry.jid == jid)
-        while not within.done:
-            for entry in within.next():
+        for many, entries in jobs.seek(jid):
+            for entry in entries:
                 yield Found(jobs.name, entry)
-            progress.show(looked + within.scanned)
-        looked += within.scanned
+            looked += many
+            progress.show(looked)
     for name, scan in scans.items():
         before = scan.scanned
         while not scan.done:

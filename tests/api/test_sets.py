@@ -76,6 +76,28 @@ def test_finding_among_many_of_one_time(api: Api) -> None:
     assert api.scheduled.find_job("*") is None
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+@pytest.mark.parametrize("change", ["removed", "moved up", "moved down", "more before it"])
+def test_an_id_is_found_while_others_go(api: Api, spread: float, change: str) -> None:
+    key, entries = api.keys.schedule, {job(n): NOW + n * spread for n in range(2500)}
+    api.redis.zadd(key, entries)
+    order = list(entries)
+    seen, last = 0, f"{2499:024x}"
+    for looked, found in api.scheduled.seek(last):
+        seen += looked
+        if found:
+            break
+        # The one that was checked last, by which the search goes on, and all before it.
+        for raw in order[:seen]:
+            if change == "removed":
+                api.redis.zrem(key, raw)
+            elif change == "more before it":
+                api.redis.zadd(key, {raw + b" ": NOW - 10})
+            else:
+                api.redis.zadd(key, {raw: NOW + (9000 if change == "moved up" else -9000)})
+    assert [entry.jid for entry in found] == [last]
+
+
 def test_search_by_pattern_and_predicate(api: Api) -> None:
     fill(api.dead, *(job(n, "Mail" if n % 3 else "Bill") for n in range(3000)))
     assert len({entry.jid for entry in api.dead.scan("Bill")}) == 1000

@@ -109,7 +109,7 @@ commands = st.one_of(
     ),
     words("ZADD", keys, many(st.tuples(one_of("1", "2", "2.5"), members), 1, 3)),
     words("ZREM", keys, many(members)),
-    words(one_of("ZSCORE"), keys, members),
+    words(one_of("ZSCORE", "ZRANK"), keys, members),
     words("ZMSCORE", keys, many(members)),
     words(one_of("ZCOUNT", "ZREMRANGEBYSCORE"), keys, limits, limits),
     words("ZRANGE", keys, numbers, numbers, maybe(("WITHSCORES",), ("REV",), ("LIMIT", "0", "1"))),

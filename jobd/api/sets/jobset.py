@@ -135,10 +135,29 @@ class JobSet(SortedSet):
         return found
 
     def find_job(self, jid: str) -> SortedEntry | None:
-        """An entry with this id, None if there is none. Cost: O(n), in steps as :meth:`scan`."""
+        """An entry with this id, None if there is none. Cost: O(n), as :meth:`seek`."""
+        return next((entry for _, found in self.seek(jid) for entry in found), None)
+
+    def seek(self, jid: str) -> Iterator[tuple[int, list[SortedEntry]]]:
+        """Look for an id, in the order of the scores, step by step: faster than :meth:`scan`, but
+        no other process can go on with it.
+
+        Cost of a step: one script, which looks at at most 1,000 entries or about 1 MB. Entries that
+        are there all the time are found at least once.
+
+        Yields:
+            How many entries a step has looked at, and those with that id.
+        """
         # JSON may write other ids in other ways.
-        match = jid if is_plain(jid) else None
-        return next(iter(self.scan(match, lambda entry: entry.jid == jid)), None)
+        hint = jid if is_plain(jid) else ""
+        last = score = b""
+        while True:
+            last, score, looked, *found = scripts.SEEK(
+                self._api.redis, [self._key], [last, score, MOST, STEP_BYTES, hint]
+            )
+            yield looked, [entry for entry in self._entries(found) if entry.jid == jid]
+            if not score:
+                return
 
     def groups(self) -> FailureGroups:
         """The entries grouped by what went wrong, step by step; see :class:`FailureGroups`."""

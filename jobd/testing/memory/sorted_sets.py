@@ -87,6 +87,13 @@ def zscores(space: Space, words: list[bytes]) -> Reply:
     return [_score(found, member) for member in words[1:]]
 
 
+@command("ZRANK", 2)
+def zrank(space: Space, words: list[bytes]) -> Reply:
+    found = _sorted(space, words[0])
+    score = found.scores.get(words[1])
+    return None if score is None else bisect_left(found.order, (score, words[1]))
+
+
 @command("ZCARD", 1)
 def zcard(space: Space, words: list[bytes]) -> Reply:
     return len(_sorted(space, words[0]))
