@@ -19,6 +19,7 @@ from jobctl.data.frame import Command, not_found
 from jobctl.data.locating import one_job
 from jobctl.data.words import as_json
 from jobd.api.entry import Api
+from jobd.api.features.held_back import LOCK
 from jobd.api.find import WORK, Found
 from jobd.api.records import JobRecord
 from jobd.api.sets.entries import SortedEntry
@@ -105,6 +106,11 @@ def _checked(jid: str, found: Found) -> JobRecord:
         raise Problem(
             Code.FAILED,
             f"{jid} cannot be changed: a worker has it; jobctl jobs cancel {jid} ends it",
+        )
+    if found.place == LOCK:
+        raise Problem(
+            Code.FAILED,
+            f"{jid} cannot be changed: it waits for a lock; jobctl jobs cancel {jid} ends it",
         )
     if not job.item:
         raise Problem(Code.FAILED, "these bytes are not a job and cannot be changed; delete them")

@@ -24,6 +24,7 @@ from jobctl.data.words import ago, arguments, error_of, name_of
 from jobd.api import shapes
 from jobd.api.actions import CANCEL_ANSWERS, JOB_ACTIONS, NOTHING, QUEUED_ACTIONS, SET_ACTIONS
 from jobd.api.entry import Api
+from jobd.api.features.held_back import LOCK
 from jobd.api.find import WORK, Found
 from jobd.api.queues.queues import Queue
 from jobd.api.sets.entries import SortedEntry
@@ -206,7 +207,7 @@ def _acting(name: str, text: str) -> click.Command:
                 bulk.confirm(context, f"{of_set.effect} {of_set.button} {jid}?", yes=yes)
             changed = of_set.do(job.parent, [job], NOTHING)
             said = str(of_set.done(changed, ""))
-        elif found.place == WORK or name not in QUEUED_ACTIONS:
+        elif found.place in (WORK, LOCK) or name not in QUEUED_ACTIONS:
             where = jobview.where(found.place)
             other = "jobctl jobs cancel ends it" if name != "retry" else "it needs no retry"
             raise Problem(Code.FAILED, f"{jid} is in another place ({where}): {other}")

@@ -18,6 +18,7 @@ _LINES = 50
 
 PLACES = {
     "work": "running",
+    "lock": "waiting for a lock",
     "retry": "retries",
     "retries": "retries",
     "schedule": "scheduled",

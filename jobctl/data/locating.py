@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from jobctl.data.bulk import Progress
 from jobctl.data.frame import not_found
 from jobd.api.entry import Api
+from jobd.api.features.held_back import LOCK, find_held_back
 from jobd.api.find import WORK, Found
 from jobd.api.queues.queues import Queue
 from jobd.api.queues.scan import QueueScan
@@ -28,7 +29,7 @@ def locate(api: Api, jid: str, queue: str | None = None) -> Found | None:
     Cost: O(jobs), in steps of at most 250 jobs or about 1 MB.
 
     Args:
-        queue: the only queue in which to look for it, beside what runs and the sets.
+        queue: the only queue in which to look for it, beside what runs, the locks and the sets.
     """
     progress = Progress("searching", None)
     try:
@@ -40,6 +41,8 @@ def locate(api: Api, jid: str, queue: str | None = None) -> Found | None:
 def _found(api: Api, jid: str, queue: str | None, progress: Progress) -> Iterator[Found]:
     if (running := in_flight(api, jid)) is not None:
         yield Found(WORK, running)
+    if (waits := find_held_back(api, jid)) is not None:
+        yield Found(LOCK, waits)
     names = [queue] if queue else [one.name for one in Queue.all(api)[:_MOST_QUEUES]]
     scans = {name: _scan(api, name, jid) for name in names}
     for name, scan in scans.items():

@@ -18,6 +18,7 @@ from jobctl.data.locating import in_flight, locate
 from jobctl.data.words import error_of
 from jobctl.say import say
 from jobd.api.entry import Api
+from jobd.api.features.held_back import LOCK
 from jobd.api.find import WORK, Found
 from jobd.api.queues.finding import QueuedKey
 from jobd.api.sets.entries import SortedEntry
@@ -150,7 +151,7 @@ class _Watch:
 
     def _is_there(self) -> bool:
         """Whether it is where it was; a short look."""
-        if self.found is None or self.found.place == WORK:
+        if self.found is None or self.found.place in (WORK, LOCK):
             return False
         job = self.found.job
         if isinstance(job, SortedEntry):

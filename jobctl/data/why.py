@@ -17,7 +17,8 @@ from jobctl.data.locating import locate
 from jobctl.data.words import arguments, error_of, moment, name_of
 from jobd.api import shapes
 from jobd.api.entry import Api
-from jobd.api.features.absent import why_absent
+from jobd.api.features.absent import why_absent, why_held_back
+from jobd.api.features.held_back import LOCK
 from jobd.api.find import WORK, Found
 from jobd.api.reasons import why_in_flight, why_queued, why_waiting
 from jobd.api.sets.entries import SortedEntry
@@ -34,7 +35,7 @@ _ENDS = {
 
 
 class Why(msgspec.Struct, frozen=True):
-    """The answer as JSON: ``place`` is ``work``, ``retry``, ``schedule``, ``dead``,
+    """The answer as JSON: ``place`` is ``work``, ``lock``, ``retry``, ``schedule``, ``dead``,
     ``queue:NAME``, or empty if it was not found; ``state`` is that of a result that is kept."""
 
     jid: str
@@ -149,6 +150,8 @@ def reasons_of(api: Api, found: Found) -> list[Reason]:
     """The reasons why it waits there; none if it is there no more."""
     if found.place == WORK:
         return why_in_flight(api, found.job.jid)
+    if found.place == LOCK:
+        return why_held_back(api, found.job)
     if isinstance(found.job, SortedEntry):
         return why_waiting(api, found.job)
     return why_queued(api, found.job, found.job.before)

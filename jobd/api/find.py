@@ -1,7 +1,7 @@
-"""Finding a job by its id, wherever it is: running, in a set, or in a queue.
+"""Finding a job by its id, wherever it is: running, in a set, in a queue, or waiting for a lock.
 
 Only the sets have an index of any kind, and that by time, so this goes through everything, in
-bounded steps: what runs first, then the sets, then the queues.
+bounded steps: what waits for a lock first, then what runs, then the sets, then the queues.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
+from jobd.api.features.held_back import LOCK, HeldBack
 from jobd.api.inflight import InFlightSet
 from jobd.api.queues.private import private
 from jobd.api.queues.scan import QueueScan
@@ -32,7 +33,8 @@ class Found:
     """A job that was looked for.
 
     Attributes:
-        place: ``work``, the name of a set (``retry``, ``schedule``, ``dead``) or ``queue:NAME``.
+        place: ``work``, ``lock`` (it waits for one), the name of a set (``retry``, ``schedule``,
+            ``dead``) or ``queue:NAME``.
     """
 
     place: str
@@ -59,7 +61,8 @@ class JobSearch(Scan[Found]):
             raise ArgumentError("a job is found by its id; give one")
         self._api = session
         self._jid = jid
-        self._places = [WORK, *_SETS]
+        # From a lock a job goes to a queue, and to none from anywhere.
+        self._places = [LOCK, WORK, *_SETS]
         # Where the queues begin that are in self._places, and those after them, for SSCAN: there
         # may be a hundred thousand. None before the first and after the last of them.
         self._here: str | None = None
@@ -96,7 +99,7 @@ class JobSearch(Scan[Found]):
         else:
             scan = self._scan = self._scan or self._begin(place)
             before = scan.scanned
-            found = [Found(place, job) for job in scan.next()]
+            found = [Found(place, job) for job in scan.next() if place != LOCK or self._wanted(job)]
             self.scanned += scan.scanned - before
             if not scan.done:
                 return found
@@ -141,6 +144,8 @@ class JobSearch(Scan[Found]):
 
     def _begin(self, place: str) -> Scan[JobRecord]:
         jid = self._jid
+        if place == LOCK:
+            return HeldBack(self._api, self._inner)
         if place in _SETS:
             jobs = _SETS[place](self._api)
             match = jid if is_plain(jid) else None  # JSON may write other ids in other ways

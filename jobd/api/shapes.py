@@ -207,7 +207,7 @@ class RunningJobs(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """A job that was found: ``place`` is ``work``, ``retry``, ``schedule``, ``dead`` or
+    """A job that was found: ``place`` is ``work``, ``lock``, ``retry``, ``schedule``, ``dead`` or
     ``queue:NAME``; ``key`` stands for it there."""
 
     place: str

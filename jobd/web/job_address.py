@@ -1,8 +1,9 @@
 """Where a job is, as a short text for addresses and forms; only this module writes and reads it.
 
-A job is in a *set*, ``retry``, ``schedule``, ``dead``, ``queue:NAME`` or ``work``, and has a *key*
-there: ``SCORE-JID`` in the sorted sets, ``JID~DIGEST@PLACE`` in a queue, where the place is a hint
-by which it is found sooner (``JID`` alone is searched for), and its id where it runs.
+A job is in a *set*, ``retry``, ``schedule``, ``dead``, ``queue:NAME``, ``work`` or ``lock``, and
+has a *key* there: ``SCORE-JID`` in the sorted sets, ``JID~DIGEST@PLACE`` in a queue, where the
+place is a hint by which it is found sooner (``JID`` alone is searched for), and its id where it
+runs or waits for a lock.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from jobd.api import Api, JobRecord, JobSet, QueuedKey, SortedEntry
+from jobd.api.features.held_back import LOCK, find_held_back
 from jobd.api.records import is_plain
 from jobd.errors import ArgumentError
 from jobd.text.translatable import Text
@@ -112,6 +114,8 @@ def find(api: Api, place: Place) -> JobRecord | None:
         work = api.work.find_work(place.key)
         claim = None if work else api.in_flight.find_job(place.key)
         return work.job if work else claim.job if claim else None
+    if place.set == LOCK:
+        return find_held_back(api, place.key)
     if kind == "queue" and queue and "~" not in place.key:
         scan = api.queue(queue).scan(where=lambda job: job.jid == place.key)
         return next(iter(scan.first(1, seconds=_SECONDS)), None)

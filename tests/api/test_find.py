@@ -39,6 +39,17 @@ def test_wherever_it_is(api: Api) -> None:
         api.find("")
 
 
+def test_one_that_waits_for_a_lock(api: Api) -> None:
+    lock = api.keys.lock("report")
+    api.redis.hset(lock, mapping={"jid": "holder", "again": job(4711), "again_jid": JID})
+    api.redis.zadd(api.keys.contested, {lock: NOW, api.keys.lock("gone"): NOW})
+    assert places(api) == [("lock", JID)]
+    assert places(api, "holder") == []
+    search = api.find(JID)
+    assert search.place == "lock"
+    assert api.find(JID, cursor=search.cursor).first(1)[0].job.value == job(4711)
+
+
 def test_what_a_worker_has_claimed_and_nobody_shows_yet(api: Api) -> None:
     now = api.redis.time()[0]
     api.redis.zadd(api.keys.owners, {ME: now + 60, "vm:8:dead": -5, "vm:9:old": now - 5})

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from click.testing import CliRunner
 
+from jobctl.cli import jobctl
+from jobctl.codes import Problem
 from jobd import App, ArgumentError, Client, DuplicateJobError, Job, cancel
 from jobd.api import Api
 from jobd.errors import ConflictError
@@ -262,6 +265,60 @@ def test_again_runs_once_more_with_the_newest_arguments(
     assert (running.directory / "order").read_text().split() == ["1", "4"]
     running.wait(lambda: not locks(redis), 5, "and released the lock")
     assert not redis.zcard("jobd:contested")
+
+
+def test_one_that_waits_for_the_lock_is_found_by_whoever_has_its_id(
+    daemon: StartDaemon, redis: redis_py.Redis
+) -> None:
+    running = daemon(DAEMON)
+    app = App()
+    app.configure(running.url)
+
+    @app.job(name="again", unique=True, on_conflict="again")
+    def again(n: int = 0) -> None: ...
+
+    first = again.perform_async()
+    running.wait(lambda: (running.directory / "again").exists(), 10, "the first one runs")
+    jid = again.perform_async()
+    assert jid is not None
+
+    def ask(*words: str) -> tuple[int, str]:
+        runner = CliRunner(env={"COLUMNS": "200"})
+        told = runner.invoke(jobctl, [*words, "--redis", running.url], standalone_mode=False)
+        if isinstance(told.exception, Problem):
+            return told.exception.code, str(told.exception)
+        return told.return_value or 0, told.output
+
+    for words in (
+        ("jobs", "show", jid),
+        ("jobs", "cancel", jid, "--dry-run"),
+        ("why", jid),
+    ):
+        code, text = ask(*words)
+        assert (code, "waiting for a lock" in text) == (0, True), (words, text)
+    sentence = f"waits until job {first} has ended"
+    assert sentence in ask("why", jid)[1]
+    assert json.loads(ask("why", jid, "--json")[1])["place"] == "lock"
+    assert json.loads(ask("jobs", "show", jid, "--json")[1])["jid"] == jid
+    assert ask("wait", jid, "--timeout", "0") == (
+        5,
+        f"{jid} has not ended: waiting for a lock; it goes on",
+    )
+    for refused in (
+        ("jobs", "delete", jid, "--yes"),
+        ("jobs", "retry", jid),
+        ("jobs", "kill", jid, "--yes"),
+        ("jobs", "edit", jid, "--args", "[1]", "--yes"),
+    ):
+        code, text = ask(*refused)
+        assert (code, "lock" in text) == (1, True), (refused, text)
+    found = Api(redis).find(jid).first(1)
+    assert [(one.place, one.key) for one in found] == [("lock", jid)]
+    assert ask("jobs", "cancel", jid, "--yes") == (0, f"{jid} is cancelled.\n")
+    assert ask("jobs", "show", jid)[0] != 0
+    (running.directory / "again.go").touch()
+    running.wait(lambda: not locks(redis), 5, "the first one ends")
+    assert redis.get("stat:processed") == b"1"
 
 
 # -- until when it is held -----------------------------------------------------------------------

@@ -52,6 +52,23 @@ def look(site: Site, name: str, key: str) -> Page:
     return site.get("/job", set=name, key=key)
 
 
+def test_one_that_waits_for_a_lock(site: Site, api: Api) -> None:
+    raw = job(1, "report", tags=["vip"], jobd={"v": 1, "lock": {"key": "report"}})
+    lock = api.keys.lock("report")
+    api.redis.hset(lock, mapping={"jid": "holder", "again": raw, "again_jid": JID})
+    api.redis.zadd(api.keys.contested, {lock: time.time()})
+    page = site.get("/find", jid=JID)
+    assert "waits for a lock" in page.text
+    assert "waits until job holder has ended" in page.text
+    assert "vip" in page.text
+    assert "Delete" not in page.links
+    refused = site.look("/job/ask", set="lock", key=JID, action="delete")
+    assert (refused.status, "use one of: cancel" in refused.text) == (400, True)
+    question = site.get(page.links["Cancel job"])
+    assert "report is cancelled." in site.press(question, "Cancel job").text
+    assert not api.redis.hexists(lock, "again")
+
+
 def test_one_that_waits_for_another_attempt(site: Site, api: Api) -> None:
     now = time.time()
     times = {"failed_at": now - 900, "retried_at": now - 300, "enqueued_at": now - 1800}

@@ -16,6 +16,7 @@ from jobctl.top import acting
 from jobctl.top.source import Source
 from jobctl.top.views.text import TextView, block, facts
 from jobd.api.entry import Api
+from jobd.api.features.held_back import LOCK, find_held_back
 from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.queues.finding import QueuedKey
 from jobd.api.records import JobRecord
@@ -84,7 +85,7 @@ class JobView(TextView[Look]):
 
     def _actions(self) -> set[str]:
         """What can be done where it is."""
-        if self.where is None or self.where.place == WORK:
+        if self.where is None or self.where.place in (WORK, LOCK):
             return set()
         if isinstance(self.where.job, SortedEntry):
             return next(
@@ -123,6 +124,8 @@ def _where_it_was(api: Api, before: Found) -> Found | None:
         claim = api.in_flight.find_job(before.job.jid)
         work = None if claim is not None else api.work.find_work(before.job.jid)
         job = claim.job if claim is not None else None if work is None else work.job
+    elif before.place == LOCK:
+        job = find_held_back(api, before.job.jid)
     elif isinstance(before.job, SortedEntry):
         kept = next(of.of(api) for of in SETS if of.of(api).name == before.place)
         job = kept.find(before.job.key)

@@ -13,9 +13,10 @@ from itertools import chain
 
 from jobd.api.features.attached import notes
 from jobd.api.features.batches import Batches
-from jobd.api.features.held_back import HeldBack
+from jobd.api.features.held_back import find_held_back
 from jobd.api.features.workflows import Workflows
 from jobd.api.reading import answers, batches, integer, text
+from jobd.api.records import JobRecord
 from jobd.api.session import Session
 from jobd.api.shared.reason import Reason
 from jobd.features.batches.record import BatchStatus
@@ -55,19 +56,27 @@ def why_absent(session: Session, jid: str) -> list[Reason]:
 
 
 def _held_back(session: Session, jid: str) -> list[Reason]:
-    for job in HeldBack(session):
-        lock = job.attachments.lock
-        if job.jid == jid and lock is not None:
-            with session.redis.pipeline(transaction=False) as pipe:
-                pipe.hget(session.keys.lock(lock.key), "jid")
-                [holder] = answers(pipe)
-            said = Text(
-                "It is unique, and waits until job %(holder)s has ended, which holds its lock.",
-                holder=shortened(text(holder or b"?"), 100),
-            )
-            others = (Reason(one.kind, one.text, one.advice, one.at) for one in notes(job))
-            return [Reason("lock", said), *(one for one in others if one.kind != "unique")]
-    return []
+    job = find_held_back(session, jid)
+    return [] if job is None else why_held_back(session, job)
+
+
+def why_held_back(session: Session, job: JobRecord) -> list[Reason]:
+    """Why a job waits for its lock; empty if it does not any more."""
+    lock = job.attachments.lock
+    if lock is None:
+        return []
+    with session.redis.pipeline(transaction=False) as pipe:
+        pipe.hmget(session.keys.lock(lock.key), ["jid", "again_jid"])
+        [found] = answers(pipe)
+    holder, waits = found or (None, None)
+    if waits is None or text(waits) != job.jid:
+        return []
+    said = Text(
+        "It is unique, and waits until job %(holder)s has ended, which holds its lock.",
+        holder=shortened(text(holder or b"?"), 100),
+    )
+    others = (Reason(one.kind, one.text, one.advice, one.at) for one in notes(job))
+    return [Reason("lock", said), *(one for one in others if one.kind != "unique")]
 
 
 # -- batches ---------------------------------------------------------------------------------------

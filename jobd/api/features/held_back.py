@@ -9,6 +9,9 @@ from jobd.api.search.scans import Scan, position
 from jobd.api.session import Session
 from jobd.store import scripts
 
+LOCK = "lock"
+"""Where such a job is."""
+
 
 class HeldBack(Scan[JobRecord]):
     """All of them, in bounded steps; O(locks that have kept a job out).
@@ -40,3 +43,8 @@ class HeldBack(Scan[JobRecord]):
                 pipe.hget(key.decode(errors="replace"), "again")
             found = answers(pipe) if words else []
         return [JobRecord(raw, None, self._api) for raw in found if isinstance(raw, bytes)]
+
+
+def find_held_back(session: Session, jid: str) -> JobRecord | None:
+    """The job with this id, if it waits for a lock. Cost: O(locks that have kept a job out)."""
+    return next((job for job in HeldBack(session) if job.jid == jid), None)

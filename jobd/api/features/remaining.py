@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
-from jobd.api.features.held_back import HeldBack
 from jobd.api.find import WORK, Found, JobSearch
 from jobd.api.inflight import InFlightSet
 from jobd.api.queues.private import private
@@ -31,9 +30,7 @@ class RemainingJobs(JobSearch):
         return self._belongs(job)
 
     def _running(self) -> list[Found]:
-        # First those that wait for a lock: from there they go to a queue, which comes later.
-        waits = (job for job in HeldBack(self._api) if self._jid.encode() in job.value)
         claims = (one.job for one in InFlightSet(self._api).all_mentioning(self._jid))
         works = (one.job for one in WorkSet(self._api).mentioning(self._jid))
         taken = private(self._api, self._jid)
-        return [Found(WORK, job) for job in chain(waits, claims, works, taken) if self._wanted(job)]
+        return [Found(WORK, job) for job in chain(claims, works, taken) if self._wanted(job)]

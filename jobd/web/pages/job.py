@@ -19,6 +19,7 @@ from jobd.api.actions import (
     Action,
     Given,
 )
+from jobd.api.features.held_back import LOCK
 from jobd.api.records import is_plain
 from jobd.text.translatable import Text
 from jobd.web import job_address
@@ -55,6 +56,7 @@ _STATES = {
     "schedule": (Text("scheduled"), "accent"),
     "dead": (Text("dead"), "bad"),
     "work": (Text("running"), "good"),
+    LOCK: (Text("waits for a lock"), "warn"),
 }
 
 
@@ -160,7 +162,7 @@ def do(request: Request) -> Response:
     action = _action(request, place, str(form.get("action", "")))
     api = acting(request, permanent=action.name == "delete" and confirm.is_permanent(form))
     job = _here(api, place, action)
-    if place.set == "work":
+    if place.set in ("work", LOCK):
         return _cancel(request, api, job)
     given = Given(
         when=when_of(form) if action.form == "when" else None,
@@ -204,6 +206,8 @@ def _action(request: Request, place: Place, name: str) -> Action[Callable[..., o
     known = QUEUED_ACTIONS if place.set.startswith("queue:") else SET_ACTIONS
     if place.set == "work":
         known = {**SET_ACTIONS, **JOB_ACTIONS}
+    if place.set == LOCK:
+        known = JOB_ACTIONS
     if name not in known:
         raise Refusal(
             Text(

@@ -22,6 +22,8 @@ from jobd.api import (
     why_waiting,
 )
 from jobd.api.display import hidden
+from jobd.api.features.absent import why_held_back
+from jobd.api.features.held_back import LOCK
 from jobd.api.records import is_plain
 from jobd.api.search.groups import is_library
 from jobd.errors import ArgumentError, UnknownJobError
@@ -77,6 +79,8 @@ def why(api: Api, place: Place, job: JobRecord) -> list[Reason]:
     """Why it is not running."""
     if place.set == "work":
         return why_in_flight(api, job.jid)
+    if place.set == LOCK:
+        return why_held_back(api, job)
     if isinstance(job, SortedEntry):
         return why_waiting(api, job)
     return why_queued(api, job, job.before)

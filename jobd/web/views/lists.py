@@ -144,7 +144,7 @@ def tag_url(request: Request, name: str, tag: str) -> str:
         return ""
     if kind == "queue":
         return url(request, "queue", name=queue, q=wanted)
-    return url(request, PAGES[name], q=wanted)
+    return url(request, PAGES[name], q=wanted) if name in PAGES else ""
 
 
 def chosen_keys(form: FormData) -> list[str]:
