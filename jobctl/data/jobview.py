@@ -10,9 +10,6 @@ from jobd.api.features.attached import notes
 from jobd.api.records import JobRecord
 from jobd.api.sets.entries import SortedEntry
 
-_MOST = 10_000
-"""Characters of arguments and messages."""
-
 _LINES = 50
 """Lines of a backtrace."""
 
@@ -63,7 +60,7 @@ def facts_of(job: JobRecord, place: str) -> list[tuple[str, str]]:
         ("class", name_of(job)),
         ("place", where(place)),
         ("queue", job.queue),
-        ("arguments", arguments(job, _MOST)),
+        ("arguments", arguments(job, output.LONGEST)),
         ("tags", ", ".join(job.tags)),
         ("died" if dead else "runs", at),
         ("created", moment(job.created_at)),
@@ -72,7 +69,7 @@ def facts_of(job: JobRecord, place: str) -> list[tuple[str, str]]:
         ("failed last", moment(job.retried_at)),
         ("failures", "" if count is None else str(count + 1)),
         ("pushed by", job.parent_jid),
-        ("error", f"{job.error_class}: {job.error_message[:_MOST]}" if job.error_class else ""),
+        ("error", f"{job.error_class}: {job.error_message}" if job.error_class else ""),
         ("bytes", f"{len(job.value):,}"),
         ("", "\n".join(str(note.text) for note in notes(job))),
     ]

@@ -19,10 +19,14 @@ from itertools import islice
 import click
 import msgspec
 
-from jobd.text.printable import harmless_json, shown
+from jobd.text.printable import cut, harmless_json, shown
 
 MOST = 200
 """Characters of a cell."""
+
+LONGEST = 10_000
+"""Characters of a line, and of a value of :func:`facts`: a tag of a megabyte takes half a minute to
+be written, and more than one screen. ``--json`` has all."""
 
 _GAP = "  "
 _LEAST = 8
@@ -59,7 +63,7 @@ def width() -> int:
 
 def line(text: str, *, fg: str | None = None, dim: bool | None = None) -> None:
     """Print one line that may hold anything."""
-    click.secho(shown(text), fg=fg, dim=dim)
+    click.secho(shown(cut(text, LONGEST)), fg=fg, dim=dim)
 
 
 def block(text: str) -> None:
@@ -125,7 +129,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> int:
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values below each other; values may have several lines."""
-    known = [(name, shown(value, lines=True)) for name, value in pairs if value]
+    known = [(name, shown(cut(value, LONGEST), lines=True)) for name, value in pairs if value]
     widest = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         first, *rest = value.split("\n")

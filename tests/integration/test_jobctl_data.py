@@ -17,7 +17,7 @@ import psutil
 import pytest
 import redis as redis_py
 
-from jobd import Client
+from jobd import Batch, Client
 from jobd.api import Api
 from jobd.errors import RefusedError
 from jobd.testing import EmbeddedServer
@@ -373,6 +373,29 @@ def test_nothing_reaches_the_terminal_unescaped(jobctl: Jobctl, api: Api) -> Non
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout), command
         if "--json" not in command:
             assert len(done.stdout) < 40_000
+
+
+@pytest.mark.parametrize("text", ["\n" * 1_000_000, "a" * 1_000_000, "\x1b[31m" * 200_000])
+def test_no_text_of_a_job_floods_the_terminal(
+    jobctl: Jobctl, api: Api, server: EmbeddedServer, text: str
+) -> None:
+    texts = {"error_class": text, "error_message": text, "tags": [text], "queue": text}
+    huge = job(1, text, display_class=text, args=[text], kwargs={text: text}, **texts)
+    api.redis.zadd("dead", {json.dumps(huge): 2_000_000_000})
+    batch = Batch(description=text, client=Client(server.url))
+    with batch:
+        pass
+    for command in (
+        ("dead", "show", huge["jid"]),
+        ("dead", "ls"),
+        ("why", huge["jid"]),
+        ("groups", "dead"),
+        ("batch", "show", batch.bid),
+        ("batch", "ls"),
+    ):
+        done = jobctl(*command)
+        assert done.returncode == 0, done.stderr[:1_000]
+        assert len(done.stdout + done.stderr) < 1_000_000, command
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])

@@ -10,8 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from jobctl.data.output import LONGEST
 from jobctl.top.view import View
-from jobd.text.printable import shown
+from jobd.text.printable import cut, shown
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def facts(pairs: list[tuple[str, str]], into: Text) -> None:
     known = [(name, value) for name, value in pairs if value]
     widest = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        first, *rest = block(value).plain.split("\n")
+        first, *rest = block(cut(value, LONGEST)).plain.split("\n")
         into.append(f"{name.ljust(widest)}  ", "dim").append(f"{first}\n")
         for line in rest:
             into.append(f"{' ' * widest}  {line}\n")
