@@ -3,7 +3,7 @@ follow each command, ``VALUED`` for the options that have a value.
 
 Each of them goes through the words before the cursor, and offers the commands or options that can
 follow these; where that is something else, it asks ``jobctl`` in the way of click for bash, a line
-``KIND,VALUE`` for each name.
+``KIND,VALUE`` for each name. What it says of a line with a mistake is not written into that line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ CASES
       file) compopt -o default 2>/dev/null ;;
       plain) COMPREPLY+=("${value#"$before"}") ;;
     esac
-  done < <(COMP_WORDS="${typed[*]}" COMP_CWORD=$count _JOBCTL_COMPLETE=bash_complete "$1")
+  done < <(COMP_WORDS="${typed[*]}" COMP_CWORD=$count _JOBCTL_COMPLETE=bash_complete "$1" \\
+    2>/dev/null)
 }
 complete -o nosort -F _jobctl jobctl 2>/dev/null || complete -F _jobctl jobctl
 """
@@ -78,7 +79,7 @@ CASES
       (plain) names+=($value) ;;
     esac
   done < <(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) \\
-    _JOBCTL_COMPLETE=bash_complete jobctl)
+    _JOBCTL_COMPLETE=bash_complete jobctl 2>/dev/null)
   compadd -V jobctl -a names
 }
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -123,8 +124,10 @@ CASES
             return
         end
     end
-    for line in (env COMP_WORDS="$typed $current" COMP_CWORD=$count \\
-            _JOBCTL_COMPLETE=bash_complete jobctl)
+    # Quoted again, as each of them is one word; the last one is still as it was typed.
+    set -l quoted (string escape -- $typed)
+    for line in (env COMP_WORDS="$quoted $current" COMP_CWORD=$count \\
+            _JOBCTL_COMPLETE=bash_complete jobctl 2>/dev/null)
         set -l told (string split --max 1 ',' -- $line)
         switch $told[1]
             case plain

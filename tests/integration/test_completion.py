@@ -65,6 +65,7 @@ def offered_by_bash(home: dict[str, str], line: str) -> list[str]:
         check=True,
         timeout=120,
     )
+    assert done.stderr == ""
     return done.stdout.split("\n")[:-1]
 
 
@@ -104,6 +105,12 @@ def test_fish(home: dict[str, str], redis: redis_py.Redis) -> None:
     assert command == "queues"
     assert len(help_.split()) > 2
     assert [each[0] for each in offered("jobctl stop --ti")] == ["--timeout"]
+    # A word with a space in it is one, and what is wrong is not written into the line.
+    assert [each[0] for each in offered('jobctl jobs find --error "no user" --queue ma')] == [
+        "mail",
+        "main",
+    ]
+    assert offered("jobctl no-such-command ") == []
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
@@ -160,3 +167,7 @@ def test_no_name_becomes_a_command(home: dict[str, str], redis: redis_py.Redis) 
     special += ["a\x1b[2J", "a\u202eb", "a" * 100_000]
     redis.sadd("queues", *plain, *special)
     assert sorted(offered_by_bash(home, "jobctl queues show ")) == sorted(plain)
+
+
+def test_what_is_wrong_is_not_written_into_the_line(home: dict[str, str]) -> None:
+    assert offered_by_bash(home, "jobctl no-such-command ") == [""]
