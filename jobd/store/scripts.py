@@ -23,6 +23,7 @@ from jobd.store.protocol import Argument, pack
 _FOLDER = files(__package__) / "lua"
 
 
+@cache
 def _read(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
