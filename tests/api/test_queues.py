@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -108,6 +109,8 @@ def test_a_search_goes_on_elsewhere(api: Api) -> None:
     assert found == jids(range(500))
     with pytest.raises(ArgumentError, match="cursor"):
         queue.scan(cursor="x")
+    with pytest.raises(ArgumentError, match="cursor"):
+        queue.scan(cursor="7-x")
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -124,6 +127,28 @@ def test_a_search_misses_nothing_while_workers_take_jobs(api: Api, elsewhere: bo
     # What was there all the time has been found.
     left = {json.loads(raw)["args"][0] for raw in waiting(api)}
     assert left & set(range(300)) <= set(found)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("taken", [3, 100, 260])
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_a_search_misses_nothing_between_equal_jobs(
+    api: Api, elsewhere: bool, taken: int, kinds: int
+) -> None:
+    random = Random(7 * taken + kinds)
+    single = set(random.sample(range(2500), 40))
+    push(
+        api, "default", *(job(n if n in single else -random.randint(1, kinds)) for n in range(2500))
+    )
+    scan, found = api.queue("default").scan(), []
+    while not scan.done:
+        if elsewhere:
+            scan = api.queue("default").scan(cursor=scan.cursor)
+        found += [one.args[0] for one in scan.next() if one.args[0] in single]
+        api.redis.rpop(api.keys.queue("default"), taken)
+    left = {json.loads(raw)["args"][0] for raw in waiting(api)}
+    assert left & single <= set(found)
+    assert len(set(found)) == len(found)
 
 
 def test_deleting_goes_by_the_bytes(api: Api) -> None:

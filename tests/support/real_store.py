@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from jobd.store import scripts
@@ -63,7 +64,7 @@ def shifted_time() -> Iterator[None]:
             script.__dict__.pop("audited", None)
             script.__init__(script.name)  # type: ignore[misc]  # it reads its file again
 
-    scripts._read = lambda name: original(name).replace(_TIME, _SHIFTED)
+    scripts._read = cache(lambda name: original(name).replace(_TIME, _SHIFTED))
     try:
         again()
         yield

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from jobd.api.reading import BATCH, STEP, portion
 from jobd.api.records import JobRecord, digest_of, is_plain
@@ -17,6 +18,8 @@ _BACK = 20
 
 _ENDLESS = 2**63
 """No list is that long: Redis refuses such a place."""
+
+_HEXADECIMAL = set("0123456789abcdef")
 
 
 class _Step(NamedTuple):
@@ -57,10 +60,10 @@ class QueueScan(Scan[JobRecord]):
         self._hint = jid.encode() if is_plain(jid) else b""
         self._patterns = list(map(matcher, patterns))
         self._width = STEP
-        # The anchor is the digest of the last job that was read; by it the next one is found again.
+        # By the anchor, the last job that was read, the next one is found again.
         offset, _, self._anchor = cursor.partition("-")
         self._offset = position(offset)
-        if self._offset >= _ENDLESS:
+        if self._offset >= _ENDLESS or not set(self._anchor) <= _HEXADECIMAL:
             raise not_a_cursor(cursor)
         self._left: int | None = None
         self._last = _Step("", [], [])
@@ -95,7 +98,7 @@ class QueueScan(Scan[JobRecord]):
         self._left -= len(raws)
         found = list(filter(self.matches, records))
         self._last = _Step(self._anchor, raws, found)
-        self._anchor = digest_of(raws[-1]) if raws else ""
+        self._anchor = _anchor_of(raws)
         self.done = not raws or self._left <= 0
         return found
 
@@ -103,9 +106,9 @@ class QueueScan(Scan[JobRecord]):
         """So many of what the last step has found are no longer there: go on behind the others."""
         anchor, raws, found = self._last
         values = {job.value for job in found} if count else set()
-        kept = next((raw for raw in reversed(raws) if raw not in values), None)
-        self._anchor = anchor if kept is None else digest_of(kept)
-        self._offset -= len(raws) if kept is None else count
+        kept = [raw for raw in raws if raw not in values]
+        self._anchor = _anchor_of(kept) or anchor
+        self._offset -= count if kept else len(raws)
 
     def matches(self, job: JobRecord) -> bool:
         """Whether this is what is searched for."""
@@ -115,8 +118,8 @@ class QueueScan(Scan[JobRecord]):
         """Find out by how much what comes next has moved, by the last job that was read."""
         if not self._anchor or not self._offset:
             return
-        last = cast("bytes | None", self._redis.lindex(self._key, -self._offset))
-        if last is not None and digest_of(last) == self._anchor:
+        many = _jobs_of(self._anchor)
+        if self._found_in(self._offset - 1, self._offset):
             return
         # Workers have taken jobs, so it is nearer to their end; seldom have some been put back.
         # A search by the server would go through all the rest, while everybody else waits.
@@ -128,7 +131,10 @@ class QueueScan(Scan[JobRecord]):
         for _ in range(_BACK):
             end -= width
             if end <= 0:
-                self._offset = 0  # taken, and so is all that was read before it
+                # Taken, and so is all that was read before it.
+                self._offset = 0
+                if self._left is not None:
+                    self._left += many - 1
                 return
             if self._found_in(end - width, end):
                 return
@@ -142,14 +148,36 @@ class QueueScan(Scan[JobRecord]):
 
     def _found_in(self, first: int, end: int) -> bool:
         """Look for that job in the places from *first* to before *end*."""
-        place, behind = max(0, first), 0
-        while place < end and (raws := self._read(place, end - place)):  # fewer, if they are large
-            for at, raw in enumerate(raws, place + 1):
-                if digest_of(raw) == self._anchor:
-                    behind = at
-            place += len(raws)
-        self._offset = behind or self._offset
-        return behind > 0
+        many = _jobs_of(self._anchor)
+        start = max(0, first + 1 - many)
+        digests: list[str] = []
+        while (left := end - start - len(digests)) > 0:
+            if not (raws := self._read(start + len(digests), left)):
+                break
+            digests += map(digest_of, raws)  # fewer than asked for, if they are large
+        for behind in range(many, len(digests) + 1):
+            if _anchor(digests[behind - many : behind]) == self._anchor:
+                self._offset = start + behind
+                return True
+        return False
+
+
+def _anchor_of(raws: list[bytes]) -> str:
+    """What stands for the last of some jobs that follow each other, and for as many before it as
+    make it the only such place among them: other programs push equal jobs. "" for none."""
+    counts = Counter(raws)
+    places = range(1, len(raws) + 1)
+    many = next((place for place in places if counts[raws[-place]] == 1), len(raws))
+    return _anchor(list(map(digest_of, raws[-many:]))) if raws else ""
+
+
+def _anchor(digests: list[str]) -> str:
+    return f"{len(digests):02x}{digest_of(''.join(digests).encode())[2:]}"
+
+
+def _jobs_of(anchor: str) -> int:
+    """For how many jobs it stands."""
+    return max(1, int(anchor[:2], 16))
 
 
 class QueueSweep(Sweep):

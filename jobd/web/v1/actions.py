@@ -28,7 +28,6 @@ from jobd.web.http_errors import Conflict, NotFound
 from jobd.web.v1.operations import Body, Call, Query, Table
 from jobd.web.v1.reading import (
     END,
-    Cursor,
     Group,
     Jid,
     Key,
@@ -37,6 +36,7 @@ from jobd.web.v1.reading import (
     OfSet,
     Pattern,
     QueuedJob,
+    SetCursor,
     SetJob,
     find_entry,
     find_queued,
@@ -115,7 +115,7 @@ class Matching(Body, frozen=True):
     match: Match = ""
     pattern: Pattern = ""
     group: Group = ""
-    cursor: Cursor = ""
+    cursor: SetCursor = ""
     ref: Ref = ""
 
 

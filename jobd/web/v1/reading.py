@@ -55,12 +55,10 @@ Pattern = Annotated[
         "? and [...], as in Redis.",
     ),
 ]
-Cursor = Annotated[
-    str,
-    Meta(
-        pattern=f"^([0-9]{{1,18}}(-[0-9a-f]{{16}})?)?{END}",
-        description="Of the call before, to go on with its search.",
-    ),
+GO_ON = "Of the call before, to go on with its search."
+SetCursor = Annotated[str, Meta(pattern=f"^[0-9]{{0,18}}{END}", description=GO_ON)]
+QueueCursor = Annotated[
+    str, Meta(pattern=f"^([0-9]{{1,18}}(-[0-9a-f]{{16}})?)?{END}", description=GO_ON)
 ]
 Group = Annotated[
     str, Meta(pattern=f"^([0-9a-f]{{16}})?{END}", description="Key of a group of failures.")
@@ -101,7 +99,7 @@ class QueueSearch(Query, frozen=True):
     queue: Name
     match: Match = ""
     pattern: Pattern = ""
-    cursor: Cursor = ""
+    cursor: QueueCursor = ""
     count: Many = 25
 
 
@@ -123,7 +121,7 @@ class SetSearch(OfSet, frozen=True):
     match: Match = ""
     pattern: Pattern = ""
     group: Group = ""
-    cursor: Cursor = ""
+    cursor: SetCursor = ""
     count: Many = 25
 
 
@@ -140,7 +138,7 @@ Resumed = Annotated[
     Meta(
         max_length=1100,
         pattern=f"^([+]?[0-9]{{0,20}}(-[0-9a-f]{{16}})?([.][0-9]{{1,20}})?@[^\n]+)?{END}",
-        description="Of the call before, to go on with its search.",
+        description=GO_ON,
     ),
 ]
 
