@@ -20,6 +20,9 @@ LONGEST = 262_144
 _TEXT, _ERROR, _TAGS = 200, 500, 20
 """Characters of a name, and of an error; tags of a job."""
 
+_END = 253_402_214_400
+"""Seconds since 1970 from which on a moment may have no date: the last day of the year 9999."""
+
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happened to a job.
@@ -35,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
         error: class and message of what it raised.
     """
 
-    at: float
+    at: Annotated[float, msgspec.Meta(ge=0, lt=_END)]
     event: str
     class_: str = msgspec.field(name="class")
     jid: str
@@ -119,6 +122,8 @@ def read(said: object) -> Report | None:
     Report(v=1, process='web1:7:c0', left_out=3, events=())
     >>> read(b'{"v":2}'), read(b"{}"), read(1)
     (None, None, None)
+    >>> late = b'{"at":1e300,"event":"done","class":"A","jid":"1","queue":"a"}'
+    >>> read(b'{"v":1,"process":"web1:7:c0","left_out":0,"events":[' + late + b"]}")
     """
     if not isinstance(said, bytes) or len(said) > LONGEST:
         return None
