@@ -15,8 +15,9 @@ from jobd.errors import ArgumentError
 from jobd.wire.payload import encode_again
 from tests.api.conftest import job, push
 
-patterns = st.text("ab*?[]^-\\é", max_size=8)
-texts = st.text("ab*?[]^-\\é", max_size=10)
+texts = st.text("aAb*?[]^-\\é", max_size=10)
+words = st.one_of(st.sampled_from(["[aA]", "[bB]", "*"]), st.text("aAb*?[]^-\\é", max_size=2))
+patterns = st.lists(words, max_size=5).map("".join)
 
 
 @given(pattern=patterns, text=texts)
@@ -30,6 +31,9 @@ texts = st.text("ab*?[]^-\\é", max_size=10)
 @example(pattern="[^]", text="]")
 @example(pattern="*[a", text="a")
 @example(pattern="a\\", text="a\\")
+@example(pattern="*[aA]1*[bB]*", text="A1b")
+@example(pattern="[aA]B*", text="Ab")
+@example(pattern="A*[bB]", text="aB")
 @settings(
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

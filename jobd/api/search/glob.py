@@ -40,6 +40,16 @@ class _Word(NamedTuple):
     plain: bool = False
     letter: bytes = b""
 
+    @property
+    def folds(self) -> bool:
+        """Whether it stands for a letter and its capital."""
+        return bool(self.letter) and not self.plain
+
+    @property
+    def uncased(self) -> bool:
+        """Whether it stands for itself only, and is no letter."""
+        return self.plain and self.letter.lower() == self.letter.upper()
+
 
 _ANY = _Word(b".")
 
@@ -104,26 +114,41 @@ def matcher(match: str) -> Callable[[bytes], bool]:
     """
     parts = _parts(match)
     begin, *middle = map(_compiled, parts)
-    if not middle:
-        return lambda raw: begin.fullmatch(raw) is not None
-    end, width = middle.pop(), len(parts[-1])
+    folding = any(part.folds for part in (begin, *middle))
+    end, width = middle.pop() if middle else None, len(parts[-1])
 
     def test(raw: bytes) -> bool:
-        found = begin.match(raw)
+        texts = (raw, raw.lower() if folding else raw)
+        if end is None:
+            return begin.pattern.fullmatch(texts[begin.folds]) is not None
+        found = begin.pattern.match(texts[begin.folds])
         if found is None:
             return False
         at = found.end()
         for part in middle:
-            found = part.search(raw, at)
+            found = part.pattern.search(texts[part.folds], at)
             if found is None:
                 return False
             at = found.end()
-        return len(raw) - width >= at and end.fullmatch(raw, len(raw) - width) is not None
+        last = len(raw) - width
+        return last >= at and end.pattern.fullmatch(texts[end.folds], last) is not None
 
     return test
 
 
-def _compiled(part: list[_Word]) -> re.Pattern[bytes]:
+class _Part(NamedTuple):
+    """What is between two stars, as a regular expression.
+
+    Attributes:
+        folds: it is for the text in small letters. Plain text is found in a time that grows with
+            the text alone, a class for each letter would be compared again at each byte.
+    """
+
+    pattern: re.Pattern[bytes]
+    folds: bool
+
+
+def _compiled(part: list[_Word]) -> _Part:
     if len(part) > MOST_OPEN and not all(word.plain for word in part):
         raise ArgumentError(
             Text(
@@ -133,7 +158,9 @@ def _compiled(part: list[_Word]) -> re.Pattern[bytes]:
                 count=len(part),
             )
         )
-    return re.compile(b"".join(word.expression for word in part), re.DOTALL)
+    folds = any(word.folds for word in part) and all(word.folds or word.uncased for word in part)
+    words = (re.escape(word.letter) if folds else word.expression for word in part)
+    return _Part(re.compile(b"".join(words), re.DOTALL), folds)
 
 
 def _parts(match: str) -> list[list[_Word]]:

@@ -55,7 +55,10 @@ def _errors(record: Record) -> list[TaskError]:
 
 
 def _time(at: float | None) -> datetime | None:
-    if at is None:
+    try:
+        found = None if at is None else datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):  # nobody of ours has written it
+        found = None
+    if found is None:
         return None
-    found = datetime.fromtimestamp(at, UTC)
     return found if settings.USE_TZ else timezone.make_naive(found)
