@@ -1,7 +1,7 @@
 """Detection of daemons without a pidfile, or whose files were removed: jobctl can neither verify
 nor query them, but must not report that no daemon is running.
 
-They are recognized by the title of the master. Any process can have any title, so only those of the
+They are recognized by the title of the master. A process can have any title, so only those of the
 current user, of root, and of the user in the configuration are considered; nothing is signalled.
 """
 

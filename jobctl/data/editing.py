@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import click
 import msgspec
@@ -23,7 +22,7 @@ from jobd.api.features.held_back import LOCK
 from jobd.api.find import WORK, Found
 from jobd.api.records import JobRecord
 from jobd.api.sets.entries import SortedEntry
-from jobd.wire.json_value import UNREADABLE
+from jobd.wire.json_value import UNREADABLE, Array, Object
 
 _MOST_BYTES = 500_000
 """Bytes of a payload that can be edited; as in the dashboard."""
@@ -35,8 +34,8 @@ _SHOWN = 1_000
 class Editable(msgspec.Struct, forbid_unknown_fields=True):
     """What an editor shows of a job."""
 
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: Array
+    kwargs: Object
     queue: str
 
 

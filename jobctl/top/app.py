@@ -12,7 +12,7 @@ import os
 import signal
 import termios
 import time
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events
@@ -29,7 +29,7 @@ from jobctl.top.finding import found_by_id
 from jobctl.top.rates import Rate, Rates
 from jobctl.top.source import Source
 from jobctl.top.undoing import undo
-from jobctl.top.view import Again, Opened, View
+from jobctl.top.view import Again, AnyView, Opened, View
 from jobctl.top.views.audit import AuditView
 from jobctl.top.views.batches import BatchesView
 from jobctl.top.views.busy import BusyView
@@ -107,9 +107,9 @@ class Top(App[None]):
         self._trouble = ""
         self._answered = time.time()
         self._wanted = asyncio.Event()
-        self._due: dict[View[Any], float] = {}
-        self._tabs: list[View[Any]] = []
-        self._above: list[View[Any]] = []
+        self._due: dict[AnyView, float] = {}
+        self._tabs: list[AnyView] = []
+        self._above: list[AnyView] = []
         self._tab = 0
 
     # -- the screen ------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Top(App[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     @property
-    def page(self) -> View[Any]:
+    def page(self) -> AnyView:
         """The page that is shown."""
         return self._above[-1] if self._above else self._tabs[self._tab]
 

@@ -33,7 +33,7 @@ _SAID = 300
 class Opened(Message):
     """A page is to be shown above this one."""
 
-    def __init__(self, view: View[Any]) -> None:
+    def __init__(self, view: AnyView) -> None:
         super().__init__()
         self.view = view
 
@@ -142,3 +142,6 @@ class View(Vertical, Generic[T]):
     def complain(self, text: str) -> None:
         """Tell what could not be done."""
         self.app.notify(shown(text[:_SAID]), severity="error", timeout=8, markup=False)
+
+
+AnyView = View[Any]

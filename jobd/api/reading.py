@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 import redis as redis_py
@@ -17,7 +17,7 @@ from redis.client import Pipeline
 
 from jobd.errors import ArgumentError
 from jobd.store import scripts
-from jobd.store.protocol import Argument
+from jobd.store.protocol import Argument, Reply
 from jobd.store.trouble import unavailable
 from jobd.wire.json_value import UNREADABLE, JsonValue
 
@@ -239,7 +239,7 @@ def mapping(value: object) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
 
-def answers(pipeline: Pipeline) -> list[Any]:
+def answers(pipeline: Pipeline) -> list[Reply]:
     """The answers of a pipeline; None for a key that somebody made one of another type.
 
     Raises:

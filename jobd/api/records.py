@@ -13,7 +13,6 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ from jobd.api.reading import decoded, mapping, number, text, texts
 from jobd.api.session import Change, Session, session_or_default
 from jobd.wire import attachments
 from jobd.wire.attachments import Attachments
-from jobd.wire.json_value import UNREADABLE, UNWRITABLE, JsonValue
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE, Array, JsonValue, Object
 
 MOST_BACKTRACE = 1024 * 1024
 """Bytes of an unpacked backtrace that are read; a few packed ones can become gigabytes."""
@@ -215,13 +214,13 @@ class JobRecord:
         return self._text("queue") if self._queue is None else self._queue
 
     @property
-    def args(self) -> list[Any]:
+    def args(self) -> Array:
         """Positional arguments as they are stored, encrypted ones too: not for showing."""
         value = self.item.get("args")
         return value if isinstance(value, list) else []
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Object:
         """Keyword arguments as they are stored."""
         return mapping(self.item.get("kwargs"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import redis as redis_py
 
@@ -20,7 +20,7 @@ from jobd.settings.daemon import Config
 from jobd.store.clear import ClearClient
 from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
-from jobd.store.protocol import Argument
+from jobd.store.protocol import Argument, Reply
 from jobd.store.scripts import Script
 from jobd.text.translatable import Text
 
@@ -127,7 +127,7 @@ class Change:
         if session.who:
             session.last_ref = self.ref
 
-    def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         """Run *script*, with its entry in the audit log if somebody is acting."""
         session = self._session
         if not session.who:
@@ -142,7 +142,7 @@ class Change:
         arguments: Sequence[Argument],
         *,
         went_to: str = "",
-    ) -> Any:
+    ) -> Reply:
         """Run a script that begins with the keys and arguments of ``trash.lua``.
 
         Raises:

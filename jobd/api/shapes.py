@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,6 +21,7 @@ from jobd.api.shared.reason import Reason
 from jobd.api.stats import Day
 from jobd.api.trash import Deletion
 from jobd.api.work import Work
+from jobd.wire.json_value import Array, Object
 
 T = TypeVar("T")
 
@@ -42,8 +43,8 @@ class Job(Struct, kw_only=True, frozen=True):
     jid: str
     class_: str = msgspec.field(name="class")
     queue: str
-    args: list[Any] | None
-    kwargs: dict[str, Any] | None
+    args: Array | None
+    kwargs: Object | None
     tags: list[str]
     created_at: float | None
     enqueued_at: float | None
@@ -340,7 +341,7 @@ def trashed(found: Deletion) -> Trashed:
     return Trashed(*(getattr(found, name) for name in Trashed.__struct_fields__))
 
 
-def _fields(record: JobRecord, most: int) -> dict[str, Any]:
+def _fields(record: JobRecord, most: int) -> Object:
     shown, hanging = len(record.value) <= most, record.attachments
     return {
         "jid": record.jid,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from jobd.demo.scene import Event
 from jobd.text.printable import shown
+from jobd.wire.json_value import Object
 
 _EVENTS = 10
 _OUTCOMES = {"retry": "failed, will be retried", "dead": "failed, moved to the dead set"}
@@ -46,7 +46,7 @@ def _is_shown(record: dict[str, object]) -> bool:
     return record["event"] == "job_failed" or ("class" not in record and record["level"] != "debug")
 
 
-def _event(record: dict[str, Any]) -> Event:
+def _event(record: Object) -> Event:
     what = record["event"]
     name = str(record.get("class", "")).rpartition(".")[2]
     if what == "job_done":

@@ -33,6 +33,9 @@ _IDS = r"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT = re.compile(rf"00{_IDS}|(?!00|ff)[0-9a-f]{{2}}{_IDS}(?:-[!-~]{{0,200}})?")
 
 
+Variable = ContextVar[Any]
+
+
 class _Trace(NamedTuple):
     parent: str
     state: str | None
@@ -86,11 +89,11 @@ class Propagation:
         self.active = False
         self.used = False
         self.lineage = False
-        self._variables: dict[str, ContextVar[Any]] = {}
+        self._variables: dict[str, Variable] = {}
         self._others: dict[str, Carried] = {}
         self._unknown: set[str] = set()
 
-    def carry(self, variables: tuple[ContextVar[Any], ...]) -> None:
+    def carry(self, variables: tuple[Variable, ...]) -> None:
         """See :func:`carry`."""
         for variable in variables:
             if not isinstance(variable, ContextVar):
@@ -213,7 +216,7 @@ def _lineage(job: CurrentJob) -> dict[str, str]:
     return {"parent": job.jid, "root": root or job.jid}
 
 
-def carry(*variables: ContextVar[Any]) -> None:
+def carry(*variables: Variable) -> None:
     """Let the values of context variables travel with jobs.
 
     What a variable is set to at a push is set again before the job runs, middleware included, in

@@ -35,6 +35,7 @@ from jobd.store.enqueue import (
     packed_schedule,
 )
 from jobd.store.keys import Keys
+from jobd.store.protocol import Reply
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class AsyncTransport:
             if pool is not None:
                 await pool.aclose()
 
-    async def _call(self, script: Script, packed: bytes) -> Any:
+    async def _call(self, script: Script, packed: bytes) -> Reply:
         try:
             [told] = await self._send(packed, 1)
         except RefusedError as error:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobd.store import scripts
 from jobd.store.attached import conflicts, words_of
 from jobd.store.conflict import Conflict
 from jobd.store.inflight import DAY_TTL
 from jobd.store.keys import Keys
-from jobd.store.protocol import Argument
+from jobd.store.protocol import Argument, Reply
 from jobd.wire.batches import Portion
 
 
@@ -56,6 +56,6 @@ def packed(keys: Keys, portion: Portion, now: float) -> tuple[scripts.Script, by
     return scripts.ADD_TO_BATCH, scripts.ADD_TO_BATCH.pack(names, [*words, *attached])
 
 
-def added(told: list[Any]) -> Added:
+def added(told: list[Reply]) -> Added:
     """The reply of that script."""
     return Added(told[0].decode(), int(told[1]), conflicts(told[2:]))

@@ -17,6 +17,7 @@ from jobd.errors import RefusedError, UnavailableError
 from jobd.store.conflict import Conflict
 from jobd.store.connection import Connection
 from jobd.store.keys import Keys
+from jobd.store.protocol import Reply
 from jobd.store.protocol import pack_words as _pack
 from jobd.store.trouble import reason, where
 from jobd.wire.attachments import AttachedPush
@@ -82,7 +83,7 @@ class Transport:
         [jid] = self._send(_pack(("HGET", self._keys.lock(key), "jid")), 1)
         return jid.decode() if isinstance(jid, bytes) else None
 
-    def _call(self, script: Script, packed: bytes) -> Any:
+    def _call(self, script: Script, packed: bytes) -> Reply:
         try:
             [told] = self._send(packed, 1)
         except RefusedError as error:

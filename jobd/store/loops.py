@@ -2,7 +2,7 @@
 
 A loop does its work in :meth:`turn`, which returns how long to sleep. Redis errors are logged once
 per outage, and again with its duration when it ends; meanwhile the loop continues with a growing,
-jittered pause. Any other error is a bug: it is logged each time, and the loop continues.
+jittered pause. Every other error is a bug: it is logged each time, and the loop continues.
 """
 
 from __future__ import annotations

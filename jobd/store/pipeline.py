@@ -18,7 +18,7 @@ import redis
 from jobd.runtime.process import forks
 from jobd.runtime.process.wakeup import Bell
 from jobd.store.connection import IDLE, PROOF
-from jobd.store.protocol import Argument, pack
+from jobd.store.protocol import Argument, Reply, pack
 from jobd.store.scripts import Script
 
 _READ = 1 << 20
@@ -32,8 +32,6 @@ REST = 1.0
 _INCOMPLETE = object()
 
 _PING = pack("PING")
-
-Reply = Any
 
 
 class Closed(redis.ConnectionError):

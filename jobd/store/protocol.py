@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import redis
 
 Argument = str | bytes | int | float
+Reply = Any
+"""Its type is that of the command."""
 
 
 # The stub of pack_command allows tuples of one element only.
@@ -26,7 +28,7 @@ def pack(*command: Argument) -> bytes:
     return pack_words(command)
 
 
-def ask(client: redis.Redis, *command: Argument) -> Any:
+def ask(client: redis.Redis, *command: Argument) -> Reply:
     """Send a command, or add it to a pipeline, for which the client library has no typed method."""
     execute: Any = client.execute_command
     return execute(*command)

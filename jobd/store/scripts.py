@@ -14,11 +14,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
 
 import redis
 
-from jobd.store.protocol import Argument, pack
+from jobd.store.protocol import Argument, Reply, pack
 
 _FOLDER = files(__package__) / "lua"
 
@@ -110,7 +109,7 @@ class Script:
 
     def __call__(
         self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Argument]
-    ) -> Any:
+    ) -> Reply:
         """Call the script; loads it first if the server does not have it.
 
         Raises:

@@ -5,12 +5,12 @@ Uses ``HELLO``, which every user that can log in may call; ``INFO`` is in the ca
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import redis
 
 from jobd.errors import UnavailableError
-from jobd.store.protocol import ask
+from jobd.store.protocol import Reply, ask
 from jobd.store.trouble import CLUSTER_ADVICE
 
 OLDEST = (6, 2)
@@ -54,7 +54,7 @@ def identify(client: redis.Redis) -> Server:
         redis.RedisError: the server does not reply, or refuses.
     """
     try:
-        answer: list[Any] = ask(client, "HELLO")
+        answer: list[Reply] = ask(client, "HELLO")
     except redis.ResponseError as error:
         if "unknown command" not in str(error).lower() and "wrong number" not in str(error).lower():
             raise

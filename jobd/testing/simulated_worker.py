@@ -30,8 +30,7 @@ from jobd.settings.daemon import Config
 from jobd.store.connection import Connection
 from jobd.store.inflight import Claimed, InFlight
 from jobd.store.keys import Keys
-from jobd.store.pipeline import Reply
-from jobd.store.protocol import pack
+from jobd.store.protocol import Reply, pack
 from jobd.store.scripts import OF_A_WORKER
 from jobd.wire import payload
 from jobd.wire.payload import Work

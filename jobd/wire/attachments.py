@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from jobd.errors import ArgumentError, PayloadError
-from jobd.wire.json_value import UNWRITABLE, JsonValue
+from jobd.wire.json_value import UNWRITABLE, JsonValue, Object
 from jobd.wire.ruby_json import as_ruby
 
 FIELD = "jobd"
@@ -216,7 +216,7 @@ def known(value: object) -> Attachments:
 
 
 def attach(
-    payload: dict[str, Any],
+    payload: Object,
     at: float | None,
     now: float,
     identity: Callable[[list[object], dict[str, object]], object],
@@ -264,8 +264,8 @@ def attach(
 
 
 def _lock(
-    payload: Mapping[str, Any],
-    options: Mapping[str, Any],
+    payload: Object,
+    options: Object,
     identity: Callable[[list[object], dict[str, object]], object],
 ) -> Lock | None:
     """The lock that the options ask for.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -19,12 +18,12 @@ from jobd.ambient import chance
 from jobd.errors import ArgumentError, PayloadError
 from jobd.wire import attachments
 from jobd.wire.arguments import name_of
-from jobd.wire.json_value import UNREADABLE, UNWRITABLE, JsonValue
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE, Array, JsonValue, Object
 from jobd.wire.options import CALL_FIELDS, check_options, opened
 from jobd.wire.pushed import LISTS, TEXTS, Jid
 from jobd.wire.ruby_json import as_ruby
 
-Payload = dict[str, Any]
+Payload = Object
 """Its fields have the types that :func:`validate` checks; what else is in it, and in its arguments,
 is known to the application only."""
 
@@ -47,8 +46,8 @@ class Work(msgspec.Struct, gc=False):
     """
 
     class_: str = msgspec.field(name="class")
-    args: list[Any]
-    kwargs: dict[str, Any] = {}
+    args: Array
+    kwargs: Object = {}
     jid: str = ""
     retry: JsonValue | msgspec.UnsetType = msgspec.UNSET
     wrapped: JsonValue = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from jobd.text.exceptions import class_of, message_of
 from jobd.text.printable import cut
 from jobd.wire import attachments
 from jobd.wire.arguments import check_arguments
-from jobd.wire.json_value import UNREADABLE, UNWRITABLE
+from jobd.wire.json_value import UNREADABLE, UNWRITABLE, Object
 from jobd.wire.options import DEFAULT_QUEUE, opened
 from jobd.wire.payload import Payload, decode, encode, new_jid, reason_of, to_json, validate
 from jobd.wire.ruby_json import as_ruby
@@ -58,7 +57,7 @@ def _kept(before: msgspec.Raw | None, value: object) -> object:
         raise ArgumentError(f"the payload is not JSON: {error}") from error
 
 
-def _raw_fields(raw: bytes) -> dict[str, Any]:
+def _raw_fields(raw: bytes) -> Object:
     try:
         return _decode_raw_fields(raw)
     except UNREADABLE as error:
@@ -164,7 +163,7 @@ def with_changes(raw: bytes, changes: Mapping[str, object]) -> bytes:
     return to_json(fields)
 
 
-def _change(fields: dict[str, Any], changes: Mapping[str, object]) -> None:
+def _change(fields: Object, changes: Mapping[str, object]) -> None:
     if attachments.FIELD in changes:
         raise ArgumentError(f"the field {attachments.FIELD} cannot be changed by hand")
     if "jid" in changes and attachments.FIELD in fields:
@@ -215,7 +214,7 @@ def with_crash(raw: bytes, *, cause: str, owner: str) -> tuple[int, bytes]:
     return crashes, to_json(fields)
 
 
-def _field(fields: Mapping[str, Any], key: str, default: object) -> object:
+def _field(fields: Object, key: str, default: object) -> object:
     raw = fields.get(key)
     value = None if raw is None else msgspec.json.decode(raw)
     return default if value is None else value

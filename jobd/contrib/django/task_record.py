@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from jobd.errors import JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.transports import routes
 from jobd.store.keys import Keys
-from jobd.wire.json_value import UNREADABLE
+from jobd.wire.json_value import UNREADABLE, Array, Object
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,8 +37,8 @@ class Called(msgspec.Struct):
     priority: int
     takes_context: bool
     run_after: float | None
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: Array
+    kwargs: Object
     enqueued_at: float
 
 

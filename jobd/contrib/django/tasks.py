@@ -36,7 +36,7 @@ from jobd.contrib.django.task_record import Called, Record
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
 from jobd.wire.arguments import check_arguments
-from jobd.wire.json_value import JsonValue
+from jobd.wire.json_value import Array, JsonValue, Object
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -204,9 +204,7 @@ class _Checked:
 
     task_class: type[Task[..., Any]] = JobdTask
 
-    def enqueue(
-        self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
-    ) -> TaskResult[P, R]:
+    def enqueue(self, task: Task[P, R], args: Array, kwargs: Object) -> TaskResult[P, R]:
         given, named = _normalized(args, kwargs)
         try:
             check_arguments(given, named, None)

@@ -13,6 +13,7 @@ from jobd.graphs.inputs import given
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
+from jobd.wire.json_value import Array
 
 AT_ONCE = 250
 """Results in one round trip,"""
@@ -69,7 +70,7 @@ class StepResults(Sequence[Any]):
             return StepResults(self._client, self._keys, self._workflow, self._numbers[index])
         return self._read([self._numbers[index]])[0]
 
-    def _read(self, numbers: Sequence[int]) -> list[Any]:
+    def _read(self, numbers: Sequence[int]) -> Array:
         """The results of the first ones of these, one at least."""
         key, fields = self._keys.workflow(self._workflow), [f"r:{number}" for number in numbers]
         try:

@@ -1,10 +1,10 @@
 """The pidfile: ensures that exactly one master runs per file.
 
 A lock (flock) shows whether a master is alive; the number in the pidfile is for people and tools.
-Any user who can open a file can lock it, even read-only. So the lock that counts is on a file
+Whoever can open a file can lock it, even read-only. So the lock that counts is on a file
 beside the pidfile that only its owner can open (``jobd.lock``). The master locks the pidfile
 as well, for older versions that know no other lock; a master of such a version is recognized by a
-locked pidfile that names a process of its owner's. Any other lock on it is foreign, and the file is
+locked pidfile that names a process of its owner's. Other locks on it are foreign, and the file is
 replaced.
 
 A lock belongs to the open file description, so it survives the forks of detaching, and is released

@@ -1,6 +1,6 @@
 """The server in memory: takes commands and replies to them, one at a time.
 
-It knows the commands that jobd sends. Any other one is an error that names it, so that nobody takes
+It knows the commands that jobd sends. Others are errors that name them, so that nobody takes
 it for a whole Redis.
 """
 

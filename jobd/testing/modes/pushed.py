@@ -6,11 +6,12 @@ import itertools
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from jobd.jobs.inline import Application
 from jobd.wire import attachments
 from jobd.wire import payload as wire
+from jobd.wire.json_value import Array, Object
 
 _short = reprlib.Repr()
 _short.maxlevel = 4
@@ -56,12 +57,12 @@ class PushedJob:
     """
 
     name: str
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: Array
+    kwargs: Object
     jid: str
     queue: str
     at: float | None
-    options: dict[str, Any]
+    options: Object
     created_at: float
     raw: bytes
     attached: attachments.Attachments

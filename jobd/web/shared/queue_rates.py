@@ -11,11 +11,11 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from jobd.api import QueueSummary, Session
 from jobd.api.reading import STEP, STEP_BYTES
 from jobd.store import scripts
+from jobd.store.protocol import Reply
 
 EVERY = 4.0
 """Seconds between two looks."""
@@ -104,7 +104,7 @@ class Flows:
         now = time.monotonic() if now is None else now
         names = [queue.name for queue in queues]
         self._watched = {name: self._watched[name] for name in names if name in self._watched}
-        looks: list[Any] = []
+        looks: list[Reply] = []
         while len(looks) < 3 * len(names):
             part = names[len(looks) // 3 :][:STEP]
             known = [((one := self._watched.get(name)) and one.newest) or b"" for name in part]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from jobd.version import VERSION
 from jobd.web.http_errors import PROBLEM
 from jobd.web.mount import prefix
 from jobd.web.v1.operations import PATH, Operation
+from jobd.wire.json_value import Object
 
 _ABOUT = (
     "Jobs in Redis: to look at and to act on. Send a token as `Authorization: Bearer TOKEN`, or a "
@@ -47,7 +47,7 @@ def route(operations: Sequence[Operation]) -> Route:
     return Route(f"{PATH}/openapi.json", openapi, name="api_openapi")
 
 
-def describe(operations: Sequence[Operation], place: str = "") -> dict[str, Any]:
+def describe(operations: Sequence[Operation], place: str = "") -> Object:
     """The description, for a dashboard under the prefix *place*."""
     taken = [one.body for one in operations if one.body is not None]
     results = [one.result for one in operations]

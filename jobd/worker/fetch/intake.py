@@ -11,11 +11,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from jobd.runtime.ipc.scoreboard import RESCUE, Page
 from jobd.runtime.log import log
 from jobd.store.inflight import InFlight, split_tag
+from jobd.store.protocol import Reply
 from jobd.wire import job_name
 from jobd.worker.fetch.blocking import FILE_AT_MOST, Arrival
 from jobd.worker.fetch.ledger import Call, Ledger
@@ -137,7 +137,7 @@ class Intake:
         first: int,
         enough: int,
         full: float,
-        portions: list[list[Any]] | None,
+        portions: list[list[Reply]] | None,
     ) -> None:
         if portions is None:
             raise LeaseLost
@@ -164,7 +164,7 @@ class Intake:
 
     # -- what blocking claims deliver ------------------------------------------------------------
 
-    def reconcile(self, ask: Callable[[bytes], Any], waited_on: Iterable[str]) -> None:
+    def reconcile(self, ask: Callable[[bytes], Reply], waited_on: Iterable[str]) -> None:
         """Find jobs claimed by calls whose answer was lost, and jobs no longer ours.
 
         Args:
