@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import pytest
 import redis as redis_py
@@ -25,12 +26,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobd.api import Api, Deletion, JobSet, Sweep, trash
+from jobd.api import Api, JobSet, Sweep, trash
 from jobd.api.queues import queues
 from jobd.api.sets.steps import SetAction
 from jobd.keeper.scheduler import Scheduler
 from jobd.testing import EmbeddedServer
 from tests.api.conftest import job, push
+
+T = TypeVar("T")
 
 
 class Crash(Exception):
@@ -60,6 +63,14 @@ crashes = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.booleans()))
 names = st.sampled_from(SETS)
 queue_names = st.sampled_from(QUEUES)
 texts = st.sampled_from([None, "Odd", "Even"])
+
+# By numbers, and not from what there is: the order of that depends on the time.
+picks = st.integers(0, 1000)
+several = st.lists(picks, max_size=5)
+
+
+def picked(those: Sequence[T], number: int) -> T:
+    return those[number % len(those)]
 
 
 class Operators(RuleBasedStateMachine):
@@ -114,11 +125,11 @@ class Operators(RuleBasedStateMachine):
         taken: Any = self.client.rpop(self.plain.keys.queue(name), jobs)
         self.ended.update(json.loads(raw)["args"][0] for raw in taken or ())
 
-    @rule(name=names, data=st.data())
-    def fail(self, name: str, data: st.DataObject) -> None:
+    @rule(name=names, pick=picks)
+    def fail(self, name: str, pick: int) -> None:
         """A worker's job goes to a set, with other bytes than before."""
         if self.ended:
-            number = data.draw(st.sampled_from(sorted(self.ended)))
+            number = picked(sorted(self.ended), pick)
             del self.ended[number]
             raw = job(number, "Odd" if number % 2 else "Even", "a", at=time.monotonic_ns())
             self.client.zadd(self.set(name)._key, {raw: 3e9})
@@ -155,12 +166,14 @@ class Operators(RuleBasedStateMachine):
         when = 3.1e9 if later or name == "dead" else 1.0
         self.mortal(crash, lambda: self.set(name).reschedule(when, *entries))
 
-    @rule(name=names, data=st.data(), crash=crashes)
-    def act_on_what_was_seen(self, name: str, data: st.DataObject, crash: Any) -> None:
+    @rule(name=names, retried=several, deleted=several, crash=crashes)
+    def act_on_what_was_seen(
+        self, name: str, retried: list[int], deleted: list[int], crash: Any
+    ) -> None:
         jobs = self.set(name)
         entries = jobs.page(0, 5).entries
-        for verb in ("retry", "delete"):
-            some = data.draw(st.lists(st.sampled_from(entries), max_size=5)) if entries else []
+        for verb, numbers in (("retry", retried), ("delete", deleted)):
+            some = [picked(entries, number) for number in numbers] if entries else []
             self.mortal(crash, lambda verb=verb, some=some: getattr(jobs, verb)(*some))
 
     @rule(name=st.sampled_from(["schedule", "retry"]), crash=crashes)
@@ -196,11 +209,11 @@ class Operators(RuleBasedStateMachine):
         self.work(source, 2)
         self.mortal(crash, lambda: queue.move(target, *jobs))
 
-    @rule(data=st.data(), whole=st.booleans(), crash=crashes)
-    def restore(self, data: st.DataObject, whole: bool, crash: Any) -> None:
+    @rule(pick=picks, whole=st.booleans(), crash=crashes)
+    def restore(self, pick: int, whole: bool, crash: Any) -> None:
         deletions = list(self.api.trash)
         if deletions:
-            chosen: Deletion = data.draw(st.sampled_from(deletions))
+            chosen = picked(deletions, pick)
             self.mortal(crash, lambda: chosen.restore(None if whole else 0.0))
 
     # -- what always holds ---------------------------------------------------------------------
