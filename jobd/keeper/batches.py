@@ -41,7 +41,7 @@ class BatchWatch:
     def turn(self) -> None:
         """One step of each kind."""
         self._note_abandoned()
-        now = clock.now()
+        now = clock.monotonic()
         if now < self._next_round:
             return
         found = self._client.zrange(self._keys.batches, self._place, self._place + STEP - 1)

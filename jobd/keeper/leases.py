@@ -42,7 +42,8 @@ class Leases(Loop):
         """Renew the leases now.
 
         Returns:
-            The owners to recover: identities, the longest expired first.
+            The owners to recover: identities, the longest expired first, then those that have
+            been condemned. Where they are :data:`NAMED`, there may be more.
 
         Raises:
             redis.RedisError: the server refused, or did not answer.

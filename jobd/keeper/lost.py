@@ -124,7 +124,7 @@ class LostWatch:
         """The next search, if it is time for one."""
         if not self._leads():
             self._missed = {}
-        elif clock.now() >= self._next:
+        elif clock.monotonic() >= self._next:
             missed, self._missed = self._missed, {}
             began = time.monotonic()
             if missed:
@@ -138,7 +138,7 @@ class LostWatch:
             # In proportion to what it costs; and from the beginning only once in a round.
             rest = 10 * (time.monotonic() - began)
             pause = BETWEEN if self._missed else 0.0 if self._place else ROUND
-            self._next = clock.now() + max(rest, pause)
+            self._next = clock.monotonic() + max(rest, pause)
 
     def _search_again(self, missed: dict[str, Lost]) -> None:
         search, name, event = self._search(), self._kind.name, self._kind.event

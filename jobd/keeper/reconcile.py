@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import cast
 
 import redis
@@ -22,6 +23,7 @@ from jobd.keeper.lost import BETWEEN, LostWatch, batches, workflows
 from jobd.store import scripts
 from jobd.store.keys import Keys
 from jobd.store.loops import Loop
+from jobd.store.protocol import Argument
 
 INTERVAL = 5.0
 """Seconds between looks at what is to do."""
@@ -82,37 +84,42 @@ class Reconcile(Loop):
             contested, "-inf", repr(clock.now()), byscore=True, offset=0, num=AT_ONCE
         )
         for key in cast("list[bytes]", due):
-            began = time.monotonic()
+            began, before = time.monotonic(), self._missed.pop(key, None)
             try:
-                wait = self._look_at(key)
-            except ArgumentError:  # nobody of ours has written such an id
-                wait = None
-            if wait is None:
-                self._client.zrem(contested, key)
-            else:
-                # In proportion to what it costs: a search may go through a million jobs.
-                at = clock.now() + max(wait, 10 * (time.monotonic() - began))
-                self._client.zadd(contested, {key: at}, xx=True)
+                holder, seen, stays = cast(
+                    "list[bytes | None]", self._client.hmget(key.decode(), ["jid", "seen", "stays"])
+                )
+            except redis.exceptions.ResponseError:  # a key of another type
+                holder = seen = stays = None
+            wait = None
+            if holder is not None and seen is not None and stays is None:
+                with suppress(ArgumentError):  # nobody of ours has written such an id
+                    wait = self._look_at(key, (holder, seen), before)
+            # In proportion to what it costs: a search may go through a million jobs.
+            pause = 10 * (time.monotonic() - began)
+            at = "" if wait is None else repr(clock.now() + max(wait, pause))
+            words: list[Argument] = [at, holder or b"", seen or b""]
+            scripts.LOOK_LATER(self._client, [contested, key.decode()], words)
 
-    def _look_at(self, key: bytes) -> float | None:
-        """Free a lock if its holder is gone; returns the seconds until it is looked at again."""
-        before = self._missed.pop(key, None)
-        try:
-            holder, seen = cast(
-                "list[bytes | None]", self._client.hmget(key.decode(), ["jid", "seen"])
-            )
-        except redis.exceptions.ResponseError:  # a key of another type
-            return None
-        if holder is None or seen is None:
-            return None
+    def _look_at(
+        self, key: bytes, held: tuple[bytes, bytes], before: tuple[bytes, bytes] | None
+    ) -> float | None:
+        """Free a lock if its holder is gone; returns the seconds until it is looked at again.
+
+        Args:
+            held: id of the holder, and when the lock was last seen in use.
+            before: the same, if the holder was missed the last time.
+        """
+        holder, seen = held
         if self._lives(holder.decode(errors="replace")):
             return AGAIN
-        if before != (holder, seen):
-            self._missed[key] = (holder, seen)
+        if before != held:
+            self._missed[key] = held
             return BETWEEN
         places = [self._keys.queues, key.decode(), self._keys.contested]
-        if scripts.FREE(self._client, places, [holder, seen]):
-            self.log.warning("lock_freed", lock=key.decode(), holder=holder.decode())
+        if not scripts.FREE(self._client, places, [holder, seen]):
+            return AGAIN  # it has changed during the search
+        self.log.warning("lock_freed", lock=key.decode(), holder=holder.decode())
         return None
 
     def _lives(self, jid: str) -> bool:

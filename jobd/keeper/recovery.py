@@ -20,7 +20,7 @@ import redis
 
 from jobd.ambient import clock
 from jobd.errors import JobdError, PayloadError
-from jobd.keeper.leases import Leases
+from jobd.keeper.leases import NAMED, Leases
 from jobd.store import scripts
 from jobd.store.inflight import CLOCK_STEP, LEASE, split_tag
 from jobd.store.keys import Keys
@@ -158,7 +158,18 @@ class Recovery(Loop):
         """Recover owners whose lease has expired, and finish with those condemned before."""
         refused = None
         # One step renews and looks: the workers of this master are alive whatever the clock says.
-        for identity in self._leases.renew():
+        named = self._leases.renew()
+        # Where a whole fleet has died, each look names others until all are condemned.
+        seen: set[str] = set()
+        while fresh := [identity for identity in named if identity not in seen]:
+            seen.update(fresh)
+            refused = self._recover_all(fresh) or refused
+            named = self._leases.renew() if len(named) == NAMED else []
+        return refused
+
+    def _recover_all(self, identities: list[str]) -> redis.ResponseError | None:
+        refused = None
+        for identity in identities:
             # Which jobs had started on a lost host is unknown. No job is blamed: hosts rarely die
             # because of a job.
             cause = "no sign of life from its host"

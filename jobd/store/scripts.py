@@ -1,9 +1,9 @@
 """The Lua scripts: one state transition each.
 
 Each ``lua/NAME.lua`` starts with a comment that describes its KEYS, its ARGV and what it returns.
-All except PUSH, CLAIM, FILE, BEAT and LOOK are idempotent: sent twice, they change nothing the
-second time. PUSH stores again what is not unique; CLAIM and FILE take more jobs, under sequence
-numbers that must be new; BEAT and LOOK take more signals.
+Those of clients and daemons, except PUSH, CLAIM, FILE, BEAT and LOOK, are idempotent: sent twice,
+they change nothing the second time. PUSH stores again what is not unique; CLAIM and FILE take more
+jobs, under sequence numbers that must be new; BEAT and LOOK take more signals.
 Scripts for actions of users can write an entry to the audit log in the same step
 (:attr:`Script.audited`).
 """
@@ -142,6 +142,7 @@ ABANDON_BATCH = Script("abandon_batch")
 DELETE_BATCH = Script("delete_batch")
 DEPART = Script("depart")
 FREE = Script("free")
+LOOK_LATER = Script("look_later")
 GIVE_BACK = Script("give_back")
 REGISTER = Script("register")
 RELEASE = Script("release")

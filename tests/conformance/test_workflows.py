@@ -319,6 +319,8 @@ def test_cancelling_undoes_what_is_done_the_last_first(
     assert run.info.summary.cancelled == "step"
     with pytest.raises(ConflictError, match="cancelled"):
         run.retry()
+    w.advance(100_000)
+    assert run.state == "failed", "as long as its dead step may be"
 
 
 def test_cancelling_by_hand_takes_out_what_waits(w: World, jobs: Jobs, ran: list[Any]) -> None:
@@ -450,6 +452,23 @@ def test_a_step_that_runs_again_has_added_them_already(
     w.run()
     assert sorted(one for one in ran if isinstance(one, str)) == ["x", "z"]
     assert run.state == "done"
+
+
+def test_a_step_that_is_retried_from_the_dead_set_has_added_them_already(
+    w: World, jobs: Jobs, ran: list[Any]
+) -> None:
+    jobs.broken = {"grow"}
+    grows = jobs.grow.s(["x"], wait=False).step(on_failure="continue")
+    run = run_of(w, jobs, chain(grows, jobs.see.si(1)).perform_async())
+    w.run()
+    w.advance(30)
+    w.run()
+    assert run.state == "done"
+    jobs.broken = set()
+    assert w.dead.retry(next(iter(w.dead))) == 1
+    w.run()
+    assert w.dead.size == w.retries.size == 0
+    assert [one for one in ran if one == "x"] == ["x"]
 
 
 # -- its end ---------------------------------------------------------------------------------------

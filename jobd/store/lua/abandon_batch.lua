@@ -9,5 +9,6 @@ if not batch_at(root_of(KEYS[1], 'queues'), ARGV[1]) then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return 0
 end
+redis.call('PERSIST', KEYS[2]) -- as in lease_clock.lua
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) -- it is looked at again later
 return redis.call('HSETNX', KEYS[3], 'abandoned_at', ARGV[2])

@@ -11,9 +11,9 @@
 local root = root_of(KEYS[1], 'queues')
 local flow, n = workflow_at(root, ARGV[1]), ARGV[2]
 if not flow then return -1 end
-if letter_of(flow, n) ~= 'p' then return -2 end
 local added = tonumber(redis.call('HGET', flow.hash, 'a:' .. n) or 0)
 if added >= tonumber(ARGV[3]) then return -3 end
+if letter_of(flow, n) ~= 'p' then return -2 end
 local total = tonumber(redis.call('HGET', flow.hash, 'total'))
 if total ~= tonumber(ARGV[4]) then return total end
 local after = redis.call('HGET', flow.hash, 's:' .. n)

@@ -13,7 +13,8 @@
 -- Shares are taken first; the rest is filled in the order given, so that a batch keeps the
 -- proportions of the weights and is full if there is enough work. Limits are for strict order: a
 -- queue only fills up what those before it have left. RPOP comes before HSET: it is allowed when
--- memory is full, and after a script's first write the rest of it is, too.
+-- memory is full, and after a script's first write the rest of it is, too. What HSET refuses (the
+-- user may not, or the key has another type) goes back, as a script is not rolled back.
 --
 -- All clients wait while a script runs, so a claim is limited to about 4 MB, shared between the
 -- queues as well. No command gives the size of a job before it is taken: so the first batch from a
@@ -30,7 +31,7 @@ local sequence = tonumber(ARGV[2])
 local wanted, limits = tonumber(ARGV[3]), ARGV[4] == 'limits'
 local left, room = wanted, BYTES
 local queues = #KEYS - 3
-local taken, empty = {}, {}
+local taken, empty, refused = {}, {}, nil
 
 -- Takes up to `most` jobs of one queue; exceeds `limit` bytes by one batch at most.
 local function take(position, most, limit)
@@ -56,17 +57,21 @@ local function take(position, most, limit)
   if jobs == 0 then return end
   left, room = left - jobs, room - bytes
   local name = ARGV[2 * position + 3]
-  local filing, words = {}, 0
+  local filing, words, filed = {}, 0, 0
   for i = 1, jobs do
     filing[words + 1] = string.format('%.0f:%s', sequence, name)
     filing[words + 2] = portion[i + 1]
     sequence, words = sequence + 1, words + 2
-    if words == 2000 then
-      redis.call('HSET', KEYS[2], unpack(filing))
-      filing, words = {}, 0
+    if words == 2000 or i == jobs then
+      local answer = redis.pcall('HSET', KEYS[2], unpack(filing))
+      if type(answer) == 'table' then
+        for j = jobs, filed + 1, -1 do redis.call('RPUSH', KEYS[position + 3], portion[j + 1]) end
+        left, refused = 0, answer
+        return
+      end
+      filing, words, filed = {}, 0, i
     end
   end
-  if words > 0 then redis.call('HSET', KEYS[2], unpack(filing)) end
   taken[#taken + 1] = portion
 end
 
@@ -89,4 +94,4 @@ for position = 1, queues do
   if not (empty[position] or closed[ARGV[2 * position + 3]]) then take(position, left, room) end
 end
 if left > 0 and room <= 0 then taken[#taken + 1] = {0} end
-return taken
+return refused or taken

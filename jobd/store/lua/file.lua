@@ -25,6 +25,11 @@ end
 local payloads = redis.call('RPOP', KEYS[3], 100) or {}
 local sequence = tonumber(ARGV[2])
 for i, payload in ipairs(payloads) do
-  redis.call('HSET', KEYS[2], string.format('%.0f:%s', sequence + i - 1, ARGV[3]), payload)
+  local tag = string.format('%.0f:%s', sequence + i - 1, ARGV[3])
+  local answer = redis.pcall('HSET', KEYS[2], tag, payload)
+  if type(answer) == 'table' then -- as in claim.lua
+    for j = #payloads, i, -1 do redis.call('RPUSH', KEYS[3], payloads[j]) end
+    return answer
+  end
 end
 return payloads

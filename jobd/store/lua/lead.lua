@@ -17,7 +17,7 @@ local me, lease = ARGV[1], tonumber(ARGV[2])
 local holder, token = known[1] or '', tonumber(known[3]) or 0
 local left = (tonumber(known[2]) or 0) - now
 if left < 0 then holder = '' end
-if left > math.max(lease, 1) then
+if lease > 0 and left > math.max(lease, 1) then -- who gives up tells of no lease
   left = math.max(lease, 1)
   if me ~= '' and holder ~= '' then
     redis.call('PERSIST', KEYS[1])

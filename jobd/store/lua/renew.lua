@@ -4,8 +4,8 @@
 -- KEYS  1 owners · 2 lease clock (see lease_clock.lua)
 -- ARGV  1 length of a lease (s) · 2 how many owners to name at most, 0 for none
 --       3… identities of owners that are alive
--- Returns  {those of them that have no lease}, {owners whose lease has expired or that are condemned,
---       the longest expired first}.
+-- Returns  {those of them that have no lease}, {owners whose lease has expired, the longest first, then
+--       those that are condemned}.
 local now = lease_clock(KEYS[2], KEYS[1], ARGV[1])
 local lost = {}
 for i = 3, #ARGV do
@@ -17,4 +17,7 @@ for i = 3, #ARGV do
   end
 end
 if ARGV[2] == '0' then return {lost, {}} end
-return {lost, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])}
+local named = redis.call('ZRANGEBYSCORE', KEYS[1], '(0', now, 'LIMIT', 0, ARGV[2])
+local condemned = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', 0, 'LIMIT', 0, ARGV[2] - #named)
+for _, owner in ipairs(condemned) do named[#named + 1] = owner end
+return {lost, named}

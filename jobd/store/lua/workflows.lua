@@ -149,7 +149,8 @@ local function rest_workflow(flow)
   for _ = 1, 100 do
     local of, n, others = string.match(undo, '^(%d+):(%d+),?(.*)$')
     if not of then
-      settle_workflow(flow, at[1] == 'step' and 'failed' or 'cancelled', WORKFLOW_KEPT)
+      local failed = at[1] == 'step'
+      settle_workflow(flow, failed and 'failed' or 'cancelled', failed and FAILURE_KEPT or WORKFLOW_KEPT)
       return
     end
     undo = others

@@ -626,6 +626,92 @@ def test_a_place_of_another_type_costs_no_job(
     assert not redis.exists(KEYS.processed)
 
 
+@pytest.mark.parametrize("why", ["another type", "no permission"])
+@pytest.mark.parametrize("delivered", [False, True])
+def test_what_cannot_be_recorded_as_in_flight_stays_where_it_was(
+    redis: redis_py.Redis, worker: Any, why: str, delivered: bool
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a", "b"])
+    worker(inflight.register())
+    place = KEYS.claim("host:1:x", "a") if delivered else KEYS.queue("a")
+    redis.lpush(place, *(f"{n}" for n in range(20)))
+    call = inflight.file(1, "a") if delivered else inflight.claim(1, 50, [("a", 25), ("b", 25)])
+    if why == "another type":
+        redis.set(KEYS.inflight("host:1:x"), "?")
+    else:
+        redis.acl_setuser("default", enabled=True, commands=["-hset"])
+    try:
+        with pytest.raises(redis_py.ResponseError, match=r"WRONGTYPE|permission|can't run"):
+            worker(call)
+    finally:
+        redis.acl_setuser("default", enabled=True, categories=["+@all"])
+    assert redis.lrange(place, 0, -1) == [b"%d" % n for n in reversed(range(20))]
+
+
+def test_a_queue_that_was_cleared_is_known_again_when_jobs_come_back(
+    redis: redis_py.Redis, worker: Any
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    job = Claimed(1, "a", RAW)
+    redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
+    assert worker(inflight.give_back([job], frozenset())) == 1
+    assert redis.smembers(KEYS.queues) == {b"a"}
+
+
+def test_one_look_recovers_a_whole_fleet(redis: redis_py.Redis) -> None:
+    redis.hset(KEYS.clock, mapping={"reachable": 1000.0, "seen": time.time()})
+    for number in range(250):
+        redis.zadd(KEYS.owners, {f"host:{number}:x": 1.0 + number})
+        redis.hset(KEYS.inflight(f"host:{number}:x"), "1:a", RAW)
+    redis.zadd(KEYS.owners, {f"host:{number}:gone": -999.0 for number in range(250)})
+    Recovery(redis, KEYS, Leases(redis, KEYS), lambda *_: None)._look()
+    assert redis.llen(KEYS.queue("a")) == 250
+
+
+@pytest.mark.parametrize("end", ["bury", "discard"])
+def test_a_job_that_is_to_be_cancelled_does_not_die(
+    redis: redis_py.Redis, worker: Any, end: str
+) -> None:
+    inflight = InFlight(KEYS, "host:1:x", ["a"])
+    worker(inflight.register())
+    job = Claimed(1, "a", RAW)
+    redis.hset(KEYS.inflight("host:1:x"), job.tag, job.payload)
+    redis.hset(KEYS.cancels("host:1:x"), job.tag, "1")
+    call = (
+        inflight.bury(job, b"new", 2.0, keep_from=1.0, most=9, counted=True, detail=b"")
+        if end == "bury"
+        else inflight.discard(job, b"")
+    )
+    assert worker(call) == 2
+    assert redis.hlen(KEYS.inflight("host:1:x")) == redis.zcard(KEYS.dead) == 0
+    assert redis.get(KEYS.failed) is None
+    assert redis.get(KEYS.cancelled) == b"1"
+
+
+def test_who_gives_up_a_lead_that_it_has_lost_changes_nothing(redis: redis_py.Redis) -> None:
+    places = [KEYS.jobd_leader, KEYS.periodic]
+    assert scripts.LEAD(redis, places, ["a", "10"])[1] == 1
+    until = redis.hget(KEYS.jobd_leader, "until")
+    scripts.LEAD(redis, places, ["b", "0"])
+    assert redis.hget(KEYS.jobd_leader, "until") == until
+
+
+def test_a_lock_that_changes_is_looked_at_again(redis: redis_py.Redis) -> None:
+    lock, places = KEYS.lock("a"), [KEYS.contested, KEYS.lock("a")]
+    redis.zadd(KEYS.contested, {lock: 1.0})
+    assert scripts.LOOK_LATER(redis, places, ["7", "", ""]) == 1
+    assert redis.zscore(KEYS.contested, lock) == 7.0
+    redis.hset(lock, mapping={"jid": "new", "seen": "2"})
+    assert scripts.LOOK_LATER(redis, places, ["", "old", "1"]) == 0
+    assert scripts.LOOK_LATER(redis, places, ["", "", ""]) == 0
+    assert redis.zscore(KEYS.contested, lock) == 7.0
+    assert scripts.LOOK_LATER(redis, places, ["", "new", "2"]) == 1
+    assert redis.zcard(KEYS.contested) == 0
+    assert scripts.LOOK_LATER(redis, places, ["9", "new", "2"]) == 1
+    assert redis.zcard(KEYS.contested) == 0, "nobody notes a lock that keeps no job out"
+
+
 def test_what_its_queue_cannot_take_back_becomes_due_in_the_schedule(
     redis: redis_py.Redis, worker: Any
 ) -> None:
