@@ -113,6 +113,7 @@ class Engine:
             ends.finish_task,
             ends.settle_task,
             executor.give_up,
+            self.deadlines.has_abandoned,
             on_loop_jobs,
         )
 

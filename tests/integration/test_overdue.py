@@ -3,6 +3,7 @@ is said once."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -224,3 +225,37 @@ def test_a_worker_does_not_wait_for_stuck_jobs_alone(
         assert not overdue_of(one, grace=0.001).alone
         gates["well"].set()
         until(lambda: overdue_of(one, grace=0.001).alone, "nothing else is left again")
+
+
+@pytest.mark.parametrize("ends", ["raises", "returns"])
+def test_a_coroutine_that_ends_while_the_stop_decides_about_it_has_failed(
+    app: App, server: EmbeddedServer, redis: redis_py.Redis, ends: str
+) -> None:
+    """It must not be acknowledged as done."""
+    doors: list[asyncio.Event] = []
+
+    def decide(_count: int, _error: BaseException, _payload: object) -> float:
+        one.loop.get().call_soon_threadsafe(doors[0].set)
+        until(lambda: not one.tasks.running, "its coroutine has ended")
+        one.fetcher.wake()
+        until(lambda: not one.fetcher.ends._finished_tasks, "the fetcher has seen all ends")
+        return 60.0
+
+    @app.job(name="engine.Slow", timeout=LIMIT, retry_in=decide)
+    async def slow() -> None:
+        doors.append(asyncio.Event())
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await doors[0].wait()
+            if ends == "returns":
+                return  # noqa: B012
+
+    with engine(server.url, app=app, threads=1, coroutines=1) as one:
+        push(redis, "default", payload("Slow", jid="slow"))
+        until(lambda: doors, "it runs")
+        until(lambda: one.deadlines.overdue(time.monotonic()), "its time is over")
+        assert overdue_of(one).fail() == 1
+        assert one.fetcher.surrender(5)
+        assert whereabouts(redis) == {"slow": ["retry"]}
+        assert (processed(redis), failed(redis)) == (1, 1)

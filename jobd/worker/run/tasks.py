@@ -91,6 +91,7 @@ class Tasks:
         finish: Finish,
         settle: Settle,
         give_up: GiveUp,
+        given_up: Callable[[Claimed], bool],
         on_jobs: Callable[[], None] = lambda: None,
     ) -> None:
         """Take jobs from now on. Each runs in a copy of the caller's context.
@@ -103,11 +104,12 @@ class Tasks:
             settle: called with the end of any other job.
             give_up: decides how a job ends if an error of ours ended its execution; called with
                 the job and the name of the error.
+            given_up: whether the main thread has decided how a job ends.
             on_jobs: called when there are new jobs.
         """
         self.names = names
         self._perform, self._finish, self._settle = perform, finish, settle
-        self._give_up = give_up
+        self._give_up, self._given_up = give_up, given_up
         self._on_jobs = on_jobs
         self._context = copy_context()
         if names():
@@ -187,8 +189,8 @@ class Tasks:
             end = None if self.cut_short else self._failure(job, error)
         if forks.copied:
             forks.end()
-        if self.cut_short:
-            self._ended(place)  # it has been returned to its queue
+        if self.cut_short or self._given_up(job):
+            self._ended(place)  # the main thread has said, or says, what becomes of it
         elif end is None:
             self._ended(place)
             self._finish(job)
