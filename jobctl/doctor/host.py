@@ -218,7 +218,7 @@ def _pids(host: Host) -> list[int]:
 def _control_group(pid: int | None) -> Path | None:
     """The directory of its own group (version 2); None if it is in none, or the root."""
     try:
-        text = Path(f"/proc/{pid}/cgroup").read_text() if pid else ""
+        text = Path(f"/proc/{pid}/cgroup").read_text(errors="replace") if pid else ""
     except OSError:
         return None
     found = re.search(r"^0::/(.+)$", text, re.MULTILINE)

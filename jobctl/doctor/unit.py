@@ -46,7 +46,7 @@ def look(config: Config, pid: int | None) -> Unit:
 
 def _unit_of(pid: int | None) -> str:
     try:
-        text = Path(f"/proc/{pid}/cgroup").read_text() if pid else ""
+        text = Path(f"/proc/{pid}/cgroup").read_text(errors="replace") if pid else ""
     except OSError:
         return ""
     # Not the manager of a user's session, in which a terminal is, too.

@@ -94,6 +94,17 @@ def test_processes_are_told_apart_by_their_titles(detached: Callable[[], Daemon]
     daemon.wait(lambda: "jobd master [shop] quiet" in titles(), 5, "the title says so")
 
 
+def test_a_title_that_the_kernel_cuts_inside_a_character_does_no_harm(
+    detached: Callable[[], Daemon],
+) -> None:
+    """It keeps 15 bytes of it."""
+    daemon = detached()
+    assert daemon.start("--tag", "Büro in Zürich").returncode == 0
+    assert Path(f"/proc/{daemon.pid}/comm").read_bytes() == b"jobd master [B\xc3\n"
+    assert daemon.jobctl("status").returncode == 0
+    assert daemon.jobctl("stop").returncode == 0
+
+
 def test_children_are_in_groups_of_their_own_and_preferred_by_the_oom_killer(
     detached: Callable[[], Daemon],
 ) -> None:

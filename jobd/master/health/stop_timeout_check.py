@@ -135,6 +135,6 @@ def _stop_timeout(unit: Unit) -> float | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")  # a service may have any name
     except OSError:
         return ""  # no /proc, or a kernel without cgroups

@@ -40,9 +40,14 @@ def boot_id() -> str:
         return ""
 
 
+def _read(pid: int | str, file: str) -> str:
+    # The kernel keeps 15 bytes of a title, and may cut inside a character.
+    return (_PROC / str(pid) / file).read_text(errors="replace")
+
+
 def _stat_fields(pid: int | str) -> list[str] | None:
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        text = _read(pid, "stat")
     except OSError:
         return None
     # The second field is the command in parentheses, which may contain spaces and parentheses.
@@ -66,7 +71,7 @@ def owner(pid: int) -> int | None:
 def innermost_pid(pid: int) -> int | None:
     """The PID of the process in its own PID namespace, or None if it does not exist."""
     try:
-        status = (_PROC / str(pid) / "status").read_text()
+        status = _read(pid, "status")
     except OSError:
         return None
     return next(
@@ -90,7 +95,7 @@ def has_terminal() -> bool:
 def tracer(pid: int) -> int:
     """PID of the debugger that is attached to the process; 0 for none."""
     try:
-        text = (_PROC / str(pid) / "status").read_text()
+        text = _read(pid, "status")
     except OSError:
         return 0
     return int(text.partition("\nTracerPid:")[2].partition("\n")[0] or 0)
@@ -102,7 +107,7 @@ def proportional_bytes(pid: int) -> int:
     Resident memory if the kernel does not report it; 0 if the process does not exist.
     """
     try:
-        text = (_PROC / str(pid) / "smaps_rollup").read_text()
+        text = _read(pid, "smaps_rollup")
         return int(text.partition("\nPss:")[2].split(maxsplit=1)[0]) * 1024
     except (OSError, IndexError):
         return resident_bytes(pid)
@@ -111,7 +116,7 @@ def proportional_bytes(pid: int) -> int:
 def resident_bytes(pid: int) -> int:
     """Resident memory in bytes; 0 if the process does not exist."""
     try:
-        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
+        pages = int(_read(pid, "statm").split()[1])
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
@@ -127,7 +132,7 @@ def _command(pid: int) -> str:
     title = (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0 ").decode(errors="replace")
     if title.startswith("jobd "):
         return title.partition(":")[0].partition(",")[0]
-    return (_PROC / str(pid) / "comm").read_text().strip()
+    return _read(pid, "comm").strip()
 
 
 def describe(pid: int) -> str:
