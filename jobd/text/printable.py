@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jobd.errors import JobTimeout, Shutdown
+from jobd.errors import JobCancelled, JobTimeout, Shutdown
 
 T = TypeVar("T")
 
-INTERRUPTIONS = (JobTimeout, Shutdown)
+INTERRUPTIONS = (JobCancelled, JobTimeout, Shutdown)
 """Raised asynchronously in a thread that runs a job; never to be swallowed."""
 
 ACTING = (

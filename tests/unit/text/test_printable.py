@@ -19,7 +19,6 @@ import pytest
 import structlog
 
 from jobctl.daemon import display
-from jobd.errors import JobTimeout, Shutdown
 from jobd.jobs import loading
 from jobd.master.files import statefile
 from jobd.runtime.ipc.channel import BACKLOG_BYTES, pair
@@ -34,6 +33,7 @@ from jobd.settings.load import load
 from jobd.text import exceptions, tracebacks
 from jobd.text.masking import mask
 from jobd.text.printable import cut, encode, harmless, harmless_json, paragraph, shown, text_of
+from jobd.worker.run import interrupts
 from tests.unit.master.test_statefile import a_state
 
 HARMFUL = re.compile(
@@ -339,7 +339,7 @@ def test_no_call_that_logs_raises(
     assert size < 2_000_000
 
 
-@pytest.mark.parametrize("interruption", [JobTimeout, Shutdown])
+@pytest.mark.parametrize("interruption", interrupts._RANKS)
 def test_what_interrupts_a_job_from_outside_goes_through(
     lines: Callable[[], list[str]], interruption: type[BaseException]
 ) -> None:
