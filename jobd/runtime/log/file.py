@@ -185,7 +185,10 @@ class LogFile:
             return True
         except OSError:
             return False  # reopening would fail in the same way
-        here = os.fstat(self.fd)
+        try:
+            here = os.fstat(self.fd)
+        except OSError:
+            return True  # its file system has gone away, and another one is there
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def _drop(self, records: int, reason: str) -> None:
@@ -224,7 +227,10 @@ class LogFile:
 
 def _is_full(fd: int) -> bool:
     """Whether the file system of a file has no room for ordinary users."""
-    found = os.fstatvfs(fd)
+    try:
+        found = os.fstatvfs(fd)
+    except OSError:
+        return False  # it has gone away; a write says so
     return found.f_blocks > 0 and found.f_bavail == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -140,6 +141,21 @@ def test_a_full_disk_costs_records_and_says_how_many(
     assert len(complaints) == 1  # at most one in ten seconds
     assert "No space left" in complaints[0]
     assert str(path) in complaints[0]
+
+
+def test_a_file_system_that_has_gone_away_is_no_error_of_ours(
+    log: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master looks at it in every turn."""
+
+    def stale(_fd: int) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "fstatvfs", stale)
+    monkeypatch.setattr(os, "fstat", stale)
+    trouble, moved = log.trouble, log.moved()
+    monkeypatch.undo()
+    assert (trouble, moved) == ("", True)
 
 
 def test_a_record_that_was_cut_short_does_not_spoil_the_next_line(log: LogFile, path: Path) -> None:
