@@ -287,6 +287,36 @@ def test_a_job_that_cancels_all_tasks_ends_others_but_loses_none(
         assert kept + dead + len(ran) == 7
 
 
+def test_the_place_of_a_lost_job_is_freed_once(
+    app: App, server: EmbeddedServer, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another job may be in it."""
+    with engine(server.url, app=app, coroutines=1) as one:
+        fill, blocked = one.tasks._fill, threading.Event()
+
+        def fill_and_cancel() -> None:
+            monkeypatch.undo()
+            fill()
+            for _, task in one.tasks.runs():
+                task.cancel()
+
+        monkeypatch.setattr(one.tasks, "_fill", fill_and_cancel)
+        push(redis, "default", payload("Quick", "lost"))
+        until(lambda: [task.cancelled() for _, task in one.tasks.runs()] == [True], "it is lost")
+        one.loop.get().call_soon_threadsafe(blocked.wait, 10)
+        one.tasks.settle_lost()
+        one.tasks.settle_lost()  # a second later
+        push(redis, "default", payload("Sleep", "next"))
+        until(lambda: one.tasks.waiting, "the next one is there")
+        blocked.set()
+        until(lambda: asleep, "it runs")
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), one.loop.get()).result(10)
+        assert one.tasks.running == 1
+        wake(one, "next")
+        until(lambda: settled(redis), "it has ended")
+        assert list(ran) == ["next"]
+
+
 def test_a_stop_cancels_the_jobs_and_nothing_else(
     app: App,
     server: EmbeddedServer,

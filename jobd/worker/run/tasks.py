@@ -207,8 +207,8 @@ class Tasks:
 
     def _ended(self, place: int) -> None:
         self._words[self._places[place]] = 0
-        self._deciding.discard(place)
         del self._runs[place]
+        self._deciding.discard(place)  # last, see settle_lost
         self._free.append(place)
 
     def _freed(self, place: int) -> None:
@@ -301,7 +301,9 @@ class Tasks:
         """Settle jobs whose task has been cancelled before its first step, by code that cancels the
         tasks of others: none of ours has run in it."""
         for place, run in list(self._runs.items()):
-            if run.task.cancelled() and place not in self._deciding and not self.cut_short:
+            told = place in self._deciding or self._runs.get(place) is not run
+            if run.task.cancelled() and not told and not self.cut_short:
+                self._deciding.add(place)  # the loop may be slow to free it
                 self._log.error("async_job_lost", **job_name.log_fields(run.job.payload))
                 self._settle(self._give_up(run.job, "CancelledError"))
                 self._loop.get().call_soon_threadsafe(self._freed, place)
