@@ -143,9 +143,12 @@ class Loop(threading.Thread, ABC):
         return not self.is_alive()
 
     def run(self) -> None:
-        while not self._ending:
-            # Cleared before the turn, so that a wake-up during it causes another one.
+        while True:
+            # Cleared before the turn, so that a wake-up during it causes another one, and before
+            # the look for a stop, which wakes, too.
             self._alarm.clear()
+            if self._ending:
+                return
             self._expected = time.monotonic()
             try:
                 pause = self.turn()

@@ -104,6 +104,28 @@ def test_stopping_ends_a_sleep(run: Run) -> None:
     assert not loop.is_alive()
 
 
+def test_a_stop_that_comes_just_before_a_turn_ends_it() -> None:
+    between, stopped = threading.Event(), threading.Event()
+
+    class Alarm(threading.Event):
+        def clear(self) -> None:
+            if loop.turns:
+                between.set()
+                assert stopped.wait(10)
+            super().clear()
+
+    loop = Turns(lambda n: 60.0)
+    loop._alarm = Alarm()
+    loop.start()
+    loop.await_turns(1)
+    loop.wake()
+    assert between.wait(10)
+    loop.stop(0)
+    stopped.set()
+    loop.join(5)
+    assert not loop.is_alive()
+
+
 def test_stopping_one_that_never_started() -> None:
     assert Turns(lambda n: 0.0).stop(1)
 
