@@ -131,6 +131,7 @@ class Keeper(Child):
         if (short := self._short) != self._short_told:
             self._short_told = short
             self.tell(messages.MemoryShort(short))
+        pending = self._recovery.pending  # before its reports are told: none comes in between
         while self._done:
             self.tell(self._done.pop(0))
         if self._deadline is None or self.exit_code is not None:
@@ -139,10 +140,10 @@ class Keeper(Child):
         # A server that does not answer must not delay the stop: all of this ends by itself.
         away = bool(self._periodic.outage)
         resigned = self._periodic.resigned and self._troubles.left
-        if not self._recovery.pending and (resigned or away or left < FINISH - RESIGN):
+        if not pending and (resigned or away or left < FINISH - RESIGN):
             self.exit_code = int(Exit.OK)
         elif time.monotonic() >= self._deadline:
-            self.log.error("jobs_left_in_flight", workers=self._recovery.pending)
+            self.log.error("jobs_left_in_flight", workers=pending)
             self.exit_code = int(Exit.JOBS_LEFT)
 
     def _stop(self) -> None:
