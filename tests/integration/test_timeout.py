@@ -14,9 +14,10 @@ import pytest
 import redis as redis_py
 
 from jobd import Client, job
-from jobd.errors import ArgumentError, JobTimeout, Shutdown
+from jobd.errors import ArgumentError, JobCancelled, JobTimeout, Shutdown
 from jobd.runtime.ipc.shared_memory import Workplace
 from jobd.store.inflight import Claimed
+from jobd.worker.run import deadlines, interrupts
 from jobd.worker.run.deadlines import Deadlines, Limit
 from jobd.worker.run.pool import Name, Pool
 from tests.conftest import StartDaemon
@@ -116,6 +117,36 @@ def test_the_exception_never_comes_after_the_limit_has_ended() -> None:
             pass  # it would arrive here
     assert timed_out
     assert deadlines.next == float("inf")
+
+
+def test_a_limit_that_a_cancellation_keeps_out_is_raised_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job may have swallowed the cancellation."""
+    limits, ident, seen = Deadlines(lambda: None), threading.get_ident(), []
+
+    def swallow() -> None:
+        try:
+            interrupts.interrupt(ident, JobCancelled)
+            for _ in range(100):
+                pass  # it arrives here
+        except JobCancelled:
+            seen.append("swallowed")
+        now = time.monotonic() + 60
+        limits.enforce(now)
+        seen.append(limits.next - now)
+        monkeypatch.setattr(interrupts, "DELIVERED", 0.0)
+        limits.enforce(limits.next)
+        for _ in range(100):
+            pass
+
+    try:
+        with pytest.raises(JobTimeout, match="longer than its timeout of 30 s"):
+            limits.run(30, swallow)
+    finally:
+        interrupts.take_back(ident, JobCancelled)
+    assert seen == ["swallowed", pytest.approx(deadlines.AGAIN)]
+    assert limits.next == float("inf")
 
 
 def test_nothing_is_left_of_a_limit_where_the_exception_comes_as_it_ends(

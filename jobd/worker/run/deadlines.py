@@ -24,6 +24,9 @@ from jobd.worker.run.pool import JobThread
 
 R = TypeVar("R")
 
+AGAIN = 1.0
+"""Seconds until JobTimeout is tried again if a cancellation may still be pending in the thread."""
+
 _NEVER = float("inf")
 
 
@@ -37,6 +40,7 @@ class Limit:
         seconds: the limit.
         end: when it expires.
         raised_at: when JobTimeout was raised, 0.0 before.
+        again_at: when JobTimeout is tried again that was kept out by a cancellation.
         abandoned: the main thread decides how the job ended.
     """
 
@@ -45,6 +49,7 @@ class Limit:
     seconds: float
     end: float
     raised_at: float = 0.0
+    again_at: float = 0.0
     abandoned: bool = False
 
 
@@ -144,16 +149,17 @@ class Deadlines:
             return self._nearest
 
     def _next(self) -> float:
-        return min((one.end for one in self._limits.values() if not one.raised_at), default=_NEVER)
+        left = (one for one in self._limits.values() if not one.raised_at)
+        return min((max(one.end, one.again_at) for one in left), default=_NEVER)
 
     def enforce(self, now: float) -> None:
         """Raise JobTimeout, once, in every thread whose deadline has passed."""
         with self._lock:
             for limit in self._limits.values():
-                if limit.end <= now and not limit.raised_at:
+                if max(limit.end, limit.again_at) <= now and not limit.raised_at:
                     limit.raised_at = now
-                    if limit.ident:
-                        interrupts.interrupt(limit.ident, JobTimeout)
+                    if limit.ident and not interrupts.interrupt(limit.ident, JobTimeout):
+                        limit.raised_at, limit.again_at = 0.0, now + AGAIN
 
     def overdue(self, now: float) -> list[Limit]:
         """The limits of jobs that still run after their deadline."""
