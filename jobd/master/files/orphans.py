@@ -23,35 +23,40 @@ def sweep(previous: State) -> list[Unrecovered]:
     """End every process of the previous run that is still alive and belongs to this user.
 
     Returns:
-        its workers, all verified to be dead, for the keeper to recover their jobs.
+        its workers, all verified to be dead, for the keeper to recover their jobs. One that lives,
+        because it belongs to another user or waits in the kernel, is not among them: its lease says
+        when it has ended.
     """
     keeper = [previous.keeper] if previous.keeper else []
     records = [*previous.zygotes, *previous.workers, *keeper]
     # After a reboot none of its processes is alive, even if PIDs and ticks match.
-    living = _open(records) if previous.boot_id == processes.boot_id() else []
+    found = _open(records) if previous.boot_id == processes.boot_id() else []
+    living = [(record, process) for record, process in found if _is_ours(process)]
+    spared = {record.identity for record, _ in found} - {record.identity for record, _ in living}
     give_up = time.monotonic() + _PATIENCE
-    for process in living:
+    for _, process in living:
         logger.warning("orphan_told_to_stop", orphan=process.pid)
         process.send(signal.SIGTERM)
-    for process in living:
+    for record, process in living:
         if not process.wait(give_up - time.monotonic()):
             logger.warning("orphan_killed", orphan=process.pid)
             process.send(signal.SIGKILL)
-            process.wait(_PATIENCE)
+            if not process.wait(_PATIENCE):
+                spared.add(record.identity)
+    for _, process in found:
         process.close()
     dead = {entry.identity: entry for entry in previous.unrecovered}
     for worker in previous.workers:
-        dead.setdefault(worker.identity, Unrecovered(worker.identity, (), "its master was killed"))
+        if worker.identity not in spared:
+            cause = "its master was killed"
+            dead.setdefault(worker.identity, Unrecovered(worker.identity, (), cause))
     return list(dead.values())
 
 
-def _open(records: list[ChildRecord]) -> list[processes.Process]:
-    found = (processes.Process.open(record.pid, record.ticks) for record in records)
-    return [process for process in found if process is not None and _is_ours(process)]
+def _open(records: list[ChildRecord]) -> list[tuple[ChildRecord, processes.Process]]:
+    found = ((record, processes.Process.open(record.pid, record.ticks)) for record in records)
+    return [(record, process) for record, process in found if process is not None]
 
 
 def _is_ours(process: processes.Process) -> bool:
-    if processes.owner(process.pid) == os.geteuid():
-        return True
-    process.close()
-    return False
+    return processes.owner(process.pid) == os.geteuid()

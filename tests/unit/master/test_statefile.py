@@ -100,6 +100,29 @@ def test_the_sweep_spares_a_process_that_has_got_the_pid(
     sleeper.wait()
 
 
+def test_the_sweep_calls_no_worker_dead_that_belongs_to_another_user(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "owner", lambda _pid: os.geteuid() + 1)
+    ticks = processes.start_ticks(sleeper.pid) or 0
+    assert orphans.sweep(a_state(workers=(record(sleeper.pid, ticks),))) == []
+    assert sleeper.poll() is None
+    sleeper.kill()
+    sleeper.wait()
+
+
+def test_the_sweep_calls_no_worker_dead_that_cannot_be_killed(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits in the kernel."""
+    monkeypatch.setattr(orphans, "_PATIENCE", 0.01)
+    monkeypatch.setattr(processes.Process, "send", lambda *_: None)
+    ticks = processes.start_ticks(sleeper.pid) or 0
+    assert orphans.sweep(a_state(workers=(record(sleeper.pid, ticks),))) == []
+    sleeper.kill()
+    sleeper.wait()
+
+
 def test_the_sweep_spares_everything_after_a_reboot(sleeper: subprocess.Popen[bytes]) -> None:
     ticks = processes.start_ticks(sleeper.pid) or 0
     dead = orphans.sweep(a_state(boot_id="another", workers=(record(sleeper.pid, ticks),)))
