@@ -49,7 +49,8 @@ class Exit(IntEnum):
     [configuration that another user can
     write](deployment.md#what-root-does-before-it-becomes-the-user)."""
     INTERRUPTED = 130
-    """A third Ctrl-C: everything was killed. The next start recovers the jobs."""
+    """A third Ctrl-C: everything was killed, and the next start recovers the jobs. `jobd
+    start`: it was interrupted, or the daemon was stopped before it was ready."""
 
 
 class JobdError(Exception):

@@ -22,8 +22,8 @@ _NAMES = (
 _TO_RETURN = 22.0
 """Seconds that workers and keeper may need beyond ``timeout``, to return unfinished jobs."""
 
-_THREADS = 11
-"""Threads of a worker beside those of jobs."""
+_THREADS = 15
+"""Threads of a worker beside those of jobs, if it has async jobs, progress and ``jobctl tail``."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
