@@ -255,11 +255,15 @@ class Client:
     ) -> tuple[wire.Payload, Pushed | None] | None:
         """The same on the running event loop, for middleware of both kinds."""
         if not self.middleware.asynchronous:
+            if membership.active:
+                await membership.aroom()
             return self.prepare(made, at, parameters)
         if at is not None:
             made["at"] = at
         if not await self.middleware.ainvoke(made["class"], made, made["queue"], lambda: made):
             return None
+        if membership.active:
+            await membership.aroom()
         return self._joined(checked(made, at, parameters, True))
 
     def _joined(

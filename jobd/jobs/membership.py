@@ -17,6 +17,9 @@ class Enclosing(Around, Protocol):
     def join(self, made: Payload) -> None:
         """Make a job a member; called once its payload is complete, and before it is encoded."""
 
+    async def aroom(self) -> None:
+        """Wait until another job can join without a round trip."""
+
     def admit(self, client: Source) -> None:
         """Raise ArgumentError unless *client* pushes to where this is."""
 
@@ -34,6 +37,11 @@ class _Membership:
     def enclosing(self) -> Enclosing | None:
         """The innermost one here."""
         return self._enclosing.get() if self.active else None
+
+    async def aroom(self) -> None:
+        """Await, before a job joins, what else would stop the loop."""
+        if (enclosing := self.enclosing) is not None:
+            await enclosing.aroom()
 
     def join(self, made: Payload, client: Source) -> None:
         if (enclosing := self._enclosing.get()) is not None:

@@ -127,6 +127,7 @@ class Batch:
         return self
 
     async def __aenter__(self) -> Self:
+        await membership.aroom()  # for its number in the batch around it
         block = self._made()
         if self._fields is None:
             await block.abegin()

@@ -7,12 +7,14 @@ ends the block. While a block is open no callback is pushed.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, BatchFinished
 from jobd.features.batches.numbers import AHEAD, Numbers
+from jobd.features.batches.turns import Turns
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
 from jobd.jobs.client import Client
 from jobd.jobs.refusals import told_later
@@ -35,7 +37,8 @@ time that they do not suffice."""
 
 
 class Block:
-    """One block; the transport of what is pushed in it. Not thread-safe.
+    """One block; the transport of what is pushed in it, by all threads and tasks that have begun
+    in it.
 
     Args:
         bid: id of the batch.
@@ -66,6 +69,8 @@ class Block:
         self._marker = f'"batch":["{bid}",'.encode()
         self._failed = ""
         self.refused: list[str] = []
+        self._turns = Turns()  # to send
+        self._lock = threading.RLock()  # of what is in memory; nothing is sent meanwhile
         self._forget()
 
     def _forget(self) -> None:
@@ -102,21 +107,35 @@ class Block:
         Raises:
             BatchFinished: a step has failed.
         """
-        if self._failed:
-            self._refuse_more()
-        number = self._numbers.take()
-        while number is None:
+        self._refuse_more()
+        while (number := self._taken()) is None:
             # Also in a coroutine, which this stops for one round trip: a job is given its number
-            # and id where nothing can be awaited.
-            self._send(self._portion(reserve=self._few))
-            self._few *= 2
-            number = self._numbers.take()
+            # and id where nothing can be awaited. So coroutines see to it before, by aroom().
+            with self._turns.one():
+                if self._numbers.dry:
+                    self._send(self._portion(reserve=self._few))
+                    self._few *= 2
         return number
+
+    def _taken(self) -> int | None:
+        with self._lock:
+            return self._numbers.take()
+
+    async def aroom(self) -> None:
+        """Wait until there is a number for another member, and what it holds is not full."""
+        while not self._failed and (self.full or self._numbers.dry):
+            async with self._turns.aone():
+                if self._numbers.dry:
+                    await self._asend(self._portion(reserve=self._few))
+                    self._few *= 2
+                elif self.full:
+                    await self._aflush()
 
     def callback(self, name: str, raw: bytes) -> None:
         """Hold a callback: ``event:number`` and its payload."""
-        self._callbacks.append((name, raw))
-        self._room -= len(raw)
+        with self._lock:
+            self._callbacks.append((name, raw))
+            self._room -= len(raw)
 
     # -- pushes --------------------------------------------------------------------------------
 
@@ -129,11 +148,12 @@ class Block:
     def hold_queued(self, queues: Mapping[str, list[bytes]]) -> None:
         for queue, payloads in queues.items():
             first, last = self._number_of(payloads[0]), self._number_of(payloads[-1])
-            if last - first == len(payloads) - 1:  # numbers are given in this order
-                self._hold(first, queue, payloads)
-                continue
-            for raw in payloads:
-                self._hold(self._number_of(raw), queue, [raw])
+            with self._lock:
+                if last - first == len(payloads) - 1:  # numbers are given in this order
+                    self._hold(first, queue, payloads)
+                    continue
+                for raw in payloads:
+                    self._hold(self._number_of(raw), queue, [raw])
 
     def _hold(self, first: int, queue: str, payloads: list[bytes]) -> None:
         if not (
@@ -148,15 +168,17 @@ class Block:
         self._room -= sum(map(len, payloads))
 
     def hold_scheduled(self, due: list[tuple[float, bytes]]) -> None:
-        for at, raw in due:
-            self._scheduled.append(Scheduled(self._number_of(raw), at, raw))
-            self._room -= len(raw)
-        self._held += len(due)
+        with self._lock:
+            for at, raw in due:
+                self._scheduled.append(Scheduled(self._number_of(raw), at, raw))
+                self._room -= len(raw)
+            self._held += len(due)
 
     def hold_attached(self, jobs: Sequence[AttachedPush]) -> None:
-        self._attached += jobs
-        self._held += len(jobs)
-        self._room -= sum(len(job.raw) for job in jobs)
+        with self._lock:
+            self._attached += jobs
+            self._held += len(jobs)
+            self._room -= sum(len(job.raw) for job in jobs)
 
     def _number_of(self, raw: bytes) -> int:
         first = raw.rindex(self._marker) + len(self._marker)
@@ -187,25 +209,52 @@ class Block:
             BatchFinished: the batch, or this block, has been ended by somebody else.
             UnavailableError: Redis did not accept it.
         """
+        with self._turns.one():
+            self._flush(closes=closes)
+
+    def _flush(self, *, closes: bool = False) -> None:
         if self._parent is not None and not self.registered:
             self._parent[0].register()
         self._send(self._portion(closes=closes))
 
     async def aflush(self, *, closes: bool = False) -> None:
+        async with self._turns.aone():
+            await self._aflush(closes=closes)
+
+    async def _aflush(self, *, closes: bool = False) -> None:
         if self._parent is not None and not self.registered:
             await self._parent[0].aregister()
         await self._asend(self._portion(closes=closes))
 
     def register(self) -> None:
         """Make the batch known, so that another one can be inside it."""
-        if not self.registered:
-            self.flush()
+        with self._turns.one():
+            if not self.registered:
+                self._flush()
 
     async def aregister(self) -> None:
-        if not self.registered:
-            await self.aflush()
+        async with self._turns.aone():
+            if not self.registered:
+                await self._aflush()
+
+    def flush_full(self) -> None:
+        # While a task sends, this stays held: that task, or the next push, sends it.
+        if self.full and not self._turns.waits:
+            with self._turns.one():
+                if self.full:
+                    self._flush()
+
+    async def aflush_full(self) -> None:
+        if self.full:
+            async with self._turns.aone():
+                if self.full:
+                    await self._aflush()
 
     def _portion(self, *, closes: bool = False, reserve: int = 0) -> Portion:
+        with self._lock:
+            return self._cut(closes, reserve)
+
+    def _cut(self, closes: bool, reserve: int) -> Portion:
         is_new = self._fields is not None and not self.registered
         how: Literal["new", "open", "go on"]
         how = "go on" if self.registered else "new" if is_new else "open"
@@ -273,7 +322,8 @@ class Block:
             }[added.state]
             raise BatchFinished(f"nothing can be added to batch {self.bid}: {why}")
         if added.reserved >= 0:
-            self._numbers.add(added.reserved, portion.reserve)
+            with self._lock:
+                self._numbers.add(added.reserved, portion.reserve)
         if added.conflicts:
             told_later(portion.attached, added.conflicts)
             pairs = zip(portion.attached, added.conflicts, strict=True)
@@ -300,15 +350,15 @@ class _Held:
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         self._block.hold_queued(queues)
-        self._send_if_full()
+        self._block.flush_full()
 
     def schedule(self, due: list[tuple[float, bytes]]) -> None:
         self._block.hold_scheduled(due)
-        self._send_if_full()
+        self._block.flush_full()
 
     def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
         self._block.hold_attached(jobs)
-        self._send_if_full()
+        self._block.flush_full()
         return [None] * len(jobs)
 
     def start(self, _plan: Plan) -> None:
@@ -317,10 +367,6 @@ class _Held:
     def holder(self, key: str) -> str | None:
         with outside():
             return self._block._client.transport.holder(key)
-
-    def _send_if_full(self) -> None:
-        if self._block.full:
-            self._block.flush()
 
 
 class _AsyncHeld:
@@ -331,20 +377,16 @@ class _AsyncHeld:
 
     async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
         self._block.hold_queued(queues)
-        await self._send_if_full()
+        await self._block.aflush_full()
 
     async def schedule(self, due: list[tuple[float, bytes]]) -> None:
         self._block.hold_scheduled(due)
-        await self._send_if_full()
+        await self._block.aflush_full()
 
     async def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
         self._block.hold_attached(jobs)
-        await self._send_if_full()
+        await self._block.aflush_full()
         return [None] * len(jobs)
 
     async def start(self, _plan: Plan) -> None:
         raise no_workflows()
-
-    async def _send_if_full(self) -> None:
-        if self._block.full:
-            await self._block.aflush()

@@ -101,6 +101,9 @@ class Capture:
                 "client of the job's application: Batch(client=app.client)"
             )
 
+    async def aroom(self) -> None:
+        raise AssertionError("callbacks are made ready in one go")
+
     def join(self, made: Payload) -> None:
         made["jid"] = self.jid
         if self._queue is not None:

@@ -41,6 +41,11 @@ class Numbers:
         return self._next - 1
 
     @property
+    def dry(self) -> bool:
+        """Whether some have to be reserved."""
+        return not self._alone and self._next == self._end and not self._ranges
+
+    @property
     def left(self) -> int:
         """How many are in hand."""
         return self._end - self._next + sum(end - first for first, end in self._ranges)

@@ -15,8 +15,9 @@
 --       follow, then each number, time (s) and payload · then ten for each job with other attachments
 --       (see pushing.lua)
 -- Returns  'ok'; 'again' if this call has been made before (then nothing is changed); 'finished' if
---       the batch has succeeded, been cancelled or is not there; 'closed' if the block is not open ·
---       the first of the numbers reserved, -1 if none · as push.lua.
+--       the batch has succeeded, been cancelled or is not there; 'closed' if the block is not open,
+--       or the call before this one has not been made: it would be taken for repeated · the first of
+--       the numbers reserved, -1 if none · as push.lua.
 -- The types of all keys are checked first, since a script that fails half way is not rolled back. The
 -- first write is one that a full server refuses, unless the block only ends.
 
@@ -89,7 +90,7 @@ if ARGV[5] == 'new' then
   if there then return {known[3] == ARGV[4] and 'again' or 'finished', -1} end
 elseif not there or known[4] or known[5] then
   return {'finished', -1}
-elseif ARGV[5] == 'go on' and not calls then
+elseif ARGV[5] == 'go on' and tonumber(ARGV[6]) ~= (calls or -1) + 1 then
   return {'closed', -1}
 end
 local parent = string.match(ARGV[9], '^(.-) %d+$')
