@@ -12,7 +12,13 @@ from jobd.wire.payload import Payload
 
 
 class Enclosing(Around, Protocol):
-    """What jobs are pushed into."""
+    """What jobs are pushed into.
+
+    Attributes:
+        over: whether it takes no more.
+    """
+
+    over: bool
 
     def join(self, made: Payload) -> None:
         """Make a job a member; called once its payload is complete, and before it is encoded."""
@@ -31,12 +37,17 @@ class _Membership:
 
     def __init__(self) -> None:
         self.active = False
-        self._enclosing: ContextVar[Enclosing | None] = ContextVar("jobd_batch", default=None)
+        self._enclosing: ContextVar[tuple[Enclosing, ...]] = ContextVar("jobd_batches", default=())
 
     @property
     def enclosing(self) -> Enclosing | None:
-        """The innermost one here."""
-        return self._enclosing.get() if self.active else None
+        """The innermost one here that is not over: a task may outlive the block that it began
+        in."""
+        if self.active:
+            for each in reversed(self._enclosing.get()):
+                if not each.over:
+                    return each
+        return None
 
     async def aroom(self) -> None:
         """Await, before a job joins, what else would stop the loop."""
@@ -44,7 +55,7 @@ class _Membership:
             await enclosing.aroom()
 
     def join(self, made: Payload, client: Source) -> None:
-        if (enclosing := self._enclosing.get()) is not None:
+        if (enclosing := self.enclosing) is not None:
             enclosing.admit(client)
             enclosing.join(made)
 
@@ -53,7 +64,9 @@ class _Membership:
         """While the block runs, its pushes go into *enclosing*; those of other threads and tasks do
         not."""
         self.active = True
-        token = self._enclosing.set(enclosing)
+        token = self._enclosing.set(
+            (*(each for each in self._enclosing.get() if not each.over), enclosing)
+        )
         try:
             with within(enclosing):
                 yield

@@ -427,6 +427,86 @@ def test_coroutines_push_batches(note: Any, watched: Any, w: World) -> None:
     assert asyncio.run(wait(batch)) == 2_600
 
 
+def test_a_task_that_outlives_the_block_pushes_ordinary_jobs(
+    w: World, app: App, note: Any, watched: Any, ran: list[Any]
+) -> None:
+    unique = app.job(name="unique", unique=True)(lambda value: ran.append(value))
+
+    async def later(ended: asyncio.Event, begun: asyncio.Event) -> None:
+        await note.aperform_async("inside")
+        begun.set()
+        await ended.wait()
+        await note.aperform_async("after")
+        note.perform_async("at once")
+        await note.aperform_in(60, "in a minute")
+        await unique.aperform_async("alone")
+
+    async def push() -> jobd.Batch:
+        ended, begun = asyncio.Event(), asyncio.Event()
+        async with watched() as batch:
+            task = asyncio.create_task(later(ended, begun))
+            await begun.wait()
+        ended.set()
+        await task
+        return cast("jobd.Batch", batch)
+
+    batch = asyncio.run(push())
+    w.run()
+    w.advance(seconds=61)
+    w.run()
+    assert batch.status.total == 1
+    assert sorted(ran) == sorted(
+        ["inside", "after", "at once", "alone", "complete", "success", "in a minute"]
+    )
+
+
+def test_a_task_that_outlives_an_inner_block_pushes_into_the_outer_one(
+    w: World, note: Any, new: Any
+) -> None:
+    async def push() -> jobd.Batch:
+        async with new() as outer:
+            ended = asyncio.Event()
+
+            async def later() -> None:
+                await ended.wait()
+                await note.aperform_async()
+
+            async with new():
+                task = asyncio.create_task(later())
+            ended.set()
+            await task
+        return cast("jobd.Batch", outer)
+
+    outer = asyncio.run(push())
+    w.run()
+    assert outer.status.total == 2, "the job, and the batch inside"
+
+
+def test_a_push_that_has_begun_in_the_block_and_ends_after_it_is_not_lost(
+    w: World, app: App, note: Any, new: Any, ran: list[Any]
+) -> None:
+    async def push() -> jobd.Batch:
+        ended, begun = asyncio.Event(), asyncio.Event()
+
+        @app.client_middleware.add
+        async def wait(job: str, payload: Any, queue: str, push: Any) -> Any:
+            if payload["args"] == [2]:
+                begun.set()
+                await ended.wait()
+            return await push()
+
+        async with new() as batch:
+            task = asyncio.create_task(note.aperform_bulk([[1], [2], [3]]))
+            await begun.wait()
+        ended.set()
+        await task
+        return cast("jobd.Batch", batch)
+
+    batch = asyncio.run(push())
+    w.run()
+    assert (ran, batch.status.state, batch.status.total) == ([1, 2, 3], "succeeded", 0)
+
+
 def one_taken_out(w: World, note: Any, watched: Any) -> tuple[jobd.Batch, bytes]:
     """A batch of two scheduled jobs; the first one has been removed by hand."""
     with watched() as batch:

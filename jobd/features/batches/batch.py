@@ -176,6 +176,8 @@ class Batch:
         self._inside.__exit__(None, None, None)
         self._inside = None
         block = self._block
+        if block is not None:
+            block.leave()
         if kind is None or block is None:
             return block
         if block.registered:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from jobd.ambient import chance, clock
 from jobd.errors import ArgumentError, BatchFinished
+from jobd.features.batches.held import AsyncHeld, Held
 from jobd.features.batches.numbers import AHEAD, Numbers
 from jobd.features.batches.turns import Turns
 from jobd.jobs.bulk import BATCH, BATCH_BYTES
@@ -26,10 +27,8 @@ from jobd.wire.payload import Payload
 from jobd.wire.transitions import up_to_enqueued
 
 if TYPE_CHECKING:
-    from jobd.graphs.plan import Plan
     from jobd.jobs.transports import Adding, AsyncAdding, AsyncTransport, Source, Transport
     from jobd.store.batches import Added
-    from jobd.store.conflict import Conflict
 
 FEW = 16
 """Numbers reserved for a block that begins in a batch that is there already; twice as many each
@@ -47,6 +46,7 @@ class Block:
 
     Attributes:
         refused: ids of jobs that a lock has kept out.
+        over: whether it has been left; tasks that have begun in it may go on.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Block:
         self._marker = f'"batch":["{bid}",'.encode()
         self._failed = ""
         self.refused: list[str] = []
+        self.over = False
         self._turns = Turns()  # to send
         self._lock = threading.RLock()  # of what is in memory; nothing is sent meanwhile
         self._forget()
@@ -139,21 +140,30 @@ class Block:
 
     # -- pushes --------------------------------------------------------------------------------
 
-    def transport(self, _inner: Transport) -> _Held:
-        return _Held(self)
+    def transport(self, inner: Transport) -> Transport:
+        return inner if self.over else Held(self, inner)
 
-    def atransport(self, _inner: AsyncTransport) -> _AsyncHeld:
-        return _AsyncHeld(self)
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport:
+        return inner if self.over else AsyncHeld(self, inner)
 
-    def hold_queued(self, queues: Mapping[str, list[bytes]]) -> None:
-        for queue, payloads in queues.items():
-            first, last = self._number_of(payloads[0]), self._number_of(payloads[-1])
-            with self._lock:
+    def holder(self, key: str) -> str | None:
+        with outside():
+            return self._client.transport.holder(key)
+
+    # Each says whether it holds them: not once the block is over.
+
+    def hold_queued(self, queues: Mapping[str, list[bytes]]) -> bool:
+        with self._lock:
+            if self.over:
+                return False
+            for queue, payloads in queues.items():
+                first, last = self._number_of(payloads[0]), self._number_of(payloads[-1])
                 if last - first == len(payloads) - 1:  # numbers are given in this order
                     self._hold(first, queue, payloads)
                     continue
                 for raw in payloads:
                     self._hold(self._number_of(raw), queue, [raw])
+        return True
 
     def _hold(self, first: int, queue: str, payloads: list[bytes]) -> None:
         if not (
@@ -167,18 +177,24 @@ class Block:
         self._held += len(payloads)
         self._room -= sum(map(len, payloads))
 
-    def hold_scheduled(self, due: list[tuple[float, bytes]]) -> None:
+    def hold_scheduled(self, due: list[tuple[float, bytes]]) -> bool:
         with self._lock:
+            if self.over:
+                return False
             for at, raw in due:
                 self._scheduled.append(Scheduled(self._number_of(raw), at, raw))
                 self._room -= len(raw)
             self._held += len(due)
+        return True
 
-    def hold_attached(self, jobs: Sequence[AttachedPush]) -> None:
+    def hold_attached(self, jobs: Sequence[AttachedPush]) -> bool:
         with self._lock:
+            if self.over:
+                return False
             self._attached += jobs
             self._held += len(jobs)
             self._room -= sum(len(job.raw) for job in jobs)
+        return True
 
     def _number_of(self, raw: bytes) -> int:
         first = raw.rindex(self._marker) + len(self._marker)
@@ -187,6 +203,11 @@ class Block:
     @property
     def full(self) -> bool:
         return self._held >= BATCH or self._room <= 0
+
+    def leave(self) -> None:
+        """Hold nothing more."""
+        with self._lock:
+            self.over = True
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -330,63 +351,5 @@ class Block:
             self.refused += [job.jid for job, conflict in pairs if conflict is not None]
 
 
-def no_workflows() -> ArgumentError:
-    """The error of a workflow where a job is wanted."""
-    return ArgumentError(
-        "a workflow cannot be a member or a callback of a batch: start it outside of the block, or "
-        "in a job"
-    )
-
-
 def _adds(portion: Portion) -> bool:
     return bool(portion.queued or portion.scheduled or portion.attached or portion.callbacks)
-
-
-class _Held:
-    """The transport of pushes in a block."""
-
-    def __init__(self, block: Block) -> None:
-        self._block = block
-
-    def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
-        self._block.hold_queued(queues)
-        self._block.flush_full()
-
-    def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        self._block.hold_scheduled(due)
-        self._block.flush_full()
-
-    def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
-        self._block.hold_attached(jobs)
-        self._block.flush_full()
-        return [None] * len(jobs)
-
-    def start(self, _plan: Plan) -> None:
-        raise no_workflows()
-
-    def holder(self, key: str) -> str | None:
-        with outside():
-            return self._block._client.transport.holder(key)
-
-
-class _AsyncHeld:
-    """The same for pushes from coroutines."""
-
-    def __init__(self, block: Block) -> None:
-        self._block = block
-
-    async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
-        self._block.hold_queued(queues)
-        await self._block.aflush_full()
-
-    async def schedule(self, due: list[tuple[float, bytes]]) -> None:
-        self._block.hold_scheduled(due)
-        await self._block.aflush_full()
-
-    async def push(self, jobs: Sequence[AttachedPush], _now: float) -> list[Conflict | None]:
-        self._block.hold_attached(jobs)
-        await self._block.aflush_full()
-        return [None] * len(jobs)
-
-    async def start(self, _plan: Plan) -> None:
-        raise no_workflows()

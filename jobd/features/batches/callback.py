@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jobd.errors import ArgumentError
-from jobd.features.batches.block import no_workflows
+from jobd.features.batches.held import no_workflows
 from jobd.jobs.client import Client
 from jobd.jobs.job_class import Job
 from jobd.jobs.membership import membership
@@ -93,6 +93,7 @@ class Capture:
         self._parent = parent
         self._queue = queue
         self.raw: bytes | None = None
+        self.over = False
 
     def admit(self, client: Source) -> None:
         if (client.url, client.prefix) != (self._client.url, self._client.prefix):
