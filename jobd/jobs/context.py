@@ -29,6 +29,23 @@ on_progress: Callable[[CurrentJob], None] | None = None
 """Called after each report of a job; set by the worker process."""
 
 
+_making = threading.Lock()
+
+
+class Additions:
+    """What a job has added to its workflow: counted once for all contexts in which its code runs,
+    those of its tasks and threads.
+
+    Attributes:
+        lock: held while one is made, so that they arrive in the order in which they are counted.
+        count: of those made.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+
+
 class CurrentJob:
     """The job that is running. Created for every execution, so it must be cheap.
 
@@ -40,9 +57,9 @@ class CurrentJob:
         cancellation: the request to cancel it, and its shields; None as long as there is neither.
     """
 
-    # Not set before they are needed, as most jobs never do: _first, _report, _traced.
+    # Not set before they are needed, as most jobs never do: _additions, _first, _report, _traced.
     __slots__ = (
-        *("_first", "_payload", "_report", "_traced", "cancellation"),
+        *("_additions", "_first", "_payload", "_report", "_traced", "cancellation"),
         *("definition", "jid", "name", "queue", "raw"),
     )
 
@@ -114,6 +131,13 @@ class CurrentJob:
     def _text(self, field: str) -> str | None:
         value = self.payload.get(field)
         return value if type(value) is str and value else None
+
+    @property
+    def additions(self) -> Additions:
+        with _making:
+            if not hasattr(self, "_additions"):
+                self._additions = Additions()
+            return self._additions
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Report how far the job has come, for the dashboard and the data API.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -469,6 +470,29 @@ def test_a_step_that_is_retried_from_the_dead_set_has_added_them_already(
     w.run()
     assert w.dead.size == w.retries.size == 0
     assert [one for one in ran if one == "x"] == ["x"]
+
+
+@pytest.mark.parametrize("apart", ["tasks", "threads"])
+def test_a_step_adds_steps_from_its_tasks_and_threads(
+    w: World, app: App, jobs: Jobs, apart: str
+) -> None:
+    def one(number: int) -> None:
+        current_step(app.client).add(jobs.work.si(str(number)))
+
+    async def task(number: int) -> None:
+        one(number)
+
+    @app.job(name="plan")
+    async def plan() -> None:
+        if apart == "tasks":
+            await asyncio.gather(*(task(number) for number in range(5)))
+        else:
+            await asyncio.gather(*(asyncio.to_thread(one, number) for number in range(5)))
+
+    run = run_of(w, jobs, chain(plan.si(), jobs.work.si("last")).perform_async())
+    w.run()
+    assert (run.state, run.info.steps[1].state) == ("done", "done")
+    assert len([step for step in run.info.steps if step.job == "work"]) == 6
 
 
 # -- its end ---------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any, cast
 
 import redis
@@ -25,9 +24,6 @@ from jobd.store.trouble import reason, where
 from jobd.store.workflows import adding
 from jobd.wire import attachments
 from jobd.wire.attachments import Node
-
-_additions: ContextVar[tuple[str, int]] = ContextVar("jobd_additions", default=("", 0))
-"""The running job, and how often it has added steps."""
 
 
 class CurrentStep:
@@ -63,7 +59,8 @@ class CurrentStep:
         """Add steps after this one.
 
         They begin when it is done. A step that is run again, because it has failed or its worker
-        has died, has added them already: the first time counts.
+        has died, has added them already: the first time counts. So let it add in the same order
+        each time: from threads, one after the other.
 
         Args:
             part: a signature, chain, group or chord; its first steps take no result.
@@ -79,10 +76,12 @@ class CurrentStep:
         """
         if not isinstance(part, Part):
             raise ArgumentError(f"add() needs a signature, as f.s(1), not {part!r}")
-        jid = current_job().jid
-        before, count = _additions.get()
-        count = count + 1 if before == jid else 1
-        _additions.set((jid, count))
+        additions = current_job().additions
+        with additions.lock:
+            additions.count += 1
+            self._add(part, wait, additions.count)
+
+    def _add(self, part: Part, wait: bool, count: int) -> None:
         total = -1
         while True:
             if total < 0:
