@@ -109,7 +109,7 @@ class Client:
         :mod:`jobd.jobs.transports`."""
         if not routes.special and self.around is None:
             return self._made or self._own()
-        return route(self, self._own, self.around)
+        return route(self, self._own, self.around, membership.enclosing)
 
     def _own(self) -> enqueue.Transport:
         if self._origin is not None:
@@ -125,7 +125,7 @@ class Client:
         """The same for pushes from coroutines."""
         if not routes.special and self.around is None:
             return self._amade or self._aown()
-        return aroute(self, self._aown, self.around)
+        return aroute(self, self._aown, self.around, membership.enclosing)
 
     def _aown(self) -> async_enqueue.AsyncTransport:
         if self._origin is not None:

@@ -155,6 +155,19 @@ routes = _Routes()
 _within: ContextVar[Around | None] = ContextVar("jobd_within", default=None)
 
 
+class _Outside:
+    """Around what goes past everything."""
+
+    def transport(self, inner: Transport) -> Transport:
+        return inner
+
+    def atransport(self, inner: AsyncTransport) -> AsyncTransport:
+        return inner
+
+
+_outside = _Outside()
+
+
 @contextlib.contextmanager
 def replaced(replacement: Replacement) -> Iterator[None]:
     """While the block runs, *replacement* takes the place of Redis for all clients of the process,
@@ -173,8 +186,9 @@ def replaced(replacement: Replacement) -> Iterator[None]:
 
 
 def outside() -> Block[Around | None]:
-    """While the block runs, its pushes go past what :func:`within` has put around them."""
-    return Block("outside()", _within, None)
+    """While the block runs, its pushes go past what :func:`within` has put around them, and past a
+    batch."""
+    return Block("outside()", _within, _outside)
 
 
 def within(around: Around, name: str = "within()") -> Block[Around | None]:
@@ -188,29 +202,40 @@ def within(around: Around, name: str = "within()") -> Block[Around | None]:
     return Block(name, _within, around)
 
 
-def route(client: Source, own: Callable[[], Adding], around: Around | None) -> Transport:
-    """The transport of *client*, whose *own* one is that to Redis."""
+def route(
+    client: Source, own: Callable[[], Adding], around: Around | None, batch: Around | None
+) -> Transport:
+    """The transport of *client*, whose *own* one is that to Redis.
+
+    Args:
+        batch: in whose block this is: it takes all, whatever else is around.
+    """
     found = _replacement()
     inner = None if found is None else found.transport(client)
     made: Transport = own() if inner is None else inner
-    for each in _layers(around):
+    for each in _layers(around, batch):
         made = each.transport(made)
     return made
 
 
-def aroute(client: Source, own: Callable[[], AsyncAdding], around: Around | None) -> AsyncTransport:
+def aroute(
+    client: Source, own: Callable[[], AsyncAdding], around: Around | None, batch: Around | None
+) -> AsyncTransport:
     """:func:`route` for pushes from coroutines."""
     found = _replacement()
     inner = None if found is None else found.atransport(client)
     made: AsyncTransport = own() if inner is None else inner
-    for each in _layers(around):
+    for each in _layers(around, batch):
         made = each.atransport(made)
     return made
 
 
-def _layers(around: Around | None) -> list[Around]:
+def _layers(around: Around | None, batch: Around | None) -> list[Around]:
     """What is around a transport, from the inside out."""
-    return [each for each in (around, _within.get()) if each is not None]
+    here = _within.get()
+    if here is _outside or here is batch:
+        batch = None
+    return [each for each in (around, here, batch) if each is not None]
 
 
 def redis_for(client: Source) -> Redis | None:

@@ -13,6 +13,8 @@ import jobd
 from jobd.errors import ArgumentError, BatchFinished, JobNotFoundError
 from jobd.jobs.app import App
 from jobd.jobs.context import current_job
+from jobd.jobs.pending import Pending
+from jobd.jobs.transports import within
 from jobd.testing.simulation import World
 
 
@@ -425,6 +427,35 @@ def test_coroutines_push_batches(note: Any, watched: Any, w: World) -> None:
 
     batch = asyncio.run(push())
     assert asyncio.run(wait(batch)) == 2_600
+
+
+class _UntilCommit:
+    """Holds pushes back as :func:`jobd.contrib.sqlalchemy.after_commit` does."""
+
+    def __init__(self) -> None:
+        self.pending = Pending()
+
+    def transport(self, inner: Any) -> Any:
+        self.inner = inner
+        return self.pending
+
+    def atransport(self, inner: Any) -> Any:
+        raise AssertionError
+
+
+def test_a_transaction_in_the_block_takes_no_job_out_of_it(
+    w: World, note: Any, new: Any, watched: Any, ran: list[Any]
+) -> None:
+    held = _UntilCommit()
+    with watched() as batch:
+        with within(held):
+            note.perform_async(1)
+            with new():
+                note.perform_async(2)
+        note.through(held).perform_async(3)
+    assert (len(held.pending), batch.status.total) == (0, 3), "with the batch inside"
+    w.run()
+    assert (set(ran[:3]), ran[3:]) == ({1, 2, 3}, ["complete", "success"])
 
 
 def test_a_task_that_outlives_the_block_pushes_ordinary_jobs(
