@@ -170,6 +170,145 @@ print(json.dumps([r.id for r in [*results, later]]))
     assert idle_daemon.stop() == 0
 
 
+CUT = """
+import redis
+from jobd.jobs.app import default
+
+def cut(times=1):
+    \"\"\"So many of the next connections to Redis are lost.\"\"\"
+    pool = default.client.redis.connection_pool
+    asked, left = type(pool).get_connection, [times]
+    def get_connection(*args, **kwargs):
+        if left[0]:
+            left[0] -= 1
+            raise redis.ConnectionError("the connection was cut")
+        return asked(pool, *args, **kwargs)
+    pool.get_connection = get_connection
+"""
+
+CUT_OFF = """
+from pathlib import Path
+
+@task
+def end_cut_off(fails):
+    with (Path(__file__).parents[1] / "runs").open("a") as file:
+        file.write("x")
+    cut()
+    if fails:
+        raise LookupError("its own error")
+"""
+
+
+def test_what_has_run_has_run_though_it_cannot_be_noted(
+    shop: Shop, idle_daemon: Daemon, redis: redis_py.Redis
+) -> None:
+    """A task that was done counted as failed, and ran again."""
+    with (shop.directory / "orders/tasks.py").open("a") as file:
+        file.write(CUT + CUT_OFF)
+    idle_daemon.expect_in_log("its own error")
+    idle_daemon.run(require="jobd.contrib.django.worker:app", env=shop.variables)
+    idle_daemon.wait_ready(60)
+    done = said(shop, "print(json.dumps(end_cut_off.enqueue(False).id))")
+    idle_daemon.wait(lambda: redis.get("stat:processed") == b"1", 20, "the first has run")
+    found = said(shop, f"print(json.dumps(described(backend.get_result({done!r}))))")
+    assert found == ["SUCCESSFUL", None, 1, 0, "end_cut_off"]
+    said(shop, "print(json.dumps(end_cut_off.enqueue(True).id))")
+    idle_daemon.wait(lambda: redis.zcard("retry") == 1, 20, "the second has failed")
+    [failed] = redis.zrange("retry", 0, -1)
+    assert json.loads(failed)["error_message"] == "its own error"
+    assert (shop.directory / "runs").read_text() == "xx"
+    idle_daemon.wait_for_log(f"not noted of task {done}")
+    assert idle_daemon.stop() == 0
+
+
+def test_what_is_pushed_is_pushed_though_it_cannot_be_noted(
+    shop: Shop, redis: redis_py.Redis
+) -> None:
+    """It looked as if nothing had been enqueued, and the caller tried again."""
+    found = said(
+        shop,
+        CUT
+        + """
+from jobd.contrib.django.task_record import Records
+enqueued = Records.enqueued
+def then_cut_off(*args, **kwargs):
+    cut()
+    enqueued(*args, **kwargs)
+Records.enqueued = then_cut_off
+result = add.enqueue(1, 2)
+print(json.dumps([result.status, result.id]))
+""",
+    )
+    assert found[0] == "READY"
+    [pushed] = redis.lrange("queue:default", 0, -1)
+    assert json.loads(pushed)["jid"] == found[1]
+
+
+def test_there_is_no_result_of_what_could_not_be_pushed(shop: Shop, redis: redis_py.Redis) -> None:
+    """Nor does noting it raise what the push may not."""
+    with (shop.directory / "shop/settings.py").open("a") as file:
+        file.write('\nJOBD["ON_COMMIT_ERRORS"] = "log"\n')
+    found = said(
+        shop,
+        CUT
+        + """
+import logging
+from django.db import transaction
+from django.tasks.exceptions import TaskResultDoesNotExist
+cut(1_000)
+with transaction.atomic():
+    add.enqueue(1, 2)  # away also when it is noted
+back = []
+class Back(logging.Handler):
+    def emit(self, record):
+        if "not pushed" in record.getMessage():
+            back.append(1)
+            cut(0)
+logging.getLogger("jobd.contrib.django").addHandler(Back())
+with transaction.atomic():
+    result = add.enqueue(3, 4)
+try:
+    backend.get_result(result.id)
+except TaskResultDoesNotExist:
+    back.append("none")
+print(json.dumps(back))
+""",
+    )
+    assert found == [1, "none"]
+    assert redis.dbsize() == 0
+
+
+def test_without_autocommit_it_is_noted_when_it_is_pushed(
+    shop: Shop, redis: redis_py.Redis
+) -> None:
+    found = said(
+        shop,
+        """
+from django.db import transaction
+transaction.set_autocommit(False)
+with transaction.atomic():
+    print(json.dumps(described(backend.get_result(add.enqueue(1, 2).id))))
+transaction.rollback()
+""",
+    )
+    assert found == ["READY", None, 0, 0, "add"]
+    assert redis.llen("queue:default") == 1
+
+
+def test_what_a_batch_holds_has_a_result(shop: Shop, redis: redis_py.Redis) -> None:
+    found = said(
+        shop,
+        """
+import jobd
+with jobd.Batch():
+    result = add.enqueue(1, 2)
+print(json.dumps(described(backend.get_result(result.id))))
+""",
+    )
+    assert found == ["READY", None, 0, 0, "add"]
+    assert redis.llen("queue:default") == 1
+
+
 HEARD = """
 from pathlib import Path
 from django.tasks import signals

@@ -46,14 +46,8 @@ class OnCommit:
         self._log_errors = log_errors
 
     def transport(self, inner: Transport) -> Transport:
-        using = _using.get(self._default)
-        if using is None:
-            return inner
-        connection = connections[using]
-        # Without autocommit, Django runs what waits for a commit only when that is on again.
-        if not (connection.in_atomic_block and connection.commit_on_exit):
-            return inner
-        return _Holding(connection, inner, self._log_errors)
+        connection = held_by(self)
+        return inner if connection is None else _Holding(connection, inner, self._log_errors)
 
     def atransport(self, inner: AsyncTransport) -> AsyncTransport:
         # Django has no transactions in coroutines.
@@ -148,9 +142,14 @@ def _say(error: JobdError, jobs: int) -> None:
     error.add_note(f"The transaction has been committed, but {what} not pushed.")
 
 
-def waits_for(around: object) -> str | None:
-    """The database for whose commit pushes through *around* wait now."""
-    return _using.get(around._default if isinstance(around, OnCommit) else None)
+def held_by(around: object) -> Any:
+    """The connection for whose commit pushes through *around* wait now; None if they do not."""
+    using = _using.get(around._default if isinstance(around, OnCommit) else None)
+    if using is None:
+        return None
+    connection = connections[using]
+    # Without autocommit, Django runs what waits for a commit only when that is on again.
+    return connection if connection.in_atomic_block and connection.commit_on_exit else None
 
 
 def now() -> Block[str | None]:

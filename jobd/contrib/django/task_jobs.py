@@ -18,7 +18,7 @@ from django.tasks.base import Task, TaskContext, TaskResult
 from django.tasks.signals import task_finished, task_started
 from django.utils.json import normalize_json
 
-from jobd.contrib.django.commit import waits_for
+from jobd.contrib.django.commit import held_by
 from jobd.contrib.django.task_record import Called, Failure, Record, Records
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import JobCancelled, Retry, Shutdown, Snooze
@@ -68,9 +68,9 @@ class Tasks:
         """Tasks can go to these queues, besides their own."""
         self._app.registry.destinations.update(queues)
 
-    def waits_for(self) -> str | None:
-        """The database whose commit a push waits for now."""
-        return waits_for(self._app.client.around)
+    def held_by(self) -> Any:
+        """The connection for whose commit a push waits now; None if it is made at once."""
+        return held_by(self._app.client.around)
 
     def register(
         self,

@@ -6,21 +6,27 @@ of them JSON, and ``begun`` while it runs.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import msgspec
+from redis import RedisError
 
 from jobd.errors import JobdError
 from jobd.jobs.client import Client
 from jobd.jobs.transports import routes
 from jobd.store.keys import Keys
+from jobd.store.scripts import ANNOTATE
+from jobd.store.trouble import reason
 from jobd.wire.json_value import UNREADABLE, Array, Object
 
 if TYPE_CHECKING:
     from redis import Redis
-    from redis.typing import EncodableT, FieldT
+
+_log = logging.getLogger("jobd.contrib.django")
 
 _LONGEST = 90 * 86400
 """Seconds that a record without an end is kept, as that of a result."""
@@ -75,9 +81,15 @@ class Records:
         self._client = client
         self._keys = Keys(client.prefix)
 
-    def enqueued(self, jid: str, called: Called) -> None:
-        """Store the call of a task that has been pushed."""
-        self._set(jid, {"task": called})
+    def enqueued(self, jid: str, called: Called, *, pushed: bool) -> None:
+        """Store the call of a task.
+
+        Args:
+            pushed: whether the push has been tried. Then nothing is stored without a result,
+                which each one has that has not failed.
+        """
+        with self._logged(jid):
+            self._set(jid, {"task": called}, new=not pushed)
 
     def begin(self, jid: str, called: Called, worker: str) -> Record:
         """Note that a worker begins it, before it does."""
@@ -87,22 +99,16 @@ class Records:
         fields: dict[str, object] = {"attempts": attempts, "begun": 1}
         if found is None:  # it has started before the other side could store the call
             fields["task"] = called
-        self._set(jid, fields)
+        self._set(jid, fields, new=True)
         errors = [] if found is None else found.errors
         original = called if found is None else found.called
         return Record(original, "running", None, attempts, errors, True, b"")
 
     def end(self, jid: str, errors: list[Failure]) -> None:
         """Note that the attempt has ended; how the job ends is for jobd to say."""
-        if (redis := self._redis()) is None:
-            return
-        key = self._keys.result(jid)
-        with redis.pipeline(transaction=True) as pipe:
-            pipe.hdel(key, "begun")
-            if errors:
-                pipe.hset(key, "errors", msgspec.json.encode(errors[-MOST_ERRORS:]))
-            pipe.ttl(key)
-            _expire(redis, key, cast("list[int]", pipe.execute())[-1])
+        with self._logged(jid):
+            fields = {"errors": errors[-MOST_ERRORS:]} if errors else {}
+            self._set(jid, fields, without="begun")
 
     def read(self, jid: str) -> Record | None:
         """The record of a task; None if there is none."""
@@ -124,17 +130,23 @@ class Records:
             raw.get(b"detail", b""),
         )
 
-    def _set(self, jid: str, fields: Mapping[str, object]) -> None:
+    def _set(
+        self, jid: str, fields: Mapping[str, object], *, without: str = "", new: bool = False
+    ) -> None:
         if (redis := self._redis()) is None:
             return
-        key = self._keys.result(jid)
-        encoded: dict[FieldT, EncodableT] = {
-            name: msgspec.json.encode(value) for name, value in fields.items()
-        }
-        with redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=encoded)
-            pipe.ttl(key)
-            _expire(redis, key, cast("list[int]", pipe.execute())[-1])
+        words = [
+            word for name, value in fields.items() for word in (name, msgspec.json.encode(value))
+        ]
+        ANNOTATE(redis, [self._keys.result(jid)], [_LONGEST, "1" if new else "", without, *words])
+
+    @contextmanager
+    def _logged(self, jid: str) -> Iterator[None]:
+        """For what is noted after the fact: the task is pushed, or has run, all the same."""
+        try:
+            yield
+        except RedisError as error:
+            _log.warning("not noted of task %s, which goes on: %s", jid, reason(error))
 
     def _redis(self) -> Redis | None:
         """None where a mode of :mod:`jobd.testing` has nothing but pushes in the place of Redis."""
@@ -144,8 +156,3 @@ class Records:
             if routes.special:
                 return None
             raise
-
-
-def _expire(redis: Redis, key: str, left: int) -> None:
-    if left == -1:  # the result itself is no longer there
-        redis.expire(key, _LONGEST)

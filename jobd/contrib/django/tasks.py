@@ -11,14 +11,13 @@ by a name that comes from Redis.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from django.core.checks import CheckMessage
-from django.db import connections
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.backends.dummy import DummyBackend
 from django.tasks.backends.immediate import ImmediateBackend
@@ -35,6 +34,7 @@ from jobd.contrib.django.task_options import task_options_of
 from jobd.contrib.django.task_record import Called, Record
 from jobd.contrib.django.task_results import result_of
 from jobd.errors import ArgumentError
+from jobd.jobs.membership import membership
 from jobd.wire.arguments import check_arguments
 from jobd.wire.json_value import Array, JsonValue, Object
 
@@ -137,7 +137,7 @@ class JobdBackend(BaseTaskBackend):
                     jid = job.perform_at(called.run_after, *given, **named)
                 if jid is None:
                     raise InvalidTask(f"client middleware has stopped the push of {called.path}")
-                self._after(lambda: self._tasks.records.enqueued(str(jid), called))
+                self._after_push(str(jid), called)
         except ArgumentError as error:
             raise TypeError(str(error)) from error
         record = Record(called, "queued", None, [], [], False, b"")
@@ -161,13 +161,18 @@ class JobdBackend(BaseTaskBackend):
         wanted = self._settings.on_commit
         return nullcontext() if wanted is None else on_commit() if wanted else now()
 
-    def _after(self, store: Callable[[], object]) -> None:
+    def _after_push(self, jid: str, called: Called) -> None:
         """Store the call when the push has been made."""
-        alias = self._tasks.waits_for()
-        if alias is not None and connections[alias].in_atomic_block:
-            connections[alias].on_commit(store)
-        else:
+        # What is in the block of a batch is pushed with it, and has no result before.
+        pushed = membership.enclosing is None
+
+        def store() -> None:
+            self._tasks.records.enqueued(jid, called, pushed=pushed)
+
+        if (held_by := self._tasks.held_by()) is None:
             store()
+        else:
+            held_by.on_commit(store)
 
     def _task(self, called: Called) -> Task[..., object] | None:
         function = self._tasks.function(called.path)
