@@ -8,7 +8,7 @@ import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self, cast
+from typing import NoReturn, Self, cast
 
 import redis
 
@@ -22,12 +22,11 @@ from jobd.errors import (
 from jobd.features.batches.block import Block
 from jobd.features.batches.callback import AnyJob, Capture, ready
 from jobd.features.batches.record import BatchStatus, status_of
-from jobd.features.results.listener import Listener
-from jobd.features.results.result import until
+from jobd.features.results.waiting import awaited, waited
 from jobd.jobs.app import default
 from jobd.jobs.client import Client
 from jobd.jobs.membership import membership
-from jobd.jobs.transports import collection, simulation
+from jobd.jobs.transports import collection
 from jobd.store.keys import Keys
 from jobd.store.trouble import reason, where
 from jobd.wire.batches import Event, is_bid, new_bid
@@ -285,42 +284,23 @@ class Batch:
             ResultTimeoutError: it has not ended in time.
             JobNotFoundError, UnavailableError: see :attr:`status`.
         """
-        status = self.status
-        if not status.ended and (world := simulation()) is not None:
-            world.wait(lambda: self.status.ended, timeout)
-            status = self.status
-        elif not status.ended and timeout != 0:
-            with Listener.of(self._client).waiter(self._keys.batch(self.bid)) as waiter:
-                status = self.status  # it may have ended before the wait began
-                if not status.ended:
-                    waiter.wait(until(timeout))
-            status = self.status
-        return self._ended(status, timeout)
+        found = waited(self._client, self._keys.batch(self.bid), self._ended, timeout)
+        return found or self._late(timeout)
 
     async def await_ended(self, timeout: float | None = None) -> BatchStatus:
         """:meth:`wait` for coroutines; ``await batch`` is the same without a timeout."""
-        status = await asyncio.to_thread(lambda: self.status)
-        if not status.ended and (world := simulation()) is not None:
-            world.wait(lambda: self.status.ended, timeout)
-        elif not status.ended:
-            with Listener.of(self._client).waiter(self._keys.batch(self.bid)) as waiter:
-                waiting = waiter.future(asyncio.get_running_loop())
-                status = await asyncio.to_thread(lambda: self.status)
-                if not status.ended:
-                    try:
-                        async with asyncio.timeout(timeout):
-                            await waiting
-                    except TimeoutError:
-                        pass
-        return self._ended(await asyncio.to_thread(lambda: self.status), timeout)
+        found = await awaited(self._client, self._keys.batch(self.bid), self._ended, timeout)
+        return found or await asyncio.to_thread(self._late, timeout)
 
     def __await__(self) -> Generator[object, None, BatchStatus]:
         return self.await_ended().__await__()
 
-    def _ended(self, status: BatchStatus, timeout: float | None) -> BatchStatus:
-        if not status.ended:
-            raise ResultTimeoutError(
-                f"batch {self.bid} has not ended within {timeout:g} s: "
-                f"{status.pending:,} of {status.total:,} jobs are pending"
-            )
-        return status
+    def _ended(self) -> BatchStatus | None:
+        return status if (status := self.status).ended else None
+
+    def _late(self, timeout: float | None) -> NoReturn:
+        status = self.status
+        raise ResultTimeoutError(
+            f"batch {self.bid} has not ended within {timeout:g} s: "
+            f"{status.pending:,} of {status.total:,} jobs are pending"
+        )

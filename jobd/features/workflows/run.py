@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import redis
 
 from jobd.errors import JobNotFoundError, ResultTimeoutError, UnavailableError
-from jobd.features.results.listener import Listener
+from jobd.features.results.waiting import awaited, waited
 from jobd.features.workflows import actions
 from jobd.features.workflows.record import State, WorkflowInfo, outcome_of
 from jobd.graphs.inputs import given
 from jobd.jobs.client import Client
-from jobd.jobs.transports import simulation
 from jobd.store.connection import require_bytes
 from jobd.store.keys import Keys
 from jobd.store.protocol import Argument
@@ -24,9 +20,6 @@ from jobd.store.scripts import Script
 from jobd.store.trouble import reason, where
 
 T = TypeVar("T")
-
-LONGEST = 100 * 365 * 86400.0
-"""Seconds; waiting for ever is waiting for so long."""
 
 
 class WorkflowRun:
@@ -83,29 +76,13 @@ class WorkflowRun:
             JobNotFoundError: it is unknown.
             UnavailableError: Redis does not answer.
         """
-        found = self._ended()
-        if found is None and timeout != 0 and (world := simulation()) is not None:
-            world.wait(lambda: self._ended() is not None, timeout)
-        elif found is None and timeout != 0:
-            with Listener.of(self._client).waiter(self._key) as waiter:
-                end = time.monotonic() + (LONGEST if timeout is None else timeout)
-                if self._ended() is None:
-                    waiter.wait(end)
-        return self._told(timeout)
+        found = waited(self._client, self._key, self._ended, timeout)
+        return found or self._late(timeout)
 
     async def await_(self, timeout: float | None = None) -> State:
         """:meth:`wait` for coroutines; ``await run`` waits for ever."""
-        if await asyncio.to_thread(self._ended) is None:
-            if (world := simulation()) is not None:
-                world.wait(lambda: self._ended() is not None, timeout)
-            else:
-                with Listener.of(self._client).waiter(self._key) as waiter:
-                    waiting = waiter.future(asyncio.get_running_loop())
-                    if await asyncio.to_thread(self._ended) is None:
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(timeout):
-                                await waiting
-        return await asyncio.to_thread(self._told, timeout)
+        found = await awaited(self._client, self._key, self._ended, timeout)
+        return found or self._late(timeout)
 
     def __await__(self) -> Generator[object, None, State]:
         return self.await_().__await__()
@@ -187,11 +164,8 @@ class WorkflowRun:
             raise self._gone()
         return None if state == b"running" else cast(State, state.decode(errors="replace"))
 
-    def _told(self, timeout: float | None) -> State:
-        found = self._ended()
-        if found is None:
-            raise ResultTimeoutError(f"workflow {self.id} has not ended within {timeout:g} s")
-        return found
+    def _late(self, timeout: float | None) -> NoReturn:
+        raise ResultTimeoutError(f"workflow {self.id} has not ended within {timeout:g} s")
 
     def _gone(self) -> JobNotFoundError:
         return JobNotFoundError(
