@@ -324,6 +324,21 @@ def test_cancelling_undoes_what_is_done_the_last_first(
     assert run.state == "failed", "as long as its dead step may be"
 
 
+def test_what_undoes_a_step_or_tells_of_an_error_goes_to_the_same_redis(
+    w: World, jobs: Jobs
+) -> None:
+    """It was stored with the steps, where no worker knows it."""
+    other = App()
+    other.configure("redis://127.0.0.1:2/0")
+    elsewhere: Any = other.job(name="elsewhere")(lambda _: None)
+    undone = chain(jobs.work.si("a").step(compensate=elsewhere.s()), jobs.work.si("b"))
+    told = chain(jobs.work.si("a"), jobs.work.si("b")).set(on_error=elsewhere.s())
+    for flow in (undone, told):
+        with pytest.raises(ArgumentError, match="elsewhere goes to another one"):
+            flow.perform_async()
+    assert w.api.queue("default").size == 0
+
+
 def test_cancelling_by_hand_takes_out_what_waits(w: World, jobs: Jobs, ran: list[Any]) -> None:
     flow = chain(group(jobs.work.s(name) for name in "abc"), jobs.see.s())
     ref = flow.perform_async()

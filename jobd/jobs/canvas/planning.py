@@ -154,23 +154,24 @@ class Drafts:
         return self._place[self._graph.number(key)]
 
 
-def client_of(graph: Graph[Bound]) -> Client | None:
-    """Where all steps of *graph* are pushed; None if none of them runs anything.
+def client_of(graph: Graph[Bound], on_error: Bound | None = None) -> Client | None:
+    """Where all steps of *graph* are pushed, with what undoes them and *on_error*; None if none of
+    them runs anything.
 
     Raises:
         ArgumentError: not all to the same Redis.
     """
-    found: Client | None = None
-    for vertex in graph.vertices:
-        if vertex.what is None:
-            continue
-        client = vertex.what.call.owner.client
-        if found is None:
-            found = client
-        elif (client.url, client.prefix) != (found.url, found.prefix):
+    whats = [one.what for one in graph.vertices if one.what is not None]
+    if not whats:
+        return None
+    undos = [one.undo for one in graph.vertices if one.undo is not None]
+    found = whats[0].call.owner.client
+    for bound in [*whats, *undos, *([] if on_error is None else [on_error])]:
+        client = bound.call.owner.client
+        if (client.url, client.prefix) != (found.url, found.prefix):
             raise ArgumentError(
                 f"the steps of a workflow are pushed to one Redis, but "
-                f"{vertex.what.call.definition.name} goes to another one than those before it"
+                f"{bound.call.definition.name} goes to another one than those before it"
             )
     return found
 

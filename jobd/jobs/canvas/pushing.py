@@ -18,7 +18,7 @@ def push(graph: Graph[Bound], settings: Settings) -> str | None:
         ArgumentError: it cannot be run.
         UnavailableError: Redis did not accept it.
     """
-    client = client_of(graph)
+    client = client_of(graph, settings.on_error)
     if client is None:
         return None
     drafts = Drafts(graph, settings.id or new_jid(), settings.on_error)
@@ -29,7 +29,7 @@ def push(graph: Graph[Bound], settings: Settings) -> str | None:
 
 async def apush(graph: Graph[Bound], settings: Settings) -> str | None:
     """:func:`push` from a coroutine."""
-    client = client_of(graph)
+    client = client_of(graph, settings.on_error)
     if client is None:
         return None
     drafts = Drafts(graph, settings.id or new_jid(), settings.on_error)
