@@ -720,3 +720,14 @@ def test_a_job_of_another_redis_is_refused(w: World, note: Any, new: Any) -> Non
     with new() as batch, pytest.raises(ArgumentError, match="another Redis"):
         other.push({"class": "Add", "args": []})
     assert batch.status.total == 0
+
+
+def test_a_batch_of_another_redis_inside_is_refused(w: World, note: Any, new: Any) -> None:
+    other = jobd.Client("redis://127.0.0.1:2/0")
+    with (
+        new() as batch,
+        pytest.raises(ArgumentError, match="another Redis"),
+        jobd.Batch(client=other),
+    ):
+        pass
+    assert batch.status.total == 0

@@ -139,6 +139,7 @@ class Batch:
         outer = membership.enclosing
         parent = None
         if self._fields is not None and isinstance(outer, Block):
+            outer.admit(self._client)
             parent = (outer, outer.number())
             self._parent = outer
         return Block(self._client, self.bid, self._fields, parent)
