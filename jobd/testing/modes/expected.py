@@ -24,7 +24,6 @@ WithArgs = tuple[tuple[object, ...] | list[object], Mapping[str, object]]
 TOLERANCE = 1.0
 """Seconds by which a due time may differ from the expected one."""
 
-_OPTIONS = ("in_", "at", "queue", "times", "with_args")
 _LISTED, _LONG = 10, 40
 
 
@@ -84,6 +83,7 @@ class Expected:
         in_: When | None,
         at: When | None,
         queue: str | None,
+        times: int | None = None,
     ) -> Expected:
         """Check what was given to an assertion.
 
@@ -98,7 +98,7 @@ class Expected:
             due_at(when, 0.0)  # refuses what is not a time
         arguments = _arguments(name, args, kwargs, with_args)
         if definition is not None:
-            _refuse_collision(definition, with_args, in_=in_, at=at, queue=queue)
+            _refuse_collision(definition, with_args, in_=in_, at=at, queue=queue, times=times)
             if arguments is not None:
                 Parameters(definition).check(*arguments)
         return cls(name, definition, arguments, queue, when)

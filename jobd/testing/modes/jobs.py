@@ -92,7 +92,7 @@ class Jobs:
             raise ArgumentError(
                 f"times must be a number of at least 1, not {times!r}; use assert_not_pushed"
             )
-        expected = Expected.of(job, args, kwargs, with_args, in_, at, queue)
+        expected = Expected.of(job, args, kwargs, with_args, in_, at, queue, times)
         pushed = self.pushed()
         found = _like(expected, pushed)
         if not found:

@@ -32,6 +32,10 @@ def clean(days: int = 7) -> None: ...
 def move(queue: str, at: int = 0) -> None: ...
 
 
+@app.job(name="shop.repeat")
+def repeat(times: int) -> None: ...
+
+
 class Resize(Job, app=app, name="shop.Resize"):
     def perform(self, path: str, width: int = 640) -> None: ...
 
@@ -129,6 +133,10 @@ def test_arguments_with_the_names_of_options(jobs: Jobs) -> None:
     jobs.assert_pushed(move, with_args=([], {"queue": "left", "at": 3}))
     with pytest.raises(ArgumentError, match=r"shop.move has an argument called 'queue'.*with_args"):
         jobs.assert_pushed(move, queue="left")
+    repeat.perform_async(times=5)
+    with pytest.raises(ArgumentError, match=r"shop.repeat has an argument called 'times'"):
+        jobs.assert_pushed(repeat, times=1)
+    jobs.assert_pushed(repeat, with_args=((5,), {}), times=1)
 
 
 def test_jobs_that_have_run_were_pushed(jobs: Jobs) -> None:
