@@ -176,6 +176,31 @@ class Below:
         return self.client.get(self.url + address)
 
 
+FORKED = """
+import os, signal
+from django.contrib.auth.models import User
+from django.test import RequestFactory
+from jobd.contrib.django.views import dashboard
+
+def asked():
+    request = RequestFactory().get("/jobs/queues", headers={"host": "localhost"})
+    request.user = User(username="ada", is_superuser=True)
+    return dashboard(request, "queues").status_code
+
+print(asked(), flush=True)
+if not (pid := os.fork()):
+    signal.alarm(60)
+    print(asked(), flush=True)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_forked_server_has_a_dashboard_of_its_own(shop: Shop) -> None:
+    """It waited for the thread of the process before it."""
+    assert shop.python(FORKED).split() == ["200", "200"]
+
+
 def test_commands_of_manage_are_those_of_jobd(shop: Shop) -> None:
     done = shop.run("manage.py", "jobd", "check", "-q", "mail", "-q", "default")
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ server.
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _USER = "jobd.django_user"
 _lock = threading.Lock()
-_made: Any = None
+_made: tuple[int, Any] | None = None
 
 
 @csrf_exempt  # the dashboard checks where a form comes from, and its own token
@@ -100,11 +101,12 @@ def _of_wsgi(path: str) -> str:
 
 
 def _application() -> Any:
-    """The dashboard, made at the first request: that starts a thread, which a forked server would
-    not have."""
+    """The dashboard, made at the first request of a process: that starts a thread, which a forked
+    server does not have."""
     global _made
+    pid = os.getpid()
     with _lock:
-        if _made is None:
+        if _made is None or _made[0] != pid:
             from a2wsgi import ASGIMiddleware
 
             from jobd.web import dashboard as made
@@ -113,8 +115,8 @@ def _application() -> Any:
             assert isinstance(config, JobdConfig)
             secret = salted_hmac("jobd.contrib.django", "dashboard").hexdigest()
             application: Any = made(config.app.client, login=_login, secret=secret, back="/")
-            _made = ASGIMiddleware(application)
-        return _made
+            _made = pid, ASGIMiddleware(application)
+        return _made[1]
 
 
 def _login(request: Request) -> User:
