@@ -17,6 +17,7 @@ from jobd.api.records import JobRecord
 from jobd.api.search.groups import in_group
 from jobd.api.sets.entries import SortedEntry
 from jobd.errors import ArgumentError
+from jobd.jobs.times import EPOCH_FROM
 from jobd.text.counting import counted
 from jobd.wire.json_value import UNREADABLE
 
@@ -153,21 +154,25 @@ def options(*, errors: bool = True) -> list[click.Parameter]:
 
 
 def age(_context: click.Context, _option: click.Parameter, given: str | None) -> float | None:
-    """A length of time of the command line, in seconds."""
-    if given is None:
-        return None
-    try:
-        return seconds_of(given)
-    except ArgumentError as error:
-        raise click.BadParameter(str(error)) from None
+    """A length of time from now of the command line, in seconds."""
+    return _parameter(delay_of, given)
 
 
-def _limit(context: click.Context, option: click.Parameter, given: str | None) -> float | None:
+def _limit(context: click.Context, _option: click.Parameter, given: str | None) -> float | None:
     """The same as a limit of ages; the command says at its end how many jobs have none."""
     if given is not None and _TIMELESS not in context.meta:
         left_out = context.meta[_TIMELESS] = set[int]()
         context.call_on_close(lambda: _tell(len(left_out)))
-    return age(context, option, given)
+    return _parameter(seconds_of, given)
+
+
+def _parameter(read: Callable[[str], float], given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        return read(given)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _tell(count: int) -> None:
@@ -189,6 +194,20 @@ def seconds_of(given: str) -> float:
     if found is None:
         raise ArgumentError(f"{given} is not a time such as 90s, 15m, 2h or 3d")
     return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def delay_of(given: str) -> float:
+    """A length of time from now; one that would be read as seconds since 1970 is refused.
+
+    Raises:
+        ArgumentError: it is none, or too long.
+
+    >>> delay_of("90s")
+    90.0
+    """
+    if (seconds := seconds_of(given)) >= EPOCH_FROM:
+        raise ArgumentError(f"{given} is too long: it must be less than {EPOCH_FROM:,} seconds")
+    return seconds
 
 
 def _with_argument(given: str) -> Callable[[JobRecord], bool]:

@@ -10,7 +10,6 @@ from jobctl.data import completing, filters, output
 from jobctl.data.connection import address
 from jobctl.data.frame import Command
 from jobd.jobs.client import Client
-from jobd.jobs.times import EPOCH_FROM
 from jobd.wire.json_value import UNREADABLE
 
 
@@ -113,8 +112,6 @@ def push(
     if tags:
         item["tags"] = [*tags]
     if delay is not None:
-        if delay >= EPOCH_FROM:
-            raise click.UsageError("--in is too long", context)
         item["at"] = delay
     jid = Client(*address(context)).push(item)
     if options.wants_json(context):

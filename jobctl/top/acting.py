@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from jobctl.data.filters import Filters, seconds_of
+from jobctl.data.filters import Filters, delay_of
 from jobctl.data.sets import Set
 from jobctl.data.steps import Moving
 from jobctl.top.view import View
@@ -120,7 +120,7 @@ async def _given(view: View[T], action: Action[Callable[..., object]]) -> Given 
     """What the action needs to know; None if nobody says it."""
     if action.form == "when":
         text = await view.prompt(f"{action.button}: when", hint="from now: 90s, 15m, 2h, 3d")
-        return Given(when=seconds_of(text)) if text else None
+        return Given(when=delay_of(text)) if text else None
     if action.form == "queue":
         text = await view.prompt(f"{action.button}: to which queue")
         return Given(queue=text) if text else None

@@ -175,6 +175,10 @@ def test_retry_kill_and_another_time(api: Api) -> None:
         await screen.tells("never is not a time such as 90s")
         await screen.press("S")
         await screen.shows("Reschedule: when")
+        await screen.type("12000d")  # as a number it would be a moment of 2002: now
+        await screen.tells("12000d is too long")
+        await screen.press("S")
+        await screen.shows("Reschedule: when")
         await screen.type("3h")
         await screen.shows("Reschedule Mail")
         await screen.press("y")

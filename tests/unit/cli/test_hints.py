@@ -52,6 +52,8 @@ MISTAKES = {
     "jobctl dead retry abc --all": "give the ids of jobs, or filters such as --class, or --all",
     "jobctl dead delete --older soon": "soon is not a time such as 90s, 15m, 2h or 3d",
     "jobctl retries reschedule --all": "give the time with --in",
+    "jobctl retries reschedule --all --in 12000d": "12000d is too long: it must be less than 1,0",
+    "jobctl push A --in 1700w": "1700w is too long: it must be less than 1,000,000,000 seconds",
     "jobctl jobs find": "give a text to look for, or filters such as --arg",
     "jobctl processes stop": "give the identities of processes, or --all",
     "jobctl push A --kwarg b": "b is not NAME=VALUE",
