@@ -16,7 +16,7 @@ _SECONDS = 3.0
 
 _NAMES = (
     *("KillMode", "Restart", "TimeoutStopUSec", "Type", "UnitFileState", "OOMPolicy"),
-    *("TasksMax", "NRestarts"),
+    *("TasksMax", "NRestarts", "MainPID"),
 )
 
 _TO_RETURN = 22.0
@@ -39,9 +39,13 @@ class Unit:
 
 
 def look(config: Config, pid: int | None) -> Unit:
-    """The unit of the process *pid*."""
+    """The unit of the process *pid*; none if it is another's, as that of a supervisor or of cron
+    that has started the daemon: its settings are not for the daemon."""
     name = _unit_of(pid)
-    return Unit(name, config, _shown(name) if name else {})
+    shown = _shown(name) if name else {}
+    if shown.get("MainPID", str(pid)) != str(pid):
+        name, shown = "", {}
+    return Unit(name, config, shown)
 
 
 def _unit_of(pid: int | None) -> str:

@@ -558,6 +558,22 @@ def test_units_that_would_interrupt_jobs() -> None:
     assert findings.run(unit.CHECKS, Unit("jobd.service", Config(), shipped)) == []
 
 
+@pytest.mark.parametrize("main", [True, False])
+def test_a_unit_whose_main_process_is_another_is_not_that_of_the_daemon(
+    main: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a supervisor was to be changed to Type=notify, with which it would not start."""
+    pid = os.getpid()
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho Type=simple\necho MainPID={pid if main else 1}\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(unit, "_unit_of", lambda _: "supervisor.service")
+    seen = unit.look(Config(), pid)
+    assert seen.name == ("supervisor.service" if main else "")
+    assert len(findings.run(unit.CHECKS, seen)) == main
+
+
 def test_a_process_outside_a_unit_has_none() -> None:
     if ".service" not in Path("/proc/self/cgroup").read_text():
         assert unit.look(Config(), os.getpid()).name == ""
