@@ -160,6 +160,9 @@ from __future__ import annotations
 
 import datetime
 
+ASYNC = "async-"
+"""What the names of those entries of ``IDENTITY:work`` begin with that run on the event loop."""
+
 
 class Keys:
     """The key names of one installation.

@@ -118,6 +118,26 @@ def test_all_threads_are_busy(api: Api) -> None:
     assert "Slow" in busy.text
 
 
+def test_all_threads_are_busy_though_async_jobs_have_places(api: Api) -> None:
+    push(api, "default", job(1))
+    serve(api, "default", busy=5, concurrency=7, coroutines=5)
+    running = {**WORK, "payload": job(2, "Slow").decode(), "run_at": 1795416000}
+    threads = ("async-0", "async-1", "async-2", "async-3", "c0u")
+    entries: dict[Any, Any] = {thread: json.dumps(running) for thread in threads}
+    api.redis.hset(api.keys.work(ME), mapping=entries)
+    assert kinds(queued(api)) == ["next"], "a thread is free"
+    api.redis.hdel(api.keys.work(ME), "async-3")
+    running["payload"] = job(3, "Slower").decode()
+    api.redis.hset(api.keys.work(ME), "c1u", json.dumps({**running, "run_at": 1795415000}))
+    (busy,) = queued(api)
+    assert (busy.kind, busy.blocks, busy.at) == ("busy", False, 1795415000.0)
+    assert "All 2 threads" in busy.text
+    assert "are busy (async jobs still have places). The longest-running job" in busy.text
+    assert "Slower" in busy.text
+    serve(api, "default", name="ruby:1:a", ruby=True)
+    assert kinds(queued(api)) == ["next"], "one of Ruby has threads"
+
+
 def test_other_queues_go_first_where_the_order_is_strict(api: Api) -> None:
     push(api, "default", job(1))
     push(api, "urgent", job(2), job(3))

@@ -11,6 +11,7 @@ from jobd.api.reading import answers, integer
 from jobd.api.session import Session
 from jobd.api.shared.reason import Reason
 from jobd.api.work import WorkSet
+from jobd.store.keys import ASYNC
 from jobd.text.printable import shortened
 from jobd.text.translatable import Text
 
@@ -92,16 +93,32 @@ def not_obeyed(others: list[Process]) -> Text:
 def _load(session: Session, active: list[Process]) -> list[Reason]:
     threads = sum(process.concurrency for process in active)
     busy = sum(process.busy for process in active)
-    if busy < threads:
+    places = sum(process.coroutines for process in active)
+    if busy < threads - places:
         return []
-    mine = {process.identity for process in active}
-    longest = next((work for work in WorkSet(session).all() if work.process in mine), None)
-    text = Text.counted(
-        "All %(threads)s threads of the %(count)s process that serves its queue are busy.",
-        "All %(threads)s threads of the %(count)s processes that serve its queue are busy.",
-        len(active),
-        threads=threads,
-    )
+    work = WorkSet(session).of(*(process.identity for process in active))
+    if busy < threads:
+        # What is free may be places of async jobs, in which no other job runs.
+        tasks = {process.identity for process in active if process.coroutines}
+        work = [one for one in work if not (one.process in tasks and one.thread.startswith(ASYNC))]
+        if not tasks or len(work) < threads - places:
+            return []
+        text = Text.counted(
+            "All %(threads)s threads of the %(count)s process that serves its queue are busy "
+            "(async jobs still have places).",
+            "All %(threads)s threads of the %(count)s processes that serve its queue are busy "
+            "(async jobs still have places).",
+            len(active),
+            threads=threads - places,
+        )
+    else:
+        text = Text.counted(
+            "All %(threads)s threads of the %(count)s process that serves its queue are busy.",
+            "All %(threads)s threads of the %(count)s processes that serve its queue are busy.",
+            len(active),
+            threads=threads,
+        )
+    longest = work[0] if work else None
     since = None
     if longest is not None:
         text = Text(

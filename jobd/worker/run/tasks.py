@@ -22,6 +22,7 @@ from jobd.runtime.ipc.scoreboard import DEADLINE, IDENT, PAYLOAD, START, STARTED
 from jobd.runtime.log import log
 from jobd.runtime.process import forks
 from jobd.store.inflight import Claimed
+from jobd.store.keys import ASYNC
 from jobd.text.exceptions import class_of
 from jobd.wire import job_name
 from jobd.worker.run.deciders import Deciders
@@ -81,7 +82,7 @@ class Tasks:
         self._context = Context()
         self._deciders = Deciders()
         self._on_jobs: Callable[[], None] = lambda: None
-        self._names = [f"async-{place}" for place in range(size)]
+        self._names = [f"{ASYNC}{place}" for place in range(size)]
         self._log = log.get("jobd.tasks")
 
     def start(
