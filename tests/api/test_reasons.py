@@ -152,6 +152,23 @@ def test_other_queues_go_first_where_the_order_is_strict(api: Api) -> None:
     assert kinds(queued(api)) == ["next"], "by weights every queue has its turn"
 
 
+def test_a_paused_queue_comes_before_no_other(api: Api) -> None:
+    push(api, "default", job(1))
+    push(api, "urgent", job(2), job(3))
+    push(api, "high", job(4))
+    serve(api, "urgent", "high", "default")
+    api.queue("urgent").pause()
+    (order,) = queued(api)
+    assert "1 job of another queue comes before it: high." in order.text
+    api.queue("high").pause()
+    assert kinds(queued(api)) == ["next"]
+    serve(api, "urgent", "default", name="ruby:1:a", ruby=True)
+    assert kinds(queued(api)) == ["next"], "that of jobd takes it first"
+    api.redis.srem(api.keys.processes, ME)
+    (order,) = queued(api)
+    assert "2 jobs of other queues come before it: urgent." in order.text
+
+
 def test_its_place_and_when_it_may_start(api: Api) -> None:
     now = time.time()
     serve(api, "default")

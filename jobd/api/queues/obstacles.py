@@ -137,27 +137,35 @@ def _load(session: Session, active: list[Process]) -> list[Reason]:
 
 def _order(session: Session, active: list[Process], queue: str) -> list[Reason]:
     """Where the order is strict: queues that go first, in every process, and have jobs."""
-    before: set[str] = set()
+    earlier: list[tuple[Process, list[str]]] = []
     for process in active:
         names = list(process.queues)
         mine = names[: names.index(queue)]
         if not mine or any(process.weights[name] for name in names):
             return []
-        before.update(mine)
-    names = sorted(before)
+        earlier.append((process, mine))
+    names = sorted({name for _, mine in earlier for name in mine})
     with session.redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.llen(session.keys.queue(name))
-        sizes = dict(zip(names, map(integer, answers(pipe)), strict=True))
-    full = [name for name in names if sizes[name]]
-    if not full:
-        return []
+            pipe.sismember(session.keys.paused, name)
+        found = list(map(integer, answers(pipe)))
+    sizes = dict(zip(names, found[::2], strict=True))
+    paused = {name for name, is_so in zip(names, found[1::2], strict=True) if is_so}
+    full: set[str] = set()
+    for process, mine in earlier:
+        # Of the Sidekiqs, only Pro leaves out what is paused, and does not say that it is Pro.
+        skipped = paused if process.is_jobd else set()
+        first = [name for name in mine if sizes[name] and name not in skipped]
+        if not first:
+            return []
+        full.update(first)
     text = Text.counted(
         "The processes take jobs in a strict order, and %(count)s job of another queue comes "
         "before it: %(queues)s.",
         "The processes take jobs in a strict order, and %(count)s jobs of other queues come "
         "before it: %(queues)s.",
-        sum(sizes.values()),
+        sum(sizes[name] for name in full),
         queues=_names(full),
     )
     return [Reason("order", text, Text("Wait, or give the queues weights (-q name,weight)."))]
