@@ -19,7 +19,7 @@ from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import PROCESS_ACTIONS
 from jobd.api.entry import Api
-from jobd.api.processes import Process
+from jobd.api.processes import EMBEDDED, Process
 from jobd.text.counting import counted
 
 _PATIENCE = 12.0
@@ -101,6 +101,18 @@ def chosen(
     return known if everything else list(found.values())
 
 
+def _able(found: list[Process], everything: bool) -> list[Process]:
+    """Those that take signals.
+
+    Raises:
+        Problem: none of those that were named does.
+    """
+    able = [one for one in found if not one.embedded]
+    if not (able or everything):
+        raise Problem(Code.FAILED, f"{found[0].identity} {EMBEDDED}")
+    return able
+
+
 def _telling(name: str) -> click.Command:
     action = PROCESS_ACTIONS[name]
 
@@ -113,7 +125,7 @@ def _telling(name: str) -> click.Command:
         yes: bool,
     ) -> None:
         api = connected(context)
-        meant = [one for one in chosen(context, api, identities, everything) if not one.embedded]
+        meant = _able(chosen(context, api, identities, everything), everything)
         if dry_run:
             if not options.wants_json(context):
                 for one in meant:
@@ -126,8 +138,11 @@ def _telling(name: str) -> click.Command:
             told = int(action.do(api.processes, None))
         else:
             told = sum(int(action.do(api.processes, one)) for one in meant)
-        name = meant[0].identity if len(meant) == 1 else ""
-        return bulk.report(context, Outcome(told), str(action.done(told, name)))
+        name = meant[0].identity if len(meant) == 1 and not everything else ""
+        text = str(action.done(told, name))
+        if name and not told:
+            raise not_found(text)
+        return bulk.report(context, Outcome(told), text)
 
     return Command(
         name,
@@ -152,7 +167,7 @@ def threads(context: click.Context, identities: tuple[str, ...], everything: boo
     A Sidekiq writes them to its log only.
     """
     api = connected(context)
-    meant = [one for one in chosen(context, api, identities, everything) if not one.embedded]
+    meant = _able(chosen(context, api, identities, everything), everything)
     silent = {one.identity for one in meant if one.is_jobd}
     for process in meant:
         PROCESS_ACTIONS["dump"].do(api.processes, process)

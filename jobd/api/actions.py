@@ -282,7 +282,13 @@ QUEUE_ACTIONS: Mapping[str, Action[QueueDo]] = {
 """On a queue."""
 
 
+def _ended(process: str) -> Text:
+    return Text("%(process)s has ended.", process=process)
+
+
 def _quieted(count: int, one: str) -> Text:
+    if one and not count:
+        return _ended(one)
     if one:
         return Text("%(process)s has been told to take no new jobs.", process=one)
     return Text.counted(
@@ -293,6 +299,8 @@ def _quieted(count: int, one: str) -> Text:
 
 
 def _stopped(count: int, one: str) -> Text:
+    if one and not count:
+        return _ended(one)
     if one:
         return Text(
             "%(process)s has been told to stop. It stops when its jobs end or its timeout expires.",

@@ -34,6 +34,9 @@ Signal = Literal["TSTP", "TERM", "TTIN"]
 SIGNAL_TTL = 60
 """Seconds after which a signal that nobody has taken is forgotten."""
 
+EMBEDDED = "is a part of another program and takes no signals; stop that one"
+"""What is said of a process that is embedded."""
+
 CLEANUP = 60
 """Seconds between two cleanups, by all keepers, dashboards and Sidekiqs together."""
 
@@ -125,9 +128,7 @@ class Process:
 
     def _send(self, name: str, signal: Signal) -> bool:
         if self.embedded:
-            raise ArgumentError(
-                f"{self.identity} is a part of another program and takes no signals; stop that one"
-            )
+            raise ArgumentError(f"{self.identity} {EMBEDDED}")
         if signal == "TTIN":
             forget_stacks(self._api, [self.identity])
         return send(self._api, Change(self._api, name, self.identity), signal, [self]) == 1

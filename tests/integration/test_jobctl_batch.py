@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import jobd
 from jobctl.cli import jobctl
 from jobctl.codes import Code, Problem
+from jobctl.data import bulk
 from jobd.features.batches.record import BatchStatus
 from jobd.jobs.app import App
 from jobd.keeper.batches import BatchWatch
@@ -119,6 +120,21 @@ def test_a_batch_is_repaired_and_cancelled(
     assert (unanswered.exit_code, "Give --yes" in unanswered.output) == (2, True)
     assert "is deleted" in run(server, "delete", pushed.bid, "-y").stdout
     assert run(server, "ls").stdout == "no batches\n"
+
+
+def test_one_that_is_gone_before_the_answer_is_not_called_deleted(
+    server: EmbeddedServer, pushed: jobd.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm = bulk.confirm
+
+    def answer(*_: object, **__: object) -> None:
+        monkeypatch.setattr(bulk, "confirm", confirm)
+        assert run(server, "delete", pushed.bid, "--yes").exit_code == 0
+
+    monkeypatch.setattr(bulk, "confirm", answer)
+    told = run(server, "delete", pushed.bid, "--yes")
+    assert isinstance(told.exception, Problem)
+    assert "there is no batch" in str(told.exception)
 
 
 def test_a_member_that_ruby_has_put_into_the_dead_set_is_named_and_ended(

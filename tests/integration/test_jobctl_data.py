@@ -9,18 +9,24 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import psutil
 import pytest
 import redis as redis_py
 
+from jobctl.cli import jobctl as jobctl_itself
+from jobctl.codes import Problem
+from jobctl.data import bulk
 from jobd import Batch, Client
 from jobd.api import Api
 from jobd.errors import RefusedError
 from jobd.testing import EmbeddedServer
+from tests.api.test_processes import NEW, beat
 from tests.conftest import StartDaemon
 from tests.support import forkserver
 from tests.support.daemon import environment, wait
@@ -150,6 +156,29 @@ def test_processes_of_all_hosts_are_listed_and_tell_their_stacks(
     wait(
         lambda: rows(jobctl("processes", "ls", "--json"))[0]["stopping"], 20, "the process is quiet"
     )
+
+
+def told(server: EmbeddedServer, *arguments: str) -> click.testing.Result:
+    given = ["processes", *arguments, "--redis", server.url]
+    return click.testing.CliRunner().invoke(jobctl_itself, given)
+
+
+def test_processes_that_cannot_be_told_anything(
+    server: EmbeddedServer, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said that they have been told, or that 0 processes have been, without a reason."""
+    now = {"beat": time.time(), "concurrency": 5, "busy": 0}
+    beat(api, "web1:7:aa", NEW, **now)
+    beat(api, "web2:8:bb", {**NEW, "embedded": True}, **now)
+    for command in (["quiet", "--yes"], ["stop", "--dry-run"], ["threads"]):
+        answer = told(server, *command, "web2")
+        assert isinstance(answer.exception, Problem)
+        assert "web2:8:bb is a part of another program" in str(answer.exception)
+    monkeypatch.setattr(bulk, "confirm", lambda *_, **__: api.redis.delete("web1:7:aa"))
+    answer = told(server, "stop", "web1")
+    assert isinstance(answer.exception, Problem)
+    assert str(answer.exception) == "web1:7:aa has ended."
+    assert told(server, "stop", "--all").stdout == "0 processes have been told to stop.\n"
 
 
 # -- lists and filters -----------------------------------------------------------------------------

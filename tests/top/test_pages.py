@@ -302,6 +302,25 @@ def test_marked_processes_are_told_to_be_quiet_and_to_stop(api: Api) -> None:
     assert told == {"web1:7:aa": [b"TSTP"], "web3:9:cc": [b"TERM"]}
 
 
+def test_of_a_process_that_has_ended_or_takes_no_signals_that_is_said(api: Api) -> None:
+    works(api, "web1:7:aa", 1)
+    beat(api, "web2:8:bb", {**NEW, "embedded": True})
+
+    async def scenario(screen: Screen) -> None:
+        await screen.press("3")
+        await screen.shows("Processes: 2 on")
+        await screen.press("G", "T")
+        await screen.tells("web2:8:bb is a part of another program and takes no signals")
+        await screen.press("g", "T")
+        await screen.shows("Stop web1:7:aa?")
+        api.redis.delete(api.keys.process("web1:7:aa"))
+        await screen.press("y")
+        await screen.tells("web1:7:aa has ended.")
+
+    on_screen(api, scenario)
+    assert not api.redis.exists(api.keys.signals("web1:7:aa"))
+
+
 def test_periodic_jobs_are_paused_and_run(api: Api) -> None:
     store(api, "shop", "report", cron="30 2 * * *")
 

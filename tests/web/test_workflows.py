@@ -113,6 +113,18 @@ def test_one_that_is_gone(site: Site) -> None:
     assert site.look("/workflows/workflow", id="gone").status == 404
 
 
+def test_one_that_has_ended_meanwhile_is_not_called_cancelled(
+    site: Site, api: Api, jobs: Any, redis: redis_py.Redis
+) -> None:
+    ref = order(jobs)
+    question = site.press(site.get(f"/workflows/workflow?id={ref}"), "Cancel workflow")
+    api.workflows.cancel(ref)
+    end(redis, PREFIX)
+    page = site.press(question, "Cancel workflow")
+    assert f"Workflow {ref} has ended already." in page.text
+    assert "is cancelled" not in page.text
+
+
 def test_viewers_only_look(api: Api, jobs: Any) -> None:
     ref = order(jobs)
     page = as_role(api, Role.VIEWER).get(f"/workflows/workflow?id={ref}")

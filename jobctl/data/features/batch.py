@@ -144,6 +144,8 @@ def _acting(name: str) -> click.Command:
                 count = action.do(api.batches, bid)
         except JobNotFoundError:
             raise _gone(bid) from None
+        if name == "delete" and not count:
+            raise _gone(bid)
         return bulk.report(context, Outcome(count), done(count))
 
     parameters: list[click.Parameter] = [click.Argument(["bid"], metavar="ID")]

@@ -16,7 +16,7 @@ from jobctl.top.views.listing import ListView
 from jobctl.top.views.stacks import StacksView
 from jobd.api.actions import PROCESS_ACTIONS
 from jobd.api.entry import Api
-from jobd.api.processes import Process
+from jobd.api.processes import EMBEDDED, Process
 from jobd.api.reasons import SILENT
 from jobd.text.counting import counted
 
@@ -72,8 +72,11 @@ class ProcessesView(ListView[list[Process]]):
 
     def action_act(self, name: str) -> None:
         """Quiet or stop what is marked."""
-        if meant := [row.subject for row in self.table.chosen() if not row.subject.embedded]:
+        chosen: list[Process] = [row.subject for row in self.table.chosen()]
+        if meant := [one for one in chosen if not one.embedded]:
             self.begin(self._act(name, meant))
+        elif chosen:
+            self.complain(f"{chosen[0].identity} {EMBEDDED}")
 
     async def _act(self, name: str, meant: list[Process]) -> None:
         action = PROCESS_ACTIONS[name]

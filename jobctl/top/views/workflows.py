@@ -158,10 +158,9 @@ async def _act(view: View[T], name: str, workflow: Summary) -> None:
             count = await view.source.act(lambda api: action.do(api.workflows, ref))
         else:
             steps = await view.source.act(lambda api: api.workflows.cancelling(ref))
-            if steps is None:
-                view.complain(f"workflow {ref} has ended already")
-                return
-            count = await view.in_steps(f"{action.button} {ref}", steps, 0)
+            count = int(steps is not None)
+            if steps is not None:
+                await view.in_steps(f"{action.button} {ref}", steps, 0)
     except KeyError:
         view.complain(f"workflow {ref} is gone")
         return

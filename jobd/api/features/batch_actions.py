@@ -62,7 +62,11 @@ BATCH_ACTIONS: Mapping[str, Action[BatchDo]] = {
         effect=Text("Its callbacks are never pushed. Its jobs run as ordinary ones."),
         role=Role.ADMIN,
         asks=True,
-        done=lambda _, batch: Text("Batch %(batch)s is deleted.", batch=batch),
+        done=lambda count, batch: (
+            Text("Batch %(batch)s is deleted.", batch=batch)
+            if count
+            else Text("Batch %(batch)s was gone already.", batch=batch)
+        ),
         do=lambda batches, bid: int(batches.delete(bid)),
     ),
 }

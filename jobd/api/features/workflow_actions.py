@@ -38,7 +38,11 @@ WORKFLOW_ACTIONS: Mapping[str, Action[WorkflowDo]] = {
         ),
         role=Role.ADMIN,
         asks=True,
-        done=lambda _, flow: Text("Workflow %(flow)s is cancelled.", flow=flow),
+        done=lambda count, flow: (
+            Text("Workflow %(flow)s is cancelled.", flow=flow)
+            if count
+            else Text("Workflow %(flow)s has ended already.", flow=flow)
+        ),
         do=lambda flows, ref: int(flows.cancel(ref, seconds=CANCELLING)),
     ),
 }
