@@ -12,6 +12,7 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.output import Column
 from jobctl.data.words import ago
+from jobd.api.reading import MOST
 
 
 @click.command(cls=Command, params=[common.limit("entries")])
@@ -20,7 +21,7 @@ from jobctl.data.words import ago
 def audit(context: click.Context, limit: int, who: str | None) -> None:
     """Show who has changed what, the last change first: in the dashboard, here and by scripts."""
     log = connected(context).audit
-    entries = iter(log) if limit == 0 or who else iter(log.page(min(1000, limit)))
+    entries = iter(log.page(limit)) if 0 < limit <= MOST and not who else iter(log)
     found = islice((one for one in entries if who is None or who in one.who), limit or None)
     if options.wants_json(context):
         output.records(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from jobctl import options
@@ -15,6 +17,7 @@ from jobctl.data.words import ago, kept_in_trash
 from jobd.api import shapes
 from jobd.api.actions import DELETION_ACTIONS, EMPTY_TRASH
 from jobd.api.entry import Api
+from jobd.api.reading import MOST
 from jobd.api.trash import Deletion
 from jobd.text.counting import counted
 
@@ -98,8 +101,17 @@ def purge(context: click.Context, ref: str, dry_run: bool, yes: bool) -> None:
     question = f"{action.effect} {action.button} {counted(deletion.jobs, 'job')}?"
     bulk.confirm(context, question, yes=yes)
     changed = action.do(deletion, None)
-    bulk.report(context, Outcome(changed), str(action.done(changed, "")))
+    bulk.report(context, Outcome(changed), str(action.done(changed, deletion.went_to)))
     return None
+
+
+def _all(api: Api) -> Iterator[Deletion]:
+    """All deletions, the last one first; the trash itself gives the last 1,000."""
+    start, size = 0, 1
+    while start < size:
+        page = api.trash.page(start, MOST)
+        yield from page
+        start, size = start + MOST, page.size
 
 
 @trash.command(
@@ -112,7 +124,7 @@ def empty(context: click.Context, dry_run: bool, yes: bool) -> None:
     It works also if Redis is full.
     """
     api, effect = connected(context), DELETION_ACTIONS["purge"].effect
-    count = sum(deletion.jobs for deletion in api.trash)
+    count = sum(deletion.jobs for deletion in _all(api))
     if dry_run:
         return bulk.rehearsed(context, count, str(effect))
     if not (yes or count or options.wants_json(context)):

@@ -77,7 +77,7 @@ class Action(Generic[Do_co]):
         undoable: whether the trash keeps what it takes away.
         form: the field of :class:`Given` that it needs, if any.
         done: the message afterwards, for a number of jobs or processes; some of them name the queue
-            or the one process that they are told.
+            or the one process that they are told, or look at where the jobs went to.
         do: the call of the data API; returns how many were there.
     """
 
@@ -355,7 +355,13 @@ def _restored(count: int, _: str) -> Text:
     return Text.counted("Restored %(count)s job.", "Restored %(count)s jobs.", count)
 
 
-def _purged(count: int, _: str) -> Text:
+def _purged(count: int, went_to: str) -> Text:
+    if went_to:
+        return Text.counted(
+            "%(count)s job stays where it is now, and cannot be put back any more.",
+            "%(count)s jobs stay where they are now, and cannot be put back any more.",
+            count,
+        )
     return Text.counted(
         "Deleted %(count)s job for good.", "Deleted %(count)s jobs for good.", count
     )

@@ -266,6 +266,26 @@ def test_what_deletes_asks_or_wants_yes_and_can_be_undone(jobctl: Jobctl, api: A
     assert entry["who"].endswith(" (jobctl)")
 
 
+def test_more_than_a_page_of_the_trash_and_of_the_log(jobctl: Jobctl, api: Api) -> None:
+    alice = api.acting_as("alice")
+    for number in range(1001):
+        api.redis.rpush("queue:mail", json.dumps(job(number)))
+        alice.queue("mail").clear()
+    assert len(rows(jobctl("audit", "--limit", "1001", "--json"))) == 1001
+    assert "1,001 jobs" in jobctl("trash", "empty", "--dry-run").stdout
+    assert jobctl("trash", "empty", "--yes").stdout == "Deleted 1,001 jobs for good.\n"
+
+
+def test_killed_jobs_whose_way_back_is_purged_are_not_called_deleted(
+    jobctl: Jobctl, api: Api
+) -> None:
+    api.redis.zadd("retry", {json.dumps(job(number)): 1 for number in range(2)})
+    (done,) = rows(jobctl("retries", "kill", "--all", "--yes", "--json"))
+    purged = jobctl("trash", "purge", done["ref"], "--yes").stdout
+    assert purged == "2 jobs stay where they are now, and cannot be put back any more.\n"
+    assert api.dead.size == 2
+
+
 def test_ids_that_are_not_there_change_nothing(jobctl: Jobctl, api: Api) -> None:
     fill(api, dead=2)
     done = jobctl("dead", "delete", f"{0:024x}", "feed", "--yes")

@@ -268,10 +268,23 @@ def test_a_long_undo_goes_on(site: Site, api: Api, monkeypatch: pytest.MonkeyPat
     asked = site.press(site.get("/dead"), "Delete", ("all", "1"))
     first = site.press(site.press(asked, "Delete 1,000 jobs"), "Undo")
     assert "100 of 1,000" in first.text
-    done, steps = _to_the_end(site, first)
+    second = site.press(first, "Continue")
+    assert "200 of 1,000" in second.text
+    done, steps = _to_the_end(site, second)
     assert "Restored 1,000 jobs" in done.text
-    assert steps == 9
+    assert steps == 8
     assert api.dead.size == 1000
+
+
+def test_a_long_undo_says_how_many_are_not_there_any_more(
+    site: Site, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobd.web.pages.trash.STEP", 0.0)
+    fill(api, "retries", *(failed(n) for n in range(300)))
+    api.acting_as("ann").retries.sweep("kill").run()
+    api.redis.zremrangebyrank(api.keys.dead, 0, 49)
+    done, _ = _to_the_end(site, site.press(site.get("/trash"), "Restore"))
+    assert "Restored 250 jobs. Moved or run in the meantime: 50." in done.text
 
 
 @pytest.mark.parametrize("raw", HOSTILE, ids=range(len(HOSTILE)))

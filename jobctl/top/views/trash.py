@@ -74,7 +74,7 @@ class TrashView(PagedView[Deletion]):
         action = DELETION_ACTIONS["purge"]
         if await self.ask(f"{action.effect} {action.button} {counted(one.jobs, 'job')}?"):
             changed = await self.source.act(lambda _: action.do(one, None))
-            self.say(str(action.done(changed, "")))
+            self.say(str(action.done(changed, one.went_to)))
 
     def action_empty(self) -> None:
         self.begin(self._empty())

@@ -63,6 +63,8 @@ def undo(request: Request) -> Response:
     if found is None:
         session.flash(request, Text("That can no longer be undone."))
         return RedirectResponse(url(request, "trash"), 303)
+    # What is left of it gets less with each step.
+    size = max(number_of(form.get("size")), found.jobs)
     try:
         restored += restore.do(found, STEP)
     except ConflictError as error:
@@ -73,21 +75,21 @@ def undo(request: Request) -> Response:
     if api.trash.find_all([ref]):
         return go_on(
             request,
-            Text.counted("Restoring %(count)s job", "Restoring %(count)s jobs", found.jobs),
+            Text.counted("Restoring %(count)s job", "Restoring %(count)s jobs", size),
             action=url(request, "undo"),
-            fields=[("ref", ref), ("changed", restored)],
+            fields=[("ref", ref), ("changed", restored), ("size", size)],
             scanned=restored,
-            size=found.jobs,
+            size=size,
             changed=restored,
             back=back,
             here="audit",
         )
     text = restore.done(restored, "")
-    if restored < found.jobs:
+    if restored < size:
         text = Text(
             "%(text)s Moved or run in the meantime: %(gone)s.",
             text=text,
-            gone=number(found.jobs - restored),
+            gone=number(size - restored),
         )
     session.flash(request, text)
     return RedirectResponse(back, 303)
@@ -127,7 +129,7 @@ def delete_for_good(request: Request) -> Response:
     else:
         purged = purge.do(found, STEP)
         state_of(request).changed()
-        session.flash(request, purge.done(purged, ""))
+        session.flash(request, purge.done(purged, found.went_to))
     return RedirectResponse(url(request, "trash"), 303)
 
 
