@@ -102,7 +102,7 @@ def push(
     Put -- before a negative number. The code of the job is not needed here, so its own queue and
     options are not known: give them.
     """
-    item: dict[str, object] = {**more, "class": name, "args": [decoded(value) for value in values]}
+    item: dict[str, object] = {"class": name, "args": [decoded(value) for value in values]}
     if named:
         item["kwargs"] = named
     if queue is not None:
@@ -113,7 +113,9 @@ def push(
         item["tags"] = [*tags]
     if delay is not None:
         item["at"] = delay
-    jid = Client(*address(context)).push(item)
+    if twice := sorted(item.keys() & more.keys()):
+        raise click.UsageError(f"--option {twice[0]}: the command line says that already", context)
+    jid = Client(*address(context)).push({**more, **item})
     if options.wants_json(context):
         output.record(Pushed(None if jid is None else str(jid)))
     else:

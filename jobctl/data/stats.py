@@ -14,7 +14,9 @@ from jobctl.data.connection import connected
 from jobctl.data.frame import Command
 from jobctl.data.output import Column
 from jobctl.data.words import lateness
+from jobctl.say import say
 from jobd.api.entry import Api
+from jobd.api.queues.queues import QueueSummary
 from jobd.api.stats import Stats
 from jobd.errors import UnavailableError
 from jobd.text.counting import counted
@@ -40,12 +42,12 @@ def stats(context: click.Context, watch: bool, every: float) -> None:
     """
     api = connected(context)
     if not watch:
-        _show(context, api, api.stats(), None)
+        _show(context, api.stats(), _queues(context, api), None)
         return
     try:
         _watch(context, api, every)
     except KeyboardInterrupt:
-        click.echo()
+        click.echo(err=True)
 
 
 def _watch(context: click.Context, api: Api, every: float) -> None:
@@ -53,20 +55,32 @@ def _watch(context: click.Context, api: Api, every: float) -> None:
     whole = sys.stdout.isatty() and not options.wants_json(context)
     while True:
         try:
-            found = time.monotonic(), api.stats()
+            found, queues = (time.monotonic(), api.stats()), _queues(context, api)
         except UnavailableError as error:
             if before is None:
                 raise
-            output.line(str(error), fg="red")
+            say(str(error))
         else:
             if whole:
                 sys.stdout.write("\x1b[H\x1b[2J")  # click would leave it out with NO_COLOR
-            _show(context, api, found[1], before)
+            _show(context, found[1], queues, before)
             before = found
         time.sleep(every)
 
 
-def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Stats] | None) -> None:
+def _queues(context: click.Context, api: Api) -> list[QueueSummary]:
+    """Those that are shown, and some; as JSON, none is."""
+    if options.wants_json(context):
+        return []
+    return list({queue.name: queue for queue in api.queues(1000)}.values())
+
+
+def _show(
+    context: click.Context,
+    now: Stats,
+    queues: list[QueueSummary],
+    before: tuple[float, Stats] | None,
+) -> None:
     if options.wants_json(context):
         output.record(now)
         return
@@ -96,8 +110,7 @@ def _show(context: click.Context, api: Api, now: Stats, before: tuple[float, Sta
             ),
         ]
     )
-    queues = {queue.name: queue for queue in api.queues(1000)}
-    largest = sorted(queues.values(), key=lambda queue: queue.size, reverse=True)[:_QUEUES]
+    largest = sorted(queues, key=lambda queue: queue.size, reverse=True)[:_QUEUES]
     if largest:
         click.echo()
     output.table(

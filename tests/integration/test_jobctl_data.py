@@ -532,6 +532,28 @@ def test_waiting_goes_on_after_an_outage(tmp_path: Path) -> None:
     assert (shown, waiting.returncode) == ("ended (no result is kept)\n", 0)
 
 
+def test_an_outage_while_statistics_are_watched_is_not_among_them(tmp_path: Path) -> None:
+    shown, said = tmp_path / "shown", tmp_path / "said"
+    with EmbeddedServer() as own:
+        command = ["stats", "--watch", "--every", "0.1", "--json", "--redis", own.url]
+        with shown.open("w") as out, said.open("w") as err:
+            watching = subprocess.Popen(
+                [sys.executable, "-m", "jobctl", *command],
+                env=environment(),
+                stdout=out,
+                stderr=err,
+            )
+        wait(shown.read_text, 60, "it has looked")
+        own.stop()
+        wait(said.read_text, 60, "it says that Redis is away")
+        before = shown.read_text()
+        own.start()
+        wait(lambda: shown.read_text() != before, 60, "it goes on")
+        watching.send_signal(signal.SIGINT)
+        watching.wait(60)
+    assert all("processed" in json.loads(line) for line in shown.read_text().splitlines())
+
+
 # -- which Redis -----------------------------------------------------------------------------------
 
 

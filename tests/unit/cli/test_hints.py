@@ -57,6 +57,8 @@ MISTAKES = {
     "jobctl jobs find": "give a text to look for, or filters such as --arg",
     "jobctl processes stop": "give the identities of processes, or --all",
     "jobctl push A --kwarg b": "b is not NAME=VALUE",
+    "jobctl push A --option args=[1]": "--option args: the command line says that already",
+    "jobctl push A -q b --option queue=c": "--option queue: the command line says that already",
     "jobctl push A --retry often": "often is not a number of retries",
     "jobctl stats --redis ftp://x": "must be redis://HOST:PORT/DB",
     "jobctl --kill stop": "give it after the command, jobctl stop --kill …",
