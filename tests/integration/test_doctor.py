@@ -465,6 +465,21 @@ def test_a_lock_without_its_job(doctor: Doctor, api: Api) -> None:
     answer = found(doctor("--json"))
     assert set(answer) == {"fleet.locks"}
     assert "jobd:lock:Mail:1 is held by job gone" in answer["fleet.locks"]["text"]
+    assert answer["fleet.locks"]["advice"].endswith("the keeper of a daemon frees the lock")
+
+
+def test_a_lock_without_its_job_in_which_another_waits(
+    doctor: Doctor, api: Api, server: EmbeddedServer
+) -> None:
+    client = Client(server.url)
+    item = {"class": "Mail", "args": [1], "queue": "mail", "unique": True, "on_conflict": "again"}
+    first, second = client.push(item), client.push(item)
+    api.redis.delete("queue:mail")  # by hand, and with it the holder
+    advice = found(doctor("--json"))["fleet.locks"]["advice"]
+    # The lock has the only copy of that job.
+    assert str(second) in advice
+    assert "DEL" not in advice
+    assert str(first) not in advice
 
 
 def test_keys_of_other_types_and_text_that_is_no_json(doctor: Doctor, api: Api) -> None:

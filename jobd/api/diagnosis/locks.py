@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 from jobd.api.diagnosis.findings import Check, Said, Severity
 from jobd.api.find import JobSearch
@@ -36,13 +36,16 @@ def _locks(session: Session) -> Iterator[Said]:
     for key in _sample(session):
         if time.monotonic() > end:
             break
-        if holder := _without_job(session, key, end):
-            lost.append((key, holder))
-    for key, holder in lost[:3]:
+        if held := _without_job(session, key, end):
+            lost.append((key, held))
+    for key, held in lost[:3]:
+        # Never DEL: the only copy of a job can wait in the lock, or come to wait there meanwhile.
+        waits = f", and job {shortened(held.waits, 64)}, which waits in it, runs" * bool(held.waits)
         yield Said(
-            f"The lock {shortened(key, 200)} is held by job {shortened(holder, 64)}, which is "
+            f"The lock {shortened(key, 200)} is held by job {shortened(held.jid, 64)}, which is "
             "nowhere in Redis: it keeps jobs like it out.",
-            f"if it stays so for a minute: redis-cli DEL '{shortened(key, 200)}'",
+            "if it stays so for two minutes after it has kept one out: jobd start; the keeper of a "
+            f"daemon frees the lock{waits}",
         )
 
 
@@ -66,27 +69,41 @@ def _plain(prefix: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in prefix)
 
 
-def _without_job(session: Session, key: str, end: float) -> str:
-    """The holder of a lock, if it is nowhere; "" if it lives, moves, or was not found in time."""
-    before = _holder(session, key)
+class _Held(NamedTuple):
+    """What a lock says of itself.
+
+    Attributes:
+        jid: of the job that holds it.
+        seen: since when it says so.
+        waits: the id of the job that waits in it; "" if there is none.
+    """
+
+    jid: str
+    seen: str
+    waits: str
+
+
+def _without_job(session: Session, key: str, end: float) -> _Held | None:
+    """A lock whose holder is nowhere; None if that lives, moves, or was not found in time."""
+    before = _held(session, key)
     if before is None:
-        return ""
+        return None
     # The dead are left out: they hold no locks, and are the most.
     for cursor, last in (("", "dead"), (_QUEUES, "")):
-        search = JobSearch(session, before[0], cursor)
+        search = JobSearch(session, before.jid, cursor)
         while search.place not in ("", last):
             if search.next() or time.monotonic() > end:
-                return ""
+                return None
     # It may have moved past the search.
-    return before[0] if _holder(session, key) == before else ""
+    after = _held(session, key)
+    return after if after and after[:2] == before[:2] else None
 
 
-def _holder(session: Session, key: str) -> tuple[str, str] | None:
-    """Who holds a lock, and since when it says so; None if nobody does, or if it outlives its
-    job."""
-    answer = session.redis.hmget(key, ["jid", "seen", "stays"])
-    jid, seen, stays = cast("list[bytes | None]", answer)
-    return (text(jid), text(seen or b"")) if jid and stays is None else None
+def _held(session: Session, key: str) -> _Held | None:
+    """What a lock says; None if nobody holds it, or if it outlives its job."""
+    answer = session.redis.hmget(key, ["jid", "seen", "stays", "again_jid"])
+    jid, seen, stays, waits = cast("list[bytes | None]", answer)
+    return _Held(text(jid), text(seen or b""), text(waits or b"")) if jid and not stays else None
 
 
 CHECKS: tuple[Check[Session], ...] = (
