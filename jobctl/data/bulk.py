@@ -155,6 +155,22 @@ def report(context: click.Context, outcome: Outcome, text: str) -> None:
         output.line(f"Undo within a day: jobctl trash restore {outcome.ref}", dim=True)
 
 
+def report_named(context: click.Context, outcome: Outcome, text: str, named: int) -> None:
+    """Say what was done to so many jobs that were named by their ids and were there.
+
+    Raises:
+        Problem: nothing was done to some of them.
+    """
+    report(context, outcome, text)
+    if left := named - outcome.changed:
+        which = f" to {left:,} of {named:,} jobs" if named > 1 else ""
+        raise Problem(
+            Code.FAILED,
+            f"nothing was done{which}: no longer there, kept out by other jobs, or not a job; "
+            "jobctl why JID says where a job is",
+        )
+
+
 def rehearsed(context: click.Context, count: int, effect: str, meant: str = "") -> None:
     """Say what would be done to so many jobs, or to what is *meant*."""
     if options.wants_json(context):

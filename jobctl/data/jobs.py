@@ -220,7 +220,7 @@ def _acting(name: str, text: str) -> click.Command:
             changed = queued.do(api.queue(job.queue), [job], NOTHING)
             said = str(queued.done(changed, job.queue))
         ref = api.last_ref if name in ("kill", "delete") else ""
-        return bulk.report(context, Outcome(changed, ref=ref), said)
+        return bulk.report_named(context, Outcome(changed, ref=ref), said, 1)
 
     asks = [common.dry_run(), common.yes()] if SET_ACTIONS[name].asks else []
     return Command(name, callback=act, params=_params(*asks), help=text)

@@ -240,8 +240,10 @@ class _Work:
             changed = self.jobs.clear()
         else:
             changed = self._sweep()
-        bulk.report(self.context, Outcome(changed, ref=self._ref()), self._done(changed))
-        return None
+        outcome, said = Outcome(changed, ref=self._ref()), self._done(changed)
+        if jids:
+            return bulk.report_named(self.context, outcome, said, len(found))
+        return bulk.report(self.context, outcome, said)
 
     def _done(self, changed: int) -> str:
         return str(self.action.done(changed, ""))

@@ -309,6 +309,20 @@ def test_one_job_is_retried_killed_and_deleted_wherever_it_is(jobctl: Jobctl, ap
     assert jobctl("jobs", "show", jid).returncode == 1
 
 
+def test_a_job_to_which_nothing_was_done_is_no_success(jobctl: Jobctl, api: Api) -> None:
+    fill(api, dead=1)
+    # There and found, but no job, so that it cannot run.
+    malformed = json.dumps({"jid": "broken", "class": 1, "args": "x"})
+    api.redis.zadd("dead", {malformed: 2_000_000_000})
+    done = jobctl("dead", "retry", f"{0:024x}", "broken", "--json")
+    assert (done.returncode, json.loads(done.stdout)["changed"]) == (1, 1)
+    assert "jobctl: nothing was done to 1 of 2 jobs: " in done.stderr
+    done = jobctl("jobs", "retry", "broken")
+    assert (done.returncode, done.stdout) == (1, "Put into their queues: 0 jobs.\n")
+    assert "jobctl: nothing was done: " in done.stderr
+    assert api.dead.size == 1
+
+
 def test_more_jobs_than_the_dead_set_keeps_are_not_killed_without_saying_so(
     jobctl: Jobctl, api: Api, server: EmbeddedServer, tmp_path: Path
 ) -> None:
