@@ -94,6 +94,7 @@ def run(
     total: int | None,
     done: Callable[[int], str],
     ref: Callable[[], str] = str,
+    rest: str = "The others were not touched; the same command goes on with them.",
 ) -> int:
     """Take all of these steps; returns how many jobs were changed.
 
@@ -101,6 +102,7 @@ def run(
         what: for the line of progress, ``deleting`` for example.
         done: what has been done to a number of jobs, as a sentence.
         ref: the id of that in the trash, where it can be undone.
+        rest: what is said of the others if it is interrupted.
 
     Raises:
         Problem: it was interrupted, or Redis does not answer any more; says what was done.
@@ -115,11 +117,7 @@ def run(
         try:
             while not steps.done:
                 if interrupted():
-                    raise Problem(
-                        Code.INTERRUPTED,
-                        f"interrupted. {said()} The others were not touched; the same "
-                        "command goes on with them.",
-                    )
+                    raise Problem(Code.INTERRUPTED, f"interrupted. {said()} {rest}".strip())
                 changed += steps.step()
                 progress.show(steps.scanned, changed)
         except UnavailableError as error:

@@ -803,6 +803,36 @@ def test_an_import_that_is_interrupted_imports_nothing(
     assert redis.dbsize() == 0
 
 
+def test_the_rest_of_an_import_that_is_interrupted_is_brought_back_by_what_it_says(
+    server: EmbeddedServer, api: Api, jobctl: Jobctl, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    fill(api, dead=20_000, queued=300)
+    before = everything(redis)
+    jobctl("export", "dead", "queue:mail", "-o", "jobs.jsonl")
+    redis.flushall()
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "import", "jobs.jsonl"],
+        cwd=tmp_path,
+        env=environment({"JOBD_REDIS": server.url}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        wait(lambda: api.dead.size, 60, "the first jobs are back")
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    done = api.dead.size + api.queue("mail").size
+    assert said.startswith(f"jobctl: interrupted. Imported {done:,} jobs. The others are in ")
+    assert "the same command" not in said  # which is refused
+    commands = re.findall(r"jobctl (trash restore \S+?)(?=;|\s)", said)
+    assert commands
+    for command in commands:
+        assert jobctl(*command.split()).returncode == 0
+    assert everything(redis) == before
+    assert jobctl("import", "jobs.jsonl").returncode == 1
+
+
 def test_an_import_for_which_redis_has_no_room_leaves_nothing(
     jobctl: Jobctl, api: Api, tmp_path: Path
 ) -> None:

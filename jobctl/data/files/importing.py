@@ -12,7 +12,7 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -29,7 +29,6 @@ from jobctl.data.files import filing
 from jobctl.data.frame import Command, code_of
 from jobctl.data.steps import Restoring
 from jobctl.data.words import kept_in_trash
-from jobd.api.actions import DELETION_ACTIONS
 from jobd.api.entry import Api
 from jobd.api.reading import BATCH, batches
 from jobd.api.session import KEPT
@@ -89,7 +88,9 @@ def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> N
     if not api.redis.set(marker, api.who, nx=not again, ex=REMEMBERED):
         _unstage(api, refs)
         raise _twice(header)
-    done = sum(_restored(api, ref, count) for ref in refs)
+    importing = _Importing(api, refs)
+    # The same command would be refused from here on: what goes on with the rest is the trash.
+    done = bulk.run(importing, "importing", count, importing.said, rest="")
     left = api.trash.find_all(refs)
     kept = sum(one.jobs for one in left.values())
     if options.wants_json(context):
@@ -99,7 +100,7 @@ def import_(context: click.Context, file: Path, again: bool, dry_run: bool) -> N
     if kept:
         output.line(
             f"{kept_in_trash(kept)}: other jobs hold their locks, or their workflows have gone on "
-            f"without them. jobctl trash restore {' '.join(left)}"
+            f"without them. {_restoring(left)}"
         )
     return None
 
@@ -115,9 +116,9 @@ def _ordinary(dropped: int) -> str:
 def _twice(header: filing.Header) -> Problem:
     return Problem(
         Code.FAILED,
-        f"export {header.id} was imported before; give --again to import its jobs once more. If "
-        "that was interrupted, jobctl trash ls shows what is left, and jobctl trash restore "
-        "brings it back",
+        f"export {header.id} was imported before; give --again to import all its jobs once more. "
+        "If that was interrupted, jobctl trash ls shows what is left, and jobctl trash restore "
+        "brings only that back",
     )
 
 
@@ -269,14 +270,44 @@ def _unstage(api: Api, refs: list[str]) -> None:
         api.redis.zrem(api.keys.trash, ref)
 
 
-def _restored(api: Api, ref: str, total: int) -> int:
-    """Restore the jobs of a place; returns how many."""
-    action = DELETION_ACTIONS["restore"]
+class _Importing:
+    """What is in the trash goes where it was, one place after the other.
 
-    def done(count: int) -> str:
-        return f"{action.done(count, '')} jobctl trash restore {ref} goes on."
+    Attributes:
+        scanned: jobs that are there.
+    """
 
-    try:
-        return bulk.run(Restoring(api, ref), "importing", total, done)
-    except ConflictError:
-        return 0  # all of them are kept out by unique jobs
+    def __init__(self, api: Api, refs: list[str]) -> None:
+        self._api = api
+        self._left = {ref: Restoring(api, ref) for ref in refs}
+        self.scanned = 0
+
+    @property
+    def done(self) -> bool:
+        return not self._left
+
+    def step(self) -> int:
+        """Go on; returns how many jobs it has put there."""
+        ref, place = next(iter(self._left.items()))
+        restored, over = 0, False
+        try:
+            restored = place.step()
+        except ConflictError:
+            over = True  # all of them are kept out by unique jobs
+        if over or place.done:
+            del self._left[ref]
+        self.scanned += restored
+        return restored
+
+    def said(self, count: int) -> str:
+        """What has been done, and what goes on with the rest."""
+        left = list(self._left)
+        with suppress(UnavailableError):
+            left = list(self._api.trash.find_all(left))
+        rest = f" The others are in the trash: {_restoring(left)}" if left else ""
+        return f"Imported {counted(count, 'job')}.{rest}"
+
+
+def _restoring(refs: Iterable[str]) -> str:
+    """The commands that bring back these deletions: each takes one."""
+    return "; ".join(f"jobctl trash restore {ref}" for ref in refs)
