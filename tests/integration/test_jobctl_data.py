@@ -782,6 +782,23 @@ def test_an_export_that_is_interrupted_says_what_is_in_the_file(
     assert "the file is not complete; nothing was imported" in jobctl("import", "part").stderr
 
 
+def test_an_export_that_finds_nothing_is_interrupted_too(server: EmbeddedServer, api: Api) -> None:
+    fill(api, dead=40_000)
+    redis: Any = api.redis
+    redis.config_resetstat()
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "export", "dead", "--class", "Other"],
+        env=environment({"JOBD_REDIS": server.url}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        wait(lambda: "cmdstat_zscan" in redis.info("commandstats"), 60, "it searches")
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.startswith(b"jobctl: interrupted after 0 jobs; the file is not complete")
+
+
 def test_an_import_that_is_interrupted_imports_nothing(
     server: EmbeddedServer, redis: redis_py.Redis
 ) -> None:

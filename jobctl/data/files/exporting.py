@@ -22,6 +22,9 @@ from jobctl.data.frame import Command, code_of
 from jobctl.say import say
 from jobd.api.entry import Api
 from jobd.api.queues.queues import Queue
+from jobd.api.records import JobRecord
+from jobd.api.search.scans import Scan
+from jobd.api.sets.entries import SortedEntry
 from jobd.errors import UnavailableError
 from jobd.text.counting import counted
 
@@ -109,18 +112,21 @@ def _write(out: IO[bytes], api: Api, places: list[str], chosen: Filters) -> int:
     pending = bytearray(msgspec.json.encode(header) + b"\n")
     with interruptible() as interrupted:
         try:
-            for line in _jobs(api, places, chosen):
-                pending += msgspec.json.encode(line) + b"\n"
-                count += 1
-                if len(pending) >= _CHUNK:
+            for scanned, found in _jobs(api, places, chosen):
+                for line in found:
+                    pending += msgspec.json.encode(line) + b"\n"
+                count += len(found)
+                # Asked also where nothing fits: a filter may find the first job after a million.
+                stop = interrupted()
+                if stop or len(pending) >= _CHUNK:
                     out.write(pending)
                     pending.clear()
-                    progress.show(count)
-                    if interrupted():
-                        raise Problem(
-                            Code.INTERRUPTED,
-                            f"interrupted after {counted(count, 'job')}; {_INCOMPLETE}",
-                        )
+                progress.show(scanned, count if chosen else None)
+                if stop:
+                    raise Problem(
+                        Code.INTERRUPTED,
+                        f"interrupted after {counted(count, 'job')}; {_INCOMPLETE}",
+                    )
             out.write(pending + msgspec.json.encode(filing.End(count)) + b"\n")
             out.flush()
         finally:
@@ -128,13 +134,24 @@ def _write(out: IO[bytes], api: Api, places: list[str], chosen: Filters) -> int:
     return count
 
 
-def _jobs(api: Api, places: list[str], chosen: Filters) -> Iterator[filing.Stored]:
+def _jobs(
+    api: Api, places: list[str], chosen: Filters
+) -> Iterator[tuple[int, list[filing.Stored]]]:
+    """What fits, in steps of the search, maybe nothing, and how many jobs it has looked at."""
     test = chosen.test() if chosen else None
     sets = {one.name: one for one in (api.retries, api.scheduled, api.dead)}
+    before = 0
     for place in places:
+        scan: Scan[JobRecord]
         if place in sets:
-            for entry in sets[place].scan(chosen.text, test):
-                yield filing.stored(place, entry.value, entry.score)
+            scan = sets[place].scan(chosen.text, test)
         else:
-            for job in api.queue(place.partition(":")[2]).scan(chosen.text, test):
-                yield filing.stored(place, job.value)
+            scan = api.queue(place.partition(":")[2]).scan(chosen.text, test)
+        while not scan.done:
+            found = [filing.stored(place, job.value, _score(job)) for job in scan.next()]
+            yield before + scan.scanned, found
+        before += scan.scanned
+
+
+def _score(job: JobRecord) -> float | None:
+    return job.score if isinstance(job, SortedEntry) else None
