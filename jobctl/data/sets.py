@@ -17,7 +17,8 @@ from jobctl.data.connection import connected
 from jobctl.data.filters import Filters
 from jobctl.data.frame import Command, Group, not_found
 from jobctl.data.output import Column
-from jobctl.data.words import ago, arguments, error_of, name_of
+from jobctl.data.words import ago, arguments, error_of, name_of, stay
+from jobctl.say import say
 from jobd.api import shapes
 from jobd.api.actions import SET_ACTIONS, Action, Given, SetDo
 from jobd.api.entry import Api
@@ -290,7 +291,11 @@ class _Work:
             when=self.when,
         )
         what = str(self.action.button).lower()
-        return bulk.run(sweep, what, self.jobs.size, self._done, self._ref)
+        try:
+            return bulk.run(sweep, what, self.jobs.size, self._done, self._ref)
+        finally:
+            if sweep.kept:
+                say(stay(sweep.kept, sweep.keeps))
 
     def _rehearse(self, found: list[SortedEntry], count: int) -> None:
         if not options.wants_json(self.context):

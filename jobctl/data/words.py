@@ -47,6 +47,15 @@ def kept_in_trash(count: int) -> str:
     return f"{counted(count, 'job')} {'stays' if count == 1 else 'stay'} in the trash"
 
 
+def stay(count: int, why: object) -> str:
+    """Says of so many jobs that an action could do nothing to them, and why to the first.
+
+    >>> stay(1, "A unique job."), stay(2, "A unique job.")
+    ('1 job stays. A unique job.', '2 jobs stay. The first one: A unique job.')
+    """
+    return f"{counted(count, 'job')} {'stays.' if count == 1 else 'stay. The first one:'} {why}"
+
+
 def size(count: int) -> str:
     """Bytes.
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from jobctl.data.filters import Filters, delay_of
 from jobctl.data.sets import Set
 from jobctl.data.steps import Moving
+from jobctl.data.words import stay
 from jobctl.top.view import View
 from jobd.api.actions import (
     CANCEL_ANSWERS,
@@ -20,7 +21,6 @@ from jobd.api.actions import (
     Given,
 )
 from jobd.api.records import JobRecord
-from jobd.api.search.scans import Sweep
 from jobd.api.sets.entries import SortedEntry
 from jobd.text.counting import counted
 
@@ -54,8 +54,10 @@ async def on_set(view: View[T], of: Set, name: str, chosen: Filters, size: int) 
     else:
         test = chosen.test() if chosen else None
         jobs = of.of(view.source.api)
-        sweep: Sweep = jobs.sweep(kind, chosen.text, test, when=given.when)
+        sweep = jobs.sweep(kind, chosen.text, test, when=given.when)
         changed = await view.in_steps(f"{action.button}: {what}", sweep, size)
+        if sweep.kept:
+            view.complain(stay(sweep.kept, sweep.keeps))
     _tell(view, action, changed, "")
     return True
 

@@ -13,7 +13,7 @@ from typing import Self
 import redis as redis_py
 
 from jobd.ambient import chance, clock
-from jobd.errors import ArgumentError, ConflictError
+from jobd.errors import ArgumentError, ConflictError, JobdError
 from jobd.jobs.app import App, default
 from jobd.jobs.client import Client
 from jobd.settings.daemon import Config
@@ -116,16 +116,25 @@ class Change:
 
     Attributes:
         ref: its id, in the audit log and in the trash.
+        kept: how many jobs have to stay where they are.
+        keeps: what keeps the first of them; None if there is none.
     """
 
     def __init__(self, session: Session, name: str, target: str, ref: str | None = None) -> None:
         self._session = session
+        self.kept = 0
+        self.keeps: JobdError | None = None
         self.name = name
         self.target = target
         # Begins with the time (µs), so that ids are in the order of the actions.
         self.ref = ref or f"{int(clock.now() * 1e6):x}-{chance.token(4)}"
         if session.who:
             session.last_ref = self.ref
+
+    def keep(self, count: int, error: JobdError) -> None:
+        """Note that *error* keeps so many jobs where they are."""
+        self.kept += count
+        self.keeps = self.keeps or error
 
     def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         """Run *script*, with its entry in the audit log if somebody is acting."""

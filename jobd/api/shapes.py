@@ -264,12 +264,14 @@ class TrashPage(Struct, frozen=True):
 
 class Changed(Struct, frozen=True):
     """How many jobs, queues or processes have been changed. Where there was too much for one call
-    it is not ``done``: repeat the call with ``cursor`` and ``ref``."""
+    it is not ``done``: repeat the call with ``cursor`` and ``ref``. Jobs that match are ``kept``
+    where they are if another unique job like them is there, or their queue has another type."""
 
     changed: Count
     done: bool = True
     cursor: str = ""
     ref: str = ""
+    kept: Count = 0
 
 
 class CancelledJob(Struct, frozen=True):

@@ -335,6 +335,25 @@ def test_a_sweep_goes_on_elsewhere(api: Api) -> None:
         api.dead.sweep("explode")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["add_to_queue", "retry"])
+def test_what_has_to_stay_stops_no_others(api: Api, name: Any) -> None:
+    api.redis.set(api.keys.queue("broken"), "?")
+    fill(api.retries, *(job(n) for n in range(150)))
+    others = api.retries.page(0, 150).entries
+    fill(api.retries, *(job(n, queue="broken") for n in (200, 201)), first=NOW + 1000)
+    one, other = api.retries.page(150, 2).entries
+    change = getattr(api.retries, name)
+    assert change(*others[:100], one, other) == 100  # the last batch moves nothing
+    with pytest.raises(RefusedError, match="WRONGTYPE"):
+        change(one, other)
+    fill(api.retries, *(job(n, "Bill") for n in range(1000, 2000)))
+    # In most steps there is nothing else.
+    sweep = api.retries.sweep(name, where=lambda entry: entry.klass == "Ok")
+    assert (sweep.run(), sweep.kept) == (50, 2)
+    assert isinstance(sweep.keeps, RefusedError)
+    assert api.retries.sweep(name, where=lambda entry: entry.klass == "Ok").run() == 0
+
+
 @pytest.mark.parametrize("change", ["delete", "kill", "add_to_queue", "retry", "clear"])
 def test_a_place_of_another_type_costs_no_job(api: Api, change: str) -> None:
     fill(api.retries, *(job(n) for n in range(3)))

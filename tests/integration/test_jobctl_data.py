@@ -338,6 +338,28 @@ def test_more_jobs_than_the_dead_set_keeps_are_not_killed_without_saying_so(
     assert (api.retries.size, api.dead.size) == (3, 0)
 
 
+def test_one_job_that_another_keeps_out_does_not_stop_all_the_others(
+    jobctl: Jobctl, api: Api, server: EmbeddedServer
+) -> None:
+    client = Client(server.url)
+    unique = {"class": "Unique", "args": [1], "queue": "mail", "unique_for": 600}
+    assert client.push(unique)
+    [pushed] = api.queue("mail").page()
+    assert pushed.delete()
+    fill(api, dead=300)
+    api.redis.zadd("dead", {pushed.value: 1})
+    holder = client.push(unique)
+    stays = f"jobctl: 1 job stays. A unique job cannot come back .* is there: {holder}."
+    done = jobctl("dead", "retry", "--all")
+    assert (done.returncode, done.stdout) == (0, "Put into their queues: 300 jobs.\n")
+    assert re.search(stays, done.stderr)
+    done = jobctl("dead", "retry", "--class", "Unique")
+    assert (done.returncode, done.stdout) == (0, "Put into their queues: 0 jobs.\n")
+    assert re.search(stays, done.stderr)
+    assert jobctl("dead", "retry", str(pushed.jid)).returncode == 1
+    assert [entry.value for entry in api.dead] == [pushed.value]
+
+
 def test_a_queue_of_which_nobody_has_heard_is_told(jobctl: Jobctl, api: Api) -> None:
     fill(api, queued=1)
     for command in (

@@ -116,7 +116,7 @@ def test_what_takes_away_asks_and_can_be_undone(action: str, site: Site, api: Ap
     done = site.press(asked, f"{action} 2 jobs")
     assert (api.retries.size, api.dead.size) == (1, 2 if action == "Kill" else 0)
     again = site.press(asked, f"{action} 2 jobs")
-    assert "0 jobs. No longer there, or not a job: 2." in again.text
+    assert "0 jobs. No longer there, not a job, or kept out by another one: 2." in again.text
     assert "Restored 2 jobs" in site.press(done, "Undo").text
     assert everything_in(api, api.keys.retry) == before
     assert api.dead.size == 0
@@ -223,6 +223,21 @@ def _to_the_end(site: Site, page: Page) -> tuple[Page, int]:
     while page.has_button("Continue"):
         page, steps = site.press(page, "Continue"), steps + 1
     return page, steps
+
+
+def test_what_has_to_stay_stops_no_others_and_is_told(
+    site: Site, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_actions, "STEP", 0.0)
+    api.redis.set(api.keys.queue("broken"), "?")
+    stays = (failed(n, queue="broken") for n in range(7000, 7003))
+    fill(api, "retries", *(failed(n, name="Mail") for n in range(1000)), failed(1), *stays)
+    asked = site.press(site.get("/retries", q="class:bill"), "Retry now", ("all", "1"))
+    button = next(text for form in asked.forms for text in form.buttons if text.startswith("Retry"))
+    done, steps = _to_the_end(site, site.press(asked, button))
+    assert steps
+    assert "Put into their queues: 1 job. Kept out by other jobs: 3." in done.text
+    assert api.retries.size == 1003
 
 
 @pytest.mark.parametrize("action", ["Retry now", "Kill", "Delete"])

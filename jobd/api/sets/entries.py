@@ -147,19 +147,25 @@ class SortedSet:
         return self._in_batches("cancel", entries, self._steps.delete)
 
     def add_to_queue(self, *entries: SortedEntry) -> int:
-        """Put these into their queues now; a script for each 100. Malformed ones stay."""
+        """Put these into their queues now; a script for each 100. Malformed ones stay.
+
+        Raises:
+            ConflictError, RefusedError: as for :meth:`retry`.
+        """
         return self._in_batches("add_to_queue", entries, self._steps.add_to_queue)
 
     def retry(self, *entries: SortedEntry, changes: Mapping[str, object] | None = None) -> int:
         """Put these into their queues now, without using up one of their retries.
 
-        Cost: a script for each 100. Malformed ones stay.
+        Cost: a script for each 100. Malformed ones stay, and so do those that cannot come back:
+        another unique job like them is there, or the key of their queue has another type.
 
         Args:
             changes: fields of the payload to replace, as for a push by name.
 
         Raises:
             ArgumentError: a change is not acceptable.
+            ConflictError, RefusedError: none of them was put there, for that reason.
         """
         return self._in_batches(
             "retry", entries, lambda action, batch: self._steps.retry(action, batch, changes)
@@ -247,4 +253,7 @@ class SortedSet:
         step: Step,
     ) -> int:
         action = self._action(name)
-        return sum(int(step(action, batch)) for batch in batches(entries, weight))
+        changed = sum(int(step(action, batch)) for batch in batches(entries, weight))
+        if action.keeps and not changed:
+            raise action.keeps
+        return changed

@@ -11,6 +11,7 @@ from jobd.api.search.scans import Scan, Sweep, position, predicate
 from jobd.api.session import Change, Session
 from jobd.api.sets.entries import SortedEntry, SortedSet
 from jobd.api.sets.steps import Step
+from jobd.errors import JobdError
 from jobd.store import scripts
 from jobd.store.protocol import Argument
 
@@ -91,6 +92,17 @@ class SetSweep(Sweep):
     def cursor(self) -> str:
         """Where it is; give it, and :attr:`ref`, to a new sweep to go on."""
         return self._scan.cursor
+
+    @property
+    def kept(self) -> int:
+        """How many entries matched and have to stay: another unique job like them is there, or the
+        key of their queue has another type."""
+        return self._action.kept
+
+    @property
+    def keeps(self) -> JobdError | None:
+        """What keeps the first of these."""
+        return self._action.keeps
 
     def _act(self) -> int:
         found = self._scan.next()

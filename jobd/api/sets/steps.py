@@ -21,7 +21,8 @@ FARTHEST = 100 * 365 * 86400
 """Seconds from now; beyond that it is a mistake."""
 
 Step = Callable[[Change, Sequence[JobRecord]], int]
-"""Does one step of an action to some entries; returns how many were still there."""
+"""Does one step of an action to some entries; returns how many were still there, and notes in the
+action how many of the others have to stay: that is no reason to stop."""
 
 
 class Steps:
@@ -132,11 +133,12 @@ class Steps:
             [*places, *map(keys.queue, queues)],
             [repr(now), "", 0, 0, 0, len(queues), *queues, *moves],
         )
-        if refused and not moved:
+        if refused:
             names = ", ".join(map(keys.queue, queues))
-            raise RefusedError(f"WRONGTYPE not a list, so these jobs stay: {names}")
-        if holders and not moved:
-            raise kept_out(holders[0])
+            wrong = RefusedError(f"WRONGTYPE not a list, so these jobs stay: {names}")
+            action.keep(len(refused), wrong)
+        if holders:
+            action.keep(len(holders), kept_out(holders[0]))
         return moved
 
 

@@ -122,7 +122,7 @@ def _some(
     text = action.done(changed, "")
     if changed < len(keys):
         text = Text(
-            "%(text)s No longer there, or not a job: %(gone)s.",
+            "%(text)s No longer there, not a job, or kept out by another one: %(gone)s.",
             text=text,
             gone=number(len(keys) - changed),
         )
@@ -158,9 +158,13 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
     size = lists.number_of(form.get("size")) or found.size
     sweep.run(STEP)
     changed = lists.number_of(form.get("changed")) + sweep.changed
+    kept = lists.number_of(form.get("kept")) + sweep.kept
     if sweep.done:
         undo = sweep.ref if action.undoable and api.keeps_deleted and changed else ""
-        return _done(request, kind, form, action.done(changed, ""), undo=undo)
+        text = action.done(changed, "")
+        if kept:
+            text = Text("%(text)s Kept out by other jobs: %(kept)s.", text=text, kept=number(kept))
+        return _done(request, kind, form, text, undo=undo)
     state_of(request).changed()
     scanned = part.scanned + sweep.scanned
     fields = [
@@ -168,7 +172,7 @@ def _all(request: Request, kind: Kind, action: Action[SetDo], form: FormData) ->
         *((name, str(form.get(name, ""))) for name in ("kind", "amount", "unit", "at", "zone")),
         *((("permanent", "1"),) if is_permanent(form) else ()),
         *(("sure", "1"), ("cursor", sweep.cursor), ("ref", sweep.ref)),
-        *(("changed", changed), ("scanned", scanned), ("size", size)),
+        *(("changed", changed), ("kept", kept), ("scanned", scanned), ("size", size)),
     ]
     return go_on(
         request,

@@ -306,7 +306,7 @@ def _sweep(call: Call, query: OfSet | Living, body: Matching, name: SetAction) -
         ref=body.ref or None,
     )
     changed = sweep.run(SWEEPING)
-    return Changed(changed, sweep.done, "" if sweep.done else sweep.cursor, sweep.ref)
+    return Changed(changed, sweep.done, "" if sweep.done else sweep.cursor, sweep.ref, sweep.kept)
 
 
 # -- processes -----------------------------------------------------------------------------------
