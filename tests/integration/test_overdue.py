@@ -237,7 +237,7 @@ def test_a_coroutine_that_ends_while_the_stop_decides_about_it_has_failed(
     def decide(_count: int, _error: BaseException, _payload: object) -> float:
         one.loop.get().call_soon_threadsafe(doors[0].set)
         until(lambda: not one.tasks.running, "its coroutine has ended")
-        one.fetcher.wake()
+        one.fetcher._bell.ring()
         until(lambda: not one.fetcher.ends._finished_tasks, "the fetcher has seen all ends")
         return 60.0
 

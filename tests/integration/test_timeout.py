@@ -123,7 +123,8 @@ def test_a_limit_that_a_cancellation_keeps_out_is_raised_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The job may have swallowed the cancellation."""
-    limits, ident, seen = Deadlines(lambda: None), threading.get_ident(), []
+    limits, ident = Deadlines(lambda: None), threading.get_ident()
+    seen: list[object] = []
 
     def swallow() -> None:
         try:

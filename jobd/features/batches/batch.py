@@ -8,7 +8,7 @@ import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NoReturn, Self, cast
+from typing import Self, cast
 
 import redis
 
@@ -286,12 +286,12 @@ class Batch:
             JobNotFoundError, UnavailableError: see :attr:`status`.
         """
         found = waited(self._client, self._keys.batch(self.bid), self._ended, timeout)
-        return found or self._late(timeout)
+        return self._in_time(found, timeout)
 
     async def await_ended(self, timeout: float | None = None) -> BatchStatus:
         """:meth:`wait` for coroutines; ``await batch`` is the same without a timeout."""
         found = await awaited(self._client, self._keys.batch(self.bid), self._ended, timeout)
-        return found or await asyncio.to_thread(self._late, timeout)
+        return await asyncio.to_thread(self._in_time, found, timeout)
 
     def __await__(self) -> Generator[object, None, BatchStatus]:
         return self.await_ended().__await__()
@@ -299,9 +299,11 @@ class Batch:
     def _ended(self) -> BatchStatus | None:
         return status if (status := self.status).ended else None
 
-    def _late(self, timeout: float | None) -> NoReturn:
-        status = self.status
-        raise ResultTimeoutError(
-            f"batch {self.bid} has not ended within {timeout:g} s: "
-            f"{status.pending:,} of {status.total:,} jobs are pending"
-        )
+    def _in_time(self, found: BatchStatus | None, timeout: float | None) -> BatchStatus:
+        if found is None:
+            status = self.status
+            raise ResultTimeoutError(
+                f"batch {self.bid} has not ended within {timeout:g} s: "
+                f"{status.pending:,} of {status.total:,} jobs are pending"
+            )
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import redis
 
@@ -76,13 +76,11 @@ class WorkflowRun:
             JobNotFoundError: it is unknown.
             UnavailableError: Redis does not answer.
         """
-        found = waited(self._client, self._key, self._ended, timeout)
-        return found or self._late(timeout)
+        return self._in_time(waited(self._client, self._key, self._ended, timeout), timeout)
 
     async def await_(self, timeout: float | None = None) -> State:
         """:meth:`wait` for coroutines; ``await run`` waits for ever."""
-        found = await awaited(self._client, self._key, self._ended, timeout)
-        return found or self._late(timeout)
+        return self._in_time(await awaited(self._client, self._key, self._ended, timeout), timeout)
 
     def __await__(self) -> Generator[object, None, State]:
         return self.await_().__await__()
@@ -164,8 +162,10 @@ class WorkflowRun:
             raise self._gone()
         return None if state == b"running" else cast(State, state.decode(errors="replace"))
 
-    def _late(self, timeout: float | None) -> NoReturn:
-        raise ResultTimeoutError(f"workflow {self.id} has not ended within {timeout:g} s")
+    def _in_time(self, found: State | None, timeout: float | None) -> State:
+        if found is None:
+            raise ResultTimeoutError(f"workflow {self.id} has not ended within {timeout:g} s")
+        return found
 
     def _gone(self) -> JobNotFoundError:
         return JobNotFoundError(
