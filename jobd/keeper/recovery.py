@@ -128,8 +128,9 @@ class Recovery(Loop):
                 refused = refused or error
                 self._deaths.rotate(-1)
                 continue
-            self._deaths.popleft()
+            # Told first: a keeper that stops exits when none is left.
             self._on_recovered(death.identity, moved)
+            self._deaths.popleft()
             # Its jobs are safe even if this fails; the TTL then has the same effect later.
             try:
                 self._unlist(death.identity)
