@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jobd.errors import ArgumentError
 from jobd.wire.attachments import AttachedPush
 
 if TYPE_CHECKING:
-    from jobd.features.batches.block import Block
     from jobd.graphs.plan import Plan
     from jobd.jobs.transports import AsyncTransport, Transport
     from jobd.store.conflict import Conflict
@@ -23,6 +22,18 @@ def no_workflows() -> ArgumentError:
     )
 
 
+class Holds(Protocol):
+    """What the transports need of a block. Those that hold say whether they have: not once it is
+    over."""
+
+    def hold_queued(self, queues: Mapping[str, list[bytes]]) -> bool: ...
+    def hold_scheduled(self, due: list[tuple[float, bytes]]) -> bool: ...
+    def hold_attached(self, jobs: Sequence[AttachedPush]) -> bool: ...
+    def flush_full(self) -> None: ...
+    async def aflush_full(self) -> None: ...
+    def holder(self, key: str) -> str | None: ...
+
+
 class Held:
     """The transport of pushes in a block.
 
@@ -30,7 +41,7 @@ class Held:
         inner: takes them once the block is over: whoever has begun a push in it may end it later.
     """
 
-    def __init__(self, block: Block, inner: Transport) -> None:
+    def __init__(self, block: Holds, inner: Transport) -> None:
         self._block, self._inner = block, inner
 
     def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
@@ -61,7 +72,7 @@ class Held:
 class AsyncHeld:
     """The same for pushes from coroutines."""
 
-    def __init__(self, block: Block, inner: AsyncTransport) -> None:
+    def __init__(self, block: Holds, inner: AsyncTransport) -> None:
         self._block, self._inner = block, inner
 
     async def enqueue(self, queues: Mapping[str, list[bytes]]) -> None:
