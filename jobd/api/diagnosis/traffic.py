@@ -32,8 +32,7 @@ _CLAIMS = ("claim", "file", "register", "release", "give_back", "outcomes")
 _ENDS = ("acknowledge", "end", "retry", "bury", "discard", "snooze")
 _BEATS = ("beat", "look", "list_work", "progress", "show_stacks", "schedules")
 _KEEPER = (
-    *("renew", "recover", "promote", "tick", "lead", "depart", "free", "look_later"),
-    "trouble",
+    *("renew", "recover", "promote", "tick", "lead", "depart", "free", "look_later", "trouble"),
     *("mend_batch", "expire_batch", "abandon_batch", "advance", "lose_steps"),
 )
 _PUSHES = ("push", "lock", "unlock", "add_to_batch", "close_batch", "store_workflow", "add_steps")

@@ -377,33 +377,23 @@ def test_a_push_under_its_name_elsewhere(pushing: Callable[[], Any], advice: boo
 
 
 @pytest.mark.parametrize(
-    ("name", "instead"),
+    ("owner", "name", "instead"),
     [
-        ("retry", "raise Retry(after=SECONDS)"),
-        ("apply", "use perform_inline, or call it"),
-        ("chunks", "use perform_bulk, or a group"),
-        ("request", "use current_job()"),
+        (add, "retry", "; raise Retry(after=SECONDS)"),
+        (add, "apply", "; use perform_inline, or call it"),
+        (add, "chunks", "; use perform_bulk, or a group"),
+        (add, "request", "; use current_job()"),
+        (jobd.Result("1"), "status", "; use state"),
+        (jobd.Result("1"), "ready", '; compare state, as in state == "done"'),
+        (jobd.Result("1"), "revoke", "; use jobd.cancel(jid)"),
+        (jobd.Result("1"), "nothing", ""),
     ],
 )
-def test_a_method_of_a_task_elsewhere(name: str, instead: str) -> None:
+def test_a_name_of_other_tools(owner: object, name: str, instead: str) -> None:
     with pytest.raises(AttributeError) as refused:
-        getattr(add, name)
-    assert str(refused.value).endswith(f"has no attribute {name!r}; {instead}")
-
-
-@pytest.mark.parametrize(
-    ("name", "instead"),
-    [
-        ("status", "; use state"),
-        ("ready", '; compare state, as in state == "done"'),
-        ("revoke", "; use jobd.cancel(jid)"),
-        ("nothing", ""),
-    ],
-)
-def test_a_property_of_a_result_elsewhere(name: str, instead: str) -> None:
-    with pytest.raises(AttributeError) as refused:
-        getattr(jobd.Result("1"), name)
-    assert str(refused.value) == f"'Result' object has no attribute {name!r}{instead}"
+        getattr(owner, name)
+    kind = type(owner).__name__
+    assert str(refused.value) == f"{kind!r} object has no attribute {name!r}{instead}"
 
 
 @pytest.mark.parametrize("name", ["name", "timeout", "retry_in", "on_exhausted"])
