@@ -33,7 +33,9 @@ def read(directory: Path) -> dict[str, list[Execution]]:
     for file in directory.iterdir():
         pid = int(file.name.partition(".")[0])
         running: dict[str, Execution] = {}
-        for line in file.read_text().splitlines():
+        # A last line without an end is being written, or its process was killed meanwhile.
+        lines = file.read_text().split("\n")[:-1]
+        for line in lines:
             what, jid, nanoseconds = line.split()
             at = int(nanoseconds) / 1e9
             if what == "b":
